@@ -1,0 +1,102 @@
+// libseer_engine's front door: load a model once, open a session per conversation.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "seer/request.h"
+#include "seer/tokenizer.h"
+
+namespace seer {
+
+struct SEER_API LoadProgress {
+  int64_t bytes_total;
+  int64_t bytes_done;
+};
+
+struct SEER_API EngineOptions {
+  std::string model_dir;        // config.json, *.safetensors[.index.json], tokenizer files
+  std::string gates_dir;        // config.json, attn_gate_weights.pth or .safetensors; empty: no gates, dense only
+  std::string device = "auto";  // auto, cpu, cuda or cuda:N
+  int threads = 0;              // CPU threads; 0: one per core this process may use
+  int64_t ctx_size = 0;         // tokens the KV cache holds; 0: the model's max_position_embeddings
+  int64_t chunk_size = 0;       // prompt tokens computed at a time, a multiple of the gate block; 0: 2048 or so
+  std::function<bool(const LoadProgress&)> on_load;  // false cancels the load: Error{kCancelled}
+};
+
+struct SEER_API GateInfo {
+  std::string source;          // the file the gates came from
+  std::string gate_type;       // as configured, "Qavg_Kmaxminavg"
+  int64_t gate_block = 0;      // tokens
+  int64_t d_gate = 0;
+  bool double_linear = false;
+  bool last_block_dense = false;
+  SparseRule default_rule;
+  int64_t n_params = 0;
+};
+
+struct SEER_API ModelInfo {
+  std::string architecture;    // "LlamaForCausalLM"
+  std::string dtype;           // of most weights: "BF16", "F16" or "F32"
+  std::string rope;            // "default", "llama3 factor 8", ...
+  int64_t n_layers = 0, n_heads = 0, n_kv_heads = 0, d_head = 0, d_model = 0, d_ff = 0, n_vocab = 0;
+  int64_t max_positions = 0;   // max_position_embeddings
+  double rope_theta = 0.0, rms_norm_eps = 0.0;
+  bool tied_embeddings = false;
+  int64_t n_params = 0, n_bytes = 0;  // weights, gates apart
+  std::vector<int32_t> eos_ids;       // any of these ends a generation
+  SamplingParams default_sampling;    // generation_config.json's, greedy where it says do_sample false
+  std::optional<GateInfo> gates;
+};
+
+struct SEER_API EngineInfo {
+  std::string device;          // "cpu (2 threads, AVX-512)"
+  int64_t ctx_size = 0;        // tokens
+  int64_t chunk_size = 0;      // tokens
+  int64_t page_tokens = 0;     // tokens a KV page holds: the gate block, 64 without gates
+  int64_t n_pages = 0;
+  int64_t kv_bytes = 0;        // of the whole pool, gate keys included
+};
+
+class Session;
+
+// An immutable model with its page pool. All functions may be called from many threads at once.
+class SEER_API Engine : public std::enable_shared_from_this<Engine> {
+ public:
+  // Throws Error: kFile or kUnsupported for the files, kUsage for the options, kMemory, kDevice, kCancelled.
+  static std::shared_ptr<Engine> load(const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  virtual const ModelInfo& model() const = 0;
+  virtual const EngineInfo& info() const = 0;
+  // Throws Error{kFile} where the model folder has no tokenizer; a model is usable by ids without one.
+  virtual const Tokenizer& tokenizer() const = 0;
+  // A session keeps its engine alive.
+  virtual std::unique_ptr<Session> new_session() = 0;
+};
+
+// One conversation and its KV pages. One thread at a time, cancel() apart.
+class SEER_API Session {
+ public:
+  virtual ~Session() = default;
+
+  // Appends the prompt, prefills what the cache does not hold, then decodes. Throws Error{kUsage} for an empty
+  // prompt, ids out of range, or a prompt beyond the context; kMemory where the page pool is exhausted. After an
+  // error or a cancel, tokens() is what the session still holds: whole pages that had been computed stay cached.
+  virtual GenerateResult generate(const GenerateRequest& request) = 0;
+  // Prefills request.tokens from an empty session and reports logits (and gate rows) on the way; the session then
+  // holds those tokens. Errors as generate.
+  virtual RequestStats evaluate(const EvaluateRequest& request) = 0;
+
+  virtual const std::vector<int32_t>& tokens() const = 0;
+  virtual void reset() = 0;  // forgets the tokens and frees the pages
+  // Stops the running request at the next token or chunk; from any thread, any number of times. A cancel with
+  // nothing running is forgotten.
+  virtual void cancel() noexcept = 0;
+};
+
+}  // namespace seer

@@ -1,0 +1,84 @@
+// What a session is asked to do, and what it reports.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "seer/sampling.h"
+#include "seer/sparse.h"
+
+namespace seer {
+
+// Reported before the first chunk (processed == 0) and after each one. Counts are tokens.
+struct SEER_API PrefillProgress {
+  int64_t total;      // of this request's prompt with what the session holds
+  int64_t cached;     // taken from the cache, not computed
+  int64_t processed;  // computed so far; cached + processed == total at the end
+  double time_ms;     // since the prefill began
+};
+
+struct SEER_API TokenEvent {
+  int32_t id;             // the token just chosen (an EOS id too, with no text of its own)
+  std::string_view text;  // whole UTF-8 characters that became certain with it; empty while held back
+};
+
+struct SEER_API GenerateRequest {
+  std::vector<int32_t> prompt;        // appended to what the session holds; together at least one token
+  int64_t max_new_tokens = -1;        // -1: until EOS, a stop string, or the context is full
+  SamplingParams sampling;
+  std::vector<std::string> stop;      // generation ends before any of these; held back until unambiguous
+  bool ignore_eos = false;            // EOS ids are never chosen
+  std::optional<SparseRule> sparse;   // absent: the gates' own rule; dense without gates
+
+  // Callbacks run on the calling thread. Returning false stops the request as cancel() does.
+  std::function<bool(const TokenEvent&)> on_token;
+  std::function<bool(const PrefillProgress&)> on_progress;
+};
+
+enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled };
+
+struct SEER_API RequestStats {
+  int64_t n_prompt = 0;       // tokens of the prompt computed by the prefill
+  int64_t n_cached = 0;       // tokens reused from the session
+  int64_t n_generated = 0;    // tokens chosen, a final EOS included
+  int64_t prefill_ns = 0;     // the whole prefill, first logits included
+  int64_t decode_ns = 0;      // from the first token chosen to the last
+  int64_t attention_ns = 0;   // of the prefill: attention over kept blocks
+  int64_t gate_ns = 0;        // of the prefill: pooling, gate scores and selection
+  double density = 1.0;       // kept / causal blocks of the prefill, mean over layers and heads
+};
+
+struct SEER_API GenerateResult {
+  std::vector<int32_t> tokens;  // chosen ids, without a final EOS
+  std::string text;             // empty where the model has no tokenizer
+  FinishReason finish = FinishReason::kLength;
+  std::string stop;             // the stop string met, if one was
+  RequestStats stats;
+};
+
+// One layer's selection for some block rows of a prompt. Valid during the callback only.
+struct SEER_API GateRows {
+  int64_t layer;
+  int64_t first_row;    // block row of row 0 here
+  int64_t n_rows;       // rows in this report
+  int64_t n_heads;
+  int64_t n_blocks;     // of the whole prompt: the row length
+  const float* scores;  // [n_heads, n_rows, n_blocks]; softmaxed for a threshold rule, else raw; 0 where j > i
+  const uint8_t* mask;  // [n_heads, n_rows, n_blocks]; 1 where kept
+};
+
+struct SEER_API EvaluateRequest {
+  std::vector<int32_t> tokens;       // a whole prompt, evaluated from an empty session
+  std::optional<SparseRule> sparse;  // as in GenerateRequest
+  int64_t n_last_logits = 1;         // report logits of this many last positions; 0: of all
+  // Rows in order of position: logits of `n_rows` positions from `position` on, [n_rows, n_vocab], float32.
+  std::function<bool(int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits)> on_logits;
+  std::function<void(const GateRows&)> on_gate;  // sparse rules only
+  std::function<bool(const PrefillProgress&)> on_progress;
+};
+
+}  // namespace seer

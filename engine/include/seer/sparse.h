@@ -1,0 +1,28 @@
+// Which key blocks a prefill attends to.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "seer/error.h"
+
+namespace seer {
+
+// The selection rule of SeerAttention's prefill gate (Gao et al., 2024, arXiv:2410.13276, section 3).
+struct SEER_API SparseRule {
+  enum class Method {
+    kDense,      // every causal block
+    kThreshold,  // blocks whose softmaxed gate score is above `value`
+    kNzRatio,    // the k best blocks of a row, k = max(1, int((1 - sqrt(1 - value)) * n_blocks))
+  };
+  Method method = Method::kDense;
+  double value = 0.0;
+
+  // "dense", "threshold=T" with 0 <= T < 1, or "nz_ratio=R" with 0 < R <= 1. Throws Error{kUsage} otherwise.
+  static SparseRule parse(std::string_view text);
+  std::string to_string() const;
+
+  friend bool operator==(const SparseRule&, const SparseRule&) = default;
+};
+
+}  // namespace seer

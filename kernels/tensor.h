@@ -1,0 +1,98 @@
+// A typed, shaped, row-major view of memory that something else owns: a mapped file, an arena or a Buffer.
+#pragma once
+
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+namespace seer {
+
+enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kU8 };
+
+constexpr int64_t dtype_bytes(DType t) {
+  switch (t) {
+    case DType::kF32:
+    case DType::kI32:
+      return 4;
+    case DType::kF16:
+    case DType::kBF16:
+      return 2;
+    case DType::kU8:
+      return 1;
+  }
+  return 0;
+}
+
+// "F32" and so on, as safetensors spells it.
+const char* dtype_name(DType t);
+
+template <class T>
+struct DTypeOf;
+template <>
+struct DTypeOf<float> {
+  static constexpr DType value = DType::kF32;
+};
+template <>
+struct DTypeOf<int32_t> {
+  static constexpr DType value = DType::kI32;
+};
+template <>
+struct DTypeOf<uint8_t> {
+  static constexpr DType value = DType::kU8;
+};
+
+struct Tensor {
+  static constexpr int kMaxRank = 4;
+
+  void* data = nullptr;
+  DType dtype = DType::kF32;
+  int rank = 0;
+  std::array<int64_t, kMaxRank> shape{};
+
+  Tensor() = default;
+  Tensor(void* data_, DType dtype_, std::initializer_list<int64_t> dims) : data(data_), dtype(dtype_) {
+    assert(dims.size() <= kMaxRank);
+    for (const int64_t d : dims) shape[static_cast<size_t>(rank++)] = d;
+  }
+
+  explicit operator bool() const { return data != nullptr; }
+  int64_t dim(int i) const {
+    assert(i >= 0 && i < rank);
+    return shape[static_cast<size_t>(i)];
+  }
+  int64_t numel() const {
+    int64_t n = 1;
+    for (int i = 0; i < rank; ++i) n *= dim(i);
+    return n;
+  }
+  int64_t nbytes() const { return numel() * dtype_bytes(dtype); }
+
+  template <class T>
+  T* as() const {
+    assert(DTypeOf<T>::value == dtype);
+    return static_cast<T*>(data);
+  }
+
+  // Rows [begin, begin + count) of the first axis.
+  Tensor rows(int64_t begin, int64_t count) const {
+    assert(rank >= 1 && begin >= 0 && begin + count <= dim(0));
+    Tensor t = *this;
+    t.shape[0] = count;
+    const int64_t row_bytes = dim(0) == 0 ? 0 : nbytes() / dim(0);
+    t.data = static_cast<char*>(data) + begin * row_bytes;
+    return t;
+  }
+  Tensor reshaped(std::initializer_list<int64_t> dims) const {
+    Tensor t(data, dtype, dims);
+    assert(t.numel() == numel());
+    return t;
+  }
+};
+
+// "[32, 128]", for messages.
+std::string shape_string(const Tensor& t);
+
+}  // namespace seer

@@ -1,0 +1,60 @@
+// config.json and generation_config.json of a Hugging Face Llama checkpoint.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace seer {
+
+// rope_scaling (transformers 4) or rope_parameters (transformers 5).
+struct RopeConfig {
+  enum class Type { kDefault, kLinear, kDynamic, kYarn, kLlama3 };
+  Type type = Type::kDefault;
+  double theta = 10000.0;
+  double factor = 1.0;
+  double low_freq_factor = 1.0;   // llama3
+  double high_freq_factor = 4.0;  // llama3
+  double beta_fast = 32.0;        // yarn
+  double beta_slow = 1.0;         // yarn
+  bool truncate = true;           // yarn: whole correction dimensions
+  std::optional<double> attention_factor, mscale, mscale_all_dim;  // yarn
+  int64_t original_max_positions = 0;  // llama3, yarn, dynamic; max_position_embeddings where not given
+};
+
+struct ModelConfig {
+  std::string architecture;  // "LlamaForCausalLM"
+  int64_t n_layers = 0;
+  int64_t n_heads = 0;
+  int64_t n_kv_heads = 0;  // n_heads where not given
+  int64_t d_head = 0;      // d_model / n_heads where not given
+  int64_t d_model = 0;
+  int64_t d_ff = 0;
+  int64_t n_vocab = 0;
+  int64_t max_positions = 0;
+  double rms_norm_eps = 1e-6;
+  bool tied_embeddings = false;
+  bool attention_bias = false;
+  bool mlp_bias = false;
+  RopeConfig rope;
+  std::string dtype;  // torch_dtype or dtype as written, for people; may be empty
+  std::vector<int32_t> bos_ids, eos_ids;  // from config.json; generation_config.json overrides eos_ids
+
+  // Throws Error{kFile} (missing, malformed, a key absent or of the wrong type or range: the message names it) or
+  // Error{kUnsupported} (another architecture, activation or rope type).
+  static ModelConfig load(const std::string& model_dir);
+  static ModelConfig parse(const std::string& json_text, const std::string& origin);
+};
+
+// generation_config.json; every field absent where the file or the key is.
+struct GenerationConfig {
+  std::vector<int32_t> eos_ids;
+  std::optional<bool> do_sample;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int64_t> top_k;
+
+  static GenerationConfig load(const std::string& model_dir);
+};
+
+}  // namespace seer

@@ -1,0 +1,42 @@
+// The safetensors format, single file and sharded, read through mmap without copying.
+// Specification: https://huggingface.co/docs/safetensors (header <= 100 MB, offsets contiguous and in order).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/tensor.h"
+#include "models/mapped_file.h"
+
+namespace seer {
+
+// Named tensors whose data point into mapped files; keeps the mappings alive.
+class TensorMap {
+ public:
+  // nullptr where there is none of that name.
+  const Tensor* find(const std::string& name) const;
+  const std::map<std::string, Tensor>& all() const { return tensors_; }
+  const std::string& source() const { return source_; }  // file or folder, for messages
+  int64_t nbytes() const;
+
+  // Throws Error{kFile} where the name is there already.
+  void add(const std::string& name, const Tensor& tensor, const std::string& origin);
+  void keep(std::shared_ptr<const MappedFile> file) { files_.push_back(std::move(file)); }
+  void set_source(std::string source) { source_ = std::move(source); }
+
+ private:
+  std::string source_;
+  std::map<std::string, Tensor> tensors_;
+  std::vector<std::shared_ptr<const MappedFile>> files_;
+};
+
+// One file. Throws Error{kFile} for every departure from the specification, Error{kUnsupported} for a dtype other
+// than BF16, F16, F32, I32 and U8.
+TensorMap read_safetensors(const std::string& path);
+// model.safetensors, or every shard that model.safetensors.index.json names.
+TensorMap read_checkpoint(const std::string& model_dir);
+
+}  // namespace seer

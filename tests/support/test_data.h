@@ -1,0 +1,31 @@
+// Where test data live: goldens and tokenizers outside the project, the demo model inside it.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace seer::testing {
+
+// SEER_TEST_DATA, or ../shared beside the project. Empty, after printing "SKIPPED: ...", where `name` is not in it:
+// the caller returns and ctest reports the case as skipped.
+std::optional<std::filesystem::path> test_data(const std::string& name);
+std::filesystem::path demo_model();  // examples/demo-model of this source tree
+
+// An empty folder of its own, removed with everything in it at the end of the scope.
+class TempDir {
+ public:
+  TempDir();
+  ~TempDir();
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string read_file(const std::filesystem::path& path);
+void write_file(const std::filesystem::path& path, const std::string& bytes);
+
+}  // namespace seer::testing

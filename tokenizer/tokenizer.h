@@ -1,0 +1,43 @@
+// What the engine asks of every tokenizer; sentencepiece.h and bpe.h implement it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace seer {
+
+// Immutable after construction, safe from many threads.
+class TextTokenizer {
+ public:
+  virtual ~TextTokenizer() = default;
+
+  // Ids of `text` without BOS/EOS. parse_special: special tokens written out in the text become their ids.
+  // Text is taken byte for byte; bytes that are not UTF-8 never fail.
+  virtual std::vector<int32_t> encode(std::string_view text, bool parse_special) const = 0;
+  // The bytes one id stands for, as it appears in the middle of a text (a leading space kept). Empty for special
+  // tokens. Throws Error{kUsage} for an id out of range.
+  virtual std::string piece(int32_t id) const = 0;
+  // The whole text; the vocabulary's rule for the first space of a text applied. skip_special false: special
+  // tokens are written out.
+  virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special) const = 0;
+
+  virtual int64_t n_vocab() const = 0;
+  virtual int32_t bos_id() const = 0;  // -1: none
+  virtual int32_t eos_id() const = 0;  // -1: none
+  virtual bool add_bos() const = 0;    // the files' policy
+  virtual bool add_eos() const = 0;
+  virtual bool is_special(int32_t id) const = 0;
+  virtual int32_t special_id(std::string_view text) const = 0;  // of a special token by its text; -1: none
+  // True where decode() drops the space that the first piece of a text begins with (SentencePiece's dummy prefix).
+  virtual bool strips_first_space() const = 0;
+  virtual std::string kind() const = 0;  // "sentencepiece", "bpe (byte-level)", "bpe (metaspace)"
+};
+
+// tokenizer.json first, then tokenizer.model, of a checkpoint's folder; tokenizer_config.json sets the BOS/EOS
+// policy where it speaks of it. Throws Error{kFile} or Error{kUnsupported}, naming the file.
+std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir);
+
+}  // namespace seer

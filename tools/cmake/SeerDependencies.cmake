@@ -1,0 +1,35 @@
+# Everything the project links, found in one place, as imported targets. Debian 12 ships CMake packages for some
+# and pkg-config files for the rest.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(nlohmann_json 3.10 REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
+pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+if(SEER_BUILD_TESTS)
+  find_package(Catch2 REQUIRED)  # 2.13 (Debian 12) and 3.x (Ubuntu 24.04) both work
+endif()
+
+# The GPU and cluster parts are found, never required, unless asked for by ON.
+set(SEER_HAVE_CUDA OFF)
+if(NOT SEER_CUDA STREQUAL "OFF")
+  find_program(SEER_NVCC nvcc HINTS /usr/local/cuda/bin $ENV{CUDA_HOME}/bin)
+  if(SEER_NVCC)
+    set(SEER_HAVE_CUDA ON)
+  elseif(SEER_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "SEER_CUDA=ON, but nvcc was not found. Install the CUDA Toolkit (12.4 or newer) or put "
+                        "its bin folder on PATH; SEER_CUDA=AUTO builds without it.")
+  endif()
+endif()
+set(SEER_HAVE_MPI OFF)
+if(NOT SEER_MPI STREQUAL "OFF")
+  find_package(MPI QUIET COMPONENTS CXX)
+  if(MPI_CXX_FOUND)
+    set(SEER_HAVE_MPI ON)
+  elseif(SEER_MPI STREQUAL "ON")
+    message(FATAL_ERROR "SEER_MPI=ON, but MPI was not found. Install libopenmpi-dev; SEER_MPI=AUTO builds without it.")
+  endif()
+endif()
+message(STATUS "CUDA: ${SEER_HAVE_CUDA}, MPI: ${SEER_HAVE_MPI}")

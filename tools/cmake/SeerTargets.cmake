@@ -1,0 +1,45 @@
+# Settings that every target of this project shares, and the one way to add a folder's library.
+include(GNUInstallDirs)
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, Debug or RelWithDebInfo" FORCE)
+endif()
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+
+find_program(SEER_CCACHE ccache)
+if(SEER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${SEER_CCACHE})
+endif()
+
+# An upward include (say, kernels/ including engine/) fails the build, not a review.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_custom_target(seer_check_includes ALL
+  COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/check_includes.py ${CMAKE_CURRENT_SOURCE_DIR}
+  COMMENT "Checking that no folder includes from one above it")
+
+function(seer_target_defaults target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Werror)
+  if(SEER_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${SEER_SANITIZE} -fno-omit-frame-pointer
+                                             -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${SEER_SANITIZE})
+  endif()
+  add_dependencies(${target} seer_check_includes)
+endfunction()
+
+# seer_add_folder(kernels SOURCES a.cc b.cc DEPENDS seer_x): the static library seer_kernels of that folder.
+# Includes are written from the project's root: "kernels/tensor.h".
+function(seer_add_folder name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_library(seer_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(seer_${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/engine/include
+                                                 ${PROJECT_BINARY_DIR}/engine/include)
+  target_link_libraries(seer_${name} PUBLIC ${ARG_DEPENDS})
+  target_compile_definitions(seer_${name} PUBLIC SEER_STATIC)
+  seer_target_defaults(seer_${name})
+endfunction()
