@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <iostream>
 #include <sstream>
 #include <stdexcept>
 
@@ -13,7 +12,7 @@ std::optional<fs::path> test_data(const std::string& name) {
   const char* root = std::getenv("SEER_TEST_DATA");
   const fs::path path = fs::path(root != nullptr ? root : SEER_DEFAULT_TEST_DATA) / name;
   if (fs::exists(path)) return path;
-  std::cout << "SKIPPED: no test data at " << path << " (set SEER_TEST_DATA)\n";
+  skip("no test data at " + path.string() + " (set SEER_TEST_DATA)");
   return std::nullopt;
 }
 

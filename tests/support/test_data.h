@@ -7,8 +7,9 @@
 
 namespace seer::testing {
 
-// SEER_TEST_DATA, or ../shared beside the project. Empty, after printing "SKIPPED: ...", where `name` is not in it:
-// the caller returns and ctest reports the case as skipped.
+// Marks the running case as skipped, with a reason; the caller then returns.
+void skip(const std::string& reason);
+// SEER_TEST_DATA, or ../shared beside the project. Empty, after skip(), where `name` is not in it.
 std::optional<std::filesystem::path> test_data(const std::string& name);
 std::filesystem::path demo_model();  // examples/demo-model of this source tree
 

@@ -22,11 +22,24 @@ add_custom_target(seer_check_includes ALL
   COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/check_includes.py ${CMAKE_CURRENT_SOURCE_DIR}
   COMMENT "Checking that no folder includes from one above it")
 
+# Warnings are errors here, but not where Seer is a part of another project with a compiler we have not seen.
+if(PROJECT_IS_TOP_LEVEL AND NOT DEFINED CMAKE_COMPILE_WARNING_AS_ERROR)
+  set(CMAKE_COMPILE_WARNING_AS_ERROR ON)
+endif()
+
 function(seer_target_defaults target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Werror)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow)
+  # The standard library's own checks of bounds and preconditions, where speed is not the point.
+  if(SEER_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
+    target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
+  endif()
   if(SEER_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${SEER_SANITIZE} -fno-omit-frame-pointer
                                              -fno-sanitize-recover=all)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # GCC's documentation says sanitizers give false positives here; GCC 12 reports one inside <regex>.
+      target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+    endif()
     target_link_options(${target} PUBLIC -fsanitize=${SEER_SANITIZE})
   endif()
   add_dependencies(${target} seer_check_includes)
@@ -40,6 +53,9 @@ function(seer_add_folder name)
   target_include_directories(seer_${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/engine/include
                                                  ${PROJECT_BINARY_DIR}/engine/include)
   target_link_libraries(seer_${name} PUBLIC ${ARG_DEPENDS})
-  target_compile_definitions(seer_${name} PUBLIC SEER_STATIC)
+  # Not where these objects end in a shared libseer_engine: SEER_API is then what exports its symbols.
+  if(NOT BUILD_SHARED_LIBS)
+    target_compile_definitions(seer_${name} PUBLIC SEER_STATIC)
+  endif()
   seer_target_defaults(seer_${name})
 endfunction()

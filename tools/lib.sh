@@ -1,0 +1,26 @@
+# Shared by quickstart.sh and test.sh, which source it from the project's root.
+# shellcheck shell=bash
+
+# Compile jobs: one a core, but no more than memory allows (the largest files take about 1 GB each).
+jobs() {
+  local cores memory_gb
+  cores=$(nproc)
+  memory_gb=$(awk '/^MemAvailable:/ {print int($2 / 1048576)}' /proc/meminfo 2>/dev/null || true)
+  if [ -n "$memory_gb" ] && [ "$memory_gb" -lt "$cores" ]; then cores=$memory_gb; fi
+  echo $((cores > 0 ? cores : 1))
+}
+
+# configure PRESET [-DOPTION=VALUE ...]: skipped where the build folder already has these options.
+configure() {
+  local preset=$1 cache=build/$1/CMakeCache.txt fresh=() option stale=
+  shift
+  if [ -f "$cache" ]; then
+    # A tree that was moved or copied brings a cache that names its old place.
+    if ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" "$cache"; then fresh=(--fresh) stale=1; fi
+    for option in "$@"; do
+      grep -q "^${option#-D}$" <(sed 's/:[A-Z]*=/=/' "$cache") || stale=1
+    done
+    if [ -z "$stale" ] && [ -f "build/$preset/build.ninja" ]; then return 0; fi
+  fi
+  cmake --preset "$preset" "${fresh[@]}" "$@"
+}

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Runs clang-tidy over the project's sources and fails on any finding.
+
+    tools/tidy.py BUILD_DIR [-j N]
+
+The sources are those of BUILD_DIR/compile_commands.json that lie in this tree. A source is checked again only where
+it, a project header it includes, its compile command, .clang-tidy or the tool has changed since it last passed; what
+passed is kept in BUILD_DIR/tidy-passed.json."""
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
+VERSION = "14"  # later ones bring new findings; the sources follow this one (Debian 12's)
+
+
+def find_tool():
+    for name in (f"clang-tidy-{VERSION}", "clang-tidy"):
+        path = shutil.which(name)
+        if path:
+            text = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+            if re.search(rf"version {VERSION}\.", text):
+                return path, text
+    return None, None
+
+
+def project_files(source):
+    """The source and every project header it reaches."""
+    seen, todo = set(), [source]
+    while todo:
+        path = todo.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            for base in (ROOT, ROOT / "engine/include", path.parent):
+                if (base / name).is_file():
+                    todo.append((base / name).resolve())
+                    break
+    return sorted(seen)
+
+
+def fingerprint(entry, tool_text):
+    digest = hashlib.sha256(tool_text.encode())
+    digest.update(entry["command"].encode())
+    for path in [ROOT / ".clang-tidy", *project_files(pathlib.Path(entry["file"]))]:
+        digest.update(str(path).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs clang-tidy over the project's sources.")
+    parser.add_argument("build_dir", type=pathlib.Path)
+    parser.add_argument("-j", dest="jobs", type=int, default=len(os.sched_getaffinity(0)))
+    args = parser.parse_args()
+
+    tool, tool_text = find_tool()
+    if not tool:
+        print(f"tidy: SKIPPED: clang-tidy {VERSION} is not installed")
+        return 0
+    entries = {}
+    for entry in json.loads((args.build_dir / "compile_commands.json").read_text(encoding="utf-8")):
+        path = pathlib.Path(entry["file"]).resolve()
+        if path.is_relative_to(ROOT) and not path.is_relative_to(args.build_dir.resolve()) and path.suffix == ".cc":
+            entries[path.relative_to(ROOT).as_posix()] = entry
+    if not entries:
+        print(f"tidy: no sources of {ROOT} in {args.build_dir}/compile_commands.json")
+        return 1
+
+    passed_file = args.build_dir / "tidy-passed.json"
+    passed = json.loads(passed_file.read_text(encoding="utf-8")) if passed_file.exists() else {}
+    prints = {name: fingerprint(entry, tool_text) for name, entry in entries.items()}
+    todo = [name for name in sorted(entries) if passed.get(name) != prints[name]]
+    print(f"tidy: {len(todo)} of {len(entries)} sources to check", flush=True)
+
+    def check(name):
+        command = [tool, "--quiet", "-p", str(args.build_dir), entries[name]["file"]]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    failed = []
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        jobs = {pool.submit(check, name): name for name in todo}
+        for job in concurrent.futures.as_completed(jobs):
+            name, result = jobs[job], job.result()
+            if result.returncode == 0:
+                passed[name] = prints[name]
+                continue
+            failed.append(name)
+            print(f"tidy: {name}\n{result.stdout}", flush=True)
+            if not result.stdout.strip():
+                print(result.stderr, flush=True)
+    passed_file.write_text(json.dumps({n: p for n, p in passed.items() if n in entries}, indent=1), encoding="utf-8")
+    if failed:
+        print(f"tidy: findings in {len(failed)} sources: {', '.join(sorted(failed))}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
