@@ -6,10 +6,17 @@ find_package(nlohmann_json 3.10 REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
-pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+find_package(SentencePiece REQUIRED)
+if(NOT TARGET PkgConfig::SENTENCEPIECE)
+  add_library(PkgConfig::SENTENCEPIECE ALIAS SentencePiece::SentencePiece)
+endif()
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 if(SEER_BUILD_TESTS)
-  find_package(Catch2 REQUIRED)  # 2.13 (Debian 12) and 3.x (Ubuntu 24.04) both work
+  find_package(Catch2 QUIET)  # 2.13 (Debian 12) and 3.x (Ubuntu 24.04) both work
+  if(NOT Catch2_FOUND)
+    message(FATAL_ERROR "The tests need Catch2, which was not found. Run 'tools/install_deps.sh test', install catch2, "
+                        "or build without tests: -DSEER_BUILD_TESTS=OFF.")
+  endif()
 endif()
 
 # The GPU and cluster parts are found, never required, unless asked for by ON.
@@ -32,4 +39,4 @@ if(NOT SEER_MPI STREQUAL "OFF")
     message(FATAL_ERROR "SEER_MPI=ON, but MPI was not found. Install libopenmpi-dev; SEER_MPI=AUTO builds without it.")
   endif()
 endif()
-message(STATUS "CUDA: ${SEER_HAVE_CUDA}, MPI: ${SEER_HAVE_MPI}")
+message(STATUS "Found the CUDA Toolkit: ${SEER_HAVE_CUDA}, MPI: ${SEER_HAVE_MPI}")
