@@ -19,7 +19,9 @@ double parse_value(std::string_view text, std::string_view rule) {
 }  // namespace
 
 SparseRule SparseRule::parse(std::string_view text) {
-  const auto fail = [&] { throw Error(ErrorKind::kUsage, "sparse rule '" + std::string(text) + "': " + kForms); };
+  const auto fail = [&] {
+    throw Error(ErrorKind::kUsage, "sparse rule '" + std::string(text) + "': " + kForms);
+  };
   SparseRule rule;
   if (text == "dense") return rule;
   const size_t eq = text.find('=');
@@ -39,7 +41,8 @@ SparseRule SparseRule::parse(std::string_view text) {
 std::string SparseRule::to_string() const {
   if (method == Method::kDense) return "dense";
   char buffer[64];
-  std::snprintf(buffer, sizeof buffer, "%s=%g", method == Method::kThreshold ? "threshold" : "nz_ratio", value);
+  std::snprintf(buffer, sizeof buffer, "%s=%g", method == Method::kThreshold ? "threshold" : "nz_ratio",
+                value);
   return buffer;
 }
 

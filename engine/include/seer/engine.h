@@ -19,19 +19,19 @@ struct SEER_API LoadProgress {
 };
 
 struct SEER_API EngineOptions {
-  std::string model_dir;        // config.json, *.safetensors[.index.json], tokenizer files
-  std::string gates_dir;        // config.json, attn_gate_weights.pth or .safetensors; empty: no gates, dense only
+  std::string model_dir;  // config.json, *.safetensors[.index.json], tokenizer files
+  std::string gates_dir;  // config.json, attn_gate_weights.pth or .safetensors; empty: no gates, dense only
   std::string device = "auto";  // auto, cpu, cuda or cuda:N
   int threads = 0;              // CPU threads; 0: one per core this process may use
   int64_t ctx_size = 0;         // tokens the KV cache holds; 0: the model's max_position_embeddings
-  int64_t chunk_size = 0;       // prompt tokens computed at a time, a multiple of the gate block; 0: 2048 or so
+  int64_t chunk_size = 0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 2048 or so
   std::function<bool(const LoadProgress&)> on_load;  // false cancels the load: Error{kCancelled}
 };
 
 struct SEER_API GateInfo {
-  std::string source;          // the file the gates came from
-  std::string gate_type;       // as configured, "Qavg_Kmaxminavg"
-  int64_t gate_block = 0;      // tokens
+  std::string source;      // the file the gates came from
+  std::string gate_type;   // as configured, "Qavg_Kmaxminavg"
+  int64_t gate_block = 0;  // tokens
   int64_t d_gate = 0;
   bool double_linear = false;
   bool last_block_dense = false;
@@ -40,11 +40,11 @@ struct SEER_API GateInfo {
 };
 
 struct SEER_API ModelInfo {
-  std::string architecture;    // "LlamaForCausalLM"
-  std::string dtype;           // of most weights: "BF16", "F16" or "F32"
-  std::string rope;            // "default", "llama3 factor 8", ...
+  std::string architecture;  // "LlamaForCausalLM"
+  std::string dtype;         // of most weights: "BF16", "F16" or "F32"
+  std::string rope;          // "default", "llama3 factor 8", ...
   int64_t n_layers = 0, n_heads = 0, n_kv_heads = 0, d_head = 0, d_model = 0, d_ff = 0, n_vocab = 0;
-  int64_t max_positions = 0;   // max_position_embeddings
+  int64_t max_positions = 0;  // max_position_embeddings
   double rope_theta = 0.0, rms_norm_eps = 0.0;
   bool tied_embeddings = false;
   int64_t n_params = 0, n_bytes = 0;  // weights, gates apart
@@ -54,12 +54,12 @@ struct SEER_API ModelInfo {
 };
 
 struct SEER_API EngineInfo {
-  std::string device;          // "cpu (2 threads, AVX-512)"
-  int64_t ctx_size = 0;        // tokens
-  int64_t chunk_size = 0;      // tokens
-  int64_t page_tokens = 0;     // tokens a KV page holds: the gate block, 64 without gates
+  std::string device;       // "cpu (2 threads, AVX-512)"
+  int64_t ctx_size = 0;     // tokens
+  int64_t chunk_size = 0;   // tokens
+  int64_t page_tokens = 0;  // tokens a KV page holds: the gate block, 64 without gates
   int64_t n_pages = 0;
-  int64_t kv_bytes = 0;        // of the whole pool, gate keys included
+  int64_t kv_bytes = 0;  // of the whole pool, gate keys included
 };
 
 class Session;
@@ -84,12 +84,13 @@ class SEER_API Session {
  public:
   virtual ~Session() = default;
 
-  // Appends the prompt, prefills what the cache does not hold, then decodes. Throws Error{kUsage} for an empty
-  // prompt, ids out of range, or a prompt beyond the context; kMemory where the page pool is exhausted. After an
-  // error or a cancel, tokens() is what the session still holds: whole pages that had been computed stay cached.
+  // Appends the prompt, prefills what the cache does not hold, then decodes. Throws Error{kUsage} for an
+  // empty prompt, ids out of range, or a prompt beyond the context; kMemory where the page pool is exhausted.
+  // After an error or a cancel, tokens() is what the session still holds: whole pages that had been computed
+  // stay cached.
   virtual GenerateResult generate(const GenerateRequest& request) = 0;
-  // Prefills request.tokens from an empty session and reports logits (and gate rows) on the way; the session then
-  // holds those tokens. Errors as generate.
+  // Prefills request.tokens from an empty session and reports logits (and gate rows) on the way; the session
+  // then holds those tokens. Errors as generate.
   virtual RequestStats evaluate(const EvaluateRequest& request) = 0;
 
   virtual const std::vector<int32_t>& tokens() const = 0;

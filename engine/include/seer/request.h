@@ -27,12 +27,12 @@ struct SEER_API TokenEvent {
 };
 
 struct SEER_API GenerateRequest {
-  std::vector<int32_t> prompt;        // appended to what the session holds; together at least one token
-  int64_t max_new_tokens = -1;        // -1: until EOS, a stop string, or the context is full
+  std::vector<int32_t> prompt;  // appended to what the session holds; together at least one token
+  int64_t max_new_tokens = -1;  // -1: until EOS, a stop string, or the context is full
   SamplingParams sampling;
-  std::vector<std::string> stop;      // generation ends before any of these; held back until unambiguous
-  bool ignore_eos = false;            // EOS ids are never chosen
-  std::optional<SparseRule> sparse;   // absent: the gates' own rule; dense without gates
+  std::vector<std::string> stop;     // generation ends before any of these; held back until unambiguous
+  bool ignore_eos = false;           // EOS ids are never chosen
+  std::optional<SparseRule> sparse;  // absent: the gates' own rule; dense without gates
 
   // Callbacks run on the calling thread. Returning false stops the request as cancel() does.
   std::function<bool(const TokenEvent&)> on_token;
@@ -42,32 +42,32 @@ struct SEER_API GenerateRequest {
 enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled };
 
 struct SEER_API RequestStats {
-  int64_t n_prompt = 0;       // tokens of the prompt computed by the prefill
-  int64_t n_cached = 0;       // tokens reused from the session
-  int64_t n_generated = 0;    // tokens chosen, a final EOS included
-  int64_t prefill_ns = 0;     // the whole prefill, first logits included
-  int64_t decode_ns = 0;      // from the first token chosen to the last
-  int64_t attention_ns = 0;   // of the prefill: attention over kept blocks
-  int64_t gate_ns = 0;        // of the prefill: pooling, gate scores and selection
-  double density = 1.0;       // kept / causal blocks of the prefill, mean over layers and heads
+  int64_t n_prompt = 0;      // tokens of the prompt computed by the prefill
+  int64_t n_cached = 0;      // tokens reused from the session
+  int64_t n_generated = 0;   // tokens chosen, a final EOS included
+  int64_t prefill_ns = 0;    // the whole prefill, first logits included
+  int64_t decode_ns = 0;     // from the first token chosen to the last
+  int64_t attention_ns = 0;  // of the prefill: attention over kept blocks
+  int64_t gate_ns = 0;       // of the prefill: pooling, gate scores and selection
+  double density = 1.0;      // kept / causal blocks of the prefill, mean over layers and heads
 };
 
 struct SEER_API GenerateResult {
   std::vector<int32_t> tokens;  // chosen ids, without a final EOS
   std::string text;             // empty where the model has no tokenizer
   FinishReason finish = FinishReason::kLength;
-  std::string stop;             // the stop string met, if one was
+  std::string stop;  // the stop string met, if one was
   RequestStats stats;
 };
 
 // One layer's selection for some block rows of a prompt. Valid during the callback only.
 struct SEER_API GateRows {
   int64_t layer;
-  int64_t first_row;    // block row of row 0 here
-  int64_t n_rows;       // rows in this report
+  int64_t first_row;  // block row of row 0 here
+  int64_t n_rows;     // rows in this report
   int64_t n_heads;
   int64_t n_blocks;     // of the whole prompt: the row length
-  const float* scores;  // [n_heads, n_rows, n_blocks]; softmaxed for a threshold rule, else raw; 0 where j > i
+  const float* scores;  // [n_heads, n_rows, n_blocks]; softmax for a threshold, else raw; 0 where j > i
   const uint8_t* mask;  // [n_heads, n_rows, n_blocks]; 1 where kept
 };
 

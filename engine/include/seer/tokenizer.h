@@ -26,15 +26,17 @@ class SEER_API Tokenizer {
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  // `text` is UTF-8, taken byte for byte (invalid bytes become byte tokens or U+FFFD as the vocabulary allows).
-  // add_special: apply the files' BOS/EOS policy. parse_special: recognise special tokens written out in `text`.
-  std::vector<int32_t> encode(std::string_view text, bool add_special = true, bool parse_special = false) const;
+  // `text` is UTF-8, taken byte for byte (invalid bytes become byte tokens or U+FFFD as the vocabulary
+  // allows). add_special: apply the files' BOS/EOS policy. parse_special: recognise special tokens written
+  // out in `text`.
+  std::vector<int32_t> encode(std::string_view text, bool add_special = true,
+                              bool parse_special = false) const;
   // Special tokens are left out unless skip_special is false. Throws Error{kUsage} for an id out of range.
   std::string decode(const std::vector<int32_t>& ids, bool skip_special = true) const;
 
   int64_t n_vocab() const;  // ids are in [0, n_vocab)
   int32_t bos_id() const;   // -1 where there is none
-  int32_t eos_id() const;   // -1 where there is none; a model may stop on further ids (generation_config.json)
+  int32_t eos_id() const;  // -1 where there is none; a model may stop on further ids (generation_config.json)
   std::string kind() const;  // "sentencepiece", "bpe (byte-level)" or "bpe (metaspace)", for people
 
   // The name of the chat template recognised from tokenizer_config.json ("llama2", "llama3", "chatml",
@@ -42,7 +44,8 @@ class SEER_API Tokenizer {
   std::string chat_template() const;
   // The prompt, tokenised, that ends where the assistant's answer begins. `name` empty: chat_template().
   // Throws Error{kUsage} where neither names a known template, or roles are out of order.
-  std::vector<int32_t> encode_chat(const std::vector<ChatMessage>& messages, std::string_view name = {}) const;
+  std::vector<int32_t> encode_chat(const std::vector<ChatMessage>& messages,
+                                   std::string_view name = {}) const;
 
   struct Impl;
   const Impl& impl() const { return *impl_; }  // for the engine

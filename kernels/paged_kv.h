@@ -1,0 +1,40 @@
+// The paged KV cache as kernels see it: one layer's pages, and the runs of new tokens a step adds to
+// sequences.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/tensor.h"
+
+namespace seer {
+
+// One layer. A page is one gate block of one sequence, so a selected block index is a page-table index.
+struct PagedKv {
+  Tensor k;       // [n_pages, n_kv_heads, page_tokens, d_head], after RoPE
+  Tensor v;       // [n_pages, n_kv_heads, page_tokens, d_head]
+  Tensor gate_k;  // [n_pages, n_gate_heads, d_gate], after RoPE; empty without gates
+
+  int64_t n_kv_heads() const { return k.dim(1); }
+  int64_t page_tokens() const { return k.dim(2); }
+  int64_t d_head() const { return k.dim(3); }
+};
+
+// Consecutive new tokens of one sequence, rows [row, row + n_tokens) of the step's token axis.
+struct Segment {
+  int64_t row = 0;
+  int64_t n_tokens = 0;
+  int64_t start = 0;  // position of the first new token; a prefill starts on a page boundary
+  const int32_t* page_table = nullptr;  // [ceil((start + n_tokens) / page_tokens)]: block index to page id
+
+  int64_t end() const { return start + n_tokens; }
+};
+
+// One forward step: prefill segments first, then the segments that decode one token each.
+struct Step {
+  int64_t n_tokens = 0;
+  std::span<const Segment> prefills;
+  std::span<const Segment> decodes;
+};
+
+}  // namespace seer
