@@ -14,11 +14,11 @@ struct RopeConfig {
   Type type = Type::kDefault;
   double theta = 10000.0;
   double factor = 1.0;
-  double low_freq_factor = 1.0;   // llama3
-  double high_freq_factor = 4.0;  // llama3
-  double beta_fast = 32.0;        // yarn
-  double beta_slow = 1.0;         // yarn
-  bool truncate = true;           // yarn: whole correction dimensions
+  double low_freq_factor = 1.0;                                    // llama3
+  double high_freq_factor = 4.0;                                   // llama3
+  double beta_fast = 32.0;                                         // yarn
+  double beta_slow = 1.0;                                          // yarn
+  bool truncate = true;                                            // yarn: whole correction dimensions
   std::optional<double> attention_factor, mscale, mscale_all_dim;  // yarn
   int64_t original_max_positions = 0;  // llama3, yarn, dynamic; max_position_embeddings where not given
 };
@@ -38,11 +38,11 @@ struct ModelConfig {
   bool attention_bias = false;
   bool mlp_bias = false;
   RopeConfig rope;
-  std::string dtype;  // torch_dtype or dtype as written, for people; may be empty
+  std::string dtype;                      // torch_dtype or dtype as written, for people; may be empty
   std::vector<int32_t> bos_ids, eos_ids;  // from config.json; generation_config.json overrides eos_ids
 
-  // Throws Error{kFile} (missing, malformed, a key absent or of the wrong type or range: the message names it) or
-  // Error{kUnsupported} (another architecture, activation or rope type).
+  // Throws Error{kFile} (missing, malformed, a key absent or of the wrong type or range: the message names
+  // it) or Error{kUnsupported} (another architecture, activation or rope type).
   static ModelConfig load(const std::string& model_dir);
   static ModelConfig parse(const std::string& json_text, const std::string& origin);
 };

@@ -20,8 +20,8 @@ struct GatePools {
 struct GateConfig {
   std::string gate_type;  // as written: "Qavg_Kmaxminavg"
   GatePools q, k;
-  int64_t gate_block = 64;    // tokens; 16 to 128
-  int64_t d_gate = 0;         // seerattn_gate_hidden_size
+  int64_t gate_block = 64;     // tokens; 16 to 128
+  int64_t d_gate = 0;          // seerattn_gate_hidden_size
   bool double_linear = false;  // more than one Q pool, d_gate != d_head, or seerattn_gate_force_double
   bool last_block_dense = true;
   enum class Method { kThreshold, kNzRatio } method = Method::kThreshold;
@@ -29,7 +29,9 @@ struct GateConfig {
   double nz_ratio = 1.0;
   bool untuned = false;  // seerattn_threshold was 0.0 ("never tuned"): 2e-3 is used instead
 
-  int64_t n_gate_heads(const ModelConfig& model) const { return double_linear ? model.n_kv_heads : model.n_heads; }
+  int64_t n_gate_heads(const ModelConfig& model) const {
+    return double_linear ? model.n_kv_heads : model.n_heads;
+  }
 };
 
 struct GateLayer {
@@ -42,9 +44,9 @@ struct GateWeights {
   std::vector<GateLayer> layers;
   TensorMap tensors;  // owns what the layers point to
 
-  // Reads config.json and attn_gate_weights.{safetensors,pth} of `gates_dir` and checks both against the model.
-  // Throws Error{kFile} (malformed, a tensor missing, unexpected or misshapen; gates of another model: the message
-  // names the first differing key with both values) or Error{kUnsupported}.
+  // Reads config.json and attn_gate_weights.{safetensors,pth} of `gates_dir` and checks both against the
+  // model. Throws Error{kFile} (malformed, a tensor missing, unexpected or misshapen; gates of another model:
+  // the message names the first differing key with both values) or Error{kUnsupported}.
   static GateWeights load(const std::string& gates_dir, const ModelConfig& model);
 };
 

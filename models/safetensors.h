@@ -33,8 +33,8 @@ class TensorMap {
   std::vector<std::shared_ptr<const MappedFile>> files_;
 };
 
-// One file. Throws Error{kFile} for every departure from the specification, Error{kUnsupported} for a dtype other
-// than BF16, F16, F32, I32 and U8.
+// One file. Throws Error{kFile} for every departure from the specification, Error{kUnsupported} for a dtype
+// other than BF16, F16, F32, I32 and U8.
 TensorMap read_safetensors(const std::string& path);
 // model.safetensors, or every shard that model.safetensors.index.json names.
 TensorMap read_checkpoint(const std::string& model_dir);

@@ -21,16 +21,18 @@ enum class ChatFormat { kLlama2, kLlama3, kChatMl, kMistral };
 ChatFormat parse_chat_format(std::string_view name);
 std::string_view chat_format_name(ChatFormat format);
 
-// Recognises the Jinja template text of tokenizer_config.json (or chat_template.jinja beside it) by the marks each
-// format must write. Returns false where it is none of the four.
+// Recognises the Jinja template text of tokenizer_config.json (or chat_template.jinja beside it) by the marks
+// each format must write. Returns false where it is none of the four.
 bool recognise_chat_format(std::string_view jinja, ChatFormat* format);
-// The model folder's chat template text; empty where there is none. A list of named templates gives "default".
+// The model folder's chat template text; empty where there is none. A list of named templates gives
+// "default".
 std::string read_chat_template(const std::string& model_dir);
 
 // The ids of the conversation up to where the assistant's answer begins, BOS included as the format has it.
 // Content is never parsed for special tokens, so that a message cannot forge a turn.
-// Throws Error{kUsage} for an unknown role or turns out of order, Error{kUnsupported} where the vocabulary lacks the
-// format's special tokens.
-std::vector<int32_t> encode_chat(const std::vector<ChatTurn>& turns, ChatFormat format, const TextTokenizer& tokenizer);
+// Throws Error{kUsage} for an unknown role or turns out of order, Error{kUnsupported} where the vocabulary
+// lacks the format's special tokens.
+std::vector<int32_t> encode_chat(const std::vector<ChatTurn>& turns, ChatFormat format,
+                                 const TextTokenizer& tokenizer);
 
 }  // namespace seer

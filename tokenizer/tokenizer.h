@@ -17,8 +17,8 @@ class TextTokenizer {
   // Ids of `text` without BOS/EOS. parse_special: special tokens written out in the text become their ids.
   // Text is taken byte for byte; bytes that are not UTF-8 never fail.
   virtual std::vector<int32_t> encode(std::string_view text, bool parse_special) const = 0;
-  // The bytes one id stands for, as it appears in the middle of a text (a leading space kept). Empty for special
-  // tokens. Throws Error{kUsage} for an id out of range.
+  // The bytes one id stands for, as it appears in the middle of a text (a leading space kept). Empty for
+  // special tokens. Throws Error{kUsage} for an id out of range.
   virtual std::string piece(int32_t id) const = 0;
   // The whole text; the vocabulary's rule for the first space of a text applied. skip_special false: special
   // tokens are written out.
@@ -31,13 +31,14 @@ class TextTokenizer {
   virtual bool add_eos() const = 0;
   virtual bool is_special(int32_t id) const = 0;
   virtual int32_t special_id(std::string_view text) const = 0;  // of a special token by its text; -1: none
-  // True where decode() drops the space that the first piece of a text begins with (SentencePiece's dummy prefix).
+  // True where decode() drops the space that the first piece of a text begins with (SentencePiece's dummy
+  // prefix).
   virtual bool strips_first_space() const = 0;
   virtual std::string kind() const = 0;  // "sentencepiece", "bpe (byte-level)", "bpe (metaspace)"
 };
 
-// tokenizer.json first, then tokenizer.model, of a checkpoint's folder; tokenizer_config.json sets the BOS/EOS
-// policy where it speaks of it. Throws Error{kFile} or Error{kUnsupported}, naming the file.
+// tokenizer.json first, then tokenizer.model, of a checkpoint's folder; tokenizer_config.json sets the
+// BOS/EOS policy where it speaks of it. Throws Error{kFile} or Error{kUnsupported}, naming the file.
 std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir);
 
 }  // namespace seer
