@@ -1,0 +1,186 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/cpu/memory.h"
+#include "kernels/cpu/rotate.h"
+#include "seer/error.h"
+
+namespace seer {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+constexpr int64_t kRowsPerTask = 32;
+
+// Runs body(begin, end, thread) over [0, n) in runs of kRowsPerTask rows.
+template <class Body>
+void for_rows(ThreadPool& pool, int64_t n, Body&& body) {
+  pool.run((n + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int thread) {
+    const int64_t begin = task * kRowsPerTask;
+    body(begin, std::min(n, begin + kRowsPerTask), thread);
+  });
+}
+
+int checked_threads(int n_threads) {
+  if (n_threads == 0) return available_cores();
+  if (n_threads < 0 || n_threads > kMaxThreads)
+    throw Error(ErrorKind::kUsage, "expected between 1 and " + std::to_string(kMaxThreads) +
+                                       " threads, or 0 for one per core, found " + std::to_string(n_threads));
+  return n_threads;
+}
+
+}  // namespace
+
+simd::WeightType weight_type(DType dtype) {
+  assert(dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16);
+  return dtype == DType::kF16    ? simd::WeightType::kF16
+         : dtype == DType::kBF16 ? simd::WeightType::kBF16
+                                 : simd::WeightType::kF32;
+}
+
+std::unique_ptr<Backend> make_cpu_backend(int n_threads) {
+  return std::make_unique<CpuBackend>(checked_threads(n_threads));
+}
+
+CpuBackend::CpuBackend(int n_threads)
+    : pool_(n_threads), simd_(simd::functions()), thread_scratch_(static_cast<size_t>(n_threads)) {
+  openblas_set_num_threads(1);
+}
+
+std::string CpuBackend::description() const {
+  const int n = pool_.n_threads();
+  return "cpu (" + std::to_string(n) + (n == 1 ? " thread, " : " threads, ") + simd_.name + ")";
+}
+
+float* CpuBackend::Scratch::reserve(int64_t n_floats) {
+  if (n_floats > capacity_) {
+    memory_ = nullptr;  // before the larger one is mapped
+    capacity_ = 0;
+    memory_ = allocate_lazily(n_floats * int64_t{sizeof(float)}, "scratch");
+    data_ = static_cast<float*>(memory_.get());
+    capacity_ = n_floats;
+  }
+  return data_;
+}
+
+void CpuBackend::reserve_thread_scratch(int64_t n_floats) {
+  for (Scratch& s : thread_scratch_) s.reserve(n_floats);
+}
+
+Buffer CpuBackend::allocate(int64_t bytes, const std::string& purpose) {
+  return allocate_lazily(bytes, purpose);
+}
+
+Tensor CpuBackend::to_device(const Tensor& host, std::vector<Buffer>*) { return host; }
+
+void CpuBackend::read(void* host, const Tensor& device) {
+  std::memcpy(host, device.data, static_cast<size_t>(device.nbytes()));
+}
+
+void CpuBackend::embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids) {
+  const int64_t d_model = out.dim(1);
+  assert(out.dim(0) == static_cast<int64_t>(ids.size()) && table.dim(1) == d_model);
+  for_rows(pool_, out.dim(0), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t id = ids[static_cast<size_t>(i)];
+      assert(id >= 0 && id < table.dim(0));
+      simd_.to_float(out.as<float>() + i * d_model, table.rows(id, 1).data, weight_type(table.dtype),
+                     d_model);
+    }
+  });
+}
+
+void CpuBackend::rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) {
+  const int64_t d_model = x.dim(1);
+  assert(weight.numel() == d_model && out.dim(0) == x.dim(0));
+  float* w = scratch_.reserve(d_model);
+  simd_.to_float(w, weight.data, weight_type(weight.dtype), d_model);
+  for_rows(pool_, x.dim(0), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      simd_.rms_norm(out.as<float>() + i * d_model, x.as<float>() + i * d_model, w, d_model,
+                     static_cast<float>(eps));
+  });
+}
+
+void CpuBackend::silu_mul(const Tensor& out, const Tensor& gate_up) {
+  const int64_t d_ff = out.dim(1);
+  assert(gate_up.dim(1) == 2 * d_ff && gate_up.dim(0) == out.dim(0));
+  for_rows(pool_, out.dim(0), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* gate = gate_up.as<float>() + i * 2 * d_ff;
+      simd_.silu_mul(out.as<float>() + i * d_ff, gate, gate + d_ff, d_ff);
+    }
+  });
+}
+
+void CpuBackend::gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) {
+  const int64_t width = x.dim(1);
+  assert(out.dim(0) == static_cast<int64_t>(rows.size()) && out.dim(1) == width);
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(out.as<float>() + static_cast<int64_t>(i) * width, x.as<float>() + rows[i] * width,
+                static_cast<size_t>(width) * sizeof(float));
+}
+
+void CpuBackend::rope_table(const RopeTable& out, int64_t start, int64_t stride,
+                            std::span<const double> inv_freq, double scaling) {
+  const int64_t half = static_cast<int64_t>(inv_freq.size());
+  assert(out.cos.dim(1) == half && out.sin.dim(1) == half);
+  for_rows(pool_, out.cos.dim(0), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      const auto position = static_cast<double>(start + r * stride);
+      for (int64_t i = 0; i < half; ++i) {
+        const double angle = position * inv_freq[static_cast<size_t>(i)];
+        out.cos.as<float>()[r * half + i] = static_cast<float>(std::cos(angle) * scaling);
+        out.sin.as<float>()[r * half + i] = static_cast<float>(std::sin(angle) * scaling);
+      }
+    }
+  });
+}
+
+void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const RopeTable& rope,
+                           const Step& step) {
+  const int64_t n_heads = q.dim(1), d_head = q.dim(2), n_kv_heads = kv.n_kv_heads(), page = kv.page_tokens();
+  const int64_t width = (n_heads + 2 * n_kv_heads) * d_head, half = d_head / 2;
+  assert(qkv.dim(1) == width && rope.cos.dim(1) == half && kv.d_head() == d_head);
+  const auto append_segment = [&](const Segment& segment) {
+    for_rows(pool_, segment.n_tokens, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t row = segment.row + t, position = segment.start + t;
+        const float* in = qkv.as<float>() + row * width;
+        const float* cos = rope.cos.as<float>() + row * half;
+        const float* sin = rope.sin.as<float>() + row * half;
+        for (int64_t h = 0; h < n_heads; ++h)
+          rotate(q.as<float>() + (row * n_heads + h) * d_head, in + h * d_head, cos, sin, half);
+        const int64_t page_id = segment.page_table[position / page];
+        for (int64_t h = 0; h < n_kv_heads; ++h) {
+          const int64_t slot = ((page_id * n_kv_heads + h) * page + position % page) * d_head;
+          const float* k_in = in + (n_heads + h) * d_head;
+          rotate(kv.k.as<float>() + slot, k_in, cos, sin, half);
+          std::memcpy(kv.v.as<float>() + slot, k_in + n_kv_heads * d_head,
+                      static_cast<size_t>(d_head) * sizeof(float));
+        }
+      }
+    });
+  };
+  for (const Segment& segment : step.prefills) append_segment(segment);
+  for (const Segment& segment : step.decodes) append_segment(segment);
+}
+
+void CpuBackend::begin_phase(Phase phase) {
+  phase_begin_[static_cast<size_t>(phase)] = std::chrono::steady_clock::now();
+}
+
+void CpuBackend::end_phase(Phase phase) {
+  const auto i = static_cast<size_t>(phase);
+  phase_ns_[i] += std::chrono::nanoseconds(std::chrono::steady_clock::now() - phase_begin_[i]).count();
+}
+
+int64_t CpuBackend::phase_ns(Phase phase) { return phase_ns_[static_cast<size_t>(phase)]; }
+
+void CpuBackend::reset_phases() { phase_ns_ = {}; }
+
+}  // namespace seer

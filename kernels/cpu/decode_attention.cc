@@ -1,0 +1,87 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/cpu/cpu_backend.h"
+
+namespace seer {
+namespace {
+
+// Keys a task handles. Fixed, so that the sum's order, and with it every bit of the result, does not depend
+// on how many threads there are.
+constexpr int64_t kSplitTokens = 1024;
+
+}  // namespace
+
+void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                                  std::span<const Segment> segments) {
+  const int64_t n_heads = q.dim(1), d_head = q.dim(2), page = kv.page_tokens(), n_kv_heads = kv.n_kv_heads();
+  const int64_t group = n_heads / n_kv_heads;
+  const float scale = 1.0F / std::sqrt(static_cast<float>(d_head));
+  const int64_t split_pages = std::max<int64_t>(1, kSplitTokens / page);
+
+  struct Split {
+    const Segment* segment;
+    int64_t kv_head, first_page;
+  };
+  std::vector<Split> splits;  // those of one segment and KV head lie together
+  for (const Segment& segment : segments) {
+    assert(segment.n_tokens == 1);
+    const int64_t n_pages = (segment.end() + page - 1) / page;
+    for (int64_t h = 0; h < n_kv_heads; ++h)
+      for (int64_t p = 0; p < n_pages; p += split_pages) splits.push_back({&segment, h, p});
+  }
+  const int64_t n_splits = static_cast<int64_t>(splits.size()), partial_size = group * (d_head + 2);
+  float* partials =
+      scratch_.reserve(n_splits * partial_size);  // each [group, d_head], max [group], sum [group]
+  reserve_thread_scratch(group * (d_head + page));
+
+  pool_.run(n_splits, [&](int64_t task, int thread) {
+    const Split& split = splits[static_cast<size_t>(task)];
+    const Segment& segment = *split.segment;
+    float* sums = partials + task * partial_size;
+    float* row_max = sums + group * d_head;
+    float* row_sum = row_max + group;
+    std::fill(sums, row_max, 0.0F);
+    std::fill(row_max, row_sum, -std::numeric_limits<float>::infinity());
+    std::fill(row_sum, row_sum + group, 0.0F);
+    float* scaled_q = thread_scratch(thread);
+    const float* q_in = q.as<float>() + (segment.row * n_heads + split.kv_head * group) * d_head;
+    for (int64_t i = 0; i < group * d_head; ++i) scaled_q[i] = q_in[i] * scale;
+
+    const int64_t end = std::min(segment.end(), (split.first_page + split_pages) * page);
+    for (int64_t p = split.first_page; p * page < end; ++p) {
+      const int64_t at = (segment.page_table[p] * n_kv_heads + split.kv_head) * page * d_head;
+      simd_.decode_block(sums, row_max, row_sum, scaled_q + group * d_head, scaled_q, kv.k.as<float>() + at,
+                         kv.v.as<float>() + at, group, d_head, std::min(page, end - p * page));
+    }
+  });
+
+  // Merge the splits of a segment and KV head, in order.
+  for (int64_t i = 0; i < n_splits;) {
+    const Split& first = splits[static_cast<size_t>(i)];
+    int64_t last = i;
+    while (last < n_splits && splits[static_cast<size_t>(last)].segment == first.segment &&
+           splits[static_cast<size_t>(last)].kv_head == first.kv_head)
+      ++last;
+    for (int64_t g = 0; g < group; ++g) {
+      const auto max_of = [&](int64_t s) { return partials[s * partial_size + group * d_head + g]; };
+      float row_max = max_of(i);
+      for (int64_t s = i + 1; s < last; ++s) row_max = std::max(row_max, max_of(s));
+      float* o = out.as<float>() + (first.segment->row * n_heads + first.kv_head * group + g) * d_head;
+      std::fill(o, o + d_head, 0.0F);
+      float total = 0.0F;
+      for (int64_t s = i; s < last; ++s) {
+        const float weight = std::exp(max_of(s) - row_max);
+        const float* partial = partials + s * partial_size;
+        total += partial[group * (d_head + 1) + g] * weight;
+        for (int64_t d = 0; d < d_head; ++d) o[d] += partial[g * d_head + d] * weight;
+      }
+      for (int64_t d = 0; d < d_head; ++d) o[d] /= total;
+    }
+    i = last;
+  }
+}
+
+}  // namespace seer

@@ -1,0 +1,107 @@
+#include <cblas.h>
+
+#include <algorithm>
+
+#include "kernels/cpu/cpu_backend.h"
+
+namespace seer {
+namespace {
+
+// Up to this many input rows each weight is widened in registers and used at once; beyond, OpenBLAS's
+// blocking pays for widening a panel of weights into memory first.
+constexpr int64_t kFewRows = 16;
+constexpr int64_t kDotInputs = 4;  // what simd's dot_rows takes at once
+
+// A task multiplies kSlab input rows with kPanel outputs. OpenBLAS reaches its peak on one core from about
+// 256 rows, and smaller tasks balance better.
+constexpr int64_t kSlab = 256;
+constexpr int64_t kPanel = 256;
+
+// Bytes of weights worth waking a thread for.
+constexpr int64_t kTaskBytes = 32 << 10;
+
+void add_bias(float* out, int64_t out_stride, const Tensor& bias, int64_t begin, int64_t n_rows,
+              int64_t n_outputs, const simd::Functions& simd, float* scratch) {
+  simd.to_float(scratch, bias.rows(begin, n_outputs).data, weight_type(bias.dtype), n_outputs);
+  for (int64_t i = 0; i < n_rows; ++i)
+    for (int64_t j = 0; j < n_outputs; ++j) out[i * out_stride + j] += scratch[j];
+}
+
+}  // namespace
+
+void CpuBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) {
+  assert(x.dim(1) == w.d_in() && out.dim(1) == w.d_out() && x.dim(0) == out.dim(0));
+  if (x.dim(0) <= kFewRows) {
+    linear_few_rows(out, x, w, accumulate);
+  } else {
+    linear_many_rows(out, x, w, accumulate);
+  }
+}
+
+void CpuBackend::linear_few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w,
+                                 bool accumulate) {
+  const int64_t n = x.dim(0), d_in = w.d_in(), d_out = w.d_out();
+  const int64_t row_bytes = std::max<int64_t>(1, d_in * dtype_bytes(w.parts.front().weight.dtype));
+  // Two tasks a thread even out a core that is busy elsewhere. Whole groups of 8 rows suit the kernel's tile.
+  const int64_t wanted = std::max<int64_t>(kTaskBytes / row_bytes, d_out / (2 * pool_.n_threads()));
+  const int64_t task_rows = std::max<int64_t>(8, (wanted + 7) / 8 * 8);
+  reserve_thread_scratch(task_rows);
+  pool_.run((d_out + task_rows - 1) / task_rows, [&](int64_t task, int thread) {
+    const int64_t task_begin = task * task_rows, task_end = std::min(d_out, task_begin + task_rows);
+    int64_t part_begin = 0;
+    for (const LinearWeights::Part& part : w.parts) {
+      const int64_t part_end = part_begin + part.weight.dim(0);
+      const int64_t begin = std::max(task_begin, part_begin), end = std::min(task_end, part_end);
+      if (begin < end) {
+        const Tensor rows = part.weight.rows(begin - part_begin, end - begin);
+        float* o = out.as<float>() + begin;
+        for (int64_t m = 0; m < n; m += kDotInputs)
+          simd_.dot_rows(o + m * d_out, d_out, x.as<float>() + m * d_in, d_in, std::min(kDotInputs, n - m),
+                         rows.data, weight_type(rows.dtype), d_in, end - begin, accumulate);
+        if (part.bias)
+          add_bias(o, d_out, part.bias, begin - part_begin, n, end - begin, simd_, thread_scratch(thread));
+      }
+      part_begin = part_end;
+    }
+  });
+}
+
+void CpuBackend::linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w,
+                                  bool accumulate) {
+  struct Panel {
+    const LinearWeights::Part* part;
+    int64_t begin, end;  // rows of the part's weight
+    int64_t column;      // of the output
+  };
+  std::vector<Panel> panels;
+  int64_t column = 0;
+  for (const LinearWeights::Part& part : w.parts) {
+    const int64_t d_part = part.weight.dim(0);
+    for (int64_t begin = 0; begin < d_part; begin += kPanel)
+      panels.push_back({&part, begin, std::min(d_part, begin + kPanel), column + begin});
+    column += d_part;
+  }
+  const int64_t n = x.dim(0), d_in = w.d_in(), d_out = w.d_out();
+  const int64_t n_panels = static_cast<int64_t>(panels.size()), n_slabs = (n + kSlab - 1) / kSlab;
+  reserve_thread_scratch(kPanel * d_in);
+  pool_.run(n_panels * n_slabs, [&](int64_t task, int thread) {
+    const Panel& panel = panels[static_cast<size_t>(task / n_slabs)];
+    const int64_t row = task % n_slabs * kSlab, n_rows = std::min(kSlab, n - row);
+    const int64_t n_outputs = panel.end - panel.begin;
+    const Tensor weight = panel.part->weight.rows(panel.begin, n_outputs);
+    const float* panel_weights = static_cast<const float*>(weight.data);
+    if (weight.dtype != DType::kF32) {
+      simd_.to_float(thread_scratch(thread), weight.data, weight_type(weight.dtype), weight.numel());
+      panel_weights = thread_scratch(thread);
+    }
+    float* o = out.as<float>() + row * d_out + panel.column;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(n_rows),
+                static_cast<int>(n_outputs), static_cast<int>(d_in), 1.0F, x.as<float>() + row * d_in,
+                static_cast<int>(d_in), panel_weights, static_cast<int>(d_in), accumulate ? 1.0F : 0.0F, o,
+                static_cast<int>(d_out));
+    if (panel.part->bias)
+      add_bias(o, d_out, panel.part->bias, panel.begin, n_rows, n_outputs, simd_, thread_scratch(thread));
+  });
+}
+
+}  // namespace seer

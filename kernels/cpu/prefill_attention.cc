@@ -1,0 +1,88 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/cpu_backend.h"
+
+namespace seer {
+namespace {
+
+using simd::kTileQueries;
+
+// Up to 64 neighbouring queries of one head, which share a list of key blocks.
+struct Tile {
+  int32_t head;
+  int32_t mask_row;  // of the block mask; unused without one
+  int64_t query;     // first query, counted from the segment's start
+  int64_t n_queries;
+  int64_t n_blocks;  // how long its list is
+};
+
+// With a mask a tile may not leave its block row; without one it takes a full set of lanes whatever the page.
+std::vector<Tile> make_tiles(const Segment& segment, int64_t n_heads, int64_t page, const BlockMask* mask,
+                             int64_t first_token) {
+  std::vector<Tile> tiles;
+  const int64_t span = mask == nullptr ? kTileQueries : page;
+  for (int64_t begin = first_token; begin < segment.n_tokens; begin += span) {
+    const int64_t end = std::min(segment.n_tokens, begin + span), mask_row = begin / page;
+    for (int64_t query = begin; query < end; query += kTileQueries) {
+      const int64_t n_queries = std::min(kTileQueries, end - query);
+      const int64_t causal = (segment.start + query + n_queries + page - 1) / page;
+      for (int64_t h = 0; h < n_heads; ++h) {
+        const int64_t kept =
+            mask == nullptr ? causal : mask->counts.as<int32_t>()[h * mask->n_rows() + mask_row];
+        tiles.push_back({static_cast<int32_t>(h), static_cast<int32_t>(mask_row), query, n_queries, kept});
+      }
+    }
+  }
+  // Threads take tiles in order: long lists first leave little to wait for at the end. Heads of one KV group
+  // stay together, whose keys are then still in cache.
+  std::stable_sort(tiles.begin(), tiles.end(),
+                   [](const Tile& a, const Tile& b) { return a.n_blocks > b.n_blocks; });
+  return tiles;
+}
+
+}  // namespace
+
+void CpuBackend::prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                                   const Segment& segment, const BlockMask* mask, int64_t first_token) {
+  const int64_t n_heads = q.dim(1), d_head = q.dim(2), page = kv.page_tokens(), n_kv_heads = kv.n_kv_heads();
+  const int64_t group = n_heads / n_kv_heads, stride = n_heads * d_head;
+  const int64_t n_scores = std::max(page, kTileQueries) * kTileQueries;
+  const float scale = 1.0F / std::sqrt(static_cast<float>(d_head));
+  assert(segment.start % page == 0 && first_token % page == 0 && kv.d_head() == d_head && page <= 128);
+
+  const std::vector<Tile> tiles = make_tiles(segment, n_heads, page, mask, first_token);
+  reserve_thread_scratch((2 * d_head + 2) * kTileQueries + n_scores);
+  pool_.run(static_cast<int64_t>(tiles.size()), [&](int64_t task, int thread) {
+    const Tile& tile = tiles[static_cast<size_t>(task)];
+    float* scratch = thread_scratch(thread);
+    float* q_t = scratch;
+    float* out_t = q_t + d_head * kTileQueries;
+    float* row_max = out_t + d_head * kTileQueries;
+    float* row_sum = row_max + kTileQueries;
+    const simd::AttentionTile state{d_head, q_t, out_t, row_max, row_sum, row_sum + kTileQueries};
+    const int64_t offset = (segment.row + tile.query) * stride + tile.head * d_head;
+    simd_.transpose_queries(q_t, q.as<float>() + offset, stride, tile.n_queries, d_head, scale);
+    simd_.attention_begin(state);
+
+    const int32_t* list = mask == nullptr
+                              ? nullptr
+                              : mask->blocks.as<int32_t>() +
+                                    (tile.head * mask->n_rows() + tile.mask_row) * mask->row_capacity();
+    const int64_t first_position = segment.start + tile.query, end_position = first_position + tile.n_queries;
+    for (int64_t i = 0; i < tile.n_blocks; ++i) {
+      const int64_t block = list == nullptr ? i : list[i];
+      const int64_t block_start = block * page;
+      // Keys past the tile's last query are invisible to it, and may not be written yet.
+      const int64_t n_keys = std::min(page, end_position - block_start);
+      if (n_keys <= 0) break;  // the rest of a 128-token diagonal block, for its first 64 queries
+      const int64_t at = (segment.page_table[block] * n_kv_heads + tile.head / group) * page * d_head;
+      simd_.attention_block(state, kv.k.as<float>() + at, kv.v.as<float>() + at, n_keys,
+                            first_position - block_start);
+    }
+    simd_.attention_end(state, out.as<float>() + offset, stride, tile.n_queries);
+  });
+}
+
+}  // namespace seer

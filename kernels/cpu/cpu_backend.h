@@ -1,0 +1,83 @@
+// The CPU implementation of Backend: float32 activations and KV pages, weights read in their stored type.
+// OpenBLAS runs one thread a call; this backend's own threads divide the work, so that matrix products and
+// everything between them share one pool.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/simd/simd.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace seer {
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(int n_threads);
+
+  std::string description() const override;
+  DType activation_dtype() const override { return DType::kF32; }
+  Buffer allocate(int64_t bytes, const std::string& purpose) override;
+  Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) override;
+  void read(void* host, const Tensor& device) override;
+
+  void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids) override;
+  void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) override;
+  void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
+  void silu_mul(const Tensor& out, const Tensor& gate_up) override;
+  void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) override;
+
+  void rope_table(const RopeTable& out, int64_t start, int64_t stride, std::span<const double> inv_freq,
+                  double scaling) override;
+  void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const RopeTable& rope,
+                 const Step& step) override;
+
+  void gate_project(const Tensor& gate_q, const PagedKv& kv, const Tensor& qkv, const GateView& gate,
+                    const RopeTable& rope, const Segment& segment) override;
+  void select_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& gate_q, const PagedKv& kv,
+                     const Segment& segment, const SelectRule& rule) override;
+
+  void prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
+                         const BlockMask* mask, int64_t first_token) override;
+  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                        std::span<const Segment> segments) override;
+
+  void begin_phase(Phase phase) override;
+  void end_phase(Phase phase) override;
+  int64_t phase_ns(Phase phase) override;
+  void reset_phases() override;
+
+ private:
+  // Float scratch that only grows. Tasks may not throw, so scratch is sized before they start.
+  class Scratch {
+   public:
+    float* reserve(int64_t n_floats);
+    float* data() const { return data_; }
+
+   private:
+    Buffer memory_;
+    float* data_ = nullptr;
+    int64_t capacity_ = 0;
+  };
+  void reserve_thread_scratch(int64_t n_floats);
+  float* thread_scratch(int thread) const { return thread_scratch_[static_cast<size_t>(thread)].data(); }
+
+  void linear_few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
+  void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
+  void pool_blocks(float* pooled_q, float* pooled_k, const Tensor& qkv, const GateView& gate, int64_t n_heads,
+                   const PagedKv& kv, const Segment& segment);
+
+  ThreadPool pool_;
+  const simd::Functions& simd_;
+  std::vector<Scratch> thread_scratch_;
+  Scratch scratch_;  // the calling thread's, for one operation at a time
+  std::array<std::chrono::steady_clock::time_point, 2> phase_begin_{};
+  std::array<int64_t, 2> phase_ns_{};
+};
+
+// How simd's kernels name a stored type.
+simd::WeightType weight_type(DType dtype);
+
+}  // namespace seer

@@ -1,0 +1,14 @@
+// Memory that costs only what is touched.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace seer {
+
+// Zero-filled pages that the system commits at their first use, so that a large context costs nothing until
+// it is filled. Throws Error{kMemory} with `purpose` and the size where even the address space is refused.
+std::shared_ptr<void> allocate_lazily(int64_t bytes, const std::string& purpose);
+
+}  // namespace seer
