@@ -26,12 +26,15 @@ struct SelectRule {
   int64_t n_prompt_blocks = 0;   // of the whole prompt, whatever the chunk
 };
 
+// Pools of one side of a gate; concatenated in the order max, min, avg.
+struct GatePools {
+  bool max = false, min = false, avg = false;
+  int count() const { return int{max} + int{min} + int{avg}; }
+};
+
 // Weights and shape of one layer's gate.
 struct GateView {
-  struct Pools {
-    bool max = false, min = false, avg = false;
-    int count() const { return int{max} + int{min} + int{avg}; }
-  };
+  using Pools = GatePools;
   Pools q_pools, k_pools;  // concatenated in the order max, min, avg
   Tensor linear_q;  // [n_heads, n_q_pools * d_head, d_gate]; empty: pooled queries are used as they are
   Tensor linear_k;  // [n_gate_heads, n_k_pools * d_head, d_gate]

@@ -5,17 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "kernels/block_mask.h"
 #include "kernels/tensor.h"
 #include "models/config.h"
 #include "models/safetensors.h"
 
 namespace seer {
-
-// Pools of one side in the order they are concatenated: max, min, avg.
-struct GatePools {
-  bool max = false, min = false, avg = false;
-  int count() const { return int{max} + int{min} + int{avg}; }
-};
 
 struct GateConfig {
   std::string gate_type;  // as written: "Qavg_Kmaxminavg"

@@ -1,0 +1,72 @@
+#include "models/attn_gate.h"
+
+namespace seer {
+
+AttnGate::AttnGate(Backend* backend, const ModelConfig& model, const GateWeights& weights,
+                   Workspace* workspace)
+    : backend_(backend), workspace_(workspace), n_layers_(model.n_layers), n_heads_(model.n_heads) {
+  const GateConfig& config = weights.config;
+  for (const GateLayer& layer : weights.layers) {
+    GateView view;
+    view.q_pools = config.q;
+    view.k_pools = config.k;
+    if (layer.linear_q) view.linear_q = backend->to_device(layer.linear_q, &buffers_);
+    view.linear_k = backend->to_device(layer.linear_k, &buffers_);
+    layers_.push_back(view);
+  }
+}
+
+void AttnGate::project(int64_t layer, const PagedKv& kv, const Tensor& qkv, const Segment& segment,
+                       int64_t first_row, const RopeTable& block_rope) {
+  const int64_t n_rows = block_rope.cos.dim(0);
+  backend_->gate_project(workspace_->gate_q.rows(first_row, n_rows), kv, qkv,
+                         layers_[static_cast<size_t>(layer)], block_rope, segment);
+}
+
+BlockMask AttnGate::select(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
+                           const SelectRule& rule, const GateObserver& observer) {
+  const int64_t page = kv.page_tokens(), n_rows = (segment.n_tokens + page - 1) / page;
+  const int64_t n_blocks = rule.n_prompt_blocks;
+  const Tensor layer_counts =
+      workspace_->kept_counts.rows(layer, 1).reshaped({workspace_->kept_counts.dim(1)});
+  BlockMask mask;
+  mask.counts = layer_counts.rows(first_row * n_heads_, n_rows * n_heads_).reshaped({n_heads_, n_rows});
+  mask.blocks =
+      workspace_->kept_blocks.rows(0, n_heads_ * n_rows * n_blocks).reshaped({n_heads_, n_rows, n_blocks});
+  const Tensor gate_q = workspace_->gate_q.rows(first_row, n_rows);
+  if (!observer) {
+    backend_->select_blocks(mask, nullptr, gate_q, kv, segment, rule);
+    return mask;
+  }
+  Tensor scores(nullptr, DType::kF32, {n_heads_, n_rows, n_blocks});
+  const Buffer buffer = backend_->allocate(scores.nbytes(), "gate scores for a report");
+  scores.data = buffer.get();
+  backend_->select_blocks(mask, &scores, gate_q, kv, segment, rule);
+  report(layer, segment.start / page, mask, scores, observer);
+  return mask;
+}
+
+void AttnGate::report(int64_t layer, int64_t first_row, const BlockMask& mask, const Tensor& scores,
+                      const GateObserver& observer) {
+  std::vector<float> host_scores(static_cast<size_t>(scores.numel()));
+  std::vector<int32_t> counts(static_cast<size_t>(mask.counts.numel()));
+  std::vector<int32_t> blocks(static_cast<size_t>(mask.blocks.numel()));
+  backend_->read(host_scores.data(), scores);
+  backend_->read(counts.data(), mask.counts);
+  backend_->read(blocks.data(), mask.blocks);
+  observer({layer, first_row, mask.n_rows(), n_heads_, mask.row_capacity(), host_scores.data(), counts.data(),
+            blocks.data()});
+}
+
+int64_t AttnGate::count_kept(int64_t first_row, int64_t n_rows) const {
+  std::vector<int32_t> counts(static_cast<size_t>(n_heads_ * n_rows));
+  int64_t kept = 0;
+  for (int64_t l = 0; l < n_layers_; ++l) {
+    const Tensor layer = workspace_->kept_counts.rows(l, 1).reshaped({workspace_->kept_counts.dim(1)});
+    backend_->read(counts.data(), layer.rows(first_row * n_heads_, n_rows * n_heads_));
+    for (const int32_t c : counts) kept += c;
+  }
+  return kept;
+}
+
+}  // namespace seer

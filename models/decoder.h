@@ -1,0 +1,68 @@
+// The forward pass of a Llama decoder, written once for every backend.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "models/attn_gate.h"
+#include "models/config.h"
+#include "models/kv_cache.h"
+#include "models/llama.h"
+#include "models/rope.h"
+#include "models/workspace.h"
+
+namespace seer {
+
+// One step's input. Prefill segments come first; each starts on a page boundary.
+struct DecoderStep {
+  std::span<const int32_t> ids;  // [n_tokens], in range
+  Step step;
+  std::span<const PrefillPlan> plans;   // one for each of step.prefills
+  std::span<const int64_t> logit_rows;  // ascending rows of the step whose logits are wanted; may be empty
+  // Logits f32 [n, n_vocab] on the device, of logit_rows[first] and those after it; false leaves the rest
+  // out.
+  std::function<bool(int64_t first, const Tensor& logits)> on_logits;
+  GateObserver on_gate;
+};
+
+// What the prefill segments kept, summed over layers and heads.
+struct DecoderStats {
+  int64_t kept_blocks = 0;
+  int64_t causal_blocks = 0;
+};
+
+// One thread at a time. Holds references: weights, cache and backend outlive it.
+class Decoder {
+ public:
+  // `gates` is null for a model without. Throws Error{kMemory}.
+  Decoder(Backend* backend, const ModelConfig& config, const LlamaWeights& weights, const GateWeights* gates,
+          KvCache* cache, const StepLimits& limits);
+
+  DecoderStats forward(const DecoderStep& in);
+
+ private:
+  void prepare_rope(const DecoderStep& in);
+  // Attention of layer `l` over normed input; the result is in workspace_.attn. Rows nobody needs may be left
+  // out.
+  void attention(int64_t l, const Tensor& h, const DecoderStep& in);
+  void mlp(const LayerWeights& layer, const Tensor& x, const Tensor& h);
+  void logits(const DecoderStep& in, const Tensor& x, const Tensor& h);  // h: free, as many rows as x
+  DecoderStats count_blocks(const DecoderStep& in) const;
+  RopeFrequencies frequencies(int64_t seq_len) const;
+  int64_t n_block_rows(const Segment& segment) const;
+
+  Backend* backend_;
+  const ModelConfig& config_;
+  const LlamaWeights& weights_;
+  KvCache* cache_;
+  StepLimits limits_;
+  Workspace workspace_;
+  std::unique_ptr<AttnGate> gate_;
+  RopeFrequencies fixed_frequencies_;
+};
+
+}  // namespace seer

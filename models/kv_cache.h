@@ -1,0 +1,31 @@
+// The storage of the paged KV cache: per layer a pool of pages of keys, values and gate keys. Which sequence
+// owns which page is the engine's business.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "models/config.h"
+#include "models/gate_weights.h"
+
+namespace seer {
+
+class KvCache {
+ public:
+  // `gate` is null for a model without gates. Throws Error{kMemory}.
+  KvCache(Backend* backend, const ModelConfig& model, const GateConfig* gate, int64_t page_tokens,
+          int64_t n_pages);
+
+  PagedKv layer(int64_t l) const { return layers_[static_cast<size_t>(l)]; }
+  int64_t n_pages() const { return n_pages_; }
+  int64_t page_tokens() const { return page_tokens_; }
+  int64_t nbytes() const { return nbytes_; }
+
+ private:
+  int64_t n_pages_, page_tokens_, nbytes_ = 0;
+  std::vector<PagedKv> layers_;
+  std::vector<Buffer> buffers_;
+};
+
+}  // namespace seer

@@ -1,0 +1,45 @@
+// The activations of one forward step, allocated once.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "models/config.h"
+#include "models/gate_weights.h"
+
+namespace seer {
+
+// What the largest step may hold.
+struct StepLimits {
+  int64_t n_tokens = 0;     // of a step
+  int64_t n_sequences = 1;  // of a step
+  int64_t n_logits = 0;     // rows of logits computed at once
+  int64_t n_blocks = 0;     // gate blocks of the longest sequence
+  int64_t page_tokens = 0;  // of the KV cache; the gate block
+};
+
+// Views are sized for the limits; a step takes the first rows of each.
+struct Workspace {
+  Tensor x;        // [n_tokens, d_model]: the residual stream
+  Tensor h;        // [n_tokens, d_model]: normed
+  Tensor qkv;      // [n_tokens, (n_heads + 2 n_kv_heads) * d_head]
+  Tensor q;        // [n_tokens, n_heads, d_head], rotated
+  Tensor attn;     // [n_tokens, n_heads, d_head]
+  Tensor gate_up;  // [n_tokens, 2 d_ff]
+  Tensor act;      // [n_tokens, d_ff]
+  Tensor needed;   // [n_tokens, n_heads * d_head]: attn of the rows the last layer goes on with
+  Tensor logits;   // [n_logits, n_vocab]
+  RopeTable rope;  // [n_tokens, d_head / 2]
+
+  // With gates. Rows are block rows of a step.
+  RopeTable block_rope;  // [n_rows, d_head / 2]
+  Tensor gate_q;         // [n_rows, n_heads, d_gate]
+  Tensor kept_counts;    // i32 [n_layers, n_heads * n_rows], read once after the step
+  Tensor kept_blocks;    // i32 [n_heads * n_rows * n_blocks], of one layer and segment
+  std::vector<Buffer> buffers;
+
+  Workspace(Backend* backend, const ModelConfig& model, const GateConfig* gate, const StepLimits& limits);
+};
+
+}  // namespace seer
