@@ -49,7 +49,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual std::string description() const = 0;  // "cpu (2 threads, AVX-512)"
+  virtual std::string description() const = 0;  // "cpu (2 threads, AVX-512, OpenBLAS SkylakeX)"
   virtual DType activation_dtype() const = 0;   // of activations and KV pages
   // Zero-filled or untouched memory; costs nothing until used where the device allows. Throws Error{kMemory}.
   virtual Buffer allocate(int64_t bytes, const std::string& purpose) = 0;

@@ -1,12 +1,11 @@
 #include "kernels/cpu/cpu_backend.h"
 
-#include <cblas.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "kernels/cpu/memory.h"
+#include "kernels/cpu/openblas.h"
 #include "kernels/cpu/rotate.h"
 #include "seer/error.h"
 
@@ -48,12 +47,13 @@ std::unique_ptr<Backend> make_cpu_backend(int n_threads) {
 
 CpuBackend::CpuBackend(int n_threads)
     : pool_(n_threads), simd_(simd::functions()), thread_scratch_(static_cast<size_t>(n_threads)) {
-  openblas_set_num_threads(1);
+  prepare_openblas();
 }
 
 std::string CpuBackend::description() const {
   const int n = pool_.n_threads();
-  return "cpu (" + std::to_string(n) + (n == 1 ? " thread, " : " threads, ") + simd_.name + ")";
+  return "cpu (" + std::to_string(n) + (n == 1 ? " thread, " : " threads, ") + simd_.name + ", OpenBLAS " +
+         openblas_kernels() + ")";
 }
 
 float* CpuBackend::Scratch::reserve(int64_t n_floats) {

@@ -18,6 +18,8 @@ struct SEER_API LoadProgress {
   int64_t bytes_done;
 };
 
+enum class LogLevel { kInfo, kWarning };
+
 struct SEER_API EngineOptions {
   std::string model_dir;  // config.json, *.safetensors[.index.json], tokenizer files
   std::string gates_dir;  // config.json, attn_gate_weights.pth or .safetensors; empty: no gates, dense only
@@ -25,7 +27,8 @@ struct SEER_API EngineOptions {
   int threads = 0;              // CPU threads; 0: one per core this process may use
   int64_t ctx_size = 0;         // tokens the KV cache holds; 0: the model's max_position_embeddings
   int64_t chunk_size = 0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 2048 or so
-  std::function<bool(const LoadProgress&)> on_load;  // false cancels the load: Error{kCancelled}
+  std::function<bool(const LoadProgress&)> on_load;          // false cancels the load: Error{kCancelled}
+  std::function<void(LogLevel, const std::string&)> on_log;  // what a user may want to know; absent: dropped
 };
 
 struct SEER_API GateInfo {
@@ -54,7 +57,7 @@ struct SEER_API ModelInfo {
 };
 
 struct SEER_API EngineInfo {
-  std::string device;       // "cpu (2 threads, AVX-512)"
+  std::string device;       // "cpu (2 threads, AVX-512, OpenBLAS SkylakeX)"
   int64_t ctx_size = 0;     // tokens
   int64_t chunk_size = 0;   // tokens
   int64_t page_tokens = 0;  // tokens a KV page holds: the gate block, 64 without gates

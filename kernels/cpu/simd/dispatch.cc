@@ -9,7 +9,8 @@ const Functions& functions() {
 #if defined(__x86_64__)
   const char* forced = std::getenv("SEER_SIMD");
   const std::string_view limit = forced == nullptr ? "avx512" : forced;
-  const bool has_avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+  const bool has_avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+                        __builtin_cpu_supports("f16c") != 0;
   const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") != 0 &&
                           __builtin_cpu_supports("avx512bw") != 0 &&
                           __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;

@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <immintrin.h>  // its functions are always inlined, so none of them is shared either
+#endif
+
 #if defined(__AVX512F__)
 #define SEER_VEC_BYTES 64
 #elif defined(__AVX2__)
@@ -18,7 +22,6 @@ namespace {
 using Vec = float __attribute__((vector_size(SEER_VEC_BYTES)));
 using IVec = int32_t __attribute__((vector_size(SEER_VEC_BYTES)));
 using UVec = uint32_t __attribute__((vector_size(SEER_VEC_BYTES)));
-using HVec = uint16_t __attribute__((vector_size(SEER_VEC_BYTES / 2)));
 using VecUnaligned = float __attribute__((vector_size(SEER_VEC_BYTES), aligned(4), may_alias));
 using HVecUnaligned = uint16_t __attribute__((vector_size(SEER_VEC_BYTES / 2), aligned(2), may_alias));
 
@@ -35,14 +38,24 @@ inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 
+// Folds the upper half of the lanes onto the lower until one is left.
 inline float sum(Vec v) {
-  float lanes[kLanes];
-  std::memcpy(lanes, &v, sizeof v);
-  float total = 0.0F;
-  for (int64_t width = kLanes / 2; width > 0; width /= 2)
-    for (int64_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  total = lanes[0];
-  return total;
+  IVec lane;
+  for (int i = 0; i < kLanes; ++i) lane[i] = i;
+  for (int32_t width = kLanes / 2; width > 0; width /= 2) v += __builtin_shuffle(v, lane ^ width);
+  return v[0];
+}
+
+// Element i of the result is p[i]. GCC 12 turns __builtin_convertvector into twice the instructions.
+inline UVec widen(const uint16_t* p) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<UVec>(
+      _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+#elif defined(__AVX2__)
+  return reinterpret_cast<UVec>(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#else
+  return __builtin_convertvector(*reinterpret_cast<const HVecUnaligned*>(p), UVec);
+#endif
 }
 
 // exp(x) for x <= 88, within 2 ulp; 0 below -87 (so that a mask of -inf gives exactly nothing).
@@ -72,10 +85,7 @@ struct F32Weights {
 
 struct BF16Weights {
   using Element = uint16_t;
-  static Vec load_vec(const uint16_t* p) {
-    const HVec h = *reinterpret_cast<const HVecUnaligned*>(p);
-    return reinterpret_cast<Vec>(__builtin_convertvector(h, UVec) << 16);
-  }
+  static Vec load_vec(const uint16_t* p) { return reinterpret_cast<Vec>(widen(p) << 16); }
   static float load_one(const uint16_t* p) {
     const uint32_t bits = static_cast<uint32_t>(*p) << 16;
     float x;
@@ -89,12 +99,17 @@ struct F16Weights {
   // Exponent and mantissa move up by 13 bits and the exponent's bias by a multiplication, which also turns
   // half subnormals into normal floats; infinities and NaNs keep their all-ones exponent.
   static Vec load_vec(const uint16_t* p) {
-    const HVec h = *reinterpret_cast<const HVecUnaligned*>(p);
-    const UVec w = __builtin_convertvector(h, UVec);
+#if defined(__AVX512F__)
+    return reinterpret_cast<Vec>(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+#elif defined(__F16C__)
+    return reinterpret_cast<Vec>(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#else
+    const UVec w = widen(p);
     const UVec magnitude = (w & 0x7FFFU) << 13;
     const Vec scaled = reinterpret_cast<Vec>(magnitude) * 0x1p112F;
     const UVec special = reinterpret_cast<UVec>((w & 0x7C00U) == 0x7C00U) & 0x7F800000U;
     return reinterpret_cast<Vec>(reinterpret_cast<UVec>(scaled) | special | ((w & 0x8000U) << 16));
+#endif
   }
   static float load_one(const uint16_t* p) {
     const uint32_t w = *p;

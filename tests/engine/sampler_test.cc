@@ -1,0 +1,176 @@
+#include "engine/src/sampler.h"
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "seer/error.h"
+#include "tests/support/catch.h"
+
+namespace seer {
+namespace {
+
+SamplingParams greedy() {
+  SamplingParams params;
+  params.temperature = 0.0;
+  return params;
+}
+
+SamplingParams seeded(uint64_t seed) {
+  SamplingParams params;
+  params.temperature = 1.0;
+  params.seed = seed;
+  return params;
+}
+
+int32_t sample_once(const SamplingParams& params, std::vector<float> logits,
+                    const std::vector<int32_t>& history = {}) {
+  return Sampler(params, {}).sample(logits, history);
+}
+
+// Frequencies of many draws from the same logits.
+std::map<int32_t, double> frequencies(const SamplingParams& params, const std::vector<float>& logits) {
+  constexpr int kDraws = 20000;
+  Sampler sampler(params, {});
+  std::map<int32_t, double> f;
+  for (int i = 0; i < kDraws; ++i) {
+    std::vector<float> copy = logits;
+    f[sampler.sample(copy, {})] += 1.0 / kDraws;
+  }
+  return f;
+}
+
+// Three standard errors of a frequency over 20,000 draws are at most 0.011.
+constexpr double kMargin = 0.012;
+
+TEST_CASE("greedy takes the largest logit and the lowest id among equals") {
+  CHECK(sample_once(greedy(), {0.0F, 3.0F, 3.0F, 1.0F}) == 1);
+}
+
+TEST_CASE("draws follow the softmax of the logits over the temperature") {
+  SamplingParams params = seeded(1);
+  params.temperature = 2.0;
+  const auto f = frequencies(params, {0.0F, std::log(4.0F), std::log(9.0F)});  // probabilities 1 : 2 : 3
+  CHECK(f.at(0) == Approx(1.0 / 6).margin(kMargin));
+  CHECK(f.at(1) == Approx(2.0 / 6).margin(kMargin));
+  CHECK(f.at(2) == Approx(3.0 / 6).margin(kMargin));
+}
+
+TEST_CASE("equal seeds give equal draws and different seeds do not") {
+  const std::vector<float> logits(100, 0.0F);
+  const auto draws = [&](uint64_t seed) {
+    Sampler sampler(seeded(seed), {});
+    std::vector<int32_t> ids;
+    for (int i = 0; i < 20; ++i) {
+      std::vector<float> copy = logits;
+      ids.push_back(sampler.sample(copy, {}));
+    }
+    return ids;
+  };
+  CHECK(draws(7) == draws(7));
+  CHECK(draws(7) != draws(8));
+}
+
+TEST_CASE("top_k keeps the k likeliest, the lower id among equals") {
+  SamplingParams params = seeded(2);
+  params.top_k = 2;
+  const auto f = frequencies(params, {1.0F, 2.0F, 1.0F, 1.0F});
+  CHECK(f.size() == 2);
+  CHECK(f.count(1) == 1);
+  CHECK(f.count(0) == 1);
+}
+
+TEST_CASE("top_p keeps the smallest set that reaches it") {
+  SamplingParams params = seeded(3);
+  const std::vector<float> logits = {std::log(0.5F), std::log(0.3F), std::log(0.15F), std::log(0.05F)};
+  params.top_p = 0.7;
+  auto f = frequencies(params, logits);
+  CHECK(f.size() == 2);
+  CHECK(f.at(0) == Approx(0.5 / 0.8).margin(kMargin));
+  params.top_p = 0.01;
+  f = frequencies(params, logits);
+  CHECK(f.size() == 1);
+}
+
+TEST_CASE("min_p drops what is unlikely beside the likeliest") {
+  SamplingParams params = seeded(4);
+  params.min_p = 0.31;
+  const auto f = frequencies(params, {std::log(0.5F), std::log(0.3F), std::log(0.15F), std::log(0.05F)});
+  CHECK(f.size() == 2);  // 0.15 / 0.5 is below 0.31
+}
+
+TEST_CASE("repeat_penalty divides positive and multiplies negative logits of what was seen, once") {
+  SamplingParams params = greedy();
+  params.repeat_penalty = 2.0;
+  CHECK(sample_once(params, {3.0F, 2.0F}, {0}) == 1);
+  CHECK(sample_once(params, {3.0F, 1.4F}, {0, 0, 0}) == 0);
+  CHECK(sample_once(params, {-1.0F, -1.5F}, {0}) == 1);
+}
+
+TEST_CASE("repeat_last_n limits how far back repeat_penalty looks") {
+  SamplingParams params = greedy();
+  params.repeat_penalty = 2.0;
+  params.repeat_last_n = 2;
+  CHECK(sample_once(params, {3.0F, 2.0F}, {0, 1, 1}) == 0);
+  params.repeat_last_n = -1;
+  CHECK(sample_once(params, {3.0F, 2.0F, 0.0F}, {0, 2, 2, 2}) == 1);
+  params.repeat_last_n = 0;
+  CHECK(sample_once(params, {3.0F, 2.0F}, {0}) == 0);
+}
+
+TEST_CASE("presence and frequency penalties count generated tokens and not the prompt") {
+  SamplingParams params = greedy();
+  params.presence_penalty = 0.6;
+  params.frequency_penalty = 0.5;
+  Sampler sampler(params, {});
+  const std::vector<int32_t> prompt = {0, 0, 0};
+  const auto next = [&](float first, float second) {
+    std::vector<float> logits = {first, second};
+    return sampler.sample(logits, prompt);
+  };
+  CHECK(next(2.0F, 1.0F) == 0);  // the prompt's zeros do not count
+  CHECK(next(2.0F, 1.0F) == 1);  // 2 - 0.6 - 0.5 < 1
+  CHECK(next(2.0F, 0.5F) == 0);  // 0.9 against 0.5 - 1.1
+  CHECK(next(2.0F, 1.6F) == 1);  // 2 - 0.6 - 2 * 0.5 against 1.6 - 1.1: 0.4 < 0.5
+}
+
+TEST_CASE("banned ids are never chosen") {
+  Sampler sampler(greedy(), {1});
+  std::vector<float> logits = {0.0F, 9.0F, 1.0F};
+  CHECK(sampler.sample(logits, {}) == 2);
+}
+
+TEST_CASE("logits without a finite value are an error") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  CHECK_THROWS_AS(sample_once(greedy(), {nan, nan}), Error);
+  CHECK_THROWS_AS(sample_once(greedy(), {-inf, -inf}), Error);
+  CHECK_THROWS_AS(sample_once(seeded(1), {nan, inf}), Error);
+  CHECK(sample_once(seeded(1), {nan, 1.0F}) == 1);
+}
+
+TEST_CASE("a sampling parameter out of range is named with what was found") {
+  const auto message = [](auto&& change) {
+    SamplingParams params;
+    change(params);
+    try {
+      params.validate();
+    } catch (const Error& e) {
+      CHECK(e.kind() == ErrorKind::kUsage);
+      return std::string(e.what());
+    }
+    return std::string("accepted");
+  };
+  CHECK_THAT(message([](auto& p) { p.temperature = -0.5; }), ContainsSubstring("temperature"));
+  CHECK_THAT(message([](auto& p) { p.temperature = std::nan(""); }), ContainsSubstring("temperature"));
+  CHECK_THAT(message([](auto& p) { p.top_k = -1; }), ContainsSubstring("top_k"));
+  CHECK_THAT(message([](auto& p) { p.top_p = 0.0; }), ContainsSubstring("top_p"));
+  CHECK_THAT(message([](auto& p) { p.top_p = 1.5; }), ContainsSubstring("found 1.5"));
+  CHECK_THAT(message([](auto& p) { p.min_p = 1.0; }), ContainsSubstring("min_p"));
+  CHECK_THAT(message([](auto& p) { p.repeat_penalty = 0.0; }), ContainsSubstring("repeat_penalty"));
+  CHECK_THAT(message([](auto& p) { p.repeat_last_n = -2; }), ContainsSubstring("repeat_last_n"));
+}
+
+}  // namespace
+}  // namespace seer
