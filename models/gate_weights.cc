@@ -1,0 +1,148 @@
+#include "models/gate_weights.h"
+
+#include <filesystem>
+#include <set>
+
+#include "models/json_util.h"
+#include "models/pth.h"
+#include "seer/error.h"
+
+namespace seer {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
+constexpr double kUntunedThreshold = 2e-3;  // upstream's default where the config says 0.0
+constexpr const char* kTypeForm = "Q<pools>_K<pools> with pools from max, min and avg, as in Qavg_Kmaxminavg";
+
+// "maxminavg": each pool at most once, in any order; they are always concatenated as max, min, avg.
+bool parse_pools(std::string_view text, GatePools* pools) {
+  while (!text.empty()) {
+    bool* pool = text.starts_with("max")   ? &pools->max
+                 : text.starts_with("min") ? &pools->min
+                 : text.starts_with("avg") ? &pools->avg
+                                           : nullptr;
+    if (pool == nullptr || *pool) return false;
+    *pool = true;
+    text.remove_prefix(3);
+  }
+  return pools->count() > 0;
+}
+
+void check_same_model(const JsonReader& r, const ModelConfig& model) {
+  const auto check = [&](const char* key, int64_t expected) {
+    const auto found = r.optional_integer(key, 0, INT64_MAX);
+    if (found && *found != expected)
+      throw Error(ErrorKind::kFile, r.origin() + ": these gates belong to another model: expected " + key +
+                                        " " + std::to_string(expected) + ", as the model has it, found " +
+                                        std::to_string(*found));
+  };
+  check("num_hidden_layers", model.n_layers);
+  check("num_attention_heads", model.n_heads);
+  check("num_key_value_heads", model.n_kv_heads);
+  check("head_dim", model.d_head);
+  check("hidden_size", model.d_model);
+  check("vocab_size", model.n_vocab);
+}
+
+GateConfig parse_gate_config(const JsonReader& r, const ModelConfig& model) {
+  GateConfig c;
+  const auto type = r.optional_string("seerattn_gate_type");
+  if (!type)
+    throw Error(ErrorKind::kFile, r.origin() +
+                                      ": the key seerattn_gate_type is missing; expected the config.json of "
+                                      "SeerAttention gates");
+  c.gate_type = *type;
+  const std::string_view text = c.gate_type;
+  const size_t split = text.find("_K");
+  if (!text.starts_with('Q') || split == std::string_view::npos ||
+      !parse_pools(text.substr(1, split - 1), &c.q) || !parse_pools(text.substr(split + 2), &c.k))
+    r.fail("seerattn_gate_type", kTypeForm, *r.find("seerattn_gate_type"));
+
+  c.gate_block = r.integer({"seerattn_gate_block_size"}, 16, 128);
+  c.d_gate = r.integer({"seerattn_gate_hidden_size"}, 1, 4096);
+  if (c.d_gate < model.d_head)
+    throw Error(ErrorKind::kFile,
+                r.origin() + ": expected seerattn_gate_hidden_size to be at least the model's head size " +
+                    std::to_string(model.d_head) + ", found " + std::to_string(c.d_gate));
+  c.double_linear =
+      c.q.count() > 1 || c.d_gate != model.d_head || r.boolean("seerattn_gate_force_double", false);
+  c.last_block_dense = r.boolean("seerattn_last_block_dense", true);
+
+  const std::string method = r.optional_string("seerattn_sparsity_method").value_or("threshold");
+  if (method != "threshold" && method != "nz_ratio")
+    r.fail("seerattn_sparsity_method", "threshold or nz_ratio", *r.find("seerattn_sparsity_method"));
+  c.method = method == "threshold" ? GateConfig::Method::kThreshold : GateConfig::Method::kNzRatio;
+  c.threshold = r.number("seerattn_threshold", 0.0, 0.0, 1.0);
+  c.nz_ratio = r.number("seerattn_nz_ratio", 1.0, 0.0, 1.0);
+  if (c.threshold >= 1.0) r.fail("seerattn_threshold", "below 1", *r.find("seerattn_threshold"));
+  if (c.method == GateConfig::Method::kNzRatio && c.nz_ratio <= 0.0)
+    r.fail("seerattn_nz_ratio", "above 0", *r.find("seerattn_nz_ratio"));
+  if (c.threshold == 0.0) {
+    c.threshold = kUntunedThreshold;
+    c.untuned = c.method == GateConfig::Method::kThreshold;
+  }
+  return c;
+}
+
+TensorMap read_tensors(const fs::path& dir) {
+  const fs::path safetensors = dir / "attn_gate_weights.safetensors", pth = dir / "attn_gate_weights.pth";
+  if (fs::exists(safetensors)) return read_safetensors(safetensors.string());
+  if (fs::exists(pth)) return read_pth(pth.string());
+  throw Error(
+      ErrorKind::kFile,
+      dir.string() + ": expected attn_gate_weights.safetensors or attn_gate_weights.pth, found neither");
+}
+
+Tensor take(const TensorMap& tensors, const std::string& name, std::initializer_list<int64_t> shape,
+            std::set<std::string>* taken) {
+  const Tensor expected(nullptr, DType::kF32, shape);
+  const Tensor* found = tensors.find(name);
+  const auto fail = [&](const std::string& what) {
+    throw Error(ErrorKind::kFile, tensors.source() + ": " + name + ": expected " + shape_string(expected) +
+                                      " of BF16, F16 or F32, found " + what +
+                                      ". Use the gates that were trained for this model.");
+  };
+  if (found == nullptr) fail("no such tensor");
+  if (found->rank != expected.rank || found->shape != expected.shape) fail(shape_string(*found));
+  if (found->dtype != DType::kF32 && found->dtype != DType::kF16 && found->dtype != DType::kBF16)
+    fail(dtype_name(found->dtype));
+  taken->insert(name);
+  return *found;
+}
+
+}  // namespace
+
+GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& model) {
+  const fs::path dir = gates_dir;
+  std::error_code error;
+  if (!fs::is_directory(dir, error))
+    throw Error(ErrorKind::kFile,
+                gates_dir + ": expected a folder with config.json and attn_gate_weights.pth or .safetensors");
+  const std::string path = (dir / "config.json").string();
+  const JsonReader r(read_json_object(path, kMaxConfigBytes), path);
+  check_same_model(r, model);
+  GateWeights g;
+  g.config = parse_gate_config(r, model);
+  g.tensors = read_tensors(dir);
+
+  const GateConfig& c = g.config;
+  std::set<std::string> taken;
+  for (int64_t l = 0; l < model.n_layers; ++l) {
+    const std::string name = "model.layers." + std::to_string(l) + ".self_attn.attn_gate.mask_linear_";
+    GateLayer& layer = g.layers.emplace_back();
+    if (c.double_linear)
+      layer.linear_q =
+          take(g.tensors, name + "q.weight", {model.n_heads, c.q.count() * model.d_head, c.d_gate}, &taken);
+    layer.linear_k = take(g.tensors, name + "k.weight",
+                          {c.n_gate_heads(model), c.k.count() * model.d_head, c.d_gate}, &taken);
+  }
+  for (const auto& [name, tensor] : g.tensors.all())
+    if (taken.count(name) == 0)
+      throw Error(ErrorKind::kFile, g.tensors.source() + ": the tensor " + name + " " + shape_string(tensor) +
+                                        " is not one that " + c.gate_type + " gates of this model have");
+  return g;
+}
+
+}  // namespace seer

@@ -1,0 +1,206 @@
+#include "models/safetensors.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <set>
+
+#include "models/json_util.h"
+#include "seer/error.h"
+
+namespace seer {
+namespace {
+
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the specification's limit
+constexpr int64_t kMaxIndexBytes = 100'000'000;
+
+[[noreturn]] void fail(const std::string& path, const std::string& what) {
+  throw Error(ErrorKind::kFile,
+              path + ": " + what + ". The file may be damaged or cut short; download or write it again.");
+}
+
+std::optional<DType> parse_dtype(const std::string& name) {
+  for (const DType t : {DType::kF32, DType::kF16, DType::kBF16, DType::kI32, DType::kU8})
+    if (name == dtype_name(t)) return t;
+  return std::nullopt;
+}
+
+struct Entry {
+  std::string name;
+  Tensor tensor;        // shape and dtype
+  uint64_t begin, end;  // bytes from the data section's start
+};
+
+uint64_t unsigned_value(const nlohmann::json& value, const std::string& path, const std::string& what) {
+  if (!value.is_number_integer() || (!value.is_number_unsigned() && value.get<int64_t>() < 0))
+    fail(path, what + ": expected a non-negative integer");
+  return value.get<uint64_t>();
+}
+
+Entry parse_entry(const std::string& name, const nlohmann::json& value, const std::string& path) {
+  const std::string where = "tensor " + name;
+  const auto member = [&](const char* key) -> const nlohmann::json& {
+    if (!value.is_object() || !value.contains(key)) fail(path, where + " has no " + key);
+    return value[key];
+  };
+  const nlohmann::json &dtype = member("dtype"), &shape = member("shape"), &offsets = member("data_offsets");
+  if (!dtype.is_string()) fail(path, where + ": expected dtype to be a string");
+  const auto parsed_dtype = parse_dtype(dtype.get<std::string>());
+  if (!parsed_dtype)
+    throw Error(ErrorKind::kUnsupported, path + ": " + where + " has dtype " + dtype.get<std::string>() +
+                                             "; expected BF16, F16, F32, I32 or U8");
+  if (!shape.is_array()) fail(path, where + ": expected shape to be a list");
+  if (shape.size() > Tensor::kMaxRank)
+    throw Error(ErrorKind::kUnsupported, path + ": " + where + " has " + std::to_string(shape.size()) +
+                                             " dimensions; expected at most " +
+                                             std::to_string(Tensor::kMaxRank));
+  Entry entry{name, Tensor(nullptr, *parsed_dtype, {}), 0, 0};
+  int64_t bytes = dtype_bytes(*parsed_dtype);
+  for (const nlohmann::json& d : shape) {
+    const uint64_t size = unsigned_value(d, path, where + " shape");
+    int64_t& dim = entry.tensor.shape[static_cast<size_t>(entry.tensor.rank++)];
+    if (size > INT64_MAX || __builtin_mul_overflow(bytes, static_cast<int64_t>(size), &bytes))
+      fail(path, where + ": its shape is beyond 63 bits");
+    dim = static_cast<int64_t>(size);
+  }
+  if (!offsets.is_array() || offsets.size() != 2)
+    fail(path, where + ": expected data_offsets to be [begin, end]");
+  entry.begin = unsigned_value(offsets[0], path, where + " data_offsets");
+  entry.end = unsigned_value(offsets[1], path, where + " data_offsets");
+  if (entry.end < entry.begin || entry.end - entry.begin != static_cast<uint64_t>(bytes))
+    fail(path, where + ": data_offsets [" + std::to_string(entry.begin) + ", " + std::to_string(entry.end) +
+                   "] do not span the " + std::to_string(bytes) + " bytes of " + dtype.get<std::string>() +
+                   " " + shape_string(entry.tensor));
+  return entry;
+}
+
+// In the order of their data, which must cover the data section without holes or overlaps.
+std::vector<Entry> parse_header(std::string_view header, uint64_t data_bytes, const std::string& path) {
+  std::vector<Entry> entries;
+  const nlohmann::json object = parse_json_object(header, path + ": header");
+  for (const auto& [name, value] : object.items())
+    if (name != "__metadata__") entries.push_back(parse_entry(name, value, path));
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;  // empty tensors first
+  });
+  uint64_t end = 0;
+  for (const Entry& entry : entries) {
+    if (entry.begin != end)
+      fail(path, "tensor " + entry.name +
+                     (entry.begin < end ? " overlaps the one before it" : " leaves a hole before it") +
+                     ": it begins at byte " + std::to_string(entry.begin) + ", expected " +
+                     std::to_string(end));
+    end = entry.end;
+  }
+  if (end != data_bytes)
+    fail(path,
+         "expected " + std::to_string(end) + " bytes of tensor data, found " + std::to_string(data_bytes));
+  return entries;
+}
+
+}  // namespace
+
+const Tensor* TensorMap::find(const std::string& name) const {
+  const auto it = tensors_.find(name);
+  return it == tensors_.end() ? nullptr : &it->second;
+}
+
+int64_t TensorMap::nbytes() const {
+  int64_t n = 0;
+  for (const auto& [name, tensor] : tensors_) n += tensor.nbytes();
+  return n;
+}
+
+void TensorMap::add(const std::string& name, const Tensor& tensor, const std::string& origin) {
+  if (!tensors_.emplace(name, tensor).second) fail(origin, "the tensor " + name + " is there twice");
+}
+
+void TensorMap::merge(TensorMap other, const std::string& origin) {
+  for (const auto& [name, tensor] : other.tensors_) add(name, tensor, origin);
+  owners_.insert(owners_.end(), other.owners_.begin(), other.owners_.end());
+}
+
+void TensorMap::add_mapped(const std::string& name, Tensor tensor, const std::byte* data,
+                           const std::string& origin) {
+  const auto size = static_cast<size_t>(tensor.nbytes());
+  if (reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(dtype_bytes(tensor.dtype)) == 0) {
+    tensor.data = const_cast<std::byte*>(data);
+  } else {
+    const auto copy = std::make_shared<std::vector<uint32_t>>(size / sizeof(uint32_t) + 1);
+    std::memcpy(copy->data(), data, size);
+    tensor.data = copy->data();
+    keep(copy);
+  }
+  add(name, tensor, origin);
+}
+
+TensorMap read_safetensors(const std::string& path) {
+  TensorMap tensors;
+  tensors.set_source(path);
+  const auto file = MappedFile::open(path);
+  const auto bytes = file->bytes();
+  uint64_t header_bytes = 0;
+  if (bytes.size() < sizeof header_bytes)
+    fail(path, "expected a safetensors file, found " + std::to_string(bytes.size()) + " bytes");
+  for (size_t i = 0; i < sizeof header_bytes; ++i)
+    header_bytes |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
+  const uint64_t rest = bytes.size() - sizeof header_bytes;
+  if (header_bytes > kMaxHeaderBytes)
+    fail(path, "its header would be " + std::to_string(header_bytes) + " bytes long, expected at most " +
+                   std::to_string(kMaxHeaderBytes));
+  if (header_bytes > rest)
+    fail(path, "its header would be " + std::to_string(header_bytes) + " bytes long, and only " +
+                   std::to_string(rest) + " follow");
+  const std::byte* header = bytes.data() + sizeof header_bytes;
+  const std::byte* data = header + header_bytes;
+  const std::string_view text(reinterpret_cast<const char*>(header), header_bytes);
+  if (text.empty() || text.front() != '{') fail(path, "its header does not begin with '{'");
+  tensors.keep(file);
+  for (const Entry& entry : parse_header(text, rest - header_bytes, path))
+    tensors.add_mapped(entry.name, entry.tensor, data + entry.begin, path);
+  return tensors;
+}
+
+TensorMap read_checkpoint(const std::string& model_dir) {
+  namespace fs = std::filesystem;
+  const fs::path dir = model_dir, single = dir / "model.safetensors",
+                 index = dir / "model.safetensors.index.json";
+  if (fs::exists(single)) return read_safetensors(single.string());  // first, as transformers has it
+  if (!fs::exists(index))
+    throw Error(ErrorKind::kFile, model_dir +
+                                      ": expected model.safetensors or model.safetensors.index.json, found "
+                                      "neither. Weights in other formats can be saved as safetensors with "
+                                      "save_pretrained of the transformers library.");
+  const nlohmann::json object = read_json_object(index.string(), kMaxIndexBytes);
+  const auto map = object.find("weight_map");
+  if (map == object.end() || !map->is_object())
+    fail(index.string(), "the key weight_map is missing or not an object");
+
+  std::map<std::string, std::set<std::string>> shards;  // shard to the tensors it should hold
+  for (const auto& [tensor, shard] : map->items()) {
+    const std::string name = shard.is_string() ? shard.get<std::string>() : "";
+    if (name.empty() || fs::path(name).filename() != name || name == "." || name == "..")
+      fail(index.string(),
+           "tensor " + tensor + ": expected the name of a file in the same folder, found " + shard.dump());
+    shards[name].insert(tensor);
+  }
+  TensorMap tensors;
+  tensors.set_source(model_dir);
+  for (const auto& [shard, names] : shards) {
+    const std::string path = (dir / shard).string();
+    if (!fs::exists(path))
+      fail(path, "the shard is missing, which " + index.string() + " names for " +
+                     std::to_string(names.size()) + " tensors (" + *names.begin() + " and so on)");
+    TensorMap held = read_safetensors(path);
+    for (const std::string& name : names)
+      if (held.find(name) == nullptr)
+        fail(path, "the tensor " + name + " is missing, which " + index.string() + " places here");
+    for (const auto& [name, tensor] : held.all())
+      if (names.count(name) == 0) fail(path, "the tensor " + name + " is here, but not in " + index.string());
+    tensors.merge(std::move(held), path);
+  }
+  return tensors;
+}
+
+}  // namespace seer

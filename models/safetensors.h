@@ -13,7 +13,7 @@
 
 namespace seer {
 
-// Named tensors whose data point into mapped files; keeps the mappings alive.
+// Named tensors whose data point into mapped files (or into copies, where a file leaves them unaligned).
 class TensorMap {
  public:
   // nullptr where there is none of that name.
@@ -24,13 +24,19 @@ class TensorMap {
 
   // Throws Error{kFile} where the name is there already.
   void add(const std::string& name, const Tensor& tensor, const std::string& origin);
-  void keep(std::shared_ptr<const MappedFile> file) { files_.push_back(std::move(file)); }
+  // As add, for data of a mapped file that the caller keeps: copied where they do not lie on a multiple of
+  // their element's size, which a C++ reader may not assume away.
+  void add_mapped(const std::string& name, Tensor tensor, const std::byte* data, const std::string& origin);
+  // Takes everything of `other`, whose tensors may not be here yet.
+  void merge(TensorMap other, const std::string& origin);
+  // Keeps what tensors point into alive: a mapped file, or a copy.
+  void keep(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }
   void set_source(std::string source) { source_ = std::move(source); }
 
  private:
   std::string source_;
   std::map<std::string, Tensor> tensors_;
-  std::vector<std::shared_ptr<const MappedFile>> files_;
+  std::vector<std::shared_ptr<const void>> owners_;
 };
 
 // One file. Throws Error{kFile} for every departure from the specification, Error{kUnsupported} for a dtype

@@ -1,0 +1,48 @@
+// Reading JSON files of untrusted origin with messages that name the file and the key.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace seer {
+
+// Throws Error{kFile} where the text is not JSON, nests more than 64 deep, names a key of an object twice, or
+// is not an object at its top. `origin` is the file, for messages.
+nlohmann::json parse_json_object(std::string_view text, const std::string& origin);
+// Throws Error{kFile} too where the file is missing, unreadable or larger than max_bytes.
+nlohmann::json read_json_object(const std::string& path, int64_t max_bytes);
+
+// Typed access to one object's keys; null counts as absent.
+class JsonReader {
+ public:
+  JsonReader(const nlohmann::json& object, std::string origin)
+      : object_(object), origin_(std::move(origin)) {}
+
+  bool has(const char* key) const { return find(key) != nullptr; }
+  const nlohmann::json* find(const char* key) const;
+  // The first of `keys` that is there, in [low, high]. Throws Error{kFile} where none is, or it is no
+  // integer.
+  int64_t integer(std::initializer_list<const char*> keys, int64_t low, int64_t high) const;
+  std::optional<int64_t> optional_integer(const char* key, int64_t low, int64_t high) const;
+  std::optional<double> optional_number(const char* key, double low, double high) const;
+  double number(const char* key, double fallback, double low, double high) const;
+  bool boolean(const char* key, bool fallback) const;
+  std::optional<std::string> optional_string(const char* key) const;
+  // One id or a list of them; empty where absent.
+  std::vector<int32_t> ids(const char* key) const;
+
+  const std::string& origin() const { return origin_; }
+  [[noreturn]] void fail(const std::string& key, const std::string& expected,
+                         const nlohmann::json& found) const;
+
+ private:
+  nlohmann::json object_;
+  std::string origin_;
+};
+
+}  // namespace seer

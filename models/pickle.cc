@@ -1,0 +1,254 @@
+#include "models/pickle.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include "seer/error.h"
+
+namespace seer {
+
+using Kind = PickleValue::Kind;
+
+class Pickle::Machine {
+ public:
+  Machine(Pickle* pickle, std::span<const std::byte> bytes, const std::vector<std::string>& allowed,
+          const std::string& origin)
+      : values_(pickle->values_), bytes_(bytes), allowed_(allowed), origin_(origin) {}
+
+  const PickleValue* run() {
+    while (true) {
+      const auto opcode = static_cast<unsigned char>(integer(1));
+      if (opcode == '.') return pop();
+      step(opcode);
+    }
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(ErrorKind::kFile,
+                origin_ + ": the pickle " + what +
+                    ". Only plain tensors saved with torch.save are read; nothing was executed.");
+  }
+
+  // ---- the stream ----
+  std::string take(uint64_t size) {
+    if (size > bytes_.size() - at_) fail("ends in the middle");
+    std::string text(reinterpret_cast<const char*>(bytes_.data()) + at_, size);
+    at_ += size;
+    return text;
+  }
+  uint64_t integer(size_t size) {
+    uint64_t value = 0;
+    if (size > bytes_.size() - at_) fail("ends in the middle");
+    for (size_t i = 0; i < size; ++i) value |= std::to_integer<uint64_t>(bytes_[at_ + i]) << (8 * i);
+    at_ += size;
+    return value;
+  }
+  std::string line() {
+    std::string text;
+    for (char c = take(1)[0]; c != '\n'; c = take(1)[0]) text += c;
+    return text;
+  }
+
+  // ---- the stack ----
+  PickleValue* make(Kind kind) {
+    values_.push_back({});
+    values_.back().kind = kind;
+    return &values_.back();
+  }
+  void push(PickleValue* value) { stack_.push_back(value); }
+  PickleValue* pop() {
+    if (stack_.empty() || (!marks_.empty() && stack_.size() <= marks_.back()))
+      fail("takes from an empty stack");
+    PickleValue* value = stack_.back();
+    stack_.pop_back();
+    return value;
+  }
+  PickleValue* top() {
+    PickleValue* value = pop();
+    push(value);
+    return value;
+  }
+  std::vector<PickleValue*> pop_mark() {
+    if (marks_.empty()) fail("closes a group it never opened");
+    std::vector<PickleValue*> items(stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back()),
+                                    stack_.end());
+    stack_.resize(marks_.back());
+    marks_.pop_back();
+    return items;
+  }
+  void push_tuple(std::vector<PickleValue*> items) {
+    PickleValue* tuple = make(Kind::kTuple);
+    tuple->items.assign(items.begin(), items.end());
+    push(tuple);
+  }
+  void push_tuple(size_t n) {
+    std::vector<PickleValue*> items;
+    for (size_t i = 0; i < n; ++i) items.push_back(pop());
+    std::reverse(items.begin(), items.end());
+    push_tuple(std::move(items));
+  }
+  void push_int(int64_t value) {
+    push(make(Kind::kInt));
+    stack_.back()->integer = value;
+  }
+  void push_string(std::string text) {
+    push(make(Kind::kString));
+    stack_.back()->text = std::move(text);
+  }
+  void push_global(const std::string& name) {
+    if (std::find(allowed_.begin(), allowed_.end(), name) == allowed_.end()) fail("asks for " + name);
+    push(make(Kind::kGlobal));
+    stack_.back()->text = name;
+  }
+  void set_items(const std::vector<PickleValue*>& items) {
+    PickleValue* dict = top();
+    if (dict->kind != Kind::kDict || items.size() % 2 != 0) fail("puts items where no dictionary is");
+    for (size_t i = 0; i < items.size(); i += 2) dict->entries.emplace_back(items[i], items[i + 1]);
+  }
+  void append(const std::vector<PickleValue*>& items) {
+    PickleValue* list = top();
+    if (list->kind != Kind::kTuple) fail("appends to what is no list");
+    list->items.insert(list->items.end(), items.begin(), items.end());
+  }
+  void get(uint64_t index) {
+    const auto it = memo_.find(index);
+    if (it == memo_.end()) fail("recalls what it never stored");
+    push(it->second);
+  }
+
+  void reduce() {
+    PickleValue* arguments = pop();
+    PickleValue* function = pop();
+    if (function->kind != Kind::kGlobal || arguments->kind != Kind::kTuple)
+      fail("calls something that is no function");
+    // The one call whose result later opcodes fill in.
+    if (function->text == "collections.OrderedDict" && arguments->items.empty())
+      return push(make(Kind::kDict));
+    PickleValue* call = make(Kind::kCall);
+    call->text = function->text;
+    call->items = arguments->items;
+    push(call);
+  }
+
+  void step(unsigned char opcode) {
+    switch (opcode) {
+      case 0x80:  // PROTO
+        if (const uint64_t protocol = integer(1); protocol < 2 || protocol > 4)
+          fail("has protocol " + std::to_string(protocol) + ", expected 2 to 4");
+        return;
+      case 0x95:  // FRAME
+        integer(8);
+        return;
+      case 'N':
+        return push(make(Kind::kNone));
+      case 0x88:  // NEWTRUE
+      case 0x89:  // NEWFALSE
+        push(make(Kind::kBool));
+        stack_.back()->integer = opcode == 0x88 ? 1 : 0;
+        return;
+      case 'K':  // BININT1
+        return push_int(static_cast<int64_t>(integer(1)));
+      case 'M':  // BININT2
+        return push_int(static_cast<int64_t>(integer(2)));
+      case 'J':  // BININT
+        return push_int(static_cast<int32_t>(static_cast<uint32_t>(integer(4))));
+      case 0x8A: {  // LONG1, two's complement
+        const uint64_t size = integer(1);
+        if (size > 8) fail("has an integer of more than 64 bits");
+        const uint64_t value = integer(size);
+        const uint64_t sign = size == 0 || size == 8 ? 0 : uint64_t{1} << (8 * size - 1);
+        return push_int(static_cast<int64_t>((value ^ sign) - sign));
+      }
+      case 0x8C:  // SHORT_BINUNICODE
+        return push_string(take(integer(1)));
+      case 'X':  // BINUNICODE
+        return push_string(take(integer(4)));
+      case '(':
+        return marks_.push_back(stack_.size());
+      case 't':
+        return push_tuple(pop_mark());
+      case ')':
+        return push_tuple(size_t{0});
+      case 0x85:
+      case 0x86:
+      case 0x87:
+        return push_tuple(static_cast<size_t>(opcode - 0x84));
+      case ']':
+        return push(make(Kind::kTuple));
+      case 'a': {
+        PickleValue* item = pop();
+        return append({item});
+      }
+      case 'e':
+        return append(pop_mark());
+      case '}':
+        return push(make(Kind::kDict));
+      case 's': {
+        PickleValue* value = pop();
+        PickleValue* key = pop();
+        return set_items({key, value});
+      }
+      case 'u':
+        return set_items(pop_mark());
+      case 'q':  // BINPUT
+        memo_[integer(1)] = top();
+        return;
+      case 'r':  // LONG_BINPUT
+        memo_[integer(4)] = top();
+        return;
+      case 0x94:  // MEMOIZE
+        memo_[memo_.size()] = top();
+        return;
+      case 'h':
+        return get(integer(1));
+      case 'j':
+        return get(integer(4));
+      case 'c': {  // GLOBAL
+        const std::string module = line();
+        return push_global(module + "." + line());
+      }
+      case 0x93: {  // STACK_GLOBAL
+        const PickleValue* name = pop();
+        const PickleValue* module = pop();
+        if (name->kind != Kind::kString || module->kind != Kind::kString)
+          fail("names a global without strings");
+        return push_global(module->text + "." + name->text);
+      }
+      case 'Q': {  // BINPERSID
+        PickleValue* id = pop();
+        PickleValue* persistent = make(Kind::kPersistent);
+        persistent->items = {id};
+        return push(persistent);
+      }
+      case 'R':
+        return reduce();
+      case 'b':  // BUILD: attributes of an ordered dictionary (a state_dict's _metadata), which nobody needs
+        pop();
+        if (top()->kind != Kind::kDict) fail("sets attributes of what is no dictionary");
+        return;
+      default: {
+        char name[8];
+        std::snprintf(name, sizeof name, "0x%02X", opcode);
+        fail(std::string("has the opcode ") + name + ", which no plain tensor needs");
+      }
+    }
+  }
+
+  std::deque<PickleValue>& values_;
+  std::span<const std::byte> bytes_;
+  const std::vector<std::string>& allowed_;
+  const std::string& origin_;
+  uint64_t at_ = 0;
+  std::vector<PickleValue*> stack_;
+  std::vector<size_t> marks_;
+  std::map<uint64_t, PickleValue*> memo_;
+};
+
+Pickle::Pickle(std::span<const std::byte> bytes, const std::vector<std::string>& allowed,
+               const std::string& origin) {
+  root_ = Machine(this, bytes, allowed, origin).run();
+}
+
+}  // namespace seer

@@ -1,0 +1,41 @@
+// The members of a zip file that torch.save wrote: stored, not compressed, so that they are read where they
+// lie. Format: PKWARE APPNOTE 6.3, sections 4.3 and 4.5.3 (zip64).
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "models/mapped_file.h"
+
+namespace seer {
+
+class ZipReader {
+ public:
+  // Throws Error{kFile} where the file is no zip, or its directory is damaged; Error{kUnsupported} for
+  // compressed or encrypted members.
+  explicit ZipReader(std::shared_ptr<const MappedFile> file);
+
+  bool has(const std::string& name) const { return members_.count(name) != 0; }
+  // Throws Error{kFile} where there is no such member, or its bytes do not have the checksum the directory
+  // gives.
+  std::span<const std::byte> read(const std::string& name) const;
+  const std::string& path() const { return file_->path(); }
+  // The folder every member lies in ("archive" in most files of torch.save).
+  const std::string& root() const { return root_; }
+
+ private:
+  struct Member {
+    std::span<const std::byte> bytes;
+    uint32_t crc32;
+  };
+  void read_directory();
+
+  std::shared_ptr<const MappedFile> file_;
+  std::map<std::string, Member> members_;
+  std::string root_;
+};
+
+}  // namespace seer
