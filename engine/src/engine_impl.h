@@ -1,0 +1,63 @@
+// The engine behind the public interface: the model, its page pool, and the lock under which one step runs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/src/page_allocator.h"
+#include "kernels/backend.h"
+#include "models/decoder.h"
+#include "seer/engine.h"
+#include "tokenizer/tokenizer.h"
+
+namespace seer {
+
+class EngineImpl final : public Engine {
+ public:
+  explicit EngineImpl(const EngineOptions& options);
+
+  const ModelInfo& model() const override { return model_info_; }
+  const EngineInfo& info() const override { return info_; }
+  const Tokenizer& tokenizer() const override;
+  std::unique_ptr<Session> new_session() override;
+
+  // For sessions. Everything below `mutex` is used under it.
+  const TextTokenizer* text_tokenizer() const;
+  const ModelConfig& config() const { return config_; }
+  // The rule a request runs under: its own, else the gates', else dense. Throws Error{kUsage} for a sparse
+  // rule without gates, or out of range.
+  SparseRule resolve(const std::optional<SparseRule>& asked) const;
+  bool last_block_dense() const { return gates_ && gates_->config.last_block_dense; }
+  void check_tokens(std::span<const int32_t> ids) const;
+
+  std::mutex mutex;
+  PageAllocator& pages() { return *pages_; }
+  Decoder& decoder() { return *decoder_; }
+  Backend& backend() { return *backend_; }
+
+ private:
+  void load_tokenizer_files();
+  void describe_model();
+  void size_cache();
+  void log(LogLevel level, const std::string& message) const;
+
+  EngineOptions options_;
+  ModelConfig config_;
+  GenerationConfig generation_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::unique_ptr<Backend> backend_;
+  LlamaWeights weights_;
+  std::optional<GateWeights> gates_;
+  std::unique_ptr<PageAllocator> pages_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<Decoder> decoder_;
+  ModelInfo model_info_;
+  EngineInfo info_;
+};
+
+}  // namespace seer

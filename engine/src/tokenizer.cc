@@ -1,0 +1,53 @@
+#include "seer/tokenizer.h"
+
+#include <utility>
+
+#include "engine/src/tokenizer_impl.h"
+#include "tokenizer/chat_template.h"
+
+namespace seer {
+
+std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model_dir) {
+  auto impl = std::make_unique<Impl>();
+  impl->tokenizer = load_tokenizer(model_dir);
+  ChatFormat format{};
+  if (recognise_chat_format(read_chat_template(model_dir), &format))
+    impl->chat_template = chat_format_name(format);
+  return std::shared_ptr<const Tokenizer>(new Tokenizer(std::move(impl)));
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Tokenizer::~Tokenizer() = default;
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special, bool parse_special) const {
+  const TextTokenizer& t = *impl_->tokenizer;
+  std::vector<int32_t> ids = t.encode(text, parse_special);
+  if (add_special && t.add_bos()) ids.insert(ids.begin(), t.bos_id());
+  if (add_special && t.add_eos()) ids.push_back(t.eos_id());
+  return ids;
+}
+
+std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special) const {
+  return impl_->tokenizer->decode(ids, skip_special);
+}
+
+int64_t Tokenizer::n_vocab() const { return impl_->tokenizer->n_vocab(); }
+int32_t Tokenizer::bos_id() const { return impl_->tokenizer->bos_id(); }
+int32_t Tokenizer::eos_id() const { return impl_->tokenizer->eos_id(); }
+std::string Tokenizer::kind() const { return impl_->tokenizer->kind(); }
+std::string Tokenizer::chat_template() const { return impl_->chat_template; }
+
+std::vector<int32_t> Tokenizer::encode_chat(const std::vector<ChatMessage>& messages,
+                                            std::string_view name) const {
+  if (name.empty()) name = impl_->chat_template;
+  if (name.empty())
+    throw Error(
+        ErrorKind::kUsage,
+        "the model's files name no chat template that is known. Name one of llama2, llama3, chatml and "
+        "mistral with --chat-template.");
+  std::vector<ChatTurn> turns;
+  for (const ChatMessage& m : messages) turns.push_back({m.role, m.content});
+  return seer::encode_chat(turns, parse_chat_format(name), *impl_->tokenizer);
+}
+
+}  // namespace seer

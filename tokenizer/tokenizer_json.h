@@ -1,0 +1,28 @@
+// The parts of a tokenizer.json around its vocabulary, checked to be ones this project carries out exactly.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tokenizer/added_tokens.h"
+
+namespace seer {
+
+// All throw Error{kFile} where the file is malformed and Error{kUnsupported} that names what is not known.
+
+// The "model" object, of type BPE, without options that change its results in ways not implemented.
+const nlohmann::json& bpe_model(const nlohmann::json& file, const std::string& path);
+std::vector<AddedToken> read_added_tokens(const nlohmann::json& file, const std::string& path);
+
+// What the post-processor puts around a text; -1: nothing.
+struct PostProcessor {
+  int32_t bos_id = -1, eos_id = -1;
+};
+PostProcessor read_post_processor(const nlohmann::json& file, const std::string& path);
+
+// Checks the decoder; true where it drops the space a text begins with.
+bool decoder_strips_space(const nlohmann::json& file, const std::string& path);
+
+}  // namespace seer

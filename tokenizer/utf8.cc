@@ -1,0 +1,29 @@
+#include "tokenizer/utf8.h"
+
+namespace seer {
+
+Utf8Step utf8_step(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {Utf8Step::Kind::kCharacter, 1};
+  const size_t size = lead >= 0xC2 && lead <= 0xDF   ? 2
+                      : lead >= 0xE0 && lead <= 0xEF ? 3
+                      : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                     : 0;
+  if (size == 0) return {Utf8Step::Kind::kInvalid, 1};
+  for (size_t i = 1; i < size; ++i) {
+    if (i == text.size()) return {Utf8Step::Kind::kTruncated, i};
+    // The second byte's range excludes overlong forms, surrogates and what lies beyond U+10FFFF.
+    unsigned char low = 0x80, high = 0xBF;
+    if (i == 1) {
+      if (lead == 0xE0) low = 0xA0;
+      if (lead == 0xED) high = 0x9F;
+      if (lead == 0xF0) low = 0x90;
+      if (lead == 0xF4) high = 0x8F;
+    }
+    if (byte(i) < low || byte(i) > high) return {Utf8Step::Kind::kInvalid, i};
+  }
+  return {Utf8Step::Kind::kCharacter, size};
+}
+
+}  // namespace seer

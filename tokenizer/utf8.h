@@ -1,0 +1,23 @@
+// UTF-8 one character at a time (Unicode 15, table 3-7).
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace seer {
+
+struct Utf8Step {
+  enum class Kind {
+    kCharacter,  // `size` bytes are one well-formed character
+    kTruncated,  // the text ends within a character whose first `size` bytes are fine
+    kInvalid,    // `size` bytes (at least 1) can begin no character: the maximal subpart to replace by one
+                 // U+FFFD
+  };
+  Kind kind;
+  size_t size;
+};
+
+// What text begins with; text is not empty.
+Utf8Step utf8_step(std::string_view text);
+
+}  // namespace seer

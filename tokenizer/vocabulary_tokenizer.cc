@@ -1,0 +1,99 @@
+#include "tokenizer/vocabulary_tokenizer.h"
+
+#include <charconv>
+
+#include "seer/error.h"
+#include "tokenizer/utf8_stream.h"
+
+namespace seer {
+
+int byte_of_piece(std::string_view piece) {
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
+  int byte = 0;
+  const auto [end, error] = std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
+  return error == std::errc() && end == piece.data() + 5 ? byte : -1;
+}
+
+std::string with_spaces(std::string_view piece) {
+  constexpr std::string_view kSpace = "\xE2\x96\x81";
+  std::string text;
+  while (!piece.empty()) {
+    const bool space = piece.starts_with(kSpace);
+    text += space ? ' ' : piece.front();
+    piece.remove_prefix(space ? kSpace.size() : 1);
+  }
+  return text;
+}
+
+std::vector<int32_t> VocabularyTokenizer::encode(std::string_view text, bool parse_special) const {
+  std::vector<int32_t> ids;
+  for (const AddedTokens::Part& part : added_.split(text, parse_special)) {
+    if (part.id >= 0) {
+      ids.push_back(part.id);
+    } else {
+      encode_plain(part.text, part.text.data() == text.data(), &ids);
+    }
+  }
+  return ids;
+}
+
+std::string VocabularyTokenizer::piece(int32_t id) const {
+  if (id < 0 || id >= n_vocab())
+    throw Error(ErrorKind::kUsage, "token id " + std::to_string(id) + " is out of range: expected 0 to " +
+                                       std::to_string(n_vocab() - 1));
+  return is_special(id) ? std::string() : bytes_[static_cast<size_t>(id)];
+}
+
+std::string VocabularyTokenizer::decode(const std::vector<int32_t>& ids, bool skip_special) const {
+  Utf8Stream stream;
+  std::string text;
+  bool at_start = strips_first_space_;
+  for (const int32_t id : ids) {
+    std::string bytes = piece(id);
+    if (is_special(id)) {
+      if (!skip_special) text += stream.finish() + added_.find(id)->content;
+      continue;
+    }
+    if (at_start && bytes.starts_with(' ')) bytes.erase(0, 1);
+    at_start = false;
+    text += stream.push(bytes);
+  }
+  return text + stream.finish();
+}
+
+bool VocabularyTokenizer::is_special(int32_t id) const {
+  const AddedToken* token = added_.find(id);
+  return token != nullptr && token->special;
+}
+
+int32_t VocabularyTokenizer::special_id(std::string_view text) const {
+  const int32_t id = added_.id_of(text);
+  return id >= 0 && is_special(id) ? id : -1;
+}
+
+void VocabularyTokenizer::add_token(AddedToken token, const std::string& path) {
+  if (token.id < 0 || token.id >= n_vocab() + kMaxIdGap)
+    throw Error(ErrorKind::kFile, path + ": the added token '" + token.content + "' has id " +
+                                      std::to_string(token.id) + ", far beyond the vocabulary of " +
+                                      std::to_string(n_vocab()));
+  if (token.id >= n_vocab()) bytes_.resize(static_cast<size_t>(token.id) + 1);
+  bytes_[static_cast<size_t>(token.id)] = token.content;
+  added_.add(std::move(token));
+}
+
+void VocabularyTokenizer::apply(const TokenizerConfig& config, const std::string& path) {
+  for (const AddedToken& token : config.added_tokens) add_token(token, path);
+  const auto id_of = [&](const std::string& text, const char* key) {
+    const int32_t id = added_.id_of(text);
+    if (id < 0)
+      throw Error(ErrorKind::kFile, path + ": the vocabulary has no special token '" + text + "', which " +
+                                        key + " of tokenizer_config.json names");
+    return id;
+  };
+  if (config.bos_token) bos_id_ = id_of(*config.bos_token, "bos_token");
+  if (config.eos_token) eos_id_ = id_of(*config.eos_token, "eos_token");
+  add_bos_ = config.add_bos_token.value_or(add_bos_) && bos_id_ >= 0;
+  add_eos_ = config.add_eos_token.value_or(add_eos_) && eos_id_ >= 0;
+}
+
+}  // namespace seer

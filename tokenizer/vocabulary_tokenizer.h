@@ -1,0 +1,52 @@
+// What every tokenizer shares: ids with the bytes they stand for, added tokens, and the BOS/EOS policy. The
+// kinds differ in how they encode plain text.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tokenizer/added_tokens.h"
+#include "tokenizer/tokenizer.h"
+#include "tokenizer/tokenizer_config.h"
+
+namespace seer {
+
+// The byte that a piece such as "<0x0A>" stands for; -1 for any other piece.
+int byte_of_piece(std::string_view piece);
+// A piece with SentencePiece's visible space, U+2581, as the space it stands for.
+std::string with_spaces(std::string_view piece);
+
+class VocabularyTokenizer : public TextTokenizer {
+ public:
+  std::vector<int32_t> encode(std::string_view text, bool parse_special) const final;
+  std::string piece(int32_t id) const final;
+  std::string decode(const std::vector<int32_t>& ids, bool skip_special) const final;
+  int64_t n_vocab() const final { return static_cast<int64_t>(bytes_.size()); }
+  int32_t bos_id() const final { return bos_id_; }
+  int32_t eos_id() const final { return eos_id_; }
+  bool add_bos() const final { return add_bos_; }
+  bool add_eos() const final { return add_eos_; }
+  bool is_special(int32_t id) const final;
+  int32_t special_id(std::string_view text) const final;
+  bool strips_first_space() const final { return strips_first_space_; }
+
+ protected:
+  // Appends the ids of a stretch of text between added tokens; `first` where nothing comes before it.
+  virtual void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const = 0;
+
+  // Checks ids against the vocabulary's size, so that memory stays in proportion. Throws Error{kFile} naming
+  // path.
+  void add_token(AddedToken token, const std::string& path);
+  // The policy of `config` where it has one, else what is set. Throws Error{kFile} for a BOS that does not
+  // exist.
+  void apply(const TokenizerConfig& config, const std::string& path);
+
+  std::vector<std::string> bytes_;  // [n_vocab]: what each id stands for in the middle of a text
+  AddedTokens added_;
+  int32_t bos_id_ = -1, eos_id_ = -1;
+  bool add_bos_ = false, add_eos_ = false;
+  bool strips_first_space_ = false;
+};
+
+}  // namespace seer
