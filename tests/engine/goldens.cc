@@ -1,0 +1,130 @@
+#include "tests/engine/goldens.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+namespace seer::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+// safetensors, read independently of the library under test.
+class File {
+ public:
+  explicit File(const fs::path& path) : bytes_(read_file(path)) {
+    uint64_t size = 0;
+    std::memcpy(&size, bytes_.data(), sizeof size);
+    header_ = nlohmann::json::parse(bytes_.substr(sizeof size, size));
+    data_ = sizeof size + size;
+  }
+  template <class T>
+  std::vector<T> get(const std::string& name) const {
+    const auto& offsets = header_.at(name).at("data_offsets");
+    const size_t begin = offsets[0], end = offsets[1];
+    std::vector<T> out((end - begin) / sizeof(T));
+    std::memcpy(out.data(), bytes_.data() + data_ + begin, end - begin);
+    return out;
+  }
+  bool has(const std::string& name) const { return header_.contains(name); }
+  const nlohmann::json& header() const { return header_; }
+
+ private:
+  std::string bytes_;
+  nlohmann::json header_;
+  size_t data_ = 0;
+};
+
+GoldenRule read_rule(const File& file, const nlohmann::json& described) {
+  GoldenRule r;
+  r.name = described.at("name");
+  r.rule.method =
+      described.at("method") == "threshold" ? SparseRule::Method::kThreshold : SparseRule::Method::kNzRatio;
+  r.rule.value = described.at("value");
+  r.last_dense = described.value("last_dense", true);
+  r.logits = file.get<float>(r.name + ".logits");
+  for (int64_t l = 0; file.has(r.name + ".mask." + std::to_string(l)); ++l) {
+    r.masks[l] = file.get<uint8_t>(r.name + ".mask." + std::to_string(l));
+    r.scores[l] = file.get<float>(r.name + ".score." + std::to_string(l));
+  }
+  return r;
+}
+
+}  // namespace
+
+std::optional<Golden> Golden::read(const std::string& name) {
+  const auto dir = test_data("goldens/" + name);
+  if (!dir) return std::nullopt;
+  Golden g;
+  const fs::path home = fs::exists(*dir / "model") ? *dir : demo_model();
+  g.model_dir = (home / "model").string();
+  g.gates_dir = (home / "gates").string();
+  const File file(*dir / "golden.safetensors");
+  g.input_ids = file.get<int32_t>("input_ids");
+  g.dense_logits = file.get<float>("logits.dense");
+  g.n_vocab = file.header().at("logits.dense").at("shape")[1];
+  for (const auto& [key, value] : file.header().at("__metadata__").items()) {
+    const std::string text = value;
+    if (text.starts_with('{')) g.rules.push_back(read_rule(file, nlohmann::json::parse(text)));
+  }
+  g.n_heads = file.header().at(g.rules.at(0).name + ".mask.0").at("shape")[0];
+  return g;
+}
+
+std::string Golden::gates_with(bool last_dense) const {
+  const fs::path from = gates_dir, to = other_gates_->path() / (last_dense ? "dense" : "sparse");
+  if (fs::exists(to)) return to.string();
+  fs::create_directory(to);
+  auto config = nlohmann::json::parse(read_file(from / "config.json"));
+  config["seerattn_last_block_dense"] = last_dense;
+  write_file(to / "config.json", config.dump());
+  for (const char* weights : {"attn_gate_weights.pth", "attn_gate_weights.safetensors"})
+    if (fs::exists(from / weights)) fs::copy_file(from / weights, to / weights);
+  return to.string();
+}
+
+int64_t Golden::count_mask_errors(const GoldenRule& rule, int64_t layer,
+                                  const std::vector<uint8_t>& mask) const {
+  const std::vector<uint8_t>& expected = rule.masks.at(layer);
+  const std::vector<float>& scores = rule.scores.at(layer);
+  const auto n = static_cast<int64_t>(
+      std::lround(std::sqrt(static_cast<double>(expected.size()) / static_cast<double>(n_heads))));
+  if (mask.size() != expected.size()) return -1;
+  int64_t errors = 0;
+  for (int64_t row = 0; row < n_heads * n; ++row) {
+    const int64_t at = row * n, n_causal = row % n + 1;
+    // The score on the rule: the threshold, or the lowest that was kept.
+    double edge = rule.rule.value;
+    if (rule.rule.method == SparseRule::Method::kNzRatio) {
+      edge = INFINITY;
+      for (int64_t j = 0; j < n_causal; ++j)
+        if (expected[static_cast<size_t>(at + j)] != 0)
+          edge = std::min<double>(edge, scores[static_cast<size_t>(at + j)]);
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      const auto i = static_cast<size_t>(at + j);
+      const bool differs = (mask[i] != 0) != (expected[i] != 0);
+      if (differs && (j >= n_causal || std::abs(scores[i] - edge) > kScoreTolerance)) ++errors;
+    }
+  }
+  return errors;
+}
+
+double Golden::max_score_difference(const GoldenRule& rule, int64_t layer,
+                                    const std::vector<float>& scores) const {
+  const std::vector<float>& expected = rule.scores.at(layer);
+  if (scores.size() != expected.size()) return INFINITY;
+  const auto n = static_cast<int64_t>(
+      std::lround(std::sqrt(static_cast<double>(expected.size()) / static_cast<double>(n_heads))));
+  double worst = 0.0, largest = 1.0;
+  for (int64_t row = 0; row < n_heads * n; ++row)
+    for (int64_t j = 0; j <= row % n; ++j) {
+      const auto i = static_cast<size_t>(row * n + j);
+      worst = std::max(worst, std::abs(static_cast<double>(scores[i]) - expected[i]));
+      largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+    }
+  return worst / largest;
+}
+
+}  // namespace seer::testing
