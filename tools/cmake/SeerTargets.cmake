@@ -29,6 +29,9 @@ endif()
 
 function(seer_target_defaults target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    target_compile_options(${target} PRIVATE -Wno-restrict)  # false for "text" + std::string (GCC bug 105651)
+  endif()
   # The standard library's own checks of bounds and preconditions, where speed is not the point.
   if(SEER_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
     target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)

@@ -1,0 +1,56 @@
+// The options of one subcommand: CLI11 splits the command line, this adds one style of help and of errors.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace seer::cli {
+
+// Takes an option's value, or throws Error{kUsage} with the reason; the option's name is put in front.
+using Setter = std::function<void(const std::string& value)>;
+
+Setter into(std::string& target);
+Setter into(std::optional<std::string>& target);
+Setter into(std::vector<std::string>& target);  // appends, for Args::values
+// Whole numbers in [low, high].
+Setter into(int64_t& target, int64_t low, int64_t high = INT64_MAX);
+Setter into(std::optional<int64_t>& target, int64_t low, int64_t high = INT64_MAX);
+Setter into(std::optional<double>& target);  // any finite number; the engine knows the range
+// One of `choices`.
+Setter into(std::string& target, std::vector<std::string> choices);
+
+class Args {
+ public:
+  // `synopsis` follows "usage: seer NAME" in the help.
+  Args(std::string name, std::string synopsis, std::string description);
+  ~Args();
+  Args(const Args&) = delete;
+  Args& operator=(const Args&) = delete;
+
+  void group(const std::string& title);  // heads the options that follow
+  // `names` as "-m,--model"; the help line ends with "(default: `standard`)".
+  void flag(const std::string& names, bool& target, const std::string& help);
+  // The last value counts where the option is given more than once.
+  void value(const std::string& names, const std::string& metavar, const std::string& standard,
+             const std::string& help, Setter set, const std::string& environment = "");
+  // Every value counts.
+  void values(const std::string& names, const std::string& metavar, const std::string& standard,
+              const std::string& help, Setter set);
+
+  // Runs the setters. False after --help or --version was printed. Throws Error{kUsage} for anything unknown,
+  // incomplete or refused by a setter.
+  bool parse(const std::vector<std::string>& arguments);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The closest of `known` by edit distance, where one is near enough to be what was meant; empty otherwise.
+std::string nearest(const std::string& word, const std::vector<std::string>& known);
+
+}  // namespace seer::cli

@@ -1,0 +1,115 @@
+#include "tools/seer/bench_rows.h"
+
+#include <ctime>
+
+#include "seer/version.h"
+#include "tools/seer/format.h"
+
+namespace seer::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts = {};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+}  // namespace
+
+std::string BenchTest::name() const {
+  std::string text = n_prompt > 0 ? "pp" + std::to_string(n_prompt) : "tg" + std::to_string(n_gen);
+  if (n_depth > 0) text += " @ d" + std::to_string(n_depth);
+  return text;
+}
+
+BenchRows::BenchRows(const std::string& format, const Engine& engine, const ModelOptions& options)
+    : engine_(engine),
+      model_path_(options.model_dir),
+      threads_(options.threads),
+      writer_(format, {{"model", 18, false},
+                       {"size", 10},
+                       {"params", 8},
+                       {"backend", 7, false},
+                       {"threads", 7},
+                       {"sparse", 15, false},
+                       {"test", 13},
+                       {"t/s", 18},
+                       {"density", 7},
+                       {"attn ms", 9},
+                       {"gate ms", 8},
+                       {"speed-up", 8}}) {}
+
+void BenchRows::write(const BenchResult& result) {
+  const BenchTest& test = result.test;
+  const bool is_prefill = test.n_prompt > 0;
+  const auto n_tokens = static_cast<double>(is_prefill ? test.n_prompt : test.n_gen);
+  std::vector<double> ns;
+  std::vector<double> rates;
+  std::vector<double> attention;
+  std::vector<double> gate;
+  std::vector<double> density;
+  Json samples_ns = Json::array();
+  for (const BenchSample& sample : result.samples) {
+    ns.push_back(static_cast<double>(std::max<int64_t>(sample.ns, 1)));
+    rates.push_back(n_tokens * 1e9 / ns.back());
+    attention.push_back(static_cast<double>(sample.attention_ns));
+    gate.push_back(static_cast<double>(sample.gate_ns));
+    density.push_back(sample.density);
+    samples_ns.push_back(sample.ns);
+  }
+  const Spread time = spread(ns);
+  const Spread rate = spread(rates);
+  const double attention_ns = spread(attention).mean;
+  const double gate_ns = spread(gate).mean;
+  const double mean_density = spread(density).mean;
+
+  const bool is_dense = test.rule.method == SparseRule::Method::kDense;
+  if (is_prefill && is_dense) dense_ns_[test.n_prompt] = time.mean;
+  const auto dense = dense_ns_.find(test.n_prompt);
+  const bool comparable = is_prefill && dense != dense_ns_.end();
+
+  const ModelInfo& model = engine_.model();
+  const std::string type = model_type(model);
+  const std::string backend = backend_name(engine_.info());
+  const std::string rule = test.rule.to_string();
+  const Json fields = {{"build_version", SEER_VERSION},
+                       {"backends", backend},
+                       {"device", engine_.info().device},
+                       {"model_filename", model_path_},
+                       {"model_type", type},
+                       {"model_size", model.n_bytes},
+                       {"model_n_params", model.n_params},
+                       {"n_threads", threads_},
+                       {"n_ctx", engine_.info().ctx_size},
+                       {"n_batch", engine_.info().chunk_size},
+                       {"sparse", rule},
+                       {"n_prompt", test.n_prompt},
+                       {"n_gen", test.n_gen},
+                       {"n_depth", test.n_depth},
+                       {"test_time", utc_now()},
+                       {"avg_ns", static_cast<int64_t>(time.mean)},
+                       {"stddev_ns", static_cast<int64_t>(time.stddev)},
+                       {"avg_ts", rate.mean},
+                       {"stddev_ts", rate.stddev},
+                       {"density", mean_density},
+                       {"sparsity", 1.0 - mean_density},
+                       {"attn_ns", static_cast<int64_t>(attention_ns)},
+                       {"gate_ns", static_cast<int64_t>(gate_ns)},
+                       {"speedup", comparable ? Json(dense->second / time.mean) : Json()},
+                       {"samples_ns", samples_ns},
+                       {"samples_ts", rates}};
+  writer_.write(fields,
+                {type, human_bytes(model.n_bytes), human_count(model.n_params), backend,
+                 std::to_string(threads_), rule, test.name(), format("%.2f ± %.2f", rate.mean, rate.stddev),
+                 is_prefill ? format("%.1f%%", 100.0 * mean_density) : "",
+                 is_prefill ? format("%.2f", attention_ns * 1e-6) : "",
+                 is_prefill ? format("%.2f", gate_ns * 1e-6) : "",
+                 comparable ? format("%.2fx", dense->second / time.mean) : ""});
+}
+
+}  // namespace seer::cli

@@ -1,0 +1,49 @@
+// What one test of seer bench measured, and how a row of it reads.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "seer/engine.h"
+#include "tools/seer/model_options.h"
+#include "tools/seer/row_writer.h"
+
+namespace seer::cli {
+
+struct BenchTest {
+  int64_t n_prompt = 0;  // prefilled and timed; 0 for a decode test
+  int64_t n_gen = 0;     // decoded and timed; 0 for a prefill test
+  int64_t n_depth = 0;   // in the cache before
+  SparseRule rule;
+
+  std::string name() const;  // "pp512", "tg128 @ d4096"
+};
+
+struct BenchSample {
+  int64_t ns;
+  int64_t attention_ns, gate_ns;  // of it; prefill only
+  double density;
+};
+
+struct BenchResult {
+  BenchTest test;
+  std::vector<BenchSample> samples;
+};
+
+class BenchRows {
+ public:
+  BenchRows(const std::string& format, const Engine& engine, const ModelOptions& options);
+  void write(const BenchResult& result);
+  void finish() { writer_.finish(); }
+
+ private:
+  const Engine& engine_;
+  std::string model_path_;
+  int64_t threads_;
+  std::map<int64_t, double> dense_ns_;  // of a prompt length, where its dense test has run
+  RowWriter writer_;
+};
+
+}  // namespace seer::cli

@@ -1,0 +1,72 @@
+#include "tools/seer/format.h"
+
+#include <cctype>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+
+namespace seer::cli {
+
+std::string format(const char* pattern, ...) {
+  va_list arguments;
+  va_start(arguments, pattern);
+  va_list again;
+  va_copy(again, arguments);
+  const int size = std::vsnprintf(nullptr, 0, pattern, arguments);
+  va_end(arguments);
+  std::string text(size > 0 ? static_cast<size_t>(size) : 0, '\0');
+  if (size > 0) std::vsnprintf(text.data(), text.size() + 1, pattern, again);
+  va_end(again);
+  return text;
+}
+
+std::string human_bytes(int64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (value >= 0x1p30) return format("%.2f GiB", value / 0x1p30);
+  if (value >= 0x1p20) return format("%.2f MiB", value / 0x1p20);
+  if (value >= 0x1p10) return format("%.2f KiB", value / 0x1p10);
+  return format("%.0f B", value);
+}
+
+std::string human_count(int64_t count) {
+  const auto value = static_cast<double>(count);
+  if (value >= 1e9) return format("%.2f B", value / 1e9);
+  if (value >= 1e6) return format("%.2f M", value / 1e6);
+  if (value >= 1e3) return format("%.2f K", value / 1e3);
+  return format("%.0f", value);
+}
+
+std::string human_seconds(double seconds) {
+  if (seconds < 1.0) return format("%.3g ms", seconds * 1e3);
+  return format("%.2f s", seconds);
+}
+
+std::string model_type(const ModelInfo& model) {
+  std::string name = model.architecture.substr(0, model.architecture.find("For"));
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name + " " + human_count(model.n_params) + " " + model.dtype;
+}
+
+std::string backend_name(const EngineInfo& info) {
+  std::string name = info.device.substr(0, info.device.find_first_of(" :("));
+  for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+Spread spread(const std::vector<double>& samples) {
+  Spread result;
+  if (samples.empty()) return result;
+  for (const double x : samples) result.mean += x;
+  result.mean /= static_cast<double>(samples.size());
+  if (samples.size() < 2) return result;
+  double squares = 0.0;
+  for (const double x : samples) squares += (x - result.mean) * (x - result.mean);
+  result.stddev = std::sqrt(squares / static_cast<double>(samples.size() - 1));
+  return result;
+}
+
+std::string to_text(const nlohmann::ordered_json& json, int indent) {
+  return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+}  // namespace seer::cli

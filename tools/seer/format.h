@@ -1,0 +1,33 @@
+// Numbers as people read them, and JSON that never fails on a file name.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "seer/engine.h"
+
+namespace seer::cli {
+
+__attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...);
+
+std::string human_bytes(int64_t bytes);     // "11.01 MiB"
+std::string human_count(int64_t count);     // "5.77 M", as llama-bench writes parameters
+std::string human_seconds(double seconds);  // "12.3 s", "85 ms"
+
+std::string model_type(const ModelInfo& model);    // "llama 5.77 M BF16"
+std::string backend_name(const EngineInfo& info);  // "CPU": the device's first word
+
+// Mean and sample standard deviation (0 for one sample).
+struct Spread {
+  double mean = 0.0;
+  double stddev = 0.0;
+};
+Spread spread(const std::vector<double>& samples);
+
+// Bytes that are not UTF-8 become U+FFFD instead of an exception. indent -1: one line.
+std::string to_text(const nlohmann::ordered_json& json, int indent = -1);
+
+}  // namespace seer::cli

@@ -1,0 +1,269 @@
+// seer generate: a prompt in, its completion on stdout while it is made.
+#include <chrono>
+#include <exception>
+
+#include "seer/engine.h"
+#include "tools/seer/commands.h"
+#include "tools/seer/exit_code.h"
+#include "tools/seer/format.h"
+#include "tools/seer/input.h"
+#include "tools/seer/interrupt.h"
+#include "tools/seer/model_options.h"
+#include "tools/seer/output.h"
+#include "tools/seer/sampling_options.h"
+#include "tools/seer/status_line.h"
+
+namespace seer::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kDescription =
+    "Completes a prompt. stdout gets the completion alone, byte for byte (on a terminal a newline follows "
+    "it); a "
+    "closing line on stderr says how fast it went. Ctrl-C keeps the text so far and exits with 130; a second "
+    "Ctrl-C kills.";
+
+struct GenerateOptions {
+  ModelOptions model;
+  PromptOptions prompt;
+  SamplingOptions sampling;
+  std::optional<SparseRule> sparse;
+  int64_t n_predict = -1;
+  std::vector<std::string> stop;
+  std::optional<std::string> system, chat_template;
+  bool ignore_eos = false, echo = false, parse_special = false, quiet = false, ids = false;
+
+  void add_to(Args& args) {
+    args.group("Prompt");
+    prompt.add_to(args);
+    prompt.add_tokens_file_to(args);
+    args.value("--system", "TEXT", "none", "system message; the prompt becomes the user's turn of a chat",
+               into(system));
+    args.value(
+        "--chat-template", "NAME", "no chat; with --system: auto",
+        "wrap the prompt as the user's turn: llama2, llama3, chatml, mistral, or auto for the model's own",
+        into(chat_template));
+    args.flag("--parse-special", parse_special,
+              "special tokens written out in the prompt become those tokens");
+    args.group("Completion");
+    args.value("-n,--n-predict", "N", "-1: until EOS or the context is full",
+               "most tokens to generate; 0 only computes the prompt", into(n_predict, -1));
+    args.values("-r,--stop", "TEXT", "none",
+                "end before TEXT, which is taken literally (\\n stays two characters); may be repeated",
+                into(stop));
+    args.flag("--ignore-eos", ignore_eos, "never choose an end-of-sequence token");
+    args.flag("--echo", echo, "print the prompt before the completion");
+    args.flag("--ids", ids, "print token ids separated by spaces instead of text");
+    args.flag("-q,--quiet", quiet, "leave out the closing line");
+    add_sparse(args, sparse);
+    sampling.add_to(args);
+    model.add_to(args);
+  }
+
+  void check() const {
+    require_model_dir(model.model_dir);
+    require_gates(sparse, model);
+    if (prompt.tokens_file && (system || chat_template || parse_special))
+      throw Error(
+          ErrorKind::kUsage,
+          "--tokens-file is the whole prompt; --system, --chat-template and --parse-special need text");
+    if ((system || chat_template) && parse_special)
+      throw Error(ErrorKind::kUsage,
+                  "--parse-special is for plain prompts; leave it out, or --system and --chat-template");
+    for (const std::string& text : stop)
+      if (text.empty())
+        throw Error(ErrorKind::kUsage, "--stop: an empty text would end every completion at once");
+    sampling.apply(SamplingParams{});  // refuses values out of range before the model is loaded
+  }
+};
+
+std::vector<int32_t> encode(const Prompt& prompt, const GenerateOptions& options, const Engine& engine) {
+  if (prompt.ids) {
+    check_ids(*prompt.ids, engine.model().n_vocab, prompt.source);
+    return *prompt.ids;
+  }
+  if (!options.system && !options.chat_template)
+    return engine.tokenizer().encode(prompt.text, true, options.parse_special);
+  std::vector<ChatMessage> messages;
+  if (options.system) messages.push_back({"system", *options.system});
+  messages.push_back({"user", prompt.text});
+  const std::string name = options.chat_template.value_or("auto");
+  return engine.tokenizer().encode_chat(messages, name == "auto" ? "" : name);
+}
+
+bool has_tokenizer(const Engine& engine) {
+  try {
+    engine.tokenizer();
+    return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kFile) throw;
+    return false;
+  }
+}
+
+// Where the completion goes as it is made. A failed write stops the request and is thrown once the engine is
+// back.
+class Completion {
+ public:
+  Completion(const GenerateOptions& options, const Prompt& prompt, std::vector<int32_t> prompt_ids,
+             bool as_ids, const Engine& engine)
+      : as_ids_(as_ids) {
+    if (!options.echo) return;
+    if (as_ids) {
+      echo_ = join_ids(prompt_ids);
+    } else {
+      echo_ = prompt.ids ? engine.tokenizer().decode(prompt_ids) : prompt.text;
+    }
+  }
+
+  // The echo waits for the first token: before it the terminal belongs to the progress line.
+  bool take(const TokenEvent& event) {
+    if (first_token_ == Clock::time_point{}) first_token_ = Clock::now();
+    line_.clear();
+    if (as_ids_) return put_echo() && put(ids_separator() + std::to_string(event.id));
+    streamed_ += event.text.size();
+    return put_echo() && put(event.text);
+  }
+
+  bool progress(const PrefillProgress& progress) {
+    line_.update(describe(progress));
+    return !interrupted();
+  }
+
+  // Text that was held back to the very end, the newline, and the errors met on the way.
+  void finish(const std::string& text) {
+    line_.clear();
+    put_echo();
+    if (!as_ids_ && text.size() > streamed_) put(std::string_view(text).substr(streamed_));
+    if (as_ids_ && wrote_ && last_ != '\n') put("\n");
+    if (failure_) std::rethrow_exception(failure_);
+    if (wrote_ && last_ != '\n' && stdout_is_terminal()) write_stdout("\n");
+  }
+
+  double seconds_to_first_token(Clock::time_point start) const {
+    return first_token_ == Clock::time_point{} ? 0.0
+                                               : std::chrono::duration<double>(first_token_ - start).count();
+  }
+
+ private:
+  std::string ids_separator() const { return wrote_ ? " " : ""; }
+
+  bool put_echo() {
+    const std::string echo = std::move(echo_);
+    echo_.clear();
+    return put(echo);
+  }
+
+  bool put(std::string_view bytes) {
+    if (failure_) return false;
+    if (bytes.empty()) return true;
+    try {
+      write_stdout(bytes);
+    } catch (const Error&) {
+      failure_ = std::current_exception();
+      return false;
+    }
+    wrote_ = true;
+    last_ = bytes.back();
+    return true;
+  }
+
+  bool as_ids_;
+  std::string echo_;
+  size_t streamed_ = 0;
+  bool wrote_ = false;
+  char last_ = '\0';
+  Clock::time_point first_token_;
+  std::exception_ptr failure_;
+  StatusLine line_;
+};
+
+std::string rate(int64_t tokens, int64_t ns) {
+  std::string text = format("%lld tokens", static_cast<long long>(tokens));
+  if (tokens > 0 && ns > 0) {
+    const double seconds = static_cast<double>(ns) * 1e-9;
+    text +=
+        " in " + human_seconds(seconds) + format(" (%.1f tokens/s)", static_cast<double>(tokens) / seconds);
+  }
+  return text;
+}
+
+std::string reason(const GenerateResult& result) {
+  switch (result.finish) {
+    case FinishReason::kLength:
+      return "stopped at -n";
+    case FinishReason::kEos:
+      return "stopped at EOS";
+    case FinishReason::kStopString:
+      return "stopped at '" + result.stop + "'";
+    case FinishReason::kContextFull:
+      return "stopped by a full context";
+    case FinishReason::kCancelled:
+      break;
+  }
+  return "interrupted";
+}
+
+std::string closing_line(const GenerateResult& result, const SparseRule& rule, double first_token) {
+  const RequestStats& stats = result.stats;
+  std::string line = "prompt " + rate(stats.n_prompt, stats.prefill_ns);
+  if (stats.n_cached > 0) line += format(" and %lld cached", static_cast<long long>(stats.n_cached));
+  // The first token comes with the prefill; decoding is what follows it.
+  line += ", decode " + rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns);
+  if (first_token > 0.0) line += ", first token after " + human_seconds(first_token);
+  line += format(", density %.1f%% (", 100.0 * stats.density) + rule.to_string() + "), " + reason(result);
+  return line;
+}
+
+}  // namespace
+
+int run_generate(const Arguments& arguments) {
+  GenerateOptions options;
+  Args args("generate", "-m DIR [-p TEXT | -f FILE] [options]", kDescription);
+  options.add_to(args);
+  if (!args.parse(arguments)) return kDone;
+  options.check();
+  const Prompt prompt = read_prompt(options.prompt);
+  const std::shared_ptr<Engine> engine = load_engine(options.model);
+
+  bool as_ids = options.ids;
+  if (!as_ids && prompt.ids && !has_tokenizer(*engine)) {
+    log_info(options.model.model_dir + " has no tokenizer: printing token ids");
+    as_ids = true;
+  }
+  GenerateRequest request;
+  request.prompt = encode(prompt, options, *engine);
+  request.max_new_tokens = options.n_predict;
+  request.sampling = options.sampling.apply(engine->model().default_sampling);
+  request.stop = options.stop;
+  request.ignore_eos = options.ignore_eos;
+  request.sparse = options.sparse;
+
+  Completion completion(options, prompt, request.prompt, as_ids, *engine);
+  PrefillProgress last = {static_cast<int64_t>(request.prompt.size()), 0, 0, 0.0};
+  request.on_token = [&](const TokenEvent& event) { return completion.take(event) && !interrupted(); };
+  request.on_progress = [&](const PrefillProgress& progress) {
+    last = progress;
+    return completion.progress(progress);
+  };
+  GenerateResult result;
+  const Clock::time_point start = Clock::now();
+  try {
+    result = engine->new_session()->generate(request);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kCancelled) throw;
+    result.finish = FinishReason::kCancelled;
+    result.stats.n_prompt = last.processed;
+    result.stats.n_cached = last.cached;
+    result.stats.prefill_ns = static_cast<int64_t>(last.time_ms * 1e6);
+  }
+  completion.finish(result.text);
+  if (!options.quiet) {
+    const SparseRule rule = effective_rule(options.sparse, engine->model());
+    log_info(closing_line(result, rule, completion.seconds_to_first_token(start)));
+  }
+  return result.finish == FinishReason::kCancelled ? kInterrupted : kDone;
+}
+
+}  // namespace seer::cli

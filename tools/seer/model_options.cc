@@ -1,0 +1,134 @@
+#include "tools/seer/model_options.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "tools/seer/format.h"
+#include "tools/seer/interrupt.h"
+#include "tools/seer/output.h"
+#include "tools/seer/status_line.h"
+
+namespace seer::cli {
+namespace {
+
+// Above what any machine has, below what an int or a thread pool would choke on.
+constexpr int64_t kMaxThreads = 4096;
+
+void append_rules(std::vector<SparseRule>& rules, const std::string& list) {
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    const SparseRule rule = SparseRule::parse(list.substr(begin, end - begin));
+    if (std::find(rules.begin(), rules.end(), rule) == rules.end()) rules.push_back(rule);
+    begin = end + 1;
+  }
+}
+
+void describe_engine(const Engine& engine) {
+  const ModelInfo& model = engine.model();
+  const EngineInfo& info = engine.info();
+  log_info(model_type(model) + ", " + human_bytes(model.n_bytes) + " of weights, on " + info.device);
+  log_info(format("context %lld tokens in %lld pages of %lld (%s), chunks of %lld tokens",
+                  static_cast<long long>(info.ctx_size), static_cast<long long>(info.n_pages),
+                  static_cast<long long>(info.page_tokens), human_bytes(info.kv_bytes).c_str(),
+                  static_cast<long long>(info.chunk_size)));
+  if (model.gates)
+    log_info("gates " + model.gates->source + ", rule " + model.gates->default_rule.to_string());
+}
+
+}  // namespace
+
+void add_model_dir(Args& args, std::string& model_dir) {
+  args.value("-m,--model", "DIR", "none: it must be given", "folder of a Hugging Face checkpoint",
+             into(model_dir), "SEER_MODEL");
+}
+
+void require_model_dir(const std::string& model_dir) {
+  if (model_dir.empty()) throw Error(ErrorKind::kUsage, "no model: give -m DIR or set SEER_MODEL");
+}
+
+void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
+  args.group("Model");
+  add_model_dir(args, model_dir);
+  args.value("-g,--gates", "DIR", "none: dense attention", "folder of trained SeerAttention gates",
+             into(gates_dir), "SEER_GATES");
+  args.value("-c,--ctx-size", "N", "0: " + ctx_standard,
+             "tokens the KV cache holds, prompt and completion together", into(ctx_size, 0));
+  args.value("--chunk-size", "N", "0: the engine's choice",
+             "prompt tokens computed at a time, a multiple of the gate block", into(chunk_size, 0));
+  args.value("-t,--threads", "N", "0: every core", "CPU threads", into(threads, 0, kMaxThreads));
+  args.value("--device", "NAME", "auto", "auto, cpu, cuda or cuda:N", into(device));
+  args.flag("-v,--verbose", verbose, "describe model, cache and gates on stderr after the load");
+}
+
+void add_sparse(Args& args, std::optional<SparseRule>& rule) {
+  args.value("--sparse", "RULE", "the gates' own rule, dense without gates",
+             "blocks the prefill attends to: dense, threshold=T or nz_ratio=R",
+             [&rule](const std::string& value) { rule = SparseRule::parse(value); });
+}
+
+void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& options) {
+  if (rule && rule->method != SparseRule::Method::kDense && options.gates_dir.empty())
+    throw Error(ErrorKind::kUsage,
+                "--sparse " + rule->to_string() + " needs gates: give -g DIR or set SEER_GATES");
+}
+
+void add_sparse_list(Args& args, std::vector<SparseRule>& rules) {
+  args.values("--sparse", "RULES", "dense, and the gates' own rule where there are gates",
+              "rules to run, separated by commas or given one by one: dense, threshold=T, nz_ratio=R",
+              [&rules](const std::string& value) { append_rules(rules, value); });
+}
+
+std::vector<SparseRule> rules_to_run(const std::vector<SparseRule>& rules, const ModelInfo& model) {
+  if (!rules.empty()) return rules;
+  std::vector<SparseRule> standard(1);
+  if (model.gates && model.gates->default_rule != standard[0]) standard.push_back(model.gates->default_rule);
+  return standard;
+}
+
+std::shared_ptr<Engine> load_engine(const ModelOptions& options) {
+  require_model_dir(options.model_dir);
+  EngineOptions engine_options;
+  engine_options.model_dir = options.model_dir;
+  engine_options.gates_dir = options.gates_dir;
+  engine_options.device = options.device;
+  engine_options.threads = static_cast<int>(options.threads);
+  engine_options.ctx_size = options.ctx_size;
+  engine_options.chunk_size = options.chunk_size;
+  StatusLine line;
+  engine_options.on_load = [&line](const LoadProgress& progress) {
+    const double done = static_cast<double>(progress.bytes_done);
+    const double total = static_cast<double>(std::max<int64_t>(progress.bytes_total, 1));
+    line.update("loading " + human_bytes(progress.bytes_total) + format(" (%.0f%%)", 100.0 * done / total));
+    return !interrupted();
+  };
+  engine_options.on_log = [&](LogLevel level, const std::string& message) {
+    line.clear();
+    if (level == LogLevel::kWarning) {
+      log_warning(message);
+    } else if (options.verbose) {
+      log_info(message);
+    }
+  };
+  std::shared_ptr<Engine> engine = Engine::load(engine_options);
+  throw_if_interrupted();
+  line.clear();
+  if (options.verbose) describe_engine(*engine);
+  return engine;
+}
+
+SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo& model) {
+  if (rule) return *rule;
+  return model.gates ? model.gates->default_rule : SparseRule{};
+}
+
+int64_t thread_count(const ModelOptions& options) {
+  if (options.threads > 0) return options.threads;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return std::max<int64_t>(1, std::thread::hardware_concurrency());
+}
+
+}  // namespace seer::cli

@@ -1,0 +1,49 @@
+// The options every subcommand that loads a model has, and the load with its progress line.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "seer/engine.h"
+#include "tools/seer/args.h"
+
+namespace seer::cli {
+
+struct ModelOptions {
+  std::string model_dir;
+  std::string gates_dir;
+  int64_t ctx_size = 0;
+  int64_t chunk_size = 0;
+  int64_t threads = 0;
+  std::string device = "auto";
+  bool verbose = false;
+
+  // `ctx_standard`: what --ctx-size 0 means to this subcommand.
+  void add_to(Args& args, const std::string& ctx_standard = "the model's maximum");
+};
+
+void add_model_dir(Args& args, std::string& model_dir);
+void require_model_dir(
+    const std::string& model_dir);  // throws Error{kUsage} where neither -m nor SEER_MODEL is there
+
+// --sparse once. `require_gates` refuses a sparse rule where no gates were given, before anything is loaded.
+void add_sparse(Args& args, std::optional<SparseRule>& rule);
+void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& options);
+
+// --sparse as a list, for bench and perplexity. Empty means dense, and the gates' own rule where there are
+// gates.
+void add_sparse_list(Args& args, std::vector<SparseRule>& rules);
+std::vector<SparseRule> rules_to_run(const std::vector<SparseRule>& rules, const ModelInfo& model);
+
+// Loads with a progress line on a terminal; Ctrl-C cancels. Throws as Engine::load.
+std::shared_ptr<Engine> load_engine(const ModelOptions& options);
+
+// The rule a request without one runs under.
+SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo& model);
+
+int64_t thread_count(
+    const ModelOptions& options);  // as the engine counts: --threads, else the cores we may use
+
+}  // namespace seer::cli

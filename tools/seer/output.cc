@@ -1,0 +1,83 @@
+#include "tools/seer/output.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "seer/error.h"
+
+namespace seer::cli {
+namespace {
+
+[[noreturn]] void fail(int error) {
+  throw Error(ErrorKind::kRuntime, std::string("cannot write to standard output: ") + std::strerror(error));
+}
+
+// False, with errno set, where not everything could be written.
+bool write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return false;
+    }
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return true;
+}
+
+std::string printable(std::string_view text) {
+  std::string line(text);
+  for (char& c : line)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = c == '\n' || c == '\t' ? ' ' : '?';
+  return line;
+}
+
+spdlog::logger& logger() {
+  static const auto instance = [] {
+    const auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_st>();
+    sink->set_color(spdlog::level::info, sink->reset);
+    auto made = std::make_unique<spdlog::logger>("seer", sink);
+    made->set_pattern("%^seer: %v%$");
+    made->flush_on(spdlog::level::trace);
+    made->set_error_handler([](const std::string&) {});  // nobody is left to tell where stderr fails
+    return made;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+void secure_standard_streams() {
+  // open() takes the lowest free number, so going upwards fills each gap with its own stream.
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
+    // Read-only for stdout: writing to it then fails with EBADF instead of vanishing.
+    const int opened = ::open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY);
+    if (opened >= 0 && opened != fd) ::close(opened);
+  }
+}
+
+void write_stdout(std::string_view bytes) {
+  if (!write_all(STDOUT_FILENO, bytes)) fail(errno);
+}
+
+void close_stdout() {
+  if (::close(STDOUT_FILENO) != 0 && errno != EBADF) fail(errno);
+}
+
+void log_info(std::string_view text) { logger().info("{}", printable(text)); }
+void log_warning(std::string_view text) { logger().warn("warning: {}", printable(text)); }
+void log_error(std::string_view text) { logger().error("error: {}", printable(text)); }
+
+bool stdin_is_terminal() { return ::isatty(STDIN_FILENO) == 1; }
+bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
+bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
+
+}  // namespace seer::cli

@@ -1,0 +1,37 @@
+// Result rows as a Markdown table for people, or as CSV, JSON or JSON lines for programs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace seer::cli {
+
+inline const std::vector<std::string> kRowFormats = {"md", "csv", "json", "jsonl"};
+
+// A Markdown column. `width` is the least; a longer cell is written whole.
+struct Column {
+  std::string title;
+  size_t width;
+  bool right = true;  // aligned
+};
+
+// Each row goes to stdout when it is known. finish() closes a JSON array; without it the array stays open.
+class RowWriter {
+ public:
+  RowWriter(std::string format, std::vector<Column> columns);
+  // `fields`: one object, the same keys in every row; CSV leaves arrays out. `cells`: one text a column.
+  void write(const nlohmann::ordered_json& fields, const std::vector<std::string>& cells);
+  void finish();
+
+ private:
+  void write_markdown(const std::vector<std::string>& cells);
+  void write_csv(const nlohmann::ordered_json& fields);
+
+  std::string format_;
+  std::vector<Column> columns_;
+  size_t n_rows_ = 0;
+};
+
+}  // namespace seer::cli

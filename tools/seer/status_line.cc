@@ -1,0 +1,62 @@
+#include "tools/seer/status_line.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "tools/seer/format.h"
+#include "tools/seer/output.h"
+
+namespace seer::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Blanks instead of an escape sequence: every terminal understands them.
+void draw(const std::string& text) {
+  const ssize_t n = ::write(STDERR_FILENO, text.data(), text.size());
+  static_cast<void>(n);  // a status line that fails to show is not worth a failure
+}
+
+size_t terminal_width() {
+  winsize size = {};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+}  // namespace
+
+StatusLine::StatusLine() : enabled_(stderr_is_terminal()), next_(Clock::now()) {}
+
+void StatusLine::update(const std::string& text) {
+  if (!enabled_ || Clock::now() < next_) return;
+  next_ = Clock::now() + std::chrono::milliseconds(100);
+  // A line that wraps could not be taken back.
+  std::string line = text.substr(0, terminal_width() - 1);
+  const size_t shown = line.size();
+  line.resize(std::max(shown, width_), ' ');
+  draw("\r" + line);
+  width_ = shown;
+}
+
+void StatusLine::clear() {
+  if (width_ == 0) return;
+  draw("\r" + std::string(width_, ' ') + "\r");
+  width_ = 0;
+}
+
+std::string describe(const PrefillProgress& progress) {
+  const int64_t done = progress.cached + progress.processed;
+  std::string text = "prefill " + std::to_string(done) + "/" + std::to_string(progress.total);
+  if (progress.total > 0)
+    text += format(" (%.0f%%)", 100.0 * static_cast<double>(done) / static_cast<double>(progress.total));
+  if (progress.processed > 0 && progress.time_ms > 0.0) {
+    const double rate = static_cast<double>(progress.processed) / progress.time_ms * 1e3;
+    text += format(" %.0f tokens/s, %.0f s left", rate, static_cast<double>(progress.total - done) / rate);
+  }
+  return text;
+}
+
+}  // namespace seer::cli
