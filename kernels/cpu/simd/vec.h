@@ -1,4 +1,5 @@
-// A vector of floats as wide as the instruction set this file is compiled for. Included by kernels.cc alone.
+// A vector of floats as wide as the instruction set this file is compiled for. Included by
+// kernels.h alone.
 #pragma once
 
 #include <cstdint>
@@ -38,13 +39,24 @@ inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 
-// Folds the upper half of the lanes onto the lower until one is left.
-inline float sum(Vec v) {
-  IVec lane;
-  for (int i = 0; i < kLanes; ++i) lane[i] = i;
-  for (int32_t width = kLanes / 2; width > 0; width /= 2) v += __builtin_shuffle(v, lane ^ width);
-  return v[0];
+// The sum of n floats by halves, which compile to the registers' own halves: no compiler's shuffle is needed.
+template <int n>
+inline float sum_of(const void* floats) {
+  if constexpr (n == 2) {
+    float x[2];
+    std::memcpy(x, floats, sizeof x);
+    return x[0] + x[1];
+  } else {
+    using Half = float __attribute__((vector_size(n * 2)));
+    Half low, high;
+    std::memcpy(&low, floats, sizeof low);
+    std::memcpy(&high, static_cast<const char*>(floats) + sizeof low, sizeof high);
+    low += high;
+    return sum_of<n / 2>(&low);
+  }
 }
+
+inline float sum(Vec v) { return sum_of<static_cast<int>(kLanes)>(&v); }
 
 // Element i of the result is p[i]. GCC 12 turns __builtin_convertvector into twice the instructions.
 inline UVec widen(const uint16_t* p) {

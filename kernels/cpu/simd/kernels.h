@@ -1,3 +1,7 @@
+// The inner loops, written once. baseline.cc, avx2.cc and avx512.cc compile them, each for its instruction
+// set and into a namespace of its own.
+#pragma once
+
 #include <cstdint>
 
 #include "kernels/cpu/simd/simd.h"
