@@ -46,6 +46,7 @@ std::vector<int32_t> Tokenizer::encode_chat(const std::vector<ChatMessage>& mess
         "the model's files name no chat template that is known. Name one of llama2, llama3, chatml and "
         "mistral with --chat-template.");
   std::vector<ChatTurn> turns;
+  turns.reserve(messages.size());
   for (const ChatMessage& m : messages) turns.push_back({m.role, m.content});
   return seer::encode_chat(turns, parse_chat_format(name), *impl_->tokenizer);
 }
