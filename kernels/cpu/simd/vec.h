@@ -39,24 +39,15 @@ inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 
-// The sum of n floats by halves, which compile to the registers' own halves: no compiler's shuffle is needed.
-template <int n>
-inline float sum_of(const void* floats) {
-  if constexpr (n == 2) {
-    float x[2];
-    std::memcpy(x, floats, sizeof x);
-    return x[0] + x[1];
-  } else {
-    using Half = float __attribute__((vector_size(n * 2)));
-    Half low, high;
-    std::memcpy(&low, floats, sizeof low);
-    std::memcpy(&high, static_cast<const char*>(floats) + sizeof low, sizeof high);
-    low += high;
-    return sum_of<n / 2>(&low);
-  }
+// By quarters of the widest register, which extracts them: no compiler's own shuffle is needed.
+inline float sum(Vec v) {
+  using Vec4 = float __attribute__((vector_size(16)));
+  Vec4 part[kLanes / 4];
+  std::memcpy(part, &v, sizeof v);
+  for (int64_t n = kLanes / 8; n > 0; n /= 2)
+    for (int64_t i = 0; i < n; ++i) part[i] += part[i + n];
+  return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
 }
-
-inline float sum(Vec v) { return sum_of<static_cast<int>(kLanes)>(&v); }
 
 // Element i of the result is p[i]. GCC 12 turns __builtin_convertvector into twice the instructions.
 inline UVec widen(const uint16_t* p) {
