@@ -185,13 +185,15 @@ TensorMap read_checkpoint(const std::string& model_dir) {
            "tensor " + tensor + ": expected the name of a file in the same folder, found " + shard.dump());
     shards[name].insert(tensor);
   }
+  for (const auto& [shard, names] : shards)  // before gigabytes of the others are read
+    if (!fs::exists(dir / shard))
+      fail((dir / shard).string(), "the shard is missing, which " + index.string() + " names for " +
+                                       std::to_string(names.size()) + " tensors (" + *names.begin() +
+                                       " and so on)");
   TensorMap tensors;
   tensors.set_source(model_dir);
   for (const auto& [shard, names] : shards) {
     const std::string path = (dir / shard).string();
-    if (!fs::exists(path))
-      fail(path, "the shard is missing, which " + index.string() + " names for " +
-                     std::to_string(names.size()) + " tensors (" + *names.begin() + " and so on)");
     TensorMap held = read_safetensors(path);
     for (const std::string& name : names)
       if (held.find(name) == nullptr)

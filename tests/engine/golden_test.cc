@@ -1,6 +1,6 @@
-// The whole forward pass against outputs of the official gate code (see tests/engine/goldens.h for the
+// The whole forward pass against outputs of the official gate code (see tests/support/goldens.h for the
 // tolerances).
-#include "tests/engine/goldens.h"
+#include "tests/support/goldens.h"
 
 #include <cmath>
 #include <map>

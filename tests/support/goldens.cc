@@ -1,42 +1,17 @@
-#include "tests/engine/goldens.h"
+#include "tests/support/goldens.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
+
+#include "tests/support/safetensors_file.h"
 
 namespace seer::testing {
 namespace {
 
 namespace fs = std::filesystem;
 
-// safetensors, read independently of the library under test.
-class File {
- public:
-  explicit File(const fs::path& path) : bytes_(read_file(path)) {
-    uint64_t size = 0;
-    std::memcpy(&size, bytes_.data(), sizeof size);
-    header_ = nlohmann::json::parse(bytes_.substr(sizeof size, size));
-    data_ = sizeof size + size;
-  }
-  template <class T>
-  std::vector<T> get(const std::string& name) const {
-    const auto& offsets = header_.at(name).at("data_offsets");
-    const size_t begin = offsets[0], end = offsets[1];
-    std::vector<T> out((end - begin) / sizeof(T));
-    std::memcpy(out.data(), bytes_.data() + data_ + begin, end - begin);
-    return out;
-  }
-  bool has(const std::string& name) const { return header_.contains(name); }
-  const nlohmann::json& header() const { return header_; }
-
- private:
-  std::string bytes_;
-  nlohmann::json header_;
-  size_t data_ = 0;
-};
-
-GoldenRule read_rule(const File& file, const nlohmann::json& described) {
+GoldenRule read_rule(const SafetensorsFile& file, const nlohmann::json& described) {
   GoldenRule r;
   r.name = described.at("name");
   r.rule.method =
@@ -60,7 +35,7 @@ std::optional<Golden> Golden::read(const std::string& name) {
   const fs::path home = fs::exists(*dir / "model") ? *dir : demo_model();
   g.model_dir = (home / "model").string();
   g.gates_dir = (home / "gates").string();
-  const File file(*dir / "golden.safetensors");
+  const SafetensorsFile file(*dir / "golden.safetensors");
   g.input_ids = file.get<int32_t>("input_ids");
   g.dense_logits = file.get<float>("logits.dense");
   g.n_vocab = file.header().at("logits.dense").at("shape")[1];

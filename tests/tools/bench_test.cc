@@ -1,0 +1,135 @@
+// seer bench, perplexity and inspect: rows for people and for programs.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/catch.h"
+#include "tests/support/test_data.h"
+#include "tests/tools/run_seer.h"
+#include "tools/seer/log_softmax.h"
+
+namespace seer {
+namespace {
+
+using nlohmann::json;
+using testing::check_fails;
+using testing::Outcome;
+using testing::run_seer;
+using testing::RunOptions;
+
+std::string output_of(std::vector<std::string> arguments, const std::string& input = "") {
+  arguments.insert(arguments.begin() + 1, {"-m", testing::demo_model_dir()});
+  RunOptions options;
+  options.input = input;
+  const Outcome run = run_seer(arguments, options);
+  INFO(run.err);
+  CHECK(run.code == 0);
+  CHECK(run.err.empty());
+  return run.out;
+}
+
+const std::vector<std::string> kBench = {
+    "bench", "-g",       testing::demo_gates_dir(), "-p", "128,256", "-n", "4", "-d", "0,64", "-r",
+    "2",     "--sparse", "dense,threshold=0.3"};
+
+TEST_CASE("bench's json is one array of rows with llama-bench's keys and ours") {
+  std::vector<std::string> arguments = kBench;
+  arguments.insert(arguments.end(), {"--output", "json"});
+  const json rows = json::parse(output_of(arguments));
+  REQUIRE(rows.size() == 6);  // two lengths under two rules, one decode at two depths
+  for (const json& row : rows) {
+    for (const char* key : {"n_prompt", "n_gen", "n_depth", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts",
+                            "sparse", "density", "sparsity", "attn_ns", "gate_ns", "model_type", "model_size",
+                            "model_n_params", "backends", "n_threads"}) {
+      INFO(key);
+      CHECK(row.contains(key));
+    }
+    REQUIRE(row["samples_ns"].size() == 2);
+    const double mean = (row["samples_ns"][0].get<double>() + row["samples_ns"][1].get<double>()) / 2.0;
+    CHECK(row["avg_ns"].get<double>() == Approx(mean).margin(1.0));
+    CHECK(row["model_n_params"] == 5770496);
+  }
+  CHECK(rows[0]["n_prompt"] == 128);
+  CHECK(rows[0]["density"] == 1.0);
+  CHECK(rows[1]["sparse"] == "threshold=0.3");
+  CHECK(rows[1]["gate_ns"] > 0);
+  CHECK(rows[3]["n_prompt"] == 256);
+  CHECK(rows[3]["density"] < 1.0);
+  CHECK(rows[3]["density"].get<double>() + rows[3]["sparsity"].get<double>() == Approx(1.0));
+  CHECK(rows[5]["n_gen"] == 4);
+  CHECK(rows[5]["n_depth"] == 64);
+}
+
+TEST_CASE("bench's rows read the same as a table, as csv and as json lines") {
+  const auto output = [](const std::string& format) {
+    std::vector<std::string> arguments = kBench;
+    arguments.insert(arguments.end(), {"--output", format});
+    return output_of(arguments);
+  };
+  const std::string table = output("md");
+  CHECK(table.starts_with("| model "));
+  for (const char* text :
+       {"t/s |", "pp128", "pp256", "tg4", "tg4 @ d64", "threshold=0.3", "attn ms", "gate ms", "CPU"})
+    CHECK_THAT(table, ContainsSubstring(text));
+  CHECK(std::count(table.begin(), table.end(), '\n') == 8);
+  const std::string csv = output("csv");
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 7);
+  CHECK_THAT(csv, ContainsSubstring("n_prompt,n_gen,n_depth"));
+  const std::string lines = output("jsonl");
+  CHECK(std::count(lines.begin(), lines.end(), '\n') == 6);
+  CHECK(json::parse(lines.substr(0, lines.find('\n')))["n_prompt"] == 128);
+}
+
+TEST_CASE("bench reads its tokens from a text and repeats it where it is short") {
+  const testing::TempDir dir;
+  testing::write_file(dir.path() / "text.txt", "The sea was calm. ");
+  const std::string file = (dir.path() / "text.txt").string();
+  const json rows =
+      json::parse(output_of({"bench", "-f", file, "-p", "100", "-n", "0", "-r", "1", "--output", "json"}));
+  CHECK(rows.size() == 1);
+  CHECK(rows[0]["n_prompt"] == 100);
+}
+
+TEST_CASE("perplexity is exp of the mean loss, rules side by side") {
+  std::string text;
+  for (int i = 0; i < 80; ++i) text += "The old captain looked at the sea and said nothing for a long time. ";
+  const json rows =
+      json::parse(output_of({"perplexity", "-g", testing::demo_gates_dir(), "--window", "256", "--sparse",
+                             "dense,threshold=0.002,threshold=0.9", "--output", "json"},
+                            text));
+  REQUIRE(rows.size() == 3);
+  const double dense = rows[0]["perplexity"];
+  CHECK(dense > 1.0);
+  CHECK(dense < 20.0);  // a text that repeats itself
+  CHECK(rows[1]["perplexity"].get<double>() == Approx(dense).epsilon(0.05));
+  CHECK(rows[2]["density"] < rows[1]["density"]);
+  CHECK_THAT(check_fails({"perplexity", "-m", testing::demo_model_dir(), "-p", "short", "--window", "99"}, 2),
+             ContainsSubstring("--window"));
+}
+
+TEST_CASE("the loss of a row is log of the sum of exponentials less the target's logit") {
+  const std::vector<float> logits = {1.0F, 2.0F, 3.0F, -1000.0F, 0.0F, 1000.0F};  // [2, 3]
+  const std::vector<int32_t> targets = {2, 2};
+  const double first = std::log(std::exp(1.0) + std::exp(2.0) + std::exp(3.0)) - 3.0;
+  CHECK(cli::negative_log_likelihood(logits.data(), targets.data(), 2, 3) == Approx(first).margin(1e-12));
+  CHECK(cli::negative_log_likelihood(logits.data(), targets.data(), 0, 3) == 0.0);
+}
+
+TEST_CASE("inspect describes model, tokenizer, cache and gates") {
+  const json summary =
+      json::parse(output_of({"inspect", "-g", testing::demo_gates_dir(), "--output", "json"}));
+  CHECK(summary["model"]["n_params"] == 5770496);
+  CHECK(summary["model"]["n_kv_heads"] == 2);
+  CHECK(summary["model"]["tied_embeddings"] == true);
+  CHECK(summary["tokenizer"]["kind"] == "sentencepiece");
+  CHECK(summary["gates"]["gate_type"] == "Qavg_Kmaxminavg");
+  CHECK(summary["gates"]["default_rule"] == "threshold=0.002");
+  CHECK(summary["engine"]["page_tokens"] == 64);
+  const std::string text = output_of({"inspect"});
+  for (const char* line : {"model\n", "n_layers           6\n", "tokenizer\n", "gates\n  none\n"})
+    CHECK_THAT(text, ContainsSubstring(line));
+  CHECK_THAT(check_fails({"inspect", "-m", testing::demo_model_dir(), "-p", "x"}, 2),
+             ContainsSubstring("--dump"));
+}
+
+}  // namespace
+}  // namespace seer

@@ -1,0 +1,76 @@
+// seer tokenize, there and back.
+#include "tests/support/catch.h"
+#include "tests/support/test_data.h"
+#include "tests/tools/run_seer.h"
+
+namespace seer {
+namespace {
+
+using testing::check_fails;
+using testing::Outcome;
+using testing::run_seer;
+using testing::RunOptions;
+
+Outcome tokenize(const std::string& model, std::vector<std::string> more, const std::string& input = "") {
+  more.insert(more.begin(), {"tokenize", "-m", model});
+  RunOptions options;
+  options.input = input;
+  Outcome run = run_seer(more, options);
+  INFO(run.err);
+  CHECK(run.code == 0);
+  CHECK(run.err.empty());
+  return run;
+}
+
+TEST_CASE("ids are printed on one line, with BOS unless --no-bos") {
+  const std::string model = testing::demo_model_dir();
+  const std::string with_bos = tokenize(model, {"-p", "The ship"}).out;
+  const std::string without = tokenize(model, {"-p", "The ship", "--no-bos"}).out;
+  CHECK(with_bos == "1 " + without);
+  CHECK(tokenize(model, {}, "The ship").out == with_bos);
+  CHECK(tokenize(model, {"-p", "", "--no-bos"}).out == "\n");
+}
+
+TEST_CASE("--decode gives the bytes back that were encoded") {
+  const std::string model = testing::demo_model_dir();
+  for (const std::string text :
+       {"The ship\n", "  two  spaces ", "\xE2\x82\xAC 5\tand \xF0\x9F\x98\x80", "a\r\nb\n\n"}) {
+    INFO(text);
+    const std::string ids = tokenize(model, {}, text).out;
+    CHECK(tokenize(model, {"--decode"}, ids).out == text);
+  }
+}
+
+TEST_CASE("the texts of real tokenizers come back as they were, through the command line") {
+  for (const std::string name : {"llama2", "llama3.1"}) {
+    const auto cases = testing::test_data("tokenizers/" + name + "/cases.inp");
+    if (!cases) return;
+    const std::string text = testing::read_file(*cases), model = cases->parent_path().string();
+    const std::string ids = tokenize(model, {"--no-bos"}, text).out;
+    CHECK(ids.size() > 1000);
+    CHECK(tokenize(model, {"--decode"}, ids).out == text);
+  }
+}
+
+TEST_CASE("special tokens are text unless asked for, and hidden unless asked for") {
+  const std::string model = testing::demo_model_dir();
+  CHECK(tokenize(model, {"--no-bos", "--parse-special", "-p", "</s>"}).out == "2\n");
+  CHECK(tokenize(model, {"--no-bos", "-p", "</s>"}).out != "2\n");
+  CHECK(tokenize(model, {"--decode", "-p", "1 2"}).out.empty());
+  CHECK(tokenize(model, {"--decode", "--special", "-p", "1 2"}).out == "<s></s>");
+}
+
+TEST_CASE("what contradicts --decode is refused") {
+  const auto refused = [](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"tokenize", "-m", testing::demo_model_dir()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return check_fails(arguments, 2);
+  };
+  CHECK_THAT(refused({"--decode", "--no-bos", "-p", "1"}), ContainsSubstring("--no-bos"));
+  CHECK_THAT(refused({"--special", "-p", "x"}), ContainsSubstring("--decode"));
+  CHECK_THAT(refused({"--decode", "-p", "4096"}), ContainsSubstring("4096"));
+  CHECK_THAT(refused({"--decode", "-p", "x"}), ContainsSubstring("x"));
+}
+
+}  // namespace
+}  // namespace seer

@@ -1,0 +1,143 @@
+// What a wrong command line gets: exit code 2 and one line that says what to do.
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "seer/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_data.h"
+#include "tests/tools/run_seer.h"
+#include "tools/seer/args.h"
+#include "tools/seer/commands.h"
+#include "tools/seer/lengths.h"
+
+namespace seer {
+namespace {
+
+using testing::check_fails;
+using testing::Outcome;
+using testing::run_seer;
+using testing::RunOptions;
+
+const std::vector<std::string> kCommands = {"generate", "bench", "perplexity", "inspect", "tokenize"};
+
+std::vector<std::string> generate(std::vector<std::string> more) {
+  more.insert(more.begin(), {"generate", "-m", testing::demo_model_dir()});
+  return more;
+}
+
+TEST_CASE("a misspelt command or option is answered with its likely name") {
+  CHECK_THAT(check_fails({}, 2), ContainsSubstring("seer --help"));
+  CHECK_THAT(check_fails({"genrate"}, 2), ContainsSubstring("'generate'"));
+  CHECK_THAT(check_fails({"generate", "--promt", "x"}, 2), ContainsSubstring("'--prompt'"));
+  CHECK_THAT(check_fails({"generate", "stray"}, 2), ContainsSubstring("'stray'"));
+  CHECK_THAT(check_fails({"generate", "-p"}, 2), ContainsSubstring("'-p' needs a value"));
+  CHECK_THAT(check_fails({"generate", "-p", "hi"}, 2), ContainsSubstring("SEER_MODEL"));
+}
+
+TEST_CASE("every command's help ends each option with its default") {
+  for (const std::string& command : kCommands) {
+    INFO(command);
+    const Outcome run = run_seer({command, "--help"});
+    CHECK(run.code == 0);
+    CHECK(run.err.empty());
+    std::istringstream lines(run.out);
+    std::string entry;
+    int n_entries = 0;
+    for (std::string line; std::getline(lines, line);) {
+      const bool starts = line.starts_with("  -") || line.starts_with("      --");
+      if (starts || line.empty()) {
+        if (!entry.empty()) {
+          INFO(entry);
+          CHECK_THAT(entry, ContainsSubstring("(default: "));
+          ++n_entries;
+        }
+        entry.clear();
+      }
+      // A continued line: words broken over two lines are joined.
+      if (starts)
+        entry = line;
+      else if (!entry.empty())
+        entry += " " + line.substr(std::min(line.find_first_not_of(' '), line.size()));
+    }
+    CHECK(n_entries >= 6);
+  }
+  CHECK(run_seer({"--version"}).out.starts_with("seer "));
+  const std::string help = run_seer({"--help"}).out;
+  for (const std::string& command : kCommands) CHECK_THAT(help, ContainsSubstring(command));
+}
+
+TEST_CASE("values out of range are refused with the option, the value and the range") {
+  const auto refused = [](const std::vector<std::string>& option) {
+    std::vector<std::string> arguments = {"-p", "hi"};
+    arguments.insert(arguments.end(), option.begin(), option.end());
+    return check_fails(generate(arguments), 2);
+  };
+  CHECK_THAT(refused({"-n", "many"}), ContainsSubstring("'many' is not a whole number"));
+  CHECK_THAT(refused({"-n", "-2"}), ContainsSubstring("--n-predict"));
+  CHECK_THAT(refused({"--temp", "-1"}), ContainsSubstring("temperature"));
+  CHECK_THAT(refused({"--temp", "nan"}), ContainsSubstring("nan"));
+  CHECK_THAT(refused({"--top-p", "0"}), ContainsSubstring("top_p"));
+  CHECK_THAT(refused({"--min-p", "1"}), ContainsSubstring("min_p"));
+  CHECK_THAT(refused({"--repeat-penalty", "0"}), ContainsSubstring("repeat_penalty"));
+  CHECK_THAT(refused({"-s", "-3"}), ContainsSubstring("--seed"));
+  CHECK_THAT(refused({"-t", "100000"}), ContainsSubstring("--threads"));
+  CHECK_THAT(refused({"-c", "99999999999999"}), ContainsSubstring("99999999999999"));
+  CHECK_THAT(refused({"--chunk-size", "100"}), ContainsSubstring("multiple of the gate block of 64"));
+  CHECK_THAT(refused({"--sparse", "threshold=2"}), ContainsSubstring("threshold"));
+  CHECK_THAT(refused({"--sparse", "half"}), ContainsSubstring("half"));
+  CHECK_THAT(refused({"--sparse", "threshold=0.01"}), ContainsSubstring("SEER_GATES"));
+  CHECK_THAT(refused({"--device", "tpu"}), ContainsSubstring("tpu"));
+  CHECK_THAT(refused({"-r", ""}), ContainsSubstring("--stop"));
+}
+
+TEST_CASE("an empty prompt, or more than one, is refused") {
+  CHECK_THAT(check_fails(generate({"-p", ""}), 2), ContainsSubstring("empty"));
+  CHECK_THAT(check_fails(generate({}), 2), ContainsSubstring("standard input"));  // an empty pipe
+  CHECK_THAT(check_fails(generate({"-p", "a", "-f", "b"}), 2), ContainsSubstring("more than one prompt"));
+  const testing::TempDir dir;
+  testing::write_file(dir.path() / "empty.txt", "");
+  CHECK_THAT(check_fails(generate({"-f", (dir.path() / "empty.txt").string()}), 2),
+             ContainsSubstring("empty.txt"));
+}
+
+TEST_CASE("a prompt longer than the context is refused with both numbers") {
+  const std::string message = check_fails(generate({"-p", "one two three four five six", "-c", "4"}), 2);
+  CHECK_THAT(message, ContainsSubstring("7 tokens"));
+  CHECK_THAT(message, ContainsSubstring("context of 4"));
+  CHECK_THAT(message, ContainsSubstring("--ctx-size"));
+}
+
+TEST_CASE("token ids out of range or malformed are refused by position") {
+  const auto refused = [](const std::string& ids) {
+    RunOptions piped;
+    piped.input = ids;
+    return check_fails(generate({"--tokens-file", "-"}), 2, piped);
+  };
+  CHECK_THAT(refused("1 4096"), ContainsSubstring("4096"));
+  CHECK_THAT(refused("1 -1"), ContainsSubstring("-1"));
+  CHECK_THAT(refused("1 two"), ContainsSubstring("two"));
+  CHECK_THAT(refused("1 99999999999999999999"), ContainsSubstring("99999999999999999999"));
+  CHECK_THAT(refused("1,2"), ContainsSubstring("1,2"));
+  CHECK_THAT(refused(" \n"), ContainsSubstring("empty"));
+}
+
+TEST_CASE("nearest finds what was meant, and nothing where nothing is near") {
+  CHECK(cli::nearest("--treads", {"--threads", "--temp"}) == "--threads");
+  CHECK(cli::nearest("zzzzzz", {"--threads", "--temp"}).empty());
+}
+
+TEST_CASE("lists of lengths are written as in llama-bench") {
+  using Lengths = std::vector<int64_t>;
+  CHECK(cli::parse_lengths("512") == Lengths{512});
+  CHECK(cli::parse_lengths("512,1024,512") == Lengths{512, 1024});
+  CHECK(cli::parse_lengths("512-2048+512") == Lengths{512, 1024, 1536, 2048});
+  CHECK(cli::parse_lengths("512-8192*4") == Lengths{512, 2048, 8192});
+  CHECK(cli::parse_lengths("5-8") == Lengths{5, 6, 7, 8});
+  for (const char* wrong : {"", ",", "a", "-5", "8-5", "1-9*1", "1-9+0", "1-1000000", "99999999999", "5 "}) {
+    INFO(wrong);
+    CHECK_THROWS_AS(cli::parse_lengths(wrong), Error);
+  }
+}
+
+}  // namespace
+}  // namespace seer
