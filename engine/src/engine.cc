@@ -12,7 +12,7 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kDefaultChunk = 2048;  // tokens: long enough for OpenBLAS's peak, a few MB of activations
+constexpr int64_t kDefaultChunk = 1024;  // tokens: long enough for OpenBLAS's peak, a few MB of activations
 constexpr int64_t kDefaultPage = 64;     // tokens of a page without gates
 constexpr int64_t kLogitRows = 256;      // rows of logits computed at once
 constexpr int64_t kMaxContext = int64_t{1} << 30;  // tokens; page ids and row counts stay within 32 bits

@@ -91,7 +91,7 @@ TEST_CASE("weights that are truncated, overlap, repeat a key or have an oversize
   const std::string file = model.read("model.safetensors");
   const auto refused = [&](const std::string& bytes) {
     model.write("model.safetensors", bytes);
-    const std::string message = refused_model(model);
+    std::string message = refused_model(model);
     CHECK_THAT(message, ContainsSubstring("model.safetensors"));
     return message;
   };
@@ -101,7 +101,7 @@ TEST_CASE("weights that are truncated, overlap, repeat a key or have an oversize
   refused(file + "x");
   CHECK_THAT(refused("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F" + file.substr(8)), ContainsSubstring("header"));
   CHECK_THAT(refused(with_header(file,
-                                 [](std::string header) {
+                                 [](const std::string& header) {
                                    const json parsed = json::parse(header);
                                    const auto first = parsed.items().begin().key();
                                    const std::string entry = json(first).dump() + ":" + parsed[first].dump();
@@ -109,7 +109,7 @@ TEST_CASE("weights that are truncated, overlap, repeat a key or have an oversize
                                           header.substr(header.find('{') + 1);
                                  })),
              ContainsSubstring("twice"));
-  refused(with_header(file, [](std::string header) {
+  refused(with_header(file, [](const std::string& header) {
     json parsed = json::parse(header);
     for (auto& [name, tensor] : parsed.items())
       if (name != "__metadata__" && tensor["data_offsets"][0] > 0) {

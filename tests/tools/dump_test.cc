@@ -14,7 +14,6 @@ namespace {
 
 using testing::Golden;
 using testing::SafetensorsFile;
-namespace fs = std::filesystem;
 
 std::string join(const std::vector<int32_t>& ids) {
   std::string text;

@@ -106,7 +106,7 @@ bool has_tokenizer(const Engine& engine) {
 // back.
 class Completion {
  public:
-  Completion(const GenerateOptions& options, const Prompt& prompt, std::vector<int32_t> prompt_ids,
+  Completion(const GenerateOptions& options, const Prompt& prompt, const std::vector<int32_t>& prompt_ids,
              bool as_ids, const Engine& engine)
       : as_ids_(as_ids) {
     if (!options.echo) return;

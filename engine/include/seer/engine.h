@@ -26,7 +26,7 @@ struct SEER_API EngineOptions {
   std::string device = "auto";  // auto, cpu, cuda or cuda:N
   int threads = 0;              // CPU threads; 0: one per core this process may use
   int64_t ctx_size = 0;         // tokens the KV cache holds; 0: the model's max_position_embeddings
-  int64_t chunk_size = 0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 2048 or so
+  int64_t chunk_size = 0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 1024 or so
   std::function<bool(const LoadProgress&)> on_load;          // false cancels the load: Error{kCancelled}
   std::function<void(LogLevel, const std::string&)> on_log;  // what a user may want to know; absent: dropped
 };
