@@ -1,5 +1,6 @@
 // The main of every test program: Catch2's, and an exit code of its own for skipped cases.
 #include <iostream>
+#include <string_view>
 
 #include "tests/support/test_data.h"
 
@@ -40,7 +41,12 @@ void seer::testing::skip(const std::string& reason) {
 int main(int argc, char** argv) {
   // The number of failed assertions, or of cases where it only lists them.
   const int result = Catch::Session().run(argc, argv);
-  if (n_cases == 0) return result;
+  for (int i = 1; i < argc; ++i)
+    if (std::string_view(argv[i]).starts_with("--list")) return result;
   if (result != 0) return 1;
+  if (n_cases == 0) {
+    std::cerr << "no test case has that name: ctest passes names badly that begin with '-' or contain ';'\n";
+    return 1;
+  }
   return n_cases == n_skipped ? kSkipped : 0;
 }

@@ -193,7 +193,7 @@ TEST_CASE("a pickle that calls anything is refused by the callable's name, and n
   CHECK_THAT(refused_gates(gates), ContainsSubstring("attn_gate_weights.pth"));
 }
 
-TEST_CASE("a tokenizer that is not one is refused by name; ids still work without any") {
+TEST_CASE("a tokenizer that is not one is refused by name, ids still work without any") {
   const Folder model(testing::demo_model_dir());
   model.write("tokenizer.model", "this is not a SentencePiece model");
   CHECK_THAT(refused_model(model), ContainsSubstring("tokenizer.model"));

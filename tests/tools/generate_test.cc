@@ -68,7 +68,7 @@ TEST_CASE("token ids in and out are those of the text") {
   CHECK(chosen.back() == '\n');
 }
 
-TEST_CASE("-n 0 computes the prompt and prints nothing") {
+TEST_CASE("with -n 0 generate computes the prompt and prints nothing") {
   CHECK(completion({"-p", "One day", "-n", "0"}).empty());
 }
 
@@ -97,7 +97,7 @@ TEST_CASE("a full context ends the completion and says so") {
   CHECK_THAT(run.err, ContainsSubstring("stopped by a full context"));
 }
 
-TEST_CASE("gates choose the prefill's blocks; -q leaves the closing line out") {
+TEST_CASE("gates choose the prefill's blocks, -q leaves the closing line out") {
   std::string prompt;
   for (int i = 0; i < 200; ++i)
     prompt += "Chapter " + std::to_string(i) + " tells of the sea and the old house. ";
@@ -114,14 +114,14 @@ TEST_CASE("gates choose the prefill's blocks; -q leaves the closing line out") {
   CHECK(run_seer(generate({"-p", "The ship", "-n", "2", "-q"})).err.empty());
 }
 
-TEST_CASE("a chat template wraps the prompt; without one the flag is named") {
+TEST_CASE("a chat template wraps the prompt, without one the flag is named") {
   CHECK(completion({"-p", "Who are you?", "-n", "4", "--chat-template", "llama2"}) !=
         completion({"-p", "Who are you?", "-n", "4"}));
   CHECK_THAT(testing::check_fails(generate({"-p", "Who?", "--system", "Be brief."}), 2),
              ContainsSubstring("--chat-template"));
 }
 
-TEST_CASE("-v describes model, cache and gates on stderr") {
+TEST_CASE("the flag -v describes model, cache and gates on stderr") {
   const Outcome run =
       run_seer(generate({"-v", "-g", testing::demo_gates_dir(), "-p", "The ship", "-n", "1"}));
   CHECK(run.code == 0);

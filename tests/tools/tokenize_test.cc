@@ -31,7 +31,7 @@ TEST_CASE("ids are printed on one line, with BOS unless --no-bos") {
   CHECK(tokenize(model, {"-p", "", "--no-bos"}).out == "\n");
 }
 
-TEST_CASE("--decode gives the bytes back that were encoded") {
+TEST_CASE("tokenize --decode gives the bytes back that were encoded") {
   const std::string model = testing::demo_model_dir();
   for (const std::string text :
        {"The ship\n", "  two  spaces ", "\xE2\x82\xAC 5\tand \xF0\x9F\x98\x80", "a\r\nb\n\n"}) {
