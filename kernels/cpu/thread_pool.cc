@@ -3,10 +3,14 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <exception>
+#include <string>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "seer/error.h"
 
 namespace seer {
 namespace {
@@ -40,10 +44,20 @@ int available_cores() {
 
 ThreadPool::ThreadPool(int n_threads) {
   workers_.reserve(static_cast<size_t>(std::max(0, n_threads - 1)));
-  for (int t = 1; t < n_threads; ++t) workers_.emplace_back([this, t] { work(t); });
+  try {
+    for (int t = 1; t < n_threads; ++t) workers_.emplace_back([this, t] { work(t); });
+  } catch (const std::exception& e) {
+    const size_t n_started = workers_.size() + 1;
+    stop();  // a thread that is destroyed while it runs ends the program
+    throw Error(ErrorKind::kMemory, "expected " + std::to_string(n_threads) + " threads, but only " +
+                                        std::to_string(n_started) + " could be started: " + e.what() +
+                                        ". Use fewer --threads.");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stopping_.store(true, std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();

@@ -36,6 +36,7 @@ class ThreadPool {
   using Call = void (*)(void* context, int64_t index, int thread);
   void run_erased(int64_t n_tasks, Call call, void* context);
   void work(int thread);
+  void stop();
   void take_tasks(int thread);
 
   std::vector<std::thread> workers_;

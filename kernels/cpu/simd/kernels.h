@@ -251,7 +251,8 @@ void to_float(float* out, const void* in, WeightType type, int64_t n) {
   }
 }
 
-inline Vec silu(Vec x) { return x / (1.0F + exp(max(-x, broadcast(-87.0F)))); }
+// Where exp would overflow, x / e^88 is as good as the zero it stands for.
+inline Vec silu(Vec x) { return x / (1.0F + exp(min(-x, broadcast(88.0F)))); }
 
 void silu_mul(float* out, const float* gate, const float* up, int64_t n) {
   int64_t i = 0;

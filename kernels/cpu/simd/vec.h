@@ -37,7 +37,8 @@ constexpr int kTileRows = 6, kTileVecs = 2;
 inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
-inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
+inline Vec max(Vec a, Vec b) { return a > b ? a : b; }  // b where either is NaN
+inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
 
 // By quarters of the widest register, which extracts them: no compiler's own shuffle is needed.
 inline float sum(Vec v) {
@@ -61,10 +62,10 @@ inline UVec widen(const uint16_t* p) {
 #endif
 }
 
-// exp(x) for x <= 88, within 2 ulp; 0 below -87 (so that a mask of -inf gives exactly nothing).
+// exp(x) for x <= 88, within 2 ulp; 0 below -87 (so that a mask of -inf gives exactly nothing); NaN of NaN.
 inline Vec exp(Vec x) {
   const Vec low = broadcast(-87.0F);
-  const Vec clamped = max(x, low);
+  const Vec clamped = max(low, x);
   const Vec t = clamped * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the integer part lands in the low bits
   const Vec n = t - 12582912.0F;
   const Vec r = (clamped - n * 0.693359375F) - n * -2.12194440e-4F;  // Cody-Waite

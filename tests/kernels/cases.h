@@ -1,0 +1,151 @@
+// Inputs for every operation of kernels/backend.h: random, the same in every run, in the shapes that go
+// wrong. `activation` is the backend's activation_dtype(); values are rounded to it, so that a float64
+// reference sees what the backend sees.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "tests/kernels/host_tensor.h"
+
+namespace seer::testing {
+
+// splitmix64: the standard's distributions differ between libraries.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  uint64_t next();
+  float uniform(float low, float high);
+  int64_t below(int64_t n);  // in [0, n)
+  HostTensor tensor(DType dtype, std::vector<int64_t> shape, float magnitude);
+  std::vector<int32_t> permutation(int64_t n);
+
+ private:
+  uint64_t state_;
+};
+
+// ---- rows ----
+
+struct EmbedCase {
+  std::string name;
+  HostTensor table;  // [n_vocab, d_model]
+  std::vector<int32_t> ids;
+};
+
+struct RmsNormCase {
+  std::string name;
+  HostTensor x, weight;  // [n, d_model], [d_model]
+  double eps = 0.0;
+};
+
+struct LinearCase {
+  struct Part {
+    HostTensor weight, bias;  // [d_out, d_in], [d_out] or empty
+  };
+  std::string name;
+  HostTensor x;  // [n, d_in]
+  std::vector<Part> parts;
+  HostTensor before;  // [n, d_out]: what out holds; NaN unless it accumulates
+  bool accumulate = false;
+};
+
+struct SiluMulCase {
+  std::string name;
+  HostTensor gate_up;  // [n, 2 d_ff]
+};
+
+struct GatherRowsCase {
+  std::string name;
+  HostTensor x;
+  std::vector<int64_t> rows;
+};
+
+struct RopeTableCase {
+  std::string name;
+  int64_t n_rows = 0, start = 0, stride = 0;
+  std::vector<double> inv_freq;
+  double scaling = 1.0;
+};
+
+std::vector<EmbedCase> embed_cases();
+std::vector<RmsNormCase> rms_norm_cases(DType activation);
+std::vector<LinearCase> linear_cases(DType activation);
+std::vector<SiluMulCase> silu_mul_cases(DType activation);
+std::vector<GatherRowsCase> gather_rows_cases(DType activation);
+std::vector<RopeTableCase> rope_table_cases();
+
+// ---- pages ----
+
+// A segment that owns its page table.
+struct CaseSegment {
+  int64_t row = 0, n_tokens = 0, start = 0;
+  std::vector<int32_t> page_table;
+  int64_t end() const { return start + n_tokens; }
+  Segment view() const { return {row, n_tokens, start, page_table.data()}; }
+};
+
+// Heads, pages and a step of several sequences. Pages have no order, and more exist than sequences use: what
+// no sequence wrote is NaN, but the slots behind the last token of a partial page hold what an earlier
+// sequence left there, which is finite.
+struct PagedCase {
+  std::string name;
+  int64_t n_heads = 0, n_kv_heads = 0, d_head = 0, page = 0;
+  int64_t n_tokens = 0, n_pages = 0;
+  std::vector<CaseSegment> prefills, decodes;
+
+  int64_t group() const { return n_heads / n_kv_heads; }
+  int64_t n_rows(const CaseSegment& s) const { return (s.n_tokens + page - 1) / page; }
+};
+
+struct AppendKvCase : PagedCase {
+  HostTensor qkv;       // [n_tokens, (n_heads + 2 n_kv_heads) * d_head]
+  HostTensor cos, sin;  // [n_tokens, d_head / 2]
+  HostTensor k, v;      // [n_pages, n_kv_heads, page, d_head]: before
+};
+
+// One prefill segment; other rows of qkv, and its values, are NaN.
+struct GateProjectCase : PagedCase {
+  HostTensor qkv;
+  HostTensor cos, sin;  // [n_rows, d_head / 2]
+  GatePools q_pools, k_pools;
+  HostTensor linear_q, linear_k;  // linear_q may be empty
+  int64_t d_gate() const { return linear_k.dim(2); }
+  int64_t n_gate_heads() const { return linear_k.dim(0); }
+};
+
+struct SelectBlocksCase : PagedCase {
+  HostTensor gate_q;  // [n_rows, n_heads, d_gate]
+  HostTensor gate_k;  // [n_pages, n_gate_heads, d_gate]
+  SelectRule rule;
+  int64_t row_capacity = 0;
+  bool exact = false;  // scores that no rounding can touch: ties are ties, and the rule has no grey zone
+};
+
+// By head and block row of a segment.
+struct CaseMask {
+  int64_t row_capacity = 0;
+  std::vector<std::vector<int32_t>> kept;  // [n_heads * n_rows], each ascending
+};
+
+// Prefill attention of the prefills, one call each, and decode attention of the decodes.
+struct AttentionCase : PagedCase {
+  HostTensor q;                       // [n_tokens, n_heads, d_head]
+  HostTensor k, v;                    // [n_pages, n_kv_heads, page, d_head]
+  std::vector<CaseMask> masks;        // one a prefill, or none
+  std::vector<int64_t> first_tokens;  // one a prefill
+};
+
+std::vector<AppendKvCase> append_kv_cases(DType activation);
+std::vector<GateProjectCase> gate_project_cases(DType activation);
+// Every combination of pools, with one weight where the gate allows it and with two.
+std::vector<GateProjectCase> gate_pool_cases(DType activation);
+std::vector<SelectBlocksCase> select_blocks_cases(DType activation);
+std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation);
+std::vector<AttentionCase> dense_prefill_cases(DType activation);
+// Block masks whose dropped tiles are NaN: attention over kept blocks may not look at others.
+std::vector<AttentionCase> masked_prefill_cases(DType activation);
+std::vector<AttentionCase> decode_cases(DType activation);
+
+}  // namespace seer::testing

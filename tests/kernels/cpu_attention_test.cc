@@ -1,0 +1,91 @@
+// The CPU's attention over pages against float64.
+#include "tests/kernels/compare.h"
+#include "tests/kernels/reference.h"
+#include "tests/kernels/run_op.h"
+#include "tests/support/catch.h"
+
+namespace seer::testing {
+namespace {
+
+// Values are below 1 and weights sum to 1; scores of up to 20 carry an error of 1e-6 each.
+constexpr Tolerance kAttention{3e-6, 0.0};
+
+TEST_CASE("dense prefill attention is the reference's on steps of several sequences") {
+  const auto cpu = make_cpu_backend(2);
+  for (const AttentionCase& c : dense_prefill_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    CHECK(mismatch(run_prefill_attention(*cpu, c), reference::prefill_attention(c), kAttention) == "");
+  }
+}
+
+TEST_CASE("masked prefill attention is the reference's and reads no dropped tile") {
+  const auto cpu = make_cpu_backend(2);
+  for (const AttentionCase& c : masked_prefill_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    CHECK(mismatch(run_prefill_attention(*cpu, c), reference::prefill_attention(c), kAttention) == "");
+  }
+}
+
+TEST_CASE("a mask of every causal block is dense attention") {
+  const auto cpu = make_cpu_backend(2);
+  for (AttentionCase c : dense_prefill_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    const std::vector<double> expected = reference::prefill_attention(c);
+    for (const CaseSegment& s : c.prefills) {
+      CaseMask mask{s.start / c.page + c.n_rows(s), {}};
+      for (int64_t i = 0; i < c.n_heads * c.n_rows(s); ++i) {
+        std::vector<int32_t> row;
+        for (int64_t j = 0; j <= s.start / c.page + i % c.n_rows(s); ++j)
+          row.push_back(static_cast<int32_t>(j));
+        mask.kept.push_back(std::move(row));
+      }
+      c.masks.push_back(std::move(mask));
+    }
+    CHECK(mismatch(run_prefill_attention(*cpu, c), expected, kAttention) == "");
+  }
+}
+
+TEST_CASE("decode attention is the reference's on sequences of unequal length") {
+  const auto cpu = make_cpu_backend(2);
+  for (const AttentionCase& c : decode_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    CHECK(mismatch(run_decode_attention(*cpu, c), reference::decode_attention(c), kAttention) == "");
+  }
+}
+
+TEST_CASE("a NaN in one query reaches its own output and no other") {
+  const auto cpu = make_cpu_backend(2);
+  AttentionCase c = dense_prefill_cases(cpu->activation_dtype()).front();
+  const int64_t row = c.prefills[0].row + 70, head = 3;
+  c.q.at(row)[head * c.d_head + 1] = kNan;
+  CHECK(mismatch(run_prefill_attention(*cpu, c), reference::prefill_attention(c), kAttention) == "");
+  AttentionCase decode = decode_cases(cpu->activation_dtype()).front();
+  decode.q.at(decode.decodes[2].row)[0] = kNan;
+  CHECK(mismatch(run_decode_attention(*cpu, decode), reference::decode_attention(decode), kAttention) == "");
+}
+
+TEST_CASE("attention does not depend on the number of threads") {
+  const auto one = make_cpu_backend(1), three = make_cpu_backend(3);
+  const AttentionCase prefill = masked_prefill_cases(one->activation_dtype()).front();
+  CHECK(same_bits(run_prefill_attention(*one, prefill), run_prefill_attention(*three, prefill)));
+  const AttentionCase decode = decode_cases(one->activation_dtype()).front();
+  CHECK(same_bits(run_decode_attention(*one, decode), run_decode_attention(*three, decode)));
+}
+
+// The online softmax keeps the running maximum in step with what it has summed: scores far apart, in either
+// order.
+TEST_CASE("attention with scores hundreds apart picks the largest") {
+  const auto cpu = make_cpu_backend(2);
+  for (AttentionCase c : decode_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    for (float& x : c.q.values) x *= 40.0F;
+    // Errors of a score grow with it: 2^-24 of sums of up to 1e4.
+    CHECK(mismatch(run_decode_attention(*cpu, c), reference::decode_attention(c), {2e-3, 0.0}) == "");
+  }
+  AttentionCase c = dense_prefill_cases(cpu->activation_dtype()).front();
+  for (float& x : c.q.values) x *= 40.0F;
+  CHECK(mismatch(run_prefill_attention(*cpu, c), reference::prefill_attention(c), {2e-3, 0.0}) == "");
+}
+
+}  // namespace
+}  // namespace seer::testing

@@ -1,0 +1,90 @@
+// The CPU's operations on rows against float64: both sides read the same values, so what is left is float32's
+// rounding of sums.
+#include "tests/kernels/compare.h"
+#include "tests/kernels/reference.h"
+#include "tests/kernels/run_op.h"
+#include "tests/support/catch.h"
+
+namespace seer::testing {
+namespace {
+
+// Outputs are of size 1 or so, from sums of up to 130 products.
+constexpr Tolerance kSum{5e-6, 1e-6};
+// A few operations of 2^-24 each.
+constexpr Tolerance kElement{1e-7, 1e-6};
+
+TEST_CASE("embed copies the rows of a table in any stored type") {
+  const auto cpu = make_cpu_backend(2);
+  for (const EmbedCase& c : embed_cases()) {
+    INFO(c.name);
+    CHECK(mismatch(run_embed(*cpu, c), reference::embed(c), {}) == "");
+  }
+}
+
+TEST_CASE("rms_norm is the reference's") {
+  const auto cpu = make_cpu_backend(2);
+  for (const RmsNormCase& c : rms_norm_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    CHECK(mismatch(run_rms_norm(*cpu, c), reference::rms_norm(c), kElement) == "");
+  }
+}
+
+TEST_CASE("linear is the reference's on few and many rows, in parts, with biases and added to its output") {
+  const auto cpu = make_cpu_backend(2);
+  for (const LinearCase& c : linear_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    CHECK(mismatch(run_linear(*cpu, c), reference::linear(c), kSum) == "");
+  }
+}
+
+TEST_CASE("silu_mul is the reference's, far from zero too") {
+  const auto cpu = make_cpu_backend(2);
+  for (const SiluMulCase& c : silu_mul_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    CHECK(mismatch(run_silu_mul(*cpu, c), reference::silu_mul(c), kElement) == "");
+  }
+}
+
+TEST_CASE("gather_rows copies rows in the order asked") {
+  const auto cpu = make_cpu_backend(2);
+  for (const GatherRowsCase& c : gather_rows_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    CHECK(mismatch(run_gather_rows(*cpu, c), reference::gather_rows(c), {}) == "");
+  }
+}
+
+// Half a unit in the last place: angles of far positions are exact to float64, which float32 angles are not.
+TEST_CASE("rope_table is exact at far positions") {
+  const auto cpu = make_cpu_backend(2);
+  for (const RopeTableCase& c : rope_table_cases()) {
+    INFO(c.name);
+    CHECK(mismatch(run_rope_table(*cpu, c), reference::rope_table(c), {1e-10, 0x1p-24}) == "");
+  }
+}
+
+TEST_CASE("append_kv rotates queries and keys and writes only the new tokens' slots") {
+  const auto cpu = make_cpu_backend(2);
+  for (const AppendKvCase& c : append_kv_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    const AppendKvResult actual = run_append_kv(*cpu, c);
+    const reference::AppendKv expected = reference::append_kv(c);
+    CHECK(mismatch(actual.q, expected.q, {2e-7, 2e-7}) == "");
+    CHECK(mismatch(actual.k, expected.k, {2e-7, 2e-7}) == "");
+    CHECK(mismatch(actual.v, expected.v, {}) == "");
+  }
+}
+
+TEST_CASE("results do not depend on the number of threads") {
+  const auto one = make_cpu_backend(1), three = make_cpu_backend(3);
+  for (const LinearCase& c : linear_cases(one->activation_dtype())) {
+    INFO(c.name);
+    CHECK(same_bits(run_linear(*one, c), run_linear(*three, c)));
+  }
+  for (const RmsNormCase& c : rms_norm_cases(one->activation_dtype()))
+    CHECK(same_bits(run_rms_norm(*one, c), run_rms_norm(*three, c)));
+  for (const AppendKvCase& c : append_kv_cases(one->activation_dtype()))
+    CHECK(same_bits(run_append_kv(*one, c).k, run_append_kv(*three, c).k));
+}
+
+}  // namespace
+}  // namespace seer::testing

@@ -1,0 +1,50 @@
+// Every operation as plain loops in float64, from its definition (DESIGN section 2 for the gate). kUntouched
+// and kAnything of compare.h mark what an operation may not, or need not, write.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/kernels/cases.h"
+#include "tests/kernels/run_op.h"
+
+namespace seer::testing::reference {
+
+std::vector<double> embed(const EmbedCase& c);
+std::vector<double> rms_norm(const RmsNormCase& c);
+std::vector<double> linear(const LinearCase& c);
+std::vector<double> silu_mul(const SiluMulCase& c);
+std::vector<double> gather_rows(const GatherRowsCase& c);
+std::vector<double> rope_table(const RopeTableCase& c);
+
+struct AppendKv {
+  std::vector<double> q, k, v;
+};
+AppendKv append_kv(const AppendKvCase& c);
+
+struct GateProject {
+  std::vector<double> gate_q, gate_k;
+};
+GateProject gate_project(const GateProjectCase& c);
+
+struct SelectBlocks {
+  std::vector<double> scores;              // [n_heads, n_rows, n_prompt_blocks]
+  std::vector<std::vector<int32_t>> kept;  // [n_heads * n_rows]
+  std::vector<double> edges;               // the score each row's rule turns on; infinite where none does
+};
+SelectBlocks select_blocks(const SelectBlocksCase& c);
+// Empty where the lists are valid and equal to the expected ones but for blocks whose score lies within
+// `tolerance` of the rule; 0 allows none.
+std::string mask_mismatch(const SelectBlocksCase& c, const SelectBlocksResult& actual,
+                          const SelectBlocks& expected, double tolerance);
+
+std::vector<double> prefill_attention(const AttentionCase& c);
+std::vector<double> decode_attention(const AttentionCase& c);
+
+// out = x turned by one row of cos and sin, halves paired; channels behind 2 * half stay.
+std::vector<double> rotate(const std::vector<double>& x, const float* cos, const float* sin, int64_t half);
+// softmax(scores), in place.
+void softmax(std::vector<double>* scores);
+
+}  // namespace seer::testing::reference

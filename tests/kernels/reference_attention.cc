@@ -1,0 +1,69 @@
+#include <cmath>
+
+#include "tests/kernels/compare.h"
+#include "tests/kernels/reference.h"
+
+namespace seer::testing::reference {
+namespace {
+
+// One query of head h over the keys of `blocks` up to its own position.
+void attend(double* out, const AttentionCase& c, const CaseSegment& segment, int64_t row, int64_t position,
+            int64_t h, const std::vector<int32_t>& blocks) {
+  const float* q = c.q.at(row) + h * c.d_head;
+  const int64_t tile = h / c.group() * c.page * c.d_head;
+  std::vector<double> weights;
+  std::vector<const float*> values;
+  for (const int32_t block : blocks) {
+    const int32_t page_id = segment.page_table[static_cast<size_t>(block)];
+    for (int64_t i = 0; i < c.page && block * c.page + i <= position; ++i) {
+      const float* k = c.k.at(page_id) + tile + i * c.d_head;
+      double sum = 0.0;
+      for (int64_t d = 0; d < c.d_head; ++d) sum += static_cast<double>(q[d]) * k[d];
+      weights.push_back(sum / std::sqrt(static_cast<double>(c.d_head)));
+      values.push_back(c.v.at(page_id) + tile + i * c.d_head);
+    }
+  }
+  softmax(&weights);
+  for (int64_t d = 0; d < c.d_head; ++d) out[d] = 0.0;
+  for (size_t i = 0; i < weights.size(); ++i)
+    for (int64_t d = 0; d < c.d_head; ++d) out[d] += weights[i] * values[i][d];
+}
+
+std::vector<int32_t> causal_blocks(int64_t position, int64_t page) {
+  std::vector<int32_t> blocks;
+  for (int64_t j = 0; j <= position / page; ++j) blocks.push_back(static_cast<int32_t>(j));
+  return blocks;
+}
+
+}  // namespace
+
+std::vector<double> prefill_attention(const AttentionCase& c) {
+  std::vector<double> out(c.q.values.size(), kUntouched);
+  for (size_t i = 0; i < c.prefills.size(); ++i) {
+    const CaseSegment& s = c.prefills[i];
+    for (int64_t t = 0; t < s.n_tokens; ++t)
+      for (int64_t h = 0; h < c.n_heads; ++h) {
+        double* o = out.data() + ((s.row + t) * c.n_heads + h) * c.d_head;
+        if (t < c.first_tokens[i]) {
+          for (int64_t d = 0; d < c.d_head; ++d) o[d] = kAnything;
+          continue;
+        }
+        const int64_t mask_row = h * c.n_rows(s) + t / c.page;
+        attend(o, c, s, s.row + t, s.start + t, h,
+               c.masks.empty() ? causal_blocks(s.start + t, c.page)
+                               : c.masks[i].kept[static_cast<size_t>(mask_row)]);
+      }
+  }
+  return out;
+}
+
+std::vector<double> decode_attention(const AttentionCase& c) {
+  std::vector<double> out(c.q.values.size(), kUntouched);
+  for (const CaseSegment& s : c.decodes)
+    for (int64_t h = 0; h < c.n_heads; ++h)
+      attend(out.data() + (s.row * c.n_heads + h) * c.d_head, c, s, s.row, s.start, h,
+             causal_blocks(s.start, c.page));
+  return out;
+}
+
+}  // namespace seer::testing::reference

@@ -1,0 +1,157 @@
+#include "tests/kernels/run_op.h"
+
+#include <algorithm>
+
+#include "tests/kernels/device.h"
+
+namespace seer::testing {
+namespace {
+
+// In lists of blocks what no kernel may read: an index that no page table has.
+constexpr int32_t kNoBlock = INT32_MAX;
+
+std::vector<Segment> views(const std::vector<CaseSegment>& segments) {
+  std::vector<Segment> out;
+  out.reserve(segments.size());
+  for (const CaseSegment& s : segments) out.push_back(s.view());
+  return out;
+}
+
+BlockMask upload_mask(Device& device, const CaseMask& mask, int64_t n_heads, int64_t n_rows) {
+  std::vector<int32_t> counts, blocks;
+  for (const std::vector<int32_t>& row : mask.kept) {
+    counts.push_back(static_cast<int32_t>(row.size()));
+    blocks.insert(blocks.end(), row.begin(), row.end());
+    blocks.insert(blocks.end(), static_cast<size_t>(mask.row_capacity) - row.size(), kNoBlock);
+  }
+  return {device.upload(counts, {n_heads, n_rows}),
+          device.upload(blocks, {n_heads, n_rows, mask.row_capacity})};
+}
+
+}  // namespace
+
+std::vector<float> run_embed(Backend& backend, const EmbedCase& c) {
+  Device device(&backend);
+  const Tensor out =
+      device.poisoned(backend.activation_dtype(), {static_cast<int64_t>(c.ids.size()), c.table.dim(1)});
+  backend.embed(out, device.upload(c.table), c.ids);
+  return device.read(out);
+}
+
+std::vector<float> run_rms_norm(Backend& backend, const RmsNormCase& c) {
+  Device device(&backend);
+  const Tensor out = device.poisoned(backend.activation_dtype(), c.x.shape);
+  backend.rms_norm(out, device.upload(c.x), device.upload(c.weight), c.eps);
+  return device.read(out);
+}
+
+std::vector<float> run_linear(Backend& backend, const LinearCase& c) {
+  Device device(&backend);
+  LinearWeights weights;
+  for (const LinearCase::Part& part : c.parts)
+    weights.parts.push_back(
+        {device.upload(part.weight), part.bias.empty() ? Tensor() : device.upload(part.bias)});
+  const Tensor out = device.upload(c.before);
+  backend.linear(out, device.upload(c.x), weights, c.accumulate);
+  return device.read(out);
+}
+
+std::vector<float> run_silu_mul(Backend& backend, const SiluMulCase& c) {
+  Device device(&backend);
+  const Tensor out = device.poisoned(backend.activation_dtype(), {c.gate_up.dim(0), c.gate_up.dim(1) / 2});
+  backend.silu_mul(out, device.upload(c.gate_up));
+  return device.read(out);
+}
+
+std::vector<float> run_gather_rows(Backend& backend, const GatherRowsCase& c) {
+  Device device(&backend);
+  const Tensor out =
+      device.poisoned(backend.activation_dtype(), {static_cast<int64_t>(c.rows.size()), c.x.dim(1)});
+  backend.gather_rows(out, device.upload(c.x), c.rows);
+  return device.read(out);
+}
+
+std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c) {
+  Device device(&backend);
+  const auto half = static_cast<int64_t>(c.inv_freq.size());
+  const RopeTable out{device.poisoned(DType::kF32, {c.n_rows, half}),
+                      device.poisoned(DType::kF32, {c.n_rows, half})};
+  backend.rope_table(out, c.start, c.stride, c.inv_freq, c.scaling);
+  std::vector<float> values = device.read(out.cos);
+  const std::vector<float> sin = device.read(out.sin);
+  values.insert(values.end(), sin.begin(), sin.end());
+  return values;
+}
+
+AppendKvResult run_append_kv(Backend& backend, const AppendKvCase& c) {
+  Device device(&backend);
+  const Tensor q = device.poisoned(backend.activation_dtype(), {c.n_tokens, c.n_heads, c.d_head});
+  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  const std::vector<Segment> prefills = views(c.prefills), decodes = views(c.decodes);
+  backend.append_kv(q, kv, device.upload(c.qkv), {device.upload(c.cos), device.upload(c.sin)},
+                    {c.n_tokens, prefills, decodes});
+  return {device.read(q), device.read(kv.k), device.read(kv.v)};
+}
+
+GateProjectResult run_gate_project(Backend& backend, const GateProjectCase& c) {
+  Device device(&backend);
+  const DType activation = backend.activation_dtype();
+  const CaseSegment& segment = c.prefills.at(0);
+  const Tensor gate_q = device.poisoned(activation, {c.n_rows(segment), c.n_heads, c.d_gate()});
+  // Pooling comes before the step's keys are appended: the pages' k and v hold nothing yet.
+  const PagedKv kv{device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
+                   device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
+                   device.poisoned(activation, {c.n_pages, c.n_gate_heads(), c.d_gate()})};
+  GateView gate{c.q_pools, c.k_pools, {}, device.upload(c.linear_k)};
+  if (!c.linear_q.empty()) gate.linear_q = device.upload(c.linear_q);
+  backend.gate_project(gate_q, kv, device.upload(c.qkv), gate, {device.upload(c.cos), device.upload(c.sin)},
+                       segment.view());
+  return {device.read(gate_q), device.read(kv.gate_k)};
+}
+
+SelectBlocksResult run_select_blocks(Backend& backend, const SelectBlocksCase& c, bool with_scores) {
+  Device device(&backend);
+  const DType activation = backend.activation_dtype();
+  const CaseSegment& segment = c.prefills.at(0);
+  const int64_t n_rows = c.n_rows(segment);
+  const auto ints = [&](const std::vector<int64_t>& shape) {
+    int64_t n = 1;
+    for (const int64_t d : shape) n *= d;
+    return device.upload(std::vector<int32_t>(static_cast<size_t>(n), kNoBlock), shape);
+  };
+  const BlockMask mask{ints({c.n_heads, n_rows}), ints({c.n_heads, n_rows, c.row_capacity})};
+  const PagedKv kv{device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
+                   device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
+                   device.upload(c.gate_k)};
+  Tensor scores;
+  if (with_scores) scores = device.poisoned(DType::kF32, {c.n_heads, n_rows, c.rule.n_prompt_blocks});
+  backend.select_blocks(mask, with_scores ? &scores : nullptr, device.upload(c.gate_q), kv, segment.view(),
+                        c.rule);
+  return {device.read_ints(mask.counts), device.read_ints(mask.blocks),
+          with_scores ? device.read(scores) : std::vector<float>()};
+}
+
+std::vector<float> run_prefill_attention(Backend& backend, const AttentionCase& c) {
+  Device device(&backend);
+  const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape);
+  const Tensor q = device.upload(c.q);
+  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  for (size_t i = 0; i < c.prefills.size(); ++i) {
+    const CaseSegment& segment = c.prefills[i];
+    BlockMask mask;
+    if (!c.masks.empty()) mask = upload_mask(device, c.masks.at(i), c.n_heads, c.n_rows(segment));
+    backend.prefill_attention(out, q, kv, segment.view(), c.masks.empty() ? nullptr : &mask,
+                              c.first_tokens.at(i));
+  }
+  return device.read(out);
+}
+
+std::vector<float> run_decode_attention(Backend& backend, const AttentionCase& c) {
+  Device device(&backend);
+  const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape);
+  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  backend.decode_attention(out, device.upload(c.q), kv, views(c.decodes));
+  return device.read(out);
+}
+
+}  // namespace seer::testing

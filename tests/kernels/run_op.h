@@ -1,0 +1,38 @@
+// One operation of a backend on one case, from host values to host values. Outputs start as NaN.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tests/kernels/cases.h"
+
+namespace seer::testing {
+
+std::vector<float> run_embed(Backend& backend, const EmbedCase& c);
+std::vector<float> run_rms_norm(Backend& backend, const RmsNormCase& c);
+std::vector<float> run_linear(Backend& backend, const LinearCase& c);
+std::vector<float> run_silu_mul(Backend& backend, const SiluMulCase& c);
+std::vector<float> run_gather_rows(Backend& backend, const GatherRowsCase& c);
+std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c);  // cos, then sin
+
+struct AppendKvResult {
+  std::vector<float> q, k, v;  // k and v are the whole pools
+};
+AppendKvResult run_append_kv(Backend& backend, const AppendKvCase& c);
+
+struct GateProjectResult {
+  std::vector<float> gate_q;
+  std::vector<float> gate_k;  // [n_pages, n_gate_heads, d_gate]
+};
+GateProjectResult run_gate_project(Backend& backend, const GateProjectCase& c);
+
+struct SelectBlocksResult {
+  std::vector<int32_t> counts, blocks;
+  std::vector<float> scores;  // empty unless asked for
+};
+SelectBlocksResult run_select_blocks(Backend& backend, const SelectBlocksCase& c, bool with_scores);
+
+std::vector<float> run_prefill_attention(Backend& backend, const AttentionCase& c);
+std::vector<float> run_decode_attention(Backend& backend, const AttentionCase& c);
+
+}  // namespace seer::testing
