@@ -85,7 +85,7 @@ std::string_view take_system(const std::vector<ChatTurn>& all, std::vector<ChatT
     if ((*turns)[i].role != (i % 2 == 0 ? "user" : "assistant"))
       bad_turns("this template expects user and assistant in turn after an optional system message, found " +
                 (*turns)[i].role);
-  return has_system ? trim(all.front().content) : std::string_view();
+  return has_system ? std::string_view(all.front().content) : std::string_view();
 }
 
 // Llama 2 chat's template: every exchange is a text of its own between BOS and EOS.
@@ -100,14 +100,12 @@ void write_llama2(const std::vector<ChatTurn>& all, Writer* out) {
       out->eos();
       continue;
     }
+    std::string content = turns[i].content;
+    if (i == 0 && !trim(system).empty())
+      content = "<<SYS>>\n" + std::string(system) + "\n<</SYS>>\n\n" + content;
     out->bos();
     out->text("[INST] ");
-    if (i == 0 && !system.empty()) {
-      out->text("<<SYS>>\n");
-      out->text(system);
-      out->text("\n<</SYS>>\n\n");
-    }
-    out->text(trim(turns[i].content));
+    out->text(trim(content));  // the two together: white space between them stays
     out->text(" [/INST]");
   }
 }
@@ -144,7 +142,7 @@ void write_chatml(const std::vector<ChatTurn>& turns, bool add_bos, Writer* out)
 // the last question instead of the first.
 void write_mistral(const std::vector<ChatTurn>& all, bool control_tokens, Writer* out) {
   std::vector<ChatTurn> turns;
-  const std::string_view system = take_system(all, &turns);
+  const std::string_view system = trim(take_system(all, &turns));
   const size_t with_system = control_tokens ? turns.size() - 1 : 0;
   out->bos();
   for (size_t i = 0; i < turns.size(); ++i) {

@@ -57,7 +57,10 @@ TokenizerConfig TokenizerConfig::load(const std::string& model_dir) {
   for (const auto& [key, value] : added->items()) {
     AddedToken token;
     token.id = parse_id(key, path);
-    token.content = json_string(value, "content", path).value_or("");
+    const auto content = value.is_object() ? json_string(value, "content", path) : std::nullopt;
+    if (!content)
+      throw Error(ErrorKind::kFile, path + ": added_tokens_decoder: the token " + key + " has no content");
+    token.content = *content;
     token.special = json_bool(value, "special", false, path);
     token.single_word = json_bool(value, "single_word", false, path);
     token.lstrip = json_bool(value, "lstrip", false, path);

@@ -32,8 +32,9 @@ int64_t Sequence::reusable(const SparseRule& rule, bool last_block_dense) const 
       return n_computed_;  // decoded tokens attend to everything, as in a dense prefill
     case SparseRule::Method::kThreshold: {
       if (last_block_dense != last_block_dense_) return 0;
-      // The last two block rows of the earlier prompt were dense, and would not be in the longer one.
-      const auto n_blocks = static_cast<int64_t>(pages_for(prompt_tokens_));
+      // The last two block rows of the earlier prompt were dense, and would not be in a longer one; those of
+      // a shorter one, which can follow a cancelled prefill, will be dense and were not.
+      const auto n_blocks = static_cast<int64_t>(pages_for(std::min(prompt_tokens_, n_tokens())));
       const int64_t dense_from = std::max<int64_t>(0, n_blocks - 2) * page_tokens_;
       return std::min({n_computed_, prefill_end_, last_block_dense ? dense_from : prompt_tokens_});
     }

@@ -161,8 +161,9 @@ bool SessionImpl::prefill(const Prefill& request, RequestStats* stats) {
                                    1e-6 * static_cast<double>(ns_since(begin))};
     return (!request.on_progress || request.on_progress(progress)) && !cancelled();
   };
-  bool going = proceed();
+  bool going = false;
   try {
+    going = proceed();
     while (going && sequence_.n_computed() < total) {
       const int64_t n = std::min(engine_->info().chunk_size, total - sequence_.n_computed());
       const DecoderStats chunk = prefill_chunk(request, n, stats);

@@ -1,7 +1,6 @@
 #include "seer/sparse.h"
 
 #include <charconv>
-#include <cstdio>
 
 namespace seer {
 namespace {
@@ -40,10 +39,10 @@ SparseRule SparseRule::parse(std::string_view text) {
 
 std::string SparseRule::to_string() const {
   if (method == Method::kDense) return "dense";
-  char buffer[64];
-  std::snprintf(buffer, sizeof buffer, "%s=%g", method == Method::kThreshold ? "threshold" : "nz_ratio",
-                value);
-  return buffer;
+  // Shortest digits that parse() reads back as the same value, whatever the program's locale.
+  char digits[64];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general).ptr;
+  return (method == Method::kThreshold ? "threshold=" : "nz_ratio=") + std::string(digits, end);
 }
 
 }  // namespace seer

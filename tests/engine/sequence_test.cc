@@ -53,6 +53,18 @@ TEST_CASE("a threshold second turn drops decoded pages and the two dense block r
   CHECK(turn(s, kThreshold, true, 10, 0) == 14 * kPage);
 }
 
+TEST_CASE(
+    "a threshold turn shorter than the prefill that was cancelled before it drops its own two dense rows") {
+  PageAllocator pages(100);
+  Sequence s(&pages, kPage);
+  s.append(ids(1000));
+  s.begin_prefill(kThreshold, true, false);
+  s.reserve(640);
+  s.computed(640);
+  s.drop_uncomputed();
+  CHECK(turn(s, kThreshold, true, 22, 0) == 9 * kPage);  // 662 tokens, 11 blocks
+}
+
 TEST_CASE("without last_block_dense a threshold turn keeps every whole prefilled page") {
   PageAllocator pages(100);
   Sequence s(&pages, kPage);

@@ -1,0 +1,33 @@
+// The demo model as the engine's tests use it: a short context, greedy requests, real text.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "seer/engine.h"
+
+namespace seer::testing {
+
+using Ids = std::vector<int32_t>;
+
+// Over prompts of eight blocks these keep three quarters and three fifths, the last two rows included.
+inline const SparseRule kDense;
+inline const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
+inline const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
+
+EngineOptions demo_options(int64_t ctx_size, int64_t chunk_size = 64);
+std::shared_ptr<Engine> load_demo(int64_t ctx_size, int64_t chunk_size = 64);
+// The demo model's weights and configuration in an empty folder, by links; no tokenizer.
+void link_model_without_tokenizer(const std::filesystem::path& dir);
+
+// The first n tokens of a long document, BOS in front.
+Ids document(int64_t n);
+Ids slice(const Ids& ids, int64_t begin, int64_t end);
+Ids join(const Ids& a, const Ids& b);
+
+GenerateRequest greedy(const Ids& prompt, int64_t max_new_tokens, const SparseRule& rule = kDense);
+
+}  // namespace seer::testing

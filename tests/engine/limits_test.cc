@@ -1,0 +1,164 @@
+// Prompts that do not fit, pools that run out, and sessions that share one.
+#include <thread>
+
+#include "seer/engine.h"
+#include "tests/engine/demo.h"
+#include "tests/support/catch.h"
+#include "tests/tokenizer/error_of.h"
+
+namespace seer {
+namespace {
+
+using namespace testing;
+
+TEST_CASE("an empty prompt in an empty session is a usage error") {
+  const auto engine = load_demo(256);
+  const auto session = engine->new_session();
+  CHECK_THAT(error_of([&] { session->generate(greedy({}, 1)); }),
+             ContainsSubstring("usage: ") && ContainsSubstring("empty"));
+  CHECK_THAT(error_of([&] { session->evaluate({}); }),
+             ContainsSubstring("usage: ") && ContainsSubstring("empty"));
+}
+
+TEST_CASE("an id out of range is a usage error that says which, where, and the range") {
+  const auto engine = load_demo(256);
+  for (const int32_t id : {-1, 4096, INT32_MAX, INT32_MIN}) {
+    const auto session = engine->new_session();
+    session->generate(greedy(document(5), 0));
+    Ids prompt = document(70);
+    prompt[65] = id;
+    const std::string error = error_of([&] { session->generate(greedy(prompt, 1)); });
+    CHECK_THAT(error, ContainsSubstring("usage: ") && ContainsSubstring("token 65 "));
+    CHECK_THAT(error, ContainsSubstring("0 to 4095") && ContainsSubstring("found " + std::to_string(id)));
+    CHECK(session->tokens() == document(5));  // nothing of the prompt was taken
+  }
+  CHECK(engine->new_session()->generate(greedy({0, 4095}, 1)).tokens.size() == 1);
+}
+
+TEST_CASE("a prompt longer than the context is a usage error with both lengths, in a later turn too") {
+  const auto engine = load_demo(100);
+  const auto session = engine->new_session();
+  std::string error = error_of([&] { session->generate(greedy(document(101), 1)); });
+  CHECK_THAT(error, ContainsSubstring("usage: ") && ContainsSubstring("101 tokens") &&
+                        ContainsSubstring("context of 100") && ContainsSubstring("--ctx-size"));
+  CHECK(session->tokens().empty());
+  session->generate(greedy(document(90), 0));
+  error = error_of([&] { session->generate(greedy(document(11), 1)); });
+  CHECK_THAT(error, ContainsSubstring("usage: ") && ContainsSubstring("101 tokens"));
+  CHECK(session->tokens() == document(90));
+  CHECK(session->generate(greedy(document(10), 0)).finish == FinishReason::kLength);
+}
+
+TEST_CASE("sampling out of range is a usage error before anything is computed") {
+  const auto engine = load_demo(256);
+  const auto session = engine->new_session();
+  GenerateRequest request = greedy(document(65), 1);
+  request.sampling.temperature = -1.0;
+  CHECK_THAT(error_of([&] { session->generate(request); }),
+             ContainsSubstring("usage: ") && ContainsSubstring("temperature"));
+  CHECK(session->tokens().empty());
+}
+
+TEST_CASE("an empty stop string is a usage error before anything is computed") {
+  const auto engine = load_demo(256);
+  const auto session = engine->new_session();
+  GenerateRequest request = greedy(document(65), 1);
+  request.stop = {"x", ""};
+  CHECK_THAT(error_of([&] { session->generate(request); }),
+             ContainsSubstring("usage: ") && ContainsSubstring("stop string"));
+  CHECK(session->tokens().empty());
+}
+
+TEST_CASE("a pool that another session holds is a memory error, and what was computed stays") {
+  const auto engine = load_demo(256, 64);  // four pages
+  const Ids text = document(250);
+  const auto holder = engine->new_session(), session = engine->new_session();
+  holder->generate(greedy(slice(text, 0, 129), 0));  // three of them
+  const std::string error = error_of([&] { session->generate(greedy(slice(text, 0, 200), 4)); });
+  CHECK_THAT(error, ContainsSubstring("memory: ") && ContainsSubstring("all 4 pages"));
+  CHECK(session->tokens() == slice(text, 0, 64));
+  // It holds the last page now, and goes on once there are more.
+  holder->reset();
+  const GenerateResult result = session->generate(greedy(slice(text, 64, 200), 4));
+  CHECK(result.stats.n_cached == 64);
+  session->reset();
+  CHECK(result.tokens == holder->generate(greedy(slice(text, 0, 200), 4)).tokens);
+}
+
+TEST_CASE("a pool that runs out while decoding is a memory error, and the tokens chosen stay") {
+  const auto engine = load_demo(128, 64);  // two pages
+  const Ids text = document(64);
+  const auto holder = engine->new_session(), session = engine->new_session();
+  holder->generate(greedy(document(10), 0));
+  Ids chosen;
+  GenerateRequest request = greedy(text, 4);
+  request.on_token = [&](const TokenEvent& event) {
+    chosen.push_back(event.id);
+    return true;
+  };
+  // The prompt fills its page: the first token chosen has nowhere to go.
+  const std::string error = error_of([&] { session->generate(request); });
+  CHECK_THAT(error, ContainsSubstring("memory: ") && ContainsSubstring("all 2 pages"));
+  CHECK(chosen.size() == 1);
+  CHECK(session->tokens() == join(text, chosen));
+  holder->reset();
+  const Ids rest = session->generate(greedy({}, 3)).tokens;
+  session->reset();
+  CHECK(join(chosen, rest) == holder->generate(greedy(text, 4)).tokens);
+}
+
+TEST_CASE("reset, and the end of a session, free its pages for one that needs them all") {
+  const auto engine = load_demo(256, 64);
+  CHECK(engine->info().n_pages == 4);
+  const Ids all = document(256);
+  auto first = engine->new_session();
+  const auto second = engine->new_session();
+  first->generate(greedy(all, 0));
+  CHECK_THAT(error_of([&] { second->generate(greedy({5}, 0)); }), ContainsSubstring("memory: "));
+  CHECK(second->tokens().empty());
+  first->reset();
+  CHECK(first->tokens().empty());
+  CHECK(second->generate(greedy(all, 0)).stats.n_prompt == 256);
+  second->reset();
+  first->generate(greedy(all, 0));
+  first = nullptr;
+  CHECK(second->generate(greedy(all, 0)).stats.n_prompt == 256);
+}
+
+TEST_CASE("a failed or cancelled request gives back the pages it did not fill") {
+  const auto engine = load_demo(256, 256);  // all four pages are asked for at once
+  const auto holder = engine->new_session(), session = engine->new_session();
+  holder->generate(greedy(document(64), 0));
+  CHECK_THAT(error_of([&] { session->generate(greedy(document(256), 0)); }), ContainsSubstring("memory: "));
+  CHECK(session->tokens().empty());
+  CHECK(holder->generate(greedy(slice(document(256), 64, 256), 0)).stats.n_cached == 64);
+}
+
+TEST_CASE("two sessions that two threads run at once give what each gives alone") {
+  const auto engine = load_demo(1024, 64);
+  const Ids text = document(600);
+  struct Turns {
+    Ids first, second;
+    SparseRule rule;
+  };
+  const Turns turns[] = {{slice(text, 0, 200), slice(text, 200, 230), kDense},
+                         {slice(text, 250, 550), slice(text, 550, 600), kThreshold}};
+  const auto run = [&](const Turns& t) {
+    const auto session = engine->new_session();
+    Ids out = session->generate(greedy(t.first, 12, t.rule)).tokens;
+    return join(out, session->generate(greedy(t.second, 12, t.rule)).tokens);
+  };
+  const Ids alone[] = {run(turns[0]), run(turns[1])};
+  CHECK(alone[0] != alone[1]);
+  for (int i = 0; i < 2; ++i) {
+    Ids together[2];
+    std::thread other([&] { together[1] = run(turns[1]); });
+    together[0] = run(turns[0]);
+    other.join();
+    CHECK(together[0] == alone[0]);
+    CHECK(together[1] == alone[1]);
+  }
+}
+
+}  // namespace
+}  // namespace seer
