@@ -57,8 +57,8 @@ RopeConfig parse_rope(const JsonReader& config, int64_t max_positions) {
   };
   rope.factor = required("factor", 1.0, 1e6);
   const auto original = r.optional_integer("original_max_position_embeddings", 1, kMaxPositions);
-  if (rope.type == RopeConfig::Type::kYarn || rope.type == RopeConfig::Type::kLlama3 ||
-      rope.type == RopeConfig::Type::kDynamic)
+  // Dynamic scaling grows from max_position_embeddings, whatever the key says: so does transformers.
+  if (rope.type == RopeConfig::Type::kYarn || rope.type == RopeConfig::Type::kLlama3)
     rope.original_max_positions = original.value_or(max_positions);
   if (rope.type == RopeConfig::Type::kLlama3) {
     rope.low_freq_factor = required("low_freq_factor", 1e-6, 1e6);

@@ -20,7 +20,7 @@ struct RopeConfig {
   double beta_slow = 1.0;                                          // yarn
   bool truncate = true;                                            // yarn: whole correction dimensions
   std::optional<double> attention_factor, mscale, mscale_all_dim;  // yarn
-  int64_t original_max_positions = 0;  // llama3, yarn, dynamic; max_position_embeddings where not given
+  int64_t original_max_positions = 0;  // max_position_embeddings where llama3 and yarn do not say otherwise
 };
 
 struct ModelConfig {

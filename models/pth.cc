@@ -92,6 +92,7 @@ class TensorReader {
       shape.shape[static_cast<size_t>(shape.rank++)] = dim;
       if (__builtin_mul_overflow(bytes, dim, &bytes)) fail("a shape beyond 63 bits");
     }
+    if (bytes == 0) return shape;  // no element has a place, so strides mean nothing
     int64_t stride = 1;
     for (size_t i = sizes.items.size(); i-- > 0;) {
       if (shape.shape[i] > 1 && integer(*strides.items[i]) != stride)

@@ -185,8 +185,9 @@ TensorMap read_checkpoint(const std::string& model_dir) {
            "tensor " + tensor + ": expected the name of a file in the same folder, found " + shard.dump());
     shards[name].insert(tensor);
   }
+  std::error_code error;                     // of a name too long for the file system, for one
   for (const auto& [shard, names] : shards)  // before gigabytes of the others are read
-    if (!fs::exists(dir / shard))
+    if (!fs::exists(dir / shard, error))
       fail((dir / shard).string(), "the shard is missing, which " + index.string() + " names for " +
                                        std::to_string(names.size()) + " tensors (" + *names.begin() +
                                        " and so on)");

@@ -1,12 +1,20 @@
 #include "models/workspace.h"
 
+#include "seer/error.h"
+
 namespace seer {
 
 Workspace::Workspace(Backend* backend, const ModelConfig& model, const GateConfig* gate,
                      const StepLimits& limits) {
   const auto allocate = [&](DType dtype, std::initializer_list<int64_t> shape) {
     Tensor t(nullptr, dtype, shape);
-    buffers.push_back(backend->allocate(t.nbytes(), "the activations of a step"));
+    int64_t bytes = dtype_bytes(dtype);
+    for (int i = 0; i < t.rank; ++i)
+      if (__builtin_mul_overflow(bytes, t.dim(i), &bytes))
+        throw Error(ErrorKind::kMemory,
+                    "the activations of a step of " + std::to_string(limits.n_tokens) +
+                        " tokens are beyond the address space. Use a smaller --chunk-size.");
+    buffers.push_back(backend->allocate(bytes, "the activations of a step"));
     t.data = buffers.back().get();
     return t;
   };
@@ -28,7 +36,8 @@ Workspace::Workspace(Backend* backend, const ModelConfig& model, const GateConfi
   block_rope = {allocate(DType::kF32, {n_rows, half}), allocate(DType::kF32, {n_rows, half})};
   gate_q = allocate(dtype, {n_rows, model.n_heads, gate->d_gate});
   kept_counts = allocate(DType::kI32, {model.n_layers, model.n_heads * n_rows});
-  kept_blocks = allocate(DType::kI32, {model.n_heads * n_rows * limits.n_blocks});
+  kept_blocks = allocate(DType::kI32, {model.n_heads, n_rows, limits.n_blocks});
+  kept_blocks = kept_blocks.reshaped({kept_blocks.numel()});
 }
 
 }  // namespace seer

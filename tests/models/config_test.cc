@@ -1,0 +1,281 @@
+// config.json of old and new transformers: what is read, what stands in for what is absent, what is refused
+// by the key's name.
+#include "models/config.h"
+
+#include <nlohmann/json.hpp>
+
+#include "tests/models/refusal.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_data.h"
+
+namespace seer {
+namespace {
+
+using nlohmann::json;
+using testing::refusal;
+using testing::write_file;
+
+// The least that a Llama checkpoint says.
+json minimal() {
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"num_hidden_layers", 2},
+          {"num_attention_heads", 8},
+          {"hidden_size", 64},
+          {"intermediate_size", 96},
+          {"vocab_size", 100},
+          {"max_position_embeddings", 512}};
+}
+
+json with(const std::string& key, const json& value) {
+  json config = minimal();
+  config[key] = value;
+  return config;
+}
+
+ModelConfig parse(const json& config) { return ModelConfig::parse(config.dump(), "here/config.json"); }
+
+std::string refused(const json& config, ErrorKind kind = ErrorKind::kFile) {
+  std::string message = refusal(kind, [&] { parse(config); });
+  CHECK_THAT(message, ContainsSubstring("here/config.json"));
+  return message;
+}
+
+TEST_CASE("config: the least there is, and its defaults") {
+  const ModelConfig c = parse(minimal());
+  CHECK(c.architecture == "LlamaForCausalLM");
+  CHECK(c.n_layers == 2);
+  CHECK(c.n_heads == 8);
+  CHECK(c.n_kv_heads == 8);
+  CHECK(c.d_model == 64);
+  CHECK(c.d_head == 8);
+  CHECK(c.d_ff == 96);
+  CHECK(c.n_vocab == 100);
+  CHECK(c.max_positions == 512);
+  CHECK(c.rms_norm_eps == 1e-6);
+  CHECK(c.dtype == "");
+  CHECK_FALSE(c.tied_embeddings);
+  CHECK_FALSE(c.attention_bias);
+  CHECK_FALSE(c.mlp_bias);
+  CHECK(c.bos_ids.empty());
+  CHECK(c.eos_ids.empty());
+  CHECK(c.rope.type == RopeConfig::Type::kDefault);
+  CHECK(c.rope.theta == 10000.0);
+}
+
+TEST_CASE("config: every optional key is read") {
+  json config = minimal();
+  config["num_key_value_heads"] = 2;
+  config["head_dim"] = 32;
+  config["rms_norm_eps"] = 1e-5;
+  config["tie_word_embeddings"] = true;
+  config["attention_bias"] = true;
+  config["mlp_bias"] = true;
+  config["rope_theta"] = 500000;
+  config["bos_token_id"] = 1;
+  config["eos_token_id"] = {2, 3};
+  const ModelConfig c = parse(config);
+  CHECK(c.n_kv_heads == 2);
+  CHECK(c.d_head == 32);
+  CHECK(c.rms_norm_eps == 1e-5);
+  CHECK(c.tied_embeddings);
+  CHECK(c.attention_bias);
+  CHECK(c.mlp_bias);
+  CHECK(c.rope.theta == 500000.0);
+  CHECK(c.bos_ids == std::vector<int32_t>{1});
+  CHECK(c.eos_ids == std::vector<int32_t>{2, 3});
+}
+
+TEST_CASE("config: null counts as absent") {
+  for (const char* key : {"num_key_value_heads", "head_dim", "rope_scaling", "rope_parameters", "torch_dtype",
+                          "eos_token_id", "tie_word_embeddings", "sliding_window", "quantization_config"}) {
+    INFO(key);
+    const ModelConfig c = parse(with(key, nullptr));
+    CHECK(c.n_kv_heads == 8);
+    CHECK(c.d_head == 8);
+    CHECK(c.eos_ids.empty());
+  }
+  CHECK_THAT(refused(with("hidden_size", nullptr)), ContainsSubstring("hidden_size is missing"));
+}
+
+TEST_CASE("config: torch_dtype and dtype are the same key of two versions") {
+  CHECK(parse(with("torch_dtype", "bfloat16")).dtype == "bfloat16");
+  CHECK(parse(with("dtype", "float16")).dtype == "float16");
+  json both = with("dtype", "float32");
+  both["torch_dtype"] = "bfloat16";
+  CHECK(parse(both).dtype == "bfloat16");
+}
+
+TEST_CASE("config: each key that must be there is named where it is not") {
+  for (const char* key : {"num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size",
+                          "vocab_size", "max_position_embeddings", "architectures"}) {
+    INFO(key);
+    json config = minimal();
+    config.erase(key);
+    CHECK_THAT(refused(config), ContainsSubstring(std::string("the key ") + key + " is missing"));
+  }
+}
+
+TEST_CASE("config: a key of the wrong type is named with what was found") {
+  for (const char* key : {"num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+                          "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings"}) {
+    for (const json& value : {json("64"), json(64.0), json(true), json({64}), json::object()}) {
+      INFO(key << " " << value);
+      const std::string message = refused(with(key, value));
+      CHECK_THAT(message, ContainsSubstring(std::string("expected ") + key + " to be an integer"));
+      CHECK_THAT(message, ContainsSubstring("found " + value.dump()));
+    }
+  }
+  for (const char* key : {"tie_word_embeddings", "attention_bias", "mlp_bias"})
+    for (const json& value : {json(1), json("true")})
+      CHECK_THAT(refused(with(key, value)), ContainsSubstring(std::string(key) + " to be true or false"));
+  for (const char* key : {"rms_norm_eps", "rope_theta"})
+    CHECK_THAT(refused(with(key, "1e-5")), ContainsSubstring(std::string(key) + " to be a number"));
+  for (const char* key : {"torch_dtype", "dtype", "hidden_act"})
+    CHECK_THAT(refused(with(key, 16)), ContainsSubstring(std::string(key) + " to be a string"));
+  for (const json& value : {json("</s>"), json(-1), json(1.5), json({1, -1}), json(int64_t{1} << 31),
+                            json(uint64_t{1} << 63), json(json::array({json::array({1})}))})
+    CHECK_THAT(refused(with("eos_token_id", value)), ContainsSubstring("eos_token_id to be a token id"));
+}
+
+TEST_CASE("config: sizes out of range are refused by name") {
+  for (const char* key : {"num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+                          "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings"}) {
+    for (const json& value :
+         {json(0), json(-1), json(INT64_MAX), json(INT64_MIN), json(UINT64_MAX), json(int64_t{1} << 32)}) {
+      INFO(key << " " << value);
+      CHECK_THAT(refused(with(key, value)), ContainsSubstring(key));
+    }
+  }
+  CHECK_THAT(refused(with("rms_norm_eps", -1e-6)), ContainsSubstring("rms_norm_eps"));
+  CHECK_THAT(refused(with("rms_norm_eps", 2)), ContainsSubstring("rms_norm_eps"));
+  CHECK_THAT(refused(with("rope_theta", 0)), ContainsSubstring("rope_theta"));
+  CHECK_THAT(refused(with("rope_theta", -10000.0)), ContainsSubstring("rope_theta"));
+}
+
+TEST_CASE("config: heads that do not divide are refused with both numbers") {
+  std::string message = refused(with("num_key_value_heads", 3));
+  CHECK_THAT(message, ContainsSubstring("num_attention_heads (8)"));
+  CHECK_THAT(message, ContainsSubstring("num_key_value_heads (3)"));
+  CHECK_THAT(refused(with("num_key_value_heads", 16)), ContainsSubstring("num_key_value_heads (16)"));
+  message = refused(with("hidden_size", 60));
+  CHECK_THAT(message, ContainsSubstring("hidden_size (60)"));
+  CHECK_THAT(message, ContainsSubstring("num_attention_heads (8)"));
+  json config = with("hidden_size", 60);
+  config["head_dim"] = 8;
+  CHECK(parse(config).d_head == 8);  // hidden_size need not be n_heads * head_dim
+}
+
+TEST_CASE("config: a head that RoPE cannot halve, or beyond what kernels take, is refused") {
+  CHECK_THAT(refused(with("head_dim", 7)), ContainsSubstring("even head size"));
+  CHECK_THAT(refused(with("hidden_size", 8)), ContainsSubstring("even head size of at most 4096, found 1"));
+  CHECK(parse(with("head_dim", 4096)).d_head == 4096);
+  CHECK_THAT(refused(with("head_dim", 4098)), ContainsSubstring("head_dim"));
+  CHECK_THAT(refused(with("hidden_size", 8 * 4098)), ContainsSubstring("found 4098"));
+  json config = with("num_attention_heads", 1 << 20);
+  config["head_dim"] = 4096;
+  CHECK_THAT(refused(config), ContainsSubstring("num_attention_heads * head_dim"));
+}
+
+TEST_CASE("config: architectures") {
+  CHECK(parse(with("architectures", {"MistralForCausalLM"})).architecture == "MistralForCausalLM");
+  json config = minimal();
+  config.erase("architectures");
+  config["model_type"] = "llama";
+  CHECK(parse(config).architecture == "LlamaForCausalLM");
+  config["model_type"] = "mistral";
+  CHECK(parse(config).architecture == "MistralForCausalLM");
+  config["model_type"] = "gpt2";
+  CHECK_THAT(refused(config, ErrorKind::kUnsupported), ContainsSubstring("'gpt2'"));
+  CHECK_THAT(refused(with("architectures", {"Qwen2ForCausalLM"}), ErrorKind::kUnsupported),
+             ContainsSubstring("'Qwen2ForCausalLM'"));
+  for (const json& value : {json("LlamaForCausalLM"), json::array(), json({1}), json::object()})
+    CHECK_THAT(refused(with("architectures", value)), ContainsSubstring("architectures to be a list"));
+}
+
+TEST_CASE("config: what would change the mathematics is refused, its neutral value is not") {
+  struct Case {
+    const char* key;
+    json refused, neutral;
+  };
+  const Case cases[] = {{"hidden_act", "gelu", "silu"},
+                        {"hidden_act", "relu", "swish"},
+                        {"quantization_config", json{{"quant_method", "gptq"}}, nullptr},
+                        {"sliding_window", 4096, 0},
+                        {"partial_rotary_factor", 0.5, 1.0},
+                        {"pretraining_tp", 2, 1}};
+  for (const Case& c : cases) {
+    INFO(c.key);
+    CHECK_THAT(refused(with(c.key, c.refused), ErrorKind::kUnsupported), ContainsSubstring(c.key));
+    CHECK(parse(with(c.key, c.neutral)).n_layers == 2);
+  }
+  json config = with("sliding_window", 4096);
+  config["use_sliding_window"] = false;
+  CHECK(parse(config).n_layers == 2);
+}
+
+TEST_CASE("config: a folder, a file, and JSON that is none") {
+  const testing::TempDir dir;
+  const std::string path = dir.path().string(), file = path + "/config.json";
+  const auto load = [&] { ModelConfig::load(path); };
+  CHECK_THAT(refusal(ErrorKind::kFile, [&] { ModelConfig::load(path + "/none"); }),
+             ContainsSubstring(path + "/none: expected a folder"));
+  CHECK_THAT(refusal(ErrorKind::kFile, load), ContainsSubstring(file));
+  for (const std::string text : {"", "{", "[]", "3", "null", "{\"a\":1}x", "{\"a\":\xFF}", "{'a':1}"}) {
+    INFO(text);
+    write_file(file, text);
+    CHECK_THAT(refusal(ErrorKind::kFile, load), ContainsSubstring(file));
+  }
+  const std::string text = minimal().dump();
+  write_file(file, text.substr(0, text.size() / 2));
+  CHECK_THAT(refusal(ErrorKind::kFile, load), ContainsSubstring(file));
+  write_file(file, text);
+  CHECK(ModelConfig::load(path).n_layers == 2);
+}
+
+TEST_CASE("config: a key that is there twice is refused, at any depth") {
+  const auto message = [](const std::string& text) {
+    return refusal(ErrorKind::kFile, [&] { ModelConfig::parse(text, "c"); });
+  };
+  const std::string text = minimal().dump();
+  CHECK_THAT(message("{\"vocab_size\":7," + text.substr(1)),
+             ContainsSubstring("\"vocab_size\" is there twice"));
+  CHECK_THAT(message("{\"rope_scaling\":{\"factor\":1,\"factor\":2}," + text.substr(1)),
+             ContainsSubstring("\"factor\" is there twice"));
+  // The same key of two objects is no duplicate.
+  CHECK(ModelConfig::parse("{\"a\":{\"x\":1},\"b\":{\"x\":1,\"a\":2}," + text.substr(1), "c").n_layers == 2);
+}
+
+TEST_CASE("config: a nesting bomb is refused before it exhausts the stack") {
+  for (const int depth : {65, 100'000}) {
+    for (const std::string opening : {"[", "{\"a\":"}) {
+      std::string text = "{\"x\":";
+      for (int i = 0; i < depth; ++i) text += opening;
+      CHECK_THAT(refusal(ErrorKind::kFile, [&] { ModelConfig::parse(text, "bomb.json"); }),
+                 ContainsSubstring("bomb.json"));
+    }
+  }
+  const std::string shallow = std::string(50, '[') + std::string(50, ']');
+  CHECK(ModelConfig::parse("{\"x\":" + shallow + "," + minimal().dump().substr(1), "c").n_layers == 2);
+  CHECK_THAT(refusal(ErrorKind::kFile,
+                     [&] {
+                       ModelConfig::parse("{\"x\":" + std::string(80, '[') + std::string(80, ']') + "}", "c");
+                     }),
+             ContainsSubstring("nested more than 64 deep"));
+}
+
+TEST_CASE("config: a file beyond 16 MiB is refused by its size") {
+  const testing::TempDir dir;
+  const std::string padding((16 << 20) + 1, ' ');
+  write_file(dir.path() / "config.json", minimal().dump() + padding);
+  CHECK_THAT(refusal(ErrorKind::kFile, [&] { ModelConfig::load(dir.path().string()); }),
+             ContainsSubstring("16777216 bytes"));
+}
+
+TEST_CASE("config: long or strange values are shortened in messages") {
+  const std::string message = refused(with("hidden_size", std::string(5000, 'x')));
+  CHECK(message.size() < 300);
+  CHECK_THAT(message, ContainsSubstring("xxx..."));
+}
+
+}  // namespace
+}  // namespace seer

@@ -1,0 +1,93 @@
+#include "tests/models/decoder_runner.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace seer::testing {
+
+std::vector<int32_t> random_ids(int64_t n, int64_t n_vocab, uint64_t seed) {
+  std::vector<int32_t> ids(static_cast<size_t>(n));
+  for (int32_t& id : ids)
+    id = static_cast<int32_t>((next_random(&seed) + 1.0F) / 2.0F * static_cast<float>(n_vocab));
+  return ids;
+}
+
+DecoderRunner::DecoderRunner(const TinyModel& model, const RunnerOptions& options)
+    : options_(options),
+      config_(ModelConfig::load(model.path())),
+      backend_(make_cpu_backend(options.n_threads)),
+      weights_(LlamaWeights::load(model.path(), config_, backend_.get(), {})) {
+  if (!options.gates.empty()) gates_ = GateWeights::load(options.gates, config_);
+  const GateConfig* gate = gates_ ? &gates_->config : nullptr;
+  cache_ = std::make_unique<KvCache>(backend_.get(), config_, gate, options.page_tokens, options.n_pages);
+  StepLimits limits;
+  limits.n_tokens = options.n_tokens;
+  limits.n_sequences = 4;
+  limits.n_logits = options.n_logits;
+  limits.n_blocks = options.n_pages;
+  limits.page_tokens = options.page_tokens;
+  decoder_ = std::make_unique<Decoder>(backend_.get(), config_, weights_, gates_ ? &*gates_ : nullptr,
+                                       cache_.get(), limits);
+}
+
+void DecoderRunner::fill_pages(float value) {
+  for (int64_t l = 0; l < config_.n_layers; ++l)
+    for (const Tensor& t : {cache_->layer(l).k, cache_->layer(l).v, cache_->layer(l).gate_k})
+      if (t) std::fill_n(t.as<float>(), t.numel(), value);
+}
+
+Logits DecoderRunner::step(const std::vector<Part>& prefills, const std::vector<Part>& decodes,
+                           const std::vector<int64_t>& rows) {
+  if (!rows.empty()) return forward(prefills, decodes, rows);
+  size_t n = 0;
+  for (const auto* parts : {&prefills, &decodes})
+    for (const Part& p : *parts) n += p.ids.size();
+  std::vector<int64_t> all(n);
+  std::iota(all.begin(), all.end(), 0);
+  return forward(prefills, decodes, all);
+}
+
+int DecoderRunner::step_without_logits(const std::vector<Part>& prefills) {
+  forward(prefills, {}, {});
+  return n_rounds_;
+}
+
+Logits DecoderRunner::forward(const std::vector<Part>& prefills, const std::vector<Part>& decodes,
+                              const std::vector<int64_t>& rows) {
+  std::vector<int32_t> ids;
+  const auto segments = [&](const std::vector<Part>& parts) {
+    std::vector<Segment> out;
+    for (const Part& p : parts) {
+      out.push_back(
+          {static_cast<int64_t>(ids.size()), static_cast<int64_t>(p.ids.size()), p.start, p.pages.data()});
+      ids.insert(ids.end(), p.ids.begin(), p.ids.end());
+    }
+    return out;
+  };
+  const std::vector<Segment> prefill_segments = segments(prefills), decode_segments = segments(decodes);
+  std::vector<PrefillPlan> plans;
+  for (const Part& p : prefills) {
+    const auto end = p.start + static_cast<int64_t>(p.ids.size());
+    plans.push_back({p.n_prompt_tokens == 0 ? end : p.n_prompt_tokens, p.select});
+  }
+  Logits out;
+  DecoderStep in;
+  in.ids = ids;
+  in.step = {static_cast<int64_t>(ids.size()), prefill_segments, decode_segments};
+  in.plans = plans;
+  in.logit_rows = rows;
+  in.on_gate = on_gate_;
+  n_rounds_ = 0;
+  in.on_logits = [&](int64_t first, const Tensor& logits) {
+    ++n_rounds_;
+    std::vector<float> host(static_cast<size_t>(logits.numel()));
+    backend_->read(host.data(), logits);
+    for (auto row = host.begin(); row != host.end(); row += config_.n_vocab)
+      out.emplace_back(row, row + config_.n_vocab);
+    return !on_logits_ || on_logits_(first, logits.dim(0));
+  };
+  stats_ = decoder_->forward(in);
+  return out;
+}
+
+}  // namespace seer::testing

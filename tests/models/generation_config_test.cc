@@ -1,0 +1,80 @@
+// generation_config.json: what the model's makers sample with, and where answers end.
+#include "models/config.h"
+#include "tests/models/refusal.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_data.h"
+
+namespace seer {
+namespace {
+
+using testing::refusal;
+
+GenerationConfig load(const std::string& text) {
+  const testing::TempDir dir;
+  testing::write_file(dir.path() / "generation_config.json", text);
+  return GenerationConfig::load(dir.path().string());
+}
+
+std::string refused(const std::string& text) {
+  std::string message = refusal(ErrorKind::kFile, [&] { load(text); });
+  CHECK_THAT(message, ContainsSubstring("generation_config.json"));
+  return message;
+}
+
+TEST_CASE("generation config: a missing file leaves everything absent") {
+  const testing::TempDir dir;
+  for (const GenerationConfig& g : {GenerationConfig::load(dir.path().string()), load("{}")}) {
+    CHECK(g.eos_ids.empty());
+    CHECK_FALSE(g.do_sample.has_value());
+    CHECK_FALSE(g.temperature.has_value());
+    CHECK_FALSE(g.top_p.has_value());
+    CHECK_FALSE(g.min_p.has_value());
+    CHECK_FALSE(g.repetition_penalty.has_value());
+    CHECK_FALSE(g.top_k.has_value());
+  }
+}
+
+TEST_CASE("generation config: one end id, several, none") {
+  CHECK(load(R"({"eos_token_id": 2})").eos_ids == std::vector<int32_t>{2});
+  CHECK(load(R"({"eos_token_id": [128001, 128008, 128009]})").eos_ids ==
+        std::vector<int32_t>{128001, 128008, 128009});
+  CHECK(load(R"({"eos_token_id": null})").eos_ids.empty());
+  CHECK(load(R"({"eos_token_id": []})").eos_ids.empty());
+  CHECK(load(R"({"eos_token_id": 2147483647})").eos_ids == std::vector<int32_t>{2147483647});
+}
+
+TEST_CASE("generation config: the sampling keys") {
+  const GenerationConfig g = load(R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9, "min_p": 0.05,
+                                      "repetition_penalty": 1.1, "top_k": 50, "transformers_version": "5"})");
+  CHECK(g.do_sample == true);
+  CHECK(g.temperature == 0.6);
+  CHECK(g.top_p == 0.9);
+  CHECK(g.min_p == 0.05);
+  CHECK(g.repetition_penalty == 1.1);
+  CHECK(g.top_k == 50);
+  CHECK(load(R"({"do_sample": false})").do_sample == false);
+}
+
+TEST_CASE("generation config: wrong types and ranges are named") {
+  CHECK_THAT(refused(R"({"eos_token_id": "2"})"), ContainsSubstring("eos_token_id"));
+  CHECK_THAT(refused(R"({"eos_token_id": 2147483648})"), ContainsSubstring("eos_token_id"));
+  CHECK_THAT(refused(R"({"eos_token_id": [1, [2]]})"), ContainsSubstring("eos_token_id"));
+  CHECK_THAT(refused(R"({"do_sample": 1})"), ContainsSubstring("do_sample"));
+  CHECK_THAT(refused(R"({"temperature": -0.1})"), ContainsSubstring("temperature"));
+  CHECK_THAT(refused(R"({"temperature": "hot"})"), ContainsSubstring("temperature"));
+  CHECK_THAT(refused(R"({"top_p": 1.5})"), ContainsSubstring("top_p"));
+  CHECK_THAT(refused(R"({"min_p": -1})"), ContainsSubstring("min_p"));
+  CHECK_THAT(refused(R"({"repetition_penalty": 0})"), ContainsSubstring("repetition_penalty"));
+  CHECK_THAT(refused(R"({"top_k": -1})"), ContainsSubstring("top_k"));
+  CHECK_THAT(refused(R"({"top_k": 0.5})"), ContainsSubstring("top_k"));
+}
+
+TEST_CASE("generation config: what is no JSON object is refused") {
+  for (const char* text : {"", "[]", "{", "true", R"({"top_k": 1, "top_k": 2})"}) {
+    INFO(text);
+    CHECK(refused(text) != "");
+  }
+}
+
+}  // namespace
+}  // namespace seer

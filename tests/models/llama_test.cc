@@ -1,0 +1,225 @@
+// Which tensors a config asks for, and what a checkpoint that holds others is told.
+#include "models/llama.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tests/models/refusal.h"
+#include "tests/models/tiny_model.h"
+#include "tests/support/catch.h"
+
+namespace seer {
+namespace {
+
+using testing::NamedTensor;
+using testing::refusal;
+using testing::TinyModel;
+using testing::TinyShape;
+using testing::zero_tensor;
+
+LlamaWeights load(const TinyModel& model, const LlamaWeights::Progress& on_progress = {}) {
+  const auto backend = make_cpu_backend(1);
+  return LlamaWeights::load(model.path(), ModelConfig::load(model.path()), backend.get(), on_progress);
+}
+
+std::string refused(const TinyModel& model) {
+  return refusal(ErrorKind::kFile, [&] { load(model); });
+}
+
+std::vector<NamedTensor> without(std::vector<NamedTensor> tensors, const std::string& name) {
+  tensors.erase(std::remove_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == name; }),
+                tensors.end());
+  return tensors;
+}
+
+void check_tensor(const TinyModel& model, const Tensor& found, const std::string& name, const char* shape) {
+  INFO(name);
+  REQUIRE(found);
+  CHECK(shape_string(found) == shape);
+  const std::vector<float>& expected = model.values(name);
+  CHECK(std::memcmp(found.data, expected.data(), expected.size() * sizeof(float)) == 0);
+}
+
+TEST_CASE("llama: every tensor in its role, with biases and an output matrix of its own") {
+  const TinyModel model;
+  const LlamaWeights w = load(model);
+  check_tensor(model, w.embedding, "model.embed_tokens.weight", "[53, 24]");
+  REQUIRE(w.layers.size() == 2);
+  const LayerWeights& l = w.layers[1];
+  const std::string layer = "model.layers.1.";
+  check_tensor(model, l.attention_norm, layer + "input_layernorm.weight", "[24]");
+  check_tensor(model, l.mlp_norm, layer + "post_attention_layernorm.weight", "[24]");
+  struct Role {
+    const LinearWeights& linear;
+    size_t part, n_parts;
+    const char *name, *shape, *bias;
+  };
+  for (const Role& r : {Role{l.qkv, 0, 3, "self_attn.q_proj", "[32, 24]", "[32]"},
+                        Role{l.qkv, 1, 3, "self_attn.k_proj", "[16, 24]", "[16]"},
+                        Role{l.qkv, 2, 3, "self_attn.v_proj", "[16, 24]", "[16]"},
+                        Role{l.output, 0, 1, "self_attn.o_proj", "[24, 32]", "[24]"},
+                        Role{l.gate_up, 0, 2, "mlp.gate_proj", "[40, 24]", "[40]"},
+                        Role{l.gate_up, 1, 2, "mlp.up_proj", "[40, 24]", "[40]"},
+                        Role{l.down, 0, 1, "mlp.down_proj", "[24, 40]", "[24]"}}) {
+    REQUIRE(r.linear.parts.size() == r.n_parts);
+    check_tensor(model, r.linear.parts[r.part].weight, layer + r.name + ".weight", r.shape);
+    check_tensor(model, r.linear.parts[r.part].bias, layer + r.name + ".bias", r.bias);
+  }
+  check_tensor(model, w.norm, "model.norm.weight", "[24]");
+  REQUIRE(w.lm_head.parts.size() == 1);
+  check_tensor(model, w.lm_head.parts[0].weight, "lm_head.weight", "[53, 24]");
+  CHECK_FALSE(w.lm_head.parts[0].bias);
+  CHECK(w.dtype == "F32");
+  size_t n_bytes = 0;
+  for (const NamedTensor& t : model.tensors()) n_bytes += t.bytes.size();
+  CHECK(w.n_bytes == static_cast<int64_t>(n_bytes));
+  CHECK(w.n_params == static_cast<int64_t>(n_bytes / 4));
+}
+
+TEST_CASE("llama: without biases, with tied embeddings") {
+  TinyShape shape;
+  shape.attention_bias = shape.mlp_bias = false;
+  shape.tied = true;
+  const TinyModel model(shape);
+  LlamaWeights w = load(model);
+  for (const LinearWeights* linear :
+       {&w.layers[0].qkv, &w.layers[0].output, &w.layers[0].gate_up, &w.layers[0].down})
+    for (const LinearWeights::Part& part : linear->parts) CHECK_FALSE(part.bias);
+  CHECK(w.lm_head.parts[0].weight.data == w.embedding.data);
+
+  // Some exports save the tied tensor twice: the copy is not used, and not counted.
+  std::vector<NamedTensor> tensors = model.tensors();
+  const int64_t n_params = w.n_params;
+  tensors.push_back(zero_tensor("lm_head.weight", "F32", {53, 24}));
+  model.write_tensors(tensors);
+  w = load(model);
+  CHECK(w.lm_head.parts[0].weight.data == w.embedding.data);
+  CHECK(w.n_params == n_params);
+}
+
+TEST_CASE("llama: one bias without the other") {
+  for (const bool attention : {false, true}) {
+    TinyShape shape;
+    shape.attention_bias = attention;
+    shape.mlp_bias = !attention;
+    const TinyModel model(shape);
+    const LlamaWeights w = load(model);
+    CHECK(static_cast<bool>(w.layers[0].output.parts[0].bias) == attention);
+    CHECK(static_cast<bool>(w.layers[0].down.parts[0].bias) == !attention);
+  }
+}
+
+TEST_CASE("llama: each tensor is named where it is missing") {
+  TinyShape shape;
+  shape.n_layers = 1;
+  const TinyModel model(shape);
+  for (const NamedTensor& t : model.tensors()) {
+    model.write_tensors(without(model.tensors(), t.name));
+    const std::string message = refused(model);
+    CHECK_THAT(message, ContainsSubstring("missing: " + t.name + " ["));
+    CHECK_THAT(message, ContainsSubstring(model.path()));
+  }
+}
+
+TEST_CASE("llama: a tensor that the config does not ask for is named") {
+  const TinyModel model;
+  std::vector<NamedTensor> tensors = model.tensors();
+  for (const char* name : {"model.layers.2.mlp.up_proj.weight", "model.layers.0.self_attn.q_norm.weight",
+                           "lm_head.bias", "extra"}) {
+    tensors.push_back(zero_tensor(name, "F32", {5}));
+    model.write_tensors(tensors);
+    CHECK_THAT(refused(model), ContainsSubstring(std::string("unexpected: ") + name + " [5]"));
+    tensors.pop_back();
+  }
+  // A buffer of old checkpoints, which config.json says again.
+  tensors.push_back(zero_tensor("model.layers.1.self_attn.rotary_emb.inv_freq", "F32", {4}));
+  model.write_tensors(tensors);
+  CHECK(load(model).layers.size() == 2);
+}
+
+TEST_CASE("llama: biases that the config denies are unexpected, those it promises are missing") {
+  const TinyModel model;
+  nlohmann::json config = model.config();
+  config["attention_bias"] = false;
+  model.write_config(config);
+  CHECK_THAT(refused(model), ContainsSubstring("unexpected: model.layers.0.self_attn.k_proj.bias [16]"));
+
+  TinyShape shape;
+  shape.mlp_bias = false;
+  const TinyModel plain(shape);
+  config = plain.config();
+  config["mlp_bias"] = true;
+  plain.write_config(config);
+  CHECK_THAT(refused(plain), ContainsSubstring("missing: model.layers.0.mlp.gate_proj.bias [40]"));
+}
+
+TEST_CASE("llama: a misshapen tensor is named with both shapes") {
+  const TinyModel model;
+  const std::string name = "model.layers.1.self_attn.k_proj.weight";
+  for (const std::vector<int64_t>& shape :
+       std::vector<std::vector<int64_t>>{{24, 16}, {32, 24}, {384}, {16, 24, 1}, {16, 0}}) {
+    std::vector<NamedTensor> tensors = without(model.tensors(), name);
+    tensors.push_back(zero_tensor(name, "F32", shape));
+    model.write_tensors(tensors);
+    CHECK_THAT(refused(model), ContainsSubstring("misshapen: " + name + ": expected [16, 24], found ["));
+  }
+  std::vector<NamedTensor> tensors = without(model.tensors(), name);
+  tensors.push_back(zero_tensor(name, "I32", {16, 24}));
+  model.write_tensors(tensors);
+  CHECK_THAT(refused(model), ContainsSubstring(name + ": expected F32, F16 or BF16, found I32"));
+}
+
+TEST_CASE("llama: a checkpoint of another size lists the first few of each problem and counts the rest") {
+  const TinyModel model;
+  nlohmann::json config = model.config();
+  config["num_hidden_layers"] = 3;
+  config["vocab_size"] = 54;
+  model.write_config(config);
+  const std::string message = refused(model);
+  CHECK_THAT(message, ContainsSubstring("missing: model.layers.2.input_layernorm.weight [24]"));
+  CHECK_THAT(message, ContainsSubstring("missing: and 12 more"));
+  CHECK_THAT(message, ContainsSubstring("misshapen: model.embed_tokens.weight: expected [54, 24]"));
+  CHECK_THAT(message, ContainsSubstring("misshapen: lm_head.weight: expected [54, 24], found [53, 24]"));
+  CHECK(message.find("misshapen: and") == std::string::npos);
+}
+
+TEST_CASE("llama: the type of most bytes is the model's") {
+  const TinyModel model;
+  int64_t n_params = 0;
+  for (const NamedTensor& t : model.tensors()) n_params += static_cast<int64_t>(t.bytes.size() / 4);
+  for (const char* most : {"F32", "F16", "BF16"}) {
+    for (const char* least : {"F32", "F16", "BF16"}) {
+      std::vector<NamedTensor> tensors;
+      for (const NamedTensor& t : model.tensors())
+        tensors.push_back(zero_tensor(t.name, t.shape.size() == 1 ? least : most, t.shape));
+      model.write_tensors(tensors);
+      const LlamaWeights w = load(model);
+      CHECK(w.dtype == most);
+      CHECK(w.n_params == n_params);
+    }
+  }
+}
+
+TEST_CASE("llama: progress rises to the whole, and false cancels") {
+  const TinyModel model;
+  std::vector<int64_t> done;
+  int64_t total = 0;
+  const LlamaWeights w = load(model, [&](int64_t bytes, int64_t all) {
+    done.push_back(bytes);
+    total = all;
+    return true;
+  });
+  CHECK(done.size() == model.tensors().size());
+  CHECK(std::is_sorted(done.begin(), done.end()));
+  CHECK(done.back() == total);
+  CHECK(total == w.n_bytes);
+
+  int n_calls = 0;
+  const std::string message =
+      refusal(ErrorKind::kCancelled, [&] { load(model, [&](int64_t, int64_t) { return ++n_calls < 3; }); });
+  CHECK_THAT(message, ContainsSubstring(model.path()));
+  CHECK(n_calls == 3);  // and is not asked again
+}
+
+}  // namespace
+}  // namespace seer

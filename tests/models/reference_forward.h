@@ -1,0 +1,19 @@
+// A Llama forward pass in float64, written as the formulas read: no pages, no cache, no threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "tests/models/tiny_model.h"
+
+namespace seer::testing {
+
+// Whether query token `i` of `layer` and `head` sees key token `j` <= i.
+using SeesToken = std::function<bool(int64_t layer, int64_t head, int64_t i, int64_t j)>;
+
+// Logits of every token, [n_tokens][n_vocab]. Without `sees` attention is causal and dense.
+std::vector<std::vector<double>> reference_forward(const TinyModel& model, const std::vector<int32_t>& ids,
+                                                   const SeesToken& sees = {});
+
+}  // namespace seer::testing

@@ -1,0 +1,26 @@
+// What a refused file or request is told.
+#pragma once
+
+#include <string>
+
+#include "seer/error.h"
+#include "tests/support/catch.h"
+
+namespace seer::testing {
+
+// The message of the seer::Error that `body` throws, whose kind is checked. The case fails where nothing is
+// thrown; any other exception reaches Catch2, which fails the case too.
+template <class Body>
+std::string refusal(ErrorKind kind, const Body& body) {
+  try {
+    body();
+  } catch (const Error& e) {
+    INFO(e.what());
+    CHECK(static_cast<int>(e.kind()) == static_cast<int>(kind));
+    return e.what();
+  }
+  FAIL_CHECK("expected an error, and nothing was thrown");
+  return {};
+}
+
+}  // namespace seer::testing

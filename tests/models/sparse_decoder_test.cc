@@ -1,0 +1,179 @@
+// The forward pass with gates: kept blocks and nothing else is attended to. (Which blocks the official gate
+// code keeps is tests/engine/golden_test.cc's matter.)
+#include <algorithm>
+#include <map>
+
+#include "tests/models/decoder_runner.h"
+#include "tests/models/reference_forward.h"
+#include "tests/support/catch.h"
+
+namespace seer {
+namespace {
+
+using testing::DecoderRunner;
+using testing::difference;
+using testing::Logits;
+using testing::Part;
+using testing::random_ids;
+using testing::reference_forward;
+using testing::RunnerOptions;
+using testing::TinyGates;
+using testing::TinyModel;
+
+constexpr double kTolerance = 2e-5;
+constexpr int64_t kBlock = 16;
+
+// A gates folder and the options that use it.
+class Gates {
+ public:
+  explicit Gates(const TinyModel& model, const TinyGates& gates = {}) {
+    testing::write_file(dir_.path() / "config.json", gates.config(model.shape()).dump());
+    testing::write_file(dir_.path() / "attn_gate_weights.safetensors",
+                        testing::safetensors_bytes(gates.tensors(model.shape())));
+  }
+  RunnerOptions options() const {
+    RunnerOptions options;
+    options.page_tokens = kBlock;
+    options.gates = dir_.path().string();
+    return options;
+  }
+
+ private:
+  testing::TempDir dir_;
+};
+
+SelectRule rule(SelectRule::Method method, double value, int64_t n_tokens) {
+  return {method, value, /*last_block_dense=*/false, (n_tokens + kBlock - 1) / kBlock};
+}
+
+// Which blocks were kept, and how many, from the observer's reports.
+struct Kept {
+  std::map<std::tuple<int64_t, int64_t, int64_t>, std::vector<bool>> rows;  // by layer, head, query block
+  int64_t count = 0;
+
+  GateObserver observer() {
+    return [this](const GateReport& r) {
+      for (int64_t h = 0; h < r.n_heads; ++h)
+        for (int64_t i = 0; i < r.n_rows; ++i) {
+          std::vector<bool>& row = rows[{r.layer, h, r.first_row + i}];
+          row.assign(static_cast<size_t>(r.n_blocks), false);
+          const int64_t n = r.counts[h * r.n_rows + i];
+          for (int64_t k = 0; k < n; ++k)
+            row[static_cast<size_t>(r.blocks[(h * r.n_rows + i) * r.n_blocks + k])] = true;
+          count += n;
+        }
+    };
+  }
+  bool sees(int64_t layer, int64_t head, int64_t i, int64_t j) const {
+    return rows.at({layer, head, i / kBlock})[static_cast<size_t>(j / kBlock)];
+  }
+};
+
+const std::vector<int32_t> kPages = {4, 0, 7, 2, 9, 1, 3, 5, 8};
+
+TEST_CASE("sparse decoder: attention over the kept blocks equals the float64 one over the same") {
+  const TinyModel model;
+  TinyGates two_weights;
+  two_weights.double_linear = true;
+  two_weights.d_gate = 12;
+  for (const TinyGates& shape : {TinyGates(), two_weights}) {
+    const Gates gates(model, shape);
+    for (const int64_t n : {17, 64, 127}) {
+      for (const SelectRule& select :
+           {rule(SelectRule::Method::kThreshold, 0.2, n), rule(SelectRule::Method::kNzRatio, 0.4, n)}) {
+        INFO(n << " tokens");
+        DecoderRunner runner(model, gates.options());
+        Kept kept;
+        runner.on_gate(kept.observer());
+        const std::vector<int32_t> ids = random_ids(n, 53, 21);
+        const Logits found = runner.step({{ids, 0, kPages, n, select}});
+        const auto expected = reference_forward(
+            model, ids, [&](int64_t l, int64_t h, int64_t i, int64_t j) { return kept.sees(l, h, i, j); });
+        CHECK(difference(found, expected) < kTolerance);
+        CHECK(runner.stats().kept_blocks == kept.count);
+        const int64_t n_rows = (n + kBlock - 1) / kBlock;
+        CHECK(runner.stats().causal_blocks == n_rows * (n_rows + 1) / 2 * 8);
+        CHECK(kept.count >= n_rows * 8);  // no row is empty
+        if (n == 127) CHECK(kept.count < runner.stats().causal_blocks * 3 / 4);
+      }
+    }
+  }
+}
+
+TEST_CASE("sparse decoder: a rule that keeps everything equals dense") {
+  const TinyModel model;
+  const Gates gates(model);
+  const std::vector<int32_t> ids = random_ids(100, 53, 22);
+  DecoderRunner runner(model, gates.options());
+  const Logits dense = runner.step({{ids, 0, kPages}});
+  for (const SelectRule& select :
+       {rule(SelectRule::Method::kThreshold, 0.0, 100), rule(SelectRule::Method::kNzRatio, 1.0, 100)}) {
+    CHECK(difference(runner.step({{ids, 0, kPages, 100, select}}), dense) < kTolerance);
+    CHECK(runner.stats().kept_blocks == runner.stats().causal_blocks);
+  }
+}
+
+TEST_CASE("sparse decoder: chunks select the same blocks as one shot and give the same logits") {
+  const TinyModel model;
+  const Gates gates(model);
+  const int64_t n = 130;
+  const std::vector<int32_t> ids = random_ids(n, 53, 23);
+  for (const SelectRule& select :
+       {rule(SelectRule::Method::kThreshold, 0.2, n), rule(SelectRule::Method::kNzRatio, 0.4, n)}) {
+    DecoderRunner runner(model, gates.options());
+    Kept whole_kept;
+    runner.on_gate(whole_kept.observer());
+    const Logits whole = runner.step({{ids, 0, kPages, n, select}});
+    for (const int64_t chunk : {16, 48, 64}) {
+      INFO("chunks of " << chunk);
+      DecoderRunner chunked(model, gates.options());
+      Kept kept;
+      chunked.on_gate(kept.observer());
+      Logits parts;
+      for (int64_t begin = 0; begin < n; begin += chunk) {
+        const int64_t end = std::min(n, begin + chunk);
+        const std::vector<int32_t> part(ids.begin() + begin, ids.begin() + end);
+        for (const auto& row : chunked.step({{part, begin, kPages, n, select}})) parts.push_back(row);
+      }
+      CHECK(kept.rows == whole_kept.rows);
+      CHECK(difference(parts, whole) < kTolerance);
+    }
+  }
+}
+
+TEST_CASE("sparse decoder: a sparse, a dense and a decoding sequence in one step equal each alone") {
+  const TinyModel model;
+  const Gates gates(model);
+  const std::vector<int32_t> a = random_ids(90, 53, 24), b = random_ids(37, 53, 25),
+                             c = random_ids(20, 53, 26);
+  const std::vector<int32_t> a_pages = {0, 1, 2, 3, 4, 5}, b_pages = {6, 7, 8}, c_pages = {9, 10};
+  const SelectRule select = rule(SelectRule::Method::kThreshold, 0.2, 90);
+  const Part sparse = {a, 0, a_pages, 90, select}, dense = {b, 0, b_pages}, decode = {{c[19]}, 19, c_pages};
+  const Part before = {std::vector<int32_t>(c.begin(), c.end() - 1), 0, c_pages};
+
+  DecoderRunner alone(model, gates.options());
+  const Logits sparse_alone = alone.step({sparse});
+  const int64_t kept = alone.stats().kept_blocks;
+  const Logits dense_alone = alone.step({dense});
+  alone.step({before});
+  const Logits decode_alone = alone.step({}, {decode});
+
+  for (const bool sparse_first : {true, false}) {
+    DecoderRunner runner(model, gates.options());
+    runner.step({before});
+    const Logits mixed = runner.step(
+        sparse_first ? std::vector<Part>{sparse, dense} : std::vector<Part>{dense, sparse}, {decode});
+    REQUIRE(mixed.size() == 128);
+    const auto first_of = [&](bool first, size_t other) {
+      return mixed.begin() + (first ? 0 : static_cast<std::ptrdiff_t>(other));
+    };
+    const auto a_begin = first_of(sparse_first, b.size()), b_begin = first_of(!sparse_first, a.size());
+    CHECK(difference(Logits(a_begin, a_begin + 90), sparse_alone) < kTolerance);
+    CHECK(difference(Logits(b_begin, b_begin + 37), dense_alone) < kTolerance);
+    CHECK(difference({mixed.back()}, decode_alone) < kTolerance);
+    CHECK(runner.stats().kept_blocks == kept + 6 * 8);  // b has 3 blocks, 6 of them causal
+  }
+}
+
+}  // namespace
+}  // namespace seer
