@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "kernels/block_mask.h"
 #include "kernels/paged_kv.h"
+#include "kernels/sample_row.h"
 #include "kernels/tensor.h"
 
 namespace seer {
@@ -40,6 +42,43 @@ struct RopeTable {
   Tensor sin;  // f32 [n_rows, d_rot / 2]
 };
 
+// The pools of a step's blocks, before RoPE: one row for every block row of its prefill segments, in their
+// order.
+struct PooledBlocks {
+  GatePools q_pools, k_pools;
+  Tensor q;          // [n_rows, n_heads, n_q_pools * d_head]
+  Tensor k;          // [n_rows, n_kv_heads, n_k_pools * d_head]
+  Tensor projected;  // f32 scratch [n_rows, max(n_heads, n_gate_heads), d_gate]
+
+  PooledBlocks rows(int64_t begin, int64_t count) const {
+    return {q_pools, k_pools, q.rows(begin, count), k.rows(begin, count), projected.rows(begin, count)};
+  }
+};
+
+// What the largest step may hold.
+struct StepLimits {
+  int64_t n_tokens = 0;     // of a step
+  int64_t n_sequences = 1;  // of a step
+  int64_t n_logits = 0;     // rows of logits computed at once
+  int64_t n_blocks = 0;     // gate blocks of the longest sequence
+  int64_t page_tokens = 0;  // of the KV cache; the gate block
+};
+
+// What a step's operations read from the host.
+struct StepInput {
+  std::span<const int32_t> ids;  // [n_tokens], in range
+  Step step;
+  std::span<const int64_t> logit_rows;  // ascending rows of the step whose logits are wanted; may be empty
+};
+
+// What decides whether a backend can run a model.
+struct ModelShape {
+  int64_t d_model = 0, d_ff = 0, d_head = 0, n_vocab = 0;
+  int64_t d_gate = 0;  // 0: no gates
+  int64_t page_tokens = 0;
+  int64_t n_blocks = 0;  // of the longest sequence
+};
+
 enum class Phase { kGate, kAttention };
 
 // Operations are ordered: each sees the results of those before it. One thread at a time. Outputs come first
@@ -51,36 +90,83 @@ class Backend {
 
   virtual std::string description() const = 0;  // "cpu (2 threads, AVX-512, OpenBLAS SkylakeX)"
   virtual DType activation_dtype() const = 0;   // of activations and KV pages
-  // Zero-filled or untouched memory; costs nothing until used where the device allows. Throws Error{kMemory}.
+
+  // ---- memory and weights ----
+
+  struct Memory {
+    int64_t total, free;  // bytes
+  };
+  // Absent where memory is the host's and costs nothing until it is used.
+  virtual std::optional<Memory> memory() { return std::nullopt; }
+  // Throws Error{kUnsupported} that names what this backend cannot do.
+  virtual void check_model(const ModelShape&) const {}
+  // Zero-filled or untouched memory. Throws Error{kMemory}.
   virtual Buffer allocate(int64_t bytes, const std::string& purpose) = 0;
-  // A host tensor where the device can use it; the CPU uses mapped weights where they lie. `keep` owns a
+  // A host tensor where and as the device uses it; the CPU uses mapped weights where they lie. `keep` owns a
   // copy.
   virtual Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) = 0;
+  virtual LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) = 0;
+  // bf16 values, uniform in [mean - scale, mean + scale]; element i depends on seed and i alone.
+  virtual void fill_random(const Tensor& out, uint64_t seed, float mean, float scale) = 0;
   virtual void read(void* host, const Tensor& device) = 0;  // waits for the operations before it
+
+  // ---- steps ----
+
+  // Room for every step within the limits; once, before the first.
+  virtual void prepare(const StepLimits&) {}
+  // Opens a step: the operations behind it read ids, page tables, positions and rows as given here, and take
+  // segments of this step only.
+  virtual void begin_step(const StepInput&, [[maybe_unused]] int64_t page_tokens) {}
+  // Runs `operations`. A step that only decodes issues the same ones every time, over what begin_step
+  // brought: a device may record them under `key` and replay the record instead of calling again. 0: never.
+  // They may not read back.
+  virtual void run_step([[maybe_unused]] int64_t key, const std::function<void()>& operations) {
+    operations();
+  }
+
+  // ---- operations ----
 
   virtual void embed(const Tensor& out,                  // [n_tokens, d_model]
                      const Tensor& table,                // [n_vocab, d_model], stored type
-                     std::span<const int32_t> ids) = 0;  // host; in range
+                     std::span<const int32_t> ids) = 0;  // the step's
   virtual void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight,
                         double eps) = 0;  // [n, d_model]
   // out [n, d_out] = x W^T + b, or out += with accumulate.
   virtual void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) = 0;
   virtual void silu_mul(const Tensor& out, const Tensor& gate_up) = 0;  // [n, d_ff] from [n, 2 d_ff]
+  // The step's logit rows of x.
   virtual void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) = 0;
+  // linear(rms_norm(x)), and the SwiGLU of it: act [n, d_ff] = silu(gate) * up. `h` [n, d_model] and
+  // `gate_up` [n, 2 d_ff] are scratch for devices that do these one by one.
+  virtual void norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm,
+                           double eps, const LinearWeights& w) {
+    rms_norm(h, x, norm, eps);
+    linear(out, h, w, /*accumulate=*/false);
+  }
+  virtual void norm_swiglu(const Tensor& act, const Tensor& h, const Tensor& gate_up, const Tensor& x,
+                           const Tensor& norm, double eps, const LinearWeights& w) {
+    norm_linear(gate_up, h, x, norm, eps, w);
+    silu_mul(act, gate_up);
+  }
 
   // Row r holds position start + r * stride.
   virtual void rope_table(const RopeTable& out, int64_t start, int64_t stride,
                           std::span<const double> inv_freq, double scaling) = 0;
+  // Row r holds the position of the step's decode r.
+  virtual void rope_table(const RopeTable& out, std::span<const Segment> decodes,
+                          std::span<const double> inv_freq, double scaling) = 0;
   // Splits qkv [n_tokens, (n_heads + 2 n_kv_heads) * d_head]; writes rotated queries to q and rotated keys
-  // with the values to the pages. rope has a row for every token of the step.
+  // with the values to the pages. rope has a row for every token of the step. `pooled`, where given, gets the
+  // pools of the prefill segments' blocks.
   virtual void append_kv(const Tensor& q,  // [n_tokens, n_heads, d_head]
-                         const PagedKv& kv, const Tensor& qkv, const RopeTable& rope, const Step& step) = 0;
+                         const PagedKv& kv, const Tensor& qkv, const RopeTable& rope, const Step& step,
+                         const PooledBlocks* pooled) = 0;
 
-  // Pools the segment's pre-RoPE queries and keys by block, projects and rotates them: gate queries to
-  // gate_q, gate keys to the segment's pages. rope has a row for every block of the segment.
+  // Projects and rotates the pools of a segment's blocks: gate queries to gate_q, gate keys to the segment's
+  // pages. pooled and rope have a row for every block of the segment.
   virtual void gate_project(const Tensor& gate_q,  // [n_rows, n_heads, d_gate]
-                            const PagedKv& kv, const Tensor& qkv, const GateView& gate, const RopeTable& rope,
-                            const Segment& segment) = 0;
+                            const PagedKv& kv, const PooledBlocks& pooled, const GateView& gate,
+                            const RopeTable& rope, const Segment& segment) = 0;
   // Scores the segment's block rows against every earlier page's gate key and keeps blocks by the rule.
   // `scores`, where given, is f32 [n_heads, n_rows, n_prompt_blocks]: softmaxed for a threshold, raw for
   // nz_ratio, 0 above the diagonal.
@@ -88,13 +174,22 @@ class Backend {
                              const PagedKv& kv, const Segment& segment, const SelectRule& rule) = 0;
 
   // Causal attention of a prefill segment over the pages from position 0; over kept blocks only with a mask.
-  // Tokens of the segment before first_token, a multiple of the page, may be left out: nobody reads them.
+  // Tokens of the segment before first_token, a multiple of the page, may be left out: nobody reads them. The
+  // lists of the mask may come back in another order.
   virtual void prefill_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
                                  const Tensor& q, const PagedKv& kv, const Segment& segment,
                                  const BlockMask* mask, int64_t first_token) = 0;
   // One token of each sequence over all its pages.
   virtual void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                                 std::span<const Segment> segments) = 0;
+
+  // Chooses a token from each row of logits and waits for the choice: nothing but ids comes back. -1 where
+  // the largest logit of a row is not finite, for then there is no distribution to choose from. Backends
+  // round probabilities each in its own way: equal rows give equal ids on one of them, and, but for a draw on
+  // the very edge, on all.
+  virtual void sample(std::span<int32_t> ids,  // [n], on the host
+                      const Tensor& logits,    // f32 [n, n_vocab]; may be changed
+                      std::span<const SampleRow> rows) = 0;
 
   // Time spent between begin and end of a phase, summed since reset.
   virtual void begin_phase(Phase phase) = 0;
@@ -105,5 +200,8 @@ class Backend {
 
 // n_threads 0: one for each core this process may run on. Throws Error{kUsage} for a count out of range.
 std::unique_ptr<Backend> make_cpu_backend(int n_threads);
+// GPU number `device`. Throws Error{kDevice}: no driver or GPU, or one too old, or a build without CUDA.
+std::unique_ptr<Backend> make_cuda_backend(int device);
+bool built_with_cuda();
 
 }  // namespace seer

@@ -16,11 +16,12 @@ AttnGate::AttnGate(Backend* backend, const ModelConfig& model, const GateWeights
   }
 }
 
-void AttnGate::project(int64_t layer, const PagedKv& kv, const Tensor& qkv, const Segment& segment,
-                       int64_t first_row, const RopeTable& block_rope) {
+void AttnGate::project(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
+                       const RopeTable& block_rope) {
   const int64_t n_rows = block_rope.cos.dim(0);
-  backend_->gate_project(workspace_->gate_q.rows(first_row, n_rows), kv, qkv,
-                         layers_[static_cast<size_t>(layer)], block_rope, segment);
+  backend_->gate_project(workspace_->gate_q.rows(first_row, n_rows), kv,
+                         workspace_->pooled.rows(first_row, n_rows), layers_[static_cast<size_t>(layer)],
+                         block_rope, segment);
 }
 
 BlockMask AttnGate::select(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
@@ -58,14 +59,17 @@ void AttnGate::report(int64_t layer, int64_t first_row, const BlockMask& mask, c
             blocks.data()});
 }
 
+void AttnGate::read_counts() {
+  counts_.resize(static_cast<size_t>(workspace_->kept_counts.numel()));
+  backend_->read(counts_.data(), workspace_->kept_counts);
+}
+
 int64_t AttnGate::count_kept(int64_t first_row, int64_t n_rows) const {
-  std::vector<int32_t> counts(static_cast<size_t>(n_heads_ * n_rows));
+  const int64_t width = workspace_->kept_counts.dim(1);
   int64_t kept = 0;
-  for (int64_t l = 0; l < n_layers_; ++l) {
-    const Tensor layer = workspace_->kept_counts.rows(l, 1).reshaped({workspace_->kept_counts.dim(1)});
-    backend_->read(counts.data(), layer.rows(first_row * n_heads_, n_rows * n_heads_));
-    for (const int32_t c : counts) kept += c;
-  }
+  for (int64_t l = 0; l < n_layers_; ++l)
+    for (int64_t i = first_row * n_heads_; i < (first_row + n_rows) * n_heads_; ++i)
+      kept += counts_[static_cast<size_t>(l * width + i)];
   return kept;
 }
 

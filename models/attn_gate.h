@@ -33,14 +33,16 @@ class AttnGate {
  public:
   AttnGate(Backend* backend, const ModelConfig& model, const GateWeights& weights, Workspace* workspace);
 
-  // Pools, projects and rotates the block rows of a segment; its gate keys go to its pages. qkv is before
-  // RoPE; `first_row` is where the segment's block rows begin in the step's.
-  void project(int64_t layer, const PagedKv& kv, const Tensor& qkv, const Segment& segment, int64_t first_row,
+  // Projects and rotates the pooled block rows of a segment; its gate keys go to its pages. `first_row` is
+  // where the segment's block rows begin in the step's.
+  void project(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                const RopeTable& block_rope);
   // Scores and selects. The mask's lists are valid until the next call, its counts until the step ends.
   BlockMask select(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                    const SelectRule& rule, const GateObserver& observer);
-  // Kept blocks of a segment of `n_rows` block rows, summed over layers and heads. Waits for the step.
+  // Reads how many blocks each row of the step kept, and waits for the step.
+  void read_counts();
+  // Kept blocks of a segment of `n_rows` block rows, summed over layers and heads, as last read.
   int64_t count_kept(int64_t first_row, int64_t n_rows) const;
 
  private:
@@ -51,6 +53,7 @@ class AttnGate {
   Workspace* workspace_;
   int64_t n_layers_, n_heads_;
   std::vector<GateView> layers_;
+  std::vector<int32_t> counts_;  // [n_layers, n_heads * rows of a step]
   std::vector<Buffer> buffers_;
 };
 

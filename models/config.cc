@@ -169,6 +169,10 @@ ModelConfig ModelConfig::load(const std::string& model_dir) {
     throw Error(ErrorKind::kFile, model_dir +
                                       ": expected a folder with a Hugging Face checkpoint (config.json, "
                                       "*.safetensors and tokenizer files)");
+  return load_file(path);
+}
+
+ModelConfig ModelConfig::load_file(const std::string& path) {
   return read_config(JsonReader(read_json_object(path, kMaxConfigBytes), path));
 }
 

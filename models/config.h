@@ -44,6 +44,7 @@ struct ModelConfig {
   // Throws Error{kFile} (missing, malformed, a key absent or of the wrong type or range: the message names
   // it) or Error{kUnsupported} (another architecture, activation or rope type).
   static ModelConfig load(const std::string& model_dir);
+  static ModelConfig load_file(const std::string& path);  // a config.json by any name
   static ModelConfig parse(const std::string& json_text, const std::string& origin);
 };
 

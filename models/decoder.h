@@ -18,11 +18,8 @@
 namespace seer {
 
 // One step's input. Prefill segments come first; each starts on a page boundary.
-struct DecoderStep {
-  std::span<const int32_t> ids;  // [n_tokens], in range
-  Step step;
-  std::span<const PrefillPlan> plans;   // one for each of step.prefills
-  std::span<const int64_t> logit_rows;  // ascending rows of the step whose logits are wanted; may be empty
+struct DecoderStep : StepInput {
+  std::span<const PrefillPlan> plans;  // one for each of step.prefills
   // Logits f32 [n, n_vocab] on the device, of logit_rows[first] and those after it; false leaves the rest
   // out.
   std::function<bool(int64_t first, const Tensor& logits)> on_logits;
@@ -45,13 +42,21 @@ class Decoder {
   DecoderStats forward(const DecoderStep& in);
 
  private:
+  struct Stream {
+    Tensor x;  // [n_tokens, d_model]: the residual stream
+    Tensor h;  // as x: free
+  };
+  // All layers. The residual stream ends in workspace_.x, or, where only some rows are wanted, in
+  // workspace_.h.
+  void transform(const DecoderStep& in);
   void prepare_rope(const DecoderStep& in);
-  // Attention of layer `l` over normed input; the result is in workspace_.attn. Rows nobody needs may be left
-  // out.
-  void attention(int64_t l, const Tensor& h, const DecoderStep& in);
-  void mlp(const LayerWeights& layer, const Tensor& x, const Tensor& h);
-  void logits(const DecoderStep& in, const Tensor& x, const Tensor& h);  // h: free, as many rows as x
-  DecoderStats count_blocks(const DecoderStep& in) const;
+  // What run_step may record the step under.
+  int64_t record_key(const DecoderStep& in) const;
+  // Attention of layer `l`; the result is in workspace_.attn. Rows nobody needs may be left out.
+  void attention(int64_t l, const Stream& stream, const DecoderStep& in);
+  void mlp(const LayerWeights& layer, const Stream& stream);
+  void logits(const DecoderStep& in);
+  DecoderStats count_blocks(const DecoderStep& in);
   RopeFrequencies frequencies(int64_t seq_len) const;
   int64_t n_block_rows(const Segment& segment) const;
 

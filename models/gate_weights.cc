@@ -1,8 +1,11 @@
 #include "models/gate_weights.h"
 
+#include <cmath>
 #include <filesystem>
+#include <memory>
 #include <set>
 
+#include "kernels/random_weights.h"
 #include "models/json_util.h"
 #include "models/pth.h"
 #include "seer/error.h"
@@ -112,6 +115,10 @@ Tensor take(const TensorMap& tensors, const std::string& name, std::initializer_
   return *found;
 }
 
+std::string tensor_name(int64_t layer) {
+  return "model.layers." + std::to_string(layer) + ".self_attn.attn_gate.mask_linear_";
+}
+
 }  // namespace
 
 GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& model) {
@@ -130,7 +137,7 @@ GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& m
   const GateConfig& c = g.config;
   std::set<std::string> taken;
   for (int64_t l = 0; l < model.n_layers; ++l) {
-    const std::string name = "model.layers." + std::to_string(l) + ".self_attn.attn_gate.mask_linear_";
+    const std::string name = tensor_name(l);
     GateLayer& layer = g.layers.emplace_back();
     if (c.double_linear)
       layer.linear_q =
@@ -142,6 +149,34 @@ GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& m
     if (taken.count(name) == 0)
       throw Error(ErrorKind::kFile, g.tensors.source() + ": the tensor " + name + " " + shape_string(tensor) +
                                         " is not one that " + c.gate_type + " gates of this model have");
+  return g;
+}
+
+std::optional<GateWeights> GateWeights::random(const std::string& config_path, const ModelConfig& model,
+                                               uint64_t seed) {
+  const JsonReader r(read_json_object(config_path, kMaxConfigBytes), config_path);
+  if (!r.has("seerattn_gate_type")) return std::nullopt;
+  GateWeights g;
+  g.config = parse_gate_config(r, model);
+  g.tensors.set_source("random gates of " + config_path);
+  const GateConfig& c = g.config;
+  const auto make = [&](const std::string& name, int64_t n_heads, int64_t d_in) {
+    Tensor t(nullptr, DType::kBF16, {n_heads, d_in, c.d_gate});
+    const auto values = std::make_shared<std::vector<uint16_t>>(static_cast<size_t>(t.numel()));
+    const float scale = std::sqrt(3.0F / static_cast<float>(d_in));
+    for (size_t i = 0; i < values->size(); ++i) (*values)[i] = random_bf16(seed, i, 0.0F, scale);
+    ++seed;
+    t.data = values->data();
+    g.tensors.keep(values);
+    g.tensors.add(name, t, g.tensors.source());
+    return t;
+  };
+  for (int64_t l = 0; l < model.n_layers; ++l) {
+    const std::string name = tensor_name(l);
+    GateLayer& layer = g.layers.emplace_back();
+    if (c.double_linear) layer.linear_q = make(name + "q.weight", model.n_heads, c.q.count() * model.d_head);
+    layer.linear_k = make(name + "k.weight", c.n_gate_heads(model), c.k.count() * model.d_head);
+  }
   return g;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,10 @@ struct GateWeights {
   // model. Throws Error{kFile} (malformed, a tensor missing, unexpected or misshapen; gates of another model:
   // the message names the first differing key with both values) or Error{kUnsupported}.
   static GateWeights load(const std::string& gates_dir, const ModelConfig& model);
+  // Gates of the shape that the seerattn_* keys of `config_path` describe, for measuring; absent where it has
+  // none.
+  static std::optional<GateWeights> random(const std::string& config_path, const ModelConfig& model,
+                                           uint64_t seed);
 };
 
 }  // namespace seer

@@ -6,6 +6,13 @@
 
 namespace seer {
 
+int64_t KvCache::page_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
+                            int64_t page_tokens) {
+  const int64_t keys_and_values = 2 * model.n_kv_heads * page_tokens * model.d_head;
+  const int64_t gate_keys = gate == nullptr ? 0 : gate->n_gate_heads(model) * gate->d_gate;
+  return model.n_layers * (keys_and_values + gate_keys) * dtype_bytes(backend.activation_dtype());
+}
+
 KvCache::KvCache(Backend* backend, const ModelConfig& model, const GateConfig* gate, int64_t page_tokens,
                  int64_t n_pages)
     : n_pages_(n_pages), page_tokens_(page_tokens) {

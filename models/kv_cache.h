@@ -17,6 +17,10 @@ class KvCache {
   KvCache(Backend* backend, const ModelConfig& model, const GateConfig* gate, int64_t page_tokens,
           int64_t n_pages);
 
+  // Of one page in all layers.
+  static int64_t page_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
+                            int64_t page_tokens);
+
   PagedKv layer(int64_t l) const { return layers_[static_cast<size_t>(l)]; }
   int64_t n_pages() const { return n_pages_; }
   int64_t page_tokens() const { return page_tokens_; }

@@ -1,5 +1,6 @@
 #include "models/llama.h"
 
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -11,13 +12,7 @@ namespace {
 // Takes tensors by name and expected shape, and remembers what was wrong and what was asked for.
 class Binder {
  public:
-  Binder(const TensorMap& tensors, Backend* backend, std::vector<Buffer>* buffers,
-         const LlamaWeights::Progress& on_progress)
-      : tensors_(tensors),
-        backend_(backend),
-        buffers_(buffers),
-        on_progress_(on_progress),
-        bytes_total_(tensors.nbytes()) {}
+  explicit Binder(const TensorMap& tensors) : tensors_(tensors) {}
 
   Tensor take(const std::string& name, std::initializer_list<int64_t> shape) {
     const Tensor* found = tensors_.find(name);
@@ -35,11 +30,8 @@ class Binder {
       note(misshapen_, name + ": expected F32, F16 or BF16, found " + dtype_name(found->dtype));
       return {};
     }
-    bytes_done_ += found->nbytes();
-    if (on_progress_ && !on_progress_(bytes_done_, bytes_total_))
-      throw Error(ErrorKind::kCancelled, "loading " + tensors_.source() + " was cancelled");
     bytes_by_dtype_[found->dtype] += found->nbytes();
-    return backend_->to_device(*found, buffers_);
+    return *found;
   }
   LinearWeights::Part part(const std::string& name, int64_t d_out, int64_t d_in, bool bias) {
     LinearWeights::Part p;
@@ -69,8 +61,12 @@ class Binder {
       if (bytes > most) best = dtype, most = bytes;
     return best;
   }
-  int64_t bytes_done() const { return bytes_done_; }
-  int64_t params_done() const {
+  int64_t n_bytes() const {
+    int64_t n = 0;
+    for (const auto& [dtype, bytes] : bytes_by_dtype_) n += bytes;
+    return n;
+  }
+  int64_t n_params() const {
     int64_t n = 0;
     for (const auto& [dtype, bytes] : bytes_by_dtype_) n += bytes / dtype_bytes(dtype);
     return n;
@@ -93,13 +89,54 @@ class Binder {
   }
 
   const TensorMap& tensors_;
-  Backend* backend_;
-  std::vector<Buffer>* buffers_;
-  const LlamaWeights::Progress& on_progress_;
-  int64_t bytes_total_, bytes_done_ = 0;
   std::map<DType, int64_t> bytes_by_dtype_;
   std::set<std::string> taken_;
   Notes missing_, misshapen_, unexpected_;
+};
+
+// Moves bound weights to where the backend uses them, in the order of the forward pass.
+class Placer {
+ public:
+  Placer(LlamaWeights* weights, Backend* backend, const LlamaWeights::Progress& on_progress)
+      : weights_(*weights), backend_(backend), on_progress_(on_progress) {}
+
+  void run(bool tied) {
+    place(&weights_.embedding);
+    for (LayerWeights& layer : weights_.layers) {
+      place(&layer.attention_norm);
+      place(&layer.qkv);
+      place(&layer.output);
+      place(&layer.mlp_norm);
+      place(&layer.gate_up);
+      place(&layer.down);
+    }
+    place(&weights_.norm);
+    if (tied) {
+      weights_.lm_head.parts = {{weights_.embedding, {}}};
+    } else {
+      place(&weights_.lm_head);
+    }
+  }
+
+ private:
+  template <class Weights>
+  void place(Weights* weights) {
+    bytes_done_ += n_bytes(*weights);
+    if (on_progress_ && !on_progress_(bytes_done_, weights_.n_bytes))
+      throw Error(ErrorKind::kCancelled, "loading " + weights_.tensors.source() + " was cancelled");
+    *weights = backend_->to_device(*weights, &weights_.buffers);
+  }
+  static int64_t n_bytes(const Tensor& t) { return t ? t.nbytes() : 0; }
+  static int64_t n_bytes(const LinearWeights& w) {
+    int64_t n = 0;
+    for (const LinearWeights::Part& part : w.parts) n += n_bytes(part.weight) + n_bytes(part.bias);
+    return n;
+  }
+
+  LlamaWeights& weights_;
+  Backend* backend_;
+  const LlamaWeights::Progress& on_progress_;
+  int64_t bytes_done_ = 0;
 };
 
 }  // namespace
@@ -108,7 +145,7 @@ LlamaWeights LlamaWeights::load(const std::string& model_dir, const ModelConfig&
                                 const Progress& on_progress) {
   LlamaWeights w;
   w.tensors = read_checkpoint(model_dir);
-  Binder binder(w.tensors, backend, &w.buffers, on_progress);
+  Binder binder(w.tensors);
   const int64_t d_model = config.d_model, d_ff = config.d_ff, n_vocab = config.n_vocab;
   const int64_t d_q = config.n_heads * config.d_head, d_kv = config.n_kv_heads * config.d_head;
   const bool attention_bias = config.attention_bias, mlp_bias = config.mlp_bias;
@@ -132,15 +169,51 @@ LlamaWeights LlamaWeights::load(const std::string& model_dir, const ModelConfig&
   }
   w.norm = binder.take("model.norm.weight", {d_model});
   if (config.tied_embeddings) {
-    w.lm_head.parts = {{w.embedding, {}}};
     binder.ignore("lm_head.weight");  // some exports save the tied tensor twice
   } else {
     w.lm_head.parts = {binder.part("lm_head", n_vocab, d_model, false)};
   }
   binder.finish();
   w.dtype = dtype_name(binder.main_dtype());
-  w.n_params = binder.params_done();
-  w.n_bytes = binder.bytes_done();
+  w.n_params = binder.n_params();
+  w.n_bytes = binder.n_bytes();
+  Placer(&w, backend, on_progress).run(config.tied_embeddings);
+  if (backend->memory()) w.tensors = {};  // everything was copied
+  return w;
+}
+
+LlamaWeights LlamaWeights::random(const ModelConfig& config, Backend* backend, uint64_t seed) {
+  LlamaWeights w;
+  const auto make = [&](std::initializer_list<int64_t> shape, float mean, float scale) {
+    Tensor t(nullptr, DType::kBF16, shape);
+    w.buffers.push_back(backend->allocate(t.nbytes(), "random weights"));
+    t.data = w.buffers.back().get();
+    backend->fill_random(t, seed++, mean, scale);
+    w.n_params += t.numel();
+    w.n_bytes += t.nbytes();
+    return t;
+  };
+  // Uniform in +-sqrt(3 / d_in): products of unit variance from inputs of unit variance.
+  const auto linear = [&](int64_t d_out, int64_t d_in) {
+    return LinearWeights{{{make({d_out, d_in}, 0.0F, std::sqrt(3.0F / static_cast<float>(d_in))), {}}}};
+  };
+  const auto norm = [&] { return make({config.d_model}, 1.0F, 0.0F); };
+  const int64_t d_model = config.d_model, d_q = config.n_heads * config.d_head;
+  const int64_t d_kv = config.n_kv_heads * config.d_head;
+  w.embedding = make({config.n_vocab, d_model}, 0.0F, 1.0F);
+  for (int64_t l = 0; l < config.n_layers; ++l) {
+    LayerWeights layer;
+    layer.attention_norm = norm();
+    layer.qkv = linear(d_q + 2 * d_kv, d_model);
+    layer.output = linear(d_model, d_q);
+    layer.mlp_norm = norm();
+    layer.gate_up = linear(2 * config.d_ff, d_model);
+    layer.down = linear(d_model, config.d_ff);
+    w.layers.push_back(layer);
+  }
+  w.norm = norm();
+  w.lm_head = config.tied_embeddings ? LinearWeights{{{w.embedding, {}}}} : linear(config.n_vocab, d_model);
+  w.dtype = dtype_name(DType::kBF16);
   return w;
 }
 

@@ -39,6 +39,9 @@ struct LlamaWeights {
   // what read_checkpoint throws.
   static LlamaWeights load(const std::string& model_dir, const ModelConfig& config, Backend* backend,
                            const Progress& on_progress);
+  // A model of this shape without biases, for measuring: the same weights on every device. Throws
+  // Error{kMemory}.
+  static LlamaWeights random(const ModelConfig& config, Backend* backend, uint64_t seed);
 };
 
 }  // namespace seer

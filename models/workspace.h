@@ -10,15 +10,6 @@
 
 namespace seer {
 
-// What the largest step may hold.
-struct StepLimits {
-  int64_t n_tokens = 0;     // of a step
-  int64_t n_sequences = 1;  // of a step
-  int64_t n_logits = 0;     // rows of logits computed at once
-  int64_t n_blocks = 0;     // gate blocks of the longest sequence
-  int64_t page_tokens = 0;  // of the KV cache; the gate block
-};
-
 // Views are sized for the limits; a step takes the first rows of each.
 struct Workspace {
   Tensor x;        // [n_tokens, d_model]: the residual stream
@@ -34,12 +25,21 @@ struct Workspace {
 
   // With gates. Rows are block rows of a step.
   RopeTable block_rope;  // [n_rows, d_head / 2]
-  Tensor gate_q;         // [n_rows, n_heads, d_gate]
-  Tensor kept_counts;    // i32 [n_layers, n_heads * n_rows], read once after the step
-  Tensor kept_blocks;    // i32 [n_heads * n_rows * n_blocks], of one layer and segment
-  std::vector<Buffer> buffers;
+  PooledBlocks pooled;
+  Tensor gate_q;       // [n_rows, n_heads, d_gate]
+  Tensor kept_counts;  // i32 [n_layers, n_heads * n_rows], read once after the step
+  Tensor kept_blocks;  // i32 [n_heads * n_rows * n_blocks], of one layer and segment
 
+  // One arena. Throws Error{kMemory}.
   Workspace(Backend* backend, const ModelConfig& model, const GateConfig* gate, const StepLimits& limits);
+  static int64_t arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
+                             const StepLimits& limits);
+
+ private:
+  Workspace(DType dtype, Buffer arena, const ModelConfig& model, const GateConfig* gate,
+            const StepLimits& limits);
+  Buffer arena_;
+  int64_t used_ = 0;
 };
 
 }  // namespace seer

@@ -1,6 +1,7 @@
 #include "seer/engine.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <limits>
 
@@ -12,18 +13,40 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kDefaultChunk = 1024;  // tokens: long enough for OpenBLAS's peak, a few MB of activations
-constexpr int64_t kDefaultPage = 64;     // tokens of a page without gates
-constexpr int64_t kLogitRows = 256;      // rows of logits computed at once
-constexpr int64_t kMaxContext = int64_t{1} << 30;  // tokens; page ids and row counts stay within 32 bits
+constexpr int64_t kCpuChunk = 1024;   // tokens: long enough for OpenBLAS's peak, a few MB of activations
+constexpr int64_t kGpuChunk = 8192;   // tokens: every product at its peak, and few launches
+constexpr int64_t kDefaultPage = 64;  // tokens of a page without gates
+constexpr int64_t kLogitRows = 256;   // rows of logits computed at once
+constexpr int64_t kGpuReserve = int64_t{512} << 20;  // bytes: modules, recorded steps, the library's own
+constexpr uint64_t kRandomSeed = 20260101;           // of random weights: the same model on every device
+constexpr int64_t kMaxContext = int64_t{1} << 30;    // tokens; page ids and row counts stay within 32 bits
 
-std::unique_ptr<Backend> make_backend(const std::string& device, int threads) {
-  if (device == "auto" || device == "cpu") return make_cpu_backend(threads);
-  if (device == "cuda" || device.starts_with("cuda:"))
-    throw Error(ErrorKind::kDevice,
-                "device '" + device +
-                    "' was asked for, but this build has no CUDA backend. Use --device cpu or auto.");
+[[noreturn]] void refuse_device(const std::string& device) {
   throw Error(ErrorKind::kUsage, "expected device auto, cpu, cuda or cuda:N, found '" + device + "'");
+}
+
+// The N of "cuda:N"; "cuda" is cuda:0.
+int cuda_index(const std::string& device) {
+  constexpr std::string_view kPrefix = "cuda:";
+  if (device == "cuda") return 0;
+  if (!device.starts_with(kPrefix)) refuse_device(device);
+  int index = 0;
+  const char *begin = device.data() + kPrefix.size(), *end = device.data() + device.size();
+  const auto [stopped, error] = std::from_chars(begin, end, index);
+  if (error != std::errc() || stopped != end || index < 0) refuse_device(device);
+  return index;
+}
+
+// A GPU that was asked for by name: where it cannot be used, the CPU is the user's choice, not ours.
+std::unique_ptr<Backend> open_cuda(const std::string& device) {
+  const int index = cuda_index(device);
+  try {
+    return make_cuda_backend(index);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kDevice) throw;
+    throw Error(ErrorKind::kDevice, "device '" + device + "' cannot be used: " + error.what() +
+                                        ". Choose another, or run on the CPU with --device cpu.");
+  }
 }
 
 SparseRule rule_of(const GateConfig& gate) {
@@ -50,28 +73,60 @@ std::shared_ptr<Engine> Engine::load(const EngineOptions& options) {
 
 EngineImpl::EngineImpl(const EngineOptions& options)
     : options_(options),
-      config_(ModelConfig::load(options.model_dir)),
-      generation_(GenerationConfig::load(options.model_dir)) {
-  load_tokenizer_files();
-  backend_ = make_backend(options.device, options.threads);
-  if (!options.gates_dir.empty()) gates_ = GateWeights::load(options.gates_dir, config_);
+      config_(options.random_config.empty() ? ModelConfig::load(options.model_dir)
+                                            : ModelConfig::load_file(options.random_config)),
+      generation_(options.random_config.empty() ? GenerationConfig::load(options.model_dir)
+                                                : GenerationConfig{}) {
+  if (options.random_config.empty()) load_tokenizer_files();
+  open_backend();
+  load_gates();
+  size_steps();
+  load_weights();
   size_cache();
-  weights_ = LlamaWeights::load(options.model_dir, config_, backend_.get(), [&](int64_t done, int64_t total) {
-    return !options.on_load || options.on_load({total, done});
-  });
-
-  const GateConfig* gate = gates_ ? &gates_->config : nullptr;
   pages_ = std::make_unique<PageAllocator>(info_.n_pages);
-  cache_ = std::make_unique<KvCache>(backend_.get(), config_, gate, info_.page_tokens, info_.n_pages);
+  cache_ =
+      std::make_unique<KvCache>(backend_.get(), config_, gate_config(), info_.page_tokens, info_.n_pages);
   info_.kv_bytes = cache_->nbytes();
-  StepLimits limits;
-  limits.n_tokens = info_.chunk_size;
-  limits.n_logits = std::min(kLogitRows, info_.chunk_size);
-  limits.n_blocks = info_.n_pages;
-  limits.page_tokens = info_.page_tokens;
   decoder_ = std::make_unique<Decoder>(backend_.get(), config_, weights_, gates_ ? &*gates_ : nullptr,
-                                       cache_.get(), limits);
+                                       cache_.get(), limits_);
   describe_model();
+}
+
+void EngineImpl::open_backend() {
+  const std::string& device = options_.device;
+  if (device.starts_with("cuda")) {
+    backend_ = open_cuda(device);
+  } else if (device != "auto" && device != "cpu") {
+    refuse_device(device);
+  }
+  if (device == "auto" && built_with_cuda()) {
+    try {
+      backend_ = make_cuda_backend(0);
+    } catch (const Error& error) {
+      log(LogLevel::kWarning, std::string("running on the CPU: ") + error.what());
+    }
+  }
+  if (!backend_) backend_ = make_cpu_backend(options_.threads);
+  info_.device = backend_->description();
+}
+
+void EngineImpl::load_gates() {
+  if (!options_.random_config.empty()) {
+    gates_ = GateWeights::random(options_.random_config, config_, kRandomSeed);
+  } else if (!options_.gates_dir.empty()) {
+    gates_ = GateWeights::load(options_.gates_dir, config_);
+  }
+}
+
+void EngineImpl::load_weights() {
+  if (!options_.random_config.empty()) {
+    weights_ = LlamaWeights::random(config_, backend_.get(), kRandomSeed);
+    return;
+  }
+  weights_ =
+      LlamaWeights::load(options_.model_dir, config_, backend_.get(), [&](int64_t done, int64_t total) {
+        return !options_.on_load || options_.on_load({total, done});
+      });
 }
 
 void EngineImpl::load_tokenizer_files() {
@@ -83,7 +138,8 @@ void EngineImpl::load_tokenizer_files() {
     }
 }
 
-void EngineImpl::size_cache() {
+// Everything that the options decide before memory does.
+void EngineImpl::size_steps() {
   const int64_t page = gates_ ? gates_->config.gate_block : kDefaultPage;
   const int64_t ctx = options_.ctx_size == 0 ? config_.max_positions : options_.ctx_size;
   if (ctx < 1 || ctx > kMaxContext)
@@ -92,16 +148,59 @@ void EngineImpl::size_cache() {
   if (ctx > config_.max_positions)
     log(LogLevel::kWarning, "the context of " + std::to_string(ctx) + " tokens is beyond the " +
                                 std::to_string(config_.max_positions) + " positions the model was made for");
-  int64_t chunk =
-      options_.chunk_size == 0 ? std::max(page, kDefaultChunk / page * page) : options_.chunk_size;
+  const int64_t usual = backend_->memory() ? kGpuChunk : kCpuChunk;
+  const int64_t chunk = options_.chunk_size == 0 ? std::max(page, usual / page * page) : options_.chunk_size;
   if (chunk < page || chunk % page != 0)
     throw Error(ErrorKind::kUsage, "expected a chunk size that is a multiple of the gate block of " +
                                        std::to_string(page) + " tokens, found " + std::to_string(chunk));
-  info_.device = backend_->description();
+  if (!(options_.gpu_memory_utilization > 0.0 && options_.gpu_memory_utilization <= 1.0))
+    throw Error(ErrorKind::kUsage, "expected a GPU memory utilization above 0 and at most 1, found " +
+                                       std::to_string(options_.gpu_memory_utilization));
   info_.ctx_size = ctx;
   info_.page_tokens = page;
   info_.n_pages = (ctx + page - 1) / page;
   info_.chunk_size = std::min(chunk, info_.n_pages * page);
+  limits_.n_tokens = info_.chunk_size;
+  limits_.n_logits = std::min(kLogitRows, info_.chunk_size);
+  limits_.n_blocks = info_.n_pages;
+  limits_.page_tokens = page;
+  const int64_t d_gate = gates_ ? gates_->config.d_gate : 0;
+  backend_->check_model(
+      {config_.d_model, config_.d_ff, config_.d_head, config_.n_vocab, d_gate, page, info_.n_pages});
+}
+
+// On a device with memory of its own, the pool takes what weights and activations leave of the share that may
+// be used.
+void EngineImpl::size_cache() {
+  const std::optional<Backend::Memory> memory = backend_->memory();
+  if (!memory) return;
+  const int64_t page = info_.page_tokens;
+  const auto may_use =
+      static_cast<int64_t>(options_.gpu_memory_utilization * static_cast<double>(memory->total));
+  const int64_t page_bytes = KvCache::page_bytes(*backend_, config_, gate_config(), page);
+  const auto pages_that_fit = [&] {
+    const int64_t left = may_use - (memory->total - memory->free) - kGpuReserve -
+                         Workspace::arena_bytes(*backend_, config_, gate_config(), limits_);
+    return std::max<int64_t>(0, left / page_bytes);
+  };
+  // Lists of blocks grow with the context, so a smaller context leaves a little more room for pages.
+  int64_t fitting = pages_that_fit();
+  if (options_.ctx_size == 0 && fitting < limits_.n_blocks && fitting > 0) {
+    limits_.n_blocks = fitting;
+    info_.ctx_size = fitting * page;
+    info_.chunk_size = limits_.n_tokens = std::min(limits_.n_tokens, info_.ctx_size);
+    fitting = pages_that_fit();
+  }
+  if (fitting < limits_.n_blocks)
+    throw Error(ErrorKind::kMemory,
+                "a context of " + std::to_string(info_.ctx_size) +
+                    " tokens does not fit on the GPU: expected room for " + std::to_string(limits_.n_blocks) +
+                    " pages of " + std::to_string(page_bytes >> 10) + " KiB, found room for " +
+                    std::to_string(fitting) + " (" + std::to_string(fitting * page) + " tokens) in " +
+                    std::to_string(may_use >> 20) + " MiB beside weights and activations. Use --ctx-size " +
+                    std::to_string(fitting * page) +
+                    " or less, a smaller --chunk-size, or a higher --gpu-memory-utilization.");
+  info_.n_pages = std::min(fitting, kMaxContext / page);
 }
 
 void EngineImpl::describe_model() {

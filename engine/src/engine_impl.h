@@ -42,8 +42,13 @@ class EngineImpl final : public Engine {
 
  private:
   void load_tokenizer_files();
-  void describe_model();
+  void open_backend();
+  void load_gates();
+  void size_steps();
+  void load_weights();
   void size_cache();
+  void describe_model();
+  const GateConfig* gate_config() const { return gates_ ? &gates_->config : nullptr; }
   void log(LogLevel level, const std::string& message) const;
 
   EngineOptions options_;
@@ -53,6 +58,7 @@ class EngineImpl final : public Engine {
   std::unique_ptr<Backend> backend_;
   LlamaWeights weights_;
   std::optional<GateWeights> gates_;
+  StepLimits limits_;
   std::unique_ptr<PageAllocator> pages_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Decoder> decoder_;

@@ -4,7 +4,6 @@
 #include <chrono>
 
 #include "engine/src/gate_rows.h"
-#include "engine/src/sampler.h"
 #include "engine/src/text_stream.h"
 
 namespace seer {
@@ -67,11 +66,10 @@ GenerateResult SessionImpl::generate(const GenerateRequest& request) {
   const Running running(&state_);
 
   GenerateResult result;
-  std::vector<float> logits;
+  int32_t next = -1;
   Prefill prefill_request{rule, 1, nullptr, nullptr, request.on_progress};
   prefill_request.on_logits = [&](int64_t, const Tensor& last) {
-    logits.resize(static_cast<size_t>(last.numel()));
-    engine_->backend().read(logits.data(), last);
+    next = choose(&sampler, last);  // asked for or not: the prefill's time ends with it
     return true;
   };
   if (!prefill(prefill_request, &result.stats)) {
@@ -88,7 +86,7 @@ GenerateResult SessionImpl::generate(const GenerateRequest& request) {
       result.finish = FinishReason::kCancelled;
       break;
     }
-    const int32_t id = sampler.sample(logits, tokens());
+    const int32_t id = sampler.accept(next);
     last_token = Clock::now();
     sequence_.append(id);
     ++result.stats.n_generated;
@@ -118,7 +116,7 @@ GenerateResult SessionImpl::generate(const GenerateRequest& request) {
       result.finish = FinishReason::kCancelled;
       break;
     }
-    if (!done) decode_step(&logits);
+    if (!done) next = decode_step(&sampler);
   }
   result.stats.decode_ns = std::chrono::nanoseconds(last_token - first_token).count();
   return result;
@@ -225,7 +223,7 @@ DecoderStats SessionImpl::prefill_chunk(const Prefill& request, int64_t n_tokens
   return blocks;
 }
 
-void SessionImpl::decode_step(std::vector<float>* logits) {
+int32_t SessionImpl::decode_step(Sampler* sampler) {
   const std::lock_guard lock(engine_->mutex);
   const int64_t position = sequence_.n_computed(), row = 0;
   sequence_.reserve(position + 1);
@@ -234,12 +232,21 @@ void SessionImpl::decode_step(std::vector<float>* logits) {
   in.ids = std::span(tokens()).subspan(static_cast<size_t>(position), 1);
   in.step = {1, {}, {&segment, 1}};
   in.logit_rows = {&row, 1};
-  in.on_logits = [&](int64_t, const Tensor& out) {
-    engine_->backend().read(logits->data(), out);
+  int32_t id = -1;
+  in.on_logits = [&](int64_t, const Tensor& logits) {
+    id = choose(sampler, logits);
     return true;
   };
   engine_->decoder().forward(in);
   sequence_.computed(1);
+  return id;
+}
+
+int32_t SessionImpl::choose(Sampler* sampler, const Tensor& logits) {
+  const SampleRow row = sampler->next(tokens());
+  int32_t id = -1;
+  engine_->backend().sample({&id, 1}, logits, {&row, 1});
+  return id;
 }
 
 }  // namespace seer

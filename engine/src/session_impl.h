@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/src/engine_impl.h"
+#include "engine/src/sampler.h"
 #include "engine/src/sequence.h"
 
 namespace seer {
@@ -37,8 +38,9 @@ class SessionImpl final : public Session {
   // False where it was cancelled; the session then holds what was computed.
   bool prefill(const Prefill& request, RequestStats* stats);
   DecoderStats prefill_chunk(const Prefill& request, int64_t n_tokens, RequestStats* stats);
-  // The logits of the last token, which is not in the cache yet.
-  void decode_step(std::vector<float>* logits);
+  // The token behind the last one, which is not in the cache yet.
+  int32_t decode_step(Sampler* sampler);
+  int32_t choose(Sampler* sampler, const Tensor& logits);  // [1, n_vocab]
   void append_prompt(std::span<const int32_t> ids);
   bool cancelled() const { return state_.load() == kCancelled; }
 

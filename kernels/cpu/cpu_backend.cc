@@ -7,6 +7,7 @@
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/openblas.h"
 #include "kernels/cpu/rotate.h"
+#include "kernels/random_weights.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -77,6 +78,18 @@ Buffer CpuBackend::allocate(int64_t bytes, const std::string& purpose) {
 
 Tensor CpuBackend::to_device(const Tensor& host, std::vector<Buffer>*) { return host; }
 
+LinearWeights CpuBackend::to_device(const LinearWeights& host, std::vector<Buffer>*) { return host; }
+
+void CpuBackend::fill_random(const Tensor& out, uint64_t seed, float mean, float scale) {
+  assert(out.dtype == DType::kBF16);
+  auto* values = static_cast<uint16_t*>(out.data);
+  constexpr int64_t kPerTask = int64_t{1} << 16;
+  pool_.run((out.numel() + kPerTask - 1) / kPerTask, [&](int64_t task, int) {
+    for (int64_t i = task * kPerTask; i < std::min(out.numel(), (task + 1) * kPerTask); ++i)
+      values[i] = random_bf16(seed, static_cast<uint64_t>(i), mean, scale);
+  });
+}
+
 void CpuBackend::read(void* host, const Tensor& device) {
   std::memcpy(host, device.data, static_cast<size_t>(device.nbytes()));
 }
@@ -141,8 +154,15 @@ void CpuBackend::rope_table(const RopeTable& out, int64_t start, int64_t stride,
   });
 }
 
+void CpuBackend::rope_table(const RopeTable& out, std::span<const Segment> decodes,
+                            std::span<const double> inv_freq, double scaling) {
+  for (size_t i = 0; i < decodes.size(); ++i)
+    rope_table({out.cos.rows(static_cast<int64_t>(i), 1), out.sin.rows(static_cast<int64_t>(i), 1)},
+               decodes[i].start, 1, inv_freq, scaling);
+}
+
 void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const RopeTable& rope,
-                           const Step& step) {
+                           const Step& step, const PooledBlocks* pooled) {
   const int64_t n_heads = q.dim(1), d_head = q.dim(2), n_kv_heads = kv.n_kv_heads(), page = kv.page_tokens();
   const int64_t width = (n_heads + 2 * n_kv_heads) * d_head, half = d_head / 2;
   assert(qkv.dim(1) == width && rope.cos.dim(1) == half && kv.d_head() == d_head);
@@ -168,6 +188,14 @@ void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv
   };
   for (const Segment& segment : step.prefills) append_segment(segment);
   for (const Segment& segment : step.decodes) append_segment(segment);
+  if (pooled == nullptr) return;
+  begin_phase(Phase::kGate);
+  int64_t first_row = 0;
+  for (const Segment& segment : step.prefills) {
+    pool_blocks(*pooled, first_row, qkv, kv, segment);
+    first_row += (segment.n_tokens + page - 1) / page;
+  }
+  end_phase(Phase::kGate);
 }
 
 void CpuBackend::begin_phase(Phase phase) {

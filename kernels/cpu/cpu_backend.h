@@ -21,6 +21,8 @@ class CpuBackend final : public Backend {
   DType activation_dtype() const override { return DType::kF32; }
   Buffer allocate(int64_t bytes, const std::string& purpose) override;
   Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) override;
+  LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) override;
+  void fill_random(const Tensor& out, uint64_t seed, float mean, float scale) override;
   void read(void* host, const Tensor& device) override;
 
   void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids) override;
@@ -31,10 +33,12 @@ class CpuBackend final : public Backend {
 
   void rope_table(const RopeTable& out, int64_t start, int64_t stride, std::span<const double> inv_freq,
                   double scaling) override;
+  void rope_table(const RopeTable& out, std::span<const Segment> decodes, std::span<const double> inv_freq,
+                  double scaling) override;
   void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const RopeTable& rope,
-                 const Step& step) override;
+                 const Step& step, const PooledBlocks* pooled) override;
 
-  void gate_project(const Tensor& gate_q, const PagedKv& kv, const Tensor& qkv, const GateView& gate,
+  void gate_project(const Tensor& gate_q, const PagedKv& kv, const PooledBlocks& pooled, const GateView& gate,
                     const RopeTable& rope, const Segment& segment) override;
   void select_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& gate_q, const PagedKv& kv,
                      const Segment& segment, const SelectRule& rule) override;
@@ -43,6 +47,8 @@ class CpuBackend final : public Backend {
                          const BlockMask* mask, int64_t first_token) override;
   void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                         std::span<const Segment> segments) override;
+
+  void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
 
   void begin_phase(Phase phase) override;
   void end_phase(Phase phase) override;
@@ -66,8 +72,9 @@ class CpuBackend final : public Backend {
 
   void linear_few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
-  void pool_blocks(float* pooled_q, float* pooled_k, const Tensor& qkv, const GateView& gate, int64_t n_heads,
-                   const PagedKv& kv, const Segment& segment);
+  // Rows from first_row on of `pooled` get the segment's blocks.
+  void pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv, const PagedKv& kv,
+                   const Segment& segment);
 
   ThreadPool pool_;
   const simd::Functions& simd_;

@@ -72,36 +72,33 @@ int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t 
 
 }  // namespace
 
-void CpuBackend::pool_blocks(float* pooled_q, float* pooled_k, const Tensor& qkv, const GateView& gate,
-                             int64_t n_heads, const PagedKv& kv, const Segment& segment) {
+void CpuBackend::pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv,
+                             const PagedKv& kv, const Segment& segment) {
   const int64_t d_head = kv.d_head(), page = kv.page_tokens(), n_kv_heads = kv.n_kv_heads(),
-                width = qkv.dim(1);
-  const int64_t q_size = gate.q_pools.count() * d_head, k_size = gate.k_pools.count() * d_head;
+                width = qkv.dim(1), n_heads = pooled.q.dim(1);
+  const int64_t q_size = pooled.q.dim(2), k_size = pooled.k.dim(2);
   pool_.run((segment.n_tokens + page - 1) / page, [&](int64_t block, int) {
-    const int64_t n_tokens = std::min(page, segment.n_tokens - block * page);
+    const int64_t n_tokens = std::min(page, segment.n_tokens - block * page), row = first_row + block;
     const float* x = qkv.as<float>() + (segment.row + block * page) * width;
     for (int64_t h = 0; h < n_heads; ++h)
-      pool_tokens(pooled_q + (block * n_heads + h) * q_size, x + h * d_head, width, n_tokens, d_head,
-                  gate.q_pools);
+      pool_tokens(pooled.q.as<float>() + (row * n_heads + h) * q_size, x + h * d_head, width, n_tokens,
+                  d_head, pooled.q_pools);
     for (int64_t h = 0; h < n_kv_heads; ++h)
-      pool_tokens(pooled_k + (block * n_kv_heads + h) * k_size, x + (n_heads + h) * d_head, width, n_tokens,
-                  d_head, gate.k_pools);
+      pool_tokens(pooled.k.as<float>() + (row * n_kv_heads + h) * k_size, x + (n_heads + h) * d_head, width,
+                  n_tokens, d_head, pooled.k_pools);
   });
 }
 
-void CpuBackend::gate_project(const Tensor& gate_q, const PagedKv& kv, const Tensor& qkv,
+void CpuBackend::gate_project(const Tensor& gate_q, const PagedKv& kv, const PooledBlocks& pooled,
                               const GateView& gate, const RopeTable& rope, const Segment& segment) {
   const int64_t n_rows = gate_q.dim(0), n_heads = gate_q.dim(1), d_gate = gate_q.dim(2);
   const int64_t n_gate_heads = gate.n_gate_heads(), n_kv_heads = kv.n_kv_heads(), page = kv.page_tokens();
   const int64_t half = rope.cos.dim(1), first_block = segment.start / page;
-  const int64_t q_size = gate.q_pools.count() * kv.d_head(), k_size = gate.k_pools.count() * kv.d_head();
-  assert(n_rows == (segment.n_tokens + page - 1) / page && segment.start % page == 0 && 2 * half <= d_gate);
-
-  float* pooled_q =
-      scratch_.reserve(n_rows * (n_heads * q_size + n_kv_heads * k_size + n_gate_heads * d_gate));
-  float* pooled_k = pooled_q + n_rows * n_heads * q_size;
-  float* gate_k = pooled_k + n_rows * n_kv_heads * k_size;  // [n_rows, n_gate_heads, d_gate]
-  pool_blocks(pooled_q, pooled_k, qkv, gate, n_heads, kv, segment);
+  const int64_t q_size = pooled.q.dim(2), k_size = pooled.k.dim(2);
+  assert(n_rows == (segment.n_tokens + page - 1) / page && n_rows == pooled.q.dim(0) &&
+         segment.start % page == 0 && 2 * half <= d_gate);
+  const float *pooled_q = pooled.q.as<float>(), *pooled_k = pooled.k.as<float>();
+  float* gate_k = pooled.projected.as<float>();  // [n_rows, n_gate_heads, d_gate]
 
   // One product for each head of each side: [n_rows, size] times the head's [size, d_gate].
   reserve_thread_scratch(std::max(q_size, k_size) * d_gate);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/backend.h"
 #include "seer/error.h"
 #include "tests/support/catch.h"
 
@@ -25,9 +26,20 @@ SamplingParams seeded(uint64_t seed) {
   return params;
 }
 
+// The next token, as a session gets it.
+int32_t sample(Sampler& sampler, std::vector<float> logits, const std::vector<int32_t>& history = {}) {
+  static const auto cpu = make_cpu_backend(1);
+  const SampleRow row = sampler.next(history);
+  int32_t id = INT32_MIN;
+  cpu->sample({&id, 1}, Tensor(logits.data(), DType::kF32, {1, static_cast<int64_t>(logits.size())}),
+              {&row, 1});
+  return sampler.accept(id);
+}
+
 int32_t sample_once(const SamplingParams& params, std::vector<float> logits,
                     const std::vector<int32_t>& history = {}) {
-  return Sampler(params, {}).sample(logits, history);
+  Sampler sampler(params, {});
+  return sample(sampler, std::move(logits), history);
 }
 
 // Frequencies of many draws from the same logits.
@@ -35,10 +47,7 @@ std::map<int32_t, double> frequencies(const SamplingParams& params, const std::v
   constexpr int kDraws = 20000;
   Sampler sampler(params, {});
   std::map<int32_t, double> f;
-  for (int i = 0; i < kDraws; ++i) {
-    std::vector<float> copy = logits;
-    f[sampler.sample(copy, {})] += 1.0 / kDraws;
-  }
+  for (int i = 0; i < kDraws; ++i) f[sample(sampler, logits)] += 1.0 / kDraws;
   return f;
 }
 
@@ -62,11 +71,8 @@ TEST_CASE("equal seeds give equal draws and different seeds do not") {
   const std::vector<float> logits(100, 0.0F);
   const auto draws = [&](uint64_t seed) {
     Sampler sampler(seeded(seed), {});
-    std::vector<int32_t> ids;
-    for (int i = 0; i < 20; ++i) {
-      std::vector<float> copy = logits;
-      ids.push_back(sampler.sample(copy, {}));
-    }
+    std::vector<int32_t> ids(20);
+    for (int32_t& id : ids) id = sample(sampler, logits);
     return ids;
   };
   CHECK(draws(7) == draws(7));
@@ -126,10 +132,7 @@ TEST_CASE("presence and frequency penalties count generated tokens and not the p
   params.frequency_penalty = 0.5;
   Sampler sampler(params, {});
   const std::vector<int32_t> prompt = {0, 0, 0};
-  const auto next = [&](float first, float second) {
-    std::vector<float> logits = {first, second};
-    return sampler.sample(logits, prompt);
-  };
+  const auto next = [&](float first, float second) { return sample(sampler, {first, second}, prompt); };
   CHECK(next(2.0F, 1.0F) == 0);  // the prompt's zeros do not count
   CHECK(next(2.0F, 1.0F) == 1);  // 2 - 0.6 - 0.5 < 1
   CHECK(next(2.0F, 0.5F) == 0);  // 0.9 against 0.5 - 1.1
@@ -138,8 +141,48 @@ TEST_CASE("presence and frequency penalties count generated tokens and not the p
 
 TEST_CASE("banned ids are never chosen") {
   Sampler sampler(greedy(), {1});
-  std::vector<float> logits = {0.0F, 9.0F, 1.0F};
-  CHECK(sampler.sample(logits, {}) == 2);
+  CHECK(sample(sampler, {0.0F, 9.0F, 1.0F}) == 2);
+}
+
+TEST_CASE("a row has one change for an id that several rules touch") {
+  SamplingParams params = greedy();
+  params.repeat_penalty = 2.0;
+  params.presence_penalty = 0.5;
+  params.frequency_penalty = 0.25;
+  Sampler sampler(params, {3, 4});
+  sampler.accept(3);
+  sampler.accept(3);
+  sampler.accept(1);
+  std::map<int32_t, LogitChange> changes;
+  const SampleRow row = sampler.next(std::vector<int32_t>{3, 2, 3});
+  for (const LogitChange& c : row.changes) changes[c.id] = c;
+  CHECK(row.changes.size() == 4);
+  const auto is = [&](int32_t id, float divide, float subtract, bool banned) {
+    const LogitChange& c = changes.at(id);
+    return c.divide == divide && c.subtract == subtract && c.banned == banned;
+  };
+  CHECK(is(1, 1.0F, 0.75F, false));
+  CHECK(is(2, 2.0F, 0.0F, false));
+  CHECK(is(3, 2.0F, 1.0F, true));
+  CHECK(is(4, 1.0F, 0.0F, true));
+}
+
+TEST_CASE("a row carries the parameters, and a new number for each draw") {
+  SamplingParams params = seeded(5);
+  params.temperature = 0.7;
+  params.top_k = 40;
+  params.top_p = 0.9;
+  params.min_p = 0.05;
+  Sampler sampler(params, {});
+  const SampleRow row = sampler.next({});
+  CHECK(row.temperature == 0.7);
+  CHECK(row.top_k == 40);
+  CHECK(row.top_p == 0.9);
+  CHECK(row.min_p == 0.05);
+  CHECK(row.changes.empty());
+  CHECK(row.uniform >= 0.0);
+  CHECK(row.uniform < 1.0);
+  CHECK(sampler.next({}).uniform != row.uniform);
 }
 
 TEST_CASE("logits without a finite value are an error") {
@@ -148,6 +191,12 @@ TEST_CASE("logits without a finite value are an error") {
   CHECK_THROWS_AS(sample_once(greedy(), {-inf, -inf}), Error);
   CHECK_THROWS_AS(sample_once(seeded(1), {nan, inf}), Error);
   CHECK(sample_once(seeded(1), {nan, 1.0F}) == 1);
+  try {
+    sample_once(greedy(), {nan});
+  } catch (const Error& e) {
+    CHECK(e.kind() == ErrorKind::kRuntime);
+    CHECK_THAT(e.what(), ContainsSubstring("logits are not finite"));
+  }
 }
 
 TEST_CASE("a sampling parameter out of range is named with what was found") {

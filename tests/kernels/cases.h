@@ -69,12 +69,32 @@ struct RopeTableCase {
   double scaling = 1.0;
 };
 
+// A row that owns its changes.
+struct CaseSampleRow {
+  double temperature = 0.0;
+  int64_t top_k = 0;
+  double top_p = 1.0, min_p = 0.0, uniform = 0.0;
+  std::vector<LogitChange> changes;
+  SampleRow view() const { return {temperature, top_k, top_p, min_p, uniform, changes}; }
+};
+
+struct SampleCase {
+  std::string name;
+  HostTensor logits;  // f32 [n, n_vocab]
+  std::vector<CaseSampleRow> rows;
+  bool exact = false;  // draws and cuts that no rounding can touch
+};
+
 std::vector<EmbedCase> embed_cases();
 std::vector<RmsNormCase> rms_norm_cases(DType activation);
 std::vector<LinearCase> linear_cases(DType activation);
 std::vector<SiluMulCase> silu_mul_cases(DType activation);
 std::vector<GatherRowsCase> gather_rows_cases(DType activation);
 std::vector<RopeTableCase> rope_table_cases();
+// Known by name and by hand: ties, edges, logits that are no numbers.
+std::vector<SampleCase> exact_sample_cases();
+// Random logits of the vocabularies there are, under rules alone and together.
+std::vector<SampleCase> random_sample_cases();
 
 // ---- pages ----
 
@@ -147,5 +167,8 @@ std::vector<AttentionCase> dense_prefill_cases(DType activation);
 // Block masks whose dropped tiles are NaN: attention over kept blocks may not look at others.
 std::vector<AttentionCase> masked_prefill_cases(DType activation);
 std::vector<AttentionCase> decode_cases(DType activation);
+// Whole prompts of thousands of tokens, chunks and decodes, dense and masked: too long for a float64
+// reference.
+std::vector<AttentionCase> long_attention_cases(DType activation);
 
 }  // namespace seer::testing

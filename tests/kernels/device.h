@@ -15,17 +15,21 @@ class Device {
  public:
   explicit Device(Backend* backend) : backend_(backend) {}
 
-  // A copy of the case's values that an operation may write to: inputs, poisoned outputs and pools alike.
-  // On the CPU it is aligned to its element only, as tensors of a mapped file may be.
+  // A copy of the case's values that an operation may write to, in the type the device keeps weights and
+  // activations in. On the CPU it is aligned to its element only, as tensors of a mapped file may be.
   Tensor upload(const HostTensor& host);
+  Tensor upload_f32(const HostTensor& host);  // float32 on every device
+  Tensor on_host(const HostTensor& host);     // for weights that go to the device in parts
+  LinearWeights upload(const LinearWeights& weights) { return backend_->to_device(weights, &buffers_); }
   Tensor upload(const std::vector<int32_t>& host, const std::vector<int64_t>& shape);
-  Tensor poisoned(DType dtype, std::vector<int64_t> shape);  // NaN
+  Tensor poisoned(DType dtype, std::vector<int64_t> shape);  // NaN; of this type on every device
 
   std::vector<float> read(const Tensor& tensor) const;
   std::vector<int32_t> read_ints(const Tensor& tensor) const;
 
  private:
-  Tensor upload(const std::vector<std::byte>& bytes, DType dtype, const std::vector<int64_t>& shape);
+  Tensor on_host(const std::vector<std::byte>& bytes, DType dtype, const std::vector<int64_t>& shape);
+  Tensor upload_raw(const HostTensor& host);
 
   Backend* backend_;
   std::vector<std::unique_ptr<std::byte[]>> host_;  // outlives the tensors, for the CPU uses it in place

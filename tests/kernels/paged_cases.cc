@@ -381,4 +381,19 @@ std::vector<AttentionCase> decode_cases(DType activation) {
   return cases;
 }
 
+std::vector<AttentionCase> long_attention_cases(DType activation) {
+  Random random(17);
+  std::vector<AttentionCase> cases;
+  for (const Shape& shape : {Shape{8, 8, 64, 64}, Shape{8, 2, 128, 64}, Shape{8, 1, 128, 128}}) {
+    cases.push_back(make_attention_case(random, activation, shape, {{0, 4097}}, {}));
+    cases.push_back(make_attention_case(random, activation, shape, {{2048, 2049}}, {}));
+    cases.push_back(make_attention_case(random, activation, shape, {}, {4096, 1, 8000, 63, 64, 2047}));
+    AttentionCase masked = make_attention_case(random, activation, shape, {{0, 4097}}, {});
+    masked.masks.push_back(make_mask(random, masked, masked.prefills[0]));
+    poison_dropped(&masked, 0);
+    cases.push_back(std::move(masked));
+  }
+  return cases;
+}
+
 }  // namespace seer::testing

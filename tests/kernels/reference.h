@@ -18,6 +18,16 @@ std::vector<double> silu_mul(const SiluMulCase& c);
 std::vector<double> gather_rows(const GatherRowsCase& c);
 std::vector<double> rope_table(const RopeTableCase& c);
 
+// What one row may give: the kept ids, ascending, each with the sum of probabilities, of 1, up to it.
+struct Draw {
+  std::vector<int32_t> ids;
+  std::vector<double> sums;
+};
+Draw draw(const float* logits, int64_t n_vocab, const CaseSampleRow& row);
+// Empty where every id is the one whose share of [0, 1) holds the row's draw, or, unless the case is exact,
+// ends within `tolerance` of it; -1 where nothing can be kept.
+std::string sample_mismatch(const SampleCase& c, const std::vector<int32_t>& actual, double tolerance);
+
 struct AppendKv {
   std::vector<double> q, k, v;
 };

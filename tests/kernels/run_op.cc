@@ -17,6 +17,24 @@ std::vector<Segment> views(const std::vector<CaseSegment>& segments) {
   return out;
 }
 
+// Opens a step of these segments on the backend.
+void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const int64_t> rows,
+                const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t page) {
+  StepLimits limits;
+  limits.n_tokens = static_cast<int64_t>(std::max(ids.size(), rows.size()));
+  limits.n_sequences = static_cast<int64_t>(prefills.size() + decodes.size());
+  limits.page_tokens = page;
+  for (const std::vector<Segment>* segments : {&prefills, &decodes})
+    for (const Segment& s : *segments) limits.n_blocks = std::max(limits.n_blocks, s.end() / page + 1);
+  backend.prepare(limits);
+  backend.begin_step({ids, {static_cast<int64_t>(ids.size()), prefills, decodes}, rows}, page);
+}
+
+void begin_step(Backend& backend, const PagedCase& c, const std::vector<Segment>& prefills,
+                const std::vector<Segment>& decodes) {
+  begin_step(backend, {}, {}, prefills, decodes, c.page);
+}
+
 BlockMask upload_mask(Device& device, const CaseMask& mask, int64_t n_heads, int64_t n_rows) {
   std::vector<int32_t> counts, blocks;
   for (const std::vector<int32_t>& row : mask.kept) {
@@ -34,6 +52,7 @@ std::vector<float> run_embed(Backend& backend, const EmbedCase& c) {
   Device device(&backend);
   const Tensor out =
       device.poisoned(backend.activation_dtype(), {static_cast<int64_t>(c.ids.size()), c.table.dim(1)});
+  begin_step(backend, c.ids, {}, {}, {}, 64);
   backend.embed(out, device.upload(c.table), c.ids);
   return device.read(out);
 }
@@ -50,7 +69,8 @@ std::vector<float> run_linear(Backend& backend, const LinearCase& c) {
   LinearWeights weights;
   for (const LinearCase::Part& part : c.parts)
     weights.parts.push_back(
-        {device.upload(part.weight), part.bias.empty() ? Tensor() : device.upload(part.bias)});
+        {device.on_host(part.weight), part.bias.empty() ? Tensor() : device.on_host(part.bias)});
+  weights = device.upload(weights);
   const Tensor out = device.upload(c.before);
   backend.linear(out, device.upload(c.x), weights, c.accumulate);
   return device.read(out);
@@ -67,6 +87,7 @@ std::vector<float> run_gather_rows(Backend& backend, const GatherRowsCase& c) {
   Device device(&backend);
   const Tensor out =
       device.poisoned(backend.activation_dtype(), {static_cast<int64_t>(c.rows.size()), c.x.dim(1)});
+  begin_step(backend, {}, c.rows, {}, {}, 64);
   backend.gather_rows(out, device.upload(c.x), c.rows);
   return device.read(out);
 }
@@ -83,13 +104,23 @@ std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c) {
   return values;
 }
 
+std::vector<int32_t> run_sample(Backend& backend, const SampleCase& c) {
+  Device device(&backend);
+  std::vector<SampleRow> rows;
+  for (const CaseSampleRow& row : c.rows) rows.push_back(row.view());
+  std::vector<int32_t> ids(rows.size(), INT32_MIN);
+  backend.sample(ids, device.upload_f32(c.logits), rows);
+  return ids;
+}
+
 AppendKvResult run_append_kv(Backend& backend, const AppendKvCase& c) {
   Device device(&backend);
   const Tensor q = device.poisoned(backend.activation_dtype(), {c.n_tokens, c.n_heads, c.d_head});
   const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
   const std::vector<Segment> prefills = views(c.prefills), decodes = views(c.decodes);
-  backend.append_kv(q, kv, device.upload(c.qkv), {device.upload(c.cos), device.upload(c.sin)},
-                    {c.n_tokens, prefills, decodes});
+  begin_step(backend, c, prefills, decodes);
+  backend.append_kv(q, kv, device.upload(c.qkv), {device.upload_f32(c.cos), device.upload_f32(c.sin)},
+                    {c.n_tokens, prefills, decodes}, nullptr);
   return {device.read(q), device.read(kv.k), device.read(kv.v)};
 }
 
@@ -98,13 +129,24 @@ GateProjectResult run_gate_project(Backend& backend, const GateProjectCase& c) {
   const DType activation = backend.activation_dtype();
   const CaseSegment& segment = c.prefills.at(0);
   const Tensor gate_q = device.poisoned(activation, {c.n_rows(segment), c.n_heads, c.d_gate()});
-  // Pooling comes before the step's keys are appended: the pages' k and v hold nothing yet.
   const PagedKv kv{device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
                    device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
                    device.poisoned(activation, {c.n_pages, c.n_gate_heads(), c.d_gate()})};
   GateView gate{c.q_pools, c.k_pools, {}, device.upload(c.linear_k)};
   if (!c.linear_q.empty()) gate.linear_q = device.upload(c.linear_q);
-  backend.gate_project(gate_q, kv, device.upload(c.qkv), gate, {device.upload(c.cos), device.upload(c.sin)},
+  // The blocks are pooled where their keys are appended, from what RoPE has not touched: by no angle here.
+  const int64_t n_rows = c.n_rows(segment), half = c.d_head / 2;
+  const PooledBlocks pooled{
+      c.q_pools, c.k_pools, device.poisoned(activation, {n_rows, c.n_heads, c.q_pools.count() * c.d_head}),
+      device.poisoned(activation, {n_rows, c.n_kv_heads, c.k_pools.count() * c.d_head}),
+      device.poisoned(DType::kF32, {n_rows, std::max(c.n_heads, c.n_gate_heads()), c.d_gate()})};
+  const RopeTable still{device.upload_f32(HostTensor::filled(DType::kF32, {c.n_tokens, half}, 1.0F)),
+                        device.upload_f32(HostTensor::filled(DType::kF32, {c.n_tokens, half}, 0.0F))};
+  const std::vector<Segment> prefills = {segment.view()};
+  begin_step(backend, c, prefills, {});
+  backend.append_kv(device.poisoned(activation, {c.n_tokens, c.n_heads, c.d_head}), kv, device.upload(c.qkv),
+                    still, {c.n_tokens, prefills, {}}, &pooled);
+  backend.gate_project(gate_q, kv, pooled, gate, {device.upload_f32(c.cos), device.upload_f32(c.sin)},
                        segment.view());
   return {device.read(gate_q), device.read(kv.gate_k)};
 }
@@ -125,6 +167,7 @@ SelectBlocksResult run_select_blocks(Backend& backend, const SelectBlocksCase& c
                    device.upload(c.gate_k)};
   Tensor scores;
   if (with_scores) scores = device.poisoned(DType::kF32, {c.n_heads, n_rows, c.rule.n_prompt_blocks});
+  begin_step(backend, c, {segment.view()}, {});
   backend.select_blocks(mask, with_scores ? &scores : nullptr, device.upload(c.gate_q), kv, segment.view(),
                         c.rule);
   return {device.read_ints(mask.counts), device.read_ints(mask.blocks),
@@ -136,6 +179,7 @@ std::vector<float> run_prefill_attention(Backend& backend, const AttentionCase& 
   const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape);
   const Tensor q = device.upload(c.q);
   const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  begin_step(backend, c, views(c.prefills), views(c.decodes));
   for (size_t i = 0; i < c.prefills.size(); ++i) {
     const CaseSegment& segment = c.prefills[i];
     BlockMask mask;
@@ -150,6 +194,7 @@ std::vector<float> run_decode_attention(Backend& backend, const AttentionCase& c
   Device device(&backend);
   const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape);
   const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  begin_step(backend, c, {}, views(c.decodes));
   backend.decode_attention(out, device.upload(c.q), kv, views(c.decodes));
   return device.read(out);
 }

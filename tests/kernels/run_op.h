@@ -14,6 +14,7 @@ std::vector<float> run_linear(Backend& backend, const LinearCase& c);
 std::vector<float> run_silu_mul(Backend& backend, const SiluMulCase& c);
 std::vector<float> run_gather_rows(Backend& backend, const GatherRowsCase& c);
 std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c);  // cos, then sin
+std::vector<int32_t> run_sample(Backend& backend, const SampleCase& c);
 
 struct AppendKvResult {
   std::vector<float> q, k, v;  // k and v are the whole pools

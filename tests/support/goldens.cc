@@ -59,8 +59,8 @@ std::string Golden::gates_with(bool last_dense) const {
   return to.string();
 }
 
-int64_t Golden::count_mask_errors(const GoldenRule& rule, int64_t layer,
-                                  const std::vector<uint8_t>& mask) const {
+int64_t Golden::count_mask_errors(const GoldenRule& rule, int64_t layer, const std::vector<uint8_t>& mask,
+                                  double tolerance) const {
   const std::vector<uint8_t>& expected = rule.masks.at(layer);
   const std::vector<float>& scores = rule.scores.at(layer);
   const auto n = static_cast<int64_t>(
@@ -80,7 +80,7 @@ int64_t Golden::count_mask_errors(const GoldenRule& rule, int64_t layer,
     for (int64_t j = 0; j < n; ++j) {
       const auto i = static_cast<size_t>(at + j);
       const bool differs = (mask[i] != 0) != (expected[i] != 0);
-      if (differs && (j >= n_causal || std::abs(scores[i] - edge) > kScoreTolerance)) ++errors;
+      if (differs && (j >= n_causal || std::abs(scores[i] - edge) > tolerance)) ++errors;
     }
   }
   return errors;

@@ -45,8 +45,9 @@ class Golden {
   int64_t n_logits() const { return static_cast<int64_t>(dense_logits.size()) / n_vocab; }
   // A gates folder whose config says seerattn_last_block_dense as asked.
   std::string gates_with(bool last_dense) const;
-  // Entries that differ though their score is not within kScoreTolerance of the rule.
-  int64_t count_mask_errors(const GoldenRule& rule, int64_t layer, const std::vector<uint8_t>& mask) const;
+  // Entries that differ though their score is not within `tolerance` of the rule.
+  int64_t count_mask_errors(const GoldenRule& rule, int64_t layer, const std::vector<uint8_t>& mask,
+                            double tolerance = kScoreTolerance) const;
   // Over causal entries, relative to the layer's largest where that is above 1.
   double max_score_difference(const GoldenRule& rule, int64_t layer, const std::vector<float>& scores) const;
 

@@ -50,6 +50,7 @@ void close_fd(int& fd) {
                               int out, int err) {
   ::unsetenv("SEER_MODEL");
   ::unsetenv("SEER_GATES");
+  ::setenv("SEER_DEVICE", "cpu", 1);
   if (options.stdout_path) out = ::open(options.stdout_path->c_str(), O_WRONLY | O_CLOEXEC);
   ::dup2(in, STDIN_FILENO);
   ::dup2(out, STDOUT_FILENO);

@@ -27,8 +27,9 @@ struct Outcome {
   std::string out, err;
 };
 
-// Environment variables of the parent that seer reads (SEER_MODEL, SEER_GATES) are removed. A run of more
-// than two minutes is killed and fails the test.
+// Environment variables of the parent that seer reads (SEER_MODEL, SEER_GATES) are removed, and SEER_DEVICE
+// is cpu, so that a machine with a GPU gives the same answers. A run of more than two minutes is killed and
+// fails the test.
 Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& options = {});
 
 // A shell's `... 2>&1` of a failed command: checks the exit code, that nothing reached stdout, that stderr is

@@ -28,20 +28,21 @@ if(PROJECT_IS_TOP_LEVEL AND NOT DEFINED CMAKE_COMPILE_WARNING_AS_ERROR)
 endif()
 
 function(seer_target_defaults target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow>
+                                           $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-    target_compile_options(${target} PRIVATE -Wno-restrict)  # false for "text" + std::string (GCC bug 105651)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)  # false for "text" + std::string (GCC bug 105651)
   endif()
   # The standard library's own checks of bounds and preconditions, where speed is not the point.
   if(SEER_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
     target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
   endif()
   if(SEER_SANITIZE)
-    target_compile_options(${target} PRIVATE -fsanitize=${SEER_SANITIZE} -fno-omit-frame-pointer
-                                             -fno-sanitize-recover=all)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${SEER_SANITIZE}
+                                             -fno-omit-frame-pointer -fno-sanitize-recover=all>)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # GCC's documentation says sanitizers give false positives here; GCC 12 reports one inside <regex>.
-      target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+      target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>)
     endif()
     target_link_options(${target} PUBLIC -fsanitize=${SEER_SANITIZE})
   endif()

@@ -35,7 +35,7 @@ struct BenchOptions {
   std::optional<std::string> file;
   int64_t repetitions = 3;
   int64_t seed = 0;
-  bool no_warmup = false;
+  bool no_warmup = false, random_weights = false;
   std::string output = "md";
 
   void add_to(Args& args) {
@@ -57,6 +57,11 @@ struct BenchOptions {
                into(file));
     args.value("-s,--seed", "N", "0", "of the random tokens", into(seed, 0));
     args.value("--output", "FORMAT", output, "md, csv, json or jsonl", into(output, kRowFormats));
+    args.flag(
+        "--random-weights", random_weights,
+        "measure the shape of --config with random weights, and random gates where it has seerattn_* keys");
+    args.value("--config", "FILE", "none", "config.json of the shape for --random-weights",
+               into(model.random_config));
     model.add_to(args, "what the longest test needs");
   }
 
@@ -64,6 +69,17 @@ struct BenchOptions {
     if (n_prompt.empty()) n_prompt = {512};
     if (n_gen.empty()) n_gen = {128};
     if (n_depth.empty()) n_depth = {0};
+  }
+
+  void check() const {
+    if (random_weights != !model.random_config.empty())
+      throw Error(ErrorKind::kUsage,
+                  "--random-weights and --config FILE go together: the file gives the shape");
+    if (random_weights && (!model.model_dir.empty() || !model.gates_dir.empty() || file))
+      throw Error(ErrorKind::kUsage,
+                  "--random-weights stands in for -m and -g, and knows no text for -f; leave them out");
+    if (!random_weights) require_model_dir(model.model_dir);
+    for (const SparseRule& rule : rules) require_gates(rule, model);
   }
 
   // Tokens the longest test keeps in the cache.
@@ -199,12 +215,12 @@ class Bench {
 
 int run_bench(const Arguments& arguments) {
   BenchOptions options;
-  Args args("bench", "-m DIR [-g DIR] [-p LIST] [-n LIST] [options]", kDescription);
+  Args args("bench", "-m DIR [-g DIR] | --config FILE --random-weights  [-p LIST] [-n LIST] [options]",
+            kDescription);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
   options.set_standards();
-  require_model_dir(options.model.model_dir);
-  for (const SparseRule& rule : options.rules) require_gates(rule, options.model);
+  options.check();
   return Bench(std::move(options)).run();
 }
 

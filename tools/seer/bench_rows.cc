@@ -29,7 +29,7 @@ std::string BenchTest::name() const {
 
 BenchRows::BenchRows(const std::string& format, const Engine& engine, const ModelOptions& options)
     : engine_(engine),
-      model_path_(options.model_dir),
+      model_path_(options.random_config.empty() ? options.model_dir : options.random_config),
       threads_(options.threads),
       writer_(format, {{"model", 18, false},
                        {"size", 10},

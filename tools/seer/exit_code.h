@@ -9,7 +9,7 @@ namespace seer::cli {
 
 enum ExitCode : int {
   kDone = 0,
-  kFailed = 1,       // while running: output, device
+  kFailed = 1,       // while running: output; a device that is not there or failed
   kBadUsage = 2,     // an option, a prompt, a combination
   kBadFile = 3,      // missing, malformed or unsupported
   kOutOfMemory = 4,  // memory or KV pages

@@ -35,9 +35,11 @@ std::string help() {
       "\nOptions:\n"
       "  -h, --help   print this help, or a command's with 'seer COMMAND --help' (default: off)\n"
       "  --version    print the version and exit (default: off)\n"
-      "\nSEER_MODEL and SEER_GATES stand in for -m and -g. Results go to stdout, everything else to stderr.\n"
-      "Exit codes: 0 done, 1 failed while running, 2 bad usage, 3 bad or unsupported file, 4 out of memory,\n"
-      "130 interrupted.\n";
+      "\nSEER_MODEL, SEER_GATES and SEER_DEVICE stand in for -m, -g and --device. Results go to stdout, "
+      "everything else to stderr.\n"
+      "Exit codes: 0 done, 1 failed while running or no such device, 2 bad usage, 3 bad or unsupported "
+      "file,\n"
+      "4 out of memory, 130 interrupted.\n";
   return out;
 }
 

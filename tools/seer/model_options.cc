@@ -58,7 +58,12 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
   args.value("--chunk-size", "N", "0: the engine's choice",
              "prompt tokens computed at a time, a multiple of the gate block", into(chunk_size, 0));
   args.value("-t,--threads", "N", "0: every core", "CPU threads", into(threads, 0, kMaxThreads));
-  args.value("--device", "NAME", "auto", "auto, cpu, cuda or cuda:N", into(device));
+  args.value("--device", "NAME", "auto",
+             "auto (the first GPU that can be used, else the CPU), cpu, cuda or cuda:N", into(device),
+             "SEER_DEVICE");
+  args.value("--gpu-memory-utilization", "X", "0.9",
+             "share of the GPU's memory for weights, activations and KV cache together",
+             into(gpu_memory_utilization));
   args.flag("-v,--verbose", verbose, "describe model, cache and gates on stderr after the load");
 }
 
@@ -69,7 +74,8 @@ void add_sparse(Args& args, std::optional<SparseRule>& rule) {
 }
 
 void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& options) {
-  if (rule && rule->method != SparseRule::Method::kDense && options.gates_dir.empty())
+  if (rule && rule->method != SparseRule::Method::kDense && options.gates_dir.empty() &&
+      options.random_config.empty())
     throw Error(ErrorKind::kUsage,
                 "--sparse " + rule->to_string() + " needs gates: give -g DIR or set SEER_GATES");
 }
@@ -88,8 +94,10 @@ std::vector<SparseRule> rules_to_run(const std::vector<SparseRule>& rules, const
 }
 
 std::shared_ptr<Engine> load_engine(const ModelOptions& options) {
-  require_model_dir(options.model_dir);
+  if (options.random_config.empty()) require_model_dir(options.model_dir);
   EngineOptions engine_options;
+  engine_options.random_config = options.random_config;
+  if (options.gpu_memory_utilization) engine_options.gpu_memory_utilization = *options.gpu_memory_utilization;
   engine_options.model_dir = options.model_dir;
   engine_options.gates_dir = options.gates_dir;
   engine_options.device = options.device;

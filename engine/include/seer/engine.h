@@ -23,10 +23,15 @@ enum class LogLevel { kInfo, kWarning };
 struct SEER_API EngineOptions {
   std::string model_dir;  // config.json, *.safetensors[.index.json], tokenizer files
   std::string gates_dir;  // config.json, attn_gate_weights.pth or .safetensors; empty: no gates, dense only
-  std::string device = "auto";  // auto, cpu, cuda or cuda:N
+  std::string
+      random_config;  // instead of model_dir and gates_dir: a config.json whose shape gets random weights,
+                      // and random gates where it has seerattn_* keys; for measuring. No tokenizer.
+  std::string device = "auto";  // auto (cuda:0 where it can be used, else cpu), cpu, cuda or cuda:N
   int threads = 0;              // CPU threads; 0: one per core this process may use
-  int64_t ctx_size = 0;         // tokens the KV cache holds; 0: the model's max_position_embeddings
-  int64_t chunk_size = 0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 1024 or so
+  int64_t ctx_size = 0;  // most tokens of a session; 0: max_position_embeddings, or what fits on the GPU
+  int64_t chunk_size =
+      0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 1024 on a CPU, 8192 on a GPU
+  double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
   std::function<bool(const LoadProgress&)> on_load;          // false cancels the load: Error{kCancelled}
   std::function<void(LogLevel, const std::string&)> on_log;  // what a user may want to know; absent: dropped
 };

@@ -1,0 +1,30 @@
+// Chooses a shape for one d_head. Each d_head is a source of its own, so that they compile side by side.
+#pragma once
+
+#include "kernels/cuda/attention/mma_prefill/kernel.cuh"
+
+namespace seer::cuda {
+
+template <class Shape>
+cudaError_t launch_shape(const PrefillParams& p, cudaStream_t stream) {
+  const auto kernel = mma_prefill_kernel<Shape>;
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kSharedBytes);
+  if (error != cudaSuccess) return error;
+  const int64_t n_tiles = (p.n_tokens - p.first_token + Shape::kTileRows - 1) / Shape::kTileRows;
+  const auto n_blocks = static_cast<unsigned>(n_tiles * p.n_heads);
+  kernel<<<n_blocks, Shape::kThreads, Shape::kSharedBytes, stream>>>(p);
+  return cudaPeekAtLastError();
+}
+
+// Without a mask, 32 rows a warp read each key half as often; with one, a tile may not leave its block row.
+template <int kDHead>
+cudaError_t launch_d_head(const PrefillParams& p, cudaStream_t stream) {
+  if (p.page_tokens == 16) return launch_shape<PrefillShape<kDHead, 1, 1, 16>>(p, stream);
+  if (p.page_tokens == 32) return launch_shape<PrefillShape<kDHead, 2, 1, 32>>(p, stream);
+  if constexpr (kDHead <= 128)
+    if (p.counts == nullptr) return launch_shape<PrefillShape<kDHead, 4, 2, 64>>(p, stream);
+  return launch_shape<PrefillShape<kDHead, 4, 1, 64>>(p, stream);
+}
+
+}  // namespace seer::cuda

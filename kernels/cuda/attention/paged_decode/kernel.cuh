@@ -1,0 +1,248 @@
+// The kernel. A block takes one split of one sequence's keys for up to 16 query heads that share a KV head;
+// each of its warps walks slices of 16 keys with a pipeline of its own. See DESIGN.md beside this file.
+#pragma once
+
+#include <cmath>
+
+#include "kernels/cuda/attention/paged_decode/params.h"
+#include "kernels/cuda/attention/tile.cuh"
+#include "kernels/cuda/ptx/mma.cuh"
+#include "kernels/cuda/ptx/pdl.cuh"
+
+namespace seer::cuda {
+
+inline constexpr int kDecodeWarps = 4;
+inline constexpr int kDecodeRows = 16;       // query heads of a block: the rows of one mma tile
+inline constexpr int kDecodeSliceKeys = 16;  // keys of a slice
+inline constexpr int kDecodeMaxSplits = 64;
+
+template <int kDHead>
+struct DecodeShape {
+  static constexpr int kStages = kDHead <= 128 ? 3 : 2;
+  static constexpr int kSliceBytes = kDecodeSliceKeys * kDHead * 2;  // of K, and as much of V
+  static constexpr int kWarpBytes = kStages * 2 * kSliceBytes;
+  // The warps' results, merged at the end where the keys were: sums, then maxima and totals.
+  static constexpr int kMergeBytes = kDecodeWarps * kDecodeRows * (kDHead + 2) * 4;
+  static constexpr int kPipelineBytes = kDecodeWarps * kWarpBytes;
+  static constexpr int kSharedBytes = kPipelineBytes > kMergeBytes ? kPipelineBytes : kMergeBytes;
+};
+
+// Results of the splits of one sequence and head group: float sums [kDecodeRows, d_head], then (max, total) a
+// row.
+__host__ __device__ constexpr int64_t decode_partial_floats(int d_head) {
+  return static_cast<int64_t>(kDecodeRows) * (d_head + 2);
+}
+
+// Merges weighted partial results of one row: element d is sum_i w_i x_i / sum_i w_i total_i, w_i = 2^(max_i
+// - max). Results lie `stride` floats apart; other blocks wrote them, so L1 is passed by.
+__device__ inline float merge_partials(const float* sums, const float* stats, int64_t stride, int n) {
+  float top = -INFINITY;
+  for (int i = 0; i < n; ++i) top = fmaxf(top, __ldcg(stats + i * stride));
+  float sum = 0.0F, total = 0.0F;
+  for (int i = 0; i < n; ++i) {
+    const float weight = ptx::exp2_approx(__ldcg(stats + i * stride) - top);
+    sum += weight * __ldcg(sums + i * stride);
+    total += weight * __ldcg(stats + i * stride + 1);
+  }
+  return sum / total;
+}
+
+template <int kDHead>
+__global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const DecodeParams p) {
+  using Shape = DecodeShape<kDHead>;
+  using DTile = Tile<kDHead>;
+  constexpr int kDSteps = kDHead / 16, kOutTiles = kDHead / 8;
+  extern __shared__ __align__(128) unsigned char shared[];
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
+  const int g = lane / 4, t = lane % 4;
+
+  const int group = p.n_heads / p.n_kv_heads, n_row_groups = (group + kDecodeRows - 1) / kDecodeRows;
+  const int split = static_cast<int>(blockIdx.x), sequence = static_cast<int>(blockIdx.z);
+  const int head_group = static_cast<int>(blockIdx.y);
+  const int kv_head = head_group / n_row_groups, first_row = head_group % n_row_groups * kDecodeRows;
+  const int n_rows = min(kDecodeRows, group - first_row), first_head = kv_head * group + first_row;
+
+  ptx::let_next_kernel_start();
+  ptx::wait_for_previous_kernel();
+  const int n_keys = p.positions[sequence] + 1;
+  const int32_t* table = p.tables + p.table_offsets[sequence];
+  const int n_slices = (n_keys + kDecodeSliceKeys - 1) / kDecodeSliceKeys;
+  // Whole rounds of the block's warps.
+  const int split_slices =
+      ((n_slices + p.n_splits - 1) / p.n_splits + kDecodeWarps - 1) / kDecodeWarps * kDecodeWarps;
+  const int n_used_splits = (n_slices + split_slices - 1) / split_slices;
+  if (split >= n_used_splits) return;
+  const int begin = split * split_slices, end = min(n_slices, begin + split_slices);
+
+  // Queries straight into mma's A layout; rows behind the last head are zeros.
+  const auto* q = static_cast<const __nv_bfloat16*>(p.q) +
+                  (static_cast<int64_t>(sequence) * p.n_heads + first_head) * kDHead;
+  uint32_t a[kDSteps][4];
+#pragma unroll
+  for (int i = 0; i < kDSteps; ++i)
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      const int row = g + r % 2 * 8, column = i * 16 + r / 2 * 8 + 2 * t;
+      a[i][r] = row < n_rows ? *reinterpret_cast<const uint32_t*>(q + row * kDHead + column) : 0U;
+    }
+
+  // This warp's slices: begin + warp, then every fourth. Lane i knows the page of the i-th of the next 32.
+  const uint32_t pipeline = ptx::shared_address(shared) + warp * Shape::kWarpBytes;
+  const int n_mine = end > begin + warp ? (end - begin - warp + kDecodeWarps - 1) / kDecodeWarps : 0;
+  const auto slice_at = [&](int i) { return begin + warp + i * kDecodeWarps; };
+  int pages = 0;
+  const auto load_slice = [&](int i) {
+    if (i % 32 == 0 && i + lane < n_mine)
+      pages = table[slice_at(i + lane) * kDecodeSliceKeys / p.page_tokens];
+    if (i < n_mine) {
+      const int first_key = slice_at(i) * kDecodeSliceKeys;
+      const int page = __shfl_sync(0xffffffffU, pages, i % 32);
+      const int64_t at = ((static_cast<int64_t>(page) * p.n_kv_heads + kv_head) * p.page_tokens +
+                          first_key % p.page_tokens) *
+                         kDHead;
+      const uint32_t stage = pipeline + i % Shape::kStages * 2 * Shape::kSliceBytes;
+      DTile::template load<kDecodeSliceKeys, 32>(stage, static_cast<const __nv_bfloat16*>(p.k) + at, kDHead,
+                                                 n_keys - first_key, lane);
+      DTile::template load<kDecodeSliceKeys, 32>(stage + Shape::kSliceBytes,
+                                                 static_cast<const __nv_bfloat16*>(p.v) + at, kDHead,
+                                                 n_keys - first_key, lane);
+    }
+    ptx::cp_async_commit();
+  };
+
+  float out[kOutTiles][4] = {};
+  float row_max[2] = {-INFINITY, -INFINITY}, row_sum[2] = {};
+  const float scale = p.scale * 1.4426950408889634F;
+#pragma unroll
+  for (int i = 0; i < Shape::kStages - 1; ++i) load_slice(i);
+  for (int i = 0; i < n_mine; ++i) {
+    load_slice(i + Shape::kStages - 1);
+    ptx::cp_async_wait<Shape::kStages - 1>();
+    __syncwarp();
+    const uint32_t keys = pipeline + i % Shape::kStages * 2 * Shape::kSliceBytes;
+    const uint32_t values = keys + Shape::kSliceBytes;
+
+    float scores[2][4] = {};
+#pragma unroll
+    for (int d = 0; d < kDSteps; ++d) {
+      uint32_t b[4];
+      ptx::ldmatrix_x4(b, keys + DTile::offset(lane / 16 * 8 + lane % 8, d * 2 + lane / 8 % 2));
+      ptx::mma_16x8x16(scores[0], a[d], b[0], b[1]);
+      ptx::mma_16x8x16(scores[1], a[d], b[2], b[3]);
+    }
+    const int n_valid = n_keys - slice_at(i) * kDecodeSliceKeys;
+    if (n_valid < kDecodeSliceKeys) {
+#pragma unroll
+      for (int n = 0; n < 2; ++n)
+#pragma unroll
+        for (int c = 0; c < 4; ++c)
+          if (n * 8 + 2 * t + c % 2 >= n_valid) scores[n][c] = -INFINITY;
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float top = fmaxf(fmaxf(scores[0][2 * half], scores[0][2 * half + 1]),
+                        fmaxf(scores[1][2 * half], scores[1][2 * half + 1]));
+      top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 1));
+      top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 2));
+      top = fmaxf(top * scale, row_max[half]);  // a slice has at least one key, so this is finite
+      const float correction = ptx::exp2_approx(row_max[half] - top);
+      row_max[half] = top;
+      float sum = 0.0F;
+#pragma unroll
+      for (int n = 0; n < 2; ++n)
+#pragma unroll
+        for (int c = 2 * half; c < 2 * half + 2; ++c) {
+          scores[n][c] = ptx::exp2_approx(scores[n][c] * scale - top);
+          sum += scores[n][c];
+        }
+      row_sum[half] = row_sum[half] * correction + sum;
+#pragma unroll
+      for (int n = 0; n < kOutTiles; ++n) {
+        out[n][2 * half] *= correction;
+        out[n][2 * half + 1] *= correction;
+      }
+    }
+    const uint32_t probabilities[4] = {
+        ptx::pack_bf16(scores[0][0], scores[0][1]), ptx::pack_bf16(scores[0][2], scores[0][3]),
+        ptx::pack_bf16(scores[1][0], scores[1][1]), ptx::pack_bf16(scores[1][2], scores[1][3])};
+#pragma unroll
+    for (int n = 0; n < kOutTiles; n += 2) {
+      uint32_t b[4];
+      ptx::ldmatrix_x4_transposed(b, values + DTile::offset(lane / 8 % 2 * 8 + lane % 8, n + lane / 16));
+      ptx::mma_16x8x16(out[n], probabilities, b[0], b[1]);
+      ptx::mma_16x8x16(out[n + 1], probabilities, b[2], b[3]);
+    }
+    __syncwarp();  // every lane has read this stage before it is loaded again
+  }
+  ptx::cp_async_wait<0>();
+  __syncthreads();  // the pipelines' memory is free for the merge
+
+  auto* merge = reinterpret_cast<float*>(shared);              // [warps][rows][d_head]
+  float* stats = merge + kDecodeWarps * kDecodeRows * kDHead;  // [warps][rows][2]
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    float sum = row_sum[half];
+    sum += __shfl_xor_sync(0xffffffffU, sum, 1);
+    sum += __shfl_xor_sync(0xffffffffU, sum, 2);
+    const int row = warp * kDecodeRows + g + half * 8;
+#pragma unroll
+    for (int n = 0; n < kOutTiles; ++n) {
+      merge[row * kDHead + n * 8 + 2 * t] = out[n][2 * half];
+      merge[row * kDHead + n * 8 + 2 * t + 1] = out[n][2 * half + 1];
+    }
+    if (t == 0) {
+      stats[row * 2] = row_max[half];
+      stats[row * 2 + 1] = sum;
+    }
+  }
+  __syncthreads();
+
+  const int n_head_groups = p.n_kv_heads * n_row_groups, slot = sequence * n_head_groups + head_group;
+  float* mine =
+      p.partials + (static_cast<int64_t>(slot) * p.n_splits + split) * decode_partial_floats(kDHead);
+  auto* o =
+      static_cast<__nv_bfloat16*>(p.out) + (static_cast<int64_t>(sequence) * p.n_heads + first_head) * kDHead;
+  for (int i = thread; i < n_rows * kDHead; i += kDecodeWarps * 32) {
+    const int row = i / kDHead, d = i % kDHead;
+    // The block's own four warps first.
+    float top = -INFINITY;
+#pragma unroll
+    for (int w = 0; w < kDecodeWarps; ++w) top = fmaxf(top, stats[(w * kDecodeRows + row) * 2]);
+    float sum = 0.0F, total = 0.0F;
+#pragma unroll
+    for (int w = 0; w < kDecodeWarps; ++w) {
+      const int at = w * kDecodeRows + row;
+      const float weight = ptx::exp2_approx(stats[at * 2] - top);
+      sum += weight * merge[at * kDHead + d];
+      total += weight * stats[at * 2 + 1];
+    }
+    if (n_used_splits == 1) {
+      o[i] = __float2bfloat16(sum / total);
+      continue;
+    }
+    mine[row * (kDHead + 2) + d] = sum;
+    if (d == 0) {
+      mine[row * (kDHead + 2) + kDHead] = top;
+      mine[row * (kDHead + 2) + kDHead + 1] = total;
+    }
+  }
+  if (n_used_splits == 1) return;
+
+  // The block that arrives last merges all splits, in their order.
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (thread == 0) last = atomicAdd(&p.counters[slot], 1) == n_used_splits - 1;
+  __syncthreads();
+  if (!last) return;
+  __threadfence();
+  if (thread == 0) p.counters[slot] = 0;
+  const float* first = p.partials + static_cast<int64_t>(slot) * p.n_splits * decode_partial_floats(kDHead);
+  for (int i = thread; i < n_rows * kDHead; i += kDecodeWarps * 32) {
+    const float* row = first + i / kDHead * (kDHead + 2);
+    o[i] = __float2bfloat16(
+        merge_partials(row + i % kDHead, row + kDHead, decode_partial_floats(kDHead), n_used_splits));
+  }
+}
+
+}  // namespace seer::cuda

@@ -1,0 +1,38 @@
+// Decode attention: one new token of each sequence over all its pages.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace seer::cuda {
+
+struct DecodeParams {
+  void* out;      // bf16 [n_sequences, n_heads, d_head]
+  const void* q;  // bf16, as out
+  const void* k;  // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
+  const void* v;
+  const int32_t* positions;      // device [n_sequences]: of the new token, whose key is in its page
+  const int32_t* tables;         // device: the sequences' page tables
+  const int32_t* table_offsets;  // device [n_sequences]: where each begins in `tables`
+  int n_sequences;
+  int n_heads, n_kv_heads, d_head;
+  int page_tokens;  // a multiple of 16
+  int n_splits;     // of the keys of one sequence and KV head; from decode_splits()
+  float scale;
+  int32_t* counters;  // device [kDecodeMaxGroups], zeros; every launch leaves zeros there
+  float* partials;    // device, decode_partial_bytes(); of launches with more than one split
+};
+
+// Sequences times groups of at most 16 query heads that share a KV head, in one launch.
+inline constexpr int64_t kDecodeMaxGroups = 65536;
+
+// How many blocks to split a sequence's keys over so that the GPU is full. A function of these arguments
+// alone, so that the order of every sum, and with it every bit, is the same from run to run.
+int decode_splits(int n_sequences, int n_heads, int n_kv_heads, int n_multiprocessors);
+int64_t decode_partial_bytes(int d_head, int n_multiprocessors);  // enough for every launch
+
+// d_head 64, 96, 128 or 256. Returns the launch's error.
+cudaError_t launch_paged_decode(const DecodeParams& params, cudaStream_t stream);
+
+}  // namespace seer::cuda

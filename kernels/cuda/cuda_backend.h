@@ -1,0 +1,102 @@
+// The CUDA implementation of Backend: bf16 activations, weights and KV pages, float32 accumulation, one
+// stream.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/gemm_cublaslt.h"
+#include "kernels/cuda/phase_timer.h"
+#include "kernels/cuda/sample_state.h"
+#include "kernels/cuda/step_state.h"
+#include "kernels/cuda/uploader.h"
+
+namespace seer::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(int device);
+  ~CudaBackend() override;
+
+  std::string description() const override;
+  DType activation_dtype() const override { return DType::kBF16; }
+  std::optional<Memory> memory() override;
+  void check_model(const ModelShape& shape) const override;
+  Buffer allocate(int64_t bytes, const std::string& purpose) override;
+  Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) override;
+  LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) override;
+  void fill_random(const Tensor& out, uint64_t seed, float mean, float scale) override;
+  void read(void* host, const Tensor& device) override;
+
+  void prepare(const StepLimits& limits) override;
+  void begin_step(const StepInput& in, int64_t page_tokens) override;
+  void run_step(int64_t key, const std::function<void()>& operations) override;
+
+  void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids) override;
+  void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) override;
+  void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
+  void silu_mul(const Tensor& out, const Tensor& gate_up) override;
+  void norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm, double eps,
+                   const LinearWeights& w) override;
+  void norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& gate_up, const Tensor& x,
+                   const Tensor& norm, double eps, const LinearWeights& w) override;
+  void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) override;
+
+  void rope_table(const RopeTable& out, int64_t start, int64_t stride, std::span<const double> inv_freq,
+                  double scaling) override;
+  void rope_table(const RopeTable& out, std::span<const Segment> decodes, std::span<const double> inv_freq,
+                  double scaling) override;
+  void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const RopeTable& rope,
+                 const Step& step, const PooledBlocks* pooled) override;
+
+  void gate_project(const Tensor& gate_q, const PagedKv& kv, const PooledBlocks& pooled, const GateView& gate,
+                    const RopeTable& rope, const Segment& segment) override;
+  void select_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& gate_q, const PagedKv& kv,
+                     const Segment& segment, const SelectRule& rule) override;
+
+  void prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
+                         const BlockMask* mask, int64_t first_token) override;
+  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                        std::span<const Segment> segments) override;
+
+  void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
+
+  void begin_phase(Phase phase) override;
+  void end_phase(Phase phase) override;
+  int64_t phase_ns(Phase phase) override;
+  void reset_phases() override { timer_.reset(); }
+
+ private:
+  void use() const;  // makes the device the calling thread's
+  void wgmma_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
+                     const BlockMask* mask, int64_t first_token);
+  bool few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, const Tensor* norm, double eps,
+                bool accumulate, bool swiglu);
+
+  // A step recorded under its key: seen once it runs as it is (which loads every kernel), the second time it
+  // is recorded, from then on replayed.
+  struct Recording {
+    cudaGraphExec_t graph = nullptr;
+  };
+  void record(Recording* recording, const std::function<void()>& operations);
+
+  Device device_;
+  cudaStream_t stream_ = nullptr;
+  std::unique_ptr<GemmCublasLt> gemm_;
+  std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
+  StepState step_;
+  SampleState sample_;
+  PhaseTimer timer_;
+  DeviceMemory decode_counters_, decode_partials_;
+  DeviceMemory pair_scratch_;  // of wgmma_prefill; grows with the largest step
+  int64_t pair_capacity_ = 0;
+  std::map<int64_t, Recording> recordings_;
+  bool recording_ = false;
+};
+
+}  // namespace seer::cuda

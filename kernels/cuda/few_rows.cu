@@ -1,0 +1,182 @@
+// Every warp takes whole rows of the weight, one after the other, so that a multiprocessor's share of the
+// matrix is one steady stream; the input stands in shared memory. Weights do not depend on the kernel in
+// front, so a block asks for its first ones before it waits for that kernel: some into registers, more into
+// L2, where they keep the memory busy while attention, which has little to read at short contexts, runs.
+#include "kernels/cuda/few_rows.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ptx/pdl.cuh"
+#include "kernels/cuda/ptx/prefetch.cuh"
+#include "kernels/cuda/vector.cuh"
+
+namespace seer::cuda {
+namespace {
+
+using Bf16 = __nv_bfloat16;
+
+constexpr int kMaxRows =
+    2;  // at 4, reading the inputs from shared memory holds the stream up, and cuBLASLt is faster
+constexpr int kThreads = 512;
+constexpr int kWarps = kThreads / 32;
+constexpr int kUnroll = 8;               // 16-byte loads a lane has in flight
+constexpr int kStep = kUnroll * 32 * 8;  // elements of a weight row a warp takes at once
+// More than half of a multiprocessor's shared memory: two of these blocks never share one while another has
+// none.
+constexpr int kMinSharedBytes = 120 << 10;
+constexpr int64_t kPrefetchBytes = int64_t{32}
+                                   << 20;  // of all blocks together: what L2 holds beside the rest
+
+// Element i of lane l's load u of a step lies at u * 256 + l * 8 + i: each load of a warp is 512 consecutive
+// bytes.
+__device__ __forceinline__ void load_weights(Bf16x8 (&w)[kUnroll], const Bf16* row, int64_t at, int64_t d_in,
+                                             int lane) {
+#pragma unroll
+  for (int u = 0; u < kUnroll; ++u) {
+    const int64_t k = at + u * 256 + lane * 8;
+    w[u] = k < d_in ? load8_streaming(row + k) : Bf16x8{};
+  }
+}
+
+template <int kRows>
+__device__ __forceinline__ void multiply(float (&acc)[kRows], const Bf16x8 (&w)[kUnroll], const Bf16* x,
+                                         int64_t at, int64_t d_in, int lane) {
+#pragma unroll
+  for (int u = 0; u < kUnroll; ++u) {
+    const int64_t k = at + u * 256 + lane * 8;
+    if (k >= d_in) break;
+    float wf[8];
+    w[u].to_floats(wf);
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      float xf[8];
+      load8(x + r * d_in + k).to_floats(xf);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) acc[r] += wf[i] * xf[i];
+    }
+  }
+}
+
+// x to shared memory, normalised where asked.
+template <int kRows>
+__device__ void stage_input(Bf16* shared_x, float* warps, const FewRowsParams& p) {
+  for (int r = 0; r < kRows; ++r) {
+    const Bf16* x = static_cast<const Bf16*>(p.x) + (r < p.n ? r : p.n - 1) * p.d_in;
+    Bf16* out = shared_x + r * p.d_in;
+    float squares = 0.0F;
+    for (int64_t k = threadIdx.x * 8; k < p.d_in; k += kThreads * 8) {
+      const Bf16x8 v = load8(x + k);
+      store8(out + k, v);
+      if (p.norm == nullptr) continue;
+      float f[8];
+      v.to_floats(f);
+#pragma unroll
+      for (const float e : f) squares += e * e;
+    }
+    if (p.norm == nullptr) continue;
+    const float scale = rsqrtf(block_sum<kThreads>(squares, warps) / static_cast<float>(p.d_in) + p.eps);
+    for (int64_t k = threadIdx.x * 8; k < p.d_in; k += kThreads * 8) {
+      float f[8], w[8];
+      load8(out + k).to_floats(f);  // this thread's own
+      load8(static_cast<const Bf16*>(p.norm) + k).to_floats(w);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) f[i] *= scale * w[i];
+      store8(out + k, Bf16x8::from_floats(f));
+    }
+    __syncthreads();  // `warps` is used again
+  }
+  __syncthreads();
+}
+
+template <int kRows>
+__global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsParams p) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  __shared__ float warps[kWarps];
+  auto* x = reinterpret_cast<Bf16*>(shared);  // [kRows, d_in]
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const auto* weight = static_cast<const Bf16*>(p.weight);
+  const int64_t n_units = p.swiglu ? p.d_out / 2 : p.d_out;  // outputs
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kWarps + warp,
+                stride = static_cast<int64_t>(gridDim.x) * kWarps;
+
+  Bf16x8 w[kUnroll];
+  if (first < n_units) load_weights(w, weight + first * p.d_in, 0, p.d_in, lane);
+  ptx::let_next_kernel_start();
+  const int64_t n_ahead = kPrefetchBytes / (stride * p.d_in * 2);  // rows of each warp
+  if (lane == 0)
+    for (int64_t i = 0; i < (n_ahead > 1 ? n_ahead : 1) && first + i * stride < n_units; ++i)
+      ptx::prefetch_l2(weight + (first + i * stride) * p.d_in, static_cast<uint32_t>(p.d_in * 2));
+  ptx::wait_for_previous_kernel();
+  stage_input<kRows>(x, warps, p);
+
+  // `w` holds the first step of the row about to be multiplied.
+  const auto dot = [&](float(&acc)[kRows], int64_t row, int64_t next_row) {
+#pragma unroll
+    for (float& a : acc) a = 0.0F;
+    for (int64_t at = 0; at < p.d_in; at += kStep) {
+      multiply<kRows>(acc, w, x, at, p.d_in, lane);
+      if (at + kStep < p.d_in) {
+        load_weights(w, weight + row * p.d_in, at + kStep, p.d_in, lane);
+      } else if (next_row >= 0) {
+        load_weights(w, weight + next_row * p.d_in, 0, p.d_in, lane);
+      }
+    }
+#pragma unroll
+    for (float& a : acc) a = warp_sum(a);
+    if (p.bias != nullptr) {
+      const float b = __bfloat162float(static_cast<const Bf16*>(p.bias)[row]);
+#pragma unroll
+      for (float& a : acc) a += b;
+    }
+  };
+
+  for (int64_t unit = first; unit < n_units; unit += stride) {
+    const int64_t next = unit + stride < n_units ? unit + stride : -1;
+    float acc[kRows];
+    if (p.swiglu) {
+      float up[kRows];
+      dot(acc, unit, unit + n_units);
+      dot(up, unit + n_units, next);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) acc[r] *= up[r] / (1.0F + __expf(-acc[r]));
+    } else {
+      dot(acc, unit, next);
+    }
+    if (lane != 0) continue;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      if (r >= p.n) break;
+      const int64_t at = r * n_units + unit;
+      if (p.float_out) {
+        static_cast<float*>(p.out)[at] = acc[r];
+      } else {
+        auto* out = static_cast<Bf16*>(p.out) + at;
+        *out = __float2bfloat16(p.accumulate ? __bfloat162float(*out) + acc[r] : acc[r]);
+      }
+    }
+  }
+}
+
+template <int kRows>
+cudaError_t launch_rows(const FewRowsParams& p, int n_multiprocessors, int max_shared_bytes,
+                        cudaStream_t stream) {
+  const int shared_bytes =
+      std::max(static_cast<int>(kRows * p.d_in * 2), std::min(kMinSharedBytes, max_shared_bytes));
+  return launch(few_rows_kernel<kRows>, dim3(static_cast<unsigned>(n_multiprocessors)), kThreads,
+                shared_bytes, stream, p);
+}
+
+}  // namespace
+
+bool few_rows_fits(int64_t n, int64_t d_in, int max_shared_bytes) {
+  return n <= kMaxRows && n * d_in * 2 <= max_shared_bytes;
+}
+
+cudaError_t launch_few_rows(const FewRowsParams& params, int n_multiprocessors, int max_shared_bytes,
+                            cudaStream_t stream) {
+  return params.n == 1 ? launch_rows<1>(params, n_multiprocessors, max_shared_bytes, stream)
+                       : launch_rows<2>(params, n_multiprocessors, max_shared_bytes, stream);
+}
+
+}  // namespace seer::cuda

@@ -1,0 +1,30 @@
+// Linear layers of one or two rows: a decode step, bound by reading the weights once.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace seer::cuda {
+
+struct FewRowsParams {
+  void* out;           // bf16 or float32 [n, d_out]; bf16 [n, d_out / 2] with swiglu
+  const void* x;       // bf16 [n, d_in]
+  const void* weight;  // bf16 [d_out, d_in]
+  const void* bias;    // bf16 [d_out] or null
+  const void* norm;    // bf16 [d_in]: x is RMS-normalised on the way in; null: x as it is
+  float eps;           // of the norm
+  int n;
+  int64_t d_in, d_out;  // multiples of 8
+  bool accumulate;      // out += ...; bf16 only
+  bool float_out;
+  bool swiglu;  // weight is gate above up; out = silu(gate x) * (up x)
+};
+
+// Whether the kernel takes this shape; others are cuBLASLt's.
+bool few_rows_fits(int64_t n, int64_t d_in, int max_shared_bytes);
+// max_shared_bytes: of a block on this GPU.
+cudaError_t launch_few_rows(const FewRowsParams& params, int n_multiprocessors, int max_shared_bytes,
+                            cudaStream_t stream);
+
+}  // namespace seer::cuda

@@ -1,0 +1,52 @@
+// Matrix products by cuBLASLt, in row-major terms. Plans are made once a shape and kept.
+#pragma once
+
+#include <cublasLt.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+
+#include "kernels/cuda/device_memory.h"
+
+namespace seer::cuda {
+
+// out (+)= x w^T (+ bias) for each of n_batch problems, whose operands lie `*_stride` elements apart. bf16
+// inputs, float32 accumulation.
+struct GemmShape {
+  int64_t n = 0;                           // rows of x and out
+  int64_t d_in = 0;                        // columns of x
+  int64_t d_out = 0;                       // columns of out
+  int64_t ld_x = 0, ld_w = 0, ld_out = 0;  // elements from row to row
+  bool w_transposed = true;                // w is [d_out, d_in]; otherwise [d_in, d_out]
+  bool float_out = false;
+  bool accumulate = false;
+  bool bias = false;
+  int64_t n_batch = 1;
+  int64_t x_stride = 0, w_stride = 0, out_stride = 0;
+
+  friend auto operator<=>(const GemmShape&, const GemmShape&) = default;
+};
+
+class GemmCublasLt {
+ public:
+  GemmCublasLt();
+  ~GemmCublasLt();
+  GemmCublasLt(const GemmCublasLt&) = delete;
+  GemmCublasLt& operator=(const GemmCublasLt&) = delete;
+
+  // Throws Error{kDevice} where cuBLASLt fails or has no algorithm for the shape.
+  void run(void* out, const void* x, const void* w, const void* bias, const GemmShape& shape,
+           cudaStream_t stream);
+
+ private:
+  struct Plan;
+  const Plan& plan(const GemmShape& shape);
+
+  cublasLtHandle_t handle_ = nullptr;
+  DeviceMemory workspace_;
+  std::map<GemmShape, std::unique_ptr<Plan>> plans_;
+};
+
+}  // namespace seer::cuda

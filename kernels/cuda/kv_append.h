@@ -1,0 +1,63 @@
+// RoPE, the append of keys and values to their pages, and the pooling of a gate's blocks, in one pass over q,
+// k and v.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/block_mask.h"
+
+namespace seer::cuda {
+
+inline constexpr int kMaxHalfHead = 128;  // pairs of a head of 256
+
+// cos and sin [n_rows, half] of rows at positions start + i * stride, or at positions[i] where those are
+// given (device). Angles in float64: at position 10^6 float32 is off by 0.06.
+struct RopeTableParams {
+  float* cos;
+  float* sin;
+  const int32_t* positions;
+  int64_t start, stride;
+  int64_t n_rows;
+  int half;
+  double scaling;
+  double inv_freq[kMaxHalfHead];
+};
+cudaError_t launch_rope_table(const RopeTableParams& params, cudaStream_t stream);
+
+struct KvAppendParams {
+  void* q;  // bf16 [n_tokens, n_heads, d_head], rotated; rows from the segment's first on
+  void* k;  // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
+  void* v;
+  const void* qkv;   // bf16 [n_tokens, (n_heads + 2 n_kv_heads) * d_head], from the segment's first row on
+  const float* cos;  // [n_tokens, d_head / 2], likewise
+  const float* sin;
+  int n_heads, n_kv_heads, d_head;
+  int page_tokens;  // at most 128
+};
+
+// A prefill segment from position start, a multiple of page_tokens. pooled_q [n_rows, n_heads, n_pools *
+// d_head] and pooled_k [n_rows, n_kv_heads, n_pools * d_head], bf16, get the pools of each block before RoPE;
+// null: not wanted.
+struct PrefillAppendParams {
+  KvAppendParams common;
+  const int32_t* page_table;  // device
+  int64_t start, n_tokens;
+  GatePools q_pools, k_pools;
+  void* pooled_q;
+  void* pooled_k;
+};
+cudaError_t launch_prefill_append(const PrefillAppendParams& params, cudaStream_t stream);
+
+// One token of each of n sequences.
+struct DecodeAppendParams {
+  KvAppendParams common;
+  const int32_t* positions;      // device [n]
+  const int32_t* tables;         // device
+  const int32_t* table_offsets;  // device [n]
+  int n;
+};
+cudaError_t launch_decode_append(const DecodeAppendParams& params, cudaStream_t stream);
+
+}  // namespace seer::cuda

@@ -1,0 +1,16 @@
+// Shared memory by its own addresses, as PTX instructions take them.
+#pragma once
+
+#include <cstdint>
+
+namespace seer::cuda::ptx {
+
+__device__ __forceinline__ uint32_t shared_address(const void* p) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+__device__ __forceinline__ void store_zeros_16(uint32_t shared) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};\n" ::"r"(shared), "r"(0) : "memory");
+}
+
+}  // namespace seer::cuda::ptx

@@ -1,0 +1,64 @@
+#include "kernels/cuda/step_state.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "kernels/cuda/check.h"
+
+namespace seer::cuda {
+
+StepState::StepState() {
+  check(cudaEventCreateWithFlags(&copied_, cudaEventDisableTiming), "cudaEventCreate");
+}
+
+StepState::~StepState() { (void)cudaEventDestroy(copied_); }
+
+void StepState::prepare(const StepLimits& limits) {
+  capacity_ = 2 * limits.n_tokens + 2 * limits.n_sequences + limits.n_sequences * limits.n_blocks;
+  const int64_t bytes = capacity_ * static_cast<int64_t>(sizeof(int32_t));
+  device_ = DeviceMemory(bytes, "page tables");
+  host_ = PinnedMemory(bytes, "page tables");
+}
+
+void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t stream) {
+  check(cudaEventSynchronize(copied_), "cudaEventSynchronize");  // the last copy has left host_
+  auto* host = host_.as<int32_t>();
+  int64_t at = 0;
+  const auto put = [&](int64_t value) {
+    assert(at < capacity_);
+    host[at++] = static_cast<int32_t>(value);
+  };
+  for (const int32_t id : in.ids) put(id);
+  rows_at_ = at;
+  for (const int64_t row : in.logit_rows) put(row);
+  positions_at_ = at;
+  for (const Segment& s : in.step.decodes) put(s.start);
+  offsets_at_ = at;
+  const auto n_pages = [&](const Segment& s) { return (s.end() + page_tokens - 1) / page_tokens; };
+  int64_t offset = 0;
+  for (const Segment& s : in.step.decodes) {
+    put(offset);
+    offset += n_pages(s);
+  }
+  tables_at_ = at;
+  for (const Segment& s : in.step.decodes)
+    for (int64_t i = 0; i < n_pages(s); ++i) put(s.page_table[i]);
+  prefill_tables_.clear();
+  for (const Segment& s : in.step.prefills) {
+    prefill_tables_.push_back({s.row, at});
+    for (int64_t i = 0; i < n_pages(s); ++i) put(s.page_table[i]);
+  }
+  check(cudaMemcpyAsync(device_.get(), host, static_cast<size_t>(at) * sizeof(int32_t),
+                        cudaMemcpyHostToDevice, stream),
+        "cudaMemcpyAsync");
+  check(cudaEventRecord(copied_, stream), "cudaEventRecord");
+}
+
+const int32_t* StepState::prefill_table(const Segment& segment) const {
+  const auto found = std::find_if(prefill_tables_.begin(), prefill_tables_.end(),
+                                  [&](const PrefillTable& t) { return t.row == segment.row; });
+  assert(found != prefill_tables_.end());
+  return device_ints(found->at);
+}
+
+}  // namespace seer::cuda

@@ -1,0 +1,36 @@
+// Weights from the host (mapped files, mostly) to the device as bf16, through pinned buffers, so that reading
+// a file and copying over the bus overlap.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <array>
+#include <cstdint>
+
+#include "kernels/cuda/device_memory.h"
+#include "kernels/tensor.h"
+
+namespace seer::cuda {
+
+class Uploader {
+ public:
+  explicit Uploader(cudaStream_t stream);
+  ~Uploader();
+  Uploader(const Uploader&) = delete;
+  Uploader& operator=(const Uploader&) = delete;
+
+  // out: device memory of host.numel() bf16 values. Returns before the copy has ended; the stream orders it.
+  void copy(void* out, const Tensor& host);
+
+ private:
+  struct Buffer {
+    PinnedMemory host;
+    DeviceMemory device;  // for values that are not bf16 yet
+    cudaEvent_t free = nullptr;
+  };
+  cudaStream_t stream_;
+  std::array<Buffer, 2> buffers_;
+  size_t next_ = 0;
+};
+
+}  // namespace seer::cuda

@@ -1,0 +1,58 @@
+// Eight bf16 values as one 16-byte access.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+namespace seer::cuda {
+
+struct alignas(16) Bf16x8 {
+  __nv_bfloat162 pair[4];
+
+  __device__ void to_floats(float (&x)[8]) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float2 f = __bfloat1622float2(pair[i]);
+      x[2 * i] = f.x;
+      x[2 * i + 1] = f.y;
+    }
+  }
+  __device__ static Bf16x8 from_floats(const float (&x)[8]) {
+    Bf16x8 v;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) v.pair[i] = __floats2bfloat162_rn(x[2 * i], x[2 * i + 1]);
+    return v;
+  }
+};
+
+__device__ __forceinline__ Bf16x8 load8(const void* p) { return *static_cast<const Bf16x8*>(p); }
+__device__ __forceinline__ void store8(void* p, const Bf16x8& v) { *static_cast<Bf16x8*>(p) = v; }
+
+// Weights are read once: they pass L1 by.
+__device__ __forceinline__ Bf16x8 load8_streaming(const void* p) {
+  const uint4 raw = __ldcs(static_cast<const uint4*>(p));
+  return *reinterpret_cast<const Bf16x8*>(&raw);
+}
+
+// Sums over the warp; every lane gets the result.
+__device__ __forceinline__ float warp_sum(float x) {
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2) x += __shfl_xor_sync(0xffffffffU, x, mask);
+  return x;
+}
+
+// Sums over the block; every thread gets the result. `shared` holds one float a warp.
+template <int kThreads>
+__device__ __forceinline__ float block_sum(float x, float* shared) {
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  x = warp_sum(x);
+  if (lane == 0) shared[warp] = x;
+  __syncthreads();
+  float total = 0.0F;
+#pragma unroll
+  for (int w = 0; w < kThreads / 32; ++w) total += shared[w];
+  return total;
+}
+
+}  // namespace seer::cuda

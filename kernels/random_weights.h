@@ -1,0 +1,29 @@
+// Weights for measuring a model's shape without its checkpoint: the same values on every device.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define SEER_HOST_DEVICE __host__ __device__
+#else
+#define SEER_HOST_DEVICE
+#endif
+
+namespace seer {
+
+// Value i of a tensor: uniform in [mean - scale, mean + scale], as bf16 bits (round to nearest even).
+// splitmix64 (Steele, Lea and Flood, 2014, OOPSLA) as a counter-based generator.
+SEER_HOST_DEVICE inline uint16_t random_bf16(uint64_t seed, uint64_t i, float mean, float scale) {
+  uint64_t x = (seed << 40U) + i + 0x9e3779b97f4a7c15ULL;
+  x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27U)) * 0x94d049bb133111ebULL;
+  x ^= x >> 31U;
+  const float unit = static_cast<float>(x >> 40U) * 0x1p-23F - 1.0F;
+  union {
+    float value;
+    uint32_t bits;
+  } f = {mean + unit * scale};
+  return static_cast<uint16_t>((f.bits + 0x7fffU + ((f.bits >> 16U) & 1U)) >> 16U);
+}
+
+}  // namespace seer

@@ -1,0 +1,89 @@
+// Attention and the paged cache on the GPU: against float64 on the awkward shapes, against the CPU backend on
+// long ones.
+#include "tests/kernels/compare.h"
+#include "tests/kernels/gpu.h"
+#include "tests/kernels/reference.h"
+#include "tests/kernels/run_op.h"
+#include "tests/support/catch.h"
+
+namespace seer::testing {
+namespace {
+
+// Probabilities and results are rounded to bf16: up to 2^-8 of values below 1 each, and rows of a few keys
+// add up unluckily.
+constexpr Tolerance kAttention{4e-3, 6e-3};
+constexpr Tolerance kRotated{1e-4, 1.0 / 250};
+
+TEST_CASE("cuda: append_kv rotates, appends to the step's pages and touches no other") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const AppendKvCase& c : append_kv_cases(DType::kBF16)) {
+    if (!gpu_takes(c)) continue;
+    INFO(c.name);
+    const AppendKvResult actual = run_append_kv(*device, c);
+    const reference::AppendKv expected = reference::append_kv(c);
+    CHECK(mismatch(actual.q, expected.q, kRotated) == "");
+    CHECK(mismatch(actual.k, expected.k, kRotated) == "");
+    CHECK(mismatch(actual.v, expected.v, kRotated) == "");
+  }
+}
+
+TEST_CASE("cuda: dense prefill attention is the reference's on steps of several sequences") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const AttentionCase& c : dense_prefill_cases(DType::kBF16)) {
+    if (!gpu_takes(c)) continue;
+    INFO(c.name);
+    CHECK(mismatch(run_prefill_attention(*device, c), reference::prefill_attention(c), kAttention) == "");
+  }
+}
+
+TEST_CASE("cuda: masked prefill attention is the reference's and reads no dropped tile") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const AttentionCase& c : masked_prefill_cases(DType::kBF16)) {
+    if (!gpu_takes(c)) continue;
+    INFO(c.name);
+    CHECK(mismatch(run_prefill_attention(*device, c), reference::prefill_attention(c), kAttention) == "");
+  }
+}
+
+TEST_CASE("cuda: decode attention is the reference's on sequences of unequal length") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const AttentionCase& c : decode_cases(DType::kBF16)) {
+    if (!gpu_takes(c)) continue;
+    INFO(c.name);
+    CHECK(mismatch(run_decode_attention(*device, c), reference::decode_attention(c), kAttention) == "");
+  }
+}
+
+TEST_CASE("cuda: long prompts in chunks give the CPU's attention, dense and sparse, whatever the group") {
+  const auto device = gpu();
+  if (!device) return;
+  const auto cpu = make_cpu_backend(0);
+  for (const AttentionCase& c : long_attention_cases(DType::kBF16)) {
+    INFO(c.name);
+    if (!c.prefills.empty())
+      CHECK(mismatch(run_prefill_attention(*device, c), as_doubles(run_prefill_attention(*cpu, for_cpu(c))),
+                     kAttention) == "");
+    if (!c.decodes.empty())
+      CHECK(mismatch(run_decode_attention(*device, c), as_doubles(run_decode_attention(*cpu, for_cpu(c))),
+                     kAttention) == "");
+  }
+}
+
+TEST_CASE("cuda: attention gives the same bits from run to run") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const AttentionCase& c : long_attention_cases(DType::kBF16)) {
+    INFO(c.name);
+    if (!c.prefills.empty())
+      CHECK(same_bits(run_prefill_attention(*device, c), run_prefill_attention(*device, c)));
+    if (!c.decodes.empty())
+      CHECK(same_bits(run_decode_attention(*device, c), run_decode_attention(*device, c)));
+  }
+}
+
+}  // namespace
+}  // namespace seer::testing

@@ -1,0 +1,100 @@
+// --device: what a name that is none gets, what a machine without a GPU answers, and what auto does there.
+#include <cstdlib>
+#include <optional>
+
+#include "kernels/backend.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_data.h"
+#include "tests/tools/run_seer.h"
+
+namespace seer {
+namespace {
+
+using testing::check_fails;
+using testing::Outcome;
+using testing::run_seer;
+
+// Hides the GPUs of the machine that runs the tests, so that every one answers as one without.
+class NoGpu {
+ public:
+  NoGpu() {
+    if (const char* before = std::getenv(kName)) before_ = before;
+    ::setenv(kName, "-1", 1);
+  }
+  ~NoGpu() {
+    if (before_) {
+      ::setenv(kName, before_->c_str(), 1);
+    } else {
+      ::unsetenv(kName);
+    }
+  }
+  NoGpu(const NoGpu&) = delete;
+  NoGpu& operator=(const NoGpu&) = delete;
+
+ private:
+  static constexpr const char* kName = "CUDA_VISIBLE_DEVICES";
+  std::optional<std::string> before_;
+};
+
+std::vector<std::string> generate_on(const std::string& device) {
+  return {"generate", "-m",  testing::demo_model_dir(), "-p", "It was", "-n", "4", "--temp", "0",
+          "--device", device};
+}
+
+TEST_CASE("a GPU that is asked for and not there ends with exit code 1, the reason and the remedy") {
+  const NoGpu hidden;
+  for (const char* device : {"cuda", "cuda:0", "cuda:99"}) {
+    INFO(device);
+    const std::string message = check_fails(generate_on(device), 1);
+    CHECK_THAT(message, ContainsSubstring("'" + std::string(device) + "'"));
+    // Without a driver, with one but no GPU, or in a build that knows none.
+    CHECK_THAT(message, ContainsSubstring("no NVIDIA driver") || ContainsSubstring("no NVIDIA GPU") ||
+                            ContainsSubstring("no CUDA backend"));
+    CHECK_THAT(message, ContainsSubstring("--device cpu"));
+  }
+}
+
+TEST_CASE("a device name that is none is refused as usage, before anything is opened") {
+  const NoGpu hidden;
+  for (const char* device : {"bogus", "cuda:", "cuda:x", "cuda:1x", "cuda:-1", "cuda-3", "cudax3",
+                             "cuda:99999999999", "CUDA", "gpu", "cpu:0", " cuda"}) {
+    INFO(device);
+    const std::string message = check_fails(generate_on(device), 2);
+    CHECK_THAT(message, ContainsSubstring("'" + std::string(device) + "'"));
+    CHECK_THAT(message, ContainsSubstring("auto, cpu, cuda or cuda:N"));
+  }
+}
+
+TEST_CASE("auto runs on the CPU where there is no GPU, and a build that knows GPUs says so on stderr") {
+  const NoGpu hidden;
+  const Outcome cpu = run_seer(generate_on("cpu")), automatic = run_seer(generate_on("auto"));
+  INFO(automatic.err);
+  CHECK(automatic.code == 0);
+  CHECK(!automatic.out.empty());
+  CHECK(automatic.out == cpu.out);
+  if (built_with_cuda()) {
+    CHECK_THAT(automatic.err, ContainsSubstring("seer: warning: running on the CPU: no NVIDIA"));
+  } else {
+    CHECK(automatic.err.find("warning") == std::string::npos);
+  }
+  CHECK(cpu.err.find("warning") == std::string::npos);
+}
+
+TEST_CASE("every command that loads a model answers a missing GPU with exit code 1") {
+  const NoGpu hidden;
+  const std::string config = (testing::demo_model().parent_path() / "configs" / "llama-3.1-8b.json").string();
+  const std::vector<std::vector<std::string>> commands = {
+      {"bench", "-m", testing::demo_model_dir(), "-p", "64", "-n", "0"},
+      {"bench", "--random-weights", "--config", config, "-p", "64", "-n", "0"},  // must not fill 16 GB first
+      {"perplexity", "-m", testing::demo_model_dir(), "-f", config},
+      {"inspect", "-m", testing::demo_model_dir()},
+  };
+  for (std::vector<std::string> command : commands) {
+    INFO(command[0]);
+    command.insert(command.end(), {"--device", "cuda"});
+    CHECK_THAT(check_fails(command, 1), ContainsSubstring("'cuda'"));
+  }
+}
+
+}  // namespace
+}  // namespace seer
