@@ -1,0 +1,137 @@
+// What the engine promises on a GPU: the same text again, the same blocks whatever the chunk, and memory that
+// is refused by its numbers.
+#include <cmath>
+#include <regex>
+
+#include "tests/engine_cuda/evaluation.h"
+#include "tests/support/catch.h"
+
+namespace seer {
+namespace {
+
+using testing::Evaluation;
+
+TEST_CASE("cuda: greedy text is the same from run to run, in one engine and in the next") {
+  if (!testing::have_gpu()) return;
+  const auto generate = [](Engine& engine) {
+    const auto session = engine.new_session();
+    GenerateRequest request;
+    request.prompt = testing::document_tokens(engine, 1000);
+    request.sampling.temperature = 0.0;
+    request.sparse = SparseRule::parse("threshold=0.01");
+    request.ignore_eos = true;
+    request.max_new_tokens = 200;
+    return session->generate(request).tokens;
+  };
+  std::vector<int32_t> first;
+  for (int i = 0; i < 2; ++i) {
+    const auto engine = Engine::load(testing::demo_options("cuda"));
+    if (first.empty()) first = generate(*engine);
+    CHECK(first.size() == 200);
+    CHECK(generate(*engine) == first);
+  }
+}
+
+TEST_CASE("cuda: an evaluation gives the same bits from run to run") {
+  if (!testing::have_gpu()) return;
+  const auto engine = Engine::load(testing::demo_options("cuda"));
+  const std::vector<int32_t> tokens = testing::document_tokens(*engine, 1500);
+  for (const char* rule : {"dense", "threshold=0.01", "nz_ratio=0.3"}) {
+    INFO(rule);
+    const Evaluation one = testing::evaluate(*engine, tokens, SparseRule::parse(rule), 0);
+    const Evaluation two = testing::evaluate(*engine, tokens, SparseRule::parse(rule), 0);
+    CHECK(one.logits.size() == tokens.size() * static_cast<size_t>(one.n_vocab));
+    CHECK(one.logits == two.logits);
+    CHECK(one.masks == two.masks);
+  }
+}
+
+// Products of another number of rows may add in another order, so bf16 rounds elsewhere: blocks may differ
+// whose score is that near to the rule, and few are.
+TEST_CASE("cuda: chunks of 64, 192 and 4096 tokens select the same blocks as one chunk") {
+  if (!testing::have_gpu()) return;
+  constexpr int64_t kTokens = 5000, kHeads = 4;
+  for (const char* text : {"threshold=0.01", "nz_ratio=0.3"}) {
+    const SparseRule rule = SparseRule::parse(text);
+    const auto run = [&](int64_t chunk) {
+      EngineOptions options = testing::demo_options("cuda");
+      options.chunk_size = chunk;
+      const auto engine = Engine::load(options);
+      return testing::evaluate(*engine, testing::document_tokens(*engine, kTokens), rule, 64);
+    };
+    const Evaluation whole = run(8192);
+    testing::Golden as_golden;
+    as_golden.n_heads = kHeads;
+    const testing::GoldenRule expected = {text, rule, true, whole.logits, whole.scores, whole.masks};
+    REQUIRE(whole.masks.size() == 6);
+    for (const int64_t chunk : {64, 192, 4096}) {
+      INFO(text << ", chunks of " << chunk);
+      const Evaluation parts = run(chunk);
+      REQUIRE(parts.masks.size() == whole.masks.size());
+      int64_t n_different = 0, n_entries = 0;
+      for (const auto& [layer, mask] : parts.masks) {
+        INFO("layer " << layer);
+        const std::vector<float>& scores = whole.scores.at(layer);
+        CHECK(as_golden.count_mask_errors(expected, layer, mask, testing::bf16_reach(rule, scores)) == 0);
+        CHECK(testing::count_rule_errors(rule, true, kHeads, parts.scores.at(layer), mask) == 0);
+        n_entries += static_cast<int64_t>(mask.size());
+        for (size_t i = 0; i < mask.size(); ++i) n_different += mask[i] != whole.masks.at(layer)[i] ? 1 : 0;
+      }
+      CHECK(n_different * 200 <= n_entries);  // against float32, which is farther, emulated 1 in 800
+      CHECK(testing::difference(parts.logits, whole.logits).mean < 0.04);
+    }
+  }
+}
+
+std::string refused_memory(const EngineOptions& options) {
+  try {
+    Engine::load(options);
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kMemory);
+    return error.what();
+  }
+  FAIL("no error");
+  return "";
+}
+
+TEST_CASE(
+    "cuda: a context that does not fit is refused with its tokens, the pages it needs and the room there "
+    "is") {
+  if (!testing::have_gpu()) return;
+  EngineOptions options = testing::demo_options("cuda");
+  options.gates_dir.clear();  // the gate's own limit comes first otherwise
+  options.ctx_size = int64_t{1} << 30;
+  const std::string message = refused_memory(options);
+  INFO(message);
+  CHECK_THAT(message, ContainsSubstring("1073741824 tokens") && ContainsSubstring("16777216 pages") &&
+                          ContainsSubstring("--ctx-size"));
+  std::smatch room;
+  REQUIRE(std::regex_search(message, room, std::regex("found room for ([0-9]+) \\(([0-9]+) tokens\\)")));
+  const int64_t n_pages = std::stoll(room[1]);
+  CHECK(n_pages > 0);
+  CHECK(n_pages < 16777216);
+  CHECK(std::stoll(room[2]) == n_pages * 64);
+
+  // What the message offers is there. Less a little, which others may have taken meanwhile.
+  options.ctx_size = n_pages * 64 / 10 * 9;
+  CHECK(Engine::load(options)->info().n_pages >= options.ctx_size / 64);
+}
+
+TEST_CASE("cuda: a share of the memory that holds no page is refused by the option to raise") {
+  if (!testing::have_gpu()) return;
+  EngineOptions options = testing::demo_options("cuda");
+  options.gpu_memory_utilization = 1e-6;
+  CHECK_THAT(refused_memory(options),
+             ContainsSubstring("found room for 0") && ContainsSubstring("--gpu-memory-utilization"));
+}
+
+TEST_CASE("cuda: without a context size the model's own is used, and the pool holds more than one of them") {
+  if (!testing::have_gpu()) return;
+  const auto engine = Engine::load(testing::demo_options("cuda"));
+  CHECK(engine->info().ctx_size == 16384);
+  CHECK(engine->info().n_pages > 256);
+  CHECK_THAT(engine->info().device, ContainsSubstring("cuda:0"));
+}
+
+}  // namespace
+}  // namespace seer
