@@ -1,0 +1,308 @@
+// Times single operations of the CUDA backend on the shapes of Llama-3.1-8B, beside what the GPU can do: a
+// copy and a large product measured in the same run.
+//
+//   bench_gpu_ops [NAME...]     runs the groups whose names are given, all without:
+//                               linear decode prefill gate sample
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "seer/error.h"
+
+namespace seer {
+namespace {
+
+constexpr int64_t kHeads = 32, kKvHeads = 8, kHead = 128, kModel = 4096, kFf = 14336, kPage = 64;
+
+class Bench {
+ public:
+  Bench() : gpu_(make_cuda_backend(0)) {
+    std::printf("%s\n", gpu_->description().c_str());
+    // Roofs. A copy reads and writes each byte once.
+    const Tensor a = random({8192, 8192}, 1.0F), b = tensor(DType::kBF16, {8192, 8192}),
+                 w = random({8192, 8192}, 0.02F);
+    std::vector<int64_t> rows(8192);
+    std::iota(rows.begin(), rows.end(), 0);
+    begin({}, rows, {}, {}, 8192);
+    copy_rate_ = 2.0 * static_cast<double>(a.nbytes()) / time([&](int) { gpu_->gather_rows(b, a, rows); });
+    const LinearWeights weights = {{{w, {}}}};
+    flop_rate_ = 2.0 * 8192.0 * 8192.0 * 8192.0 / time([&](int) { gpu_->linear(b, a, weights, false); });
+    std::printf("roofs: copy %.2f TB/s, product of 8192 cubed %.0f TFLOP/s\n", copy_rate_ * 1e-12,
+                flop_rate_ * 1e-12);
+  }
+
+  // A layer's products, and the output head, for a few rows: bytes are the weights'.
+  void linear() {
+    struct Shape {
+      const char* name;
+      int64_t d_out, d_in;
+      bool swiglu;
+    };
+    for (const Shape& s :
+         {Shape{"qkv", (kHeads + 2 * kKvHeads) * kHead, kModel, false},
+          Shape{"output", kModel, kHeads * kHead, false}, Shape{"gate_up", 2 * kFf, kModel, true},
+          Shape{"down", kModel, kFf, false}, Shape{"head", 128256, kModel, false}})
+      for (const int64_t n : {1, 2, 4, 8, 16, 32, 64}) {
+        const int64_t bytes = s.d_out * s.d_in * 2;
+        const auto n_copies =
+            static_cast<size_t>(std::max<int64_t>(1, (int64_t{400} << 20) / bytes));  // beyond L2
+        std::vector<LinearWeights> copies;
+        for (size_t i = 0; i < n_copies; ++i) copies.push_back({{{random({s.d_out, s.d_in}, 0.02F), {}}}});
+        const Tensor x = random({n, s.d_in}, 1.0F), norm = random({s.d_in}, 1.0F),
+                     h = tensor(DType::kBF16, {n, s.d_in});
+        const Tensor out = tensor(DType::kBF16, {n, s.d_out}), act = tensor(DType::kBF16, {n, s.d_out / 2});
+        const double seconds = time([&](int i) {
+          const LinearWeights& w = copies[static_cast<size_t>(i) % n_copies];
+          if (s.swiglu) {
+            gpu_->norm_swiglu(act, h, out, x, norm, 1e-5, w);
+          } else {
+            gpu_->linear(out, x, w, false);
+          }
+        });
+        report("linear " + std::string(s.name) + " n=" + std::to_string(n), seconds,
+               static_cast<double>(bytes), 0.0);
+        kept_.clear();
+      }
+  }
+
+  void decode() {
+    for (const auto& [n_sequences, length] : std::vector<std::pair<int64_t, int64_t>>{
+             {1, 128}, {1, 1024}, {1, 8192}, {1, 32768}, {32, 1024}, {64, 8192}}) {
+      const Sequence s = sequence(n_sequences * length);
+      std::vector<Segment> decodes;
+      for (int64_t i = 0; i < n_sequences; ++i)
+        decodes.push_back({i, 1, length - 1, s.table.data() + i * length / kPage});
+      const Tensor q = random({n_sequences, kHeads, kHead}, 1.0F), out = tensor(DType::kBF16, q);
+      begin({}, {}, {}, decodes, length);
+      const double seconds = time([&](int) { gpu_->decode_attention(out, q, s.kv, decodes); });
+      const double bytes = 2.0 * static_cast<double>(n_sequences * length * kKvHeads * kHead * 2);
+      report("paged_decode B=" + std::to_string(n_sequences) + " L=" + std::to_string(length), seconds, bytes,
+             0.0);
+    }
+  }
+
+  void prefill() {
+    for (const int64_t length : {8192, 32768, 131072}) {
+      const Sequence s = sequence(length);
+      const Segment segment{0, length, 0, s.table.data()};
+      const Tensor q = random({length, kHeads, kHead}, 1.0F), out = tensor(DType::kBF16, q);
+      begin({}, {}, {segment}, {}, length);
+      const int64_t n = length / kPage;
+      const double pair_flops = 4.0 * static_cast<double>(kPage * kPage * kHead);
+      const double causal = static_cast<double>(n * (n + 1) / 2 * kHeads);
+      const std::string name = "L=" + std::to_string(length);
+      report("dense_prefill " + name,
+             time([&](int) { gpu_->prefill_attention(out, q, s.kv, segment, nullptr, 0); }), 0.0,
+             causal * pair_flops);
+      for (const double density : {0.5, 0.1, 0.05})
+        for (const bool shared : {true, false}) {
+          if (length > 32768 && density != 0.1) continue;  // making masks of this size takes the host seconds
+          const auto [mask, n_kept] = random_mask(n, density, shared);
+          report("sparse_prefill " + name + " d=" + std::to_string(density).substr(0, 4) +
+                     (shared ? " one mask" : " independent"),
+                 time([&](int) { gpu_->prefill_attention(out, q, s.kv, segment, &mask, 0); }), 0.0,
+                 static_cast<double>(n_kept) * pair_flops);
+        }
+      kept_.clear();
+    }
+  }
+
+  // The choice of tokens, with the wait for their ids: bytes are one pass over the logits.
+  void sample() {
+    constexpr int64_t kVocab = 128256;
+    const std::vector<LogitChange> changes = {{1, 1.1F, 0.0F, false}, {2, 1.1F, 0.0F, false}};
+    const std::pair<const char*, SampleRow> rules[] = {
+        {"greedy", {}},
+        {"plain", {0.8, 0, 1.0, 0.0, 0.5, {}}},
+        {"top_k=40 top_p=0.95", {0.8, 40, 0.95, 0.0, 0.5, changes}},
+        {"top_p=0.9", {0.8, 0, 0.9, 0.0, 0.5, changes}},
+        {"top_p=0.95 hot", {4.0, 0, 0.95, 0.0, 0.5, {}}}};
+    for (const int64_t n : {1, 8, 64}) {
+      // The sum of six uniform numbers: bell-shaped, as logits are.
+      std::vector<float> logits(static_cast<size_t>(n * kVocab));
+      for (float& x : logits)
+        for (int i = 0; i < 6; ++i) x += static_cast<float>(next() >> 40) * 0x1p-22F - 2.0F;
+      Tensor t = gpu_->to_device(Tensor(logits.data(), DType::kI32, {n, kVocab}), &kept_);  // bit by bit
+      t.dtype = DType::kF32;
+      for (const auto& [name, rule] : rules) {
+        const std::vector<SampleRow> rows(static_cast<size_t>(n), rule);
+        std::vector<int32_t> ids(rows.size());
+        const double seconds = time([&](int) { gpu_->sample(ids, t, rows); });
+        report("sample " + std::string(name) + " n=" + std::to_string(n), seconds,
+               static_cast<double>(t.nbytes()), 0.0);
+      }
+      kept_.clear();
+    }
+  }
+
+  // Selection for one chunk at the end of a prompt.
+  void gate() {
+    for (const int64_t length : {8192, 32768, 131072, 1048576}) {
+      const int64_t chunk = 8192, n_rows = chunk / kPage, n = length / kPage;
+      Sequence s = sequence(length, /*keys=*/false);
+      s.kv.gate_k = random({n, kHeads, kHead}, 1.0F);
+      const Segment segment{0, chunk, length - chunk, s.table.data()};
+      const Tensor gate_q = random({n_rows, kHeads, kHead}, 1.0F);
+      const BlockMask mask{tensor(DType::kI32, {kHeads, n_rows}), tensor(DType::kI32, {kHeads, n_rows, n})};
+      begin({}, {}, {segment}, {}, length);
+      for (const auto method : {SelectRule::Method::kThreshold, SelectRule::Method::kNzRatio}) {
+        const SelectRule rule{method, method == SelectRule::Method::kThreshold ? 0.002 : 0.1, true, n};
+        const double seconds =
+            time([&](int) { gpu_->select_blocks(mask, nullptr, gate_q, s.kv, segment, rule); });
+        report(std::string("gate_select ") +
+                   (method == SelectRule::Method::kThreshold ? "threshold" : "nz_ratio") +
+                   " chunk=8192 L=" + std::to_string(length),
+               seconds, 0.0, 2.0 * static_cast<double>(kHeads * n_rows * n * kHead));
+      }
+      kept_.clear();
+    }
+  }
+
+ private:
+  struct Sequence {
+    PagedKv kv;
+    std::vector<int32_t> table;
+  };
+
+  Tensor tensor(DType dtype, std::initializer_list<int64_t> shape) {
+    Tensor t(nullptr, dtype, shape);
+    kept_.push_back(gpu_->allocate(t.nbytes(), "a bench"));
+    t.data = kept_.back().get();
+    return t;
+  }
+  Tensor tensor(DType dtype, const Tensor& like) {
+    Tensor t = like;
+    t.dtype = dtype;
+    kept_.push_back(gpu_->allocate(t.nbytes(), "a bench"));
+    t.data = kept_.back().get();
+    return t;
+  }
+  Tensor random(std::initializer_list<int64_t> shape, float scale) {
+    const Tensor t = tensor(DType::kBF16, shape);
+    gpu_->fill_random(t, seed_++, 0.0F, scale);
+    return t;
+  }
+
+  Sequence sequence(int64_t n_tokens, bool keys = true) {
+    const int64_t n_pages = n_tokens / kPage;
+    Sequence s;
+    if (keys) {
+      s.kv.k = random({n_pages, kKvHeads, kPage, kHead}, 1.0F);
+      s.kv.v = random({n_pages, kKvHeads, kPage, kHead}, 1.0F);
+    } else {
+      s.kv.k = Tensor(nullptr, DType::kBF16, {n_pages, kKvHeads, kPage, kHead});
+    }
+    s.table.resize(static_cast<size_t>(n_pages));
+    std::iota(s.table.begin(), s.table.end(), 0);
+    for (size_t i = s.table.size() - 1; i > 0; --i) std::swap(s.table[i], s.table[next() % (i + 1)]);
+    return s;
+  }
+
+  // The diagonal and random others of every row, ascending.
+  std::pair<BlockMask, int64_t> random_mask(int64_t n, double density, bool shared) {
+    std::vector<int32_t> counts, blocks(static_cast<size_t>(kHeads * n * n));
+    int64_t n_kept = 0;
+    for (int64_t h = 0; h < kHeads; ++h)
+      for (int64_t r = 0; r < n; ++r) {
+        int32_t* row = blocks.data() + (h * n + r) * n;
+        int32_t count = 0;
+        if (shared && h > 0) {
+          count = counts[static_cast<size_t>(r)];
+          std::copy(blocks.data() + r * n, blocks.data() + r * n + count, row);
+        } else {
+          for (int64_t j = 0; j <= r; ++j)
+            if (j == r || static_cast<double>(next() >> 11) * 0x1p-53 < density)
+              row[count++] = static_cast<int32_t>(j);
+        }
+        counts.push_back(count);
+        n_kept += count;
+      }
+    const auto upload = [&](const std::vector<int32_t>& values, std::initializer_list<int64_t> shape) {
+      return gpu_->to_device(Tensor(const_cast<int32_t*>(values.data()), DType::kI32, shape), &kept_);
+    };
+    return {{upload(counts, {kHeads, n}), upload(blocks, {kHeads, n, n})}, n_kept};
+  }
+
+  void begin(const std::vector<int32_t>& ids, const std::vector<int64_t>& rows,
+             const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t length) {
+    StepLimits limits;
+    limits.n_tokens = static_cast<int64_t>(std::max(ids.size(), rows.size()));
+    limits.n_sequences = static_cast<int64_t>(prefills.size() + decodes.size());
+    limits.n_blocks = length / kPage + 1;
+    gpu_->prepare(limits);
+    gpu_->begin_step({ids, {0, prefills, decodes}, rows}, kPage);
+  }
+
+  // Seconds of one call: the median of several rounds of back-to-back calls.
+  double time(const std::function<void(int)>& call) {
+    const auto round = [&](int n) {
+      gpu_->reset_phases();
+      gpu_->begin_phase(Phase::kAttention);
+      for (int i = 0; i < n; ++i) call(i);
+      gpu_->end_phase(Phase::kAttention);
+      return static_cast<double>(gpu_->phase_ns(Phase::kAttention)) * 1e-9 / n;
+    };
+    round(2);
+    const int n = std::clamp(static_cast<int>(0.01 / std::max(round(1), 1e-6)), 1, 200);
+    std::vector<double> seconds;
+    for (int i = 0; i < 5; ++i) seconds.push_back(round(n));
+    std::nth_element(seconds.begin(), seconds.begin() + 2, seconds.end());
+    return seconds[2];
+  }
+
+  void report(const std::string& name, double seconds, double bytes, double flops) const {
+    std::printf("%-52s %9.3f ms", name.c_str(), seconds * 1e3);
+    if (bytes > 0)
+      std::printf("  %6.2f TB/s (%3.0f%% of copy)", bytes / seconds * 1e-12,
+                  100.0 * bytes / seconds / copy_rate_);
+    if (flops > 0)
+      std::printf("  %6.0f TFLOP/s (%3.0f%% of product)", flops / seconds * 1e-12,
+                  100.0 * flops / seconds / flop_rate_);
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+
+  uint64_t next() {
+    state_ += 0x9e3779b97f4a7c15ULL;
+    uint64_t x = state_;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+    return x ^ (x >> 31);
+  }
+
+  std::unique_ptr<Backend> gpu_;
+  std::vector<Buffer> kept_;
+  uint64_t seed_ = 1, state_ = 1;
+  double copy_rate_ = 1.0, flop_rate_ = 1.0;
+};
+
+int run(int argc, char** argv) {
+  Bench bench;
+  const auto wanted = [&](const char* name) {
+    return argc < 2 ||
+           std::any_of(argv + 1, argv + argc, [&](const char* a) { return std::strcmp(a, name) == 0; });
+  };
+  if (wanted("linear")) bench.linear();
+  if (wanted("decode")) bench.decode();
+  if (wanted("prefill")) bench.prefill();
+  if (wanted("gate")) bench.gate();
+  if (wanted("sample")) bench.sample();
+  return 0;
+}
+
+}  // namespace
+}  // namespace seer
+
+int main(int argc, char** argv) {
+  try {
+    return seer::run(argc, argv);
+  } catch (const seer::Error& error) {
+    std::fprintf(stderr, "bench_gpu_ops: %s\n", error.what());
+    return 1;
+  }
+}

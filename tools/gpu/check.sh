@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in one call of under ten minutes: builds, tests, runs sanitizers, measures; a table last.
+#   tools/gpu/check.sh [OPTION...] [STEP...]   steps: build test sanitize bench rivals (all unless named)
+#     --build DIR      use the programs of this build folder; the step build is then left out unless named
+#     --out DIR        logs and results (build/gpu-check)
+#     --limit SECONDS  of the whole call (570); what is left then is reported as not run
+#     --triton FILE    the official SeerAttention kernel's source, for rivals; see tools/gpu/rivals.py
+#     --long           rivals at 131072 tokens too
+# Exits with 1 where a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
+# folder made by `dpkg -x libpcre2-dev*.deb`, for a machine without PCRE2's development files. SEER_TEST_DATA as in
+# tools/test.sh.
+# shellcheck disable=SC2317  # the steps are functions, called by name
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=tools/lib.sh
+. tools/lib.sh
+
+usage() { sed -n '2,11s/^# //p' tools/gpu/check.sh >&2; }
+
+build='' out=build/gpu-check limit=570 triton='' long='' steps=()
+while [ $# != 0 ]; do
+  case "$1" in
+    --build | --out | --limit | --triton)
+      if [ $# = 1 ]; then echo "check: $1 needs a value" >&2 && exit 2; fi
+      printf -v "${1#--}" '%s' "$2"
+      shift
+      ;;
+    --long) long=1 ;;
+    build | test | sanitize | bench | rivals) steps+=("$1") ;;
+    -h | --help) usage && exit 0 ;;
+    *) echo "check: unknown step or option '$1'" >&2 && usage && exit 2 ;;
+  esac
+  shift
+done
+case "$limit" in '' | *[!0-9]*) echo "check: --limit takes seconds, found '$limit'" >&2 && exit 2 ;; esac
+if [ "${#steps[@]}" = 0 ]; then
+  steps=(test sanitize bench rivals)
+  if [ -z "$build" ]; then steps=(build "${steps[@]}"); fi
+fi
+build=${build:-build/gpu}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+rm -f "$out"/*.log "$out"/*.err "$out"/*.tsv "$out"/*.json
+PATH=$PATH:/usr/local/cuda/bin
+
+note() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$out/steps.tsv"; } # note NAME RESULT SECONDS
+
+# run NAME SECONDS COMMAND...: output to NAME.log and NAME.err, the result to the table. No longer than the call has left.
+run() {
+  local name=$1 seconds=$2 start=$SECONDS rc=0 result=passed
+  shift 2
+  if [ $((limit - SECONDS)) -lt "$seconds" ]; then seconds=$((limit - SECONDS)); fi
+  if [ "$seconds" -lt 5 ]; then
+    note "$name" 'NOT RUN: time is up' 0
+    return 1
+  fi
+  printf '== %s (at most %d s)\n' "$name" "$seconds"
+  timeout -k 10 "$seconds" "$@" >"$out/$name.log" 2>"$out/$name.err" </dev/null || rc=$?
+  case $rc in
+    0) ;;
+    77) result='FAILED: every case was skipped' ;;
+    124 | 137) result="FAILED: stopped after $seconds s" ;;
+    *) result="FAILED: exit code $rc" ;;
+  esac
+  note "$name" "$result" $((SECONDS - start))
+  if [ "$rc" != 0 ]; then
+    printf -- '-- %s: %s; the end of its output:\n' "$name" "$result"
+    tail -n 25 "$out/$name.log" "$out/$name.err"
+  fi
+  return "$rc"
+}
+
+# PCRE2 from an unpacked package: a prefix of its own, which has the static library where there is one, for the shared one
+# in such a package is a link to nothing.
+find_pcre2() {
+  local from=${SEER_PCRE2_PREFIX:-} to=$out/pcre2 pc lib
+  if [ -z "$from" ]; then return 0; fi
+  pc=$(find "$from" -name libpcre2-8.pc | head -n 1)
+  if [ -z "$pc" ]; then
+    echo "check: SEER_PCRE2_PREFIX=$from holds no libpcre2-8.pc: unpack libpcre2-dev there with dpkg -x" >&2
+    return 1
+  fi
+  rm -rf "$to"
+  mkdir -p "$to/lib/pkgconfig" "$to/include"
+  cp "$(find "$from" -name pcre2.h | head -n 1)" "$to/include"
+  lib=$(dirname "$(dirname "$pc")")
+  if [ -f "$lib/libpcre2-8.a" ]; then
+    cp "$lib/libpcre2-8.a" "$to/lib"
+  else
+    ln -s "$(ldconfig -p | sed -n 's/.*libpcre2-8\.so\.0.* => //p' | head -n 1)" "$to/lib/libpcre2-8.so"
+  fi
+  sed -e "s|^prefix=.*|prefix=$to|" -e "s|^libdir=.*|libdir=$to/lib|" -e "s|^includedir=.*|includedir=$to/include|" "$pc" \
+    >"$to/lib/pkgconfig/libpcre2-8.pc"
+  export PKG_CONFIG_PATH=$to/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+}
+
+# Machine code for the GPU at hand alone takes a third of the time.
+architecture() {
+  case "$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1)" in
+    9.0) echo -DCMAKE_CUDA_ARCHITECTURES=90a-real ;;
+    8.*) echo -DCMAKE_CUDA_ARCHITECTURES=80-real ;;
+  esac
+}
+
+build() {
+  local options=(-DSEER_BUILD_TESTS=ON -DSEER_CUDA=ON) only
+  find_pcre2 || { note build 'FAILED: no PCRE2' 0 && return 1; }
+  only=$(architecture)
+  if [ -n "$only" ]; then options+=("$only"); fi
+  run configure 120 cmake --preset release -B "$build" "${options[@]}" &&
+    run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_models_cuda test_engine_cuda bench_gpu_ops
+}
+
+test() {
+  local failed=0
+  export SEER_REQUIRE_GPU=1
+  run test-kernels 150 "$build/tests/kernels/test_cuda" || failed=1
+  run test-models 90 "$build/tests/models_cuda/test_models_cuda" || failed=1
+  run test-engine 90 "$build/tests/engine_cuda/test_engine_cuda" || failed=1
+  return "$failed"
+}
+
+# The small cases of every kernel. What the CPU computes beside them is not slowed; cases that ask the GPU for what it has
+# not are left out, for memcheck takes the refusal for an error. Racecheck looks at shared memory, and only at kernels of
+# ours: cuBLASLt's are left out. All at once: most of a sanitizer's work is on the host.
+attention='cuda: append_kv*,cuda: dense prefill*,cuda: masked prefill*,cuda: decode attention*'
+gate='cuda: gate_project*,cuda: select_blocks*'
+rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
+batches='cuda: a batch of 2 *,cuda: a batch of 3 *'
+sanitize() {
+  local tool failed=0 pid pids=()
+  export SEER_REQUIRE_GPU=1
+  if ! command -v compute-sanitizer >/dev/null; then
+    note sanitize 'FAILED: compute-sanitizer was not found' 0
+    return 1
+  fi
+  for tool in memcheck racecheck synccheck; do
+    local check=(compute-sanitizer --tool "$tool" --error-exitcode 9)
+    run "$tool-attention" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$attention" & pids+=($!)
+    run "$tool-gate" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$gate" & pids+=($!)
+    run "$tool-rows" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$rows" & pids+=($!)
+    if [ "$tool" = racecheck ]; then continue; fi
+    run "$tool-linear" 100 "${check[@]}" "$build/tests/kernels/test_cuda" 'cuda: linear*' & pids+=($!)
+    run "$tool-batches" 100 "${check[@]}" "$build/tests/models_cuda/test_models_cuda" "$batches" & pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+  return "$failed"
+}
+
+bench() {
+  local failed=0 shape=(--config examples/configs/llama-3.1-8b.json --random-weights --device cuda --output jsonl)
+  run bench-ops 90 "$build/bin/bench_gpu_ops" || failed=1
+  run bench-model 120 "$build/bin/seer" bench "${shape[@]}" --sparse dense,nz_ratio=0.1 -p 8192,32768 -n 128 -d 0,32768 ||
+    failed=1
+  run bench-long 120 "$build/bin/seer" bench "${shape[@]}" --sparse dense,nz_ratio=0.1 -p 131072 -n 0 -r 1 || failed=1
+  return "$failed"
+}
+
+rivals() {
+  local options=(--config examples/configs/llama-3.1-8b.json --output "$out/rivals.json")
+  if ! python3 -c 'import torch, transformers' 2>/dev/null; then
+    note rivals 'skipped: python3 has no torch with transformers' 0
+    return 0
+  fi
+  if [ -n "$triton" ]; then options+=(--triton "$triton"); fi
+  if [ -n "$long" ]; then options+=(--long); fi
+  PYTHONUNBUFFERED=1 run rivals 180 python3 tools/gpu/rivals.py "${options[@]}" || true
+}
+
+status=0
+for step in "${steps[@]}"; do
+  printf '\n== step %s, %d s gone\n' "$step" "$SECONDS"
+  if "$step"; then continue; fi
+  status=1
+  if [ "$step" = build ]; then break; fi # nothing else can run
+done
+printf '\n'
+python3 tools/gpu/table.py "$out"
+exit "$status"
