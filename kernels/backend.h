@@ -79,7 +79,7 @@ struct ModelShape {
   int64_t n_blocks = 0;  // of the longest sequence
 };
 
-enum class Phase { kGate, kAttention };
+enum class Phase { kGate, kAttention, kStep };  // a step holds the others
 
 // Operations are ordered: each sees the results of those before it. One thread at a time. Outputs come first
 // and may not alias inputs unless an operation says so. Shapes are the caller's promise (asserted, not
@@ -191,7 +191,7 @@ class Backend {
                       const Tensor& logits,    // f32 [n, n_vocab]; may be changed
                       std::span<const SampleRow> rows) = 0;
 
-  // Time spent between begin and end of a phase, summed since reset.
+  // Time the device spent between begin and end of a phase, summed since reset.
   virtual void begin_phase(Phase phase) = 0;
   virtual void end_phase(Phase phase) = 0;
   virtual int64_t phase_ns(Phase phase) = 0;

@@ -21,9 +21,11 @@ DecoderStats Decoder::forward(const DecoderStep& in) {
   assert(in.step.n_tokens > 0 && in.step.n_tokens <= limits_.n_tokens &&
          in.step.n_tokens == static_cast<int64_t>(in.ids.size()));
   assert(in.plans.size() == in.step.prefills.size());
+  backend_->begin_phase(Phase::kStep);
   backend_->begin_step(in, limits_.page_tokens);
   backend_->run_step(record_key(in), [&] { transform(in); });
   if (!in.logit_rows.empty()) logits(in);
+  backend_->end_phase(Phase::kStep);
   return count_blocks(in);
 }
 

@@ -116,7 +116,7 @@ GenerateResult SessionImpl::generate(const GenerateRequest& request) {
       result.finish = FinishReason::kCancelled;
       break;
     }
-    if (!done) next = decode_step(&sampler);
+    if (!done) next = decode_step(&sampler, &result.stats);
   }
   result.stats.decode_ns = std::chrono::nanoseconds(last_token - first_token).count();
   return result;
@@ -223,7 +223,7 @@ DecoderStats SessionImpl::prefill_chunk(const Prefill& request, int64_t n_tokens
   return blocks;
 }
 
-int32_t SessionImpl::decode_step(Sampler* sampler) {
+int32_t SessionImpl::decode_step(Sampler* sampler, RequestStats* stats) {
   const std::lock_guard lock(engine_->mutex);
   const int64_t position = sequence_.n_computed(), row = 0;
   sequence_.reserve(position + 1);
@@ -237,7 +237,10 @@ int32_t SessionImpl::decode_step(Sampler* sampler) {
     id = choose(sampler, logits);
     return true;
   };
+  Backend& backend = engine_->backend();
+  backend.reset_phases();
   engine_->decoder().forward(in);
+  stats->decode_device_ns += backend.phase_ns(Phase::kStep);
   sequence_.computed(1);
   return id;
 }

@@ -39,7 +39,7 @@ class SessionImpl final : public Session {
   bool prefill(const Prefill& request, RequestStats* stats);
   DecoderStats prefill_chunk(const Prefill& request, int64_t n_tokens, RequestStats* stats);
   // The token behind the last one, which is not in the cache yet.
-  int32_t decode_step(Sampler* sampler);
+  int32_t decode_step(Sampler* sampler, RequestStats* stats);
   int32_t choose(Sampler* sampler, const Tensor& logits);  // [1, n_vocab]
   void append_prompt(std::span<const int32_t> ids);
   bool cancelled() const { return state_.load() == kCancelled; }

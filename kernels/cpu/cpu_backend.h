@@ -80,8 +80,8 @@ class CpuBackend final : public Backend {
   const simd::Functions& simd_;
   std::vector<Scratch> thread_scratch_;
   Scratch scratch_;  // the calling thread's, for one operation at a time
-  std::array<std::chrono::steady_clock::time_point, 2> phase_begin_{};
-  std::array<int64_t, 2> phase_ns_{};
+  std::array<std::chrono::steady_clock::time_point, 3> phase_begin_{};
+  std::array<int64_t, 3> phase_ns_{};
 };
 
 // How simd's kernels name a stored type.

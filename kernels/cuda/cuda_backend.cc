@@ -505,6 +505,7 @@ void CudaBackend::sample(std::span<int32_t> ids, const Tensor& logits, std::span
   p.logits = floats(logits);
   p.n_vocab = as_int(logits.dim(1));
   check(launch_sample(p, n, stream_), "sample");
+  timer_.end(Phase::kStep, stream_);  // a step's work ends here; what follows is the host's
   check(cudaStreamSynchronize(stream_), "a step on the GPU");
   std::copy_n(sample_.ids(), n, ids.begin());
 }
@@ -513,8 +514,8 @@ void CudaBackend::begin_phase(Phase phase) {
   if (!recording_) timer_.begin(phase, stream_);
 }
 
-void CudaBackend::end_phase(Phase) {
-  if (!recording_) timer_.end(stream_);
+void CudaBackend::end_phase(Phase phase) {
+  if (!recording_) timer_.end(phase, stream_);
 }
 
 int64_t CudaBackend::phase_ns(Phase phase) {

@@ -22,17 +22,24 @@ void PhaseTimer::begin(Phase phase, cudaStream_t stream) {
   }
   Span& span = spans_[n_used_++];
   span.phase = phase;
+  span.ended = false;
   check(cudaEventRecord(span.begin, stream), "cudaEventRecord");
 }
 
-void PhaseTimer::end(cudaStream_t stream) {
-  check(cudaEventRecord(spans_[n_used_ - 1].end, stream), "cudaEventRecord");
+void PhaseTimer::end(Phase phase, cudaStream_t stream) {
+  for (size_t i = n_used_; i-- > 0;) {  // a step holds other phases
+    Span& span = spans_[i];
+    if (span.phase != phase) continue;
+    if (!span.ended) check(cudaEventRecord(span.end, stream), "cudaEventRecord");
+    span.ended = true;
+    return;
+  }
 }
 
 int64_t PhaseTimer::sum_ns(Phase phase) const {
   double ms = 0.0;
   for (size_t i = 0; i < n_used_; ++i) {
-    if (spans_[i].phase != phase) continue;
+    if (spans_[i].phase != phase || !spans_[i].ended) continue;
     check(cudaEventSynchronize(spans_[i].end), "cudaEventSynchronize");
     float span = 0.0F;
     check(cudaEventElapsedTime(&span, spans_[i].begin, spans_[i].end), "cudaEventElapsedTime");

@@ -18,14 +18,15 @@ class PhaseTimer {
   PhaseTimer& operator=(const PhaseTimer&) = delete;
 
   void begin(Phase phase, cudaStream_t stream);
-  void end(cudaStream_t stream);
-  int64_t sum_ns(Phase phase) const;  // waits for the phases' ends
+  void end(Phase phase, cudaStream_t stream);  // the last that began, if it has not ended
+  int64_t sum_ns(Phase phase) const;           // waits for the phases' ends
   void reset() { n_used_ = 0; }
 
  private:
   struct Span {
     Phase phase;
     cudaEvent_t begin, end;
+    bool ended;
   };
   std::vector<Span> spans_;  // the first n_used_ count; the others keep their events for later
   size_t n_used_ = 0;

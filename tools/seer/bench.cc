@@ -178,7 +178,7 @@ class Bench {
     if (stats.n_prompt != test.n_prompt)
       throw Error(ErrorKind::kRuntime, "the engine computed " + std::to_string(stats.n_prompt) + " of " +
                                            std::to_string(test.n_prompt) + " prompt tokens");
-    return {elapsed.count(), stats.attention_ns, stats.gate_ns, stats.density};
+    return {elapsed.count(), stats.attention_ns, stats.gate_ns, stats.density, 0};
   }
 
   BenchSample decode(const BenchTest& test) {
@@ -195,7 +195,7 @@ class Bench {
     if (result.stats.n_generated != test.n_gen + 1)
       throw Error(ErrorKind::kRuntime, test.name() + ": the engine stopped after " +
                                            std::to_string(result.stats.n_generated) + " tokens");
-    return {result.stats.decode_ns, 0, 0, 1.0};
+    return {result.stats.decode_ns, 0, 0, 1.0, result.stats.decode_device_ns};
   }
 
   bool show(const PrefillProgress& progress) {

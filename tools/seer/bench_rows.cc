@@ -53,6 +53,7 @@ void BenchRows::write(const BenchResult& result) {
   std::vector<double> attention;
   std::vector<double> gate;
   std::vector<double> density;
+  std::vector<double> device;
   Json samples_ns = Json::array();
   for (const BenchSample& sample : result.samples) {
     ns.push_back(static_cast<double>(std::max<int64_t>(sample.ns, 1)));
@@ -60,6 +61,7 @@ void BenchRows::write(const BenchResult& result) {
     attention.push_back(static_cast<double>(sample.attention_ns));
     gate.push_back(static_cast<double>(sample.gate_ns));
     density.push_back(sample.density);
+    device.push_back(static_cast<double>(sample.device_ns));
     samples_ns.push_back(sample.ns);
   }
   const Spread time = spread(ns);
@@ -100,6 +102,7 @@ void BenchRows::write(const BenchResult& result) {
                        {"sparsity", 1.0 - mean_density},
                        {"attn_ns", static_cast<int64_t>(attention_ns)},
                        {"gate_ns", static_cast<int64_t>(gate_ns)},
+                       {"device_ns", is_prefill ? Json() : Json(static_cast<int64_t>(spread(device).mean))},
                        {"speedup", comparable ? Json(dense->second / time.mean) : Json()},
                        {"samples_ns", samples_ns},
                        {"samples_ts", rates}};

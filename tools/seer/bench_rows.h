@@ -25,6 +25,7 @@ struct BenchSample {
   int64_t ns;
   int64_t attention_ns, gate_ns;  // of it; prefill only
   double density;
+  int64_t device_ns = 0;  // of ns; decode only
 };
 
 struct BenchResult {

@@ -42,14 +42,15 @@ struct SEER_API GenerateRequest {
 enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled };
 
 struct SEER_API RequestStats {
-  int64_t n_prompt = 0;      // tokens of the prompt computed by the prefill
-  int64_t n_cached = 0;      // tokens reused from the session
-  int64_t n_generated = 0;   // tokens chosen, a final EOS included
-  int64_t prefill_ns = 0;    // the whole prefill, the choice of the first token included
-  int64_t decode_ns = 0;     // from the first token chosen to the last
-  int64_t attention_ns = 0;  // of the prefill: attention over kept blocks
-  int64_t gate_ns = 0;       // of the prefill: pooling, gate scores and selection
-  double density = 1.0;      // kept / causal blocks of the prefill, mean over layers and heads
+  int64_t n_prompt = 0;          // tokens of the prompt computed by the prefill
+  int64_t n_cached = 0;          // tokens reused from the session
+  int64_t n_generated = 0;       // tokens chosen, a final EOS included
+  int64_t prefill_ns = 0;        // the whole prefill, the choice of the first token included
+  int64_t decode_ns = 0;         // from the first token chosen to the last
+  int64_t decode_device_ns = 0;  // of decode_ns: while the device was at work on a step
+  int64_t attention_ns = 0;      // of the prefill: attention over kept blocks
+  int64_t gate_ns = 0;           // of the prefill: pooling, gate scores and selection
+  double density = 1.0;          // kept / causal blocks of the prefill, mean over layers and heads
 };
 
 struct SEER_API GenerateResult {

@@ -15,6 +15,7 @@ inline constexpr int kDecodeWarps = 4;
 inline constexpr int kDecodeRows = 16;       // query heads of a block: the rows of one mma tile
 inline constexpr int kDecodeSliceKeys = 16;  // keys of a slice
 inline constexpr int kDecodeMaxSplits = 64;
+inline constexpr int kDecodeMinRounds = 3;  // slices of a warp: 192 keys of a split
 
 template <int kDHead>
 struct DecodeShape {
@@ -67,9 +68,10 @@ __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const D
   const int n_keys = p.positions[sequence] + 1;
   const int32_t* table = p.tables + p.table_offsets[sequence];
   const int n_slices = (n_keys + kDecodeSliceKeys - 1) / kDecodeSliceKeys;
-  // Whole rounds of the block's warps.
+  // Whole rounds of the block's warps, and enough of them that merging splits costs less than it saves.
+  const int even_slices = (n_slices + p.n_splits - 1) / p.n_splits;
   const int split_slices =
-      ((n_slices + p.n_splits - 1) / p.n_splits + kDecodeWarps - 1) / kDecodeWarps * kDecodeWarps;
+      max(kDecodeMinRounds, (even_slices + kDecodeWarps - 1) / kDecodeWarps) * kDecodeWarps;
   const int n_used_splits = (n_slices + split_slices - 1) / split_slices;
   if (split >= n_used_splits) return;
   const int begin = split * split_slices, end = min(n_slices, begin + split_slices);
