@@ -58,9 +58,9 @@ __device__ __forceinline__ void multiply(float (&acc)[kRows], const Bf16x8 (&w)[
   }
 }
 
-// x to shared memory, normalised where asked.
+// x to shared memory, normalised where asked by what stands in `norm`.
 template <int kRows>
-__device__ void stage_input(Bf16* shared_x, float* warps, const FewRowsParams& p) {
+__device__ void stage_input(Bf16* shared_x, const Bf16* norm, float* warps, const FewRowsParams& p) {
   for (int r = 0; r < kRows; ++r) {
     const Bf16* x = static_cast<const Bf16*>(p.x) + (r < p.n ? r : p.n - 1) * p.d_in;
     Bf16* out = shared_x + r * p.d_in;
@@ -78,8 +78,8 @@ __device__ void stage_input(Bf16* shared_x, float* warps, const FewRowsParams& p
     const float scale = rsqrtf(block_sum<kThreads>(squares, warps) / static_cast<float>(p.d_in) + p.eps);
     for (int64_t k = threadIdx.x * 8; k < p.d_in; k += kThreads * 8) {
       float f[8], w[8];
-      load8(out + k).to_floats(f);  // this thread's own
-      load8(static_cast<const Bf16*>(p.norm) + k).to_floats(w);
+      load8(out + k).to_floats(f);   // this thread's own
+      load8(norm + k).to_floats(w);  // likewise
 #pragma unroll
       for (int i = 0; i < 8; ++i) f[i] *= scale * w[i];
       store8(out + k, Bf16x8::from_floats(f));
@@ -93,7 +93,7 @@ template <int kRows>
 __global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsParams p) {
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ float warps[kWarps];
-  auto* x = reinterpret_cast<Bf16*>(shared);  // [kRows, d_in]
+  auto* x = reinterpret_cast<Bf16*>(shared);  // [kRows, d_in], then the norm's [d_in]
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const auto* weight = static_cast<const Bf16*>(p.weight);
   const int64_t n_units = p.swiglu ? p.d_out / 2 : p.d_out;  // outputs
@@ -107,8 +107,12 @@ __global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsPara
   if (lane == 0)
     for (int64_t i = 0; i < (n_ahead > 1 ? n_ahead : 1) && first + i * stride < n_units; ++i)
       ptx::prefetch_l2(weight + (first + i * stride) * p.d_in, static_cast<uint32_t>(p.d_in * 2));
+  Bf16* norm = x + kRows * p.d_in;
+  if (p.norm != nullptr)
+    for (int64_t k = threadIdx.x * 8; k < p.d_in; k += kThreads * 8)
+      store8(norm + k, load8(static_cast<const Bf16*>(p.norm) + k));
   ptx::wait_for_previous_kernel();
-  stage_input<kRows>(x, warps, p);
+  stage_input<kRows>(x, norm, warps, p);
 
   // `w` holds the first step of the row about to be multiplied.
   const auto dot = [&](float(&acc)[kRows], int64_t row, int64_t next_row) {
@@ -162,7 +166,7 @@ template <int kRows>
 cudaError_t launch_rows(const FewRowsParams& p, int n_multiprocessors, int max_shared_bytes,
                         cudaStream_t stream) {
   const int shared_bytes =
-      std::max(static_cast<int>(kRows * p.d_in * 2), std::min(kMinSharedBytes, max_shared_bytes));
+      std::max(static_cast<int>((kRows + 1) * p.d_in * 2), std::min(kMinSharedBytes, max_shared_bytes));
   return launch(few_rows_kernel<kRows>, dim3(static_cast<unsigned>(n_multiprocessors)), kThreads,
                 shared_bytes, stream, p);
 }
@@ -170,7 +174,7 @@ cudaError_t launch_rows(const FewRowsParams& p, int n_multiprocessors, int max_s
 }  // namespace
 
 bool few_rows_fits(int64_t n, int64_t d_in, int max_shared_bytes) {
-  return n <= kMaxRows && n * d_in * 2 <= max_shared_bytes;
+  return n <= kMaxRows && (n + 1) * d_in * 2 <= max_shared_bytes;
 }
 
 cudaError_t launch_few_rows(const FewRowsParams& params, int n_multiprocessors, int max_shared_bytes,

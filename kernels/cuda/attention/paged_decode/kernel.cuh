@@ -15,7 +15,7 @@ inline constexpr int kDecodeWarps = 4;
 inline constexpr int kDecodeRows = 16;       // query heads of a block: the rows of one mma tile
 inline constexpr int kDecodeSliceKeys = 16;  // keys of a slice
 inline constexpr int kDecodeMaxSplits = 64;
-inline constexpr int kDecodeMinRounds = 3;  // slices of a warp: 192 keys of a split
+inline constexpr int kDecodeMinRounds = 2;  // slices of a warp: 128 keys of a split
 
 template <int kDHead>
 struct DecodeShape {

@@ -147,9 +147,12 @@ class Consumer {
     if (consumer_ == 1) ptx::give_turn<kTurnBarrier>();  // consumer 0 begins
     for (int n = 0;; ++n) {
       ptx::mbarrier_wait(address(barriers_.full_item[n % 2]), n / 2 % 2);
-      const int i = barriers_.items[n % 2];
-      __syncwarp();
-      arrive(barriers_.empty_item[n % 2]);
+      int i = 0;
+      if (lane_ == 0) {
+        i = barriers_.items[n % 2];
+        ptx::mbarrier_arrive(address(barriers_.empty_item[n % 2]));
+      }
+      i = __shfl_sync(0xffffffffU, i, 0);
       if (i < 0) return;
       const Item item = items.at(p_, i);
       count_ = Item::pick(item.count, consumer_);
