@@ -11,7 +11,7 @@ build_packages=(cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre
 test_packages=(catch2)
 # The style checks are pinned to one LLVM version, whose layout and findings the sources follow. A distribution
 # without it (or a machine whose package lists are empty) still runs the tests.
-style_packages=(clang-format-14 clang-tidy-14)
+style_packages=(clang-format-14 clang-tidy-14 shellcheck)
 
 say() { printf 'install_deps: %s\n' "$*" >&2; }
 

@@ -79,6 +79,33 @@ TEST_CASE("bench's rows read the same as a table, as csv and as json lines") {
   CHECK(json::parse(lines.substr(0, lines.find('\n')))["n_prompt"] == 128);
 }
 
+TEST_CASE("bench measures a shape without its weights, gates included") {
+  const testing::TempDir dir;
+  const std::string file = (dir.path() / "shape.json").string();
+  json shape = json::parse(testing::read_file(testing::demo_model() / "gates" / "config.json"));
+  shape["num_hidden_layers"] = 2;
+  shape["seerattn_sparsity_method"] = "nz_ratio";
+  shape["seerattn_nz_ratio"] = 0.2;
+  testing::write_file(file, shape.dump());
+  const auto bench = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"bench", "--config", file, "-p", "1024", "-n", "2", "-r", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  const Outcome run = run_seer(bench({"--random-weights", "--output", "json"}));
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const json rows = json::parse(run.out);
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0]["density"] == 1.0);
+  CHECK(rows[1]["sparse"] == "nz_ratio=0.2");
+  CHECK(rows[1]["density"] < 0.7);
+  CHECK(rows[2]["device_ns"] > 0);
+  CHECK_THAT(check_fails(bench({}), 2), ContainsSubstring("--random-weights"));
+  CHECK_THAT(check_fails(bench({"--random-weights", "-m", testing::demo_model_dir()}), 2),
+             ContainsSubstring("leave them out"));
+}
+
 TEST_CASE("bench reads its tokens from a text and repeats it where it is short") {
   const testing::TempDir dir;
   testing::write_file(dir.path() / "text.txt", "The sea was calm. ");

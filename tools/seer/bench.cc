@@ -1,6 +1,7 @@
 // seer bench: prefill and decode rates, dense and sparse, in llama-bench's notation.
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <map>
 #include <random>
 
@@ -75,7 +76,13 @@ struct BenchOptions {
     if (random_weights != !model.random_config.empty())
       throw Error(ErrorKind::kUsage,
                   "--random-weights and --config FILE go together: the file gives the shape");
-    if (random_weights && (!model.model_dir.empty() || !model.gates_dir.empty() || file))
+    // What the environment names is a default, which --random-weights overrides.
+    const auto given = [](const std::string& value, const char* variable) {
+      const char* standard = std::getenv(variable);
+      return !value.empty() && (standard == nullptr || value != standard);
+    };
+    if (random_weights &&
+        (given(model.model_dir, "SEER_MODEL") || given(model.gates_dir, "SEER_GATES") || file))
       throw Error(ErrorKind::kUsage,
                   "--random-weights stands in for -m and -g, and knows no text for -f; leave them out");
     if (!random_weights) require_model_dir(model.model_dir);
