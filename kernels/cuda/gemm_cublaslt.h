@@ -26,7 +26,8 @@ struct GemmShape {
   int64_t n_batch = 1;
   int64_t x_stride = 0, w_stride = 0, out_stride = 0;
 
-  friend auto operator<=>(const GemmShape&, const GemmShape&) = default;
+  // clang-tidy 14 takes the comparison with 0 behind it for a null pointer.
+  friend auto operator<=>(const GemmShape&, const GemmShape&) = default;  // NOLINT(modernize-use-nullptr)
 };
 
 class GemmCublasLt {

@@ -94,7 +94,8 @@ class Bench {
       begin({}, {}, {segment}, {}, length);
       const int64_t n = length / kPage;
       const double pair_flops = 4.0 * static_cast<double>(kPage * kPage * kHead);
-      const double causal = static_cast<double>(n * (n + 1) / 2 * kHeads);
+      const int64_t causal_blocks = n * (n + 1) / 2 * kHeads;
+      const auto causal = static_cast<double>(causal_blocks);
       const std::string name = "L=" + std::to_string(length);
       report("dense_prefill " + name,
              time([&](int) { gpu_->prefill_attention(out, q, s.kv, segment, nullptr, 0); }), 0.0,
@@ -102,11 +103,12 @@ class Bench {
       for (const double density : {0.5, 0.1, 0.05})
         for (const bool shared : {true, false}) {
           if (length > 32768 && density != 0.1) continue;  // making masks of this size takes the host seconds
-          const auto [mask, n_kept] = random_mask(n, density, shared);
+          const std::pair<BlockMask, int64_t> masked = random_mask(n, density, shared);
+          const BlockMask& mask = masked.first;
           report("sparse_prefill " + name + " d=" + std::to_string(density).substr(0, 4) +
                      (shared ? " one mask" : " independent"),
                  time([&](int) { gpu_->prefill_attention(out, q, s.kv, segment, &mask, 0); }), 0.0,
-                 static_cast<double>(n_kept) * pair_flops);
+                 static_cast<double>(masked.second) * pair_flops);
         }
       kept_.clear();
     }
