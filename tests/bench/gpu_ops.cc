@@ -4,6 +4,7 @@
 //   bench_gpu_ops [NAME...]     runs the groups whose names are given, all without:
 //                               linear decode prefill gate sample
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -251,8 +252,8 @@ class Bench {
     };
     round(2);
     const int n = std::clamp(static_cast<int>(0.01 / std::max(round(1), 1e-6)), 1, 200);
-    std::vector<double> seconds;
-    for (int i = 0; i < 5; ++i) seconds.push_back(round(n));
+    std::array<double, 5> seconds{};
+    for (double& s : seconds) s = round(n);
     std::nth_element(seconds.begin(), seconds.begin() + 2, seconds.end());
     return seconds[2];
   }
