@@ -174,8 +174,7 @@ class Backend {
                              const PagedKv& kv, const Segment& segment, const SelectRule& rule) = 0;
 
   // Causal attention of a prefill segment over the pages from position 0; over kept blocks only with a mask.
-  // Tokens of the segment before first_token, a multiple of the page, may be left out: nobody reads them. The
-  // lists of the mask may come back in another order.
+  // Tokens of the segment before first_token, a multiple of the page, may be left out: nobody reads them.
   virtual void prefill_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
                                  const Tensor& q, const PagedKv& kv, const Segment& segment,
                                  const BlockMask* mask, int64_t first_token) = 0;

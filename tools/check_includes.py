@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails where a file includes from a folder above its own, or CUDA headers outside the two places that may.
+"""Fails where a file includes from a folder above its own, or CUDA headers outside the places that may.
 
 Direction: tools, examples -> engine (public headers) -> models -> kernels, and engine -> tokenizer.
 seer/error.h is the one public header that every folder may use: it is the project's error vocabulary.
@@ -23,7 +23,7 @@ SUFFIXES = {".h", ".cc", ".cu", ".cuh", ".inc"}
 FOREIGN_SUFFIXES = {".hpp", ".hh", ".hxx", ".cpp", ".cxx", ".c", ".inl", ".ipp"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CUDA = re.compile(r"^(cuda|cublas|nccl|curand|cutlass|cute/|nvtx|nvml)")
-MAY_USE_CUDA = re.compile(r"kernels/(cuda/|comm/nccl)")
+MAY_USE_CUDA = re.compile(r"kernels/(cuda/|comm/nccl)|tests/bench/[a-z_]*\.cu$")
 PUBLIC = "engine/include/seer/"
 
 
@@ -38,7 +38,7 @@ def reason(name, quote, target):
         if not standard and top != "seer":
             return f"a public header may include only the standard library and seer/ headers, not {target}"
     if CUDA.match(target) and not MAY_USE_CUDA.match(name):
-        return f"{target}: CUDA headers belong under kernels/cuda and kernels/comm/nccl.*"
+        return f"{target}: CUDA headers belong under kernels/cuda, kernels/comm/nccl.* and tests/bench/*.cu"
     if "/" in target:
         if top in {*ALLOWED, "seer"} and top not in ALLOWED[folder] and target not in ALLOWED[folder]:
             return f"{folder}/ may not include {target}"

@@ -199,20 +199,13 @@ void CudaBackend::wgmma_prefill(const Tensor& out, const Tensor& q, const PagedK
   p.out = out.data;
   p.q = q.data;
   p.page_table = step_.prefill_table(segment);
-  int64_t n_lists = 0;
   if (mask != nullptr) {
     p.counts = mask->counts.as<int32_t>();
     p.blocks = mask->blocks.as<int32_t>();
     p.row_capacity = mask->row_capacity();
     p.n_mask_rows = as_int(mask->n_rows());
-    n_lists = mask->n_heads() * mask->n_rows();
   }
-  if (n_lists >= pair_capacity_) {
-    pair_scratch_ = DeviceMemory((n_lists + 1) * static_cast<int64_t>(sizeof(int32_t)), "attention");
-    pair_capacity_ = n_lists + 1;
-  }
-  p.next_item = pair_scratch_.as<int32_t>();
-  p.n_shared = p.next_item + 1;
+  p.next_item = prefill_counter_.as<int32_t>();
   p.row = segment.row;
   p.start = segment.start;
   p.n_tokens = segment.n_tokens;

@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/check.h"
-#include "kernels/cuda/few_rows.h"
+#include "kernels/cuda/few_rows/few_rows.h"
 #include "kernels/cuda/gate.h"
 #include "kernels/cuda/rows.h"
 
@@ -38,7 +38,10 @@ CudaBackend::CudaBackend(int device) : device_(Device::open(device)) {
   gemm_ = std::make_unique<GemmCublasLt>();
   const int64_t counter_bytes = kDecodeMaxGroups * static_cast<int64_t>(sizeof(int32_t));
   decode_counters_ = DeviceMemory(counter_bytes, "decode attention");
-  check(cudaMemset(decode_counters_.get(), 0, static_cast<size_t>(counter_bytes)), "cudaMemset");
+  check(cudaMemsetAsync(decode_counters_.get(), 0, static_cast<size_t>(counter_bytes), stream_),
+        "cudaMemset");
+  prefill_counter_ = DeviceMemory(sizeof(int32_t), "prefill attention");
+  check(cudaMemsetAsync(prefill_counter_.get(), 0, sizeof(int32_t), stream_), "cudaMemset");
   decode_partials_ =
       DeviceMemory(decode_partial_bytes(kMaxHead, device_.n_multiprocessors), "decode attention");
 }
@@ -207,7 +210,7 @@ void CudaBackend::rms_norm(const Tensor& out, const Tensor& x, const Tensor& wei
 bool CudaBackend::few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, const Tensor* norm,
                            double eps, bool accumulate, bool swiglu) {
   const LinearWeights::Part& part = w.parts.front();
-  if (!few_rows_fits(x.dim(0), w.d_in(), device_.max_shared_bytes)) return false;
+  if (!few_rows_fits(device_, x.dim(0), w.d_in())) return false;
   FewRowsParams p = {};
   p.out = out.data;
   p.x = x.data;
@@ -221,7 +224,7 @@ bool CudaBackend::few_rows(const Tensor& out, const Tensor& x, const LinearWeigh
   p.accumulate = accumulate;
   p.float_out = out.dtype == DType::kF32;
   p.swiglu = swiglu;
-  check(launch_few_rows(p, device_.n_multiprocessors, device_.max_shared_bytes, stream_), "few_rows");
+  check(launch_few_rows(p, device_, stream_), "few_rows");
   return true;
 }
 

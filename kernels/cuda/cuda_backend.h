@@ -93,8 +93,7 @@ class CudaBackend final : public Backend {
   SampleState sample_;
   PhaseTimer timer_;
   DeviceMemory decode_counters_, decode_partials_;
-  DeviceMemory pair_scratch_;  // of wgmma_prefill; grows with the largest step
-  int64_t pair_capacity_ = 0;
+  DeviceMemory prefill_counter_;  // one item counter, zero between launches
   std::map<int64_t, Recording> recordings_;
   bool recording_ = false;
 };

@@ -176,6 +176,8 @@ cudaError_t launch_decode_append(const DecodeAppendParams& params, cudaStream_t 
   const KvAppendParams& c = params.common;
   const int work = (c.n_heads + 2 * c.n_kv_heads) * (c.d_head / 16);
   const dim3 grid(static_cast<unsigned>((work + kThreads - 1) / kThreads), static_cast<unsigned>(params.n));
+  const cudaError_t error = prefer_shared_memory(decode_append_kernel);
+  if (error != cudaSuccess) return error;
   return launch(decode_append_kernel, grid, kThreads, 0, stream, params);
 }
 

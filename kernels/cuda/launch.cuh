@@ -30,4 +30,14 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, int sh
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 
+// For the kernels of a decode step: blocks of two kernels stand side by side only where both split a
+// multiprocessor's memory alike; a kernel of another split waits until the multiprocessor is empty (decoding
+// took 8% longer). Not for kernels that read through L1, which this makes small (a copy went from 4.0 to 3.4
+// TB/s).
+template <class... Parameters>
+cudaError_t prefer_shared_memory(void (*kernel)(Parameters...)) {
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                              cudaSharedmemCarveoutMaxShared);
+}
+
 }  // namespace seer::cuda

@@ -28,59 +28,74 @@ __device__ __forceinline__ void pin_registers(float (&x)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(x[i])::"memory");
 }
 
-// Rows of 128 bytes, swizzled in groups of eight (1024 bytes), as the copy engine's 128-byte swizzle leaves
-// them. panel_stride: bytes from one 64-element panel to the next, where an operand contiguous along n is
-// wider than one.
-__device__ __forceinline__ uint64_t shared_operand(uint32_t address, uint32_t panel_stride = 16) {
-  constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
-  constexpr uint64_t kGroupStride = uint64_t{1024 >> 4} << 32;
-  return kSwizzle128 | kGroupStride | (static_cast<uint64_t>(panel_stride >> 4) << 16) |
-         ((address & 0x3ffffU) >> 4);
+// Uses registers in a way that ptxas does not see through. Without it, ptxas 13.0 gives the left operand of a
+// product in a loop away to another product's, though the next round needs it again (seen with operands of 16
+// registers).
+template <int kCount>
+__device__ __forceinline__ void keep_registers(uint32_t (&x)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("lop3.b32 %0, %0, %0, %0, 0xf0;\n" : "+r"(x[i]));
 }
 
-// The operand `bytes` further on; shared memory's addresses do not carry out of their field.
-__device__ __forceinline__ uint64_t advance(uint64_t operand, uint32_t bytes) {
-  return operand + (bytes >> 4);
-}
+// An operand in shared memory: rows of 128 bytes, swizzled in groups of eight (1024 bytes), as the copy
+// engine's 128-byte swizzle leaves them. The upper half of its descriptor is always the same, so that the
+// lower is all that is computed.
+struct SharedOperand {
+  uint32_t low = 0;
+  static constexpr uint32_t kHigh = 1U << 30 | 1024 >> 4;  // the swizzle, and the groups' stride
 
-// c [64, 64] += a [64, 16] b [16, 64]. kContiguousN: b is
-// contiguous along n, as values are; else along k, as keys are.
-template <bool kContiguousN>
-__device__ __forceinline__ void wgmma_64x64x16(float (&c)[32], const uint32_t (&a)[4], uint64_t b,
+  // panel_stride: bytes from one 64-element panel to the next, where an operand contiguous along n is wider
+  // than one.
+  SharedOperand() = default;
+  __device__ explicit SharedOperand(uint32_t address, uint32_t panel_stride = 16)
+      : low((panel_stride >> 4) << 16 | (address & 0x3ffffU) >> 4) {}
+};
+
+// c [64, 64] += a [64, 16] b [16, 64], b kOffset bytes into the operand (shared memory's addresses do not
+// carry out of their field). kContiguousN: b is contiguous along n, as values are; else along k, as keys are.
+template <bool kContiguousN, int kOffset>
+__device__ __forceinline__ void wgmma_64x64x16(float (&c)[32], const uint32_t (&a)[4], SharedOperand b,
                                                bool accumulate) {
   asm volatile(
       "{\n"
       ".reg .pred p;\n"
+      ".reg .b32 low;\n"
+      ".reg .b64 b;\n"
       "setp.ne.b32 p, %37, 0;\n"
+      "add.u32 low, %36, %39;\n"
+      "mov.b64 b, {low, %40};\n"
       "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-      "{%32, %33, %34, %35}, %36, p, 1, 1, %38;\n"
+      "{%32, %33, %34, %35}, b, p, 1, 1, %38;\n"
       "}\n"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),
         "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15]),
         "+f"(c[16]), "+f"(c[17]), "+f"(c[18]), "+f"(c[19]), "+f"(c[20]), "+f"(c[21]), "+f"(c[22]),
         "+f"(c[23]), "+f"(c[24]), "+f"(c[25]), "+f"(c[26]), "+f"(c[27]), "+f"(c[28]), "+f"(c[29]),
         "+f"(c[30]), "+f"(c[31])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)),
-        "n"(kContiguousN ? 1 : 0));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "r"(static_cast<int>(accumulate)),
+        "n"(kContiguousN ? 1 : 0), "n"(kOffset >> 4), "n"(SharedOperand::kHigh));
 }
 
-// c [64, 128] += a [64, 16] b [16, 128]. kContiguousN: b is
-// contiguous along n, as values are; else along k, as keys are.
-template <bool kContiguousN>
-__device__ __forceinline__ void wgmma_64x128x16(float (&c)[64], const uint32_t (&a)[4], uint64_t b,
+// c [64, 128] += a [64, 16] b [16, 128]; likewise.
+template <bool kContiguousN, int kOffset>
+__device__ __forceinline__ void wgmma_64x128x16(float (&c)[64], const uint32_t (&a)[4], SharedOperand b,
                                                 bool accumulate) {
   asm volatile(
       "{\n"
       ".reg .pred p;\n"
+      ".reg .b32 low;\n"
+      ".reg .b64 b;\n"
       "setp.ne.b32 p, %69, 0;\n"
+      "add.u32 low, %68, %71;\n"
+      "mov.b64 b, {low, %72};\n"
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
       "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-      "{%64, %65, %66, %67}, %68, p, 1, 1, %70;\n"
+      "{%64, %65, %66, %67}, b, p, 1, 1, %70;\n"
       "}\n"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),
         "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15]),
@@ -91,8 +106,8 @@ __device__ __forceinline__ void wgmma_64x128x16(float (&c)[64], const uint32_t (
         "+f"(c[44]), "+f"(c[45]), "+f"(c[46]), "+f"(c[47]), "+f"(c[48]), "+f"(c[49]), "+f"(c[50]),
         "+f"(c[51]), "+f"(c[52]), "+f"(c[53]), "+f"(c[54]), "+f"(c[55]), "+f"(c[56]), "+f"(c[57]),
         "+f"(c[58]), "+f"(c[59]), "+f"(c[60]), "+f"(c[61]), "+f"(c[62]), "+f"(c[63])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)),
-        "n"(kContiguousN ? 1 : 0));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "r"(static_cast<int>(accumulate)),
+        "n"(kContiguousN ? 1 : 0), "n"(kOffset >> 4), "n"(SharedOperand::kHigh));
 }
 
 // Registers move between the warpgroups of a block: all warps of a group execute the same one.

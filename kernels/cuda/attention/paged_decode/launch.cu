@@ -18,6 +18,8 @@ cudaError_t launch_d_head(const DecodeParams& p, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(p.n_splits),
                   static_cast<unsigned>(head_groups(p.n_heads, p.n_kv_heads)),
                   static_cast<unsigned>(p.n_sequences));
+  const cudaError_t error = prefer_shared_memory(paged_decode_kernel<kDHead>);
+  if (error != cudaSuccess) return error;
   return launch(paged_decode_kernel<kDHead>, grid, kDecodeWarps * 32, DecodeShape<kDHead>::kSharedBytes,
                 stream, p);
 }

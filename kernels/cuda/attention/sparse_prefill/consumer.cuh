@@ -4,6 +4,8 @@
 #include <cuda_bf16.h>
 
 #include <cmath>
+#include <cstddef>
+#include <utility>
 
 #include "kernels/cuda/attention/sparse_prefill/ring.cuh"
 #include "kernels/cuda/ptx/mbarrier.cuh"
@@ -14,352 +16,292 @@
 
 namespace seer::cuda {
 
-inline constexpr int kTurnBarrier = 3;  // and 4: behind the block's and the consumers' own
-inline constexpr float kSlack = 8.0F;   // probabilities of up to 2^8 lose nothing in bf16 and float32
+inline constexpr float kSlack = 32.0F;  // far from both ends of bf16 and float32
 
-// One warpgroup, which computes one tile of every item.
+// f(0), ..., f(kCount - 1), each number a type.
+template <int kCount, class F>
+__device__ __forceinline__ void unroll(F&& f) {
+  [&]<int... kI>(std::integer_sequence<int, kI...>) { (f(std::integral_constant<int, kI>{}), ...); }
+  (std::make_integer_sequence<int, kCount>{});
+}
+
+// One warpgroup, which computes one tile after the other. Products and softmax of a tile follow each other;
+// what keeps the tensor cores busy meanwhile are the other consumers.
 template <int kDHead>
 class Consumer {
   using Shape = WgmmaShape<kDHead>;
-  static constexpr int kSlots = Shape::kSlots, kDSteps = kDHead / 16;
+  static constexpr int kDSteps = kDHead / 16;
   using Barriers = WgmmaBarriers<kDHead>;
 
  public:
-  __device__ Consumer(const WgmmaPrefillParams& p, Barriers& barriers, uint32_t shared_k, uint32_t shared_v,
-                      int consumer)
+  __device__ Consumer(const WgmmaPrefillParams& p, Barriers& barriers, uint32_t shared_k, int consumer)
       : p_(p),
         barriers_(barriers),
-        shared_k_(shared_k),
-        shared_v_(shared_v),
         consumer_(consumer),
-        warp_(static_cast<int>(threadIdx.x) / 32 % 4),
-        lane_(static_cast<int>(threadIdx.x) % 32),
-        scale_(p.scale * 1.4426950408889634F) {}  // exp(x) = 2^(x log2 e)
+        full_k_(ptx::opaque(address(barriers.full_k[0]))),
+        full_entry_(ptx::opaque(address(barriers.full_entry[consumer][0]))),
+        keys_(shared_k),
+        scale_(p.scale * 1.4426950408889634F) {  // exp(x) = 2^(x log2 e)
+    keys_.low = ptx::opaque(keys_.low);
+  }
 
   __device__ void run() {
-    const Items items(p_);
-    if (consumer_ == 1) ptx::give_turn<kTurnBarrier>();  // consumer 0 begins
-    for (int n = 0;; ++n) {
-      ptx::mbarrier_wait(address(barriers_.full_item[n % 2]), n / 2 % 2);
-      int i = 0;
-      if (lane_ == 0) {
-        i = barriers_.items[n % 2];
-        ptx::mbarrier_arrive(address(barriers_.empty_item[n % 2]));
+    Load load = {};
+    fetch(&load, false);
+    if (load.entry.end()) return;
+    uint32_t tile = next_tile_;
+    load_queries(Tile::unpack(tile));
+    for (;;) {
+      row_sum_[0] = row_sum_[1] = 0.0F;
+      shift_[0] = shift_[1] = -INFINITY;
+#pragma unroll
+      for (float& x : out_) x = 0.0F;
+      for (bool last = false; !last;) {
+        last = load.entry.last();
+        step(tile, &load);
       }
-      i = __shfl_sync(0xffffffffU, i, 0);
-      if (i < 0) return;
-      const Item item = items.at(p_, i);
-      count_ = Item::pick(item.count, consumer_);
-      if (count_ == 0) {
-        pass(item.total());
-        continue;
-      }
-      begin(item);
-      compute();
-      end();
-      pass(item.total() - count_ - n_passed_);
+      // The next tile's queries come while this one's results go.
+      const uint32_t done = tile;
+      const bool more = !load.entry.end();
+      tile = next_tile_;
+      if (more) load_queries(Tile::unpack(tile));
+      end(Tile::unpack(done));
+      if (!more) return;
     }
   }
 
  private:
-  // Blocks k and, in steps of two, k + 1 of the list.
-  struct Step {
-    Cursor<kSlots> at[2];
-    int k = 0;
-  };
-
+  __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32 % 4; }
+  __device__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
   __device__ static uint32_t address(const uint64_t& barrier) { return ptx::shared_address(&barrier); }
-  __device__ void arrive(const uint64_t& barrier) const {
-    if (lane_ == 0) ptx::mbarrier_arrive(address(barrier));
+  __device__ static void arrive(uint32_t barrier) {
+    if (lane() == 0) ptx::mbarrier_arrive(barrier);
+  }
+  __device__ int n_queries(const Tile& tile) const {
+    return static_cast<int>(
+        min(static_cast<int64_t>(kTile), p_.n_tokens - static_cast<int64_t>(tile.row) * kTile));
   }
 
-  // Passes by n tiles for the other consumer alone.
-  __device__ void pass(int n_tiles) {
-    for (; n_tiles > 0; --n_tiles) {
-      ptx::mbarrier_wait(address(barriers_.full_k[cursor_.slot]), cursor_.parity);
-      arrive(barriers_.empty_k[cursor_.slot]);
-      ptx::mbarrier_wait(address(barriers_.full_v[cursor_.slot]), cursor_.parity);
-      arrive(barriers_.empty_v[cursor_.slot]);
-      cursor_.next();
-    }
+  // An entry, and where its slot lies.
+  struct Load {
+    Entry entry;
+    uint32_t barrier;  // address of its full_k; the others' stand at fixed distances
+    ptx::SharedOperand keys;
+  };
+  static constexpr uint32_t kKeysAreThere = 1U << 31;  // of an entry's word, known here alone
+  static constexpr uint32_t kFullV = offsetof(Barriers, full_v) - offsetof(Barriers, full_k),
+                            kEmptyK = offsetof(Barriers, empty_k) - offsetof(Barriers, full_k),
+                            kEmptyV = offsetof(Barriers, empty_v) - offsetof(Barriers, full_k);
+
+  // The next load, whose entry's barrier may have been seen open already. All that can be known of it is
+  // found here, beside a product, rather than in front of the next one.
+  __device__ __forceinline__ void fetch(Load* load, bool is_there) {
+    const uint32_t place = n_entries_ % Shape::kQueue;
+    if (!is_there) ptx::mbarrier_wait(full_entry_ + place * 8, n_entries_ / Shape::kQueue % 2);
+    const uint64_t entry = barriers_.entries[consumer_][place];
+    uint32_t word = __shfl_sync(0xffffffffU, static_cast<uint32_t>(entry), 0);
+    next_tile_ = static_cast<uint32_t>(entry >> 32);
+    ++n_entries_;
+    load->entry.word = word;
+    const uint32_t slot = load->entry.slot();
+    load->barrier = ptx::opaque(full_k_ + slot * 8);
+    load->keys.low = ptx::opaque(keys_.low + slot * (Shape::kTileBytes >> 4));
+    if (ptx::mbarrier_test(load->barrier, load->entry.parity())) load->entry.word |= kKeysAreThere;
   }
 
-  __device__ __forceinline__ void begin(const Item& item) {
-    head_ = Item::pick(item.head, consumer_);
-    token_ = static_cast<int64_t>(Item::pick(item.row, consumer_)) * kTile;
-    n_queries_ = static_cast<int>(min(static_cast<int64_t>(kTile), p_.n_tokens - token_));
-    n_shared_ = item.n_shared;
-    n_both_private_ = item.both_private();
-    n_turns_ = min(item.count[0], item.count[1]);
-    n_passed_ = 0;
-    // Lists ascend within their two parts, so that the diagonal block, the last of all, ends one of them.
-    const auto diagonal = static_cast<int>((p_.start + token_) / kTile);
-    k_diagonal_ = count_ - 1;
-    if (item.block(consumer_, k_diagonal_) != diagonal) k_diagonal_ = n_shared_ - 1;
-    if (k_diagonal_ >= 0 && item.block(consumer_, k_diagonal_) != diagonal) k_diagonal_ = -1;
-
-    // This lane's rows of the queries, straight into wgmma's layout.
+  // This lane's rows of the queries, straight into wgmma's layout.
+  __device__ __forceinline__ void load_queries(const Tile& tile) {
     const int64_t stride = static_cast<int64_t>(p_.n_heads) * kDHead;
-    const auto* in = static_cast<const __nv_bfloat16*>(p_.q) + (p_.row + token_) * stride + head_ * kDHead;
+    const auto* in = static_cast<const __nv_bfloat16*>(p_.q) +
+                     (p_.row + static_cast<int64_t>(tile.row) * kTile) * stride + tile.head * kDHead;
+    const int last = n_queries(tile) - 1;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = min(warp_ * 16 + lane_ / 4 + half * 8, n_queries_ - 1);
+      const int row = min(warp() * 16 + lane() / 4 + half * 8, last);
 #pragma unroll
       for (int d = 0; d < kDSteps; ++d) {
-        const __nv_bfloat16* at = in + row * stride + d * 16 + lane_ % 4 * 2;
+        const __nv_bfloat16* at = in + row * stride + d * 16 + lane() % 4 * 2;
         q_[d][half] = *reinterpret_cast<const uint32_t*>(at);
         q_[d][half + 2] = *reinterpret_cast<const uint32_t*>(at + 8);
       }
     }
-    row_max_[0] = row_max_[1] = -INFINITY;
-    row_sum_[0] = row_sum_[1] = 0.0F;
-#pragma unroll
-    for (float& x : out_) x = 0.0F;
   }
 
-  // A step takes two of the blocks that both consumers want, else one: two give the softmax twice as many
-  // independent instructions, but the ring is too short for two tiles that only one consumer wants.
-  __device__ __forceinline__ void compute() {
-    const int n_double = n_shared_ / 2 * 2;
-    int k = 0;
-    if (n_double > 0) {
-      step<0, 2>(0);
-      for (k = 2; k < n_double; k += 2) step<2, 2>(k);
-      if (k == count_) {
-        step<2, 0>(k);
-        return;
-      }
-      step<2, 1>(k++);
-    } else {
-      step<0, 1>(k++);
-    }
-    for (; k < count_; ++k) step<1, 1>(k);
-    step<1, 0>(k);
-  }
-
-  // The scores of kNow blocks from k on, and beside their softmax the values of the kLast blocks before.
-  template <int kLast, int kNow>
-  __device__ __forceinline__ void step(int k) {
-    Step now;
-    if constexpr (kNow > 0) {
-      const int between = n_between(k);
-      n_passed_ += between;
-      pass(between);
-      now.k = k;
-#pragma unroll
-      for (int b = 0; b < kNow; ++b) {
-        now.at[b] = cursor_;
-        cursor_.next();
-      }
-      wait_for_turn(k);
-      start_scores<kNow>(now);
-    }
-    if constexpr (kLast > 0) start_values<kLast>();
-    if constexpr (kNow > 0) {
-      give_turn(k);
-      ptx::wgmma_wait<(kLast > 0 ? 1 : 0)>();  // the scores
-#pragma unroll
-      for (int b = 0; b < kNow; ++b) {
-        ptx::pin_registers(scores_[b]);
-        arrive(barriers_.empty_k[now.at[b].slot]);
-      }
-      softmax<kNow>(k);
-      // The wait for the values would otherwise be moved in front of the softmax.
-#pragma unroll
-      for (int b = 0; b < kNow; ++b) ptx::pin_registers(scores_[b]);
-    }
-    if constexpr (kLast > 0) {
-      ptx::wgmma_wait<0>();
-      ptx::pin_registers(out_);
-#pragma unroll
-      for (int b = 0; b < kLast; ++b) arrive(barriers_.empty_v[last_.at[b].slot]);
-      if constexpr (kNow > 0) rescale();
-    }
-    if constexpr (kNow > 0) pack<kNow>();
-    last_ = now;
-  }
-
-  // How many tiles of the other consumer lie between this one's blocks k - 1 and k.
-  __device__ int n_between(int k) const {
-    const int j = k - n_shared_;
-    if (j < 0 || j > n_both_private_ || n_both_private_ == 0) return 0;
-    return consumer_ == 0 ? (j > 0 ? 1 : 0) : (j < n_both_private_ ? 1 : 0);
-  }
-
-  // Steps that both consumers have: they take turns at the tensor cores, so that one's softmax runs beside
-  // the other's products instead of both waiting for products and then for each other.
-  __device__ void wait_for_turn(int k) const {
-    if (k >= n_turns_) return;
-    if (consumer_ == 0) {
-      ptx::wait_for_turn<kTurnBarrier>();
-    } else {
-      ptx::wait_for_turn<kTurnBarrier + 1>();
-    }
-  }
-  __device__ void give_turn(int k) const {
-    if (k >= n_turns_) return;
-    if (consumer_ == 0) {
-      ptx::give_turn<kTurnBarrier + 1>();
-    } else {
-      ptx::give_turn<kTurnBarrier>();
-    }
-  }
-
-  template <int kBlocks>
-  __device__ __forceinline__ void start_scores(const Step& now) {
-#pragma unroll
-    for (int b = 0; b < kBlocks; ++b)
-      ptx::mbarrier_wait(address(barriers_.full_k[now.at[b].slot]), now.at[b].parity);
+  // One block of the tile; *load becomes the next one.
+  __device__ __forceinline__ void step(uint32_t tile, Load* load) {
+    const Load now = *load;
+    const Entry entry = now.entry;
+    if ((entry.word & kKeysAreThere) == 0) ptx::mbarrier_wait(now.barrier, entry.parity());
     ptx::wgmma_fence();
-#pragma unroll
-    for (int b = 0; b < kBlocks; ++b) {
-      const uint64_t keys = ptx::shared_operand(shared_k_ + now.at[b].slot * Shape::kTileBytes);
-#pragma unroll
-      for (int d = 0; d < kDSteps; ++d)
-        ptx::wgmma_64x64x16<false>(scores_[b], q_[d],
-                                   ptx::advance(keys, d / 4 * Shape::kPanelBytes + d % 4 * 32), d > 0);
-    }
+    unroll<kDSteps>([&](auto d) {
+      constexpr int kD = decltype(d)::value;
+      ptx::wgmma_64x64x16<false, kD / 4 * Shape::kPanelBytes + kD % 4 * 32>(scores_, q_[kD], now.keys,
+                                                                            kD > 0);
+    });
     ptx::wgmma_commit();
+    ptx::wgmma_wait<0>();
+    ptx::pin_registers(scores_);
+    arrive(now.barrier + kEmptyK);
+    if constexpr (kDHead == 64) {
+#pragma unroll
+      for (auto& q : q_) ptx::keep_registers(q);
+    }
+    const bool values_are_there = ptx::mbarrier_test(now.barrier + kFullV, entry.parity());
+    if (entry.diagonal()) mask_diagonal();
+    softmax();
+    uint32_t probabilities[4][4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        const int j = 8 * i + r / 2 * 4 + r % 2 * 2;
+        probabilities[i][r] = ptx::pack_bf16(scores_[j], scores_[j + 1]);
+      }
+
+    if (!values_are_there) ptx::mbarrier_wait(now.barrier + kFullV, entry.parity());
+    if (entry.partial()) clear_unwritten(entry.slot(), n_queries(Tile::unpack(tile)));
+    ptx::wgmma_fence();
+    // From the keys' operand to the values': as many bytes further on as the ring's keys take, and panels
+    // apart where keys have no such distance.
+    constexpr int kValues = Shape::kSlots * Shape::kTileBytes + ((Shape::kPanelBytes - 16) << 16);
+    unroll<4>([&](auto i) {
+      constexpr int kI = decltype(i)::value;
+      if constexpr (kDHead == 128) {
+        ptx::wgmma_64x128x16<true, kValues + kI * 2048>(out_, probabilities[kI], now.keys, true);
+      } else {
+        ptx::wgmma_64x64x16<true, kValues + kI * 2048>(out_, probabilities[kI], now.keys, true);
+      }
+    });
+    ptx::wgmma_commit();
+    // Beside the product, but not waiting: what comes next may need the slot that is still in use here.
+    const bool next_is_there =
+        ptx::mbarrier_test(full_entry_ + n_entries_ % Shape::kQueue * 8, n_entries_ / Shape::kQueue % 2);
+    if (next_is_there) fetch(load, true);
+    ptx::wgmma_wait<0>();
+    ptx::pin_registers(out_);
+    arrive(now.barrier + kEmptyV);
+    if (!next_is_there) fetch(load, false);
   }
 
-  template <int kBlocks>
-  __device__ __forceinline__ void start_values() {
-#pragma unroll
-    for (int b = 0; b < kBlocks; ++b) {
-      ptx::mbarrier_wait(address(barriers_.full_v[last_.at[b].slot]), last_.at[b].parity);
-      if (last_.k + b == k_diagonal_ && n_queries_ < kTile) clear_unwritten(last_.at[b].slot);
+  // Of the warpgroup.
+  __device__ __forceinline__ void barrier() const {
+    switch (consumer_) {
+      case 0:
+        ptx::warpgroup_barrier<1>();
+        break;
+      case 1:
+        ptx::warpgroup_barrier<2>();
+        break;
+      default:
+        ptx::warpgroup_barrier<3>();
     }
-    ptx::wgmma_fence();
+  }
+
+  // Causal inside the diagonal block only.
+  __device__ __forceinline__ void mask_diagonal() {
+    // This lane's first row less its first column; computed here each time, for the loop has no register to
+    // keep it in.
+    const auto thread = static_cast<int>(ptx::opaque(threadIdx.x));
+    [[maybe_unused]] const int ahead = thread / 32 % 4 * 16 + thread % 32 / 4 - thread % 4 * 2;
 #pragma unroll
-    for (int b = 0; b < kBlocks; ++b) {
-      const uint64_t values =
-          ptx::shared_operand(shared_v_ + last_.at[b].slot * Shape::kTileBytes, Shape::kPanelBytes);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        if constexpr (kDHead == 128) {
-          ptx::wgmma_64x128x16<true>(out_, probabilities_[b][i], ptx::advance(values, i * 2048), true);
-        } else {
-          ptx::wgmma_64x64x16<true>(out_, probabilities_[b][i], ptx::advance(values, i * 2048), true);
-        }
-      }
-    }
-    ptx::wgmma_commit();
+    for (int j = 0; j < 32; ++j)
+      if (j / 4 * 8 + lane() % 4 * 2 + j % 2 > warp() * 16 + lane() / 4 + j % 4 / 2 * 8)
+        scores_[j] = -INFINITY;
   }
 
   // Nothing behind the prompt's last token has been written, and 0 * NaN is NaN.
-  __device__ void clear_unwritten(uint32_t slot) const {
-    const uint32_t tile = shared_v_ + slot * Shape::kTileBytes;
-    const int n_chunks = (kTile - n_queries_) * 8;  // of a panel, 16 bytes each
+  __device__ void clear_unwritten(uint32_t slot, int n_queries) const {
+    const uint32_t tile = ((keys_.low & 0x3fffU) << 4) + (Shape::kSlots + slot) * Shape::kTileBytes;
+    const int n_chunks = (kTile - n_queries) * 8;  // of a panel, 16 bytes each
     for (int j = static_cast<int>(threadIdx.x) % 128; j < n_chunks * Shape::kPanels; j += 128)
-      ptx::store_zeros_16(tile + j / n_chunks * Shape::kPanelBytes + (n_queries_ * 8 + j % n_chunks) * 16);
+      ptx::store_zeros_16(tile + j / n_chunks * Shape::kPanelBytes + (n_queries * 8 + j % n_chunks) * 16);
     ptx::fence_async_proxy();
-    if (consumer_ == 0) {
-      ptx::warpgroup_barrier<1>();
-    } else {
-      ptx::warpgroup_barrier<2>();
-    }
+    barrier();
   }
 
-  // Online softmax: scores become probabilities in place; what was summed before shrinks by the correction.
-  template <int kBlocks>
-  __device__ __forceinline__ void softmax(int k) {
-#pragma unroll
-    for (int b = 0; b < kBlocks; ++b)
-      if (k + b == k_diagonal_) {
-#pragma unroll
-        for (int j = 0; j < 32; ++j)
-          if (j / 4 * 8 + lane_ % 4 * 2 + j % 2 > warp_ * 16 + lane_ / 4 + j % 4 / 2 * 8)
-            scores_[b][j] = -INFINITY;
-      }
+  // Online softmax: scores become probabilities in place. The shift only has to keep 2^x and sums of it in
+  // range, for bf16 and float32 alike: while no score is more than 2^kSlack above it, it stays, whatever the
+  // maximum.
+  __device__ __forceinline__ void softmax() {
+    float tops[2];
+    bool above = false;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float tops[2] = {row_max_[half], -INFINITY};
+      tops[half] = fmaxf(scores_[2 * half], scores_[2 * half + 1]);
 #pragma unroll
-      for (int b = 0; b < kBlocks; ++b)
+      for (int j = 1; j < 8; ++j)
+        tops[half] = fmaxf(tops[half], fmaxf(scores_[4 * j + 2 * half], scores_[4 * j + 2 * half + 1]));
+      above = above || !(tops[half] * scale_ - shift_[half] <= kSlack);
+    }
+    if (__any_sync(0xffffffffU, above)) shift_up(tops);
 #pragma unroll
-        for (int j = 0; j < 8; ++j)
-          tops[j % 2] =
-              fmaxf(tops[j % 2], fmaxf(scores_[b][4 * j + 2 * half], scores_[b][4 * j + 2 * half + 1]));
-      float top = fmaxf(tops[0], tops[1]);
-      top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 1));
-      top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 2));
-      // Every row sees a key of every causal block, so `top` is finite, unless the scores are not. The shift
-      // only has to keep 2^x in range: while the maximum grows by less than 2^kSlack, it stays, and what was
-      // summed needs no correction.
-      correction_[half] = 1.0F;
-      if ((top - row_max_[half]) * scale_ > kSlack) {
-        correction_[half] = ptx::exp2_approx((row_max_[half] - top) * scale_);
-        row_max_[half] = top;
-      }
-      const float shift = row_max_[half] * scale_;
-      float sums[4] = {};
+    for (int half = 0; half < 2; ++half) {
+      float part[4] = {};
 #pragma unroll
-      for (int b = 0; b < kBlocks; ++b)
+      for (int j = 0; j < 8; ++j)
 #pragma unroll
-        for (int j = 0; j < 8; ++j)
-#pragma unroll
-          for (int c = 0; c < 2; ++c) {
-            float& x = scores_[b][4 * j + 2 * half + c];
-            x = ptx::exp2_approx(x * scale_ - shift);
-            sums[j % 2 * 2 + c] += x;
-          }
-      row_sum_[half] = row_sum_[half] * correction_[half] + ((sums[0] + sums[1]) + (sums[2] + sums[3]));
+        for (int c = 0; c < 2; ++c) {
+          float& x = scores_[4 * j + 2 * half + c];
+          x = ptx::exp2_approx(x * scale_ - shift_[half]);
+          part[j % 2 * 2 + c] += x;
+        }
+      row_sum_[half] += (part[0] + part[1]) + (part[2] + part[3]);
     }
   }
 
-  template <int kBlocks>
-  __device__ __forceinline__ void pack() {
+  // The shift becomes the rows' maximum, and what was summed shrinks accordingly. A tile's first block comes
+  // here: every row sees a key of every causal block, so that the maximum is finite, unless the scores are
+  // not.
+  __device__ __forceinline__ void shift_up(const float (&tops)[2]) {
 #pragma unroll
-    for (int b = 0; b < kBlocks; ++b)
+    for (int half = 0; half < 2; ++half) {
+      float top = tops[half];
+      top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 1));
+      top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 2));
+      const float shift = fmaxf(top * scale_, shift_[half]),
+                  correction = ptx::exp2_approx(shift_[half] - shift);
+      shift_[half] = shift;
+      row_sum_[half] *= correction;
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          const int j = 8 * i + r / 2 * 4 + r % 2 * 2;
-          probabilities_[b][i][r] = ptx::pack_bf16(scores_[b][j], scores_[b][j + 1]);
-        }
+      for (int j = 0; j < kDHead / 8; ++j) {
+        out_[4 * j + 2 * half] *= correction;
+        out_[4 * j + 2 * half + 1] *= correction;
+      }
+    }
   }
 
-  __device__ __forceinline__ void rescale() {
-    if (!__any_sync(0xffffffffU, correction_[0] != 1.0F || correction_[1] != 1.0F)) return;
-#pragma unroll
-    for (int j = 0; j < kDHead / 2; ++j) out_[j] *= correction_[j % 4 / 2];
-  }
-
-  __device__ __forceinline__ void end() {
+  __device__ __forceinline__ void end(const Tile& tile) {
     const int64_t stride = static_cast<int64_t>(p_.n_heads) * kDHead;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float sum = row_sum_[half];
       sum += __shfl_xor_sync(0xffffffffU, sum, 1);
       sum += __shfl_xor_sync(0xffffffffU, sum, 2);
-      const int row = warp_ * 16 + lane_ / 4 + half * 8;
-      if (row >= n_queries_) continue;
-      const float inverse = 1.0F / sum;
-      auto* o = static_cast<__nv_bfloat16*>(p_.out) + (p_.row + token_ + row) * stride + head_ * kDHead;
+      const int row = warp() * 16 + lane() / 4 + half * 8;
+      if (row >= n_queries(tile)) continue;
+      const float inverse = __fdividef(1.0F, sum);
+      auto* o = static_cast<__nv_bfloat16*>(p_.out) +
+                (p_.row + static_cast<int64_t>(tile.row) * kTile + row) * stride + tile.head * kDHead;
 #pragma unroll
       for (int j = 0; j < kDHead / 8; ++j)
-        *reinterpret_cast<uint32_t*>(o + j * 8 + lane_ % 4 * 2) =
+        *reinterpret_cast<uint32_t*>(o + j * 8 + lane() % 4 * 2) =
             ptx::pack_bf16(out_[4 * j + 2 * half] * inverse, out_[4 * j + 2 * half + 1] * inverse);
     }
   }
 
   const WgmmaPrefillParams& p_;
   Barriers& barriers_;
-  uint32_t shared_k_, shared_v_;
-  int consumer_, warp_, lane_;
+  int consumer_;
+  uint32_t full_k_, full_entry_;  // addresses
+  ptx::SharedOperand keys_;
   float scale_;
-  Cursor<kSlots> cursor_;  // the place that is passed next
+  uint32_t n_entries_ = 0, next_tile_ = 0;
 
-  // Of the item.
-  int head_, n_queries_, count_, n_shared_, n_both_private_, n_turns_, n_passed_, k_diagonal_;
-  int64_t token_;  // the tile's first, of the segment
-  Step last_;
+  // Of the tile.
   uint32_t q_[kDSteps][4];
-  float scores_[2][32];
-  uint32_t probabilities_[2][4][4];
+  float scores_[32];
   float out_[kDHead / 2];
-  float row_max_[2], row_sum_[2], correction_[2];
+  float shift_[2], row_sum_[2];
 };
 
 }  // namespace seer::cuda

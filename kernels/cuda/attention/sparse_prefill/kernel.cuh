@@ -1,9 +1,10 @@
-// The kernel: one persistent block a multiprocessor, of two consumer warpgroups and a producer. See
+// The kernel: one persistent block a multiprocessor, of three consumer warpgroups and one of producers. See
 // DESIGN.md.
 #pragma once
 
 #include "kernels/cuda/attention/sparse_prefill/consumer.cuh"
 #include "kernels/cuda/attention/sparse_prefill/producer.cuh"
+#include "kernels/cuda/ptx/pdl.cuh"
 
 namespace seer::cuda {
 
@@ -14,7 +15,6 @@ __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
   extern __shared__ unsigned char dynamic_shared[];
   __shared__ WgmmaBarriers<kDHead> barriers;
   const uint32_t shared_k = (ptx::shared_address(dynamic_shared) + 1023U) & ~1023U;
-  const uint32_t shared_v = shared_k + Shape::kSlots * Shape::kTileBytes;
   if (threadIdx.x == 0) {
     const auto init = [](uint64_t& barrier, uint32_t arrivals) {
       ptx::mbarrier_init(ptx::shared_address(&barrier), arrivals);
@@ -22,25 +22,32 @@ __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
     for (int s = 0; s < Shape::kSlots; ++s) {
       init(barriers.full_k[s], 1);
       init(barriers.full_v[s], 1);
-      init(barriers.empty_k[s], 8);
-      init(barriers.empty_v[s], 8);
+      const int users = p.counts == nullptr ? kConsumers : 1;
+      init(barriers.empty_k[s], users * kConsumerWarps);
+      init(barriers.empty_v[s], users * kConsumerWarps);
     }
-    for (int i = 0; i < 2; ++i) {
-      init(barriers.full_item[i], 1);
-      init(barriers.empty_item[i], 8);
-    }
+    for (int c = 0; c < kConsumers; ++c)
+      for (int place = 0; place < Shape::kQueue; ++place) init(barriers.full_entry[c][place], 1);
     ptx::fence_barrier_init();
     ptx::tma_prefetch_map(&maps.k);
     ptx::tma_prefetch_map(&maps.v);
   }
   __syncthreads();
+  ptx::let_next_kernel_start();
+  ptx::wait_for_previous_kernel();
   const int warpgroup = static_cast<int>(threadIdx.x) / 128;
-  if (warpgroup == Shape::kConsumers) {
-    ptx::give_registers<40>();
-    if (threadIdx.x / 32 % 4 == 0) produce<kDHead>(p, maps, barriers, shared_k, shared_v);
+  if (warpgroup == kConsumers) {
+    ptx::give_registers<32>();
+    const int warp = static_cast<int>(threadIdx.x) / 32 % 4;
+    const Feed<kDHead> feed(maps, barriers, shared_k);
+    if (p.counts != nullptr) {
+      if (warp < kConsumers) produce_tiles<kDHead>(p, feed, warp);
+    } else if (warp == 0) {
+      produce_bundles<kDHead>(p, feed);
+    }
   } else {
-    ptx::take_registers<232>();
-    Consumer<kDHead>(p, barriers, shared_k, shared_v, warpgroup).run();
+    ptx::take_registers<160>();
+    Consumer<kDHead>(p, barriers, shared_k, warpgroup).run();
   }
 }
 

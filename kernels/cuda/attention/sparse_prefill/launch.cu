@@ -2,7 +2,6 @@
 #include <cassert>
 
 #include "kernels/cuda/attention/sparse_prefill/kernel.cuh"
-#include "kernels/cuda/attention/sparse_prefill/pair_lists.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace seer::cuda {
@@ -14,20 +13,8 @@ cudaError_t launch_d_head(const WgmmaPrefillParams& p, const PageMaps& maps, int
   using Shape = WgmmaShape<kDHead>;
   const Items items(p);
   const auto kernel = wgmma_prefill_kernel<kDHead>;
-  const cudaError_t error =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kSharedBytes);
-  if (error != cudaSuccess) return error;
-  const auto n_blocks = static_cast<unsigned>(std::min(n_multiprocessors, items.n_items));
-  kernel<<<n_blocks, Shape::kThreads, Shape::kSharedBytes, stream>>>(p, maps);
-  return cudaPeekAtLastError();
-}
-
-cudaError_t pair_lists(const WgmmaPrefillParams& p, cudaStream_t stream) {
-  const Items items(p);
-  const int64_t n_blocks = (p.start + p.n_tokens + kTile - 1) / kTile;
-  const int words = static_cast<int>((n_blocks + 31) / 32);
-  const dim3 grid(static_cast<unsigned>((items.n_items + kPairWarps - 1) / kPairWarps));
-  return launch(pair_lists_kernel, grid, kPairWarps * 32, kPairWarps * 2 * words * 4, stream, p, words);
+  const dim3 n_blocks(static_cast<unsigned>(std::min(n_multiprocessors, items.n_items)));
+  return launch(kernel, n_blocks, Shape::kThreads, Shape::kSharedBytes, stream, p, maps);
 }
 
 using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
@@ -51,12 +38,15 @@ bool make_page_maps(PageMaps* maps, const void* k, const void* v, int64_t n_page
                     int d_head) {
   static const Encode encode = find_encode();
   if (encode == nullptr) return false;
-  const cuuint64_t dims[2] = {static_cast<cuuint64_t>(d_head),
-                              static_cast<cuuint64_t>(n_pages * n_kv_heads * kTile)};
-  const cuuint64_t row_bytes[1] = {static_cast<cuuint64_t>(d_head) * 2};
-  const cuuint32_t box[2] = {64, kTile}, steps[2] = {1, 1};
+  // Columns of a panel, rows of the pool, panels: a box is a tile as the products want it, panel behind
+  // panel.
+  const cuuint64_t row_bytes = static_cast<cuuint64_t>(d_head) * 2;
+  const auto n_panels = static_cast<cuuint32_t>(d_head / 64);
+  const cuuint64_t dims[3] = {64, static_cast<cuuint64_t>(n_pages * n_kv_heads * kTile), n_panels};
+  const cuuint64_t strides[2] = {row_bytes, 128};
+  const cuuint32_t box[3] = {64, kTile, n_panels}, steps[3] = {1, 1, 1};
   const auto make = [&](CUtensorMap* map, const void* data) {
-    return encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), dims, row_bytes, box,
+    return encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(data), dims, strides, box,
                   steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                   CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
   };
@@ -65,10 +55,6 @@ bool make_page_maps(PageMaps* maps, const void* k, const void* v, int64_t n_page
 
 cudaError_t launch_wgmma_prefill(const WgmmaPrefillParams& params, const PageMaps& maps,
                                  int n_multiprocessors, cudaStream_t stream) {
-  const cudaError_t error = params.counts == nullptr
-                                ? cudaMemsetAsync(params.next_item, 0, sizeof(int32_t), stream)
-                                : pair_lists(params, stream);
-  if (error != cudaSuccess) return error;
   switch (params.d_head) {
     case 64:
       return launch_d_head<64>(params, maps, n_multiprocessors, stream);

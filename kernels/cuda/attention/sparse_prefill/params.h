@@ -14,11 +14,9 @@ struct WgmmaPrefillParams {
   void* out;                  // bf16 [n_tokens of the step, n_heads, d_head]; rows of the segment
   const void* q;              // bf16, as out
   const int32_t* page_table;  // device: block index to page id
-  int32_t* counts;            // [n_heads, n_mask_rows], or null: every causal block
-  int32_t*
-      blocks;  // [n_heads, n_mask_rows, row_capacity]; rows are reordered: what a pair shares comes first
-  int32_t* n_shared;   // scratch [n_pairs of a row, n_mask_rows]
-  int32_t* next_item;  // scratch, one: the schedule's counter
+  const int32_t* counts;      // [n_heads, n_mask_rows], or null: every causal block
+  const int32_t* blocks;      // [n_heads, n_mask_rows, row_capacity]
+  int32_t* next_item;  // scratch, one, the schedule's counter: zero, and zero again behind every launch
   int64_t row;         // the segment's first row of out and q
   int64_t start;       // its first position, a multiple of 64
   int64_t n_tokens;

@@ -1,4 +1,4 @@
-// The producer: one warp that hands out items and keeps tiles coming.
+// Producers: warps that hand out work and keep tiles coming.
 #pragma once
 
 #include "kernels/cuda/attention/sparse_prefill/ring.cuh"
@@ -9,68 +9,188 @@
 
 namespace seer::cuda {
 
-// Tells the consumers which item comes next and streams its tiles through the ring. One warp.
+inline constexpr unsigned kWarp = 0xffffffffU;
+
+// Puts tiles into slots and entries into queues. Called by whole warps; lane 0 acts.
 template <int kDHead>
-__device__ void produce(const WgmmaPrefillParams& p, const PageMaps& maps, WgmmaBarriers<kDHead>& barriers,
-                        uint32_t shared_k, uint32_t shared_v) {
+class Feed {
   using Shape = WgmmaShape<kDHead>;
+  using Barriers = WgmmaBarriers<kDHead>;
+
+ public:
+  __device__ Feed(const PageMaps& maps, Barriers& barriers, uint32_t shared_k)
+      : maps_(maps),
+        barriers_(ptx::opaque(ptx::shared_address(&barriers))),
+        shared_k_(ptx::opaque(shared_k)) {}
+
+  // The page pool's tokens [row, row + 64) of one KV head into the slot, in its round of use `round`.
+  // Consumers that do not use it, of those that its empty barriers count, are given as `idle`.
+  __device__ void load(uint32_t slot, uint32_t round, int row, int idle) const {
+    refill(slot, round, row, idle, maps_.k, kFullK, kEmptyK, 0);
+    refill(slot, round, row, idle, maps_.v, kFullV, kEmptyV, Shape::kSlots * Shape::kTileBytes);
+  }
+
+  // Entry n of the consumer. Not before the slot's last values were given back, which load() waits for: until
+  // then their full barrier may be a phase behind, and a parity cannot tell that from a phase ahead.
+  __device__ void push(int consumer, uint32_t n, uint32_t word, uint32_t tile) const {
+    const uint32_t place = consumer * Shape::kQueue + n % Shape::kQueue;
+    ptx::store_64(barriers_ + offsetof(Barriers, entries) + place * 8, word, tile);
+    ptx::mbarrier_arrive(barriers_ + offsetof(Barriers, full_entry) + place * 8);
+  }
+
+ private:
+  static constexpr uint32_t kFullK = offsetof(Barriers, full_k), kFullV = offsetof(Barriers, full_v),
+                            kEmptyK = offsetof(Barriers, empty_k), kEmptyV = offsetof(Barriers, empty_v);
+
+  __device__ void refill(uint32_t slot, uint32_t round, int row, int idle, const CUtensorMap& map,
+                         uint32_t full, uint32_t empty, uint32_t tiles) const {
+    const uint32_t barrier = barriers_ + slot * 8;
+    if (round > 0) ptx::mbarrier_wait(barrier + empty, (round - 1) % 2);
+    if (threadIdx.x % 32 != 0) return;
+    if (idle > 0) ptx::mbarrier_arrive(barrier + empty, static_cast<uint32_t>(idle * kConsumerWarps));
+    ptx::mbarrier_arrive_expect(barrier + full, Shape::kTileBytes);
+    ptx::tma_load_3d(shared_k_ + tiles + slot * Shape::kTileBytes, &map, barrier + full, 0, row, 0);
+  }
+
+  const PageMaps& maps_;
+  uint32_t barriers_, shared_k_;  // addresses
+};
+
+// The consumers read their queries when they come to a tile, some loads from now.
+template <int kDHead>
+__device__ void prefetch_queries(const WgmmaPrefillParams& p, const Tile& tile, int lane) {
+  for (int r = lane; r < kTile; r += 32) {
+    const int64_t token = static_cast<int64_t>(tile.row) * kTile + r;
+    const char* q = static_cast<const char*>(p.q) + ((p.row + token) * p.n_heads + tile.head) * (2 * kDHead);
+    if (token < p.n_tokens)
+      for (int line = 0; line < 2 * kDHead; line += 128) ptx::prefetch_l2_line(q + line);
+  }
+}
+
+// An item from the schedule: lane 0 asks, and all learn of it when they need to.
+__device__ inline int ask_for_item(const WgmmaPrefillParams& p, int lane) {
+  return lane == 0 ? atomicAdd(p.next_item, 1) : 0;
+}
+// The item, or -1. Every producer is told -1 once; the last one to ask leaves the counter as it was found.
+__device__ inline int answer(const WgmmaPrefillParams& p, int asked, int n_items, int n_producers, int lane) {
+  const int item = __shfl_sync(kWarp, asked, 0);
+  if (item < n_items) return item;
+  if (lane == 0 && item == n_items + n_producers - 1) *p.next_item = 0;
+  return -1;
+}
+__device__ inline int pool_row(const WgmmaPrefillParams& p, int block, int head) {
+  return (p.page_table[block] * p.n_kv_heads + head / (p.n_heads / p.n_kv_heads)) * kTile;
+}
+__device__ inline bool ends_in(const WgmmaPrefillParams& p, int row) {
+  return static_cast<int64_t>(row + 1) * kTile > p.n_tokens;
+}
+
+// One warp serves one consumer with tiles of their own lists through slots of its own.
+//
+// To find the next tile takes four trips to memory, one after the other: each starts between two loads of the
+// present tile, and the next load hides it.
+template <int kDHead>
+__device__ void produce_tiles(const WgmmaPrefillParams& p, const Feed<kDHead>& feed, int consumer) {
+  constexpr uint32_t kSlots = WgmmaShape<kDHead>::kSlots / kConsumers;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const Items items(p);
-  const auto address = [](const uint64_t& barrier) { return ptx::shared_address(&barrier); };
-  Cursor<Shape::kSlots> cursor;
-  bool first_round = true;  // nothing to wait for yet
-  for (int n = 0;; ++n) {
-    int i = 0;
-    if (lane == 0) i = atomicAdd(p.next_item, 1);
-    i = __shfl_sync(0xffffffffU, i, 0);
-    if (i >= items.n_items) i = -1;
-    if (n >= 2) ptx::mbarrier_wait(address(barriers.empty_item[n % 2]), (n / 2 - 1) % 2);
-    if (lane == 0) {
-      barriers.items[n % 2] = i;
-      ptx::mbarrier_arrive(address(barriers.full_item[n % 2]));
+  const int n_producers = static_cast<int>(gridDim.x) * kConsumers;
+
+  // A block of the tile's list, then the word that loads it: the pool's row, a multiple of 64, and whether it
+  // is the diagonal block.
+  const auto block_of = [&](const Tile& tile, int total, int at) {
+    return at < total ? p.blocks[list_of(p, tile) * p.row_capacity + at] : -1;
+  };
+  const auto word_of = [&](const Tile& tile, int block) {
+    if (block < 0) return 0;
+    return pool_row(p, block, tile.head) | (block == causal_blocks(p, tile.row) - 1 ? 1 : 0);
+  };
+
+  Tile next = {};
+  int next_total = 0, next_word = 0;  // while it is looked for: item and block
+  const auto look = [&](int stage) {
+    if (stage == 0) {
+      next_total = ask_for_item(p, lane);
+    } else if (stage == 1) {
+      const int item = answer(p, next_total, items.n_items, n_producers, lane);
+      next_total = 0;
+      if (item < 0) return;
+      next = items.at(item);
+      next_total = kept_blocks(p, next);
+    } else if (stage == 2) {
+      next_word = block_of(next, next_total, lane);
+    } else if (stage == 3) {
+      next_word = word_of(next, next_word);
     }
-    if (i < 0) return;
-    const Item item = items.at(p, i);
-    // The consumers read their queries when they come to this item, some tiles from now.
-    for (int tile = 0; tile < 2; ++tile)
-      for (int row = lane; row < kTile; row += 32) {
-        const int64_t token = static_cast<int64_t>(Item::pick(item.row, tile)) * kTile + row;
-        const char* q = static_cast<const char*>(p.q) +
-                        ((p.row + token) * p.n_heads + Item::pick(item.head, tile)) * (2 * kDHead);
-        if (token < p.n_tokens)
-          for (int line = 0; line < 2 * kDHead; line += 128) ptx::prefetch_l2_line(q + line);
-      }
-    const int total = item.total();
-    const auto row_of = [&](int at) {  // of the page pool, whose rows are tokens of one page and KV head
-      if (at >= total) return 0;
-      const int users = item.users(at), block = item.block(users == 2 ? 1 : 0, item.index(at));
-      return (p.page_table[block] * p.n_kv_heads + item.kv_head) * kTile;
-    };
-    int rows = row_of(lane);  // of 32 places, a lane each; the next 32 are looked up while these are copied
+  };
+  for (int stage = 0; stage < 4; ++stage) look(stage);
+
+  uint32_t n = 0;  // loads so far
+  while (next_total > 0) {
+    const Tile tile = next;
+    const int total = next_total;
+    int words = next_word;
+    prefetch_queries<kDHead>(p, tile, lane);
     for (int base = 0; base < total; base += 32) {
-      const int next_rows = row_of(base + 32 + lane);
-      for (int at = base; at < min(base + 32, total); ++at) {
-        const int row = __shfl_sync(0xffffffffU, rows, at - base);
-        const uint32_t slot = cursor.slot;
-        const auto refill = [&](const uint64_t& empty, const uint64_t& full, const CUtensorMap& map,
-                                uint32_t tiles) {
-          if (!first_round) ptx::mbarrier_wait(address(empty), cursor.parity ^ 1U);
-          if (lane == 0) {
-            ptx::mbarrier_arrive_expect(address(full), Shape::kTileBytes);
-#pragma unroll
-            for (int panel = 0; panel < Shape::kPanels; ++panel)
-              ptx::tma_load_2d(tiles + slot * Shape::kTileBytes + panel * Shape::kPanelBytes, &map,
-                               address(full), panel * 64, row);
-          }
-        };
-        refill(barriers.empty_k[slot], barriers.full_k[slot], maps.k, shared_k);
-        refill(barriers.empty_v[slot], barriers.full_v[slot], maps.v, shared_v);
-        cursor.next();
-        first_round = first_round && cursor.slot != 0;
+      const int then = base + 32 < total ? word_of(tile, block_of(tile, total, base + 32 + lane)) : 0;
+      const int end = min(base + 32, total);
+      for (int at = base; at < end; ++at, ++n) {
+        const int word = __shfl_sync(kWarp, words, at - base);
+        const uint32_t slot = consumer * kSlots + n % kSlots, round = n / kSlots;
+        feed.load(slot, round, word & ~1, 0);
+        if (lane == 0) {
+          uint32_t entry = slot | (round & 1U) << 8;
+          if (word % 2 != 0) entry |= Entry::kDiagonal | (ends_in(p, tile.row) ? Entry::kPartial : 0U);
+          if (at == total - 1) entry |= Entry::kLast;
+          feed.push(consumer, n, entry, tile.packed());
+        }
+        if (at < 4) look(at);
       }
-      rows = next_rows;
+      words = then;
+    }
+    for (int stage = total; stage < 4; ++stage) look(stage);
+  }
+  if (lane == 0) feed.push(consumer, n, Entry::kEnd, 0);
+}
+
+// One warp serves all consumers, three neighbouring tiles of a head at a time over all causal blocks, through
+// all slots. Lane i keeps the books of consumer i.
+template <int kDHead>
+__device__ void produce_bundles(const WgmmaPrefillParams& p, const Feed<kDHead>& feed) {
+  constexpr uint32_t kSlots = WgmmaShape<kDHead>::kSlots;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const Items items(p);
+  uint32_t n = 0, n_pushed = 0;
+  for (;;) {
+    const int item = answer(p, ask_for_item(p, lane), items.n_items, static_cast<int>(gridDim.x), lane);
+    if (item < 0) break;
+    const Tile first = items.at(item);
+    const int own_row = first.row + lane;
+    const bool takes_part = lane < kConsumers && own_row >= items.first_row;
+    const int own_total = takes_part ? causal_blocks(p, own_row) : 0;
+    for (int i = 0; i < kConsumers; ++i)
+      if (first.row + i >= items.first_row) prefetch_queries<kDHead>(p, {first.row + i, first.head}, lane);
+    const int total = causal_blocks(p, first.row + kConsumers - 1);
+    const auto row_of = [&](int at) { return at < total ? pool_row(p, at, first.head) : 0; };
+    int rows = row_of(lane);
+    for (int base = 0; base < total; base += 32) {
+      const int then = row_of(base + 32 + lane);
+      const int end = min(base + 32, total);
+      for (int at = base; at < end; ++at, ++n) {
+        const bool mine = at < own_total;
+        const int n_users = __popc(__ballot_sync(kWarp, mine));
+        const uint32_t slot = n % kSlots, round = n / kSlots;
+        feed.load(slot, round, __shfl_sync(kWarp, rows, at - base), kConsumers - n_users);
+        if (!mine) continue;
+        uint32_t entry = slot | (round & 1U) << 8;
+        if (at == own_total - 1)
+          entry |= Entry::kLast | Entry::kDiagonal | (ends_in(p, own_row) ? Entry::kPartial : 0U);
+        feed.push(lane, n_pushed++, entry, Tile{own_row, first.head}.packed());
+      }
+      rows = then;
     }
   }
+  if (lane < kConsumers) feed.push(lane, n_pushed, Entry::kEnd, 0);
 }
 
 }  // namespace seer::cuda

@@ -1,6 +1,7 @@
-// The ring of tiles in shared memory between the producer and the two consumers, and its barriers.
+// The ring of tiles in shared memory between producers and consumers, and its barriers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/cuda/attention/sparse_prefill/items.cuh"
@@ -15,36 +16,41 @@ struct WgmmaShape {
   static constexpr int kPanelBytes = kTile * 128;  // 64 rows of a panel
   static constexpr int kTileBytes = kPanels * kPanelBytes;
   static constexpr int kSlots = kDHead == 128 ? 7 : 14;  // tiles of K, and as many of V, on the way or in use
-  static constexpr int kConsumers = 2;
   static constexpr int kThreads = (kConsumers + 1) * 128;
   // 1024-byte alignment of the tiles is the swizzle's.
   static constexpr int kSharedBytes = 2 * kSlots * kTileBytes + 1024;
+  // A place of the queue is written again when more than kSlots loads lie behind it, and then its reader has
+  // given back the load it names.
+  static constexpr int kQueue = kDHead == 128 ? 8 : 16;
+  static_assert(kQueue > kSlots);
+};
+
+// What a consumer is to do next with which slot.
+struct Entry {
+  uint32_t word, tile;
+
+  static constexpr uint32_t kDiagonal = 1U << 16, kLast = 1U << 17, kEnd = 1U << 18, kPartial = 1U << 19;
+
+  __device__ uint32_t slot() const { return word & 0xffU; }
+  __device__ uint32_t parity() const { return word >> 8 & 1U; }  // of the phase of the slot's full barriers
+  __device__ bool diagonal() const { return (word & kDiagonal) != 0; }
+  // The diagonal block of a tile that the prompt ends in.
+  __device__ bool partial() const { return (word & kPartial) != 0; }
+  __device__ bool last() const { return (word & kLast) != 0; }
+  __device__ bool end() const { return (word & kEnd) != 0; }  // of all work
 };
 
 template <int kDHead>
 struct WgmmaBarriers {
-  static constexpr int kSlots = WgmmaShape<kDHead>::kSlots;
-  // full: the producer arrives and the copy engine's bytes complete it; consumers wait. empty: all eight
-  // consumer warps arrive, those that pass the tile by too; the producer waits before it fills the slot
-  // again. So neither side is ever more than one phase ahead of the other, which is as far as parities can
-  // tell.
+  static constexpr int kSlots = WgmmaShape<kDHead>::kSlots, kQueue = WgmmaShape<kDHead>::kQueue;
+  // full: the producer arrives and the copy engine's bytes complete it; the tile's users wait. empty: the
+  // four warps of the slot's consumer arrive, or of all consumers where they share it, the producer itself
+  // for those that do not use the tile; the producer waits before it fills the slot again.
   uint64_t full_k[kSlots], full_v[kSlots], empty_k[kSlots], empty_v[kSlots];
-  // Items: the producer arrives when items[i] is written, every consumer warp when it has read it.
-  uint64_t full_item[2], empty_item[2];
-  int items[2];
+  // The producer arrives when the entry is written; the consumer's warps wait.
+  uint64_t full_entry[kConsumers][kQueue];
+  uint64_t entries[kConsumers][kQueue];
 };
-
-// A place of the ring, and which phase of its barriers is meant.
-template <int kSlots>
-struct Cursor {
-  uint32_t slot = 0, parity = 0;
-  __device__ void next() {
-    ++slot;
-    if (slot == kSlots) {
-      slot = 0;
-      parity ^= 1U;
-    }
-  }
-};
+inline constexpr int kConsumerWarps = 4;
 
 }  // namespace seer::cuda

@@ -4,14 +4,13 @@
 // L2, meant to keep the memory busy while attention, which has little to read at short contexts, runs. (That
 // the latter pays is not shown: asking for a row a warp or for 32 MB made no difference to decoding on an
 // H100.)
-#include "kernels/cuda/few_rows.h"
+#include "kernels/cuda/few_rows/common.cuh"
 
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
 #include "kernels/cuda/ptx/prefetch.cuh"
-#include "kernels/cuda/vector.cuh"
 
 namespace seer::cuda {
 namespace {
@@ -60,37 +59,6 @@ __device__ __forceinline__ void multiply(float (&acc)[kRows], const Bf16x8 (&w)[
   }
 }
 
-// x to shared memory, normalised where asked by what stands in `norm`.
-template <int kRows>
-__device__ void stage_input(Bf16* shared_x, const Bf16* norm, float* warps, const FewRowsParams& p) {
-  for (int r = 0; r < kRows; ++r) {
-    const Bf16* x = static_cast<const Bf16*>(p.x) + (r < p.n ? r : p.n - 1) * p.d_in;
-    Bf16* out = shared_x + r * p.d_in;
-    float squares = 0.0F;
-    for (int64_t k = threadIdx.x * 8; k < p.d_in; k += kThreads * 8) {
-      const Bf16x8 v = load8(x + k);
-      store8(out + k, v);
-      if (p.norm == nullptr) continue;
-      float f[8];
-      v.to_floats(f);
-#pragma unroll
-      for (const float e : f) squares += e * e;
-    }
-    if (p.norm == nullptr) continue;
-    const float scale = rsqrtf(block_sum<kThreads>(squares, warps) / static_cast<float>(p.d_in) + p.eps);
-    for (int64_t k = threadIdx.x * 8; k < p.d_in; k += kThreads * 8) {
-      float f[8], w[8];
-      load8(out + k).to_floats(f);   // this thread's own
-      load8(norm + k).to_floats(w);  // likewise
-#pragma unroll
-      for (int i = 0; i < 8; ++i) f[i] *= scale * w[i];
-      store8(out + k, Bf16x8::from_floats(f));
-    }
-    __syncthreads();  // `warps` is used again
-  }
-  __syncthreads();
-}
-
 template <int kRows>
 __global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsParams p) {
   extern __shared__ __align__(16) unsigned char shared[];
@@ -98,7 +66,7 @@ __global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsPara
   auto* x = reinterpret_cast<Bf16*>(shared);  // [kRows, d_in], then the norm's [d_in]
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const auto* weight = static_cast<const Bf16*>(p.weight);
-  const int64_t n_units = p.swiglu ? p.d_out / 2 : p.d_out;  // outputs
+  const int64_t n_units = few_rows_units(p);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kWarps + warp,
                 stride = static_cast<int64_t>(gridDim.x) * kWarps;
 
@@ -114,7 +82,7 @@ __global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsPara
     for (int64_t k = threadIdx.x * 8; k < p.d_in; k += kThreads * 8)
       store8(norm + k, load8(static_cast<const Bf16*>(p.norm) + k));
   ptx::wait_for_previous_kernel();
-  stage_input<kRows>(x, norm, warps, p);
+  stage_input<kRows, kThreads>(x, norm, warps, p);
 
   // `w` holds the first step of the row about to be multiplied.
   const auto dot = [&](float(&acc)[kRows], int64_t row, int64_t next_row) {
@@ -139,7 +107,8 @@ __global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsPara
 
   for (int64_t unit = first; unit < n_units; unit += stride) {
     const int64_t next = unit + stride < n_units ? unit + stride : -1;
-    float acc[kRows];
+    float acc[kRows], before[kRows] = {};
+    if (lane == 0) load_unit<kRows>(before, unit, p);
     if (p.swiglu) {
       float up[kRows];
       dot(acc, unit, unit + n_units);
@@ -149,18 +118,7 @@ __global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsPara
     } else {
       dot(acc, unit, next);
     }
-    if (lane != 0) continue;
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      if (r >= p.n) break;
-      const int64_t at = r * n_units + unit;
-      if (p.float_out) {
-        static_cast<float*>(p.out)[at] = acc[r];
-      } else {
-        auto* out = static_cast<Bf16*>(p.out) + at;
-        *out = __float2bfloat16(p.accumulate ? __bfloat162float(*out) + acc[r] : acc[r]);
-      }
-    }
+    if (lane == 0) store_unit<kRows>(acc, before, unit, p);
   }
 }
 
@@ -175,12 +133,12 @@ cudaError_t launch_rows(const FewRowsParams& p, int n_multiprocessors, int max_s
 
 }  // namespace
 
-bool few_rows_fits(int64_t n, int64_t d_in, int max_shared_bytes) {
+bool few_rows_direct_fits(int64_t n, int64_t d_in, int max_shared_bytes) {
   return n <= kMaxRows && (n + 1) * d_in * 2 <= max_shared_bytes;
 }
 
-cudaError_t launch_few_rows(const FewRowsParams& params, int n_multiprocessors, int max_shared_bytes,
-                            cudaStream_t stream) {
+cudaError_t launch_few_rows_direct(const FewRowsParams& params, int n_multiprocessors, int max_shared_bytes,
+                                   cudaStream_t stream) {
   return params.n == 1 ? launch_rows<1>(params, n_multiprocessors, max_shared_bytes, stream)
                        : launch_rows<2>(params, n_multiprocessors, max_shared_bytes, stream);
 }
