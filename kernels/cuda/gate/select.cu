@@ -117,10 +117,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   const auto load_keys = [&](uint4(&b)[kSteps]) {
     const int page = __shfl_sync(0xffffffffU, ids, n_loaded % 4 * 8 + g);
     const Bf16* key = key_of(page) + t * 8;
-    const bool any = n_loaded * kVector + warp * 8 < n_causal;
 #pragma unroll
-    for (int s = 0; s < kSteps; ++s)
-      b[s] = any ? __ldcg(reinterpret_cast<const uint4*>(key + s * 32)) : uint4{};
+    for (int s = 0; s < kSteps; ++s) b[s] = __ldcg(reinterpret_cast<const uint4*>(key + s * 32));
     if (++n_loaded % 4 == 0) {
       ids = ids_ahead;
       ids_ahead = page_ids(n_loaded + 4);
