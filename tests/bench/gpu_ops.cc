@@ -169,7 +169,7 @@ class Bench {
       const BlockMask mask{tensor(DType::kI32, {kHeads, kRows}), tensor(DType::kI32, {kHeads, kRows, n})};
       std::vector<double> inv_freq;
       for (int64_t i = 0; i < kHead / 2; ++i)
-        inv_freq.push_back(std::pow(5e5, -static_cast<double>(i) / static_cast<double>(kHead / 2)));
+        inv_freq.push_back(std::pow(5e5, -2.0 * static_cast<double>(i) / static_cast<double>(kHead)));
 
       const auto project = [&](size_t layer, const Segment& segment) {
         gpu_->gate_project(gate_q, layers[layer], pooled, gates[layer], rope, segment);
@@ -190,22 +190,22 @@ class Bench {
              2.0 * static_cast<double>(kRows * kHeads * kPools * kHead * kHead));
       const std::pair<const char*, SelectRule> rules[] = {{"threshold", {Method::kThreshold, 0.002, true, n}},
                                                           {"nz_ratio", {Method::kNzRatio, 0.1, true, n}}};
-      for (const auto& [name, rule] : rules)
-        report(std::string("gate_select ") + name + where,
-               time([&](int i) { select(static_cast<size_t>(i) % n_layers, last, rule); }),
+      for (const auto& r : rules)
+        report(std::string("gate_select ") + r.first + where,
+               time([&](int i) { select(static_cast<size_t>(i) % n_layers, last, r.second); }),
                static_cast<double>(layers[0].gate_k.nbytes()),
                2.0 * static_cast<double>(kHeads * kRows * n * kHead));
-      for (const auto& [name, rule] : rules) {
+      for (const auto& r : rules) {
         if (length > 131072) break;  // 128 chunks
         double seconds = 0.0;
         for (int64_t start = 0; start < length; start += kChunk) {
           const Segment segment = open(start);
           seconds += time([&](int i) {
             project(static_cast<size_t>(i) % n_layers, segment);
-            select(static_cast<size_t>(i) % n_layers, segment, rule);
+            select(static_cast<size_t>(i) % n_layers, segment, r.second);
           });
         }
-        report(std::string("gate path per layer, whole prompt, ") + name + " L=" + std::to_string(length),
+        report(std::string("gate path per layer, whole prompt, ") + r.first + " L=" + std::to_string(length),
                seconds, 0.0, 0.0);
       }
       kept_.clear();

@@ -406,13 +406,16 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
       cases.push_back(make_exact_case(name + ", " + std::to_string(n) + " blocks", activation, scores,
                                       {(n - 3) * kSmallPage, 3 * kSmallPage}, rule, kSmallPage));
     };
+    const auto share = [&](int64_t parts) {
+      const int64_t k = n / parts;
+      return largest(static_cast<double>(k), n);
+    };
     const auto few = [](int64_t j) { return static_cast<float>(j * 7 % 5 - 2); };
-    add_long("many ties, nz_ratio", few, largest(static_cast<double>(n / 10), n));
-    add_long("ties that are all wanted, nz_ratio", few, largest(static_cast<double>(n / 5 - 3), n));
+    add_long("many ties, nz_ratio", few, share(10));
+    add_long("ties that are nearly all wanted, nz_ratio", few, share(6));
     // Apart by 2^-15 only: the last of the selection's rounds decides.
     const auto close = [](int64_t j) { return 5.0F + static_cast<float>(j * 37 % 64) * 0x1p-15F; };
-    add_long("scores that differ in their last bits, nz_ratio", close,
-             largest(static_cast<double>(n / 3), n));
+    add_long("scores that differ in their last bits, nz_ratio", close, share(3));
     const auto one = [&](int64_t j) { return j == n / 2 ? 60.0F : static_cast<float>(j % 3); };
     add_long("one score above all, threshold", one, threshold(0.5, false, n));
     add_long("one score above all, nz_ratio", one, largest(1, n));
