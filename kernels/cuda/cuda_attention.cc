@@ -9,7 +9,7 @@
 #include "kernels/cuda/attention/sparse_prefill/params.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cuda_backend.h"
-#include "kernels/cuda/gate.h"
+#include "kernels/cuda/gate/params.h"
 #include "kernels/cuda/kv_append.h"
 
 namespace seer::cuda {
@@ -94,56 +94,28 @@ void CudaBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qk
 
 void CudaBackend::gate_project(const Tensor& gate_q, const PagedKv& kv, const PooledBlocks& pooled,
                                const GateView& gate, const RopeTable& rope, const Segment& segment) {
-  const int64_t n_rows = gate_q.dim(0), n_heads = gate_q.dim(1), d_gate = gate_q.dim(2);
-  const int64_t n_kv_heads = kv.n_kv_heads(), n_gate_heads = gate.n_gate_heads();
-  assert(n_rows == pooled.q.dim(0) &&
-         pooled.projected.numel() >= n_rows * std::max(n_heads, n_gate_heads) * d_gate);
-  // out [n_rows, n_out, d_gate] = in [n_rows, n_in, size] times the head's [size, d_gate], heads of one group
-  // sharing their input: a batch over the inputs for each place in a group.
-  const auto project = [&](int64_t n_out, const Tensor& in, int64_t n_in, const Tensor& weights) {
-    const int64_t size = weights.dim(1), group = n_out / n_in;
-    GemmShape s;
-    s.n = n_rows;
-    s.d_in = size;
-    s.d_out = d_gate;
-    s.ld_x = n_in * size;
-    s.ld_w = d_gate;
-    s.ld_out = n_out * d_gate;
-    s.w_transposed = false;
-    s.float_out = true;
-    s.n_batch = n_in;
-    s.x_stride = size;
-    s.w_stride = group * size * d_gate;
-    s.out_stride = group * d_gate;
-    for (int64_t g = 0; g < group; ++g)
-      gemm_->run(floats(pooled.projected) + g * d_gate, in.data, weights.rows(g, 1).data, nullptr, s,
-                 stream_);
+  assert(gate_q.dim(0) == pooled.q.dim(0) && gate_q.dim(2) == gate.d_gate());
+  const auto side = [](const Tensor& out, const Tensor& in, const Tensor& weights) {
+    GateProjectParams::Side s = {};
+    s.out = out.data;
+    s.in = in.data;
+    s.weights = weights ? weights.data : nullptr;
+    s.n_out = as_int(out.dim(1));
+    s.n_in = as_int(in.dim(1));
+    s.d_in = as_int(in.dim(2));
+    return s;
   };
-  GateRotateParams p = {};
+  GateProjectParams p = {};
+  p.k = side(kv.gate_k, pooled.k, gate.linear_k);
+  p.q = side(gate_q, pooled.q, gate.linear_q);
   p.cos = floats(rope.cos);
   p.sin = floats(rope.sin);
-  p.n_rows = n_rows;
-  p.d_gate = as_int(d_gate);
-  p.half = as_int(rope.cos.dim(1));
-
-  project(n_gate_heads, pooled.k, n_kv_heads, gate.linear_k);
-  p.out = kv.gate_k.data;
-  p.in_f32 = floats(pooled.projected);
   p.table = step_.prefill_table(segment);
   p.first_block = segment.start / kv.page_tokens();
-  p.n_heads = as_int(n_gate_heads);
-  check(launch_gate_rotate(p, stream_), "gate_rotate");
-
-  p.out = gate_q.data;
-  p.table = nullptr;
-  p.n_heads = as_int(n_heads);
-  if (gate.linear_q) {
-    project(n_heads, pooled.q, n_heads, gate.linear_q);
-  } else {
-    p.in_f32 = nullptr;
-    p.in_bf16 = pooled.q.data;
-  }
-  check(launch_gate_rotate(p, stream_), "gate_rotate");
+  p.n_rows = gate_q.dim(0);
+  p.d_gate = as_int(gate.d_gate());
+  p.half = as_int(rope.cos.dim(1));
+  check(launch_gate_project(p, stream_), "gate_project");
 }
 
 void CudaBackend::select_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& gate_q,
@@ -162,7 +134,7 @@ void CudaBackend::select_blocks(const BlockMask& mask, const Tensor* scores, con
   p.n_gate_heads = as_int(kv.gate_k.dim(1));
   p.d_gate = as_int(gate_q.dim(2));
   p.rule = rule;
-  check(launch_gate_select(p, stream_), "gate_select");
+  check(launch_gate_select(p, device_.n_multiprocessors, device_.max_shared_bytes, stream_), "gate_select");
 }
 
 void CudaBackend::prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,

@@ -7,7 +7,7 @@
 #include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/few_rows/few_rows.h"
-#include "kernels/cuda/gate.h"
+#include "kernels/cuda/gate/params.h"
 #include "kernels/cuda/rows.h"
 
 namespace seer {
@@ -85,8 +85,9 @@ void CudaBackend::check_model(const ModelShape& s) const {
   if (s.n_vocab % 8 != 0) refuse("a vocabulary", s.n_vocab, "a multiple of 8 tokens");
   if (s.d_gate != 0 && !one_of(s.d_gate, {64, 96, 128, 256}))
     refuse("a gate size", s.d_gate, "64, 96, 128 or 256");
-  if (s.d_gate != 0 && s.n_blocks > gate_max_blocks())
-    refuse("a context", s.n_blocks, "at most " + std::to_string(gate_max_blocks()) + " gate blocks");
+  const int64_t most_blocks = gate_max_blocks(device_.max_shared_bytes);
+  if (s.d_gate != 0 && s.n_blocks > most_blocks)
+    refuse("a context", s.n_blocks, "at most " + std::to_string(most_blocks) + " gate blocks");
 }
 
 Buffer CudaBackend::allocate(int64_t bytes, const std::string& purpose) {

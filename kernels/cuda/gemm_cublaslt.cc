@@ -38,17 +38,15 @@ struct GemmCublasLt::Plan {
   Plan(cublasLtHandle_t handle, const GemmShape& s) {
     check(cublasLtMatmulDescCreate(&operation.value, CUBLAS_COMPUTE_32F, CUDA_R_32F),
           "cublasLtMatmulDescCreate");
-    set(CUBLASLT_MATMUL_DESC_TRANSA, s.w_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
     if (s.bias) {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_16BF);
     }
     const auto rows = [](int64_t x) { return static_cast<uint64_t>(x); };
-    layout(&a.value, CUDA_R_16BF, rows(s.w_transposed ? s.d_in : s.d_out),
-           rows(s.w_transposed ? s.d_out : s.d_in), s.ld_w, s.n_batch, s.w_stride);
-    layout(&b.value, CUDA_R_16BF, rows(s.d_in), rows(s.n), s.ld_x, s.n_batch, s.x_stride);
-    layout(&c.value, s.float_out ? CUDA_R_32F : CUDA_R_16BF, rows(s.d_out), rows(s.n), s.ld_out, s.n_batch,
-           s.out_stride);
+    layout(&a.value, CUDA_R_16BF, rows(s.d_in), rows(s.d_out), s.ld_w);
+    layout(&b.value, CUDA_R_16BF, rows(s.d_in), rows(s.n), s.ld_x);
+    layout(&c.value, s.float_out ? CUDA_R_32F : CUDA_R_16BF, rows(s.d_out), rows(s.n), s.ld_out);
 
     Handle<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy> preference;
     check(cublasLtMatmulPreferenceCreate(&preference.value), "cublasLtMatmulPreferenceCreate");
@@ -75,15 +73,8 @@ struct GemmCublasLt::Plan {
           "cublasLtMatmulDescSetAttribute");
   }
   static void layout(cublasLtMatrixLayout_t* out, cudaDataType_t type, uint64_t rows, uint64_t columns,
-                     int64_t ld, int64_t n_batch, int64_t stride) {
+                     int64_t ld) {
     check(cublasLtMatrixLayoutCreate(out, type, rows, columns, ld), "cublasLtMatrixLayoutCreate");
-    if (n_batch == 1) return;
-    const auto count = static_cast<int32_t>(n_batch);
-    check(cublasLtMatrixLayoutSetAttribute(*out, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count),
-          "cublasLtMatrixLayoutSetAttribute");
-    check(cublasLtMatrixLayoutSetAttribute(*out, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride,
-                                           sizeof stride),
-          "cublasLtMatrixLayoutSetAttribute");
   }
 };
 

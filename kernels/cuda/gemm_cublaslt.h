@@ -12,19 +12,15 @@
 
 namespace seer::cuda {
 
-// out (+)= x w^T (+ bias) for each of n_batch problems, whose operands lie `*_stride` elements apart. bf16
-// inputs, float32 accumulation.
+// out (+)= x w^T (+ bias). bf16 inputs, float32 accumulation.
 struct GemmShape {
   int64_t n = 0;                           // rows of x and out
   int64_t d_in = 0;                        // columns of x
   int64_t d_out = 0;                       // columns of out
   int64_t ld_x = 0, ld_w = 0, ld_out = 0;  // elements from row to row
-  bool w_transposed = true;                // w is [d_out, d_in]; otherwise [d_in, d_out]
   bool float_out = false;
   bool accumulate = false;
   bool bias = false;
-  int64_t n_batch = 1;
-  int64_t x_stride = 0, w_stride = 0, out_stride = 0;
 
   // clang-tidy 14 takes the comparison with 0 behind it for a null pointer.
   friend auto operator<=>(const GemmShape&, const GemmShape&) = default;  // NOLINT(modernize-use-nullptr)

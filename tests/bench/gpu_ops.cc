@@ -5,6 +5,7 @@
 //                               linear decode prefill gate sample
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -143,24 +144,69 @@ class Bench {
     }
   }
 
-  // Selection for one chunk at the end of a prompt.
+  // Projection and selection of one chunk at the end of a prompt, then of all its chunks: one layer's gate
+  // path. Weights and gate keys are as many layers' as do not stay in L2; the pools are fresh from append_kv
+  // in a model too.
   void gate() {
+    constexpr int64_t kChunk = 8192, kRows = kChunk / kPage, kPools = 3;
+    using Method = SelectRule::Method;
     for (const int64_t length : {8192, 32768, 131072, 1048576}) {
-      const int64_t chunk = 8192, n_rows = chunk / kPage, n = length / kPage;
+      const int64_t n = length / kPage;
       Sequence s = sequence(length, /*keys=*/false);
-      s.kv.gate_k = random({n, kHeads, kHead}, 1.0F);
-      const Segment segment{0, chunk, length - chunk, s.table.data()};
-      const Tensor gate_q = random({n_rows, kHeads, kHead}, 1.0F);
-      const BlockMask mask{tensor(DType::kI32, {kHeads, n_rows}), tensor(DType::kI32, {kHeads, n_rows, n})};
-      begin({}, {}, {segment}, {}, length);
-      for (const auto method : {SelectRule::Method::kThreshold, SelectRule::Method::kNzRatio}) {
-        const SelectRule rule{method, method == SelectRule::Method::kThreshold ? 0.002 : 0.1, true, n};
-        const double seconds =
-            time([&](int) { gpu_->select_blocks(mask, nullptr, gate_q, s.kv, segment, rule); });
-        report(std::string("gate_select ") +
-                   (method == SelectRule::Method::kThreshold ? "threshold" : "nz_ratio") +
-                   " chunk=8192 L=" + std::to_string(length),
-               seconds, 0.0, 2.0 * static_cast<double>(kHeads * n_rows * n * kHead));
+      const auto n_layers = static_cast<size_t>(length > 131072 ? 2 : 16);
+      std::vector<PagedKv> layers(n_layers, s.kv);
+      std::vector<GateView> gates(n_layers);
+      for (size_t l = 0; l < n_layers; ++l) {
+        layers[l].gate_k = random({n, kHeads, kHead}, 1.0F);
+        gates[l].linear_k = random({kHeads, kPools * kHead, kHead}, 0.05F);
+      }
+      PooledBlocks pooled;
+      pooled.q = random({kRows, kHeads, kHead}, 1.0F);
+      pooled.k = random({kRows, kKvHeads, kPools * kHead}, 1.0F);
+      pooled.projected = tensor(DType::kF32, {kRows, kHeads, kHead});
+      const Tensor gate_q = tensor(DType::kBF16, {kRows, kHeads, kHead});
+      const RopeTable rope{tensor(DType::kF32, {kRows, kHead / 2}), tensor(DType::kF32, {kRows, kHead / 2})};
+      const BlockMask mask{tensor(DType::kI32, {kHeads, kRows}), tensor(DType::kI32, {kHeads, kRows, n})};
+      std::vector<double> inv_freq;
+      for (int64_t i = 0; i < kHead / 2; ++i)
+        inv_freq.push_back(std::pow(5e5, -2.0 * static_cast<double>(i) / static_cast<double>(kHead)));
+
+      const auto project = [&](size_t layer, const Segment& segment) {
+        gpu_->gate_project(gate_q, layers[layer], pooled, gates[layer], rope, segment);
+      };
+      const auto select = [&](size_t layer, const Segment& segment, const SelectRule& rule) {
+        gpu_->select_blocks(mask, nullptr, gate_q, layers[layer], segment, rule);
+      };
+      const auto open = [&](int64_t start) {
+        const Segment segment{0, kChunk, start, s.table.data()};
+        begin({}, {}, {segment}, {}, length);
+        gpu_->rope_table(rope, start, kPage, inv_freq, 1.0);
+        return segment;
+      };
+      const std::string where = " chunk=8192 L=" + std::to_string(length);
+      const Segment last = open(length - kChunk);
+      report("gate_project" + where, time([&](int i) { project(static_cast<size_t>(i) % n_layers, last); }),
+             static_cast<double>(gates[0].linear_k.nbytes()),
+             2.0 * static_cast<double>(kRows * kHeads * kPools * kHead * kHead));
+      const std::pair<const char*, SelectRule> rules[] = {{"threshold", {Method::kThreshold, 0.002, true, n}},
+                                                          {"nz_ratio", {Method::kNzRatio, 0.1, true, n}}};
+      for (const auto& r : rules)
+        report(std::string("gate_select ") + r.first + where,
+               time([&](int i) { select(static_cast<size_t>(i) % n_layers, last, r.second); }),
+               static_cast<double>(layers[0].gate_k.nbytes()),
+               2.0 * static_cast<double>(kHeads * kRows * n * kHead));
+      for (const auto& r : rules) {
+        if (length > 131072) break;  // 128 chunks
+        double seconds = 0.0;
+        for (int64_t start = 0; start < length; start += kChunk) {
+          const Segment segment = open(start);
+          seconds += time([&](int i) {
+            project(static_cast<size_t>(i) % n_layers, segment);
+            select(static_cast<size_t>(i) % n_layers, segment, r.second);
+          });
+        }
+        report(std::string("gate path per layer, whole prompt, ") + r.first + " L=" + std::to_string(length),
+               seconds, 0.0, 0.0);
       }
       kept_.clear();
     }
@@ -259,7 +305,7 @@ class Bench {
   }
 
   void report(const std::string& name, double seconds, double bytes, double flops) const {
-    std::printf("%-52s %9.3f ms", name.c_str(), seconds * 1e3);
+    std::printf("%-56s %9.4f ms", name.c_str(), seconds * 1e3);
     if (bytes > 0)
       std::printf("  %6.2f TB/s (%3.0f%% of copy)", bytes / seconds * 1e-12,
                   100.0 * bytes / seconds / copy_rate_);

@@ -162,6 +162,8 @@ std::vector<GateProjectCase> gate_project_cases(DType activation);
 // Every combination of pools, with one weight where the gate allows it and with two.
 std::vector<GateProjectCase> gate_pool_cases(DType activation);
 std::vector<SelectBlocksCase> select_blocks_cases(DType activation);
+// Many rows, heads and blocks: what a device cuts into tiles.
+std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation);
 std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation);
 std::vector<AttentionCase> dense_prefill_cases(DType activation);
 // Block masks whose dropped tiles are NaN: attention over kept blocks may not look at others.

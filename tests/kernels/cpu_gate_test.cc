@@ -44,6 +44,17 @@ TEST_CASE("select_blocks scores and keeps as the reference does") {
   }
 }
 
+TEST_CASE("select_blocks of many rows, heads and blocks") {
+  const auto cpu = make_cpu_backend(2);
+  for (const SelectBlocksCase& c : many_select_blocks_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    const SelectBlocksResult actual = run_select_blocks(*cpu, c, true);
+    const reference::SelectBlocks expected = reference::select_blocks(c);
+    CHECK(mismatch(actual.scores, expected.scores, kScore) == "");
+    CHECK(reference::mask_mismatch(c, actual, expected, kNearTheRule) == "");
+  }
+}
+
 TEST_CASE("select_blocks at ties, empty rows, chunks and the last two rows") {
   const auto cpu = make_cpu_backend(2);
   for (const SelectBlocksCase& c : exact_select_blocks_cases(cpu->activation_dtype())) {
@@ -76,6 +87,10 @@ TEST_CASE("select_blocks keeps the blocks that the rules say") {
   CHECK(last_row("the last two rows of 3 are dense") == List{0, 1, 2});
   CHECK(last_row("a chunk's last rows are not the prompt's") == List{4});
   CHECK(last_row("the last but one row ends a chunk") == List{0, 1, 2, 3, 4, 5});
+  CHECK(last_row("a threshold of zero keeps every block") == List{0, 1, 2, 3, 4, 5, 6, 7});
+  CHECK(last_row("a NaN key in the last block, nz_ratio") == List{0, 1, 2});
+  CHECK(last_row("a NaN key in the last block, threshold") == List{7});
+  CHECK(last_row("as many as there are, nz_ratio") == List{0, 1, 2, 3, 4, 5, 6});
 }
 
 TEST_CASE("select_blocks keeps the same blocks whether or not it reports scores") {

@@ -40,16 +40,37 @@ TEST_CASE("cuda: gate_project takes every combination of pools, with one weight 
   for (const GateProjectCase& c : gate_pool_cases(DType::kBF16)) check_gate_project(*device, c);
 }
 
+void check_select_blocks(Backend& device, const SelectBlocksCase& c) {
+  if (!takes(c, c.gate_q.dim(2))) return;
+  INFO(c.name);
+  const SelectBlocksResult actual = run_select_blocks(device, c, true);
+  const reference::SelectBlocks expected = reference::select_blocks(c);
+  CHECK(mismatch(actual.scores, expected.scores, kScore) == "");
+  CHECK(reference::mask_mismatch(c, actual, expected, kNearTheRule) == "");
+}
+
 TEST_CASE("cuda: select_blocks scores and keeps as the reference does") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const SelectBlocksCase& c : select_blocks_cases(DType::kBF16)) check_select_blocks(*device, c);
+}
+
+TEST_CASE("cuda: select_blocks at the edges of tiles and with long rows") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const SelectBlocksCase& c : many_select_blocks_cases(DType::kBF16)) check_select_blocks(*device, c);
+}
+
+TEST_CASE("cuda: select_blocks keeps the same blocks whether or not it reports scores") {
   const auto device = gpu();
   if (!device) return;
   for (const SelectBlocksCase& c : select_blocks_cases(DType::kBF16)) {
     if (!takes(c, c.gate_q.dim(2))) continue;
     INFO(c.name);
-    const SelectBlocksResult actual = run_select_blocks(*device, c, true);
-    const reference::SelectBlocks expected = reference::select_blocks(c);
-    CHECK(mismatch(actual.scores, expected.scores, kScore) == "");
-    CHECK(reference::mask_mismatch(c, actual, expected, kNearTheRule) == "");
+    const SelectBlocksResult with = run_select_blocks(*device, c, true),
+                             without = run_select_blocks(*device, c, false);
+    CHECK(with.counts == without.counts);
+    CHECK(with.blocks == without.blocks);
   }
 }
 

@@ -146,20 +146,22 @@ SelectBlocksCase make_select_case(Random& random, DType activation, const Shape&
   return c;
 }
 
-// One head whose score of key block j is scores[j] in every row: gate_q has sqrt(d_gate) in one channel.
+// One head whose score of key block j is scores[j] in every row: gate_q has sqrt(d_gate) in two channels, of
+// which the keys' first holds the score to eight bits and the second what is left of it.
 SelectBlocksCase make_exact_case(std::string name, DType activation, const std::vector<float>& scores,
-                                 Run run, SelectRule rule) {
+                                 Run run, SelectRule rule, int64_t page = 64) {
   constexpr int64_t kGate = 64;
   Random random(rule.n_prompt_blocks > 0 ? static_cast<uint64_t>(rule.n_prompt_blocks) : 1);
-  SelectBlocksCase c = make_select_case(random, activation, {1, 1, 64, 64}, 1, kGate, run, rule);
+  SelectBlocksCase c = make_select_case(random, activation, {1, 1, 64, page}, 1, kGate, run, rule);
   c.name = std::move(name);
   c.exact = true;
   std::fill(c.gate_q.values.begin(), c.gate_q.values.end(), 0.0F);
-  for (int64_t r = 0; r < c.gate_q.dim(0); ++r) c.gate_q.at(r)[5] = 8.0F;
+  for (int64_t r = 0; r < c.gate_q.dim(0); ++r) c.gate_q.at(r)[5] = c.gate_q.at(r)[6] = 8.0F;
   for (size_t j = 0; j < c.prefills[0].page_table.size(); ++j) {
     float* key = c.gate_k.at(c.prefills[0].page_table[j]);
     std::fill(key, key + kGate, 0.0F);
-    key[5] = scores[j];
+    key[5] = HostTensor(DType::kBF16, {1}, {scores[j]}).values[0];
+    key[6] = std::isnan(scores[j]) ? kNan : scores[j] - key[5];
   }
   return c;
 }
@@ -279,6 +281,17 @@ std::vector<GateProjectCase> gate_project_cases(DType activation) {
   const GateShape one{avg, all, false, 64, DType::kBF16};
   for (const int64_t n : {1, 63, 64, 65})
     cases.push_back(make_gate_case(random, activation, {4, 1, 64, 64}, {0, n}, one));
+  // Block rows around the GPU's tiles of 32.
+  for (const int64_t n_rows : {31, 32, 33, 63, 64, 65, 127, 129})
+    cases.push_back(make_gate_case(random, activation, {4, 1, 64, 16}, {32, n_rows * 16 - 5}, one));
+  // The widest inputs, and gates wider than their heads.
+  for (const int64_t d_gate : {64, 96, 128, 256})
+    cases.push_back(make_gate_case(random, activation, {8, 2, 64, 16}, {16, 40 * 16},
+                                   {all, max_avg, true, d_gate, DType::kBF16}));
+  cases.push_back(make_gate_case(random, activation, {4, 1, 256, 16}, {0, 33 * 16 + 1},
+                                 {all, all, true, 256, DType::kBF16}));
+  cases.push_back(make_gate_case(random, activation, {32, 8, 128, 16}, {48, 128 * 16},
+                                 {avg, all, false, 128, DType::kBF16}));
   return cases;
 }
 
@@ -319,6 +332,33 @@ std::vector<SelectBlocksCase> select_blocks_cases(DType activation) {
   return cases;
 }
 
+std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation) {
+  using Method = SelectRule::Method;
+  Random random(18);
+  std::vector<SelectBlocksCase> cases;
+  const SelectRule threshold{Method::kThreshold, 0.01, true, 0}, largest{Method::kNzRatio, 0.1, true, 0};
+  const auto add = [&](const Shape& s, int64_t gate_heads, int64_t d_gate, int64_t first, int64_t n_rows) {
+    for (SelectRule rule : {threshold, largest}) {
+      rule.n_prompt_blocks = first + n_rows;
+      cases.push_back(make_select_case(random, activation, s, gate_heads, d_gate,
+                                       {first * s.page, n_rows * s.page - 1}, rule));
+    }
+  };
+  // Rows around multiples of the GPU's tiles, by few heads and by as many as make its tiles high.
+  const Shape wide{32, 8, 64, 16}, narrow{4, 1, 128, 16}, pairs{4, 2, 64, 16};
+  for (const int64_t n_rows : {1, 63, 64, 65, 127, 129}) add(narrow, 4, 64, 5, n_rows);
+  for (const int64_t n_rows : {65, 128, 129}) add(wide, 32, 64, 0, n_rows);
+  add(wide, 8, 128, 3, 97);
+  add(wide, 32, 64, 700, 66);
+  add(wide, 32, 96, 0, 100);
+  add(wide, 8, 256, 0, 66);
+  // Contexts of long rows, which leave room for fewer of them at once.
+  for (const int64_t first : {1020, 1700, 2045, 3500, 4500}) add(pairs, 4, 64, first, 9);
+  add(narrow, 4, 128, 2100, 33);
+  add(narrow, 1, 256, 1100, 17);
+  return cases;
+}
+
 std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
   using Method = SelectRule::Method;
   const auto threshold = [](double value, bool last_dense, int64_t n) {
@@ -349,6 +389,39 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
   add("a chunk's last rows are not the prompt's", equal, whole(5), threshold(0.9, true, 7));
   add("the last but one row ends a chunk", equal, whole(6), threshold(0.9, true, 7));
   add("the last row is a chunk", equal, {6 * 64, 1}, threshold(0.9, true, 7));
+  add("a threshold of zero keeps every block", equal, whole(8), threshold(0.0, false, 8));
+  std::vector<float> last_nan = falling;
+  last_nan.back() = kNan;
+  add("a NaN key in the last block, nz_ratio", last_nan, whole(8), largest(3, 8));
+  add("a NaN key in the last block, threshold", last_nan, whole(8), threshold(0.1, false, 8));
+  add("as many as there are, nz_ratio", falling, whole(8), largest(7, 8));
+
+  // Long rows: the last three of a prompt. Around multiples of 32, 128 and 1024 blocks lie the edges of the
+  // GPU's words, vectors and rounds.
+  constexpr int64_t kSmallPage = 16;
+  for (const int64_t n : {127, 128, 129, 1023, 1024, 1025, 2050, 4100}) {
+    const auto add_long = [&](const std::string& name, auto&& score, const SelectRule& rule) {
+      std::vector<float> scores;
+      for (int64_t j = 0; j < n; ++j) scores.push_back(score(j));
+      cases.push_back(make_exact_case(name + ", " + std::to_string(n) + " blocks", activation, scores,
+                                      {(n - 3) * kSmallPage, 3 * kSmallPage}, rule, kSmallPage));
+    };
+    const auto share = [&](int64_t parts) {
+      const int64_t k = n / parts;
+      return largest(static_cast<double>(k), n);
+    };
+    const auto few = [](int64_t j) { return static_cast<float>(j * 7 % 5 - 2); };
+    add_long("many ties, nz_ratio", few, share(10));
+    add_long("ties that are nearly all wanted, nz_ratio", few, share(6));
+    // Apart by 2^-15 only: the last of the selection's rounds decides.
+    const auto close = [](int64_t j) { return 5.0F + static_cast<float>(j * 37 % 64) * 0x1p-15F; };
+    add_long("scores that differ in their last bits, nz_ratio", close, share(3));
+    const auto one = [&](int64_t j) { return j == n / 2 ? 60.0F : static_cast<float>(j % 3); };
+    add_long("one score above all, threshold", one, threshold(0.5, false, n));
+    add_long("one score above all, nz_ratio", one, largest(1, n));
+    add_long("nearly all, nz_ratio", few, largest(static_cast<double>(n - 2), n));
+    add_long("a dense last row, threshold", one, threshold(0.5, true, n));
+  }
   return cases;
 }
 

@@ -24,4 +24,8 @@ __device__ __forceinline__ void store_zeros_16(uint32_t shared) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};\n" ::"r"(shared), "r"(0) : "memory");
 }
 
+__device__ __forceinline__ void store_8(uint32_t shared, uint32_t low, uint32_t high) {
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};\n" ::"r"(shared), "r"(low), "r"(high) : "memory");
+}
+
 }  // namespace seer::cuda::ptx

@@ -1,0 +1,182 @@
+// One warp chooses from one row of scores in shared memory.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cuda/vector.cuh"
+
+namespace seer::cuda {
+
+inline constexpr int kBins = 256;
+inline constexpr int kBinWords = kBins + 4;  // one more bin for what is not to be counted, 16-byte rows
+inline constexpr int kVector = 128;          // words a warp reads at once, four a lane
+
+// A row's scores, as floats or as sortable keys; its warp may overwrite them.
+struct ScoreRow {
+  uint32_t* words;  // [n_vectors * kVector]; behind n_causal -inf or the key 0, below all others
+  int n_causal, n_vectors;
+  int lane;
+};
+
+// Order of floats as unsigned integers, above 0; NaN counts as the lowest. -0 has to be 0 already.
+__device__ __forceinline__ uint32_t sortable(float x) {
+  const auto bits = static_cast<int32_t>(__float_as_uint(fmaxf(x, -INFINITY)));  // fmaxf drops a NaN
+  return static_cast<uint32_t>(bits ^ ((bits >> 31) | INT32_MIN));
+}
+
+// Replaces the scores by exp(score - largest); returns their sum.
+__device__ __forceinline__ float exponentiate(const ScoreRow& row) {
+  auto* x = reinterpret_cast<float4*>(row.words) + row.lane;
+  float top = -INFINITY;
+#pragma unroll 4
+  for (int v = 0; v < row.n_vectors; ++v) {
+    const float4 s = x[v * 32];
+    top = fmaxf(fmaxf(fmaxf(top, s.x), fmaxf(s.y, s.z)), s.w);
+  }
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2) top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, mask));
+  float total = 0.0F;
+#pragma unroll 4
+  for (int v = 0; v < row.n_vectors; ++v) {
+    float4 s = x[v * 32];
+    s = {__expf(s.x - top), __expf(s.y - top), __expf(s.z - top), __expf(s.w - top)};
+    x[v * 32] = s;
+    total += (s.x + s.y) + (s.z + s.w);
+  }
+  __syncwarp();
+  return warp_sum(total);
+}
+
+// The k largest keys are those above `above` and the first n_equal of those equal to it.
+struct Cut {
+  uint32_t above;
+  int n_equal;
+};
+
+// A radix selection from the top, eight bits a round: counts the keys of [low, low + 2^(shift + 8)) by digit
+// and goes on with the digit in which the k-th lies, until all of that digit's keys are wanted. k below
+// n_causal; `bins` [kBinWords] is the warp's.
+__device__ __forceinline__ Cut find_cut(const ScoreRow& row, int k, uint32_t* bins) {
+  constexpr unsigned kFull = 0xffffffffU;
+  const auto* keys = reinterpret_cast<const uint4*>(row.words) + row.lane;
+  auto* own_bins = reinterpret_cast<uint4*>(bins) + row.lane * 2;  // eight bins a lane
+  uint32_t low = 0;
+  int left = k;  // still to be found among the keys of the range
+  for (int shift = 24;; shift -= 8) {
+    own_bins[0] = own_bins[1] = uint4{};
+    __syncwarp();
+    // Keys outside the range go to the last bin: a branch around the atomic would cost more.
+    const auto count = [&](uint32_t key) {
+      atomicAdd(&bins[min((key - low) >> shift, static_cast<uint32_t>(kBins))], 1U);
+    };
+    uint4 next = keys[0];  // read ahead: the compiler moves no read in front of an atomic
+#pragma unroll 2
+    for (int v = 1; v <= row.n_vectors; ++v) {
+      const uint4 x = next;
+      if (v < row.n_vectors) next = keys[v * 32];
+      count(x.x);
+      count(x.y);
+      count(x.z);
+      count(x.w);
+    }
+    __syncwarp();
+    const uint4 a = own_bins[0], b = own_bins[1];
+    const int c[8] = {static_cast<int>(a.x), static_cast<int>(a.y), static_cast<int>(a.z),
+                      static_cast<int>(a.w), static_cast<int>(b.x), static_cast<int>(b.y),
+                      static_cast<int>(b.z), static_cast<int>(b.w)};
+    const int own = ((c[0] + c[1]) + (c[2] + c[3])) + ((c[4] + c[5]) + (c[6] + c[7]));
+    int from_here = own;  // keys in this lane's bins and above
+#pragma unroll
+    for (int step = 1; step < 32; step *= 2) {
+      const int other = __shfl_down_sync(kFull, from_here, step);
+      if (row.lane + step < 32) from_here += other;
+    }
+    const bool here = from_here >= left && from_here - own < left;
+    int digit = 0, before = 0, size = 0, sum = from_here;  // sum: keys of digit i and above
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (sum >= left) {
+        digit = i;
+        size = c[i];
+        before = sum - c[i];
+      }
+      sum -= c[i];
+    }
+    const int source = __ffs(static_cast<int>(__ballot_sync(kFull, here))) - 1;
+    digit = __shfl_sync(kFull, row.lane * 8 + digit, source);
+    left -= __shfl_sync(kFull, before, source);
+    size = __shfl_sync(kFull, size, source);
+    low += static_cast<uint32_t>(digit) << shift;
+    // low is not 0: the digit's keys, all wanted, would be all keys, but k is below their number.
+    if (size == left) return {low - 1, 0};
+    if (shift == 0) return {low, left};
+  }
+}
+
+// Where a row's choice goes.
+struct RowOutput {
+  int32_t* blocks;
+  uint32_t* bits;  // [n_words] or null
+  int n_words;
+};
+
+// Writes the blocks that keep(word) takes, asked 32 at a time in ascending order, and returns how
+// many there are. The list grows over the row's own words.
+template <class Keep>
+__device__ __forceinline__ int write_kept(const RowOutput& out, const ScoreRow& row, Keep&& keep) {
+  constexpr unsigned kFull = 0xffffffffU;
+  int n = 0, first_word = 0;  // 32 words of 32 blocks at a time, a word a lane
+  for (; first_word * 32 < row.n_causal; first_word += 32) {
+    const int n_words = min(32, (row.n_causal + 31) / 32 - first_word);
+    const uint32_t* words = row.words + first_word * 32 + row.lane;
+    uint32_t mine = 0;
+#pragma unroll 4
+    for (int w = 0; w < n_words; ++w) {
+      const unsigned votes = __ballot_sync(kFull, keep(words[w * 32]));
+      if (row.lane == w) mine = votes;
+    }
+    const int word = first_word + row.lane;
+    if (out.bits != nullptr && word < out.n_words) out.bits[word] = mine;
+    int upto = __popc(mine);  // kept blocks in words up to the lane's
+#pragma unroll
+    for (int step = 1; step < 32; step *= 2) {
+      const int other = __shfl_up_sync(kFull, upto, step);
+      if (row.lane >= step) upto += other;
+    }
+    // At most as many blocks are kept as have been read: the list stays behind what is still to be read.
+    __syncwarp();
+    for (int at = n + upto - __popc(mine); mine != 0; mine &= mine - 1)
+      row.words[at++] = static_cast<uint32_t>(word * 32 + __ffs(static_cast<int>(mine)) - 1);
+    n += __shfl_sync(kFull, upto, 31);
+  }
+  if (out.bits != nullptr)
+    for (int word = first_word + row.lane; word < out.n_words; word += 32) out.bits[word] = 0;
+  __syncwarp();
+  for (int i = row.lane; i < n; i += 32) out.blocks[i] = static_cast<int32_t>(row.words[i]);
+  return n;
+}
+
+// Every causal block.
+__device__ __forceinline__ int write_all(const RowOutput& out, const ScoreRow& row) {
+  for (int j = row.lane; j < row.n_causal; j += 32) out.blocks[j] = j;
+  if (out.bits != nullptr)
+    for (int word = row.lane; word < out.n_words; word += 32) {
+      const int n = row.n_causal - word * 32;  // from this word on
+      out.bits[word] = n >= 32 ? 0xffffffffU : n <= 0 ? 0U : (1U << n) - 1U;
+    }
+  return row.n_causal;
+}
+
+// The diagonal block of a row that kept nothing; behind write_kept.
+__device__ __forceinline__ int write_diagonal(const RowOutput& out, const ScoreRow& row) {
+  const int diagonal = row.n_causal - 1;
+  __syncwarp();  // write_kept's lanes cleared the words
+  if (row.lane == 0) {
+    out.blocks[0] = diagonal;
+    if (out.bits != nullptr && diagonal / 32 < out.n_words) out.bits[diagonal / 32] = 1U << (diagonal % 32);
+  }
+  return 1;
+}
+
+}  // namespace seer::cuda
