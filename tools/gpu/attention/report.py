@@ -159,7 +159,7 @@ def plot(data, path, regime=None):
     if not panels:
         raise ValueError("expected times of fa2, the baseline, and of sparse kernels, found none")
     colours = dict(zip(TITLES, ("#d62728", "#d62728", "#7f7f7f", "#7f7f7f", "#1f77b4", "#2ca02c", "#ff7f0e")))
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(4.2 * len(panels), 4.0), sharey=True, squeeze=False)
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(max(5.5, 4.2 * len(panels)), 4.4), sharey=True, squeeze=False)
     for axis, (n_tokens, lines) in zip(axes[0], panels):
         for name in TITLES:
             if name in lines:
@@ -174,9 +174,8 @@ def plot(data, path, regime=None):
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("times faster than FlashAttention-2, dense")
     handles = {label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=min(6, len(handles)), frameon=False, fontsize=9)
-    figure.suptitle(f"Block-sparse causal prefill attention, 32 query and 8 KV heads of 128, {data['device']} "
-                    f"(masks: {regime})", fontsize=11)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=min(2 * len(panels), len(handles)), frameon=False, fontsize=9)
+    figure.suptitle(f"Block-sparse causal prefill, 32 query and 8 KV heads of 128\n{data['device']}, masks: {regime}", fontsize=11)
+    figure.tight_layout(rect=(0, 0.12 if len(panels) < 3 else 0.07, 1, 1))
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
