@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in one call of under ten minutes: builds, tests, runs sanitizers, measures; a table last.
-#   tools/gpu/check.sh [OPTION...] [STEP...]   steps: build test sanitize bench rivals (all unless named)
+#   tools/gpu/check.sh [OPTION...] [STEP...]   steps: build test sanitize bench attention rivals (all unless named)
 #     --build DIR      use the programs of this build folder; the step build is then left out unless named
 #     --out DIR        logs and results (build/gpu-check)
 #     --limit SECONDS  of the whole call (570); what is left then is reported as not run
-#     --triton FILE    the official SeerAttention kernel's source, for rivals; see tools/gpu/rivals.py
-#     --long           rivals at 131072 tokens too
+#     --triton FILE, --vsa DIR, --thunderkittens DIR   others' kernels, for attention: see tools/gpu/bench_attention.py
+#     --long           attention in full, and rivals at 131072 tokens too
 # Exits with 1 where a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
 # folder made by `dpkg -x libpcre2-dev*.deb`, for a machine without PCRE2's development files. SEER_TEST_DATA as in
 # tools/test.sh.
@@ -17,16 +17,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 usage() { sed -n '2,11s/^# //p' tools/gpu/check.sh >&2; }
 
-build='' out=build/gpu-check limit=570 triton='' long='' steps=()
+build='' out=build/gpu-check limit=570 triton='' vsa='' thunderkittens='' long='' steps=()
 while [ $# != 0 ]; do
   case "$1" in
-    --build | --out | --limit | --triton)
+    --build | --out | --limit | --triton | --vsa | --thunderkittens)
       if [ $# = 1 ]; then echo "check: $1 needs a value" >&2 && exit 2; fi
       printf -v "${1#--}" '%s' "$2"
       shift
       ;;
     --long) long=1 ;;
-    build | test | sanitize | bench | rivals) steps+=("$1") ;;
+    build | test | sanitize | bench | attention | rivals) steps+=("$1") ;;
     -h | --help) usage && exit 0 ;;
     *) echo "check: unknown step or option '$1'" >&2 && usage && exit 2 ;;
   esac
@@ -34,7 +34,7 @@ while [ $# != 0 ]; do
 done
 case "$limit" in '' | *[!0-9]*) echo "check: --limit takes seconds, found '$limit'" >&2 && exit 2 ;; esac
 if [ "${#steps[@]}" = 0 ]; then
-  steps=(test sanitize bench rivals)
+  steps=(test sanitize bench attention rivals)
   if [ -z "$build" ]; then steps=(build "${steps[@]}"); fi
 fi
 build=${build:-build/gpu}
@@ -108,7 +108,8 @@ build() {
   only=$(architecture)
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&
-    run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_models_cuda test_engine_cuda bench_gpu_ops
+    run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_models_cuda test_engine_cuda bench_gpu_ops \
+      seer_attention_bench
 }
 
 test() {
@@ -156,13 +157,28 @@ bench() {
   return "$failed"
 }
 
+# Others' kernels are reported only; ours has to run and to be right.
+attention() {
+  local options=(--lib "$build/lib/libseer_attention_bench.so" --build "$out/vsa" --output "$out/attention.json") seconds=150
+  if ! python3 -c 'import torch, numpy' 2>/dev/null; then
+    note attention 'skipped: python3 has no torch with numpy' 0
+    return 0
+  fi
+  if [ -n "$triton" ]; then options+=(--triton "$triton"); fi
+  if [ -n "$vsa" ]; then options+=(--vsa "$vsa" --thunderkittens "${thunderkittens:-$vsa/fastvideo-kernel/include/tk}"); fi
+  if [ -n "$long" ]; then seconds=420; else options+=(--quick); fi
+  # It starts nothing new near its end, so that it prints its table before it is stopped.
+  if [ $((limit - SECONDS)) -lt "$seconds" ]; then seconds=$((limit - SECONDS)); fi
+  PYTHONUNBUFFERED=1 run attention "$seconds" python3 tools/gpu/bench_attention.py "${options[@]}" \
+    --seconds $((seconds * 3 / 4))
+}
+
 rivals() {
   local options=(--config examples/configs/llama-3.1-8b.json --output "$out/rivals.json")
   if ! python3 -c 'import torch, transformers' 2>/dev/null; then
     note rivals 'skipped: python3 has no torch with transformers' 0
     return 0
   fi
-  if [ -n "$triton" ]; then options+=(--triton "$triton"); fi
   if [ -n "$long" ]; then options+=(--long); fi
   PYTHONUNBUFFERED=1 run rivals 180 python3 tools/gpu/rivals.py "${options[@]}" || true
 }

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Prints what tools/gpu/check.sh left in its output folder: steps, whole-model rates, attention beside its rivals.
+"""Prints what tools/gpu/check.sh left in its output folder: operations, attention beside its rivals, whole-model
+rates, steps.
 
     tools/gpu/table.py DIR"""
 import json
 import pathlib
 import re
 import sys
+
+from attention import report
 
 OPERATION = re.compile(r"^((?:dense_prefill|sparse_prefill|paged_decode) .*?)\s+([\d.]+) ms\b(.*)$")
 
@@ -49,21 +52,17 @@ def model_rows(out, rivals):
                    f"{row['attn_ns'] * 1e-6:.1f}" if prefill else "", f"{theirs:.2f}" if theirs else "", ratio(theirs, ms)]
 
 
-def operation_rows(out, rivals):
+def operation_rows(out):
     for line in read_lines(out / "bench-ops.log"):
         match = OPERATION.match(line)
         if not match:
             continue
-        name, ms, rest = match.group(1), float(match.group(2)), match.group(3)
-        length = int(re.search(r"L=(\d+)", name).group(1))
-        theirs = {}
-        if name.startswith("dense_prefill"):
-            theirs = {"flash": rivals.get(("sdpa_flash", length)), "cuDNN": rivals.get(("sdpa_cudnn", length))}
-        elif name.startswith("sparse_prefill") and "one mask" in name:
-            sparsity = round(100 * (1 - float(re.search(r"d=([\d.]+)", name).group(1))))
-            theirs = {"triton": rivals.get((f"triton_{sparsity}", length))}
-        beside = ", ".join(f"{who} {t:.3f} ms ({ratio(t, ms)})" for who, t in theirs.items() if t)
-        yield [name, f"{ms:.3f}", " ".join(rest.split()), beside]
+        yield [match.group(1), f"{float(match.group(2)):.3f}", " ".join(match.group(3).split())]
+
+
+def read_json(path):
+    """None where no program wrote the file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def main():
@@ -71,12 +70,13 @@ def main():
         sys.exit(__doc__)
     out = pathlib.Path(sys.argv[1])
     steps = [line.split("\t") for line in read_lines(out / "steps.tsv")]
-    found = out / "rivals.json"
-    rows = json.loads(found.read_text(encoding="utf-8"))["rows"] if found.exists() else []
+    rows = (read_json(out / "rivals.json") or {"rows": []})["rows"]
+    attention = read_json(out / "attention.json")
     rivals = {(row["what"], row["n_tokens"]): row["ms"] for row in rows}
     skipped = {path.stem: sum(line.startswith("SKIPPED") for line in read_lines(path)) for path in out.glob("test-*.log")}
-    print_table("Operations, Llama-3.1-8B's shapes", ["operation", "ms", "rate", "rivals of this run"],
-                list(operation_rows(out, rivals)))
+    print_table("Operations, Llama-3.1-8B's shapes", ["operation", "ms", "rate"], list(operation_rows(out)))
+    if attention:
+        print(f"\nPrefill attention\n{report.summary(attention)}")
     print_table("Whole model, Llama-3.1-8B's shape, random weights (tg: ms of a token)",
                 ["test", "sparse", "ms", "tokens/s", "density", "attn ms", "HF ms", "HF/ours"], list(model_rows(out, rivals)))
     print_table("Rivals", ["rival", "tokens", "ms"], [[r["what"], r["n_tokens"], f"{r['ms']:.3f}"] for r in rows])
