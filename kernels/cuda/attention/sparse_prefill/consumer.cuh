@@ -60,7 +60,8 @@ class Consumer {
         last = load.entry.last();
         step(tile, &load);
       }
-      // The next tile's queries come while this one's results go.
+      // Where they did not come beside the last block, the next tile's queries come while this one's results
+      // go.
       const uint32_t done = tile;
       const bool more = !load.entry.end();
       tile = next_tile_;
@@ -92,6 +93,13 @@ class Consumer {
   static constexpr uint32_t kFullV = offsetof(Barriers, full_v) - offsetof(Barriers, full_k),
                             kEmptyK = offsetof(Barriers, empty_k) - offsetof(Barriers, full_k),
                             kEmptyV = offsetof(Barriers, empty_v) - offsetof(Barriers, full_k);
+
+  __device__ __forceinline__ bool fetch_if_there(Load* load) {
+    const bool is_there =
+        ptx::mbarrier_test(full_entry_ + n_entries_ % Shape::kQueue * 8, n_entries_ / Shape::kQueue % 2);
+    if (is_there) fetch(load, true);
+    return is_there;
+  }
 
   // The next load, whose entry's barrier may have been seen open already. All that can be known of it is
   // found here, beside a product, rather than in front of the next one.
@@ -174,9 +182,7 @@ class Consumer {
     });
     ptx::wgmma_commit();
     // Beside the product, but not waiting: what comes next may need the slot that is still in use here.
-    const bool next_is_there =
-        ptx::mbarrier_test(full_entry_ + n_entries_ % Shape::kQueue * 8, n_entries_ / Shape::kQueue % 2);
-    if (next_is_there) fetch(load, true);
+    const bool next_is_there = fetch_if_there(load);
     ptx::wgmma_wait<0>();
     ptx::pin_registers(out_);
     arrive(now.barrier + kEmptyV);
@@ -278,14 +284,24 @@ class Consumer {
       sum += __shfl_xor_sync(0xffffffffU, sum, 1);
       sum += __shfl_xor_sync(0xffffffffU, sum, 2);
       const int row = warp() * 16 + lane() / 4 + half * 8;
-      if (row >= n_queries(tile)) continue;
       const float inverse = __fdividef(1.0F, sum);
       auto* o = static_cast<__nv_bfloat16*>(p_.out) +
                 (p_.row + static_cast<int64_t>(tile.row) * kTile + row) * stride + tile.head * kDHead;
+      // Two lanes exchange halves of two column groups, so that each holds four columns of one: whole sectors
+      // are written.
+      const int odd = lane() % 2, column = lane() % 4 * 2 + odd * 6;
 #pragma unroll
-      for (int j = 0; j < kDHead / 8; ++j)
-        *reinterpret_cast<uint32_t*>(o + j * 8 + lane() % 4 * 2) =
-            ptx::pack_bf16(out_[4 * j + 2 * half] * inverse, out_[4 * j + 2 * half + 1] * inverse);
+      for (int j = 0; j < kDHead / 8; j += 2) {
+        const uint32_t first = ptx::pack_bf16(out_[4 * j + 2 * half] * inverse,
+                                              out_[4 * j + 2 * half + 1] * inverse),
+                       second = ptx::pack_bf16(out_[4 * j + 4 + 2 * half] * inverse,
+                                               out_[4 * j + 5 + 2 * half] * inverse),
+                       other = __shfl_xor_sync(0xffffffffU, odd != 0 ? first : second, 1);
+        // Nobody reads them soon: they need not push keys and values out of L2.
+        if (row < n_queries(tile))
+          __stcs(reinterpret_cast<uint2*>(o + j * 8 + column),
+                 odd != 0 ? make_uint2(other, second) : make_uint2(first, other));
+      }
     }
   }
 

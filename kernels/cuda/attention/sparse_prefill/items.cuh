@@ -2,6 +2,7 @@
 // three neighbouring ones, which share their loads.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/cuda/attention/sparse_prefill/params.h"
@@ -22,36 +23,59 @@ struct Tile {
   }
 };
 
+// Division of numbers below 2^31 by one that the host knows, in two instructions (Granlund and Montgomery,
+// "Division by invariant integers using multiplication", 1994). A producer that divides takes a quarter of a
+// multiprocessor's time from the consumers beside it.
+struct Divider {
+  uint32_t divisor, multiplier, shift;
+
+  explicit Divider(int by) : divisor(static_cast<uint32_t>(by)), shift(0) {
+    while ((uint64_t{1} << shift) < divisor) ++shift;
+    multiplier =
+        static_cast<uint32_t>(((uint64_t{1} << 32) * ((uint64_t{1} << shift) - divisor)) / divisor + 1);
+  }
+  __device__ int quotient(int x) const {
+    const auto n = static_cast<uint32_t>(x);
+    return static_cast<int>((__umulhi(n, multiplier) + n) >> shift);
+  }
+  __device__ int remainder(int x, int quotient) const { return x - quotient * static_cast<int>(divisor); }
+};
+
 // Items are the tiles, or bundles of tile.row .. tile.row + 2, of which the first rows may lie before
 // first_row.
 struct Items {
   int n_rows, first_row;  // query blocks of the segment, and the first that is wanted
   int rows_of_item;       // 1 or kConsumers
   int n_steps;            // items of a head
-  int group, n_heads, n_items;
+  int n_front;            // steps that come first
+  int n_items;
+  Divider heads, group, of_kv;  // of_kv: items of a KV head behind the front
 
-  __host__ __device__ explicit Items(const WgmmaPrefillParams& p)
+  explicit Items(const WgmmaPrefillParams& p)
       : n_rows(static_cast<int>((p.n_tokens + kTile - 1) / kTile)),
         first_row(static_cast<int>(p.first_token / kTile)),
         rows_of_item(p.counts == nullptr ? kConsumers : 1),
         n_steps((n_rows - first_row + rows_of_item - 1) / rows_of_item),
+        n_front(std::min(n_steps, p.counts == nullptr ? 1 : 2)),
+        n_items(n_steps * p.n_heads),
+        heads(p.n_heads),
         group(p.n_heads / p.n_kv_heads),
-        n_heads(p.n_heads),
-        n_items(n_steps * p.n_heads) {}
+        of_kv(std::max(1, (n_steps - n_front) * (p.n_heads / p.n_kv_heads))) {}
 
   // The schedule: the last two query blocks of all heads first, which may be dense where others are not; then
   // one KV head after the other, so that the keys in flight are those of few, and long rows before short
   // ones.
   __device__ Tile at(int i) const {
-    const int n_front = min(n_steps, rows_of_item == 1 ? 2 : 1);
     int step = 0, head = 0;  // steps count from the prompt's end
-    if (i < n_front * n_heads) {
-      step = i / n_heads;
-      head = i % n_heads;
+    const int n_in_front = n_front * static_cast<int>(heads.divisor);
+    if (i < n_in_front) {
+      step = heads.quotient(i);
+      head = heads.remainder(i, step);
     } else {
-      const int j = i - n_front * n_heads, of_kv = (n_steps - n_front) * group;
-      step = n_front + j % of_kv / group;
-      head = j / of_kv * group + j % group;
+      const int j = i - n_in_front, kv_head = of_kv.quotient(j), k = of_kv.remainder(j, kv_head),
+                of_group = group.quotient(k);
+      step = n_front + of_group;
+      head = kv_head * static_cast<int>(group.divisor) + group.remainder(k, of_group);
     }
     return {n_rows - (step + 1) * rows_of_item, head};
   }

@@ -10,7 +10,8 @@ namespace seer::cuda {
 
 template <int kDHead>
 __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
-    wgmma_prefill_kernel(const WgmmaPrefillParams p, const __grid_constant__ PageMaps maps) {
+    wgmma_prefill_kernel(const WgmmaPrefillParams p, const Items items,
+                         const __grid_constant__ PageMaps maps) {
   using Shape = WgmmaShape<kDHead>;
   extern __shared__ unsigned char dynamic_shared[];
   __shared__ WgmmaBarriers<kDHead> barriers;
@@ -41,9 +42,9 @@ __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
     const int warp = static_cast<int>(threadIdx.x) / 32 % 4;
     const Feed<kDHead> feed(maps, barriers, shared_k);
     if (p.counts != nullptr) {
-      if (warp < kConsumers) produce_tiles<kDHead>(p, feed, warp);
+      if (warp < kConsumers) produce_tiles<kDHead>(p, items, feed, warp);
     } else if (warp == 0) {
-      produce_bundles<kDHead>(p, feed);
+      produce_bundles<kDHead>(p, items, feed);
     }
   } else {
     ptx::take_registers<160>();

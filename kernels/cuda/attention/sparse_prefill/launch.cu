@@ -14,7 +14,7 @@ cudaError_t launch_d_head(const WgmmaPrefillParams& p, const PageMaps& maps, int
   const Items items(p);
   const auto kernel = wgmma_prefill_kernel<kDHead>;
   const dim3 n_blocks(static_cast<unsigned>(std::min(n_multiprocessors, items.n_items)));
-  return launch(kernel, n_blocks, Shape::kThreads, Shape::kSharedBytes, stream, p, maps);
+  return launch(kernel, n_blocks, Shape::kThreads, Shape::kSharedBytes, stream, p, items, maps);
 }
 
 using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,

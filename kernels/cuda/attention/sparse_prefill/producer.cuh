@@ -67,19 +67,24 @@ __device__ void prefetch_queries(const WgmmaPrefillParams& p, const Tile& tile, 
   }
 }
 
-// An item from the schedule: lane 0 asks, and all learn of it when they need to.
-__device__ inline int ask_for_item(const WgmmaPrefillParams& p, int lane) {
-  return lane == 0 ? atomicAdd(p.next_item, 1) : 0;
-}
-// The item, or -1. Every producer is told -1 once; the last one to ask leaves the counter as it was found.
-__device__ inline int answer(const WgmmaPrefillParams& p, int asked, int n_items, int n_producers, int lane) {
-  const int item = __shfl_sync(kWarp, asked, 0);
-  if (item < n_items) return item;
-  if (lane == 0 && item == n_items + n_producers - 1) *p.next_item = 0;
-  return -1;
-}
-__device__ inline int pool_row(const WgmmaPrefillParams& p, int block, int head) {
-  return (p.page_table[block] * p.n_kv_heads + head / (p.n_heads / p.n_kv_heads)) * kTile;
+// Items of the schedule: every producer begins with the one of its own number, and asks a counter for more.
+// Lane 0 asks, and all learn of it when they need to.
+struct Schedule {
+  int own, n_producers, n_items;
+
+  __device__ int ask(const WgmmaPrefillParams& p, int lane) const {
+    return lane == 0 ? atomicAdd(p.next_item, 1) : 0;
+  }
+  // The item, or -1. Who has begun asks until then, so that as many answers are given as there are items; the
+  // last one leaves the counter as it was found.
+  __device__ int answer(const WgmmaPrefillParams& p, int asked, int lane) const {
+    const int number = __shfl_sync(kWarp, asked, 0);
+    if (number == n_items - 1 && lane == 0) *p.next_item = 0;
+    return number + n_producers < n_items ? number + n_producers : -1;
+  }
+};
+__device__ inline int pool_row(const WgmmaPrefillParams& p, const Items& items, int block, int head) {
+  return (p.page_table[block] * p.n_kv_heads + items.group.quotient(head)) * kTile;
 }
 __device__ inline bool ends_in(const WgmmaPrefillParams& p, int row) {
   return static_cast<int64_t>(row + 1) * kTile > p.n_tokens;
@@ -87,43 +92,48 @@ __device__ inline bool ends_in(const WgmmaPrefillParams& p, int row) {
 
 // One warp serves one consumer with tiles of their own lists through slots of its own.
 //
-// To find the next tile takes four trips to memory, one after the other: each starts between two loads of the
-// present tile, and the next load hides it.
+// To find the next tile takes three trips to memory, one after the other: each starts between two loads of
+// the present tile, and the next load hides it.
 template <int kDHead>
-__device__ void produce_tiles(const WgmmaPrefillParams& p, const Feed<kDHead>& feed, int consumer) {
+__device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, const Feed<kDHead>& feed,
+                              int consumer) {
   constexpr uint32_t kSlots = WgmmaShape<kDHead>::kSlots / kConsumers;
+  constexpr int kStages = 3;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const Items items(p);
-  const int n_producers = static_cast<int>(gridDim.x) * kConsumers;
+  const int n_blocks = static_cast<int>(gridDim.x);
+  const Schedule schedule{consumer * n_blocks + static_cast<int>(blockIdx.x), n_blocks * kConsumers,
+                          items.n_items};
 
-  // A block of the tile's list, then the word that loads it: the pool's row, a multiple of 64, and whether it
-  // is the diagonal block.
-  const auto block_of = [&](const Tile& tile, int total, int at) {
-    return at < total ? p.blocks[list_of(p, tile) * p.row_capacity + at] : -1;
+  // A block of the tile's list, if it has so many, then the word that loads it: the pool's row, a multiple of
+  // 64, and whether it is the diagonal block.
+  const auto block_of = [&](const Tile& tile, int at) {
+    return at < p.row_capacity ? p.blocks[list_of(p, tile) * p.row_capacity + at] : 0;
   };
-  const auto word_of = [&](const Tile& tile, int block) {
-    if (block < 0) return 0;
-    return pool_row(p, block, tile.head) | (block == causal_blocks(p, tile.row) - 1 ? 1 : 0);
+  const auto word_of = [&](const Tile& tile, int total, int at, int block) {
+    if (at >= total) return 0;
+    return pool_row(p, items, block, tile.head) | (block == causal_blocks(p, tile.row) - 1 ? 1 : 0);
   };
 
   Tile next = {};
   int next_total = 0, next_word = 0;  // while it is looked for: item and block
+  const auto found = [&](int item) {
+    next_total = 0;
+    if (item < 0) return;
+    next = items.at(item);
+    next_total = kept_blocks(p, next);
+    next_word = block_of(next, lane);
+  };
   const auto look = [&](int stage) {
     if (stage == 0) {
-      next_total = ask_for_item(p, lane);
+      next_total = schedule.ask(p, lane);
     } else if (stage == 1) {
-      const int item = answer(p, next_total, items.n_items, n_producers, lane);
-      next_total = 0;
-      if (item < 0) return;
-      next = items.at(item);
-      next_total = kept_blocks(p, next);
+      found(schedule.answer(p, next_total, lane));
     } else if (stage == 2) {
-      next_word = block_of(next, next_total, lane);
-    } else if (stage == 3) {
-      next_word = word_of(next, next_word);
+      next_word = word_of(next, next_total, lane, next_word);
     }
   };
-  for (int stage = 0; stage < 4; ++stage) look(stage);
+  found(schedule.own < items.n_items ? schedule.own : -1);
+  look(2);
 
   uint32_t n = 0;  // loads so far
   while (next_total > 0) {
@@ -132,7 +142,8 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Feed<kDHead>& f
     int words = next_word;
     prefetch_queries<kDHead>(p, tile, lane);
     for (int base = 0; base < total; base += 32) {
-      const int then = base + 32 < total ? word_of(tile, block_of(tile, total, base + 32 + lane)) : 0;
+      const int then =
+          base + 32 < total ? word_of(tile, total, base + 32 + lane, block_of(tile, base + 32 + lane)) : 0;
       const int end = min(base + 32, total);
       for (int at = base; at < end; ++at, ++n) {
         const int word = __shfl_sync(kWarp, words, at - base);
@@ -144,11 +155,11 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Feed<kDHead>& f
           if (at == total - 1) entry |= Entry::kLast;
           feed.push(consumer, n, entry, tile.packed());
         }
-        if (at < 4) look(at);
+        if (at < kStages) look(at);
       }
       words = then;
     }
-    for (int stage = total; stage < 4; ++stage) look(stage);
+    for (int stage = total; stage < kStages; ++stage) look(stage);
   }
   if (lane == 0) feed.push(consumer, n, Entry::kEnd, 0);
 }
@@ -156,14 +167,13 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Feed<kDHead>& f
 // One warp serves all consumers, three neighbouring tiles of a head at a time over all causal blocks, through
 // all slots. Lane i keeps the books of consumer i.
 template <int kDHead>
-__device__ void produce_bundles(const WgmmaPrefillParams& p, const Feed<kDHead>& feed) {
+__device__ void produce_bundles(const WgmmaPrefillParams& p, const Items& items, const Feed<kDHead>& feed) {
   constexpr uint32_t kSlots = WgmmaShape<kDHead>::kSlots;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const Items items(p);
+  const Schedule schedule{static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), items.n_items};
   uint32_t n = 0, n_pushed = 0;
-  for (;;) {
-    const int item = answer(p, ask_for_item(p, lane), items.n_items, static_cast<int>(gridDim.x), lane);
-    if (item < 0) break;
+  int item = schedule.own < items.n_items ? schedule.own : -1;
+  for (; item >= 0; item = schedule.answer(p, schedule.ask(p, lane), lane)) {
     const Tile first = items.at(item);
     const int own_row = first.row + lane;
     const bool takes_part = lane < kConsumers && own_row >= items.first_row;
@@ -171,7 +181,7 @@ __device__ void produce_bundles(const WgmmaPrefillParams& p, const Feed<kDHead>&
     for (int i = 0; i < kConsumers; ++i)
       if (first.row + i >= items.first_row) prefetch_queries<kDHead>(p, {first.row + i, first.head}, lane);
     const int total = causal_blocks(p, first.row + kConsumers - 1);
-    const auto row_of = [&](int at) { return at < total ? pool_row(p, at, first.head) : 0; };
+    const auto row_of = [&](int at) { return at < total ? pool_row(p, items, at, first.head) : 0; };
     int rows = row_of(lane);
     for (int base = 0; base < total; base += 32) {
       const int then = row_of(base + 32 + lane);
