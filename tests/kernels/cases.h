@@ -168,6 +168,9 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation);
 std::vector<AttentionCase> dense_prefill_cases(DType activation);
 // Block masks whose dropped tiles are NaN: attention over kept blocks may not look at others.
 std::vector<AttentionCase> masked_prefill_cases(DType activation);
+// Scores that rise, or fall, by hundreds from one end of the keys to the other: softmax must move what it
+// subtracts, time and again.
+std::vector<AttentionCase> growing_scores_cases(DType activation);
 std::vector<AttentionCase> decode_cases(DType activation);
 // Whole prompts of thousands of tokens, chunks and decodes, dense and masked: too long for a float64
 // reference.

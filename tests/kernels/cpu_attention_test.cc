@@ -26,6 +26,16 @@ TEST_CASE("masked prefill attention is the reference's and reads no dropped tile
   }
 }
 
+TEST_CASE("prefill attention stays right where scores grow or shrink by hundreds along the keys") {
+  // Scores of hundreds carry an error of 1e-4 each.
+  constexpr Tolerance kLargeScores{1e-3, 0.0};
+  const auto cpu = make_cpu_backend(2);
+  for (const AttentionCase& c : growing_scores_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    CHECK(mismatch(run_prefill_attention(*cpu, c), reference::prefill_attention(c), kLargeScores) == "");
+  }
+}
+
 TEST_CASE("a mask of every causal block is dense attention") {
   const auto cpu = make_cpu_backend(2);
   for (AttentionCase c : dense_prefill_cases(cpu->activation_dtype())) {

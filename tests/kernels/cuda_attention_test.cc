@@ -48,6 +48,15 @@ TEST_CASE("cuda: masked prefill attention is the reference's and reads no droppe
   }
 }
 
+TEST_CASE("cuda: prefill attention stays right where scores grow or shrink by hundreds along the keys") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const AttentionCase& c : growing_scores_cases(DType::kBF16)) {
+    INFO(c.name);
+    CHECK(mismatch(run_prefill_attention(*device, c), reference::prefill_attention(c), kAttention) == "");
+  }
+}
+
 TEST_CASE("cuda: decode attention is the reference's on sequences of unequal length") {
   const auto device = gpu();
   if (!device) return;

@@ -442,6 +442,30 @@ std::vector<AttentionCase> masked_prefill_cases(DType activation) {
   return cases;
 }
 
+std::vector<AttentionCase> growing_scores_cases(DType activation) {
+  Random random(18);
+  std::vector<AttentionCase> cases;
+  for (const Shape& shape : {Shape{8, 2, 128, 64}, Shape{4, 1, 64, 64}, Shape{2, 2, 96, 32}})
+    for (const bool grows : {true, false}) {
+      AttentionCase c = make_attention_case(random, activation, shape, {{0, 513}}, {});
+      for (float& x : c.q.values) x = std::abs(x);
+      const CaseSegment& segment = c.prefills[0];
+      const auto n_blocks = static_cast<float>(segment.page_table.size());
+      for (size_t b = 0; b < segment.page_table.size(); ++b) {
+        const float step = (grows ? static_cast<float>(b) : n_blocks - static_cast<float>(b)) / n_blocks;
+        float* page = c.k.at(segment.page_table[b]);
+        for (int64_t i = 0; i < c.n_kv_heads * c.page * c.d_head; ++i)
+          page[i] = std::abs(page[i]) * 64.0F * step;
+      }
+      // Rounded again, as what a device is given.
+      c.q = {activation, c.q.shape, std::move(c.q.values)};
+      c.k = {activation, c.k.shape, std::move(c.k.values)};
+      c.name += grows ? ", scores grow" : ", scores shrink";
+      cases.push_back(std::move(c));
+    }
+  return cases;
+}
+
 std::vector<AttentionCase> decode_cases(DType activation) {
   Random random(16);
   std::vector<AttentionCase> cases;

@@ -124,7 +124,7 @@ test() {
 # The small cases of every kernel. What the CPU computes beside them is not slowed; cases that ask the GPU for what it has
 # not are left out, for memcheck takes the refusal for an error. Racecheck looks at shared memory, and only at kernels of
 # ours: cuBLASLt's are left out. All at once: most of a sanitizer's work is on the host.
-attention='cuda: append_kv*,cuda: dense prefill*,cuda: masked prefill*,cuda: decode attention*'
+attention='cuda: append_kv*,cuda: dense prefill*,cuda: masked prefill*,cuda: prefill*,cuda: decode attention*'
 gate='cuda: gate_project*,cuda: select_blocks*'
 rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
 batches='cuda: a batch of 2 *,cuda: a batch of 3 *'

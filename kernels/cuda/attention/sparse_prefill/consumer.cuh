@@ -106,11 +106,12 @@ class Consumer {
   __device__ __forceinline__ void fetch(Load* load, bool is_there) {
     const uint32_t place = n_entries_ % Shape::kQueue;
     if (!is_there) ptx::mbarrier_wait(full_entry_ + place * 8, n_entries_ / Shape::kQueue % 2);
-    const uint64_t entry = barriers_.entries[consumer_][place];
-    uint32_t word = __shfl_sync(0xffffffffU, static_cast<uint32_t>(entry), 0);
-    next_tile_ = static_cast<uint32_t>(entry >> 32);
+    // Lane 0 reads, for it is lane 0 that gives the slot back, and with it the place.
+    uint64_t entry = 0;
+    if (lane() == 0) entry = barriers_.entries[consumer_][place];
+    load->entry.word = __shfl_sync(0xffffffffU, static_cast<uint32_t>(entry), 0);
+    next_tile_ = __shfl_sync(0xffffffffU, static_cast<uint32_t>(entry >> 32), 0);
     ++n_entries_;
-    load->entry.word = word;
     const uint32_t slot = load->entry.slot();
     load->barrier = ptx::opaque(full_k_ + slot * 8);
     load->keys.low = ptx::opaque(keys_.low + slot * (Shape::kTileBytes >> 4));
