@@ -14,26 +14,32 @@ using testing::check_fails;
 using testing::Outcome;
 using testing::run_seer;
 
-// Hides the GPUs of the machine that runs the tests, so that every one answers as one without.
-class NoGpu {
+// An environment variable for as long as this lives.
+class Variable {
  public:
-  NoGpu() {
-    if (const char* before = std::getenv(kName)) before_ = before;
-    ::setenv(kName, "-1", 1);
+  Variable(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    ::setenv(name, value, 1);
   }
-  ~NoGpu() {
+  ~Variable() {
     if (before_) {
-      ::setenv(kName, before_->c_str(), 1);
+      ::setenv(name_, before_->c_str(), 1);
     } else {
-      ::unsetenv(kName);
+      ::unsetenv(name_);
     }
   }
-  NoGpu(const NoGpu&) = delete;
-  NoGpu& operator=(const NoGpu&) = delete;
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
 
  private:
-  static constexpr const char* kName = "CUDA_VISIBLE_DEVICES";
+  const char* name_;
   std::optional<std::string> before_;
+};
+
+// Hides the GPUs of the machine that runs the tests, so that every one answers as one without.
+class NoGpu : public Variable {
+ public:
+  NoGpu() : Variable("CUDA_VISIBLE_DEVICES", "-1") {}
 };
 
 std::vector<std::string> generate_on(const std::string& device) {
@@ -79,6 +85,18 @@ TEST_CASE("auto runs on the CPU where there is no GPU, and a build that knows GP
   }
   CHECK(cpu.err.find("warning") == std::string::npos);
 }
+
+#ifdef SEER_OLD_DRIVER_DIR
+TEST_CASE("a driver older than the toolkit is refused with both versions, and auto runs on the CPU") {
+  const Variable driver("LD_LIBRARY_PATH", SEER_OLD_DRIVER_DIR);
+  const std::string message = check_fails(generate_on("cuda"), 1);
+  CHECK_THAT(message, ContainsSubstring("driver is too old") && ContainsSubstring("found one for CUDA 12.0"));
+  CHECK_THAT(message, ContainsSubstring("update the driver") && ContainsSubstring("--device cpu"));
+  const Outcome automatic = run_seer(generate_on("auto"));
+  CHECK(automatic.code == 0);
+  CHECK_THAT(automatic.err, ContainsSubstring("running on the CPU: the NVIDIA driver is too old"));
+}
+#endif
 
 TEST_CASE("every command that loads a model answers a missing GPU with exit code 1") {
   const NoGpu hidden;

@@ -108,7 +108,7 @@ build() {
   only=$(architecture)
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&
-    run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_models_cuda test_engine_cuda bench_gpu_ops \
+    run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_cuda_fault test_models_cuda test_engine_cuda bench_gpu_ops \
       seer_attention_bench
 }
 
@@ -116,6 +116,7 @@ test() {
   local failed=0
   export SEER_REQUIRE_GPU=1
   run test-kernels 150 "$build/tests/kernels/test_cuda" || failed=1
+  run test-fault 30 "$build/tests/kernels/test_cuda_fault" || failed=1
   run test-models 90 "$build/tests/models_cuda/test_models_cuda" || failed=1
   run test-engine 90 "$build/tests/engine_cuda/test_engine_cuda" || failed=1
   return "$failed"
