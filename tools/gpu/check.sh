@@ -108,7 +108,8 @@ build() {
   only=$(architecture)
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&
-    run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_cuda_fault test_models_cuda test_engine_cuda bench_gpu_ops \
+    run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_cuda_fault \
+      test_models_cuda test_engine_cuda bench_gpu_ops bench_gpu_rates \
       seer_attention_bench
 }
 
@@ -151,6 +152,7 @@ sanitize() {
 
 bench() {
   local failed=0 shape=(--config examples/configs/llama-3.1-8b.json --random-weights --device cuda --output jsonl)
+  case "$(architecture)" in *90a*) run bench-rates 30 "$build/bin/bench_gpu_rates" || failed=1 ;; esac
   run bench-ops 90 "$build/bin/bench_gpu_ops" || failed=1
   run bench-model 120 "$build/bin/seer" bench "${shape[@]}" --sparse dense,nz_ratio=0.1 -p 8192,32768 -n 128 -d 0,32768 ||
     failed=1
