@@ -1,8 +1,9 @@
 // A chat on the terminal, or of lines from a pipe: 02_streaming_chat MODEL_DIR [TEMPLATE]
 //
-// TEMPLATE is llama2, llama3, chatml or mistral; without it the model's own. The session keeps its KV pages,
-// so a turn computes what is new alone: where a template renders the conversation so far as it was generated,
-// that is the last question. Ctrl-C stops an answer, Ctrl-D ends the chat.
+// TEMPLATE is llama2, llama3, chatml or mistral; without it the model's own. The session keeps its KV pages:
+// where the template renders the conversation so far in just the tokens that the session holds, a turn
+// computes the last question alone, and else all of it (an answer may be tokenised otherwise than it was
+// generated). Ctrl-C stops an answer, Ctrl-D ends the chat.
 #include <algorithm>
 #include <atomic>
 #include <csignal>
