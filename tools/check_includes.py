@@ -19,8 +19,11 @@ ALLOWED = {
     "tests": {"tests", "engine", "models", "kernels", "tokenizer", "tools", "seer"},
 }
 SUFFIXES = {".h", ".cc", ".cu", ".cuh", ".inc"}
+# C, for users of the C interface.
+MAY_BE_C = re.compile(r"(examples|tests)/.*\.c$")
 # Other spellings would go unread here and unformatted elsewhere, so they are refused.
 FOREIGN_SUFFIXES = {".hpp", ".hh", ".hxx", ".cpp", ".cxx", ".c", ".inl", ".ipp"}
+C_STANDARD = {"stddef.h", "stdint.h"}  # what public headers for C use of it
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CUDA = re.compile(r"^(cuda|cublas|nccl|curand|cutlass|cute/|nvtx|nvml)")
 MAY_USE_CUDA = re.compile(r"kernels/(cuda/|comm/nccl)|tests/bench/[a-z_]*\.cu$")
@@ -34,7 +37,7 @@ def reason(name, quote, target):
     if ".." in target.split("/") or target.startswith("/"):
         return f"write {target} from the project's root"
     if name.startswith(PUBLIC):
-        standard = quote == "<" and "/" not in target and "." not in target
+        standard = quote == "<" and "/" not in target and ("." not in target or target in C_STANDARD)
         if not standard and top != "seer":
             return f"a public header may include only the standard library and seer/ headers, not {target}"
     if CUDA.match(target) and not MAY_USE_CUDA.match(name):
@@ -56,9 +59,10 @@ def problems(root):
             if any(part.startswith("build") for part in relative.parts[1:-1]) or not path.is_file():
                 continue
             name = relative.as_posix()
-            if path.suffix in FOREIGN_SUFFIXES:
+            in_c = MAY_BE_C.match(name)
+            if path.suffix in FOREIGN_SUFFIXES and not in_c:
                 yield f"{name}:1: sources end in {' '.join(sorted(SUFFIXES))}, not {path.suffix}"
-            if path.suffix not in SUFFIXES:
+            if path.suffix not in SUFFIXES and not in_c:
                 continue
             n_files += 1
             for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):

@@ -23,7 +23,7 @@ for step in "${steps[@]}"; do
 done
 
 sources() { find engine kernels models tokenizer tools tests examples -type d -name 'build*' -prune -o -type f \
-  \( -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) -print; }
+  \( -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) -print; }
 
 style() {
   local failed=0 formatter='' name

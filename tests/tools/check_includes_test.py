@@ -72,6 +72,8 @@ class CheckIncludes(unittest.TestCase):
             self.refused("engine/include/seer/a.h", include, says="public header")
         self.accepted("engine/include/seer/a.h", "<vector>")
         self.accepted("engine/include/seer/a.h", '"seer/error.h"')
+        self.accepted("engine/include/seer/a.h", "<stdint.h>")
+        self.refused("engine/include/seer/a.h", "<unistd.h>", says="public header")
 
     def test_downward_includes_are_accepted(self):
         for name, include in [
@@ -101,6 +103,12 @@ class CheckIncludes(unittest.TestCase):
 
     def test_a_source_with_another_suffix_is_refused(self):
         self.refused("kernels/a.cpp", "<vector>", line=1, says=".cpp")
+
+    def test_c_is_for_examples_and_tests_of_the_c_interface_and_is_read(self):
+        self.refused("engine/src/a.c", "<stdio.h>", line=1, says=".c")
+        for name in ("examples/a.c", "tests/c_api/a.c"):
+            self.accepted(name, '"seer/seer.h"')
+        self.refused("examples/a.c", '"engine/src/batch.h"', says="may not include")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 #include <cstdlib>
 #include <optional>
 
-#include "kernels/backend.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
 #include "tests/tools/run_seer.h"
@@ -13,6 +12,8 @@ namespace {
 using testing::check_fails;
 using testing::Outcome;
 using testing::run_seer;
+
+constexpr bool kBuiltWithCuda = SEER_BUILT_WITH_CUDA;
 
 // An environment variable for as long as this lives.
 class Variable {
@@ -78,7 +79,7 @@ TEST_CASE("auto runs on the CPU where there is no GPU, and a build that knows GP
   CHECK(automatic.code == 0);
   CHECK(!automatic.out.empty());
   CHECK(automatic.out == cpu.out);
-  if (built_with_cuda()) {
+  if (kBuiltWithCuda) {
     CHECK_THAT(automatic.err, ContainsSubstring("seer: warning: running on the CPU: no NVIDIA"));
   } else {
     CHECK(automatic.err.find("warning") == std::string::npos);

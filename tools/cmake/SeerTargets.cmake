@@ -57,9 +57,5 @@ function(seer_add_folder name)
   target_include_directories(seer_${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/engine/include
                                                  ${PROJECT_BINARY_DIR}/engine/include)
   target_link_libraries(seer_${name} PUBLIC ${ARG_DEPENDS})
-  # Not where these objects end in a shared libseer_engine: SEER_API is then what exports its symbols.
-  if(NOT BUILD_SHARED_LIBS)
-    target_compile_definitions(seer_${name} PUBLIC SEER_STATIC)
-  endif()
   seer_target_defaults(seer_${name})
 endfunction()

@@ -1,4 +1,9 @@
-// libseer_engine's front door: load a model once, open a session per conversation.
+// libseer_engine's front door: load a model once, open a session per conversation. For C: seer/seer.h.
+//
+// Errors are seer::Error, whose kind each function names; beside it std::bad_alloc where the machine's own
+// memory is exhausted, and whatever a callback of yours throws, which passes through the function that called
+// it. The library never prints, exits or installs signal handlers. Options, requests and results are plain
+// values: copy them freely.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +37,11 @@ struct SEER_API EngineOptions {
   int64_t chunk_size =
       0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 1024 on a CPU, 8192 on a GPU
   double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
-  std::function<bool(const LoadProgress&)> on_load;          // false cancels the load: Error{kCancelled}
-  std::function<void(LogLevel, const std::string&)> on_log;  // what a user may want to know; absent: dropped
+  // Called by load() on its thread. false cancels the load: Error{kCancelled}.
+  std::function<bool(const LoadProgress&)> on_load;
+  // What a user may want to know; absent: dropped. Kept as long as the engine, called by any thread that uses
+  // it, and must not throw.
+  std::function<void(LogLevel, const std::string&)> on_log;
 };
 
 struct SEER_API GateInfo {
@@ -72,37 +80,43 @@ struct SEER_API EngineInfo {
 
 class Session;
 
-// An immutable model with its page pool. All functions may be called from many threads at once.
+// An immutable model with its page pool. All functions may be called from many threads at once; what they
+// return by reference lives as long as the engine.
 class SEER_API Engine : public std::enable_shared_from_this<Engine> {
  public:
   // Throws Error: kFile or kUnsupported for the files, kUsage for the options, kMemory, kDevice, kCancelled.
+  // The files must not change while the engine lives: on a CPU the weights are used where they are mapped.
   static std::shared_ptr<Engine> load(const EngineOptions& options);
   virtual ~Engine() = default;
 
-  virtual const ModelInfo& model() const = 0;
-  virtual const EngineInfo& info() const = 0;
+  virtual const ModelInfo& model() const = 0;  // never fails
+  virtual const EngineInfo& info() const = 0;  // never fails
   // Throws Error{kFile} where the model folder has no tokenizer; a model is usable by ids without one.
   virtual const Tokenizer& tokenizer() const = 0;
-  // A session keeps its engine alive.
+  // An empty conversation, which takes pages as it grows. A session keeps its engine alive.
   virtual std::unique_ptr<Session> new_session() = 0;
 };
 
-// One conversation and its KV pages. One thread at a time, cancel() apart.
+// One conversation and its KV pages. One thread at a time, cancel() apart; it need not be always the same. No
+// call to a session but cancel() from its own callbacks. Destroyed, with no request running, it frees its
+// pages.
 class SEER_API Session {
  public:
   virtual ~Session() = default;
 
-  // Appends the prompt, prefills what the cache does not hold, then decodes. Throws Error{kUsage} for an
-  // empty prompt, ids out of range, or a prompt beyond the context; kMemory where the page pool is exhausted.
-  // After an error or a cancel, tokens() is what the session still holds: whole pages that had been computed
-  // stay cached.
+  // Appends the prompt, prefills what the cache does not hold, then decodes. Returns when the generation has
+  // ended; a cancelled one is a result with FinishReason::kCancelled. Throws Error{kUsage} for an empty
+  // prompt, ids out of range, a prompt beyond the context, sampling out of range, or a sparse rule without
+  // gates; kMemory where the page pool is exhausted; kDevice. After an error or a cancel, tokens() is what
+  // the session still holds: whole pages that had been computed stay cached.
   virtual GenerateResult generate(const GenerateRequest& request) = 0;
   // Prefills request.tokens from an empty session and reports logits (and gate rows) on the way; the session
-  // then holds those tokens. Errors as generate.
+  // then holds those tokens. Errors as generate; a cancelled one is Error{kCancelled}.
   virtual RequestStats evaluate(const EvaluateRequest& request) = 0;
 
+  // What the session holds; the reference is valid until the next call but cancel(). Never fails.
   virtual const std::vector<int32_t>& tokens() const = 0;
-  virtual void reset() = 0;  // forgets the tokens and frees the pages
+  virtual void reset() = 0;  // forgets the tokens and frees the pages; never fails
   // Stops the running request at the next token or chunk; from any thread, any number of times. A cancel with
   // nothing running is forgotten.
   virtual void cancel() noexcept = 0;

@@ -4,11 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#if defined(SEER_STATIC)
-#define SEER_API
-#else
-#define SEER_API __attribute__((visibility("default")))
-#endif
+#include "seer/export.h"
 
 namespace seer {
 

@@ -34,7 +34,8 @@ struct SEER_API GenerateRequest {
   bool ignore_eos = false;           // EOS ids are never chosen
   std::optional<SparseRule> sparse;  // absent: the gates' own rule; dense without gates
 
-  // Callbacks run on the calling thread. Returning false stops the request as cancel() does.
+  // Callbacks run on the thread that called generate(), and what they are given lives during the call.
+  // Returning false stops the request as cancel() does; an exception ends it and passes through generate().
   std::function<bool(const TokenEvent&)> on_token;
   std::function<bool(const PrefillProgress&)> on_progress;
 };
@@ -76,6 +77,7 @@ struct SEER_API EvaluateRequest {
   std::vector<int32_t> tokens;       // a whole prompt, evaluated from an empty session
   std::optional<SparseRule> sparse;  // as in GenerateRequest
   int64_t n_last_logits = 1;         // report logits of this many last positions; 0: of all
+  // Callbacks as in GenerateRequest.
   // Rows in order of position: logits of `n_rows` positions from `position` on, [n_rows, n_vocab], float32.
   std::function<bool(int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits)> on_logits;
   std::function<void(const GateRows&)> on_gate;  // sparse rules only

@@ -20,7 +20,7 @@ struct SEER_API SparseRule {
 
   // "dense", "threshold=T" with 0 <= T < 1, or "nz_ratio=R" with 0 < R <= 1. Throws Error{kUsage} otherwise.
   static SparseRule parse(std::string_view text);
-  std::string to_string() const;
+  std::string to_string() const;  // what parse() reads back as an equal rule; never fails
 
   friend bool operator==(const SparseRule&, const SparseRule&) = default;
 };

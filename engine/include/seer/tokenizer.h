@@ -16,7 +16,8 @@ struct SEER_API ChatMessage {
   std::string content;
 };
 
-// Immutable after load; every const function may be called from many threads at once.
+// Immutable after load; every const function may be called from many threads at once. Nothing that is
+// returned refers to it.
 class SEER_API Tokenizer {
  public:
   // Reads tokenizer.json or tokenizer.model, and tokenizer_config.json where present, from `model_dir`.
@@ -28,7 +29,8 @@ class SEER_API Tokenizer {
 
   // `text` is UTF-8, taken byte for byte (invalid bytes become byte tokens or U+FFFD as the vocabulary
   // allows). add_special: apply the files' BOS/EOS policy. parse_special: recognise special tokens written
-  // out in `text`.
+  // out in `text`. Throws Error{kUsage} for a text beyond 2 GiB, Error{kRuntime} where splitting it into
+  // words fails.
   std::vector<int32_t> encode(std::string_view text, bool add_special = true,
                               bool parse_special = false) const;
   // Special tokens are left out unless skip_special is false. Throws Error{kUsage} for an id out of range.

@@ -1,0 +1,246 @@
+/* libseer_engine for C (C99) and for languages that call C. The same engine as seer/engine.h's, whose
+ * comments say more about what the fields mean.
+ *
+ * Errors. A function that can fail returns a seer_status; where it is not SEER_OK, seer_last_error() says
+ * what was expected, what was found and what to do about it, and no output has been written unless the
+ * function says otherwise. A null handle or a null required pointer is SEER_ERROR_USAGE. No C++ exception
+ * leaves the library, and none may leave a callback.
+ *
+ * Threads. Everything but a session may be used from many threads at once; a session by one thread at a time,
+ * seer_session_cancel() apart. A callback may call the library, but not for the session that called it
+ * (seer_session_cancel() apart).
+ *
+ * Lifetimes. What seer_..._new, _load, _encode, _decode return is the caller's, to be freed once by the
+ * function each names. Strings and arrays that go in are copied before the function returns; pointers that
+ * come out say how long they live. Strings are UTF-8 and end in a zero byte; where a size comes along, it
+ * does not count that byte.
+ *
+ * Structs that grow. A struct with a `size` is prepared by its _init function, called with sizeof of the
+ * struct: fields are then at their defaults, and a program keeps working with a library whose struct is
+ * longer. Zero in a later version's field means what this version does. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "seer/export.h"
+#include "seer/version.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct seer_engine seer_engine;   /* a loaded model and its KV pages */
+typedef struct seer_session seer_session; /* one conversation */
+
+/* Kinds of errors, as seer::ErrorKind. */
+typedef enum seer_status {
+  SEER_OK = 0,
+  SEER_ERROR_USAGE = 1,       /* an argument or option is wrong; the caller can correct it */
+  SEER_ERROR_FILE = 2,        /* a file is missing, unreadable or malformed */
+  SEER_ERROR_UNSUPPORTED = 3, /* a well-formed file or request that Seer does not handle */
+  SEER_ERROR_MEMORY = 4,      /* memory, pages or context exhausted */
+  SEER_ERROR_DEVICE = 5,      /* the device or its driver failed */
+  SEER_ERROR_CANCELLED = 6,   /* stopped by the caller */
+  SEER_ERROR_RUNTIME = 7      /* an operation failed while running */
+} seer_status;
+
+/* SEER_VERSION of the library that runs. Never freed; any thread. */
+SEER_API const char* seer_version(void);
+/* "usage", "file", ...; "ok" for SEER_OK, "unknown" for what is no status. Never freed; any thread. */
+SEER_API const char* seer_status_name(seer_status status);
+/* The message of the calling thread's last call that failed, "" before the first. Lives until that thread's
+ * next call that fails. */
+SEER_API const char* seer_last_error(void);
+/* Frees what seer_encode, seer_encode_chat and seer_decode returned. Null is fine. Any thread. */
+SEER_API void seer_free(void* memory);
+
+/* --- An engine. --- */
+
+typedef enum seer_log_level { SEER_LOG_INFO = 0, SEER_LOG_WARNING = 1 } seer_log_level;
+
+typedef struct seer_engine_options {
+  size_t size;
+  const char* model_dir; /* config.json, *.safetensors, tokenizer files; required unless random_config */
+  const char* gates_dir; /* null: no gates, dense only */
+  const char*
+      random_config;  /* instead: a config.json whose shape gets random weights, to measure; no tokenizer */
+  const char* device; /* null or "auto", "cpu", "cuda", "cuda:N" */
+  int32_t threads;    /* of the CPU; 0: one a core */
+  int64_t ctx_size;   /* tokens; 0: the model's maximum, or what fits on the GPU */
+  int64_t chunk_size; /* prompt tokens computed at a time; 0: the device's default */
+  double gpu_memory_utilization; /* (0, 1]; 0: the default, 0.9 */
+  void* user;                    /* handed to the callbacks below */
+  /* While weights are read, on the thread that loads. 0 cancels: SEER_ERROR_CANCELLED. May be null. */
+  int (*on_load)(void* user, int64_t bytes_done, int64_t bytes_total);
+  /* What a user may want to know. Any thread that uses the engine, as long as it or a session of it exists;
+   * `user` must live as long. `message` lives during the call. Null: dropped. */
+  void (*on_log)(void* user, seer_log_level level, const char* message);
+} seer_engine_options;
+
+/* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
+SEER_API seer_status seer_engine_options_init(seer_engine_options* options, size_t size);
+
+/* Loads a model; *engine is null where that fails. SEER_ERROR_FILE or _UNSUPPORTED for the files, _USAGE for
+ * the options, _MEMORY, _DEVICE, _CANCELLED. Free with seer_engine_free. */
+SEER_API seer_status seer_engine_load(seer_engine** engine, const seer_engine_options* options);
+/* Sessions that are still open keep the model until they are freed. Null is fine. No other thread may be
+ * using the handle. */
+SEER_API void seer_engine_free(seer_engine* engine);
+
+typedef struct seer_engine_info {
+  size_t size;
+  /* These live as long as the handle. */
+  const char* device;        /* "cpu (2 threads, ...)" */
+  const char* architecture;  /* "LlamaForCausalLM" */
+  const char* default_rule;  /* of prompts that name none: "threshold=0.002"; "dense" without gates */
+  const char* chat_template; /* the recognised one's name; "" where there is none, or no tokenizer */
+  int64_t ctx_size;          /* most tokens of a session */
+  int64_t chunk_size;        /* tokens */
+  int64_t page_tokens;       /* tokens of a KV page, the gate block */
+  int64_t n_pages;           /* of the pool */
+  int64_t kv_bytes;          /* of the pool */
+  int64_t n_vocab;           /* ids are in [0, n_vocab) */
+  int64_t n_layers, n_heads, n_kv_heads, d_head, d_model;
+  int64_t n_params, n_bytes; /* weights, gates apart */
+  int32_t has_gates;         /* 0 or 1 */
+  int32_t has_tokenizer;     /* 0 or 1 */
+} seer_engine_info;
+
+/* Describes the engine. `size` is sizeof(seer_engine_info). SEER_ERROR_USAGE for null pointers or a wrong
+ * size. */
+SEER_API seer_status seer_engine_get_info(const seer_engine* engine, seer_engine_info* info, size_t size);
+
+/* --- Text and tokens. SEER_ERROR_FILE where the model folder has no tokenizer. --- */
+
+enum {
+  SEER_ENCODE_PLAIN = 0,
+  SEER_ENCODE_ADD_SPECIAL = 1,  /* BOS and EOS as the model's files say; usual for a prompt */
+  SEER_ENCODE_PARSE_SPECIAL = 2 /* special tokens written out in the text become those tokens */
+};
+
+/* `text` has text_size bytes and may hold zero bytes. *ids is the caller's, for seer_free; null where n_ids
+ * is 0. SEER_ERROR_USAGE for unknown flags. */
+SEER_API seer_status seer_encode(const seer_engine* engine, const char* text, size_t text_size,
+                                 uint32_t flags, int32_t** ids, size_t* n_ids);
+
+typedef struct seer_chat_message {
+  const char* role; /* "system", "user" or "assistant" */
+  const char* content;
+} seer_chat_message;
+
+/* The conversation up to where the assistant's answer begins. chat_template: "llama2", "llama3", "chatml",
+ * "mistral", or null for the model's own. SEER_ERROR_USAGE for a template that is unknown or missing, or
+ * roles out of order. *ids as seer_encode's. */
+SEER_API seer_status seer_encode_chat(const seer_engine* engine, const seer_chat_message* messages,
+                                      size_t n_messages, const char* chat_template, int32_t** ids,
+                                      size_t* n_ids);
+
+/* Special tokens are left out unless keep_special. *text is the caller's, for seer_free, and ends in a zero
+ * byte; text_size may be null. SEER_ERROR_USAGE for an id out of range. */
+SEER_API seer_status seer_decode(const seer_engine* engine, const int32_t* ids, size_t n_ids,
+                                 int keep_special, char** text, size_t* text_size);
+
+/* --- Requests. --- */
+
+/* seer::SamplingParams; temperature 0 is greedy. */
+typedef struct seer_sampling {
+  size_t size;
+  double temperature;       /* >= 0 */
+  int64_t top_k;            /* 0 keeps all */
+  double top_p;             /* (0, 1] */
+  double min_p;             /* [0, 1) */
+  double repeat_penalty;    /* > 0; 1: none */
+  double presence_penalty;  /* 0: none */
+  double frequency_penalty; /* 0: none */
+  int64_t repeat_last_n;    /* tokens that repeat_penalty looks at; -1: all */
+  uint64_t seed;            /* used where has_seed; equal seeds give equal text */
+  int32_t has_seed;         /* 0: a fresh random seed */
+} seer_sampling;
+
+/* The model's own parameters (generation_config.json's), or with a null engine Seer's defaults.
+ * SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
+SEER_API seer_status seer_sampling_init(seer_sampling* sampling, size_t size, const seer_engine* engine);
+
+typedef struct seer_progress {
+  int64_t total;     /* tokens of the prompt, with what the session holds */
+  int64_t cached;    /* of these: taken from the cache */
+  int64_t processed; /* computed so far */
+  double time_ms;    /* since the prefill began */
+} seer_progress;
+
+typedef struct seer_request {
+  size_t size;
+  const int32_t* prompt; /* [n_prompt], appended to what the session holds; together at least one token */
+  size_t n_prompt;
+  int64_t max_new_tokens;        /* -1: until EOS, a stop string, or the context is full */
+  const seer_sampling* sampling; /* null: the model's own */
+  const char* const* stop;       /* [n_stop]; generation ends before any of these */
+  size_t n_stop;
+  const char* sparse; /* "dense", "threshold=T", "nz_ratio=R"; null: the engine's default_rule */
+  int32_t ignore_eos; /* 1: EOS ids are never chosen */
+  void* user;         /* handed to the callbacks below, which run on the calling thread */
+  /* A token was chosen; `text` are the whole characters that became certain with it, maybe none, and live
+   * during the call. 0 stops as seer_session_cancel() does. May be null. */
+  int (*on_token)(void* user, int32_t id, const char* text, size_t text_size);
+  /* Before the first chunk of the prompt and after each. 0 stops likewise. May be null. */
+  int (*on_progress)(void* user, const seer_progress* progress);
+} seer_request;
+
+/* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
+SEER_API seer_status seer_request_init(seer_request* request, size_t size);
+
+typedef enum seer_finish {
+  SEER_FINISH_LENGTH = 0, /* max_new_tokens */
+  SEER_FINISH_EOS = 1,
+  SEER_FINISH_STOP_STRING = 2,
+  SEER_FINISH_CONTEXT_FULL = 3,
+  SEER_FINISH_CANCELLED = 4
+} seer_finish;
+
+typedef struct seer_result {
+  size_t size;
+  seer_finish finish;
+  /* These are the session's, and live until its next generate or until it is freed. */
+  const int32_t* tokens; /* [n_tokens], chosen ids without a final EOS */
+  size_t n_tokens;
+  const char* text; /* "" without a tokenizer */
+  size_t text_size;
+  const char* stop;     /* the stop string that was met, "" where none was */
+  int64_t n_prompt;     /* prompt tokens computed */
+  int64_t n_cached;     /* prompt tokens reused */
+  int64_t n_generated;  /* tokens chosen, a final EOS included */
+  int64_t prefill_ns;   /* the first token's choice included */
+  int64_t decode_ns;    /* from the first token to the last */
+  int64_t attention_ns; /* of prefill_ns */
+  int64_t gate_ns;      /* of prefill_ns */
+  double density;       /* kept blocks of the prefill, of the causal ones */
+} seer_result;
+
+/* --- A session. --- */
+
+/* An empty conversation; *session is null where that fails. Free with seer_session_free. */
+SEER_API seer_status seer_session_new(seer_session** session, seer_engine* engine);
+/* Frees its pages. Null is fine. No request of it may be running. */
+SEER_API void seer_session_free(seer_session* session);
+
+/* Appends the prompt, computes what the cache does not hold, then decodes. `result` may be null, else
+ * result_size is sizeof(seer_result). A cancelled request is SEER_OK with SEER_FINISH_CANCELLED.
+ * SEER_ERROR_USAGE for an empty prompt, ids out of range, a prompt beyond the context, sampling out of range,
+ * or a sparse rule that is malformed or lacks gates; SEER_ERROR_MEMORY where the page pool is exhausted;
+ * SEER_ERROR_DEVICE. After an error or a cancel seer_session_tokens is what the session still holds. */
+SEER_API seer_status seer_session_generate(seer_session* session, const seer_request* request,
+                                           seer_result* result, size_t result_size);
+/* Stops the running request at its next token or chunk. Any thread, any number of times, also from a
+ * callback; with nothing running it is forgotten. Null is fine. */
+SEER_API void seer_session_cancel(seer_session* session);
+/* Forgets the tokens and frees the pages. */
+SEER_API seer_status seer_session_reset(seer_session* session);
+/* What the session holds. *tokens lives until the session's next call, seer_session_cancel() apart; null
+ * where *n is 0. */
+SEER_API seer_status seer_session_tokens(const seer_session* session, const int32_t** tokens,
+                                         size_t* n_tokens);
+
+#ifdef __cplusplus
+}
+#endif

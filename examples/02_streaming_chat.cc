@@ -1,0 +1,71 @@
+// A chat on the terminal, or of lines from a pipe: 02_streaming_chat MODEL_DIR [TEMPLATE]
+//
+// TEMPLATE is llama2, llama3, chatml or mistral; without it the model's own. The session keeps its KV pages:
+// where the template renders the conversation so far in just the tokens that the session holds, a turn
+// computes the last question alone, and else all of it (an answer may be tokenised otherwise than it was
+// generated). Ctrl-C stops an answer, Ctrl-D ends the chat.
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "seer/engine.h"
+
+namespace {
+
+// A handler may not call the library: it leaves a note that the next callback reads.
+volatile std::sig_atomic_t interrupted = 0;
+
+// What to add to the session so that it holds `all`; where it holds something else, it starts anew.
+std::vector<int32_t> rest_of(const std::vector<int32_t>& all, seer::Session& session) {
+  const std::vector<int32_t>& held = session.tokens();
+  const bool begins = held.size() < all.size() && std::equal(held.begin(), held.end(), all.begin());
+  if (!begins) session.reset();
+  return {all.begin() + static_cast<std::ptrdiff_t>(session.tokens().size()), all.end()};
+}
+
+void chat(const seer::EngineOptions& options, const std::string& chat_template) {
+  const auto engine = seer::Engine::load(options);
+  const auto session = engine->new_session();
+  std::vector<seer::ChatMessage> messages;
+  std::string line;
+  while (std::cerr << "> " && std::getline(std::cin, line)) {
+    if (line.empty()) continue;
+    messages.push_back({"user", line});
+    seer::GenerateRequest request;
+    request.prompt = rest_of(engine->tokenizer().encode_chat(messages, chat_template), *session);
+    request.max_new_tokens = 48;
+    request.sampling = engine->model().default_sampling;
+    interrupted = 0;
+    request.on_token = [](const seer::TokenEvent& event) {
+      std::cout << event.text << std::flush;
+      return interrupted == 0;
+    };
+    const seer::GenerateResult result = session->generate(request);
+    std::cout << '\n';
+    std::cerr << "[" << result.stats.n_prompt << " tokens computed, " << result.stats.n_cached
+              << " cached]\n";
+    messages.push_back({"assistant", result.text});
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2 || argc > 3) {
+    std::cerr << "usage: 02_streaming_chat MODEL_DIR [TEMPLATE]\n";
+    return 2;
+  }
+  std::signal(SIGINT, [](int) { interrupted = 1; });
+  try {
+    seer::EngineOptions options;
+    options.model_dir = argv[1];
+    chat(options, argc == 3 ? argv[2] : "");
+    return 0;
+  } catch (const seer::Error& error) {
+    std::cerr << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,285 @@
+#!/usr/bin/env python3
+"""The installed and moved tree: what it exports, and that CMake, pkg-config and C find it and run.
+
+    package_test.py SETTINGS [Package.test_NAME...]    after installed_tree.py SETTINGS install"""
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+import unittest
+
+import installed_tree
+
+PROMPT = "It was a bright morning, and the whole village"
+C_HEADERS = {"seer.h", "export.h", "version.h"}
+PUBLIC = re.compile(r"(typeinfo for |typeinfo name for |vtable for )?seer::|seer_")
+
+
+class Package(unittest.TestCase):
+    def setUp(self):
+        self.tree = TREE
+        self.folder = pathlib.Path(tempfile.mkdtemp(dir=TREE.work))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def configure(self, cmake_lists=None, *options, prefix=None, files=None, environment=None):
+        """The process that configured a project of these files, or of examples/embed; its build is self.folder/b."""
+        project = self.folder / "project"
+        shutil.rmtree(project, ignore_errors=True)
+        shutil.rmtree(self.folder / "b", ignore_errors=True)
+        if cmake_lists is None:
+            shutil.copytree(self.tree.source / "examples/embed", project)
+        else:
+            project.mkdir()
+            (project / "CMakeLists.txt").write_text(cmake_lists, encoding="utf-8")
+            for name, text in (files or {}).items():
+                (project / name).parent.mkdir(exist_ok=True)
+                (project / name).write_text(text, encoding="utf-8")
+        return self.tree.try_run([self.tree.cmake, "-S", project, "-B", self.folder / "b", "-G", self.tree.generator,
+                                  "-DCMAKE_BUILD_TYPE=" + self.tree.config,
+                                  f"-DCMAKE_PREFIX_PATH={prefix or self.tree.prefix}", *options],
+                                 **(environment or {}))
+
+    def configured(self, *args, **kwargs):
+        done = self.configure(*args, **kwargs)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertNotIn("CMake Warning", done.stderr)
+        return done
+
+    def build_embed(self, *options, prefix=None):
+        self.configured(None, *options, prefix=prefix)
+        self.tree.run([self.tree.cmake, "--build", self.folder / "b"])
+        return self.folder / "b/embed"
+
+    def needed(self, binary):
+        return re.findall(r"\(NEEDED\).*\[(.*)\]", self.tree.run([self.tree.readelf, "-d", binary]))
+
+    def check_embed(self, program):
+        text = self.tree.run([program, self.tree.model, PROMPT])
+        reference = self.tree.run([self.tree.bin / "seer", "generate", "-m", self.tree.model, "-p", PROMPT, "--echo",
+                                   "-n", "16", "--temp", "0", "-q"])
+        self.assertEqual(text.rstrip("\n"), reference.rstrip("\n"))
+        failed = self.tree.try_run([program, "/no/such/model", PROMPT])
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("/no/such/model", failed.stderr)
+
+    def copy_without(self, *patterns):
+        """The prefix without the files of these patterns; the others are links."""
+        copy = self.folder / "copy"
+        shutil.copytree(self.tree.prefix, copy, symlinks=True, copy_function=os.link)
+        for pattern in patterns:
+            matches = list((copy / self.tree.libdir).glob(pattern))
+            self.assertTrue(matches, pattern)
+            for path in matches:
+                path.unlink()
+        return copy
+
+    # --- CMake.
+
+    def test_embed_shared(self):
+        program = self.build_embed("-DBUILD_SHARED_LIBS=ON")
+        self.assertIn(f"libseer_engine.so.{self.tree.version.split('.')[0]}", self.needed(program))
+        self.check_embed(program)
+
+    def test_embed_static(self):
+        program = self.build_embed("-DBUILD_SHARED_LIBS=OFF")
+        self.assertNotIn("libseer_engine", " ".join(self.needed(program)))
+        self.check_embed(program)
+
+    def test_find_package_twice(self):
+        self.configured("""
+            cmake_minimum_required(VERSION 3.18)
+            project(twice LANGUAGES CXX)
+            set(CMAKE_MODULE_PATH mine)
+            foreach(kind shared static)
+              set(BUILD_SHARED_LIBS ON)
+              find_package(seer_engine CONFIG REQUIRED)
+              find_package(seer_engine 0.1 CONFIG REQUIRED COMPONENTS ${kind})
+              find_package(seer_engine CONFIG REQUIRED COMPONENTS ${kind})
+            endforeach()
+            if(NOT CMAKE_MODULE_PATH STREQUAL mine)
+              message(FATAL_ERROR "CMAKE_MODULE_PATH has changed")
+            endif()
+            get_target_property(aliased seer::engine ALIASED_TARGET)
+            if(NOT aliased STREQUAL "seer::engine_shared" OR NOT TARGET seer::engine_static)
+              message(FATAL_ERROR "seer::engine is ${aliased}")
+            endif()
+            add_subdirectory(below)
+            """, files={"below/CMakeLists.txt": """
+            find_package(seer_engine CONFIG REQUIRED)
+            add_library(below STATIC below.cc)
+            target_link_libraries(below PUBLIC seer::engine)
+            """, "below/below.cc": "#include <seer/engine.h>\n"})
+
+    def test_components(self):
+        lists = """
+            cmake_minimum_required(VERSION 3.18)
+            project(components LANGUAGES CXX)
+            find_package(seer_engine CONFIG REQUIRED %s)
+            get_target_property(aliased seer::engine ALIASED_TARGET)
+            message(STATUS "engine=${aliased}")
+            """
+        for components, options, kind in (("", (), "shared"),
+                                          ("", ("-DBUILD_SHARED_LIBS=OFF",), "static"),
+                                          ("COMPONENTS static", ("-DBUILD_SHARED_LIBS=ON",), "static"),
+                                          ("COMPONENTS shared static", (), "shared"),
+                                          ("OPTIONAL_COMPONENTS pigeon COMPONENTS static", (), "static")):
+            self.assertIn(f"engine=seer::engine_{kind}", self.configured(lists % components, *options).stdout)
+        failed = self.configure(lists % "COMPONENTS pigeon")
+        self.assertNotEqual(failed.returncode, 0)
+        self.assertIn("pigeon", failed.stderr)
+
+    def test_versions(self):
+        major, minor, _ = (int(n) for n in self.tree.version.split("."))
+        tries = [(f"{major}.{minor}", True), (f"{major}", True), (f"{major}.{minor + 1}", False),
+                 (f"{major + 1}", False), (self.tree.version + " EXACT", True)]
+        if major > 0:
+            tries.append((f"{major - 1}", False))
+        checks = "".join(f"""
+            find_package(seer_engine {version} CONFIG QUIET)
+            if({"NOT seer_engine_FOUND" if good else "seer_engine_FOUND"})
+              message(FATAL_ERROR "version {version}: found is ${{seer_engine_FOUND}}")
+            endif()""" for version, good in tries)
+        self.configured(f"""
+            cmake_minimum_required(VERSION 3.18)
+            project(versions LANGUAGES CXX)
+            set(seer_engine_DIR "" CACHE PATH "")
+            {checks}""")
+
+    def test_c_only_project(self):
+        example = (self.tree.source / "examples/05_c_interface.c").read_text(encoding="utf-8")
+        self.configured("""
+            cmake_minimum_required(VERSION 3.18)
+            project(in_c LANGUAGES C)
+            set(CMAKE_C_STANDARD 99)
+            find_package(seer_engine CONFIG REQUIRED COMPONENTS shared)
+            add_executable(in_c main.c)
+            target_link_libraries(in_c PRIVATE seer::engine)
+            """, files={"main.c": example})
+        self.tree.run([self.tree.cmake, "--build", self.folder / "b"])
+        self.assertTrue(self.tree.run([self.folder / "b/in_c", self.tree.model, self.tree.gates, PROMPT]).strip())
+
+    def test_one_kind_only(self):
+        shared_only = self.copy_without("libseer_engine.a", "cmake/seer_engine/seer_engine-static*.cmake")
+        self.configured(None, "-DBUILD_SHARED_LIBS=OFF", prefix=shared_only)
+        lists = "cmake_minimum_required(VERSION 3.18)\nproject(p)\nfind_package(seer_engine CONFIG REQUIRED %s)\n"
+        failed = self.configure(lists % "COMPONENTS static", prefix=shared_only)
+        self.assertNotEqual(failed.returncode, 0)
+        self.assertIn("static, which is not installed", " ".join(failed.stderr.split()))
+
+    def test_missing_dependency(self):
+        """The archive's config file says which package is missing; the shared library asks for none."""
+        lists = "cmake_minimum_required(VERSION 3.18)\nproject(p)\nfind_package(seer_engine CONFIG REQUIRED %s)\n"
+        nothing = {"PKG_CONFIG_LIBDIR": str(self.folder), "PKG_CONFIG_PATH": ""}
+        failed = self.configure(lists % "COMPONENTS static", environment=nothing)
+        self.assertNotEqual(failed.returncode, 0)
+        self.assertIn("were not found: OPENBLAS, PCRE2", " ".join(failed.stderr.split()))
+        self.configured(lists % "COMPONENTS shared", environment=nothing)
+
+    def test_add_subdirectory(self):
+        """As a part of another project: the target alone, no tests, no install rules. Configured only."""
+        self.configured(f"""
+            cmake_minimum_required(VERSION 3.25)
+            project(outer LANGUAGES CXX)
+            add_subdirectory({self.tree.source} seer)
+            if(NOT TARGET seer::engine OR NOT TARGET seer_engine)
+              message(FATAL_ERROR "there is no seer::engine")
+            endif()
+            if(TARGET seer_test_main)
+              message(FATAL_ERROR "the tests were configured")
+            endif()
+            """, "-DSEER_CUDA=OFF", "-DSEER_MPI=OFF")
+        self.assertFalse(list((self.folder / "b").rglob("seer_engine-config.cmake")))
+
+    # --- pkg-config.
+
+    def compile_with_pkg_config(self, prefix, *options):
+        path = str(prefix / self.tree.libdir / "pkgconfig")
+        if os.environ.get("PKG_CONFIG_PATH"):
+            path += ":" + os.environ["PKG_CONFIG_PATH"]
+        flags = self.tree.run([self.tree.pkg_config, *options, "--cflags", "--libs", "seer_engine"],
+                              PKG_CONFIG_PATH=path).split()
+        self.assertEqual(self.tree.run([self.tree.pkg_config, "--modversion", "seer_engine"],
+                                       PKG_CONFIG_PATH=path).strip(), self.tree.version)
+        program = self.folder / "program"
+        self.tree.run([self.tree.cc, "-std=c99", self.tree.source / "examples/05_c_interface.c", "-o", program, *flags,
+                       *self.tree.sanitizers, f"-Wl,-rpath,{prefix / self.tree.libdir}"])
+        self.assertTrue(self.tree.run([program, self.tree.model, self.tree.gates, PROMPT]).strip())
+        return program
+
+    def test_pkg_config(self):
+        needed = self.needed(self.compile_with_pkg_config(self.tree.prefix))
+        self.assertIn("libseer_engine", " ".join(needed))
+        for private in ("openblas", "pcre2", "sentencepiece", "cublas"):
+            self.assertNotIn(private, " ".join(needed))
+
+    def test_pkg_config_static(self):
+        prefix = self.copy_without("libseer_engine.so*")
+        needed = self.needed(self.compile_with_pkg_config(prefix, "--static"))
+        self.assertNotIn("libseer_engine", " ".join(needed))
+
+    # --- What is in it.
+
+    def test_program(self):
+        self.assertEqual(self.tree.run([self.tree.bin / "seer", "--version"]), f"seer {self.tree.version}\n")
+        dynamic = self.tree.run([self.tree.readelf, "-d", self.tree.bin / "seer"])
+        if self.tree.shared_program:
+            self.assertRegex(dynamic, r"PATH\).*[\[:]\$ORIGIN/")
+        else:
+            self.assertNotIn("libseer_engine", dynamic)
+
+    def test_exports(self):
+        """Only what is public; and of the C interface exactly what its header declares."""
+        listing = self.tree.run([self.tree.nm, "-D", "--defined-only", "-C", self.tree.lib / "libseer_engine.so"])
+        names = [line.split(" ", 2)[2] for line in listing.splitlines()]
+        self.assertEqual([name for name in names if not PUBLIC.match(name)], [])
+        header = (self.tree.include / "seer/seer.h").read_text(encoding="utf-8")
+        declared = re.findall(r"^SEER_API [^;(]*?(seer_\w+)\(", header, re.MULTILINE)
+        self.assertGreater(len(declared), 15)
+        self.assertEqual(sorted(name for name in names if name.startswith("seer_")), sorted(declared))
+        for name in ("seer::Engine::load(", "seer::Tokenizer::load(", "seer::SparseRule::parse(",
+                     "seer::SamplingParams::validate()", "seer::version()", "typeinfo for seer::Error",
+                     "vtable for seer::Engine"):
+            self.assertTrue(any(n.startswith(name) for n in names), f"{name} is not exported")
+        for name in ("Impl", "Backend", "Decoder", "Sequence"):
+            self.assertFalse([n for n in names if re.match(rf"(typeinfo for |vtable for )?seer::\w*{name}", n)])
+
+    def test_soname(self):
+        dynamic = self.tree.run([self.tree.readelf, "-d", self.tree.lib / "libseer_engine.so"])
+        major = self.tree.version.split(".")[0]
+        self.assertIn(f"soname: [libseer_engine.so.{major}]", dynamic)
+        self.assertEqual(os.readlink(self.tree.lib / "libseer_engine.so"), f"libseer_engine.so.{major}")
+        self.assertEqual(os.readlink(self.tree.lib / f"libseer_engine.so.{major}"),
+                         f"libseer_engine.so.{self.tree.version}")
+
+    def test_headers(self):
+        """Each compiles alone, without warnings; those for C as C too."""
+        installed = {path.name for path in (self.tree.include / "seer").iterdir()}
+        written = {path.name.removesuffix(".in") for path in (self.tree.source / "engine/include/seer").iterdir()}
+        self.assertEqual(installed, written)
+        strict = ["-I", self.tree.include, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
+        for name in sorted(installed):
+            for compiler, language, standard in ((self.tree.cxx, "c++", "c++20"), (self.tree.cc, "c", "c99")):
+                if language == "c++" or name in C_HEADERS:
+                    self.tree.run([compiler, "-x", language, f"-std={standard}", *strict, "-"],
+                                  input=f"#include <seer/{name}>\nint main(void) {{ return 0; }}\n")
+
+    def test_no_path_of_the_build(self):
+        """Text files and run paths name neither the source tree, nor the build, nor the first prefix."""
+        ours = [str(self.tree.source), str(self.tree.build)]
+        n_files = 0
+        for path in self.tree.prefix.rglob("*"):
+            if path.suffix in {".cmake", ".pc", ".h"}:
+                n_files += 1
+                text = path.read_text(encoding="utf-8")
+                self.assertFalse([p for p in ours if p in text], path)
+        self.assertGreater(n_files, 10)
+        for binary in (self.tree.bin / "seer", self.tree.lib / "libseer_engine.so"):
+            run_paths = re.findall(r"(?:RUNPATH|RPATH).*\[(.*)\]", self.tree.run([self.tree.readelf, "-d", binary]))
+            self.assertFalse([p for p in ours if p in " ".join(run_paths)], binary)
+
+
+if __name__ == "__main__":
+    TREE = installed_tree.Tree(sys.argv[1])
+    unittest.main(argv=[sys.argv[0], *sys.argv[2:]])
