@@ -95,10 +95,11 @@ void feed(int& fd, std::string& left) {
 Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);  // a child that does not read its input must not kill the tests
   Pipe in = make_pipe(), out = make_pipe();
-  Pipe err = options.terminal ? make_terminal() : make_pipe();
+  const bool typed = !options.session.empty();
+  Pipe err = options.terminal || typed ? make_terminal() : make_pipe();
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("fork failed");
-  if (child == 0) become_seer(arguments, options, in.read, out.write, err.write);
+  if (child == 0) become_seer(arguments, options, typed ? err.write : in.read, out.write, err.write);
   close_fd(in.read);
   close_fd(out.write);
   close_fd(err.write);
@@ -110,12 +111,27 @@ Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& op
   if (left.empty()) close_fd(in.write);
   const Clock::time_point start = Clock::now();
   bool interrupted = false;
+  size_t step = 0;
+  size_t seen = 0;  // of what the terminal showed
   while (out.read >= 0 || err.read >= 0) {
     pollfd fds[] = {{out.read, POLLIN, 0}, {err.read, POLLIN, 0}, {in.write, POLLOUT, 0}};
     ::poll(fds, 3, 5);
     if (fds[0].revents != 0) take(out.read, outcome.out);
     if (fds[1].revents != 0) take(err.read, outcome.err);
     if (fds[2].revents != 0) feed(in.write, left);
+    if (step < options.session.size()) {
+      const Step& next = options.session[step];
+      const size_t at = outcome.err.find(next.when, seen);
+      if (at != std::string::npos) {
+        seen = at + next.when.size();
+        ++step;
+        if (next.type.empty()) {
+          ::kill(child, SIGINT);
+        } else if (::write(err.read, next.type.data(), next.type.size()) < 0) {
+          close_fd(err.read);
+        }
+      }
+    }
     const auto elapsed = Clock::now() - start;
     const bool due = (options.interrupt_after && elapsed > *options.interrupt_after) ||
                      (options.interrupt_at &&
