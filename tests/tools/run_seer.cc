@@ -112,7 +112,7 @@ Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& op
   const Clock::time_point start = Clock::now();
   bool interrupted = false;
   size_t step = 0;
-  size_t seen = 0;  // of what the terminal showed
+  size_t seen[2] = {0, 0};  // of what the terminal and stdout showed
   while (out.read >= 0 || err.read >= 0) {
     pollfd fds[] = {{out.read, POLLIN, 0}, {err.read, POLLIN, 0}, {in.write, POLLOUT, 0}};
     ::poll(fds, 3, 5);
@@ -121,9 +121,10 @@ Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& op
     if (fds[2].revents != 0) feed(in.write, left);
     if (step < options.session.size()) {
       const Step& next = options.session[step];
-      const size_t at = outcome.err.find(next.when, seen);
+      const size_t at = (next.on_stdout ? outcome.out : outcome.err).find(next.when, seen[next.on_stdout]);
       if (at != std::string::npos) {
-        seen = at + next.when.size();
+        seen[0] = next.on_stdout ? outcome.err.size() : at + next.when.size();
+        seen[1] = outcome.out.size();
         ++step;
         if (next.type.empty()) {
           ::kill(child, SIGINT);

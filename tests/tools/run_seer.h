@@ -9,10 +9,11 @@
 
 namespace seer::testing {
 
-// One step of somebody at a terminal: waits until it shows `when` (after what was waited for before), then types `type`,
-// or presses Ctrl-C where that is empty.
+// One step of somebody at a terminal: waits until it shows `when` (after what was waited for before), then
+// types `type`, or presses Ctrl-C where that is empty. on_stdout: `when` is looked for there instead.
 struct Step {
   std::string when, type;
+  bool on_stdout = false;
 };
 
 struct RunOptions {

@@ -117,8 +117,10 @@ void Canvas::write_png(const std::string& path) const {
     good = false;
   }
   if (good) return;
+  // Half a picture is none; but a device or a pipe that was named is not ours to remove.
   std::error_code ignored;
-  if (file != nullptr) std::filesystem::remove(path, ignored);
+  if (file != nullptr && std::filesystem::is_regular_file(path, ignored))
+    std::filesystem::remove(path, ignored);
   throw Error(ErrorKind::kRuntime,
               "cannot write " + path + ": " + (reason != 0 ? std::strerror(reason) : "libpng failed"));
 }

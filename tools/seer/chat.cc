@@ -35,7 +35,7 @@ struct ChatOptions {
   std::vector<std::string> stop;
   std::string system, chat_template = "auto";
   std::optional<std::string> file;
-  bool quiet = false;
+  bool ignore_eos = false, quiet = false;
 
   void add_to(Args& args) {
     args.group("Chat");
@@ -50,6 +50,7 @@ struct ChatOptions {
         "-r,--stop", "TEXT", "none",
         "end an answer before TEXT, which is taken literally (\\n stays two characters); may be repeated",
         into(stop));
+    args.flag("--ignore-eos", ignore_eos, "never choose an end-of-sequence token");
     args.flag("-q,--quiet", quiet, "leave out the greeting and what an answer was stopped by");
     add_sparse(args, sparse);
     sampling.add_to(args);
@@ -223,6 +224,7 @@ class Chat {
     request.sampling = sampling_;
     request.stop = options_.stop;
     request.sparse = options_.sparse;
+    request.ignore_eos = options_.ignore_eos;
     StatusLine line;
     std::exception_ptr failure;
     char last = '\n';
