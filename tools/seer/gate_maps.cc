@@ -194,7 +194,7 @@ int64_t write_maps(const std::string& dir, const std::string& title, const std::
   draw_overview(title, layers).write_png(dir + "/overview.png");
   for (size_t i = 0; i < layers.size(); ++i) {
     const std::string heading = format("layer %zu, ", i) + title + ", kept " + percent(layers[i].density()) +
-                                "; query blocks down, key blocks right";
+                                ", query blocks down, key blocks right";
     draw_layer(heading, layers[i]).write_png(dir + format("/layer-%02zu.png", i));
   }
   return static_cast<int64_t>(layers.size()) + 1;
