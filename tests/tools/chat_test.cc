@@ -112,6 +112,33 @@ TEST_CASE("an answer stays in the tokens it was made of, and gets closed where i
   CHECK(conversation.ids_with("Why?") == whole);
 }
 
+TEST_CASE("llama2's turns follow the model's own end of an answer") {
+  const auto tokenizer = Tokenizer::load(testing::demo_model_dir());
+  const int32_t eos = tokenizer->eos_id();
+  Conversation conversation(*tokenizer, "llama2", {eos});
+  const Ids first = conversation.ids_with("Hi");
+  const Ids held = joined(joined(first, tokenizer->encode("hello", false)), {eos});
+  conversation.add("Hi", "hello", held);
+  // The template writes a blank before the end, which the model did not.
+  const Ids next = joined({tokenizer->bos_id()}, tokenizer->encode("[INST] Why? [/INST]", false));
+  CHECK(conversation.ids_with("Why?") == joined(held, next));
+}
+
+TEST_CASE("plain text goes on after a line break, without an end that the model wrote") {
+  const auto tokenizer = Tokenizer::load(testing::demo_model_dir());
+  Conversation conversation(*tokenizer, "none", {tokenizer->eos_id()});
+  conversation.start("A tale.");
+  const Ids first = conversation.ids_with("Once");
+  CHECK(first == tokenizer->encode("A tale.\nOnce"));
+  conversation.add("Once", " upon a time", joined(first, tokenizer->encode("upon a time", false)));
+  CHECK(conversation.ids_with("Then") == tokenizer->encode("A tale.\nOnce upon a time\nThen"));
+  CHECK(conversation.take_back() == "Once");
+  conversation.add("Once", " upon",
+                   joined(joined(first, tokenizer->encode("upon", false)), {tokenizer->eos_id()}));
+  CHECK(tokenizer->decode(conversation.ids_with("Then"), false) ==
+        tokenizer->decode(tokenizer->encode("A tale.\nOnce upon\nThen"), false));
+}
+
 TEST_CASE("without a known template one must be named, and a wrong name is refused") {
   const std::vector<std::string> plain = {"chat", "-m", testing::demo_model_dir()};
   CHECK_THAT(check_fails(plain, 2), ContainsSubstring("--chat-template"));

@@ -46,6 +46,13 @@ void close_fd(int& fd) {
   fd = -1;
 }
 
+void block_interrupt(int how) {
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  ::sigprocmask(how, &interrupt, nullptr);
+}
+
 [[noreturn]] void become_seer(const std::vector<std::string>& arguments, const RunOptions& options, int in,
                               int out, int err) {
   ::unsetenv("SEER_MODEL");
@@ -66,6 +73,7 @@ void close_fd(int& fd) {
   }
   // What a parent ignores stays ignored in the child, and make and CI runners ignore some.
   for (const int signal : {SIGINT, SIGTERM, SIGPIPE}) ::signal(signal, SIG_DFL);
+  block_interrupt(SIG_UNBLOCK);
   std::vector<char*> argv = {const_cast<char*>("seer")};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
@@ -97,9 +105,11 @@ Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& op
   Pipe in = make_pipe(), out = make_pipe();
   const bool typed = !options.session.empty();
   Pipe err = options.terminal || typed ? make_terminal() : make_pipe();
+  block_interrupt(SIG_BLOCK);  // the test framework has a handler, which the child must not run
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("fork failed");
   if (child == 0) become_seer(arguments, options, typed ? err.write : in.read, out.write, err.write);
+  block_interrupt(SIG_UNBLOCK);
   close_fd(in.read);
   close_fd(out.write);
   close_fd(err.write);
