@@ -35,7 +35,7 @@ TEST_CASE("bench's json is one array of rows with llama-bench's keys and ours") 
   std::vector<std::string> arguments = kBench;
   arguments.insert(arguments.end(), {"--output", "json"});
   const json rows = json::parse(output_of(arguments));
-  REQUIRE(rows.size() == 6);  // two lengths under two rules, one decode at two depths
+  REQUIRE(rows.size() == 10);  // two lengths under two rules and one decode, at two depths
   for (const json& row : rows) {
     for (const char* key : {"n_prompt", "n_gen", "n_depth", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts",
                             "sparse", "density", "sparsity", "attn_ns", "gate_ns", "model_type", "model_size",
@@ -55,8 +55,13 @@ TEST_CASE("bench's json is one array of rows with llama-bench's keys and ours") 
   CHECK(rows[3]["n_prompt"] == 256);
   CHECK(rows[3]["density"] < 1.0);
   CHECK(rows[3]["density"].get<double>() + rows[3]["sparsity"].get<double>() == Approx(1.0));
-  CHECK(rows[5]["n_gen"] == 4);
-  CHECK(rows[5]["n_depth"] == 64);
+  CHECK(rows[4]["n_gen"] == 4);
+  CHECK(rows[9]["n_gen"] == 4);
+  CHECK(rows[9]["n_depth"] == 64);
+  CHECK(rows[8]["n_prompt"] == 256);
+  CHECK(rows[8]["n_depth"] == 64);
+  CHECK(rows[8]["speedup"].get<double>() ==
+        Approx(rows[7]["avg_ns"].get<double>() / rows[8]["avg_ns"].get<double>()).epsilon(1e-3));
 }
 
 TEST_CASE("bench's rows read the same as a table, as csv and as json lines") {
@@ -67,16 +72,34 @@ TEST_CASE("bench's rows read the same as a table, as csv and as json lines") {
   };
   const std::string table = output("md");
   CHECK(table.starts_with("| model "));
-  for (const char* text :
-       {"t/s |", "pp128", "pp256", "tg4", "tg4 @ d64", "threshold=0.3", "attn ms", "gate ms", "CPU"})
+  for (const char* text : {"t/s |", "pp128", "pp256", "pp256 @ d64", "tg4", "tg4 @ d64", "threshold=0.3",
+                           "attn ms", "gate ms", "CPU"})
     CHECK_THAT(table, ContainsSubstring(text));
-  CHECK(std::count(table.begin(), table.end(), '\n') == 8);
+  CHECK(std::count(table.begin(), table.end(), '\n') == 12);
   const std::string csv = output("csv");
-  CHECK(std::count(csv.begin(), csv.end(), '\n') == 7);
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 11);
   CHECK_THAT(csv, ContainsSubstring("n_prompt,n_gen,n_depth"));
   const std::string lines = output("jsonl");
-  CHECK(std::count(lines.begin(), lines.end(), '\n') == 6);
+  CHECK(std::count(lines.begin(), lines.end(), '\n') == 10);
   CHECK(json::parse(lines.substr(0, lines.find('\n')))["n_prompt"] == 128);
+}
+
+TEST_CASE("bench runs dense first, and a prompt with what is generated after it as one test") {
+  const json rows = json::parse(
+      output_of({"bench", "-g", testing::demo_gates_dir(), "-p", "0", "-n", "0", "--pg", "128,4", "--depth",
+                 "64", "-r", "1", "--no-warmup", "--sparse", "threshold=0.3,dense", "--output", "json"}));
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0]["sparse"] == "dense");
+  CHECK(rows[0]["n_prompt"] == 128);
+  CHECK(rows[0]["n_gen"] == 4);
+  CHECK(rows[0]["n_depth"] == 64);
+  CHECK(rows[0]["avg_ts"].get<double>() == Approx(132e9 / rows[0]["avg_ns"].get<double>()).epsilon(1e-3));
+  CHECK(rows[1]["speedup"] > 0.0);
+  for (const char* wrong : {"128", "128,", "0,4", "128,4,5", "1-2,4"}) {
+    INFO(wrong);
+    CHECK_THAT(check_fails({"bench", "-m", testing::demo_model_dir(), "--pg", wrong}, 2),
+               ContainsSubstring("--pg"));
+  }
 }
 
 TEST_CASE("bench measures a shape without its weights, gates included") {
@@ -120,8 +143,8 @@ TEST_CASE("perplexity is exp of the mean loss, rules side by side") {
   std::string text;
   for (int i = 0; i < 80; ++i) text += "The old captain looked at the sea and said nothing for a long time. ";
   const json rows =
-      json::parse(output_of({"perplexity", "-g", testing::demo_gates_dir(), "--window", "256", "--sparse",
-                             "dense,threshold=0.002,threshold=0.9", "--output", "json"},
+      json::parse(output_of({"perplexity", "-q", "-g", testing::demo_gates_dir(), "--window", "256",
+                             "--sparse", "dense,threshold=0.002,threshold=0.9", "--output", "json"},
                             text));
   REQUIRE(rows.size() == 3);
   const double dense = rows[0]["perplexity"];
@@ -131,6 +154,46 @@ TEST_CASE("perplexity is exp of the mean loss, rules side by side") {
   CHECK(rows[2]["density"] < rows[1]["density"]);
   CHECK_THAT(check_fails({"perplexity", "-m", testing::demo_model_dir(), "-p", "short", "--window", "99"}, 2),
              ContainsSubstring("--window"));
+}
+
+TEST_CASE("perplexity shows figures and what is left after each window, and the error of a ratio") {
+  std::string text;
+  for (int i = 0; i < 80; ++i)
+    text += "The captain " + std::to_string(i * i) + " looked at the sea and said nothing for a time. ";
+  RunOptions options;
+  options.input = text;
+  const Outcome run =
+      run_seer({"perplexity", "-m", testing::demo_model_dir(), "-g", testing::demo_gates_dir(), "--window",
+                "512", "--max-windows", "2", "--sparse", "dense,threshold=0.1", "--output", "json"},
+               options);
+  REQUIRE(run.code == 0);
+  CHECK_THAT(run.err, ContainsSubstring("seer: [1/2] dense "));
+  CHECK_THAT(run.err, ContainsSubstring(", threshold=0.1 "));
+  CHECK_THAT(run.err, ContainsSubstring(" a window, ETA "));
+  CHECK_THAT(run.err, ContainsSubstring("seer: [2/2] dense "));
+  const json rows = json::parse(run.out);
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0]["n_windows"] == 2);
+  CHECK(rows[0]["ratio"] == 1.0);
+  CHECK(rows[0]["ratio_error"] == 0.0);
+  // The same tokens: the ratio is known far better than either perplexity.
+  CHECK(rows[1]["ratio_error"] > 0.0);
+  CHECK(rows[1]["ratio_error"].get<double>() <
+        rows[1]["perplexity_error"].get<double>() / rows[1]["perplexity"].get<double>());
+}
+
+TEST_CASE("perplexity in windows of 4096 loses by sparsity what the demo model's report says") {
+  const auto novel = testing::test_data("texts/treasure-island.txt");
+  if (!novel) return;
+  const json report = json::parse(testing::read_file(testing::demo_model() / "report.json"));
+  const json rows = json::parse(
+      output_of({"perplexity", "-q", "-g", testing::demo_gates_dir(), "-f", novel->string(), "--window",
+                 "4096", "--max-windows", "2", "--sparse", "dense,threshold=0.01", "--output", "json"}));
+  const json& dense = report["ppl L=4096 dense"];
+  const json& sparse = report["ppl L=4096 threshold 0.01"];
+  const double expected = sparse["ppl"].get<double>() / dense["ppl"].get<double>();
+  CHECK(rows[1]["ratio"].get<double>() == Approx(expected).epsilon(0.005));
+  CHECK(rows[1]["density"].get<double>() == Approx(sparse["density"].get<double>()).epsilon(0.1));
 }
 
 TEST_CASE("the loss of a row is log of the sum of exponentials less the target's logit") {
@@ -156,6 +219,8 @@ TEST_CASE("inspect describes model, tokenizer, cache and gates") {
     CHECK_THAT(text, ContainsSubstring(line));
   CHECK_THAT(check_fails({"inspect", "-m", testing::demo_model_dir(), "-p", "x"}, 2),
              ContainsSubstring("--dump"));
+  CHECK_THAT(check_fails({"inspect", "-m", testing::demo_model_dir(), "--logits-last", "2"}, 2),
+             ContainsSubstring("need a prompt"));
 }
 
 }  // namespace

@@ -46,6 +46,13 @@ void close_fd(int& fd) {
   fd = -1;
 }
 
+void block_interrupt(int how) {
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  ::sigprocmask(how, &interrupt, nullptr);
+}
+
 [[noreturn]] void become_seer(const std::vector<std::string>& arguments, const RunOptions& options, int in,
                               int out, int err) {
   ::unsetenv("SEER_MODEL");
@@ -66,6 +73,7 @@ void close_fd(int& fd) {
   }
   // What a parent ignores stays ignored in the child, and make and CI runners ignore some.
   for (const int signal : {SIGINT, SIGTERM, SIGPIPE}) ::signal(signal, SIG_DFL);
+  block_interrupt(SIG_UNBLOCK);
   std::vector<char*> argv = {const_cast<char*>("seer")};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
@@ -95,10 +103,13 @@ void feed(int& fd, std::string& left) {
 Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);  // a child that does not read its input must not kill the tests
   Pipe in = make_pipe(), out = make_pipe();
-  Pipe err = options.terminal ? make_terminal() : make_pipe();
+  const bool typed = !options.session.empty();
+  Pipe err = options.terminal || typed ? make_terminal() : make_pipe();
+  block_interrupt(SIG_BLOCK);  // the test framework has a handler, which the child must not run
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("fork failed");
-  if (child == 0) become_seer(arguments, options, in.read, out.write, err.write);
+  if (child == 0) become_seer(arguments, options, typed ? err.write : in.read, out.write, err.write);
+  block_interrupt(SIG_UNBLOCK);
   close_fd(in.read);
   close_fd(out.write);
   close_fd(err.write);
@@ -110,12 +121,28 @@ Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& op
   if (left.empty()) close_fd(in.write);
   const Clock::time_point start = Clock::now();
   bool interrupted = false;
+  size_t step = 0;
+  size_t seen[2] = {0, 0};  // of what the terminal and stdout showed
   while (out.read >= 0 || err.read >= 0) {
     pollfd fds[] = {{out.read, POLLIN, 0}, {err.read, POLLIN, 0}, {in.write, POLLOUT, 0}};
     ::poll(fds, 3, 5);
     if (fds[0].revents != 0) take(out.read, outcome.out);
     if (fds[1].revents != 0) take(err.read, outcome.err);
     if (fds[2].revents != 0) feed(in.write, left);
+    if (step < options.session.size()) {
+      const Step& next = options.session[step];
+      const size_t at = (next.on_stdout ? outcome.out : outcome.err).find(next.when, seen[next.on_stdout]);
+      if (at != std::string::npos) {
+        seen[0] = next.on_stdout ? outcome.err.size() : at + next.when.size();
+        seen[1] = outcome.out.size();
+        ++step;
+        if (next.type.empty()) {
+          ::kill(child, SIGINT);
+        } else if (::write(err.read, next.type.data(), next.type.size()) < 0) {
+          close_fd(err.read);
+        }
+      }
+    }
     const auto elapsed = Clock::now() - start;
     const bool due = (options.interrupt_after && elapsed > *options.interrupt_after) ||
                      (options.interrupt_at &&

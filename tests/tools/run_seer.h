@@ -9,12 +9,20 @@
 
 namespace seer::testing {
 
+// One step of somebody at a terminal: waits until it shows `when` (after what was waited for before), then
+// types `type`, or presses Ctrl-C where that is empty. on_stdout: `when` is looked for there instead.
+struct Step {
+  std::string when, type;
+  bool on_stdout = false;
+};
+
 struct RunOptions {
   std::string input;                        // standard input
   std::optional<std::string> stdout_path;   // opened for writing in place of a pipe, "/dev/full" say
   bool close_stdout = false;                // as `>&-` does
   bool drop_reader = false;                 // the pipe's reader goes away at once, as `| head -c0` does
   bool terminal = false;                    // standard error is a terminal; Outcome::err is what it showed
+  std::vector<Step> session;                // standard input and error are a terminal, used like this
   std::optional<std::string> interrupt_at;  // SIGINT once stdout and stderr together hold this text
   std::optional<std::chrono::milliseconds> interrupt_after;  // SIGINT this long after the start
   size_t file_size_limit = 0;                                // RLIMIT_FSIZE in bytes; 0: none

@@ -1,4 +1,5 @@
 // What a wrong command line gets: exit code 2 and one line that says what to do.
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -9,6 +10,7 @@
 #include "tools/seer/args.h"
 #include "tools/seer/commands.h"
 #include "tools/seer/lengths.h"
+#include "tools/seer/manual.h"
 
 namespace seer {
 namespace {
@@ -18,7 +20,7 @@ using testing::Outcome;
 using testing::run_seer;
 using testing::RunOptions;
 
-const std::vector<std::string> kCommands = {"generate", "bench", "perplexity", "inspect", "tokenize"};
+const std::vector<std::string> kCommands = {"generate", "chat", "bench", "perplexity", "inspect", "tokenize"};
 
 std::vector<std::string> generate(std::vector<std::string> more) {
   more.insert(more.begin(), {"generate", "-m", testing::demo_model_dir()});
@@ -119,6 +121,74 @@ TEST_CASE("token ids out of range or malformed are refused by position") {
   CHECK_THAT(refused("1 99999999999999999999"), ContainsSubstring("99999999999999999999"));
   CHECK_THAT(refused("1,2"), ContainsSubstring("1,2"));
   CHECK_THAT(refused(" \n"), ContainsSubstring("empty"));
+}
+
+TEST_CASE("every command has a table, and its help is that table") {
+  for (const cli::Command& command : cli::commands()) {
+    INFO(command.name);
+    const cli::CommandTable table = command.describe();
+    CHECK(table.name == command.name);
+    CHECK(run_seer({command.name, "--help"}).out == cli::help_text(table));
+    CHECK(table.options.size() >= 2);
+    for (const cli::OptionRow& option : table.options) {
+      CHECK(!option.standard.empty());
+      CHECK(!option.help.empty());
+      CHECK(!option.group.empty());
+    }
+  }
+}
+
+TEST_CASE("the manual page is what the tables say now") {
+  // After a change of options: build/release/bin/seer man > tools/seer/seer.1
+  CHECK(testing::read_file(SEER_MANUAL) == cli::manual_page());
+  const Outcome run = run_seer({"man"});
+  CHECK(run.out == cli::manual_page());
+  for (const char* text :
+       {"SEER_MODEL", "\\-\\-chat\\-template", "/sparse", "seer perplexity", ".SH EXIT STATUS"})
+    CHECK_THAT(run.out, ContainsSubstring(text));
+}
+
+TEST_CASE("a completion script knows every option of every command") {
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    INFO(shell);
+    const Outcome run = run_seer({"completion", shell});
+    CHECK(run.code == 0);
+    for (const cli::Command& command : cli::commands())
+      for (const cli::OptionRow& option : command.describe().options)
+        for (const std::string& name : option.names) {
+          const bool fish = std::string(shell) == "fish";
+          const std::string text = !fish                    ? name
+                                   : name.starts_with("--") ? "-l " + name.substr(2)
+                                                            : "-s " + name.substr(1);
+          INFO(command.name << " " << text);
+          CHECK_THAT(run.out, ContainsSubstring(text));
+        }
+  }
+  CHECK_THAT(check_fails({"completion", "bsh"}, 2), ContainsSubstring("'bash'"));
+  CHECK_THAT(check_fails({"completion"}, 2), ContainsSubstring("zsh"));
+}
+
+TEST_CASE("bash completes commands, options, values and files") {
+  const testing::TempDir dir;
+  testing::write_file(dir.path() / "seer.bash", run_seer({"completion", "bash"}).out);
+  const auto complete = [&](const std::string& words, int at) {
+    const std::string command = "bash -c 'source " + (dir.path() / "seer.bash").string() + "; COMP_WORDS=(" +
+                                words + "); COMP_CWORD=" + std::to_string(at) +
+                                "; _seer; echo \"${COMPREPLY[@]}\"'";
+    FILE* const pipe = ::popen(command.c_str(), "r");
+    REQUIRE(pipe != nullptr);
+    std::string text;
+    char buffer[4096];
+    while (std::fgets(buffer, sizeof buffer, pipe) != nullptr) text += buffer;
+    REQUIRE(::pclose(pipe) == 0);
+    return text;
+  };
+  CHECK(complete("seer per", 1) == "perplexity\n");
+  CHECK(complete("seer bench --no-w", 2) == "--no-warmup\n");
+  CHECK(complete("seer bench --output js", 3) == "json jsonl\n");
+  CHECK(complete("seer completion z", 2) == "zsh\n");
+  const std::string script = (dir.path() / "seer.bash").string();
+  CHECK(complete("seer chat -f " + script.substr(0, script.size() - 3), 3) == script + "\n");
 }
 
 TEST_CASE("nearest finds what was meant, and nothing where nothing is near") {

@@ -14,9 +14,6 @@
 namespace seer::cli {
 namespace {
 
-constexpr size_t kHelpColumn = 34;
-constexpr size_t kHelpWidth = 100;
-
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::kUsage, message); }
 
 template <typename T>
@@ -52,27 +49,6 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
-// `text` in lines of at most `width` characters, further lines indented by `indent`.
-std::string wrap(const std::string& text, size_t width, size_t indent) {
-  std::string out;
-  size_t column = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    const size_t length = end - begin;
-    if (column > 0 && column + 1 + length > width) {
-      out += "\n" + std::string(indent, ' ');
-      column = 0;
-    } else if (column > 0) {
-      out += ' ';
-      ++column;
-    }
-    out.append(text, begin, length);
-    column += length;
-    begin = end + 1;
-  }
-  return out;
-}
-
 }  // namespace
 
 Setter into(std::string& target) {
@@ -103,17 +79,6 @@ Setter into(std::optional<double>& target) {
   };
 }
 
-Setter into(std::string& target, std::vector<std::string> choices) {
-  return [&target, choices = std::move(choices)](const std::string& value) {
-    if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
-      std::string list;
-      for (const std::string& choice : choices) list += (list.empty() ? "" : ", ") + choice;
-      refuse("'" + value + "' is not one of " + list);
-    }
-    target = value;
-  };
-}
-
 std::string nearest(const std::string& word, const std::vector<std::string>& known) {
   std::string best;
   size_t best_distance = std::max<size_t>(1, word.size() / 3) + 1;
@@ -130,72 +95,49 @@ std::string nearest(const std::string& word, const std::vector<std::string>& kno
 struct Args::Impl {
   struct Entry {
     CLI::Option* option;
-    std::string left;   // "-m, --model DIR"
-    std::string right;  // the help text with its default
-    std::string group;
     Setter set;  // empty for flags
     bool* flag = nullptr;
     bool many = false;
   };
 
-  std::string name, synopsis, description;
   CLI::App app;
-  std::vector<Entry> entries;
+  CommandTable table;
+  std::vector<Entry> entries;  // one for each of table.options
   std::string current_group = "Options";
+  bool complete = false;  // --help and --version are there
+  bool help = false, version = false;
 
-  void add(const std::string& names, Entry entry, const std::string& metavar, const std::string& help,
-           const std::string& standard) {
-    const size_t comma = names.find(',');
-    // Long names stand below one another, with or without a short one.
-    entry.left =
-        comma == std::string::npos ? "    " + names : names.substr(0, comma) + ", " + names.substr(comma + 1);
-    if (!metavar.empty()) entry.left += " " + metavar;
-    entry.right = help + " (default: " + standard + ")";
-    entry.group = current_group;
+  // `names` as "-m,--model".
+  void add(const std::string& names, Entry entry, OptionRow row) {
+    for (size_t begin = 0; begin < names.size();) {
+      const size_t end = std::min(names.find(',', begin), names.size());
+      row.names.push_back(names.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    row.group = current_group;
+    table.options.push_back(std::move(row));
     entries.push_back(std::move(entry));
   }
 
-  std::string help() const {
-    std::string out = "usage: seer " + name + (synopsis.empty() ? "" : " " + synopsis) + "\n\n" +
-                      wrap(description, kHelpWidth, 0) + "\n";
-    std::string shown;
-    for (const Entry& entry : entries) {
-      if (entry.group != shown) out += "\n" + entry.group + ":\n";
-      shown = entry.group;
-      std::string left = "  " + entry.left;
-      // A name too long for its column gets a line of its own.
-      if (left.size() + 2 > kHelpColumn) {
-        out += left + "\n" + std::string(kHelpColumn, ' ');
-      } else {
-        left.resize(kHelpColumn, ' ');
-        out += left;
-      }
-      out += wrap(entry.right, kHelpWidth - kHelpColumn, kHelpColumn) + "\n";
-    }
-    return out;
-  }
-
   [[noreturn]] void usage_error(const std::string& message) const {
-    refuse(message + "; see 'seer " + name + " --help'");
+    refuse(message + "; see 'seer " + table.name + " --help'");
   }
 
   [[noreturn]] void unknown(const std::string& argument) const {
     if (argument.empty() || argument[0] != '-') usage_error("unexpected argument '" + argument + "'");
     const std::string word = argument.substr(0, argument.find('='));
     std::vector<std::string> names;
-    for (const Entry& entry : entries)
-      for (const std::string& long_name : entry.option->get_lnames()) names.push_back("--" + long_name);
+    for (const OptionRow& option : table.options)
+      for (const std::string& name : option.names)
+        if (name.starts_with("--")) names.push_back(name);
     const std::string guess = nearest(word, names);
     usage_error("unknown option '" + word + "'" + (guess.empty() ? "" : " (did you mean '" + guess + "'?)"));
   }
 };
 
-Args::Args(std::string name, std::string synopsis, std::string description)
-    : impl_(std::make_unique<Impl>()) {
-  impl_->name = std::move(name);
-  impl_->synopsis = std::move(synopsis);
-  impl_->description = std::move(description);
-  impl_->app.set_help_flag();  // -h is added below, so that it looks like every other option
+Args::Args(const CommandHead& head) : impl_(std::make_unique<Impl>()) {
+  impl_->table = {head.name, head.synopsis, head.description, {}};
+  impl_->app.set_help_flag();  // -h is added by table(), so that it looks like every other option
 }
 
 Args::~Args() = default;
@@ -206,7 +148,10 @@ void Args::flag(const std::string& names, bool& target, const std::string& help)
   Impl::Entry entry;
   entry.option = impl_->app.add_flag(names);
   entry.flag = &target;
-  impl_->add(names, std::move(entry), "", help, target ? "on" : "off");
+  OptionRow row;
+  row.standard = target ? "on" : "off";
+  row.help = help;
+  impl_->add(names, std::move(entry), std::move(row));
 }
 
 void Args::value(const std::string& names, const std::string& metavar, const std::string& standard,
@@ -219,8 +164,26 @@ void Args::value(const std::string& names, const std::string& metavar, const std
   entry.option->take_last();
   if (!environment.empty()) entry.option->envname(environment);
   entry.set = std::move(set);
-  impl_->add(names, std::move(entry), metavar, help,
-             environment.empty() ? standard : "$" + environment + ", else " + standard);
+  OptionRow row;
+  row.metavar = metavar;
+  row.standard = standard;
+  row.help = help;
+  row.environment = environment;
+  impl_->add(names, std::move(entry), std::move(row));
+}
+
+void Args::choice(const std::string& names, const std::string& metavar, std::string& target,
+                  const std::vector<std::string>& choices, const std::string& help) {
+  std::string list;
+  for (const std::string& choice : choices)
+    list += (list.empty() ? "" : choice == choices.back() ? " or " : ", ") + choice;
+  value(names, metavar, target, help.empty() ? list : help + ": " + list,
+        [&target, choices, list](const std::string& value) {
+          if (std::find(choices.begin(), choices.end(), value) == choices.end())
+            refuse("'" + value + "' is not one of " + list);
+          target = value;
+        });
+  impl_->table.options.back().choices = choices;
 }
 
 void Args::values(const std::string& names, const std::string& metavar, const std::string& standard,
@@ -230,14 +193,19 @@ void Args::values(const std::string& names, const std::string& metavar, const st
   impl_->entries.back().many = true;
 }
 
+const CommandTable& Args::table() {
+  if (!impl_->complete) {
+    impl_->complete = true;
+    group("General");
+    flag("-h,--help", impl_->help, "print this help and exit");
+    flag("--version", impl_->version, "print the version and exit");
+  }
+  return impl_->table;
+}
+
 bool Args::parse(const std::vector<std::string>& arguments) {
   Impl& impl = *impl_;
-  bool help = false;
-  bool version = false;
-  group("General");
-  flag("-h,--help", help, "print this help and exit");
-  flag("--version", version, "print the version and exit");
-
+  table();
   std::vector<std::string> reversed;  // CLI11 takes the arguments last first
   for (const std::string& argument : arguments) {
     // CLI11 reads "--stop= -n 5" as a --stop whose value is "-n"; here it is an empty value.
@@ -261,11 +229,11 @@ bool Args::parse(const std::vector<std::string>& arguments) {
   }
   for (const Impl::Entry& entry : impl.entries)
     if (entry.flag != nullptr) *entry.flag = entry.option->count() > 0;
-  if (help) {
-    write_stdout(impl.help());
+  if (impl.help) {
+    write_stdout(help_text(impl.table));
     return false;
   }
-  if (version) {
+  if (impl.version) {
     write_stdout("seer " SEER_VERSION "\n");
     return false;
   }

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "tools/seer/option_table.h"
+
 namespace seer::cli {
 
 // Takes an option's value, or throws Error{kUsage} with the reason; the option's name is put in front.
@@ -20,13 +22,15 @@ Setter into(std::vector<std::string>& target);  // appends, for Args::values
 Setter into(int64_t& target, int64_t low, int64_t high = INT64_MAX);
 Setter into(std::optional<int64_t>& target, int64_t low, int64_t high = INT64_MAX);
 Setter into(std::optional<double>& target);  // any finite number; the engine knows the range
-// One of `choices`.
-Setter into(std::string& target, std::vector<std::string> choices);
+struct CommandHead {
+  const char* name;
+  const char* synopsis;  // follows "usage: seer NAME" in the help
+  const char* description;
+};
 
 class Args {
  public:
-  // `synopsis` follows "usage: seer NAME" in the help.
-  Args(std::string name, std::string synopsis, std::string description);
+  explicit Args(const CommandHead& head);
   ~Args();
   Args(const Args&) = delete;
   Args& operator=(const Args&) = delete;
@@ -37,6 +41,9 @@ class Args {
   // The last value counts where the option is given more than once.
   void value(const std::string& names, const std::string& metavar, const std::string& standard,
              const std::string& help, Setter set, const std::string& environment = "");
+  // One of `choices`; what `target` holds is the default.
+  void choice(const std::string& names, const std::string& metavar, std::string& target,
+              const std::vector<std::string>& choices, const std::string& help);
   // Every value counts.
   void values(const std::string& names, const std::string& metavar, const std::string& standard,
               const std::string& help, Setter set);
@@ -44,11 +51,22 @@ class Args {
   // Runs the setters. False after --help or --version was printed. Throws Error{kUsage} for anything unknown,
   // incomplete or refused by a setter.
   bool parse(const std::vector<std::string>& arguments);
+  // Everything declared, --help and --version included.
+  const CommandTable& table();
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// What Options, which has kHead and add_to(Args&), declares.
+template <class Options>
+CommandTable table_of() {
+  Options options;
+  Args args(Options::kHead);
+  options.add_to(args);
+  return args.table();
+}
 
 // The closest of `known` by edit distance, where one is near enough to be what was meant; empty otherwise.
 std::string nearest(const std::string& word, const std::vector<std::string>& known);

@@ -22,7 +22,8 @@ std::string utc_now() {
 }  // namespace
 
 std::string BenchTest::name() const {
-  std::string text = n_prompt > 0 ? "pp" + std::to_string(n_prompt) : "tg" + std::to_string(n_gen);
+  std::string text = n_prompt > 0 ? "pp" + std::to_string(n_prompt) : "";
+  if (n_gen > 0) text += (text.empty() ? "tg" : "+tg") + std::to_string(n_gen);
   if (n_depth > 0) text += " @ d" + std::to_string(n_depth);
   return text;
 }
@@ -37,7 +38,7 @@ BenchRows::BenchRows(const std::string& format, const Engine& engine, const Mode
                        {"backend", 7, false},
                        {"threads", 7},
                        {"sparse", 15, false},
-                       {"test", 13},
+                       {"test", 15},
                        {"t/s", 18},
                        {"density", 7},
                        {"attn ms", 9},
@@ -47,7 +48,7 @@ BenchRows::BenchRows(const std::string& format, const Engine& engine, const Mode
 void BenchRows::write(const BenchResult& result) {
   const BenchTest& test = result.test;
   const bool is_prefill = test.n_prompt > 0;
-  const auto n_tokens = static_cast<double>(is_prefill ? test.n_prompt : test.n_gen);
+  const auto n_tokens = static_cast<double>(test.n_prompt + test.n_gen);
   std::vector<double> ns;
   std::vector<double> rates;
   std::vector<double> attention;
@@ -71,41 +72,42 @@ void BenchRows::write(const BenchResult& result) {
   const double mean_density = spread(density).mean;
 
   const bool is_dense = test.rule.method == SparseRule::Method::kDense;
-  if (is_prefill && is_dense) dense_ns_[test.n_prompt] = time.mean;
-  const auto dense = dense_ns_.find(test.n_prompt);
+  if (is_prefill && is_dense) dense_ns_[test.name()] = time.mean;
+  const auto dense = dense_ns_.find(test.name());
   const bool comparable = is_prefill && dense != dense_ns_.end();
 
   const ModelInfo& model = engine_.model();
   const std::string type = model_type(model);
   const std::string backend = backend_name(engine_.info());
   const std::string rule = test.rule.to_string();
-  const Json fields = {{"build_version", SEER_VERSION},
-                       {"backends", backend},
-                       {"device", engine_.info().device},
-                       {"model_filename", model_path_},
-                       {"model_type", type},
-                       {"model_size", model.n_bytes},
-                       {"model_n_params", model.n_params},
-                       {"n_threads", threads_},
-                       {"n_ctx", engine_.info().ctx_size},
-                       {"n_batch", engine_.info().chunk_size},
-                       {"sparse", rule},
-                       {"n_prompt", test.n_prompt},
-                       {"n_gen", test.n_gen},
-                       {"n_depth", test.n_depth},
-                       {"test_time", utc_now()},
-                       {"avg_ns", static_cast<int64_t>(time.mean)},
-                       {"stddev_ns", static_cast<int64_t>(time.stddev)},
-                       {"avg_ts", rate.mean},
-                       {"stddev_ts", rate.stddev},
-                       {"density", mean_density},
-                       {"sparsity", 1.0 - mean_density},
-                       {"attn_ns", static_cast<int64_t>(attention_ns)},
-                       {"gate_ns", static_cast<int64_t>(gate_ns)},
-                       {"device_ns", is_prefill ? Json() : Json(static_cast<int64_t>(spread(device).mean))},
-                       {"speedup", comparable ? Json(dense->second / time.mean) : Json()},
-                       {"samples_ns", samples_ns},
-                       {"samples_ts", rates}};
+  const Json fields = {
+      {"build_version", SEER_VERSION},
+      {"backends", backend},
+      {"device", engine_.info().device},
+      {"model_filename", model_path_},
+      {"model_type", type},
+      {"model_size", model.n_bytes},
+      {"model_n_params", model.n_params},
+      {"n_threads", threads_},
+      {"n_ctx", engine_.info().ctx_size},
+      {"n_batch", engine_.info().chunk_size},
+      {"sparse", rule},
+      {"n_prompt", test.n_prompt},
+      {"n_gen", test.n_gen},
+      {"n_depth", test.n_depth},
+      {"test_time", utc_now()},
+      {"avg_ns", static_cast<int64_t>(time.mean)},
+      {"stddev_ns", static_cast<int64_t>(time.stddev)},
+      {"avg_ts", rate.mean},
+      {"stddev_ts", rate.stddev},
+      {"density", mean_density},
+      {"sparsity", 1.0 - mean_density},
+      {"attn_ns", static_cast<int64_t>(attention_ns)},
+      {"gate_ns", static_cast<int64_t>(gate_ns)},
+      {"device_ns", test.n_gen == 0 ? Json() : Json(static_cast<int64_t>(spread(device).mean))},
+      {"speedup", comparable ? Json(dense->second / time.mean) : Json()},
+      {"samples_ns", samples_ns},
+      {"samples_ts", rates}};
   writer_.write(fields,
                 {type, human_bytes(model.n_bytes), human_count(model.n_params), backend,
                  std::to_string(threads_), rule, test.name(), format("%.2f ± %.2f", rate.mean, rate.stddev),

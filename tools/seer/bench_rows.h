@@ -14,18 +14,18 @@ namespace seer::cli {
 
 struct BenchTest {
   int64_t n_prompt = 0;  // prefilled and timed; 0 for a decode test
-  int64_t n_gen = 0;     // decoded and timed; 0 for a prefill test
+  int64_t n_gen = 0;     // decoded and timed; 0 for a prefill test, both set for one of both together
   int64_t n_depth = 0;   // in the cache before
   SparseRule rule;
 
-  std::string name() const;  // "pp512", "tg128 @ d4096"
+  std::string name() const;  // "pp512", "tg128 @ d4096", "pp512+tg128"
 };
 
 struct BenchSample {
   int64_t ns;
-  int64_t attention_ns, gate_ns;  // of it; prefill only
+  int64_t attention_ns, gate_ns;  // of its prefill
   double density;
-  int64_t device_ns = 0;  // of ns; decode only
+  int64_t device_ns = 0;  // of its decoding
 };
 
 struct BenchResult {
@@ -43,7 +43,7 @@ class BenchRows {
   const Engine& engine_;
   std::string model_path_;
   int64_t threads_;
-  std::map<int64_t, double> dense_ns_;  // of a prompt length, where its dense test has run
+  std::map<std::string, double> dense_ns_;  // by test name, where its dense test has run
   RowWriter writer_;
 };
 

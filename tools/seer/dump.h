@@ -1,26 +1,43 @@
-// seer inspect --dump: logits, gate scores and masks of one prompt, named as in the goldens.
+// What seer inspect writes of a prompt with --dump: named as in the goldens.
 #pragma once
 
-#include <optional>
+#include <cstdint>
 #include <string>
+#include <vector>
 
-#include "tools/seer/input.h"
-#include "tools/seer/model_options.h"
+#include "seer/request.h"
+#include "tools/seer/safetensors_writer.h"
 
 namespace seer::cli {
 
-struct DumpOptions {
-  std::optional<std::string> file;
-  PromptOptions prompt;
-  std::optional<SparseRule> sparse;
-  std::optional<int64_t> last_logits;
-  bool parse_special = false;
+// One layer's scores and mask, put together from the pieces a chunked prefill reports.
+struct LayerGates {
+  std::vector<float> score;   // [n_heads, n_blocks, n_blocks]
+  std::vector<uint8_t> mask;  // [n_heads, n_blocks, n_blocks]
+  int64_t n_heads = 0, n_blocks = 0, n_rows = 0;
 
-  void add_to(Args& args);
-  void check_unused() const;  // throws Error{kUsage} where an option of the dump came without --dump
+  void take(const GateRows& rows);  // throws Error{kRuntime} for rows out of order
 };
 
-// Writes options.file and says on stderr what went into it. Returns an ExitCode.
-int run_dump(const DumpOptions& options, const ModelOptions& model);
+// input_ids, logits, and under a sparse rule score.L and mask.L of every layer L. The file is opened at once,
+// so that a path that cannot be written is known before the prompt is computed.
+class Dump {
+ public:
+  Dump(const std::string& path, int64_t n_layers);
+  void take_logits(const float* rows, int64_t n_values) {
+    logits_.insert(logits_.end(), rows, rows + n_values);
+  }
+  void take_gates(const GateRows& rows) { layers_.at(static_cast<size_t>(rows.layer)).take(rows); }
+  void add_metadata(const std::string& key, const std::string& value) { writer_.add_metadata(key, value); }
+  // Throws Error{kRuntime} where what was taken is not n_logits x n_vocab, or not whole layers.
+  void write(const std::vector<int32_t>& input_ids, int64_t n_logits, int64_t n_vocab);
+
+ private:
+  bool has_gates() const;
+
+  SafetensorsWriter writer_;
+  std::vector<float> logits_;  // [n_logits, n_vocab]
+  std::vector<LayerGates> layers_;
+};
 
 }  // namespace seer::cli

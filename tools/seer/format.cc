@@ -1,5 +1,6 @@
 #include "tools/seer/format.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <cstdarg>
@@ -39,6 +40,23 @@ std::string human_count(int64_t count) {
 std::string human_seconds(double seconds) {
   if (seconds < 1.0) return format("%.3g ms", seconds * 1e3);
   return format("%.2f s", seconds);
+}
+
+std::string human_duration(double seconds) {
+  const auto total = static_cast<long long>(std::ceil(std::max(seconds, 0.0)));
+  if (total < 60) return format("%lld s", total);
+  if (total < 3600) return format("%lld min %lld s", total / 60, total % 60);
+  return format("%lld h %lld min", total / 3600, total / 60 % 60);
+}
+
+std::string token_rate(int64_t tokens, int64_t ns) {
+  std::string text = format("%lld tokens", static_cast<long long>(tokens));
+  if (tokens > 0 && ns > 0) {
+    const double seconds = static_cast<double>(ns) * 1e-9;
+    text +=
+        " in " + human_seconds(seconds) + format(" (%.1f tokens/s)", static_cast<double>(tokens) / seconds);
+  }
+  return text;
 }
 
 std::string model_type(const ModelInfo& model) {

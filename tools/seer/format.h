@@ -13,9 +13,13 @@ namespace seer::cli {
 
 __attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...);
 
-std::string human_bytes(int64_t bytes);     // "11.01 MiB"
-std::string human_count(int64_t count);     // "5.77 M", as llama-bench writes parameters
-std::string human_seconds(double seconds);  // "12.3 s", "85 ms"
+std::string human_bytes(int64_t bytes);      // "11.01 MiB"
+std::string human_count(int64_t count);      // "5.77 M", as llama-bench writes parameters
+std::string human_seconds(double seconds);   // "12.30 s", "85 ms"
+std::string human_duration(double seconds);  // what is left of a run: "12 s", "3 min 20 s", "2 h 5 min"
+
+// "39 tokens in 14.9 ms (2618.3 tokens/s)"; the count alone where it took no time.
+std::string token_rate(int64_t tokens, int64_t ns);
 
 std::string model_type(const ModelInfo& model);    // "llama 5.77 M BF16"
 std::string backend_name(const EngineInfo& info);  // "CPU": the device's first word

@@ -25,6 +25,8 @@ constexpr const char* kDescription =
     "Ctrl-C kills.";
 
 struct GenerateOptions {
+  static constexpr CommandHead kHead = {"generate", "-m DIR [-p TEXT | -f FILE] [options]", kDescription};
+
   ModelOptions model;
   PromptOptions prompt;
   SamplingOptions sampling;
@@ -179,16 +181,6 @@ class Completion {
   StatusLine line_;
 };
 
-std::string rate(int64_t tokens, int64_t ns) {
-  std::string text = format("%lld tokens", static_cast<long long>(tokens));
-  if (tokens > 0 && ns > 0) {
-    const double seconds = static_cast<double>(ns) * 1e-9;
-    text +=
-        " in " + human_seconds(seconds) + format(" (%.1f tokens/s)", static_cast<double>(tokens) / seconds);
-  }
-  return text;
-}
-
 std::string reason(const GenerateResult& result) {
   switch (result.finish) {
     case FinishReason::kLength:
@@ -207,10 +199,10 @@ std::string reason(const GenerateResult& result) {
 
 std::string closing_line(const GenerateResult& result, const SparseRule& rule, double first_token) {
   const RequestStats& stats = result.stats;
-  std::string line = "prompt " + rate(stats.n_prompt, stats.prefill_ns);
+  std::string line = "prompt " + token_rate(stats.n_prompt, stats.prefill_ns);
   if (stats.n_cached > 0) line += format(" and %lld cached", static_cast<long long>(stats.n_cached));
   // The first token comes with the prefill; decoding is what follows it.
-  line += ", decode " + rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns);
+  line += ", decode " + token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns);
   if (first_token > 0.0) line += ", first token after " + human_seconds(first_token);
   line += format(", density %.1f%% (", 100.0 * stats.density) + rule.to_string() + "), " + reason(result);
   return line;
@@ -218,9 +210,11 @@ std::string closing_line(const GenerateResult& result, const SparseRule& rule, d
 
 }  // namespace
 
+CommandTable describe_generate() { return table_of<GenerateOptions>(); }
+
 int run_generate(const Arguments& arguments) {
   GenerateOptions options;
-  Args args("generate", "-m DIR [-p TEXT | -f FILE] [options]", kDescription);
+  Args args(GenerateOptions::kHead);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
   options.check();

@@ -1,9 +1,10 @@
-// seer inspect: what a model, its cache and its gates are; --dump is in dump.cc.
+// seer inspect: what a model, its cache and its gates are; what gates make of a prompt is in
+// inspect_prompt.cc.
 #include "seer/engine.h"
 #include "tools/seer/commands.h"
-#include "tools/seer/dump.h"
 #include "tools/seer/exit_code.h"
 #include "tools/seer/format.h"
+#include "tools/seer/inspect_prompt.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
 
@@ -13,8 +14,29 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kDescription =
-    "Describes a model, its KV cache and its gates. With --dump FILE it computes a prompt instead and writes "
-    "a safetensors file: input_ids, logits and, under a sparse rule, score.L and mask.L of every layer L.";
+    "Describes a model, its KV cache and its gates. With a prompt it says which blocks the gates chose: "
+    "density by "
+    "layer and head, how much adjacent rows and the heads of a group share, and pictures of block masks and "
+    "gate "
+    "scores. --dump writes all of it, and logits, as safetensors: input_ids, logits and, under a sparse "
+    "rule, "
+    "score.L and mask.L of every layer L.";
+
+struct InspectOptions {
+  static constexpr CommandHead kHead = {"inspect", "-m DIR [-g DIR] [-p TEXT | -f FILE] [options]",
+                                        kDescription};
+
+  ModelOptions model;
+  PromptInspection prompt;
+  std::string output = "text";
+
+  void add_to(Args& args) {
+    args.group("Output");
+    args.choice("--output", "FORMAT", output, {"text", "json"}, "how the description is written");
+    prompt.add_to(args);
+    model.add_to(args);
+  }
+};
 
 Json describe(const SamplingParams& sampling) {
   return {{"temperature", sampling.temperature},
@@ -114,28 +136,25 @@ std::string readable(const Json& summary) {
 
 }  // namespace
 
-int run_inspect(const Arguments& arguments) {
-  ModelOptions model;
-  DumpOptions dump;
-  std::string output = "text";
-  Args args("inspect", "-m DIR [-g DIR] [--dump FILE -p TEXT] [options]", kDescription);
-  args.value("--output", "FORMAT", output, "of the description: text or json",
-             into(output, {"text", "json"}));
-  dump.add_to(args);
-  model.add_to(args);
-  if (!args.parse(arguments)) return kDone;
-  require_model_dir(model.model_dir);
-  if (dump.file) return run_dump(dump, model);
-  dump.check_unused();
+CommandTable describe_inspect() { return table_of<InspectOptions>(); }
 
-  const std::shared_ptr<Engine> engine = load_engine(model);
+int run_inspect(const Arguments& arguments) {
+  InspectOptions options;
+  Args args(InspectOptions::kHead);
+  options.add_to(args);
+  if (!args.parse(arguments)) return kDone;
+  require_model_dir(options.model.model_dir);
+  if (options.prompt.is_wanted()) return inspect_prompt(options.prompt, options.model, options.output);
+  options.prompt.check_unused();
+
+  const std::shared_ptr<Engine> engine = load_engine(options.model);
   Json summary;
-  summary["model"] = describe(engine->model(), model.model_dir);
+  summary["model"] = describe(engine->model(), options.model.model_dir);
   summary["sampling"] = describe(engine->model().default_sampling);
   summary["tokenizer"] = describe_tokenizer(*engine);
   summary["engine"] = describe(engine->info());
   summary["gates"] = engine->model().gates ? describe(*engine->model().gates) : Json();
-  write_stdout(output == "json" ? to_text(summary, 2) + "\n" : readable(summary));
+  write_stdout(options.output == "json" ? to_text(summary, 2) + "\n" : readable(summary));
   return kDone;
 }
 

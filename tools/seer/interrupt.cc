@@ -10,8 +10,8 @@ namespace {
 volatile std::sig_atomic_t g_interrupted = 0;
 
 // Async-signal-safe: a flag and two sigaction calls.
-extern "C" void handle_interrupt(int) {
-  g_interrupted = 1;
+extern "C" void handle_interrupt(int signal) {
+  g_interrupted = signal;
   struct sigaction action = {};
   action.sa_handler = SIG_DFL;
   sigaction(SIGINT, &action, nullptr);
@@ -34,6 +34,13 @@ void install_signal_handlers() {
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, nullptr);
   sigaction(SIGXFSZ, &ignore, nullptr);
+}
+
+int interrupting_signal() noexcept { return g_interrupted; }
+
+void forget_interrupt() {
+  g_interrupted = 0;
+  install_signal_handlers();
 }
 
 bool interrupted() noexcept { return g_interrupted != 0; }

@@ -7,6 +7,10 @@ namespace seer::cli {
 void install_signal_handlers();
 // Set by the handler; every callback of a request returns !interrupted().
 bool interrupted() noexcept;
+// SIGINT or SIGTERM, whichever came; 0 before either.
+int interrupting_signal() noexcept;
+// As if no signal had come: where Ctrl-C ends an answer and not the program.
+void forget_interrupt();
 // Throws Error{kCancelled} where interrupted().
 void throw_if_interrupted();
 

@@ -1,5 +1,4 @@
 // seer: picks the subcommand; each has its own file.
-#include <cstring>
 #include <exception>
 
 #include "seer/error.h"
@@ -7,47 +6,19 @@
 #include "tools/seer/args.h"
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
-#include "tools/seer/format.h"
 #include "tools/seer/interrupt.h"
+#include "tools/seer/manual.h"
 #include "tools/seer/output.h"
 
 namespace seer::cli {
 
-const std::vector<Command>& commands() {
-  static const std::vector<Command> table = {
-      {"generate", "complete a prompt", run_generate},
-      {"bench", "measure prefill and decode, dense and sparse", run_bench},
-      {"perplexity", "perplexity of a text, several sparse rules side by side", run_perplexity},
-      {"inspect", "describe a model and its gates, or dump logits and gate scores", run_inspect},
-      {"tokenize", "text to token ids, and back", run_tokenize},
-  };
-  return table;
-}
-
 namespace {
-
-std::string help() {
-  std::string out =
-      "usage: seer COMMAND [options]\n\nLong-prompt inference with trained block-sparse "
-      "prefill.\n\nCommands:\n";
-  for (const Command& command : commands()) out += format("  %-12s %s\n", command.name, command.summary);
-  out +=
-      "\nOptions:\n"
-      "  -h, --help   print this help, or a command's with 'seer COMMAND --help' (default: off)\n"
-      "  --version    print the version and exit (default: off)\n"
-      "\nSEER_MODEL, SEER_GATES and SEER_DEVICE stand in for -m, -g and --device. Results go to stdout, "
-      "everything else to stderr.\n"
-      "Exit codes: 0 done, 1 failed while running or no such device, 2 bad usage, 3 bad or unsupported "
-      "file,\n"
-      "4 out of memory, 130 interrupted.\n";
-  return out;
-}
 
 int run(const Arguments& arguments) {
   if (arguments.empty()) throw Error(ErrorKind::kUsage, "no command given; see 'seer --help'");
   const std::string& name = arguments[0];
   if (name == "-h" || name == "--help") {
-    write_stdout(help());
+    write_stdout(overview());
     return kDone;
   }
   if (name == "--version") {

@@ -72,6 +72,8 @@ void close_stdout() {
   if (::close(STDOUT_FILENO) != 0 && errno != EBADF) fail(errno);
 }
 
+void write_stderr(std::string_view bytes) { write_all(STDERR_FILENO, bytes); }
+
 void log_info(std::string_view text) { logger().info("{}", printable(text)); }
 void log_warning(std::string_view text) { logger().warn("warning: {}", printable(text)); }
 void log_error(std::string_view text) { logger().error("error: {}", printable(text)); }

@@ -15,6 +15,9 @@ void write_stdout(std::string_view bytes);
 // Closes stdout: some file systems report a full disk only then. Throws as write_stdout.
 void close_stdout();
 
+// As it is, for what is shown on a terminal; a failure is not worth one.
+void write_stderr(std::string_view bytes);
+
 // One line on stderr: "seer: TEXT", "seer: warning: TEXT" or "seer: error: TEXT", the last two coloured on a
 // terminal. Control characters within `text` (a file name may hold anything) become '?'.
 void log_info(std::string_view text);

@@ -24,17 +24,22 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kDescription =
     "Cuts a text's tokens (without BOS) into windows of N + 1, predicts each window's last N from an empty "
     "cache, "
-    "and prints exp of the mean loss for every rule. Seconds are the prefills', the losses' own time left "
-    "out. "
-    "Ctrl-C prints the windows done so far.";
+    "and prints exp of the mean loss for every rule, with the standard error of the perplexity and of its "
+    "ratio to "
+    "dense (of the loss's difference on the same tokens). Seconds are the prefills', the losses' own time "
+    "left out. "
+    "stderr gets the figures so far after each window. Ctrl-C prints the windows done so far.";
 
 struct PerplexityOptions {
+  static constexpr CommandHead kHead = {"perplexity", "-m DIR [-g DIR] -f FILE [options]", kDescription};
+
   ModelOptions model;
   PromptOptions text;
   std::vector<SparseRule> rules;
   int64_t window = 0;
   int64_t max_windows = 0;
   std::string output = "md";
+  bool quiet = false;
 
   void add_to(Args& args) {
     args.group("Perplexity");
@@ -44,7 +49,8 @@ struct PerplexityOptions {
                "tokens predicted in a window", into(window, 0));
     args.value("--max-windows", "N", "0: all", "stop after N windows", into(max_windows, 0));
     add_sparse_list(args, rules);
-    args.value("--output", "FORMAT", output, "md, csv, json or jsonl", into(output, kRowFormats));
+    args.flag("-q,--quiet", quiet, "leave out the figures after each window");
+    args.choice("--output", "FORMAT", output, kRowFormats, "how rows are written");
     model.add_to(args, "--window, else the model's maximum");
   }
 };
@@ -55,9 +61,22 @@ struct RuleTotals {
   double density = 0.0;  // sum over windows
   double seconds = 0.0;
   int64_t n_windows = 0;
+  std::vector<double> losses;  // of every token predicted so far
 
   double perplexity() const { return std::exp(loss / static_cast<double>(n_windows)); }
 };
+
+// Of the mean of `samples`, as if they were independent.
+double standard_error(const std::vector<double>& samples) {
+  return spread(samples).stddev / std::sqrt(static_cast<double>(std::max<size_t>(samples.size(), 1)));
+}
+
+// Of a perplexity's ratio: both see the same tokens, so it is the difference of losses that varies.
+double ratio_error(const RuleTotals& totals, const RuleTotals& dense) {
+  std::vector<double> differences = totals.losses;
+  for (size_t i = 0; i < differences.size(); ++i) differences[i] -= dense.losses[i];
+  return totals.perplexity() / dense.perplexity() * standard_error(differences);
+}
 
 class Perplexity {
  public:
@@ -70,11 +89,16 @@ class Perplexity {
     if (text.ids) check_ids(*text.ids, engine_->model().n_vocab, text.source);
     tokens_ = text.ids ? *text.ids : engine_->tokenizer().encode(text.text, false);
     choose_windows(text.source);
-    for (const SparseRule& rule : rules_to_run(options_.rules, engine_->model())) totals_.push_back({rule});
+    for (const SparseRule& rule : rules_to_run(options_.rules, engine_->model()))
+      totals_.emplace_back().rule = rule;
     session_ = engine_->new_session();
     int code = kDone;
+    const Clock::time_point start = Clock::now();
     try {
-      for (int64_t i = 0; i < n_windows_; ++i) run_window(i);
+      for (int64_t i = 0; i < n_windows_; ++i) {
+        run_window(i);
+        if (!options_.quiet) show_running(std::chrono::duration<double>(Clock::now() - start).count());
+      }
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kCancelled) throw;
       line_.clear();
@@ -100,11 +124,26 @@ class Perplexity {
     if (options_.max_windows > 0) n_windows_ = std::min(n_windows_, options_.max_windows);
   }
 
+  // "[3/8] dense 21.5360, threshold=0.01 21.6623; 1.23 s a window, ETA 6 s"
+  void show_running(double seconds) {
+    const auto n_done = static_cast<double>(totals_.front().n_windows);
+    std::string text = format("[%lld/%lld]", static_cast<long long>(totals_.front().n_windows),
+                              static_cast<long long>(n_windows_));
+    for (size_t i = 0; i < totals_.size(); ++i)
+      text += (i == 0 ? " " : ", ") + totals_[i].rule.to_string() + format(" %.4f", totals_[i].perplexity());
+    text += "; " + human_seconds(seconds / n_done) + " a window";
+    const auto n_left = static_cast<double>(n_windows_) - n_done;
+    if (n_left > 0.0) text += ", ETA " + human_duration(seconds / n_done * n_left);
+    line_.clear();
+    log_info(text);
+  }
+
   // Every rule on one window. The totals change together at its end, so an interrupt leaves the rules
   // comparable.
   void run_window(int64_t index) {
     std::vector<RuleTotals> next = totals_;
     for (RuleTotals& totals : next) {
+      totals.losses.resize(static_cast<size_t>((index + 1) * window_));
       evaluate(index, totals);
       ++totals.n_windows;
     }
@@ -125,7 +164,8 @@ class Perplexity {
     request.n_last_logits = 0;
     request.on_logits = [&](int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits) {
       const Clock::time_point start = Clock::now();
-      loss += negative_log_likelihood(logits, window + position + 1, n_rows, n_vocab);
+      loss += negative_log_likelihood(logits, window + position + 1, n_rows, n_vocab,
+                                      totals.losses.data() + index * window_ + position);
       n_seen += n_rows;
       own_time += Clock::now() - start;
       return !interrupted();
@@ -148,8 +188,8 @@ class Perplexity {
 
   void print() const {
     RowWriter writer(options_.output, {{"rule", 15, false},
-                                       {"perplexity", 10},
-                                       {"ratio", 7},
+                                       {"perplexity", 19},
+                                       {"ratio", 15},
                                        {"density", 7},
                                        {"seconds", 9},
                                        {"windows", 7},
@@ -161,18 +201,22 @@ class Perplexity {
       if (totals.n_windows == 0) continue;
       const bool comparable = dense != totals_.end();
       const double ratio = comparable ? totals.perplexity() / dense->perplexity() : 0.0;
+      const double error = totals.perplexity() * standard_error(totals.losses);
+      const double of_ratio = comparable ? ratio_error(totals, *dense) : 0.0;
       const double density = totals.density / static_cast<double>(totals.n_windows);
       writer.write(
           {{"sparse", totals.rule.to_string()},
            {"perplexity", totals.perplexity()},
+           {"perplexity_error", error},
            {"ratio", comparable ? Json(ratio) : Json()},
+           {"ratio_error", comparable ? Json(of_ratio) : Json()},
            {"density", density},
            {"seconds", totals.seconds},
            {"n_windows", totals.n_windows},
            {"window", window_},
            {"model_filename", options_.model.model_dir}},
-          {totals.rule.to_string(), format("%.4f", totals.perplexity()),
-           comparable ? format("%.4f", ratio) : "", format("%.1f%%", 100.0 * density),
+          {totals.rule.to_string(), format("%.4f ± %.4f", totals.perplexity(), error),
+           comparable ? format("%.4f ± %.4f", ratio, of_ratio) : "", format("%.1f%%", 100.0 * density),
            format("%.2f", totals.seconds), std::to_string(totals.n_windows), std::to_string(window_)});
     }
     writer.finish();
@@ -189,9 +233,11 @@ class Perplexity {
 
 }  // namespace
 
+CommandTable describe_perplexity() { return table_of<PerplexityOptions>(); }
+
 int run_perplexity(const Arguments& arguments) {
   PerplexityOptions options;
-  Args args("perplexity", "-m DIR [-g DIR] -f FILE [options]", kDescription);
+  Args args(PerplexityOptions::kHead);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
   require_model_dir(options.model.model_dir);

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include "tools/seer/format.h"
 #include "tools/seer/output.h"
@@ -13,12 +12,6 @@ namespace seer::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// Blanks instead of an escape sequence: every terminal understands them.
-void draw(const std::string& text) {
-  const ssize_t n = ::write(STDERR_FILENO, text.data(), text.size());
-  static_cast<void>(n);  // a status line that fails to show is not worth a failure
-}
 
 size_t terminal_width() {
   winsize size = {};
@@ -37,13 +30,14 @@ void StatusLine::update(const std::string& text) {
   std::string line = text.substr(0, terminal_width() - 1);
   const size_t shown = line.size();
   line.resize(std::max(shown, width_), ' ');
-  draw("\r" + line);
+  write_stderr("\r" + line);
   width_ = shown;
 }
 
 void StatusLine::clear() {
   if (width_ == 0) return;
-  draw("\r" + std::string(width_, ' ') + "\r");
+  // Blanks instead of an escape sequence: every terminal understands them.
+  write_stderr("\r" + std::string(width_, ' ') + "\r");
   width_ = 0;
 }
 

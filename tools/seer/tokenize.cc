@@ -14,38 +14,51 @@ constexpr const char* kDescription =
     "Prints a text's token ids on one line, separated by spaces; with --decode, the text of token ids, byte "
     "for byte and without a newline after it.";
 
-}  // namespace
+struct TokenizeOptions {
+  static constexpr CommandHead kHead = {"tokenize", "-m DIR [-p TEXT | -f FILE] [options]", kDescription};
 
-int run_tokenize(const Arguments& arguments) {
   std::string model_dir;
   PromptOptions input;
-  bool decode = false;
-  bool no_bos = false;
-  bool parse_special = false;
-  bool special = false;
-  Args args("tokenize", "-m DIR [-p TEXT | -f FILE] [options]", kDescription);
-  add_model_dir(args, model_dir);
-  input.add_to(args, "the text (or ids)");
-  args.flag("--decode", decode, "the input is token ids separated by white space; print their text");
-  args.flag("--no-bos", no_bos, "leave out the BOS (and EOS) the model's files ask for");
-  args.flag("--parse-special", parse_special, "special tokens written out in the text become those tokens");
-  args.flag("--special", special, "with --decode: write special tokens out instead of leaving them out");
-  if (!args.parse(arguments)) return kDone;
-  require_model_dir(model_dir);
-  if (decode && (no_bos || parse_special))
-    throw Error(ErrorKind::kUsage,
-                "--no-bos and --parse-special are about text; leave them out with --decode");
-  if (special && !decode)
-    throw Error(ErrorKind::kUsage, "--special needs --decode; did you mean --parse-special?");
+  bool decode = false, no_bos = false, parse_special = false, special = false;
 
-  const Prompt prompt = read_prompt(input, true);
-  const auto tokenizer = Tokenizer::load(model_dir);
-  if (decode) {
+  void add_to(Args& args) {
+    add_model_dir(args, model_dir);
+    input.add_to(args, "the text (or ids)");
+    args.flag("--decode", decode, "the input is token ids separated by white space; print their text");
+    args.flag("--no-bos", no_bos, "leave out the BOS (and EOS) the model's files ask for");
+    args.flag("--parse-special", parse_special, "special tokens written out in the text become those tokens");
+    args.flag("--special", special, "with --decode: write special tokens out instead of leaving them out");
+  }
+
+  void check() const {
+    require_model_dir(model_dir);
+    if (decode && (no_bos || parse_special))
+      throw Error(ErrorKind::kUsage,
+                  "--no-bos and --parse-special are about text; leave them out with --decode");
+    if (special && !decode)
+      throw Error(ErrorKind::kUsage, "--special needs --decode; did you mean --parse-special?");
+  }
+};
+
+}  // namespace
+
+CommandTable describe_tokenize() { return table_of<TokenizeOptions>(); }
+
+int run_tokenize(const Arguments& arguments) {
+  TokenizeOptions options;
+  Args args(TokenizeOptions::kHead);
+  options.add_to(args);
+  if (!args.parse(arguments)) return kDone;
+  options.check();
+
+  const Prompt prompt = read_prompt(options.input, true);
+  const auto tokenizer = Tokenizer::load(options.model_dir);
+  if (options.decode) {
     const std::vector<int32_t> ids = parse_ids(prompt.text, prompt.source);
     check_ids(ids, tokenizer->n_vocab(), prompt.source);
-    write_stdout(tokenizer->decode(ids, !special));
+    write_stdout(tokenizer->decode(ids, !options.special));
   } else {
-    write_stdout(join_ids(tokenizer->encode(prompt.text, !no_bos, parse_special)) + "\n");
+    write_stdout(join_ids(tokenizer->encode(prompt.text, !options.no_bos, options.parse_special)) + "\n");
   }
   return kDone;
 }

@@ -1,0 +1,295 @@
+// seer chat: questions and answers, the conversation kept in the session's cache.
+#include <csignal>
+#include <fstream>
+
+#include "seer/engine.h"
+#include "tools/seer/chat_commands.h"
+#include "tools/seer/commands.h"
+#include "tools/seer/conversation.h"
+#include "tools/seer/exit_code.h"
+#include "tools/seer/format.h"
+#include "tools/seer/input.h"
+#include "tools/seer/interrupt.h"
+#include "tools/seer/message_reader.h"
+#include "tools/seer/model_options.h"
+#include "tools/seer/output.h"
+#include "tools/seer/sampling_options.h"
+#include "tools/seer/status_line.h"
+
+namespace seer::cli {
+namespace {
+
+constexpr const char* kDescription =
+    "Answers messages, a line each, from a terminal or a pipe. stdout gets the answers alone. The "
+    "conversation "
+    "stays in the KV cache, so that a message costs its own tokens only. Lines that begin with a slash are "
+    "commands: /help lists them. On a terminal, Ctrl-C stops an answer and Ctrl-D leaves.";
+
+struct ChatOptions {
+  static constexpr CommandHead kHead = {"chat", "-m DIR [-g DIR] [options]", kDescription};
+
+  ModelOptions model;
+  SamplingOptions sampling;
+  std::optional<SparseRule> sparse;
+  int64_t n_predict = -1;
+  std::vector<std::string> stop;
+  std::string system, chat_template = "auto";
+  std::optional<std::string> file;
+  bool ignore_eos = false, quiet = false;
+
+  void add_to(Args& args) {
+    args.group("Chat");
+    args.value("--system", "TEXT", "none", "system message", into(system));
+    args.choice("--chat-template", "NAME", chat_template,
+                {"auto", "llama2", "llama3", "chatml", "mistral", "none"},
+                "how messages are put together; auto is the model's own, none goes on from plain text");
+    args.value("-f,--file", "FILE", "none", "put FILE's text before the first message", into(file));
+    args.value("-n,--n-predict", "N", "-1: until EOS or the context is full", "most tokens of an answer",
+               into(n_predict, -1));
+    args.values(
+        "-r,--stop", "TEXT", "none",
+        "end an answer before TEXT, which is taken literally (\\n stays two characters); may be repeated",
+        into(stop));
+    args.flag("--ignore-eos", ignore_eos, "never choose an end-of-sequence token");
+    args.flag("-q,--quiet", quiet, "leave out the greeting and what an answer was stopped by");
+    add_sparse(args, sparse);
+    sampling.add_to(args);
+    model.add_to(args);
+  }
+
+  void check() const {
+    require_model_dir(model.model_dir);
+    require_gates(sparse, model);
+    for (const std::string& text : stop)
+      if (text.empty())
+        throw Error(ErrorKind::kUsage, "--stop: an empty text would end every answer at once");
+    sampling.apply(SamplingParams{});  // refuses values out of range before the model is loaded
+  }
+};
+
+class Chat {
+ public:
+  explicit Chat(ChatOptions options)
+      : options_(std::move(options)),
+        is_terminal_(stdin_is_terminal()),
+        engine_(load_engine(options_.model)),
+        session_(engine_->new_session()),
+        conversation_(engine_->tokenizer(), options_.chat_template == "auto" ? "" : options_.chat_template,
+                      engine_->model().eos_ids),
+        sampling_(options_.sampling.apply(engine_->model().default_sampling)) {
+    conversation_.start(options_.system);
+    if (options_.file) attach(*options_.file);
+  }
+
+  int run() {
+    if (is_terminal_ && !options_.quiet)
+      log_info(model_type(engine_->model()) + " on " + engine_->info().device + ", chat template " +
+               conversation_.format() + ", " + rule().to_string() + "; /help lists commands");
+    while (!done_) {
+      try {
+        const std::optional<std::string> line = reader_.next();
+        if (!line) break;
+        take(*line);
+      } catch (const Error& error) {
+        recover(error);
+      }
+    }
+    if (is_terminal_ && !done_) write_stderr("\n");  // the shell's prompt gets a line of its own
+    return kDone;
+  }
+
+ private:
+  // On a terminal a mistake costs a message; a script must not go on as if nothing had happened.
+  void recover(const Error& error) {
+    if (!is_terminal_ || interrupting_signal() == SIGTERM || error.kind() == ErrorKind::kRuntime) throw error;
+    if (error.kind() != ErrorKind::kCancelled) {
+      log_error(error.what());
+    } else {
+      write_stderr("\n");
+      if (!options_.quiet) log_info("Ctrl-D or /exit leaves");
+    }
+    forget_interrupt();
+  }
+
+  void take(const std::string& line) {
+    const ChatLine parsed = parse_chat_line(line);
+    if (parsed.command != nullptr) {
+      command(parsed.command->name, parsed.text);
+    } else if (!parsed.text.empty()) {
+      answer(attached_ + parsed.text);
+    }
+  }
+
+  void command(const std::string& name, const std::string& argument) {
+    if (name == "/help") write_stderr(chat_help());
+    if (name == "/file") attach(argument);
+    if (name == "/retry") retry();
+    if (name == "/undo" && !conversation_.take_back()) log_info("there is nothing to take back");
+    if (name == "/reset") restart();
+    if (name == "/system") {
+      options_.system = argument;
+      restart();
+    }
+    if (name == "/sparse") choose_rule(argument);
+    if (name == "/temp") choose_temperature(argument);
+    if (name == "/history") show_history();
+    if (name == "/save") save(argument);
+    if (name == "/stats") show_stats();
+    if (name == "/exit" || name == "/quit") done_ = true;
+  }
+
+  void attach(const std::string& file) {
+    const std::string text = read_bytes(file);
+    attached_ += text + (text.ends_with('\n') ? "" : "\n");
+    const auto n_tokens = static_cast<long long>(engine_->tokenizer().encode(text, false).size());
+    if (!options_.quiet) log_info(format("%lld tokens go before the next message", n_tokens));
+  }
+
+  void restart() {
+    conversation_.start(options_.system);
+    session_->reset();
+    attached_.clear();
+  }
+
+  void retry() {
+    if (const std::optional<std::string> text = conversation_.take_back()) {
+      answer(*text);
+    } else {
+      log_info("there is no message to answer again");
+    }
+  }
+
+  void choose_rule(const std::string& argument) {
+    std::optional<SparseRule> rule;
+    if (!argument.empty()) rule = SparseRule::parse(argument);
+    require_gates(rule, options_.model);
+    options_.sparse = rule;
+    log_info("prompts are read by " + this->rule().to_string());
+  }
+
+  void choose_temperature(const std::string& argument) {
+    SamplingOptions wanted;
+    into(wanted.temperature)(argument);
+    sampling_ = wanted.apply(sampling_);
+    sampling_.seed = options_.sampling.seed;
+  }
+
+  void show_history() const {
+    for (const ChatMessage& message : conversation_.messages())
+      write_stderr(message.role + ": " + message.content + "\n");
+  }
+
+  void save(const std::string& file) const {
+    nlohmann::ordered_json json = nlohmann::ordered_json::array();
+    for (const ChatMessage& message : conversation_.messages())
+      json.push_back({{"role", message.role}, {"content", message.content}});
+    std::ofstream out(file, std::ios::binary);
+    out << to_text(json, 2) << "\n";
+    out.close();
+    if (!out) throw Error(ErrorKind::kFile, "cannot write " + file);
+    log_info(file + ": " + std::to_string(conversation_.messages().size()) + " messages");
+  }
+
+  void show_stats() const {
+    if (!last_) return log_info("no answer yet");
+    const RequestStats& stats = *last_;
+    log_info("prompt " + token_rate(stats.n_prompt, stats.prefill_ns) +
+             format(" and %lld cached, density %.1f%% (%s), decode ", static_cast<long long>(stats.n_cached),
+                    100.0 * stats.density, last_rule_.to_string().c_str()) +
+             token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns));
+    log_info(format("context %zu of %lld tokens, %zu messages", session_->tokens().size(),
+                    static_cast<long long>(engine_->info().ctx_size), conversation_.messages().size()));
+  }
+
+  SparseRule rule() const { return effective_rule(options_.sparse, engine_->model()); }
+
+  // The ids the session lacks. It cannot give single tokens back: where it holds others (after /retry, /undo
+  // or a prefill that was stopped), everything is computed again.
+  std::vector<int32_t> missing(const std::vector<int32_t>& ids) {
+    const std::vector<int32_t>& held = session_->tokens();
+    if (held.size() >= ids.size() || !begins_with(ids, held)) session_->reset();
+    return {ids.begin() + static_cast<std::ptrdiff_t>(session_->tokens().size()), ids.end()};
+  }
+
+  void answer(const std::string& text) {
+    GenerateRequest request;
+    const std::vector<int32_t> ids = conversation_.ids_with(text);
+    if (static_cast<int64_t>(ids.size()) > engine_->info().ctx_size)
+      throw Error(ErrorKind::kUsage,
+                  format("the conversation would have %zu tokens, more than the context of %lld; /reset, "
+                         "/undo, or start with a larger --ctx-size",
+                         ids.size(), static_cast<long long>(engine_->info().ctx_size)));
+    request.prompt = missing(ids);
+    request.max_new_tokens = options_.n_predict;
+    request.sampling = sampling_;
+    request.stop = options_.stop;
+    request.sparse = options_.sparse;
+    request.ignore_eos = options_.ignore_eos;
+    StatusLine line;
+    std::exception_ptr failure;
+    char last = '\n';
+    const auto put = [&](std::string_view bytes) {
+      if (bytes.empty()) return;
+      last = bytes.back();
+      write_stdout(bytes);
+    };
+    request.on_token = [&](const TokenEvent& event) {
+      line.clear();
+      try {
+        put(event.text);
+      } catch (...) {
+        failure = std::current_exception();  // thrown once the engine is back
+        return false;
+      }
+      return !interrupted();
+    };
+    request.on_progress = [&](const PrefillProgress& progress) {
+      line.update(describe(progress));
+      return !interrupted();
+    };
+    const GenerateResult result = session_->generate(request);
+    line.clear();
+    if (failure) std::rethrow_exception(failure);
+    if (result.stats.n_generated == 0 && result.finish == FinishReason::kCancelled) throw_if_interrupted();
+    if (last != '\n' || result.text.empty()) write_stdout("\n");
+    attached_.clear();
+    last_ = result.stats;
+    last_rule_ = rule();
+    std::optional<std::vector<int32_t>> held = session_->tokens();
+    if (result.finish == FinishReason::kStopString) held.reset();
+    conversation_.add(text, result.text, std::move(held));
+    if (result.finish == FinishReason::kContextFull)
+      log_warning("the context is full; /reset, /undo, or start with a larger --ctx-size");
+    if (result.finish != FinishReason::kCancelled) return;
+    if (!is_terminal_ || interrupting_signal() == SIGTERM) throw_if_interrupted();
+    if (!options_.quiet) log_info("stopped; the answer so far is kept");
+    forget_interrupt();
+  }
+
+  ChatOptions options_;
+  bool is_terminal_;
+  std::shared_ptr<Engine> engine_;
+  std::unique_ptr<Session> session_;
+  Conversation conversation_;
+  SamplingParams sampling_;
+  MessageReader reader_;
+  std::string attached_;  // /file's text, for the next message
+  std::optional<RequestStats> last_;
+  SparseRule last_rule_;
+  bool done_ = false;
+};
+
+}  // namespace
+
+CommandTable describe_chat() { return table_of<ChatOptions>(); }
+
+int run_chat(const Arguments& arguments) {
+  ChatOptions options;
+  Args args(ChatOptions::kHead);
+  options.add_to(args);
+  if (!args.parse(arguments)) return kDone;
+  options.check();
+  return Chat(std::move(options)).run();
+}
+
+}  // namespace seer::cli

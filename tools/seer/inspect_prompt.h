@@ -1,0 +1,27 @@
+// seer inspect with a prompt: what the gates chose, in numbers, pictures and as a dump.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "tools/seer/input.h"
+#include "tools/seer/model_options.h"
+
+namespace seer::cli {
+
+struct PromptInspection {
+  PromptOptions prompt;
+  std::optional<SparseRule> sparse;
+  std::optional<std::string> dump, maps, show;
+  std::optional<int64_t> last_logits;
+  bool parse_special = false;
+
+  void add_to(Args& args);
+  bool is_wanted() const;     // is there a prompt, or something that needs one (then from stdin)?
+  void check_unused() const;  // throws Error{kUsage} where an option came that needs a prompt, without one
+};
+
+// Returns an ExitCode. `output`: text or json.
+int inspect_prompt(const PromptInspection& options, const ModelOptions& model, const std::string& output);
+
+}  // namespace seer::cli

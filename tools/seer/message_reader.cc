@@ -1,0 +1,79 @@
+#include "tools/seer/message_reader.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "seer/error.h"
+#include "tools/seer/interrupt.h"
+#include "tools/seer/output.h"
+
+namespace seer::cli {
+namespace {
+
+constexpr const char* kQuotes = "\"\"\"";
+
+void show_prompt(const char* text) {
+  if (stdin_is_terminal()) write_stderr(text);
+}
+
+}  // namespace
+
+std::optional<std::string> MessageReader::next() {
+  show_prompt("> ");
+  std::optional<std::string> line = read_line();
+  if (!line) return std::nullopt;
+  if (line->starts_with(kQuotes)) return read_block(line->substr(3));
+  std::string text;
+  while (line && line->ends_with('\\')) {
+    line->back() = '\n';
+    text += *line;
+    show_prompt(". ");
+    line = read_line();
+  }
+  return text + line.value_or("");
+}
+
+std::optional<std::string> MessageReader::read_block(std::string text) {
+  // What follows the opening quotes in their own line is the block's first line, where there is anything.
+  std::string block;
+  std::optional<std::string> line = text.empty() ? std::nullopt : std::optional(std::move(text));
+  while (true) {
+    if (line) {
+      const size_t end = line->find(kQuotes);
+      block += line->substr(0, end);
+      if (end != std::string::npos) {
+        if (block.ends_with('\n') && end == 0) block.pop_back();
+        return block + line->substr(end + 3);
+      }
+      block += '\n';
+    }
+    show_prompt(". ");
+    line = read_line();
+    if (!line) return block;
+  }
+}
+
+std::optional<std::string> MessageReader::read_line() {
+  char bytes[65536];
+  while (true) {
+    const size_t end = buffer_.find('\n');
+    if (end != std::string::npos || (at_end_ && !buffer_.empty())) {
+      std::string line = buffer_.substr(0, end);
+      buffer_.erase(0, end == std::string::npos ? end : end + 1);
+      if (line.ends_with('\r')) line.pop_back();
+      return line;
+    }
+    if (at_end_) return std::nullopt;
+    throw_if_interrupted();
+    const ssize_t n = ::read(STDIN_FILENO, bytes, sizeof bytes);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0)
+      throw Error(ErrorKind::kFile, std::string("cannot read standard input: ") + std::strerror(errno));
+    if (n == 0) at_end_ = true;
+    buffer_.append(bytes, static_cast<size_t>(n));
+  }
+}
+
+}  // namespace seer::cli

@@ -1,0 +1,33 @@
+// What a subcommand's options are, as data: --help, the man page and the shells' completions are written from
+// it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace seer::cli {
+
+struct OptionRow {
+  std::vector<std::string> names;  // "-m", "--model"
+  std::string metavar;             // "DIR"; empty for a flag
+  std::string standard;            // what it is where it is not given, the environment apart
+  std::string help;
+  std::string environment;           // the variable that stands in for it; empty: none
+  std::string group;                 // the title it stands under
+  std::vector<std::string> choices;  // every value it takes; empty: more than can be listed
+};
+
+struct CommandTable {
+  std::string name, synopsis, description;  // `synopsis` follows "seer NAME"
+  std::vector<OptionRow> options;
+};
+
+std::string help_text(const CommandTable& table);
+
+// "" for no default, else "(default: $SEER_MODEL, else none)".
+std::string default_text(const OptionRow& option);
+
+// `text` in lines of at most `width` characters, further lines indented by `indent`.
+std::string wrap(const std::string& text, size_t width, size_t indent);
+
+}  // namespace seer::cli
