@@ -120,16 +120,6 @@ __device__ __forceinline__ void give_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
 }
 
-// One warpgroup waits at `kBarrier` until the other has arrived there.
-template <int kBarrier>
-__device__ __forceinline__ void wait_for_turn() {
-  asm volatile("bar.sync %0, 256;\n" ::"n"(kBarrier) : "memory");
-}
-template <int kBarrier>
-__device__ __forceinline__ void give_turn() {
-  asm volatile("bar.arrive %0, 256;\n" ::"n"(kBarrier) : "memory");
-}
-
 // A barrier of a warpgroup's 128 threads; 0 is the block's own.
 template <int kBarrier>
 __device__ __forceinline__ void warpgroup_barrier() {
