@@ -186,8 +186,8 @@ void CudaBackend::wgmma_prefill(const Tensor& out, const Tensor& q, const PagedK
   p.n_kv_heads = as_int(kv.n_kv_heads());
   p.d_head = as_int(kv.d_head());
   p.scale = 1.0F / std::sqrt(static_cast<float>(kv.d_head()));
-  PageMaps maps;
-  if (!make_page_maps(&maps, kv.k.data, kv.v.data, kv.k.dim(0), p.n_kv_heads, p.d_head))
+  TileMaps maps;
+  if (!make_tile_maps(&maps, p, kv.k.data, kv.v.data, kv.k.dim(0), q.dim(0)))
     throw Error(ErrorKind::kDevice,
                 "the driver made no tensor map of a pool of " + std::to_string(kv.k.dim(0)) + " pages");
   check(launch_wgmma_prefill(p, maps, device_.n_multiprocessors, stream_), "prefill_attention");

@@ -8,10 +8,10 @@
 
 namespace seer::cuda {
 
-template <int kDHead>
+template <int kDHead, bool kMasked>
 __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
     wgmma_prefill_kernel(const WgmmaPrefillParams p, const Items items,
-                         const __grid_constant__ PageMaps maps) {
+                         const __grid_constant__ TileMaps maps) {
   using Shape = WgmmaShape<kDHead>;
   extern __shared__ unsigned char dynamic_shared[];
   __shared__ WgmmaBarriers<kDHead> barriers;
@@ -23,15 +23,19 @@ __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
     for (int s = 0; s < Shape::kSlots; ++s) {
       init(barriers.full_k[s], 1);
       init(barriers.full_v[s], 1);
-      const int users = p.counts == nullptr ? kConsumers : 1;
+      constexpr int users = kMasked ? 1 : kConsumers;
       init(barriers.empty_k[s], users * kConsumerWarps);
       init(barriers.empty_v[s], users * kConsumerWarps);
     }
-    for (int c = 0; c < kConsumers; ++c)
+    for (int c = 0; c < kConsumers; ++c) {
+      init(barriers.full_q[c], 1);
+      init(barriers.empty_q[c], kConsumerWarps);
       for (int place = 0; place < Shape::kQueue; ++place) init(barriers.full_entry[c][place], 1);
+    }
     ptx::fence_barrier_init();
     ptx::tma_prefetch_map(&maps.k);
     ptx::tma_prefetch_map(&maps.v);
+    ptx::tma_prefetch_map(&maps.q);
   }
   __syncthreads();
   ptx::let_next_kernel_start();
@@ -41,14 +45,14 @@ __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
     ptx::give_registers<32>();
     const int warp = static_cast<int>(threadIdx.x) / 32 % 4;
     const Feed<kDHead> feed(maps, barriers, shared_k);
-    if (p.counts != nullptr) {
+    if constexpr (kMasked) {
       if (warp < kConsumers) produce_tiles<kDHead>(p, items, feed, warp);
     } else if (warp == 0) {
       produce_bundles<kDHead>(p, items, feed);
     }
   } else {
     ptx::take_registers<160>();
-    Consumer<kDHead>(p, barriers, shared_k, warpgroup).run();
+    Consumer<kDHead, kMasked>(p, barriers, shared_k, warpgroup).run();
   }
 }
 

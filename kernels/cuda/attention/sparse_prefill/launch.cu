@@ -7,14 +7,21 @@
 namespace seer::cuda {
 namespace {
 
-template <int kDHead>
-cudaError_t launch_d_head(const WgmmaPrefillParams& p, const PageMaps& maps, int n_multiprocessors,
+template <int kDHead, bool kMasked>
+cudaError_t launch_kernel(const WgmmaPrefillParams& p, const TileMaps& maps, int n_multiprocessors,
                           cudaStream_t stream) {
   using Shape = WgmmaShape<kDHead>;
   const Items items(p);
-  const auto kernel = wgmma_prefill_kernel<kDHead>;
+  const auto kernel = wgmma_prefill_kernel<kDHead, kMasked>;
   const dim3 n_blocks(static_cast<unsigned>(std::min(n_multiprocessors, items.n_items)));
   return launch(kernel, n_blocks, Shape::kThreads, Shape::kSharedBytes, stream, p, items, maps);
+}
+
+template <int kDHead>
+cudaError_t launch_d_head(const WgmmaPrefillParams& p, const TileMaps& maps, int n_multiprocessors,
+                          cudaStream_t stream) {
+  return p.counts != nullptr ? launch_kernel<kDHead, true>(p, maps, n_multiprocessors, stream)
+                             : launch_kernel<kDHead, false>(p, maps, n_multiprocessors, stream);
 }
 
 using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
@@ -34,26 +41,28 @@ Encode find_encode() {
 
 }  // namespace
 
-bool make_page_maps(PageMaps* maps, const void* k, const void* v, int64_t n_pages, int n_kv_heads,
-                    int d_head) {
+bool make_tile_maps(TileMaps* maps, const WgmmaPrefillParams& params, const void* k, const void* v,
+                    int64_t n_pages, int64_t n_rows) {
   static const Encode encode = find_encode();
   if (encode == nullptr) return false;
-  // Columns of a panel, rows of the pool, panels: a box is a tile as the products want it, panel behind
-  // panel.
-  const cuuint64_t row_bytes = static_cast<cuuint64_t>(d_head) * 2;
-  const auto n_panels = static_cast<cuuint32_t>(d_head / 64);
-  const cuuint64_t dims[3] = {64, static_cast<cuuint64_t>(n_pages * n_kv_heads * kTile), n_panels};
-  const cuuint64_t strides[2] = {row_bytes, 128};
+  // Columns of a panel, rows, panels: a box is a tile as the products want it, panel behind panel.
+  const auto n_panels = static_cast<cuuint32_t>(params.d_head / 64);
   const cuuint32_t box[3] = {64, kTile, n_panels}, steps[3] = {1, 1, 1};
-  const auto make = [&](CUtensorMap* map, const void* data) {
+  const auto make = [&](CUtensorMap* map, const void* data, int64_t rows, int heads_of_row) {
+    const cuuint64_t n_panels_of_row =
+                         static_cast<cuuint64_t>(n_panels) * static_cast<cuuint64_t>(heads_of_row),
+                     dims[3] = {64, static_cast<cuuint64_t>(rows), n_panels_of_row},
+                     strides[2] = {n_panels_of_row * 128, 128};
     return encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(data), dims, strides, box,
                   steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                   CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
   };
-  return make(&maps->k, k) && make(&maps->v, v);
+  const int64_t pool_rows = n_pages * params.n_kv_heads * kTile;
+  return make(&maps->k, k, pool_rows, 1) && make(&maps->v, v, pool_rows, 1) &&
+         make(&maps->q, params.q, n_rows, params.n_heads);
 }
 
-cudaError_t launch_wgmma_prefill(const WgmmaPrefillParams& params, const PageMaps& maps,
+cudaError_t launch_wgmma_prefill(const WgmmaPrefillParams& params, const TileMaps& maps,
                                  int n_multiprocessors, cudaStream_t stream) {
   switch (params.d_head) {
     case 64:

@@ -27,16 +27,17 @@ struct WgmmaPrefillParams {
   float scale;
 };
 
-// What the pages look like to the copy engine.
-struct PageMaps {
-  CUtensorMap k, v;
+// What pages and queries look like to the copy engine.
+struct TileMaps {
+  CUtensorMap k, v, q;
 };
-// k, v: bf16 [n_pages, n_kv_heads, 64, d_head]. False where the driver refuses.
-bool make_page_maps(PageMaps* maps, const void* k, const void* v, int64_t n_pages, int n_kv_heads,
-                    int d_head);
+// k, v: bf16 [n_pages, n_kv_heads, 64, d_head]; of `params`, only q and its shape matter, and q has n_rows
+// rows. False where the driver refuses.
+bool make_tile_maps(TileMaps* maps, const WgmmaPrefillParams& params, const void* k, const void* v,
+                    int64_t n_pages, int64_t n_rows);
 
 // d_head 64 or 128, pages of 64 tokens. Returns the launch's error.
-cudaError_t launch_wgmma_prefill(const WgmmaPrefillParams& params, const PageMaps& maps,
+cudaError_t launch_wgmma_prefill(const WgmmaPrefillParams& params, const TileMaps& maps,
                                  int n_multiprocessors, cudaStream_t stream);
 
 }  // namespace seer::cuda

@@ -18,16 +18,29 @@ class Feed {
   using Barriers = WgmmaBarriers<kDHead>;
 
  public:
-  __device__ Feed(const PageMaps& maps, Barriers& barriers, uint32_t shared_k)
+  __device__ Feed(const TileMaps& maps, Barriers& barriers, uint32_t shared_k)
       : maps_(maps),
         barriers_(ptx::opaque(ptx::shared_address(&barriers))),
         shared_k_(ptx::opaque(shared_k)) {}
 
-  // The page pool's tokens [row, row + 64) of one KV head into the slot, in its round of use `round`.
+  // The page pool's tokens [row, row + 64) of one KV head into the slot, a phase of the given parity.
   // Consumers that do not use it, of those that its empty barriers count, are given as `idle`.
-  __device__ void load(uint32_t slot, uint32_t round, int row, int idle) const {
-    refill(slot, round, row, idle, maps_.k, kFullK, kEmptyK, 0);
-    refill(slot, round, row, idle, maps_.v, kFullV, kEmptyV, Shape::kSlots * Shape::kTileBytes);
+  __device__ void load(uint32_t slot, uint32_t parity, int row, int idle) const {
+    fill<kFullK, kEmptyK, 0>(maps_.k, slot, parity, row, idle);
+    fill<kFullV, kEmptyV, kValues>(maps_.v, slot, parity, row, idle);
+  }
+  // The step's tokens from `row` on, of a head, where the slot has its keys, whose phase has the given
+  // parity.
+  __device__ void load_queries(int consumer, uint32_t slot, uint32_t parity, int row, int head) const {
+    ptx::mbarrier_wait(barriers_ + slot * 8 + kEmptyK, parity);
+    if (threadIdx.x % 32 != 0) return;
+    const uint32_t full = barriers_ + offsetof(Barriers, full_q) + consumer * 8;
+    ptx::mbarrier_arrive_expect(full, Shape::kTileBytes);
+    ptx::tma_load_3d(shared_k_ + slot * Shape::kTileBytes, &maps_.q, full, 0, row, head * Shape::kPanels);
+  }
+  // Until the consumer has taken them from there.
+  __device__ void wait_for_queries(int consumer, uint32_t parity) const {
+    ptx::mbarrier_wait(barriers_ + offsetof(Barriers, empty_q) + consumer * 8, parity);
   }
 
   // Entry n of the consumer. Not before the slot's last values were given back, which load() waits for: until
@@ -40,19 +53,22 @@ class Feed {
 
  private:
   static constexpr uint32_t kFullK = offsetof(Barriers, full_k), kFullV = offsetof(Barriers, full_v),
-                            kEmptyK = offsetof(Barriers, empty_k), kEmptyV = offsetof(Barriers, empty_v);
+                            kEmptyK = offsetof(Barriers, empty_k), kEmptyV = offsetof(Barriers, empty_v),
+                            kValues = Shape::kSlots * Shape::kTileBytes;
 
-  __device__ void refill(uint32_t slot, uint32_t round, int row, int idle, const CUtensorMap& map,
-                         uint32_t full, uint32_t empty, uint32_t tiles) const {
+  template <uint32_t kFull, uint32_t kEmpty, uint32_t kTiles>
+  __device__ void fill(const CUtensorMap& map, uint32_t slot, uint32_t parity, int row, int idle) const {
     const uint32_t barrier = barriers_ + slot * 8;
-    if (round > 0) ptx::mbarrier_wait(barrier + empty, (round - 1) % 2);
+    // The phase in front of this fill's; in front of the first there is none, which a barrier takes for
+    // ended.
+    ptx::mbarrier_wait(barrier + kEmpty, parity ^ 1U);
     if (threadIdx.x % 32 != 0) return;
-    if (idle > 0) ptx::mbarrier_arrive(barrier + empty, static_cast<uint32_t>(idle * kConsumerWarps));
-    ptx::mbarrier_arrive_expect(barrier + full, Shape::kTileBytes);
-    ptx::tma_load_3d(shared_k_ + tiles + slot * Shape::kTileBytes, &map, barrier + full, 0, row, 0);
+    if (idle > 0) ptx::mbarrier_arrive(barrier + kEmpty, static_cast<uint32_t>(idle * kConsumerWarps));
+    ptx::mbarrier_arrive_expect(barrier + kFull, Shape::kTileBytes);
+    ptx::tma_load_3d(shared_k_ + kTiles + slot * Shape::kTileBytes, &map, barrier + kFull, 0, row, 0);
   }
 
-  const PageMaps& maps_;
+  const TileMaps& maps_;
   uint32_t barriers_, shared_k_;  // addresses
 };
 
@@ -136,24 +152,39 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, c
   look(2);
 
   uint32_t n = 0;  // loads so far
+  uint32_t n_tiles = 0;
+  uint32_t taken = kSlots;  // the slot whose place for keys queries are in, until they are known to be gone
   while (next_total > 0) {
     const Tile tile = next;
     const int total = next_total;
     int words = next_word;
-    prefetch_queries<kDHead>(p, tile, lane);
     for (int base = 0; base < total; base += 32) {
       const int then =
           base + 32 < total ? word_of(tile, total, base + 32 + lane, block_of(tile, base + 32 + lane)) : 0;
       const int end = min(base + 32, total);
       for (int at = base; at < end; ++at, ++n) {
         const int word = __shfl_sync(kWarp, words, at - base);
-        const uint32_t slot = consumer * kSlots + n % kSlots, round = n / kSlots;
-        feed.load(slot, round, word & ~1, 0);
+        const uint32_t own = n % kSlots, slot = consumer * kSlots + own, parity = n / kSlots & 1U;
+        if (own == taken) {
+          feed.wait_for_queries(consumer, (n_tiles - 1) & 1U);
+          taken = kSlots;
+        }
+        feed.load(slot, parity, word & ~1, 0);
+        // The queries go where the load before this one had its keys: that place is free as soon as the tile
+        // before has its last scores, and must be empty again for the load behind this one.
+        const uint32_t before = (n - 1) % kSlots;
         if (lane == 0) {
-          uint32_t entry = slot | (round & 1U) << 8;
+          uint32_t entry = slot | parity << 8;
+          if (at == 0) entry |= Entry::queries_at(consumer * kSlots + before, n_tiles & 1U);
           if (word % 2 != 0) entry |= Entry::kDiagonal | (ends_in(p, tile.row) ? Entry::kPartial : 0U);
           if (at == total - 1) entry |= Entry::kLast;
           feed.push(consumer, n, entry, tile.packed());
+        }
+        if (at == 0) {
+          feed.load_queries(consumer, consumer * kSlots + before, (n - 1) / kSlots & 1U,
+                            static_cast<int>(p.row) + tile.row * kTile, tile.head);
+          taken = before;
+          ++n_tiles;
         }
         if (at < kStages) look(at);
       }
@@ -189,10 +220,10 @@ __device__ void produce_bundles(const WgmmaPrefillParams& p, const Items& items,
       for (int at = base; at < end; ++at, ++n) {
         const bool mine = at < own_total;
         const int n_users = __popc(__ballot_sync(kWarp, mine));
-        const uint32_t slot = n % kSlots, round = n / kSlots;
+        const uint32_t slot = n % kSlots, round = n / kSlots & 1U;
         feed.load(slot, round, __shfl_sync(kWarp, rows, at - base), kConsumers - n_users);
         if (!mine) continue;
-        uint32_t entry = slot | (round & 1U) << 8;
+        uint32_t entry = slot | round << 8;
         if (at == own_total - 1)
           entry |= Entry::kLast | Entry::kDiagonal | (ends_in(p, own_row) ? Entry::kPartial : 0U);
         feed.push(lane, n_pushed++, entry, Tile{own_row, first.head}.packed());

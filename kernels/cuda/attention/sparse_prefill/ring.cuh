@@ -33,6 +33,10 @@ struct Entry {
 
   __device__ uint32_t slot() const { return word & 0xffU; }
   __device__ uint32_t parity() const { return word >> 8 & 1U; }  // of the phase of the slot's full barriers
+  // A tile's first entry names the slot whose place for keys holds its queries.
+  __device__ static uint32_t queries_at(uint32_t slot, uint32_t parity) { return slot << 12 | parity << 9; }
+  __device__ uint32_t queries_slot() const { return word >> 12 & 0xfU; }
+  __device__ uint32_t queries_parity() const { return word >> 9 & 1U; }
   __device__ bool diagonal() const { return (word & kDiagonal) != 0; }
   // The diagonal block of a tile that the prompt ends in.
   __device__ bool partial() const { return (word & kPartial) != 0; }
@@ -47,6 +51,8 @@ struct WgmmaBarriers {
   // four warps of the slot's consumer arrive, or of all consumers where they share it, the producer itself
   // for those that do not use the tile; the producer waits before it fills the slot again.
   uint64_t full_k[kSlots], full_v[kSlots], empty_k[kSlots], empty_v[kSlots];
+  // Of a consumer's queries, which lie where keys lay: likewise.
+  uint64_t full_q[kConsumers], empty_q[kConsumers];
   // The producer arrives when the entry is written; the consumer's warps wait.
   uint64_t full_entry[kConsumers][kQueue];
   uint64_t entries[kConsumers][kQueue];
