@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Does `seer perplexity` find what the code behind the demo model's report.json finds?
+
+    tests/bench/report_check.py SEER DEMO_MODEL_DIR TEXT [--device cuda] [--limit 0.5] [SEER OPTION...]
+
+The novels of report.json are not part of this project. So DEMO_MODEL_DIR/train.py, which wrote it, evaluates TEXT (any novel) in
+the same way, by PyTorch: up to 8 windows of 4096, 8192 and 16384 tokens, dense and by every rule; then the program does. Options
+that are not this script's go to the program, --device cpu for instance. Exits with 1 where a perplexity differs by more than --limit
+percent. train.py also keeps the diagonal block of every row, which published gates do not; here that line is left out of it."""
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+DIAGONAL = " i = torch.arange(n, device=dev); m[:, :, i, i] = True"
+LOOK_UPS = "    rng = random.Random(5)\n"  # behind the perplexities
+
+
+def seer(*command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode()
+
+
+def load_train(folder, data, device):
+    """train.py as a module, on `device`, without the diagonal and the look-ups."""
+    source = (folder / "train.py").read_text(encoding="utf-8")
+    for part, instead in (DIAGONAL, ""), (LOOK_UPS, "    return rep\n" + LOOK_UPS):
+        if source.count(part) != 1:
+            raise SystemExit(f"report_check: expected '{part.strip()}' once in {folder / 'train.py'}")
+        source = source.replace(part, instead)
+    copy = data / "train.py"
+    copy.write_text(source, encoding="utf-8")
+    os.environ["DATA"] = os.environ["OUT"] = str(data)
+    (data / "demo.model").write_bytes((folder / "model" / "tokenizer.model").read_bytes())
+    spec = importlib.util.spec_from_file_location("train", copy)
+    train = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(train)
+    train.dev = device
+    return train
+
+
+def reference(train, folder, lengths):
+    """{(length, rule): (perplexity, density)}"""
+    import torch
+    from safetensors.torch import load_file
+    model = train.Model()
+    model.load_state_dict({name.removeprefix("model."): t for name, t in load_file(folder / "model" / "model.safetensors").items()})
+    gates = torch.nn.ModuleList(train.Gate() for _ in range(train.NL))
+    for name, tensor in load_file(folder / "gates" / "attn_gate_weights.safetensors").items():
+        gates[int(name.split(".")[2])].mask_linear_k.weight.data.copy_(tensor)
+    report = train.evaluate(model.to(torch.bfloat16).to(train.dev), gates.to(train.dev))
+    found = {}
+    for name, figures in report.items():
+        kind, length, rule = name.split(" ", 2)
+        if kind == "ppl" and int(length[2:]) in lengths:
+            found[int(length[2:]), rule.replace(" ", "=")] = (figures["ppl"], figures["density"])
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seer")
+    parser.add_argument("demo_model", type=pathlib.Path)
+    parser.add_argument("text", type=pathlib.Path)
+    parser.add_argument("--reference-device", default="cuda")
+    parser.add_argument("--limit", type=float, default=0.5, help="percent")
+    args, options = parser.parse_known_args()
+    lengths = (4096, 8192, 16384)
+    model = ["-m", str(args.demo_model / "model")]
+    ids = seer(args.seer, "tokenize", *model, "--no-bos", "-f", str(args.text)).split()
+    with tempfile.TemporaryDirectory() as folder:
+        data = pathlib.Path(folder)
+        train = load_train(args.demo_model, data, args.reference_device)
+        train.np.array(ids, train.np.uint16).tofile(data / "val.bin")
+        expected = reference(train, args.demo_model, lengths)
+    worst = 0.0
+    print(f"{'tokens':>7} {'rule':16} {'train.py':>9} {'seer':>9} {'apart':>8} {'density':>9} {'seer':>7}")
+    for length in lengths:
+        rules = [rule for n, rule in expected if n == length]
+        rows = json.loads(seer(args.seer, "perplexity", *model, "-g", str(args.demo_model / "gates"), "-f", str(args.text), "-q",
+                               "--window", str(length), "--max-windows", "8", "--sparse", ",".join(rules), "--output", "json", *options))
+        for rule, row in zip(rules, rows):
+            ppl, density = expected[length, rule]
+            apart = 100 * (row["perplexity"] / ppl - 1)
+            worst = max(worst, abs(apart))
+            print(f"{length:7d} {rule:16} {ppl:9.4f} {row['perplexity']:9.4f} {apart:+7.3f}% {density:8.2%} {row['density']:7.2%}")
+    print(f"at most {worst:.3f}% apart")
+    sys.exit(worst > args.limit)
+
+
+if __name__ == "__main__":
+    main()
