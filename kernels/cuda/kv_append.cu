@@ -1,5 +1,6 @@
 #include "kernels/cuda/kv_append.h"
 
+#include <cassert>
 #include <cmath>
 
 #include "kernels/cuda/launch.cuh"
@@ -54,87 +55,153 @@ __device__ Target target(const KvAppendParams& p, int slot, int64_t row, int pag
   return {static_cast<Bf16*>(is_key ? p.k : p.v) + at, is_key};
 }
 
-// A thread holds eight pairs of one token at a time; a block handles one head of one page.
+// What a thread has seen of its eight channels and their partners, over the tokens it took. The largest and
+// the smallest of bf16 values are bf16 values.
+struct Pool {
+  Bf16x8 top[2], bottom[2];
+  float total[16] = {};
+
+  __device__ Pool() {
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        top[half].pair[i] = __float2bfloat162_rn(-INFINITY);
+        bottom[half].pair[i] = __float2bfloat162_rn(INFINITY);
+      }
+  }
+  __device__ void take(bool extremes, int half, const Bf16x8& raw, const float (&x)[8]) {
+#pragma unroll
+    for (int i = 0; i < 4 && extremes; ++i) {
+      top[half].pair[i] = __hmax2(top[half].pair[i], raw.pair[i]);
+      bottom[half].pair[i] = __hmin2(bottom[half].pair[i], raw.pair[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < 8; ++i) total[half * 8 + i] += x[i];
+  }
+};
+
+// The pools of a block's threads, to be folded over the tokens.
+template <int kDHead, int kLanes>
+struct SharedPools {
+  Bf16x8 top[kLanes][kDHead / 8], bottom[kLanes][kDHead / 8];
+  float4 total[kLanes][kDHead / 4];
+
+  __device__ void put(const Pool& pool, bool extremes, int lane, int chunk) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int at = half * kDHead / 16 + chunk;
+      if (extremes) {
+        top[lane][at] = pool.top[half];
+        bottom[lane][at] = pool.bottom[half];
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float* x = pool.total + half * 8 + i * 4;
+        total[lane][2 * at + i] = make_float4(x[0], x[1], x[2], x[3]);
+      }
+    }
+  }
+  // Folded, to `out` in the order max, min, avg.
+  __device__ void write(Bf16* out, const GatePools& wanted, int n_tokens, int thread) const {
+    const auto* tops = reinterpret_cast<const __nv_bfloat162*>(top);
+    const auto* bottoms = reinterpret_cast<const __nv_bfloat162*>(bottom);
+    const auto* totals = reinterpret_cast<const float*>(total);
+    auto* pairs = reinterpret_cast<__nv_bfloat162*>(out);
+    constexpr int kPairs = kDHead / 2;
+    if (wanted.max || wanted.min) {
+      for (int i = thread; i < 2 * kPairs; i += kThreads) {
+        const bool is_top = i < kPairs;
+        if (!(is_top ? wanted.max : wanted.min)) continue;
+        const auto* from = (is_top ? tops : bottoms) + i % kPairs;
+        __nv_bfloat162 value = from[0];
+#pragma unroll 4
+        for (int l = 1; l < kLanes; ++l)
+          value = is_top ? __hmax2(value, from[l * kPairs]) : __hmin2(value, from[l * kPairs]);
+        pairs[(is_top || !wanted.max ? 0 : kPairs) + i % kPairs] = value;
+      }
+    }
+    if (!wanted.avg) return;
+    out += (static_cast<int>(wanted.max) + static_cast<int>(wanted.min)) * kDHead;
+    const float scale = 1.0F / static_cast<float>(n_tokens);
+    for (int d = thread; d < kDHead; d += kThreads) {
+      float value = 0.0F;
+#pragma unroll 4
+      for (int l = 0; l < kLanes; ++l) value += totals[l * kDHead + d];
+      out[d] = __float2bfloat16(value * scale);
+    }
+  }
+};
+
+// A block takes a page's tokens and two heads, one after the other, so that the second finds cosines and
+// sines in L1; a thread holds eight pairs of a token. With four heads a block, a GPU has too few blocks (a
+// layer of 32k tokens, pools wanted: 0.33 ms, with two 0.29).
+constexpr int kHeadsOfBlock = 2;
+constexpr int kBatch = 2;  // tokens a thread has on the way
+
+template <int kDHead>
 __global__ void __launch_bounds__(kThreads) prefill_append_kernel(const PrefillAppendParams p) {
-  __shared__ float reduced[kThreads * 16];  // [token lanes][d_head]
+  constexpr int kHalf = kDHead / 2, kChunks = kHalf / 8, kLanes = kThreads / kChunks;
+  __shared__ SharedPools<kDHead, kLanes> shared;
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
   const KvAppendParams& c = p.common;
-  const int half = c.d_head / 2, chunks = half / 8, n_lanes = kThreads / chunks;
-  const int thread = static_cast<int>(threadIdx.x), chunk = thread % chunks, lane = thread / chunks;
-  const int slot = static_cast<int>(blockIdx.x);
+  const int thread = static_cast<int>(threadIdx.x), chunk = thread % kChunks, lane = thread / kChunks;
+  const int n_slots = c.n_heads + 2 * c.n_kv_heads;
   const int64_t block = blockIdx.y, first = block * c.page_tokens;
   const int n_tokens = static_cast<int>(min(static_cast<int64_t>(c.page_tokens), p.n_tokens - first));
   const int page = p.page_table[p.start / c.page_tokens + block];
-  const int64_t width = static_cast<int64_t>(c.n_heads + 2 * c.n_kv_heads) * c.d_head;
+  const int n_mine = lane < kLanes ? n_tokens : 0;
 
-  float top[16], bottom[16], total[16] = {};
+  const int begin = static_cast<int>(blockIdx.x) * kHeadsOfBlock;
+  for (int slot = begin; slot < min(begin + kHeadsOfBlock, n_slots); ++slot) {
+    const bool is_query = slot < c.n_heads;
+    const bool is_pooled = p.pooled_q != nullptr && slot < c.n_heads + c.n_kv_heads;
+    const GatePools pools = is_query ? p.q_pools : p.k_pools;
+    const bool extremes = is_pooled && (pools.max || pools.min);
+    const Target to = target(c, slot, first, page, 0);
+    const int64_t out_stride = is_query ? c.n_heads * kDHead : kDHead, in_stride = n_slots * kDHead;
+    const Bf16* in = static_cast<const Bf16*>(c.qkv) + first * in_stride + slot * kDHead + chunk * 8;
+    Bf16* out = to.out + chunk * 8;
+    Pool pool;
+    for (int from = lane; from < n_mine; from += kBatch * kLanes) {
+      Bf16x8 raw_low[kBatch], raw_high[kBatch];
 #pragma unroll
-  for (int i = 0; i < 16; ++i) {
-    top[i] = -INFINITY;
-    bottom[i] = INFINITY;
-  }
-  for (int token = lane; lane < n_lanes && token < n_tokens; token += n_lanes) {
-    const int64_t row = first + token;
-    const Bf16* in =
-        static_cast<const Bf16*>(c.qkv) + row * width + static_cast<int64_t>(slot) * c.d_head + chunk * 8;
-    const Target to = target(c, slot, row, page, token);
-    const Bf16x8 raw_low = load8(in), raw_high = load8(in + half);
-    if (!to.rotated) {
-      store8(to.out + chunk * 8, raw_low);
-      store8(to.out + half + chunk * 8, raw_high);
-      continue;
-    }
-    float low[8], high[8];
-    raw_low.to_floats(low);
-    raw_high.to_floats(high);
+      for (int b = 0; b < kBatch; ++b) {
+        const Bf16* at = in + min(from + b * kLanes, n_tokens - 1) * in_stride;
+        raw_low[b] = load8(at);
+        raw_high[b] = load8(at + kHalf);
+      }
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      top[i] = fmaxf(top[i], low[i]);
-      top[i + 8] = fmaxf(top[i + 8], high[i]);
-      bottom[i] = fminf(bottom[i], low[i]);
-      bottom[i + 8] = fminf(bottom[i + 8], high[i]);
-      total[i] += low[i];
-      total[i + 8] += high[i];
-    }
-    rotate8(low, high, c.cos + row * half + chunk * 8, c.sin + row * half + chunk * 8);
-    store8(to.out + chunk * 8, Bf16x8::from_floats(low));
-    store8(to.out + half + chunk * 8, Bf16x8::from_floats(high));
-  }
-
-  if (p.pooled_q == nullptr || slot >= c.n_heads + c.n_kv_heads) return;
-  const bool is_query = slot < c.n_heads;
-  const GatePools pools = is_query ? p.q_pools : p.k_pools;
-  const int n_pools = static_cast<int>(pools.max) + static_cast<int>(pools.min) + static_cast<int>(pools.avg);
-  const int64_t pooled_row = is_query ? block * c.n_heads + slot : block * c.n_kv_heads + slot - c.n_heads;
-  Bf16* pooled = static_cast<Bf16*>(is_query ? p.pooled_q : p.pooled_k) + pooled_row * n_pools * c.d_head;
-  // Folds one statistic over the block's tokens and writes it, pools in the order max, min, avg.
-  const auto fold = [&](const float(&x)[16], auto op, float scale) {
-    __syncthreads();
-    if (lane < n_lanes) {
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        reduced[lane * c.d_head + chunk * 8 + i] = x[i];
-        reduced[lane * c.d_head + half + chunk * 8 + i] = x[i + 8];
+      for (int b = 0; b < kBatch; ++b) {
+        const int token = from + b * kLanes;
+        if (token >= n_tokens) break;
+        if (to.rotated) {
+          float low[8], high[8];
+          raw_low[b].to_floats(low);
+          raw_high[b].to_floats(high);
+          pool.take(extremes, 0, raw_low[b], low);
+          pool.take(extremes, 1, raw_high[b], high);
+          const int64_t angle = (first + token) * kHalf + chunk * 8;
+          rotate8(low, high, c.cos + angle, c.sin + angle);
+          raw_low[b] = Bf16x8::from_floats(low);
+          raw_high[b] = Bf16x8::from_floats(high);
+        }
+        store8(out + token * out_stride, raw_low[b]);
+        store8(out + token * out_stride + kHalf, raw_high[b]);
       }
     }
+    if (!is_pooled) continue;
+
+    const int n_pools =
+        static_cast<int>(pools.max) + static_cast<int>(pools.min) + static_cast<int>(pools.avg);
+    const int64_t pooled_row = is_query ? block * c.n_heads + slot : block * c.n_kv_heads + slot - c.n_heads;
+    Bf16* pooled = static_cast<Bf16*>(is_query ? p.pooled_q : p.pooled_k) + pooled_row * n_pools * kDHead;
+    __syncthreads();  // everyone has read the pools of the head before
+    if (lane < kLanes) shared.put(pool, extremes, lane, chunk);
     __syncthreads();
-    for (int d = thread; d < c.d_head; d += kThreads) {
-      float value = reduced[d];
-      for (int l = 1; l < n_lanes; ++l) value = op(value, reduced[l * c.d_head + d]);
-      pooled[d] = __float2bfloat16(value * scale);
-    }
-    pooled += c.d_head;
-  };
-  if (pools.max)
-    fold(
-        top, [](float a, float b) { return fmaxf(a, b); }, 1.0F);
-  if (pools.min)
-    fold(
-        bottom, [](float a, float b) { return fminf(a, b); }, 1.0F);
-  if (pools.avg)
-    fold(
-        total, [](float a, float b) { return a + b; }, 1.0F / static_cast<float>(n_tokens));
+    shared.write(pooled, pools, n_tokens, thread);
+  }
 }
 
 __global__ void __launch_bounds__(kThreads) decode_append_kernel(const DecodeAppendParams p) {
@@ -167,9 +234,22 @@ cudaError_t launch_rope_table(const RopeTableParams& params, cudaStream_t stream
 
 cudaError_t launch_prefill_append(const PrefillAppendParams& params, cudaStream_t stream) {
   const KvAppendParams& c = params.common;
-  const dim3 grid(static_cast<unsigned>(c.n_heads + 2 * c.n_kv_heads),
+  const int n_slots = c.n_heads + 2 * c.n_kv_heads;
+  const dim3 grid(static_cast<unsigned>((n_slots + kHeadsOfBlock - 1) / kHeadsOfBlock),
                   static_cast<unsigned>((params.n_tokens + c.page_tokens - 1) / c.page_tokens));
-  return launch(prefill_append_kernel, grid, kThreads, 0, stream, params);
+  switch (c.d_head) {
+    case 64:
+      return launch(prefill_append_kernel<64>, grid, kThreads, 0, stream, params);
+    case 96:
+      return launch(prefill_append_kernel<96>, grid, kThreads, 0, stream, params);
+    case 128:
+      return launch(prefill_append_kernel<128>, grid, kThreads, 0, stream, params);
+    case 256:
+      return launch(prefill_append_kernel<256>, grid, kThreads, 0, stream, params);
+    default:
+      assert(false && "the backend refuses other head sizes");
+      return cudaErrorInvalidValue;
+  }
 }
 
 cudaError_t launch_decode_append(const DecodeAppendParams& params, cudaStream_t stream) {
