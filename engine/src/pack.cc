@@ -62,22 +62,23 @@ void Scheduler::pack() {
 }
 
 // The oldest prompt gets half of the budget, the shortest ones the other: a short prompt does not wait for a
-// long one before it, and a long one not for all the short ones behind it. In pages, for a chunk that is not
-// the prompt's last ends on one; of an odd page each half gets it in turn.
+// long one before it, and a long one not for all the short ones behind it. Half of a single page is had in
+// turn.
 void Scheduler::allot(int64_t budget) {
   if (prefilling_.empty()) return;
   const int64_t page = limits_.page_tokens;
-  int64_t left = budget / page;
-  const auto rest = [](Request* r) { return r->sequence().prefill_end() - r->sequence().n_computed(); };
+  int64_t left = budget;
+  const auto rest = [](Request* r) {
+    return r->sequence().prefill_end() - r->sequence().n_computed() - r->allotted;
+  };
   const auto give = [&](Request* r, int64_t most) {
-    const int64_t needed = (rest(r) - r->allotted + page - 1) / page;
-    const int64_t n = std::min({most, left, needed});
-    r->allotted = std::min(rest(r), r->allotted + n * page);
-    left -= n;
+    // A chunk that is not the last one ends on a page, for the next begins there.
+    const int64_t n = std::min(most, left), taken = rest(r) <= n ? rest(r) : n / page * page;
+    r->allotted += taken;
+    left -= taken;
   };
   if (prefilling_.size() > 1) {
-    const int64_t half = (left + static_cast<int64_t>(n_mixed_++ % 2)) / 2;
-    give(prefilling_.front(), half);
+    give(prefilling_.front(), (left / page + static_cast<int64_t>(n_shared_++ % 2)) / 2 * page);
     std::stable_sort(prefilling_.begin() + 1, prefilling_.end(),
                      [&](Request* a, Request* b) { return rest(a) < rest(b); });
     for (size_t i = 1; i < prefilling_.size(); ++i) give(prefilling_[i], left);

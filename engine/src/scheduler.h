@@ -122,7 +122,7 @@ class Scheduler {
   // The turn holder's.
   Batch batch_;
   std::vector<Request*> prefilling_, decoding_;  // of the step being packed
-  uint64_t n_mixed_ = 0;                         // steps that several prompts shared
+  uint64_t n_shared_ = 0;                        // steps that several prompts shared
   std::thread thread_;                           // last: it uses all of the above
 };
 

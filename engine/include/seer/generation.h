@@ -12,7 +12,8 @@ namespace seer {
 // engine is destroyed first, the request ends with FinishReason::kCancelled.
 class SEER_API Generation {
  public:
-  virtual ~Generation() = default;  // destroying one cancels it and does not wait
+  // Destroying one cancels it and does not wait: a callback may still be running, for the last time.
+  virtual ~Generation() = default;
 
   // Blocks until the request has ended, its pages given back, and returns what came of it. Throws what it
   // failed with: Error{kMemory, kDevice, kRuntime}, or what a callback threw. Called again: the same answer.
