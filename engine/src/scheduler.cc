@@ -1,6 +1,7 @@
 #include "engine/src/scheduler.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "seer/error.h"
@@ -17,12 +18,13 @@ Scheduler::~Scheduler() {
     signals_->work.notify_all();
   }
   thread_.join();
-  const std::lock_guard lock(mutex());
+  Lock lock(mutex());
   for (const auto& request : live_) {
     request->delivery().result().finish = FinishReason::kCancelled;
     end(*request, &EngineStats::n_cancelled);
   }
   remove_ended();
+  let_go(&lock);
 }
 
 Scheduler::Turn::Turn(Scheduler* scheduler, Lock* lock) : scheduler_(scheduler), lock_(lock) {
@@ -45,6 +47,10 @@ void Scheduler::loop() {
     if (!idle) {
       const Turn turn(this, &lock);
       idle = !stopping_ && !one_session_alone() && !step(&lock);
+    }
+    if (!ended_.empty()) {
+      let_go(&lock);
+      continue;
     }
     if (idle && !stopping_) signals_->work.wait(lock);
   }
@@ -99,6 +105,7 @@ bool Scheduler::run(const std::shared_ptr<Request>& request, const std::atomic<b
     if (r.state != Request::State::kEnded) thrown ? fail(r, thrown) : end(r, &EngineStats::n_cancelled);
     remove_ended();
   }
+  let_go(&lock);
   if (stop && !thrown) r.delivery().result().finish = FinishReason::kCancelled;
   if (thrown) std::rethrow_exception(thrown);
   if (!stop && r.error) std::rethrow_exception(r.error);
@@ -165,9 +172,18 @@ bool Scheduler::remove_ended() {
     if (!request->of_session()) request->sequence().clear();
     request->changed->notify_all();
   }
+  std::copy_if(live_.begin(), live_.end(), std::back_inserter(ended_), ended);
   std::erase_if(live_, ended);
   if (one_session_alone()) live_.front()->changed->notify_all();  // from now on it drives itself
   return true;
+}
+
+void Scheduler::let_go(Lock* lock) {
+  Requests gone;
+  gone.swap(ended_);
+  lock->unlock();
+  gone.clear();
+  lock->lock();
 }
 
 void Scheduler::deliver(Request& request, Lock* lock) {

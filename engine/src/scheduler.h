@@ -87,6 +87,9 @@ class Scheduler {
   void end(Request& request, int64_t EngineStats::*how);
   void fail(Request& request, std::exception_ptr error);
   void fail_all(const std::exception_ptr& error);
+  // Drops the last references to ended requests, without the lock: callbacks are destroyed with them, and
+  // what those hold may call the engine.
+  void let_go(Lock* lock);
   // Queues a session's fresh events, and delivers a submitted request's, without the lock. The turn holder's.
   void deliver(Request& request, Lock* lock);
 
@@ -114,7 +117,8 @@ class Scheduler {
   uint64_t next_ticket_ = 0, turn_ = 0;  // the turn is free where they are equal
   bool stopping_ = false;
 
-  Requests live_;  // waiting and running, the oldest first
+  Requests live_;   // waiting and running, the oldest first
+  Requests ended_;  // to be let go
   int64_t n_arrived_ = 0;
   int64_t n_exclusive_ = 0;  // requests that their callers carry out
   EngineStats counts_;

@@ -3,7 +3,9 @@
 #include "engine/src/scheduler.h"
 
 #include <algorithm>
+#include <atomic>
 #include <stdexcept>
+#include <thread>
 
 #include "seer/error.h"
 #include "tests/engine/fake_engine.h"
@@ -272,6 +274,27 @@ TEST_CASE("a generation that is destroyed is cancelled, and its pages come back"
   engine.submit(fake_request(fake_ids(30, 3), 1))->wait();
   CHECK(engine.stats().n_cancelled == 1);
   CHECK(engine.stats().pages_used == 0);
+}
+
+TEST_CASE("what a callback holds may call the engine when it is destroyed") {
+  FakeEngine engine;
+  struct Witness {
+    FakeEngine* engine;
+    std::atomic<int64_t>* n_requests;
+    ~Witness() { *n_requests = engine->stats().n_requests; }
+  };
+  std::atomic<int64_t> n_requests = 0;
+  engine.runner.hold();
+  {
+    GenerateRequest request = fake_request(fake_ids(30, 1), 20);
+    request.on_token = [witness = std::shared_ptr<Witness>(new Witness{&engine, &n_requests})](
+                           const TokenEvent&) { return witness != nullptr; };
+    engine.submit(request) = nullptr;  // from here on the engine alone has it
+  }
+  CHECK(n_requests == 0);
+  engine.runner.release();
+  while (n_requests == 0) std::this_thread::yield();
+  CHECK(n_requests == 1);
 }
 
 TEST_CASE("an engine that is destroyed ends what is under way as cancelled") {
