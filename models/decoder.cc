@@ -21,6 +21,7 @@ DecoderStats Decoder::forward(const DecoderStep& in) {
   assert(in.step.n_tokens > 0 && in.step.n_tokens <= limits_.n_tokens &&
          in.step.n_tokens == static_cast<int64_t>(in.ids.size()));
   assert(in.plans.size() == in.step.prefills.size());
+  assert(in.segment_stats.empty() || in.segment_stats.size() == in.plans.size());
   backend_->begin_phase(Phase::kStep);
   backend_->begin_step(in, limits_.page_tokens);
   backend_->run_step(record_key(in), [&] { transform(in); });
@@ -186,8 +187,10 @@ DecoderStats Decoder::count_blocks(const DecoderStep& in) {
     const Segment& segment = in.step.prefills[i];
     const int64_t n_rows = n_block_rows(segment), before = segment.start / limits_.page_tokens;
     const int64_t causal = (n_rows * before + n_rows * (n_rows + 1) / 2) * config_.n_layers * config_.n_heads;
-    stats.causal_blocks += causal;
-    stats.kept_blocks += in.plans[i].select ? gate_->count_kept(first_row, n_rows) : causal;
+    const DecoderStats own{in.plans[i].select ? gate_->count_kept(first_row, n_rows) : causal, causal};
+    if (!in.segment_stats.empty()) in.segment_stats[i] = own;
+    stats.kept_blocks += own.kept_blocks;
+    stats.causal_blocks += own.causal_blocks;
     first_row += n_rows;
   }
   return stats;

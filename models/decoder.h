@@ -17,6 +17,12 @@
 
 namespace seer {
 
+// What prefill segments kept, summed over layers and heads.
+struct DecoderStats {
+  int64_t kept_blocks = 0;
+  int64_t causal_blocks = 0;
+};
+
 // One step's input. Prefill segments come first; each starts on a page boundary.
 struct DecoderStep : StepInput {
   std::span<const PrefillPlan> plans;  // one for each of step.prefills
@@ -24,12 +30,7 @@ struct DecoderStep : StepInput {
   // out.
   std::function<bool(int64_t first, const Tensor& logits)> on_logits;
   GateObserver on_gate;
-};
-
-// What the prefill segments kept, summed over layers and heads.
-struct DecoderStats {
-  int64_t kept_blocks = 0;
-  int64_t causal_blocks = 0;
+  std::span<DecoderStats> segment_stats;  // written, one for each of step.prefills; may be empty
 };
 
 // One thread at a time. Holds references: weights, cache and backend outlive it.
@@ -39,6 +40,7 @@ class Decoder {
   Decoder(Backend* backend, const ModelConfig& config, const LlamaWeights& weights, const GateWeights* gates,
           KvCache* cache, const StepLimits& limits);
 
+  // Returns the sum over the step's prefill segments.
   DecoderStats forward(const DecoderStep& in);
 
  private:
