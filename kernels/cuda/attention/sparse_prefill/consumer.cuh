@@ -26,8 +26,9 @@ __device__ __forceinline__ void unroll(F&& f) {
 }
 
 // One warpgroup, which computes one tile after the other. Products and softmax of a tile follow each other;
-// what keeps the tensor cores busy meanwhile are the other consumers. kMasked: over kept blocks.
-template <int kDHead, bool kMasked>
+// what keeps the tensor cores busy meanwhile are the other consumers. kBundled: its tiles are those of
+// bundles.
+template <int kDHead, bool kBundled>
 class Consumer {
   using Shape = WgmmaShape<kDHead>;
   static constexpr int kDSteps = kDHead / 16;
@@ -44,7 +45,7 @@ class Consumer {
     keys_.low = ptx::opaque(keys_.low);
     // ptxas only issues the products of the scores back to back, 3% faster, with one of the two in each
     // kernel.
-    if constexpr (kMasked) full_entry_ = ptx::opaque(full_entry_);
+    if constexpr (!kBundled) full_entry_ = ptx::opaque(full_entry_);
   }
 
   __device__ void run() {
@@ -124,7 +125,7 @@ class Consumer {
 
   // The next tile's queries, which its first entry names, become wgmma's left operand.
   __device__ __forceinline__ void load_queries(uint32_t tile, Entry first) {
-    if constexpr (!kMasked) return load_queries_from_memory(Tile::unpack(tile));
+    if constexpr (kBundled) return load_queries_from_memory(Tile::unpack(tile));
     ptx::mbarrier_wait(queries_barrier(offsetof(Barriers, full_q)), first.queries_parity());
     // Matrices of 8 rows, two above each other, then the same of the next eight columns: lane l gives the
     // address of row l % 16 of the warp's, chunk l / 16 of 16 bytes, where the swizzle has put it. Computed

@@ -1,5 +1,5 @@
-// What the kernel computes and in which order: tiles of 64 queries of one head; without a mask in bundles of
-// three neighbouring ones, which share their loads.
+// What the kernel computes and in which order: tiles of 64 queries of one head, or bundles of three
+// neighbouring ones, which share their loads and keep every block.
 #pragma once
 
 #include <algorithm>
@@ -51,12 +51,12 @@ struct Items {
   int n_items;
   Divider heads, group, of_kv;  // of_kv: items of a KV head behind the front
 
-  explicit Items(const WgmmaPrefillParams& p)
+  Items(const WgmmaPrefillParams& p, bool bundled)
       : n_rows(static_cast<int>((p.n_tokens + kTile - 1) / kTile)),
         first_row(static_cast<int>(p.first_token / kTile)),
-        rows_of_item(p.counts == nullptr ? kConsumers : 1),
+        rows_of_item(bundled ? kConsumers : 1),
         n_steps((n_rows - first_row + rows_of_item - 1) / rows_of_item),
-        n_front(std::min(n_steps, p.counts == nullptr ? 1 : 2)),
+        n_front(std::min(n_steps, bundled ? 1 : 2)),
         n_items(n_steps * p.n_heads),
         heads(p.n_heads),
         group(p.n_heads / p.n_kv_heads),

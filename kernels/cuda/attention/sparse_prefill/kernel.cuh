@@ -8,7 +8,7 @@
 
 namespace seer::cuda {
 
-template <int kDHead, bool kMasked>
+template <int kDHead, bool kBundled>
 __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
     wgmma_prefill_kernel(const WgmmaPrefillParams p, const Items items,
                          const __grid_constant__ TileMaps maps) {
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
     for (int s = 0; s < Shape::kSlots; ++s) {
       init(barriers.full_k[s], 1);
       init(barriers.full_v[s], 1);
-      constexpr int users = kMasked ? 1 : kConsumers;
+      constexpr int users = kBundled ? kConsumers : 1;
       init(barriers.empty_k[s], users * kConsumerWarps);
       init(barriers.empty_v[s], users * kConsumerWarps);
     }
@@ -45,14 +45,14 @@ __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
     ptx::give_registers<32>();
     const int warp = static_cast<int>(threadIdx.x) / 32 % 4;
     const Feed<kDHead> feed(maps, barriers, shared_k);
-    if constexpr (kMasked) {
-      if (warp < kConsumers) produce_tiles<kDHead>(p, items, feed, warp);
-    } else if (warp == 0) {
-      produce_bundles<kDHead>(p, items, feed);
+    if constexpr (kBundled) {
+      if (warp == 0) produce_bundles<kDHead>(p, items, feed);
+    } else if (warp < kConsumers) {
+      produce_tiles<kDHead>(p, items, feed, warp);
     }
   } else {
     ptx::take_registers<160>();
-    Consumer<kDHead, kMasked>(p, barriers, shared_k, warpgroup).run();
+    Consumer<kDHead, kBundled>(p, barriers, shared_k, warpgroup).run();
   }
 }
 

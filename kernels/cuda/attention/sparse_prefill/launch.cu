@@ -7,21 +7,24 @@
 namespace seer::cuda {
 namespace {
 
-template <int kDHead, bool kMasked>
+template <int kDHead, bool kBundled>
 cudaError_t launch_kernel(const WgmmaPrefillParams& p, const TileMaps& maps, int n_multiprocessors,
                           cudaStream_t stream) {
   using Shape = WgmmaShape<kDHead>;
-  const Items items(p);
-  const auto kernel = wgmma_prefill_kernel<kDHead, kMasked>;
+  const Items items(p, kBundled);
+  const auto kernel = wgmma_prefill_kernel<kDHead, kBundled>;
   const dim3 n_blocks(static_cast<unsigned>(std::min(n_multiprocessors, items.n_items)));
   return launch(kernel, n_blocks, Shape::kThreads, Shape::kSharedBytes, stream, p, items, maps);
 }
 
+// Every block is kept without a mask, and bundles share loads; but a few query blocks behind a long prompt
+// are too few bundles for all multiprocessors.
 template <int kDHead>
 cudaError_t launch_d_head(const WgmmaPrefillParams& p, const TileMaps& maps, int n_multiprocessors,
                           cudaStream_t stream) {
-  return p.counts != nullptr ? launch_kernel<kDHead, true>(p, maps, n_multiprocessors, stream)
-                             : launch_kernel<kDHead, false>(p, maps, n_multiprocessors, stream);
+  const bool bundled = p.counts == nullptr && Items(p, true).n_items >= n_multiprocessors;
+  return bundled ? launch_kernel<kDHead, true>(p, maps, n_multiprocessors, stream)
+                 : launch_kernel<kDHead, false>(p, maps, n_multiprocessors, stream);
 }
 
 using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,

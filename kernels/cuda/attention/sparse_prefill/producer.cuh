@@ -123,6 +123,7 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, c
   // A block of the tile's list, if it has so many, then the word that loads it: the pool's row, a multiple of
   // 64, and whether it is the diagonal block.
   const auto block_of = [&](const Tile& tile, int at) {
+    if (p.blocks == nullptr) return at;
     return at < p.row_capacity ? p.blocks[list_of(p, tile) * p.row_capacity + at] : 0;
   };
   const auto word_of = [&](const Tile& tile, int total, int at, int block) {
