@@ -115,8 +115,11 @@ bool Scheduler::run(const std::shared_ptr<Request>& request, const std::atomic<b
 bool Scheduler::step(Lock* lock) try {
   bool changed = end_cancelled();
   changed = admit(lock) || changed;
+  const int64_t n_preempted = counts_.n_preempted;
   pack();
   changed = remove_ended() || changed;  // those that found no page
+  // One that gave way to another that is waiting itself leaves an empty step, and room for that one.
+  changed = changed || counts_.n_preempted != n_preempted;
   if (batch_.empty()) return changed;
   ++counts_.n_steps;
   lock->unlock();

@@ -97,7 +97,7 @@ Gaps gaps_of(const std::vector<Clock::time_point>& at, Clock::time_point from, C
   if (ms.empty()) throw Error(ErrorKind::kRuntime, "no two tokens came: the lengths are too small");
   std::sort(ms.begin(), ms.end());
   const auto quantile = [&](double q) {
-    return ms[static_cast<size_t>(q * static_cast<double>(ms.size() - 1) + 0.5)];
+    return ms[static_cast<size_t>(std::lround(q * static_cast<double>(ms.size() - 1)))];
   };
   return {quantile(0.5), quantile(0.95), ms.back()};
 }
@@ -123,6 +123,7 @@ class Load {
     std::vector<std::unique_ptr<Generation>> running;
     // However short, long enough that the first still decodes when the last has begun to.
     const int64_t n_generated = std::max(options_.scaled(kGenerated), 2 * kTogether);
+    running.reserve(times.size());
     for (Times& t : times) running.push_back(start(kPrompt, n_generated, &t));
     for (const auto& generation : running) generation->wait();
     Clock::time_point begin = times[0].at.front(), end = times[0].at.back();

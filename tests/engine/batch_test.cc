@@ -31,6 +31,7 @@ struct Run {
 Run run_together(const EngineOptions& options, const std::vector<GenerateRequest>& requests) {
   const auto engine = Engine::load(options);
   std::vector<std::unique_ptr<Generation>> running;
+  running.reserve(requests.size());
   for (const GenerateRequest& request : requests) running.push_back(engine->submit(request));
   Run run;
   for (const auto& generation : running) run.results.push_back(generation->wait());
@@ -78,6 +79,7 @@ TEST_CASE("in a pool of one context requests are pre-empted, and give what each 
   EngineOptions options = demo_options(320, 64);
   const auto engine = Engine::load(options);
   std::vector<Ids> alone;
+  alone.reserve(requests.size());
   for (const GenerateRequest& request : requests)
     alone.push_back(engine->new_session()->generate(request).tokens);
   for (const bool prefix_cache : {false, true}) {

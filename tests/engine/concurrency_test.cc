@@ -9,7 +9,6 @@
 #include "tests/engine/demo.h"
 #include "tests/engine/fake_engine.h"
 #include "tests/support/catch.h"
-#include "tests/tokenizer/error_of.h"
 
 namespace seer {
 namespace {
@@ -187,6 +186,44 @@ TEST_CASE("a callback that waits for another request does not stop the engine", 
   CHECK(session->generate(request).tokens == outer_alone);
   CHECK(inner == inner_alone);
   CHECK(engine->stats().n_preempted > 0);
+}
+
+TEST_CASE("one that gives way to an older session that waits does not leave both waiting", "[threads]") {
+  EngineOptions options = demo_options(512, 64);  // eight pages
+  const auto engine = Engine::load(options);
+  const Ids text = document(500);
+  auto session = engine->new_session();
+  session->generate(greedy(slice(text, 0, 100), 1));  // holds two
+  std::atomic<bool> go = false, begun = false;
+  GenerateRequest first = greedy(slice(text, 0, 150), 3);
+  first.on_token = [&](const TokenEvent&) {
+    begun = true;
+    while (!go) std::this_thread::yield();
+    return true;
+  };
+  const auto oldest = engine->submit(first);  // three
+  while (!begun) std::this_thread::yield();
+  // The session's turn takes seven pages in all: it waits, with its two, while the small one grows into the
+  // rest.
+  Ids turn;
+  std::thread other([&] {
+    turn = session->generate(greedy(slice(text, 100, 400), 4)).tokens;
+    session = nullptr;
+  });
+  while (engine->stats().n_waiting == 0) std::this_thread::yield();
+  const auto growing = engine->submit(greedy(slice(text, 0, 10), 440));
+  go = true;
+  oldest->wait();
+  other.join();
+  CHECK(turn.size() == 4);
+  // Back again it finds the session's pages free, or, where it was quicker than that thread, held.
+  try {
+    CHECK(growing->wait().tokens.size() == 440);
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kMemory);
+  }
+  CHECK(engine->stats().n_preempted == 1);
+  CHECK(engine->stats().pages_used == 0);
 }
 
 }  // namespace

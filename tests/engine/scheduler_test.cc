@@ -46,6 +46,7 @@ TEST_CASE("requests of every rule and length together give what each gives alone
       requests.back().sampling.seed = seed;
     }
   std::vector<std::unique_ptr<Generation>> running;
+  running.reserve(requests.size());
   for (const GenerateRequest& request : requests) running.push_back(engine.submit(request));
   for (size_t i = 0; i < requests.size(); ++i) {
     INFO("request " << i);

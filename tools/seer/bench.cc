@@ -29,7 +29,8 @@ constexpr const char* kDescription =
     "512-8192*2; 0 "
     "leaves the test out. Gates and attention see patterns in text that random tokens lack: give -f FILE for "
     "densities "
-    "that mean something. Speed-up is over the dense test of the same lengths, where dense is among the "
+    "that mean something. The prefix cache is off: a repetition would find its prompt computed. Speed-up is "
+    "over the dense test of the same lengths, where dense is among the "
     "rules.";
 
 struct BenchOptions {
@@ -153,7 +154,7 @@ class Bench {
     if (options_.file) text = read_bytes(*options_.file);
     if (options_.model.ctx_size == 0) options_.model.ctx_size = options_.longest();
     options_.model.threads = thread_count(options_.model);
-    options_.model.no_prefix_cache = true;  // a repetition would find its prompt computed
+    options_.model.no_prefix_cache = true;  // as the description says
     engine_ = load_engine(options_.model);
     make_tokens(text);
     session_ = engine_->new_session();
