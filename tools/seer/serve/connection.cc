@@ -89,12 +89,12 @@ void Connection::begin_request() {
   deadline_ = record_.start + kHeaderTime;
   header_bytes_ = 0;
   in_headers_ = true;
-  body_unread_ = false;
+  unread_ = true;  // as long as they have not been understood
 }
 
 void Connection::begin_body(bool there_is_one) {
   in_headers_ = false;
-  body_unread_ = there_is_one;
+  unread_ = there_is_one;
   deadline_ = Clock::now() + kBodyTime;
 }
 

@@ -39,14 +39,15 @@ class Connection final : public httplib::Stream {
   bool wait_for_request(std::chrono::milliseconds idle, const std::atomic<bool>& stopping);
   void begin_request();                // its headers are read next
   void begin_body(bool there_is_one);  // its headers have been read
-  void body_was_read() { body_unread_ = false; }
-  // A request whose body was left unread is the connection's last.
-  bool body_unread() const { return body_unread_; }
+  void body_was_read() { unread_ = false; }
+  // Some of the request was left unread, so it is the connection's last: what follows would be taken for the
+  // next.
+  bool unread() const { return unread_; }
   RequestRecord& record() { return record_; }
 
   bool client_gone() const;            // it has closed the connection, or its half of it
   void shut_down() noexcept;           // ends every read and write, from any thread
-  void close_after_unread() noexcept;  // lets the client read the answer although nobody read its body
+  void close_after_unread() noexcept;  // lets the client read the answer although nobody read its request
 
   bool is_readable() const override;
   bool is_writable() const override;
@@ -63,7 +64,7 @@ class Connection final : public httplib::Stream {
   std::vector<char> buffer_;
   size_t begin_ = 0, end_ = 0;  // of what is in buffer_
   size_t header_bytes_ = 0;     // given out since begin_request()
-  bool in_headers_ = true, body_unread_ = false;
+  bool in_headers_ = true, unread_ = false;
   Clock::time_point deadline_;  // of reading
   RequestRecord record_;
 };

@@ -89,9 +89,9 @@ HttpServer::HttpServer(HttpOptions options, std::vector<Route> routes,
   }));
   set_exception_handler([](const httplib::Request&, httplib::Response& response,
                            const std::exception_ptr& thrown) { send_error(response, api_error(thrown)); });
-  set_post_routing_handler([](const httplib::Request&, httplib::Response& response) {
+  set_post_routing_handler([this](const httplib::Request&, httplib::Response& response) {
     response.headers.erase("Keep-Alive");  // httplib's own numbers, which are not ours
-    if (!Connection::current().body_unread()) return;
+    if (!Connection::current().unread() && !stopping_) return;
     response.headers.erase("Connection");
     response.set_header("Connection", "close");
   });
@@ -163,9 +163,8 @@ bool HttpServer::process_and_close_socket(socket_t fd) {
     ++n_active_;
     connection.begin_request();
     bool closed = false;
-    const bool last = stopping_;
-    going = process_request(connection, last, closed, setup) && !closed && !last;
-    if (connection.body_unread()) {
+    going = process_request(connection, false, closed, setup) && !closed && !stopping_;
+    if (connection.unread()) {
       connection.close_after_unread();
       going = false;
     }

@@ -54,8 +54,10 @@ Json parse_body(std::string_view body) {
   if (body.empty()) throw ApiError(kBadRequest, "the body is empty: expected a JSON object");
   Json parsed;
   try {
-    parsed = Json::parse(body, [](int depth, Json::parse_event_t, Json&) {
-      if (depth > kMaxDepth)
+    parsed = Json::parse(body, [](int depth, Json::parse_event_t event, Json&) {
+      const bool opens =
+          event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
+      if (opens && depth >= kMaxDepth)
         throw ApiError(kBadRequest, "the body nests deeper than " + std::to_string(kMaxDepth) + " levels", "",
                        "too_deep");
       return true;
