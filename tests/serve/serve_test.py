@@ -127,6 +127,13 @@ class Answers(Serve):
             expected = generate(prompt, "-n", "12", "--temp", "0", "--sparse", rule)
             self.assertEqual(self.server.complete(prompt=prompt, max_tokens=12, sparse=rule).json["choices"][0]["text"], expected, rule)
 
+    def test_a_prompt_asked_again_comes_from_the_cache(self):
+        ask = {"prompt": "The captain looked at the grey water and said nothing. " * 30, "max_tokens": 8}
+        first, second = (self.server.complete(**ask).json for _ in range(2))
+        self.assertEqual(first["choices"], second["choices"])
+        self.assertEqual(first["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+        self.assertGreaterEqual(second["usage"]["prompt_tokens_details"]["cached_tokens"], 64)
+
     def test_many_requests_go_over_one_connection(self):
         connection = self.server.connect()
         for _ in range(3):

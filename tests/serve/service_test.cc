@@ -113,6 +113,7 @@ TEST_CASE("a generation that fails in mid-stream ends with an error event and wi
   CHECK(answer.ends_with("0\r\n\r\n"));  // HTTP's own end: the connection may go on
   CHECK(eventually([&] { return server.last_status == 500; }));
   CHECK_THAT(server.ask(kPlain), ContainsSubstring("HTTP/1.1 500 "));
+  CHECK_THAT(testing::get(server.http.url(), "/health"), ContainsSubstring("\"code\":\"device_failed\""));
 }
 
 TEST_CASE("an answer is sent to HTTP 1.0 without chunks") {
@@ -213,6 +214,18 @@ TEST_CASE("a chat without a template is refused with what to do") {
       server.ask(R"({"messages":[{"role":"user","content":"x"}]})", "/v1/chat/completions");
   CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
   CHECK_THAT(answer, ContainsSubstring("--chat-template"));
+}
+
+TEST_CASE("roles that the template does not take are refused by the template's reason") {
+  ServiceOptions options = named();
+  options.chat_template = "llama2";
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const char* path = "/v1/chat/completions";
+  CHECK_THAT(server.ask(R"({"messages":[{"role":"user","content":"x"}]})", path), ContainsSubstring(" 200 "));
+  const std::string answer =
+      server.ask(R"({"messages":[{"role":"user","content":"x"},{"role":"user","content":"y"}]})", path);
+  CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
+  CHECK_THAT(answer, ContainsSubstring("\"param\":\"messages\""));
 }
 
 TEST_CASE("sampling the engine refuses is a bad request") {

@@ -33,7 +33,7 @@ ApiError of_engine(const Error& error) {
     case ErrorKind::kCancelled:
       return {kUnavailable, error.what(), "", "cancelled"};
     case ErrorKind::kDevice:
-      return {kServerError, error.what(), "", "device_failed"};
+      return {kServerError, error.what(), "", kDeviceFailed};
     case ErrorKind::kRuntime:
       break;
   }

@@ -25,6 +25,8 @@ enum Status {
   kUnavailable = 503,
 };
 
+inline constexpr const char* kDeviceFailed = "device_failed";  // a code: nothing can be computed any more
+
 class ApiError : public std::runtime_error {
  public:
   // `param`: the field at fault, `code`: for programs; empty: null in the object.

@@ -36,7 +36,7 @@ struct ServeOptions {
   std::string model_name;
   std::string chat_template = "auto";
   std::optional<SparseRule> sparse;
-  int64_t max_queue = 512, request_timeout = 0, shutdown_timeout = 30;
+  int64_t max_queue = 256, request_timeout = 0, shutdown_timeout = 30;
   bool quiet = false;
 
   void add_to(Args& args) {
@@ -57,7 +57,7 @@ struct ServeOptions {
     args.flag("-q,--quiet", quiet, "leave out the line for each request");
     add_sparse(args, sparse);
     args.group("Limits");
-    args.value("--max-queue", "N", "512", "generations that may wait; requests beyond get 429",
+    args.value("--max-queue", "N", "256", "generations that may wait; requests beyond get 429",
                into(max_queue, 1));
     args.value("--max-body-size", "BYTES", "33554432", "of a request; larger ones get 413",
                into(http.max_body_size, 1));

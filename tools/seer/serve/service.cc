@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "tools/seer/format.h"
-#include "tools/seer/serve/api_error.h"
 #include "tools/seer/serve/prompts.h"
 
 namespace seer::serve {
@@ -75,6 +74,8 @@ std::shared_ptr<Engine> Service::engine() const {
 
 void Service::health(httplib::Response& response) const {
   engine();
+  if (device_failed_)
+    throw ApiError(kServerError, "the device has failed: restart the server", "", kDeviceFailed);
   send_json(response, kOk, R"({"status":"ok"})");
 }
 
@@ -163,6 +164,13 @@ std::vector<News> Service::next(Work& work) const {
   return news;
 }
 
+ApiError Service::give_up(Work& work) {
+  work.answer->cancel();
+  ApiError error = api_error(std::current_exception());
+  if (error.code() == kDeviceFailed) device_failed_ = true;
+  return error;
+}
+
 // Once everything has ended.
 void Service::account(Work& work) {
   RequestRecord& record = Connection::current().record();
@@ -211,8 +219,7 @@ void Service::complete(const httplib::Request& http, ApiRequest parsed, httplib:
     const Usage usage = usage_of(*work->answer, static_cast<size_t>(work->request.n), record.n_prompt);
     send_json(response, kOk, work->writer.whole(choices, usage));
   } catch (...) {
-    work->answer->cancel();
-    throw;
+    throw give_up(*work);
   }
 }
 
@@ -261,8 +268,7 @@ bool Service::write_stream(Work& work, std::vector<News> news, httplib::DataSink
     send(work.writer.usage(usage_of(*work.answer, static_cast<size_t>(work.request.n), record.n_prompt)) +
          ResponseWriter::end());
   } catch (...) {
-    work.answer->cancel();
-    const ApiError error = api_error(std::current_exception());
+    const ApiError error = give_up(work);
     record.status = error.status();
     if (error.status() == kClientGone) return false;
     const std::string event = ResponseWriter::event(error.to_json());

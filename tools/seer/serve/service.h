@@ -12,6 +12,7 @@
 
 #include "seer/engine.h"
 #include "tools/seer/serve/answer.h"
+#include "tools/seer/serve/api_error.h"
 #include "tools/seer/serve/api_request.h"
 #include "tools/seer/serve/http_server.h"
 #include "tools/seer/serve/metrics.h"
@@ -23,7 +24,7 @@ struct ServiceOptions {
   std::string model_name;                        // what clients call it
   std::string chat_template;                     // empty: the model's own; "none": messages as plain text
   std::optional<SparseRule> sparse;              // of requests that name none; absent: the gates' own
-  int64_t max_queue = 512;                       // generations that may wait
+  int64_t max_queue = 256;                       // generations that may wait
   std::chrono::milliseconds request_timeout{0};  // 0: none
 };
 
@@ -58,13 +59,15 @@ class Service {
   void check_going(Work& work) const;
   std::vector<News> next(Work& work) const;
   void account(Work& work);
+  ApiError give_up(Work& work);  // in a handler of exceptions: cancels what runs
 
   const ServiceOptions options_;
   const int64_t created_;
   Metrics metrics_;
   std::function<int64_t()> n_active_ = [] { return int64_t{0}; };
   std::atomic<bool> stopping_{false}, aborting_{false};
-  mutable std::mutex mutex_;  // of engine_
+  std::atomic<bool> device_failed_{false};  // a device does not come back: whoever watches /health must know
+  mutable std::mutex mutex_;                // of engine_
   std::shared_ptr<Engine> engine_;
   std::mutex admission_;  // the queue's length is checked and added to by one at a time
 };
