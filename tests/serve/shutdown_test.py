@@ -19,7 +19,7 @@ def read_all(connection):
 class Shutdown(unittest.TestCase):
     def test_a_stream_under_way_is_finished(self):
         server = Server()
-        with server.send_raw({**ENDLESS, "max_tokens": 1000, "stream": True}) as connection:
+        with server.send_raw({**ENDLESS, "max_tokens": 600, "stream": True}) as connection:
             beginning = connection.recv(64)
             server.signal(signal.SIGTERM)
             eventually(lambda: self.is_refused(server), "new connections are refused")
