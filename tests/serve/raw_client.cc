@@ -43,7 +43,7 @@ std::string RawClient::read_until(const std::string& mark) {
     INFO(buffer_);
     REQUIRE(more());
   }
-  const std::string text = buffer_.substr(0, at + mark.size());
+  std::string text = buffer_.substr(0, at + mark.size());
   buffer_.erase(0, at + mark.size());
   return text;
 }

@@ -129,7 +129,9 @@ void JsonFields::check_known(const std::vector<const char*>& supported,
   const auto listed = [](const std::vector<const char*>& list, const std::string& word) {
     return std::find(list.begin(), list.end(), word) != list.end();
   };
-  for (const auto& [field, value] : object_.items()) {
+  for (auto at = object_.begin(); at != object_.end(); ++at) {
+    const std::string& field = at.key();
+    const Json& value = at.value();
     if (listed(supported, field) || listed(ignored, field)) continue;
     const auto known = std::find_if(unsupported.begin(), unsupported.end(),
                                     [&](const Unsupported& entry) { return field == entry.name; });
