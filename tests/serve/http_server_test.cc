@@ -107,6 +107,8 @@ TEST_CASE("methods and addresses that are not there") {
   CHECK_THAT(get(server.url(), "/nothing"), ContainsSubstring("HTTP/1.1 404 "));
   CHECK_THAT(get(server.url(), "/below/a/b"), ContainsSubstring("/below/a/b"));
   CHECK_THAT(get(server.url(), "/below/"), ContainsSubstring("HTTP/1.1 404 "));
+  CHECK_THAT(get(server.url(), "/below/" + std::string(8000, 'x')), ContainsSubstring("HTTP/1.1 200 "));
+  CHECK_THAT(get(server.url(), "/below/%0ax"), ContainsSubstring("HTTP/1.1 200 "));
   CHECK_THAT(server.ask("OPTIONS /echo HTTP/1.1\r\nConnection: close\r\n\r\n"),
              ContainsSubstring("HTTP/1.1 405 "));
   const std::string head = server.ask("HEAD /open HTTP/1.1\r\nConnection: close\r\n\r\n");

@@ -117,9 +117,7 @@ class Answers(Serve):
         expected = generate(prompt, "-n", "30", "--temp", "0")
         self.assertGreater(len(set(expected) - set(map(chr, range(128)))), 2, expected)
         self.assertEqual(self.server.complete(prompt=prompt, max_tokens=30).json["choices"][0]["text"], expected)
-        streamed = self.server.complete(prompt=prompt, max_tokens=30, stream=True)
-        self.assertEqual(streamed.streamed_texts(), [expected])
-        self.assertGreater(len(streamed.events), 10)
+        self.assertEqual(self.server.complete(prompt=prompt, max_tokens=30, stream=True).streamed_texts(), [expected])
 
     def test_the_sparse_rule_is_taken_by_each_request(self):
         prompt = "The old man sat by the fire and told of the sea. " * 40

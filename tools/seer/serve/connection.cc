@@ -16,7 +16,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr size_t kBufferSize = size_t{16} << 10;
 constexpr size_t kMaxHeaderBytes = size_t{64}
                                    << 10;    // of a whole request: httplib bounds a line, not their number
 constexpr milliseconds kHeaderTime(30'000);  // a client that dribbles holds a thread no longer than this
@@ -53,7 +52,7 @@ void address(int fd, int (*get)(int, sockaddr*, socklen_t*), std::string* ip, in
 
 }  // namespace
 
-Connection::Connection(int fd) : fd_(fd), buffer_(kBufferSize) {
+Connection::Connection(int fd) : fd_(fd) {
   // Tokens are small writes that somebody waits for.
   const int on = 1;
   ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

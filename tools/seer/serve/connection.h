@@ -2,12 +2,12 @@
 // headers nor whether the client is still there while an answer is computed; this one does.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include <httplib.h>
 
@@ -61,7 +61,7 @@ class Connection final : public httplib::Stream {
   bool wait(short events, Clock::time_point until) const;
 
   int fd_;
-  std::vector<char> buffer_;
+  std::array<char, size_t{16} << 10> buffer_;
   size_t begin_ = 0, end_ = 0;  // of what is in buffer_
   size_t header_bytes_ = 0;     // given out since begin_request()
   bool in_headers_ = true, unread_ = false;

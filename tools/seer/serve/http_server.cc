@@ -35,6 +35,17 @@ bool matches(const Route& route, const std::string& path) {
                                    : path == route.path;
 }
 
+class Active {
+ public:
+  explicit Active(std::atomic<int64_t>* count) : count_(count) { ++*count_; }
+  ~Active() { --*count_; }
+  Active(const Active&) = delete;
+  Active& operator=(const Active&) = delete;
+
+ private:
+  std::atomic<int64_t>* count_;
+};
+
 std::string effective_method(const std::string& method) { return method == "HEAD" ? "GET" : method; }
 
 std::string message_for(int status) {
@@ -62,6 +73,24 @@ bool equal_in_constant_time(const std::string& given, const std::string& secret)
   return differ == 0;
 }
 
+class HttpServer::Listed {
+ public:
+  Listed(HttpServer* server, Connection* connection) : server_(server), connection_(connection) {
+    const std::lock_guard lock(server_->mutex_);
+    server_->connections_.insert(connection_);
+  }
+  ~Listed() {
+    const std::lock_guard lock(server_->mutex_);
+    server_->connections_.erase(connection_);
+  }
+  Listed(const Listed&) = delete;
+  Listed& operator=(const Listed&) = delete;
+
+ private:
+  HttpServer* server_;
+  Connection* connection_;
+};
+
 HttpServer::HttpServer(HttpOptions options, std::vector<Route> routes,
                        std::function<void(const Finished&)> on_finished)
     : options_(std::move(options)), routes_(std::move(routes)), on_finished_(std::move(on_finished)) {
@@ -76,9 +105,6 @@ HttpServer::HttpServer(HttpOptions options, std::vector<Route> routes,
     set_default_headers({{"Access-Control-Allow-Origin", options_.cors_origin}, {"Vary", "Origin"}});
   set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
     return before_routing(request, response);
-  });
-  Get(".*", [this](const httplib::Request& request, httplib::Response& response) {
-    dispatch(request, response, nullptr);
   });
   Post(".*", [this](const httplib::Request& request, httplib::Response& response,
                     const httplib::ContentReader& body) { dispatch(request, response, &body); });
@@ -148,34 +174,36 @@ void HttpServer::join(bool force) {
   if (thread_.joinable()) thread_.join();
 }
 
+// httplib has nobody to catch what is thrown here.
 bool HttpServer::process_and_close_socket(socket_t fd) {
   Connection connection(fd);
-  {
-    const std::lock_guard lock(mutex_);
-    connections_.insert(&connection);
+  try {
+    const Listed listed(this, &connection);
+    serve(connection);
+    return true;
+  } catch (const std::exception&) {
+    return false;  // no memory to answer with: closing says so
   }
+}
+
+void HttpServer::serve(Connection& connection) {
   const auto setup = [&](httplib::Request& request) {
     connection.begin_body(has_body(request));
     request.ranges.clear();  // no answer here has parts
   };
   bool going = true;
   while (going && connection.wait_for_request(kKeepAlive, stopping_)) {
-    ++n_active_;
+    const Active active(&n_active_);
     connection.begin_request();
     bool closed = false;
     going = process_request(connection, false, closed, setup) && !closed && !stopping_;
-    if (connection.unread()) {
-      connection.close_after_unread();
-      going = false;
-    }
-    --n_active_;
+    if (!connection.unread()) continue;
+    connection.close_after_unread();
+    return;
   }
-  const std::lock_guard lock(mutex_);
-  connections_.erase(&connection);
-  return going;
 }
 
-// Everything that can be refused before the body is read.
+// Everything that needs no body, refusals above all.
 httplib::Server::HandlerResponse HttpServer::before_routing(const httplib::Request& request,
                                                             httplib::Response& response) {
   try {
@@ -183,7 +211,11 @@ httplib::Server::HandlerResponse HttpServer::before_routing(const httplib::Reque
     const Route& route = find_route(request.method, request.path);
     Connection::current().record().route = route.path;
     if (!route.open) check_key(request);
-    if (request.method != "POST") return HandlerResponse::Unhandled;
+    if (request.method != "POST") {
+      // Not by httplib's own routing, whose std::regex recurses for every character of an address.
+      dispatch(request, response, nullptr);
+      return HandlerResponse::Handled;
+    }
     if (request.is_multipart_form_data())
       throw ApiError(kUnsupportedMedia, "expected a body of JSON, found multipart/form-data");
     const std::string length = request.get_header_value("Content-Length");

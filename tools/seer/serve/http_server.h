@@ -66,7 +66,10 @@ class HttpServer final : public httplib::Server {
   void join(bool force);
 
  private:
+  class Listed;
+
   bool process_and_close_socket(socket_t fd) override;
+  void serve(Connection& connection);
   HandlerResponse before_routing(const httplib::Request& request, httplib::Response& response);
   void dispatch(const httplib::Request& request, httplib::Response& response,
                 const httplib::ContentReader* body);
