@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The real `seer serve` over real connections: what it answers, to the letter."""
 import json
+import shutil
 import subprocess
 import threading
 import unittest
@@ -43,6 +44,7 @@ class Answers(Serve):
         self.assertEqual(streamed.headers["Content-Type"], "text/event-stream")
         self.assertEqual(streamed.streamed_texts(), [expected])
 
+    @unittest.skipUnless(shutil.which("curl") and shutil.which("jq"), "curl and jq are not installed")
     def test_curl_and_jq_read_both_kinds_of_answers(self):
         body = json.dumps({"prompt": PROMPT, "max_tokens": 8, "temperature": 0})
         expected = self.server.complete(prompt=PROMPT, max_tokens=8).json["choices"][0]["text"]
