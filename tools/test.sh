@@ -60,6 +60,7 @@ asan() { build_and_test asan; }
 tsan_targets=(test_engine_threads)
 tsan() {
   local target status=0
+  if pkg-config --exists 'cpp-httplib >= 0.11'; then tsan_targets+=(test_serve); fi
   configure tsan -DSEER_BUILD_TESTS=ON &&
     cmake --build --preset tsan -j "$(jobs)" --target "${tsan_targets[@]}" || return 1
   for target in "${tsan_targets[@]}"; do

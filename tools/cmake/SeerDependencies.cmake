@@ -12,6 +12,13 @@ if(NOT TARGET PkgConfig::SENTENCEPIECE)
   add_library(PkgConfig::SENTENCEPIECE ALIAS SentencePiece::SentencePiece)
 endif()
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+# With it `seer serve` is built. Its pkg-config file carries the definitions the library was compiled with, which change
+# its classes.
+pkg_check_modules(HTTPLIB QUIET IMPORTED_TARGET cpp-httplib>=0.11)
+set(SEER_HAVE_SERVER ${HTTPLIB_FOUND})
+if(NOT SEER_HAVE_SERVER)
+  set(SEER_HAVE_SERVER OFF)
+endif()
 if(SEER_BUILD_TESTS)
   find_package(Catch2 QUIET)  # 2.13 (Debian 12) and 3.x (Ubuntu 24.04) both work
   if(NOT Catch2_FOUND)
@@ -41,3 +48,9 @@ if(NOT SEER_MPI STREQUAL "OFF")
   endif()
 endif()
 message(STATUS "Found the CUDA Toolkit: ${SEER_HAVE_CUDA}, MPI: ${SEER_HAVE_MPI}")
+if(SEER_HAVE_SERVER)
+  message(STATUS "Found cpp-httplib ${HTTPLIB_VERSION}: the program has 'seer serve'")
+else()
+  message(STATUS "cpp-httplib was not found: the program is built without 'seer serve'. tools/install_deps.sh installs it "
+                 "(libcpp-httplib-dev).")
+endif()

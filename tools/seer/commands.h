@@ -18,6 +18,7 @@ int run_generate(const Arguments& arguments);
 int run_inspect(const Arguments& arguments);
 int run_man(const Arguments& arguments);
 int run_perplexity(const Arguments& arguments);
+int run_serve(const Arguments& arguments);  // where it was built: see commands()
 int run_tokenize(const Arguments& arguments);
 
 // The same options as data.
@@ -28,6 +29,7 @@ CommandTable describe_generate();
 CommandTable describe_inspect();
 CommandTable describe_man();
 CommandTable describe_perplexity();
+CommandTable describe_serve();
 CommandTable describe_tokenize();
 
 struct Command {

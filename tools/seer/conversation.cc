@@ -8,6 +8,15 @@ bool begins_with(const std::vector<int32_t>& whole, const std::vector<int32_t>& 
   return whole.size() >= part.size() && std::equal(part.begin(), part.end(), whole.begin());
 }
 
+std::vector<int32_t> encode_messages(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
+                                     const std::string& format) {
+  if (format != kPlainFormat) return tokenizer.encode_chat(messages, format);
+  std::string text;
+  for (const ChatMessage& message : messages)
+    text += (text.empty() || message.role == "assistant" ? "" : "\n") + message.content;
+  return tokenizer.encode(text);
+}
+
 Conversation::Conversation(const Tokenizer& tokenizer, const std::string& format,
                            std::vector<int32_t> eos_ids)
     : tokenizer_(tokenizer), format_(format), eos_ids_(std::move(eos_ids)) {
@@ -63,11 +72,7 @@ std::optional<std::string> Conversation::take_back() {
 }
 
 std::vector<int32_t> Conversation::render(const std::vector<ChatMessage>& messages) const {
-  if (!is_plain()) return tokenizer_.encode_chat(messages, format_);
-  std::string text;
-  for (const ChatMessage& message : messages)
-    text += (text.empty() || message.role == "assistant" ? "" : "\n") + message.content;
-  return tokenizer_.encode(text);
+  return encode_messages(tokenizer_, messages, format_);
 }
 
 // The ids after an answer, whatever it was: the common end of two conversations that differ in the answer

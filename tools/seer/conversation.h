@@ -10,15 +10,23 @@
 
 namespace seer::cli {
 
+// A format that is no template: the texts follow one another, a line break before each but the first and the
+// assistant's.
+inline constexpr const char* kPlainFormat = "none";
+
+// The prompt up to where the next answer begins. `format`: kPlainFormat, a template's name, or empty for the
+// model's own. Errors as Tokenizer::encode_chat.
+std::vector<int32_t> encode_messages(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
+                                     const std::string& format);
+
 // Ids of a turn are the rendering of the whole conversation by the template, as long as that begins with the
 // ids the session holds. It need not: a template trims answers, and the model may have cut an answer into
 // other tokens than the tokenizer does. Then the new part of the rendering is appended to the ids as they
 // were computed: what closes the answer, the next question, and what opens the next answer.
 class Conversation {
  public:
-  // `format`: a template's name, empty for the model's own, or "none": the texts follow one another, a line
-  // break before each but the first. `eos_ids` end an answer. Throws Error{kUsage} for a name that is none of
-  // these, or an empty one where the model's own template is not known.
+  // `format` as in encode_messages(). `eos_ids` end an answer. Throws Error{kUsage} for a name that is none
+  // of these, or an empty one where the model's own template is not known.
   Conversation(const Tokenizer& tokenizer, const std::string& format, std::vector<int32_t> eos_ids);
 
   // Starts anew with this system message; empty: none. "none" puts it before the first text.
@@ -33,7 +41,7 @@ class Conversation {
 
   const std::vector<ChatMessage>& messages() const { return messages_; }
   const std::string& format() const { return format_; }
-  bool is_plain() const { return format_ == "none"; }
+  bool is_plain() const { return format_ == kPlainFormat; }
 
  private:
   std::vector<int32_t> render(const std::vector<ChatMessage>& messages) const;

@@ -25,6 +25,7 @@ constexpr Line kEnvironment[] = {
     {"SEER_MODEL", "stands in for --model"},
     {"SEER_GATES", "stands in for --gates"},
     {"SEER_DEVICE", "stands in for --device"},
+    {"SEER_API_KEY", "stands in for serve's --api-key"},
 };
 
 constexpr Line kExitCodes[] = {

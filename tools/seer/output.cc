@@ -41,7 +41,7 @@ std::string printable(std::string_view text) {
 
 spdlog::logger& logger() {
   static const auto instance = [] {
-    const auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_st>();
+    const auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
     sink->set_color(spdlog::level::info, sink->reset);
     auto made = std::make_unique<spdlog::logger>("seer", sink);
     made->set_pattern("%^seer: %v%$");

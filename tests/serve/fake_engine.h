@@ -1,0 +1,48 @@
+// An engine whose generations do what a test has written down: failures and endless ones, at once and every
+// time.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "seer/engine.h"
+
+namespace seer::serve::testing {
+
+struct Script {
+  std::vector<std::string> pieces;  // a token each
+  std::optional<Error> failure;     // instead of an end
+  bool endless = false;             // after the pieces, until it is cancelled
+  bool held = false;                // after the pieces, until release()
+};
+
+class FakeEngine final : public Engine {
+ public:
+  explicit FakeEngine(Script script);
+
+  const ModelInfo& model() const override { return model_; }
+  const EngineInfo& info() const override { return info_; }
+  const Tokenizer& tokenizer() const override { return *tokenizer_; }  // the demo model's
+  std::unique_ptr<Session> new_session() override;                     // throws
+  std::unique_ptr<Generation> submit(GenerateRequest request) override;
+  EngineStats stats() const override;
+
+  std::vector<GenerateRequest> submitted() const;  // so far
+  void release() { released_ = true; }
+  std::atomic<int64_t> n_waiting{0}, n_cancelled{0};
+
+ private:
+  const Script script_;
+  std::atomic<bool> released_{false};
+  ModelInfo model_;
+  EngineInfo info_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  mutable std::mutex mutex_;
+  std::vector<GenerateRequest> submitted_;
+};
+
+}  // namespace seer::serve::testing

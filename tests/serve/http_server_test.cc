@@ -1,0 +1,212 @@
+// HTTP by itself: connections, bodies, methods, threads.
+#include "tools/seer/serve/http_server.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+#include "seer/error.h"
+#include "tests/serve/raw_client.h"
+#include "tests/support/catch.h"
+#include "tools/seer/serve/api_error.h"
+#include "tools/seer/serve/worker_threads.h"
+
+namespace seer::serve {
+namespace {
+
+using testing::get;
+using testing::post;
+using testing::RawClient;
+
+std::vector<Route> routes() {
+  return {
+      {"GET", "/open", [](const auto&, const auto&, auto& response) { send_json(response, kOk, "\"open\""); },
+       true},
+      {"GET", "/below/",
+       [](const auto& request, const auto&, auto& response) { send_json(response, kOk, request.path); }},
+      {"POST", "/echo",
+       [](const auto&, const auto& body, auto& response) { send_json(response, kOk, "<" + body + ">"); }},
+      {"POST", "/throw", [](const auto&, const auto&, auto&) { throw std::runtime_error("a bug"); }},
+  };
+}
+
+struct Server {
+  explicit Server(HttpOptions options = {})
+      : http(any_port(std::move(options)), routes(), [](const Finished&) {}) {
+    http.start();
+  }
+  static HttpOptions any_port(HttpOptions options) {
+    options.port = 0;
+    return options;
+  }
+  std::string url() const { return http.url(); }
+  std::string ask(const std::string& request) const {
+    RawClient client(url());
+    client.send(request);
+    return client.read_to_end();
+  }
+
+  HttpServer http;
+};
+
+constexpr const char* kClose = "Connection: close\r\n";
+
+TEST_CASE("requests that come at once over one connection are answered in order") {
+  const Server server;
+  RawClient client(server.url());
+  client.send(post("/echo", "one") + post("/echo", "two") + post("/echo", "", kClose));
+  const std::string all = client.read_to_end();
+  const size_t one = all.find("<one>"), two = all.find("<two>"), three = all.find("<>");
+  CHECK(one < two);
+  CHECK(two < three);
+  CHECK(three != std::string::npos);
+}
+
+TEST_CASE("a body comes by its length, in chunks, or not at all") {
+  const Server server;
+  CHECK_THAT(server.ask(post("/echo", "abc", kClose)), ContainsSubstring("<abc>"));
+  const std::string head = "POST /echo HTTP/1.1\r\nConnection: close\r\n";
+  CHECK_THAT(server.ask(head + "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
+             ContainsSubstring("<abc>"));
+  CHECK_THAT(server.ask(head + "\r\n"), ContainsSubstring("<>"));
+  CHECK_THAT(server.ask(head + "Content-Length: minus one\r\n\r\n"), ContainsSubstring("HTTP/1.1 400 "));
+  CHECK_THAT(
+      server.ask(head + "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\na=b"),
+      ContainsSubstring("<a=b>"));
+}
+
+TEST_CASE("a body above the limit is refused before it is read, and the connection closed") {
+  HttpOptions options;
+  options.max_body_size = 10;
+  const Server server(options);
+  CHECK_THAT(server.ask(post("/echo", "0123456789", kClose)), ContainsSubstring("<0123456789>"));
+  const std::string refused =
+      server.ask("POST /echo HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n");
+  CHECK_THAT(refused, ContainsSubstring("HTTP/1.1 413 "));
+  CHECK_THAT(refused, ContainsSubstring("Connection: close"));
+  CHECK_THAT(server.ask(post("/echo", std::string(4'000'000, 'x'))), ContainsSubstring("HTTP/1.1 413 "));
+  const std::string waits =
+      server.ask("POST /echo HTTP/1.1\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n");
+  CHECK_THAT(waits, ContainsSubstring("HTTP/1.1 413 "));
+  CHECK(waits.find("100 Continue") == std::string::npos);
+}
+
+TEST_CASE("headers without an end are cut off") {
+  const Server server;
+  const std::string many = "GET /open HTTP/1.1\r\n" + std::string(30'000, ' ') + "\r\n";
+  CHECK(server.ask(many + many + many + many).find(" 200 ") == std::string::npos);
+  CHECK(server.ask("GET /open HTTP/1.1\r\nX: " + std::string(100'000, 'x')).find(" 200 ") ==
+        std::string::npos);
+  CHECK_THAT(get(server.url(), "/open"), ContainsSubstring(" 200 "));
+}
+
+TEST_CASE("methods and addresses that are not there") {
+  const Server server;
+  CHECK_THAT(get(server.url(), "/echo"), ContainsSubstring("HTTP/1.1 405 "));
+  CHECK_THAT(get(server.url(), "/echo"), ContainsSubstring("Allow: POST"));
+  CHECK_THAT(get(server.url(), "/nothing"), ContainsSubstring("HTTP/1.1 404 "));
+  CHECK_THAT(get(server.url(), "/below/a/b"), ContainsSubstring("/below/a/b"));
+  CHECK_THAT(get(server.url(), "/below/"), ContainsSubstring("HTTP/1.1 404 "));
+  CHECK_THAT(get(server.url(), "/below/" + std::string(8000, 'x')), ContainsSubstring("HTTP/1.1 200 "));
+  CHECK_THAT(get(server.url(), "/below/%0ax"), ContainsSubstring("HTTP/1.1 200 "));
+  CHECK_THAT(server.ask("OPTIONS /echo HTTP/1.1\r\nConnection: close\r\n\r\n"),
+             ContainsSubstring("HTTP/1.1 405 "));
+  const std::string head = server.ask("HEAD /open HTTP/1.1\r\nConnection: close\r\n\r\n");
+  CHECK_THAT(head, ContainsSubstring("HTTP/1.1 200 "));
+  CHECK(head.find("\"open\"") == std::string::npos);
+  CHECK_THAT(server.ask("GET /open HTTP/1.1\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n"),
+             ContainsSubstring("\"open\""));
+}
+
+TEST_CASE("a refused request's body is not taken for the next request") {
+  const Server server;
+  const std::string answer = server.ask(post("/nothing", "GET /open HTTP/1.1\r\n\r\n"));
+  CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 404 "));
+  CHECK(answer.find("\"open\"") == std::string::npos);
+}
+
+TEST_CASE("a handler that throws is a server error with a message") {
+  const Server server;
+  const std::string answer = server.ask(post("/throw", "x", kClose));
+  CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 500 "));
+  CHECK_THAT(answer, ContainsSubstring("\"message\":\"a bug\",\"type\":\"server_error\""));
+}
+
+TEST_CASE("a key is asked for where one is set, before the body") {
+  HttpOptions options;
+  options.api_key = "k-1";
+  const Server server(options);
+  CHECK_THAT(server.ask(post("/echo", "x", "Authorization: Bearer k-1\r\nConnection: close\r\n")),
+             ContainsSubstring("<x>"));
+  CHECK_THAT(server.ask("POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\n"),
+             ContainsSubstring("HTTP/1.1 401 "));
+  CHECK_THAT(server.ask(post("/echo", "x", "Authorization: Bearer k-2\r\n")),
+             ContainsSubstring("HTTP/1.1 401 "));
+  CHECK_THAT(get(server.url(), "/open"), ContainsSubstring("HTTP/1.1 200 "));
+}
+
+TEST_CASE("keys are equal or not") {
+  CHECK(equal_in_constant_time("abc", "abc"));
+  CHECK_FALSE(equal_in_constant_time("abd", "abc"));
+  CHECK_FALSE(equal_in_constant_time("ab", "abc"));
+  CHECK_FALSE(equal_in_constant_time("abcabc", "abc"));
+  CHECK_FALSE(equal_in_constant_time("", "abc"));
+  CHECK_FALSE(equal_in_constant_time("abc", ""));
+}
+
+TEST_CASE("a port that is taken, or an address that is not ours, is refused by name") {
+  const Server server;
+  HttpOptions options;
+  options.port = std::stoi(server.url().substr(server.url().rfind(':') + 1));
+  HttpServer second(options, routes(), [](const Finished&) {});
+  try {
+    second.start();
+    FAIL("it started");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kUsage);
+    CHECK_THAT(error.what(), ContainsSubstring(std::to_string(options.port)));
+  }
+  options.host = "192.0.2.1";  // of RFC 5737: nobody's
+  HttpServer third(options, routes(), [](const Finished&) {});
+  CHECK_THROWS_AS(third.start(), Error);
+}
+
+TEST_CASE("a server that stops answers what came before and takes nothing more") {
+  Server server;
+  RawClient idle(server.url()), late(server.url());
+  idle.send("GET /open HTTP/1.1\r\n\r\n");
+  CHECK_THAT(idle.read_until("\"open\""), ContainsSubstring(" 200 "));
+  late.send("GET /open HTTP/1.1\r\n");  // half a request
+  while (server.http.n_active() == 0) std::this_thread::yield();
+  server.http.stop_accepting();
+  late.send("\r\n");
+  const std::string answer = late.read_to_end();
+  CHECK_THAT(answer, ContainsSubstring("\"open\""));
+  CHECK_THAT(answer, ContainsSubstring("Connection: close"));
+  CHECK(idle.read_to_end().empty());
+  server.http.join(false);
+  CHECK_THROWS(RawClient(server.url()));
+}
+
+TEST_CASE("tasks beyond the threads wait and are all run") {
+  WorkerThreads threads(3);
+  std::mutex mutex;
+  std::condition_variable wake;
+  int n_inside = 0, most_inside = 0, n_done = 0;
+  for (int i = 0; i < 50; ++i)
+    threads.enqueue([&] {
+      std::unique_lock lock(mutex);
+      most_inside = std::max(most_inside, ++n_inside);
+      wake.notify_all();
+      // The first three hold their threads until all three are there.
+      wake.wait(lock, [&] { return most_inside == 3; });
+      --n_inside;
+      ++n_done;
+    });
+  threads.shutdown();
+  CHECK(n_done == 50);
+  CHECK(most_inside == 3);
+}
+
+}  // namespace
+}  // namespace seer::serve

@@ -1,0 +1,47 @@
+// What a request is refused with: the API's error object and its HTTP status.
+#pragma once
+
+#include <exception>
+#include <stdexcept>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace seer::serve {
+
+// HTTP statuses that are answered here.
+enum Status {
+  kOk = 200,
+  kNoContent = 204,
+  kBadRequest = 400,
+  kUnauthorized = 401,
+  kNotFound = 404,
+  kMethodNotAllowed = 405,
+  kBodyTooLarge = 413,
+  kUnsupportedMedia = 415,
+  kTooManyRequests = 429,
+  kClientGone = 499,  // never sent: for logs and metrics, as nginx has it
+  kServerError = 500,
+  kUnavailable = 503,
+};
+
+inline constexpr const char* kDeviceFailed = "device_failed";  // a code: nothing can be computed any more
+
+class ApiError : public std::runtime_error {
+ public:
+  // `param`: the field at fault, `code`: for programs; empty: null in the object.
+  ApiError(int status, const std::string& message, std::string param = "", std::string code = "")
+      : std::runtime_error(message), status_(status), param_(std::move(param)), code_(std::move(code)) {}
+  int status() const { return status_; }
+  const std::string& code() const { return code_; }
+  nlohmann::ordered_json to_json() const;  // {"error": {"message", "type", "param", "code"}}
+
+ private:
+  int status_;
+  std::string param_, code_;
+};
+
+// The same for whatever was thrown: the engine's errors by their kind, anything else as 500.
+ApiError api_error(const std::exception_ptr& thrown);
+
+}  // namespace seer::serve

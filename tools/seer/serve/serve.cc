@@ -1,0 +1,163 @@
+// seer serve: the OpenAI API over HTTP.
+#include <cctype>
+#include <filesystem>
+#include <thread>
+
+#include "tools/seer/commands.h"
+#include "tools/seer/conversation.h"
+#include "tools/seer/exit_code.h"
+#include "tools/seer/format.h"
+#include "tools/seer/interrupt.h"
+#include "tools/seer/model_options.h"
+#include "tools/seer/output.h"
+#include "tools/seer/serve/http_server.h"
+#include "tools/seer/serve/service.h"
+
+namespace seer::cli {
+namespace {
+
+using serve::Clock;
+using std::chrono::milliseconds;
+
+constexpr const char* kDescription =
+    "Answers the OpenAI API's /v1/completions, /v1/chat/completions and /v1/models over HTTP, with /health "
+    "and /metrics "
+    "beside them. Its address goes to stdout once it listens, a line for each request to stderr. SIGINT or "
+    "SIGTERM lets "
+    "requests under way finish; a second one kills.";
+constexpr milliseconds kTick(50);
+constexpr milliseconds kAfterAbort(2'000);  // for the last error to reach clients
+
+struct ServeOptions {
+  static constexpr CommandHead kHead = {"serve", "-m DIR [options]", kDescription};
+
+  ModelOptions model;
+  serve::HttpOptions http;
+  std::string model_name;
+  std::string chat_template = "auto";
+  std::optional<SparseRule> sparse;
+  int64_t max_queue = 256, request_timeout = 0, shutdown_timeout = 30;
+  bool quiet = false;
+
+  void add_to(Args& args) {
+    args.group("Server");
+    args.value("--host", "ADDRESS", "127.0.0.1", "address to listen on; 0.0.0.0 is every one",
+               into(http.host));
+    args.value("--port", "N", "8080", "port to listen on; 0 is any free one", into(http.port, 0, 65535));
+    args.value("--api-key", "KEY", "none: everybody may ask",
+               "what clients must send as 'Authorization: Bearer KEY', but for /health", into(http.api_key),
+               "SEER_API_KEY");
+    args.value("--served-model-name", "NAME", "the model folder's name", "what clients call the model",
+               into(model_name));
+    args.choice("--chat-template", "NAME", chat_template,
+                {"auto", "llama2", "llama3", "chatml", "mistral", "none"},
+                "how messages become a prompt: auto is the model's own, none joins them as plain text");
+    args.value("--cors-origin", "ORIGIN", "none: no CORS headers",
+               "let pages of this origin ask from a browser; * is any", into(http.cors_origin));
+    args.flag("-q,--quiet", quiet, "leave out the line for each request");
+    add_sparse(args, sparse);
+    args.group("Limits");
+    args.value("--max-queue", "N", "256", "generations that may wait; requests beyond get 429",
+               into(max_queue, 1));
+    args.value("--max-body-size", "BYTES", "33554432", "of a request; larger ones get 413",
+               into(http.max_body_size, 1));
+    args.value("--request-timeout", "SECONDS", "0: none",
+               "cancel what takes longer, from a request's arrival on", into(request_timeout, 0, 1'000'000));
+    args.value("--shutdown-timeout", "SECONDS", "30", "how long requests under way may go on after SIGTERM",
+               into(shutdown_timeout, 0, 1'000'000));
+    args.value("--threads-http", "N", "512",
+               "connections served at once, started as needed; further ones wait",
+               into(http.max_threads, 1, 65536));
+    model.add_to(args);
+  }
+
+  void check() const {
+    require_model_dir(model.model_dir);
+    require_gates(sparse, model);
+    // RFC 6750's characters: others cannot be sent in the header.
+    const auto may_be_sent = [](unsigned char c) {
+      return std::isalnum(c) != 0 ||
+             std::string_view("-._~+/=").find(static_cast<char>(c)) != std::string_view::npos;
+    };
+    if (!std::all_of(http.api_key.begin(), http.api_key.end(), may_be_sent))
+      throw Error(ErrorKind::kUsage,
+                  "--api-key: expected letters, digits and -._~+/= only, as a Bearer token has");
+  }
+};
+
+std::string folder_name(const std::string& dir) {
+  const std::filesystem::path path = std::filesystem::absolute(dir).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+void log_request(const serve::Finished& request) {
+  std::string line = (request.method.empty() ? "-" : request.method) + " " +
+                     (request.path.empty() ? "-" : request.path) + " " + std::to_string(request.status);
+  if (request.record.n_prompt > 0)
+    line += format(" %lld+%lld tokens", static_cast<long long>(request.record.n_prompt),
+                   static_cast<long long>(request.record.n_generated));
+  log_info(line + format(" %.1f ms", 1e3 * request.seconds));
+}
+
+// As long as `going` says so, and at most `limit`.
+template <typename Going>
+void wait_while(milliseconds limit, const Going& going) {
+  const Clock::time_point until = Clock::now() + limit;
+  while (going() && Clock::now() < until) std::this_thread::sleep_for(kTick);
+}
+
+void shut_down(serve::HttpServer& server, serve::Service& service, const ServeOptions& options) {
+  const int64_t n = server.n_active();
+  log_info("stopping" +
+           (n > 0 ? format(": %lld requests under way may go on for %lld s", static_cast<long long>(n),
+                           static_cast<long long>(options.shutdown_timeout))
+                  : ""));
+  const auto active = [&] { return server.n_active() > 0; };
+  service.stop();
+  server.stop_accepting();
+  wait_while(std::chrono::seconds(options.shutdown_timeout), active);
+  service.abort();
+  wait_while(kAfterAbort, active);
+  server.join(true);
+}
+
+}  // namespace
+
+CommandTable describe_serve() { return table_of<ServeOptions>(); }
+
+int run_serve(const Arguments& arguments) {
+  ServeOptions options;
+  Args args(ServeOptions::kHead);
+  options.add_to(args);
+  if (!args.parse(arguments)) return kDone;
+  options.check();
+  const std::string name =
+      options.model_name.empty() ? folder_name(options.model.model_dir) : options.model_name;
+  const std::string chat_template = options.chat_template == "auto" ? "" : options.chat_template;
+
+  serve::Service service({name, chat_template, options.sparse, options.max_queue,
+                          std::chrono::seconds(options.request_timeout)});
+  serve::HttpServer server(options.http, service.routes(), [&](const serve::Finished& request) {
+    service.metrics().count_request(request.record.route, request.status);
+    if (!options.quiet) log_request(request);
+  });
+  service.set_active_count([&] { return server.n_active(); });
+  server.start();
+  write_stdout(server.url() + "\n");
+  try {
+    const std::shared_ptr<Engine> engine = load_engine(options.model);
+    if (!chat_template.empty()) encode_messages(engine->tokenizer(), {{"user", "a"}}, chat_template);
+    engine->tokenizer();  // without one there is no text to answer with
+    service.set_engine(engine);
+  } catch (const Error&) {
+    if (!interrupted()) throw;
+  }
+  if (!interrupted()) log_info("serving '" + name + "' at " + server.url());
+  while (!interrupted() && server.listening()) std::this_thread::sleep_for(kTick);
+  if (!interrupted())
+    throw Error(ErrorKind::kRuntime, "the system accepts no more connections on " + server.url());
+  shut_down(server, service, options);
+  return kDone;
+}
+
+}  // namespace seer::cli

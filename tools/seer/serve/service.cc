@@ -1,0 +1,281 @@
+#include "tools/seer/serve/service.h"
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "tools/seer/format.h"
+#include "tools/seer/serve/prompts.h"
+
+namespace seer::serve {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kCheckClient(100);  // how soon a client that left is noticed
+constexpr const char* kEventStream = "text/event-stream";
+
+double seconds_between(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
+}  // namespace
+
+struct Service::Work {
+  ApiRequest request;
+  std::shared_ptr<Engine> engine;
+  std::vector<EncodedPrompt> prompts;
+  std::unique_ptr<Answer> answer;
+  ResponseWriter writer;
+  Clock::time_point deadline = Clock::time_point::max();
+  Clock::time_point next_check;
+
+  const std::string& echo(size_t choice) const {
+    return prompts[choice / static_cast<size_t>(request.n)].text;
+  }
+};
+
+Service::Service(ServiceOptions options)
+    : options_(std::move(options)), created_(static_cast<int64_t>(std::time(nullptr))) {}
+
+std::vector<Route> Service::routes() {
+  return {
+      {"GET", "/health", [this](const auto&, const auto&, auto& response) { health(response); }, true},
+      {"GET", "/metrics", [this](const auto&, const auto&, auto& response) { report_metrics(response); }},
+      {"GET", "/v1/models", [this](const auto&, const auto&, auto& response) { list_models(response); }},
+      {"GET", "/v1/models/",
+       [this](const auto& request, const auto&, auto& response) { show_model(request, response); }},
+      {"POST", "/v1/completions",
+       [this](const auto& request, const auto& body, auto& response) {
+         complete(request, parse_completion(parse_body(body)), response);
+       }},
+      {"POST", "/v1/chat/completions",
+       [this](const auto& request, const auto& body, auto& response) {
+         complete(request, parse_chat(parse_body(body)), response);
+       }},
+  };
+}
+
+void Service::set_engine(std::shared_ptr<Engine> engine) {
+  const std::lock_guard lock(mutex_);
+  engine_ = std::move(engine);
+}
+
+void Service::stop() { stopping_ = true; }
+
+void Service::abort() { aborting_ = true; }
+
+std::shared_ptr<Engine> Service::engine() const {
+  if (stopping_) throw ApiError(kUnavailable, "the server is stopping", "", "stopping");
+  const std::lock_guard lock(mutex_);
+  if (!engine_) throw ApiError(kUnavailable, "the model is being loaded", "", "loading");
+  return engine_;
+}
+
+void Service::health(httplib::Response& response) const {
+  engine();
+  if (device_failed_)
+    throw ApiError(kServerError, "the device has failed: restart the server", "", kDeviceFailed);
+  send_json(response, kOk, R"({"status":"ok"})");
+}
+
+void Service::report_metrics(httplib::Response& response) const {
+  std::shared_ptr<Engine> engine;
+  {
+    const std::lock_guard lock(mutex_);
+    engine = engine_;
+  }
+  const EngineStats stats = engine ? engine->stats() : EngineStats();
+  response.status = kOk;
+  response.set_content(metrics_.text(engine ? &stats : nullptr, n_active_()), "text/plain; version=0.0.4");
+}
+
+void Service::list_models(httplib::Response& response) const {
+  send_json(response, kOk, models_list(options_.model_name, created_, engine()->info().ctx_size));
+}
+
+void Service::show_model(const httplib::Request& request, httplib::Response& response) const {
+  const std::string name = request.path.substr(std::string("/v1/models/").size());
+  ApiRequest asked;
+  asked.model = name;
+  check_model(asked);
+  send_json(response, kOk, model_object(name, created_, engine()->info().ctx_size));
+}
+
+void Service::check_model(const ApiRequest& request) const {
+  if (!request.model || *request.model == options_.model_name) return;
+  throw ApiError(kNotFound,
+                 "there is no model '" + *request.model + "' here, only '" + options_.model_name + "'",
+                 "model", "model_not_found");
+}
+
+std::shared_ptr<Service::Work> Service::admit(ApiRequest request) {
+  std::shared_ptr<Engine> engine = this->engine();
+  check_model(request);
+  if (request.n_choices() > options_.max_queue)
+    throw ApiError(kBadRequest,
+                   "'n' times the prompts is " + std::to_string(request.n_choices()) + ": expected at most " +
+                       std::to_string(options_.max_queue) + " (--max-queue)",
+                   "n", "invalid_value");
+  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, options_.chat_template);
+  std::vector<GenerateRequest> generations = generate_requests(request, prompts, *engine, options_.sparse);
+  ResponseWriter writer(request.chat, options_.model_name, request.include_usage);
+  auto work = std::make_shared<Work>(Work{std::move(request),
+                                          engine,
+                                          std::move(prompts),
+                                          nullptr,
+                                          std::move(writer),
+                                          Clock::time_point::max(),
+                                          {}});
+
+  RequestRecord& record = Connection::current().record();
+  if (options_.request_timeout.count() > 0) work->deadline = record.start + options_.request_timeout;
+  for (const EncodedPrompt& prompt : work->prompts)
+    record.n_prompt += static_cast<int64_t>(prompt.ids.size());
+  const std::lock_guard lock(admission_);
+  const int64_t n_waiting = engine->stats().n_waiting;
+  metrics_.observe_queue(n_waiting);
+  if (n_waiting + work->request.n_choices() > options_.max_queue)
+    throw ApiError(kTooManyRequests,
+                   "the queue is full: " + std::to_string(n_waiting) + " generations wait, and at most " +
+                       std::to_string(options_.max_queue) + " may (--max-queue). Try again later.",
+                   "", "queue_full");
+  work->answer = std::make_unique<Answer>(engine.get(), std::move(generations), work->request.stream);
+  return work;
+}
+
+void Service::check_going(Work& work) const {
+  if (aborting_) throw ApiError(kUnavailable, "the server is stopping", "", "stopping");
+  const Clock::time_point now = Clock::now();
+  if (now >= work.deadline)
+    throw ApiError(kUnavailable, "the answer took longer than the server allows (--request-timeout)", "",
+                   "request_timeout");
+  if (now < work.next_check) return;
+  work.next_check = now + kCheckClient;
+  if (Connection::current().client_gone()) throw ApiError(kClientGone, "the client has gone");
+}
+
+std::vector<News> Service::next(Work& work) const {
+  check_going(work);
+  std::vector<News> news = work.answer->wait(kCheckClient);
+  for (const News& one : news)
+    if (one.result != nullptr && one.result->finish == FinishReason::kCancelled)
+      throw ApiError(kUnavailable, "the generation was cancelled", "", "cancelled");
+  return news;
+}
+
+ApiError Service::give_up(Work& work) {
+  work.answer->cancel();
+  ApiError error = api_error(std::current_exception());
+  if (error.code() == kDeviceFailed) device_failed_ = true;
+  return error;
+}
+
+// Once everything has ended.
+void Service::account(Work& work) {
+  RequestRecord& record = Connection::current().record();
+  for (size_t i = 0; i < work.answer->size(); ++i) {
+    const RequestStats& stats = work.answer->result(i).stats;
+    record.n_generated += stats.n_generated;
+    const ChoiceTimes times = work.answer->times(i);
+    if (stats.n_generated > 0) metrics_.observe_first_token(seconds_between(record.start, times.first_token));
+    if (stats.n_generated > 1)
+      metrics_.observe_output_token(seconds_between(times.first_token, times.last_token) /
+                                    static_cast<double>(stats.n_generated - 1));
+  }
+}
+
+namespace {
+
+Usage usage_of(const Answer& answer, size_t n, int64_t n_prompt) {
+  Usage usage;
+  usage.prompt_tokens = n_prompt;
+  for (size_t i = 0; i < answer.size(); ++i) {
+    const RequestStats& stats = answer.result(i).stats;
+    usage.completion_tokens += stats.n_generated;
+    if (i % n == 0)
+      usage.cached_tokens += stats.n_cached;  // a prompt counts once, however many choices it has
+  }
+  return usage;
+}
+
+}  // namespace
+
+void Service::complete(const httplib::Request& http, ApiRequest parsed, httplib::Response& response) {
+  const std::shared_ptr<Work> work = admit(std::move(parsed));
+  RequestRecord& record = Connection::current().record();
+  try {
+    if (work->request.stream) {
+      stream(work, http.version != "HTTP/1.0", response);
+      return;
+    }
+    while (!work->answer->ended()) next(*work);
+    account(*work);
+    std::vector<Choice> choices;
+    for (size_t i = 0; i < work->answer->size(); ++i) {
+      const GenerateResult& result = work->answer->result(i);
+      choices.push_back({work->echo(i) + result.text, result.finish});
+    }
+    const Usage usage = usage_of(*work->answer, static_cast<size_t>(work->request.n), record.n_prompt);
+    send_json(response, kOk, work->writer.whole(choices, usage));
+  } catch (...) {
+    throw give_up(*work);
+  }
+}
+
+// The answer's status is sent with its first byte, so that what fails before the first token still gets its
+// own.
+void Service::stream(const std::shared_ptr<Work>& work, bool chunked, httplib::Response& response) {
+  std::vector<News> first;
+  while (first.empty() && !work->answer->ended()) first = next(*work);
+  response.status = kOk;
+  response.set_header("Cache-Control", "no-cache");
+  // One call writes everything: between calls httplib looks for reasons to stop that are not ours.
+  const auto provide = [this, work, first](size_t, httplib::DataSink& sink) {
+    return write_stream(*work, first, sink);
+  };
+  if (chunked) {
+    response.set_chunked_content_provider(kEventStream, provide);
+  } else {
+    response.set_content_provider(kEventStream, provide);
+  }
+}
+
+bool Service::write_stream(Work& work, std::vector<News> news, httplib::DataSink& sink) {
+  const auto send = [&](const std::string& text) {
+    if (!text.empty() && !sink.write(text.data(), text.size()))
+      throw ApiError(kClientGone, "the client has gone");
+  };
+  RequestRecord& record = Connection::current().record();
+  try {
+    std::string opening;
+    for (size_t i = 0; i < work.answer->size(); ++i) {
+      opening += work.writer.first(i);
+      if (!work.echo(i).empty()) opening += work.writer.piece(i, work.echo(i));
+    }
+    send(opening);
+    for (;;) {
+      std::string events;
+      for (const News& one : news) {
+        if (!one.text.empty()) events += work.writer.piece(one.choice, one.text);
+        if (one.result != nullptr) events += work.writer.last(one.choice, one.result->finish);
+      }
+      send(events);
+      if (work.answer->ended()) break;
+      news = next(work);
+    }
+    account(work);
+    send(work.writer.usage(usage_of(*work.answer, static_cast<size_t>(work.request.n), record.n_prompt)) +
+         ResponseWriter::end());
+  } catch (...) {
+    const ApiError error = give_up(work);
+    record.status = error.status();
+    if (error.status() == kClientGone) return false;
+    const std::string event = ResponseWriter::event(error.to_json());
+    if (!sink.write(event.data(), event.size())) return false;
+  }
+  sink.done();
+  return true;
+}
+
+}  // namespace seer::serve

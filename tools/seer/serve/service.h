@@ -1,0 +1,75 @@
+// The API over one engine: what each route does.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "seer/engine.h"
+#include "tools/seer/serve/answer.h"
+#include "tools/seer/serve/api_error.h"
+#include "tools/seer/serve/api_request.h"
+#include "tools/seer/serve/http_server.h"
+#include "tools/seer/serve/metrics.h"
+#include "tools/seer/serve/responses.h"
+
+namespace seer::serve {
+
+struct ServiceOptions {
+  std::string model_name;                        // what clients call it
+  std::string chat_template;                     // empty: the model's own; "none": messages as plain text
+  std::optional<SparseRule> sparse;              // of requests that name none; absent: the gates' own
+  int64_t max_queue = 256;                       // generations that may wait
+  std::chrono::milliseconds request_timeout{0};  // 0: none
+};
+
+// Handlers run on many threads at once.
+class Service {
+ public:
+  explicit Service(ServiceOptions options);
+
+  std::vector<Route> routes();
+  Metrics& metrics() { return metrics_; }
+
+  void set_engine(std::shared_ptr<Engine> engine);  // loaded: requests are taken from now on
+  void set_active_count(std::function<int64_t()> n_active) { n_active_ = std::move(n_active); }
+  void stop();   // requests are refused from now on
+  void abort();  // those under way end with an error
+
+ private:
+  struct Work;  // one request being answered
+
+  void health(httplib::Response& response) const;
+  void report_metrics(httplib::Response& response) const;
+  void list_models(httplib::Response& response) const;
+  void show_model(const httplib::Request& request, httplib::Response& response) const;
+  void complete(const httplib::Request& request, ApiRequest parsed, httplib::Response& response);
+  void stream(const std::shared_ptr<Work>& work, bool chunked, httplib::Response& response);
+  bool write_stream(Work& work, std::vector<News> first, httplib::DataSink& sink);
+
+  std::shared_ptr<Engine> engine() const;  // throws ApiError (503) while there is none
+  void check_model(const ApiRequest& request) const;
+  std::shared_ptr<Work> admit(ApiRequest request);
+  // Throws ApiError where the client has gone, time is up, or the server aborts.
+  void check_going(Work& work) const;
+  std::vector<News> next(Work& work) const;
+  void account(Work& work);
+  ApiError give_up(Work& work);  // in a handler of exceptions: cancels what runs
+
+  const ServiceOptions options_;
+  const int64_t created_;
+  Metrics metrics_;
+  std::function<int64_t()> n_active_ = [] { return int64_t{0}; };
+  std::atomic<bool> stopping_{false}, aborting_{false};
+  std::atomic<bool> device_failed_{false};  // a device does not come back: whoever watches /health must know
+  mutable std::mutex mutex_;                // of engine_
+  std::shared_ptr<Engine> engine_;
+  std::mutex admission_;  // the queue's length is checked and added to by one at a time
+};
+
+}  // namespace seer::serve
