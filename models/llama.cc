@@ -117,6 +117,10 @@ class Slicer {
   Tensor vocabulary(const Tensor& table) const { return table.rows(shard_.first_id(), shard_.n_ids()); }
 
   // Of output and down. The bias is added once: by rank 0.
+  int64_t column_bytes(const LinearWeights& whole) const {
+    const LinearWeights::Part& part = whole.parts.front();
+    return part.weight.nbytes() / shard_.size + (shard_.rank == 0 && part.bias ? part.bias.nbytes() : 0);
+  }
   LinearWeights columns(const LinearWeights& whole, std::shared_ptr<const void>* owner) const {
     if (shard_.size == 1) return whole;
     LinearWeights::Part part = whole.parts.front();
@@ -153,7 +157,7 @@ class Placer {
     bytes_total_ = n_bytes(weights_.embedding) + n_bytes(weights_.norm);
     for (const LayerWeights& layer : weights_.layers)
       bytes_total_ += n_bytes(layer.attention_norm) + n_bytes(layer.qkv) + n_bytes(layer.mlp_norm) +
-                      n_bytes(layer.gate_up) + (n_bytes(layer.output) + n_bytes(layer.down)) / shard.size;
+                      n_bytes(layer.gate_up) + slicer_.column_bytes(layer.output) + slicer_.column_bytes(layer.down);
     if (weights_.lm_head.parts.empty()) return;
     LinearWeights::Part& head = weights_.lm_head.parts.front();
     head.weight = slicer_.vocabulary(head.weight);

@@ -71,6 +71,9 @@ constexpr std::chrono::seconds kDefaultRankTimeout{60};
 // "rank 1 of 4 (host): ", in front of what it failed with.
 std::string rank_prefix(int rank, int size);
 
+// "waited 0.5 s".
+std::string waited_text(std::chrono::nanoseconds time);
+
 // One rank, for whom every call is done at once.
 std::unique_ptr<Communicator> make_local_communicator();
 

@@ -1,4 +1,5 @@
 #include <cassert>
+#include <cstdio>
 #include <cstring>
 
 #include <unistd.h>
@@ -51,6 +52,12 @@ std::string rank_prefix(int rank, int size) {
   if (::gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
   return "rank " + std::to_string(rank) + " of " + std::to_string(size) +
          (host[0] == '\0' ? "" : " (" + std::string(host) + ")") + ": ";
+}
+
+std::string waited_text(std::chrono::nanoseconds time) {
+  char text[64];
+  std::snprintf(text, sizeof text, "waited %g s", std::chrono::duration<double>(time).count());
+  return text;
 }
 
 std::unique_ptr<Communicator> make_local_communicator() { return std::make_unique<LocalCommunicator>(); }

@@ -144,9 +144,7 @@ class MpiCommunicator final : public Communicator {
     }
     if (waited <= timeout_) return;
     abort(ErrorKind::kDevice,
-          rank_prefix(rank_, size_) + "waited " +
-              std::to_string(std::chrono::duration_cast<std::chrono::seconds>(timeout_).count()) +
-              " s for the other ranks: one has ended or hangs, or the network between them is down. Raise "
+          rank_prefix(rank_, size_) + waited_text(timeout_) + " for the other ranks: one has ended or hangs, or the network between them is down. Raise "
               "--comm-timeout where a step takes longer.");
     throw_failure();
   }

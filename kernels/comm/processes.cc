@@ -22,7 +22,8 @@ namespace seer {
 namespace {
 
 constexpr int kMaxRanks = 64;                           // of one machine
-constexpr auto kEndsWithin = std::chrono::seconds(5);   // before what is left is killed
+// Before what is left is killed: ranks that were told to end, and those of a run that failed anyway.
+constexpr auto kEndsWithin = std::chrono::milliseconds(5000), kFailsWithin = std::chrono::milliseconds(500);
 constexpr const char* kVariable = "SEER_STARTED_RANK";  // rank, and the descriptors of region and pipe
 
 struct Fd {
@@ -50,7 +51,7 @@ class Children {
  public:
   Children(int n_ranks, int alive_fd) : n_ranks_(n_ranks), alive_(alive_fd) {}
   ~Children() {
-    const auto deadline = std::chrono::steady_clock::now() + kEndsWithin;
+    const auto deadline = std::chrono::steady_clock::now() + (failed_ ? kFailsWithin : kEndsWithin);
     while (n_left_ > 0 && std::chrono::steady_clock::now() < deadline) {
       look();
       if (n_left_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -69,6 +70,7 @@ class Children {
     pids_.push_back(pid);
     ++n_left_;
   }
+  void run_failed() { failed_ = true; }
   // What happened to the first that has ended; empty where all live.
   std::string look() {
     for (size_t i = 0; i < pids_.size(); ++i) {
@@ -88,6 +90,7 @@ class Children {
   Fd alive_;
   std::vector<pid_t> pids_;  // 0: has ended
   int n_left_ = 0;
+  bool failed_ = false;
   std::string lost_;
 };
 
@@ -126,6 +129,11 @@ class StartedRanks final : public Communicator {
  public:
   StartedRanks(std::unique_ptr<Children> children, std::unique_ptr<Communicator> comm)
       : children_(std::move(children)), comm_(std::move(comm)) {}
+  ~StartedRanks() override {
+    if (comm_->failure()) children_->run_failed();
+  }
+  StartedRanks(const StartedRanks&) = delete;
+  StartedRanks& operator=(const StartedRanks&) = delete;
   int rank() const override { return comm_->rank(); }
   int size() const override { return comm_->size(); }
   int local_rank() const override { return comm_->local_rank(); }

@@ -181,9 +181,7 @@ class SharedMemoryCommunicator final : public Communicator {
     }
     if (waited <= timeout_) return;
     record(ErrorKind::kDevice,
-           rank_prefix(rank_, size()) + "waited " +
-               std::to_string(std::chrono::duration_cast<std::chrono::seconds>(timeout_).count()) +
-               " s for the other ranks, which hang or are stopped. Raise --comm-timeout where a step takes "
+           rank_prefix(rank_, size()) + waited_text(timeout_) + " for the other ranks, which hang or are stopped. Raise --comm-timeout where a step takes "
                "longer.");
     throw_failure();
   }
