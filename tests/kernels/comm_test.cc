@@ -68,7 +68,8 @@ TEST_CASE("gather and all_gather put uneven parts one behind the other") {
 }
 
 TEST_CASE("broadcast and gather_host carry any number of bytes, zero among them") {
-  for (const int64_t n : {int64_t{0}, int64_t{1}, int64_t{32} << 10, (int64_t{32} << 10) + 1, int64_t{3} << 20}) {
+  for (const int64_t n :
+       {int64_t{0}, int64_t{1}, int64_t{32} << 10, (int64_t{32} << 10) + 1, int64_t{3} << 20}) {
     ThreadRanks ranks(3);
     std::vector<std::string> got(3);
     std::string all(static_cast<size_t>(3 * n), '?');

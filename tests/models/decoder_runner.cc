@@ -22,7 +22,8 @@ DecoderRunner::DecoderRunner(const TinyModel& model, const RunnerOptions& option
   if (!options.gates.empty()) gates_ = GateWeights::load(options.gates, config_);
   if (gates_) gates_->keep(shard_);
   const GateConfig* gate = gates_ ? &gates_->config : nullptr;
-  cache_ = std::make_unique<KvCache>(backend_.get(), shard_.local, gate, options.page_tokens, options.n_pages);
+  cache_ =
+      std::make_unique<KvCache>(backend_.get(), shard_.local, gate, options.page_tokens, options.n_pages);
   StepLimits limits;
   limits.n_tokens = options.n_tokens;
   limits.n_sequences = 4;

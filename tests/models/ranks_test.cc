@@ -125,7 +125,8 @@ TEST_CASE("ranks: sparse prefill with gates of both kinds gives one rank's logit
           for (int64_t list = 0; list < r.n_heads * r.n_rows; ++list) {
             scores.insert(scores.end(), r.scores + list * r.n_blocks, r.scores + (list + 1) * r.n_blocks);
             kept.push_back(-1);  // between lists
-            kept.insert(kept.end(), r.blocks + list * r.n_blocks, r.blocks + list * r.n_blocks + r.counts[list]);
+            kept.insert(kept.end(), r.blocks + list * r.n_blocks,
+                        r.blocks + list * r.n_blocks + r.counts[list]);
           }
         };
       };

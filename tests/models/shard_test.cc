@@ -115,7 +115,8 @@ TEST_CASE("ranks load their rows, columns and biases, and together the whole") {
     REQUIRE(static_cast<int64_t>(part.size()) == shape.d_model * d_q / 2);
     for (int64_t r = 0; r < shape.d_model; ++r)
       for (int64_t i = 0; i < d_q / 2; ++i)
-        REQUIRE(part[static_cast<size_t>(r * d_q / 2 + i)] == whole[static_cast<size_t>(r * d_q + rank * d_q / 2 + i)]);
+        REQUIRE(part[static_cast<size_t>(r * d_q / 2 + i)] ==
+                whole[static_cast<size_t>(r * d_q + rank * d_q / 2 + i)]);
     CHECK(static_cast<bool>(layer.output.parts[0].bias) == (rank == 0));
     CHECK(static_cast<bool>(layer.down.parts[0].bias) == (rank == 0));
     CHECK(layer.qkv.parts[1].bias.numel() == shape.n_kv_heads * shape.d_head / 2);
@@ -131,12 +132,13 @@ TEST_CASE("the progress of a rank's load is of what it holds, and ends at all of
   const ModelConfig c = ModelConfig::load(model.path());
   const auto backend = make_cpu_backend(1);
   int64_t last = 0, all = 0;
-  const LlamaWeights w = LlamaWeights::load(model.path(), c, Shard(c, 1, 2), backend.get(), [&](int64_t d, int64_t n) {
-    CHECK(d >= last);
-    last = d;
-    all = n;
-    return true;
-  });
+  const LlamaWeights w =
+      LlamaWeights::load(model.path(), c, Shard(c, 1, 2), backend.get(), [&](int64_t d, int64_t n) {
+        CHECK(d >= last);
+        last = d;
+        all = n;
+        return true;
+      });
   CHECK(last == all);
   CHECK(all > w.n_bytes / 2);
   CHECK(all < w.n_bytes * 6 / 10);

@@ -27,8 +27,8 @@ class ThreadRanks {
   Communicator& comm(int rank) { return *comms_[static_cast<size_t>(rank)]; }
   int size() const { return static_cast<int>(comms_.size()); }
 
-  // Runs body(comm) on every rank; what a rank failed with, empty where it did not. An exception is passed on to the
-  // other ranks, as a process does that ends.
+  // Runs body(comm) on every rank; what a rank failed with, empty where it did not. An exception is passed on
+  // to the other ranks, as a process does that ends.
   std::vector<std::string> run(const std::function<void(Communicator&)>& body) {
     std::vector<std::string> errors(comms_.size());
     std::vector<std::thread> threads;

@@ -30,13 +30,15 @@ Words join(Words a, const Words& b) {
   return a;
 }
 
-// Open MPI started as root, as in a container, on as few cores as there are. Empty, after skip(), where it is absent.
+// Open MPI started as root, as in a container, on as few cores as there are. Empty, after skip(), where it is
+// absent.
 Words mpirun(int n) {
   if (std::system("mpirun --version >/dev/null 2>&1") != 0) {  // NOLINT(cert-env33-c)
     testing::skip("mpirun is not installed");
     return {};
   }
-  for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"}) ::setenv(name, "1", 1);
+  for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"})
+    ::setenv(name, "1", 1);
   // MPI keeps memory until the end of the process; what the sanitizer says of Seer's own counts.
   ::setenv("LSAN_OPTIONS", "suppressions=" SEER_MPI_LEAKS ":print_suppressions=0", 1);
   return {"mpirun", "-np", std::to_string(n), "--oversubscribe", "--bind-to", "none"};
@@ -102,8 +104,8 @@ void check_same_dump(const Start& start, const Model& model, const std::string& 
 }
 
 void check_same_tokens(const Start& start, const Model& model, const std::string& rule) {
-  const Words arguments =
-      join(model.arguments("generate"), {"--sparse", rule, "-n", "40", "--temp", "0", "--ids", "--ignore-eos"});
+  const Words arguments = join(model.arguments("generate"),
+                               {"--sparse", rule, "-n", "40", "--temp", "0", "--ids", "--ignore-eos"});
   const Outcome alone = run_seer(arguments), ranks = run(start, arguments);
   INFO(start.name() << ", " << model.dir << ", " << rule << "\n" << ranks.err);
   REQUIRE(alone.code == 0);
@@ -119,9 +121,16 @@ void check_same(const Start& start, const Model& model, const Words& rules) {
   }
 }
 
+std::string document() {
+  return (testing::demo_model().parent_path() / "long-document/document.txt").string();
+}
+
+// Some 2,500 tokens: 40 blocks, and chunks of 1024.
 Model demo() {
-  const fs::path document = testing::demo_model().parent_path() / "long-document/document.txt";
-  return {testing::demo_model_dir(), testing::demo_gates_dir(), {"-f", document.string(), "-c", "16384"}};
+  static const TempDir dir;
+  const std::string path = (dir.path() / "prompt.txt").string();
+  testing::write_file(path, testing::read_file(document()).substr(0, 12000));
+  return {testing::demo_model_dir(), testing::demo_gates_dir(), {"-f", path, "-c", "4096"}};
 }
 
 TEST_CASE("two ranks give one process's logits, masks and tokens on the demo model") {
@@ -138,13 +147,13 @@ TEST_CASE("four ranks that share two KV heads give one process's logits, masks a
 
 TEST_CASE("ranks give one process's logits, masks and tokens on the goldens, gates of both kinds") {
   for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3"}) {
-    const auto golden = testing::test_data("goldens") ;
+    const auto golden = testing::test_data("goldens");
     if (!golden) return;
     const fs::path dir = *golden / name;
     const TempDir ids;
     testing::write_file(ids.path() / "ids", read_ids(dir / "golden.safetensors"));
-    const Model model = {(dir / "model").string(), (dir / "gates").string(),
-                         {"--tokens-file", (ids.path() / "ids").string()}};
+    const Model model = {
+        (dir / "model").string(), (dir / "gates").string(), {"--tokens-file", (ids.path() / "ids").string()}};
     check_same({2, false}, model, {"dense", "threshold=0.02"});
     check_same({4, false}, model, {"nz_ratio=0.3"});
     check_same({2, true}, model, {"threshold=0.02"});
@@ -163,16 +172,19 @@ TEST_CASE("ranks give one process's logits and tokens on stories260K") {
 TEST_CASE("the other commands work on ranks too, and only rank 0 writes to stdout") {
   const Start two{2, true};
   if (!can_run(two)) return;
-  const fs::path document = testing::demo_model().parent_path() / "long-document/document.txt";
   const Words demo_args = {"-m", testing::demo_model_dir()};
-  const Outcome bench = run(two, join({"bench", "-p", "128", "-n", "8", "-r", "1", "--output", "json"}, demo_args));
+  const Outcome bench =
+      run(two, join({"bench", "-p", "128", "-n", "8", "-r", "1", "--output", "json"}, demo_args));
   REQUIRE(bench.code == 0);
   CHECK(nlohmann::json::parse(bench.out).size() == 2);
   const Words perplexity =
-      join({"perplexity", "-f", document.string(), "--window", "512", "--max-windows", "2", "--output", "json"}, demo_args);
+      join({"perplexity", "-f", document(), "--window", "512", "--max-windows", "2", "--output", "json"},
+           demo_args);
   const Outcome alone = run_seer(perplexity), ranks = run(two, perplexity);
   REQUIRE(ranks.code == 0);
-  const auto value = [](const Outcome& o) { return nlohmann::json::parse(o.out).at(0).at("perplexity").get<double>(); };
+  const auto value = [](const Outcome& o) {
+    return nlohmann::json::parse(o.out).at(0).at("perplexity").get<double>();
+  };
   CHECK(value(ranks) == Approx(value(alone)).epsilon(1e-4));
   const Words tokenize = join({"tokenize", "-p", "The old house"}, demo_args);
   CHECK(run(two, tokenize).out == run_seer(tokenize).out);
@@ -183,7 +195,8 @@ TEST_CASE("the other commands work on ranks too, and only rank 0 writes to stdou
 }
 
 TEST_CASE("a head count that does not divide among the ranks is refused with the numbers") {
-  const std::string told = testing::check_fails({"generate", "-m", testing::demo_model_dir(), "-p", "x", "--tp", "3"}, 3);
+  const std::string told =
+      testing::check_fails({"generate", "-m", testing::demo_model_dir(), "-p", "x", "--tp", "3"}, 3);
   CHECK_THAT(told, ContainsSubstring("4 attention heads with 2 KV heads cannot be split among 3 ranks"));
   const Start three{3, true};
   if (!can_run(three)) return;
@@ -203,7 +216,8 @@ TEST_CASE("an MLP that does not divide among the ranks is refused with the numbe
 TEST_CASE("bad usage of ranks is refused before anything is loaded") {
   const Words base = {"generate", "-m", testing::demo_model_dir(), "-p", "x"};
   testing::check_fails(join(base, {"--tp", "0"}), 2);
-  CHECK_THAT(testing::check_fails(join(base, {"--tp", "100"}), 2), ContainsSubstring("between 1 and 64 ranks"));
+  CHECK_THAT(testing::check_fails(join(base, {"--tp", "100"}), 2),
+             ContainsSubstring("between 1 and 64 ranks"));
   CHECK_THAT(testing::check_fails(join(base, {"--tp", "2", "--comm-timeout", "0"}), 2),
              ContainsSubstring("a timeout between ranks above 0"));
   const Start two{2, true};
@@ -232,8 +246,9 @@ int mpi_rank(int mpirun_pid, int rank) {
 }
 
 // Thousands of tokens, of which the first show that it runs.
-const Words kLong = {"generate", "-m", SEER_DEMO_MODEL "/model", "-p", "It was", "-n",  "6000",
-                     "--ids",    "-c", "8192",                   "-q",  "--ignore-eos", "--temp", "0"};
+const Words kLong = {
+    "generate", "-m", SEER_DEMO_MODEL "/model", "-p",     "It was", "-n", "6000", "--ids", "-c",
+    "8192",     "-q", "--ignore-eos",           "--temp", "0"};
 
 TEST_CASE("a rank that is killed in the middle ends the run with its number, and an exit code") {
   RunOptions options;
@@ -275,7 +290,8 @@ TEST_CASE("ranks end with the process that started them") {
   };
   run({4, false}, kLong, options);
   REQUIRE(started.size() == 3);
-  // They look at the pipe every 20 ms, and are this test's to wait for no longer than that takes on a busy machine.
+  // They look at the pipe every 20 ms, and are this test's to wait for no longer than that takes on a busy
+  // machine.
   for (int i = 0; i < 1000; ++i) {
     const auto alive = [](int pid) { return ::kill(pid, 0) == 0; };
     if (std::none_of(started.begin(), started.end(), alive)) break;
@@ -284,7 +300,8 @@ TEST_CASE("ranks end with the process that started them") {
   for (const int pid : started) CHECK(::kill(pid, 0) != 0);
 }
 
-TEST_CASE("under mpirun a rank that is killed ends the run, and a rank that hangs does after --comm-timeout") {
+TEST_CASE(
+    "under mpirun a rank that is killed ends the run, and a rank that hangs does after --comm-timeout") {
   const Start two{2, true};
   if (!can_run(two)) return;
   RunOptions options;

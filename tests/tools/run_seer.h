@@ -30,8 +30,8 @@ struct RunOptions {
   // Called once with the process's id when stdout and stderr together hold `when_shown`.
   std::string when_shown;
   std::function<void(int pid)> act;
-  size_t file_size_limit = 0;                                // RLIMIT_FSIZE in bytes; 0: none
-  size_t memory_limit = 0;                                   // RLIMIT_AS in bytes; 0: none
+  size_t file_size_limit = 0;  // RLIMIT_FSIZE in bytes; 0: none
+  size_t memory_limit = 0;     // RLIMIT_AS in bytes; 0: none
 };
 
 struct Outcome {
