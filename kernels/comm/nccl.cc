@@ -2,8 +2,10 @@
 
 #include <dlfcn.h>
 #include <nccl.h>
+#include <unistd.h>
 
 #include <cassert>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -79,6 +81,7 @@ class NcclCommunicator final : public Communicator {
     device_ = stream->device;
     stream_ = static_cast<cudaStream_t>(stream->stream);
     use();
+    part_ranks_of_one_gpu();
     ncclUniqueId id{};
     if (rank() == 0) check_nccl(nccl_.get_unique_id(&id), "ncclGetUniqueId");
     host_.broadcast(&id, sizeof id, Patience::kStep);
@@ -169,6 +172,28 @@ class NcclCommunicator final : public Communicator {
   std::chrono::nanoseconds timeout() const override { return host_.timeout(); }
 
  private:
+  // NCCL refuses two ranks of one host on one GPU, which is how a machine with one tries what several would do. As
+  // ranks of hosts of their own it takes them, and connects them by sockets.
+  void part_ranks_of_one_gpu() {
+    struct Place {
+      char host[256];
+      int device;
+    };
+    Place mine{};
+    (void)::gethostname(mine.host, sizeof mine.host - 1);
+    mine.device = device_;
+    std::vector<Place> all(rank() == 0 ? static_cast<size_t>(size()) : 0);
+    host_.gather_host(all.data(), &mine, sizeof mine);
+    bool shared = false;
+    for (size_t i = 0; i < all.size(); ++i)
+      for (size_t j = 0; j < i; ++j)
+        shared = shared || (all[i].device == all[j].device && std::strcmp(all[i].host, all[j].host) == 0);
+    host_.broadcast(&shared, sizeof shared, Patience::kStep);
+    if (!shared) return;
+    const std::string id = std::string(mine.host) + "-rank-" + std::to_string(rank());
+    ::setenv("NCCL_HOSTID", id.c_str(), /*overwrite=*/0);
+  }
+
   // Kernels that wait on the GPU for a rank that is gone end only so.
   void stop(ErrorKind kind, const std::string& message) noexcept {
     host_.abort(kind, message);
@@ -188,7 +213,7 @@ class NcclCommunicator final : public Communicator {
     throw Error(ErrorKind::kDevice,
                 rank_prefix(rank(), size()) + what + " failed: " + nccl_.error_string(result) +
                     (detail == nullptr || *detail == '\0' ? "" : std::string(": ") + detail) +
-                    ". NCCL_DEBUG=WARN says more; ranks on the same GPU need an NCCL_HOSTID each.");
+                    ". NCCL_DEBUG=WARN says more.");
   }
 
   NcclLibrary nccl_;
