@@ -127,7 +127,7 @@ class Backend {
   // For what computes beside this backend, on several GPUs: its stream, absent on a CPU; and what its waits
   // call now and then with the time they have waited, which may throw.
   virtual std::optional<DeviceStream> stream() { return std::nullopt; }
-  virtual void set_wait_check(std::function<void(std::chrono::nanoseconds waited)>) {}
+  virtual void set_wait_check(const std::function<void(std::chrono::nanoseconds waited)>&) {}
   // Steps are recorded anew: before what they call outside this backend ends.
   virtual void forget_recordings() {}
 

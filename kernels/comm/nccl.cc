@@ -172,8 +172,8 @@ class NcclCommunicator final : public Communicator {
   std::chrono::nanoseconds timeout() const override { return host_.timeout(); }
 
  private:
-  // NCCL refuses two ranks of one host on one GPU, which is how a machine with one tries what several would do. As
-  // ranks of hosts of their own it takes them, and connects them by sockets.
+  // NCCL refuses two ranks of one host on one GPU, which is how a machine with one tries what several would
+  // do. As ranks of hosts of their own it takes them, and connects them by sockets.
   void part_ranks_of_one_gpu() {
     struct Place {
       char host[256];

@@ -21,7 +21,7 @@ extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX leav
 namespace seer {
 namespace {
 
-constexpr int kMaxRanks = 64;                           // of one machine
+constexpr int kMaxRanks = 64;  // of one machine
 // Before what is left is killed: ranks that were told to end, and those of a run that failed anyway.
 constexpr auto kEndsWithin = std::chrono::milliseconds(5000), kFailsWithin = std::chrono::milliseconds(500);
 constexpr const char* kVariable = "SEER_STARTED_RANK";  // rank, and the descriptors of region and pipe
@@ -103,6 +103,7 @@ pid_t start(const std::vector<std::string>& command, int rank, int region_fd, in
                       "," + std::to_string(pipe_fd));
   const auto pointers = [](const std::vector<std::string>& texts) {
     std::vector<char*> out;
+    out.reserve(texts.size() + 1);
     for (const std::string& text : texts) out.push_back(const_cast<char*>(text.c_str()));
     out.push_back(nullptr);
     return out;

@@ -181,7 +181,8 @@ class SharedMemoryCommunicator final : public Communicator {
     }
     if (waited <= timeout_) return;
     record(ErrorKind::kDevice,
-           rank_prefix(rank_, size()) + waited_text(timeout_) + " for the other ranks, which hang or are stopped. Raise --comm-timeout where a step takes "
+           rank_prefix(rank_, size()) + waited_text(timeout_) +
+               " for the other ranks, which hang or are stopped. Raise --comm-timeout where a step takes "
                "longer.");
     throw_failure();
   }

@@ -35,8 +35,8 @@ class CudaBackend final : public Backend {
                    const RandomSlice& slice) override;
   void read(void* host, const Tensor& device) override;
   std::optional<DeviceStream> stream() override { return DeviceStream{device_.index, stream_}; }
-  void set_wait_check(std::function<void(std::chrono::nanoseconds waited)> check) override {
-    wait_check_ = std::move(check);
+  void set_wait_check(const std::function<void(std::chrono::nanoseconds waited)>& check) override {
+    wait_check_ = check;
   }
   void forget_recordings() override;
 
