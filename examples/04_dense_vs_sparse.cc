@@ -39,6 +39,7 @@ int main(int argc, char** argv) try {
   seer::EngineOptions options;
   options.model_dir = argv[1];
   options.gates_dir = argv[2];
+  options.prefix_cache = false;  // every rule computes the whole prompt, also one that is named twice
   const auto engine = seer::Engine::load(options);
   const std::vector<int32_t> prompt = engine->tokenizer().encode(read_text(argv[3]));
 

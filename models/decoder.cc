@@ -77,6 +77,7 @@ DecoderStats Decoder::run(const DecoderStep& in, Deferred* deferred) {
   assert(in.step.n_tokens > 0 && in.step.n_tokens <= limits_.n_tokens &&
          in.step.n_tokens == static_cast<int64_t>(in.ids.size()));
   assert(in.plans.size() == in.step.prefills.size());
+  assert(in.segment_stats.empty() || in.segment_stats.size() == in.plans.size());
   backend_->begin_phase(Phase::kStep);
   backend_->begin_step(in, limits_.page_tokens);
   backend_->run_step(record_key(in), [&] { transform(in); });
@@ -274,28 +275,39 @@ int64_t Decoder::n_block_rows(const Segment& segment) const {
 }
 
 DecoderStats Decoder::count_blocks(const DecoderStep& in) {
-  DecoderStats stats;
   if (std::any_of(in.plans.begin(), in.plans.end(),
                   [](const PrefillPlan& p) { return p.select.has_value(); }))
     gate_->read_counts();
+  std::vector<DecoderStats> segments(in.plans.size());
   int64_t first_row = 0;
   for (size_t i = 0; i < in.plans.size(); ++i) {
     const Segment& segment = in.step.prefills[i];
     const int64_t n_rows = n_block_rows(segment), before = segment.start / limits_.page_tokens;
     const int64_t causal = (n_rows * before + n_rows * (n_rows + 1) / 2) * config_.n_layers * config_.n_heads;
-    stats.causal_blocks += causal;
-    stats.kept_blocks += in.plans[i].select ? gate_->count_kept(first_row, n_rows) : causal;
+    segments[i] = {in.plans[i].select ? gate_->count_kept(first_row, n_rows) : causal, causal};
     first_row += n_rows;
   }
-  if (shard_.size == 1 || in.plans.empty()) return stats;
-  std::vector<DecoderStats> all(shard_.rank == 0 ? static_cast<size_t>(shard_.size) : 0);
-  comm_->gather_host(all.data(), &stats, sizeof stats);
-  stats = {};
-  for (const DecoderStats& of_rank : all) {
-    stats.kept_blocks += of_rank.kept_blocks;
-    stats.causal_blocks += of_rank.causal_blocks;
+  add_up_ranks(&segments);
+  DecoderStats stats;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (!in.segment_stats.empty()) in.segment_stats[i] = segments[i];
+    stats.kept_blocks += segments[i].kept_blocks;
+    stats.causal_blocks += segments[i].causal_blocks;
   }
   return stats;
+}
+
+// Each rank has counted its heads; rank 0 gets the sums.
+void Decoder::add_up_ranks(std::vector<DecoderStats>* segments) {
+  if (shard_.size == 1 || segments->empty()) return;
+  const size_t n = segments->size();
+  std::vector<DecoderStats> all(shard_.rank == 0 ? n * static_cast<size_t>(shard_.size) : 0);
+  comm_->gather_host(all.data(), segments->data(), static_cast<int64_t>(n * sizeof(DecoderStats)));
+  if (shard_.rank != 0) return;
+  for (size_t i = n; i < all.size(); ++i) {
+    (*segments)[i % n].kept_blocks += all[i].kept_blocks;
+    (*segments)[i % n].causal_blocks += all[i].causal_blocks;
+  }
 }
 
 }  // namespace seer

@@ -22,6 +22,12 @@
 
 namespace seer {
 
+// What prefill segments kept, summed over layers and heads.
+struct DecoderStats {
+  int64_t kept_blocks = 0;
+  int64_t causal_blocks = 0;
+};
+
 // One step's input. Prefill segments come first; each starts on a page boundary.
 struct DecoderStep : StepInput {
   std::span<const PrefillPlan> plans;  // one for each of step.prefills
@@ -29,12 +35,7 @@ struct DecoderStep : StepInput {
   // out.
   std::function<bool(int64_t first, const Tensor& logits)> on_logits;
   GateObserver on_gate;
-};
-
-// What the prefill segments kept, summed over layers and heads.
-struct DecoderStats {
-  int64_t kept_blocks = 0;
-  int64_t causal_blocks = 0;
+  std::span<DecoderStats> segment_stats;  // written, one for each of step.prefills; may be empty
 };
 
 class ReceivedStep;
@@ -57,7 +58,8 @@ class Decoder {
   ~Decoder();
 
   // On rank 0. What callbacks throw passes through, and the ranks stay in step; any other exception ends the
-  // communicator on every rank, and with it what the Decoder can do.
+  // communicator on every rank, and with it what the Decoder can do. Returns the sum over the step's prefill
+  // segments.
   DecoderStats forward(const DecoderStep& in);
   // On the other ranks: the step of a message of kStepMessage.
   void follow(const Message& message);
@@ -84,6 +86,7 @@ class Decoder {
   // Of all ids, on rank 0, from what each rank has of `x`'s rows.
   void project_to_vocabulary(const Tensor& x, const Tensor& h);
   DecoderStats count_blocks(const DecoderStep& in);
+  void add_up_ranks(std::vector<DecoderStats>* segments);
   RopeFrequencies frequencies(int64_t seq_len) const;
   int64_t n_block_rows(const Segment& segment) const;
 

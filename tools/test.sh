@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every check that continuous integration runs.
 #   tools/test.sh                 everything
-#   tools/test.sh STEP...         some of: style release asan tidy
+#   tools/test.sh STEP...         some of: style release asan tsan tidy
 # Test data outside the project are looked for in $SEER_TEST_DATA, else ../shared; tests that need them are skipped
 # where they are absent. Later runs repeat only what changed, and need neither root nor network.
 # shellcheck disable=SC2317  # the steps are functions, called by name
@@ -11,10 +11,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
 
 steps=("$@")
-if [ $# = 0 ]; then steps=(style release asan tidy); fi
+if [ $# = 0 ]; then steps=(style release asan tsan tidy); fi
 for step in "${steps[@]}"; do
   case "$step" in
-    style | release | asan | tidy) ;;
+    style | release | asan | tsan | tidy) ;;
     *)
       sed -n '2,6s/^# //p' "$0" >&2
       case "$step" in -h | --help) exit 0 ;; *) exit 2 ;; esac
@@ -55,6 +55,19 @@ build_and_test() { # build_and_test PRESET [CTEST OPTION...]
 release() { build_and_test release; }
 
 asan() { build_and_test asan; }
+
+# Only what starts threads: the build takes most of the time, and everything else would tell nothing new.
+tsan_targets=(test_engine_threads)
+tsan() {
+  local target status=0
+  configure tsan -DSEER_BUILD_TESTS=ON &&
+    cmake --build --preset tsan -j "$(jobs)" --target "${tsan_targets[@]}" || return 1
+  for target in "${tsan_targets[@]}"; do
+    TSAN_OPTIONS="suppressions=$PWD/tests/support/tsan.supp halt_on_error=1 second_deadlock_stack=1" \
+      "$(find build/tsan/tests -name "$target" -type f)" --warn NoAssertions || status=1
+  done
+  return "$status"
+}
 
 tidy() { configure release -DSEER_BUILD_TESTS=ON && tools/tidy.py build/release -j "$(jobs)"; }
 

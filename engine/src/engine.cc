@@ -1,25 +1,16 @@
 #include "seer/engine.h"
 
-#include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <limits>
 
 #include "engine/src/engine_impl.h"
-#include "engine/src/session_impl.h"
 #include "engine/src/tokenizer_impl.h"
 #include "models/rope.h"
 
 namespace seer {
 namespace {
 
-constexpr int64_t kCpuChunk = 1024;   // tokens: long enough for OpenBLAS's peak, a few MB of activations
-constexpr int64_t kGpuChunk = 8192;   // tokens: every product at its peak, and few launches
-constexpr int64_t kDefaultPage = 64;  // tokens of a page without gates
-constexpr int64_t kLogitRows = 256;   // rows of logits computed at once
-constexpr int64_t kGpuReserve = int64_t{512} << 20;  // bytes: modules, recorded steps, the library's own
-constexpr uint64_t kRandomSeed = 20260101;           // of random weights: the same model on every device
-constexpr int64_t kMaxContext = int64_t{1} << 30;    // tokens; page ids and row counts stay within 32 bits
+constexpr uint64_t kRandomSeed = 20260101;  // of random weights: the same model on every device
 
 [[noreturn]] void refuse_device(const std::string& device) {
   throw Error(ErrorKind::kUsage, "expected device auto, cpu, cuda or cuda:N, found '" + device + "'");
@@ -85,7 +76,7 @@ EngineImpl::EngineImpl(const EngineOptions& options)
   size_steps();
   load_weights();
   size_cache();
-  pages_ = std::make_unique<PageAllocator>(info_.n_pages);
+  pages_ = std::make_unique<PrefixCache>(info_.n_pages, info_.page_tokens, info_.prefix_cache);
   ranks_.allocate(limits_, info_.n_pages);
   cache_ = std::make_unique<KvCache>(backend_.get(), shard_.local, gate_config(), info_.page_tokens,
                                      info_.n_pages);
@@ -95,6 +86,10 @@ EngineImpl::EngineImpl(const EngineOptions& options)
                                        cache_.get(), limits_, ranks_.comm());
   ranks_.allocated();
   describe_model();
+  runner_ = std::make_unique<ModelRunner>(backend_.get(), decoder_.get());
+  scheduler_ = std::make_unique<Scheduler>(
+      runner_.get(), pages_.get(),
+      SchedulerLimits{info_.page_tokens, info_.chunk_size, info_.mixed_chunk_size, info_.max_batch_size});
 }
 
 void EngineImpl::open_backend() {
@@ -153,72 +148,6 @@ void EngineImpl::load_tokenizer_files() {
     }
 }
 
-// Everything that the options decide before memory does.
-void EngineImpl::size_steps() {
-  const int64_t page = gates_ ? gates_->config.gate_block : kDefaultPage;
-  const int64_t ctx = options_.ctx_size == 0 ? config_.max_positions : options_.ctx_size;
-  if (ctx < 1 || ctx > kMaxContext)
-    throw Error(ErrorKind::kUsage, "expected a context of 1 to " + std::to_string(kMaxContext) +
-                                       " tokens, found " + std::to_string(ctx));
-  if (ctx > config_.max_positions)
-    log(LogLevel::kWarning, "the context of " + std::to_string(ctx) + " tokens is beyond the " +
-                                std::to_string(config_.max_positions) + " positions the model was made for");
-  const int64_t usual = backend_->memory() ? kGpuChunk : kCpuChunk;
-  const int64_t chunk = options_.chunk_size == 0 ? std::max(page, usual / page * page) : options_.chunk_size;
-  if (chunk < page || chunk % page != 0)
-    throw Error(ErrorKind::kUsage, "expected a chunk size that is a multiple of the gate block of " +
-                                       std::to_string(page) + " tokens, found " + std::to_string(chunk));
-  if (!(options_.gpu_memory_utilization > 0.0 && options_.gpu_memory_utilization <= 1.0))
-    throw Error(ErrorKind::kUsage, "expected a GPU memory utilization above 0 and at most 1, found " +
-                                       std::to_string(options_.gpu_memory_utilization));
-  info_.ctx_size = ctx;
-  info_.page_tokens = page;
-  info_.n_pages = (ctx + page - 1) / page;
-  info_.chunk_size = std::min(chunk, info_.n_pages * page);
-  limits_.n_tokens = info_.chunk_size;
-  limits_.n_logits = std::min(kLogitRows, info_.chunk_size);
-  limits_.n_blocks = info_.n_pages;
-  limits_.page_tokens = page;
-  const int64_t d_gate = gates_ ? gates_->config.d_gate : 0;
-  backend_->check_model(
-      {config_.d_model, shard_.local.d_ff, config_.d_head, shard_.n_ids(), d_gate, page, info_.n_pages});
-}
-
-// On a device with memory of its own, the pool takes what weights and activations leave of the share that may
-// be used.
-void EngineImpl::size_cache() {
-  const std::optional<Backend::Memory> memory = backend_->memory();
-  if (!memory) return;
-  const int64_t page = info_.page_tokens;
-  const auto may_use =
-      static_cast<int64_t>(options_.gpu_memory_utilization * static_cast<double>(memory->total));
-  const int64_t page_bytes = KvCache::page_bytes(*backend_, shard_.local, gate_config(), page);
-  const int64_t room = ranks_.least_room(backend_.get(), options_.gpu_memory_utilization);
-  const auto pages_that_fit = [&] {
-    const int64_t left =
-        room - kGpuReserve - Workspace::arena_bytes(*backend_, shard_, gate_config(), limits_);
-    return std::max<int64_t>(0, left / page_bytes);
-  };
-  // Lists of blocks grow with the context, so a smaller context leaves a little more room for pages.
-  int64_t fitting = pages_that_fit();
-  if (options_.ctx_size == 0 && fitting < limits_.n_blocks && fitting > 0) {
-    limits_.n_blocks = fitting;
-    info_.ctx_size = fitting * page;
-    info_.chunk_size = limits_.n_tokens = std::min(limits_.n_tokens, info_.ctx_size);
-    fitting = pages_that_fit();
-  }
-  if (fitting < limits_.n_blocks)
-    throw Error(ErrorKind::kMemory,
-                "a context of " + std::to_string(info_.ctx_size) +
-                    " tokens does not fit on the GPU: expected room for " + std::to_string(limits_.n_blocks) +
-                    " pages of " + std::to_string(page_bytes >> 10) + " KiB, found room for " +
-                    std::to_string(fitting) + " (" + std::to_string(fitting * page) + " tokens) in " +
-                    std::to_string(may_use >> 20) + " MiB beside weights and activations. Use --ctx-size " +
-                    std::to_string(fitting * page) +
-                    " or less, a smaller --chunk-size, or a higher --gpu-memory-utilization.");
-  info_.n_pages = std::min(fitting, kMaxContext / page);
-}
-
 void EngineImpl::describe_model() {
   ModelInfo& m = model_info_;
   m.architecture = config_.architecture;
@@ -274,27 +203,6 @@ const Tokenizer& EngineImpl::tokenizer() const {
 
 const TextTokenizer* EngineImpl::text_tokenizer() const {
   return tokenizer_ ? tokenizer_->impl().tokenizer.get() : nullptr;
-}
-
-std::unique_ptr<Session> EngineImpl::new_session() {
-  return std::make_unique<SessionImpl>(std::static_pointer_cast<EngineImpl>(shared_from_this()));
-}
-
-SparseRule EngineImpl::resolve(const std::optional<SparseRule>& asked) const {
-  if (!asked) return model_info_.gates ? model_info_.gates->default_rule : SparseRule{};
-  if (asked->method == SparseRule::Method::kDense) return *asked;
-  if (!gates_)
-    throw Error(ErrorKind::kUsage, "the sparse rule " + asked->to_string() +
-                                       " needs gates, and none were loaded. Name them with --gates.");
-  return SparseRule::parse(asked->to_string());
-}
-
-void EngineImpl::check_tokens(std::span<const int32_t> ids) const {
-  for (size_t i = 0; i < ids.size(); ++i)
-    if (ids[i] < 0 || ids[i] >= config_.n_vocab)
-      throw Error(ErrorKind::kUsage,
-                  "token " + std::to_string(i) + " of the prompt is out of range: expected an id from 0 to " +
-                      std::to_string(config_.n_vocab - 1) + ", found " + std::to_string(ids[i]));
 }
 
 }  // namespace seer

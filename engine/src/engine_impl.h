@@ -1,16 +1,17 @@
-// The engine behind the public interface: the model, its page pool, and the lock under which one step runs.
+// The engine behind the public interface: the model, its page pool, and the scheduler that runs both.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "engine/src/page_allocator.h"
+#include "engine/src/model_runner.h"
+#include "engine/src/prefix_cache.h"
 #include "engine/src/rank_leader.h"
+#include "engine/src/scheduler.h"
 #include "kernels/backend.h"
 #include "models/decoder.h"
 #include "seer/engine.h"
@@ -26,18 +27,24 @@ class EngineImpl final : public Engine {
   const EngineInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override;
   std::unique_ptr<Session> new_session() override;
+  std::unique_ptr<Generation> submit(GenerateRequest request) override;
+  EngineStats stats() const override { return scheduler_->stats(); }
 
-  // For sessions. Everything below `mutex` is used under it.
-  const TextTokenizer* text_tokenizer() const;
+  // For sessions.
   const ModelConfig& config() const { return config_; }
   // The rule a request runs under: its own, else the gates', else dense. Throws Error{kUsage} for a sparse
   // rule without gates, or out of range.
   SparseRule resolve(const std::optional<SparseRule>& asked) const;
   bool last_block_dense() const { return gates_ && gates_->config.last_block_dense; }
-  void check_tokens(std::span<const int32_t> ids) const;
-
-  std::mutex mutex;
-  PageAllocator& pages() { return *pages_; }
+  PrefillTraits prefill_traits() const;
+  // What the scheduler needs for `asked` behind the tokens that are held, its prompt apart. Throws
+  // Error{kUsage}.
+  RequestSetup setup(const GenerateRequest& asked, std::span<const int32_t> held) const;
+  // Throws Error{kUsage} where `ids` cannot go behind n_held tokens.
+  void check_prompt(std::span<const int32_t> ids, int64_t n_held) const;
+  Scheduler& scheduler() { return *scheduler_; }
+  PrefixCache* pages() { return pages_.get(); }  // under the scheduler's mutex
+  // In a turn of the scheduler's.
   Decoder& decoder() { return *decoder_; }
   Backend& backend() { return *backend_; }
 
@@ -46,9 +53,13 @@ class EngineImpl final : public Engine {
   void open_backend();
   void load_gates();
   void size_steps();
+  void size_batch();
+  void size_pool();
   void load_weights();
   void size_cache();
   void describe_model();
+  const TextTokenizer* text_tokenizer() const;
+  void check_tokens(std::span<const int32_t> ids) const;
   const GateConfig* gate_config() const { return gates_ ? &gates_->config : nullptr; }
   void log(LogLevel level, const std::string& message) const;
 
@@ -62,11 +73,13 @@ class EngineImpl final : public Engine {
   LlamaWeights weights_;
   std::optional<GateWeights> gates_;
   StepLimits limits_;
-  std::unique_ptr<PageAllocator> pages_;
+  std::unique_ptr<PrefixCache> pages_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<ModelRunner> runner_;
   ModelInfo model_info_;
   EngineInfo info_;
+  std::unique_ptr<Scheduler> scheduler_;  // last: its thread uses the rest
 };
 
 }  // namespace seer

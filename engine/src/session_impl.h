@@ -1,15 +1,15 @@
-// One conversation: prefill by chunks, then a token at a time.
+// One conversation. Generations go through the scheduler's batch; evaluations, which read logits and gates on
+// the way, take turns with it chunk by chunk.
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "engine/src/engine_impl.h"
-#include "engine/src/sampler.h"
 #include "engine/src/sequence.h"
 
 namespace seer {
@@ -26,28 +26,15 @@ class SessionImpl final : public Session {
   void cancel() noexcept override;
 
  private:
-  struct Prefill {
-    SparseRule rule;
-    int64_t n_logits = 1;  // of this many last positions
-    std::function<bool(int64_t position, const Tensor& logits)> on_logits;
-    std::function<void(const GateRows&)> on_gate;
-    std::function<bool(const PrefillProgress&)> on_progress;
-  };
   class Running;  // marks the session as running for its lifetime
 
-  // False where it was cancelled; the session then holds what was computed.
-  bool prefill(const Prefill& request, RequestStats* stats);
-  DecoderStats prefill_chunk(const Prefill& request, int64_t n_tokens, RequestStats* stats);
-  // The token behind the last one, which is not in the cache yet.
-  int32_t decode_step(Sampler* sampler, RequestStats* stats);
-  int32_t choose(Sampler* sampler, const Tensor& logits);  // [1, n_vocab]
-  void append_prompt(std::span<const int32_t> ids);
-  bool cancelled() const { return state_.load() == kCancelled; }
+  // After a request that was stopped or failed: the session holds what its user saw.
+  void settle(Request& request, int64_t n_before, int64_t n_prompted);
 
-  enum State { kIdle, kRunning, kCancelled };
   std::shared_ptr<EngineImpl> engine_;
   Sequence sequence_;
-  std::atomic<int> state_{kIdle};
+  std::atomic<bool> running_{false}, cancelled_{false};
+  std::condition_variable changed_;  // with the scheduler's mutex: something for the running request
 };
 
 }  // namespace seer

@@ -78,7 +78,11 @@ class CudaBackend final : public Backend {
   void begin_phase(Phase phase) override;
   void end_phase(Phase phase) override;
   int64_t phase_ns(Phase phase) override;
-  void reset_phases() override { timer_.reset(); }
+  // The first operation of a step, on whatever thread runs it: the events that time it are of this device.
+  void reset_phases() override {
+    use();
+    timer_.reset();
+  }
 
  private:
   void use() const;  // makes the device the calling thread's

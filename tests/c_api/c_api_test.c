@@ -413,6 +413,83 @@ static void errors_are_a_thread_s_own(void) {
   CHECK(strstr(seer_last_error(), "seer_request") != NULL);
 }
 
+static void requests_run_together(seer_engine* engine, const int32_t* ids, size_t n) {
+  enum { kRequests = 5 };
+  const seer_sampling sampling = greedy_sampling();
+  seer_generation* running[kRequests];
+  seer_session* session = NULL;
+  seer_engine_stats before, after;
+  seer_result alone, together;
+  seer_request request;
+  Seen seen[kRequests];
+  size_t i;
+  CHECK(seer_engine_get_stats(engine, &before, sizeof before) == SEER_OK);
+  for (i = 0; i < kRequests; ++i) {
+    memset(&seen[i], 0, sizeof seen[i]);
+    request = greedy(ids, n - 40 * i, 8, &sampling);
+    request.user = &seen[i];
+    request.on_token = on_token;
+    request.on_progress = on_progress;
+    CHECK(seer_engine_submit(engine, &request, &running[i]) == SEER_OK);
+  }
+  CHECK(seer_session_new(&session, engine) == SEER_OK);
+  for (i = 0; i < kRequests; ++i) {
+    CHECK(seer_generation_wait(running[i], &together, sizeof together) == SEER_OK);
+    CHECK(seer_generation_done(running[i]) == 1);
+    CHECK(seer_generation_wait(running[i], NULL, 0) == SEER_OK);
+    request = greedy(ids, n - 40 * i, 8, &sampling);
+    CHECK(seer_session_reset(session) == SEER_OK);
+    CHECK(seer_session_generate(session, &request, &alone, sizeof alone) == SEER_OK);
+    CHECK(together.finish == SEER_FINISH_LENGTH && together.n_tokens == 8 && alone.n_tokens == 8);
+    CHECK(memcmp(together.tokens, alone.tokens, 8 * sizeof *alone.tokens) == 0);
+    CHECK(strcmp(together.text, alone.text) == 0 && strcmp(together.text, seen[i].text) == 0);
+    CHECK(together.n_prompt + together.n_cached == (int64_t)(n - 40 * i));
+    CHECK(seen[i].n_tokens == 8 && seen[i].last_done == seen[i].last_total);
+    seer_generation_free(running[i]);
+  }
+  seer_session_free(session);
+  CHECK(seer_engine_get_stats(engine, &after, sizeof after) == SEER_OK);
+  CHECK(after.n_requests - before.n_requests == 2 * kRequests);
+  CHECK(after.n_finished - before.n_finished == 2 * kRequests);
+  CHECK(after.n_running == 0 && after.n_waiting == 0 && after.pages_used == 0);
+  CHECK(after.pages_cached > 0 && after.cached_tokens > before.cached_tokens);
+
+  request = greedy(ids, n, -1, &sampling);
+  CHECK(seer_engine_submit(engine, &request, &running[0]) == SEER_OK);
+  seer_generation_cancel(running[0]);
+  CHECK(seer_generation_wait(running[0], &together, sizeof together) == SEER_OK);
+  CHECK(together.finish == SEER_FINISH_CANCELLED);
+  seer_generation_free(running[0]);
+
+  request = greedy(ids, 0, 1, &sampling);
+  running[0] = (seer_generation*)&request; /* no null: a refused one must write one */
+  CHECK_FAILS(seer_engine_submit(engine, &request, &running[0]), SEER_ERROR_USAGE, "empty");
+  CHECK(running[0] == NULL);
+  CHECK_FAILS(seer_engine_submit(engine, &request, NULL), SEER_ERROR_USAGE, "null");
+  CHECK_FAILS(seer_engine_submit(NULL, &request, &running[0]), SEER_ERROR_USAGE, "seer_engine");
+  CHECK_FAILS(seer_generation_wait(NULL, NULL, 0), SEER_ERROR_USAGE, "seer_generation");
+  CHECK_FAILS(seer_engine_get_stats(engine, NULL, sizeof after), SEER_ERROR_USAGE, "seer_engine_stats");
+  CHECK_FAILS(seer_engine_get_stats(engine, &after, 1), SEER_ERROR_USAGE, "seer_engine_stats");
+  CHECK(seer_generation_done(NULL) == 0);
+  seer_generation_cancel(NULL);
+  seer_generation_free(NULL);
+}
+
+static void sizes_of_batch_and_pool(void) {
+  seer_engine* engine = NULL;
+  seer_engine_info info;
+  seer_engine_options o = options(NULL);
+  o.mixed_chunk_size = 128;
+  o.max_batch_size = 3;
+  o.pool_size = 4096;
+  CHECK(seer_engine_load(&engine, &o) == SEER_OK);
+  CHECK(seer_engine_get_info(engine, &info, sizeof info) == SEER_OK);
+  CHECK(info.mixed_chunk_size == 128 && info.max_batch_size == 3 && info.n_pages == 64);
+  seer_engine_free(engine);
+  o.pool_size = 100;
+  CHECK_FAILS(seer_engine_load(&engine, &o), SEER_ERROR_USAGE, "1024");
+}
+
 static void a_session_outlives_the_handle_of_its_engine(seer_engine* engine, const int32_t* ids, size_t n) {
   const seer_sampling sampling = greedy_sampling();
   const seer_request request = greedy(ids, n, 4, &sampling);
@@ -459,6 +536,8 @@ int main(int argc, char** argv) {
   bad_requests(engine, ids, n);
   requests_stop(engine, ids, n);
   errors_are_a_thread_s_own();
+  sizes_of_batch_and_pool();
+  requests_run_together(engine, ids, n);
   a_session_outlives_the_handle_of_its_engine(engine, ids, n);
   seer_free(ids);
   if (n_failed != 0) fprintf(stderr, "%d checks failed\n", n_failed);

@@ -12,6 +12,7 @@ EngineOptions demo_options(int64_t ctx_size, int64_t chunk_size) {
   options.threads = 2;
   options.ctx_size = ctx_size;
   options.chunk_size = chunk_size;
+  options.prefix_cache = false;  // what one case computed must not serve the next
   return options;
 }
 

@@ -1,6 +1,8 @@
 // What the engine promises on a GPU: the same text again, the same blocks whatever the chunk, and memory that
 // is refused by its numbers.
+#include <algorithm>
 #include <cmath>
+#include <memory>
 #include <regex>
 
 #include "tests/engine_cuda/evaluation.h"
@@ -81,6 +83,49 @@ TEST_CASE("cuda: chunks of 64, 192 and 4096 tokens select the same blocks as one
       CHECK(testing::difference(parts.logits, whole.logits).mean < 0.04);
     }
   }
+}
+
+// As above, other batches round elsewhere: of tokens chosen together and alone few may differ, and those
+// late.
+TEST_CASE("cuda: requests together, pre-empted and with shared prefixes, begin as each does alone") {
+  if (!testing::have_gpu()) return;
+  EngineOptions options = testing::demo_options("cuda");
+  options.ctx_size = options.pool_size = 2048;
+  options.mixed_chunk_size = 128;
+  std::vector<GenerateRequest> requests;
+  std::vector<std::vector<int32_t>> alone;
+  {
+    const auto engine = Engine::load(options);
+    const std::vector<int32_t> text = testing::document_tokens(*engine, 2000);
+    for (int64_t i = 0; i < 40; ++i) {
+      GenerateRequest request;
+      request.prompt.assign(text.begin(), text.begin() + 1 + 37 * i);
+      request.sampling.temperature = 0.0;
+      request.ignore_eos = true;
+      request.max_new_tokens = 200;
+      request.sparse = i % 2 == 0 ? SparseRule{} : SparseRule::parse("threshold=0.01");
+      requests.push_back(request);
+      alone.push_back(engine->new_session()->generate(request).tokens);
+    }
+  }
+  options.prefix_cache = true;
+  const auto engine = Engine::load(options);
+  std::vector<std::unique_ptr<Generation>> running;
+  running.reserve(requests.size());
+  for (const GenerateRequest& request : requests) running.push_back(engine->submit(request));
+  int64_t n_alike = 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const std::vector<int32_t> together = running[i]->wait().tokens;
+    REQUIRE(together.size() == 200);
+    n_alike += std::equal(together.begin(), together.begin() + 4, alone[i].begin()) ? 1 : 0;
+  }
+  CAPTURE(n_alike);
+  CHECK(n_alike >= 34);
+  const EngineStats stats = engine->stats();
+  CHECK(stats.n_finished == 40);
+  CHECK(stats.n_preempted > 0);
+  CHECK(stats.cached_tokens > 0);
+  CHECK(stats.pages_used == 0);
 }
 
 std::string refused_memory(const EngineOptions& options) {

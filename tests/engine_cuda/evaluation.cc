@@ -47,6 +47,7 @@ EngineOptions demo_options(const std::string& device) {
   options.gates_dir = (demo_model() / "gates").string();
   options.device = device;
   options.gpu_memory_utilization = 0.5;
+  options.prefix_cache = false;  // what one case computed must not serve the next
   return options;
 }
 

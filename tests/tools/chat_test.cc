@@ -187,21 +187,27 @@ TEST_CASE("a piped conversation writes the answers alone, and they are those of 
   CHECK(run.out == one + (one.ends_with('\n') ? "" : "\n") + two + (two.ends_with('\n') ? "" : "\n"));
 }
 
-TEST_CASE("a second message computes what is new, and the first again after /retry or another rule") {
+TEST_CASE("a second message computes what is new, and /retry finds its pages in the prefix cache") {
   const std::string input = long_text() + "\n/stats\nThen\n/stats\n/retry\n/stats\n";
-  const Outcome run = piped(input);
-  REQUIRE(run.code == 0);
-  const auto cached = [&](int n) {
-    size_t at = 0;
-    for (int i = 0; i <= n; ++i) at = run.err.find(" cached", at + 1);
-    REQUIRE(at != std::string::npos);
-    const size_t begin = run.err.rfind("and ", at) + 4;
-    return std::stol(run.err.substr(begin, at - begin));
-  };
-  CHECK(cached(0) == 0);
-  CHECK(cached(1) >= 192);  // every whole page of 64
-  CHECK(cached(2) == 0);
-  CHECK_THAT(run.err, ContainsSubstring("of 16384 tokens, 4 messages"));
+  for (const bool prefix_cache : {true, false}) {
+    const Outcome run = piped(
+        input, prefix_cache ? std::vector<std::string>() : std::vector<std::string>{"--no-prefix-cache"});
+    REQUIRE(run.code == 0);
+    const auto cached = [&](int n) {
+      size_t at = 0;
+      for (int i = 0; i <= n; ++i) at = run.err.find(" cached", at + 1);
+      REQUIRE(at != std::string::npos);
+      const size_t begin = run.err.rfind("and ", at) + 4;
+      return std::stol(run.err.substr(begin, at - begin));
+    };
+    CHECK(cached(0) == 0);
+    CHECK(cached(1) >= 192);  // every whole page of 64
+    CHECK(cached(2) == (prefix_cache ? cached(1) : 0));
+    CHECK_THAT(run.err, ContainsSubstring("of 16384 tokens, 4 messages"));
+  }
+}
+
+TEST_CASE("under another rule a conversation is computed again") {
   const Outcome ruled = piped(long_text() + "\n/sparse threshold=0.01\nThen\n/stats\n",
                               {"-g", testing::demo_gates_dir(), "--sparse", "dense"});
   CHECK(ruled.code == 0);

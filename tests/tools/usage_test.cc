@@ -85,6 +85,9 @@ TEST_CASE("values out of range are refused with the option, the value and the ra
   CHECK_THAT(refused({"-t", "100000"}), ContainsSubstring("--threads"));
   CHECK_THAT(refused({"-c", "99999999999999"}), ContainsSubstring("99999999999999"));
   CHECK_THAT(refused({"--chunk-size", "100"}), ContainsSubstring("multiple of the gate block of 64"));
+  CHECK_THAT(refused({"--mixed-chunk-size", "100"}), ContainsSubstring("mixed chunk size"));
+  CHECK_THAT(refused({"--max-batch-size", "5000"}), ContainsSubstring("1 to 1024"));
+  CHECK_THAT(refused({"-c", "512", "--pool-size", "511"}), ContainsSubstring("--pool-size"));
   CHECK_THAT(refused({"--sparse", "threshold=2"}), ContainsSubstring("threshold"));
   CHECK_THAT(refused({"--sparse", "half"}), ContainsSubstring("half"));
   CHECK_THAT(refused({"--sparse", "threshold=0.01"}), ContainsSubstring("SEER_GATES"));

@@ -110,7 +110,7 @@ build() {
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&
     run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_cuda_fault \
       test_models_cuda test_engine_cuda bench_gpu_ops bench_gpu_rates \
-      seer_attention_bench
+      bench_serve_load seer_attention_bench
 }
 
 test() {
@@ -156,6 +156,7 @@ bench() {
   run bench-ops 90 "$build/bin/bench_gpu_ops" || failed=1
   run bench-model 120 "$build/bin/seer" bench "${shape[@]}" --sparse dense,nz_ratio=0.1 -p 8192,32768 -n 128 -d 0,32768 ||
     failed=1
+  run bench-serve 120 "$build/bin/bench_serve_load" --config examples/configs/llama-3.1-8b.json --device cuda || failed=1
   run bench-long 120 "$build/bin/seer" bench "${shape[@]}" --sparse dense,nz_ratio=0.1 -p 131072 -n 0 -r 1 || failed=1
   return "$failed"
 }

@@ -153,6 +153,7 @@ class Bench {
     if (options_.file) text = read_bytes(*options_.file);
     if (options_.model.ctx_size == 0) options_.model.ctx_size = options_.longest();
     options_.model.threads = thread_count(options_.model);
+    options_.model.no_prefix_cache = true;  // a repetition would find its prompt computed
     engine_ = load_engine(options_.model);
     make_tokens(text);
     session_ = engine_->new_session();

@@ -35,6 +35,9 @@ void describe_engine(const Engine& engine) {
                   static_cast<long long>(info.ctx_size), static_cast<long long>(info.n_pages),
                   static_cast<long long>(info.page_tokens), human_bytes(info.kv_bytes).c_str(),
                   static_cast<long long>(info.chunk_size)));
+  log_info(format("%lld tokens of a prompt beside others' decoding, %lld requests a step, %s",
+                  static_cast<long long>(info.mixed_chunk_size), static_cast<long long>(info.max_batch_size),
+                  info.prefix_cache ? "pages shared by content" : "no prefix cache"));
   if (model.gates)
     log_info("gates " + model.gates->source + ", rule " + model.gates->default_rule.to_string());
 }
@@ -59,6 +62,15 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
              "tokens the KV cache holds, prompt and completion together", into(ctx_size, 0));
   args.value("--chunk-size", "N", "0: the engine's choice",
              "prompt tokens computed at a time, a multiple of the gate block", into(chunk_size, 0));
+  args.value("--mixed-chunk-size", "N", "0: 64 on a CPU, 256 on a GPU",
+             "prompt tokens computed beside others' decoding, a multiple of the gate block",
+             into(mixed_chunk_size, 0));
+  args.value("--max-batch-size", "N", "0: 16 on a CPU, 64 on a GPU", "requests computed in one step",
+             into(max_batch_size, 0));
+  args.value("--pool-size", "N", "0: --ctx-size on a CPU, what fits on a GPU",
+             "tokens of KV pages that all requests share, at least --ctx-size", into(pool_size, 0));
+  args.flag("--no-prefix-cache", no_prefix_cache,
+            "forget a request's pages with it; else they serve prompts that begin alike");
   args.value("-t,--threads", "N", "0: every core", "CPU threads", into(threads, 0, kMaxThreads));
   args.value("--device", "NAME", "auto",
              "auto (the first GPU that can be used, else the CPU), cpu, cuda or cuda:N", into(device),
@@ -111,6 +123,10 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options) {
   engine_options.threads = static_cast<int>(options.threads);
   engine_options.ctx_size = options.ctx_size;
   engine_options.chunk_size = options.chunk_size;
+  engine_options.mixed_chunk_size = options.mixed_chunk_size;
+  engine_options.max_batch_size = options.max_batch_size;
+  engine_options.pool_size = options.pool_size;
+  engine_options.prefix_cache = !options.no_prefix_cache;
   engine_options.ranks = ranks_for(options.tp);
   if (options.comm_timeout && engine_options.ranks) engine_options.ranks->set_timeout(*options.comm_timeout);
   StatusLine line;

@@ -1,4 +1,5 @@
-// libseer_engine's front door: load a model once, open a session per conversation. For C: seer/seer.h.
+// libseer_engine's front door: load a model once, open a session per conversation or submit requests by the
+// hundred. For C: seer/seer.h.
 //
 // Errors are seer::Error, whose kind each function names; beside it std::bad_alloc where the machine's own
 // memory is exhausted, and whatever a callback of yours throws, which passes through the function that called
@@ -13,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "seer/generation.h"
 #include "seer/request.h"
 #include "seer/tokenizer.h"
 
@@ -38,6 +40,14 @@ struct SEER_API EngineOptions {
   int64_t ctx_size = 0;  // most tokens of a session; 0: max_position_embeddings, or what fits on the GPU
   int64_t chunk_size =
       0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 1024 on a CPU, 8192 on a GPU
+  // Requests share steps: in each, every one that decodes gets a token, and prompts that wait a chunk.
+  int64_t mixed_chunk_size =
+      0;  // prompt tokens of a step in which others decode, a multiple of the gate block; less keeps their
+          // tokens coming, more finishes prompts sooner; 0: 64 on a CPU, 256 on a GPU
+  int64_t max_batch_size = 0;  // requests computed in one step; 0: 16 on a CPU, 64 on a GPU
+  int64_t pool_size = 0;       // tokens of KV pages that all requests and sessions share, at least ctx_size;
+                               // 0: ctx_size on a CPU, what fits on a GPU
+  bool prefix_cache = true;    // keep full pages of requests that are over, and share pages by content
   double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
   // The processes that hold the model together with this one, which is their rank 0 (seer/ranks.h); null:
   // alone. One engine at a time uses them. `device` is every rank's: auto and cuda give each rank of a
@@ -81,14 +91,19 @@ struct SEER_API EngineInfo {
   int64_t chunk_size = 0;   // tokens
   int64_t page_tokens = 0;  // tokens a KV page holds: the gate block, 64 without gates
   int64_t n_pages = 0;
-  int64_t kv_bytes = 0;  // of the whole pool, gate keys included; of each rank
+  int64_t kv_bytes = 0;          // of the whole pool, gate keys included; of each rank
+  int64_t mixed_chunk_size = 0;  // tokens
+  int64_t max_batch_size = 0;    // requests
+  bool prefix_cache = false;
   int64_t n_ranks = 1;
 };
 
 class Session;
 
-// An immutable model with its page pool. All functions may be called from many threads at once; what they
-// return by reference lives as long as the engine.
+// An immutable model with its page pool, and the thread that computes submitted requests. All functions may
+// be called from many threads at once; what they return by reference lives as long as the engine. Destroyed
+// with submitted requests under way, it ends them as cancelled; that must not happen on its own thread, so no
+// callback may hold the last reference to it.
 class SEER_API Engine : public std::enable_shared_from_this<Engine> {
  public:
   // Throws Error: kFile or kUnsupported for the files, kUsage for the options, kMemory, kDevice, kCancelled.
@@ -102,6 +117,14 @@ class SEER_API Engine : public std::enable_shared_from_this<Engine> {
   virtual const Tokenizer& tokenizer() const = 0;
   // An empty conversation, which takes pages as it grows. A session keeps its engine alive.
   virtual std::unique_ptr<Session> new_session() = 0;
+  // Queues a request of its own, without a conversation, and returns. Its callbacks run on the engine's
+  // thread, between the steps of all requests: they must be quick and must not wait for another request;
+  // returning false stops the request, an exception fails it alone. Throws Error{kUsage} at once for what
+  // Session::generate refuses. A request that fits the context runs to its end whatever else is under way:
+  // where pages are short, the youngest gives its own back and computes them again later, unnoticed but for
+  // the time. Only pages that open sessions hold can be in its way: Error{kMemory} from wait().
+  virtual std::unique_ptr<Generation> submit(GenerateRequest request) = 0;
+  virtual EngineStats stats() const = 0;  // never fails
 };
 
 // One conversation and its KV pages. One thread at a time, cancel() apart; it need not be always the same. No
@@ -114,8 +137,9 @@ class SEER_API Session {
   // Appends the prompt, prefills what the cache does not hold, then decodes. Returns when the generation has
   // ended; a cancelled one is a result with FinishReason::kCancelled. Throws Error{kUsage} for an empty
   // prompt, ids out of range, a prompt beyond the context, sampling out of range, or a sparse rule without
-  // gates; kMemory where the page pool is exhausted; kDevice. After an error or a cancel, tokens() is what
-  // the session still holds: whole pages that had been computed stay cached.
+  // gates; kMemory where the pages that other sessions hold between their requests leave too few; kDevice.
+  // After an error or a cancel, tokens() is what the session still holds: whole pages that had been computed
+  // stay cached.
   virtual GenerateResult generate(const GenerateRequest& request) = 0;
   // Prefills request.tokens from an empty session and reports logits (and gate rows) on the way; the session
   // then holds those tokens. Errors as generate; a cancelled one is Error{kCancelled}.

@@ -34,8 +34,9 @@ struct SEER_API GenerateRequest {
   bool ignore_eos = false;           // EOS ids are never chosen
   std::optional<SparseRule> sparse;  // absent: the gates' own rule; dense without gates
 
-  // Callbacks run on the thread that called generate(), and what they are given lives during the call.
-  // Returning false stops the request as cancel() does; an exception ends it and passes through generate().
+  // Callbacks run on the thread that called generate(), those of a submitted request on the engine's; what
+  // they are given lives during the call. Returning false stops the request as cancel() does; an exception
+  // ends it and passes through generate() or wait().
   std::function<bool(const TokenEvent&)> on_token;
   std::function<bool(const PrefillProgress&)> on_progress;
 };
@@ -44,14 +45,15 @@ enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled }
 
 struct SEER_API RequestStats {
   int64_t n_prompt = 0;          // tokens of the prompt computed by the prefill
-  int64_t n_cached = 0;          // tokens reused from the session
+  int64_t n_cached = 0;          // tokens of it reused: from the session, or from other requests' pages
   int64_t n_generated = 0;       // tokens chosen, a final EOS included
   int64_t prefill_ns = 0;        // the whole prefill, the choice of the first token included
   int64_t decode_ns = 0;         // from the first token chosen to the last
   int64_t decode_device_ns = 0;  // of decode_ns: while the device was at work on a step
-  int64_t attention_ns = 0;      // of the prefill: attention over kept blocks
-  int64_t gate_ns = 0;           // of the prefill: pooling, gate scores and selection
-  double density = 1.0;          // kept / causal blocks of the prefill, mean over layers and heads
+  // Of the prefill; in steps shared with others, the part that its tokens are of all prompts' tokens.
+  int64_t attention_ns = 0;  // attention over kept blocks
+  int64_t gate_ns = 0;       // pooling, gate scores and selection
+  double density = 1.0;      // kept / causal blocks of the prefill, mean over layers and heads
 };
 
 struct SEER_API GenerateResult {

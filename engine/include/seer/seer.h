@@ -30,8 +30,9 @@
 extern "C" {
 #endif
 
-typedef struct seer_engine seer_engine;   /* a loaded model and its KV pages */
-typedef struct seer_session seer_session; /* one conversation */
+typedef struct seer_engine seer_engine;         /* a loaded model and its KV pages */
+typedef struct seer_session seer_session;       /* one conversation */
+typedef struct seer_generation seer_generation; /* a submitted request */
 
 /* Kinds of errors, as seer::ErrorKind. */
 typedef enum seer_status {
@@ -76,6 +77,10 @@ typedef struct seer_engine_options {
   /* What a user may want to know. Any thread that uses the engine, as long as it or a session of it exists;
    * `user` must live as long. `message` lives during the call. Null: dropped. */
   void (*on_log)(void* user, seer_log_level level, const char* message);
+  int64_t mixed_chunk_size; /* prompt tokens of a step in which others decode; 0: the device's default */
+  int64_t max_batch_size;   /* requests computed in one step; 0: the device's default */
+  int64_t pool_size;        /* tokens of pages that all share; 0: ctx_size, or what fits on the GPU */
+  int32_t no_prefix_cache;  /* 1: no page is kept for, or shared with, another request */
 } seer_engine_options;
 
 /* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
@@ -84,8 +89,8 @@ SEER_API seer_status seer_engine_options_init(seer_engine_options* options, size
 /* Loads a model; *engine is null where that fails. SEER_ERROR_FILE or _UNSUPPORTED for the files, _USAGE for
  * the options, _MEMORY, _DEVICE, _CANCELLED. Free with seer_engine_free. */
 SEER_API seer_status seer_engine_load(seer_engine** engine, const seer_engine_options* options);
-/* Sessions that are still open keep the model until they are freed. Null is fine. No other thread may be
- * using the handle. */
+/* Sessions that are still open keep the model until they are freed; where there are none, requests that were
+ * submitted end as cancelled. Null is fine. No other thread may be using the handle, and no callback may. */
 SEER_API void seer_engine_free(seer_engine* engine);
 
 typedef struct seer_engine_info {
@@ -105,6 +110,8 @@ typedef struct seer_engine_info {
   int64_t n_params, n_bytes; /* weights, gates apart */
   int32_t has_gates;         /* 0 or 1 */
   int32_t has_tokenizer;     /* 0 or 1 */
+  int64_t mixed_chunk_size;  /* tokens */
+  int64_t max_batch_size;    /* requests */
 } seer_engine_info;
 
 /* Describes the engine. `size` is sizeof(seer_engine_info). SEER_ERROR_USAGE for null pointers or a wrong
@@ -179,7 +186,9 @@ typedef struct seer_request {
   size_t n_stop;
   const char* sparse; /* "dense", "threshold=T", "nz_ratio=R"; null: the engine's default_rule */
   int32_t ignore_eos; /* 1: EOS ids are never chosen */
-  void* user;         /* handed to the callbacks below, which run on the calling thread */
+  /* Handed to the callbacks below. A session's run on the calling thread; those of a submitted request on the
+   * engine's, between the steps of all requests: they must be quick. */
+  void* user;
   /* A token was chosen; `text` are the whole characters that became certain with it, maybe none, and live
    * during the call. 0 stops as seer_session_cancel() does. May be null. */
   int (*on_token)(void* user, int32_t id, const char* text, size_t text_size);
@@ -201,7 +210,8 @@ typedef enum seer_finish {
 typedef struct seer_result {
   size_t size;
   seer_finish finish;
-  /* These are the session's, and live until its next generate or until it is freed. */
+  /* These are the session's, and live until its next generate or until it is freed; or the generation's, and
+   * live until it is freed. */
   const int32_t* tokens; /* [n_tokens], chosen ids without a final EOS */
   size_t n_tokens;
   const char* text; /* "" without a tokenizer */
@@ -240,6 +250,38 @@ SEER_API seer_status seer_session_reset(seer_session* session);
  * where *n is 0. */
 SEER_API seer_status seer_session_tokens(const seer_session* session, const int32_t** tokens,
                                          size_t* n_tokens);
+
+/* --- Many requests at once. --- */
+
+/* Queues a request without a session and returns; the engine computes all that are under way together.
+ * *generation is null where that fails: SEER_ERROR_USAGE as seer_session_generate. Free with
+ * seer_generation_free. */
+SEER_API seer_status seer_engine_submit(seer_engine* engine, const seer_request* request,
+                                        seer_generation** generation);
+/* Blocks until the request has ended. `result` may be null, else result_size is sizeof(seer_result). A
+ * cancelled request is SEER_OK with SEER_FINISH_CANCELLED. SEER_ERROR_MEMORY where the pages that open
+ * sessions hold leave too few; SEER_ERROR_DEVICE. Any thread, any number of times, but no callback of the
+ * request. */
+SEER_API seer_status seer_generation_wait(seer_generation* generation, seer_result* result,
+                                          size_t result_size);
+SEER_API int seer_generation_done(const seer_generation* generation); /* 1: wait would not block */
+/* Ends it at the next step. Any thread, also a callback; of one that has ended: forgotten. Null is fine. */
+SEER_API void seer_generation_cancel(seer_generation* generation);
+/* Cancels what has not ended, without waiting: callbacks may still be running when it returns, for the last
+ * time. Null is fine. No other thread may be using the handle. */
+SEER_API void seer_generation_free(seer_generation* generation);
+
+/* seer::EngineStats: one consistent snapshot. */
+typedef struct seer_engine_stats {
+  size_t size;
+  int64_t n_waiting, n_running;                  /* requests now */
+  int64_t pages_total, pages_used, pages_cached; /* used: held; cached: kept, evictable at once */
+  int64_t n_requests, n_finished, n_cancelled, n_failed, n_preempted; /* since the load */
+  int64_t prompt_tokens, cached_tokens, generated_tokens, n_steps;
+} seer_engine_stats;
+
+/* `size` is sizeof(seer_engine_stats). SEER_ERROR_USAGE for null pointers or a wrong size. */
+SEER_API seer_status seer_engine_get_stats(const seer_engine* engine, seer_engine_stats* stats, size_t size);
 
 #ifdef __cplusplus
 }

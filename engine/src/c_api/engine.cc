@@ -13,6 +13,10 @@ EngineOptions options_of(const seer_engine_options& in) {
   out.threads = in.threads;
   out.ctx_size = in.ctx_size;
   out.chunk_size = in.chunk_size;
+  out.mixed_chunk_size = in.mixed_chunk_size;
+  out.max_batch_size = in.max_batch_size;
+  out.pool_size = in.pool_size;
+  out.prefix_cache = in.no_prefix_cache == 0;
   if (in.gpu_memory_utilization != 0.0) out.gpu_memory_utilization = in.gpu_memory_utilization;
   if (out.model_dir.empty() && out.random_config.empty())
     throw Error(ErrorKind::kUsage, "seer_engine_options: expected a model_dir, found none");
@@ -86,6 +90,8 @@ seer_status seer_engine_get_info(const seer_engine* engine, seer_engine_info* in
     ours.n_bytes = model.n_bytes;
     ours.has_gates = model.gates ? 1 : 0;
     ours.has_tokenizer = engine->has_tokenizer ? 1 : 0;
+    ours.mixed_chunk_size = device.mixed_chunk_size;
+    ours.max_batch_size = device.max_batch_size;
     to_caller(info, size, ours, "seer_engine_info");
   });
 }

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "seer/engine.h"
@@ -21,6 +23,12 @@ struct seer_session {
   std::unique_ptr<seer::Session> session;
   seer::SamplingParams default_sampling;
   seer::GenerateResult result;  // of the last request: what a seer_result points into
+};
+
+struct seer_generation {
+  std::unique_ptr<seer::Generation> generation;
+  std::mutex mutex;  // several threads may wait
+  std::optional<seer::GenerateResult> result;
 };
 
 namespace seer::c_api {

@@ -1,0 +1,118 @@
+// Who may run, and who gives way when pages are short.
+#include <algorithm>
+#include <string>
+
+#include "engine/src/scheduler.h"
+#include "seer/error.h"
+
+namespace seer {
+namespace {
+
+// How often a request that does not fit yet may see later ones let in before it. Small ones gain by it; it
+// must not starve.
+constexpr int64_t kMaxPassed = 32;
+
+}  // namespace
+
+// Waiting requests enter in order of arrival while their tokens fit beside what those that run will need for
+// theirs. Decodes may outgrow the pool later; then pre-emption decides.
+bool Scheduler::admit(Lock* lock) {
+  int64_t n_active = 0, promised = 0;
+  const auto missing = [](Request& r) {
+    return std::max<int64_t>(0,
+                             r.sequence().n_pages_for(r.sequence().n_tokens() + 1) - r.sequence().n_pages());
+  };
+  for (const auto& request : live_) {
+    if (request->state != Request::State::kRunning) continue;
+    promised += missing(*request);
+    if (!request->parked()) ++n_active;
+  }
+  bool any = false;
+  Request* passed = nullptr;  // the first that does not fit
+  // Callbacks run without the lock, and may submit: live_ can grow meanwhile.
+  for (size_t i = 0; i < live_.size() && n_active < limits_.max_batch_size; ++i) {
+    const std::shared_ptr<Request> request = live_[i];
+    if (request->state != Request::State::kWaiting) continue;
+    // A page of slack for each that runs, else who was pre-empted would be back at once, and out again.
+    const bool fits = missing(*request) + promised + n_active <= pages_->n_available();
+    if (n_active > 0 && !fits) {
+      if (passed == nullptr) passed = request.get();
+      continue;
+    }
+    if (passed != nullptr && passed->n_passed >= kMaxPassed) break;
+    if (passed != nullptr) ++passed->n_passed;
+    const bool again = request->started();
+    request->state = Request::State::kRunning;
+    request->start();
+    if (!again) counts_.cached_tokens += request->stats().n_cached;
+    promised += missing(*request);
+    ++n_active;
+    any = true;
+    deliver(*request, lock);
+  }
+  remove_ended();
+  return any;
+}
+
+bool Scheduler::reserve(Request& request, int64_t n_tokens) {
+  while (!request.sequence().reserve(n_tokens))
+    if (!make_room(request)) return false;
+  return true;
+}
+
+// The pool is used up, cached pages included. True where someone gave way to `request`; false where that was
+// itself, or nobody could. The oldest never gives way to a younger one, so it gets on, and with time all do.
+bool Scheduler::make_room(Request& request) {
+  Request *youngest = nullptr, *parked = nullptr;
+  bool others = false;
+  for (const auto& other : live_) {
+    if (other.get() == &request || other->state == Request::State::kEnded) continue;
+    if (other->sequence().n_pages() == 0) continue;
+    if (other->arrival > request.arrival) youngest = other.get();
+    if (other->parked()) {
+      parked = other.get();
+    } else {
+      others = true;
+    }
+  }
+  // One that waits for its callback may wait for long, even for this request: its age does not protect it.
+  Request* victim = youngest != nullptr ? youngest : others ? nullptr : parked;
+  if (victim != nullptr) {
+    pre_empt(*victim);
+    return true;
+  }
+  if (others) {
+    pre_empt(request);
+    return false;
+  }
+  fail(request, std::make_exception_ptr(page_refusal(request.sequence(), request.sequence().n_tokens() + 1)));
+  return false;
+}
+
+void Scheduler::pre_empt(Request& request) {
+  request.sequence().give_up_pages();
+  if (request.state != Request::State::kRunning) return;  // of a session, from its last turn
+  request.state = Request::State::kWaiting;
+  ++counts_.n_preempted;
+}
+
+void Scheduler::reserve_at_any_price(Sequence* sequence, int64_t n_tokens) {
+  while (!sequence->reserve(n_tokens)) {
+    const auto victim =
+        std::find_if(live_.rbegin(), live_.rend(), [](const auto& r) { return r->sequence().n_pages() > 0; });
+    if (victim == live_.rend()) throw page_refusal(*sequence, n_tokens);
+    pre_empt(**victim);
+  }
+}
+
+Error Scheduler::page_refusal(const Sequence& sequence, int64_t n_tokens) const {
+  const int64_t held = pages_->n_used() - sequence.n_pages();
+  return Error(ErrorKind::kMemory,
+               "the KV cache is full: all " + std::to_string(pages_->n_pages()) + " pages of " +
+                   std::to_string(limits_.page_tokens) + " tokens are in use, " + std::to_string(held) +
+                   " of them by sessions that are open; this request needs " +
+                   std::to_string(sequence.n_pages_for(n_tokens)) +
+                   ". Reset or close sessions, or use a larger --pool-size or --ctx-size.");
+}
+
+}  // namespace seer

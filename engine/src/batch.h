@@ -1,0 +1,61 @@
+// One forward step as the scheduler packs it, and who runs it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/paged_kv.h"
+#include "kernels/sample_row.h"
+#include "models/attn_gate.h"
+#include "models/decoder.h"
+
+namespace seer {
+
+class Request;
+class Sequence;
+
+// Used again for every step, so that packing allocates nothing once the vectors have grown. Prefill segments
+// come first on the token axis; logit rows ascend.
+struct Batch {
+  std::vector<int32_t> ids;  // [n_tokens]
+  std::vector<Segment> prefills, decodes;
+  std::vector<PrefillPlan> plans;    // one for each prefill
+  std::vector<int64_t> logit_rows;   // of segments that end with their sequence, and of every decode
+  std::vector<SampleRow> samples;    // how the token behind each logit row is chosen
+  std::vector<Request*> prefill_of;  // whose each prefill is
+  std::vector<Request*> decode_of;
+  std::vector<Request*> sampled_by;  // whose each logit row is; null where its token is known already
+
+  // What the step brought.
+  std::vector<int32_t> chosen;       // one for each logit row
+  std::vector<DecoderStats> blocks;  // one for each prefill
+  int64_t attention_ns = 0, gate_ns = 0, step_ns = 0;
+
+  int64_t n_tokens() const { return static_cast<int64_t>(ids.size()); }
+  bool empty() const { return ids.empty(); }
+  void clear() {
+    ids.clear();
+    prefills.clear();
+    decodes.clear();
+    plans.clear();
+    logit_rows.clear();
+    samples.clear();
+    prefill_of.clear();
+    decode_of.clear();
+    sampled_by.clear();
+    attention_ns = gate_ns = step_ns = 0;
+  }
+};
+
+// How the next chunk of a sequence that is prefilling is to be computed.
+PrefillPlan prefill_plan(const Sequence& sequence);
+
+// Runs steps: the model on its device, or a test's stand-in.
+class StepRunner {
+ public:
+  virtual ~StepRunner() = default;
+  // Fills in what the step brings. Throws Error{kDevice} where the device is lost.
+  virtual void run(Batch* batch) = 0;
+};
+
+}  // namespace seer

@@ -1,0 +1,131 @@
+// Requests: C structs to the C++ ones and back.
+#include "engine/src/c_api/request.h"
+
+#include <vector>
+
+namespace seer::c_api {
+namespace {
+
+seer_sampling sampling_to_c(const SamplingParams& in) {
+  seer_sampling out = {};
+  out.size = sizeof out;
+  out.temperature = in.temperature;
+  out.top_k = in.top_k;
+  out.top_p = in.top_p;
+  out.min_p = in.min_p;
+  out.repeat_penalty = in.repeat_penalty;
+  out.presence_penalty = in.presence_penalty;
+  out.frequency_penalty = in.frequency_penalty;
+  out.repeat_last_n = in.repeat_last_n;
+  out.seed = in.seed.value_or(0);
+  out.has_seed = in.seed ? 1 : 0;
+  return out;
+}
+
+SamplingParams sampling_of(const seer_sampling& in) {
+  SamplingParams out;
+  out.temperature = in.temperature;
+  out.top_k = in.top_k;
+  out.top_p = in.top_p;
+  out.min_p = in.min_p;
+  out.repeat_penalty = in.repeat_penalty;
+  out.presence_penalty = in.presence_penalty;
+  out.frequency_penalty = in.frequency_penalty;
+  out.repeat_last_n = in.repeat_last_n;
+  if (in.has_seed != 0) out.seed = in.seed;
+  return out;
+}
+
+}  // namespace
+
+seer_request default_request() {
+  seer_request request = {};
+  request.max_new_tokens = GenerateRequest().max_new_tokens;
+  return request;
+}
+
+GenerateRequest request_of(const seer_request& in, const SamplingParams& default_sampling) {
+  GenerateRequest out;
+  if (in.n_prompt > 0) check_pointer(in.prompt, "the prompt");
+  out.prompt.assign(in.prompt, in.prompt + in.n_prompt);
+  out.max_new_tokens = in.max_new_tokens;
+  out.sampling = default_sampling;
+  if (in.sampling != nullptr)
+    out.sampling = sampling_of(from_caller(in.sampling, sampling_to_c({}), "seer_sampling"));
+  if (in.n_stop > 0) check_pointer(in.stop, "the stop strings");
+  for (size_t i = 0; i < in.n_stop; ++i) {
+    check_pointer(in.stop[i], "every stop string");
+    out.stop.emplace_back(in.stop[i]);
+  }
+  out.ignore_eos = in.ignore_eos != 0;
+  if (in.sparse != nullptr) out.sparse = SparseRule::parse(in.sparse);
+  void* user = in.user;
+  if (const auto on_token = in.on_token; on_token != nullptr)
+    out.on_token = [=](const TokenEvent& event) {
+      // A view may end anywhere; C gets its zero byte.
+      const std::string text(event.text);
+      return on_token(user, event.id, text.c_str(), text.size()) != 0;
+    };
+  if (const auto on_progress = in.on_progress; on_progress != nullptr)
+    out.on_progress = [=](const PrefillProgress& p) {
+      const seer_progress progress = {p.total, p.cached, p.processed, p.time_ms};
+      return on_progress(user, &progress) != 0;
+    };
+  return out;
+}
+
+namespace {
+
+seer_finish finish_of(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kLength:
+      return SEER_FINISH_LENGTH;
+    case FinishReason::kEos:
+      return SEER_FINISH_EOS;
+    case FinishReason::kStopString:
+      return SEER_FINISH_STOP_STRING;
+    case FinishReason::kContextFull:
+      return SEER_FINISH_CONTEXT_FULL;
+    case FinishReason::kCancelled:
+      break;
+  }
+  return SEER_FINISH_CANCELLED;
+}
+
+}  // namespace
+
+seer_result result_to_c(const GenerateResult& in) {
+  seer_result out = {};
+  out.finish = finish_of(in.finish);
+  out.tokens = in.tokens.empty() ? nullptr : in.tokens.data();
+  out.n_tokens = in.tokens.size();
+  out.text = in.text.c_str();
+  out.text_size = in.text.size();
+  out.stop = in.stop.c_str();
+  out.n_prompt = in.stats.n_prompt;
+  out.n_cached = in.stats.n_cached;
+  out.n_generated = in.stats.n_generated;
+  out.prefill_ns = in.stats.prefill_ns;
+  out.decode_ns = in.stats.decode_ns;
+  out.attention_ns = in.stats.attention_ns;
+  out.gate_ns = in.stats.gate_ns;
+  out.density = in.stats.density;
+  return out;
+}
+
+}  // namespace seer::c_api
+
+using namespace seer::c_api;
+
+seer_status seer_sampling_init(seer_sampling* sampling, size_t size, const seer_engine* engine) {
+  return guard([&] {
+    to_caller(
+        sampling, size,
+        sampling_to_c(engine == nullptr ? seer::SamplingParams() : engine->engine->model().default_sampling),
+        "seer_sampling");
+  });
+}
+
+seer_status seer_request_init(seer_request* request, size_t size) {
+  return guard([&] { to_caller(request, size, default_request(), "seer_request"); });
+}

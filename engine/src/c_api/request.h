@@ -1,0 +1,14 @@
+// Requests and results between C and C++, for sessions and for what is submitted.
+#pragma once
+
+#include "engine/src/c_api/handles.h"
+
+namespace seer::c_api {
+
+seer_request default_request();
+// Throws Error{kUsage}. `default_sampling` is for a request that names none.
+GenerateRequest request_of(const seer_request& in, const SamplingParams& default_sampling);
+// Points into `in`.
+seer_result result_to_c(const GenerateResult& in);
+
+}  // namespace seer::c_api

@@ -1,0 +1,78 @@
+// What requests are checked for, and how they begin.
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "engine/src/engine_impl.h"
+#include "engine/src/generation_impl.h"
+#include "engine/src/session_impl.h"
+#include "engine/src/tokenizer_impl.h"
+
+namespace seer {
+
+std::unique_ptr<Session> EngineImpl::new_session() {
+  return std::make_unique<SessionImpl>(std::static_pointer_cast<EngineImpl>(shared_from_this()));
+}
+
+SparseRule EngineImpl::resolve(const std::optional<SparseRule>& asked) const {
+  if (!asked) return model_info_.gates ? model_info_.gates->default_rule : SparseRule{};
+  if (asked->method == SparseRule::Method::kDense) return *asked;
+  if (!gates_)
+    throw Error(ErrorKind::kUsage, "the sparse rule " + asked->to_string() +
+                                       " needs gates, and none were loaded. Name them with --gates.");
+  return SparseRule::parse(asked->to_string());
+}
+
+void EngineImpl::check_tokens(std::span<const int32_t> ids) const {
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] < 0 || ids[i] >= config_.n_vocab)
+      throw Error(ErrorKind::kUsage,
+                  "token " + std::to_string(i) + " of the prompt is out of range: expected an id from 0 to " +
+                      std::to_string(config_.n_vocab - 1) + ", found " + std::to_string(ids[i]));
+}
+
+void EngineImpl::check_prompt(std::span<const int32_t> ids, int64_t n_held) const {
+  const int64_t total = n_held + static_cast<int64_t>(ids.size());
+  if (total == 0) throw Error(ErrorKind::kUsage, "the prompt is empty: expected at least one token");
+  check_tokens(ids);
+  if (total > info_.ctx_size)
+    throw Error(ErrorKind::kUsage,
+                "the prompt of " + std::to_string(total) + " tokens is longer than the context of " +
+                    std::to_string(info_.ctx_size) + ". Shorten it or use a larger --ctx-size.");
+}
+
+PrefillTraits EngineImpl::prefill_traits() const {
+  return {info_.page_tokens, last_block_dense(), config_.rope.type == RopeConfig::Type::kDynamic};
+}
+
+RequestSetup EngineImpl::setup(const GenerateRequest& asked, std::span<const int32_t> held) const {
+  const TextTokenizer* tokenizer = text_tokenizer();
+  const auto special = [&](int32_t id) { return tokenizer != nullptr && tokenizer->is_special(id); };
+  RequestSetup setup;
+  setup.rule = resolve(asked.sparse);
+  setup.share = info_.prefix_cache;
+  setup.eos_ids = &model_info_.eos_ids;
+  setup.tokenizer = tokenizer;
+  setup.at_start = std::all_of(held.begin(), held.end(), special) &&
+                   std::all_of(asked.prompt.begin(), asked.prompt.end(), special);
+  setup.ctx_size = info_.ctx_size;
+  setup.request.max_new_tokens = asked.max_new_tokens;
+  setup.request.sampling = asked.sampling;
+  setup.request.stop = asked.stop;
+  setup.request.ignore_eos = asked.ignore_eos;
+  setup.request.on_token = asked.on_token;
+  setup.request.on_progress = asked.on_progress;
+  return setup;
+}
+
+std::unique_ptr<Generation> EngineImpl::submit(GenerateRequest asked) {
+  check_prompt(asked.prompt, 0);
+  auto sequence = std::make_unique<Sequence>(pages_.get(), prefill_traits());
+  sequence->append(asked.prompt);
+  auto request = std::make_shared<Request>(setup(asked, {}), std::move(sequence));
+  auto generation = std::make_unique<GenerationImpl>(request, scheduler_->signals());
+  scheduler_->submit(request);
+  return generation;
+}
+
+}  // namespace seer

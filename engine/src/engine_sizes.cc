@@ -1,0 +1,138 @@
+// How large a step, a context and the page pool are: what was asked for, what is usual, what fits.
+#include <algorithm>
+#include <string>
+
+#include "engine/src/engine_impl.h"
+
+namespace seer {
+namespace {
+
+constexpr int64_t kCpuChunk = 1024;      // tokens: long enough for OpenBLAS's peak, a few MB of activations
+constexpr int64_t kGpuChunk = 8192;      // tokens: every product at its peak, and few launches
+constexpr int64_t kCpuMixedChunk = 64;   // tokens: a page, some ten times a decode's work
+constexpr int64_t kGpuMixedChunk = 256;  // tokens: about what a GPU computes while it reads the weights twice
+constexpr int64_t kCpuBatch = 16;        // what the CPU's kernels for few rows take at once
+constexpr int64_t kGpuBatch = 64;        // steps that only decode are recorded for each size
+constexpr int64_t kMaxBatch = 1024;      // page tables and logits of a step stay small
+constexpr int64_t kDefaultPage = 64;     // tokens of a page without gates
+constexpr int64_t kLogitRows = 256;      // rows of logits computed at once
+constexpr int64_t kGpuReserve = int64_t{512} << 20;  // bytes: modules, recorded steps, the library's own
+constexpr int64_t kMaxContext = int64_t{1} << 30;    // tokens; page ids and row counts stay within 32 bits
+
+}  // namespace
+
+// Everything that the options decide before memory does.
+void EngineImpl::size_steps() {
+  const int64_t page = gates_ ? gates_->config.gate_block : kDefaultPage;
+  const bool pool_decides = options_.ctx_size == 0 && options_.pool_size > 0;
+  const int64_t ctx = pool_decides             ? std::min(config_.max_positions, options_.pool_size)
+                      : options_.ctx_size == 0 ? config_.max_positions
+                                               : options_.ctx_size;
+  if (ctx < 1 || ctx > kMaxContext)
+    throw Error(ErrorKind::kUsage, "expected a context of 1 to " + std::to_string(kMaxContext) +
+                                       " tokens, found " + std::to_string(ctx));
+  if (ctx > config_.max_positions)
+    log(LogLevel::kWarning, "the context of " + std::to_string(ctx) + " tokens is beyond the " +
+                                std::to_string(config_.max_positions) + " positions the model was made for");
+  const int64_t usual = backend_->memory() ? kGpuChunk : kCpuChunk;
+  const int64_t chunk = options_.chunk_size == 0 ? std::max(page, usual / page * page) : options_.chunk_size;
+  if (chunk < page || chunk % page != 0)
+    throw Error(ErrorKind::kUsage, "expected a chunk size that is a multiple of the gate block of " +
+                                       std::to_string(page) + " tokens, found " + std::to_string(chunk));
+  if (!(options_.gpu_memory_utilization > 0.0 && options_.gpu_memory_utilization <= 1.0))
+    throw Error(ErrorKind::kUsage, "expected a GPU memory utilization above 0 and at most 1, found " +
+                                       std::to_string(options_.gpu_memory_utilization));
+  info_.ctx_size = ctx;
+  info_.page_tokens = page;
+  info_.prefix_cache = options_.prefix_cache;
+  info_.n_pages = (ctx + page - 1) / page;
+  info_.chunk_size = std::min(chunk, info_.n_pages * page);
+  size_batch();
+  limits_.n_tokens = std::max(info_.chunk_size, info_.mixed_chunk_size + info_.max_batch_size);
+  limits_.n_sequences = info_.max_batch_size;
+  limits_.n_logits = std::min(std::max(kLogitRows, info_.max_batch_size), limits_.n_tokens);
+  limits_.n_blocks = info_.n_pages;
+  limits_.page_tokens = page;
+  const int64_t d_gate = gates_ ? gates_->config.d_gate : 0;
+  backend_->check_model(
+      {config_.d_model, shard_.local.d_ff, config_.d_head, shard_.n_ids(), d_gate, page, info_.n_pages});
+}
+
+// What of a step is whose.
+void EngineImpl::size_batch() {
+  const bool gpu = backend_->memory().has_value();
+  const int64_t page = info_.page_tokens;
+  const int64_t usual = std::max(page, (gpu ? kGpuMixedChunk : kCpuMixedChunk) / page * page);
+  const int64_t mixed = options_.mixed_chunk_size == 0 ? usual : options_.mixed_chunk_size;
+  if (mixed < page || mixed % page != 0)
+    throw Error(ErrorKind::kUsage, "expected a mixed chunk size that is a multiple of the gate block of " +
+                                       std::to_string(page) + " tokens, found " + std::to_string(mixed));
+  info_.mixed_chunk_size = std::min(mixed, info_.chunk_size);
+  info_.max_batch_size =
+      options_.max_batch_size == 0 ? (gpu ? kGpuBatch : kCpuBatch) : options_.max_batch_size;
+  if (info_.max_batch_size < 1 || info_.max_batch_size > kMaxBatch)
+    throw Error(ErrorKind::kUsage, "expected a batch of 1 to " + std::to_string(kMaxBatch) +
+                                       " requests, found " + std::to_string(info_.max_batch_size));
+}
+
+// The pool that was asked for holds one context at least, so that any request which the context admits can
+// run alone.
+void EngineImpl::size_pool() {
+  const int64_t page = info_.page_tokens, pool = options_.pool_size;
+  if (pool == 0) return;
+  if (pool < 1 || pool > kMaxContext)
+    throw Error(ErrorKind::kUsage, "expected a pool of 1 to " + std::to_string(kMaxContext) +
+                                       " tokens, found " + std::to_string(pool));
+  if (pool < info_.ctx_size)
+    throw Error(ErrorKind::kUsage, "expected a pool of at least the context's " +
+                                       std::to_string(info_.ctx_size) + " tokens, found " +
+                                       std::to_string(pool) +
+                                       ". Use a larger --pool-size or a smaller --ctx-size.");
+  info_.n_pages = (pool + page - 1) / page;
+}
+
+// On a device with memory of its own, the pool takes what weights and activations leave of the share that may
+// be used.
+void EngineImpl::size_cache() {
+  const std::optional<Backend::Memory> memory = backend_->memory();
+  if (!memory) return size_pool();
+  const int64_t page = info_.page_tokens;
+  const auto may_use =
+      static_cast<int64_t>(options_.gpu_memory_utilization * static_cast<double>(memory->total));
+  const int64_t page_bytes = KvCache::page_bytes(*backend_, shard_.local, gate_config(), page);
+  const int64_t room = ranks_.least_room(backend_.get(), options_.gpu_memory_utilization);
+  const auto pages_that_fit = [&] {
+    const int64_t left =
+        room - kGpuReserve - Workspace::arena_bytes(*backend_, shard_, gate_config(), limits_);
+    return std::max<int64_t>(0, left / page_bytes);
+  };
+  // Lists of blocks grow with the context, so a smaller context leaves a little more room for pages.
+  int64_t fitting = pages_that_fit();
+  if (options_.ctx_size == 0 && fitting < limits_.n_blocks && fitting > 0) {
+    limits_.n_blocks = fitting;
+    info_.ctx_size = fitting * page;
+    info_.chunk_size = std::min(info_.chunk_size, info_.ctx_size);
+    info_.mixed_chunk_size = std::min(info_.mixed_chunk_size, info_.chunk_size);
+    limits_.n_tokens = std::max(info_.chunk_size, info_.mixed_chunk_size + info_.max_batch_size);
+    fitting = pages_that_fit();
+  }
+  if (fitting < limits_.n_blocks)
+    throw Error(ErrorKind::kMemory,
+                "a context of " + std::to_string(info_.ctx_size) +
+                    " tokens does not fit on the GPU: expected room for " + std::to_string(limits_.n_blocks) +
+                    " pages of " + std::to_string(page_bytes >> 10) + " KiB, found room for " +
+                    std::to_string(fitting) + " (" + std::to_string(fitting * page) + " tokens) in " +
+                    std::to_string(may_use >> 20) + " MiB beside weights and activations. Use --ctx-size " +
+                    std::to_string(fitting * page) +
+                    " or less, a smaller --chunk-size, or a higher --gpu-memory-utilization.");
+  info_.n_pages = std::min(fitting, kMaxContext / page);
+  if (options_.pool_size == 0) return;
+  size_pool();
+  if (info_.n_pages > fitting)
+    throw Error(ErrorKind::kMemory, "a pool of " + std::to_string(options_.pool_size) +
+                                        " tokens does not fit on the GPU: found room for " +
+                                        std::to_string(fitting * page) +
+                                        " tokens beside weights and activations. Use a smaller --pool-size.");
+}
+
+}  // namespace seer

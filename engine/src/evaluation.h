@@ -1,0 +1,42 @@
+// A prompt prefilled for its logits and gate rows, on the thread that asked: each chunk is a step of its own,
+// in a turn of the scheduler's.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "engine/src/engine_impl.h"
+
+namespace seer {
+
+class Evaluation {
+ public:
+  // Of all tokens of `sequence`, none of which are computed. Everything outlives it.
+  Evaluation(EngineImpl* engine, Sequence* sequence, const EvaluateRequest& request, const SparseRule& rule,
+             std::atomic<bool>* cancelled);
+  // Throws Error{kCancelled} where it was cancelled; the sequence then holds what was computed.
+  RequestStats run();
+
+ private:
+  void prefill();
+  void chunk(int64_t n_tokens);
+  DecoderStats forward(int64_t n_tokens);
+  bool report_logits(int64_t position, const Tensor& logits);
+  bool go_on();
+
+  EngineImpl* engine_;
+  Sequence* sequence_;
+  const EvaluateRequest& request_;
+  SparseRule rule_;
+  std::atomic<bool>* cancelled_;
+  int64_t n_logits_;  // of this many last positions
+  Clock::time_point begin_ = Clock::now();
+  RequestStats stats_;
+  DecoderStats blocks_;
+  std::vector<float> logits_;
+  bool logits_stopped_ = false;
+};
+
+}  // namespace seer

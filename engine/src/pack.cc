@@ -1,0 +1,156 @@
+// What a step computes, and what becomes of it.
+#include <algorithm>
+
+#include "engine/src/scheduler.h"
+#include "seer/error.h"
+
+namespace seer {
+namespace {
+
+// The error is the device's: nobody's next step can go better.
+bool device_lost(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    return e.kind() == ErrorKind::kDevice;
+  } catch (...) {
+    return false;
+  }
+}
+
+}  // namespace
+
+PrefillPlan prefill_plan(const Sequence& sequence) {
+  if (!sequence.in_sparse_prompt()) return {sequence.prefill_end(), std::nullopt};
+  const SparseRule& rule = sequence.rule();
+  SelectRule select;
+  select.method = rule.method == SparseRule::Method::kThreshold ? SelectRule::Method::kThreshold
+                                                                : SelectRule::Method::kNzRatio;
+  select.value = rule.value;
+  select.last_block_dense = sequence.traits().last_block_dense;
+  select.n_prompt_blocks = sequence.n_pages_for(sequence.prompt_tokens());
+  return {sequence.prompt_tokens(), select};
+}
+
+// Every running decode gets its token, prompts the rest of the step.
+void Scheduler::pack() {
+  batch_.clear();
+  prefilling_.clear();
+  decoding_.clear();
+  for (const auto& request : live_) {
+    request->allotted = 0;
+    if (request->state != Request::State::kRunning || request->parked()) continue;
+    if (request->sequence().prefilling()) {
+      prefilling_.push_back(request.get());
+    } else if (static_cast<int64_t>(decoding_.size()) < limits_.max_batch_size) {
+      request->allotted = 1;
+      decoding_.push_back(request.get());
+    }
+  }
+  const auto room = static_cast<size_t>(limits_.max_batch_size) - decoding_.size();
+  if (prefilling_.size() > room) prefilling_.resize(room);
+  allot(decoding_.empty() ? limits_.chunk_size : std::min(limits_.chunk_size, limits_.mixed_chunk_size));
+  // The oldest first: who gives way is younger, and not in the batch yet.
+  for (const auto& request : live_)
+    if (request->allotted > 0 && request->state == Request::State::kRunning)
+      if (!reserve(*request, request->sequence().n_computed() + request->allotted)) request->allotted = 0;
+  const auto stays = [](const Request* r) { return r->allotted > 0 && r->state == Request::State::kRunning; };
+  for (Request* request : prefilling_)
+    if (stays(request)) add_prefill(*request);
+  for (Request* request : decoding_)
+    if (stays(request)) add_decode(*request);
+}
+
+// The oldest prompt gets half of the budget, the shortest ones the other: a short prompt does not wait for a
+// long one before it, and a long one not for all the short ones behind it. Half of a single page is had in
+// turn.
+void Scheduler::allot(int64_t budget) {
+  if (prefilling_.empty()) return;
+  const int64_t page = limits_.page_tokens;
+  int64_t left = budget;
+  const auto rest = [](Request* r) {
+    return r->sequence().prefill_end() - r->sequence().n_computed() - r->allotted;
+  };
+  const auto give = [&](Request* r, int64_t most) {
+    // A chunk that is not the last one ends on a page, for the next begins there.
+    const int64_t n = std::min(most, left), taken = rest(r) <= n ? rest(r) : n / page * page;
+    r->allotted += taken;
+    left -= taken;
+  };
+  if (prefilling_.size() > 1) {
+    give(prefilling_.front(), (left / page + static_cast<int64_t>(n_shared_++ % 2)) / 2 * page);
+    std::stable_sort(prefilling_.begin() + 1, prefilling_.end(),
+                     [&](Request* a, Request* b) { return rest(a) < rest(b); });
+    for (size_t i = 1; i < prefilling_.size(); ++i) give(prefilling_[i], left);
+  }
+  give(prefilling_.front(), left);
+}
+
+void Scheduler::add_prefill(Request& request) {
+  const Sequence& sequence = request.sequence();
+  const int64_t start = sequence.n_computed(), end = start + request.allotted;
+  batch_.prefills.push_back({batch_.n_tokens(), request.allotted, start, sequence.page_table()});
+  batch_.plans.push_back(prefill_plan(sequence));
+  batch_.prefill_of.push_back(&request);
+  batch_.ids.insert(batch_.ids.end(), sequence.tokens().begin() + start, sequence.tokens().begin() + end);
+  if (end < sequence.n_tokens()) return;
+  batch_.logit_rows.push_back(batch_.n_tokens() - 1);
+  batch_.samples.push_back(request.next_sample());
+  batch_.sampled_by.push_back(&request);
+}
+
+void Scheduler::add_decode(Request& request) {
+  const Sequence& sequence = request.sequence();
+  const int64_t position = sequence.n_computed();
+  batch_.logit_rows.push_back(batch_.n_tokens());
+  batch_.decodes.push_back({batch_.n_tokens(), 1, position, sequence.page_table()});
+  batch_.decode_of.push_back(&request);
+  batch_.ids.push_back(sequence.tokens()[static_cast<size_t>(position)]);
+  // A token that was chosen before a pre-emption is computed again; the one behind it is known.
+  const bool known = position + 1 < sequence.n_tokens();
+  batch_.samples.push_back(known ? SampleRow{} : request.next_sample());
+  batch_.sampled_by.push_back(known ? nullptr : &request);
+}
+
+void Scheduler::commit(Lock* lock) {
+  take_results();
+  const auto hand_on = [&](Request* request) {
+    deliver(*request, lock);
+    if (request->finished() && request->state != Request::State::kEnded)
+      end(*request, &EngineStats::n_finished);
+  };
+  for (Request* request : batch_.prefill_of) hand_on(request);
+  for (Request* request : batch_.decode_of) hand_on(request);
+}
+
+void Scheduler::take_results() {
+  int64_t n_prompt_tokens = 0;
+  for (const Segment& segment : batch_.prefills) n_prompt_tokens += segment.n_tokens;
+  for (size_t i = 0; i < batch_.prefills.size(); ++i) {
+    Request& request = *batch_.prefill_of[i];
+    const int64_t n = batch_.prefills[i].n_tokens, before = request.stats().n_prompt;
+    request.prefilled(n, batch_.blocks[i], batch_.attention_ns * n / n_prompt_tokens,
+                      batch_.gate_ns * n / n_prompt_tokens);
+    counts_.prompt_tokens += request.stats().n_prompt - before;
+  }
+  for (Request* request : batch_.decode_of) request->decoded(batch_.step_ns);
+  for (size_t i = 0; i < batch_.sampled_by.size(); ++i) {
+    Request* request = batch_.sampled_by[i];
+    if (request == nullptr) continue;
+    const int64_t before = request->stats().n_generated;
+    try {
+      request->chosen(batch_.chosen[i]);
+    } catch (...) {
+      fail(*request, std::current_exception());  // its own: the others' tokens are as good as ever
+    }
+    counts_.generated_tokens += request->stats().n_generated - before;
+  }
+}
+
+void Scheduler::fail_step(const std::exception_ptr& error) {
+  if (device_lost(error)) return fail_all(error);
+  for (Request* request : batch_.prefill_of) fail(*request, error);
+  for (Request* request : batch_.decode_of) fail(*request, error);
+}
+
+}  // namespace seer

@@ -1,0 +1,131 @@
+#include "engine/src/prefix_cache.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+
+namespace seer {
+namespace {
+
+// splitmix64's finisher over a running sum: every id moves every bit.
+uint64_t mix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+  return x ^ (x >> 31);
+}
+
+uint64_t chain_hash(uint64_t parent, std::span<const int32_t> ids) {
+  uint64_t h = parent;
+  for (const int32_t id : ids) h = mix(h + 0x9e3779b97f4a7c15U + static_cast<uint32_t>(id));
+  return h;
+}
+
+}  // namespace
+
+PrefixCache::PrefixCache(int64_t n_pages, int64_t page_tokens, bool keep, Hash hash)
+    : pages_(n_pages), page_tokens_(page_tokens), keep_(keep), hash_(hash == nullptr ? chain_hash : hash) {
+  if (!keep) return;
+  nodes_.resize(static_cast<size_t>(n_pages));
+  tokens_.resize(static_cast<size_t>(n_pages * page_tokens));
+  index_.reserve(static_cast<size_t>(n_pages));
+}
+
+int32_t PrefixCache::allocate() {
+  if (pages_.n_free() == 0 && !evict()) return kNone;
+  return pages_.allocate();
+}
+
+void PrefixCache::release(int32_t page) {
+  pages_.release(page);
+  if (!holds(page) || pages_.n_references(page) != 1) return;
+  ++n_cached_;
+  node(page).last_used = ++clock_;
+  if (node(page).n_children == 0) make_evictable(page);
+}
+
+int32_t PrefixCache::find(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids) {
+  if (!keep_) return kNone;
+  const int32_t page = lookup(hash_of(parent, key, ids), parent, key, ids);
+  if (page != kNone) reference(page);
+  return page;
+}
+
+int32_t PrefixCache::add(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids, int32_t page) {
+  if (!keep_ || holds(page)) return page;
+  const uint64_t hash = hash_of(parent, key, ids);
+  const int32_t same = lookup(hash, parent, key, ids);
+  if (same != kNone) {
+    reference(same);
+    pages_.release(page);
+    return same;
+  }
+  Node& n = node(page);
+  if (n.entry.empty()) {
+    std::set<Entry> one;
+    one.emplace(0, page);
+    n.entry = one.extract(one.begin());
+  }
+  index_.emplace(hash, page);
+  n.cached = true;
+  n.parent = parent;
+  n.n_children = 0;
+  n.hash = hash;
+  n.key = key;
+  std::copy(ids.begin(), ids.end(), tokens_.begin() + page * page_tokens_);
+  if (parent != kRoot) ++node(parent).n_children;
+  pages_.add_reference(page);
+  return page;
+}
+
+uint64_t PrefixCache::hash_of(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids) {
+  assert(static_cast<int64_t>(ids.size()) == page_tokens_);
+  if (parent != kRoot) return hash_(node(parent).hash, ids);
+  const uint64_t rule =
+      mix(std::bit_cast<uint64_t>(key.rule.value) + static_cast<uint64_t>(key.rule.method) + 1);
+  return hash_(mix(rule + static_cast<uint64_t>(key.n_prompt_blocks)), ids);
+}
+
+int32_t PrefixCache::lookup(uint64_t hash, int32_t parent, const PrefixKey& key,
+                            std::span<const int32_t> ids) {
+  const auto [begin, end] = index_.equal_range(hash);
+  for (auto it = begin; it != end; ++it) {
+    const Node& n = node(it->second);
+    // Parents are equal by induction: their own tokens were compared on the way here.
+    if (n.parent == parent && n.key == key &&
+        std::equal(ids.begin(), ids.end(), tokens_.begin() + it->second * page_tokens_))
+      return it->second;
+  }
+  return kNone;
+}
+
+void PrefixCache::reference(int32_t page) {
+  if (pages_.n_references(page) == 1) {
+    --n_cached_;
+    Node& n = node(page);
+    if (n.entry.empty()) n.entry = evictable_.extract({n.last_used, page});
+  }
+  pages_.add_reference(page);
+}
+
+void PrefixCache::make_evictable(int32_t page) {
+  Node& n = node(page);
+  n.entry.value() = {n.last_used, page};
+  evictable_.insert(std::move(n.entry));
+}
+
+bool PrefixCache::evict() {
+  if (evictable_.empty()) return false;
+  const int32_t page = evictable_.begin()->second;
+  Node& n = node(page);
+  n.entry = evictable_.extract(evictable_.begin());
+  const auto [begin, end] = index_.equal_range(n.hash);
+  index_.erase(std::find_if(begin, end, [&](const auto& item) { return item.second == page; }));
+  n.cached = false;
+  --n_cached_;
+  if (n.parent != kRoot && --node(n.parent).n_children == 0 && pages_.n_references(n.parent) == 1)
+    make_evictable(n.parent);
+  pages_.release(page);
+  return true;
+}
+
+}  // namespace seer

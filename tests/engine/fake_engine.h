@@ -1,0 +1,84 @@
+// The scheduler on a stand-in for the model whose arithmetic is exact: whatever a page is filled with in the
+// wrong way, read too early or shared wrongly changes the tokens behind it.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "engine/src/generation_impl.h"
+#include "engine/src/scheduler.h"
+
+namespace seer::testing {
+
+using Ids = std::vector<int32_t>;
+
+struct FakeStep {
+  std::vector<int64_t> prefills;  // tokens of each segment
+  std::vector<const Request*> prefill_of, decode_of;
+};
+
+// A token's entry in its page is a hash of all entries before it, its id, and the rule that it was computed
+// under. The next token is a hash of all entries.
+class FakeRunner final : public StepRunner {
+ public:
+  FakeRunner(int64_t n_pages, int64_t page_tokens);
+  void run(Batch* batch) override;
+
+  // Holds steps back, so that a test can submit all it wants in one.
+  void hold();
+  void release();
+  std::function<void(int64_t step)> before_step;  // may throw
+  std::vector<FakeStep> steps;                    // complete once all requests have ended
+
+ private:
+  uint64_t& entry(const Segment& segment, int64_t position);
+  uint64_t all_entries(const Segment& segment);
+  void compute(const Batch& batch, const Segment& segment, const PrefillPlan* plan);
+
+  int64_t page_tokens_;
+  std::vector<uint64_t> entries_;  // [n_pages, page_tokens]
+  std::set<int32_t> written_;      // pages, in this step
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool held_ = false;
+};
+
+struct FakeOptions {
+  int64_t page_tokens = 16;
+  int64_t n_pages = 4096;
+  int64_t chunk_size = 128;
+  int64_t mixed_chunk_size = 32;
+  int64_t max_batch_size = 16;
+  bool prefix_cache = false;
+  bool last_block_dense = true;
+  bool positions_depend_on_length = false;
+};
+
+class FakeEngine {
+ public:
+  explicit FakeEngine(const FakeOptions& options = {});
+
+  std::unique_ptr<Generation> submit(const GenerateRequest& request);
+  std::shared_ptr<Request> submit_raw(const GenerateRequest& request);
+  // What a request gives where nothing is paged, batched or shared.
+  Ids expected(const GenerateRequest& request) const;
+  EngineStats stats() const { return scheduler->stats(); }
+  PrefillTraits traits() const;
+
+  FakeOptions options;
+  FakeRunner runner;
+  PrefixCache pages;
+  std::unique_ptr<Scheduler> scheduler;
+};
+
+GenerateRequest fake_request(const Ids& prompt, int64_t max_new_tokens, const SparseRule& rule = {});
+// n ids; another list for another seed.
+Ids fake_ids(int64_t n, uint64_t seed);
+
+}  // namespace seer::testing
