@@ -33,6 +33,10 @@ Words join(Words a, const Words& b) {
 // Open MPI started as root, as in a container, on as few cores as there are. Empty, after skip(), where it is
 // absent.
 Words mpirun(int n) {
+  if (!SEER_BUILT_WITH_MPI) {
+    testing::skip("this build has no MPI");
+    return {};
+  }
   if (std::system("mpirun --version >/dev/null 2>&1") != 0) {  // NOLINT(cert-env33-c)
     testing::skip("mpirun is not installed");
     return {};
