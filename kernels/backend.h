@@ -2,6 +2,7 @@
 // operations; kernels/cpu and kernels/cuda implement them.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -79,6 +80,18 @@ struct ModelShape {
   int64_t n_blocks = 0;  // of the longest sequence
 };
 
+// Which values of a larger random tensor a slice of it holds: element (r, c) is value first + r * stride + c.
+struct RandomSlice {
+  int64_t first = 0;
+  int64_t stride = 0;  // 0: as wide as the slice itself
+};
+
+// Where a device orders its operations: a cudaStream_t.
+struct DeviceStream {
+  int device;
+  void* stream;
+};
+
 enum class Phase { kGate, kAttention, kStep };  // a step holds the others
 
 // Operations are ordered: each sees the results of those before it. One thread at a time. Outputs come first
@@ -106,9 +119,17 @@ class Backend {
   // copy.
   virtual Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) = 0;
   virtual LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) = 0;
-  // bf16 values, uniform in [mean - scale, mean + scale]; element i depends on seed and i alone.
-  virtual void fill_random(const Tensor& out, uint64_t seed, float mean, float scale) = 0;
+  // bf16 values, uniform in [mean - scale, mean + scale]; value i depends on seed and i alone.
+  virtual void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
+                           const RandomSlice& slice) = 0;
   virtual void read(void* host, const Tensor& device) = 0;  // waits for the operations before it
+
+  // For what computes beside this backend, on several GPUs: its stream, absent on a CPU; and what its waits
+  // call now and then with the time they have waited, which may throw.
+  virtual std::optional<DeviceStream> stream() { return std::nullopt; }
+  virtual void set_wait_check(const std::function<void(std::chrono::nanoseconds waited)>&) {}
+  // Steps are recorded anew: before what they call outside this backend ends.
+  virtual void forget_recordings() {}
 
   // ---- steps ----
 
@@ -126,13 +147,20 @@ class Backend {
 
   // ---- operations ----
 
-  virtual void embed(const Tensor& out,                  // [n_tokens, d_model]
-                     const Tensor& table,                // [n_vocab, d_model], stored type
-                     std::span<const int32_t> ids) = 0;  // the step's
+  // `table` may be a part of the vocabulary, from id first_id on: ids outside it get zeros.
+  virtual void embed(const Tensor& out,             // [n_tokens, d_model]
+                     const Tensor& table,           // [n_ids, d_model], stored type
+                     std::span<const int32_t> ids,  // the step's
+                     int64_t first_id) = 0;
   virtual void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight,
                         double eps) = 0;  // [n, d_model]
   // out [n, d_out] = x W^T + b, or out += with accumulate.
   virtual void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) = 0;
+  // x += y; y in x's type or float32.
+  virtual void add(const Tensor& x, const Tensor& y) = 0;  // [n, width]
+  // Columns [first, first + width) of out = in.
+  virtual void copy_columns(const Tensor& out,                          // f32 [n, out_width]
+                            int64_t first, const Tensor& in) = 0;       // f32 [n, width]
   virtual void silu_mul(const Tensor& out, const Tensor& gate_up) = 0;  // [n, d_ff] from [n, 2 d_ff]
   // The step's logit rows of x.
   virtual void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) = 0;
@@ -202,5 +230,6 @@ std::unique_ptr<Backend> make_cpu_backend(int n_threads);
 // GPU number `device`. Throws Error{kDevice}: no driver or GPU, or one too old, or a build without CUDA.
 std::unique_ptr<Backend> make_cuda_backend(int device);
 bool built_with_cuda();
+int cuda_device_count();  // 0 without a driver, a GPU, or CUDA in the build
 
 }  // namespace seer

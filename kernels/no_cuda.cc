@@ -12,4 +12,6 @@ std::unique_ptr<Backend> make_cuda_backend(int) {
 
 bool built_with_cuda() { return false; }
 
+int cuda_device_count() { return 0; }
+
 }  // namespace seer

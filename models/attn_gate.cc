@@ -2,9 +2,13 @@
 
 namespace seer {
 
-AttnGate::AttnGate(Backend* backend, const ModelConfig& model, const GateWeights& weights,
+AttnGate::AttnGate(Backend* backend, Communicator* comm, const ModelConfig& model, const GateWeights& weights,
                    Workspace* workspace)
-    : backend_(backend), workspace_(workspace), n_layers_(model.n_layers), n_heads_(model.n_heads) {
+    : backend_(backend),
+      comm_(comm),
+      workspace_(workspace),
+      n_layers_(model.n_layers),
+      n_heads_(model.n_heads) {
   const GateConfig& config = weights.config;
   for (const GateLayer& layer : weights.layers) {
     GateView view;
@@ -49,14 +53,20 @@ BlockMask AttnGate::select(int64_t layer, const PagedKv& kv, const Segment& segm
 
 void AttnGate::report(int64_t layer, int64_t first_row, const BlockMask& mask, const Tensor& scores,
                       const GateObserver& observer) {
-  std::vector<float> host_scores(static_cast<size_t>(scores.numel()));
-  std::vector<int32_t> counts(static_cast<size_t>(mask.counts.numel()));
-  std::vector<int32_t> blocks(static_cast<size_t>(mask.blocks.numel()));
-  backend_->read(host_scores.data(), scores);
-  backend_->read(counts.data(), mask.counts);
-  backend_->read(blocks.data(), mask.blocks);
-  observer({layer, first_row, mask.n_rows(), n_heads_, mask.row_capacity(), host_scores.data(), counts.data(),
-            blocks.data()});
+  // Heads are the first axis, and each rank has the next few: rank by rank they are all heads in order.
+  const auto read = [&]<class T>(const Tensor& t, T) {
+    std::vector<T> mine(static_cast<size_t>(t.numel()));
+    backend_->read(mine.data(), t);
+    if (comm_->size() == 1) return mine;
+    std::vector<T> all(comm_->rank() == 0 ? mine.size() * static_cast<size_t>(comm_->size()) : 0);
+    comm_->gather_host(all.data(), mine.data(), t.nbytes());
+    return all;
+  };
+  const std::vector<float> host_scores = read(scores, float{});
+  const std::vector<int32_t> counts = read(mask.counts, int32_t{}), blocks = read(mask.blocks, int32_t{});
+  if (comm_->rank() != 0) return;
+  observer({layer, first_row, mask.n_rows(), n_heads_ * comm_->size(), mask.row_capacity(),
+            host_scores.data(), counts.data(), blocks.data()});
 }
 
 void AttnGate::read_counts() {

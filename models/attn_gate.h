@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/comm/communicator.h"
 #include "models/config.h"
 #include "models/gate_weights.h"
 #include "models/workspace.h"
@@ -31,18 +32,21 @@ using GateObserver = std::function<void(const GateReport&)>;
 
 class AttnGate {
  public:
-  AttnGate(Backend* backend, const ModelConfig& model, const GateWeights& weights, Workspace* workspace);
+  // `model`: of this rank.
+  AttnGate(Backend* backend, Communicator* comm, const ModelConfig& model, const GateWeights& weights,
+           Workspace* workspace);
 
   // Projects and rotates the pooled block rows of a segment; its gate keys go to its pages. `first_row` is
   // where the segment's block rows begin in the step's.
   void project(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                const RopeTable& block_rope);
-  // Scores and selects. The mask's lists are valid until the next call, its counts until the step ends.
+  // Scores and selects; the observer is called on rank 0, with every rank's heads. The mask's lists are valid
+  // until the next call, its counts until the step ends.
   BlockMask select(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                    const SelectRule& rule, const GateObserver& observer);
   // Reads how many blocks each row of the step kept, and waits for the step.
   void read_counts();
-  // Kept blocks of a segment of `n_rows` block rows, summed over layers and heads, as last read.
+  // Kept blocks of a segment of `n_rows` block rows, summed over layers and this rank's heads, as last read.
   int64_t count_kept(int64_t first_row, int64_t n_rows) const;
 
  private:
@@ -50,6 +54,7 @@ class AttnGate {
               const GateObserver& observer);
 
   Backend* backend_;
+  Communicator* comm_;
   Workspace* workspace_;
   int64_t n_layers_, n_heads_;
   std::vector<GateView> layers_;

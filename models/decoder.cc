@@ -2,22 +2,78 @@
 
 #include <algorithm>
 
+#include "models/step_message.h"
+
 namespace seer {
 
-Decoder::Decoder(Backend* backend, const ModelConfig& config, const LlamaWeights& weights,
-                 const GateWeights* gates, KvCache* cache, const StepLimits& limits)
+// What rank 0's callbacks threw: kept until the step, which the other ranks are at as well, is over.
+struct Decoder::Deferred {
+  std::exception_ptr error;
+  void rethrow() const {
+    if (error) std::rethrow_exception(error);
+  }
+};
+
+Decoder::Decoder(Backend* backend, const Shard& shard, const LlamaWeights& weights, const GateWeights* gates,
+                 KvCache* cache, const StepLimits& limits, Communicator* comm)
     : backend_(backend),
-      config_(config),
+      alone_(comm == nullptr ? make_local_communicator() : nullptr),
+      comm_(comm == nullptr ? alone_.get() : comm),
+      shard_(shard),
+      config_(shard_.local),
       weights_(weights),
       cache_(cache),
       limits_(limits),
-      workspace_(backend, config, gates == nullptr ? nullptr : &gates->config, limits),
-      fixed_frequencies_(rope_frequencies(config.rope, config.d_head, config.max_positions)) {
-  if (gates != nullptr) gate_ = std::make_unique<AttnGate>(backend, config, *gates, &workspace_);
+      workspace_(backend, shard_, gates == nullptr ? nullptr : &gates->config, limits),
+      fixed_frequencies_(rope_frequencies(config_.rope, config_.d_head, config_.max_positions)) {
+  assert(shard_.size == comm_->size() && shard_.rank == comm_->rank());
+  if (gates != nullptr) gate_ = std::make_unique<AttnGate>(backend, comm_, config_, *gates, &workspace_);
+  if (shard_.rank > 0) received_ = std::make_unique<ReceivedStep>();
   backend->prepare(limits);
 }
 
+Decoder::~Decoder() = default;
+
 DecoderStats Decoder::forward(const DecoderStep& in) {
+  Deferred deferred;
+  if (comm_->size() == 1) {
+    const DecoderStats stats = run(in, &deferred);
+    deferred.rethrow();
+    return stats;
+  }
+  pack_step(in, limits_.page_tokens, &packed_);
+  DecoderStep guarded = in;
+  if (in.on_gate)
+    guarded.on_gate = [&](const GateReport& report) {
+      if (deferred.error) return;
+      try {
+        in.on_gate(report);
+      } catch (...) {
+        deferred.error = std::current_exception();
+      }
+    };
+  DecoderStats stats;
+  try {
+    send_message(*comm_, kStepMessage, packed_);
+    stats = run(guarded, &deferred);
+  } catch (const Error& error) {
+    comm_->abort(error.kind(), rank_prefix(shard_.rank, shard_.size) + error.what());
+    throw;
+  } catch (const std::exception& error) {
+    comm_->abort(ErrorKind::kRuntime, rank_prefix(shard_.rank, shard_.size) + error.what());
+    throw;
+  }
+  deferred.rethrow();
+  return stats;
+}
+
+void Decoder::follow(const Message& message) {
+  received_->read(message.bytes, limits_.page_tokens);
+  Deferred none;
+  run(received_->step(), &none);
+}
+
+DecoderStats Decoder::run(const DecoderStep& in, Deferred* deferred) {
   assert(in.step.n_tokens > 0 && in.step.n_tokens <= limits_.n_tokens &&
          in.step.n_tokens == static_cast<int64_t>(in.ids.size()));
   assert(in.plans.size() == in.step.prefills.size());
@@ -25,7 +81,7 @@ DecoderStats Decoder::forward(const DecoderStep& in) {
   backend_->begin_phase(Phase::kStep);
   backend_->begin_step(in, limits_.page_tokens);
   backend_->run_step(record_key(in), [&] { transform(in); });
-  if (!in.logit_rows.empty()) logits(in);
+  if (!in.logit_rows.empty()) logits(in, deferred);
   backend_->end_phase(Phase::kStep);
   return count_blocks(in);
 }
@@ -36,7 +92,8 @@ void Decoder::transform(const DecoderStep& in) {
   Tensor attn = workspace_.attn.rows(0, n_tokens).reshaped({n_tokens, config_.n_heads * config_.d_head});
 
   prepare_rope(in);
-  backend_->embed(stream.x, weights_.embedding, in.ids);
+  backend_->embed(stream.x, weights_.embedding, in.ids, shard_.first_id());
+  if (shard_.size > 1) comm_->all_reduce_sum(stream.x);  // one rank has the id, the others zeros
   for (int64_t l = 0; l < config_.n_layers; ++l) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
     attention(l, stream, in);
@@ -50,7 +107,7 @@ void Decoder::transform(const DecoderStep& in) {
       attn = needed;
       stream = {stream.h.rows(0, n_needed), stream.x.rows(0, n_needed)};
     }
-    backend_->linear(stream.x, attn, layer.output, /*accumulate=*/true);
+    add_linear(stream.x, attn, layer.output, stream.h);
     mlp(layer, stream);
   }
 }
@@ -114,21 +171,61 @@ void Decoder::mlp(const LayerWeights& layer, const Stream& stream) {
   const Tensor act = workspace_.act.rows(0, stream.x.dim(0));
   backend_->norm_swiglu(act, stream.h, gate_up, stream.x, layer.mlp_norm, config_.rms_norm_eps,
                         layer.gate_up);
-  backend_->linear(stream.x, act, layer.down, /*accumulate=*/true);
+  add_linear(stream.x, act, layer.down, stream.h);
+}
+
+// The residual stream is added behind the sum: rounded to a narrow type, each rank's share loses less by
+// itself than together with the much larger stream.
+void Decoder::add_linear(const Tensor& x, const Tensor& in, const LinearWeights& w, const Tensor& scratch) {
+  if (shard_.size == 1) return backend_->linear(x, in, w, /*accumulate=*/true);
+  const int64_t n = x.dim(0);
+  const bool wide = workspace_.partial && n <= workspace_.partial.dim(0);
+  const Tensor partial = wide ? workspace_.partial.rows(0, n) : scratch;
+  backend_->linear(partial, in, w, /*accumulate=*/false);
+  comm_->all_reduce_sum(partial);
+  backend_->add(x, partial);
 }
 
 // A few rows at a time: all of a long prompt's logits at once would dwarf everything else in memory.
-void Decoder::logits(const DecoderStep& in) {
+void Decoder::logits(const DecoderStep& in, Deferred* deferred) {
   const auto n_rows = static_cast<int64_t>(in.logit_rows.size());
   const bool gathered = n_rows < in.step.n_tokens;
   const Tensor x = (gathered ? workspace_.h : workspace_.x).rows(0, n_rows);
   const Tensor free = gathered ? workspace_.x : workspace_.h;
   for (int64_t first = 0; first < n_rows; first += limits_.n_logits) {
     const int64_t n = std::min(limits_.n_logits, n_rows - first);
-    const Tensor out = workspace_.logits.rows(0, n);
-    backend_->norm_linear(out, free.rows(0, n), x.rows(first, n), weights_.norm, config_.rms_norm_eps,
-                          weights_.lm_head);
-    if (!in.on_logits(first, out)) return;
+    project_to_vocabulary(x.rows(first, n), free.rows(0, n));
+    bool more = true;
+    if (shard_.rank == 0) try {
+        more = in.on_logits(first, workspace_.logits.rows(0, n));
+      } catch (...) {
+        deferred->error = std::current_exception();
+        more = false;
+      }
+    if (first + n < n_rows && shard_.size > 1) comm_->broadcast(&more, sizeof more, Patience::kIdle);
+    if (!more) return;
+  }
+}
+
+void Decoder::project_to_vocabulary(const Tensor& x, const Tensor& h) {
+  const int64_t n = x.dim(0);
+  const auto project = [&](const Tensor& out) {
+    backend_->norm_linear(out, h, x, weights_.norm, config_.rms_norm_eps, weights_.lm_head);
+  };
+  if (shard_.size == 1) return project(workspace_.logits.rows(0, n));
+  const Tensor mine = workspace_.local_logits.rows(0, n * shard_.n_ids()).reshaped({n, shard_.n_ids()});
+  project(mine);
+  std::vector<int64_t> counts = shard_.vocab;
+  for (int64_t& count : counts) count *= n;
+  if (shard_.rank != 0) return comm_->gather({}, mine, counts);
+  const Tensor out = workspace_.logits.rows(0, n);
+  if (n == 1) return comm_->gather(out, mine, counts);  // they follow one another as they come
+  const Tensor all = workspace_.gathered_logits.rows(0, n * config_.n_vocab);
+  comm_->gather(all, mine, counts);
+  int64_t first_id = 0;
+  for (const int64_t n_ids : shard_.vocab) {
+    backend_->copy_columns(out, first_id, all.rows(n * first_id, n * n_ids).reshaped({n, n_ids}));
+    first_id += n_ids;
   }
 }
 
@@ -178,22 +275,39 @@ int64_t Decoder::n_block_rows(const Segment& segment) const {
 }
 
 DecoderStats Decoder::count_blocks(const DecoderStep& in) {
-  DecoderStats stats;
   if (std::any_of(in.plans.begin(), in.plans.end(),
                   [](const PrefillPlan& p) { return p.select.has_value(); }))
     gate_->read_counts();
+  std::vector<DecoderStats> segments(in.plans.size());
   int64_t first_row = 0;
   for (size_t i = 0; i < in.plans.size(); ++i) {
     const Segment& segment = in.step.prefills[i];
     const int64_t n_rows = n_block_rows(segment), before = segment.start / limits_.page_tokens;
     const int64_t causal = (n_rows * before + n_rows * (n_rows + 1) / 2) * config_.n_layers * config_.n_heads;
-    const DecoderStats own{in.plans[i].select ? gate_->count_kept(first_row, n_rows) : causal, causal};
-    if (!in.segment_stats.empty()) in.segment_stats[i] = own;
-    stats.kept_blocks += own.kept_blocks;
-    stats.causal_blocks += own.causal_blocks;
+    segments[i] = {in.plans[i].select ? gate_->count_kept(first_row, n_rows) : causal, causal};
     first_row += n_rows;
   }
+  add_up_ranks(&segments);
+  DecoderStats stats;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (!in.segment_stats.empty()) in.segment_stats[i] = segments[i];
+    stats.kept_blocks += segments[i].kept_blocks;
+    stats.causal_blocks += segments[i].causal_blocks;
+  }
   return stats;
+}
+
+// Each rank has counted its heads; rank 0 gets the sums.
+void Decoder::add_up_ranks(std::vector<DecoderStats>* segments) {
+  if (shard_.size == 1 || segments->empty()) return;
+  const size_t n = segments->size();
+  std::vector<DecoderStats> all(shard_.rank == 0 ? n * static_cast<size_t>(shard_.size) : 0);
+  comm_->gather_host(all.data(), segments->data(), static_cast<int64_t>(n * sizeof(DecoderStats)));
+  if (shard_.rank != 0) return;
+  for (size_t i = n; i < all.size(); ++i) {
+    (*segments)[i % n].kept_blocks += all[i].kept_blocks;
+    (*segments)[i % n].causal_blocks += all[i].causal_blocks;
+  }
 }
 
 }  // namespace seer

@@ -1,18 +1,23 @@
-// The forward pass of a Llama decoder, written once for every backend.
+// The forward pass of a Llama decoder, written once for every backend and for any number of ranks.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/comm/communicator.h"
+#include "kernels/comm/message.h"
 #include "models/attn_gate.h"
 #include "models/config.h"
 #include "models/kv_cache.h"
 #include "models/llama.h"
 #include "models/rope.h"
+#include "models/shard.h"
 #include "models/workspace.h"
 
 namespace seer {
@@ -33,21 +38,41 @@ struct DecoderStep : StepInput {
   std::span<DecoderStats> segment_stats;  // written, one for each of step.prefills; may be empty
 };
 
-// One thread at a time. Holds references: weights, cache and backend outlive it.
+class ReceivedStep;
+
+// One thread at a time. Holds references: weights, cache, backend and communicator outlive it.
+//
+// With several ranks each has a Decoder with its shard of weights, gates and cache. forward() on rank 0 tells
+// the others the step, which they compute in follow(); logits, gate reports and statistics come together on
+// rank 0, whose callbacks are called as if it were alone.
 class Decoder {
  public:
-  // `gates` is null for a model without. Throws Error{kMemory}.
-  Decoder(Backend* backend, const ModelConfig& config, const LlamaWeights& weights, const GateWeights* gates,
-          KvCache* cache, const StepLimits& limits);
+  static constexpr uint32_t kStepMessage = 1;
 
-  // Returns the sum over the step's prefill segments.
+  // `gates` is null for a model without; `comm` where there is one rank. Throws Error{kMemory}.
+  Decoder(Backend* backend, const Shard& shard, const LlamaWeights& weights, const GateWeights* gates,
+          KvCache* cache, const StepLimits& limits, Communicator* comm);
+  Decoder(Backend* backend, const ModelConfig& config, const LlamaWeights& weights, const GateWeights* gates,
+          KvCache* cache, const StepLimits& limits)
+      : Decoder(backend, Shard(config), weights, gates, cache, limits, nullptr) {}
+  ~Decoder();
+
+  // On rank 0. What callbacks throw passes through, and the ranks stay in step; any other exception ends the
+  // communicator on every rank, and with it what the Decoder can do. Returns the sum over the step's prefill
+  // segments.
   DecoderStats forward(const DecoderStep& in);
+  // On the other ranks: the step of a message of kStepMessage.
+  void follow(const Message& message);
 
  private:
   struct Stream {
     Tensor x;  // [n_tokens, d_model]: the residual stream
     Tensor h;  // as x: free
   };
+  struct Deferred;
+  DecoderStats run(const DecoderStep& in, Deferred* deferred);
+  // x += in W^T, of which every rank has the columns of its heads or of its part of d_ff. `scratch` is as x.
+  void add_linear(const Tensor& x, const Tensor& in, const LinearWeights& w, const Tensor& scratch);
   // All layers. The residual stream ends in workspace_.x, or, where only some rows are wanted, in
   // workspace_.h.
   void transform(const DecoderStep& in);
@@ -57,19 +82,27 @@ class Decoder {
   // Attention of layer `l`; the result is in workspace_.attn. Rows nobody needs may be left out.
   void attention(int64_t l, const Stream& stream, const DecoderStep& in);
   void mlp(const LayerWeights& layer, const Stream& stream);
-  void logits(const DecoderStep& in);
+  void logits(const DecoderStep& in, Deferred* deferred);
+  // Of all ids, on rank 0, from what each rank has of `x`'s rows.
+  void project_to_vocabulary(const Tensor& x, const Tensor& h);
   DecoderStats count_blocks(const DecoderStep& in);
+  void add_up_ranks(std::vector<DecoderStats>* segments);
   RopeFrequencies frequencies(int64_t seq_len) const;
   int64_t n_block_rows(const Segment& segment) const;
 
   Backend* backend_;
-  const ModelConfig& config_;
+  std::unique_ptr<Communicator> alone_;  // where none was given
+  Communicator* comm_;
+  const Shard shard_;
+  const ModelConfig& config_;  // of this rank
   const LlamaWeights& weights_;
   KvCache* cache_;
   StepLimits limits_;
   Workspace workspace_;
   std::unique_ptr<AttnGate> gate_;
   RopeFrequencies fixed_frequencies_;
+  std::unique_ptr<ReceivedStep> received_;
+  std::vector<std::byte> packed_;  // the step on its way
 };
 
 }  // namespace seer

@@ -180,4 +180,13 @@ std::optional<GateWeights> GateWeights::random(const std::string& config_path, c
   return g;
 }
 
+void GateWeights::keep(const Shard& shard) {
+  const bool by_kv_head = config.double_linear;
+  for (GateLayer& layer : layers) {
+    if (layer.linear_q) layer.linear_q = layer.linear_q.rows(shard.first_head, shard.local.n_heads);
+    layer.linear_k = layer.linear_k.rows(by_kv_head ? shard.first_kv_head : shard.first_head,
+                                         config.n_gate_heads(shard.local));
+  }
+}
+
 }  // namespace seer

@@ -10,6 +10,7 @@
 #include "kernels/tensor.h"
 #include "models/config.h"
 #include "models/safetensors.h"
+#include "models/shard.h"
 
 namespace seer {
 
@@ -48,6 +49,8 @@ struct GateWeights {
   // none.
   static std::optional<GateWeights> random(const std::string& config_path, const ModelConfig& model,
                                            uint64_t seed);
+  // Leaves the layers the weights of this rank's heads.
+  void keep(const Shard& shard);
 };
 
 }  // namespace seer

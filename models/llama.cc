@@ -1,8 +1,12 @@
 #include "models/llama.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
+#include <memory>
 #include <set>
+#include <utility>
 
 #include "seer/error.h"
 
@@ -94,24 +98,84 @@ class Binder {
   Notes missing_, misshapen_, unexpected_;
 };
 
-// Moves bound weights to where the backend uses them, in the order of the forward pass.
+// A rank's part of the bound tensors: views of rows, and copies of columns, which lie apart in memory. Of a
+// mapped file only what is looked at is read.
+class Slicer {
+ public:
+  explicit Slicer(const Shard& shard) : shard_(shard) {}
+
+  LayerWeights layer(const LayerWeights& whole) const {
+    const ModelConfig& local = shard_.local;
+    const int64_t d_head = local.d_head;
+    LayerWeights part = whole;
+    take_rows(&part.qkv.parts[0], shard_.first_head * d_head, local.n_heads * d_head);
+    for (size_t i = 1; i < 3; ++i)
+      take_rows(&part.qkv.parts[i], shard_.first_kv_head * d_head, local.n_kv_heads * d_head);
+    for (LinearWeights::Part& p : part.gate_up.parts) take_rows(&p, shard_.first_ff, local.d_ff);
+    return part;  // output and down: see columns()
+  }
+  Tensor vocabulary(const Tensor& table) const { return table.rows(shard_.first_id(), shard_.n_ids()); }
+
+  // Of output and down. The bias is added once: by rank 0.
+  int64_t column_bytes(const LinearWeights& whole) const {
+    const LinearWeights::Part& part = whole.parts.front();
+    return part.weight.nbytes() / shard_.size + (shard_.rank == 0 && part.bias ? part.bias.nbytes() : 0);
+  }
+  LinearWeights columns(const LinearWeights& whole, std::shared_ptr<const void>* owner) const {
+    if (shard_.size == 1) return whole;
+    LinearWeights::Part part = whole.parts.front();
+    if (shard_.rank != 0) part.bias = {};
+    const int64_t n_rows = part.weight.dim(0), n_columns = part.weight.dim(1) / shard_.size;
+    const auto size = static_cast<size_t>(n_columns * dtype_bytes(part.weight.dtype));
+    const auto copy = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(n_rows) * size);
+    const auto* from =
+        static_cast<const std::byte*>(part.weight.data) + static_cast<size_t>(shard_.rank) * size;
+    const size_t pitch = size * static_cast<size_t>(shard_.size);
+    for (int64_t r = 0; r < n_rows; ++r)
+      std::memcpy(copy->data() + static_cast<size_t>(r) * size, from + static_cast<size_t>(r) * pitch, size);
+    part.weight = Tensor(copy->data(), part.weight.dtype, {n_rows, n_columns});
+    *owner = copy;
+    return {{part}};
+  }
+
+ private:
+  static void take_rows(LinearWeights::Part* part, int64_t first, int64_t n) {
+    part->weight = part->weight.rows(first, n);
+    if (part->bias) part->bias = part->bias.rows(first, n);
+  }
+  const Shard& shard_;
+};
+
+// Moves a rank's part of the bound weights to where the backend uses them, in the order of the forward pass.
 class Placer {
  public:
-  Placer(LlamaWeights* weights, Backend* backend, const LlamaWeights::Progress& on_progress)
-      : weights_(*weights), backend_(backend), on_progress_(on_progress) {}
+  Placer(LlamaWeights* weights, const Shard& shard, Backend* backend,
+         const LlamaWeights::Progress& on_progress)
+      : weights_(*weights), slicer_(shard), backend_(backend), on_progress_(on_progress) {
+    weights_.embedding = slicer_.vocabulary(weights_.embedding);
+    for (LayerWeights& layer : weights_.layers) layer = slicer_.layer(layer);
+    bytes_total_ = n_bytes(weights_.embedding) + n_bytes(weights_.norm);
+    for (const LayerWeights& layer : weights_.layers)
+      bytes_total_ += n_bytes(layer.attention_norm) + n_bytes(layer.qkv) + n_bytes(layer.mlp_norm) +
+                      n_bytes(layer.gate_up) + slicer_.column_bytes(layer.output) + slicer_.column_bytes(layer.down);
+    if (weights_.lm_head.parts.empty()) return;
+    LinearWeights::Part& head = weights_.lm_head.parts.front();
+    head.weight = slicer_.vocabulary(head.weight);
+    bytes_total_ += n_bytes(weights_.lm_head);
+  }
 
-  void run(bool tied) {
+  void run() {
     place(&weights_.embedding);
     for (LayerWeights& layer : weights_.layers) {
       place(&layer.attention_norm);
       place(&layer.qkv);
-      place(&layer.output);
+      place_columns(&layer.output);
       place(&layer.mlp_norm);
       place(&layer.gate_up);
-      place(&layer.down);
+      place_columns(&layer.down);
     }
     place(&weights_.norm);
-    if (tied) {
+    if (weights_.lm_head.parts.empty()) {  // tied
       weights_.lm_head.parts = {{weights_.embedding, {}}};
     } else {
       place(&weights_.lm_head);
@@ -122,9 +186,16 @@ class Placer {
   template <class Weights>
   void place(Weights* weights) {
     bytes_done_ += n_bytes(*weights);
-    if (on_progress_ && !on_progress_(bytes_done_, weights_.n_bytes))
+    if (on_progress_ && !on_progress_(std::min(bytes_done_, bytes_total_), bytes_total_))
       throw Error(ErrorKind::kCancelled, "loading " + weights_.tensors.source() + " was cancelled");
     *weights = backend_->to_device(*weights, &weights_.buffers);
+  }
+  void place_columns(LinearWeights* weights) {
+    std::shared_ptr<const void> owner;
+    *weights = slicer_.columns(*weights, &owner);
+    place(weights);
+    if (owner && !backend_->memory())
+      weights_.tensors.keep(owner);  // else the device has its own copy by now
   }
   static int64_t n_bytes(const Tensor& t) { return t ? t.nbytes() : 0; }
   static int64_t n_bytes(const LinearWeights& w) {
@@ -134,15 +205,16 @@ class Placer {
   }
 
   LlamaWeights& weights_;
+  Slicer slicer_;
   Backend* backend_;
   const LlamaWeights::Progress& on_progress_;
-  int64_t bytes_done_ = 0;
+  int64_t bytes_done_ = 0, bytes_total_ = 0;
 };
 
 }  // namespace
 
-LlamaWeights LlamaWeights::load(const std::string& model_dir, const ModelConfig& config, Backend* backend,
-                                const Progress& on_progress) {
+LlamaWeights LlamaWeights::load(const std::string& model_dir, const ModelConfig& config, const Shard& shard,
+                                Backend* backend, const Progress& on_progress) {
   LlamaWeights w;
   w.tensors = read_checkpoint(model_dir);
   Binder binder(w.tensors);
@@ -177,42 +249,74 @@ LlamaWeights LlamaWeights::load(const std::string& model_dir, const ModelConfig&
   w.dtype = dtype_name(binder.main_dtype());
   w.n_params = binder.n_params();
   w.n_bytes = binder.n_bytes();
-  Placer(&w, backend, on_progress).run(config.tied_embeddings);
+  Placer(&w, shard, backend, on_progress).run();
   if (backend->memory()) w.tensors = {};  // everything was copied
   return w;
 }
 
-LlamaWeights LlamaWeights::random(const ModelConfig& config, Backend* backend, uint64_t seed) {
+LlamaWeights LlamaWeights::random(const ModelConfig& config, const Shard& shard, Backend* backend,
+                                  uint64_t seed) {
   LlamaWeights w;
-  const auto make = [&](std::initializer_list<int64_t> shape, float mean, float scale) {
+  const auto allocate = [&](std::initializer_list<int64_t> shape) {
     Tensor t(nullptr, DType::kBF16, shape);
     w.buffers.push_back(backend->allocate(t.nbytes(), "random weights"));
     t.data = w.buffers.back().get();
-    backend->fill_random(t, seed++, mean, scale);
-    w.n_params += t.numel();
-    w.n_bytes += t.nbytes();
     return t;
   };
-  // Uniform in +-sqrt(3 / d_in): products of unit variance from inputs of unit variance.
-  const auto linear = [&](int64_t d_out, int64_t d_in) {
-    return LinearWeights{{{make({d_out, d_in}, 0.0F, std::sqrt(3.0F / static_cast<float>(d_in))), {}}}};
+  const auto count = [&](int64_t n_values) {
+    w.n_params += n_values;
+    w.n_bytes += n_values * dtype_bytes(DType::kBF16);
   };
-  const auto norm = [&] { return make({config.d_model}, 1.0F, 0.0F); };
-  const int64_t d_model = config.d_model, d_q = config.n_heads * config.d_head;
-  const int64_t d_kv = config.n_kv_heads * config.d_head;
-  w.embedding = make({config.n_vocab, d_model}, 0.0F, 1.0F);
+  // Of a matrix that is one random tensor in the whole model, the rows of `runs` (first, n) and the columns
+  // from first_column on: one matrix again. Uniform in +-sqrt(3 / d_in): products of unit variance from
+  // inputs of unit variance.
+  using Runs = std::initializer_list<std::pair<int64_t, int64_t>>;
+  const auto matrix = [&](int64_t d_out, int64_t d_in, float scale, Runs runs, int64_t first_column,
+                          int64_t n_columns) {
+    int64_t n_rows = 0, row = 0;
+    for (const auto& [first, n] : runs) n_rows += n;
+    const Tensor t = allocate({n_rows, n_columns});
+    for (const auto& [first, n] : runs) {
+      backend->fill_random(t.rows(row, n), seed, 0.0F, scale, {first * d_in + first_column, d_in});
+      row += n;
+    }
+    ++seed;
+    count(d_out * d_in);
+    return t;
+  };
+  const auto linear = [&](int64_t d_out, int64_t d_in, Runs runs, int64_t first_column, int64_t n_columns) {
+    const float scale = std::sqrt(3.0F / static_cast<float>(d_in));
+    return LinearWeights{{{matrix(d_out, d_in, scale, runs, first_column, n_columns), {}}}};
+  };
+  const auto norm = [&] {
+    const Tensor t = allocate({config.d_model});
+    backend->fill_random(t, seed++, 1.0F, 0.0F, {});
+    count(config.d_model);
+    return t;
+  };
+  const ModelConfig& local = shard.local;
+  const int64_t d_model = config.d_model, d_head = config.d_head, d_ff = config.d_ff;
+  const int64_t d_q = config.n_heads * d_head, d_kv = config.n_kv_heads * d_head;
+  const int64_t first_q = shard.first_head * d_head, local_q = local.n_heads * d_head;
+  const int64_t first_kv = shard.first_kv_head * d_head, local_kv = local.n_kv_heads * d_head;
+  const Runs ids = {{shard.first_id(), shard.n_ids()}};
+  w.embedding = matrix(config.n_vocab, d_model, 1.0F, ids, 0, d_model);
   for (int64_t l = 0; l < config.n_layers; ++l) {
     LayerWeights layer;
     layer.attention_norm = norm();
-    layer.qkv = linear(d_q + 2 * d_kv, d_model);
-    layer.output = linear(d_model, d_q);
+    layer.qkv = linear(d_q + 2 * d_kv, d_model,
+                       {{first_q, local_q}, {d_q + first_kv, local_kv}, {d_q + d_kv + first_kv, local_kv}}, 0,
+                       d_model);
+    layer.output = linear(d_model, d_q, {{0, d_model}}, first_q, local_q);
     layer.mlp_norm = norm();
-    layer.gate_up = linear(2 * config.d_ff, d_model);
-    layer.down = linear(d_model, config.d_ff);
+    layer.gate_up = linear(2 * d_ff, d_model,
+                           {{shard.first_ff, local.d_ff}, {d_ff + shard.first_ff, local.d_ff}}, 0, d_model);
+    layer.down = linear(d_model, d_ff, {{0, d_model}}, shard.first_ff, local.d_ff);
     w.layers.push_back(layer);
   }
   w.norm = norm();
-  w.lm_head = config.tied_embeddings ? LinearWeights{{{w.embedding, {}}}} : linear(config.n_vocab, d_model);
+  w.lm_head = config.tied_embeddings ? LinearWeights{{{w.embedding, {}}}}
+                                     : linear(config.n_vocab, d_model, ids, 0, d_model);
   w.dtype = dtype_name(DType::kBF16);
   return w;
 }

@@ -8,25 +8,27 @@
 namespace seer {
 namespace {
 
+constexpr int64_t kPartialRows =
+    64;  // of a step that decodes: where twice the bytes cost an all-reduce nothing
 constexpr int64_t kAlignment = 256;  // of every tensor: whole cache lines, and what GPUs copy fastest
 
 }  // namespace
 
-Workspace::Workspace(Backend* backend, const ModelConfig& model, const GateConfig* gate,
-                     const StepLimits& limits)
+Workspace::Workspace(Backend* backend, const Shard& shard, const GateConfig* gate, const StepLimits& limits)
     : Workspace(backend->activation_dtype(),
-                backend->allocate(arena_bytes(*backend, model, gate, limits), "the activations of a step"),
-                model, gate, limits) {}
+                backend->allocate(arena_bytes(*backend, shard, gate, limits), "the activations of a step"),
+                shard, gate, limits) {}
 
-int64_t Workspace::arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
+int64_t Workspace::arena_bytes(const Backend& backend, const Shard& shard, const GateConfig* gate,
                                const StepLimits& limits) {
-  return Workspace(backend.activation_dtype(), nullptr, model, gate, limits).used_;
+  return Workspace(backend.activation_dtype(), nullptr, shard, gate, limits).used_;
 }
 
 // With no arena only the sizes come out right.
-Workspace::Workspace(DType dtype, Buffer arena, const ModelConfig& model, const GateConfig* gate,
+Workspace::Workspace(DType dtype, Buffer arena, const Shard& shard, const GateConfig* gate,
                      const StepLimits& limits)
     : arena_(std::move(arena)) {
+  const ModelConfig& model = shard.local;
   const auto take = [&](DType type, std::initializer_list<int64_t> shape) {
     Tensor t(nullptr, type, shape);
     int64_t bytes = dtype_bytes(type);
@@ -50,7 +52,12 @@ Workspace::Workspace(DType dtype, Buffer arena, const ModelConfig& model, const 
   gate_up = take(dtype, {n, 2 * model.d_ff});
   act = take(dtype, {n, model.d_ff});
   needed = take(dtype, {n, d_q});
-  logits = take(DType::kF32, {limits.n_logits, model.n_vocab});
+  if (shard.rank == 0) logits = take(DType::kF32, {limits.n_logits, model.n_vocab});
+  if (shard.size > 1) {
+    local_logits = take(DType::kF32, {limits.n_logits * shard.n_ids()});
+    if (shard.rank == 0) gathered_logits = take(DType::kF32, {limits.n_logits * model.n_vocab});
+    if (dtype != DType::kF32) partial = take(DType::kF32, {std::min(n, kPartialRows), model.d_model});
+  }
   rope = {take(DType::kF32, {n, half}), take(DType::kF32, {n, half})};
   if (gate == nullptr) return;
   // Every prefill segment of a step may end in a partial block.

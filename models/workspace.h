@@ -7,10 +7,11 @@
 #include "kernels/backend.h"
 #include "models/config.h"
 #include "models/gate_weights.h"
+#include "models/shard.h"
 
 namespace seer {
 
-// Views are sized for the limits; a step takes the first rows of each.
+// Views are sized for the limits; a step takes the first rows of each. Heads and d_ff are the rank's.
 struct Workspace {
   Tensor x;        // [n_tokens, d_model]: the residual stream
   Tensor h;        // [n_tokens, d_model]: normed
@@ -20,8 +21,13 @@ struct Workspace {
   Tensor gate_up;  // [n_tokens, 2 d_ff]
   Tensor act;      // [n_tokens, d_ff]
   Tensor needed;   // [n_tokens, n_heads * d_head]: attn of the rows the last layer goes on with
-  Tensor logits;   // [n_logits, n_vocab]
+  Tensor logits;   // [n_logits, n_vocab]; on rank 0 alone
   RopeTable rope;  // [n_tokens, d_head / 2]
+
+  // With several ranks.
+  Tensor local_logits;     // f32 [n_logits * n_ids]: of the rank's part of the vocabulary
+  Tensor gathered_logits;  // f32 [n_logits * n_vocab], rank by rank; on rank 0 alone
+  Tensor partial;  // f32 [n_partial, d_model], where activations are narrower: a rank's share of a sum
 
   // With gates. Rows are block rows of a step.
   RopeTable block_rope;  // [n_rows, d_head / 2]
@@ -31,13 +37,12 @@ struct Workspace {
   Tensor kept_blocks;  // i32 [n_heads * n_rows * n_blocks], of one layer and segment
 
   // One arena. Throws Error{kMemory}.
-  Workspace(Backend* backend, const ModelConfig& model, const GateConfig* gate, const StepLimits& limits);
-  static int64_t arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
+  Workspace(Backend* backend, const Shard& shard, const GateConfig* gate, const StepLimits& limits);
+  static int64_t arena_bytes(const Backend& backend, const Shard& shard, const GateConfig* gate,
                              const StepLimits& limits);
 
  private:
-  Workspace(DType dtype, Buffer arena, const ModelConfig& model, const GateConfig* gate,
-            const StepLimits& limits);
+  Workspace(DType dtype, Buffer arena, const Shard& shard, const GateConfig* gate, const StepLimits& limits);
   Buffer arena_;
   int64_t used_ = 0;
 };

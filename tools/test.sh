@@ -37,7 +37,7 @@ style() {
     echo "SKIPPED: the layout of sources was not checked: clang-format 14 is not installed"
   fi
   if command -v shellcheck >/dev/null; then
-    shellcheck -x tools/*.sh tools/gpu/*.sh .ci/run || failed=1
+    shellcheck -x tools/*.sh tools/gpu/*.sh tests/tools/*.sh .ci/run || failed=1
   else
     echo "SKIPPED: shell scripts were not checked: shellcheck is not installed"
   fi

@@ -67,7 +67,9 @@ EngineImpl::EngineImpl(const EngineOptions& options)
       config_(options.random_config.empty() ? ModelConfig::load(options.model_dir)
                                             : ModelConfig::load_file(options.random_config)),
       generation_(options.random_config.empty() ? GenerationConfig::load(options.model_dir)
-                                                : GenerationConfig{}) {
+                                                : GenerationConfig{}),
+      ranks_(options.ranks),
+      shard_(config_, 0, ranks_.size()) {
   if (options.random_config.empty()) load_tokenizer_files();
   open_backend();
   load_gates();
@@ -75,11 +77,14 @@ EngineImpl::EngineImpl(const EngineOptions& options)
   load_weights();
   size_cache();
   pages_ = std::make_unique<PrefixCache>(info_.n_pages, info_.page_tokens, info_.prefix_cache);
-  cache_ =
-      std::make_unique<KvCache>(backend_.get(), config_, gate_config(), info_.page_tokens, info_.n_pages);
+  ranks_.allocate(limits_, info_.n_pages);
+  cache_ = std::make_unique<KvCache>(backend_.get(), shard_.local, gate_config(), info_.page_tokens,
+                                     info_.n_pages);
   info_.kv_bytes = cache_->nbytes();
-  decoder_ = std::make_unique<Decoder>(backend_.get(), config_, weights_, gates_ ? &*gates_ : nullptr,
-                                       cache_.get(), limits_);
+  info_.n_ranks = ranks_.size();
+  decoder_ = std::make_unique<Decoder>(backend_.get(), shard_, weights_, gates_ ? &*gates_ : nullptr,
+                                       cache_.get(), limits_, ranks_.comm());
+  ranks_.allocated();
   describe_model();
   runner_ = std::make_unique<ModelRunner>(backend_.get(), decoder_.get());
   scheduler_ = std::make_unique<Scheduler>(
@@ -101,8 +106,9 @@ void EngineImpl::open_backend() {
       log(LogLevel::kWarning, std::string("running on the CPU: ") + error.what());
     }
   }
-  if (!backend_) backend_ = make_cpu_backend(options_.threads);
+  if (!backend_) backend_ = make_cpu_backend(ranks_.threads(options_.threads));
   info_.device = backend_->description();
+  if (ranks_.size() > 1) info_.device += ", " + std::to_string(ranks_.size()) + " ranks";
 }
 
 void EngineImpl::load_gates() {
@@ -111,17 +117,26 @@ void EngineImpl::load_gates() {
   } else if (!options_.gates_dir.empty()) {
     gates_ = GateWeights::load(options_.gates_dir, config_);
   }
+  if (gates_) gates_->keep(shard_);
 }
 
 void EngineImpl::load_weights() {
-  if (!options_.random_config.empty()) {
-    weights_ = LlamaWeights::random(config_, backend_.get(), kRandomSeed);
-    return;
+  const std::string device = !backend_->memory()         ? "cpu"
+                             : options_.device == "auto" ? "cuda"
+                                                         : options_.device;
+  ranks_.load({options_.model_dir, options_.gates_dir, options_.random_config, device, options_.threads,
+               info_.page_tokens, info_.n_pages, options_.gpu_memory_utilization, kRandomSeed, 0},
+              backend_.get());
+  if (options_.random_config.empty()) {
+    weights_ = LlamaWeights::load(options_.model_dir, config_, shard_, backend_.get(),
+                                  [&](int64_t done, int64_t total) {
+                                    ranks_.check();
+                                    return !options_.on_load || options_.on_load({total, done});
+                                  });
+  } else {
+    weights_ = LlamaWeights::random(config_, shard_, backend_.get(), kRandomSeed);
   }
-  weights_ =
-      LlamaWeights::load(options_.model_dir, config_, backend_.get(), [&](int64_t done, int64_t total) {
-        return !options_.on_load || options_.on_load({total, done});
-      });
+  ranks_.loaded();
 }
 
 void EngineImpl::load_tokenizer_files() {

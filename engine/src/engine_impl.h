@@ -10,6 +10,7 @@
 
 #include "engine/src/model_runner.h"
 #include "engine/src/prefix_cache.h"
+#include "engine/src/rank_leader.h"
 #include "engine/src/scheduler.h"
 #include "kernels/backend.h"
 #include "models/decoder.h"
@@ -67,6 +68,8 @@ class EngineImpl final : public Engine {
   GenerationConfig generation_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<Backend> backend_;
+  RankLeader ranks_;  // connects the backend's device to others: ends before it
+  Shard shard_;       // what this rank holds of the model
   LlamaWeights weights_;
   std::optional<GateWeights> gates_;
   StepLimits limits_;

@@ -55,7 +55,7 @@ void EngineImpl::size_steps() {
   limits_.page_tokens = page;
   const int64_t d_gate = gates_ ? gates_->config.d_gate : 0;
   backend_->check_model(
-      {config_.d_model, config_.d_ff, config_.d_head, config_.n_vocab, d_gate, page, info_.n_pages});
+      {config_.d_model, shard_.local.d_ff, config_.d_head, shard_.n_ids(), d_gate, page, info_.n_pages});
 }
 
 // What of a step is whose.
@@ -99,10 +99,11 @@ void EngineImpl::size_cache() {
   const int64_t page = info_.page_tokens;
   const auto may_use =
       static_cast<int64_t>(options_.gpu_memory_utilization * static_cast<double>(memory->total));
-  const int64_t page_bytes = KvCache::page_bytes(*backend_, config_, gate_config(), page);
+  const int64_t page_bytes = KvCache::page_bytes(*backend_, shard_.local, gate_config(), page);
+  const int64_t room = ranks_.least_room(backend_.get(), options_.gpu_memory_utilization);
   const auto pages_that_fit = [&] {
-    const int64_t left = may_use - (memory->total - memory->free) - kGpuReserve -
-                         Workspace::arena_bytes(*backend_, config_, gate_config(), limits_);
+    const int64_t left =
+        room - kGpuReserve - Workspace::arena_bytes(*backend_, shard_, gate_config(), limits_);
     return std::max<int64_t>(0, left / page_bytes);
   };
   // Lists of blocks grow with the context, so a smaller context leaves a little more room for pages.

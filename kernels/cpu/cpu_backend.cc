@@ -80,13 +80,16 @@ Tensor CpuBackend::to_device(const Tensor& host, std::vector<Buffer>*) { return 
 
 LinearWeights CpuBackend::to_device(const LinearWeights& host, std::vector<Buffer>*) { return host; }
 
-void CpuBackend::fill_random(const Tensor& out, uint64_t seed, float mean, float scale) {
+void CpuBackend::fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
+                             const RandomSlice& slice) {
   assert(out.dtype == DType::kBF16);
   auto* values = static_cast<uint16_t*>(out.data);
-  constexpr int64_t kPerTask = int64_t{1} << 16;
-  pool_.run((out.numel() + kPerTask - 1) / kPerTask, [&](int64_t task, int) {
-    for (int64_t i = task * kPerTask; i < std::min(out.numel(), (task + 1) * kPerTask); ++i)
-      values[i] = random_bf16(seed, static_cast<uint64_t>(i), mean, scale);
+  const int64_t width = out.dim(out.rank - 1), stride = slice.stride == 0 ? width : slice.stride;
+  for_rows(pool_, width == 0 ? 0 : out.numel() / width, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < width; ++c)
+        values[r * width + c] =
+            random_bf16(seed, static_cast<uint64_t>(slice.first + r * stride + c), mean, scale);
   });
 }
 
@@ -94,17 +97,39 @@ void CpuBackend::read(void* host, const Tensor& device) {
   std::memcpy(host, device.data, static_cast<size_t>(device.nbytes()));
 }
 
-void CpuBackend::embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids) {
+void CpuBackend::embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids,
+                       int64_t first_id) {
   const int64_t d_model = out.dim(1);
   assert(out.dim(0) == static_cast<int64_t>(ids.size()) && table.dim(1) == d_model);
   for_rows(pool_, out.dim(0), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t id = ids[static_cast<size_t>(i)];
-      assert(id >= 0 && id < table.dim(0));
-      simd_.to_float(out.as<float>() + i * d_model, table.rows(id, 1).data, weight_type(table.dtype),
-                     d_model);
+      const int64_t id = ids[static_cast<size_t>(i)] - first_id;
+      float* row = out.as<float>() + i * d_model;
+      if (id >= 0 && id < table.dim(0)) {
+        simd_.to_float(row, table.rows(id, 1).data, weight_type(table.dtype), d_model);
+      } else {
+        std::fill_n(row, d_model, 0.0F);
+      }
     }
   });
+}
+
+void CpuBackend::add(const Tensor& x, const Tensor& y) {
+  const int64_t width = x.dim(1);
+  assert(y.dim(0) == x.dim(0) && y.dim(1) == width);
+  for_rows(pool_, x.dim(0), [&](int64_t begin, int64_t end, int) {
+    float* out = x.as<float>();
+    const float* in = y.as<float>();
+    for (int64_t i = begin * width; i < end * width; ++i) out[i] += in[i];
+  });
+}
+
+void CpuBackend::copy_columns(const Tensor& out, int64_t first, const Tensor& in) {
+  const int64_t width = in.dim(1), out_width = out.dim(1);
+  assert(out.dim(0) == in.dim(0) && first >= 0 && first + width <= out_width);
+  for (int64_t i = 0; i < in.dim(0); ++i)
+    std::memcpy(out.as<float>() + i * out_width + first, in.as<float>() + i * width,
+                static_cast<size_t>(width) * sizeof(float));
 }
 
 void CpuBackend::rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) {

@@ -22,12 +22,15 @@ class CpuBackend final : public Backend {
   Buffer allocate(int64_t bytes, const std::string& purpose) override;
   Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) override;
   LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) override;
-  void fill_random(const Tensor& out, uint64_t seed, float mean, float scale) override;
+  void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
+                   const RandomSlice& slice) override;
   void read(void* host, const Tensor& device) override;
 
-  void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids) override;
+  void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids, int64_t first_id) override;
   void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) override;
   void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
+  void add(const Tensor& x, const Tensor& y) override;
+  void copy_columns(const Tensor& out, int64_t first, const Tensor& in) override;
   void silu_mul(const Tensor& out, const Tensor& gate_up) override;
   void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) override;
 

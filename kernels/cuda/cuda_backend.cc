@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
+#include <thread>
 
 #include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/check.h"
@@ -15,6 +16,11 @@ namespace seer {
 std::unique_ptr<Backend> make_cuda_backend(int device) { return std::make_unique<cuda::CudaBackend>(device); }
 
 bool built_with_cuda() { return true; }
+
+int cuda_device_count() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
 
 }  // namespace seer
 
@@ -49,10 +55,38 @@ CudaBackend::CudaBackend(int device) : device_(Device::open(device)) {
 CudaBackend::~CudaBackend() {
   (void)cudaSetDevice(device_.index);
   (void)cudaStreamSynchronize(stream_);
-  for (const auto& [key, recording] : recordings_)
-    if (recording.graph != nullptr) (void)cudaGraphExecDestroy(recording.graph);
+  forget_recordings();
   uploader_.reset();
   (void)cudaStreamDestroy(stream_);
+}
+
+void CudaBackend::wait_until(const std::function<cudaError_t()>& done) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto kSpin = std::chrono::milliseconds(2);  // longer than most decode steps
+  constexpr auto kLook = std::chrono::milliseconds(20);
+  const Clock::time_point begin = Clock::now();
+  Clock::time_point looked = begin;
+  for (;;) {
+    const cudaError_t state = done();
+    if (state != cudaErrorNotReady) return check(state, "a step on the GPU");
+    const Clock::time_point now = Clock::now();
+    if (now - looked > kLook) {
+      wait_check_(now - begin);
+      looked = now;
+    }
+    if (now - begin > kSpin) std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+}
+
+void CudaBackend::wait() {
+  if (!wait_check_) return check(cudaStreamSynchronize(stream_), "a step on the GPU");
+  wait_until([this] { return cudaStreamQuery(stream_); });
+}
+
+void CudaBackend::forget_recordings() {
+  for (const auto& [key, recording] : recordings_)
+    if (recording.graph != nullptr) (void)cudaGraphExecDestroy(recording.graph);
+  recordings_.clear();
 }
 
 void CudaBackend::use() const { check(cudaSetDevice(device_.index), "cudaSetDevice"); }
@@ -143,10 +177,14 @@ LinearWeights CudaBackend::to_device(const LinearWeights& host, std::vector<Buff
   return {{whole}};
 }
 
-void CudaBackend::fill_random(const Tensor& out, uint64_t seed, float mean, float scale) {
+void CudaBackend::fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
+                              const RandomSlice& slice) {
   use();
   assert(out.dtype == DType::kBF16);
-  check(launch_random_bf16(out.data, seed, mean, scale, out.numel(), stream_), "random_bf16");
+  const int64_t width = out.dim(out.rank - 1);
+  check(launch_random_bf16(out.data, seed, mean, scale, out.numel(), width, slice.first,
+                           slice.stride == 0 ? width : slice.stride, stream_),
+        "random_bf16");
 }
 
 void CudaBackend::read(void* host, const Tensor& device) {
@@ -154,7 +192,7 @@ void CudaBackend::read(void* host, const Tensor& device) {
   check(cudaMemcpyAsync(host, device.data, static_cast<size_t>(device.nbytes()), cudaMemcpyDeviceToHost,
                         stream_),
         "cudaMemcpyAsync");
-  check(cudaStreamSynchronize(stream_), "a step on the GPU");
+  wait();
 }
 
 void CudaBackend::prepare(const StepLimits& limits) {
@@ -166,6 +204,7 @@ void CudaBackend::prepare(const StepLimits& limits) {
 
 void CudaBackend::begin_step(const StepInput& in, int64_t page_tokens) {
   use();
+  if (wait_check_) wait_until([this] { return cudaEventQuery(step_.copied()); });
   step_.begin(in, page_tokens, stream_);
 }
 
@@ -197,10 +236,25 @@ void CudaBackend::record(Recording* recording, const std::function<void()>& oper
   check(error, "cudaGraphInstantiate");
 }
 
-void CudaBackend::embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids) {
+void CudaBackend::embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids,
+                        int64_t first_id) {
   assert(out.dim(0) == static_cast<int64_t>(ids.size()));
   (void)ids;  // begin_step brought them
-  check(launch_embed(out.data, table.data, step_.ids(), out.dim(0), out.dim(1), stream_), "embed");
+  check(launch_embed(out.data, table.data, step_.ids(), out.dim(0), out.dim(1), first_id, table.dim(0),
+                     stream_),
+        "embed");
+}
+
+void CudaBackend::add(const Tensor& x, const Tensor& y) {
+  assert(x.numel() == y.numel() && (y.dtype == DType::kF32 || y.dtype == DType::kBF16));
+  check(launch_add(x.data, y.data, y.dtype, x.numel(), stream_), "add");
+}
+
+void CudaBackend::copy_columns(const Tensor& out, int64_t first, const Tensor& in) {
+  const auto pitch = [](const Tensor& t) { return static_cast<size_t>(t.dim(1)) * sizeof(float); };
+  check(cudaMemcpy2DAsync(floats(out) + first, pitch(out), in.data, pitch(in), pitch(in),
+                          static_cast<size_t>(in.dim(0)), cudaMemcpyDeviceToDevice, stream_),
+        "cudaMemcpy2DAsync");
 }
 
 void CudaBackend::rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) {
@@ -274,7 +328,7 @@ void CudaBackend::sample(std::span<int32_t> ids, const Tensor& logits, std::span
   p.n_vocab = as_int(logits.dim(1));
   check(launch_sample(p, n, stream_), "sample");
   timer_.end(Phase::kStep, stream_);  // a step's work ends here; what follows is the host's
-  check(cudaStreamSynchronize(stream_), "a step on the GPU");
+  wait();
   std::copy_n(sample_.ids(), n, ids.begin());
 }
 

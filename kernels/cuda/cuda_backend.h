@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,16 +31,24 @@ class CudaBackend final : public Backend {
   Buffer allocate(int64_t bytes, const std::string& purpose) override;
   Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) override;
   LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) override;
-  void fill_random(const Tensor& out, uint64_t seed, float mean, float scale) override;
+  void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
+                   const RandomSlice& slice) override;
   void read(void* host, const Tensor& device) override;
+  std::optional<DeviceStream> stream() override { return DeviceStream{device_.index, stream_}; }
+  void set_wait_check(const std::function<void(std::chrono::nanoseconds waited)>& check) override {
+    wait_check_ = check;
+  }
+  void forget_recordings() override;
 
   void prepare(const StepLimits& limits) override;
   void begin_step(const StepInput& in, int64_t page_tokens) override;
   void run_step(int64_t key, const std::function<void()>& operations) override;
 
-  void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids) override;
+  void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids, int64_t first_id) override;
   void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) override;
   void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
+  void add(const Tensor& x, const Tensor& y) override;
+  void copy_columns(const Tensor& out, int64_t first, const Tensor& in) override;
   void silu_mul(const Tensor& out, const Tensor& gate_up) override;
   void norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm, double eps,
                    const LinearWeights& w) override;
@@ -77,6 +86,9 @@ class CudaBackend final : public Backend {
 
  private:
   void use() const;  // makes the device the calling thread's
+  // Until `done` says so: with other GPUs at work, looking after them meanwhile.
+  void wait_until(const std::function<cudaError_t()>& done);
+  void wait();  // for the stream
   void wgmma_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                      const BlockMask* mask, int64_t first_token);
   bool few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, const Tensor* norm, double eps,
@@ -100,6 +112,7 @@ class CudaBackend final : public Backend {
   DeviceMemory prefill_counter_;  // one item counter, zero between launches
   std::map<int64_t, Recording> recordings_;
   bool recording_ = false;
+  std::function<void(std::chrono::nanoseconds waited)> wait_check_;
 };
 
 }  // namespace seer::cuda

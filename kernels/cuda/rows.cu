@@ -21,11 +21,38 @@ __device__ void copy_row(Bf16* out, const Bf16* in, int64_t width) {
 }
 
 __global__ void __launch_bounds__(kThreads)
-    take_rows_kernel(Bf16* out, const Bf16* table, const int32_t* rows, int64_t width) {
+    take_rows_kernel(Bf16* out, const Bf16* table, const int32_t* rows, int64_t width, int64_t first,
+                     int64_t n_rows) {
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
-  const int64_t i = blockIdx.x;
-  copy_row(out + i * width, table + static_cast<int64_t>(rows[i]) * width, width);
+  const int64_t i = blockIdx.x, row = static_cast<int64_t>(rows[i]) - first;
+  if (row >= 0 && row < n_rows) {
+    copy_row(out + i * width, table + row * width, width);
+  } else {
+    for (int64_t c = threadIdx.x * 8; c < width; c += kThreads * 8)
+      *reinterpret_cast<uint4*>(out + i * width + c) = uint4{0, 0, 0, 0};
+  }
+}
+
+__device__ void load_floats(float (&v)[8], const Bf16* p) { load8(p).to_floats(v); }
+__device__ void load_floats(float (&v)[8], const float* p) {
+  const float4 low = reinterpret_cast<const float4*>(p)[0], high = reinterpret_cast<const float4*>(p)[1];
+  v[0] = low.x, v[1] = low.y, v[2] = low.z, v[3] = low.w;
+  v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) add_kernel(Bf16* x, const T* y, int64_t n) {
+  ptx::let_next_kernel_start();
+  ptx::wait_for_previous_kernel();
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * 8;
+  if (i >= n) return;
+  float sum[8], more[8];
+  load_floats(sum, x + i);
+  load_floats(more, y + i);
+#pragma unroll
+  for (int k = 0; k < 8; ++k) sum[k] += more[k];
+  store8(x + i, Bf16x8::from_floats(sum));
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -73,9 +100,11 @@ __global__ void __launch_bounds__(kThreads) to_bf16_kernel(Bf16* out, const T* i
 }
 
 __global__ void __launch_bounds__(kThreads)
-    random_bf16_kernel(uint16_t* out, uint64_t seed, float mean, float scale, int64_t n) {
+    random_bf16_kernel(uint16_t* out, uint64_t seed, float mean, float scale, int64_t n, int64_t width,
+                       int64_t first, int64_t stride) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (i < n) out[i] = random_bf16(seed, static_cast<uint64_t>(i), mean, scale);
+  if (i < n)
+    out[i] = random_bf16(seed, static_cast<uint64_t>(first + i / width * stride + i % width), mean, scale);
 }
 
 dim3 blocks_for(int64_t n) { return {static_cast<unsigned>((n + kThreads - 1) / kThreads)}; }
@@ -83,9 +112,17 @@ dim3 blocks_for(int64_t n) { return {static_cast<unsigned>((n + kThreads - 1) / 
 }  // namespace
 
 cudaError_t launch_embed(void* out, const void* table, const int32_t* ids, int64_t n, int64_t d_model,
-                         cudaStream_t stream) {
+                         int64_t first_id, int64_t n_ids, cudaStream_t stream) {
   return launch(take_rows_kernel, dim3(static_cast<unsigned>(n)), kThreads, 0, stream,
-                static_cast<Bf16*>(out), static_cast<const Bf16*>(table), ids, d_model);
+                static_cast<Bf16*>(out), static_cast<const Bf16*>(table), ids, d_model, first_id, n_ids);
+}
+
+cudaError_t launch_add(void* x, const void* y, DType y_type, int64_t n, cudaStream_t stream) {
+  const dim3 grid = blocks_for((n + 7) / 8);
+  auto* out = static_cast<Bf16*>(x);
+  if (y_type == DType::kF32)
+    return launch(add_kernel<float>, grid, kThreads, 0, stream, out, static_cast<const float*>(y), n);
+  return launch(add_kernel<Bf16>, grid, kThreads, 0, stream, out, static_cast<const Bf16*>(y), n);
 }
 
 cudaError_t launch_rms_norm(void* out, const void* x, const void* weight, float eps, int64_t n,
@@ -109,7 +146,7 @@ cudaError_t launch_silu_mul(void* out, const void* gate_up, int64_t n, int64_t d
 
 cudaError_t launch_gather_rows(void* out, const void* x, const int32_t* rows, int64_t n, int64_t width,
                                cudaStream_t stream) {
-  return launch_embed(out, x, rows, n, width, stream);
+  return launch_embed(out, x, rows, n, width, 0, INT64_MAX, stream);
 }
 
 cudaError_t launch_to_bf16(void* out, const void* in, DType dtype, int64_t n, cudaStream_t stream) {
@@ -126,11 +163,11 @@ cudaError_t launch_to_bf16(void* out, const void* in, DType dtype, int64_t n, cu
   return cudaPeekAtLastError();
 }
 
-cudaError_t launch_random_bf16(void* out, uint64_t seed, float mean, float scale, int64_t n,
-                               cudaStream_t stream) {
+cudaError_t launch_random_bf16(void* out, uint64_t seed, float mean, float scale, int64_t n, int64_t width,
+                               int64_t first, int64_t stride, cudaStream_t stream) {
   if (n == 0) return cudaSuccess;
   random_bf16_kernel<<<blocks_for(n), kThreads, 0, stream>>>(static_cast<uint16_t*>(out), seed, mean, scale,
-                                                             n);
+                                                             n, width, first, stride);
   return cudaPeekAtLastError();
 }
 

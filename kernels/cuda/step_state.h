@@ -24,6 +24,9 @@ class StepState {
   // Copies the step's input behind the work in `stream`.
   void begin(const StepInput& in, int64_t page_tokens, cudaStream_t stream);
 
+  // The last begin() has copied the host's input once this has passed; the next begin() waits for it.
+  cudaEvent_t copied() const { return copied_; }
+
   // Device pointers, valid until the next begin().
   const int32_t* ids() const { return device_ints(0); }
   const int32_t* logit_rows() const { return device_ints(rows_at_); }

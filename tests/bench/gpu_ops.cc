@@ -233,7 +233,7 @@ class Bench {
   }
   Tensor random(std::initializer_list<int64_t> shape, float scale) {
     const Tensor t = tensor(DType::kBF16, shape);
-    gpu_->fill_random(t, seed_++, 0.0F, scale);
+    gpu_->fill_random(t, seed_++, 0.0F, scale, {});
     return t;
   }
 

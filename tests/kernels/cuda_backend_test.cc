@@ -66,7 +66,7 @@ TEST_CASE("cuda: random weights are the same values on GPU and CPU") {
     Tensor t(nullptr, DType::kBF16, {kCount});
     const Buffer buffer = backend.allocate(t.nbytes(), "a test");
     t.data = buffer.get();
-    backend.fill_random(t, 7, 0.5F, 2.0F);
+    backend.fill_random(t, 7, 0.5F, 2.0F, {});
     std::vector<uint16_t> values(static_cast<size_t>(kCount));
     backend.read(values.data(), t);
     return values;

@@ -53,7 +53,7 @@ std::vector<float> run_embed(Backend& backend, const EmbedCase& c) {
   const Tensor out =
       device.poisoned(backend.activation_dtype(), {static_cast<int64_t>(c.ids.size()), c.table.dim(1)});
   begin_step(backend, c.ids, {}, {}, {}, 64);
-  backend.embed(out, device.upload(c.table), c.ids);
+  backend.embed(out, device.upload(c.table), c.ids, 0);
   return device.read(out);
 }
 

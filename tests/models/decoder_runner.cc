@@ -15,19 +15,41 @@ std::vector<int32_t> random_ids(int64_t n, int64_t n_vocab, uint64_t seed) {
 DecoderRunner::DecoderRunner(const TinyModel& model, const RunnerOptions& options)
     : options_(options),
       config_(ModelConfig::load(model.path())),
+      shard_(config_, options.comm == nullptr ? 0 : options.comm->rank(),
+             options.comm == nullptr ? 1 : options.comm->size()),
       backend_(make_cpu_backend(options.n_threads)),
-      weights_(LlamaWeights::load(model.path(), config_, backend_.get(), {})) {
+      weights_(LlamaWeights::load(model.path(), config_, shard_, backend_.get(), {})) {
   if (!options.gates.empty()) gates_ = GateWeights::load(options.gates, config_);
+  if (gates_) gates_->keep(shard_);
   const GateConfig* gate = gates_ ? &gates_->config : nullptr;
-  cache_ = std::make_unique<KvCache>(backend_.get(), config_, gate, options.page_tokens, options.n_pages);
+  cache_ =
+      std::make_unique<KvCache>(backend_.get(), shard_.local, gate, options.page_tokens, options.n_pages);
   StepLimits limits;
   limits.n_tokens = options.n_tokens;
   limits.n_sequences = 4;
   limits.n_logits = options.n_logits;
   limits.n_blocks = options.n_pages;
   limits.page_tokens = options.page_tokens;
-  decoder_ = std::make_unique<Decoder>(backend_.get(), config_, weights_, gates_ ? &*gates_ : nullptr,
-                                       cache_.get(), limits);
+  decoder_ = std::make_unique<Decoder>(backend_.get(), shard_, weights_, gates_ ? &*gates_ : nullptr,
+                                       cache_.get(), limits, options.comm);
+}
+
+GatesDir::GatesDir(const TinyModel& model, const TinyGates& gates) : block_(gates.gate_block) {
+  write_file(dir_.path() / "config.json", gates.config(model.shape()).dump());
+  write_file(dir_.path() / "attn_gate_weights.safetensors", safetensors_bytes(gates.tensors(model.shape())));
+}
+
+RunnerOptions GatesDir::options() const {
+  RunnerOptions options;
+  options.page_tokens = block_;
+  options.gates = dir_.path().string();
+  return options;
+}
+
+void DecoderRunner::follow() {
+  Message message;
+  receive_message(*options_.comm, &message);
+  decoder_->follow(message);
 }
 
 void DecoderRunner::fill_pages(float value) {

@@ -47,7 +47,19 @@ struct RunnerOptions {
   int64_t n_tokens = 256;  // of the largest step
   int64_t n_logits = 7;    // rows at once: most steps take several rounds
   int n_threads = 2;
-  std::string gates = {};  // a folder
+  std::string gates = {};        // a folder
+  Communicator* comm = nullptr;  // with several ranks: this runner is one of them
+};
+
+// Gates of a tiny model as files in a folder of their own.
+class GatesDir {
+ public:
+  explicit GatesDir(const TinyModel& model, const TinyGates& gates = {});
+  RunnerOptions options() const;  // that use them
+
+ private:
+  int64_t block_;
+  TempDir dir_;
 };
 
 class DecoderRunner {
@@ -57,6 +69,8 @@ class DecoderRunner {
   // One step; logits of `rows`, or of every row where none are named.
   Logits step(const std::vector<Part>& prefills, const std::vector<Part>& decodes = {},
               const std::vector<int64_t>& rows = {});
+  // On ranks other than 0: computes its part of the next step of rank 0.
+  void follow();
   // Without any logits; how often they were offered all the same.
   int step_without_logits(const std::vector<Part>& prefills);
   const DecoderStats& stats() const { return stats_; }
@@ -73,6 +87,7 @@ class DecoderRunner {
 
   RunnerOptions options_;
   ModelConfig config_;
+  Shard shard_;
   std::unique_ptr<Backend> backend_;
   LlamaWeights weights_;
   std::optional<GateWeights> gates_;

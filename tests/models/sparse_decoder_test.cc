@@ -12,35 +12,16 @@ namespace {
 
 using testing::DecoderRunner;
 using testing::difference;
+using testing::GatesDir;
 using testing::Logits;
 using testing::Part;
 using testing::random_ids;
 using testing::reference_forward;
-using testing::RunnerOptions;
 using testing::TinyGates;
 using testing::TinyModel;
 
 constexpr double kTolerance = 2e-5;
 constexpr int64_t kBlock = 16;
-
-// A gates folder and the options that use it.
-class Gates {
- public:
-  explicit Gates(const TinyModel& model, const TinyGates& gates = {}) {
-    testing::write_file(dir_.path() / "config.json", gates.config(model.shape()).dump());
-    testing::write_file(dir_.path() / "attn_gate_weights.safetensors",
-                        testing::safetensors_bytes(gates.tensors(model.shape())));
-  }
-  RunnerOptions options() const {
-    RunnerOptions options;
-    options.page_tokens = kBlock;
-    options.gates = dir_.path().string();
-    return options;
-  }
-
- private:
-  testing::TempDir dir_;
-};
 
 SelectRule rule(SelectRule::Method method, double value, int64_t n_tokens) {
   return {method, value, /*last_block_dense=*/false, (n_tokens + kBlock - 1) / kBlock};
@@ -77,7 +58,7 @@ TEST_CASE("sparse decoder: attention over the kept blocks equals the float64 one
   two_weights.double_linear = true;
   two_weights.d_gate = 12;
   for (const TinyGates& shape : {TinyGates(), two_weights}) {
-    const Gates gates(model, shape);
+    const GatesDir gates(model, shape);
     for (const int64_t n : {17, 64, 127}) {
       for (const SelectRule& select :
            {rule(SelectRule::Method::kThreshold, 0.2, n), rule(SelectRule::Method::kNzRatio, 0.4, n)}) {
@@ -102,7 +83,7 @@ TEST_CASE("sparse decoder: attention over the kept blocks equals the float64 one
 
 TEST_CASE("sparse decoder: a rule that keeps everything equals dense") {
   const TinyModel model;
-  const Gates gates(model);
+  const GatesDir gates(model);
   const std::vector<int32_t> ids = random_ids(100, 53, 22);
   DecoderRunner runner(model, gates.options());
   const Logits dense = runner.step({{ids, 0, kPages}});
@@ -115,7 +96,7 @@ TEST_CASE("sparse decoder: a rule that keeps everything equals dense") {
 
 TEST_CASE("sparse decoder: chunks select the same blocks as one shot and give the same logits") {
   const TinyModel model;
-  const Gates gates(model);
+  const GatesDir gates(model);
   const int64_t n = 130;
   const std::vector<int32_t> ids = random_ids(n, 53, 23);
   for (const SelectRule& select :
@@ -143,7 +124,7 @@ TEST_CASE("sparse decoder: chunks select the same blocks as one shot and give th
 
 TEST_CASE("sparse decoder: a sparse, a dense and a decoding sequence in one step equal each alone") {
   const TinyModel model;
-  const Gates gates(model);
+  const GatesDir gates(model);
   const std::vector<int32_t> a = random_ids(90, 53, 24), b = random_ids(37, 53, 25),
                              c = random_ids(20, 53, 26);
   const std::vector<int32_t> a_pages = {0, 1, 2, 3, 4, 5}, b_pages = {6, 7, 8}, c_pages = {9, 10};

@@ -74,10 +74,16 @@ void block_interrupt(int how) {
   // What a parent ignores stays ignored in the child, and make and CI runners ignore some.
   for (const int signal : {SIGINT, SIGTERM, SIGPIPE}) ::signal(signal, SIG_DFL);
   block_interrupt(SIG_UNBLOCK);
-  std::vector<char*> argv = {const_cast<char*>("seer")};
+  std::vector<char*> argv;
+  for (const std::string& argument : options.launcher) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(const_cast<char*>(options.launcher.empty() ? "seer" : SEER_BINARY));
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  ::execv(SEER_BINARY, argv.data());
+  if (options.launcher.empty()) {
+    ::execv(SEER_BINARY, argv.data());
+  } else {
+    ::execvp(argv.front(), argv.data());
+  }
   ::_exit(126);
 }
 
@@ -120,7 +126,7 @@ Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& op
   std::string left = options.input;
   if (left.empty()) close_fd(in.write);
   const Clock::time_point start = Clock::now();
-  bool interrupted = false;
+  bool interrupted = false, acted = false;
   size_t step = 0;
   size_t seen[2] = {0, 0};  // of what the terminal and stdout showed
   while (out.read >= 0 || err.read >= 0) {
@@ -150,6 +156,10 @@ Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& op
     if (due && !interrupted) {
       ::kill(child, SIGINT);
       interrupted = true;
+    }
+    if (options.act && !acted && (outcome.out + outcome.err).find(options.when_shown) != std::string::npos) {
+      options.act(child);
+      acted = true;
     }
     if (elapsed > kLimit) {
       ::kill(child, SIGKILL);

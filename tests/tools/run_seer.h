@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ struct Step {
 };
 
 struct RunOptions {
+  std::vector<std::string> launcher;        // goes before seer: {"mpirun", "-np", "2"}
   std::string input;                        // standard input
   std::optional<std::string> stdout_path;   // opened for writing in place of a pipe, "/dev/full" say
   bool close_stdout = false;                // as `>&-` does
@@ -25,8 +27,11 @@ struct RunOptions {
   std::vector<Step> session;                // standard input and error are a terminal, used like this
   std::optional<std::string> interrupt_at;  // SIGINT once stdout and stderr together hold this text
   std::optional<std::chrono::milliseconds> interrupt_after;  // SIGINT this long after the start
-  size_t file_size_limit = 0;                                // RLIMIT_FSIZE in bytes; 0: none
-  size_t memory_limit = 0;                                   // RLIMIT_AS in bytes; 0: none
+  // Called once with the process's id when stdout and stderr together hold `when_shown`.
+  std::string when_shown;
+  std::function<void(int pid)> act;
+  size_t file_size_limit = 0;  // RLIMIT_FSIZE in bytes; 0: none
+  size_t memory_limit = 0;     // RLIMIT_AS in bytes; 0: none
 };
 
 struct Outcome {

@@ -9,6 +9,7 @@
 #include "tools/seer/interrupt.h"
 #include "tools/seer/manual.h"
 #include "tools/seer/output.h"
+#include "tools/seer/ranks.h"
 
 namespace seer::cli {
 
@@ -44,10 +45,15 @@ int main(int argc, char** argv) {
   try {
     secure_standard_streams();
     install_signal_handlers();
+    const std::shared_ptr<seer::Ranks>& ranks = launched_ranks();
+    if (ranks && ranks->rank() > 0) return run_follower(*ranks);
     const int code = run(Arguments(argv + (argc > 0 ? 1 : 0), argv + argc));
     close_stdout();
+    leave_ranks();
     return code;
   } catch (const std::exception& error) {
-    return report(error);
+    const int code = report(error);
+    leave_ranks();
+    return code;
   }
 }

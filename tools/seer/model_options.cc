@@ -8,6 +8,7 @@
 #include "tools/seer/format.h"
 #include "tools/seer/interrupt.h"
 #include "tools/seer/output.h"
+#include "tools/seer/ranks.h"
 #include "tools/seer/status_line.h"
 
 namespace seer::cli {
@@ -15,6 +16,7 @@ namespace {
 
 // Above what any machine has, below what an int or a thread pool would choke on.
 constexpr int64_t kMaxThreads = 4096;
+constexpr int64_t kMaxRanks = 1024;
 
 void append_rules(std::vector<SparseRule>& rules, const std::string& list) {
   for (size_t begin = 0; begin <= list.size();) {
@@ -76,6 +78,11 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
   args.value("--gpu-memory-utilization", "X", "0.9",
              "share of the GPU's memory for weights, activations and KV cache together",
              into(gpu_memory_utilization));
+  args.value("--tp", "N", "1, or as many as mpirun started",
+             "ranks on this machine that hold the model together, a GPU each or a share of the CPU's cores",
+             into(tp, 1, kMaxRanks));
+  args.value("--comm-timeout", "SECONDS", "60",
+             "give up a rank that others wait for longer than this within a step", into(comm_timeout));
   args.flag("-v,--verbose", verbose, "describe model, cache and gates on stderr after the load");
 }
 
@@ -120,6 +127,8 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options) {
   engine_options.max_batch_size = options.max_batch_size;
   engine_options.pool_size = options.pool_size;
   engine_options.prefix_cache = !options.no_prefix_cache;
+  engine_options.ranks = ranks_for(options.tp);
+  if (options.comm_timeout && engine_options.ranks) engine_options.ranks->set_timeout(*options.comm_timeout);
   StatusLine line;
   engine_options.on_load = [&line](const LoadProgress& progress) {
     const double done = static_cast<double>(progress.bytes_done);
@@ -151,8 +160,10 @@ int64_t thread_count(const ModelOptions& options) {
   if (options.threads > 0) return options.threads;
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return std::max<int64_t>(1, std::thread::hardware_concurrency());
+  const int64_t cores = ::sched_getaffinity(0, sizeof set, &set) == 0
+                            ? CPU_COUNT(&set)
+                            : std::max<int64_t>(1, std::thread::hardware_concurrency());
+  return cores_of_rank(cores, options.tp);
 }
 
 }  // namespace seer::cli

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include "seer/error.h"
+#include "tools/seer/ranks.h"
 
 namespace seer::cli {
 namespace {
@@ -79,7 +80,8 @@ void log_warning(std::string_view text) { logger().warn("warning: {}", printable
 void log_error(std::string_view text) { logger().error("error: {}", printable(text)); }
 
 bool stdin_is_terminal() { return ::isatty(STDIN_FILENO) == 1; }
-bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
+// mpirun gives its ranks a terminal of their own, whatever its own stdout is.
+bool stdout_is_terminal() { return !launched_ranks() && ::isatty(STDOUT_FILENO) == 1; }
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 
 }  // namespace seer::cli

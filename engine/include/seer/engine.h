@@ -27,6 +27,8 @@ struct SEER_API LoadProgress {
 
 enum class LogLevel { kInfo, kWarning };
 
+class Ranks;
+
 struct SEER_API EngineOptions {
   std::string model_dir;  // config.json, *.safetensors[.index.json], tokenizer files
   std::string gates_dir;  // config.json, attn_gate_weights.pth or .safetensors; empty: no gates, dense only
@@ -47,6 +49,10 @@ struct SEER_API EngineOptions {
                                // 0: ctx_size on a CPU, what fits on a GPU
   bool prefix_cache = true;    // keep full pages of requests that are over, and share pages by content
   double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
+  // The processes that hold the model together with this one, which is their rank 0 (seer/ranks.h); null:
+  // alone. One engine at a time uses them. `device` is every rank's: auto and cuda give each rank of a
+  // machine the next GPU.
+  std::shared_ptr<Ranks> ranks;
   // Called by load() on its thread. false cancels the load: Error{kCancelled}.
   std::function<bool(const LoadProgress&)> on_load;
   // What a user may want to know; absent: dropped. Kept as long as the engine, called by any thread that uses
@@ -85,10 +91,11 @@ struct SEER_API EngineInfo {
   int64_t chunk_size = 0;   // tokens
   int64_t page_tokens = 0;  // tokens a KV page holds: the gate block, 64 without gates
   int64_t n_pages = 0;
-  int64_t kv_bytes = 0;          // of the whole pool, gate keys included
+  int64_t kv_bytes = 0;          // of the whole pool, gate keys included; of each rank
   int64_t mixed_chunk_size = 0;  // tokens
   int64_t max_batch_size = 0;    // requests
   bool prefix_cache = false;
+  int64_t n_ranks = 1;
 };
 
 class Session;

@@ -1,0 +1,91 @@
+#include "engine/src/rank_leader.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "engine/src/model_shard.h"
+
+namespace seer {
+namespace {
+
+std::string absolute(const std::string& path) {
+  return path.empty() ? path : std::filesystem::absolute(path).string();
+}
+
+}  // namespace
+
+RankLeader::RankLeader(const std::shared_ptr<Ranks>& ranks) {
+  if (!ranks || ranks->size() == 1) return;
+  auto impl = std::dynamic_pointer_cast<RanksImpl>(ranks);
+  if (!impl)
+    throw Error(ErrorKind::kUsage, "EngineOptions::ranks must come from Ranks::join() or Ranks::start()");
+  impl->take();
+  ranks_ = std::move(impl);
+}
+
+RankLeader::~RankLeader() {
+  if (!ranks_) return;
+  Communicator& comm = ranks_->comm();
+  if (told_ && !comm.failure()) {
+    try {
+      if (ready_) {
+        send_message(comm, kUnloadMessage, {});
+      } else {
+        comm.abort(ErrorKind::kCancelled, "rank 0 did not load the model");
+      }
+    } catch (const std::exception&) {  // a rank is gone: whoever uses the ranks next is told
+    }
+  }
+  device_comm_ = nullptr;
+  ranks_->give_back();
+}
+
+void RankLeader::load(ModelSource source, Backend* backend) {
+  if (!ranks_) return;
+  Communicator& comm = ranks_->comm();
+  for (std::string* path : {&source.model_dir, &source.gates_dir, &source.random_config})
+    *path = absolute(*path);
+  source.timeout_ns = comm.timeout().count();
+  std::vector<std::byte> bytes;
+  MessageWriter writer(&bytes);
+  source.write(&writer);
+  told_ = true;
+  send_message(comm, kLoadMessage, bytes);
+  device_comm_ = connect_devices(&comm, backend);
+}
+
+void RankLeader::loaded() {
+  if (ranks_) comm()->barrier(Patience::kIdle);
+}
+
+int64_t RankLeader::least_room(Backend* backend, double utilization) {
+  const DeviceRoom mine = room_on(*backend, utilization);
+  if (!ranks_) return mine.left;
+  std::vector<DeviceRoom> all(static_cast<size_t>(size()));
+  comm()->gather_host(all.data(), &mine, sizeof mine);
+  int64_t least = mine.left;
+  for (const DeviceRoom& room : all) {
+    const auto sharers = std::count_if(all.begin(), all.end(), [&](const DeviceRoom& other) {
+      return other.host == room.host && other.device == room.device;
+    });
+    least = std::min(least, room.left / sharers);
+  }
+  return least;
+}
+
+void RankLeader::allocate(const StepLimits& limits, int64_t n_pages) {
+  if (!ranks_) return;
+  std::vector<std::byte> bytes;
+  MessageWriter writer(&bytes);
+  writer.put(limits);
+  writer.put(n_pages);
+  send_message(*comm(), kAllocateMessage, bytes);
+}
+
+void RankLeader::allocated() {
+  if (!ranks_) return;
+  comm()->barrier(Patience::kIdle);
+  ready_ = true;
+}
+
+}  // namespace seer

@@ -1,0 +1,75 @@
+// Ranks behind the public interface, and what rank 0 says to the others.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kernels/comm/communicator.h"
+#include "kernels/comm/message.h"
+#include "models/decoder.h"
+#include "seer/ranks.h"
+
+namespace seer {
+
+// Beside Decoder::kStepMessage.
+enum RankMessage : uint32_t {
+  kLoadMessage = Decoder::kStepMessage + 1,  // ModelSource
+  kAllocateMessage,                          // StepLimits, number of pages
+  kUnloadMessage,
+  kEndMessage,
+};
+
+// What a rank needs to load its part of the model.
+struct ModelSource {
+  std::string model_dir, gates_dir, random_config;
+  std::string device;  // cpu, cuda or cuda:N
+  int threads = 0;     // 0: the rank's share of the cores
+  int64_t page_tokens = 0;
+  int64_t n_blocks = 0;
+  double gpu_memory_utilization = 0.0;
+  uint64_t random_seed = 0;
+  int64_t timeout_ns = 0;
+
+  void write(MessageWriter* writer) const;
+  static ModelSource read(MessageReader* reader);
+};
+
+class RanksImpl final : public Ranks {
+ public:
+  // `parent_reports`: this process's end is seen by rank 0 itself, so nobody has to wait to be heard.
+  RanksImpl(std::unique_ptr<Communicator> comm, bool parent_reports);
+  ~RanksImpl() override;
+
+  int rank() const noexcept override { return comm_->rank(); }
+  int size() const noexcept override { return comm_->size(); }
+  int core_sharers() const noexcept override { return comm_->core_sharers(); }
+  void set_timeout(double seconds) override;
+  bool follow() override;
+
+  Communicator& comm() { return *comm_; }
+  // For one engine at a time: throws Error{kUsage} while another has them.
+  void take();
+  void give_back() noexcept { taken_ = false; }
+
+ private:
+  void obey();
+
+  std::unique_ptr<Communicator> comm_;
+  bool parent_reports_;
+  std::atomic<bool> taken_{false};
+};
+
+// A rank's share of the cores that it may use, where `asked` is 0.
+int threads_of_rank(const Communicator& comm, int asked);
+
+// Bytes a rank may still take on its device, and which device that is.
+struct DeviceRoom {
+  int64_t left = 0;
+  uint64_t host = 0;  // hash of its name
+  int64_t device = 0;
+};
+DeviceRoom room_on(Backend& backend, double utilization);
+
+}  // namespace seer

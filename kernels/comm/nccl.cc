@@ -1,0 +1,233 @@
+#include "kernels/comm/nccl.h"
+
+#include <dlfcn.h>
+#include <nccl.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+namespace seer {
+namespace {
+
+// Opened when ranks meet: most runs have one GPU and need not load 200 MB for it.
+class NcclLibrary {
+ public:
+  NcclLibrary() {
+    std::string why;
+    // Where the loader finds it, else where the build found it.
+    for (const char* name : {"libnccl.so.2", SEER_NCCL_LIBRARY}) {
+      handle_ = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
+      if (handle_ != nullptr) break;
+      if (why.empty()) why = ::dlerror();
+    }
+    if (handle_ == nullptr)
+      throw Error(ErrorKind::kUnsupported,
+                  "ranks on GPUs need NCCL, and libnccl.so.2 cannot be loaded: " + why +
+                      ". Install libnccl2, or name its folder in LD_LIBRARY_PATH.");
+    load(get_unique_id, "ncclGetUniqueId");
+    load(init_rank, "ncclCommInitRank");
+    load(abort, "ncclCommAbort");
+    load(destroy, "ncclCommDestroy");
+    load(async_error, "ncclCommGetAsyncError");
+    load(error_string, "ncclGetErrorString");
+    load(last_error, "ncclGetLastError");
+    load(all_reduce, "ncclAllReduce");
+    load(broadcast, "ncclBroadcast");
+    load(send, "ncclSend");
+    load(recv, "ncclRecv");
+    load(group_start, "ncclGroupStart");
+    load(group_end, "ncclGroupEnd");
+  }
+  // Never closed: its own threads may still run in it.
+
+  decltype(&::ncclGetUniqueId) get_unique_id = nullptr;
+  decltype(&::ncclCommInitRank) init_rank = nullptr;
+  decltype(&::ncclCommAbort) abort = nullptr;
+  decltype(&::ncclCommDestroy) destroy = nullptr;
+  decltype(&::ncclCommGetAsyncError) async_error = nullptr;
+  decltype(&::ncclGetErrorString) error_string = nullptr;
+  decltype(&::ncclGetLastError) last_error = nullptr;
+  decltype(&::ncclAllReduce) all_reduce = nullptr;
+  decltype(&::ncclBroadcast) broadcast = nullptr;
+  decltype(&::ncclSend) send = nullptr;
+  decltype(&::ncclRecv) recv = nullptr;
+  decltype(&::ncclGroupStart) group_start = nullptr;
+  decltype(&::ncclGroupEnd) group_end = nullptr;
+
+ private:
+  template <class Function>
+  void load(Function& function, const char* name) {
+    function = reinterpret_cast<Function>(::dlsym(handle_, name));
+    if (function == nullptr)
+      throw Error(ErrorKind::kUnsupported,
+                  std::string("the NCCL that was found is too old: it has no ") + name);
+  }
+  void* handle_ = nullptr;
+};
+
+ncclDataType_t nccl_type(DType dtype) {
+  assert(dtype == DType::kF32 || dtype == DType::kBF16);
+  return dtype == DType::kBF16 ? ncclBfloat16 : ncclFloat32;
+}
+
+class NcclCommunicator final : public Communicator {
+ public:
+  NcclCommunicator(Communicator* host, Backend* backend) : host_(*host), backend_(*backend) {
+    const std::optional<DeviceStream> stream = backend->stream();
+    assert(stream);
+    device_ = stream->device;
+    stream_ = static_cast<cudaStream_t>(stream->stream);
+    use();
+    part_ranks_of_one_gpu();
+    ncclUniqueId id{};
+    if (rank() == 0) check_nccl(nccl_.get_unique_id(&id), "ncclGetUniqueId");
+    host_.broadcast(&id, sizeof id, Patience::kStep);
+    host_.barrier(Patience::kStep);  // NCCL itself waits without end for a rank that is gone
+    check_nccl(nccl_.init_rank(&comm_, size(), id, rank()), "ncclCommInitRank");
+    backend_.set_wait_check([this](std::chrono::nanoseconds waited) { check(waited); });
+  }
+  ~NcclCommunicator() override {
+    backend_.set_wait_check({});
+    if (comm_ == nullptr) return;
+    backend_.forget_recordings();  // NCCL waits for every graph that holds its kernels
+    if (host_.failure()) {
+      (void)nccl_.abort(comm_);
+    } else {
+      (void)nccl_.destroy(comm_);
+    }
+  }
+  NcclCommunicator(const NcclCommunicator&) = delete;
+  NcclCommunicator& operator=(const NcclCommunicator&) = delete;
+
+  int rank() const override { return host_.rank(); }
+  int size() const override { return host_.size(); }
+  int local_rank() const override { return host_.local_rank(); }
+  int core_sharers() const override { return host_.core_sharers(); }
+
+  void all_reduce_sum(const Tensor& t) override {
+    use();
+    check_nccl(nccl_.all_reduce(t.data, t.data, static_cast<size_t>(t.numel()), nccl_type(t.dtype), ncclSum,
+                                comm_, stream_),
+               "ncclAllReduce");
+  }
+  void gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) override {
+    use();
+    const ncclDataType_t type = nccl_type(mine.dtype);
+    check_nccl(nccl_.group_start(), "ncclGroupStart");
+    // To itself too: NCCL copies on the device.
+    check_nccl(nccl_.send(mine.data, static_cast<size_t>(counts[static_cast<size_t>(rank())]), type, 0, comm_,
+                          stream_),
+               "ncclSend");
+    int64_t begin = 0;
+    for (int r = 0; rank() == 0 && r < size(); ++r) {
+      const int64_t n = counts[static_cast<size_t>(r)];
+      check_nccl(nccl_.recv(static_cast<char*>(out.data) + begin * dtype_bytes(out.dtype),
+                            static_cast<size_t>(n), type, r, comm_, stream_),
+                 "ncclRecv");
+      begin += n;
+    }
+    check_nccl(nccl_.group_end(), "ncclGroupEnd");
+  }
+  void all_gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) override {
+    use();
+    check_nccl(nccl_.group_start(), "ncclGroupStart");
+    int64_t begin = 0;
+    for (int r = 0; r < size(); ++r) {  // counts may differ, which ncclAllGather does not know
+      const int64_t n = counts[static_cast<size_t>(r)];
+      check_nccl(nccl_.broadcast(mine.data, static_cast<char*>(out.data) + begin * dtype_bytes(out.dtype),
+                                 static_cast<size_t>(n), nccl_type(mine.dtype), r, comm_, stream_),
+                 "ncclBroadcast");
+      begin += n;
+    }
+    check_nccl(nccl_.group_end(), "ncclGroupEnd");
+  }
+
+  void broadcast(void* data, int64_t bytes, Patience patience) override {
+    host_.broadcast(data, bytes, patience);
+  }
+  void gather_host(void* all, const void* mine, int64_t bytes) override {
+    host_.gather_host(all, mine, bytes);
+  }
+  void barrier(Patience patience) override { host_.barrier(patience); }
+
+  void check(std::chrono::nanoseconds waited) override {
+    try {
+      if (comm_ != nullptr) {
+        ncclResult_t state = ncclSuccess;
+        check_nccl(nccl_.async_error(comm_, &state), "ncclCommGetAsyncError");
+        check_nccl(state, "NCCL");
+      }
+      host_.check(waited);
+    } catch (const Error& error) {
+      stop(error.kind(), error.what());
+      throw;
+    }
+  }
+  void abort(ErrorKind kind, const std::string& message) noexcept override { stop(kind, message); }
+  std::optional<Error> failure() const override { return host_.failure(); }
+  void set_timeout(std::chrono::nanoseconds timeout) override { host_.set_timeout(timeout); }
+  std::chrono::nanoseconds timeout() const override { return host_.timeout(); }
+
+ private:
+  // NCCL refuses two ranks of one host on one GPU, which is how a machine with one tries what several would
+  // do. As ranks of hosts of their own it takes them, and connects them by sockets.
+  void part_ranks_of_one_gpu() {
+    struct Place {
+      char host[256];
+      int device;
+    };
+    Place mine{};
+    (void)::gethostname(mine.host, sizeof mine.host - 1);
+    mine.device = device_;
+    std::vector<Place> all(rank() == 0 ? static_cast<size_t>(size()) : 0);
+    host_.gather_host(all.data(), &mine, sizeof mine);
+    bool shared = false;
+    for (size_t i = 0; i < all.size(); ++i)
+      for (size_t j = 0; j < i; ++j)
+        shared = shared || (all[i].device == all[j].device && std::strcmp(all[i].host, all[j].host) == 0);
+    host_.broadcast(&shared, sizeof shared, Patience::kStep);
+    if (!shared) return;
+    const std::string id = std::string(mine.host) + "-rank-" + std::to_string(rank());
+    ::setenv("NCCL_HOSTID", id.c_str(), /*overwrite=*/0);
+  }
+
+  // Kernels that wait on the GPU for a rank that is gone end only so.
+  void stop(ErrorKind kind, const std::string& message) noexcept {
+    host_.abort(kind, message);
+    if (comm_ == nullptr) return;
+    backend_.forget_recordings();
+    (void)nccl_.abort(comm_);
+    comm_ = nullptr;
+  }
+  void use() {
+    if (const std::optional<Error> error = host_.failure()) throw *error;
+    if (const cudaError_t error = cudaSetDevice(device_); error != cudaSuccess)
+      throw Error(ErrorKind::kDevice, std::string("cudaSetDevice failed: ") + cudaGetErrorString(error));
+  }
+  void check_nccl(ncclResult_t result, const char* what) {
+    if (result == ncclSuccess || result == ncclInProgress) return;
+    const char* detail = nccl_.last_error(comm_);
+    throw Error(ErrorKind::kDevice,
+                rank_prefix(rank(), size()) + what + " failed: " + nccl_.error_string(result) +
+                    (detail == nullptr || *detail == '\0' ? "" : std::string(": ") + detail) +
+                    ". NCCL_DEBUG=WARN says more.");
+  }
+
+  NcclLibrary nccl_;
+  Communicator& host_;
+  Backend& backend_;
+  int device_ = 0;
+  cudaStream_t stream_ = nullptr;
+  ncclComm_t comm_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator* host, Backend* backend) {
+  return std::make_unique<NcclCommunicator>(host, backend);
+}
+
+}  // namespace seer

@@ -1,0 +1,32 @@
+// A DecoderStep as bytes, for the ranks that compute their shard of it.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "models/decoder.h"
+
+namespace seer {
+
+// What the other ranks need of a step; not its callbacks. Into `out`, whose memory is used again.
+void pack_step(const DecoderStep& step, int64_t page_tokens, std::vector<std::byte>* out);
+
+// A step that was packed, with the memory it points into.
+class ReceivedStep {
+ public:
+  // Throws Error{kDevice} where the bytes are not a step.
+  void read(std::span<const std::byte> bytes, int64_t page_tokens);
+  // Valid until the next read().
+  const DecoderStep& step() const { return step_; }
+
+ private:
+  std::vector<int32_t> ids_;
+  std::vector<Segment> segments_;  // prefills, then decodes
+  std::vector<std::vector<int32_t>> tables_;
+  std::vector<PrefillPlan> plans_;
+  std::vector<int64_t> logit_rows_;
+  DecoderStep step_;
+};
+
+}  // namespace seer

@@ -1,0 +1,123 @@
+// An engine on several ranks, as a program uses it: seer itself is the others' program.
+#include "seer/ranks.h"
+
+#include <cmath>
+#include <stdexcept>
+
+#include "seer/engine.h"
+#include "tests/engine/demo.h"
+#include "tests/models/refusal.h"
+#include "tests/support/catch.h"
+
+namespace seer {
+namespace {
+
+using testing::demo_options;
+using testing::document;
+using testing::greedy;
+using testing::kDense;
+using testing::kNzRatio;
+using testing::kThreshold;
+using testing::refusal;
+
+EngineOptions on_ranks(const std::shared_ptr<Ranks>& ranks, int64_t ctx_size = 1024) {
+  EngineOptions options = demo_options(ctx_size, 128);
+  options.ranks = ranks;
+  return options;
+}
+
+TEST_CASE("an engine on two ranks generates what one alone does, turn after turn") {
+  const auto alone = testing::load_demo(1024, 128);
+  const auto ranked = Engine::load(on_ranks(Ranks::start(2, {SEER_BINARY})));
+  CHECK(ranked->info().n_ranks == 2);
+  CHECK_THAT(ranked->info().device, ContainsSubstring(", 2 ranks"));
+  CHECK(ranked->info().kv_bytes == alone->info().kv_bytes / 2);  // one of the model's two KV heads each
+  CHECK(ranked->model().n_params == alone->model().n_params);
+  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio}) {
+    const auto one = alone->new_session(), two = ranked->new_session();
+    for (const int64_t begin : {0, 400}) {
+      const auto request = greedy(testing::slice(document(700), begin, begin + 300), 12, rule);
+      const GenerateResult expected = one->generate(request), found = two->generate(request);
+      CHECK(found.tokens == expected.tokens);
+      CHECK(found.stats.density == Approx(expected.stats.density).epsilon(1e-6));
+      CHECK(found.stats.n_cached == expected.stats.n_cached);
+    }
+  }
+}
+
+TEST_CASE("requests together on two ranks give what each gives alone, pre-empted ones too") {
+  EngineOptions options = on_ranks(Ranks::start(2, {SEER_BINARY}), 512);
+  options.pool_size = 768;  // too few pages for all at once
+  const auto ranked = Engine::load(options);
+  const auto alone = testing::load_demo(512, 128);
+  std::vector<std::unique_ptr<Generation>> running;
+  std::vector<GenerateRequest> requests;
+  for (const int64_t n : {1, 63, 64, 65, 200, 300, 129, 40})
+    requests.push_back(greedy(testing::slice(document(700), n, 2 * n), 30, n % 2 == 0 ? kDense : kThreshold));
+  for (const GenerateRequest& request : requests) running.push_back(ranked->submit(request));
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const GenerateResult expected = alone->new_session()->generate(requests[i]), found = running[i]->wait();
+    CHECK(found.tokens == expected.tokens);
+    CHECK(found.stats.density == Approx(expected.stats.density).epsilon(1e-6));
+  }
+  CHECK(ranked->stats().pages_used == 0);
+}
+
+TEST_CASE("ranks serve one engine after another, with other options, but not two at once") {
+  const std::shared_ptr<Ranks> ranks = Ranks::start(2, {SEER_BINARY});
+  const auto expected = testing::load_demo(256, 128)->new_session()->generate(greedy(document(40), 5)).tokens;
+  for (const int64_t ctx_size : {256, 512}) {
+    const auto engine = Engine::load(on_ranks(ranks, ctx_size));
+    CHECK(engine->new_session()->generate(greedy(document(40), 5)).tokens == expected);
+    CHECK_THAT(refusal(ErrorKind::kUsage, [&] { Engine::load(on_ranks(ranks)); }),
+               ContainsSubstring("another engine's model"));
+  }
+  // An engine that is refused before the others have heard of it leaves them as they are.
+  EngineOptions wrong = on_ranks(ranks);
+  wrong.chunk_size = 1;
+  refusal(ErrorKind::kUsage, [&] { Engine::load(wrong); });
+  CHECK(Engine::load(on_ranks(ranks))->new_session()->generate(greedy(document(40), 5)).tokens == expected);
+}
+
+TEST_CASE("a cancelled request, and a callback that throws, leave the ranks ready for the next") {
+  const auto engine = Engine::load(on_ranks(Ranks::start(2, {SEER_BINARY})));
+  const auto expected = engine->new_session()->generate(greedy(document(300), 5)).tokens;
+  const auto session = engine->new_session();
+  GenerateRequest stopped = greedy(document(300), 50);
+  stopped.on_token = [](const TokenEvent&) { return false; };
+  CHECK(session->generate(stopped).finish == FinishReason::kCancelled);
+  EvaluateRequest evaluate;
+  evaluate.tokens = document(300);
+  evaluate.sparse = kThreshold;
+  evaluate.n_last_logits = 0;
+  evaluate.on_gate = [](const GateRows&) { throw std::logic_error("the observer's own"); };
+  CHECK_THROWS_WITH(session->evaluate(evaluate), "the observer's own");
+  evaluate.on_gate = {};
+  evaluate.on_logits = [](int64_t, int64_t, int64_t, const float*) -> bool {
+    throw std::logic_error("the reader's own");
+  };
+  CHECK_THROWS_WITH(session->evaluate(evaluate), "the reader's own");
+  CHECK(engine->new_session()->generate(greedy(document(300), 5)).tokens == expected);
+}
+
+TEST_CASE("a load that is cancelled ends the ranks, and the next engine on them says why") {
+  const std::shared_ptr<Ranks> ranks = Ranks::start(2, {SEER_BINARY});
+  EngineOptions options = on_ranks(ranks);
+  options.on_load = [](const LoadProgress&) { return false; };
+  refusal(ErrorKind::kCancelled, [&] { Engine::load(options); });
+  CHECK_THAT(refusal(ErrorKind::kCancelled, [&] { Engine::load(on_ranks(ranks)); }),
+             ContainsSubstring("rank 0 did not load the model"));
+}
+
+TEST_CASE("rank 0 cannot follow, and timeouts between ranks are positive") {
+  const std::shared_ptr<Ranks> ranks = Ranks::start(2, {SEER_BINARY});
+  CHECK(ranks->rank() == 0);
+  CHECK(ranks->size() == 2);
+  CHECK_THAT(refusal(ErrorKind::kUsage, [&] { ranks->follow(); }), ContainsSubstring("rank 0 leads"));
+  for (const double seconds : {0.0, -1.0, 1e9, std::nan("")})
+    refusal(ErrorKind::kUsage, [&] { ranks->set_timeout(seconds); });
+  CHECK(Ranks::join() == nullptr);  // this process was started alone
+}
+
+}  // namespace
+}  // namespace seer

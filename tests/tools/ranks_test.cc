@@ -1,0 +1,353 @@
+// Several ranks, as a user starts them: seer --tp, and mpirun. Each gives what one process gives.
+#include <signal.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+
+#include "tests/support/catch.h"
+#include "tests/support/safetensors_file.h"
+#include "tests/support/test_data.h"
+#include "tests/tools/run_seer.h"
+
+namespace seer {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Outcome;
+using testing::run_seer;
+using testing::RunOptions;
+using testing::SafetensorsFile;
+using testing::TempDir;
+
+using Words = std::vector<std::string>;
+
+constexpr double kLogitTolerance = 1e-4;
+
+Words join(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// Open MPI started as root, as in a container, on as few cores as there are. Empty, after skip(), where it is
+// absent.
+Words mpirun(int n) {
+  if (!SEER_BUILT_WITH_MPI) {
+    testing::skip("this build has no MPI");
+    return {};
+  }
+  if (std::system("mpirun --version >/dev/null 2>&1") != 0) {  // NOLINT(cert-env33-c)
+    testing::skip("mpirun is not installed");
+    return {};
+  }
+  // MPI leaves memory to the end of the process, from modules that are gone by then: not Seer's leaks, which
+  // runs with --tp show.
+  return {"env",
+          "OMPI_ALLOW_RUN_AS_ROOT=1",
+          "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+          "LSAN_OPTIONS=detect_leaks=0",
+          "mpirun",
+          "-np",
+          std::to_string(n),
+          "--oversubscribe",
+          "--bind-to",
+          "none"};
+}
+
+// A way to run N ranks, and its name.
+struct Start {
+  int n;
+  bool mpi;
+  std::string name() const { return (mpi ? "mpirun -np " : "--tp ") + std::to_string(n); }
+};
+
+Outcome run(const Start& start, const Words& arguments, RunOptions options = {}) {
+  if (start.mpi) options.launcher = mpirun(start.n);
+  return run_seer(start.mpi ? arguments : join(arguments, {"--tp", std::to_string(start.n)}), options);
+}
+
+bool can_run(const Start& start) { return !start.mpi || !mpirun(start.n).empty(); }
+
+struct Model {
+  std::string dir, gates;  // gates empty: none
+  Words prompt;
+  Words arguments(const std::string& command) const {
+    return join(join({command, "-m", dir}, gates.empty() ? Words() : Words{"-g", gates}), prompt);
+  }
+};
+
+std::string read_ids(const fs::path& golden) {
+  std::string text;
+  for (const int32_t id : SafetensorsFile(golden).get<int32_t>("input_ids")) text += std::to_string(id) + " ";
+  return text;
+}
+
+// What `seer inspect --dump` wrote: logits of the last 16 positions, and the masks under a sparse rule.
+void check_same_dump(const Start& start, const Model& model, const std::string& rule) {
+  const TempDir dir;
+  const std::string one = (dir.path() / "one").string(), many = (dir.path() / "many").string();
+  const Words arguments = join(model.arguments("inspect"), {"--sparse", rule, "--logits-last", "16"});
+  const Outcome alone = run_seer(join(arguments, {"--dump", one}));
+  INFO(alone.err);
+  REQUIRE(alone.code == 0);
+  const Outcome ranks = run(start, join(arguments, {"--dump", many}));
+  INFO(start.name() << ", " << model.dir << ", " << rule << "\n" << ranks.err);
+  REQUIRE(ranks.code == 0);
+  const SafetensorsFile a(one), b(many);
+  REQUIRE(b.header().size() == a.header().size());
+  int n_compared = 0;
+  for (const auto& [name, entry] : a.header().items()) {
+    if (name == "__metadata__") continue;
+    INFO(name);
+    REQUIRE(b.shape(name) == a.shape(name));
+    ++n_compared;
+    if (entry.at("dtype") != "F32") {
+      CHECK(b.get<uint8_t>(name) == a.get<uint8_t>(name));
+      continue;
+    }
+    const std::vector<float> x = a.get<float>(name), y = b.get<float>(name);
+    double worst = 0.0;
+    for (size_t i = 0; i < x.size(); ++i) worst = std::max(worst, static_cast<double>(std::abs(x[i] - y[i])));
+    CHECK(worst < kLogitTolerance);
+  }
+  CHECK(n_compared >= (rule == "dense" ? 2 : 4));
+}
+
+void check_same_tokens(const Start& start, const Model& model, const std::string& rule) {
+  const Words arguments = join(model.arguments("generate"),
+                               {"--sparse", rule, "-n", "40", "--temp", "0", "--ids", "--ignore-eos"});
+  const Outcome alone = run_seer(arguments), ranks = run(start, arguments);
+  INFO(start.name() << ", " << model.dir << ", " << rule << "\n" << ranks.err);
+  REQUIRE(alone.code == 0);
+  REQUIRE(ranks.code == 0);
+  CHECK(ranks.out == alone.out);
+}
+
+void check_same(const Start& start, const Model& model, const Words& rules) {
+  if (!can_run(start)) return;
+  for (const std::string& rule : rules) {
+    check_same_dump(start, model, rule);
+    check_same_tokens(start, model, rule);
+  }
+}
+
+std::string document() {
+  return (testing::demo_model().parent_path() / "long-document/document.txt").string();
+}
+
+// Some 2,500 tokens: 40 blocks, and chunks of 1024.
+Model demo() {
+  static const TempDir dir;
+  const std::string path = (dir.path() / "prompt.txt").string();
+  testing::write_file(path, testing::read_file(document()).substr(0, 12000));
+  return {testing::demo_model_dir(), testing::demo_gates_dir(), {"-f", path, "-c", "4096"}};
+}
+
+TEST_CASE("two ranks give one process's logits, masks and tokens on the demo model") {
+  check_same({2, false}, demo(), {"dense", "threshold=0.01", "nz_ratio=0.1"});
+}
+
+TEST_CASE("two ranks under mpirun give one process's logits, masks and tokens on the demo model") {
+  check_same({2, true}, demo(), {"dense", "threshold=0.01"});
+}
+
+TEST_CASE("four ranks that share two KV heads give one process's logits, masks and tokens") {
+  for (const bool mpi : {false, true}) check_same({4, mpi}, demo(), {"threshold=0.01"});
+}
+
+TEST_CASE("ranks give one process's logits, masks and tokens on the goldens, gates of both kinds") {
+  for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3"}) {
+    const auto golden = testing::test_data("goldens");
+    if (!golden) return;
+    const fs::path dir = *golden / name;
+    const TempDir ids;
+    testing::write_file(ids.path() / "ids", read_ids(dir / "golden.safetensors"));
+    const Model model = {
+        (dir / "model").string(), (dir / "gates").string(), {"--tokens-file", (ids.path() / "ids").string()}};
+    check_same({2, false}, model, {"dense", "threshold=0.02"});
+    check_same({4, false}, model, {"nz_ratio=0.3"});
+    check_same({2, true}, model, {"threshold=0.02"});
+  }
+}
+
+TEST_CASE("ranks give one process's logits and tokens on stories260K") {
+  const auto dir = testing::test_data("stories260K");
+  if (!dir) return;
+  const Model model = {dir->string(), "", {"-p", "Once upon a time, there was a little girl"}};
+  check_same({2, false}, model, {"dense"});
+  check_same({4, false}, model, {"dense"});
+  check_same({2, true}, model, {"dense"});
+}
+
+TEST_CASE("the other commands work on ranks too, and only rank 0 writes to stdout") {
+  const Start two{2, true};
+  if (!can_run(two)) return;
+  const Words demo_args = {"-m", testing::demo_model_dir()};
+  const Outcome bench =
+      run(two, join({"bench", "-p", "128", "-n", "8", "-r", "1", "--output", "json"}, demo_args));
+  REQUIRE(bench.code == 0);
+  CHECK(nlohmann::json::parse(bench.out).size() == 2);
+  const Words perplexity =
+      join({"perplexity", "-f", document(), "--window", "512", "--max-windows", "2", "--output", "json"},
+           demo_args);
+  const Outcome alone = run_seer(perplexity), ranks = run(two, perplexity);
+  REQUIRE(ranks.code == 0);
+  const auto value = [](const Outcome& o) {
+    return nlohmann::json::parse(o.out).at(0).at("perplexity").get<double>();
+  };
+  CHECK(value(ranks) == Approx(value(alone)).epsilon(1e-4));
+  const Words tokenize = join({"tokenize", "-p", "The old house"}, demo_args);
+  CHECK(run(two, tokenize).out == run_seer(tokenize).out);
+  RunOptions piped;
+  piped.input = "It was a dark night";
+  const Words generate = join({"generate", "-n", "8", "--temp", "0", "-q"}, demo_args);
+  CHECK(run(two, generate, piped).out == run_seer(generate, piped).out);
+}
+
+TEST_CASE("a head count that does not divide among the ranks is refused with the numbers") {
+  const std::string told =
+      testing::check_fails({"generate", "-m", testing::demo_model_dir(), "-p", "x", "--tp", "3"}, 3);
+  CHECK_THAT(told, ContainsSubstring("4 attention heads with 2 KV heads cannot be split among 3 ranks"));
+  const Start three{3, true};
+  if (!can_run(three)) return;
+  const Outcome mpi = run(three, {"generate", "-m", testing::demo_model_dir(), "-p", "x"});
+  CHECK(mpi.code == 3);
+  CHECK_THAT(mpi.err, ContainsSubstring("seer: error: 4 attention heads with 2 KV heads"));
+  CHECK(mpi.err.find("seer: error:") == mpi.err.rfind("seer: error:"));
+}
+
+TEST_CASE("an MLP that does not divide among the ranks is refused with the numbers") {
+  const auto dir = testing::test_data("stories260K");
+  if (!dir) return;
+  CHECK_THAT(testing::check_fails({"generate", "-m", dir->string(), "-p", "x", "--tp", "8"}, 3),
+             ContainsSubstring("an MLP of 172 (intermediate_size) cannot be split among 8 ranks"));
+}
+
+TEST_CASE("bad usage of ranks is refused before anything is loaded") {
+  const Words base = {"generate", "-m", testing::demo_model_dir(), "-p", "x"};
+  testing::check_fails(join(base, {"--tp", "0"}), 2);
+  CHECK_THAT(testing::check_fails(join(base, {"--tp", "100"}), 2),
+             ContainsSubstring("between 1 and 64 ranks"));
+  CHECK_THAT(testing::check_fails(join(base, {"--tp", "2", "--comm-timeout", "0"}), 2),
+             ContainsSubstring("a timeout between ranks above 0"));
+  const Start two{2, true};
+  if (!can_run(two)) return;
+  const Outcome mpi = run(two, join(base, {"--tp", "4"}));
+  CHECK(mpi.code == 2);
+  CHECK_THAT(mpi.err, ContainsSubstring("--tp 4, but mpirun started 2 ranks"));
+}
+
+// The ranks that `parent` started, which are its children; those it has now.
+std::vector<int> children(int parent) {
+  std::ifstream in("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children");
+  std::vector<int> pids;
+  for (int pid = 0; in >> pid;) pids.push_back(pid);
+  return pids;
+}
+
+// Under mpirun: its child that is the rank of this number.
+int mpi_rank(int mpirun_pid, int rank) {
+  const std::string wanted = "OMPI_COMM_WORLD_RANK=" + std::to_string(rank);
+  for (const int pid : children(mpirun_pid)) {
+    const std::string environment = testing::read_file("/proc/" + std::to_string(pid) + "/environ");
+    if (("\0" + environment).find(wanted + '\0') != std::string::npos) return pid;
+  }
+  return -1;
+}
+
+// Thousands of tokens, of which the first show that it runs.
+const Words kLong = {
+    "generate", "-m", SEER_DEMO_MODEL "/model", "-p",     "It was", "-n", "6000", "--ids", "-c",
+    "8192",     "-q", "--ignore-eos",           "--temp", "0"};
+
+TEST_CASE("a rank that is killed in the middle ends the run with its number, and an exit code") {
+  RunOptions options;
+  options.when_shown = " ";
+  int killed = 0;
+  options.act = [&](int pid) {
+    for (const int child : children(pid)) killed += ::kill(child, SIGKILL) == 0 ? 1 : 0;
+  };
+  const Outcome outcome = run({2, false}, kLong, options);
+  CHECK(killed == 1);
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.starts_with("seer: error: rank 1 of 2 was killed by signal 9"));
+  CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+}
+
+TEST_CASE("a rank that hangs ends the run after --comm-timeout, and is killed") {
+  RunOptions options;
+  options.when_shown = " ";
+  std::vector<int> stopped;
+  options.act = [&](int pid) {
+    stopped = children(pid);
+    for (const int child : stopped) ::kill(child, SIGSTOP);
+  };
+  const Outcome outcome = run({2, false}, join(kLong, {"--comm-timeout", "0.5"}), options);
+  CHECK(outcome.code == 1);
+  CHECK_THAT(outcome.err, ContainsSubstring("waited 0.5 s for the other ranks"));
+  REQUIRE(stopped.size() == 1);
+  CHECK(::kill(stopped[0], 0) != 0);
+}
+
+TEST_CASE("ranks end with the process that started them") {
+  RunOptions options;
+  options.when_shown = " ";
+  std::vector<int> started;
+  options.act = [&](int pid) {
+    started = children(pid);
+    ::kill(pid, SIGTERM);
+    ::kill(pid, SIGTERM);  // the second is not asked for a last word
+  };
+  run({4, false}, kLong, options);
+  REQUIRE(started.size() == 3);
+  // They look at the pipe every 20 ms, and are this test's to wait for no longer than that takes on a busy
+  // machine.
+  for (int i = 0; i < 1000; ++i) {
+    const auto alive = [](int pid) { return ::kill(pid, 0) == 0; };
+    if (std::none_of(started.begin(), started.end(), alive)) break;
+    ::usleep(10000);
+  }
+  for (const int pid : started) CHECK(::kill(pid, 0) != 0);
+}
+
+TEST_CASE(
+    "under mpirun a rank that is killed ends the run, and a rank that hangs does after --comm-timeout") {
+  const Start two{2, true};
+  if (!can_run(two)) return;
+  RunOptions options;
+  options.when_shown = " ";
+  bool found = false;
+  options.act = [&](int pid) { found = ::kill(mpi_rank(pid, 1), SIGKILL) == 0; };
+  const Outcome killed = run(two, kLong, options);
+  CHECK(found);
+  CHECK(killed.code != 0);
+  CHECK_THAT(killed.err, ContainsSubstring("rank 1"));  // mpirun's own words
+  options.act = [&](int pid) { found = ::kill(mpi_rank(pid, 1), SIGSTOP) == 0; };
+  const Outcome stopped = run(two, join(kLong, {"--comm-timeout", "0.5"}), options);
+  CHECK(found);
+  CHECK(stopped.code != 0);
+  CHECK_THAT(stopped.err, ContainsSubstring("seer: error: rank 0 of 2"));
+  CHECK_THAT(stopped.err, ContainsSubstring("waited 0.5 s for the other ranks"));
+}
+
+TEST_CASE("what another rank cannot load is rank 0's one error, with the rank and the exit code") {
+  if (!can_run({2, true})) return;
+  // A path that means something else on each rank, as one of another host's file system does.
+  const TempDir dir;
+  fs::create_directory_symlink(testing::demo_model_dir(), dir.path() / "model");
+  const std::string wrapper = (dir.path() / "rank").string();
+  testing::write_file(wrapper, "#!/bin/sh\ncd '" + dir.path().string() +
+                                   "'\nif [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]; then cd /; fi\nexec \"$@\"\n");
+  fs::permissions(wrapper, fs::perms::owner_all);
+  RunOptions options;
+  options.launcher = join(mpirun(2), {wrapper});
+  const Outcome outcome = run_seer({"generate", "-m", "/proc/self/cwd/model", "-p", "x"}, options);
+  CHECK(outcome.code == 3);
+  CHECK_THAT(outcome.err, ContainsSubstring("seer: error: rank 1 of 2 ("));
+  CHECK_THAT(outcome.err, ContainsSubstring("/proc/self/cwd/model"));
+  CHECK(outcome.err.find("seer: error:") == outcome.err.rfind("seer: error:"));
+}
+
+}  // namespace
+}  // namespace seer

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# seer under mpirun on two hosts with a host file: two network namespaces with a cable between, each with a host name of its
+# own. What one process generates they do; and once the cable is cut both end within --comm-timeout.
+#   two_hosts_test.sh SEER MODEL      exits with 77 where namespaces or mpirun are not to be had
+set -euo pipefail
+seer=$1 model=$2
+skip() { echo "SKIPPED: $*" && exit 77; }
+command -v mpirun >/dev/null || skip "mpirun is not installed"
+command -v ip >/dev/null || skip "ip (iproute2) is not installed"
+id=$$ work=$(mktemp -d)
+a=seer-a-$id b=seer-b-$id
+# Whatever a failed run left behind is this test's own: it is in these namespaces.
+clean() {
+  for name in "$a" "$b"; do
+    ip netns pids "$name" 2>/dev/null | xargs -r kill -9 2>/dev/null || true
+    ip netns del "$name" 2>/dev/null || true
+  done
+  rm -rf "$work"
+}
+trap clean EXIT
+ip netns add "$a" 2>/dev/null || skip "network namespaces are not allowed here"
+ip netns add "$b"
+ip link add "va$id" type veth peer name "vb$id" 2>/dev/null || skip "virtual network devices are not allowed here"
+for end in "$a va$id 10.231.77.1" "$b vb$id 10.231.77.2"; do
+  read -r name device address <<<"$end"
+  ip link set "$device" netns "$name"
+  ip -n "$name" address add "$address/24" dev "$device"
+  ip -n "$name" link set lo up
+  ip -n "$name" link set "$device" up
+done
+unshare --uts true 2>/dev/null || skip "host names of their own are not allowed here"
+printf '10.231.77.1 slots=1\n10.231.77.2 slots=1\n' >"$work/hosts"
+# Instead of ssh: HOST COMMAND...
+cat >"$work/agent" <<END
+#!/bin/sh
+shift
+exec ip netns exec $b unshare --uts sh -c "hostname seer-b; \$*"
+END
+chmod +x "$work/agent"
+
+on_hosts() {
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 LSAN_OPTIONS=detect_leaks=0 \
+    ip netns exec "$a" unshare --uts sh -c "hostname seer-a; exec \"\$@\"" sh \
+    mpirun -np 2 --hostfile "$work/hosts" --map-by node --bind-to none --mca plm_rsh_agent "$work/agent" \
+    --mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 2 \
+    --mca btl tcp,self --mca btl_tcp_if_include 10.231.77.0/24 --mca oob_tcp_if_include 10.231.77.0/24 "$@"
+}
+prompt=(generate -m "$model" --device cpu -p "It was a dark night" --temp 0 --ids -q --ignore-eos)
+"$seer" "${prompt[@]}" -n 24 >"$work/alone"
+on_hosts "$seer" "${prompt[@]}" -n 24 >"$work/both"
+# mpirun passes output on through a terminal.
+if ! cmp "$work/alone" <(tr -d '\r' <"$work/both"); then
+  echo "FAILED: two hosts generate other tokens than one" && exit 1
+fi
+on_hosts sh -c hostname | tr -d '\r' | sort | tr '\n' ' ' >"$work/names"
+if [ "$(cat "$work/names")" != "seer-a seer-b " ]; then
+  echo "FAILED: the ranks ran on $(cat "$work/names"), not on two hosts" && exit 1
+fi
+
+rc=0
+on_hosts "$seer" "${prompt[@]}" -n 6000 -c 8192 --comm-timeout 2 >"$work/long" 2>"$work/err" &
+pid=$!
+for _ in $(seq 600); do
+  if [ -s "$work/long" ]; then break; fi
+  sleep 0.1
+done
+ip -n "$a" link set "va$id" down
+wait "$pid" || rc=$?
+if [ "$rc" = 0 ] || ! grep -q 'seer: error: rank 0 of 2 (seer-a): waited 2 s for the other ranks' "$work/err"; then
+  echo "FAILED: the cable was cut, and the run ended with exit code $rc and" && cat "$work/err" && exit 1
+fi
+echo "two hosts: the same tokens as one; a cut cable is noticed"

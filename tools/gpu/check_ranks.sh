@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Several ranks on a machine with GPUs, checked against one rank and timed beside it. Builds nothing.
+#   tools/gpu/check_ranks.sh --build DIR [OPTION...]
+#     --build DIR     the programs of this build folder (build/gpu)
+#     --out DIR       models, logs and results (build/gpu-ranks)
+#     --ranks N       how many (2)
+#     --device NAME   cuda: a GPU for each rank where there are so many, else they share; or cuda:N, or cpu
+#     --config FILE   the shape of the random weights (examples/configs/llama-3.1-8b.json)
+#     --layers N      of that shape that are checked (4)
+#     --no-bench      leave out the times, which are of the whole shape
+# Checks tokens and logits on the demo model, dense and sparse, and on an 8B shape; prints a table of times. Exits with 1
+# where anything is wrong. Under mpirun too, where it is installed and the build has MPI.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+usage() { sed -n '2,12s/^# //p' tools/gpu/check_ranks.sh >&2; }
+
+build=build/gpu out=build/gpu-ranks config=examples/configs/llama-3.1-8b.json ranks=2 device=cuda layers=4 bench=1
+while [ $# != 0 ]; do
+  case "$1" in
+    --build | --out | --ranks | --device | --config | --layers)
+      if [ $# = 1 ]; then echo "check_ranks: $1 needs a value" >&2 && exit 2; fi
+      printf -v "${1#--}" '%s' "$2"
+      shift
+      ;;
+    --no-bench) bench='' ;;
+    -h | --help) usage && exit 0 ;;
+    *) echo "check_ranks: unknown option '$1'" >&2 && usage && exit 2 ;;
+  esac
+  shift
+done
+seer=$build/bin/seer
+if ! [ -x "$seer" ]; then echo "check_ranks: no program $seer: build it first, or name the folder with --build" >&2 && exit 2; fi
+mkdir -p "$out"
+rm -f "$out"/*.log "$out"/*.json
+n_gpus=0
+if command -v nvidia-smi >/dev/null; then n_gpus=$(nvidia-smi -L 2>/dev/null | wc -l); fi
+echo "GPUs: $n_gpus, ranks: $ranks, device: $device"
+# Ranks on one GPU are hosts of their own to NCCL, which then looks for a network between them.
+if [ "$n_gpus" -lt "$ranks" ] || [ "${device#cuda:}" != "$device" ]; then export NCCL_SOCKET_IFNAME=lo NCCL_IB_DISABLE=1; fi
+# On a GPU that is shared each rank takes its part of what is left; one that is alone would leave the others nothing.
+model=(--device "$device" --gpu-memory-utilization 0.8)
+failed=0
+
+fail() {
+  printf 'FAILED: %s\n' "$*"
+  failed=1
+}
+
+# try NAME COMMAND...: its output to NAME.log and standard output.
+try() {
+  local name=$1 rc=0
+  shift
+  timeout -k 10 240 "$@" 2>"$out/$name.log" || rc=$?
+  if [ "$rc" != 0 ]; then
+    printf 'FAILED: %s (exit code %s):\n' "$name" "$rc" >&2
+    tail -n 8 "$out/$name.log" >&2
+  fi
+  return "$rc"
+}
+
+# same NAME START PROMPT... -- MODEL...: 32 tokens of one rank, then the logits that one and several give for prompt and
+# tokens. START is how several are run: tp or mpi.
+same() {
+  local name=$1 start=$2 prompt=() many=("$seer") tp=(--tp "$ranks")
+  shift 2
+  while [ "$1" != -- ]; do prompt+=("$1") && shift; done
+  shift
+  if [ "$start" = mpi ]; then many=(mpirun -np "$ranks" --oversubscribe --bind-to none "$seer") tp=(); fi
+  try "$name-ids" "$seer" inspect "$@" "${model[@]}" "${prompt[@]}" --dump "$out/$name-prompt" >/dev/null || return 1
+  try "$name-1" "$seer" generate "$@" "${model[@]}" "${prompt[@]}" -n 32 --temp 0 --ids -q --ignore-eos >"$out/$name-1.ids" ||
+    return 1
+  try "$name-$start" "${many[@]}" generate "$@" "${model[@]}" "${prompt[@]}" "${tp[@]}" -n 32 --temp 0 --ids -q --ignore-eos \
+    >"$out/$name-n.ids" || return 1
+  python3 - "$out/$name-prompt" "$out/$name-1.ids" >"$out/$name.ids" <<'PY' || return 1
+import array, json, struct, sys
+with open(sys.argv[1], "rb") as file:
+    n = struct.unpack("<Q", file.read(8))[0]
+    begin, end = json.loads(file.read(n))["input_ids"]["data_offsets"]
+    file.seek(8 + n + begin)
+    ids = array.array("i")
+    ids.frombytes(file.read(end - begin))
+print(*ids, open(sys.argv[2]).read())
+PY
+  try "$name-dump-1" "$seer" inspect "$@" "${model[@]}" --tokens-file "$out/$name.ids" --logits-last 33 --dump "$out/$name-one" \
+    >/dev/null || return 1
+  try "$name-dump-$start" "${many[@]}" inspect "$@" "${model[@]}" "${tp[@]}" --tokens-file "$out/$name.ids" --logits-last 33 \
+    --dump "$out/$name-many" >/dev/null || return 1
+  printf '%-28s ' "$name ($start)"
+  if cmp -s <(tr -d '\r' <"$out/$name-1.ids") <(tr -d '\r' <"$out/$name-n.ids"); then
+    printf 'the same 32 tokens; '
+  else
+    printf 'tokens part (see whether at a tie); '
+  fi
+  python3 tools/gpu/compare_ranks.py "$out/$name-one" "$out/$name-many"
+}
+
+demo=(-m examples/demo-model/model -g examples/demo-model/gates -c 16384)
+random=$out/$(basename "$config" .json)-$layers
+if ! [ -f "$random/prompt.ids" ]; then
+  python3 tools/gpu/random_model.py "$config" "$random" --layers "$layers"
+fi
+starts=(tp)
+if command -v mpirun >/dev/null && ldd "$seer" | grep -q libmpi; then
+  starts+=(mpi)
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+for start in "${starts[@]}"; do
+  for rule in dense threshold=0.01; do
+    same "demo-$rule" "$start" -f examples/long-document/document.txt -- "${demo[@]}" --sparse "$rule" || fail "demo $rule $start"
+  done
+  same "random-$layers-layers" "$start" --tokens-file "$random/prompt.ids" -- -m "$random" -c 4096 || fail "random $start"
+done
+
+if [ -n "$bench" ]; then
+  shape=(--config "$config" --random-weights --sparse "dense,nz_ratio=0.1" -p 8192 -n 128 -r 3 --output json)
+  for n in 1 "$ranks"; do
+    try "bench-$n" "$seer" bench "${shape[@]}" "${model[@]}" --tp "$n" >"$out/bench-$n.json" || fail "bench $n"
+  done
+  python3 - "$ranks" "$out" "$(basename "$config" .json)" <<'PY' || fail table
+import json, sys
+n, out, name_of_shape = sys.argv[1:]
+rows = {}
+for ranks in ("1", n):
+    for row in json.load(open(f"{out}/bench-{ranks}.json")):
+        rows.setdefault((row["n_prompt"], row["n_gen"], row["sparse"]), {})[ranks] = row["avg_ts"]
+print(f"\n| {name_of_shape} | 1 rank, t/s | {n} ranks, t/s | times |\n|---|---:|---:|---:|")
+for (prompt, gen, rule), rates in rows.items():
+    name = f"pp{prompt} {rule}" if prompt else f"tg{gen}"
+    print(f"| {name} | {rates['1']:.1f} | {rates[n]:.1f} | {rates[n] / rates['1']:.2f} |")
+PY
+fi
+exit "$failed"

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Compares what one rank and several computed of the same tokens: two dumps of `seer inspect`.
+
+    compare_ranks.py ONE MANY [--tolerance X]
+
+Both are bf16 computations that round at different places, so logits differ a little and a tie may fall either way.
+Wrong is: a difference above the tolerance (in standard deviations of the logits, 0.1), or another likeliest token where
+one rank's logits of the two lie further apart than twice the largest difference. Prints one line; exits with 1 where
+wrong."""
+import argparse
+import array
+import json
+import struct
+import sys
+
+
+def read_logits(path):
+    with open(path, "rb") as file:
+        n = struct.unpack("<Q", file.read(8))[0]
+        header = json.loads(file.read(n))
+        entry = header["logits"]
+        begin, end = entry["data_offsets"]
+        file.seek(8 + n + begin)
+        values = array.array("f")
+        values.frombytes(file.read(end - begin))
+    n_vocab = entry["shape"][-1]
+    return [values[i:i + n_vocab] for i in range(0, len(values), n_vocab)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Compares the logits of one rank and of several.")
+    parser.add_argument("one")
+    parser.add_argument("many")
+    parser.add_argument("--tolerance", type=float, default=0.1)
+    args = parser.parse_args()
+    one, many = read_logits(args.one), read_logits(args.many)
+    if len(one) != len(many) or any(len(a) != len(b) for a, b in zip(one, many)):
+        print("FAILED: the dumps have other shapes")
+        return 1
+    mean = sum(map(sum, one)) / sum(map(len, one))
+    deviation = (sum(sum((x - mean) ** 2 for x in row) for row in one) / sum(map(len, one))) ** 0.5
+    worst = max(max(abs(x - y) for x, y in zip(a, b)) for a, b in zip(one, many))
+    equal, gaps = 0, []
+    for a, b in zip(one, many):
+        best_a, best_b = max(range(len(a)), key=a.__getitem__), max(range(len(b)), key=b.__getitem__)
+        equal += best_a == best_b
+        if best_a != best_b:
+            gaps.append(a[best_a] - a[best_b])
+    wrong = not worst <= args.tolerance * deviation or any(gap > 2 * worst for gap in gaps)
+    print(f"{'FAILED' if wrong else 'same'}: {equal} of {len(one)} likeliest tokens, logits within "
+          f"{worst / deviation:.4f} deviations" + (f", ties up to {max(gaps):.4g} apart" if gaps else ""))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
