@@ -1,6 +1,7 @@
 // The CPU's operations on rows against float64: both sides read the same values, so what is left is float32's
 // rounding of sums.
 #include "tests/kernels/compare.h"
+#include "tests/kernels/rank_ops.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
 #include "tests/support/catch.h"
@@ -19,6 +20,14 @@ TEST_CASE("embed copies the rows of a table in any stored type") {
     INFO(c.name);
     CHECK(mismatch(run_embed(*cpu, c), reference::embed(c), {}) == "");
   }
+}
+
+TEST_CASE("what ranks need of rows is exact: parts of a table, sums, columns, slices of random weights") {
+  const auto cpu = make_cpu_backend(2);
+  check_partial_embed(*cpu);
+  check_add(*cpu);
+  check_copy_columns(*cpu);
+  check_random_slices(*cpu);
 }
 
 TEST_CASE("rms_norm is the reference's") {

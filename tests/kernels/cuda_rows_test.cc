@@ -1,6 +1,7 @@
 // Row operations on the GPU against the CPU backend, which is itself held to float64.
 #include "tests/kernels/compare.h"
 #include "tests/kernels/gpu.h"
+#include "tests/kernels/rank_ops.h"
 #include "tests/kernels/run_op.h"
 #include "tests/support/catch.h"
 
@@ -21,6 +22,16 @@ TEST_CASE("cuda: embed copies the rows of the step's ids") {
     INFO(c.name);
     CHECK(mismatch(run_embed(*device, c), as_doubles(run_embed(*cpu, c)), kRounded) == "");
   }
+}
+
+TEST_CASE(
+    "cuda: what ranks need of rows is exact: parts of a table, sums, columns, slices of random weights") {
+  const auto device = gpu();
+  if (!device) return;
+  check_partial_embed(*device);
+  check_add(*device);
+  check_copy_columns(*device);
+  check_random_slices(*device);
 }
 
 TEST_CASE("cuda: rms_norm is the CPU's") {

@@ -251,15 +251,17 @@ int mpi_rank(int mpirun_pid, int rank) {
   const std::string wanted = "OMPI_COMM_WORLD_RANK=" + std::to_string(rank);
   for (const int pid : children(mpirun_pid)) {
     const std::string environment = testing::read_file("/proc/" + std::to_string(pid) + "/environ");
-    if (("\0" + environment).find(wanted + '\0') != std::string::npos) return pid;
+    if ((std::string(1, '\0') + environment).find(wanted + '\0') != std::string::npos) return pid;
   }
   return -1;
 }
 
 // Thousands of tokens, of which the first show that it runs.
-const Words kLong = {
-    "generate", "-m", SEER_DEMO_MODEL "/model", "-p",     "It was", "-n", "6000", "--ids", "-c",
-    "8192",     "-q", "--ignore-eos",           "--temp", "0"};
+const Words kLong = {"generate", "-m",     testing::demo_model_dir(),
+                     "-p",       "It was", "-n",
+                     "6000",     "--ids",  "-c",
+                     "8192",     "-q",     "--ignore-eos",
+                     "--temp",   "0"};
 
 TEST_CASE("a rank that is killed in the middle ends the run with its number, and an exit code") {
   RunOptions options;

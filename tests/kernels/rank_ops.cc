@@ -1,0 +1,107 @@
+#include "tests/kernels/rank_ops.h"
+
+#include <cstring>
+
+#include "tests/kernels/device.h"
+#include "tests/support/catch.h"
+
+namespace seer::testing {
+namespace {
+
+constexpr int64_t kWidth = 72;  // no multiple of a block of threads
+
+float value(int64_t row, int64_t column) { return static_cast<float>((row * 7 + column) % 61 - 30); }
+
+std::vector<float> values(int64_t n_rows, int64_t width, int64_t first_row = 0) {
+  std::vector<float> out;
+  for (int64_t r = 0; r < n_rows; ++r)
+    for (int64_t c = 0; c < width; ++c) out.push_back(value(first_row + r, c));
+  return out;
+}
+
+std::vector<uint16_t> read_bits(Backend& backend, const Tensor& t) {
+  std::vector<uint16_t> bits(static_cast<size_t>(t.numel()));
+  backend.read(bits.data(), t);
+  return bits;
+}
+
+}  // namespace
+
+void check_partial_embed(Backend& backend) {
+  Device device(&backend);
+  constexpr int64_t kFirst = 16, kIds = 8;
+  const std::vector<int32_t> ids = {15, 16, 0, 23, 24, 20, 1000};
+  const auto n = static_cast<int64_t>(ids.size());
+  const Tensor table = device.upload(HostTensor(DType::kBF16, {kIds, kWidth}, values(kIds, kWidth, kFirst)));
+  const Tensor out = device.poisoned(backend.activation_dtype(), {n, kWidth});
+  StepLimits limits;
+  limits.n_tokens = n;
+  limits.n_logits = 1;
+  limits.n_blocks = 1;
+  limits.page_tokens = 64;
+  backend.prepare(limits);
+  StepInput in;
+  in.ids = ids;
+  in.step.n_tokens = n;
+  backend.begin_step(in, 64);
+  backend.embed(out, table, ids, kFirst);
+  std::vector<float> expected;
+  for (const int32_t id : ids) {
+    const bool here = id >= kFirst && id < kFirst + kIds;
+    for (int64_t c = 0; c < kWidth; ++c) expected.push_back(here ? value(id, c) : 0.0F);
+  }
+  CHECK(device.read(out) == expected);
+}
+
+void check_add(Backend& backend) {
+  for (const int64_t n : {int64_t{1}, int64_t{33}, int64_t{300}})
+    for (const bool wide : {false, true}) {
+      INFO(n << " rows, float32 " << wide);
+      Device device(&backend);
+      const Tensor x = device.upload(HostTensor(backend.activation_dtype(), {n, kWidth}, values(n, kWidth)));
+      const HostTensor more(backend.activation_dtype(), {n, kWidth}, values(n, kWidth, 3));
+      backend.add(x, wide ? device.upload_f32(more) : device.upload(more));
+      std::vector<float> expected = values(n, kWidth);
+      for (size_t i = 0; i < expected.size(); ++i) expected[i] += more.values[i];
+      CHECK(device.read(x) == expected);
+    }
+}
+
+void check_copy_columns(Backend& backend) {
+  Device device(&backend);
+  constexpr int64_t kRows = 5, kLeft = 7, kRight = 20;
+  const Tensor out = device.poisoned(DType::kF32, {kRows, kLeft + kRight});
+  std::vector<float> left, right, expected;
+  for (int64_t r = 0; r < kRows; ++r)
+    for (int64_t c = 0; c < kLeft + kRight; ++c) {
+      (c < kLeft ? left : right).push_back(value(r, c));
+      expected.push_back(value(r, c));
+    }
+  backend.copy_columns(out, 0, device.upload_f32(HostTensor(DType::kF32, {kRows, kLeft}, left)));
+  backend.copy_columns(out, kLeft, device.upload_f32(HostTensor(DType::kF32, {kRows, kRight}, right)));
+  CHECK(device.read(out) == expected);
+}
+
+void check_random_slices(Backend& backend) {
+  constexpr int64_t kRows = 40, kColumns = 24;
+  std::vector<Buffer> keep;
+  const auto allocate = [&](int64_t n_rows, int64_t n_columns) {
+    Tensor t(nullptr, DType::kBF16, {n_rows, n_columns});
+    keep.push_back(backend.allocate(t.nbytes(), "a test"));
+    t.data = keep.back().get();
+    return t;
+  };
+  const Tensor whole = allocate(kRows, kColumns), rows = allocate(10, kColumns), columns = allocate(kRows, 8);
+  backend.fill_random(whole, 3, 0.0F, 1.0F, {});
+  backend.fill_random(rows, 3, 0.0F, 1.0F, {.first = 12 * kColumns, .stride = kColumns});
+  backend.fill_random(columns, 3, 0.0F, 1.0F, {.first = 16, .stride = kColumns});
+  const std::vector<uint16_t> all = read_bits(backend, whole);
+  CHECK(read_bits(backend, rows) ==
+        std::vector<uint16_t>(all.begin() + 12 * kColumns, all.begin() + 22 * kColumns));
+  std::vector<uint16_t> expected;
+  for (int64_t r = 0; r < kRows; ++r)
+    expected.insert(expected.end(), all.begin() + r * kColumns + 16, all.begin() + (r + 1) * kColumns);
+  CHECK(read_bits(backend, columns) == expected);
+}
+
+}  // namespace seer::testing

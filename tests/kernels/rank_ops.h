@@ -1,0 +1,14 @@
+// The operations that only ranks need, on any backend: small integers, which every type holds exactly, so
+// that results are exact too.
+#pragma once
+
+#include "kernels/backend.h"
+
+namespace seer::testing {
+
+void check_partial_embed(Backend& backend);  // ids outside the part give zeros
+void check_add(Backend& backend);            // in the activations' type and in float32
+void check_copy_columns(Backend& backend);
+void check_random_slices(Backend& backend);  // rows, and columns of rows
+
+}  // namespace seer::testing
