@@ -157,7 +157,8 @@ class Placer {
     bytes_total_ = n_bytes(weights_.embedding) + n_bytes(weights_.norm);
     for (const LayerWeights& layer : weights_.layers)
       bytes_total_ += n_bytes(layer.attention_norm) + n_bytes(layer.qkv) + n_bytes(layer.mlp_norm) +
-                      n_bytes(layer.gate_up) + slicer_.column_bytes(layer.output) + slicer_.column_bytes(layer.down);
+                      n_bytes(layer.gate_up) + slicer_.column_bytes(layer.output) +
+                      slicer_.column_bytes(layer.down);
     if (weights_.lm_head.parts.empty()) return;
     LinearWeights::Part& head = weights_.lm_head.parts.front();
     head.weight = slicer_.vocabulary(head.weight);
