@@ -31,7 +31,8 @@ int64_t PageAllocator::n_free() const {
 int32_t PageAllocator::allocate(int64_t owner) {
   std::vector<int32_t>& free = free_[static_cast<size_t>(owner)];
   if (free.empty())
-    throw Error(ErrorKind::kMemory, "the KV cache is full: all " + std::to_string(n_pages()) +
+    throw Error(ErrorKind::kMemory, "the KV cache is full: all " +
+                                        std::to_string(n_pages() / static_cast<int64_t>(free_.size())) +
                                         " pages are in use. Free other sessions or use a larger --ctx-size.");
   const int32_t page = free.back();
   free.pop_back();
