@@ -146,6 +146,7 @@ TEST_CASE("a 16k prompt on two and four ranks gives one rank's masks and logits,
   const Ids ids = long_prompt(16384 - 64 - 20);
   const auto alone = testing::load_demo(16384, 2048);
   std::vector<LongCase> expected;
+  expected.reserve(kLongRules.size());
   for (const SparseRule& rule : kLongRules) expected.push_back(run_long(*alone, ids, rule));
   // The rules differ by more than what is allowed.
   CHECK(difference(expected[0].expected.logits, expected[1].expected.logits) > 10 * kLogitTolerance);
@@ -197,6 +198,7 @@ TEST_CASE("divided prompts together give what each gives alone, pre-empted ones 
   std::vector<GenerateRequest> requests;
   for (const int64_t n : {1, 63, 64, 65, 200, 240, 129, 40})
     requests.push_back(greedy(testing::slice(document(700), n, 2 * n), 30, n % 2 == 0 ? kDense : kThreshold));
+  running.reserve(requests.size());
   for (const GenerateRequest& request : requests) running.push_back(engine->submit(request));
   for (size_t i = 0; i < requests.size(); ++i) {
     const GenerateResult expected = alone->new_session()->generate(requests[i]), found = running[i]->wait();

@@ -30,6 +30,7 @@ std::vector<int32_t> pages_of(const std::vector<int>& owners, int n_ranks, int64
   const auto per_rank = static_cast<int32_t>(kPages / n_ranks);
   std::vector<int32_t> left(static_cast<size_t>(n_ranks), per_rank - static_cast<int32_t>(n_skipped));
   std::vector<int32_t> pages;
+  pages.reserve(owners.size());
   for (const int owner : owners)
     pages.push_back(owner % n_ranks * per_rank + --left[static_cast<size_t>(owner % n_ranks)]);
   return pages;

@@ -14,7 +14,6 @@ using testing::Logits;
 using testing::Part;
 using testing::random_ids;
 using testing::RankedRunner;
-using testing::RunnerOptions;
 using testing::TinyGates;
 using testing::TinyModel;
 using testing::TinyShape;
