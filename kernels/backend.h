@@ -159,8 +159,12 @@ class Backend {
   // x += y; y in x's type or float32.
   virtual void add(const Tensor& x, const Tensor& y) = 0;  // [n, width]
   // Columns [first, first + width) of out = in.
-  virtual void copy_columns(const Tensor& out,                          // f32 [n, out_width]
-                            int64_t first, const Tensor& in) = 0;       // f32 [n, width]
+  virtual void copy_columns(const Tensor& out,                     // f32 [n, out_width]
+                            int64_t first, const Tensor& in) = 0;  // f32 [n, width]
+  // Row out_rows[i] of out = row in_rows[i] of in: rows of the first axis, of one type and size, pages among
+  // them. out may be in where no row is both read and written.
+  virtual void copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
+                         std::span<const int64_t> in_rows) = 0;
   virtual void silu_mul(const Tensor& out, const Tensor& gate_up) = 0;  // [n, d_ff] from [n, 2 d_ff]
   // The step's logit rows of x.
   virtual void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) = 0;
@@ -200,6 +204,10 @@ class Backend {
   // nz_ratio, 0 above the diagonal.
   virtual void select_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& gate_q,
                              const PagedKv& kv, const Segment& segment, const SelectRule& rule) = 0;
+
+  // Row `row` of marks gets 1 where a row of any head of `masks` keeps the block; the rest of marks gets 0.
+  virtual void mark_blocks(const Tensor& marks,  // f32 [n_rows, n_blocks]
+                           int64_t row, std::span<const BlockMask> masks) = 0;
 
   // Causal attention of a prefill segment over the pages from position 0; over kept blocks only with a mask.
   // Tokens of the segment before first_token, a multiple of the page, may be left out: nobody reads them.

@@ -36,8 +36,9 @@ BlockMask AttnGate::select(int64_t layer, const PagedKv& kv, const Segment& segm
       workspace_->kept_counts.rows(layer, 1).reshaped({workspace_->kept_counts.dim(1)});
   BlockMask mask;
   mask.counts = layer_counts.rows(first_row * n_heads_, n_rows * n_heads_).reshaped({n_heads_, n_rows});
-  mask.blocks =
-      workspace_->kept_blocks.rows(0, n_heads_ * n_rows * n_blocks).reshaped({n_heads_, n_rows, n_blocks});
+  const int64_t most_blocks = workspace_->kept_blocks.dim(0) / workspace_->kept_counts.dim(1);
+  mask.blocks = workspace_->kept_blocks.rows(first_row * n_heads_ * most_blocks, n_heads_ * n_rows * n_blocks)
+                    .reshaped({n_heads_, n_rows, n_blocks});
   const Tensor gate_q = workspace_->gate_q.rows(first_row, n_rows);
   if (!observer) {
     backend_->select_blocks(mask, nullptr, gate_q, kv, segment, rule);

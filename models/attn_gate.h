@@ -40,8 +40,8 @@ class AttnGate {
   // where the segment's block rows begin in the step's.
   void project(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                const RopeTable& block_rope);
-  // Scores and selects; the observer is called on rank 0, with every rank's heads. The mask's lists are valid
-  // until the next call, its counts until the step ends.
+  // Scores and selects; the observer is called on rank 0, with every rank's heads. The mask is valid
+  // until the next layer's, its counts until the step ends.
   BlockMask select(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                    const SelectRule& rule, const GateObserver& observer);
   // Reads how many blocks each row of the step kept, and waits for the step.

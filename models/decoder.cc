@@ -26,10 +26,17 @@ Decoder::Decoder(Backend* backend, const Shard& shard, const LlamaWeights& weigh
       limits_(limits),
       workspace_(backend, shard_, gates == nullptr ? nullptr : &gates->config, limits),
       fixed_frequencies_(rope_frequencies(config_.rope, config_.d_head, config_.max_positions)) {
-  assert(shard_.size == comm_->size() && shard_.rank == comm_->rank());
-  if (gates != nullptr) gate_ = std::make_unique<AttnGate>(backend, comm_, config_, *gates, &workspace_);
-  if (shard_.rank > 0) received_ = std::make_unique<ReceivedStep>();
-  backend->prepare(limits);
+  const bool divided = comm_->size() > 1 && shard_.size == 1;
+  assert(divided || (shard_.size == comm_->size() && shard_.rank == comm_->rank()));
+  if (divided) {
+    alone_ = make_local_communicator();
+    context_ = std::make_unique<ContextParallel>(backend, comm_, config_,
+                                                 gates == nullptr ? nullptr : &gates->config, cache, limits);
+  }
+  if (gates != nullptr)
+    gate_ = std::make_unique<AttnGate>(backend, divided ? alone_.get() : comm_, config_, *gates, &workspace_);
+  if (comm_->rank() > 0) received_ = std::make_unique<ReceivedStep>();
+  backend->prepare(divided ? ContextParallel::local_limits(limits) : limits);
 }
 
 Decoder::~Decoder() = default;
@@ -57,10 +64,10 @@ DecoderStats Decoder::forward(const DecoderStep& in) {
     send_message(*comm_, kStepMessage, packed_);
     stats = run(guarded, &deferred);
   } catch (const Error& error) {
-    comm_->abort(error.kind(), rank_prefix(shard_.rank, shard_.size) + error.what());
+    comm_->abort(error.kind(), rank_prefix(comm_->rank(), comm_->size()) + error.what());
     throw;
   } catch (const std::exception& error) {
-    comm_->abort(ErrorKind::kRuntime, rank_prefix(shard_.rank, shard_.size) + error.what());
+    comm_->abort(ErrorKind::kRuntime, rank_prefix(comm_->rank(), comm_->size()) + error.what());
     throw;
   }
   deferred.rethrow();
@@ -78,25 +85,33 @@ DecoderStats Decoder::run(const DecoderStep& in, Deferred* deferred) {
          in.step.n_tokens == static_cast<int64_t>(in.ids.size()));
   assert(in.plans.size() == in.step.prefills.size());
   assert(in.segment_stats.empty() || in.segment_stats.size() == in.plans.size());
+  if (context_) context_->divide(in);
+  const DecoderStep& mine = context_ ? context_->local() : in;
   backend_->begin_phase(Phase::kStep);
-  backend_->begin_step(in, limits_.page_tokens);
-  backend_->run_step(record_key(in), [&] { transform(in); });
-  if (!in.logit_rows.empty()) logits(in, deferred);
+  if (mine.step.n_tokens > 0) backend_->begin_step(mine, limits_.page_tokens);
+  backend_->run_step(record_key(mine), [&] { transform(mine, in.on_gate); });
+  if (!in.logit_rows.empty()) logits(in, mine, deferred);
   backend_->end_phase(Phase::kStep);
-  return count_blocks(in);
+  return context_ ? count_divided(in) : count_blocks(in);
 }
 
-void Decoder::transform(const DecoderStep& in) {
+void Decoder::transform(const DecoderStep& in, const GateObserver& observer) {
   const int64_t n_tokens = in.step.n_tokens;
   Stream stream{workspace_.x.rows(0, n_tokens), workspace_.h.rows(0, n_tokens)};
   Tensor attn = workspace_.attn.rows(0, n_tokens).reshaped({n_tokens, config_.n_heads * config_.d_head});
 
+  if (n_tokens == 0) {  // the pages of a rank without rows are wanted all the same
+    for (int64_t l = 0; l < config_.n_layers; ++l) attention_divided(l, in, observer);
+    return;
+  }
   prepare_rope(in);
   backend_->embed(stream.x, weights_.embedding, in.ids, shard_.first_id());
   if (shard_.size > 1) comm_->all_reduce_sum(stream.x);  // one rank has the id, the others zeros
   for (int64_t l = 0; l < config_.n_layers; ++l) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
-    attention(l, stream, in);
+    backend_->norm_linear(workspace_.qkv.rows(0, n_tokens), stream.h, stream.x, layer.attention_norm,
+                          config_.rms_norm_eps, layer.qkv);
+    context_ ? attention_divided(l, in, observer) : attention(l, in);
     const auto n_needed = static_cast<int64_t>(in.logit_rows.size());
     if (l == config_.n_layers - 1 && n_needed < n_tokens) {
       // Behind the last attention only the rows whose logits are wanted go on.
@@ -114,23 +129,30 @@ void Decoder::transform(const DecoderStep& in) {
 
 // Steps that only decode are the same but for what begin_step brings; dynamic RoPE changes with the length.
 int64_t Decoder::record_key(const DecoderStep& in) const {
-  const bool same = in.step.prefills.empty() && config_.rope.type != RopeConfig::Type::kDynamic &&
+  const bool same = !context_ && in.step.prefills.empty() &&
+                    config_.rope.type != RopeConfig::Type::kDynamic &&
                     static_cast<int64_t>(in.logit_rows.size()) == in.step.n_tokens;
   return same ? in.step.n_tokens : 0;
 }
 
-void Decoder::attention(int64_t l, const Stream& stream, const DecoderStep& in) {
-  const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
+RopeTable Decoder::block_rope(int64_t first_row, int64_t n_rows) const {
+  return {workspace_.block_rope.cos.rows(first_row, n_rows),
+          workspace_.block_rope.sin.rows(first_row, n_rows)};
+}
+
+int64_t Decoder::first_token_read(int64_t l, const Segment& segment,
+                                  std::span<const int64_t> logit_rows) const {
+  if (l < config_.n_layers - 1) return 0;
+  const auto wanted = std::lower_bound(logit_rows.begin(), logit_rows.end(), segment.row);
+  if (wanted == logit_rows.end() || *wanted >= segment.row + segment.n_tokens) return segment.n_tokens;
+  return (*wanted - segment.row) / limits_.page_tokens * limits_.page_tokens;
+}
+
+void Decoder::attention(int64_t l, const DecoderStep& in) {
   const PagedKv kv = cache_->layer(l);
   const Tensor qkv = workspace_.qkv.rows(0, in.step.n_tokens);
   const Tensor q = workspace_.q.rows(0, in.step.n_tokens);
   const Tensor out = workspace_.attn.rows(0, in.step.n_tokens);
-  const auto block_rope = [&](int64_t first_row, int64_t n_rows) {
-    return RopeTable{workspace_.block_rope.cos.rows(first_row, n_rows),
-                     workspace_.block_rope.sin.rows(first_row, n_rows)};
-  };
-  backend_->norm_linear(qkv, stream.h, stream.x, layer.attention_norm, config_.rms_norm_eps, layer.qkv);
-
   const bool sparse = std::any_of(in.plans.begin(), in.plans.end(),
                                   [](const PrefillPlan& p) { return p.select.has_value(); });
   const RopeTable rope{workspace_.rope.cos.rows(0, in.step.n_tokens),
@@ -149,12 +171,8 @@ void Decoder::attention(int64_t l, const Stream& stream, const DecoderStep& in) 
     }
     first_row += n_block_rows(segment);
 
-    int64_t first_token = 0;
-    if (l == config_.n_layers - 1) {
-      const auto wanted = std::lower_bound(in.logit_rows.begin(), in.logit_rows.end(), segment.row);
-      if (wanted == in.logit_rows.end() || *wanted >= segment.row + segment.n_tokens) continue;
-      first_token = (*wanted - segment.row) / limits_.page_tokens * limits_.page_tokens;
-    }
+    const int64_t first_token = first_token_read(l, segment, in.logit_rows);
+    if (first_token == segment.n_tokens) continue;
     backend_->begin_phase(Phase::kAttention);
     backend_->prefill_attention(out, q, kv, segment, in.plans[i].select ? &mask : nullptr, first_token);
     backend_->end_phase(Phase::kAttention);
@@ -187,22 +205,27 @@ void Decoder::add_linear(const Tensor& x, const Tensor& in, const LinearWeights&
 }
 
 // A few rows at a time: all of a long prompt's logits at once would dwarf everything else in memory.
-void Decoder::logits(const DecoderStep& in, Deferred* deferred) {
-  const auto n_rows = static_cast<int64_t>(in.logit_rows.size());
-  const bool gathered = n_rows < in.step.n_tokens;
-  const Tensor x = (gathered ? workspace_.h : workspace_.x).rows(0, n_rows);
+void Decoder::logits(const DecoderStep& step, const DecoderStep& in, Deferred* deferred) {
+  const auto n_rows = static_cast<int64_t>(step.logit_rows.size());
+  const auto n_mine = static_cast<int64_t>(in.logit_rows.size());
+  const bool gathered = n_mine < in.step.n_tokens;
+  const Tensor x = (gathered ? workspace_.h : workspace_.x).rows(0, n_mine);
   const Tensor free = gathered ? workspace_.x : workspace_.h;
   for (int64_t first = 0; first < n_rows; first += limits_.n_logits) {
     const int64_t n = std::min(limits_.n_logits, n_rows - first);
-    project_to_vocabulary(x.rows(first, n), free.rows(0, n));
+    if (context_) {
+      project_divided(x, free, first, n);
+    } else {
+      project_to_vocabulary(x.rows(first, n), free.rows(0, n));
+    }
     bool more = true;
-    if (shard_.rank == 0) try {
-        more = in.on_logits(first, workspace_.logits.rows(0, n));
+    if (comm_->rank() == 0) try {
+        more = step.on_logits(first, workspace_.logits.rows(0, n));
       } catch (...) {
         deferred->error = std::current_exception();
         more = false;
       }
-    if (first + n < n_rows && shard_.size > 1) comm_->broadcast(&more, sizeof more, Patience::kIdle);
+    if (first + n < n_rows && comm_->size() > 1) comm_->broadcast(&more, sizeof more, Patience::kIdle);
     if (!more) return;
   }
 }
@@ -274,6 +297,15 @@ int64_t Decoder::n_block_rows(const Segment& segment) const {
   return (segment.n_tokens + limits_.page_tokens - 1) / limits_.page_tokens;
 }
 
+DecoderStats Decoder::count_segment(const Segment& segment, bool sparse, int64_t first_row) const {
+  const int64_t n_rows = n_block_rows(segment), before = segment.start / limits_.page_tokens;
+  const int64_t causal = (n_rows * before + n_rows * (n_rows + 1) / 2) * config_.n_layers * config_.n_heads;
+  DecoderStats stats;
+  stats.kept_blocks = sparse ? gate_->count_kept(first_row, n_rows) : causal;
+  stats.causal_blocks = causal;
+  return stats;
+}
+
 DecoderStats Decoder::count_blocks(const DecoderStep& in) {
   if (std::any_of(in.plans.begin(), in.plans.end(),
                   [](const PrefillPlan& p) { return p.select.has_value(); }))
@@ -281,33 +313,26 @@ DecoderStats Decoder::count_blocks(const DecoderStep& in) {
   std::vector<DecoderStats> segments(in.plans.size());
   int64_t first_row = 0;
   for (size_t i = 0; i < in.plans.size(); ++i) {
-    const Segment& segment = in.step.prefills[i];
-    const int64_t n_rows = n_block_rows(segment), before = segment.start / limits_.page_tokens;
-    const int64_t causal = (n_rows * before + n_rows * (n_rows + 1) / 2) * config_.n_layers * config_.n_heads;
-    segments[i] = {in.plans[i].select ? gate_->count_kept(first_row, n_rows) : causal, causal};
-    first_row += n_rows;
+    segments[i] = count_segment(in.step.prefills[i], in.plans[i].select.has_value(), first_row);
+    first_row += n_block_rows(in.step.prefills[i]);
   }
-  add_up_ranks(&segments);
+  return take_stats(in, std::move(segments));
+}
+
+// Each rank has counted its heads or its rows; rank 0 gets the sums.
+DecoderStats Decoder::take_stats(const DecoderStep& in, std::vector<DecoderStats> segments) {
+  if (comm_->size() > 1 && !segments.empty()) {
+    const size_t n = segments.size();
+    std::vector<DecoderStats> all(comm_->rank() == 0 ? n * static_cast<size_t>(comm_->size()) : 0);
+    comm_->gather_host(all.data(), segments.data(), static_cast<int64_t>(n * sizeof(DecoderStats)));
+    for (size_t i = n; i < all.size(); ++i) segments[i % n] += all[i];
+  }
   DecoderStats stats;
   for (size_t i = 0; i < segments.size(); ++i) {
     if (!in.segment_stats.empty()) in.segment_stats[i] = segments[i];
-    stats.kept_blocks += segments[i].kept_blocks;
-    stats.causal_blocks += segments[i].causal_blocks;
+    stats += segments[i];
   }
   return stats;
-}
-
-// Each rank has counted its heads; rank 0 gets the sums.
-void Decoder::add_up_ranks(std::vector<DecoderStats>* segments) {
-  if (shard_.size == 1 || segments->empty()) return;
-  const size_t n = segments->size();
-  std::vector<DecoderStats> all(shard_.rank == 0 ? n * static_cast<size_t>(shard_.size) : 0);
-  comm_->gather_host(all.data(), segments->data(), static_cast<int64_t>(n * sizeof(DecoderStats)));
-  if (shard_.rank != 0) return;
-  for (size_t i = n; i < all.size(); ++i) {
-    (*segments)[i % n].kept_blocks += all[i].kept_blocks;
-    (*segments)[i % n].causal_blocks += all[i].causal_blocks;
-  }
 }
 
 }  // namespace seer

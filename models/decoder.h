@@ -14,6 +14,8 @@
 #include "kernels/comm/message.h"
 #include "models/attn_gate.h"
 #include "models/config.h"
+#include "models/context_parallel.h"
+#include "models/decoder_step.h"
 #include "models/kv_cache.h"
 #include "models/llama.h"
 #include "models/rope.h"
@@ -22,29 +24,14 @@
 
 namespace seer {
 
-// What prefill segments kept, summed over layers and heads.
-struct DecoderStats {
-  int64_t kept_blocks = 0;
-  int64_t causal_blocks = 0;
-};
-
-// One step's input. Prefill segments come first; each starts on a page boundary.
-struct DecoderStep : StepInput {
-  std::span<const PrefillPlan> plans;  // one for each of step.prefills
-  // Logits f32 [n, n_vocab] on the device, of logit_rows[first] and those after it; false leaves the rest
-  // out.
-  std::function<bool(int64_t first, const Tensor& logits)> on_logits;
-  GateObserver on_gate;
-  std::span<DecoderStats> segment_stats;  // written, one for each of step.prefills; may be empty
-};
-
 class ReceivedStep;
 
 // One thread at a time. Holds references: weights, cache, backend and communicator outlive it.
 //
-// With several ranks each has a Decoder with its shard of weights, gates and cache. forward() on rank 0 tells
-// the others the step, which they compute in follow(); logits, gate reports and statistics come together on
-// rank 0, whose callbacks are called as if it were alone.
+// With several ranks each has a Decoder: with its shard of weights, gates and cache (tensor parallelism); or,
+// where the shard is the whole model, with a part of the pages (ContextParallel, which says whose). forward()
+// on rank 0 tells the others the step, which they compute in follow(); logits, gate reports and statistics
+// come together on rank 0, whose callbacks are called as if it were alone.
 class Decoder {
  public:
   static constexpr uint32_t kStepMessage = 1;
@@ -75,18 +62,31 @@ class Decoder {
   void add_linear(const Tensor& x, const Tensor& in, const LinearWeights& w, const Tensor& scratch);
   // All layers. The residual stream ends in workspace_.x, or, where only some rows are wanted, in
   // workspace_.h.
-  void transform(const DecoderStep& in);
+  void transform(const DecoderStep& in, const GateObserver& observer);
   void prepare_rope(const DecoderStep& in);
   // What run_step may record the step under.
   int64_t record_key(const DecoderStep& in) const;
-  // Attention of layer `l`; the result is in workspace_.attn. Rows nobody needs may be left out.
-  void attention(int64_t l, const Stream& stream, const DecoderStep& in);
+  // Attention of layer `l` over workspace_.qkv; the result is in workspace_.attn. Rows nobody needs may be
+  // left out.
+  void attention(int64_t l, const DecoderStep& in);
+  // From which of a segment's tokens on someone reads what layer `l` attends to; n_tokens: nobody does.
+  int64_t first_token_read(int64_t l, const Segment& segment, std::span<const int64_t> logit_rows) const;
+  RopeTable block_rope(int64_t first_row, int64_t n_rows) const;
   void mlp(const LayerWeights& layer, const Stream& stream);
-  void logits(const DecoderStep& in, Deferred* deferred);
+  void logits(const DecoderStep& step, const DecoderStep& in, Deferred* deferred);
   // Of all ids, on rank 0, from what each rank has of `x`'s rows.
   void project_to_vocabulary(const Tensor& x, const Tensor& h);
+  // decoder_divided.cc: the same where prompts are divided among ranks. `in` is this rank's part of a step.
+  void attention_divided(int64_t l, const DecoderStep& in, const GateObserver& observer);
+  void attend_divided_prefill(int64_t l, const DecoderStep& in, ContextParallel::Sequence* s,
+                              const GateObserver& observer);
+  void attend_divided_decode(int64_t l, const DecoderStep& in, ContextParallel::Sequence* s);
+  void project_divided(const Tensor& x, const Tensor& free, int64_t first, int64_t n);
+  DecoderStats count_divided(const DecoderStep& step);
+
   DecoderStats count_blocks(const DecoderStep& in);
-  void add_up_ranks(std::vector<DecoderStats>* segments);
+  DecoderStats count_segment(const Segment& segment, bool sparse, int64_t first_row) const;
+  DecoderStats take_stats(const DecoderStep& in, std::vector<DecoderStats> segments);
   RopeFrequencies frequencies(int64_t seq_len) const;
   int64_t n_block_rows(const Segment& segment) const;
 
@@ -99,6 +99,7 @@ class Decoder {
   KvCache* cache_;
   StepLimits limits_;
   Workspace workspace_;
+  std::unique_ptr<ContextParallel> context_;  // null: whole prompts
   std::unique_ptr<AttnGate> gate_;
   RopeFrequencies fixed_frequencies_;
   std::unique_ptr<ReceivedStep> received_;

@@ -34,7 +34,7 @@ struct Workspace {
   PooledBlocks pooled;
   Tensor gate_q;       // [n_rows, n_heads, d_gate]
   Tensor kept_counts;  // i32 [n_layers, n_heads * n_rows], read once after the step
-  Tensor kept_blocks;  // i32 [n_heads * n_rows * n_blocks], of one layer and segment
+  Tensor kept_blocks;  // i32 [n_heads * n_rows * n_blocks], of one layer
 
   // One arena. Throws Error{kMemory}.
   Workspace(Backend* backend, const Shard& shard, const GateConfig* gate, const StepLimits& limits);

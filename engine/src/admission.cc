@@ -17,14 +17,18 @@ constexpr int64_t kMaxPassed = 32;
 // Waiting requests enter in order of arrival while their tokens fit beside what those that run will need for
 // theirs. Decodes may outgrow the pool later; then pre-emption decides.
 bool Scheduler::admit(Lock* lock) {
-  int64_t n_active = 0, promised = 0;
-  const auto missing = [](Request& r) {
-    return std::max<int64_t>(0,
-                             r.sequence().n_pages_for(r.sequence().n_tokens() + 1) - r.sequence().n_pages());
+  const int64_t n_owners = pages_->layout().n_owners;
+  int64_t n_active = 0;
+  std::vector<int64_t> promised(static_cast<size_t>(n_owners), 0);  // of each owner's pages
+  const auto missing = [](Request& r, int64_t owner) {
+    return r.sequence().n_missing(r.sequence().n_tokens() + 1, owner);
+  };
+  const auto promise = [&](Request& r) {
+    for (int64_t o = 0; o < n_owners; ++o) promised[static_cast<size_t>(o)] += missing(r, o);
   };
   for (const auto& request : live_) {
     if (request->state != Request::State::kRunning) continue;
-    promised += missing(*request);
+    promise(*request);
     if (!request->parked()) ++n_active;
   }
   bool any = false;
@@ -34,7 +38,10 @@ bool Scheduler::admit(Lock* lock) {
     const std::shared_ptr<Request> request = live_[i];
     if (request->state != Request::State::kWaiting) continue;
     // A page of slack for each that runs, else who was pre-empted would be back at once, and out again.
-    const bool fits = missing(*request) + promised + n_active <= pages_->n_available();
+    bool fits = true;
+    for (int64_t o = 0; o < n_owners; ++o)
+      fits = fits &&
+             missing(*request, o) + promised[static_cast<size_t>(o)] + n_active <= pages_->n_available(o);
     if (n_active > 0 && !fits) {
       if (passed == nullptr) passed = request.get();
       continue;
@@ -45,7 +52,7 @@ bool Scheduler::admit(Lock* lock) {
     request->state = Request::State::kRunning;
     request->start();
     if (!again) counts_.cached_tokens += request->stats().n_cached;
-    promised += missing(*request);
+    promise(*request);
     ++n_active;
     any = true;
     deliver(*request, lock);

@@ -69,19 +69,22 @@ EngineImpl::EngineImpl(const EngineOptions& options)
       generation_(options.random_config.empty() ? GenerationConfig::load(options.model_dir)
                                                 : GenerationConfig{}),
       ranks_(options.ranks),
-      shard_(config_, 0, ranks_.size()) {
+      shard_(config_, 0, options.rank_split == RankSplit::kTensor ? ranks_.size() : 1) {
+  if (options.rank_split == RankSplit::kContext) layout_.n_owners = ranks_.size();
   if (options.random_config.empty()) load_tokenizer_files();
   open_backend();
   load_gates();
   size_steps();
   load_weights();
   size_cache();
-  pages_ = std::make_unique<PrefixCache>(info_.n_pages, info_.page_tokens, info_.prefix_cache);
-  ranks_.allocate(limits_, info_.n_pages);
+  pages_ =
+      std::make_unique<PrefixCache>(info_.n_pages, info_.page_tokens, info_.prefix_cache, nullptr, layout_);
+  ranks_.allocate(limits_, pages_of_rank());
   cache_ = std::make_unique<KvCache>(backend_.get(), shard_.local, gate_config(), info_.page_tokens,
-                                     info_.n_pages);
+                                     pages_of_rank());
   info_.kv_bytes = cache_->nbytes();
   info_.n_ranks = ranks_.size();
+  info_.rank_split = options_.rank_split;
   decoder_ = std::make_unique<Decoder>(backend_.get(), shard_, weights_, gates_ ? &*gates_ : nullptr,
                                        cache_.get(), limits_, ranks_.comm());
   ranks_.allocated();
@@ -109,6 +112,7 @@ void EngineImpl::open_backend() {
   if (!backend_) backend_ = make_cpu_backend(ranks_.threads(options_.threads));
   info_.device = backend_->description();
   if (ranks_.size() > 1) info_.device += ", " + std::to_string(ranks_.size()) + " ranks";
+  if (divided()) info_.device += " that divide prompts";
 }
 
 void EngineImpl::load_gates() {
@@ -125,7 +129,8 @@ void EngineImpl::load_weights() {
                              : options_.device == "auto" ? "cuda"
                                                          : options_.device;
   ranks_.load({options_.model_dir, options_.gates_dir, options_.random_config, device, options_.threads,
-               info_.page_tokens, info_.n_pages, options_.gpu_memory_utilization, kRandomSeed, 0},
+               info_.page_tokens, info_.n_pages, options_.gpu_memory_utilization, kRandomSeed, 0,
+               options_.rank_split},
               backend_.get());
   if (options_.random_config.empty()) {
     weights_ = LlamaWeights::load(options_.model_dir, config_, shard_, backend_.get(),

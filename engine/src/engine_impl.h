@@ -58,6 +58,9 @@ class EngineImpl final : public Engine {
   void load_weights();
   void size_cache();
   void describe_model();
+  bool divided() const { return layout_.n_owners > 1; }
+  int64_t pages_of_rank() const { return info_.n_pages / layout_.n_owners; }
+  int64_t pages_that_fit(int64_t room, int64_t n_blocks) const;
   const TextTokenizer* text_tokenizer() const;
   void check_tokens(std::span<const int32_t> ids) const;
   const GateConfig* gate_config() const { return gates_ ? &gates_->config : nullptr; }
@@ -73,6 +76,7 @@ class EngineImpl final : public Engine {
   LlamaWeights weights_;
   std::optional<GateWeights> gates_;
   StepLimits limits_;
+  PageLayout layout_;  // of one owner, but where ranks divide prompts
   std::unique_ptr<PrefixCache> pages_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Decoder> decoder_;

@@ -48,6 +48,8 @@ void EngineImpl::size_steps() {
   info_.n_pages = (ctx + page - 1) / page;
   info_.chunk_size = std::min(chunk, info_.n_pages * page);
   size_batch();
+  // A whole chunk is two runs of each rank.
+  layout_.run = std::max<int64_t>(1, info_.chunk_size / page / (2 * layout_.n_owners));
   limits_.n_tokens = std::max(info_.chunk_size, info_.mixed_chunk_size + info_.max_batch_size);
   limits_.n_sequences = info_.max_batch_size;
   limits_.n_logits = std::min(std::max(kLogitRows, info_.max_batch_size), limits_.n_tokens);
@@ -79,7 +81,12 @@ void EngineImpl::size_batch() {
 // run alone.
 void EngineImpl::size_pool() {
   const int64_t page = info_.page_tokens, pool = options_.pool_size;
-  if (pool == 0) return;
+  // Of every rank as many, and as many as its blocks of one context are.
+  const auto take = [&](int64_t n_pages) {
+    const int64_t n = layout_.n_owners;
+    info_.n_pages = n * std::max((n_pages + n - 1) / n, layout_.largest_share(limits_.n_blocks));
+  };
+  if (pool == 0) return take(limits_.n_blocks);
   if (pool < 1 || pool > kMaxContext)
     throw Error(ErrorKind::kUsage, "expected a pool of 1 to " + std::to_string(kMaxContext) +
                                        " tokens, found " + std::to_string(pool));
@@ -88,7 +95,18 @@ void EngineImpl::size_pool() {
                                        std::to_string(info_.ctx_size) + " tokens, found " +
                                        std::to_string(pool) +
                                        ". Use a larger --pool-size or a smaller --ctx-size.");
-  info_.n_pages = (pool + page - 1) / page;
+  take((pool + page - 1) / page);
+}
+
+// Of each rank, beside what a context of n_blocks takes besides its pages.
+int64_t EngineImpl::pages_that_fit(int64_t room, int64_t n_blocks) const {
+  StepLimits limits = limits_;
+  limits.n_blocks = n_blocks;
+  int64_t left = room - kGpuReserve - Workspace::arena_bytes(*backend_, shard_, gate_config(), limits);
+  if (divided())
+    left -= ContextParallel::arena_bytes(*backend_, shard_.local, gate_config(), limits, layout_.n_owners);
+  return std::max<int64_t>(
+      0, left / KvCache::page_bytes(*backend_, shard_.local, gate_config(), info_.page_tokens));
 }
 
 // On a device with memory of its own, the pool takes what weights and activations leave of the share that may
@@ -101,37 +119,40 @@ void EngineImpl::size_cache() {
       static_cast<int64_t>(options_.gpu_memory_utilization * static_cast<double>(memory->total));
   const int64_t page_bytes = KvCache::page_bytes(*backend_, shard_.local, gate_config(), page);
   const int64_t room = ranks_.least_room(backend_.get(), options_.gpu_memory_utilization);
-  const auto pages_that_fit = [&] {
-    const int64_t left =
-        room - kGpuReserve - Workspace::arena_bytes(*backend_, shard_, gate_config(), limits_);
-    return std::max<int64_t>(0, left / page_bytes);
+  // What a context takes grows with it, its pages apart: lists of blocks, and where ranks divide prompts the
+  // pages of one layer.
+  const auto fits = [&](int64_t n_blocks) {
+    return layout_.largest_share(n_blocks) <= pages_that_fit(room, n_blocks);
   };
-  // Lists of blocks grow with the context, so a smaller context leaves a little more room for pages.
-  int64_t fitting = pages_that_fit();
-  if (options_.ctx_size == 0 && fitting < limits_.n_blocks && fitting > 0) {
-    limits_.n_blocks = fitting;
-    info_.ctx_size = fitting * page;
+  int64_t largest = 0;  // blocks of a context
+  for (int64_t beyond = limits_.n_blocks + 1; largest + 1 < beyond;) {
+    const int64_t middle = largest + (beyond - largest) / 2;
+    (fits(middle) ? largest : beyond) = middle;
+  }
+  if (options_.ctx_size == 0 && largest < limits_.n_blocks && largest > 0) {
+    limits_.n_blocks = largest;
+    info_.ctx_size = largest * page;
     info_.chunk_size = std::min(info_.chunk_size, info_.ctx_size);
     info_.mixed_chunk_size = std::min(info_.mixed_chunk_size, info_.chunk_size);
     limits_.n_tokens = std::max(info_.chunk_size, info_.mixed_chunk_size + info_.max_batch_size);
-    fitting = pages_that_fit();
   }
-  if (fitting < limits_.n_blocks)
+  const int64_t fitting = pages_that_fit(room, limits_.n_blocks);
+  if (largest < limits_.n_blocks)
     throw Error(ErrorKind::kMemory,
                 "a context of " + std::to_string(info_.ctx_size) +
-                    " tokens does not fit on the GPU: expected room for " + std::to_string(limits_.n_blocks) +
-                    " pages of " + std::to_string(page_bytes >> 10) + " KiB, found room for " +
-                    std::to_string(fitting) + " (" + std::to_string(fitting * page) + " tokens) in " +
-                    std::to_string(may_use >> 20) + " MiB beside weights and activations. Use --ctx-size " +
-                    std::to_string(fitting * page) +
+                    " tokens does not fit on the GPU: expected room for " +
+                    std::to_string(layout_.largest_share(limits_.n_blocks)) + " pages of " +
+                    std::to_string(page_bytes >> 10) + " KiB, found room for " + std::to_string(fitting) +
+                    " in " + std::to_string(may_use >> 20) +
+                    " MiB beside weights and activations. Use --ctx-size " + std::to_string(largest * page) +
                     " or less, a smaller --chunk-size, or a higher --gpu-memory-utilization.");
-  info_.n_pages = std::min(fitting, kMaxContext / page);
+  info_.n_pages = std::min(fitting, kMaxContext / page / layout_.n_owners) * layout_.n_owners;
   if (options_.pool_size == 0) return;
   size_pool();
-  if (info_.n_pages > fitting)
+  if (pages_of_rank() > fitting)
     throw Error(ErrorKind::kMemory, "a pool of " + std::to_string(options_.pool_size) +
                                         " tokens does not fit on the GPU: found room for " +
-                                        std::to_string(fitting * page) +
+                                        std::to_string(fitting * layout_.n_owners * page) +
                                         " tokens beside weights and activations. Use a smaller --pool-size.");
 }
 

@@ -61,6 +61,8 @@ void Evaluation::prefill() {
     going = go_on();
   }
   stats_.prefill_ns = ns_since(begin_);
+  stats_.moved_pages = blocks_.moved_pages;
+  stats_.movable_pages = blocks_.movable_pages;
   if (blocks_.causal_blocks > 0)
     stats_.density = static_cast<double>(blocks_.kept_blocks) / static_cast<double>(blocks_.causal_blocks);
   if (!going) throw Error(ErrorKind::kCancelled, "the evaluation was cancelled");
@@ -79,8 +81,7 @@ void Evaluation::chunk(int64_t n_tokens) {
   scheduler.reserve_at_any_price(sequence_, sequence_->n_computed() + n_tokens);
   lock.unlock();
   const DecoderStats blocks = forward(n_tokens);
-  blocks_.kept_blocks += blocks.kept_blocks;
-  blocks_.causal_blocks += blocks.causal_blocks;
+  blocks_ += blocks;
   lock.lock();
   sequence_->computed(n_tokens);
   stats_.n_prompt += n_tokens;

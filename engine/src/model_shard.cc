@@ -28,7 +28,7 @@ ModelShard::ModelShard(const ModelSource& source, Communicator* comm)
     : comm_(comm),
       config_(source.random_config.empty() ? ModelConfig::load(source.model_dir)
                                            : ModelConfig::load_file(source.random_config)),
-      shard_(config_, comm->rank(), comm->size()) {
+      shard_(source.shard(config_, comm->rank(), comm->size())) {
   comm->set_timeout(std::chrono::nanoseconds(source.timeout_ns));
   backend_ = open_backend(source, *comm);
   if (!source.random_config.empty()) {

@@ -1,5 +1,5 @@
-// What a rank other than 0 holds: its part of the weights, of the gates and of the KV cache, and the decoder
-// over them.
+// What a rank other than 0 holds: its part of the weights, of the gates and of the KV cache (or all weights
+// and gates, and its pages), and the decoder over them.
 #pragma once
 
 #include <memory>

@@ -22,23 +22,35 @@ uint64_t chain_hash(uint64_t parent, std::span<const int32_t> ids) {
 
 }  // namespace
 
-PrefixCache::PrefixCache(int64_t n_pages, int64_t page_tokens, bool keep, Hash hash)
-    : pages_(n_pages), page_tokens_(page_tokens), keep_(keep), hash_(hash == nullptr ? chain_hash : hash) {
+PrefixCache::PrefixCache(int64_t n_pages, int64_t page_tokens, bool keep, Hash hash, const PageLayout& layout)
+    : pages_(n_pages, layout.n_owners),
+      page_tokens_(page_tokens),
+      keep_(keep),
+      hash_(hash == nullptr ? chain_hash : hash),
+      layout_(layout),
+      evictable_(static_cast<size_t>(layout.n_owners)),
+      n_cached_of_(static_cast<size_t>(layout.n_owners), 0) {
   if (!keep) return;
   nodes_.resize(static_cast<size_t>(n_pages));
   tokens_.resize(static_cast<size_t>(n_pages * page_tokens));
   index_.reserve(static_cast<size_t>(n_pages));
 }
 
-int32_t PrefixCache::allocate() {
-  if (pages_.n_free() == 0 && !evict()) return kNone;
-  return pages_.allocate();
+int32_t PrefixCache::allocate(int64_t block) {
+  const int64_t owner = layout_.owner(block);
+  if (pages_.n_free(owner) == 0 && !evict(owner)) return kNone;
+  return pages_.allocate(owner);
+}
+
+void PrefixCache::count_cached(int32_t page, int64_t n) {
+  n_cached_ += n;
+  n_cached_of_[static_cast<size_t>(pages_.owner(page))] += n;
 }
 
 void PrefixCache::release(int32_t page) {
   pages_.release(page);
   if (!holds(page) || pages_.n_references(page) != 1) return;
-  ++n_cached_;
+  count_cached(page, 1);
   node(page).last_used = ++clock_;
   if (node(page).n_children == 0) make_evictable(page);
 }
@@ -100,9 +112,9 @@ int32_t PrefixCache::lookup(uint64_t hash, int32_t parent, const PrefixKey& key,
 
 void PrefixCache::reference(int32_t page) {
   if (pages_.n_references(page) == 1) {
-    --n_cached_;
+    count_cached(page, -1);
     Node& n = node(page);
-    if (n.entry.empty()) n.entry = evictable_.extract({n.last_used, page});
+    if (n.entry.empty()) n.entry = evictable_beside(page).extract({n.last_used, page});
   }
   pages_.add_reference(page);
 }
@@ -110,22 +122,36 @@ void PrefixCache::reference(int32_t page) {
 void PrefixCache::make_evictable(int32_t page) {
   Node& n = node(page);
   n.entry.value() = {n.last_used, page};
-  evictable_.insert(std::move(n.entry));
+  evictable_beside(page).insert(std::move(n.entry));
 }
 
-bool PrefixCache::evict() {
-  if (evictable_.empty()) return false;
-  const int32_t page = evictable_.begin()->second;
+// Other owners' pages may hang below the one to be had: leaves go first, whosever they are.
+bool PrefixCache::evict(int64_t owner) {
+  std::set<Entry>& own = evictable_[static_cast<size_t>(owner)];
+  while (own.empty()) {
+    if (n_cached_of_[static_cast<size_t>(owner)] == 0) return false;
+    std::set<Entry>* oldest = nullptr;
+    for (std::set<Entry>& leaves : evictable_)
+      if (!leaves.empty() && (oldest == nullptr || leaves.begin()->first < oldest->begin()->first))
+        oldest = &leaves;
+    if (oldest == nullptr) return false;
+    evict_first(oldest);
+  }
+  evict_first(&own);
+  return true;
+}
+
+void PrefixCache::evict_first(std::set<Entry>* leaves) {
+  const int32_t page = leaves->begin()->second;
   Node& n = node(page);
-  n.entry = evictable_.extract(evictable_.begin());
+  n.entry = leaves->extract(leaves->begin());
   const auto [begin, end] = index_.equal_range(n.hash);
   index_.erase(std::find_if(begin, end, [&](const auto& item) { return item.second == page; }));
   n.cached = false;
-  --n_cached_;
+  count_cached(page, -1);
   if (n.parent != kRoot && --node(n.parent).n_children == 0 && pages_.n_references(n.parent) == 1)
     make_evictable(n.parent);
   pages_.release(page);
-  return true;
 }
 
 }  // namespace seer

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/src/page_allocator.h"
+#include "engine/src/page_layout.h"
 #include "seer/sparse.h"
 
 namespace seer {
@@ -35,10 +36,12 @@ class PrefixCache {
 
   // keep false: nothing is cached, and this is an allocator. `hash` is for tests; equal hashes of unequal
   // pages cost time only.
-  PrefixCache(int64_t n_pages, int64_t page_tokens, bool keep, Hash hash = nullptr);
+  PrefixCache(int64_t n_pages, int64_t page_tokens, bool keep, Hash hash = nullptr,
+              const PageLayout& layout = {});
 
-  // A page with one reference; kNone where all are in use. Evicts what was unused the longest.
-  int32_t allocate();
+  // A page for block `block` of a sequence, of that block's owner, with one reference; kNone where all of
+  // those are in use. Evicts what was unused the longest.
+  int32_t allocate(int64_t block = 0);
   // Gives back one reference. Never fails.
   void release(int32_t page);
 
@@ -54,6 +57,10 @@ class PrefixCache {
   int64_t n_pages() const { return pages_.n_pages(); }
   int64_t n_cached() const { return n_cached_; }  // unreferenced: evictable at once
   int64_t n_available() const { return pages_.n_free() + n_cached_; }
+  int64_t n_available(int64_t owner) const {
+    return pages_.n_free(owner) + n_cached_of_[static_cast<size_t>(owner)];
+  }
+  const PageLayout& layout() const { return layout_; }
   int64_t n_used() const { return n_pages() - n_available(); }
 
  private:
@@ -72,7 +79,12 @@ class PrefixCache {
   int32_t lookup(uint64_t hash, int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   void reference(int32_t page);
   void make_evictable(int32_t page);
-  bool evict();
+  std::set<Entry>& evictable_beside(int32_t page) {
+    return evictable_[static_cast<size_t>(pages_.owner(page))];
+  }
+  void count_cached(int32_t page, int64_t n);
+  bool evict(int64_t owner);
+  void evict_first(std::set<Entry>* leaves);
 
   PageAllocator pages_;
   int64_t page_tokens_;
@@ -81,7 +93,9 @@ class PrefixCache {
   std::vector<Node> nodes_;      // [n_pages]
   std::vector<int32_t> tokens_;  // [n_pages, page_tokens]: what decides a match, for hashes may agree
   std::unordered_multimap<uint64_t, int32_t> index_;  // by hash
-  std::set<Entry> evictable_;                         // unreferenced leaves, the longest unused first
+  PageLayout layout_;
+  std::vector<std::set<Entry>> evictable_;  // of each owner: unreferenced leaves, the longest unused first
+  std::vector<int64_t> n_cached_of_;        // each owner
   int64_t n_cached_ = 0;
   uint64_t clock_ = 0;
 };

@@ -29,6 +29,7 @@ void ModelSource::write(MessageWriter* writer) const {
   writer->put(gpu_memory_utilization);
   writer->put(random_seed);
   writer->put(timeout_ns);
+  writer->put(split);
 }
 
 ModelSource ModelSource::read(MessageReader* reader) {
@@ -41,6 +42,7 @@ ModelSource ModelSource::read(MessageReader* reader) {
   s.gpu_memory_utilization = reader->get<double>();
   s.random_seed = reader->get<uint64_t>();
   s.timeout_ns = reader->get<int64_t>();
+  s.split = reader->get<RankSplit>();
   return s;
 }
 

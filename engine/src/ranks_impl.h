@@ -9,6 +9,7 @@
 #include "kernels/comm/communicator.h"
 #include "kernels/comm/message.h"
 #include "models/decoder.h"
+#include "seer/engine.h"
 #include "seer/ranks.h"
 
 namespace seer {
@@ -16,7 +17,7 @@ namespace seer {
 // Beside Decoder::kStepMessage.
 enum RankMessage : uint32_t {
   kLoadMessage = Decoder::kStepMessage + 1,  // ModelSource
-  kAllocateMessage,                          // StepLimits, number of pages
+  kAllocateMessage,                          // StepLimits, number of a rank's pages
   kUnloadMessage,
   kEndMessage,
 };
@@ -31,7 +32,12 @@ struct ModelSource {
   double gpu_memory_utilization = 0.0;
   uint64_t random_seed = 0;
   int64_t timeout_ns = 0;
+  RankSplit split = RankSplit::kTensor;
 
+  // What a rank has of the model.
+  Shard shard(const ModelConfig& config, int rank, int size) const {
+    return split == RankSplit::kTensor ? Shard(config, rank, size) : Shard(config);
+  }
   void write(MessageWriter* writer) const;
   static ModelSource read(MessageReader* reader);
 };

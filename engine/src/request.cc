@@ -92,6 +92,8 @@ void Request::prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t at
   stats_.gate_ns += gate_ns;
   kept_blocks_ += blocks.kept_blocks;
   causal_blocks_ += blocks.causal_blocks;
+  stats_.moved_pages += blocks.moved_pages;
+  stats_.movable_pages += blocks.movable_pages;
   if (causal_blocks_ > 0)
     stats_.density = static_cast<double>(kept_blocks_) / static_cast<double>(causal_blocks_);
   stats_.prefill_ns = ns_between(started_at_, Clock::now());

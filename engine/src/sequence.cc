@@ -9,7 +9,7 @@ bool Sequence::reserve(int64_t n_tokens) {
   const int64_t n = n_pages_for(n_tokens);
   page_table_.reserve(static_cast<size_t>(n));  // so that no page is lost between pool and table
   while (n_pages() < n) {
-    const int32_t page = pages_->allocate();
+    const int32_t page = pages_->allocate(n_pages());
     if (page == PrefixCache::kNone) return false;
     page_table_.push_back(page);
   }

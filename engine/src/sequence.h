@@ -1,6 +1,7 @@
 // One conversation's tokens, its KV pages, and how far each is computed.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -32,6 +33,11 @@ class Sequence {
   int64_t n_pages() const { return static_cast<int64_t>(page_table_.size()); }
   int64_t n_pages_for(int64_t n_tokens) const {
     return (n_tokens + traits_.page_tokens - 1) / traits_.page_tokens;
+  }
+  // Pages of `owner` that the first n tokens need beside those that are held.
+  int64_t n_missing(int64_t n_tokens, int64_t owner) const {
+    const PageLayout& layout = pages_->layout();
+    return std::max<int64_t>(0, layout.share(n_pages_for(n_tokens), owner) - layout.share(n_pages(), owner));
   }
   const int32_t* page_table() const { return page_table_.data(); }
 

@@ -132,6 +132,20 @@ void CpuBackend::copy_columns(const Tensor& out, int64_t first, const Tensor& in
                 static_cast<size_t>(width) * sizeof(float));
 }
 
+void CpuBackend::copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
+                           std::span<const int64_t> in_rows) {
+  const auto n = static_cast<int64_t>(out_rows.size());
+  if (n == 0) return;
+  const int64_t bytes = in.nbytes() / in.dim(0);
+  assert(out_rows.size() == in_rows.size() && out.dtype == in.dtype && out.nbytes() / out.dim(0) == bytes);
+  for_rows(pool_, n, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(static_cast<char*>(out.data) + out_rows[static_cast<size_t>(i)] * bytes,
+                  static_cast<const char*>(in.data) + in_rows[static_cast<size_t>(i)] * bytes,
+                  static_cast<size_t>(bytes));
+  });
+}
+
 void CpuBackend::rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) {
   const int64_t d_model = x.dim(1);
   assert(weight.numel() == d_model && out.dim(0) == x.dim(0));

@@ -177,4 +177,14 @@ void CpuBackend::select_blocks(const BlockMask& mask, const Tensor* scores, cons
   });
 }
 
+void CpuBackend::mark_blocks(const Tensor& marks, int64_t row, std::span<const BlockMask> masks) {
+  std::fill_n(marks.as<float>(), marks.numel(), 0.0F);
+  float* mine = marks.as<float>() + row * marks.dim(1);
+  for (const BlockMask& mask : masks)
+    for (int64_t list = 0; list < mask.n_heads() * mask.n_rows(); ++list) {
+      const int32_t* kept = mask.blocks.as<int32_t>() + list * mask.row_capacity();
+      for (int32_t i = 0; i < mask.counts.as<int32_t>()[list]; ++i) mine[kept[i]] = 1.0F;
+    }
+}
+
 }  // namespace seer

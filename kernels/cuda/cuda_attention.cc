@@ -43,9 +43,8 @@ void CudaBackend::rope_table(const RopeTable& out, int64_t start, int64_t stride
 void CudaBackend::rope_table(const RopeTable& out, std::span<const Segment> decodes,
                              std::span<const double> inv_freq, double scaling) {
   assert(out.cos.dim(0) == static_cast<int64_t>(decodes.size()));
-  (void)decodes;  // begin_step brought their positions
   RopeTableParams p = rope_params(out, inv_freq, scaling);
-  p.positions = step_.decode_positions();
+  p.positions = step_.decode_positions(decodes.front());  // begin_step brought them
   check(launch_rope_table(p, stream_), "rope_table");
 }
 
@@ -85,9 +84,9 @@ void CudaBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qk
   if (step.decodes.empty()) return;
   DecodeAppendParams p = {};
   p.common = common(step.decodes.front().row);
-  p.positions = step_.decode_positions();
+  p.positions = step_.decode_positions(step.decodes.front());
   p.tables = step_.tables();
-  p.table_offsets = step_.decode_table_offsets();
+  p.table_offsets = step_.decode_table_offsets(step.decodes.front());
   p.n = as_int(static_cast<int64_t>(step.decodes.size()));
   check(launch_decode_append(p, stream_), "decode_append");
 }
@@ -135,6 +134,16 @@ void CudaBackend::select_blocks(const BlockMask& mask, const Tensor* scores, con
   p.d_gate = as_int(gate_q.dim(2));
   p.rule = rule;
   check(launch_gate_select(p, device_.n_multiprocessors, device_.max_shared_bytes, stream_), "gate_select");
+}
+
+void CudaBackend::mark_blocks(const Tensor& marks, int64_t row, std::span<const BlockMask> masks) {
+  use();
+  check(cudaMemsetAsync(marks.data, 0, static_cast<size_t>(marks.nbytes()), stream_), "cudaMemsetAsync");
+  float* mine = floats(marks) + row * marks.dim(1);
+  for (const BlockMask& mask : masks)
+    check(launch_gate_mark(mine, mask.counts.as<int32_t>(), mask.blocks.as<int32_t>(),
+                           mask.n_heads() * mask.n_rows(), mask.row_capacity(), stream_),
+          "gate_mark");
 }
 
 void CudaBackend::prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
@@ -201,9 +210,9 @@ void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const Pag
   p.q = q.rows(row, 1).data;
   p.k = kv.k.data;
   p.v = kv.v.data;
-  p.positions = step_.decode_positions();
+  p.positions = step_.decode_positions(segments.front());
   p.tables = step_.tables();
-  p.table_offsets = step_.decode_table_offsets();
+  p.table_offsets = step_.decode_table_offsets(segments.front());
   p.n_sequences = as_int(static_cast<int64_t>(segments.size()));
   p.n_heads = as_int(q.dim(1));
   p.n_kv_heads = as_int(kv.n_kv_heads());

@@ -257,6 +257,26 @@ void CudaBackend::copy_columns(const Tensor& out, int64_t first, const Tensor& i
         "cudaMemcpy2DAsync");
 }
 
+// One copy for each run of rows that lie together on both sides: pages are tens of KB, so launches hide.
+void CudaBackend::copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
+                            std::span<const int64_t> in_rows) {
+  use();
+  assert(out_rows.size() == in_rows.size() && out.dtype == in.dtype);
+  if (out_rows.empty()) return;
+  const int64_t bytes = in.nbytes() / in.dim(0);
+  assert(out.nbytes() / out.dim(0) == bytes);
+  for (size_t i = 0, end = 0; i < out_rows.size(); i = end) {
+    for (end = i + 1; end < out_rows.size(); ++end) {
+      const auto n = static_cast<int64_t>(end - i);
+      if (out_rows[end] != out_rows[i] + n || in_rows[end] != in_rows[i] + n) break;
+    }
+    check(cudaMemcpyAsync(static_cast<char*>(out.data) + out_rows[i] * bytes,
+                          static_cast<const char*>(in.data) + in_rows[i] * bytes,
+                          (end - i) * static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_),
+          "cudaMemcpyAsync");
+  }
+}
+
 void CudaBackend::rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) {
   check(launch_rms_norm(out.data, x.data, weight.data, static_cast<float>(eps), x.dim(0), x.dim(1), stream_),
         "rms_norm");

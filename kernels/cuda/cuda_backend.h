@@ -49,6 +49,8 @@ class CudaBackend final : public Backend {
   void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
   void add(const Tensor& x, const Tensor& y) override;
   void copy_columns(const Tensor& out, int64_t first, const Tensor& in) override;
+  void copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
+                 std::span<const int64_t> in_rows) override;
   void silu_mul(const Tensor& out, const Tensor& gate_up) override;
   void norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm, double eps,
                    const LinearWeights& w) override;
@@ -67,6 +69,7 @@ class CudaBackend final : public Backend {
                     const RopeTable& rope, const Segment& segment) override;
   void select_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& gate_q, const PagedKv& kv,
                      const Segment& segment, const SelectRule& rule) override;
+  void mark_blocks(const Tensor& marks, int64_t row, std::span<const BlockMask> masks) override;
 
   void prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                          const BlockMask* mask, int64_t first_token) override;

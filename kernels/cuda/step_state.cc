@@ -33,6 +33,7 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
   for (const int64_t row : in.logit_rows) put(row);
   positions_at_ = at;
   for (const Segment& s : in.step.decodes) put(s.start);
+  first_decode_row_ = in.step.decodes.empty() ? 0 : in.step.decodes.front().row;
   offsets_at_ = at;
   const auto n_pages = [&](const Segment& s) { return (s.end() + page_tokens - 1) / page_tokens; };
   int64_t offset = 0;

@@ -30,8 +30,13 @@ class StepState {
   // Device pointers, valid until the next begin().
   const int32_t* ids() const { return device_ints(0); }
   const int32_t* logit_rows() const { return device_ints(rows_at_); }
-  const int32_t* decode_positions() const { return device_ints(positions_at_); }
-  const int32_t* decode_table_offsets() const { return device_ints(offsets_at_); }  // into tables()
+  // Of the step's decodes from `first`, one of them, on.
+  const int32_t* decode_positions(const Segment& first) const {
+    return device_ints(positions_at_ + first.row - first_decode_row_);
+  }
+  const int32_t* decode_table_offsets(const Segment& first) const {  // into tables()
+    return device_ints(offsets_at_ + first.row - first_decode_row_);
+  }
   const int32_t* tables() const { return device_ints(tables_at_); }
   // The page table of one of the step's prefill segments.
   const int32_t* prefill_table(const Segment& segment) const;
@@ -44,6 +49,7 @@ class StepState {
   int64_t capacity_ = 0;  // ints
   cudaEvent_t copied_ = nullptr;
   int64_t rows_at_ = 0, positions_at_ = 0, offsets_at_ = 0, tables_at_ = 0;
+  int64_t first_decode_row_ = 0;
   struct PrefillTable {
     int64_t row;  // the segment's first row, which names it
     int64_t at;

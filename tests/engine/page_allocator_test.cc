@@ -70,6 +70,21 @@ TEST_CASE("random use never hands out a page that is in use, and loses none") {
   }
 }
 
+TEST_CASE("each owner's pages are its own run of ids") {
+  PageAllocator pages(6, 3);
+  CHECK(pages.allocate(1) == 2);
+  CHECK(pages.allocate(1) == 3);
+  CHECK(pages.n_free(1) == 0);
+  CHECK(pages.n_free() == 4);
+  CHECK_THAT(testing::error_of([&] { pages.allocate(1); }), ContainsSubstring("all 2 pages"));
+  CHECK(pages.allocate(2) == 4);
+  CHECK(pages.allocate(0) == 0);
+  pages.release(3);
+  CHECK(pages.n_free(1) == 1);
+  CHECK(pages.owner(3) == 1);
+  CHECK(pages.allocate(1) == 3);
+}
+
 TEST_CASE("an empty pool has nothing to hand out") {
   PageAllocator pages(0);
   CHECK_THAT(testing::error_of([&] { pages.allocate(); }), ContainsSubstring("memory: "));

@@ -63,6 +63,28 @@ TEST_CASE("a page that is computed twice is kept once") {
   CHECK(cache.n_available() == 4);
 }
 
+TEST_CASE("a page is evicted of the owner that is short, its children of others before it") {
+  PrefixCache cache(4, kPage, true, nullptr, {2, 1});  // blocks 0 and 3 are owner 0's, 1 and 2 owner 1's
+  const auto add_block = [&](int64_t block, int32_t parent, int32_t id) {
+    const int32_t page = cache.allocate(block);
+    REQUIRE(page != kNone);
+    return cache.add(parent, kDenseKey, page_of(id), page);
+  };
+  const int32_t root = add_block(0, kRoot, 1), under = add_block(1, root, 2), last = add_block(2, under, 3);
+  CHECK(cache.n_available(0) == 1);
+  CHECK(cache.n_available(1) == 0);
+  CHECK(cache.allocate(1) == kNone);
+  CHECK(cache.allocate(0) == 1);  // owner 0's other page
+  CHECK(cache.allocate(0) == kNone);
+  for (const int32_t page : {last, under, root}) cache.release(page);
+  CHECK(cache.n_available(0) == 1);
+  CHECK(cache.n_available(1) == 2);
+  CHECK(cache.allocate(0) == root);  // both that hang below it are gone
+  CHECK(cache.n_cached() == 0);
+  CHECK(cache.n_available(1) == 2);
+  CHECK(cache.n_used() == 2);
+}
+
 TEST_CASE("the longest unused leaf is evicted first, a parent after its children") {
   PrefixCache cache(4, kPage, true);
   const int32_t root = add(cache, kRoot, 1), left = add(cache, root, 2), right = add(cache, root, 3);

@@ -22,11 +22,14 @@ TEST_CASE("embed copies the rows of a table in any stored type") {
   }
 }
 
-TEST_CASE("what ranks need of rows is exact: parts of a table, sums, columns, slices of random weights") {
+TEST_CASE(
+    "what ranks need of rows is exact: parts of a table, sums, columns, pages, kept blocks, random slices") {
   const auto cpu = make_cpu_backend(2);
   check_partial_embed(*cpu);
   check_add(*cpu);
   check_copy_columns(*cpu);
+  check_copy_rows(*cpu);
+  check_mark_blocks(*cpu);
   check_random_slices(*cpu);
 }
 

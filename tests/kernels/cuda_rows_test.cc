@@ -25,12 +25,15 @@ TEST_CASE("cuda: embed copies the rows of the step's ids") {
 }
 
 TEST_CASE(
-    "cuda: what ranks need of rows is exact: parts of a table, sums, columns, slices of random weights") {
+    "cuda: what ranks need of rows is exact: parts of a table, sums, columns, pages, kept blocks, random "
+    "slices") {
   const auto device = gpu();
   if (!device) return;
   check_partial_embed(*device);
   check_add(*device);
   check_copy_columns(*device);
+  check_copy_rows(*device);
+  check_mark_blocks(*device);
   check_random_slices(*device);
 }
 

@@ -1,5 +1,6 @@
 #include "tests/kernels/rank_ops.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "tests/kernels/device.h"
@@ -80,6 +81,52 @@ void check_copy_columns(Backend& backend) {
   backend.copy_columns(out, 0, device.upload_f32(HostTensor(DType::kF32, {kRows, kLeft}, left)));
   backend.copy_columns(out, kLeft, device.upload_f32(HostTensor(DType::kF32, {kRows, kRight}, right)));
   CHECK(device.read(out) == expected);
+}
+
+void check_copy_rows(Backend& backend) {
+  // Runs that lie together on both sides, on one, and single rows.
+  const std::vector<int64_t> from = {4, 5, 6, 0, 2, 1, 3}, to = {1, 2, 3, 8, 0, 5, 6};
+  for (const bool wide : {false, true}) {
+    INFO("float32 " << wide);
+    Device device(&backend);
+    const auto upload = [&](const std::vector<float>& host) {
+      const DType type = wide ? DType::kF32 : backend.activation_dtype();
+      const HostTensor t(type, {static_cast<int64_t>(host.size()) / kWidth, 2, kWidth / 2}, host);
+      return wide ? device.upload_f32(t) : device.upload(t);
+    };
+    const Tensor in = upload(values(7, kWidth)), out = upload(values(9, kWidth, 100));
+    std::vector<float> expected = values(9, kWidth, 100);
+    backend.copy_rows(out, {}, in, {});
+    CHECK(device.read(out) == expected);
+    backend.copy_rows(out, to, in, from);
+    for (size_t i = 0; i < to.size(); ++i)
+      for (int64_t c = 0; c < kWidth; ++c)
+        expected[static_cast<size_t>(to[i] * kWidth + c)] = value(from[i], c);
+    CHECK(device.read(out) == expected);
+  }
+}
+
+void check_mark_blocks(Backend& backend) {
+  Device device(&backend);
+  constexpr int64_t kRanks = 3, kBlocks = 300;
+  const Tensor marks = device.poisoned(DType::kF32, {kRanks, kBlocks});
+  backend.mark_blocks(marks, 1, {});
+  std::vector<float> expected(static_cast<size_t>(kRanks * kBlocks), 0.0F);
+  CHECK(device.read(marks) == expected);
+  // Two heads of two rows: what lies behind a row's count is not of it.
+  const BlockMask few{device.upload(std::vector<int32_t>{1, 2, 3, 1}, {2, 2}),
+                      device.upload(std::vector<int32_t>{0, 9, 9, 4, 7, 9, 0, 1, 2, 7, 9, 9}, {2, 2, 3})};
+  std::vector<int32_t> all(static_cast<size_t>(kBlocks));
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int32_t>(i);
+  const BlockMask many{device.upload(std::vector<int32_t>{250}, {1, 1}), device.upload(all, {1, 1, kBlocks})};
+  const std::vector<BlockMask> masks = {few, many};
+  backend.mark_blocks(marks, 2, std::span(masks).first(1));
+  for (const size_t b : {0, 1, 2, 4, 7}) expected[2 * kBlocks + b] = 1.0F;
+  CHECK(device.read(marks) == expected);
+  backend.mark_blocks(marks, 0, masks);
+  std::fill(expected.begin(), expected.end(), 0.0F);
+  std::fill_n(expected.begin(), 250, 1.0F);
+  CHECK(device.read(marks) == expected);
 }
 
 void check_random_slices(Backend& backend) {

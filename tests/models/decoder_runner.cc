@@ -15,15 +15,15 @@ std::vector<int32_t> random_ids(int64_t n, int64_t n_vocab, uint64_t seed) {
 DecoderRunner::DecoderRunner(const TinyModel& model, const RunnerOptions& options)
     : options_(options),
       config_(ModelConfig::load(model.path())),
-      shard_(config_, options.comm == nullptr ? 0 : options.comm->rank(),
-             options.comm == nullptr ? 1 : options.comm->size()),
+      shard_(config_, options.comm == nullptr || options.divided ? 0 : options.comm->rank(),
+             options.comm == nullptr || options.divided ? 1 : options.comm->size()),
       backend_(make_cpu_backend(options.n_threads)),
       weights_(LlamaWeights::load(model.path(), config_, shard_, backend_.get(), {})) {
   if (!options.gates.empty()) gates_ = GateWeights::load(options.gates, config_);
   if (gates_) gates_->keep(shard_);
   const GateConfig* gate = gates_ ? &gates_->config : nullptr;
-  cache_ =
-      std::make_unique<KvCache>(backend_.get(), shard_.local, gate, options.page_tokens, options.n_pages);
+  const int64_t n_pages = options.divided ? options.n_pages / options.comm->size() : options.n_pages;
+  cache_ = std::make_unique<KvCache>(backend_.get(), shard_.local, gate, options.page_tokens, n_pages);
   StepLimits limits;
   limits.n_tokens = options.n_tokens;
   limits.n_sequences = 4;

@@ -49,6 +49,7 @@ struct RunnerOptions {
   int n_threads = 2;
   std::string gates = {};        // a folder
   Communicator* comm = nullptr;  // with several ranks: this runner is one of them
+  bool divided = false;          // the ranks divide prompts and n_pages by tokens, and not the model
 };
 
 // Gates of a tiny model as files in a folder of their own.

@@ -59,12 +59,17 @@ Words mpirun(int n) {
 struct Start {
   int n;
   bool mpi;
-  std::string name() const { return (mpi ? "mpirun -np " : "--tp ") + std::to_string(n); }
+  bool divides_prompts = false;
+  std::string name() const {
+    return (mpi ? "mpirun -np " : "--tp ") + std::to_string(n) + (divides_prompts ? ", as --cp" : "");
+  }
 };
 
 Outcome run(const Start& start, const Words& arguments, RunOptions options = {}) {
   if (start.mpi) options.launcher = mpirun(start.n);
-  return run_seer(start.mpi ? arguments : join(arguments, {"--tp", std::to_string(start.n)}), options);
+  const std::string n = std::to_string(start.n);
+  if (start.divides_prompts) return run_seer(join(arguments, {"--cp", n}), options);
+  return run_seer(start.mpi ? arguments : join(arguments, {"--tp", n}), options);
 }
 
 bool can_run(const Start& start) { return !start.mpi || !mpirun(start.n).empty(); }
@@ -156,6 +161,18 @@ TEST_CASE("four ranks that share two KV heads give one process's logits, masks a
   for (const bool mpi : {false, true}) check_same({4, mpi}, demo(), {"threshold=0.01"});
 }
 
+TEST_CASE("ranks that divide prompts give one process's logits, masks and tokens, heads divisible or not") {
+  check_same({2, false, true}, demo(), {"dense", "threshold=0.01", "nz_ratio=0.1"});
+  check_same({3, false, true}, demo(), {"threshold=0.01"});
+  check_same({2, true, true}, demo(), {"threshold=0.01"});
+}
+
+TEST_CASE("generate says how many pages ranks moved to each other") {
+  const Words arguments = join(demo().arguments("generate"), {"-n", "1", "--sparse", "threshold=0.01"});
+  CHECK_THAT(run({2, false, true}, arguments).err, ContainsSubstring(" pages moved, "));
+  CHECK(run_seer(arguments).err.find("moved") == std::string::npos);
+}
+
 TEST_CASE("ranks give one process's logits, masks and tokens on the goldens, gates of both kinds") {
   for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3"}) {
     const auto golden = testing::test_data("goldens");
@@ -231,8 +248,13 @@ TEST_CASE("bad usage of ranks is refused before anything is loaded") {
              ContainsSubstring("between 1 and 64 ranks"));
   CHECK_THAT(testing::check_fails(join(base, {"--tp", "2", "--comm-timeout", "0"}), 2),
              ContainsSubstring("a timeout between ranks above 0"));
+  testing::check_fails(join(base, {"--cp", "0"}), 2);
+  CHECK_THAT(testing::check_fails(join(base, {"--cp", "2", "--tp", "2"}), 2),
+             ContainsSubstring("--tp 2 with --cp 2: ranks divide either the model or the prompts"));
   const Start two{2, true};
   if (!can_run(two)) return;
+  CHECK_THAT(run(two, join(base, {"--cp", "4"})).err,
+             ContainsSubstring("--cp 4, but mpirun started 2 ranks: give --cp as many"));
   const Outcome mpi = run(two, join(base, {"--tp", "4"}));
   CHECK(mpi.code == 2);
   CHECK_THAT(mpi.err, ContainsSubstring("--tp 4, but mpirun started 2 ranks"));

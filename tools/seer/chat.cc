@@ -196,7 +196,7 @@ class Chat {
     log_info("prompt " + token_rate(stats.n_prompt, stats.prefill_ns) +
              format(" and %lld cached, density %.1f%% (%s), decode ", static_cast<long long>(stats.n_cached),
                     100.0 * stats.density, last_rule_.to_string().c_str()) +
-             token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns));
+             token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns) + moved_pages(stats));
     log_info(format("context %zu of %lld tokens, %zu messages", session_->tokens().size(),
                     static_cast<long long>(engine_->info().ctx_size), conversation_.messages().size()));
   }

@@ -21,6 +21,12 @@ std::string format(const char* pattern, ...) {
   return text;
 }
 
+std::string moved_pages(const RequestStats& stats) {
+  if (stats.movable_pages == 0) return "";
+  return format(", %lld of %lld pages moved", static_cast<long long>(stats.moved_pages),
+                static_cast<long long>(stats.movable_pages));
+}
+
 std::string human_bytes(int64_t bytes) {
   const auto value = static_cast<double>(bytes);
   if (value >= 0x1p30) return format("%.2f GiB", value / 0x1p30);

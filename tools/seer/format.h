@@ -13,6 +13,9 @@ namespace seer::cli {
 
 __attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...);
 
+// ", 120 of 400 pages moved" where ranks divide prompts; else empty.
+std::string moved_pages(const RequestStats& stats);
+
 std::string human_bytes(int64_t bytes);      // "11.01 MiB"
 std::string human_count(int64_t count);      // "5.77 M", as llama-bench writes parameters
 std::string human_seconds(double seconds);   // "12.30 s", "85 ms"

@@ -204,7 +204,8 @@ std::string closing_line(const GenerateResult& result, const SparseRule& rule, d
   // The first token comes with the prefill; decoding is what follows it.
   line += ", decode " + token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns);
   if (first_token > 0.0) line += ", first token after " + human_seconds(first_token);
-  line += format(", density %.1f%% (", 100.0 * stats.density) + rule.to_string() + "), " + reason(result);
+  line += format(", density %.1f%% (", 100.0 * stats.density) + rule.to_string() + ")" + moved_pages(stats) +
+          ", " + reason(result);
   return line;
 }
 

@@ -81,6 +81,10 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
   args.value("--tp", "N", "1, or as many as mpirun started",
              "ranks on this machine that hold the model together, a GPU each or a share of the CPU's cores",
              into(tp, 1, kMaxRanks));
+  args.value("--cp", "N", "1",
+             "ranks that hold the whole model each and divide prompts and KV pages by tokens, for contexts "
+             "beyond one GPU's memory; under mpirun as many as it started, instead of --tp",
+             into(cp, 1, kMaxRanks));
   args.value("--comm-timeout", "SECONDS", "60",
              "give up a rank that others wait for longer than this within a step", into(comm_timeout));
   args.flag("-v,--verbose", verbose, "describe model, cache and gates on stderr after the load");
@@ -127,7 +131,8 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options) {
   engine_options.max_batch_size = options.max_batch_size;
   engine_options.pool_size = options.pool_size;
   engine_options.prefix_cache = !options.no_prefix_cache;
-  engine_options.ranks = ranks_for(options.tp);
+  engine_options.ranks = ranks_for(options.tp, options.cp);
+  if (options.cp > 1) engine_options.rank_split = RankSplit::kContext;
   if (options.comm_timeout && engine_options.ranks) engine_options.ranks->set_timeout(*options.comm_timeout);
   StatusLine line;
   engine_options.on_load = [&line](const LoadProgress& progress) {
@@ -163,7 +168,7 @@ int64_t thread_count(const ModelOptions& options) {
   const int64_t cores = ::sched_getaffinity(0, sizeof set, &set) == 0
                             ? CPU_COUNT(&set)
                             : std::max<int64_t>(1, std::thread::hardware_concurrency());
-  return cores_of_rank(cores, options.tp);
+  return cores_of_rank(cores, std::max(options.tp, options.cp));
 }
 
 }  // namespace seer::cli

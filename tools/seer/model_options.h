@@ -19,6 +19,7 @@ struct ModelOptions {
   int64_t chunk_size = 0, mixed_chunk_size = 0, max_batch_size = 0, pool_size = 0;
   int64_t threads = 0;
   std::string device = "auto";
+  int64_t cp = 0;  // ranks that divide prompts, likewise; 0: none do
   int64_t tp = 0;  // ranks to start on this machine; 0: mpirun's, or one
   std::optional<double> comm_timeout;
   std::optional<double> gpu_memory_utilization;

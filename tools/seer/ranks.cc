@@ -31,21 +31,26 @@ int run_follower(Ranks& ranks) {
   return ranks.follow() ? kDone : kFailed;
 }
 
-std::shared_ptr<Ranks> ranks_for(int64_t tp) {
+std::shared_ptr<Ranks> ranks_for(int64_t tp, int64_t cp) {
+  if (tp > 1 && cp > 1)
+    throw Error(ErrorKind::kUsage, "--tp " + std::to_string(tp) + " with --cp " + std::to_string(cp) +
+                                       ": ranks divide either the model or the prompts. Give one of the two");
+  const std::string option = cp > 1 ? "--cp" : "--tp";
+  const int64_t n = cp > 1 ? cp : tp;
   const std::shared_ptr<Ranks>& started = launched_ranks();
   if (started) {
-    if (tp != 0 && tp != started->size())
-      throw Error(ErrorKind::kUsage, "--tp " + std::to_string(tp) + ", but mpirun started " +
-                                         std::to_string(started->size()) +
-                                         " ranks: leave out --tp under mpirun");
+    if (n != 0 && n != started->size())
+      throw Error(ErrorKind::kUsage, option + " " + std::to_string(n) + ", but mpirun started " +
+                                         std::to_string(started->size()) + " ranks: " +
+                                         (cp > 1 ? "give --cp as many" : "leave out --tp under mpirun"));
     return started;
   }
-  return tp > 1 ? Ranks::start(static_cast<int>(tp), {"/proc/self/exe"}) : nullptr;
+  return n > 1 ? Ranks::start(static_cast<int>(n), {"/proc/self/exe"}) : nullptr;
 }
 
-int64_t cores_of_rank(int64_t cores, int64_t tp) {
+int64_t cores_of_rank(int64_t cores, int64_t n_ranks) {
   const std::shared_ptr<Ranks>& started = launched_ranks();
-  return std::max<int64_t>(1, cores / (started ? started->core_sharers() : std::max<int64_t>(1, tp)));
+  return std::max<int64_t>(1, cores / (started ? started->core_sharers() : std::max<int64_t>(1, n_ranks)));
 }
 
 }  // namespace seer::cli

@@ -29,6 +29,13 @@ enum class LogLevel { kInfo, kWarning };
 
 class Ranks;
 
+// What the ranks of an engine divide among them.
+enum class RankSplit {
+  kTensor,   // the model: each has its heads and its part of the MLP, of all tokens (tensor parallelism)
+  kContext,  // every prompt and its KV pages: each has the whole model, for contexts whose pages one device
+             // does not hold (context parallelism). Decoding gains nothing by it.
+};
+
 struct SEER_API EngineOptions {
   std::string model_dir;  // config.json, *.safetensors[.index.json], tokenizer files
   std::string gates_dir;  // config.json, attn_gate_weights.pth or .safetensors; empty: no gates, dense only
@@ -53,6 +60,7 @@ struct SEER_API EngineOptions {
   // alone. One engine at a time uses them. `device` is every rank's: auto and cuda give each rank of a
   // machine the next GPU.
   std::shared_ptr<Ranks> ranks;
+  RankSplit rank_split = RankSplit::kTensor;
   // Called by load() on its thread. false cancels the load: Error{kCancelled}.
   std::function<bool(const LoadProgress&)> on_load;
   // What a user may want to know; absent: dropped. Kept as long as the engine, called by any thread that uses
@@ -86,16 +94,17 @@ struct SEER_API ModelInfo {
 };
 
 struct SEER_API EngineInfo {
-  std::string device;       // "cpu (2 threads, AVX-512, OpenBLAS SkylakeX)"
-  int64_t ctx_size = 0;     // tokens
-  int64_t chunk_size = 0;   // tokens
-  int64_t page_tokens = 0;  // tokens a KV page holds: the gate block, 64 without gates
-  int64_t n_pages = 0;
-  int64_t kv_bytes = 0;          // of the whole pool, gate keys included; of each rank
+  std::string device;            // "cpu (2 threads, AVX-512, OpenBLAS SkylakeX)"
+  int64_t ctx_size = 0;          // tokens
+  int64_t chunk_size = 0;        // tokens
+  int64_t page_tokens = 0;       // tokens a KV page holds: the gate block, 64 without gates
+  int64_t n_pages = 0;           // of all ranks together where they divide prompts
+  int64_t kv_bytes = 0;          // of the pool, gate keys included, that each rank holds
   int64_t mixed_chunk_size = 0;  // tokens
   int64_t max_batch_size = 0;    // requests
   bool prefix_cache = false;
   int64_t n_ranks = 1;
+  RankSplit rank_split = RankSplit::kTensor;
 };
 
 class Session;

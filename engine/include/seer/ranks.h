@@ -1,6 +1,6 @@
-// One model on several devices or machines: each of several processes, the ranks, holds a part of it (tensor
-// parallelism). Rank 0 is the program as it is without ranks: it loads an engine, with EngineOptions::ranks,
-// and uses it. The others compute their part of what rank 0's engine does:
+// One model on several devices or machines: each of several processes, the ranks, holds a part of it, or
+// of its prompts (EngineOptions::rank_split). Rank 0 is the program as it is without ranks: it loads an
+// engine, with EngineOptions::ranks, and uses it. The others compute their part of what rank 0's engine does:
 //
 //   const auto ranks = seer::Ranks::join();                    // mpirun, or Ranks::start(), started this
 //   process if (ranks && ranks->rank() > 0) return ranks->follow() ? 0 : 1; options.ranks = ranks; // rank 0,

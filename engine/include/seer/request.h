@@ -54,6 +54,9 @@ struct SEER_API RequestStats {
   int64_t attention_ns = 0;  // attention over kept blocks
   int64_t gate_ns = 0;       // pooling, gate scores and selection
   double density = 1.0;      // kept / causal blocks of the prefill, mean over layers and heads
+  // Where ranks divide prompts (RankSplit::kContext): pages of keys and values that the prefill moved to
+  // ranks that lacked them, and those that dense attention would have moved; summed over layers and chunks.
+  int64_t moved_pages = 0, movable_pages = 0;
 };
 
 struct SEER_API GenerateResult {

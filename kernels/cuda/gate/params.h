@@ -49,4 +49,9 @@ cudaError_t launch_gate_select(const GateSelectParams& params, int n_multiproces
                                cudaStream_t stream);
 int64_t gate_max_blocks(int max_shared_bytes);
 
+// marks[j] = 1 for every block j that one of n_lists lists holds; counts [n_lists], blocks [n_lists,
+// row_capacity].
+cudaError_t launch_gate_mark(float* marks, const int32_t* counts, const int32_t* blocks, int64_t n_lists,
+                             int64_t row_capacity, cudaStream_t stream);
+
 }  // namespace seer::cuda

@@ -1,0 +1,337 @@
+#include "models/context_parallel.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <numeric>
+
+#include "models/config.h"
+
+namespace seer {
+namespace {
+
+constexpr int64_t kBatchPages = 256;  // that travel at once: hides latency, and bounds what is held twice
+constexpr int64_t kAlignment = 256;
+
+struct Layout {
+  int64_t n_blocks, key_elements, gate_elements, batch_elements;
+  Layout(const ModelConfig& model, const GateConfig* gate, const StepLimits& limits)
+      : n_blocks(limits.n_blocks),
+        key_elements(model.n_kv_heads * limits.page_tokens * model.d_head),
+        gate_elements(gate == nullptr ? 0 : gate->n_gate_heads(model) * gate->d_gate),
+        batch_elements(std::min(kBatchPages, limits.n_blocks) * std::max(key_elements, gate_elements)) {}
+};
+
+std::vector<int64_t> numbers(size_t n, int64_t first = 0) {
+  std::vector<int64_t> out(n);
+  std::iota(out.begin(), out.end(), first);
+  return out;
+}
+
+}  // namespace
+
+ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const ModelConfig& model,
+                                 const GateConfig* gate, const KvCache* cache, const StepLimits& limits)
+    : backend_(backend),
+      comm_(comm),
+      cache_(cache),
+      page_tokens_(limits.page_tokens),
+      arena_(backend->allocate(arena_bytes(*backend, model, gate, limits, comm->size()),
+                               "the pages of a layer that ranks bring together")),
+      identity_(static_cast<size_t>(limits.n_blocks)) {
+  std::iota(identity_.begin(), identity_.end(), 0);
+  const Layout layout(model, gate, limits);
+  const DType type = backend->activation_dtype();
+  char* at = static_cast<char*>(arena_.get());
+  const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
+    Tensor t(at, dtype, shape);
+    at += (t.nbytes() + kAlignment - 1) / kAlignment * kAlignment;
+    return t;
+  };
+  pages_.k = take(type, {limits.n_blocks, model.n_kv_heads, page_tokens_, model.d_head});
+  pages_.v = take(type, {limits.n_blocks, model.n_kv_heads, page_tokens_, model.d_head});
+  if (gate != nullptr) pages_.gate_k = take(type, {limits.n_blocks, gate->n_gate_heads(model), gate->d_gate});
+  send_ = take(type, {layout.batch_elements});
+  receive_ = take(type, {layout.batch_elements});
+  marks_ = take(DType::kF32, {comm->size() * limits.n_blocks});
+  if (comm->rank() == 0) {
+    local_logits_ = take(DType::kF32, {limits.n_logits, model.n_vocab});
+    all_logits_ = take(DType::kF32, {limits.n_logits, model.n_vocab});
+  }
+}
+
+// As the constructor takes it, with room to align each, for the rank that needs most.
+int64_t ContextParallel::arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
+                                     const StepLimits& limits, int64_t n_ranks) {
+  constexpr int64_t kTensors = 8, kFloat = 4;
+  const Layout layout(model, gate, limits);
+  const int64_t elements =
+      layout.n_blocks * (2 * layout.key_elements + layout.gate_elements) + 2 * layout.batch_elements;
+  return elements * dtype_bytes(backend.activation_dtype()) +
+         kFloat * (n_ranks * layout.n_blocks + 2 * limits.n_logits * model.n_vocab) + kTensors * kAlignment;
+}
+
+StepLimits ContextParallel::local_limits(const StepLimits& limits) {
+  StepLimits local = limits;
+  local.n_sequences += limits.n_tokens / limits.page_tokens;
+  return local;
+}
+
+void ContextParallel::divide(const DecoderStep& in) {
+  const auto n_ranks = static_cast<size_t>(comm_->size());
+  ids_.clear();
+  prefills_.clear();
+  decodes_.clear();
+  plans_.clear();
+  rows_.clear();
+  sequences_.clear();
+  logit_rows_.clear();
+  logits_of_.assign(n_ranks, {});
+  n_rows_of_.assign(n_ranks, 0);
+  for (size_t i = 0; i < in.step.prefills.size(); ++i) divide_prefill(in, i);
+  for (size_t i = 0; i < in.step.decodes.size(); ++i) divide_decode(in, i);
+  for (size_t i = 0; i < in.logit_rows.size(); ++i) {
+    const auto [rank, row] = rows_[static_cast<size_t>(in.logit_rows[i])];
+    logits_of_[static_cast<size_t>(rank)].push_back(static_cast<int64_t>(i));
+    if (rank == comm_->rank()) logit_rows_.push_back(row);
+  }
+  for (Sequence& s : sequences_) {
+    const auto wanted = std::lower_bound(in.logit_rows.begin(), in.logit_rows.end(), s.segment.row);
+    s.wants_logits = wanted != in.logit_rows.end() && *wanted < s.segment.row + s.segment.n_tokens;
+  }
+  local_.ids = ids_;
+  local_.step = {static_cast<int64_t>(ids_.size()), prefills_, decodes_};
+  local_.plans = plans_;
+  local_.logit_rows = logit_rows_;
+}
+
+// Runs of blocks of one owner: segments of their own.
+void ContextParallel::divide_prefill(const DecoderStep& in, size_t i) {
+  const Segment& segment = in.step.prefills[i];
+  int64_t block_row = 0;
+  for (const Segment& before : prefills_) block_row += (before.n_tokens + page_tokens_ - 1) / page_tokens_;
+  Sequence s{segment,
+             &in.plans[i],
+             (segment.end() + page_tokens_ - 1) / page_tokens_,
+             std::vector<int64_t>(static_cast<size_t>(comm_->size()), -1),
+             prefills_.size(),
+             0,
+             block_row,
+             false,
+             {}};
+  for (int64_t block = segment.start / page_tokens_, end = block; block < s.n_blocks; block = end) {
+    const int64_t rank = owner(s, block);
+    while (end < s.n_blocks && owner(s, end) == rank) ++end;
+    s.last_blocks[static_cast<size_t>(rank)] = end - 1;
+    const int64_t start = block * page_tokens_, n = std::min(end * page_tokens_, segment.end()) - start;
+    if (rank == comm_->rank()) {
+      prefills_.push_back({n_rows_of_[static_cast<size_t>(rank)], n, start, identity_.data()});
+      plans_.push_back(in.plans[i]);
+      ++s.n;
+    }
+    take_rows(in, segment.row + start - segment.start, n, rank);
+  }
+  sequences_.push_back(std::move(s));
+}
+
+void ContextParallel::divide_decode(const DecoderStep& in, size_t i) {
+  const Segment& segment = in.step.decodes[i];
+  const int64_t block = segment.start / page_tokens_;
+  Sequence s{segment,
+             nullptr,
+             block + 1,
+             std::vector<int64_t>(static_cast<size_t>(comm_->size()), -1),
+             decodes_.size(),
+             0,
+             0,
+             false,
+             {}};
+  const int64_t rank = owner(s, block);
+  s.last_blocks[static_cast<size_t>(rank)] = block;
+  if (rank == comm_->rank()) {
+    decodes_.push_back({n_rows_of_[static_cast<size_t>(rank)], 1, segment.start, identity_.data()});
+    s.n = 1;
+  }
+  take_rows(in, segment.row, 1, rank);
+  sequences_.push_back(std::move(s));
+}
+
+void ContextParallel::take_rows(const DecoderStep& in, int64_t row, int64_t n, int64_t rank) {
+  assert(row == static_cast<int64_t>(rows_.size()));
+  int64_t& n_rows = n_rows_of_[static_cast<size_t>(rank)];
+  for (int64_t r = row; r < row + n; ++r) rows_.emplace_back(rank, n_rows++);
+  const auto ids = in.ids.subspan(static_cast<size_t>(row), static_cast<size_t>(n));
+  if (rank == comm_->rank()) ids_.insert(ids_.end(), ids.begin(), ids.end());
+}
+
+void ContextParallel::load_open_page(int64_t layer, const Sequence& s) {
+  if (s.n == 0 || s.segment.start % page_tokens_ == 0) return;
+  const std::vector<int64_t> to = {s.n_blocks - 1}, from = {local_page(s, s.n_blocks - 1)};
+  const PagedKv cache = cache_->layer(layer);
+  backend_->copy_rows(pages_.k, to, cache.k, from);
+  backend_->copy_rows(pages_.v, to, cache.v, from);
+}
+
+void ContextParallel::store(int64_t layer, const Sequence& s) {
+  std::vector<int64_t> to, from;
+  for (const Segment& segment : segments_of(s))
+    for (int64_t b = segment.start / page_tokens_; b * page_tokens_ < segment.end(); ++b) {
+      to.push_back(local_page(s, b));
+      from.push_back(b);
+    }
+  const PagedKv cache = cache_->layer(layer);
+  backend_->copy_rows(cache.k, to, pages_.k, from);
+  backend_->copy_rows(cache.v, to, pages_.v, from);
+  if (s.sparse()) backend_->copy_rows(cache.gate_k, to, pages_.gate_k, from);
+}
+
+ContextParallel::Moves ContextParallel::moves(
+    const Sequence& s, const std::function<bool(int64_t rank, int64_t block)>& wanted) const {
+  Moves m;
+  const int64_t n_stored = s.segment.start / page_tokens_;
+  for (int64_t b = 0; b < s.n_blocks; ++b) {
+    const int64_t holder = owner(s, b);
+    bool travels = false;
+    for (int64_t r = 0; r < comm_->size() && !travels; ++r) travels = r != holder && wanted(r, b);
+    if (travels) {
+      m.travel.push_back(b);
+    } else if (holder == comm_->rank() && b < n_stored && wanted(holder, b)) {
+      m.stay.push_back(b);
+    }
+  }
+  return m;
+}
+
+ContextParallel::Moves ContextParallel::all_moves(const Sequence& s) const {
+  return moves(
+      s, [&](int64_t rank, int64_t block) { return block <= s.last_blocks[static_cast<size_t>(rank)]; });
+}
+
+void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence& s, const Moves& moves) {
+  std::vector<int64_t> local;
+  for (const int64_t b : moves.stay) local.push_back(local_page(s, b));
+  backend_->copy_rows(to, moves.stay, from, local);
+
+  const int64_t elements = to.numel() / to.dim(0);
+  const auto batch = static_cast<size_t>(receive_.numel() / elements);
+  const auto n_ranks = static_cast<size_t>(comm_->size());
+  for (size_t first = 0; first < moves.travel.size(); first += batch) {
+    const auto blocks = std::span(moves.travel).subspan(first, std::min(batch, moves.travel.size() - first));
+    std::vector<std::vector<int64_t>> of(n_ranks);  // rank by rank, as they come
+    for (const int64_t b : blocks) of[static_cast<size_t>(owner(s, b))].push_back(b);
+    std::vector<int64_t> counts, received;
+    for (const std::vector<int64_t>& theirs : of) {
+      counts.push_back(static_cast<int64_t>(theirs.size()) * elements);
+      received.insert(received.end(), theirs.begin(), theirs.end());
+    }
+    local.clear();
+    for (const int64_t b : of[static_cast<size_t>(comm_->rank())]) local.push_back(local_page(s, b));
+    const auto view = [&](const Tensor& buffer, size_t n) {
+      const auto rows = static_cast<int64_t>(n);
+      return buffer.rows(0, rows * elements).reshaped({rows, elements});
+    };
+    const Tensor mine = view(send_, local.size()), all = view(receive_, blocks.size());
+    backend_->copy_rows(mine, numbers(local.size()), from, local);
+    comm_->all_gather(all, mine, counts);
+    backend_->copy_rows(to, received, all, numbers(received.size()));
+  }
+}
+
+void ContextParallel::bring_gate_keys(int64_t layer, const Sequence& s) {
+  bring(pages_.gate_k, cache_->layer(layer).gate_k, s, all_moves(s));
+}
+
+void ContextParallel::bring_pages(int64_t layer, Sequence* s, std::span<const BlockMask> masks) {
+  Moves m = all_moves(*s);
+  s->stats.movable_pages += static_cast<int64_t>(m.travel.size());
+  if (s->sparse()) {
+    const int64_t n = s->n_blocks, n_ranks = comm_->size();
+    const Tensor marks = marks_.rows(0, n_ranks * n).reshaped({n_ranks, n});
+    backend_->mark_blocks(marks, comm_->rank(), masks);
+    comm_->all_reduce_sum(marks);
+    host_marks_.resize(static_cast<size_t>(n_ranks * n));
+    backend_->read(host_marks_.data(), marks);
+    m = moves(*s, [&](int64_t rank, int64_t block) {
+      return host_marks_[static_cast<size_t>(rank * n + block)] > 0.0F;
+    });
+  }
+  s->stats.moved_pages += static_cast<int64_t>(m.travel.size());
+  const PagedKv cache = cache_->layer(layer);
+  bring(pages_.k, cache.k, *s, m);
+  bring(pages_.v, cache.v, *s, m);
+}
+
+// Its own rows of the step's follow one another among the rank's.
+ContextParallel::LogitRows ContextParallel::logit_rows_of(int rank, int64_t first, int64_t n) const {
+  const std::vector<int64_t>& all = logits_of_[static_cast<size_t>(rank)];
+  const auto begin = std::lower_bound(all.begin(), all.end(), first);
+  return {begin - all.begin(), std::lower_bound(begin, all.end(), first + n) - begin};
+}
+
+void ContextParallel::gather_logits(const Tensor& out, const Tensor& mine, int64_t first, int64_t n) {
+  const int64_t width = mine.dim(1);
+  std::vector<int64_t> counts, order;
+  for (int r = 0; r < comm_->size(); ++r) {
+    const LogitRows rows = logit_rows_of(r, first, n);
+    counts.push_back(rows.n * width);
+    for (int64_t i = 0; i < rows.n; ++i)
+      order.push_back(logits_of_[static_cast<size_t>(r)][static_cast<size_t>(rows.first + i)] - first);
+  }
+  if (comm_->rank() != 0) return comm_->gather({}, mine, counts);
+  const Tensor all = all_logits_.rows(0, n);
+  comm_->gather(all, mine, counts);
+  backend_->copy_rows(out, order, all, numbers(order.size()));
+}
+
+ContextParallel::Report::Report(ContextParallel* ranks, const Sequence* s, int64_t n_heads)
+    : rows_(static_cast<size_t>(ranks->comm_->size())),
+      ranks_(ranks),
+      s_(s),
+      n_heads_(n_heads),
+      n_blocks_(s->plan->select->n_prompt_blocks) {
+  for (int64_t b = s->segment.start / ranks->page_tokens_; b < s->n_blocks; ++b)
+    rows_[static_cast<size_t>(ranks->owner(*s, b))].push_back(b);
+  for (const std::vector<int64_t>& rows : rows_) most_ = std::max(most_, static_cast<int64_t>(rows.size()));
+  mine_.resize(static_cast<size_t>(most_ * words()));
+}
+
+void ContextParallel::Report::add(const GateReport& part) {
+  const auto copy = [](int32_t* to, const void* from, int64_t n) {
+    std::memcpy(to, from, static_cast<size_t>(n) * sizeof(int32_t));
+    return to + n;
+  };
+  for (int64_t row = 0; row < part.n_rows; ++row) {
+    int32_t* at = mine_.data() + n_added_++ * words();
+    for (int64_t h = 0; h < n_heads_; ++h) {
+      const int64_t list = h * part.n_rows + row;
+      at = copy(at, part.scores + list * n_blocks_, n_blocks_);
+      at = copy(at, part.counts + list, 1);
+      at = copy(at, part.blocks + list * n_blocks_, part.counts[list]) + n_blocks_ - part.counts[list];
+    }
+  }
+}
+
+void ContextParallel::Report::deliver(int64_t layer, const GateObserver& observer) {
+  Communicator& comm = *ranks_->comm_;
+  const bool leads = comm.rank() == 0;
+  std::vector<int32_t> all(leads ? mine_.size() * rows_.size() : 0);
+  comm.gather_host(all.data(), mine_.data(), static_cast<int64_t>(mine_.size() * sizeof(int32_t)));
+  if (!leads) return;
+  const int64_t first_row = s_->segment.start / ranks_->page_tokens_, n_rows = s_->n_blocks - first_row;
+  std::vector<float> scores(static_cast<size_t>(n_heads_ * n_rows * n_blocks_));
+  std::vector<int32_t> counts(static_cast<size_t>(n_heads_ * n_rows)), blocks(scores.size());
+  for (size_t r = 0; r < rows_.size(); ++r)
+    for (size_t i = 0; i < rows_[r].size(); ++i) {
+      const int32_t* at =
+          all.data() + static_cast<int64_t>(r * mine_.size()) + static_cast<int64_t>(i) * words();
+      for (int64_t h = 0; h < n_heads_; ++h, at += 2 * n_blocks_ + 1) {
+        const int64_t list = h * n_rows + rows_[r][i] - first_row;
+        std::memcpy(scores.data() + list * n_blocks_, at, static_cast<size_t>(n_blocks_) * sizeof(float));
+        counts[static_cast<size_t>(list)] = at[n_blocks_];
+        std::copy_n(at + n_blocks_ + 1, at[n_blocks_], blocks.data() + list * n_blocks_);
+      }
+    }
+  observer({layer, first_row, n_rows, n_heads_, n_blocks_, scores.data(), counts.data(), blocks.data()});
+}
+
+}  // namespace seer

@@ -1,0 +1,40 @@
+// One forward step, as the decoder takes it, and what it says of it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "kernels/backend.h"
+#include "models/attn_gate.h"
+
+namespace seer {
+
+// What prefill segments kept, summed over layers and heads; and, where a prompt is divided among ranks by its
+// tokens, pages summed over layers.
+struct DecoderStats {
+  int64_t kept_blocks = 0;
+  int64_t causal_blocks = 0;
+  int64_t moved_pages = 0;    // pages of keys and values that went to ranks that lacked them
+  int64_t movable_pages = 0;  // that would have, had every row been dense
+
+  DecoderStats& operator+=(const DecoderStats& other) {
+    kept_blocks += other.kept_blocks;
+    causal_blocks += other.causal_blocks;
+    moved_pages += other.moved_pages;
+    movable_pages += other.movable_pages;
+    return *this;
+  }
+};
+
+// One step's input. Prefill segments come first; each starts on a page boundary.
+struct DecoderStep : StepInput {
+  std::span<const PrefillPlan> plans;  // one for each of step.prefills
+  // Logits f32 [n, n_vocab] on the device, of logit_rows[first] and those after it; false leaves the rest
+  // out.
+  std::function<bool(int64_t first, const Tensor& logits)> on_logits;
+  GateObserver on_gate;
+  std::span<DecoderStats> segment_stats;  // written, one for each of step.prefills; may be empty
+};
+
+}  // namespace seer

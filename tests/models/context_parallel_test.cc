@@ -1,0 +1,223 @@
+// A prompt divided among ranks by its tokens gives what one rank makes of it.
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "tests/models/ranked_runner.h"
+#include "tests/support/catch.h"
+
+namespace seer {
+namespace {
+
+using testing::DecoderRunner;
+using testing::difference;
+using testing::GatesDir;
+using testing::Logits;
+using testing::Part;
+using testing::random_ids;
+using testing::RankedRunner;
+using testing::RunnerOptions;
+using testing::TinyGates;
+using testing::TinyModel;
+
+// Products of other heights add in another order.
+constexpr double kTolerance = 2e-5;
+constexpr int64_t kBlock = 16;
+constexpr int64_t kPages = 48;  // of all ranks
+
+// Block b in a page of owners[b], whose pages are taken from the last to the first.
+std::vector<int32_t> pages_of(const std::vector<int>& owners, int n_ranks, int64_t n_skipped = 0) {
+  const auto per_rank = static_cast<int32_t>(kPages / n_ranks);
+  std::vector<int32_t> left(static_cast<size_t>(n_ranks), per_rank - static_cast<int32_t>(n_skipped));
+  std::vector<int32_t> pages;
+  pages.reserve(owners.size());
+  for (const int owner : owners)
+    pages.push_back(owner % n_ranks * per_rank + --left[static_cast<size_t>(owner % n_ranks)]);
+  return pages;
+}
+
+RunnerOptions divided(RunnerOptions options = {}) {
+  options.n_pages = kPages;
+  options.divided = true;
+  return options;
+}
+
+RunnerOptions whole(RunnerOptions options = {}) {
+  options.n_pages = kPages;
+  return options;
+}
+
+const std::vector<int> kZigZag = {0, 1, 2, 3, 3, 2, 1, 0, 0, 1, 2, 3};
+
+TEST_CASE(
+    "context parallel: a dense prompt and its decodes give one rank's logits, whoever owns its blocks") {
+  const TinyModel model;
+  const std::vector<int32_t> ids = random_ids(250, 53, 3);
+  RunnerOptions options;
+  options.page_tokens = kBlock;
+  const std::vector<int> all_at_one(16, 1), zig_zag = {0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 2, 2, 1, 1, 0, 0};
+  for (const auto& owners : {all_at_one, zig_zag})
+    for (const int n_ranks : {2, 3, 4}) {
+      INFO(n_ranks << " ranks");
+      DecoderRunner one(model, whole(options));
+      RankedRunner ranked(model, n_ranks, divided(options));
+      const std::vector<int32_t> pages = pages_of(owners, n_ranks);
+      // 15 blocks, the last of 13 tokens; then on over the border of a block.
+      const Part prompt{{ids.begin(), ids.begin() + 237}, 0, pages};
+      CHECK(difference(ranked.step({prompt}), one.step({prompt})) < kTolerance);
+      CHECK(ranked.stats().causal_blocks == one.stats().causal_blocks);
+      for (int64_t at = 237; at < 243; ++at) {
+        const Part next{{ids[static_cast<size_t>(at)]}, at, pages};
+        CHECK(difference(ranked.step({}, {next}), one.step({}, {next})) < kTolerance);
+      }
+    }
+}
+
+TEST_CASE("context parallel: prompts shorter than a block and with fewer blocks than ranks") {
+  const TinyModel model;
+  const GatesDir gates(model);
+  for (const int64_t n : {1, 5, 16, 17, 31, 33})
+    for (const bool sparse : {false, true}) {
+      INFO(n << " tokens, sparse " << sparse);
+      DecoderRunner one(model, whole(gates.options()));
+      RankedRunner ranked(model, 4, divided(gates.options()));
+      Part part{random_ids(n, 53, 4), 0, pages_of({2, 0, 3}, 4)};
+      if (sparse)
+        part.select = SelectRule{SelectRule::Method::kThreshold, 0.4, false, (n + kBlock - 1) / kBlock};
+      CHECK(difference(ranked.step({part}), one.step({part})) < kTolerance);
+      CHECK(ranked.stats().kept_blocks == one.stats().kept_blocks);
+      const Part next{{7}, n, part.pages};
+      CHECK(difference(ranked.step({}, {next}), one.step({}, {next})) < kTolerance);
+    }
+}
+
+using Reports = std::map<std::pair<int64_t, int64_t>, std::pair<std::vector<float>, std::vector<int32_t>>>;
+
+// By layer and block row, of all heads.
+GateObserver collect(Reports* into) {
+  return [into](const GateReport& r) {
+    for (int64_t row = 0; row < r.n_rows; ++row) {
+      auto& [scores, kept] = (*into)[{r.layer, r.first_row + row}];
+      for (int64_t h = 0; h < r.n_heads; ++h) {
+        const int64_t list = h * r.n_rows + row;
+        scores.insert(scores.end(), r.scores + list * r.n_blocks, r.scores + (list + 1) * r.n_blocks);
+        kept.push_back(-1);  // between lists
+        kept.insert(kept.end(), r.blocks + list * r.n_blocks, r.blocks + list * r.n_blocks + r.counts[list]);
+      }
+    }
+  };
+}
+
+TEST_CASE("context parallel: sparse chunks give one rank's masks, scores, logits and counts") {
+  TinyGates two_weights;
+  two_weights.double_linear = true;
+  const TinyModel model;
+  const std::vector<int32_t> ids = random_ids(12 * kBlock - 3, 53, 5);
+  const auto n = static_cast<int64_t>(ids.size());
+  for (const TinyGates& shape : {TinyGates(), two_weights}) {
+    const GatesDir gates(model, shape);
+    for (const auto method : {SelectRule::Method::kThreshold, SelectRule::Method::kNzRatio})
+      for (const bool last_block_dense : {false, true}) {
+        const double value = method == SelectRule::Method::kThreshold ? 0.12 : 0.3;
+        const SelectRule rule{method, value, last_block_dense, 12};
+        const auto chunks = [&](auto& runner, const std::vector<int32_t>& pages, int64_t chunk) {
+          Logits all;
+          int64_t kept = 0;
+          for (int64_t begin = 0; begin < n; begin += chunk) {
+            const int64_t end = std::min(n, begin + chunk);
+            const Logits part =
+                runner.step({{{ids.begin() + begin, ids.begin() + end}, begin, pages, n, rule}});
+            all.insert(all.end(), part.begin(), part.end());
+            kept += runner.stats().kept_blocks;
+          }
+          return std::make_pair(all, kept);
+        };
+        DecoderRunner one(model, whole(gates.options()));
+        Reports expected;
+        one.on_gate(collect(&expected));
+        const auto [logits, kept] = chunks(one, pages_of(kZigZag, 4), 5 * kBlock);
+        for (const int n_ranks : {2, 4}) {
+          INFO(n_ranks << " ranks, rule " << value << ", last dense " << last_block_dense);
+          RankedRunner ranked(model, n_ranks, divided(gates.options()));
+          Reports found;
+          ranked.leader().on_gate(collect(&found));
+          const auto [ranked_logits, ranked_kept] = chunks(ranked, pages_of(kZigZag, n_ranks), 5 * kBlock);
+          CHECK(difference(ranked_logits, logits) < kTolerance);
+          CHECK(ranked_kept == kept);
+          REQUIRE(found.size() == expected.size());
+          for (const auto& [at, row] : expected) {
+            CHECK(found[at].second == row.second);
+            CHECK(difference({found[at].first}, std::vector<std::vector<float>>{row.first}) < 1e-5);
+          }
+          ranked.leader().on_gate({});
+          CHECK(difference(chunks(ranked, pages_of(kZigZag, n_ranks), n).first, logits) < kTolerance);
+        }
+      }
+  }
+}
+
+TEST_CASE("context parallel: pages that no row of another rank kept do not travel") {
+  const TinyModel model;
+  const GatesDir gates(model);
+  RankedRunner ranked(model, 2, divided(gates.options()));
+  // A row keeps its best block alone: never more pages than rows and heads.
+  const SelectRule one_block{SelectRule::Method::kNzRatio, 0.001, false, 12};
+  const std::vector<int32_t> pages = pages_of(kZigZag, 2);
+  const Part part{random_ids(12 * kBlock, 53, 5), 0, pages, 0, one_block};
+  ranked.step({part});
+  const DecoderStats sparse = ranked.stats();
+  CHECK(sparse.moved_pages < sparse.movable_pages);
+  Part dense = part;
+  dense.select = std::nullopt;
+  ranked.step({dense});
+  CHECK(ranked.stats().moved_pages == ranked.stats().movable_pages);
+  CHECK(ranked.stats().movable_pages == sparse.movable_pages);
+  // All at one rank: nothing has to.
+  Part alone = dense;
+  alone.pages = pages_of(std::vector<int>(12, 1), 2);
+  ranked.step({alone});
+  CHECK(ranked.stats().movable_pages == 0);
+}
+
+TEST_CASE("context parallel: prefills and decodes of several sequences in one step") {
+  const TinyModel model;
+  const GatesDir gates(model);
+  DecoderRunner one(model, whole(gates.options()));
+  RankedRunner ranked(model, 2, divided(gates.options()));
+  const std::vector<int32_t> first = pages_of({0, 1, 1, 0}, 2), second = pages_of({0, 1, 1, 0, 0}, 2, 8),
+                             third = pages_of({1, 0, 1}, 2, 16);
+  const SelectRule rule{SelectRule::Method::kThreshold, 0.2, false, 5};
+  const Part decoding{random_ids(40, 53, 1), 0, first}, other{random_ids(31, 53, 2), 0, third};
+  const Part sparse{random_ids(70, 53, 2), 0, second, 70, rule};
+  CHECK(difference(ranked.step({decoding, other}), one.step({decoding, other})) < kTolerance);
+  const std::vector<Part> decodes = {{{7}, 40, first}, {{9}, 31, third}};
+  const std::vector<int64_t> rows = {3, 69, 70, 71};
+  CHECK(difference(ranked.step({sparse}, decodes, rows), one.step({sparse}, decodes, rows)) < kTolerance);
+  const std::vector<Part> next = {{{8}, 41, first}, {{5}, 32, third}};
+  CHECK(difference(ranked.step({}, next), one.step({}, next)) < kTolerance);
+}
+
+TEST_CASE("context parallel: logits of some rows, of none, and a reader that stops") {
+  const TinyModel model;
+  RunnerOptions options;
+  options.page_tokens = kBlock;
+  RankedRunner ranked(model, 2, divided(options));
+  const Part part{random_ids(100, 53, 1), 0, pages_of({0, 0, 1, 1, 1, 1, 0}, 2)};
+  CHECK(ranked.step({part}).size() == 100);
+  std::vector<int64_t> rounds;
+  ranked.leader().on_logits([&](int64_t first, int64_t) {
+    rounds.push_back(first);
+    return rounds.size() < 2;
+  });
+  CHECK(ranked.step({part}).size() == 14);
+  CHECK(rounds == std::vector<int64_t>{0, 7});
+  ranked.leader().on_logits([](int64_t, int64_t) -> bool { throw std::logic_error("no more"); });
+  ranked.step({part});
+  CHECK(ranked.thrown() == "no more");
+  ranked.leader().on_logits({});
+  DecoderRunner one(model, whole(options));
+  CHECK(difference(ranked.step({part}, {}, {99}), one.step({part}, {}, {99})) < kTolerance);
+}
+
+}  // namespace
+}  // namespace seer
