@@ -126,6 +126,8 @@ void Scheduler::commit(Lock* lock) {
 void Scheduler::take_results() {
   int64_t n_prompt_tokens = 0;
   for (const Segment& segment : batch_.prefills) n_prompt_tokens += segment.n_tokens;
+  // Segments have tokens, which clang-tidy cannot know.
+  n_prompt_tokens = std::max<int64_t>(1, n_prompt_tokens);
   for (size_t i = 0; i < batch_.prefills.size(); ++i) {
     Request& request = *batch_.prefill_of[i];
     const int64_t n = batch_.prefills[i].n_tokens, before = request.stats().n_prompt;
