@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does `seer perplexity` find what the code behind the demo model's report.json finds?
 
-    tests/bench/report_check.py SEER DEMO_MODEL_DIR TEXT [--device cuda] [--limit 0.5] [SEER OPTION...]
+    tests/bench/report_check.py SEER DEMO_MODEL_DIR TEXT [--reference-device cuda] [--limit 0.5] [SEER OPTION...]
 
 The novels of report.json are not part of this project. So DEMO_MODEL_DIR/train.py, which wrote it, evaluates TEXT (any novel) in
 the same way, by PyTorch: up to 8 windows of 4096, 8192 and 16384 tokens, dense and by every rule; then the program does. Options

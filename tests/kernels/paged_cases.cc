@@ -427,7 +427,12 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
 
 std::vector<AttentionCase> dense_prefill_cases(DType activation) {
   Random random(14);
-  return prefill_cases(random, activation);
+  std::vector<AttentionCase> cases = prefill_cases(random, activation);
+  // So many heads that a GPU takes neighbouring rows together, from the prompt's begin and behind other
+  // blocks.
+  cases.push_back(make_attention_case(random, activation, {136, 8, 64, 64}, {{0, 130}}, {}));
+  cases.push_back(make_attention_case(random, activation, {136, 8, 128, 64}, {{64, 65}}, {}));
+  return cases;
 }
 
 std::vector<AttentionCase> masked_prefill_cases(DType activation) {

@@ -16,12 +16,8 @@ __device__ __forceinline__ uint32_t opaque(uint32_t x) {
   return x;
 }
 
-__device__ __forceinline__ void load_64(uint32_t shared, uint32_t& low, uint32_t& high) {
+__device__ __forceinline__ void load_8(uint32_t shared, uint32_t& low, uint32_t& high) {
   asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];\n" : "=r"(low), "=r"(high) : "r"(shared) : "memory");
-}
-
-__device__ __forceinline__ void store_64(uint32_t shared, uint32_t low, uint32_t high) {
-  asm volatile("st.shared.v2.b32 [%0], {%1, %2};\n" ::"r"(shared), "r"(low), "r"(high) : "memory");
 }
 
 __device__ __forceinline__ void store_zeros_16(uint32_t shared) {

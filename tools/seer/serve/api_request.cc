@@ -1,5 +1,7 @@
 #include "tools/seer/serve/api_request.h"
 
+#include <initializer_list>
+
 #include "seer/error.h"
 #include "tools/seer/serve/api_error.h"
 
@@ -16,45 +18,34 @@ constexpr Range kProbability = {0.0, 1.0};
 const std::vector<const char*> kIgnored = {"user",         "metadata",         "safety_identifier",
                                            "service_tier", "prompt_cache_key", "prompt_cache_retention"};
 
+// Those of both routes, and the route's own.
+std::vector<const char*> known_fields(std::initializer_list<const char*> own) {
+  std::vector<const char*> fields = {"model",
+                                     "max_tokens",
+                                     "temperature",
+                                     "top_p",
+                                     "top_k",
+                                     "min_p",
+                                     "n",
+                                     "stop",
+                                     "stream",
+                                     "stream_options",
+                                     "presence_penalty",
+                                     "frequency_penalty",
+                                     "ignore_eos",
+                                     "seed",
+                                     "sparse"};
+  fields.insert(fields.end(), own);
+  return fields;
+}
+
 const std::vector<const char*>& completion_fields() {
-  static const std::vector<const char*> fields = {"model",
-                                                  "prompt",
-                                                  "max_tokens",
-                                                  "temperature",
-                                                  "top_p",
-                                                  "top_k",
-                                                  "min_p",
-                                                  "n",
-                                                  "stop",
-                                                  "stream",
-                                                  "seed",
-                                                  "stream_options",
-                                                  "echo",
-                                                  "presence_penalty",
-                                                  "frequency_penalty",
-                                                  "ignore_eos",
-                                                  "sparse"};
+  static const std::vector<const char*> fields = known_fields({"prompt", "echo"});
   return fields;
 }
 
 const std::vector<const char*>& chat_fields() {
-  static const std::vector<const char*> fields = {"model",
-                                                  "messages",
-                                                  "max_tokens",
-                                                  "max_completion_tokens",
-                                                  "temperature",
-                                                  "top_p",
-                                                  "top_k",
-                                                  "min_p",
-                                                  "n",
-                                                  "stop",
-                                                  "stream",
-                                                  "seed",
-                                                  "stream_options",
-                                                  "sparse",
-                                                  "presence_penalty",
-                                                  "frequency_penalty",
-                                                  "ignore_eos"};
+  static const std::vector<const char*> fields = known_fields({"messages", "max_completion_tokens"});
   return fields;
 }
 

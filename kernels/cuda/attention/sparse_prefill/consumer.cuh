@@ -108,7 +108,7 @@ class Consumer {
     // Lane 0 reads, for it is lane 0 that gives the slot back, and with it the place.
     uint32_t word = 0, tile = 0;
     if (lane() == 0)
-      ptx::load_64(place + offsetof(Barriers, entries) - offsetof(Barriers, full_entry), word, tile);
+      ptx::load_8(place + offsetof(Barriers, entries) - offsetof(Barriers, full_entry), word, tile);
     load->entry.word = __shfl_sync(0xffffffffU, word, 0);
     next_tile_ = __shfl_sync(0xffffffffU, tile, 0);
     ++n_entries_;

@@ -47,7 +47,7 @@ class Feed {
   // then their full barrier may be a phase behind, and a parity cannot tell that from a phase ahead.
   __device__ void push(int consumer, uint32_t n, uint32_t word, uint32_t tile) const {
     const uint32_t place = consumer * Shape::kQueue + n % Shape::kQueue;
-    ptx::store_64(barriers_ + offsetof(Barriers, entries) + place * 8, word, tile);
+    ptx::store_8(barriers_ + offsetof(Barriers, entries) + place * 8, word, tile);
     ptx::mbarrier_arrive(barriers_ + offsetof(Barriers, full_entry) + place * 8);
   }
 
