@@ -24,7 +24,7 @@ Decoder::Decoder(Backend* backend, const Shard& shard, const LlamaWeights& weigh
       weights_(weights),
       cache_(cache),
       limits_(limits),
-      workspace_(backend, shard_, gates == nullptr ? nullptr : &gates->config, limits),
+      workspace_(backend, comm_, shard_, gates == nullptr ? nullptr : &gates->config, limits),
       fixed_frequencies_(rope_frequencies(config_.rope, config_.d_head, config_.max_positions)) {
   const bool divided = comm_->size() > 1 && shard_.size == 1;
   assert(divided || (shard_.size == comm_->size() && shard_.rank == comm_->rank()));
@@ -197,11 +197,11 @@ void Decoder::mlp(const LayerWeights& layer, const Stream& stream) {
 void Decoder::add_linear(const Tensor& x, const Tensor& in, const LinearWeights& w, const Tensor& scratch) {
   if (shard_.size == 1) return backend_->linear(x, in, w, /*accumulate=*/true);
   const int64_t n = x.dim(0);
-  const bool wide = workspace_.partial && n <= workspace_.partial.dim(0);
-  const Tensor partial = wide ? workspace_.partial.rows(0, n) : scratch;
-  backend_->linear(partial, in, w, /*accumulate=*/false);
-  comm_->all_reduce_sum(partial);
-  backend_->add(x, partial);
+  const Tensor wide = workspace_.share(n), share = wide ? wide : scratch;
+  backend_->linear(share, in, w, /*accumulate=*/false);
+  if (workspace_.reaches_peers()) return comm_->add_sum(x, share);
+  comm_->all_reduce_sum(share);
+  backend_->add(x, share);
 }
 
 // A few rows at a time: all of a long prompt's logits at once would dwarf everything else in memory.

@@ -8,44 +8,100 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kPartialRows =
-    64;  // of a step that decodes: where twice the bytes cost an all-reduce nothing
+// Of a step that decodes: where ranks do not reach one another's memory, twice the bytes cost an all-reduce
+// of so few rows nothing.
+constexpr int64_t kShareRows = 64;
 constexpr int64_t kAlignment = 256;  // of every tensor: whole cache lines, and what GPUs copy fastest
+
+bool may_reach_peers(DType dtype, const Shard& shard) { return shard.size > 1 && dtype != DType::kF32; }
 
 }  // namespace
 
-Workspace::Workspace(Backend* backend, const Shard& shard, const GateConfig* gate, const StepLimits& limits)
-    : Workspace(backend->activation_dtype(),
-                backend->allocate(arena_bytes(*backend, shard, gate, limits), "the activations of a step"),
-                shard, gate, limits) {}
+Tensor Workspace::Arena::take(DType type, std::initializer_list<int64_t> shape) {
+  Tensor t(nullptr, type, shape);
+  int64_t bytes = dtype_bytes(type);
+  bool too_large = false;
+  for (int i = 0; i < t.rank; ++i) too_large = too_large || __builtin_mul_overflow(bytes, t.dim(i), &bytes);
+  too_large = too_large || __builtin_add_overflow(bytes, kAlignment - 1, &bytes);
+  bytes = bytes / kAlignment * kAlignment;
+  if (data != nullptr) t.data = data + used;
+  if (too_large || __builtin_add_overflow(used, bytes, &used))
+    throw Error(ErrorKind::kMemory, "the activations of a step of " + std::to_string(n_tokens) +
+                                        " tokens are beyond the address space. Use a smaller --chunk-size.");
+  return t;
+}
+
+Workspace::Workspace(Backend* backend, Communicator* comm, const Shard& shard, const GateConfig* gate,
+                     const StepLimits& limits) {
+  const DType dtype = backend->activation_dtype();
+  const int64_t n = limits.n_tokens;
+  if (may_reach_peers(dtype, shard)) {
+    Arena shared{nullptr, n};
+    Workspace sizes;
+    sizes.take_stream(&shared, dtype, shard.local, n);
+    sizes.take_shares(&shared, shard.local, n);
+    shared = {static_cast<char*>(comm->share_memory(shared.used)), n};
+    reaches_peers_ = shared.data != nullptr;
+    if (reaches_peers_) {
+      take_stream(&shared, dtype, shard.local, n);
+      take_shares(&shared, shard.local, n);
+    }
+  }
+  const auto take_all = [&](Workspace* w, Arena* arena) {
+    if (!reaches_peers_) {
+      w->take_stream(arena, dtype, shard.local, n);
+      if (may_reach_peers(dtype, shard))
+        w->small_shares_[0] = arena->take(DType::kF32, {std::min(n, kShareRows), shard.local.d_model});
+    }
+    w->take_rest(arena, dtype, shard, gate, limits);
+  };
+  Arena arena{nullptr, n};
+  Workspace sizes;
+  take_all(&sizes, &arena);
+  arena_ = backend->allocate(arena.used, "the activations of a step");
+  arena = {static_cast<char*>(arena_.get()), n};
+  take_all(this, &arena);
+}
 
 int64_t Workspace::arena_bytes(const Backend& backend, const Shard& shard, const GateConfig* gate,
                                const StepLimits& limits) {
-  return Workspace(backend.activation_dtype(), nullptr, shard, gate, limits).used_;
+  const DType dtype = backend.activation_dtype();
+  Arena arena{nullptr, limits.n_tokens};
+  Workspace sizes;
+  sizes.take_stream(&arena, dtype, shard.local, limits.n_tokens);
+  if (may_reach_peers(dtype, shard)) sizes.take_shares(&arena, shard.local, limits.n_tokens);
+  sizes.take_rest(&arena, dtype, shard, gate, limits);
+  return arena.used;
 }
 
-// With no arena only the sizes come out right.
-Workspace::Workspace(DType dtype, Buffer arena, const Shard& shard, const GateConfig* gate,
-                     const StepLimits& limits)
-    : arena_(std::move(arena)) {
+Tensor Workspace::share(int64_t n_rows) {
+  if (!reaches_peers_) {
+    const Tensor& share = small_shares_[0];
+    return share && n_rows <= share.dim(0) ? share.rows(0, n_rows) : Tensor();
+  }
+  if (n_rows > small_shares_[0].dim(0)) return large_share_.rows(0, n_rows);
+  turn_ ^= 1U;
+  return small_shares_[turn_].rows(0, n_rows);
+}
+
+void Workspace::take_stream(Arena* arena, DType dtype, const ModelConfig& model, int64_t n_tokens) {
+  x = arena->take(dtype, {n_tokens, model.d_model});
+  h = arena->take(dtype, {n_tokens, model.d_model});
+}
+
+void Workspace::take_shares(Arena* arena, const ModelConfig& model, int64_t n_tokens) {
+  const int64_t n_small = std::min(n_tokens, std::max<int64_t>(1, Communicator::kSmallShare / model.d_model));
+  for (Tensor& share : small_shares_) share = arena->take(DType::kF32, {n_small, model.d_model});
+  large_share_ = arena->take(DType::kF32, {n_tokens, model.d_model});
+}
+
+void Workspace::take_rest(Arena* arena, DType dtype, const Shard& shard, const GateConfig* gate,
+                          const StepLimits& limits) {
   const ModelConfig& model = shard.local;
-  const auto take = [&](DType type, std::initializer_list<int64_t> shape) {
-    Tensor t(nullptr, type, shape);
-    int64_t bytes = dtype_bytes(type);
-    bool too_large = false;
-    for (int i = 0; i < t.rank; ++i) too_large = too_large || __builtin_mul_overflow(bytes, t.dim(i), &bytes);
-    too_large = too_large || __builtin_add_overflow(bytes, kAlignment - 1, &bytes);
-    bytes = bytes / kAlignment * kAlignment;
-    if (arena_) t.data = static_cast<char*>(arena_.get()) + used_;
-    if (too_large || __builtin_add_overflow(used_, bytes, &used_))
-      throw Error(ErrorKind::kMemory,
-                  "the activations of a step of " + std::to_string(limits.n_tokens) +
-                      " tokens are beyond the address space. Use a smaller --chunk-size.");
-    return t;
+  const auto take = [arena](DType type, std::initializer_list<int64_t> shape) {
+    return arena->take(type, shape);
   };
   const int64_t n = limits.n_tokens, d_q = model.n_heads * model.d_head, half = model.d_head / 2;
-  x = take(dtype, {n, model.d_model});
-  h = take(dtype, {n, model.d_model});
   qkv = take(dtype, {n, d_q + 2 * model.n_kv_heads * model.d_head});
   q = take(dtype, {n, model.n_heads, model.d_head});
   attn = take(dtype, {n, model.n_heads, model.d_head});
@@ -56,7 +112,6 @@ Workspace::Workspace(DType dtype, Buffer arena, const Shard& shard, const GateCo
   if (shard.size > 1) {
     local_logits = take(DType::kF32, {limits.n_logits * shard.n_ids()});
     if (shard.rank == 0) gathered_logits = take(DType::kF32, {limits.n_logits * model.n_vocab});
-    if (dtype != DType::kF32) partial = take(DType::kF32, {std::min(n, kPartialRows), model.d_model});
   }
   rope = {take(DType::kF32, {n, half}), take(DType::kF32, {n, half})};
   if (gate == nullptr) return;

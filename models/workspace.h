@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/comm/communicator.h"
 #include "models/config.h"
 #include "models/gate_weights.h"
 #include "models/shard.h"
@@ -27,7 +28,10 @@ struct Workspace {
   // With several ranks.
   Tensor local_logits;     // f32 [n_logits * n_ids]: of the rank's part of the vocabulary
   Tensor gathered_logits;  // f32 [n_logits * n_vocab], rank by rank; on rank 0 alone
-  Tensor partial;  // f32 [n_partial, d_model], where activations are narrower: a rank's share of a sum
+  // A rank's share of a sum, f32, where activations are narrower. Empty for steps of more rows than go so:
+  // h is free then.
+  Tensor share(int64_t n_rows);
+  bool reaches_peers() const { return reaches_peers_; }  // x, h and shares lie in memory that ranks share
 
   // With gates. Rows are block rows of a step.
   RopeTable block_rope;  // [n_rows, d_head / 2]
@@ -36,15 +40,32 @@ struct Workspace {
   Tensor kept_counts;  // i32 [n_layers, n_heads * n_rows], read once after the step
   Tensor kept_blocks;  // i32 [n_heads * n_rows * n_blocks], of one layer
 
-  // One arena. Throws Error{kMemory}.
-  Workspace(Backend* backend, const Shard& shard, const GateConfig* gate, const StepLimits& limits);
+  // With several ranks every one of them, together. Throws Error{kMemory}.
+  Workspace(Backend* backend, Communicator* comm, const Shard& shard, const GateConfig* gate,
+            const StepLimits& limits);
+  // What it may allocate.
   static int64_t arena_bytes(const Backend& backend, const Shard& shard, const GateConfig* gate,
                              const StepLimits& limits);
 
  private:
-  Workspace(DType dtype, Buffer arena, const Shard& shard, const GateConfig* gate, const StepLimits& limits);
+  // Tensors one behind the other; without memory only the sizes come out right.
+  struct Arena {
+    char* data;
+    int64_t n_tokens;  // of the step, for an error's message
+    int64_t used = 0;
+    Tensor take(DType type, std::initializer_list<int64_t> shape);
+  };
+  Workspace() = default;
+  void take_stream(Arena* arena, DType dtype, const ModelConfig& model, int64_t n_tokens);
+  void take_shares(Arena* arena, const ModelConfig& model, int64_t n_tokens);
+  void take_rest(Arena* arena, DType dtype, const Shard& shard, const GateConfig* gate,
+                 const StepLimits& limits);
+
   Buffer arena_;
-  int64_t used_ = 0;
+  bool reaches_peers_ = false;
+  Tensor small_shares_[2];  // by turns: other ranks may still read the last one
+  Tensor large_share_;
+  size_t turn_ = 0;
 };
 
 }  // namespace seer

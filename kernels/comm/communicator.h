@@ -45,6 +45,19 @@ class Communicator {
   virtual void gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) = 0;
   virtual void all_gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) = 0;
 
+  // ---- sums that join the residual stream, for ranks that reach one another's memory ----
+
+  // Memory of this device that add_sum() works on, which lasts as long as the communicator. Every rank calls
+  // it, at most once, with the same size; null on all of them where one does not reach another's. Throws
+  // Error{kMemory}.
+  virtual void* share_memory([[maybe_unused]] int64_t bytes) { return nullptr; }
+  // x += the sum over ranks of `share`, added in float32, rounded once, with the same bits on every rank. x
+  // in the type of activations, `share` float32 of as many elements, a multiple of 8; both of the shared
+  // memory, at the same place on every rank. Another rank may still read a share of up to kSmallShare
+  // elements: it may be written again behind the add_sum of another one.
+  virtual void add_sum(const Tensor& x, const Tensor& share);
+  static constexpr int64_t kSmallShare = 1 << 18;
+
   // ---- bytes on the host ----
 
   virtual void broadcast(void* data, int64_t bytes, Patience patience) = 0;  // from rank 0

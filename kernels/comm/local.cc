@@ -60,6 +60,8 @@ std::string waited_text(std::chrono::nanoseconds time) {
   return text;
 }
 
+void Communicator::add_sum(const Tensor&, const Tensor&) { assert(false && "share_memory() gave none"); }
+
 std::unique_ptr<Communicator> make_local_communicator() { return std::make_unique<LocalCommunicator>(); }
 
 }  // namespace seer

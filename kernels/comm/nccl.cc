@@ -4,10 +4,14 @@
 #include <nccl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cassert>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
+
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/peer/peer_memory.h"
 
 namespace seer {
 namespace {
@@ -91,13 +95,11 @@ class NcclCommunicator final : public Communicator {
   }
   ~NcclCommunicator() override {
     backend_.set_wait_check({});
-    if (comm_ == nullptr) return;
     backend_.forget_recordings();  // NCCL waits for every graph that holds its kernels
-    if (host_.failure()) {
-      (void)nccl_.abort(comm_);
-    } else {
-      (void)nccl_.destroy(comm_);
-    }
+    const bool failed = host_.failure().has_value();
+    if (failed && peers_) peers_->stop();
+    if (comm_ != nullptr) (void)(failed ? nccl_.abort(comm_) : nccl_.destroy(comm_));
+    if (peers_) part_from_peers(failed);
   }
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
@@ -145,6 +147,39 @@ class NcclCommunicator final : public Communicator {
     check_nccl(nccl_.group_end(), "ncclGroupEnd");
   }
 
+  void* share_memory(int64_t bytes) override {
+    assert(!peers_);
+    use();
+    // NCCL's own switch, and ranks of several hosts, whose memory only NCCL carries.
+    const char* off = std::getenv("NCCL_P2P_DISABLE");
+    const bool wanted = size() <= cuda::kMaxPeers && (off == nullptr || std::strcmp(off, "1") != 0);
+    auto memory = std::make_unique<cuda::PeerMemory>(bytes);
+    PeerOffer mine{};
+    host_name(&mine.host);
+    mine.usable = wanted && memory->get_handle(&mine.handle);
+    std::vector<PeerOffer> all(static_cast<size_t>(size()));
+    host_.gather_host(rank() == 0 ? all.data() : nullptr, &mine, sizeof mine);
+    host_.broadcast(all.data(), static_cast<int64_t>(all.size() * sizeof mine), Patience::kStep);
+    bool reached = true;
+    for (const PeerOffer& offer : all) reached = reached && offer.usable && offer.host == all.front().host;
+    if (reached) {
+      std::vector<cuda::PeerMemory::Handle> handles;
+      for (const PeerOffer& offer : all) handles.push_back(offer.handle);
+      reached = memory->open(handles, rank());
+    }
+    if (!on_all_ranks(reached)) {
+      memory->close();
+      host_.barrier(Patience::kStep);
+      return nullptr;
+    }
+    peers_ = std::move(memory);
+    return peers_->data();
+  }
+  void add_sum(const Tensor& x, const Tensor& share) override {
+    use();
+    cuda::check(peers_->add_sum(x, share, stream_), "add_sum");
+  }
+
   void broadcast(void* data, int64_t bytes, Patience patience) override {
     host_.broadcast(data, bytes, patience);
   }
@@ -172,31 +207,63 @@ class NcclCommunicator final : public Communicator {
   std::chrono::nanoseconds timeout() const override { return host_.timeout(); }
 
  private:
+  using HostName = std::array<char, 256>;
+  static void host_name(HostName* name) { (void)::gethostname(name->data(), name->size() - 1); }
+
+  struct PeerOffer {
+    cuda::PeerMemory::Handle handle;
+    HostName host;
+    bool usable;
+  };
+  bool on_all_ranks(bool mine) {
+    const auto n = static_cast<size_t>(size());
+    std::vector<char> all(n);
+    const char one = mine ? 1 : 0;
+    host_.gather_host(rank() == 0 ? all.data() : nullptr, &one, 1);
+    char result = 1;
+    for (const char r : all) result = static_cast<char>(result & r);
+    host_.broadcast(&result, 1, Patience::kStep);
+    return result != 0;
+  }
+
+  // Nobody's memory goes while another rank has it open.
+  void part_from_peers(bool failed) {
+    (void)cudaSetDevice(device_);
+    (void)cudaStreamSynchronize(stream_);
+    peers_->close();
+    if (failed) return;
+    try {
+      host_.barrier(Patience::kStep);
+    } catch (const std::exception&) {  // a rank is gone, and its work on this memory with it
+    }
+  }
+
   // NCCL refuses two ranks of one host on one GPU, which is how a machine with one tries what several would
   // do. As ranks of hosts of their own it takes them, and connects them by sockets.
   void part_ranks_of_one_gpu() {
     struct Place {
-      char host[256];
+      HostName host;
       int device;
     };
     Place mine{};
-    (void)::gethostname(mine.host, sizeof mine.host - 1);
+    host_name(&mine.host);
     mine.device = device_;
     std::vector<Place> all(rank() == 0 ? static_cast<size_t>(size()) : 0);
     host_.gather_host(all.data(), &mine, sizeof mine);
     bool shared = false;
     for (size_t i = 0; i < all.size(); ++i)
       for (size_t j = 0; j < i; ++j)
-        shared = shared || (all[i].device == all[j].device && std::strcmp(all[i].host, all[j].host) == 0);
+        shared = shared || (all[i].device == all[j].device && all[i].host == all[j].host);
     host_.broadcast(&shared, sizeof shared, Patience::kStep);
     if (!shared) return;
-    const std::string id = std::string(mine.host) + "-rank-" + std::to_string(rank());
+    const std::string id = std::string(mine.host.data()) + "-rank-" + std::to_string(rank());
     ::setenv("NCCL_HOSTID", id.c_str(), /*overwrite=*/0);
   }
 
   // Kernels that wait on the GPU for a rank that is gone end only so.
   void stop(ErrorKind kind, const std::string& message) noexcept {
     host_.abort(kind, message);
+    if (peers_) peers_->stop();
     if (comm_ == nullptr) return;
     backend_.forget_recordings();
     (void)nccl_.abort(comm_);
@@ -222,6 +289,7 @@ class NcclCommunicator final : public Communicator {
   int device_ = 0;
   cudaStream_t stream_ = nullptr;
   ncclComm_t comm_ = nullptr;
+  std::unique_ptr<cuda::PeerMemory> peers_;
 };
 
 }  // namespace

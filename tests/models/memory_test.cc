@@ -92,7 +92,7 @@ TEST_CASE("kv cache: a size that overflows, or that no address space holds, is o
 
 TEST_CASE("workspace: a view of every activation, sized for the limits") {
   const auto backend = make_cpu_backend(1);
-  const Workspace w(backend.get(), Shard(model()), nullptr, limits(100));
+  const Workspace w(backend.get(), nullptr, Shard(model()), nullptr, limits(100));
   CHECK(shape_string(w.x) == "[100, 24]");
   CHECK(shape_string(w.h) == "[100, 24]");
   CHECK(shape_string(w.qkv) == "[100, 64]");
@@ -113,7 +113,7 @@ TEST_CASE("workspace: with gates, a block row for every partial block of every s
   const GateConfig g = gate(true);
   StepLimits l = limits(129);
   l.n_sequences = 3;
-  const Workspace w(backend.get(), Shard(model()), &g, l);
+  const Workspace w(backend.get(), nullptr, Shard(model()), &g, l);
   // 129 tokens: a segment of 1 and two of 64 are three blocks, three segments of 43 too; 2 + 3 rows hold
   // both.
   CHECK(shape_string(w.gate_q) == "[5, 4, 12]");
@@ -127,20 +127,23 @@ TEST_CASE("workspace: a step whose size overflows is out of memory") {
   const GateConfig g = gate(false);
   for (const int64_t n_tokens : {INT64_MAX, INT64_MAX / 24, int64_t{1} << 58}) {
     INFO(n_tokens);
-    const std::string message = refusal(
-        ErrorKind::kMemory, [&] { const Workspace w(backend.get(), Shard(model()), &g, limits(n_tokens)); });
+    const std::string message = refusal(ErrorKind::kMemory, [&] {
+      const Workspace w(backend.get(), nullptr, Shard(model()), &g, limits(n_tokens));
+    });
     CHECK_THAT(message, ContainsSubstring("a step of " + std::to_string(n_tokens) + " tokens"));
     CHECK_THAT(message, ContainsSubstring("--chunk-size"));
   }
-  CHECK_THAT(
-      refusal(ErrorKind::kMemory,
-              [&] { const Workspace w(backend.get(), Shard(model()), nullptr, limits(int64_t{1} << 44)); }),
-      ContainsSubstring("the activations of a step"));
+  CHECK_THAT(refusal(ErrorKind::kMemory,
+                     [&] {
+                       const Workspace w(backend.get(), nullptr, Shard(model()), nullptr,
+                                         limits(int64_t{1} << 44));
+                     }),
+             ContainsSubstring("the activations of a step"));
   StepLimits many_blocks = limits(64);
   many_blocks.n_blocks = INT64_MAX / 8;
-  CHECK_THAT(
-      refusal(ErrorKind::kMemory, [&] { const Workspace w(backend.get(), Shard(model()), &g, many_blocks); }),
-      ContainsSubstring("activations"));
+  CHECK_THAT(refusal(ErrorKind::kMemory,
+                     [&] { const Workspace w(backend.get(), nullptr, Shard(model()), &g, many_blocks); }),
+             ContainsSubstring("activations"));
 }
 
 }  // namespace

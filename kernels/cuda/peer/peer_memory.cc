@@ -1,0 +1,77 @@
+#include "kernels/cuda/peer/peer_memory.h"
+
+#include <atomic>
+#include <cassert>
+
+#include "kernels/cuda/check.h"
+
+namespace seer::cuda {
+
+PeerMemory::PeerMemory(int64_t bytes)
+    : memory_(kControlBytes + bytes, "what ranks sum"), stop_(sizeof(uint32_t), "what ranks sum") {
+  *static_cast<uint32_t*>(stop_.get()) = 0;
+  check(cudaMemset(memory_.get(), 0, static_cast<size_t>(kControlBytes)), "cudaMemset");
+  check(cudaDeviceSynchronize(), "cudaMemset");  // before another rank's first flag
+}
+
+bool PeerMemory::get_handle(Handle* handle) const {
+  if (cudaIpcGetMemHandle(handle, memory_.get()) == cudaSuccess) return true;
+  (void)cudaGetLastError();
+  return false;
+}
+
+bool PeerMemory::open(std::span<const Handle> handles, int rank) {
+  assert(handles.size() <= kMaxPeers);
+  rank_ = rank;
+  n_ranks_ = static_cast<int>(handles.size());
+  for (int r = 0; r < n_ranks_; ++r) {
+    if (r == rank) {
+      peers_[r] = memory_.get();
+      continue;
+    }
+    const cudaError_t error =
+        cudaIpcOpenMemHandle(&peers_[r], handles[static_cast<size_t>(r)], cudaIpcMemLazyEnablePeerAccess);
+    if (error == cudaSuccess) continue;
+    (void)cudaGetLastError();
+    peers_[r] = nullptr;
+    close();
+    return false;
+  }
+  return true;
+}
+
+void PeerMemory::close() {
+  for (int r = 0; r < n_ranks_; ++r) {
+    if (r != rank_ && peers_[r] != nullptr) (void)cudaIpcCloseMemHandle(peers_[r]);
+    peers_[r] = nullptr;
+  }
+}
+
+template <class T>
+T* PeerMemory::of_peer(int peer, const void* mine) const {
+  return reinterpret_cast<T*>(static_cast<char*>(peers_[peer]) +
+                              (static_cast<const char*>(mine) - memory_.as<char>()));
+}
+
+cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, cudaStream_t stream) const {
+  assert(x.dtype == DType::kBF16 && share.dtype == DType::kF32 && x.numel() == share.numel());
+  PeerSumParams p = {};
+  p.meeting.epochs = reinterpret_cast<uint32_t*>(memory_.as<char>() + kFlagBytes);
+  p.meeting.stop = static_cast<const uint32_t*>(stop_.get());
+  p.meeting.rank = rank_;
+  p.meeting.n_ranks = n_ranks_;
+  p.n = x.numel();
+  for (int r = 0; r < n_ranks_; ++r) {
+    p.meeting.flags[r] = of_peer<uint32_t>(r, memory_.get());
+    p.x[r] = of_peer<void>(r, x.data);
+    p.share[r] = of_peer<const float>(r, share.data);
+  }
+  return p.n * (n_ranks_ - 1) <= kMaxAtOnce ? launch_peer_sum_at_once(p, stream)
+                                            : launch_peer_sum_by_parts(p, stream);
+}
+
+void PeerMemory::stop() {
+  std::atomic_ref<uint32_t>(*static_cast<uint32_t*>(stop_.get())).store(1, std::memory_order_release);
+}
+
+}  // namespace seer::cuda

@@ -1,0 +1,124 @@
+#include <cassert>
+#include <cstdlib>
+
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/peer/params.h"
+#include "kernels/cuda/ptx/pdl.cuh"
+#include "kernels/cuda/ptx/system.cuh"
+#include "kernels/cuda/vector.cuh"
+
+namespace seer::cuda {
+namespace {
+
+constexpr int kThreads = 128;      // of a block that reads all shares: few, for one row is 4096 elements
+constexpr int kPartThreads = 512;  // of a block that sums a part
+constexpr int kPartBlocks = 64;    // on every rank alike, whatever its GPU
+constexpr int kUnroll = 4;         // loads of 32 bytes a thread has under way
+
+// Blocks of this number, on all ranks, have come here; what each wrote before is visible to all behind.
+__device__ void meet(const PeerMeeting& m, uint32_t epoch) {
+  constexpr int kLookEvery = 4096;  // a look at the host's memory takes as long as some hundred of one's own
+  __syncthreads();
+  const int peer = static_cast<int>(threadIdx.x), block = static_cast<int>(blockIdx.x) * kMaxPeers;
+  if (peer < m.n_ranks) {
+    ptx::store_release_system(m.flags[peer] + block + m.rank, epoch);
+    const uint32_t* came = m.flags[m.rank] + block + peer;
+    // A peer may be one meeting ahead.
+    for (int i = 1; static_cast<int32_t>(ptx::load_acquire_system(came) - epoch) < 0; ++i)
+      if (i % kLookEvery == 0 && ptx::load_relaxed_system(m.stop) != 0) break;
+  }
+  __syncthreads();
+}
+
+__global__ void __launch_bounds__(kThreads) peer_sum_at_once_kernel(const PeerSumParams p) {
+  ptx::let_next_kernel_start();
+  ptx::wait_for_previous_kernel();
+  const uint32_t epoch = p.meeting.epochs[blockIdx.x] + 1;
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * 4;
+  const bool mine = i < p.n;
+  auto* x = reinterpret_cast<uint2*>(static_cast<__nv_bfloat16*>(p.x[p.meeting.rank]) + i);
+  const uint2 before = mine ? *x : uint2{};
+  meet(p.meeting, epoch);
+  if (threadIdx.x == 0) p.meeting.epochs[blockIdx.x] = epoch;
+  if (!mine) return;
+  float4 sum = {};
+#pragma unroll 1
+  for (int r = 0; r < p.meeting.n_ranks; r += 2) {  // two under way; in the order of ranks on all of them
+    const float4 a = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r] + i));
+    float4 b = {};
+    if (r + 1 < p.meeting.n_ranks)
+      b = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r + 1] + i));
+    sum.x += a.x, sum.y += a.y, sum.z += a.z, sum.w += a.w;
+    sum.x += b.x, sum.y += b.y, sum.z += b.z, sum.w += b.w;
+  }
+  const auto* pair = reinterpret_cast<const __nv_bfloat162*>(&before);
+  const float2 low = __bfloat1622float2(pair[0]), high = __bfloat1622float2(pair[1]);
+  __nv_bfloat162 out[2] = {__floats2bfloat162_rn(low.x + sum.x, low.y + sum.y),
+                           __floats2bfloat162_rn(high.x + sum.z, high.y + sum.w)};
+  *x = *reinterpret_cast<uint2*>(out);
+}
+
+__global__ void __launch_bounds__(kPartThreads) peer_sum_by_parts_kernel(const PeerSumParams p) {
+  ptx::let_next_kernel_start();
+  ptx::wait_for_previous_kernel();
+  const PeerMeeting& m = p.meeting;
+  const uint32_t epoch = m.epochs[blockIdx.x];
+  meet(m, epoch + 1);
+  const int64_t units = p.n / 8, begin = units * m.rank / m.n_ranks, end = units * (m.rank + 1) / m.n_ranks;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kPartThreads;
+  for (int64_t first = begin + static_cast<int64_t>(blockIdx.x) * kPartThreads + threadIdx.x; first < end;
+       first += step * kUnroll) {
+    float sum[kUnroll][8] = {};
+#pragma unroll 1
+    for (int r = 0; r < m.n_ranks; ++r) {
+      float4 part[kUnroll][2];
+#pragma unroll
+      for (int k = 0; k < kUnroll; ++k)
+        if (first + k * step < end) {
+          const auto* at = reinterpret_cast<const float4*>(p.share[r] + (first + k * step) * 8);
+          part[k][0] = ptx::load_relaxed_system(at);
+          part[k][1] = ptx::load_relaxed_system(at + 1);
+        }
+#pragma unroll
+      for (int k = 0; k < kUnroll; ++k)
+        if (first + k * step < end) {
+          const float4 low = part[k][0], high = part[k][1];
+          sum[k][0] += low.x, sum[k][1] += low.y, sum[k][2] += low.z, sum[k][3] += low.w;
+          sum[k][4] += high.x, sum[k][5] += high.y, sum[k][6] += high.z, sum[k][7] += high.w;
+        }
+    }
+#pragma unroll
+    for (int k = 0; k < kUnroll; ++k) {
+      const int64_t unit = first + k * step;
+      if (unit >= end) break;
+      float x[8];
+      load8(static_cast<__nv_bfloat16*>(p.x[m.rank]) + unit * 8).to_floats(x);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) x[j] += sum[k][j];
+      const Bf16x8 out = Bf16x8::from_floats(x);
+      for (int r = 0; r < m.n_ranks; ++r) store8(static_cast<__nv_bfloat16*>(p.x[r]) + unit * 8, out);
+    }
+  }
+  meet(m, epoch + 2);
+  if (threadIdx.x == 0) m.epochs[blockIdx.x] = epoch + 2;
+}
+
+}  // namespace
+
+cudaError_t launch_peer_sum_at_once(const PeerSumParams& params, cudaStream_t stream) {
+  static_assert(kMaxAtOnce / 4 / kThreads <= kMaxPeerBlocks);
+  assert(params.n % 8 == 0 && params.n <= kMaxAtOnce && params.meeting.n_ranks <= kMaxPeers);
+  const auto blocks = static_cast<unsigned>((params.n / 4 + kThreads - 1) / kThreads);
+  if (const cudaError_t error = prefer_shared_memory(peer_sum_at_once_kernel); error != cudaSuccess)
+    return error;
+  return launch(peer_sum_at_once_kernel, dim3(blocks), kThreads, 0, stream, params);
+}
+
+cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, cudaStream_t stream) {
+  assert(params.n % 8 == 0 && params.meeting.n_ranks <= kMaxPeers);
+  static const char* tune = std::getenv("SEER_TUNE_BLOCKS");
+  return launch(peer_sum_by_parts_kernel, dim3(tune ? atoi(tune) : kPartBlocks), kPartThreads, 0, stream,
+                params);
+}
+
+}  // namespace seer::cuda
