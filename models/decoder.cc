@@ -97,20 +97,25 @@ DecoderStats Decoder::run(const DecoderStep& in, Deferred* deferred) {
 
 void Decoder::transform(const DecoderStep& in, const GateObserver& observer) {
   const int64_t n_tokens = in.step.n_tokens;
-  Stream stream{workspace_.x.rows(0, n_tokens), workspace_.h.rows(0, n_tokens)};
+  Stream stream{workspace_.x.rows(0, n_tokens), workspace_.h.rows(0, n_tokens), parts(n_tokens)};
   Tensor attn = workspace_.attn.rows(0, n_tokens).reshaped({n_tokens, config_.n_heads * config_.d_head});
 
   if (n_tokens == 0) {  // the pages of a rank without rows are wanted all the same
     for (int64_t l = 0; l < config_.n_layers; ++l) attention_divided(l, in, observer);
     return;
   }
+  backend_->leave_room(stream.parts.size() > 1 ? Communicator::kSumMultiprocessors : 0);
   prepare_rope(in);
   backend_->embed(stream.x, weights_.embedding, in.ids, shard_.first_id());
   if (shard_.size > 1) comm_->all_reduce_sum(stream.x);  // one rank has the id, the others zeros
   for (int64_t l = 0; l < config_.n_layers; ++l) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
-    backend_->norm_linear(workspace_.qkv.rows(0, n_tokens), stream.h, stream.x, layer.attention_norm,
-                          config_.rms_norm_eps, layer.qkv);
+    for (Part& part : stream.parts) {
+      finish(&part);
+      backend_->norm_linear(workspace_.qkv.rows(part.row, part.n), stream.h.rows(part.row, part.n),
+                            stream.x.rows(part.row, part.n), layer.attention_norm, config_.rms_norm_eps,
+                            layer.qkv);
+    }
     context_ ? attention_divided(l, in, observer) : attention(l, in);
     const auto n_needed = static_cast<int64_t>(in.logit_rows.size());
     if (l == config_.n_layers - 1 && n_needed < n_tokens) {
@@ -120,11 +125,12 @@ void Decoder::transform(const DecoderStep& in, const GateObserver& observer) {
       backend_->gather_rows(needed, attn, in.logit_rows);
       backend_->gather_rows(stream.h.rows(0, n_needed), stream.x, in.logit_rows);
       attn = needed;
-      stream = {stream.h.rows(0, n_needed), stream.x.rows(0, n_needed)};
+      stream = {stream.h.rows(0, n_needed), stream.x.rows(0, n_needed), parts(n_needed)};
     }
-    add_linear(stream.x, attn, layer.output, stream.h);
-    mlp(layer, stream);
+    for (Part& part : stream.parts) add_linear(stream, &part, attn, layer.output);
+    for (Part& part : stream.parts) mlp(layer, stream, &part);
   }
+  for (Part& part : stream.parts) finish(&part);
 }
 
 // Steps that only decode are the same but for what begin_step brings; dynamic RoPE changes with the length.
@@ -184,24 +190,46 @@ void Decoder::attention(int64_t l, const DecoderStep& in) {
   }
 }
 
-void Decoder::mlp(const LayerWeights& layer, const Stream& stream) {
-  const Tensor gate_up = workspace_.gate_up.rows(0, stream.x.dim(0));
-  const Tensor act = workspace_.act.rows(0, stream.x.dim(0));
-  backend_->norm_swiglu(act, stream.h, gate_up, stream.x, layer.mlp_norm, config_.rms_norm_eps,
-                        layer.gate_up);
-  add_linear(stream.x, act, layer.down, stream.h);
+void Decoder::mlp(const LayerWeights& layer, const Stream& stream, Part* part) {
+  finish(part);
+  const auto rows = [part](const Tensor& t) { return t.rows(part->row, part->n); };
+  backend_->norm_swiglu(rows(workspace_.act), rows(stream.h), rows(workspace_.gate_up), rows(stream.x),
+                        layer.mlp_norm, config_.rms_norm_eps, layer.gate_up);
+  add_linear(stream, part, workspace_.act, layer.down);
+}
+
+// Two, where sums run beside products and are worth it: one's sum is under way while the other's products
+// are.
+std::vector<Decoder::Part> Decoder::parts(int64_t n_rows) const {
+  constexpr int64_t kLeastRows = 1024;  // of a part: products of fewer leave multiprocessors without work
+  const int64_t half = (n_rows / 2 + 127) / 128 * 128;  // whole tiles
+  if (!workspace_.reaches_peers() || n_rows < 2 * kLeastRows ||
+      (n_rows - half) * config_.d_model <= Communicator::kSmallShare)
+    return {{0, n_rows, {}}};
+  return {{0, half, {}}, {half, n_rows - half, {}}};
 }
 
 // The residual stream is added behind the sum: rounded to a narrow type, each rank's share loses less by
 // itself than together with the much larger stream.
-void Decoder::add_linear(const Tensor& x, const Tensor& in, const LinearWeights& w, const Tensor& scratch) {
-  if (shard_.size == 1) return backend_->linear(x, in, w, /*accumulate=*/true);
-  const int64_t n = x.dim(0);
-  const Tensor wide = workspace_.share(n), share = wide ? wide : scratch;
-  backend_->linear(share, in, w, /*accumulate=*/false);
-  if (workspace_.reaches_peers()) return comm_->add_sum(x, share);
-  comm_->all_reduce_sum(share);
-  backend_->add(x, share);
+void Decoder::add_linear(const Stream& stream, Part* part, const Tensor& in, const LinearWeights& w) {
+  const Tensor x = stream.x.rows(part->row, part->n), own = in.rows(part->row, part->n);
+  if (shard_.size == 1) return backend_->linear(x, own, w, /*accumulate=*/true);
+  const Tensor wide = workspace_.share(part->row, part->n);
+  const Tensor share = wide ? wide : stream.h.rows(part->row, part->n);
+  backend_->linear(share, own, w, /*accumulate=*/false);
+  if (stream.parts.size() > 1) {
+    part->sum = comm_->start_sum(x, share);
+  } else if (workspace_.reaches_peers()) {
+    comm_->add_sum(x, share);
+  } else {
+    comm_->all_reduce_sum(share);
+    backend_->add(x, share);
+  }
+}
+
+void Decoder::finish(Part* part) {
+  if (part->sum) comm_->finish_sum(*part->sum);
+  part->sum.reset();
 }
 
 // A few rows at a time: all of a long prompt's logits at once would dwarf everything else in memory.

@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -52,14 +53,23 @@ class Decoder {
   void follow(const Message& message);
 
  private:
+  // Rows of a step whose sums over ranks run beside the products of other rows.
+  struct Part {
+    int64_t row, n;
+    std::optional<int> sum;  // under way
+  };
   struct Stream {
     Tensor x;  // [n_tokens, d_model]: the residual stream
     Tensor h;  // as x: free
+    std::vector<Part> parts;
   };
   struct Deferred;
   DecoderStats run(const DecoderStep& in, Deferred* deferred);
-  // x += in W^T, of which every rank has the columns of its heads or of its part of d_ff. `scratch` is as x.
-  void add_linear(const Tensor& x, const Tensor& in, const LinearWeights& w, const Tensor& scratch);
+  std::vector<Part> parts(int64_t n_rows) const;
+  // x += in W^T, of which every rank has the columns of its heads or of its part of d_ff: begins, for a
+  // part's rows of x and of `in`. Behind finish() the stream's rows are right.
+  void add_linear(const Stream& stream, Part* part, const Tensor& in, const LinearWeights& w);
+  void finish(Part* part);
   // All layers. The residual stream ends in workspace_.x, or, where only some rows are wanted, in
   // workspace_.h.
   void transform(const DecoderStep& in, const GateObserver& observer);
@@ -72,7 +82,7 @@ class Decoder {
   // From which of a segment's tokens on someone reads what layer `l` attends to; n_tokens: nobody does.
   int64_t first_token_read(int64_t l, const Segment& segment, std::span<const int64_t> logit_rows) const;
   RopeTable block_rope(int64_t first_row, int64_t n_rows) const;
-  void mlp(const LayerWeights& layer, const Stream& stream);
+  void mlp(const LayerWeights& layer, const Stream& stream, Part* part);
   void logits(const DecoderStep& step, const DecoderStep& in, Deferred* deferred);
   // Of all ids, on rank 0, from what each rank has of `x`'s rows.
   void project_to_vocabulary(const Tensor& x, const Tensor& h);

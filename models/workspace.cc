@@ -74,12 +74,12 @@ int64_t Workspace::arena_bytes(const Backend& backend, const Shard& shard, const
   return arena.used;
 }
 
-Tensor Workspace::share(int64_t n_rows) {
+Tensor Workspace::share(int64_t row, int64_t n_rows) {
   if (!reaches_peers_) {
     const Tensor& share = small_shares_[0];
     return share && n_rows <= share.dim(0) ? share.rows(0, n_rows) : Tensor();
   }
-  if (n_rows > small_shares_[0].dim(0)) return large_share_.rows(0, n_rows);
+  if (n_rows > small_shares_[0].dim(0)) return large_share_.rows(row, n_rows);
   turn_ ^= 1U;
   return small_shares_[turn_].rows(0, n_rows);
 }

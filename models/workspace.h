@@ -30,7 +30,7 @@ struct Workspace {
   Tensor gathered_logits;  // f32 [n_logits * n_vocab], rank by rank; on rank 0 alone
   // A rank's share of a sum, f32, where activations are narrower. Empty for steps of more rows than go so:
   // h is free then.
-  Tensor share(int64_t n_rows);
+  Tensor share(int64_t row, int64_t n_rows);
   bool reaches_peers() const { return reaches_peers_; }  // x, h and shares lie in memory that ranks share
 
   // With gates. Rows are block rows of a step.

@@ -60,7 +60,13 @@ std::string waited_text(std::chrono::nanoseconds time) {
   return text;
 }
 
-void Communicator::add_sum(const Tensor&, const Tensor&) { assert(false && "share_memory() gave none"); }
+// Only for those to whom share_memory() gave none.
+void Communicator::add_sum(const Tensor&, const Tensor&) { assert(false); }
+int Communicator::start_sum(const Tensor&, const Tensor&) {
+  assert(false);
+  return 0;
+}
+void Communicator::finish_sum(int) { assert(false); }
 
 std::unique_ptr<Communicator> make_local_communicator() { return std::make_unique<LocalCommunicator>(); }
 

@@ -12,6 +12,7 @@
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/peer/peer_memory.h"
+#include "kernels/cuda/side_stream.h"
 
 namespace seer {
 namespace {
@@ -173,12 +174,23 @@ class NcclCommunicator final : public Communicator {
       return nullptr;
     }
     peers_ = std::move(memory);
+    beside_ = std::make_unique<cuda::SideStream>(kMostSums);
     return peers_->data();
   }
   void add_sum(const Tensor& x, const Tensor& share) override {
     use();
     cuda::check(peers_->add_sum(x, share, stream_), "add_sum");
   }
+  int start_sum(const Tensor& x, const Tensor& share) override {
+    use();
+    const int sum = next_sum_;
+    next_sum_ = (next_sum_ + 1) % kMostSums;
+    beside_->wait_for(stream_);
+    cuda::check(peers_->add_sum_beside(x, share, kSumMultiprocessors, beside_->stream()), "start_sum");
+    beside_->mark(sum);
+    return sum;
+  }
+  void finish_sum(int sum) override { beside_->join(stream_, sum); }
 
   void broadcast(void* data, int64_t bytes, Patience patience) override {
     host_.broadcast(data, bytes, patience);
@@ -230,6 +242,7 @@ class NcclCommunicator final : public Communicator {
   void part_from_peers(bool failed) {
     (void)cudaSetDevice(device_);
     (void)cudaStreamSynchronize(stream_);
+    beside_.reset();
     peers_->close();
     if (failed) return;
     try {
@@ -290,6 +303,8 @@ class NcclCommunicator final : public Communicator {
   cudaStream_t stream_ = nullptr;
   ncclComm_t comm_ = nullptr;
   std::unique_ptr<cuda::PeerMemory> peers_;
+  std::unique_ptr<cuda::SideStream> beside_;
+  int next_sum_ = 0;
 };
 
 }  // namespace

@@ -314,6 +314,7 @@ void CudaBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights
   s.float_out = out.dtype == DType::kF32;
   s.accumulate = accumulate;
   s.bias = static_cast<bool>(part.bias);
+  if (room_ > 0) s.n_multiprocessors = device_.n_multiprocessors - room_;
   gemm_->run(out.data, x.data, part.weight.data, part.bias.data, s, stream_);
 }
 

@@ -109,8 +109,8 @@ build() {
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&
     run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_cuda_fault \
-      test_models_cuda test_engine_cuda bench_gpu_ops bench_gpu_rates \
-      bench_serve_load seer_attention_bench
+      test_models_cuda test_engine_cuda test_cuda_ranks bench_gpu_ops bench_gpu_rates \
+      bench_serve_load bench_rank_sums seer_attention_bench
 }
 
 test() {
@@ -118,6 +118,7 @@ test() {
   export SEER_REQUIRE_GPU=1
   run test-kernels 150 "$build/tests/kernels/test_cuda" || failed=1
   run test-fault 30 "$build/tests/kernels/test_cuda_fault" || failed=1
+  run test-ranks 60 "$build/tests/kernels/test_cuda_ranks" || failed=1
   run test-models 90 "$build/tests/models_cuda/test_models_cuda" || failed=1
   run test-engine 90 "$build/tests/engine_cuda/test_engine_cuda" || failed=1
   return "$failed"

@@ -31,6 +31,7 @@ struct PeerSumParams {
 inline constexpr int64_t kMaxAtOnce = 1 << 18;
 cudaError_t launch_peer_sum_at_once(const PeerSumParams& params, cudaStream_t stream);
 // Every rank sums its part of x and hands it to the others. Any n.
-cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, cudaStream_t stream);
+// Every rank gives the same n_blocks.
+cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, int n_blocks, cudaStream_t stream);
 
 }  // namespace seer::cuda

@@ -2,10 +2,16 @@
 
 #include <atomic>
 #include <cassert>
+#include <cstdlib>
 
 #include "kernels/cuda/check.h"
 
 namespace seer::cuda {
+namespace {
+
+constexpr int kAloneBlocks = 64;  // of a sum with the GPU to itself: on every rank alike, whatever its GPU
+
+}  // namespace
 
 PeerMemory::PeerMemory(int64_t bytes)
     : memory_(kControlBytes + bytes, "what ranks sum"), stop_(sizeof(uint32_t), "what ranks sum") {
@@ -53,7 +59,7 @@ T* PeerMemory::of_peer(int peer, const void* mine) const {
                               (static_cast<const char*>(mine) - memory_.as<char>()));
 }
 
-cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, cudaStream_t stream) const {
+PeerSumParams PeerMemory::params(const Tensor& x, const Tensor& share) const {
   assert(x.dtype == DType::kBF16 && share.dtype == DType::kF32 && x.numel() == share.numel());
   PeerSumParams p = {};
   p.meeting.epochs = reinterpret_cast<uint32_t*>(memory_.as<char>() + kFlagBytes);
@@ -66,8 +72,21 @@ cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, cudaStream
     p.x[r] = of_peer<void>(r, x.data);
     p.share[r] = of_peer<const float>(r, share.data);
   }
-  return p.n * (n_ranks_ - 1) <= kMaxAtOnce ? launch_peer_sum_at_once(p, stream)
-                                            : launch_peer_sum_by_parts(p, stream);
+  return p;
+}
+
+cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, cudaStream_t stream) const {
+  static const char* tune = std::getenv("SEER_TUNE_BLOCKS");
+  const PeerSumParams p = params(x, share);
+  return p.n * (n_ranks_ - 1) <= kMaxAtOnce
+             ? launch_peer_sum_at_once(p, stream)
+             : launch_peer_sum_by_parts(p, tune ? atoi(tune) : kAloneBlocks, stream);
+}
+
+cudaError_t PeerMemory::add_sum_beside(const Tensor& x, const Tensor& share, int n_blocks,
+                                       cudaStream_t stream) const {
+  static const char* tune = std::getenv("SEER_TUNE_BESIDE");
+  return launch_peer_sum_by_parts(params(x, share), tune ? atoi(tune) : n_blocks, stream);
 }
 
 void PeerMemory::stop() {

@@ -34,6 +34,8 @@ class PeerMemory {
 
   // x += the sum of the ranks' `share`: both of this memory, and at the same place on all ranks.
   cudaError_t add_sum(const Tensor& x, const Tensor& share, cudaStream_t stream) const;
+  // On n_blocks multiprocessors, for sums of more than kMaxAtOnce elements.
+  cudaError_t add_sum_beside(const Tensor& x, const Tensor& share, int n_blocks, cudaStream_t stream) const;
   // Kernels that wait for other ranks end. From any thread.
   void stop();
 
@@ -42,6 +44,7 @@ class PeerMemory {
   static constexpr int64_t kControlBytes = kFlagBytes + int64_t{4} * kMaxPeerBlocks;
   template <class T>
   T* of_peer(int peer, const void* mine) const;
+  PeerSumParams params(const Tensor& x, const Tensor& share) const;
 
   DeviceMemory memory_;
   PinnedMemory stop_;
