@@ -168,9 +168,6 @@ class Backend {
   virtual void silu_mul(const Tensor& out, const Tensor& gate_up) = 0;  // [n, d_ff] from [n, 2 d_ff]
   // The step's logit rows of x.
   virtual void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) = 0;
-  // Products from here on leave room for that many thread blocks of what runs beside this backend on its
-  // device, each of a multiprocessor's size.
-  virtual void leave_room([[maybe_unused]] int n_multiprocessors) {}
   // linear(rms_norm(x)), and the SwiGLU of it: act [n, d_ff] = silu(gate) * up. `h` [n, d_model] and
   // `gate_up` [n, 2 d_ff] are scratch for devices that do these one by one.
   virtual void norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm,

@@ -104,7 +104,6 @@ void Decoder::transform(const DecoderStep& in, const GateObserver& observer) {
     for (int64_t l = 0; l < config_.n_layers; ++l) attention_divided(l, in, observer);
     return;
   }
-  backend_->leave_room(stream.parts.size() > 1 ? Communicator::kSumMultiprocessors : 0);
   prepare_rope(in);
   backend_->embed(stream.x, weights_.embedding, in.ids, shard_.first_id());
   if (shard_.size > 1) comm_->all_reduce_sum(stream.x);  // one rank has the id, the others zeros

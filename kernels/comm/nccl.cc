@@ -86,12 +86,14 @@ class NcclCommunicator final : public Communicator {
     device_ = stream->device;
     stream_ = static_cast<cudaStream_t>(stream->stream);
     use();
-    part_ranks_of_one_gpu();
+    const bool parted = part_ranks_of_one_gpu();
     ncclUniqueId id{};
     if (rank() == 0) check_nccl(nccl_.get_unique_id(&id), "ncclGetUniqueId");
     host_.broadcast(&id, sizeof id, Patience::kStep);
     host_.barrier(Patience::kStep);  // NCCL itself waits without end for a rank that is gone
-    check_nccl(nccl_.init_rank(&comm_, size(), id, rank()), "ncclCommInitRank");
+    const ncclResult_t connected = nccl_.init_rank(&comm_, size(), id, rank());
+    if (parted) ::unsetenv(kHostId);  // not for ranks that this process may start
+    check_nccl(connected, "ncclCommInitRank");
     backend_.set_wait_check([this](std::chrono::nanoseconds waited) { check(waited); });
   }
   ~NcclCommunicator() override {
@@ -219,6 +221,7 @@ class NcclCommunicator final : public Communicator {
   std::chrono::nanoseconds timeout() const override { return host_.timeout(); }
 
  private:
+  static constexpr const char* kHostId = "NCCL_HOSTID";
   using HostName = std::array<char, 256>;
   static void host_name(HostName* name) { (void)::gethostname(name->data(), name->size() - 1); }
 
@@ -253,7 +256,7 @@ class NcclCommunicator final : public Communicator {
 
   // NCCL refuses two ranks of one host on one GPU, which is how a machine with one tries what several would
   // do. As ranks of hosts of their own it takes them, and connects them by sockets.
-  void part_ranks_of_one_gpu() {
+  bool part_ranks_of_one_gpu() {
     struct Place {
       HostName host;
       int device;
@@ -268,9 +271,9 @@ class NcclCommunicator final : public Communicator {
       for (size_t j = 0; j < i; ++j)
         shared = shared || (all[i].device == all[j].device && all[i].host == all[j].host);
     host_.broadcast(&shared, sizeof shared, Patience::kStep);
-    if (!shared) return;
+    if (!shared || std::getenv(kHostId) != nullptr) return false;
     const std::string id = std::string(mine.host.data()) + "-rank-" + std::to_string(rank());
-    ::setenv("NCCL_HOSTID", id.c_str(), /*overwrite=*/0);
+    return ::setenv(kHostId, id.c_str(), /*overwrite=*/0) == 0;
   }
 
   // Kernels that wait on the GPU for a rank that is gone end only so.

@@ -189,6 +189,7 @@ void CudaBackend::fill_random(const Tensor& out, uint64_t seed, float mean, floa
 
 void CudaBackend::read(void* host, const Tensor& device) {
   use();
+  if (wait_check_) wait();  // a copy to memory that is not pinned waits inside the driver, where nobody looks
   check(cudaMemcpyAsync(host, device.data, static_cast<size_t>(device.nbytes()), cudaMemcpyDeviceToHost,
                         stream_),
         "cudaMemcpyAsync");
@@ -314,7 +315,6 @@ void CudaBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights
   s.float_out = out.dtype == DType::kF32;
   s.accumulate = accumulate;
   s.bias = static_cast<bool>(part.bias);
-  if (room_ > 0) s.n_multiprocessors = device_.n_multiprocessors - room_;
   gemm_->run(out.data, x.data, part.weight.data, part.bias.data, s, stream_);
 }
 

@@ -47,7 +47,6 @@ class CudaBackend final : public Backend {
   void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids, int64_t first_id) override;
   void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) override;
   void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
-  void leave_room(int n_multiprocessors) override { room_ = n_multiprocessors; }
   void add(const Tensor& x, const Tensor& y) override;
   void copy_columns(const Tensor& out, int64_t first, const Tensor& in) override;
   void copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
@@ -114,7 +113,6 @@ class CudaBackend final : public Backend {
   PhaseTimer timer_;
   DeviceMemory decode_counters_, decode_partials_;
   DeviceMemory prefill_counter_;  // one item counter, zero between launches
-  int room_ = 0;                  // multiprocessors that products leave to others
   std::map<int64_t, Recording> recordings_;
   bool recording_ = false;
   std::function<void(std::chrono::nanoseconds waited)> wait_check_;

@@ -43,8 +43,6 @@ struct GemmCublasLt::Plan {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_16BF);
     }
-    if (s.n_multiprocessors > 0)
-      set(CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, static_cast<int32_t>(s.n_multiprocessors));
     const auto rows = [](int64_t x) { return static_cast<uint64_t>(x); };
     layout(&a.value, CUDA_R_16BF, rows(s.d_in), rows(s.d_out), s.ld_w);
     layout(&b.value, CUDA_R_16BF, rows(s.d_in), rows(s.n), s.ld_x);

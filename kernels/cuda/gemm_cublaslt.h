@@ -21,7 +21,6 @@ struct GemmShape {
   bool float_out = false;
   bool accumulate = false;
   bool bias = false;
-  int n_multiprocessors = 0;  // it may use; 0: all
 
   // clang-tidy 14 takes the comparison with 0 behind it for a null pointer.
   friend auto operator<=>(const GemmShape&, const GemmShape&) = default;  // NOLINT(modernize-use-nullptr)

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kThreads = 128;      // of a block that reads all shares: few, for one row is 4096 elements
 constexpr int kPartThreads = 512;  // of a block that sums a part
-constexpr int kUnroll = 4;         // loads of 32 bytes a thread has under way
+constexpr int kUnroll = 8;         // loads of 16 bytes a thread has under way
 
 // Blocks of this number, on all ranks, have come here; what each wrote before is visible to all behind.
 __device__ void meet(const PeerMeeting& m, uint32_t epoch) {
@@ -28,13 +28,27 @@ __device__ void meet(const PeerMeeting& m, uint32_t epoch) {
   __syncthreads();
 }
 
+// Four elements a thread, so that a warp's loads and stores are of memory that lies together: what goes over
+// a link goes in whole sectors.
+__device__ float4& operator+=(float4& a, const float4& b) {
+  a.x += b.x, a.y += b.y, a.z += b.z, a.w += b.w;
+  return a;
+}
+__device__ uint2 add_to_bf16(const uint2& x, const float4& sum) {
+  const auto* pair = reinterpret_cast<const __nv_bfloat162*>(&x);
+  const float2 low = __bfloat1622float2(pair[0]), high = __bfloat1622float2(pair[1]);
+  __nv_bfloat162 out[2] = {__floats2bfloat162_rn(low.x + sum.x, low.y + sum.y),
+                           __floats2bfloat162_rn(high.x + sum.z, high.y + sum.w)};
+  return *reinterpret_cast<uint2*>(out);
+}
+
 __global__ void __launch_bounds__(kThreads) peer_sum_at_once_kernel(const PeerSumParams p) {
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
   const uint32_t epoch = p.meeting.epochs[blockIdx.x] + 1;
-  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * 4;
-  const bool mine = i < p.n;
-  auto* x = reinterpret_cast<uint2*>(static_cast<__nv_bfloat16*>(p.x[p.meeting.rank]) + i);
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const bool mine = i < p.n / 4;
+  auto* x = static_cast<uint2*>(p.x[p.meeting.rank]) + i;
   const uint2 before = mine ? *x : uint2{};
   meet(p.meeting, epoch);
   if (threadIdx.x == 0) p.meeting.epochs[blockIdx.x] = epoch;
@@ -42,18 +56,14 @@ __global__ void __launch_bounds__(kThreads) peer_sum_at_once_kernel(const PeerSu
   float4 sum = {};
 #pragma unroll 1
   for (int r = 0; r < p.meeting.n_ranks; r += 2) {  // two under way; in the order of ranks on all of them
-    const float4 a = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r] + i));
+    const float4 a = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r]) + i);
     float4 b = {};
     if (r + 1 < p.meeting.n_ranks)
-      b = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r + 1] + i));
-    sum.x += a.x, sum.y += a.y, sum.z += a.z, sum.w += a.w;
-    sum.x += b.x, sum.y += b.y, sum.z += b.z, sum.w += b.w;
+      b = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r + 1]) + i);
+    sum += a;
+    sum += b;
   }
-  const auto* pair = reinterpret_cast<const __nv_bfloat162*>(&before);
-  const float2 low = __bfloat1622float2(pair[0]), high = __bfloat1622float2(pair[1]);
-  __nv_bfloat162 out[2] = {__floats2bfloat162_rn(low.x + sum.x, low.y + sum.y),
-                           __floats2bfloat162_rn(high.x + sum.z, high.y + sum.w)};
-  *x = *reinterpret_cast<uint2*>(out);
+  *x = add_to_bf16(before, sum);
 }
 
 __global__ void __launch_bounds__(kPartThreads) peer_sum_by_parts_kernel(const PeerSumParams p) {
@@ -62,39 +72,29 @@ __global__ void __launch_bounds__(kPartThreads) peer_sum_by_parts_kernel(const P
   const PeerMeeting& m = p.meeting;
   const uint32_t epoch = m.epochs[blockIdx.x];
   meet(m, epoch + 1);
-  const int64_t units = p.n / 8, begin = units * m.rank / m.n_ranks, end = units * (m.rank + 1) / m.n_ranks;
+  const int64_t units = p.n / 4, begin = units * m.rank / m.n_ranks, end = units * (m.rank + 1) / m.n_ranks;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kPartThreads;
   for (int64_t first = begin + static_cast<int64_t>(blockIdx.x) * kPartThreads + threadIdx.x; first < end;
        first += step * kUnroll) {
-    float sum[kUnroll][8] = {};
+    float4 sum[kUnroll] = {};
 #pragma unroll 1
     for (int r = 0; r < m.n_ranks; ++r) {
-      float4 part[kUnroll][2];
+      float4 share[kUnroll];
 #pragma unroll
-      for (int k = 0; k < kUnroll; ++k)
-        if (first + k * step < end) {
-          const auto* at = reinterpret_cast<const float4*>(p.share[r] + (first + k * step) * 8);
-          part[k][0] = ptx::load_relaxed_system(at);
-          part[k][1] = ptx::load_relaxed_system(at + 1);
-        }
+      for (int k = 0; k < kUnroll; ++k) {
+        const int64_t unit = first + k * step;
+        share[k] = unit < end ? ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r]) + unit)
+                              : float4{};
+      }
 #pragma unroll
-      for (int k = 0; k < kUnroll; ++k)
-        if (first + k * step < end) {
-          const float4 low = part[k][0], high = part[k][1];
-          sum[k][0] += low.x, sum[k][1] += low.y, sum[k][2] += low.z, sum[k][3] += low.w;
-          sum[k][4] += high.x, sum[k][5] += high.y, sum[k][6] += high.z, sum[k][7] += high.w;
-        }
+      for (int k = 0; k < kUnroll; ++k) sum[k] += share[k];
     }
 #pragma unroll
     for (int k = 0; k < kUnroll; ++k) {
       const int64_t unit = first + k * step;
       if (unit >= end) break;
-      float x[8];
-      load8(static_cast<__nv_bfloat16*>(p.x[m.rank]) + unit * 8).to_floats(x);
-#pragma unroll
-      for (int j = 0; j < 8; ++j) x[j] += sum[k][j];
-      const Bf16x8 out = Bf16x8::from_floats(x);
-      for (int r = 0; r < m.n_ranks; ++r) store8(static_cast<__nv_bfloat16*>(p.x[r]) + unit * 8, out);
+      const uint2 out = add_to_bf16(static_cast<const uint2*>(p.x[m.rank])[unit], sum[k]);
+      for (int r = 0; r < m.n_ranks; ++r) static_cast<uint2*>(p.x[r])[unit] = out;
     }
   }
   meet(m, epoch + 2);
