@@ -217,7 +217,7 @@ void Decoder::add_linear(const Stream& stream, Part* part, const Tensor& in, con
   const Tensor share = wide ? wide : stream.h.rows(part->row, part->n);
   backend_->linear(share, own, w, /*accumulate=*/false);
   if (stream.parts.size() > 1) {
-    part->sum = comm_->start_sum(x, share);
+    part->sum = comm_->start_sum(x, share, workspace_.inbox(part->row, part->n));
   } else if (workspace_.reaches_peers()) {
     comm_->add_sum(x, share);
   } else {

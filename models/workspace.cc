@@ -93,6 +93,7 @@ void Workspace::take_shares(Arena* arena, const ModelConfig& model, int64_t n_to
   const int64_t n_small = std::min(n_tokens, std::max<int64_t>(1, Communicator::kSmallShare / model.d_model));
   for (Tensor& share : small_shares_) share = arena->take(DType::kF32, {n_small, model.d_model});
   large_share_ = arena->take(DType::kF32, {n_tokens, model.d_model});
+  inbox_ = arena->take(DType::kF32, {n_tokens, model.d_model});
 }
 
 void Workspace::take_rest(Arena* arena, DType dtype, const Shard& shard, const GateConfig* gate,

@@ -31,6 +31,7 @@ struct Workspace {
   // A rank's share of a sum, f32, where activations are narrower. Empty for steps of more rows than go so:
   // h is free then.
   Tensor share(int64_t row, int64_t n_rows);
+  Tensor inbox(int64_t row, int64_t n_rows) const { return inbox_.rows(row, n_rows); }  // with peers
   bool reaches_peers() const { return reaches_peers_; }  // x, h and shares lie in memory that ranks share
 
   // With gates. Rows are block rows of a step.
@@ -64,7 +65,7 @@ struct Workspace {
   Buffer arena_;
   bool reaches_peers_ = false;
   Tensor small_shares_[2];  // by turns: other ranks may still read the last one
-  Tensor large_share_;
+  Tensor large_share_, inbox_;
   size_t turn_ = 0;
 };
 

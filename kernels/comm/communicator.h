@@ -56,13 +56,12 @@ class Communicator {
   // memory, at the same place on every rank. Another rank may still read a share of up to kSmallShare
   // elements: it may be written again behind the add_sum of another one.
   virtual void add_sum(const Tensor& x, const Tensor& share);
-  // The same beside the backend's operations that follow, for more than kSmallShare elements: x and share are
-  // theirs again behind finish_sum() of the number this returns. At most kMostSums are under way.
-  virtual int start_sum(const Tensor& x, const Tensor& share);
+  // The same beside the backend's operations that follow, for more than kSmallShare elements: the tensors are
+  // theirs again behind finish_sum() of the number this returns. `inbox` is as `share`, and gets others'
+  // shares. At most kMostSums are under way.
+  virtual int start_sum(const Tensor& x, const Tensor& share, const Tensor& inbox);
   virtual void finish_sum(int sum);
   static constexpr int kMostSums = 2;
-  // Of a GPU's multiprocessors: what start_sum() occupies.
-  static constexpr int kSumMultiprocessors = 16;
   static constexpr int64_t kSmallShare = 1 << 18;
 
   // ---- bytes on the host ----

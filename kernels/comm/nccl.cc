@@ -183,12 +183,12 @@ class NcclCommunicator final : public Communicator {
     use();
     cuda::check(peers_->add_sum(x, share, stream_), "add_sum");
   }
-  int start_sum(const Tensor& x, const Tensor& share) override {
+  int start_sum(const Tensor& x, const Tensor& share, const Tensor& inbox) override {
     use();
     const int sum = next_sum_;
     next_sum_ = (next_sum_ + 1) % kMostSums;
     beside_->wait_for(stream_);
-    cuda::check(peers_->add_sum_beside(x, share, kSumMultiprocessors, beside_->stream()), "start_sum");
+    cuda::check(peers_->add_sum(x, share, inbox, beside_->stream()), "start_sum");
     beside_->mark(sum);
     return sum;
   }

@@ -60,14 +60,14 @@ class Bench {
         comm_(make_nccl_communicator(host, gpu_.get())),
         width_(options.width) {
     const int64_t elements = kMostRows * width_;
-    auto* at = static_cast<char*>(comm_->share_memory(elements * 2 + 2 * elements * 4));
+    auto* at = static_cast<char*>(comm_->share_memory(elements * 2 + 3 * elements * 4));
     reaches_ = at != nullptr;
     if (!reaches_) {
-      keep_ = gpu_->allocate(elements * 10, "a benchmark");
+      keep_ = gpu_->allocate(elements * 14, "a benchmark");
       at = static_cast<char*>(keep_.get());
     }
     x_ = Tensor(at, DType::kBF16, {kMostRows, width_});
-    for (int i = 0; i < 2; ++i)
+    for (int i = 0; i < 3; ++i)
       shares_[i] = Tensor(at + elements * 2 + i * elements * 4, DType::kF32, {kMostRows, width_});
     narrow_ = shares_[1];
     narrow_.dtype = DType::kBF16;
@@ -76,28 +76,27 @@ class Bench {
   void run() {
     if (leads())
       std::printf(
-          "%s, %d ranks, width %lld: us a sum\n| rows | peers | NCCL bf16 + add | NCCL f32 + add | "
-          "peers, GB/s in | times NCCL bf16 |\n|---:|---:|---:|---:|---:|---:|\n",
+          "%s, %d ranks, width %lld: us a sum\n| rows | peers | by copy engines | NCCL bf16 + add | "
+          "NCCL f32 + add |\n|---:|---:|---:|---:|---:|\n",
           gpu_->description().c_str(), comm_->size(), static_cast<long long>(width_));
-    for (const int64_t rows : {1, 2, 8, 32, 64, 128, 512, 2048, 4096, 8192}) {
-      const Tensor x = x_.rows(0, rows);
+    for (const int64_t rows : {1, 2, 8, 32, 64, 128, 512, 1024, 2048, 4096, 8192}) {
+      const auto view = [&](const Tensor& t) { return t.rows(0, rows); };
+      const Tensor x = view(x_);
       int turn = 0;
-      const double peers =
-          !reaches_ ? NAN : time([&] { comm_->add_sum(x, shares_[turn ^= 1].rows(0, rows)); });
-      const double narrow = time([&] {
-        comm_->all_reduce_sum(narrow_.rows(0, rows));
-        gpu_->add(x, narrow_.rows(0, rows));
-      });
-      const double wide = time([&] {
-        comm_->all_reduce_sum(shares_[0].rows(0, rows));
-        gpu_->add(x, shares_[0].rows(0, rows));
-      });
+      double peers = NAN, engines = NAN;
+      if (reaches_) peers = time([&] { comm_->add_sum(x, view(shares_[turn ^= 1])); });
+      if (reaches_ && rows * width_ * (comm_->size() - 1) > Communicator::kSmallShare)
+        engines = time([&] { comm_->finish_sum(comm_->start_sum(x, view(shares_[0]), view(shares_[2]))); });
+      const auto with_nccl = [&](const Tensor& share) {
+        return time([&] {
+          comm_->all_reduce_sum(view(share));
+          gpu_->add(x, view(share));
+        });
+      };
+      const double narrow = with_nccl(narrow_), wide = with_nccl(shares_[0]);
       if (!leads()) continue;
-      // By parts: of each other rank's share this one's part, and of each other part the sums.
-      const double n = comm_->size();
-      const double bytes = static_cast<double>(rows * width_) * (n - 1.0) / n * (4.0 + 2.0);
-      std::printf("| %lld | %.1f | %.1f | %.1f | %.0f | %.2f |\n", static_cast<long long>(rows), peers * 1e6,
-                  narrow * 1e6, wide * 1e6, bytes / peers * 1e-9, narrow / peers);
+      std::printf("| %lld | %.1f | %.1f | %.1f | %.1f |\n", static_cast<long long>(rows), peers * 1e6,
+                  engines * 1e6, narrow * 1e6, wide * 1e6);
       std::fflush(stdout);
     }
   }
@@ -142,7 +141,7 @@ class Bench {
   int64_t width_, key_ = 0;
   Buffer keep_;
   bool reaches_ = false;
-  Tensor x_, shares_[2], narrow_;
+  Tensor x_, shares_[3], narrow_;
 };
 
 int run(int argc, char** argv) {

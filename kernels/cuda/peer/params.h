@@ -22,8 +22,11 @@ struct PeerMeeting {
 struct PeerSumParams {
   PeerMeeting meeting;
   void* x[kMaxPeers];             // bf16 [n] of each rank, all alike: x += sum of shares
-  const float* share[kMaxPeers];  // [n] of each rank
+  const float* share[kMaxPeers];  // [n] of each rank; by parts, only this rank's part is read
   int64_t n;                      // a multiple of 8
+
+  // The part of [0, n) that rank r sums.
+  int64_t part_begin(int r) const { return n / 4 * r / meeting.n_ranks * 4; }
 };
 
 // Every rank reads all shares. They may still be read where the launch has ended on this rank; no longer
@@ -31,7 +34,6 @@ struct PeerSumParams {
 inline constexpr int64_t kMaxAtOnce = 1 << 18;
 cudaError_t launch_peer_sum_at_once(const PeerSumParams& params, cudaStream_t stream);
 // Every rank sums its part of x and hands it to the others. Any n.
-// Every rank gives the same n_blocks.
-cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, int n_blocks, cudaStream_t stream);
+cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, cudaStream_t stream);
 
 }  // namespace seer::cuda

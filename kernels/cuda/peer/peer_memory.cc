@@ -2,17 +2,10 @@
 
 #include <atomic>
 #include <cassert>
-#include <cstdlib>
 
 #include "kernels/cuda/check.h"
 
 namespace seer::cuda {
-namespace {
-
-constexpr int kAloneBlocks = 64;  // of a sum with the GPU to itself: on every rank alike, whatever its GPU
-
-}  // namespace
-
 PeerMemory::PeerMemory(int64_t bytes)
     : memory_(kControlBytes + bytes, "what ranks sum"), stop_(sizeof(uint32_t), "what ranks sum") {
   *static_cast<uint32_t*>(stop_.get()) = 0;
@@ -76,17 +69,29 @@ PeerSumParams PeerMemory::params(const Tensor& x, const Tensor& share) const {
 }
 
 cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, cudaStream_t stream) const {
-  static const char* tune = std::getenv("SEER_TUNE_BLOCKS");
   const PeerSumParams p = params(x, share);
-  return p.n * (n_ranks_ - 1) <= kMaxAtOnce
-             ? launch_peer_sum_at_once(p, stream)
-             : launch_peer_sum_by_parts(p, tune ? atoi(tune) : kAloneBlocks, stream);
+  return p.n * (n_ranks_ - 1) <= kMaxAtOnce ? launch_peer_sum_at_once(p, stream)
+                                            : launch_peer_sum_by_parts(p, stream);
 }
 
-cudaError_t PeerMemory::add_sum_beside(const Tensor& x, const Tensor& share, int n_blocks,
-                                       cudaStream_t stream) const {
-  static const char* tune = std::getenv("SEER_TUNE_BESIDE");
-  return launch_peer_sum_by_parts(params(x, share), tune ? atoi(tune) : n_blocks, stream);
+cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, const Tensor& inbox,
+                                cudaStream_t stream) const {
+  PeerSumParams p = params(x, share);
+  // What comes from others, one behind the other.
+  const auto slot = [&](int to, int from) {
+    const int64_t size = p.part_begin(to + 1) - p.part_begin(to);
+    return of_peer<float>(to, inbox.data) + size * (from < to ? from : from - 1);
+  };
+  for (int i = 1; i < n_ranks_; ++i) {
+    const int to = (rank_ + i) % n_ranks_;  // not all to the same one
+    const int64_t begin = p.part_begin(to), size = p.part_begin(to + 1) - begin;
+    const cudaError_t error =
+        cudaMemcpyAsync(slot(to, rank_), share.as<float>() + begin, static_cast<size_t>(size) * sizeof(float),
+                        cudaMemcpyDeviceToDevice, stream);
+    if (error != cudaSuccess) return error;
+    p.share[to] = slot(rank_, to) - p.part_begin(rank_);  // of it only this rank's part is read
+  }
+  return launch_peer_sum_by_parts(p, stream);
 }
 
 void PeerMemory::stop() {

@@ -34,8 +34,9 @@ class PeerMemory {
 
   // x += the sum of the ranks' `share`: both of this memory, and at the same place on all ranks.
   cudaError_t add_sum(const Tensor& x, const Tensor& share, cudaStream_t stream) const;
-  // On n_blocks multiprocessors, for sums of more than kMaxAtOnce elements.
-  cudaError_t add_sum_beside(const Tensor& x, const Tensor& share, int n_blocks, cudaStream_t stream) const;
+  // The same for sums of more than kMaxAtOnce elements, where copy engines carry the shares, to `inbox`, as
+  // large as share: multiprocessors are left to other streams meanwhile.
+  cudaError_t add_sum(const Tensor& x, const Tensor& share, const Tensor& inbox, cudaStream_t stream) const;
   // Kernels that wait for other ranks end. From any thread.
   void stop();
 

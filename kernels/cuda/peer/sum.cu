@@ -1,4 +1,5 @@
 #include <cassert>
+#include <cstdlib>
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/peer/params.h"
@@ -11,6 +12,7 @@ namespace {
 
 constexpr int kThreads = 128;      // of a block that reads all shares: few, for one row is 4096 elements
 constexpr int kPartThreads = 512;  // of a block that sums a part
+constexpr int kPartBlocks = 64;    // on every rank alike, whatever its GPU
 constexpr int kUnroll = 8;         // loads of 16 bytes a thread has under way
 
 // Blocks of this number, on all ranks, have come here; what each wrote before is visible to all behind.
@@ -112,9 +114,10 @@ cudaError_t launch_peer_sum_at_once(const PeerSumParams& params, cudaStream_t st
   return launch(peer_sum_at_once_kernel, dim3(blocks), kThreads, 0, stream, params);
 }
 
-cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, int n_blocks, cudaStream_t stream) {
-  assert(params.n % 8 == 0 && params.meeting.n_ranks <= kMaxPeers && n_blocks <= kMaxPeerBlocks);
-  return launch(peer_sum_by_parts_kernel, dim3(static_cast<unsigned>(n_blocks)), kPartThreads, 0, stream,
+cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, cudaStream_t stream) {
+  assert(params.n % 8 == 0 && params.meeting.n_ranks <= kMaxPeers);
+  static const char* tune = std::getenv("SEER_TUNE_BLOCKS");
+  return launch(peer_sum_by_parts_kernel, dim3(tune ? atoi(tune) : kPartBlocks), kPartThreads, 0, stream,
                 params);
 }
 
