@@ -63,6 +63,7 @@ ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const Mod
     local_logits_ = take(DType::kF32, {limits.n_logits, model.n_vocab});
     all_logits_ = take(DType::kF32, {limits.n_logits, model.n_vocab});
   }
+  assert(at <= static_cast<char*>(arena_.get()) + arena_bytes(*backend, model, gate, limits, comm->size()));
 }
 
 // As the constructor takes it, with room to align each, for the rank that needs most.
