@@ -215,6 +215,7 @@ TEST_CASE("divided sequences decode on over the pages of every rank, beside each
       greedy(testing::slice(document(200), 100, 160), 150),
       greedy(document(600), 20, kThreshold)};  // in chunks, while the others decode
   std::vector<Ids> expected;
+  expected.reserve(requests.size());
   for (const GenerateRequest& request : requests)
     expected.push_back(alone->new_session()->generate(request).tokens);
   CHECK(expected[0].size() == 300);
@@ -224,6 +225,7 @@ TEST_CASE("divided sequences decode on over the pages of every rank, beside each
     options.pool_size = 2048;  // room for all at once
     const auto engine = Engine::load(options);
     std::vector<std::unique_ptr<Generation>> running;
+    running.reserve(requests.size());
     for (const GenerateRequest& request : requests) running.push_back(engine->submit(request));
     for (size_t i = 0; i < requests.size(); ++i) CHECK(running[i]->wait().tokens == expected[i]);
   }
