@@ -70,6 +70,9 @@ struct StepInput {
   std::span<const int32_t> ids;  // [n_tokens], in range
   Step step;
   std::span<const int64_t> logit_rows;  // ascending rows of the step whose logits are wanted; may be empty
+  // Where the pages of a sequence are divided: for each of step.decodes, with its row, those that are here,
+  // in their order, as if they were all (start + 1 keys; none, and no page, where start is -1).
+  std::span<const Segment> decode_parts = {};
 };
 
 // What decides whether a backend can run a model.
@@ -85,6 +88,12 @@ struct RandomSlice {
   int64_t first = 0;
   int64_t stride = 0;  // 0: as wide as the slice itself
 };
+
+// What decode_attention_part gives for n tokens, flat, so that it is sent as one: outputs [n, n_heads,
+// d_head], then logarithms [n, n_heads].
+inline int64_t attention_part_size(int64_t n, int64_t n_heads, int64_t d_head) {
+  return n * n_heads * (d_head + 1);
+}
 
 // Where a device orders its operations: a cudaStream_t.
 struct DeviceStream {
@@ -217,6 +226,14 @@ class Backend {
   // One token of each sequence over all its pages.
   virtual void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                                 std::span<const Segment> segments) = 0;
+  // The same over the part of its pages that is here: the outputs, and the natural logarithm of the sum of
+  // the exponentials of the scaled scores. Zeros and -infinity of a sequence that has no keys here.
+  virtual void decode_attention_part(const Tensor& part,  // f32, attention_part_size() elements: see there
+                                     const Tensor& q, const PagedKv& kv,
+                                     std::span<const Segment> parts) = 0;  // the step's decode_parts
+  // What the parts, of all the keys, make together; zeros where none has keys.
+  virtual void merge_attention(const Tensor& out,         // [n, n_heads, d_head]
+                               const Tensor& parts) = 0;  // f32 [n_parts, attention_part_size()]
 
   // Chooses a token from each row of logits and waits for the choice: nothing but ids comes back. -1 where
   // the largest logit of a row is not finite, for then there is no distribution to choose from. Backends

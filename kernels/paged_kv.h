@@ -25,7 +25,9 @@ struct Segment {
   int64_t row = 0;
   int64_t n_tokens = 0;
   int64_t start = 0;  // position of the first new token; a prefill starts on a page boundary
-  const int32_t* page_table = nullptr;  // [ceil((start + n_tokens) / page_tokens)]: block index to page id
+  // [ceil((start + n_tokens) / page_tokens)]: block index to page id. -1 in a decode's: the page is not here,
+  // and the token's key and value are not stored.
+  const int32_t* page_table = nullptr;
 
   int64_t end() const { return start + n_tokens; }
 };

@@ -14,12 +14,13 @@ constexpr int64_t kBatchPages = 256;  // that travel at once: hides latency, and
 constexpr int64_t kAlignment = 256;
 
 struct Layout {
-  int64_t n_blocks, key_elements, gate_elements, batch_elements;
+  int64_t n_blocks, key_elements, gate_elements, batch_elements, part_elements;
   Layout(const ModelConfig& model, const GateConfig* gate, const StepLimits& limits)
       : n_blocks(limits.n_blocks),
         key_elements(model.n_kv_heads * limits.page_tokens * model.d_head),
         gate_elements(gate == nullptr ? 0 : gate->n_gate_heads(model) * gate->d_gate),
-        batch_elements(std::min(kBatchPages, limits.n_blocks) * std::max(key_elements, gate_elements)) {}
+        batch_elements(std::min(kBatchPages, limits.n_blocks) * std::max(key_elements, gate_elements)),
+        part_elements(attention_part_size(limits.n_sequences, model.n_heads, model.d_head)) {}
 };
 
 std::vector<int64_t> numbers(size_t n, int64_t first = 0) {
@@ -38,6 +39,8 @@ ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const Mod
       page_tokens_(limits.page_tokens),
       arena_(backend->allocate(arena_bytes(*backend, model, gate, limits, comm->size()),
                                "the pages of a layer that ranks bring together")),
+      n_heads_(model.n_heads),
+      d_head_(model.d_head),
       identity_(static_cast<size_t>(limits.n_blocks)) {
   std::iota(identity_.begin(), identity_.end(), 0);
   const Layout layout(model, gate, limits);
@@ -54,26 +57,31 @@ ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const Mod
   send_ = take(type, {layout.batch_elements});
   receive_ = take(type, {layout.batch_elements});
   marks_ = take(DType::kF32, {comm->size() * limits.n_blocks});
+  part_ = take(DType::kF32, {layout.part_elements});
+  parts_ = take(DType::kF32, {comm->size() * layout.part_elements});
   if (comm->rank() == 0) {
     local_logits_ = take(DType::kF32, {limits.n_logits, model.n_vocab});
     all_logits_ = take(DType::kF32, {limits.n_logits, model.n_vocab});
   }
+  assert(at <= static_cast<char*>(arena_.get()) + arena_bytes(*backend, model, gate, limits, comm->size()));
 }
 
 // As the constructor takes it, with room to align each, for the rank that needs most.
 int64_t ContextParallel::arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
                                      const StepLimits& limits, int64_t n_ranks) {
-  constexpr int64_t kTensors = 8, kFloat = 4;
+  constexpr int64_t kTensors = 10, kFloat = 4;
   const Layout layout(model, gate, limits);
   const int64_t elements =
       layout.n_blocks * (2 * layout.key_elements + layout.gate_elements) + 2 * layout.batch_elements;
   return elements * dtype_bytes(backend.activation_dtype()) +
-         kFloat * (n_ranks * layout.n_blocks + 2 * limits.n_logits * model.n_vocab) + kTensors * kAlignment;
+         kFloat * (n_ranks * layout.n_blocks + (n_ranks + 1) * layout.part_elements +
+                   2 * limits.n_logits * model.n_vocab) +
+         kTensors * kAlignment;
 }
 
 StepLimits ContextParallel::local_limits(const StepLimits& limits) {
   StepLimits local = limits;
-  local.n_sequences += limits.n_tokens / limits.page_tokens;
+  local.n_sequences += limits.n_sequences + limits.n_tokens / limits.page_tokens;
   return local;
 }
 
@@ -82,6 +90,8 @@ void ContextParallel::divide(const DecoderStep& in) {
   ids_.clear();
   prefills_.clear();
   decodes_.clear();
+  decode_parts_.clear();
+  decode_tables_.clear();
   plans_.clear();
   rows_.clear();
   sequences_.clear();
@@ -89,7 +99,12 @@ void ContextParallel::divide(const DecoderStep& in) {
   logits_of_.assign(n_ranks, {});
   n_rows_of_.assign(n_ranks, 0);
   for (size_t i = 0; i < in.step.prefills.size(); ++i) divide_prefill(in, i);
-  for (size_t i = 0; i < in.step.decodes.size(); ++i) divide_decode(in, i);
+  size_t table_size = 0;
+  for (const Segment& segment : in.step.decodes) table_size += static_cast<size_t>(2 * n_blocks(segment));
+  decode_tables_.reserve(table_size);  // segments point into it
+  for (const Segment& segment : in.step.decodes) divide_decode(in, segment);
+  decodes_want_logits_ = !in.step.decodes.empty() && !in.logit_rows.empty() &&
+                         in.logit_rows.back() >= in.step.decodes.front().row;
   for (size_t i = 0; i < in.logit_rows.size(); ++i) {
     const auto [rank, row] = rows_[static_cast<size_t>(in.logit_rows[i])];
     logits_of_[static_cast<size_t>(rank)].push_back(static_cast<int64_t>(i));
@@ -101,6 +116,7 @@ void ContextParallel::divide(const DecoderStep& in) {
   }
   local_.ids = ids_;
   local_.step = {static_cast<int64_t>(ids_.size()), prefills_, decodes_};
+  local_.decode_parts = decode_parts_;
   local_.plans = plans_;
   local_.logit_rows = logit_rows_;
 }
@@ -112,7 +128,7 @@ void ContextParallel::divide_prefill(const DecoderStep& in, size_t i) {
   for (const Segment& before : prefills_) block_row += (before.n_tokens + page_tokens_ - 1) / page_tokens_;
   Sequence s{segment,
              &in.plans[i],
-             (segment.end() + page_tokens_ - 1) / page_tokens_,
+             n_blocks(segment),
              std::vector<int64_t>(static_cast<size_t>(comm_->size()), -1),
              prefills_.size(),
              0,
@@ -120,8 +136,8 @@ void ContextParallel::divide_prefill(const DecoderStep& in, size_t i) {
              false,
              {}};
   for (int64_t block = segment.start / page_tokens_, end = block; block < s.n_blocks; block = end) {
-    const int64_t rank = owner(s, block);
-    while (end < s.n_blocks && owner(s, end) == rank) ++end;
+    const int64_t rank = owner(s.segment, block);
+    while (end < s.n_blocks && owner(s.segment, end) == rank) ++end;
     s.last_blocks[static_cast<size_t>(rank)] = end - 1;
     const int64_t start = block * page_tokens_, n = std::min(end * page_tokens_, segment.end()) - start;
     if (rank == comm_->rank()) {
@@ -134,26 +150,24 @@ void ContextParallel::divide_prefill(const DecoderStep& in, size_t i) {
   sequences_.push_back(std::move(s));
 }
 
-void ContextParallel::divide_decode(const DecoderStep& in, size_t i) {
-  const Segment& segment = in.step.decodes[i];
-  const int64_t block = segment.start / page_tokens_;
-  Sequence s{segment,
-             nullptr,
-             block + 1,
-             std::vector<int64_t>(static_cast<size_t>(comm_->size()), -1),
-             decodes_.size(),
-             0,
-             0,
-             false,
-             {}};
-  const int64_t rank = owner(s, block);
-  s.last_blocks[static_cast<size_t>(rank)] = block;
-  if (rank == comm_->rank()) {
-    decodes_.push_back({n_rows_of_[static_cast<size_t>(rank)], 1, segment.start, identity_.data()});
-    s.n = 1;
+// Behind the prefill rows of every rank. Its part ends with the open page, or has whole pages alone.
+void ContextParallel::divide_decode(const DecoderStep& in, const Segment& segment) {
+  const int64_t row = n_rows_of_[static_cast<size_t>(comm_->rank())], end = n_blocks(segment);
+  rows_.emplace_back(0, n_rows_of_.front());
+  for (int64_t& n_rows : n_rows_of_) ++n_rows;
+  ids_.push_back(in.ids[static_cast<size_t>(segment.row)]);
+
+  const auto table = [&] { return decode_tables_.data() + decode_tables_.size(); };
+  decodes_.push_back({row, 1, segment.start, table()});
+  int64_t n_keys = 0;
+  for (int64_t b = 0; b < end; ++b) {
+    const bool here = owner(segment, b) == comm_->rank();
+    decode_tables_.push_back(here ? static_cast<int32_t>(local_page(segment, b)) : -1);
+    if (here) n_keys += std::min(page_tokens_, segment.end() - b * page_tokens_);
   }
-  take_rows(in, segment.row, 1, rank);
-  sequences_.push_back(std::move(s));
+  decode_parts_.push_back({row, 1, n_keys - 1, table()});
+  const int32_t* all = decodes_.back().page_table;
+  std::copy_if(all, all + end, std::back_inserter(decode_tables_), [](int32_t page) { return page >= 0; });
 }
 
 void ContextParallel::take_rows(const DecoderStep& in, int64_t row, int64_t n, int64_t rank) {
@@ -164,19 +178,22 @@ void ContextParallel::take_rows(const DecoderStep& in, int64_t row, int64_t n, i
   if (rank == comm_->rank()) ids_.insert(ids_.end(), ids.begin(), ids.end());
 }
 
-void ContextParallel::load_open_page(int64_t layer, const Sequence& s) {
-  if (s.n == 0 || s.segment.start % page_tokens_ == 0) return;
-  const std::vector<int64_t> to = {s.n_blocks - 1}, from = {local_page(s, s.n_blocks - 1)};
-  const PagedKv cache = cache_->layer(layer);
-  backend_->copy_rows(pages_.k, to, cache.k, from);
-  backend_->copy_rows(pages_.v, to, cache.v, from);
+Tensor ContextParallel::attention_part() const {
+  return part_.rows(0, attention_part_size(static_cast<int64_t>(decodes_.size()), n_heads_, d_head_));
+}
+
+Tensor ContextParallel::gather_attention(const Tensor& part) {
+  const int64_t n_ranks = comm_->size(), n = part.numel();
+  const Tensor all = parts_.rows(0, n_ranks * n);
+  comm_->all_gather(all, part, std::vector<int64_t>(static_cast<size_t>(n_ranks), n));
+  return all.reshaped({n_ranks, n});
 }
 
 void ContextParallel::store(int64_t layer, const Sequence& s) {
   std::vector<int64_t> to, from;
   for (const Segment& segment : segments_of(s))
     for (int64_t b = segment.start / page_tokens_; b * page_tokens_ < segment.end(); ++b) {
-      to.push_back(local_page(s, b));
+      to.push_back(local_page(s.segment, b));
       from.push_back(b);
     }
   const PagedKv cache = cache_->layer(layer);
@@ -190,7 +207,7 @@ ContextParallel::Moves ContextParallel::moves(
   Moves m;
   const int64_t n_stored = s.segment.start / page_tokens_;
   for (int64_t b = 0; b < s.n_blocks; ++b) {
-    const int64_t holder = owner(s, b);
+    const int64_t holder = owner(s.segment, b);
     bool travels = false;
     for (int64_t r = 0; r < comm_->size() && !travels; ++r) travels = r != holder && wanted(r, b);
     if (travels) {
@@ -209,7 +226,7 @@ ContextParallel::Moves ContextParallel::all_moves(const Sequence& s) const {
 
 void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence& s, const Moves& moves) {
   std::vector<int64_t> local;
-  for (const int64_t b : moves.stay) local.push_back(local_page(s, b));
+  for (const int64_t b : moves.stay) local.push_back(local_page(s.segment, b));
   backend_->copy_rows(to, moves.stay, from, local);
 
   const int64_t elements = to.numel() / to.dim(0);
@@ -218,14 +235,14 @@ void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence
   for (size_t first = 0; first < moves.travel.size(); first += batch) {
     const auto blocks = std::span(moves.travel).subspan(first, std::min(batch, moves.travel.size() - first));
     std::vector<std::vector<int64_t>> of(n_ranks);  // rank by rank, as they come
-    for (const int64_t b : blocks) of[static_cast<size_t>(owner(s, b))].push_back(b);
+    for (const int64_t b : blocks) of[static_cast<size_t>(owner(s.segment, b))].push_back(b);
     std::vector<int64_t> counts, received;
     for (const std::vector<int64_t>& theirs : of) {
       counts.push_back(static_cast<int64_t>(theirs.size()) * elements);
       received.insert(received.end(), theirs.begin(), theirs.end());
     }
     local.clear();
-    for (const int64_t b : of[static_cast<size_t>(comm_->rank())]) local.push_back(local_page(s, b));
+    for (const int64_t b : of[static_cast<size_t>(comm_->rank())]) local.push_back(local_page(s.segment, b));
     const auto view = [&](const Tensor& buffer, size_t n) {
       const auto rows = static_cast<int64_t>(n);
       return buffer.rows(0, rows * elements).reshaped({rows, elements});
@@ -290,7 +307,7 @@ ContextParallel::Report::Report(ContextParallel* ranks, const Sequence* s, int64
       n_heads_(n_heads),
       n_blocks_(s->plan->select->n_prompt_blocks) {
   for (int64_t b = s->segment.start / ranks->page_tokens_; b < s->n_blocks; ++b)
-    rows_[static_cast<size_t>(ranks->owner(*s, b))].push_back(b);
+    rows_[static_cast<size_t>(ranks->owner(s->segment, b))].push_back(b);
   for (const std::vector<int64_t>& rows : rows_) most_ = std::max(most_, static_cast<int64_t>(rows.size()));
   mine_.resize(static_cast<size_t>(most_ * words()));
 }

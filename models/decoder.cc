@@ -89,7 +89,7 @@ DecoderStats Decoder::run(const DecoderStep& in, Deferred* deferred) {
   const DecoderStep& mine = context_ ? context_->local() : in;
   backend_->begin_phase(Phase::kStep);
   if (mine.step.n_tokens > 0) backend_->begin_step(mine, limits_.page_tokens);
-  backend_->run_step(record_key(mine), [&] { transform(mine, in.on_gate); });
+  backend_->run_step(record_key(in), [&] { transform(mine, in.on_gate); });
   if (!in.logit_rows.empty()) logits(in, mine, deferred);
   backend_->end_phase(Phase::kStep);
   return context_ ? count_divided(in) : count_blocks(in);
@@ -133,9 +133,9 @@ void Decoder::transform(const DecoderStep& in, const GateObserver& observer) {
 }
 
 // Steps that only decode are the same but for what begin_step brings; dynamic RoPE changes with the length.
+// Of the whole step, so that all ranks record the same ones.
 int64_t Decoder::record_key(const DecoderStep& in) const {
-  const bool same = !context_ && in.step.prefills.empty() &&
-                    config_.rope.type != RopeConfig::Type::kDynamic &&
+  const bool same = in.step.prefills.empty() && config_.rope.type != RopeConfig::Type::kDynamic &&
                     static_cast<int64_t>(in.logit_rows.size()) == in.step.n_tokens;
   return same ? in.step.n_tokens : 0;
 }

@@ -90,7 +90,7 @@ class Decoder {
   void attention_divided(int64_t l, const DecoderStep& in, const GateObserver& observer);
   void attend_divided_prefill(int64_t l, const DecoderStep& in, ContextParallel::Sequence* s,
                               const GateObserver& observer);
-  void attend_divided_decode(int64_t l, const DecoderStep& in, ContextParallel::Sequence* s);
+  void attend_divided_decodes(int64_t l, const DecoderStep& in);
   void project_divided(const Tensor& x, const Tensor& free, int64_t first, int64_t n);
   DecoderStats count_divided(const DecoderStep& step);
 

@@ -6,10 +6,10 @@
 
 namespace seer {
 
-// One sequence after the other, for pages of one are brought together at a time.
+// One prompt after the other, for pages of one are brought together at a time.
 void Decoder::attention_divided(int64_t l, const DecoderStep& in, const GateObserver& observer) {
-  for (ContextParallel::Sequence& s : context_->sequences())
-    s.plan == nullptr ? attend_divided_decode(l, in, &s) : attend_divided_prefill(l, in, &s, observer);
+  for (ContextParallel::Sequence& s : context_->sequences()) attend_divided_prefill(l, in, &s, observer);
+  if (!in.step.decodes.empty()) attend_divided_decodes(l, in);
 }
 
 void Decoder::attend_divided_prefill(int64_t l, const DecoderStep& in, ContextParallel::Sequence* s,
@@ -71,33 +71,32 @@ void Decoder::attend_divided_prefill(int64_t l, const DecoderStep& in, ContextPa
   backend_->end_phase(Phase::kAttention);
 }
 
-void Decoder::attend_divided_decode(int64_t l, const DecoderStep& in, ContextParallel::Sequence* s) {
+// Each rank over its own pages.
+void Decoder::attend_divided_decodes(int64_t l, const DecoderStep& in) {
   const int64_t n_tokens = in.step.n_tokens;
-  const std::span<const Segment> segments = context_->segments_of(*s);
-  const PagedKv& pages = context_->pages();
-  if (!segments.empty()) {
-    context_->load_open_page(l, *s);
-    backend_->append_kv(workspace_.q.rows(0, n_tokens), pages, workspace_.qkv.rows(0, n_tokens),
-                        {workspace_.rope.cos.rows(0, n_tokens), workspace_.rope.sin.rows(0, n_tokens)},
-                        {n_tokens, {}, segments}, nullptr);
-    context_->store(l, *s);
-  }
-  if (l == config_.n_layers - 1 && !s->wants_logits) return;
+  const PagedKv kv = cache_->layer(l);
+  const Tensor q = workspace_.q.rows(0, n_tokens);
+  backend_->append_kv(q, kv, workspace_.qkv.rows(0, n_tokens),
+                      {workspace_.rope.cos.rows(0, n_tokens), workspace_.rope.sin.rows(0, n_tokens)},
+                      {n_tokens, {}, in.step.decodes}, nullptr);
+  if (l == config_.n_layers - 1 && !context_->decodes_want_logits()) return;
   backend_->begin_phase(Phase::kAttention);
-  context_->bring_pages(l, s, {});
-  if (!segments.empty())
-    backend_->decode_attention(workspace_.attn.rows(0, n_tokens), workspace_.q.rows(0, n_tokens), pages,
-                               segments);
+  const Tensor part = context_->attention_part();
+  backend_->decode_attention_part(part, q, kv, in.decode_parts);
+  const auto n = static_cast<int64_t>(in.step.decodes.size());
+  backend_->merge_attention(workspace_.attn.rows(n_tokens - n, n), context_->gather_attention(part));
   backend_->end_phase(Phase::kAttention);
 }
 
 void Decoder::project_divided(const Tensor& x, const Tensor& free, int64_t first, int64_t n) {
   const ContextParallel::LogitRows rows = context_->logit_rows(first, n);
-  const Tensor mine = context_->local_logits(workspace_.logits).rows(0, rows.n);
+  const bool gathered = !context_->rank_0_has(first, n);
+  const Tensor mine =
+      (gathered ? context_->local_logits(workspace_.logits) : workspace_.logits).rows(0, rows.n);
   if (rows.n > 0)
     backend_->norm_linear(mine, free.rows(0, rows.n), x.rows(rows.first, rows.n), weights_.norm,
                           config_.rms_norm_eps, weights_.lm_head);
-  context_->gather_logits(workspace_.logits.rows(0, n), mine, first, n);
+  if (gathered) context_->gather_logits(workspace_.logits.rows(0, n), mine, first, n);
 }
 
 DecoderStats Decoder::count_divided(const DecoderStep& step) {

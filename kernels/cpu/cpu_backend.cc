@@ -215,6 +215,7 @@ void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv
         for (int64_t h = 0; h < n_heads; ++h)
           rotate(q.as<float>() + (row * n_heads + h) * d_head, in + h * d_head, cos, sin, half);
         const int64_t page_id = segment.page_table[position / page];
+        if (page_id < 0) continue;
         for (int64_t h = 0; h < n_kv_heads; ++h) {
           const int64_t slot = ((page_id * n_kv_heads + h) * page + position % page) * d_head;
           const float* k_in = in + (n_heads + h) * d_head;

@@ -53,6 +53,9 @@ class CpuBackend final : public Backend {
                          const BlockMask* mask, int64_t first_token) override;
   void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                         std::span<const Segment> segments) override;
+  void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
+                             std::span<const Segment> parts) override;
+  void merge_attention(const Tensor& out, const Tensor& parts) override;
 
   void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
 
@@ -78,6 +81,10 @@ class CpuBackend final : public Backend {
 
   void linear_few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
+  // Normalised outputs [n, n_heads, d_head] of segments that follow one another, and, where given, the
+  // logarithms [n, n_heads]. Nothing for a segment without keys.
+  void attend_decodes(float* out, float* log_sums, const Tensor& q, const PagedKv& kv,
+                      std::span<const Segment> segments);
   // Rows from first_row on of `pooled` get the segment's blocks.
   void pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv, const PagedKv& kv,
                    const Segment& segment);

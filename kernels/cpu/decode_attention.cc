@@ -16,6 +16,44 @@ constexpr int64_t kSplitTokens = 1024;
 
 void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                                   std::span<const Segment> segments) {
+  attend_decodes(out.rows(segments.front().row, 1).as<float>(), nullptr, q, kv, segments);
+}
+
+void CpuBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
+                                       std::span<const Segment> parts) {
+  const int64_t n = static_cast<int64_t>(parts.size()), n_rows = n * q.dim(1);
+  assert(part.numel() == attention_part_size(n, q.dim(1), q.dim(2)));
+  auto* out = part.as<float>();
+  float* log_sums = out + n_rows * q.dim(2);
+  std::fill(out, log_sums, 0.0F);
+  std::fill(log_sums, log_sums + n_rows, -std::numeric_limits<float>::infinity());
+  attend_decodes(out, log_sums, q, kv, parts);
+}
+
+void CpuBackend::merge_attention(const Tensor& out, const Tensor& parts) {
+  const int64_t n_rows = out.dim(0) * out.dim(1), d_head = out.dim(2), n_parts = parts.dim(0);
+  assert(parts.dim(1) == attention_part_size(out.dim(0), out.dim(1), d_head));
+  constexpr float kNoKeys = -std::numeric_limits<float>::infinity();
+  for (int64_t row = 0; row < n_rows; ++row) {
+    const auto log_sum = [&](int64_t i) { return parts.rows(i, 1).as<float>()[n_rows * d_head + row]; };
+    float top = kNoKeys, total = 0.0F;
+    for (int64_t i = 0; i < n_parts; ++i) top = std::max(top, log_sum(i));
+    float* o = out.as<float>() + row * d_head;
+    std::fill(o, o + d_head, 0.0F);
+    for (int64_t i = 0; i < n_parts; ++i) {
+      if (log_sum(i) == kNoKeys) continue;
+      const float weight = std::exp(log_sum(i) - top);
+      const float* x = parts.rows(i, 1).as<float>() + row * d_head;
+      total += weight;
+      for (int64_t d = 0; d < d_head; ++d) o[d] += weight * x[d];
+    }
+    if (total == 0.0F) continue;
+    for (int64_t d = 0; d < d_head; ++d) o[d] /= total;
+  }
+}
+
+void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, const PagedKv& kv,
+                                std::span<const Segment> segments) {
   const int64_t n_heads = q.dim(1), d_head = q.dim(2), page = kv.page_tokens(), n_kv_heads = kv.n_kv_heads();
   const int64_t group = n_heads / n_kv_heads;
   const float scale = 1.0F / std::sqrt(static_cast<float>(d_head));
@@ -27,7 +65,7 @@ void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const Page
   };
   std::vector<Split> splits;  // those of one segment and KV head lie together
   for (const Segment& segment : segments) {
-    assert(segment.n_tokens == 1);
+    assert(segment.n_tokens == 1 && segment.row == segments.front().row + (&segment - segments.data()));
     const int64_t n_pages = (segment.end() + page - 1) / page;
     for (int64_t h = 0; h < n_kv_heads; ++h)
       for (int64_t p = 0; p < n_pages; p += split_pages) splits.push_back({&segment, h, p});
@@ -69,7 +107,8 @@ void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const Page
       const auto max_of = [&](int64_t s) { return partials[s * partial_size + group * d_head + g]; };
       float row_max = max_of(i);
       for (int64_t s = i + 1; s < last; ++s) row_max = std::max(row_max, max_of(s));
-      float* o = out.as<float>() + (first.segment->row * n_heads + first.kv_head * group + g) * d_head;
+      const int64_t row = (first.segment->row - segments.front().row) * n_heads + first.kv_head * group + g;
+      float* o = out + row * d_head;
       std::fill(o, o + d_head, 0.0F);
       float total = 0.0F;
       for (int64_t s = i; s < last; ++s) {
@@ -79,6 +118,7 @@ void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const Page
         for (int64_t d = 0; d < d_head; ++d) o[d] += partial[g * d_head + d] * weight;
       }
       for (int64_t d = 0; d < d_head; ++d) o[d] /= total;
+      if (log_sums != nullptr) log_sums[row] = row_max + std::log(total);
     }
     i = last;
   }

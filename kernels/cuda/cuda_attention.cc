@@ -202,17 +202,13 @@ void CudaBackend::wgmma_prefill(const Tensor& out, const Tensor& q, const PagedK
   check(launch_wgmma_prefill(p, maps, device_.n_multiprocessors, stream_), "prefill_attention");
 }
 
-void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
-                                   std::span<const Segment> segments) {
-  const int64_t row = segments.front().row;
+DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv,
+                                        std::span<const Segment> segments) {
   DecodeParams p = {};
-  p.out = out.rows(row, 1).data;
-  p.q = q.rows(row, 1).data;
+  p.q = q.rows(segments.front().row, 1).data;
   p.k = kv.k.data;
   p.v = kv.v.data;
-  p.positions = step_.decode_positions(segments.front());
   p.tables = step_.tables();
-  p.table_offsets = step_.decode_table_offsets(segments.front());
   p.n_sequences = as_int(static_cast<int64_t>(segments.size()));
   p.n_heads = as_int(q.dim(1));
   p.n_kv_heads = as_int(kv.n_kv_heads());
@@ -222,7 +218,41 @@ void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const Pag
   p.scale = 1.0F / std::sqrt(static_cast<float>(kv.d_head()));
   p.counters = decode_counters_.as<int32_t>();
   p.partials = decode_partials_.as<float>();
+  return p;
+}
+
+void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                                   std::span<const Segment> segments) {
+  const Segment& first = segments.front();
+  DecodeParams p = decode_params(q, kv, segments);
+  p.out = out.rows(first.row, 1).data;
+  p.positions = step_.decode_positions(first);
+  p.table_offsets = step_.decode_table_offsets(first);
   check(launch_paged_decode(p, stream_), "decode_attention");
+}
+
+void CudaBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
+                                        std::span<const Segment> parts) {
+  const Segment& first = parts.front();
+  const auto n = static_cast<int64_t>(parts.size());
+  assert(part.numel() == attention_part_size(n, q.dim(1), q.dim(2)));
+  DecodeParams p = decode_params(q, kv, parts);
+  p.out = floats(part);
+  p.log_sums = floats(part) + n * q.dim(1) * q.dim(2);
+  p.positions = step_.part_positions(first);
+  p.table_offsets = step_.part_table_offsets(first);
+  check(launch_paged_decode(p, stream_), "decode_attention_part");
+}
+
+void CudaBackend::merge_attention(const Tensor& out, const Tensor& parts) {
+  assert(parts.dim(1) == attention_part_size(out.dim(0), out.dim(1), out.dim(2)));
+  MergeParams p = {};
+  p.out = out.data;
+  p.parts = floats(parts);
+  p.n_parts = as_int(parts.dim(0));
+  p.n_rows = out.dim(0) * out.dim(1);
+  p.d_head = as_int(out.dim(2));
+  check(launch_merge_attention(p, stream_), "merge_attention");
 }
 
 }  // namespace seer::cuda

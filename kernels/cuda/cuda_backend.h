@@ -19,6 +19,8 @@
 
 namespace seer::cuda {
 
+struct DecodeParams;
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int device);
@@ -75,6 +77,9 @@ class CudaBackend final : public Backend {
                          const BlockMask* mask, int64_t first_token) override;
   void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                         std::span<const Segment> segments) override;
+  void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
+                             std::span<const Segment> parts) override;
+  void merge_attention(const Tensor& out, const Tensor& parts) override;
 
   void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
 
@@ -94,6 +99,7 @@ class CudaBackend final : public Backend {
   void wait();  // for the stream
   void wgmma_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                      const BlockMask* mask, int64_t first_token);
+  DecodeParams decode_params(const Tensor& q, const PagedKv& kv, std::span<const Segment> segments);
   bool few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, const Tensor* norm, double eps,
                 bool accumulate, bool swiglu);
 

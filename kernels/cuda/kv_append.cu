@@ -214,7 +214,7 @@ __global__ void __launch_bounds__(kThreads) decode_append_kernel(const DecodeApp
   const int page = p.tables[p.table_offsets[row] + position / c.page_tokens];
   const int index = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   const int slot = index / chunks, chunk = index % chunks;
-  if (slot >= n_slots) return;
+  if (slot >= n_slots || (page < 0 && slot >= c.n_heads)) return;
   const Bf16* in = static_cast<const Bf16*>(c.qkv) + row * n_slots * c.d_head + slot * c.d_head + chunk * 8;
   const Target to = target(c, slot, row, page, position % c.page_tokens);
   float low[8], high[8];

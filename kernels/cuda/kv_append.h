@@ -50,7 +50,7 @@ struct PrefillAppendParams {
 };
 cudaError_t launch_prefill_append(const PrefillAppendParams& params, cudaStream_t stream);
 
-// One token of each of n sequences.
+// One token of each of n sequences. Of those whose page is -1 only the query is rotated.
 struct DecodeAppendParams {
   KvAppendParams common;
   const int32_t* positions;      // device [n]

@@ -31,23 +31,31 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
   for (const int32_t id : in.ids) put(id);
   rows_at_ = at;
   for (const int64_t row : in.logit_rows) put(row);
-  positions_at_ = at;
-  for (const Segment& s : in.step.decodes) put(s.start);
+  assert(in.decode_parts.empty() || in.decode_parts.size() == in.step.decodes.size());
   first_decode_row_ = in.step.decodes.empty() ? 0 : in.step.decodes.front().row;
-  offsets_at_ = at;
   const auto n_pages = [&](const Segment& s) { return (s.end() + page_tokens - 1) / page_tokens; };
   int64_t offset = 0;
-  for (const Segment& s : in.step.decodes) {
-    put(offset);
-    offset += n_pages(s);
-  }
-  tables_at_ = at;
-  for (const Segment& s : in.step.decodes)
+  const auto put_places = [&](std::span<const Segment> segments, int64_t* positions, int64_t* offsets) {
+    *positions = at;
+    for (const Segment& s : segments) put(s.start);
+    *offsets = at;
+    for (const Segment& s : segments) {
+      put(offset);
+      offset += n_pages(s);
+    }
+  };
+  const auto put_table = [&](const Segment& s) {
     for (int64_t i = 0; i < n_pages(s); ++i) put(s.page_table[i]);
+  };
+  put_places(in.step.decodes, &positions_at_, &offsets_at_);
+  put_places(in.decode_parts, &part_positions_at_, &part_offsets_at_);
+  tables_at_ = at;
+  for (const Segment& s : in.step.decodes) put_table(s);
+  for (const Segment& s : in.decode_parts) put_table(s);
   prefill_tables_.clear();
   for (const Segment& s : in.step.prefills) {
     prefill_tables_.push_back({s.row, at});
-    for (int64_t i = 0; i < n_pages(s); ++i) put(s.page_table[i]);
+    put_table(s);
   }
   check(cudaMemcpyAsync(device_.get(), host, static_cast<size_t>(at) * sizeof(int32_t),
                         cudaMemcpyHostToDevice, stream),

@@ -38,6 +38,13 @@ class StepState {
     return device_ints(offsets_at_ + first.row - first_decode_row_);
   }
   const int32_t* tables() const { return device_ints(tables_at_); }
+  // Likewise of the step's decode_parts; a position is the last key's, -1 without any.
+  const int32_t* part_positions(const Segment& first) const {
+    return device_ints(part_positions_at_ + first.row - first_decode_row_);
+  }
+  const int32_t* part_table_offsets(const Segment& first) const {  // into tables()
+    return device_ints(part_offsets_at_ + first.row - first_decode_row_);
+  }
   // The page table of one of the step's prefill segments.
   const int32_t* prefill_table(const Segment& segment) const;
 
@@ -48,7 +55,8 @@ class StepState {
   DeviceMemory device_;
   int64_t capacity_ = 0;  // ints
   cudaEvent_t copied_ = nullptr;
-  int64_t rows_at_ = 0, positions_at_ = 0, offsets_at_ = 0, tables_at_ = 0;
+  int64_t rows_at_ = 0, positions_at_ = 0, offsets_at_ = 0;
+  int64_t part_positions_at_ = 0, part_offsets_at_ = 0, tables_at_ = 0;
   int64_t first_decode_row_ = 0;
   struct PrefillTable {
     int64_t row;  // the segment's first row, which names it

@@ -208,6 +208,29 @@ TEST_CASE("divided prompts together give what each gives alone, pre-empted ones 
   CHECK(engine->stats().pages_used == 0);
 }
 
+TEST_CASE("divided sequences decode on over the pages of every rank, beside each other and beside a prompt") {
+  const auto alone = testing::load_demo(768, 128);
+  const std::vector<GenerateRequest> requests = {
+      greedy(document(100), 300), greedy(document(1), 200),
+      greedy(testing::slice(document(200), 100, 160), 150),
+      greedy(document(600), 20, kThreshold)};  // in chunks, while the others decode
+  std::vector<Ids> expected;
+  expected.reserve(requests.size());
+  for (const GenerateRequest& request : requests)
+    expected.push_back(alone->new_session()->generate(request).tokens);
+  CHECK(expected[0].size() == 300);
+  for (const int n_ranks : {2, 4}) {
+    INFO(n_ranks << " ranks");
+    EngineOptions options = divided(n_ranks, 768, 128);
+    options.pool_size = 2048;  // room for all at once
+    const auto engine = Engine::load(options);
+    std::vector<std::unique_ptr<Generation>> running;
+    running.reserve(requests.size());
+    for (const GenerateRequest& request : requests) running.push_back(engine->submit(request));
+    for (size_t i = 0; i < requests.size(); ++i) CHECK(running[i]->wait().tokens == expected[i]);
+  }
+}
+
 TEST_CASE("a context that one rank's pages do not hold is filled to its end when divided") {
   constexpr int64_t kContext = 1000;  // 16 blocks
   const auto engine = Engine::load(divided(4, kContext, 256));

@@ -157,7 +157,18 @@ struct AttentionCase : PagedCase {
   std::vector<int64_t> first_tokens;  // one a prefill
 };
 
+// Decodes whose pages are divided among parts, as ranks divide them.
+struct AttentionPartsCase : AttentionCase {
+  int64_t n_parts = 0;
+  std::vector<std::vector<int64_t>> owners;  // a decode's, by block
+
+  // A decode's pages of one part, as decode_attention_part takes them.
+  CaseSegment part(size_t decode, int64_t which) const;
+};
+
 std::vector<AppendKvCase> append_kv_cases(DType activation);
+// Decodes whose open page is not here.
+std::vector<AppendKvCase> elsewhere_append_kv_cases(DType activation);
 std::vector<GateProjectCase> gate_project_cases(DType activation);
 // Every combination of pools, with one weight where the gate allows it and with two.
 std::vector<GateProjectCase> gate_pool_cases(DType activation);
@@ -172,6 +183,10 @@ std::vector<AttentionCase> masked_prefill_cases(DType activation);
 // subtracts, time and again.
 std::vector<AttentionCase> growing_scores_cases(DType activation);
 std::vector<AttentionCase> decode_cases(DType activation);
+// In one to four parts: runs of pages in turn, all in the last, by chance.
+std::vector<AttentionPartsCase> attention_parts_cases(DType activation);
+// The decodes of `c`, runs of `run` pages in turn.
+AttentionPartsCase in_parts(const AttentionCase& c, int64_t n_parts, int64_t run);
 // Whole prompts of thousands of tokens, chunks and decodes, dense and masked: too long for a float64
 // reference.
 std::vector<AttentionCase> long_attention_cases(DType activation);

@@ -17,10 +17,12 @@ std::string mismatch(const std::vector<float>& actual, const std::vector<double>
   double worst_excess = -1.0;
   for (size_t i = 0; i < actual.size(); ++i) {
     const double a = actual[i], e = expected[i];
-    if (e == kAnything) continue;
+    if (e == kAnything || a == e) continue;
     double excess = 0.0;  // how far beyond the tolerance
     if (std::isnan(e) || std::isnan(a)) {
       excess = std::isnan(e) && std::isnan(a) ? 0.0 : INFINITY;
+    } else if (std::isinf(e) || std::isinf(a)) {
+      excess = INFINITY;
     } else {
       excess = std::abs(a - e) - (tolerance.absolute + tolerance.relative * std::abs(e));
     }

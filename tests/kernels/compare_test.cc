@@ -15,11 +15,15 @@ TEST_CASE("mismatch counts what is beyond the tolerance and names the worst") {
   CHECK(mismatch({1.0F}, {1.0, 2.0}, {9.0, 9.0}) == "1 values, expected 2");
 }
 
-TEST_CASE("mismatch lets NaN equal nothing but poison, and infinities nothing") {
+TEST_CASE("mismatch lets NaN equal nothing but poison, and infinities nothing but themselves") {
   CHECK(mismatch({kNan, kNan}, {kUntouched, kAnything}, {}) == "");
   CHECK(mismatch({kNan}, {1.0}, {9.0, 9.0}) != "");
   CHECK(mismatch({1.0F}, {kUntouched}, {9.0, 9.0}) != "");
-  CHECK(mismatch({std::numeric_limits<float>::infinity()}, {1.0}, {9.0, 9.0}) != "");
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  CHECK(mismatch({kInfinity}, {1.0}, {9.0, 9.0}) != "");
+  CHECK(mismatch({-kInfinity}, {-kInfinity}, {9.0, 9.0}) == "");
+  CHECK_THAT(mismatch({-kInfinity, 1.0F, kInfinity}, {-kInfinity, -kInfinity, -kInfinity}, {9.0, 9.0}),
+             ContainsSubstring("2 of 3") && ContainsSubstring("at 1: 1, expected -inf"));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // The CPU's attention over pages against float64.
 #include "tests/kernels/compare.h"
+#include "tests/kernels/rank_ops.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
 #include "tests/support/catch.h"
@@ -63,6 +64,33 @@ TEST_CASE("decode attention is the reference's on sequences of unequal length") 
   }
 }
 
+TEST_CASE("decode attention in parts is the reference's, and merged it is that of the whole") {
+  const auto cpu = make_cpu_backend(2);
+  for (const AttentionPartsCase& c : attention_parts_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    const AttentionPartsResult actual = run_attention_parts(*cpu, c);
+    const reference::AttentionParts expected = reference::attention_parts(c);
+    CHECK(mismatch(actual.outputs, expected.outputs, kAttention) == "");
+    CHECK(mismatch(actual.log_sums, expected.log_sums, {3e-6, 1e-6}) == "");
+    CHECK(mismatch(actual.merged, expected.merged, kAttention) == "");
+  }
+}
+
+TEST_CASE("parts whose scores lie hundreds apart are merged to the largest's") {
+  const auto cpu = make_cpu_backend(2);
+  for (const AttentionCase& whole : decode_cases(cpu->activation_dtype())) {
+    AttentionPartsCase c = in_parts(whole, 3, 1);
+    INFO(c.name);
+    for (float& x : c.q.values) x *= 40.0F;
+    const reference::AttentionParts expected = reference::attention_parts(c);
+    CHECK(mismatch(run_attention_parts(*cpu, c).merged, expected.merged, {2e-3, 0.0}) == "");
+  }
+}
+
+TEST_CASE("parts without keys are merged as if they were not there, and none at all gives zeros") {
+  check_merge_without_keys(*make_cpu_backend(2));
+}
+
 TEST_CASE("a NaN in one query reaches its own output and no other") {
   const auto cpu = make_cpu_backend(2);
   AttentionCase c = dense_prefill_cases(cpu->activation_dtype()).front();
@@ -72,6 +100,9 @@ TEST_CASE("a NaN in one query reaches its own output and no other") {
   AttentionCase decode = decode_cases(cpu->activation_dtype()).front();
   decode.q.at(decode.decodes[2].row)[0] = kNan;
   CHECK(mismatch(run_decode_attention(*cpu, decode), reference::decode_attention(decode), kAttention) == "");
+  const AttentionPartsCase parts = in_parts(decode, 3, 1);
+  CHECK(mismatch(run_attention_parts(*cpu, parts).merged, reference::decode_attention(decode), kAttention) ==
+        "");
 }
 
 TEST_CASE("attention does not depend on the number of threads") {
@@ -80,6 +111,8 @@ TEST_CASE("attention does not depend on the number of threads") {
   CHECK(same_bits(run_prefill_attention(*one, prefill), run_prefill_attention(*three, prefill)));
   const AttentionCase decode = decode_cases(one->activation_dtype()).front();
   CHECK(same_bits(run_decode_attention(*one, decode), run_decode_attention(*three, decode)));
+  const AttentionPartsCase parts = in_parts(decode, 2, 1);
+  CHECK(same_bits(run_attention_parts(*one, parts).merged, run_attention_parts(*three, parts).merged));
 }
 
 // The online softmax keeps the running maximum in step with what it has summed: scores far apart, in either

@@ -86,6 +86,18 @@ TEST_CASE("append_kv rotates queries and keys and writes only the new tokens' sl
   }
 }
 
+TEST_CASE("append_kv of a decode whose page is elsewhere rotates the query and stores nothing") {
+  const auto cpu = make_cpu_backend(2);
+  for (const AppendKvCase& c : elsewhere_append_kv_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    const AppendKvResult actual = run_append_kv(*cpu, c);
+    const reference::AppendKv expected = reference::append_kv(c);
+    CHECK(mismatch(actual.q, expected.q, {2e-7, 2e-7}) == "");
+    CHECK(mismatch(actual.k, expected.k, {2e-7, 2e-7}) == "");
+    CHECK(mismatch(actual.v, expected.v, {}) == "");
+  }
+}
+
 TEST_CASE("results do not depend on the number of threads") {
   const auto one = make_cpu_backend(1), three = make_cpu_backend(3);
   for (const LinearCase& c : linear_cases(one->activation_dtype())) {

@@ -262,6 +262,17 @@ std::vector<AppendKvCase> append_kv_cases(DType activation) {
   return cases;
 }
 
+std::vector<AppendKvCase> elsewhere_append_kv_cases(DType activation) {
+  std::vector<AppendKvCase> cases = append_kv_cases(activation);
+  for (AppendKvCase& c : cases) {
+    for (const size_t i : {size_t{0}, size_t{3}}) c.decodes[i].page_table.back() = -1;
+    // Earlier pages may be elsewhere too: nothing is written there.
+    c.decodes[1].page_table.front() = -1;
+    c.name += ", the first and the last decode's page elsewhere";
+  }
+  return cases;
+}
+
 std::vector<GateProjectCase> gate_project_cases(DType activation) {
   Random random(11);
   const GatePools avg{false, false, true}, all{true, true, true}, max_avg{true, false, true};

@@ -1,9 +1,14 @@
 #include "tests/kernels/rank_ops.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <optional>
 
+#include "tests/kernels/compare.h"
 #include "tests/kernels/device.h"
+#include "tests/kernels/run_op.h"
 #include "tests/support/catch.h"
 
 namespace seer::testing {
@@ -127,6 +132,44 @@ void check_mark_blocks(Backend& backend) {
   std::fill(expected.begin(), expected.end(), 0.0F);
   std::fill_n(expected.begin(), 250, 1.0F);
   CHECK(device.read(marks) == expected);
+}
+
+// Rows of one head: element d of part p is 10 p + d.
+void check_merge_without_keys(Backend& backend) {
+  constexpr int64_t kDHead = 64;
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  // By row, of each part; what is expected of element 0, ten times the mean of p, unless all are zeros.
+  struct Row {
+    std::vector<float> log_sums;
+    std::optional<double> expected;
+  };
+  const std::vector<Row> rows = {
+      {{1.0F, kNone, kNone, kNone}, 0.0},
+      {{kNone, kNone, kNone, -7.0F}, 30.0},
+      {{kNone, 2.0F, kNone, 2.0F}, 20.0},
+      {{kNone, kNone, kNone, kNone}, std::nullopt},
+      {{0.0F, kNone, std::log(3.0F), kNone}, 15.0},  // a quarter and three
+      {{-300.0F, -200.0F, kNone, -400.0F}, 10.0},    // no sum of exponentials is a float
+      {{500.0F, kNone, 100.0F, 500.0F}, 15.0},
+      {{1.0F, kNan, kNone, 1.0F}, kUntouched},  // NaN goes through
+  };
+  const auto n = static_cast<int64_t>(rows.size());
+  const auto n_parts = static_cast<int64_t>(rows.front().log_sums.size());
+  const int64_t size = attention_part_size(n, 1, kDHead);
+  HostTensor parts = HostTensor::filled(DType::kF32, {n_parts, size}, 0.0F);
+  std::vector<double> expected;
+  for (int64_t r = 0; r < n; ++r) {
+    const Row& row = rows[static_cast<size_t>(r)];
+    for (int64_t p = 0; p < n_parts; ++p) {
+      const float log_sum = row.log_sums[static_cast<size_t>(p)];
+      parts.at(p)[n * kDHead + r] = log_sum;
+      for (int64_t d = 0; d < kDHead && log_sum != kNone; ++d)
+        parts.at(p)[r * kDHead + d] = static_cast<float>(10 * p + d);
+    }
+    for (int64_t d = 0; d < kDHead; ++d)
+      expected.push_back(row.expected ? *row.expected + static_cast<double>(d) : 0.0);
+  }
+  CHECK(mismatch(run_merge_attention(backend, parts, n, 1, kDHead), expected, {1e-5, 1.0 / 256}) == "");
 }
 
 void check_random_slices(Backend& backend) {

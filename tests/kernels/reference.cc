@@ -101,6 +101,7 @@ AppendKv append_kv(const AppendKvCase& c) {
         };
         for (int64_t h = 0; h < c.n_heads; ++h) put(&out.q, (row * c.n_heads + h) * c.d_head, turned(h));
         const int64_t page_id = s.page_table[static_cast<size_t>(position / c.page)];
+        if (page_id < 0) continue;
         for (int64_t h = 0; h < c.n_kv_heads; ++h) {
           const int64_t slot = ((page_id * c.n_kv_heads + h) * c.page + position % c.page) * c.d_head;
           put(&out.k, slot, turned(c.n_heads + h));

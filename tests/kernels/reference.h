@@ -51,6 +51,12 @@ std::string mask_mismatch(const SelectBlocksCase& c, const SelectBlocksResult& a
 
 std::vector<double> prefill_attention(const AttentionCase& c);
 std::vector<double> decode_attention(const AttentionCase& c);
+struct AttentionParts {
+  std::vector<double> merged;   // as decode_attention
+  std::vector<double> outputs;  // [n_parts, n decodes, n_heads, d_head]
+  std::vector<double> log_sums;
+};
+AttentionParts attention_parts(const AttentionPartsCase& c);
 
 // out = x turned by one row of cos and sin, halves paired; channels behind 2 * half stay.
 std::vector<double> rotate(const std::vector<double>& x, const float* cos, const float* sin, int64_t half);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "tests/kernels/compare.h"
@@ -6,9 +7,10 @@
 namespace seer::testing::reference {
 namespace {
 
-// One query of head h over the keys of `blocks` up to its own position.
-void attend(double* out, const AttentionCase& c, const CaseSegment& segment, int64_t row, int64_t position,
-            int64_t h, const std::vector<int32_t>& blocks) {
+// One query of head h over the keys of `blocks` up to its own position. Returns the logarithm of the sum of
+// exp(scores).
+double attend(double* out, const AttentionCase& c, const CaseSegment& segment, int64_t row, int64_t position,
+              int64_t h, const std::vector<int32_t>& blocks) {
   const float* q = c.q.at(row) + h * c.d_head;
   const int64_t tile = h / c.group() * c.page * c.d_head;
   std::vector<double> weights;
@@ -23,10 +25,14 @@ void attend(double* out, const AttentionCase& c, const CaseSegment& segment, int
       values.push_back(c.v.at(page_id) + tile + i * c.d_head);
     }
   }
+  const double top = *std::max_element(weights.begin(), weights.end());
+  double sum = 0.0;
+  for (const double score : weights) sum += std::exp(score - top);
   softmax(&weights);
   for (int64_t d = 0; d < c.d_head; ++d) out[d] = 0.0;
   for (size_t i = 0; i < weights.size(); ++i)
     for (int64_t d = 0; d < c.d_head; ++d) out[d] += weights[i] * values[i][d];
+  return top + std::log(sum);
 }
 
 std::vector<int32_t> causal_blocks(int64_t position, int64_t page) {
@@ -63,6 +69,23 @@ std::vector<double> decode_attention(const AttentionCase& c) {
     for (int64_t h = 0; h < c.n_heads; ++h)
       attend(out.data() + (s.row * c.n_heads + h) * c.d_head, c, s, s.row, s.start, h,
              causal_blocks(s.start, c.page));
+  return out;
+}
+
+AttentionParts attention_parts(const AttentionPartsCase& c) {
+  AttentionParts out{decode_attention(c), {}, {}};
+  for (int64_t p = 0; p < c.n_parts; ++p)
+    for (size_t i = 0; i < c.decodes.size(); ++i) {
+      const CaseSegment part = c.part(i, p);
+      for (int64_t h = 0; h < c.n_heads; ++h) {
+        std::vector<double> o(static_cast<size_t>(c.d_head), 0.0);
+        out.log_sums.push_back(-INFINITY);
+        if (part.end() > 0)
+          out.log_sums.back() =
+              attend(o.data(), c, part, part.row, part.start, h, causal_blocks(part.start, c.page));
+        out.outputs.insert(out.outputs.end(), o.begin(), o.end());
+      }
+    }
   return out;
 }
 

@@ -19,15 +19,16 @@ std::vector<Segment> views(const std::vector<CaseSegment>& segments) {
 
 // Opens a step of these segments on the backend.
 void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const int64_t> rows,
-                const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t page) {
+                const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t page,
+                const std::vector<Segment>& parts = {}) {
   StepLimits limits;
   limits.n_tokens = static_cast<int64_t>(std::max(ids.size(), rows.size()));
-  limits.n_sequences = static_cast<int64_t>(prefills.size() + decodes.size());
+  limits.n_sequences = static_cast<int64_t>(prefills.size() + decodes.size() + parts.size());
   limits.page_tokens = page;
   for (const std::vector<Segment>* segments : {&prefills, &decodes})
     for (const Segment& s : *segments) limits.n_blocks = std::max(limits.n_blocks, s.end() / page + 1);
   backend.prepare(limits);
-  backend.begin_step({ids, {static_cast<int64_t>(ids.size()), prefills, decodes}, rows}, page);
+  backend.begin_step({ids, {static_cast<int64_t>(ids.size()), prefills, decodes}, rows, parts}, page);
 }
 
 void begin_step(Backend& backend, const PagedCase& c, const std::vector<Segment>& prefills,
@@ -196,6 +197,38 @@ std::vector<float> run_decode_attention(Backend& backend, const AttentionCase& c
   const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
   begin_step(backend, c, {}, views(c.decodes));
   backend.decode_attention(out, device.upload(c.q), kv, views(c.decodes));
+  return device.read(out);
+}
+
+AttentionPartsResult run_attention_parts(Backend& backend, const AttentionPartsCase& c) {
+  Device device(&backend);
+  const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape), q = device.upload(c.q);
+  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  const auto n = static_cast<int64_t>(c.decodes.size());
+  const int64_t n_outputs = n * c.n_heads * c.d_head, size = attention_part_size(n, c.n_heads, c.d_head);
+  const Tensor parts = device.poisoned(DType::kF32, {c.n_parts, size});
+  for (int64_t p = 0; p < c.n_parts; ++p) {
+    std::vector<CaseSegment> part;
+    for (size_t i = 0; i < c.decodes.size(); ++i) part.push_back(c.part(i, p));
+    const std::vector<Segment> segments = views(part);
+    begin_step(backend, {}, {}, {}, views(c.decodes), c.page, segments);
+    backend.decode_attention_part(parts.rows(p, 1).reshaped({size}), q, kv, segments);
+  }
+  backend.merge_attention(out.rows(c.decodes.front().row, n), parts);
+  AttentionPartsResult result{device.read(out), {}, {}};
+  const std::vector<float> all = device.read(parts);
+  for (auto part = all.begin(); part != all.end(); part += size) {
+    result.outputs.insert(result.outputs.end(), part, part + n_outputs);
+    result.log_sums.insert(result.log_sums.end(), part + n_outputs, part + size);
+  }
+  return result;
+}
+
+std::vector<float> run_merge_attention(Backend& backend, const HostTensor& parts, int64_t n, int64_t n_heads,
+                                       int64_t d_head) {
+  Device device(&backend);
+  const Tensor out = device.poisoned(backend.activation_dtype(), {n, n_heads, d_head});
+  backend.merge_attention(out, device.upload_f32(parts));
   return device.read(out);
 }
 

@@ -35,5 +35,12 @@ SelectBlocksResult run_select_blocks(Backend& backend, const SelectBlocksCase& c
 
 std::vector<float> run_prefill_attention(Backend& backend, const AttentionCase& c);
 std::vector<float> run_decode_attention(Backend& backend, const AttentionCase& c);
+struct AttentionPartsResult {
+  std::vector<float> merged, outputs, log_sums;  // as reference::AttentionParts
+};
+AttentionPartsResult run_attention_parts(Backend& backend, const AttentionPartsCase& c);
+// merge_attention of parts [n_parts, attention_part_size()].
+std::vector<float> run_merge_attention(Backend& backend, const HostTensor& parts, int64_t n, int64_t n_heads,
+                                       int64_t d_head);
 
 }  // namespace seer::testing

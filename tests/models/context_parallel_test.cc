@@ -197,6 +197,120 @@ TEST_CASE("context parallel: prefills and decodes of several sequences in one st
   CHECK(difference(ranked.step({}, next), one.step({}, next)) < kTolerance);
 }
 
+TEST_CASE("context parallel: a rank's decodes run on over pages that other ranks append") {
+  const TinyModel model;
+  const GatesDir gates(model);
+  for (const int n_ranks : {2, 3, 4}) {
+    INFO(n_ranks << " ranks");
+    DecoderRunner one(model, whole(gates.options()));
+    RankedRunner ranked(model, n_ranks, divided(gates.options()));
+    // Pages that nobody wrote are no numbers: a rank that attends to another's shows.
+    one.fill_pages(NAN);
+    ranked.fill_pages(NAN);
+    // Blocks 1 to 5 are opened by decodes, each by another rank than the one before.
+    const std::vector<int32_t> pages = pages_of({0, 1, 2, 3, 2, 1}, n_ranks);
+    const std::vector<int32_t> ids = random_ids(6 * kBlock, 53, 7);
+    const Part prompt{{ids.begin(), ids.begin() + 10}, 0, pages};
+    CHECK(difference(ranked.step({prompt}), one.step({prompt})) < kTolerance);
+    double worst = 0.0;
+    for (int64_t at = 10; at < 6 * kBlock; ++at) {
+      const Part next{{ids[static_cast<size_t>(at)]}, at, pages};
+      worst = std::max(worst, difference(ranked.step({}, {next}), one.step({}, {next})));
+    }
+    CHECK(worst < kTolerance);
+    // A page that decodes wrote is one like any other: a prompt goes on behind all six.
+    std::vector<int32_t> longer = pages;
+    longer.push_back(pages_of({3}, n_ranks, 6).front());
+    const Part more{random_ids(9, 53, 8), 6 * kBlock, longer};
+    CHECK(difference(ranked.step({more}), one.step({more})) < kTolerance);
+  }
+}
+
+TEST_CASE("context parallel: sequences that decode together, some without pages on a rank") {
+  const TinyModel model;
+  RunnerOptions options;
+  options.page_tokens = kBlock;
+  for (const int n_ranks : {2, 4}) {
+    INFO(n_ranks << " ranks");
+    DecoderRunner one(model, whole(options));
+    RankedRunner ranked(model, n_ranks, divided(options));
+    one.fill_pages(NAN);
+    ranked.fill_pages(NAN);
+    // On one rank each, on two, and on all; the third begins a page as it decodes, the last with nothing.
+    const std::vector<std::vector<int32_t>> pages = {pages_of({1, 1, 1}, n_ranks), pages_of({0, 0}, n_ranks),
+                                                     pages_of({0, 1, 0}, n_ranks, 3),
+                                                     pages_of({0, 1, 2, 3}, n_ranks, 6)};
+    std::vector<int64_t> lengths = {33, 5, 32, 0};
+    for (size_t i = 0; i < 3; ++i) {
+      const Part prompt{random_ids(lengths[i], 53, i), 0, pages[i]};
+      CHECK(difference(ranked.step({prompt}), one.step({prompt})) < kTolerance);
+    }
+    for (int32_t round = 0; round < 12; ++round) {
+      std::vector<Part> decodes;
+      for (size_t i = 0; i < pages.size(); ++i)
+        decodes.push_back({{7 * round + static_cast<int32_t>(i)}, lengths[i]++, pages[i]});
+      for (Part& part : decodes) part.ids.front() %= 53;
+      CHECK(difference(ranked.step({}, decodes), one.step({}, decodes)) < kTolerance);
+      if (round % 4 != 3) continue;
+      // Of some rows only, and of none of the decodes.
+      for (Part& part : decodes) part.start = lengths[static_cast<size_t>(&part - decodes.data())]++;
+      const std::vector<int64_t> rows = {1, 3};
+      CHECK(difference(ranked.step({}, decodes, rows), one.step({}, decodes, rows)) < kTolerance);
+    }
+  }
+}
+
+TEST_CASE("context parallel: decodes beside chunks of a prompt, whoever computes those") {
+  const TinyModel model;
+  const GatesDir gates(model);
+  const SelectRule rule{SelectRule::Method::kThreshold, 0.2, true, 6};
+  for (const int n_ranks : {2, 4})
+    for (const bool sparse : {false, true}) {
+      INFO(n_ranks << " ranks, sparse " << sparse);
+      DecoderRunner one(model, whole(gates.options()));
+      RankedRunner ranked(model, n_ranks, divided(gates.options()));
+      one.fill_pages(NAN);
+      ranked.fill_pages(NAN);
+      const std::vector<int32_t> prompt_pages = pages_of({0, 1, 2, 3, 3, 2}, n_ranks),
+                                 first = pages_of({1, 0}, n_ranks, 6), second = pages_of({0, 3}, n_ranks, 8);
+      const std::vector<int32_t> ids = random_ids(6 * kBlock - 5, 53, 9);
+      const std::vector<Part> prompts = {{random_ids(14, 53, 1), 0, first},
+                                         {random_ids(3, 53, 2), 0, second}};
+      CHECK(difference(ranked.step(prompts), one.step(prompts)) < kTolerance);
+      // Chunks of two blocks are rows of one rank or of two, and of the others none.
+      int64_t at = 0;
+      for (int64_t step = 0; step < 3; ++step) {
+        const int64_t begin = step * 2 * kBlock,
+                      end = std::min(begin + 2 * kBlock, static_cast<int64_t>(ids.size()));
+        Part chunk{
+            {ids.begin() + begin, ids.begin() + end}, begin, prompt_pages, static_cast<int64_t>(ids.size())};
+        if (sparse) chunk.select = rule;
+        const std::vector<Part> decodes = {{{5}, 14 + at, first}, {{6}, 3 + at, second}};
+        ++at;
+        const int64_t n = end - begin;
+        const std::vector<int64_t> rows = step == 0   ? std::vector<int64_t>{n, n + 1}
+                                          : step == 1 ? std::vector<int64_t>{0, n - 1, n + 1}
+                                                      : std::vector<int64_t>{n - 1};
+        CHECK(difference(ranked.step({chunk}, decodes, rows), one.step({chunk}, decodes, rows)) < kTolerance);
+        CHECK(ranked.stats().kept_blocks == one.stats().kept_blocks);
+      }
+      const std::vector<Part> next = {{{8}, 14 + at, first}, {{9}, 3 + at, second}};
+      CHECK(difference(ranked.step({}, next), one.step({}, next)) < kTolerance);
+    }
+}
+
+TEST_CASE("context parallel: a decode's pages stay where they are") {
+  const TinyModel model;
+  RunnerOptions options;
+  options.page_tokens = kBlock;
+  RankedRunner ranked(model, 2, divided(options));
+  const std::vector<int32_t> pages = pages_of({0, 1, 1, 0}, 2);
+  ranked.step({{random_ids(40, 53, 1), 0, pages}});
+  CHECK(ranked.stats().moved_pages > 0);
+  ranked.step({}, {{{7}, 40, pages}});
+  CHECK(ranked.stats().movable_pages == 0);
+}
+
 TEST_CASE("context parallel: logits of some rows, of none, and a reader that stops") {
   const TinyModel model;
   RunnerOptions options;

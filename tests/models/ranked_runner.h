@@ -45,6 +45,9 @@ class RankedRunner {
     for (const std::string& error : try_step(prefills, decodes, rows)) CHECK(error.empty());
     return logits_;
   }
+  void fill_pages(float value) {
+    for (const auto& runner : runners_) runner->fill_pages(value);
+  }
   std::string thrown() const { return thrown_; }
   Communicator& comm(int rank) { return ranks_.comm(rank); }
 

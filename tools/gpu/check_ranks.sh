@@ -60,17 +60,18 @@ try() {
 }
 
 # same NAME START PROMPT... -- MODEL...: 32 tokens of one rank, then the logits that one and several give for prompt and
-# tokens. START is how several are run: tp or mpi.
+# tokens. START is how several are run: tp, mpi, or cp, where they divide the prompt.
 same() {
-  local name=$1 start=$2 prompt=() many=("$seer") tp=(--tp "$ranks")
+  local name=$1 start=$2 prompt=() many=("$seer") split=(--tp "$ranks")
   shift 2
   while [ "$1" != -- ]; do prompt+=("$1") && shift; done
   shift
-  if [ "$start" = mpi ]; then many=(mpirun -np "$ranks" --oversubscribe --bind-to none "$seer") tp=(); fi
+  if [ "$start" = cp ]; then split=(--cp "$ranks"); fi
+  if [ "$start" = mpi ]; then many=(mpirun -np "$ranks" --oversubscribe --bind-to none "$seer") split=(); fi
   try "$name-ids" "$seer" inspect "$@" "${model[@]}" "${prompt[@]}" --dump "$out/$name-prompt" >/dev/null || return 1
   try "$name-1" "$seer" generate "$@" "${model[@]}" "${prompt[@]}" -n 32 --temp 0 --ids -q --ignore-eos >"$out/$name-1.ids" ||
     return 1
-  try "$name-$start" "${many[@]}" generate "$@" "${model[@]}" "${prompt[@]}" "${tp[@]}" -n 32 --temp 0 --ids -q --ignore-eos \
+  try "$name-$start" "${many[@]}" generate "$@" "${model[@]}" "${prompt[@]}" "${split[@]}" -n 32 --temp 0 --ids -q --ignore-eos \
     >"$out/$name-n.ids" || return 1
   python3 - "$out/$name-prompt" "$out/$name-1.ids" >"$out/$name.ids" <<'PY' || return 1
 import array, json, struct, sys
@@ -84,7 +85,7 @@ print(*ids, open(sys.argv[2]).read())
 PY
   try "$name-dump-1" "$seer" inspect "$@" "${model[@]}" --tokens-file "$out/$name.ids" --logits-last 33 --dump "$out/$name-one" \
     >/dev/null || return 1
-  try "$name-dump-$start" "${many[@]}" inspect "$@" "${model[@]}" "${tp[@]}" --tokens-file "$out/$name.ids" --logits-last 33 \
+  try "$name-dump-$start" "${many[@]}" inspect "$@" "${model[@]}" "${split[@]}" --tokens-file "$out/$name.ids" --logits-last 33 \
     --dump "$out/$name-many" >/dev/null || return 1
   printf '%-28s ' "$name ($start)"
   if cmp -s <(tr -d '\r' <"$out/$name-1.ids") <(tr -d '\r' <"$out/$name-n.ids"); then
@@ -100,7 +101,7 @@ random=$out/$(basename "$config" .json)-$layers
 if ! [ -f "$random/prompt.ids" ]; then
   python3 tools/gpu/random_model.py "$config" "$random" --layers "$layers"
 fi
-starts=(tp)
+starts=(tp cp)
 if command -v mpirun >/dev/null && ldd "$seer" | grep -q libmpi; then
   starts+=(mpi)
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -34,9 +34,15 @@ __host__ __device__ constexpr int64_t decode_partial_floats(int d_head) {
   return static_cast<int64_t>(kDecodeRows) * (d_head + 2);
 }
 
-// Merges weighted partial results of one row: element d is sum_i w_i x_i / sum_i w_i total_i, w_i = 2^(max_i
-// - max). Results lie `stride` floats apart; other blocks wrote them, so L1 is passed by.
-__device__ inline float merge_partials(const float* sums, const float* stats, int64_t stride, int n) {
+// One element of a row's result: sum of weight times value, and the weights' sum, of scores less `top`, which
+// is in powers of two.
+struct DecodeElement {
+  float top, sum, total;
+};
+
+// Merges weighted partial results of one row: sum_i w_i x_i and sum_i w_i total_i, w_i = 2^(max_i - max).
+// Results lie `stride` floats apart; other blocks wrote them, so L1 is passed by.
+__device__ inline DecodeElement merge_partials(const float* sums, const float* stats, int64_t stride, int n) {
   float top = -INFINITY;
   for (int i = 0; i < n; ++i) top = fmaxf(top, __ldcg(stats + i * stride));
   float sum = 0.0F, total = 0.0F;
@@ -45,10 +51,37 @@ __device__ inline float merge_partials(const float* sums, const float* stats, in
     sum += weight * __ldcg(sums + i * stride);
     total += weight * __ldcg(stats + i * stride + 1);
   }
-  return sum / total;
+  return {top, sum, total};
 }
 
-template <int kDHead>
+// Where a block's heads go.
+template <int kDHead, bool kPart>
+struct DecodeOutput {
+  __nv_bfloat16* whole;
+  float *part, *log_sums;
+
+  __device__ DecodeOutput(const DecodeParams& p, int64_t first_head)
+      : whole(static_cast<__nv_bfloat16*>(p.out) + first_head * kDHead),
+        part(static_cast<float*>(p.out) + first_head * kDHead),
+        log_sums(kPart ? p.log_sums + first_head : nullptr) {}
+  // Element i of [heads, kDHead].
+  __device__ void put(int i, const DecodeElement& x) const {
+    if constexpr (kPart) {
+      constexpr float kLn2 = 0.6931471805599453F;
+      part[i] = x.sum / x.total;
+      if (i % kDHead == 0) log_sums[i / kDHead] = (x.top + log2f(x.total)) * kLn2;
+    } else {
+      whole[i] = __float2bfloat16(x.sum / x.total);
+    }
+  }
+  __device__ void put_nothing(int i) const {
+    part[i] = 0.0F;
+    if (i % kDHead == 0) log_sums[i / kDHead] = -INFINITY;
+  }
+};
+
+// kPart: of a sequence's keys this GPU has some, or none.
+template <int kDHead, bool kPart>
 __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const DecodeParams p) {
   using Shape = DecodeShape<kDHead>;
   using DTile = Tile<kDHead>;
@@ -73,12 +106,18 @@ __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const D
   const int split_slices =
       max(kDecodeMinRounds, (even_slices + kDecodeWarps - 1) / kDecodeWarps) * kDecodeWarps;
   const int n_used_splits = (n_slices + split_slices - 1) / split_slices;
+  using Output = DecodeOutput<kDHead, kPart>;
+  const int64_t first_output = static_cast<int64_t>(sequence) * p.n_heads + first_head;
+  if constexpr (kPart) {
+    if (n_keys == 0 && split == 0)
+      for (int i = thread; i < n_rows * kDHead; i += kDecodeWarps * 32)
+        Output(p, first_output).put_nothing(i);
+  }
   if (split >= n_used_splits) return;
   const int begin = split * split_slices, end = min(n_slices, begin + split_slices);
 
   // Queries straight into mma's A layout; rows behind the last head are zeros.
-  const auto* q = static_cast<const __nv_bfloat16*>(p.q) +
-                  (static_cast<int64_t>(sequence) * p.n_heads + first_head) * kDHead;
+  const auto* q = static_cast<const __nv_bfloat16*>(p.q) + first_output * kDHead;
   uint32_t a[kDSteps][4];
 #pragma unroll
   for (int i = 0; i < kDSteps; ++i)
@@ -202,8 +241,7 @@ __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const D
   const int n_head_groups = p.n_kv_heads * n_row_groups, slot = sequence * n_head_groups + head_group;
   float* mine =
       p.partials + (static_cast<int64_t>(slot) * p.n_splits + split) * decode_partial_floats(kDHead);
-  auto* o =
-      static_cast<__nv_bfloat16*>(p.out) + (static_cast<int64_t>(sequence) * p.n_heads + first_head) * kDHead;
+  const Output output(p, first_output);
   for (int i = thread; i < n_rows * kDHead; i += kDecodeWarps * 32) {
     const int row = i / kDHead, d = i % kDHead;
     // The block's own four warps first.
@@ -219,7 +257,7 @@ __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const D
       total += weight * stats[at * 2 + 1];
     }
     if (n_used_splits == 1) {
-      o[i] = __float2bfloat16(sum / total);
+      output.put(i, {top, sum, total});
       continue;
     }
     mine[row * (kDHead + 2) + d] = sum;
@@ -242,8 +280,8 @@ __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const D
   const float* first = p.partials + static_cast<int64_t>(slot) * p.n_splits * decode_partial_floats(kDHead);
   for (int i = thread; i < n_rows * kDHead; i += kDecodeWarps * 32) {
     const float* row = first + i / kDHead * (kDHead + 2);
-    o[i] = __float2bfloat16(
-        merge_partials(row + i % kDHead, row + kDHead, decode_partial_floats(kDHead), n_used_splits));
+    output.put(i,
+               merge_partials(row + i % kDHead, row + kDHead, decode_partial_floats(kDHead), n_used_splits));
   }
 }
 

@@ -13,15 +13,21 @@ int head_groups(int n_heads, int n_kv_heads) {
   return n_kv_heads * ((n_heads / n_kv_heads + kDecodeRows - 1) / kDecodeRows);
 }
 
-template <int kDHead>
-cudaError_t launch_d_head(const DecodeParams& p, cudaStream_t stream) {
+template <int kDHead, bool kPart>
+cudaError_t launch_kernel(const DecodeParams& p, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(p.n_splits),
                   static_cast<unsigned>(head_groups(p.n_heads, p.n_kv_heads)),
                   static_cast<unsigned>(p.n_sequences));
-  const cudaError_t error = prefer_shared_memory(paged_decode_kernel<kDHead>);
+  const cudaError_t error = prefer_shared_memory(paged_decode_kernel<kDHead, kPart>);
   if (error != cudaSuccess) return error;
-  return launch(paged_decode_kernel<kDHead>, grid, kDecodeWarps * 32, DecodeShape<kDHead>::kSharedBytes,
-                stream, p);
+  return launch(paged_decode_kernel<kDHead, kPart>, grid, kDecodeWarps * 32,
+                DecodeShape<kDHead>::kSharedBytes, stream, p);
+}
+
+template <int kDHead>
+cudaError_t launch_d_head(const DecodeParams& p, cudaStream_t stream) {
+  return p.log_sums == nullptr ? launch_kernel<kDHead, false>(p, stream)
+                               : launch_kernel<kDHead, true>(p, stream);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Decode attention: one new token of each sequence over all its pages.
+// Decode attention: one new token of each sequence over all its pages, or over a part of them that others
+// are merged with.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,11 +9,14 @@
 namespace seer::cuda {
 
 struct DecodeParams {
-  void* out;      // bf16 [n_sequences, n_heads, d_head]
-  const void* q;  // bf16, as out
-  const void* k;  // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
+  void* out;        // [n_sequences, n_heads, d_head]: bf16, of a part float
+  float* log_sums;  // [n_sequences, n_heads]: of a part, the natural logarithm of the sum of exp(scores);
+                    // null otherwise
+  const void* q;    // bf16, as out
+  const void* k;    // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
   const void* v;
-  const int32_t* positions;      // device [n_sequences]: of the new token, whose key is in its page
+  const int32_t* positions;      // device [n_sequences]: of the last key, the new token's own; of a part that
+                                 // has no keys -1
   const int32_t* tables;         // device: the sequences' page tables
   const int32_t* table_offsets;  // device [n_sequences]: where each begins in `tables`
   int n_sequences;
@@ -34,5 +38,16 @@ int64_t decode_partial_bytes(int d_head, int n_multiprocessors);  // enough for 
 
 // d_head 64, 96, 128 or 256. Returns the launch's error.
 cudaError_t launch_paged_decode(const DecodeParams& params, cudaStream_t stream);
+
+// Parts of the same queries, each as paged_decode gives it: float outputs [n_rows, d_head], then logarithms
+// [n_rows]; a row is a head of a sequence.
+struct MergeParams {
+  void* out;           // bf16 [n_rows, d_head]; zeros where no part has keys
+  const float* parts;  // [n_parts, n_rows * (d_head + 1)]
+  int n_parts;
+  int64_t n_rows;
+  int d_head;
+};
+cudaError_t launch_merge_attention(const MergeParams& params, cudaStream_t stream);
 
 }  // namespace seer::cuda
