@@ -58,6 +58,11 @@ ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const Mod
   receive_ = take(type, {layout.batch_elements});
   marks_ = take(DType::kF32, {comm->size() * limits.n_blocks});
   part_ = take(DType::kF32, {layout.part_elements});
+  if (backend->stream()) {
+    void* shared = comm->share_memory(part_.nbytes());
+    reaches_peers_ = shared != nullptr;
+    if (reaches_peers_) part_.data = shared;
+  }
   parts_ = take(DType::kF32, {comm->size() * layout.part_elements});
   if (comm->rank() == 0) {
     local_logits_ = take(DType::kF32, {limits.n_logits, model.n_vocab});
@@ -185,7 +190,11 @@ Tensor ContextParallel::attention_part() const {
 Tensor ContextParallel::gather_attention(const Tensor& part) {
   const int64_t n_ranks = comm_->size(), n = part.numel();
   const Tensor all = parts_.rows(0, n_ranks * n);
-  comm_->all_gather(all, part, std::vector<int64_t>(static_cast<size_t>(n_ranks), n));
+  if (reaches_peers_) {
+    comm_->gather_shares(all, part);
+  } else {
+    comm_->all_gather(all, part, std::vector<int64_t>(static_cast<size_t>(n_ranks), n));
+  }
   return all.reshaped({n_ranks, n});
 }
 

@@ -130,6 +130,7 @@ class ContextParallel {
   PagedKv pages_;                     // [n_blocks of a context, ...]
   Tensor send_, receive_;             // as many elements as a batch of pages has
   Tensor marks_;                      // f32 [n_ranks * n_blocks]: who wants which block
+  bool reaches_peers_ = false;        // part_ lies in memory that ranks share
   Tensor part_, parts_;               // f32: what the most decodes attend to here, and on every rank
   Tensor local_logits_, all_logits_;  // f32 [n_logits, n_vocab]; on rank 0
   std::vector<float> host_marks_;

@@ -45,11 +45,11 @@ class Communicator {
   virtual void gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) = 0;
   virtual void all_gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) = 0;
 
-  // ---- sums that join the residual stream, for ranks that reach one another's memory ----
+  // ---- for ranks that reach one another's memory ----
 
-  // Memory of this device that add_sum() works on, which lasts as long as the communicator. Every rank calls
-  // it, at most once, with the same size; null on all of them where one does not reach another's. Throws
-  // Error{kMemory}.
+  // Memory of this device that other ranks read and write, which lasts as long as the communicator. Every
+  // rank calls it, at most once, with the same size; null on all of them where one does not reach another's.
+  // Throws Error{kMemory}.
   virtual void* share_memory([[maybe_unused]] int64_t bytes) { return nullptr; }
   // x += the sum over ranks of `share`, added in float32, rounded once, with the same bits on every rank. x
   // in the type of activations, `share` float32 of as many elements, a multiple of 8; both of the shared
@@ -62,6 +62,9 @@ class Communicator {
   virtual int start_sum(const Tensor& x, const Tensor& share, const Tensor& inbox);
   virtual void finish_sum(int sum);
   static constexpr int kMostSums = 2;
+  // all_gather() of little: float32, of one size on every rank, `mine` of the shared memory and at the same
+  // place on every rank. It may be written again at once.
+  virtual void gather_shares(const Tensor& out, const Tensor& mine);
   static constexpr int64_t kSmallShare = 1 << 18;
 
   // ---- bytes on the host ----

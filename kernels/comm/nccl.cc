@@ -193,6 +193,10 @@ class NcclCommunicator final : public Communicator {
     return sum;
   }
   void finish_sum(int sum) override { beside_->join(stream_, sum); }
+  void gather_shares(const Tensor& out, const Tensor& mine) override {
+    use();
+    cuda::check(peers_->gather(out, mine, stream_), "gather_shares");
+  }
 
   void broadcast(void* data, int64_t bytes, Patience patience) override {
     host_.broadcast(data, bytes, patience);

@@ -26,6 +26,20 @@ TEST_CASE("cuda ranks: sums over shared memory have the same, right bits on ever
   }
 }
 
+TEST_CASE("cuda ranks: shares of any size are gathered whole, and may be written again at once") {
+  if (!gpu()) return;
+  for (const int n_ranks : {2, 3}) {
+    const auto host = start_ranks(n_ranks, {SEER_RANK_WORKER, "gather"});
+    try {
+      CHECK(gather_on_ranks(host.get()));
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kUnsupported)
+        return skip("these GPUs do not reach one another's memory");
+      throw;
+    }
+  }
+}
+
 TEST_CASE("cuda ranks: a rank that is gone ends the others' sums with an error that names it") {
   if (!gpu()) return;
   const auto host = start_ranks(2, {SEER_RANK_WORKER, "leave"});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "kernels/backend.h"
 #include "kernels/comm/nccl.h"
@@ -31,7 +32,7 @@ class RankOnGpu {
   RankOnGpu(Communicator* host, int64_t most_elements)
       : gpu(make_cuda_backend(host->local_rank() % std::max(1, cuda_device_count()))),
         comm(make_nccl_communicator(host, gpu.get())),
-        memory(static_cast<char*>(comm->share_memory(most_elements * 2 + 2 * most_elements * 4))),
+        memory(static_cast<char*>(comm->share_memory(most_elements * 2 + 3 * most_elements * 4))),
         most(most_elements) {}
   Tensor x(const SumCase& c) const { return {memory, DType::kBF16, {c.n_rows, c.width}}; }
   Tensor share(const SumCase& c, int turn) const {
@@ -49,6 +50,21 @@ class RankOnGpu {
   int64_t most;
 };
 
+// As a decoder does: a part's sum is under way while the other part's share is made.
+void sum_in_parts(const RankOnGpu& rank, const SumCase& c, const std::vector<Tensor>& shares) {
+  const int64_t half = c.n_rows / 2 + 1;
+  std::optional<int> under_way[2];
+  for (int s = 0; s < c.n_sums; ++s)
+    for (const int part : {0, 1}) {
+      const int64_t row = part * half, n = part == 0 ? half : c.n_rows - half;
+      const auto rows = [&](const Tensor& t) { return t.rows(row, n); };
+      if (under_way[part]) rank.comm->finish_sum(*under_way[part]);
+      rank.copy(rows(rank.share(c, 0)), rows(shares[static_cast<size_t>(s % kShares)]));
+      under_way[part] = rank.comm->start_sum(rows(rank.x(c)), rows(rank.share(c, 0)), rows(rank.share(c, 1)));
+    }
+  for (const std::optional<int>& sum : under_way) rank.comm->finish_sum(*sum);
+}
+
 int64_t most_elements() {
   int64_t most = 0;
   for (const SumCase& c : sum_cases()) most = std::max(most, c.n_rows * c.width);
@@ -59,15 +75,16 @@ int64_t most_elements() {
 
 const std::vector<SumCase>& sum_cases() {
   static const std::vector<SumCase> cases = {
-      {1, 8, 4, false},      {1, 4096, 200, false}, {3, 72, 50, false},
-      {64, 4096, 20, false}, {65, 4096, 5, false},  {1, 4096, 20, true},
-      {33, 4096, 20, true},  {700, 2056, 3, false}, {5, 104, 20, true}};
+      {1, 8, 4, false, false},      {1, 4096, 200, false, false}, {3, 72, 50, false, false},
+      {64, 4096, 20, false, false}, {65, 4096, 5, false, false},  {1, 4096, 20, true, false},
+      {33, 4096, 20, true, false},  {700, 2056, 3, false, false}, {5, 104, 20, true, false},
+      {700, 2056, 5, false, true},  {333, 2048, 9, false, true}};
   return cases;
 }
 
 std::string description(const SumCase& c) {
   return std::to_string(c.n_sums) + " sums of " + std::to_string(c.n_rows) + " x " + std::to_string(c.width) +
-         (c.recorded ? ", recorded" : "");
+         (c.recorded ? ", recorded" : "") + (c.beside ? ", beside" : "");
 }
 
 std::vector<uint16_t> expected_sums(const SumCase& c, int n_ranks) {
@@ -110,6 +127,7 @@ std::vector<std::vector<std::vector<uint16_t>>> run_sum_cases(Communicator* host
     host->barrier(Patience::kStep);
     if (c.recorded) ++key;
     const auto sums = [&] {
+      if (c.beside) return sum_in_parts(rank, c, shares);
       for (int s = 0; s < c.n_sums; ++s) {
         rank.copy(rank.share(c, s % 2), shares[static_cast<size_t>(s % kShares)]);
         rank.comm->add_sum(rank.x(c), rank.share(c, s % 2));
@@ -131,8 +149,39 @@ std::vector<std::vector<std::vector<uint16_t>>> run_sum_cases(Communicator* host
   return results;
 }
 
+bool gather_on_ranks(Communicator* host) {
+  constexpr int64_t kMost = 100000;
+  const RankOnGpu rank(host, kMost);
+  if (rank.memory == nullptr) throw Error(ErrorKind::kUnsupported, "no memory within reach");
+  Device device(rank.gpu.get());
+  bool right = true;
+  int step = 0;
+  for (const int64_t n : {int64_t{1}, int64_t{129}, kMost, int64_t{4128}}) {
+    const SumCase shape{1, n, 1, false, false};
+    const Tensor out = device.poisoned(DType::kF32, {host->size() * n});
+    std::vector<float> expected, mine;
+    for (int repeat = 0; repeat < 5; ++repeat, ++step) {  // the share is written again at once
+      expected.clear();
+      for (int r = 0; r < host->size(); ++r) {
+        mine.clear();
+        for (int64_t i = 0; i < n; ++i) mine.push_back(share_value(r, step, i));
+        if (r == host->rank())
+          rank.copy(rank.share(shape, 0), device.upload_f32(HostTensor(DType::kF32, {1, n}, mine)));
+        expected.insert(expected.end(), mine.begin(), mine.end());
+      }
+      rank.comm->gather_shares(out, rank.share(shape, 0).reshaped({n}));
+    }
+    right = right && device.read(out) == expected;
+  }
+  const char one = right ? 1 : 0;
+  std::vector<char> all(static_cast<size_t>(host->size()), 1);
+  host->gather_host(host->rank() == 0 ? all.data() : nullptr, &one, 1);
+  host->barrier(Patience::kStep);
+  return std::count(all.begin(), all.end(), 1) == host->size();
+}
+
 void leave_in_a_sum(Communicator* host) {
-  constexpr SumCase kCase{1, 4096, 2, false};
+  constexpr SumCase kCase{1, 4096, 2, false, false};
   const RankOnGpu rank(host, kCase.n_rows * kCase.width);
   if (rank.memory == nullptr) throw Error(ErrorKind::kUnsupported, "no memory within reach");
   host->barrier(Patience::kStep);

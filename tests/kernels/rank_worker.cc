@@ -15,6 +15,8 @@ int main(int argc, char** argv) {
     bool reached = false;
     if (std::strcmp(argv[1], "sums") == 0) {
       (void)seer::testing::run_sum_cases(host.get(), &reached);
+    } else if (std::strcmp(argv[1], "gather") == 0) {
+      (void)seer::testing::gather_on_ranks(host.get());
     } else {
       seer::testing::leave_in_a_sum(host.get());
     }

@@ -36,4 +36,13 @@ cudaError_t launch_peer_sum_at_once(const PeerSumParams& params, cudaStream_t st
 // Every rank sums its part of x and hands it to the others. Any n.
 cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, cudaStream_t stream);
 
+struct PeerGatherParams {
+  PeerMeeting meeting;
+  float* out;                     // [n_ranks, n], of this rank
+  const float* share[kMaxPeers];  // [n] of each rank
+  int64_t n;
+};
+
+cudaError_t launch_peer_gather(const PeerGatherParams& params, cudaStream_t stream);
+
 }  // namespace seer::cuda

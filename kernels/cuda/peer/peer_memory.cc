@@ -52,16 +52,22 @@ T* PeerMemory::of_peer(int peer, const void* mine) const {
                               (static_cast<const char*>(mine) - memory_.as<char>()));
 }
 
+PeerMeeting PeerMemory::meeting() const {
+  PeerMeeting m = {};
+  for (int r = 0; r < n_ranks_; ++r) m.flags[r] = of_peer<uint32_t>(r, memory_.get());
+  m.epochs = reinterpret_cast<uint32_t*>(memory_.as<char>() + kFlagBytes);
+  m.stop = static_cast<const uint32_t*>(stop_.get());
+  m.rank = rank_;
+  m.n_ranks = n_ranks_;
+  return m;
+}
+
 PeerSumParams PeerMemory::params(const Tensor& x, const Tensor& share) const {
   assert(x.dtype == DType::kBF16 && share.dtype == DType::kF32 && x.numel() == share.numel());
   PeerSumParams p = {};
-  p.meeting.epochs = reinterpret_cast<uint32_t*>(memory_.as<char>() + kFlagBytes);
-  p.meeting.stop = static_cast<const uint32_t*>(stop_.get());
-  p.meeting.rank = rank_;
-  p.meeting.n_ranks = n_ranks_;
+  p.meeting = meeting();
   p.n = x.numel();
   for (int r = 0; r < n_ranks_; ++r) {
-    p.meeting.flags[r] = of_peer<uint32_t>(r, memory_.get());
     p.x[r] = of_peer<void>(r, x.data);
     p.share[r] = of_peer<const float>(r, share.data);
   }
@@ -92,6 +98,16 @@ cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, const Tens
     p.share[to] = slot(rank_, to) - p.part_begin(rank_);  // of it only this rank's part is read
   }
   return launch_peer_sum_by_parts(p, stream);
+}
+
+cudaError_t PeerMemory::gather(const Tensor& out, const Tensor& share, cudaStream_t stream) const {
+  assert(out.dtype == DType::kF32 && share.dtype == DType::kF32 && out.numel() == share.numel() * n_ranks_);
+  PeerGatherParams p = {};
+  p.meeting = meeting();
+  p.out = out.as<float>();
+  p.n = share.numel();
+  for (int r = 0; r < n_ranks_; ++r) p.share[r] = of_peer<const float>(r, share.data);
+  return launch_peer_gather(p, stream);
 }
 
 void PeerMemory::stop() {

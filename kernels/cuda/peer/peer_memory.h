@@ -37,6 +37,8 @@ class PeerMemory {
   // The same for sums of more than kMaxAtOnce elements, where copy engines carry the shares, to `inbox`, as
   // large as share: multiprocessors are left to other streams meanwhile.
   cudaError_t add_sum(const Tensor& x, const Tensor& share, const Tensor& inbox, cudaStream_t stream) const;
+  // out, of any memory: the ranks' `share`, of this memory, one behind the other.
+  cudaError_t gather(const Tensor& out, const Tensor& share, cudaStream_t stream) const;
   // Kernels that wait for other ranks end. From any thread.
   void stop();
 
@@ -45,6 +47,7 @@ class PeerMemory {
   static constexpr int64_t kControlBytes = kFlagBytes + int64_t{4} * kMaxPeerBlocks;
   template <class T>
   T* of_peer(int peer, const void* mine) const;
+  PeerMeeting meeting() const;
   PeerSumParams params(const Tensor& x, const Tensor& share) const;
 
   DeviceMemory memory_;

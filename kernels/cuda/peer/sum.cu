@@ -1,10 +1,8 @@
 #include <cassert>
-#include <cstdlib>
 
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/peer/params.h"
+#include "kernels/cuda/peer/meet.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
-#include "kernels/cuda/ptx/system.cuh"
 #include "kernels/cuda/vector.cuh"
 
 namespace seer::cuda {
@@ -12,23 +10,8 @@ namespace {
 
 constexpr int kThreads = 128;      // of a block that reads all shares: few, for one row is 4096 elements
 constexpr int kPartThreads = 512;  // of a block that sums a part
-constexpr int kPartBlocks = 64;    // on every rank alike, whatever its GPU
+constexpr int kPartBlocks = 128;   // on every rank alike, whatever its GPU
 constexpr int kUnroll = 8;         // loads of 16 bytes a thread has under way
-
-// Blocks of this number, on all ranks, have come here; what each wrote before is visible to all behind.
-__device__ void meet(const PeerMeeting& m, uint32_t epoch) {
-  constexpr int kLookEvery = 4096;  // a look at the host's memory takes as long as some hundred of one's own
-  __syncthreads();
-  const int peer = static_cast<int>(threadIdx.x), block = static_cast<int>(blockIdx.x) * kMaxPeers;
-  if (peer < m.n_ranks) {
-    ptx::store_release_system(m.flags[peer] + block + m.rank, epoch);
-    const uint32_t* came = m.flags[m.rank] + block + peer;
-    // A peer may be one meeting ahead.
-    for (int i = 1; static_cast<int32_t>(ptx::load_acquire_system(came) - epoch) < 0; ++i)
-      if (i % kLookEvery == 0 && ptx::load_relaxed_system(m.stop) != 0) break;
-  }
-  __syncthreads();
-}
 
 // Four elements a thread, so that a warp's loads and stores are of memory that lies together: what goes over
 // a link goes in whole sectors.
@@ -116,9 +99,7 @@ cudaError_t launch_peer_sum_at_once(const PeerSumParams& params, cudaStream_t st
 
 cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, cudaStream_t stream) {
   assert(params.n % 8 == 0 && params.meeting.n_ranks <= kMaxPeers);
-  static const char* tune = std::getenv("SEER_TUNE_BLOCKS");
-  return launch(peer_sum_by_parts_kernel, dim3(tune ? atoi(tune) : kPartBlocks), kPartThreads, 0, stream,
-                params);
+  return launch(peer_sum_by_parts_kernel, dim3(kPartBlocks), kPartThreads, 0, stream, params);
 }
 
 }  // namespace seer::cuda

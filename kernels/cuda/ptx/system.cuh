@@ -23,6 +23,12 @@ __device__ __forceinline__ uint32_t load_relaxed_system(const uint32_t* p) {
   return value;
 }
 
+__device__ __forceinline__ float load_relaxed_system(const float* p) {
+  float value;
+  asm volatile("ld.relaxed.sys.global.f32 %0, [%1];\n" : "=f"(value) : "l"(p));
+  return value;
+}
+
 // Each of the four floats is relaxed by itself. Past L1, which does not know what other GPUs write.
 __device__ __forceinline__ float4 load_relaxed_system(const float4* p) {
   float4 v;
