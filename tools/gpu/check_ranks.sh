@@ -8,12 +8,13 @@
 #     --config FILE   the shape of the random weights (examples/configs/llama-3.1-8b.json)
 #     --layers N      of that shape that are checked (4)
 #     --no-bench      leave out the times, which are of the whole shape
-# Checks tokens and logits on the demo model, dense and sparse, and on an 8B shape; prints a table of times. Exits with 1
-# where anything is wrong. Under mpirun too, where it is installed and the build has MPI.
+# Checks tokens and logits on the demo model, dense and sparse, and on an 8B shape; prints a table of times. Where a GPU's
+# ranks differ, the CPU's float32 logits say whether several are further from what is right than one is. Exits with 1 where
+# anything is wrong. Under mpirun too, where it is installed and the build has MPI.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-usage() { sed -n '2,12s/^# //p' tools/gpu/check_ranks.sh >&2; }
+usage() { sed -n '2,13s/^# //p' tools/gpu/check_ranks.sh >&2; }
 
 build=build/gpu out=build/gpu-ranks config=examples/configs/llama-3.1-8b.json ranks=2 device=cuda layers=4 bench=1
 while [ $# != 0 ]; do
@@ -32,7 +33,7 @@ done
 seer=$build/bin/seer
 if ! [ -x "$seer" ]; then echo "check_ranks: no program $seer: build it first, or name the folder with --build" >&2 && exit 2; fi
 mkdir -p "$out"
-rm -f "$out"/*.log "$out"/*.json
+rm -f "$out"/*.log "$out"/*.json "$out"/*-reference
 n_gpus=0
 if command -v nvidia-smi >/dev/null; then n_gpus=$(nvidia-smi -L 2>/dev/null | wc -l); fi
 echo "GPUs: $n_gpus, ranks: $ranks, device: $device"
@@ -59,20 +60,16 @@ try() {
   return "$rc"
 }
 
-# same NAME START PROMPT... -- MODEL...: 32 tokens of one rank, then the logits that one and several give for prompt and
-# tokens. START is how several are run: tp, mpi, or cp, where they divide the prompt.
-same() {
-  local name=$1 start=$2 prompt=() many=("$seer") split=(--tp "$ranks")
-  shift 2
+# one NAME PROMPT... -- MODEL...: of one rank, 32 tokens to NAME-1.ids, prompt and tokens to NAME.ids, and their logits to
+# NAME-one. On a GPU the float32 logits of the CPU too, to NAME-reference, where $reference is set.
+one() {
+  local name=$1 prompt=()
+  shift
   while [ "$1" != -- ]; do prompt+=("$1") && shift; done
   shift
-  if [ "$start" = cp ]; then split=(--cp "$ranks"); fi
-  if [ "$start" = mpi ]; then many=(mpirun -np "$ranks" --oversubscribe --bind-to none "$seer") split=(); fi
   try "$name-ids" "$seer" inspect "$@" "${model[@]}" "${prompt[@]}" --dump "$out/$name-prompt" >/dev/null || return 1
   try "$name-1" "$seer" generate "$@" "${model[@]}" "${prompt[@]}" -n 32 --temp 0 --ids -q --ignore-eos >"$out/$name-1.ids" ||
     return 1
-  try "$name-$start" "${many[@]}" generate "$@" "${model[@]}" "${prompt[@]}" "${split[@]}" -n 32 --temp 0 --ids -q --ignore-eos \
-    >"$out/$name-n.ids" || return 1
   python3 - "$out/$name-prompt" "$out/$name-1.ids" >"$out/$name.ids" <<'PY' || return 1
 import array, json, struct, sys
 with open(sys.argv[1], "rb") as file:
@@ -83,8 +80,22 @@ with open(sys.argv[1], "rb") as file:
     ids.frombytes(file.read(end - begin))
 print(*ids, open(sys.argv[2]).read())
 PY
-  try "$name-dump-1" "$seer" inspect "$@" "${model[@]}" --tokens-file "$out/$name.ids" --logits-last 33 --dump "$out/$name-one" \
-    >/dev/null || return 1
+  logits=(--tokens-file "$out/$name.ids" --logits-last 33)
+  try "$name-dump-1" "$seer" inspect "$@" "${model[@]}" "${logits[@]}" --dump "$out/$name-one" >/dev/null || return 1
+  if [ -z "$reference" ] || [ "$device" = cpu ]; then return 0; fi
+  try "$name-reference" "$seer" inspect "$@" --device cpu "${logits[@]}" --dump "$out/$name-reference" >/dev/null
+}
+
+# same NAME START MODEL...: whether several ranks give what one() left of one. START is how they are run: tp, mpi, or cp,
+# where they divide the prompt.
+same() {
+  local name=$1 start=$2 many=("$seer") split=(--tp "$ranks") compare=("$out/$1-one" "$out/$1-many")
+  shift 2
+  if [ "$start" = cp ]; then split=(--cp "$ranks"); fi
+  if [ "$start" = mpi ]; then many=(mpirun -np "$ranks" --oversubscribe --bind-to none "$seer") split=(); fi
+  head -n 1 "$out/$name.ids" | tr ' ' '\n' | head -n -32 | tr '\n' ' ' >"$out/$name-only-prompt.ids"
+  try "$name-$start" "${many[@]}" generate "$@" "${model[@]}" "${split[@]}" --tokens-file "$out/$name-only-prompt.ids" -n 32 \
+    --temp 0 --ids -q --ignore-eos >"$out/$name-n.ids" || return 1
   try "$name-dump-$start" "${many[@]}" inspect "$@" "${model[@]}" "${split[@]}" --tokens-file "$out/$name.ids" --logits-last 33 \
     --dump "$out/$name-many" >/dev/null || return 1
   printf '%-28s ' "$name ($start)"
@@ -93,7 +104,8 @@ PY
   else
     printf 'tokens part (see whether at a tie); '
   fi
-  python3 tools/gpu/compare_ranks.py "$out/$name-one" "$out/$name-many"
+  if [ -f "$out/$name-reference" ]; then compare+=(--reference "$out/$name-reference"); fi
+  python3 tools/gpu/compare_ranks.py "${compare[@]}"
 }
 
 demo=(-m examples/demo-model/model -g examples/demo-model/gates -c 16384)
@@ -106,12 +118,22 @@ if command -v mpirun >/dev/null && ldd "$seer" | grep -q libmpi; then
   starts+=(mpi)
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
-for start in "${starts[@]}"; do
-  for rule in dense threshold=0.01; do
-    same "demo-$rule" "$start" -f examples/long-document/document.txt -- "${demo[@]}" --sparse "$rule" || fail "demo $rule $start"
-  done
-  same "random-$layers-layers" "$start" --tokens-file "$random/prompt.ids" -- -m "$random" -c 4096 || fail "random $start"
+head -c 6000 examples/long-document/document.txt >"$out/short.txt"
+# check NAME PROMPT... -- MODEL...
+check() {
+  local name=$1 start
+  one "$@" || { fail "$name on one rank" && return; }
+  while [ "$1" != -- ]; do shift; done
+  shift
+  for start in "${starts[@]}"; do same "$name" "$start" "$@" || fail "$name $start"; done
+}
+reference=1
+for rule in dense threshold=0.01; do
+  check "demo-$rule" -f examples/long-document/document.txt -- "${demo[@]}" --sparse "$rule"
+  check "demo-short-$rule" -f "$out/short.txt" -- "${demo[@]}" --sparse "$rule"
 done
+reference=
+check "random-$layers-layers" --tokens-file "$random/prompt.ids" -- -m "$random" -c 4096
 
 if [ -n "$bench" ]; then
   shape=(--config "$config" --random-weights --sparse "dense,nz_ratio=0.1" -p 8192 -n 128 -r 3 --output json)

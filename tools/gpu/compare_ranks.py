@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Compares what one rank and several computed of the same tokens: two dumps of `seer inspect`.
 
-    compare_ranks.py ONE MANY [--tolerance X]
+    compare_ranks.py ONE MANY [--reference FILE] [--tolerance X]
 
 Both are bf16 computations that round at different places, so logits differ a little and a tie may fall either way.
 Wrong is: a difference above the tolerance (in standard deviations of the logits, 0.1), or another likeliest token where
-one rank's logits of the two lie further apart than twice the largest difference. Prints one line; exits with 1 where
-wrong."""
+one rank's logits of the two lie further apart than twice the largest difference. With a dump of float32 logits as
+reference: where several ranks are further from it than one is by more than a quarter, root mean square. Prints one line;
+exits with 1 where wrong."""
 import argparse
 import array
 import json
@@ -27,14 +28,21 @@ def read_logits(path):
     return [values[i:i + n_vocab] for i in range(0, len(values), n_vocab)]
 
 
+def distance(a, b):
+    """Root mean square."""
+    return (sum((x - y) ** 2 for p, q in zip(a, b) for x, y in zip(p, q)) / sum(map(len, a))) ** 0.5
+
+
 def main():
     parser = argparse.ArgumentParser(description="Compares the logits of one rank and of several.")
     parser.add_argument("one")
     parser.add_argument("many")
+    parser.add_argument("--reference")
     parser.add_argument("--tolerance", type=float, default=0.1)
     args = parser.parse_args()
     one, many = read_logits(args.one), read_logits(args.many)
-    if len(one) != len(many) or any(len(a) != len(b) for a, b in zip(one, many)):
+    reference = read_logits(args.reference) if args.reference else one
+    if any(list(map(len, one)) != list(map(len, other)) for other in (many, reference)):
         print("FAILED: the dumps have other shapes")
         return 1
     mean = sum(map(sum, one)) / sum(map(len, one))
@@ -47,8 +55,14 @@ def main():
         if best_a != best_b:
             gaps.append(a[best_a] - a[best_b])
     wrong = not worst <= args.tolerance * deviation or any(gap > 2 * worst for gap in gaps)
+    exactness = ""
+    if args.reference:
+        of_one, of_many = distance(one, reference) / deviation, distance(many, reference) / deviation
+        wrong = wrong or of_many > 1.25 * of_one
+        exactness = f"; from float32: one rank {of_one:.5f}, several {of_many:.5f}"
     print(f"{'FAILED' if wrong else 'same'}: {equal} of {len(one)} likeliest tokens, logits within "
-          f"{worst / deviation:.4f} deviations" + (f", ties up to {max(gaps):.4g} apart" if gaps else ""))
+          f"{worst / deviation:.4f} deviations" + (f", ties up to {max(gaps):.4g} apart" if gaps else "")
+          + exactness)
     return 1 if wrong else 0
 
 
