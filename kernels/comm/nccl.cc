@@ -167,6 +167,7 @@ class NcclCommunicator final : public Communicator {
     for (const PeerOffer& offer : all) reached = reached && offer.usable && offer.host == all.front().host;
     if (reached) {
       std::vector<cuda::PeerMemory::Handle> handles;
+      handles.reserve(all.size());
       for (const PeerOffer& offer : all) handles.push_back(offer.handle);
       reached = memory->open(handles, rank());
     }

@@ -116,6 +116,7 @@ std::vector<std::vector<std::vector<uint16_t>>> run_sum_cases(Communicator* host
       return type == DType::kF32 ? device.upload_f32(t) : device.upload(t);
     };
     std::vector<Tensor> shares;
+    shares.reserve(kShares);
     for (int which = 0; which < kShares; ++which)
       shares.push_back(upload(DType::kF32, [&](int64_t i) { return share_value(host->rank(), which, i); }));
     const Tensor start = upload(DType::kBF16, start_value);
