@@ -62,6 +62,7 @@ RequestSetup EngineImpl::setup(const GenerateRequest& asked, std::span<const int
   setup.request.ignore_eos = asked.ignore_eos;
   setup.request.on_token = asked.on_token;
   setup.request.on_progress = asked.on_progress;
+  setup.request.on_end = asked.on_end;
   return setup;
 }
 

@@ -185,6 +185,8 @@ void Scheduler::let_go(Lock* lock) {
   Requests gone;
   gone.swap(ended_);
   lock->unlock();
+  for (const auto& request : gone)
+    if (!request->of_session() && request->asked().on_end) request->asked().on_end();
   gone.clear();
   lock->lock();
 }

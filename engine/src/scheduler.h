@@ -87,8 +87,8 @@ class Scheduler {
   void end(Request& request, int64_t EngineStats::*how);
   void fail(Request& request, std::exception_ptr error);
   void fail_all(const std::exception_ptr& error);
-  // Drops the last references to ended requests, without the lock: callbacks are destroyed with them, and
-  // what those hold may call the engine.
+  // Tells users of ended requests and drops the last references to them, without the lock: callbacks are
+  // destroyed with them, and these and what they hold may call the engine.
   void let_go(Lock* lock);
   // Queues a session's fresh events, and delivers a submitted request's, without the lock. The turn holder's.
   void deliver(Request& request, Lock* lock);

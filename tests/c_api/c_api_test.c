@@ -11,7 +11,7 @@ static const char* gates_dir;
 typedef struct Seen {
   char text[4096];
   size_t text_size;
-  int n_tokens, n_progress, n_load, n_log;
+  int n_tokens, n_progress, n_load, n_log, n_ends;
   int stop_after; /* tokens; 0: never */
   seer_session* cancel;
   int64_t last_total, last_done;
@@ -29,6 +29,17 @@ static int on_token(void* user, int32_t id, const char* text, size_t text_size) 
   ++seen->n_tokens;
   if (seen->n_tokens == seen->stop_after && seen->cancel != NULL) seer_session_cancel(seen->cancel);
   return seen->n_tokens != seen->stop_after || seen->cancel != NULL;
+}
+
+static pthread_mutex_t ends_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t one_ended = PTHREAD_COND_INITIALIZER;
+
+static void on_end(void* user) {
+  Seen* seen = user;
+  pthread_mutex_lock(&ends_mutex);
+  ++seen->n_ends;
+  pthread_cond_signal(&one_ended);
+  pthread_mutex_unlock(&ends_mutex);
 }
 
 static int on_progress(void* user, const seer_progress* progress) {
@@ -430,7 +441,15 @@ static void requests_run_together(seer_engine* engine, const int32_t* ids, size_
     request.user = &seen[i];
     request.on_token = on_token;
     request.on_progress = on_progress;
+    request.on_end = on_end;
     CHECK(seer_engine_submit(engine, &request, &running[i]) == SEER_OK);
+  }
+  for (i = 0; i < kRequests; ++i) {
+    pthread_mutex_lock(&ends_mutex);
+    while (seen[i].n_ends == 0) pthread_cond_wait(&one_ended, &ends_mutex);
+    CHECK(seen[i].n_ends == 1);
+    pthread_mutex_unlock(&ends_mutex);
+    CHECK(seer_generation_done(running[i]) == 1);
   }
   CHECK(seer_session_new(&session, engine) == SEER_OK);
   for (i = 0; i < kRequests; ++i) {

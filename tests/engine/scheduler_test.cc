@@ -312,6 +312,44 @@ TEST_CASE("an engine that is destroyed ends what is under way as cancelled") {
   }
 }
 
+TEST_CASE("each submitted request says once that it has ended, however it does") {
+  auto engine = std::make_unique<FakeEngine>();
+  struct Ending {
+    std::atomic<int> n_calls = 0;
+    std::unique_ptr<Generation> generation;
+    std::atomic<bool> was_done = false;
+  };
+  Ending finished, cancelled, failed, left;
+  const auto submit = [&](Ending* ending, GenerateRequest request) {
+    request.on_end = [ending] {
+      ending->was_done = ending->generation->done();
+      ++ending->n_calls;
+    };
+    ending->generation = engine->submit(request);
+  };
+  engine->runner.hold();
+  submit(&finished, fake_request(fake_ids(30, 1), 5));
+  submit(&cancelled, fake_request(fake_ids(30, 2), 10000));
+  GenerateRequest throws = fake_request(fake_ids(30, 3), 10);
+  throws.on_token = [](const TokenEvent&) -> bool { throw std::runtime_error("mine"); };
+  submit(&failed, throws);
+  submit(&left, fake_request(fake_ids(30, 4), 1000000));
+  cancelled.generation->cancel();
+  engine->runner.release();
+  for (Ending* ending : {&finished, &cancelled, &failed})
+    while (ending->n_calls == 0) std::this_thread::yield();
+  CHECK(left.n_calls == 0);
+  engine = nullptr;
+  for (const Ending* ending : {&finished, &cancelled, &failed, &left}) {
+    CHECK(ending->n_calls == 1);
+    CHECK(ending->was_done);
+  }
+  CHECK(finished.generation->wait().finish == FinishReason::kLength);
+  CHECK(cancelled.generation->wait().finish == FinishReason::kCancelled);
+  CHECK_THROWS_AS(failed.generation->wait(), std::runtime_error);
+  CHECK(left.generation->wait().finish == FinishReason::kCancelled);
+}
+
 TEST_CASE("a callback may submit, ask for statistics and cancel its own request") {
   FakeEngine engine;
   std::unique_ptr<Generation> own, other;

@@ -59,6 +59,8 @@ class FakeGeneration final : public Generation {
     result_.stats.n_generated = static_cast<int64_t>(script_.pieces.size());
     done_ = true;
     wake_.notify_all();
+    lock.unlock();
+    request_.on_end();
   }
 
   const Script script_;

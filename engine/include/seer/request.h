@@ -39,6 +39,9 @@ struct SEER_API GenerateRequest {
   // ends it and passes through generate() or wait().
   std::function<bool(const TokenEvent&)> on_token;
   std::function<bool(const PrefillProgress&)> on_progress;
+  // Of a submitted request: called once, when it has ended, however it did: Generation::done() is true. On
+  // the engine's thread, or on one that runs a session or destroys the engine. It may not throw.
+  std::function<void()> on_end;
 };
 
 enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled };

@@ -71,6 +71,7 @@ GenerateRequest request_of(const seer_request& in, const SamplingParams& default
       const seer_progress progress = {p.total, p.cached, p.processed, p.time_ms};
       return on_progress(user, &progress) != 0;
     };
+  if (const auto on_end = in.on_end; on_end != nullptr) out.on_end = [=] { on_end(user); };
   return out;
 }
 

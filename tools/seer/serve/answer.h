@@ -44,13 +44,11 @@ class Answer {
 
  private:
   struct Inbox;
-  std::vector<News> take(const std::vector<size_t>& done);
 
   std::shared_ptr<Inbox> inbox_;  // the callbacks' too, which may outlive this
   std::vector<std::unique_ptr<Generation>> generations_;
   std::vector<std::unique_ptr<GenerateResult>> results_;  // null: not ended
   size_t n_ended_ = 0;
-  std::chrono::milliseconds pause_{1};
 };
 
 }  // namespace seer::serve
