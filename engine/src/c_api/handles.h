@@ -11,6 +11,7 @@
 #include <string>
 
 #include "seer/engine.h"
+#include "seer/ranks.h"
 #include "seer/seer.h"
 
 struct seer_engine {
@@ -29,6 +30,10 @@ struct seer_generation {
   std::unique_ptr<seer::Generation> generation;
   std::mutex mutex;  // several threads may wait
   std::optional<seer::GenerateResult> result;
+};
+
+struct seer_ranks {
+  std::shared_ptr<seer::Ranks> ranks;
 };
 
 namespace seer::c_api {
