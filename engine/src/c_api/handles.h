@@ -52,8 +52,13 @@ seer_status guard(const Body& body) noexcept {
   }
 }
 
-void check_pointer(const void* pointer, const char* name);  // Throws Error{kUsage} where it is null.
+[[noreturn]] void refuse_null(const char* name);
 [[noreturn]] void refuse_size(const char* type, size_t expected, size_t found);
+
+// Throws Error{kUsage} where it is null.
+inline void check_pointer(const void* pointer, const char* name) {
+  if (pointer == nullptr) refuse_null(name);
+}
 
 inline std::string text_or_empty(const char* text) { return text == nullptr ? "" : text; }
 
