@@ -170,6 +170,9 @@ std::unique_ptr<Communicator> start_ranks(int n, const std::vector<std::string>&
   if (n < 1 || n > kMaxRanks)
     throw Error(ErrorKind::kUsage, "expected between 1 and " + std::to_string(kMaxRanks) + " ranks, found " +
                                        std::to_string(n) + ". More run under mpirun.");
+  if (n > 1 && command.empty())
+    throw Error(ErrorKind::kUsage,
+                "expected a command that starts a rank, a program's path and its arguments, found none");
   const std::shared_ptr<SharedRegion> region = SharedRegion::create(n);
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0)

@@ -8,6 +8,7 @@
 #include "tests/engine/demo.h"
 #include "tests/models/refusal.h"
 #include "tests/support/catch.h"
+#include "tests/support/sanitized.h"
 
 namespace seer {
 namespace {
@@ -142,16 +143,19 @@ void check_long(Engine& engine, const Ids& ids, const LongCase& one) {
 const std::vector<SparseRule> kLongRules = {kDense, SparseRule::parse("threshold=0.01"),
                                             SparseRule::parse("nz_ratio=0.1")};
 
+// 256 blocks in eight chunks.
+constexpr int64_t kLongContext = testing::kSanitized ? 4096 : 16384, kLongChunk = kLongContext / 8;
+
 TEST_CASE("a 16k prompt on two and four ranks gives one rank's masks and logits, then its tokens") {
-  const Ids ids = long_prompt(16384 - 64 - 20);
-  const auto alone = testing::load_demo(16384, 2048);
+  const Ids ids = long_prompt(kLongContext - 64 - 20);
+  const auto alone = testing::load_demo(kLongContext, kLongChunk);
   std::vector<LongCase> expected;
   expected.reserve(kLongRules.size());
   for (const SparseRule& rule : kLongRules) expected.push_back(run_long(*alone, ids, rule));
   // The rules differ by more than what is allowed.
   CHECK(difference(expected[0].expected.logits, expected[1].expected.logits) > 10 * kLogitTolerance);
   for (const int n_ranks : {2, 4}) {
-    const auto engine = Engine::load(divided(n_ranks, 16384, 2048));
+    const auto engine = Engine::load(divided(n_ranks, kLongContext, kLongChunk));
     CHECK(engine->info().kv_bytes == alone->info().kv_bytes / n_ranks);
     for (const LongCase& one : expected)
       if (n_ranks == 2 || one.rule.method != SparseRule::Method::kDense)  // which takes the longest
@@ -160,14 +164,18 @@ TEST_CASE("a 16k prompt on two and four ranks gives one rank's masks and logits,
 }
 
 TEST_CASE("prompts of some chunks on two to four ranks give one rank's masks, logits and tokens") {
-  const auto alone = testing::load_demo(2048, 512);
-  for (const int n_ranks : {2, 3, 4}) {
-    const auto engine = Engine::load(divided(n_ranks, 2048, 512));
+  std::vector<std::pair<Ids, LongCase>> expected;
+  {
+    const auto alone = testing::load_demo(2048, 512);
     for (const int64_t n : {512 * 2 + 7, 1900})
       for (const SparseRule& rule : kLongRules) {
         const Ids ids = long_prompt(n);
-        check_long(*engine, ids, run_long(*alone, ids, rule));
+        expected.emplace_back(ids, run_long(*alone, ids, rule));
       }
+  }
+  for (const int n_ranks : {2, 3, 4}) {
+    const auto engine = Engine::load(divided(n_ranks, 2048, 512));
+    for (const auto& [ids, one] : expected) check_long(*engine, ids, one);
   }
 }
 

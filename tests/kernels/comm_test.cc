@@ -188,7 +188,7 @@ TEST_CASE("one rank alone computes as without ranks") {
   CHECK(comm->size() == 1);
 }
 
-TEST_CASE("a count of ranks out of range, and a program that is not there, are refused") {
+TEST_CASE("a count of ranks out of range, no program, and one that is not there, are refused") {
   for (const int n : {0, -1, 65}) {
     try {
       start_ranks(n, {"/bin/true"});
@@ -197,6 +197,13 @@ TEST_CASE("a count of ranks out of range, and a program that is not there, are r
       CHECK(error.kind() == ErrorKind::kUsage);
       CHECK_THAT(error.what(), ContainsSubstring("between 1 and 64 ranks, found " + std::to_string(n)));
     }
+  }
+  try {
+    start_ranks(2, {});
+    FAIL("started");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kUsage);
+    CHECK_THAT(error.what(), ContainsSubstring("a command that starts a rank"));
   }
   try {
     start_ranks(2, {"/no/such/program"});

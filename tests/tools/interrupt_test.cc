@@ -10,9 +10,9 @@ using testing::Outcome;
 using testing::run_seer;
 using testing::RunOptions;
 
-std::string long_prompt() {
+std::string long_prompt(int n_years = 900) {
   std::string prompt;
-  for (int i = 0; i < 900; ++i)
+  for (int i = 0; i < n_years; ++i)
     prompt += "In the year " + std::to_string(i) + " the sea was calm and the sky grey. ";
   return prompt;
 }
@@ -66,18 +66,27 @@ TEST_CASE("Ctrl-C in a bench prints the rows that were done and exits with 130")
 
 TEST_CASE("a terminal is shown progress of load and prefill, a pipe is not") {
   const testing::TempDir dir;
-  testing::write_file(dir.path() / "long.txt", long_prompt());
-  const std::vector<std::string> arguments = {
-      "generate",     "-m", testing::demo_model_dir(), "-f", (dir.path() / "long.txt").string(), "-n", "1",
-      "--chunk-size", "256"};
+  const auto arguments = [&](int n_years) {
+    const std::string path = (dir.path() / std::to_string(n_years)).string();
+    testing::write_file(path, long_prompt(n_years));
+    return std::vector<std::string>{"generate",     "-m", testing::demo_model_dir(), "-f", path, "-n", "1",
+                                    "--chunk-size", "256"};
+  };
   RunOptions options;
   options.terminal = true;
-  const Outcome shown = run_seer(arguments, options);
-  CHECK(shown.code == 0);
+  options.interrupt_at = " tokens/s, ";  // the rest would show no more
+  const Outcome shown = run_seer(arguments(900), options);
+  CHECK(shown.code == 130);
   CHECK_THAT(shown.err, ContainsSubstring("loading "));
   CHECK_THAT(shown.err, ContainsSubstring("\rprefill "));
   CHECK_THAT(shown.err, ContainsSubstring(" tokens/s, "));
-  const Outcome piped = run_seer(arguments);
+  // To the end of a prompt that takes longer than the line rests between two changes.
+  options.interrupt_at.reset();
+  const Outcome ended = run_seer(arguments(200), options);
+  CHECK(ended.code == 0);
+  CHECK_THAT(ended.err, ContainsSubstring("loading "));
+  const Outcome piped = run_seer(arguments(200));
+  CHECK(piped.code == 0);
   CHECK(piped.err.find('\r') == std::string::npos);
   CHECK(piped.err.find("prefill ") == std::string::npos);
 }

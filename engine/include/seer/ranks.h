@@ -2,9 +2,12 @@
 // of its prompts (EngineOptions::rank_split). Rank 0 is the program as it is without ranks: it loads an
 // engine, with EngineOptions::ranks, and uses it. The others compute their part of what rank 0's engine does:
 //
-//   const auto ranks = seer::Ranks::join();                    // mpirun, or Ranks::start(), started this
-//   process if (ranks && ranks->rank() > 0) return ranks->follow() ? 0 : 1; options.ranks = ranks; // rank 0,
-//   or alone: goes on as ever
+//   // Null unless mpirun, or Ranks::start(), started this process.
+//   const auto ranks = seer::Ranks::join();
+//   if (ranks && ranks->rank() > 0) return ranks->follow() ? 0 : 1;
+//   options.ranks = ranks;  // rank 0, or alone: goes on as ever
+//
+// For C: seer_ranks in seer/seer.h.
 #pragma once
 
 #include <memory>
@@ -25,7 +28,7 @@ class SEER_API Ranks {
   static std::shared_ptr<Ranks> join();
   // Starts n - 1 processes of `command` (a program's path, then its arguments) on this machine, which are to
   // join() and follow(), and makes this one rank 0. They end with the last reference. Throws Error{kUsage}
-  // for a count out of range, {kDevice} where they cannot be started.
+  // for a count out of range or, where n > 1, an empty command, {kDevice} where they cannot be started.
   static std::shared_ptr<Ranks> start(int n, const std::vector<std::string>& command);
 
   virtual int rank() const noexcept = 0;

@@ -33,6 +33,7 @@ extern "C" {
 typedef struct seer_engine seer_engine;         /* a loaded model and its KV pages */
 typedef struct seer_session seer_session;       /* one conversation */
 typedef struct seer_generation seer_generation; /* a submitted request */
+typedef struct seer_ranks seer_ranks;           /* processes that compute one model together */
 
 /* Kinds of errors, as seer::ErrorKind. */
 typedef enum seer_status {
@@ -55,6 +56,57 @@ SEER_API const char* seer_status_name(seer_status status);
 SEER_API const char* seer_last_error(void);
 /* Frees what seer_encode, seer_encode_chat and seer_decode returned. Null is fine. Any thread. */
 SEER_API void seer_free(void* memory);
+
+/* --- Ranks (seer/ranks.h): one model on several devices or machines. ---
+ *
+ * Each of several processes, the ranks, holds a part of the model or of its prompts. Rank 0 is the program as
+ * it is without ranks, with seer_engine_options.ranks; the others follow it:
+ *
+ *   seer_ranks* ranks;
+ *   int completed = 0;
+ *   if (seer_ranks_join(&ranks) != SEER_OK) return 1;    started by mpirun or by seer_ranks_start?
+ *   if (seer_ranks_rank(ranks) > 0) {
+ *     if (seer_ranks_follow(ranks, &completed) != SEER_OK) fprintf(stderr, "%s\n", seer_last_error());
+ *     seer_ranks_free(ranks);
+ *     return completed ? 0 : 1;
+ *   }
+ *   options.ranks = ranks;                               rank 0, or alone: goes on as ever */
+
+/* What the ranks of an engine divide among them, as seer::RankSplit. */
+typedef enum seer_rank_split {
+  SEER_RANK_SPLIT_TENSOR = 0, /* the model: each has its heads, its part of the MLP and the vocabulary */
+  SEER_RANK_SPLIT_CONTEXT = 1 /* every prompt and its KV pages: each has the whole model */
+} seer_rank_split;
+
+/* Of a process that mpirun or seer_ranks_start() started; *ranks is null, with SEER_OK, in one that was
+ * started alone, and where this fails. Call it once, before other threads start. SEER_ERROR_DEVICE where the
+ * ranks do not come together, SEER_ERROR_UNSUPPORTED where mpirun started this process and the build has no
+ * MPI. Free with seer_ranks_free. */
+SEER_API seer_status seer_ranks_join(seer_ranks** ranks);
+/* Starts n - 1 processes of `command` ([n_command]: a program's path, then its arguments) on this machine,
+ * which are to join and to follow, and makes this one rank 0; *ranks is null where that fails.
+ * SEER_ERROR_USAGE for a count out of range or, where n > 1, no command, SEER_ERROR_DEVICE where they cannot
+ * be started. Free with seer_ranks_free. */
+SEER_API seer_status seer_ranks_start(seer_ranks** ranks, int32_t n, const char* const* command,
+                                      size_t n_command);
+/* Lets go of the ranks. An engine that was loaded with them keeps them: they end when it and its sessions are
+ * gone too. Null is fine. No other thread may be using the handle. */
+SEER_API void seer_ranks_free(seer_ranks* ranks);
+
+/* These never fail; null, a program alone, is rank 0 of 1. Any thread. */
+SEER_API int32_t seer_ranks_rank(const seer_ranks* ranks);
+SEER_API int32_t seer_ranks_size(const seer_ranks* ranks);
+/* How many ranks, this one included, may run on the same CPU cores. */
+SEER_API int32_t seer_ranks_core_sharers(const seer_ranks* ranks);
+
+/* Seconds that a rank waits for the others within a step before it gives them up; 60 unless set. On rank 0,
+ * before the engine is loaded: it tells the others. SEER_ERROR_USAGE for a time that is not above 0 or too
+ * long. */
+SEER_API seer_status seer_ranks_set_timeout(seer_ranks* ranks, double seconds);
+/* On ranks other than 0: loads and computes what rank 0 says, until it is over. *completed, which may be
+ * null, is 1 where rank 0 let go of its ranks and 0 where a rank failed: with SEER_OK rank 0 has the error,
+ * with any other status nobody else can report it. SEER_ERROR_USAGE on rank 0. One thread. */
+SEER_API seer_status seer_ranks_follow(seer_ranks* ranks, int* completed);
 
 /* --- An engine. --- */
 
@@ -81,6 +133,11 @@ typedef struct seer_engine_options {
   int64_t max_batch_size;   /* requests computed in one step; 0: the device's default */
   int64_t pool_size;        /* tokens of pages that all share; 0: ctx_size, or what fits on the GPU */
   int32_t no_prefix_cache;  /* 1: no page is kept for, or shared with, another request */
+  /* The processes that compute the model together with this one, which is their rank 0; null: alone. One
+   * engine at a time uses them. `device` is every rank's: auto and cuda give each rank of a machine the next
+   * GPU. The engine keeps them: the handle may be freed once it is loaded. */
+  seer_ranks* ranks;
+  int32_t rank_split; /* a seer_rank_split; SEER_ERROR_USAGE for any other value */
 } seer_engine_options;
 
 /* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
@@ -103,8 +160,8 @@ typedef struct seer_engine_info {
   int64_t ctx_size;          /* most tokens of a session */
   int64_t chunk_size;        /* tokens */
   int64_t page_tokens;       /* tokens of a KV page, the gate block */
-  int64_t n_pages;           /* of the pool */
-  int64_t kv_bytes;          /* of the pool */
+  int64_t n_pages;           /* of the pool, of all ranks together where they divide prompts */
+  int64_t kv_bytes;          /* of the pool, that each rank holds */
   int64_t n_vocab;           /* ids are in [0, n_vocab) */
   int64_t n_layers, n_heads, n_kv_heads, d_head, d_model;
   int64_t n_params, n_bytes; /* weights, gates apart */
@@ -112,6 +169,8 @@ typedef struct seer_engine_info {
   int32_t has_tokenizer;     /* 0 or 1 */
   int64_t mixed_chunk_size;  /* tokens */
   int64_t max_batch_size;    /* requests */
+  int64_t n_ranks;           /* 1: alone */
+  int32_t rank_split;        /* a seer_rank_split */
 } seer_engine_info;
 
 /* Describes the engine. `size` is sizeof(seer_engine_info). SEER_ERROR_USAGE for null pointers or a wrong
@@ -228,6 +287,9 @@ typedef struct seer_result {
   int64_t attention_ns; /* of prefill_ns */
   int64_t gate_ns;      /* of prefill_ns */
   double density;       /* kept blocks of the prefill, of the causal ones */
+  /* Where ranks divide prompts: pages that the prefill moved to ranks that lacked them, and those that dense
+   * attention would have moved; summed over layers and chunks. */
+  int64_t moved_pages, movable_pages;
 } seer_result;
 
 /* --- A session. --- */

@@ -4,6 +4,19 @@
 namespace seer::c_api {
 namespace {
 
+RankSplit split_of(int32_t split) {
+  switch (split) {
+    case SEER_RANK_SPLIT_TENSOR:
+      return RankSplit::kTensor;
+    case SEER_RANK_SPLIT_CONTEXT:
+      return RankSplit::kContext;
+  }
+  throw Error(ErrorKind::kUsage,
+              "seer_engine_options: expected a rank_split of SEER_RANK_SPLIT_TENSOR (" +
+                  std::to_string(SEER_RANK_SPLIT_TENSOR) + ") or SEER_RANK_SPLIT_CONTEXT (" +
+                  std::to_string(SEER_RANK_SPLIT_CONTEXT) + "), found " + std::to_string(split));
+}
+
 EngineOptions options_of(const seer_engine_options& in) {
   EngineOptions out;
   out.model_dir = text_or_empty(in.model_dir);
@@ -17,6 +30,8 @@ EngineOptions options_of(const seer_engine_options& in) {
   out.max_batch_size = in.max_batch_size;
   out.pool_size = in.pool_size;
   out.prefix_cache = in.no_prefix_cache == 0;
+  if (in.ranks != nullptr) out.ranks = in.ranks->ranks;
+  out.rank_split = split_of(in.rank_split);
   if (in.gpu_memory_utilization != 0.0) out.gpu_memory_utilization = in.gpu_memory_utilization;
   if (out.model_dir.empty() && out.random_config.empty())
     throw Error(ErrorKind::kUsage, "seer_engine_options: expected a model_dir, found none");
@@ -92,6 +107,9 @@ seer_status seer_engine_get_info(const seer_engine* engine, seer_engine_info* in
     ours.has_tokenizer = engine->has_tokenizer ? 1 : 0;
     ours.mixed_chunk_size = device.mixed_chunk_size;
     ours.max_batch_size = device.max_batch_size;
+    ours.n_ranks = device.n_ranks;
+    ours.rank_split =
+        device.rank_split == seer::RankSplit::kTensor ? SEER_RANK_SPLIT_TENSOR : SEER_RANK_SPLIT_CONTEXT;
     to_caller(info, size, ours, "seer_engine_info");
   });
 }

@@ -66,9 +66,8 @@ seer_status fail() noexcept {
   }
 }
 
-void check_pointer(const void* pointer, const char* name) {
-  if (pointer == nullptr)
-    throw Error(ErrorKind::kUsage, std::string("expected a pointer to ") + name + ", found null");
+void refuse_null(const char* name) {
+  throw Error(ErrorKind::kUsage, std::string("expected a pointer to ") + name + ", found null");
 }
 
 void refuse_size(const char* type, size_t expected, size_t found) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "seer/engine.h"
+#include "seer/ranks.h"
 #include "seer/seer.h"
 
 struct seer_engine {
@@ -31,6 +32,10 @@ struct seer_generation {
   std::optional<seer::GenerateResult> result;
 };
 
+struct seer_ranks {
+  std::shared_ptr<seer::Ranks> ranks;
+};
+
 namespace seer::c_api {
 
 // The status for the exception in flight, whose message becomes the thread's last error. Called in a handler.
@@ -47,8 +52,13 @@ seer_status guard(const Body& body) noexcept {
   }
 }
 
-void check_pointer(const void* pointer, const char* name);  // Throws Error{kUsage} where it is null.
+[[noreturn]] void refuse_null(const char* name);
 [[noreturn]] void refuse_size(const char* type, size_t expected, size_t found);
+
+// Throws Error{kUsage} where it is null.
+inline void check_pointer(const void* pointer, const char* name) {
+  if (pointer == nullptr) refuse_null(name);
+}
 
 inline std::string text_or_empty(const char* text) { return text == nullptr ? "" : text; }
 

@@ -111,6 +111,8 @@ seer_result result_to_c(const GenerateResult& in) {
   out.attention_ns = in.stats.attention_ns;
   out.gate_ns = in.stats.gate_ns;
   out.density = in.stats.density;
+  out.moved_pages = in.stats.moved_pages;
+  out.movable_pages = in.stats.movable_pages;
   return out;
 }
 
