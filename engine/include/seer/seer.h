@@ -253,8 +253,8 @@ typedef struct seer_request {
   int (*on_token)(void* user, int32_t id, const char* text, size_t text_size);
   /* Before the first chunk of the prompt and after each. 0 stops likewise. May be null. */
   int (*on_progress)(void* user, const seer_progress* progress);
-  /* A submitted request has ended, however it did: seer_generation_wait would not block. Once; on the engine's
-   * thread, or on one that runs a session or destroys the engine. May be null. */
+  /* A submitted request has ended, however it did: seer_generation_wait would not block. Once; on the
+   * engine's thread, or on one that runs a session or destroys the engine. May be null. */
   void (*on_end)(void* user);
 } seer_request;
 
