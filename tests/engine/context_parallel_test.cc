@@ -200,17 +200,10 @@ TEST_CASE("divided prompts together give what each gives alone, pre-empted ones 
   options.pool_size = 768;  // too few pages for all at once
   const auto engine = Engine::load(options);
   const auto alone = testing::load_demo(512, 256);
-  std::vector<std::unique_ptr<Generation>> running;
   std::vector<GenerateRequest> requests;
   for (const int64_t n : {1, 63, 64, 65, 200, 240, 129, 40})
     requests.push_back(greedy(testing::slice(document(700), n, 2 * n), 30, n % 2 == 0 ? kDense : kThreshold));
-  running.reserve(requests.size());
-  for (const GenerateRequest& request : requests) running.push_back(engine->submit(request));
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const GenerateResult expected = alone->new_session()->generate(requests[i]), found = running[i]->wait();
-    CHECK(found.tokens == expected.tokens);
-    CHECK(found.stats.density == Approx(expected.stats.density).epsilon(1e-6));
-  }
+  testing::check_together(*engine, *alone, requests);
   CHECK(engine->stats().pages_used == 0);
 }
 

@@ -1,5 +1,6 @@
 #include "tests/engine/demo.h"
 
+#include "tests/support/catch.h"
 #include "tests/support/test_data.h"
 
 namespace seer::testing {
@@ -50,6 +51,17 @@ GenerateRequest greedy(const Ids& prompt, int64_t max_new_tokens, const SparseRu
   request.ignore_eos = true;
   request.sparse = rule;
   return request;
+}
+
+void check_together(Engine& together, Engine& alone, const std::vector<GenerateRequest>& requests) {
+  std::vector<std::unique_ptr<Generation>> running;
+  running.reserve(requests.size());
+  for (const GenerateRequest& request : requests) running.push_back(together.submit(request));
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const GenerateResult expected = alone.new_session()->generate(requests[i]), found = running[i]->wait();
+    CHECK(found.tokens == expected.tokens);
+    CHECK(found.stats.density == Approx(expected.stats.density).epsilon(1e-6));
+  }
 }
 
 }  // namespace seer::testing

@@ -30,4 +30,7 @@ Ids join(const Ids& a, const Ids& b);
 
 GenerateRequest greedy(const Ids& prompt, int64_t max_new_tokens, const SparseRule& rule = kDense);
 
+// Requests under way together in one engine give the tokens and densities that each gives in another, alone.
+void check_together(Engine& together, Engine& alone, const std::vector<GenerateRequest>& requests);
+
 }  // namespace seer::testing

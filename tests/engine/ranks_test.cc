@@ -50,16 +50,10 @@ TEST_CASE("requests together on two ranks give what each gives alone, pre-empted
   options.pool_size = 768;  // too few pages for all at once
   const auto ranked = Engine::load(options);
   const auto alone = testing::load_demo(512, 128);
-  std::vector<std::unique_ptr<Generation>> running;
   std::vector<GenerateRequest> requests;
   for (const int64_t n : {1, 63, 64, 65, 200, 300, 129, 40})
     requests.push_back(greedy(testing::slice(document(700), n, 2 * n), 30, n % 2 == 0 ? kDense : kThreshold));
-  for (const GenerateRequest& request : requests) running.push_back(ranked->submit(request));
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const GenerateResult expected = alone->new_session()->generate(requests[i]), found = running[i]->wait();
-    CHECK(found.tokens == expected.tokens);
-    CHECK(found.stats.density == Approx(expected.stats.density).epsilon(1e-6));
-  }
+  testing::check_together(*ranked, *alone, requests);
   CHECK(ranked->stats().pages_used == 0);
 }
 
