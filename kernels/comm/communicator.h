@@ -45,7 +45,7 @@ class Communicator {
   virtual void gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) = 0;
   virtual void all_gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) = 0;
 
-  // ---- for ranks that reach one another's memory ----
+  // ---- for ranks that reach one another's memory; Error{kUnsupported} where share_memory() gives none ----
 
   // Memory of this device that other ranks read and write, which lasts as long as the communicator. Every
   // rank calls it, at most once, with the same size; null on all of them where one does not reach another's.

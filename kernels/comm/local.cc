@@ -45,6 +45,12 @@ class LocalCommunicator final : public Communicator {
   std::chrono::nanoseconds timeout_ = kDefaultRankTimeout;
 };
 
+[[noreturn]] void refuse_shared() {
+  throw Error(ErrorKind::kUnsupported,
+              "these ranks do not reach one another's memory: expected a communicator whose share_memory() "
+              "gives some");
+}
+
 }  // namespace
 
 std::string rank_prefix(int rank, int size) {
@@ -60,14 +66,10 @@ std::string waited_text(std::chrono::nanoseconds time) {
   return text;
 }
 
-// Only for those to whom share_memory() gave none.
-void Communicator::add_sum(const Tensor&, const Tensor&) { assert(false); }
-int Communicator::start_sum(const Tensor&, const Tensor&, const Tensor&) {
-  assert(false);
-  return 0;
-}
-void Communicator::finish_sum(int) { assert(false); }
-void Communicator::gather_shares(const Tensor&, const Tensor&) { assert(false); }
+void Communicator::add_sum(const Tensor&, const Tensor&) { refuse_shared(); }
+int Communicator::start_sum(const Tensor&, const Tensor&, const Tensor&) { refuse_shared(); }
+void Communicator::finish_sum(int) { refuse_shared(); }
+void Communicator::gather_shares(const Tensor&, const Tensor&) { refuse_shared(); }
 
 std::unique_ptr<Communicator> make_local_communicator() { return std::make_unique<LocalCommunicator>(); }
 

@@ -156,10 +156,10 @@ class NcclCommunicator final : public Communicator {
     // NCCL's own switch, and ranks of several hosts, whose memory only NCCL carries.
     const char* off = std::getenv("NCCL_P2P_DISABLE");
     const bool wanted = size() <= cuda::kMaxPeers && (off == nullptr || std::strcmp(off, "1") != 0);
-    auto memory = std::make_unique<cuda::PeerMemory>(bytes);
+    auto memory = wanted ? std::make_unique<cuda::PeerMemory>(bytes) : nullptr;
     PeerOffer mine{};
     host_name(&mine.host);
-    mine.usable = wanted && memory->get_handle(&mine.handle);
+    mine.usable = memory && memory->get_handle(&mine.handle);
     std::vector<PeerOffer> all(static_cast<size_t>(size()));
     host_.gather_host(rank() == 0 ? all.data() : nullptr, &mine, sizeof mine);
     host_.broadcast(all.data(), static_cast<int64_t>(all.size() * sizeof mine), Patience::kStep);
@@ -172,7 +172,7 @@ class NcclCommunicator final : public Communicator {
       reached = memory->open(handles, rank());
     }
     if (!on_all_ranks(reached)) {
-      memory->close();
+      if (memory) memory->close();
       host_.barrier(Patience::kStep);
       return nullptr;
     }
@@ -181,6 +181,7 @@ class NcclCommunicator final : public Communicator {
     return peers_->data();
   }
   void add_sum(const Tensor& x, const Tensor& share) override {
+    static_assert(cuda::kMaxAtOnce <= kSmallShare, "only small shares are read beyond their launch");
     use();
     cuda::check(peers_->add_sum(x, share, stream_), "add_sum");
   }

@@ -188,6 +188,24 @@ TEST_CASE("one rank alone computes as without ranks") {
   CHECK(comm->size() == 1);
 }
 
+TEST_CASE("ranks that share no memory refuse what needs it") {
+  const auto comm = make_local_communicator();
+  CHECK(comm->share_memory(64) == nullptr);
+  const auto refused = [](auto&& call) {
+    try {
+      call();
+      return false;
+    } catch (const Error& error) {
+      CHECK_THAT(error.what(), ContainsSubstring("do not reach one another's memory"));
+      return error.kind() == ErrorKind::kUnsupported;
+    }
+  };
+  CHECK(refused([&] { comm->add_sum({}, {}); }));
+  CHECK(refused([&] { comm->start_sum({}, {}, {}); }));
+  CHECK(refused([&] { comm->finish_sum(0); }));
+  CHECK(refused([&] { comm->gather_shares({}, {}); }));
+}
+
 TEST_CASE("a count of ranks out of range, no program, and one that is not there, are refused") {
   for (const int n : {0, -1, 65}) {
     try {
