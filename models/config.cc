@@ -1,7 +1,9 @@
 #include "models/config.h"
 
+#include <algorithm>
 #include <filesystem>
 
+#include "models/family.h"
 #include "models/json_util.h"
 #include "seer/error.h"
 
@@ -93,28 +95,32 @@ void check_supported(const JsonReader& r) {
     unsupported(r.origin(), "pretraining_tp other than 1 is not supported");
 }
 
-// Mistral checkpoints without a sliding window have Llama's tensors and mathematics.
-std::string parse_architecture(const JsonReader& r) {
-  std::string name;
+const Family& find_family(const JsonReader& r, std::string* architecture) {
   if (const nlohmann::json* list = r.find("architectures")) {
     if (!list->is_array() || list->empty() || !list->front().is_string())
       r.fail("architectures", "a list of names", *list);
-    name = list->front().get<std::string>();
+    *architecture = list->front().get<std::string>();
+    for (const Family* family : families())
+      if (std::ranges::find(family->architectures, *architecture) != family->architectures.end())
+        return *family;
   } else if (const auto type = r.optional_string("model_type")) {
-    name = *type == "llama" ? "LlamaForCausalLM" : *type == "mistral" ? "MistralForCausalLM" : *type;
+    *architecture = *type;
+    for (const Family* family : families())
+      if (family->model_type == *type) {
+        *architecture = family->architectures.front();
+        return *family;
+      }
   } else {
     throw Error(ErrorKind::kFile, r.origin() + ": the key architectures is missing");
   }
-  if (name != "LlamaForCausalLM" && name != "MistralForCausalLM")
-    unsupported(r.origin(), "the architecture '" + name +
-                                "' is not supported; expected LlamaForCausalLM or MistralForCausalLM");
-  return name;
+  unsupported(r.origin(), "the architecture '" + *architecture + "' is not supported; expected " +
+                              family_architectures());
 }
 
 ModelConfig read_config(const JsonReader& r) {
   const std::string& origin = r.origin();
   ModelConfig c;
-  c.architecture = parse_architecture(r);
+  c.family = &find_family(r, &c.architecture);
   check_supported(r);
   c.n_layers = r.integer({"num_hidden_layers"}, 1, kMaxLayers);
   c.n_heads = r.integer({"num_attention_heads"}, 1, kMaxDimension);
@@ -145,14 +151,13 @@ ModelConfig read_config(const JsonReader& r) {
 
   c.rms_norm_eps = r.number("rms_norm_eps", 1e-6, 0.0, 1.0);
   c.tied_embeddings = r.boolean("tie_word_embeddings", false);
-  c.attention_bias = r.boolean("attention_bias", false);
-  c.mlp_bias = r.boolean("mlp_bias", false);
   c.dtype = r.optional_string("torch_dtype").value_or(r.optional_string("dtype").value_or(""));
   c.rope = parse_rope(r, c.max_positions);
   if (c.rope.type == RopeConfig::Type::kDynamic && c.d_head == 2)
     unsupported(origin, "dynamic rope scaling with a head size of 2 is not defined");
   c.bos_ids = r.ids("bos_token_id");
   c.eos_ids = r.ids("eos_token_id");
+  c.family->read(r, &c);
   return c;
 }
 

@@ -1,4 +1,4 @@
-// config.json and generation_config.json of a Hugging Face Llama checkpoint.
+// config.json and generation_config.json of a Hugging Face checkpoint, as transformers reads them.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,8 @@
 #include <vector>
 
 namespace seer {
+
+struct Family;
 
 // rope_scaling (transformers 4) or rope_parameters (transformers 5).
 struct RopeConfig {
@@ -24,7 +26,8 @@ struct RopeConfig {
 };
 
 struct ModelConfig {
-  std::string architecture;  // "LlamaForCausalLM"
+  const Family* family = nullptr;
+  std::string architecture;  // as written, "LlamaForCausalLM"
   int64_t n_layers = 0;
   int64_t n_heads = 0;
   int64_t n_kv_heads = 0;  // n_heads where not given
@@ -35,11 +38,19 @@ struct ModelConfig {
   int64_t max_positions = 0;
   double rms_norm_eps = 1e-6;
   bool tied_embeddings = false;
-  bool attention_bias = false;
-  bool mlp_bias = false;
+  // Which projections have biases.
+  struct Biases {
+    bool qkv = false, output = false, mlp = false;
+  };
+  Biases biases;
+  bool head_norms = false;  // q_norm and k_norm: RMS norms of every query head and key head, before RoPE
+  // Tokens that attention reaches back to, the token itself included; absent: all.
+  std::optional<int64_t> window;
   RopeConfig rope;
   std::string dtype;                      // torch_dtype or dtype as written, for people; may be empty
   std::vector<int32_t> bos_ids, eos_ids;  // from config.json; generation_config.json overrides eos_ids
+  // What was read in a way that may surprise: sentences, each naming its key.
+  std::vector<std::string> notes;
 
   // Throws Error{kFile} (missing, malformed, a key absent or of the wrong type or range: the message names
   // it) or Error{kUnsupported} (another architecture, activation or rope type).

@@ -221,7 +221,7 @@ LlamaWeights LlamaWeights::load(const std::string& model_dir, const ModelConfig&
   Binder binder(w.tensors);
   const int64_t d_model = config.d_model, d_ff = config.d_ff, n_vocab = config.n_vocab;
   const int64_t d_q = config.n_heads * config.d_head, d_kv = config.n_kv_heads * config.d_head;
-  const bool attention_bias = config.attention_bias, mlp_bias = config.mlp_bias;
+  const bool qkv_bias = config.biases.qkv, mlp_bias = config.biases.mlp;
 
   w.embedding = binder.take("model.embed_tokens.weight", {n_vocab, d_model});
   for (int64_t l = 0; l < config.n_layers; ++l) {
@@ -229,10 +229,10 @@ LlamaWeights LlamaWeights::load(const std::string& model_dir, const ModelConfig&
     const std::string attention = name + "self_attn.", mlp = name + "mlp.";
     LayerWeights& layer = w.layers.emplace_back();
     layer.attention_norm = binder.take(name + "input_layernorm.weight", {d_model});
-    layer.qkv.parts = {binder.part(attention + "q_proj", d_q, d_model, attention_bias),
-                       binder.part(attention + "k_proj", d_kv, d_model, attention_bias),
-                       binder.part(attention + "v_proj", d_kv, d_model, attention_bias)};
-    layer.output.parts = {binder.part(attention + "o_proj", d_model, d_q, attention_bias)};
+    layer.qkv.parts = {binder.part(attention + "q_proj", d_q, d_model, qkv_bias),
+                       binder.part(attention + "k_proj", d_kv, d_model, qkv_bias),
+                       binder.part(attention + "v_proj", d_kv, d_model, qkv_bias)};
+    layer.output.parts = {binder.part(attention + "o_proj", d_model, d_q, config.biases.output)};
     layer.mlp_norm = binder.take(name + "post_attention_layernorm.weight", {d_model});
     layer.gate_up.parts = {binder.part(mlp + "gate_proj", d_ff, d_model, mlp_bias),
                            binder.part(mlp + "up_proj", d_ff, d_model, mlp_bias)};

@@ -54,8 +54,9 @@ TEST_CASE("config: the least there is, and its defaults") {
   CHECK(c.rms_norm_eps == 1e-6);
   CHECK(c.dtype == "");
   CHECK_FALSE(c.tied_embeddings);
-  CHECK_FALSE(c.attention_bias);
-  CHECK_FALSE(c.mlp_bias);
+  CHECK_FALSE(c.biases.qkv);
+  CHECK_FALSE(c.biases.output);
+  CHECK_FALSE(c.biases.mlp);
   CHECK(c.bos_ids.empty());
   CHECK(c.eos_ids.empty());
   CHECK(c.rope.type == RopeConfig::Type::kDefault);
@@ -78,8 +79,9 @@ TEST_CASE("config: every optional key is read") {
   CHECK(c.d_head == 32);
   CHECK(c.rms_norm_eps == 1e-5);
   CHECK(c.tied_embeddings);
-  CHECK(c.attention_bias);
-  CHECK(c.mlp_bias);
+  CHECK(c.biases.qkv);
+  CHECK(c.biases.output);
+  CHECK(c.biases.mlp);
   CHECK(c.rope.theta == 500000.0);
   CHECK(c.bos_ids == std::vector<int32_t>{1});
   CHECK(c.eos_ids == std::vector<int32_t>{2, 3});
