@@ -118,7 +118,10 @@ class Backend {
   struct Memory {
     int64_t total, free;  // bytes
   };
-  // Absent where memory is the host's and costs nothing until it is used.
+  // Whether the device has memory of its own, into which weights are copied. A CPU uses them where they lie.
+  virtual bool has_own_memory() const { return false; }
+  // Of a device with memory of its own; absent if it has none, for memory of the host costs nothing until it
+  // is used.
   virtual std::optional<Memory> memory() { return std::nullopt; }
   // Throws Error{kUnsupported} that names what this backend cannot do.
   virtual void check_model(const ModelShape&) const {}

@@ -145,10 +145,13 @@ GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& m
     layer.linear_k = take(g.tensors, name + "k.weight",
                           {c.n_gate_heads(model), c.k.count() * model.d_head, c.d_gate}, &taken);
   }
-  for (const auto& [name, tensor] : g.tensors.all())
+  const auto check_known = [&](const std::string& name, const std::string& what) {
     if (taken.count(name) == 0)
-      throw Error(ErrorKind::kFile, g.tensors.source() + ": the tensor " + name + " " + shape_string(tensor) +
+      throw Error(ErrorKind::kFile, g.tensors.source() + ": the tensor " + name + " " + what +
                                         " is not one that " + c.gate_type + " gates of this model have");
+  };
+  for (const auto& [name, tensor] : g.tensors.all()) check_known(name, shape_string(tensor));
+  for (const auto& [name, what] : g.tensors.foreign()) check_known(name, what);
   return g;
 }
 
