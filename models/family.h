@@ -22,10 +22,11 @@ struct Family {
 
   // The values that transformers gives to keys which config.json leaves out.
   struct Defaults {
-    int64_t n_vocab;
-    int64_t max_positions;
-    std::optional<int64_t> n_kv_heads;  // absent: as many as there are query heads
-    std::optional<int64_t> d_head;      // absent: d_model / n_heads
+    int64_t n_layers = 32, n_heads = 32, d_model = 4096;
+    int64_t d_ff = 0, n_vocab = 0, max_positions = 0;
+    std::optional<int64_t> n_kv_heads = {};  // absent: as many as there are query heads
+    std::optional<int64_t> d_head = {};      // absent: d_model / n_heads
+    std::optional<int32_t> bos_id = {}, eos_id = {};
   };
   Defaults defaults;
 
@@ -42,7 +43,7 @@ std::span<const Family* const> families();
 // "LlamaForCausalLM, MistralForCausalLM or ...", for messages.
 std::string family_architectures();
 
-extern const Family kLlama, kMistral;
+extern const Family kLlama, kMistral, kQwen2;
 // Most families name their weights as Llama does.
 extern const std::span<const WeightName> kLlamaWeightNames;
 

@@ -6,7 +6,11 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kArchitectures[] = {"LlamaForCausalLM"};
+constexpr std::string_view kArchitectures[] = {
+    "LlamaForCausalLM",
+    "LLaMAForCausalLM",  // as the first conversions spelled it
+    "LlamaModel",        // a model without a head of its own
+};
 
 constexpr WeightName kNames[] = {
     {WeightRole::kEmbedding, "embed_tokens"},
@@ -23,6 +27,7 @@ constexpr WeightName kNames[] = {
     {WeightRole::kLmHead, "lm_head"},
 };
 
+// transformers reads neither sliding_window nor pretraining_tp here.
 void read(const JsonReader& json, ModelConfig* config) {
   config->biases.qkv = config->biases.output = json.boolean("attention_bias", false);
   config->biases.mlp = json.boolean("mlp_bias", false);
@@ -34,7 +39,7 @@ const std::span<const WeightName> kLlamaWeightNames = kNames;
 
 const Family kLlama = {"llama",
                        kArchitectures,
-                       {.n_vocab = 32000, .max_positions = 2048, .n_kv_heads = {}, .d_head = {}},
+                       {.d_ff = 11008, .n_vocab = 32000, .max_positions = 2048, .bos_id = 1, .eos_id = 2},
                        read,
                        kNames};
 

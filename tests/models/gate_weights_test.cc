@@ -190,7 +190,7 @@ TEST_CASE("gates: a threshold of 0.0 means never tuned") {
 
 TEST_CASE("gates: rules and sizes out of range are named") {
   CHECK(config_with("seerattn_gate_block_size", 128).gate_block == 128);
-  for (const json& value : {json(15), json(129), json(0), json(-64), json("64"), json(64.0)})
+  for (const json& value : {json(15), json(129), json(0), json(-64), json("64"), json(64.5)})
     CHECK_THAT(refused_config("seerattn_gate_block_size", value),
                ContainsSubstring("seerattn_gate_block_size"));
   CHECK_THAT(refused_config("seerattn_gate_block_size", nullptr),
