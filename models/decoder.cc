@@ -162,7 +162,9 @@ void Decoder::attention(int64_t l, const DecoderStep& in) {
                                   [](const PrefillPlan& p) { return p.select.has_value(); });
   const RopeTable rope{workspace_.rope.cos.rows(0, in.step.n_tokens),
                        workspace_.rope.sin.rows(0, in.step.n_tokens)};
+  if (sparse) backend_->begin_phase(Phase::kGate);  // a GPU pools in the same kernel
   backend_->append_kv(q, kv, qkv, rope, in.step, sparse ? &workspace_.pooled : nullptr);
+  if (sparse) backend_->end_phase(Phase::kGate);
 
   int64_t first_row = 0;
   for (size_t i = 0; i < in.plans.size(); ++i) {

@@ -34,7 +34,9 @@ void Decoder::attend_divided_prefill(int64_t l, const DecoderStep& in, ContextPa
       each([&](const Segment& segment, int64_t) { n_rows += n_block_rows(segment); });
       pooled = workspace_.pooled.rows(s->first_block_row, n_rows);
     }
+    if (s->sparse()) backend_->begin_phase(Phase::kGate);
     backend_->append_kv(q, pages, qkv, rope, {n_tokens, segments, {}}, s->sparse() ? &pooled : nullptr);
+    if (s->sparse()) backend_->end_phase(Phase::kGate);
   }
   std::vector<BlockMask> masks;
   if (s->sparse()) {
