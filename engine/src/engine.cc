@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "engine/src/engine_impl.h"
+#include "engine/src/select_rule.h"
 #include "engine/src/tokenizer_impl.h"
 #include "models/rope.h"
 
@@ -38,11 +39,6 @@ std::unique_ptr<Backend> open_cuda(const std::string& device) {
     throw Error(ErrorKind::kDevice, "device '" + device + "' cannot be used: " + error.what() +
                                         ". Choose another, or run on the CPU with --device cpu.");
   }
-}
-
-SparseRule rule_of(const GateConfig& gate) {
-  if (gate.method == GateConfig::Method::kNzRatio) return {SparseRule::Method::kNzRatio, gate.nz_ratio};
-  return {SparseRule::Method::kThreshold, gate.threshold};
 }
 
 SamplingParams sampling_of(const GenerationConfig& g) {
@@ -184,8 +180,8 @@ void EngineImpl::describe_model() {
   g.gate_block = gate.gate_block;
   g.d_gate = gate.d_gate;
   g.double_linear = gate.double_linear;
-  g.last_block_dense = gate.last_block_dense;
-  g.default_rule = rule_of(gate);
+  g.last_block_dense = gate.rule.last_block_dense;
+  g.default_rule = sparse_rule(gate.rule);
   for (const auto& [name, tensor] : gates_->tensors.all()) g.n_params += tensor.numel();
   m.gates = g;
   if (gate.untuned)

@@ -35,7 +35,7 @@ class EngineImpl final : public Engine {
   // The rule a request runs under: its own, else the gates', else dense. Throws Error{kUsage} for a sparse
   // rule without gates, or out of range.
   SparseRule resolve(const std::optional<SparseRule>& asked) const;
-  bool last_block_dense() const { return gates_ && gates_->config.last_block_dense; }
+  bool last_block_dense() const { return gates_ && gates_->config.rule.last_block_dense; }
   PrefillTraits prefill_traits() const;
   // What the scheduler needs for `asked` behind the tokens that are held, its prompt apart. Throws
   // Error{kUsage}.
