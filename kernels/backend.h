@@ -101,7 +101,9 @@ struct DeviceStream {
   void* stream;
 };
 
-enum class Phase { kGate, kAttention, kStep };  // a step holds the others
+// A step holds the others. kGate is what a step with sparse prompts does beside attention: append_kv, which
+// pools their queries and keys and is one kernel on a GPU, gate_project and select_blocks.
+enum class Phase { kGate, kAttention, kStep };
 
 // Operations are ordered: each sees the results of those before it. One thread at a time. Outputs come first
 // and may not alias inputs unless an operation says so. Shapes are the caller's promise (asserted, not
@@ -213,7 +215,7 @@ class Backend {
                             const RopeTable& rope, const Segment& segment) = 0;
   // Scores the segment's block rows against every earlier page's gate key and keeps blocks by the rule.
   // `scores`, where given, is f32 [n_heads, n_rows, n_prompt_blocks]: softmaxed for a threshold, raw for
-  // nz_ratio, 0 above the diagonal.
+  // the ratios, 0 above the diagonal.
   virtual void select_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& gate_q,
                              const PagedKv& kv, const Segment& segment, const SelectRule& rule) = 0;
 

@@ -36,8 +36,10 @@ void DividedAttention::append(const Sequence& s) {
     each_segment(s, [&](const Segment& segment, int64_t) { n_rows += n_block_rows(segment); });
     pooled = c_.workspace->pooled.rows(s.first_block_row, n_rows);
   }
+  if (s.sparse()) c_.backend->begin_phase(Phase::kGate);  // a GPU pools in the same kernel
   c_.backend->append_kv(q(n_tokens), ranks_->pages(), qkv(n_tokens), c_.rope->tokens(n_tokens),
                         {n_tokens, segments, {}}, s.sparse() ? &pooled : nullptr);
+  if (s.sparse()) c_.backend->end_phase(Phase::kGate);
 }
 
 std::vector<BlockMask> DividedAttention::select(int64_t l, Sequence* s) {

@@ -11,8 +11,11 @@ void WholeAttention::run(int64_t l) {
   const DecoderStep& in = *step_;
   const int64_t n_tokens = in.step.n_tokens;
   const PagedKv kv = c_.cache->layer(l);
+  const bool sparse_step = any_sparse(in);
+  if (sparse_step) c_.backend->begin_phase(Phase::kGate);  // a GPU pools in the same kernel
   c_.backend->append_kv(q(n_tokens), kv, qkv(n_tokens), c_.rope->tokens(n_tokens), in.step,
-                        any_sparse(in) ? &c_.workspace->pooled : nullptr);
+                        sparse_step ? &c_.workspace->pooled : nullptr);
+  if (sparse_step) c_.backend->end_phase(Phase::kGate);
 
   int64_t first_row = 0;
   for (size_t i = 0; i < in.plans.size(); ++i) {

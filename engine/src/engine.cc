@@ -4,6 +4,7 @@
 
 #include "engine/src/devices.h"
 #include "engine/src/engine_impl.h"
+#include "engine/src/select_rule.h"
 #include "engine/src/tokenizer_impl.h"
 #include "models/rope.h"
 
@@ -11,11 +12,6 @@ namespace seer {
 namespace {
 
 constexpr uint64_t kRandomSeed = 20260101;  // of random weights: the same model on every device
-
-SparseRule rule_of(const GateConfig& gate) {
-  if (gate.method == GateConfig::Method::kNzRatio) return {SparseRule::Method::kNzRatio, gate.nz_ratio};
-  return {SparseRule::Method::kThreshold, gate.threshold};
-}
 
 SamplingParams sampling_of(const GenerationConfig& g) {
   SamplingParams params;
@@ -134,8 +130,8 @@ void EngineImpl::describe_gates(const GateWeights& gates) {
   g.gate_block = config.gate_block;
   g.d_gate = config.d_gate;
   g.double_linear = config.double_linear;
-  g.last_block_dense = config.last_block_dense;
-  g.default_rule = rule_of(config);
+  g.last_block_dense = config.rule.last_block_dense;
+  g.default_rule = sparse_rule(config.rule);
   for (const auto& [name, tensor] : gates.tensors.all()) g.n_params += tensor.numel();
   model_info_.gates = g;
   if (config.untuned)

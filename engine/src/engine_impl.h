@@ -36,7 +36,7 @@ class EngineImpl final : public Engine {
   // rule without gates, or out of range.
   SparseRule resolve(const std::optional<SparseRule>& asked) const;
   bool last_block_dense() const {
-    return model_.gates() != nullptr && model_.gates()->config.last_block_dense;
+    return model_.gates() != nullptr && model_.gates()->config.rule.last_block_dense;
   }
   PrefillTraits prefill_traits() const;
   // What the scheduler needs for `asked` behind the tokens that are held, its prompt apart. Throws
