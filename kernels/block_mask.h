@@ -33,9 +33,9 @@ struct KeptCount {
 };
 
 // Which blocks a gate keeps, and the prompt whose rows it is asked about: SeerAttention's rules
-// (arXiv:2410.13276 section 3; DESIGN section 2, points 5 to 7) and one of ours. This is the only place that
-// says what a rule means; devices, page reuse and the gates' files ask it. Rows are block rows of the whole
-// prompt, whatever the chunk, from 0: row b has b + 1 causal blocks.
+// (arXiv:2410.13276 section 3; models/DESIGN.md, chapter 2, points 5 to 7) and one of ours. This is the only
+// place that says what a rule means; devices, page reuse and the gates' files ask it. Rows are block rows of
+// the whole prompt, whatever the chunk, from 0: row b has b + 1 causal blocks.
 struct SelectRule {
   enum class Method {
     kThreshold,   // blocks whose softmaxed score is above `value`

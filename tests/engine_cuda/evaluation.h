@@ -29,8 +29,8 @@ struct Evaluation {
 Evaluation evaluate(Engine& engine, const std::vector<int32_t>& tokens, const SparseRule& rule,
                     int64_t n_logits);
 
-// Entries of a mask that are not what the rule says of the scores it was made from, by DESIGN section 2:
-// points 5 to 7.
+// Entries of a mask that are not what the rule says of the scores it was made from, by models/DESIGN.md,
+// chapter 2: points 5 to 7.
 int64_t count_rule_errors(const SparseRule& rule, bool last_dense, int64_t n_heads,
                           const std::vector<float>& scores, const std::vector<uint8_t>& mask);
 

@@ -1,5 +1,5 @@
-// Every operation as plain loops in float64, from its definition (DESIGN section 2 for the gate). kUntouched
-// and kAnything of compare.h mark what an operation may not, or need not, write.
+// Every operation as plain loops in float64, from its definition (models/DESIGN.md, chapter 2, for the gate).
+// kUntouched and kAnything of compare.h mark what an operation may not, or need not, write.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// SeerAttention's gate, point by point as DESIGN section 2 numbers them.
+// SeerAttention's gate, point by point as chapter 2 of models/DESIGN.md numbers them.
 #include <algorithm>
 #include <cmath>
 #include <limits>
