@@ -118,7 +118,13 @@ void EngineImpl::describe_model() {
   m.default_sampling.validate();
   for (const std::string& name : weights.skipped)
     log(LogLevel::kInfo, "skipped the tensor " + name + ", which a " + config.architecture + " does not use");
-  for (const std::string& note : weights.notes) log(LogLevel::kWarning, note);
+  m.window = config.window;
+  m.config_notes = config.notes;
+  for (const std::string& note : config.notes) log(LogLevel::kInfo, "config.json: " + note);
+  for (const std::string& note : weights.notes) {
+    m.config_notes.push_back(note);
+    log(LogLevel::kWarning, note);
+  }
   if (model_.gates() != nullptr) describe_gates(*model_.gates());
 }
 

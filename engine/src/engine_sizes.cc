@@ -19,19 +19,37 @@ constexpr int64_t kLogitRows = 256;      // rows of logits computed at once
 constexpr int64_t kGpuReserve = int64_t{512} << 20;  // bytes: modules, recorded steps, the library's own
 constexpr int64_t kMaxContext = int64_t{1} << 30;    // tokens; page ids and row counts stay within 32 bits
 
+// The tokens of a context. Attention has no window here, so a context ends with the window at the latest: up
+// to then, attention with a window and without one are the same.
+int64_t context_size(const ModelConfig& config, const EngineOptions& options) {
+  const int64_t usual = std::min(config.max_positions, config.window.value_or(config.max_positions));
+  const bool pool_decides = options.ctx_size == 0 && options.pool_size > 0;
+  const int64_t ctx = pool_decides            ? std::min(usual, options.pool_size)
+                      : options.ctx_size == 0 ? usual
+                                              : options.ctx_size;
+  if (ctx < 1 || ctx > kMaxContext)
+    throw Error(ErrorKind::kUsage, "expected a context of 1 to " + std::to_string(kMaxContext) +
+                                       " tokens, found " + std::to_string(ctx));
+  if (config.window && ctx > *config.window)
+    throw Error(ErrorKind::kUsage, "expected a context within the sliding attention window of " +
+                                       std::to_string(*config.window) + " tokens that the model has, found " +
+                                       std::to_string(ctx) +
+                                       ": attention beyond a window is not supported. Use -c " +
+                                       std::to_string(*config.window) + " or less.");
+  return ctx;
+}
+
 }  // namespace
 
 // Everything that the options decide before memory does.
 void EngineImpl::size_steps() {
   const ModelConfig& config = model_.config();
   const int64_t page = model_.gates() != nullptr ? model_.gates()->config.gate_block : kDefaultPage;
-  const bool pool_decides = options_.ctx_size == 0 && options_.pool_size > 0;
-  const int64_t ctx = pool_decides             ? std::min(config.max_positions, options_.pool_size)
-                      : options_.ctx_size == 0 ? config.max_positions
-                                               : options_.ctx_size;
-  if (ctx < 1 || ctx > kMaxContext)
-    throw Error(ErrorKind::kUsage, "expected a context of 1 to " + std::to_string(kMaxContext) +
-                                       " tokens, found " + std::to_string(ctx));
+  const int64_t ctx = context_size(config, options_);
+  if (options_.ctx_size == 0 && ctx == config.window && ctx < config.max_positions)
+    log(LogLevel::kWarning, "the context is the " + std::to_string(ctx) +
+                                " tokens of the model's sliding attention window, not its " +
+                                std::to_string(config.max_positions) + " positions");
   if (ctx > config.max_positions)
     log(LogLevel::kWarning, "the context of " + std::to_string(ctx) + " tokens is beyond the " +
                                 std::to_string(config.max_positions) + " positions the model was made for");

@@ -1,9 +1,11 @@
 // Prompts that do not fit, pools that run out, and sessions that share one.
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "seer/engine.h"
 #include "tests/engine/demo.h"
 #include "tests/support/catch.h"
+#include "tests/support/test_data.h"
 #include "tests/tokenizer/error_of.h"
 
 namespace seer {
@@ -132,6 +134,87 @@ TEST_CASE("a failed or cancelled request gives back the pages it did not fill") 
   CHECK_THAT(error_of([&] { session->generate(greedy(document(256), 0)); }), ContainsSubstring("memory: "));
   CHECK(session->tokens().empty());
   CHECK(holder->generate(greedy(slice(document(256), 64, 256), 0)).stats.n_cached == 64);
+}
+
+// The demo model as a Mistral with a sliding window, and what is logged while it loads.
+struct Windowed {
+  std::shared_ptr<std::string> log = std::make_shared<std::string>();  // which the engine keeps writing to
+  std::shared_ptr<Engine> engine;
+};
+Windowed load_windowed(const nlohmann::json& window, int64_t ctx_size, int64_t pool_size = 0) {
+  const TempDir dir;
+  std::filesystem::create_symlink(demo_model() / "model" / "model.safetensors",
+                                  dir.path() / "model.safetensors");
+  auto config = nlohmann::json::parse(read_file(demo_model() / "model" / "config.json"));
+  config["architectures"] = {"MistralForCausalLM"};
+  config["model_type"] = "mistral";
+  config["sliding_window"] = window;
+  write_file(dir.path() / "config.json", config.dump());
+  EngineOptions options = demo_options(ctx_size);
+  options.model_dir = dir.path().string();
+  options.gates_dir = "";
+  options.pool_size = pool_size;
+  Windowed loaded;
+  options.on_log = [log = loaded.log](LogLevel, const std::string& line) { *log += line + "\n"; };
+  loaded.engine = Engine::load(options);
+  return loaded;
+}
+
+TEST_CASE("the context of a model with a sliding window is the window, and a line says so") {
+  const Windowed loaded = load_windowed(300, 0);
+  CHECK(loaded.engine->info().ctx_size == 300);
+  CHECK(loaded.engine->model().window == 300);
+  CHECK_THAT(*loaded.log,
+             ContainsSubstring("300 tokens of the model's sliding attention window, not its 16384"));
+  const Windowed small = load_windowed(300, 0, 200);
+  CHECK(small.engine->info().ctx_size == 200);  // the pool's
+  CHECK(small.log->empty());
+}
+
+TEST_CASE("a window beyond the model's positions, and none, leave the context alone") {
+  for (const nlohmann::json& window : {nlohmann::json(1 << 20), nlohmann::json()}) {
+    const Windowed loaded = load_windowed(window, 0);
+    CHECK(loaded.engine->info().ctx_size == 16384);
+    CHECK(loaded.log->empty());
+  }
+}
+
+TEST_CASE("a context beyond the sliding window is a usage error with both numbers and the remedy") {
+  const std::string error = error_of([] { load_windowed(300, 301); });
+  CHECK_THAT(error, ContainsSubstring("usage: ") && ContainsSubstring("window of 300 tokens") &&
+                        ContainsSubstring("found 301") && ContainsSubstring("Use -c 300 or less"));
+}
+
+TEST_CASE("a context of exactly the sliding window gives what a model without a window gives") {
+  const Ids prompt = document(296);
+  const auto run = [&](const nlohmann::json& window) {
+    return load_windowed(window, 300).engine->new_session()->generate(greedy(prompt, 4)).tokens;
+  };
+  const Ids tokens = run(300);
+  CHECK(tokens.size() == 4);
+  CHECK(tokens == run(nullptr));
+}
+
+TEST_CASE("what of config.json was read in a way that may surprise is logged, and part of the model's info") {
+  const TempDir dir;
+  std::filesystem::create_symlink(demo_model() / "model" / "model.safetensors",
+                                  dir.path() / "model.safetensors");
+  auto config = nlohmann::json::parse(read_file(demo_model() / "model" / "config.json"));
+  config.erase("max_position_embeddings");
+  write_file(dir.path() / "config.json", config.dump());
+  EngineOptions options = demo_options(128);
+  options.model_dir = dir.path().string();
+  options.gates_dir = "";
+  std::string log;
+  options.on_log = [&](LogLevel level, const std::string& line) {
+    CHECK(level == LogLevel::kInfo);
+    log += line + "\n";
+  };
+  const auto engine = Engine::load(options);
+  const std::string note = "max_position_embeddings is absent: it is 2048, as transformers has it for llama";
+  CHECK(log == "config.json: " + note + "\n");
+  CHECK(engine->model().config_notes == std::vector<std::string>{note});
+  CHECK(load_demo(128)->model().config_notes.empty());
 }
 
 TEST_CASE("two sessions that two threads run at once give what each gives alone") {

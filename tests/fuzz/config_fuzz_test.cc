@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "models/config.h"
+#include "models/family.h"
 #include "models/gate_weights.h"
 #include "models/weights.h"
 #include "models/rope.h"
@@ -29,7 +30,7 @@ void check_both(const FuzzResult& result, int n) {
   CHECK(result.n_refused > n / 4);
 }
 
-// Models of every rope type.
+// Models of every rope type, and of every family with a window.
 std::vector<std::string> configs(const TinyModel& model) {
   json config = model.config();
   config["eos_token_id"] = {2, 3};
@@ -48,6 +49,14 @@ std::vector<std::string> configs(const TinyModel& model) {
     config.erase("rope_scaling");
     config.erase("rope_parameters");
   }
+  config["sliding_window"] = 64;
+  config["use_sliding_window"] = true;
+  config["layer_types"] = {"full_attention", "sliding_attention"};
+  for (const Family* family : families()) {
+    config["architectures"] = {family->architectures.front()};
+    config["model_type"] = family->model_type;
+    out.push_back(config.dump());
+  }
   return out;
 }
 
@@ -59,8 +68,8 @@ TEST_CASE("mutants of config.json") {
     const RopeFrequencies f = rope_frequencies(c.rope, c.d_head, 4096);
     if (c.n_layers < 1 || c.n_heads < 1 || c.n_kv_heads < 1 || c.n_heads % c.n_kv_heads != 0 ||
         c.d_head < 2 || c.d_head % 2 != 0 || c.d_model < 1 || c.d_ff < 1 || c.n_vocab < 1 ||
-        c.max_positions < 1 || !std::isfinite(c.rms_norm_eps) || !std::isfinite(f.attention_scaling) ||
-        static_cast<int64_t>(f.inv_freq.size()) != c.d_head / 2)
+        c.max_positions < 1 || c.window.value_or(1) < 1 || !std::isfinite(c.rms_norm_eps) ||
+        !std::isfinite(f.attention_scaling) || static_cast<int64_t>(f.inv_freq.size()) != c.d_head / 2)
       ++n_inconsistent;
     for (const int32_t id : c.eos_ids)
       if (id < 0) ++n_inconsistent;

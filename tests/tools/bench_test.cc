@@ -243,6 +243,28 @@ TEST_CASE("the loss of a row is log of the sum of exponentials less the target's
   CHECK(cli::negative_log_likelihood(logits.data(), targets.data(), 0, 3) == 0.0);
 }
 
+TEST_CASE("inspect shows the attention window, and what of config.json may surprise, a line each") {
+  const testing::TempDir dir;
+  const std::filesystem::path model = testing::demo_model_dir();
+  std::filesystem::create_symlink(model / "model.safetensors", dir.path() / "model.safetensors");
+  json config = json::parse(testing::read_file(model / "config.json"));
+  config["architectures"] = {"MistralForCausalLM"};
+  config["model_type"] = "mistral";
+  config.erase("max_position_embeddings");
+  testing::write_file(dir.path() / "config.json", config.dump());
+  const std::string path = dir.path().string();
+  const json summary = json::parse(run_seer({"inspect", "-m", path, "--output", "json"}).out);
+  CHECK(summary["model"]["window"] == 4096);
+  CHECK(summary["model"]["config_notes"].size() == 2);
+  CHECK(summary["engine"]["ctx_size"] == 4096);
+  const std::string text = run_seer({"inspect", "-m", path}).out;
+  CHECK_THAT(text,
+             ContainsSubstring("window             4096\n") &&
+                 ContainsSubstring("  config_notes       max_position_embeddings is absent: it is 131072") &&
+                 ContainsSubstring("  config_notes       sliding_window is absent: it is 4096"));
+  CHECK_THAT(check_fails({"inspect", "-m", path, "-c", "4097"}, 2), ContainsSubstring("Use -c 4096 or less"));
+}
+
 TEST_CASE("inspect describes model, tokenizer, cache and gates") {
   const json summary =
       json::parse(output_of({"inspect", "-g", testing::demo_gates_dir(), "--output", "json"}));
@@ -253,7 +275,10 @@ TEST_CASE("inspect describes model, tokenizer, cache and gates") {
   CHECK(summary["gates"]["gate_type"] == "Qavg_Kmaxminavg");
   CHECK(summary["gates"]["default_rule"] == "threshold=0.002");
   CHECK(summary["engine"]["page_tokens"] == 64);
+  CHECK(summary["model"]["window"].is_null());
+  CHECK(summary["model"]["config_notes"] == json::array());
   const std::string text = output_of({"inspect"});
+  CHECK_THAT(text, ContainsSubstring("window             none\n") && !ContainsSubstring("config_notes"));
   for (const char* line : {"model\n", "n_layers           6\n", "tokenizer\n", "gates\n  none\n"})
     CHECK_THAT(text, ContainsSubstring(line));
   CHECK_THAT(check_fails({"inspect", "-m", testing::demo_model_dir(), "-p", "x"}, 2),

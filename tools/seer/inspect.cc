@@ -88,11 +88,13 @@ Json describe(const ModelInfo& model, const std::string& dir) {
           {"d_ff", model.d_ff},
           {"n_vocab", model.n_vocab},
           {"max_positions", model.max_positions},
+          {"window", model.window ? Json(*model.window) : Json()},
           {"rope", model.rope},
           {"rope_theta", model.rope_theta},
           {"rms_norm_eps", model.rms_norm_eps},
           {"tied_embeddings", model.tied_embeddings},
-          {"eos_ids", model.eos_ids}};
+          {"eos_ids", model.eos_ids},
+          {"config_notes", model.config_notes}};
 }
 
 Json describe(const EngineInfo& info) {
@@ -106,6 +108,7 @@ std::string value_text(const std::string& key, const Json& value) {
     const auto text = value.get<std::string>();
     return text.empty() ? "none" : text;
   }
+  if (value.is_null()) return "none";
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_number_float()) return format("%g", value.get<double>());
   if (value.is_array()) {
@@ -128,8 +131,16 @@ std::string readable(const Json& summary) {
       text += "  none\n";
       continue;
     }
-    for (const auto& [key, value] : fields.items())
-      text += format("  %-18s ", key.c_str()) + value_text(key, value) + "\n";
+    for (const auto& [key, value] : fields.items()) {
+      const auto add = [&text, &key](const Json& shown) {
+        text += format("  %-18s ", key.c_str()) + value_text(key, shown) + "\n";
+      };
+      if (key != "config_notes") {
+        add(value);
+        continue;
+      }
+      for (const Json& note : value) add(note);  // a line each, and none for an ordinary model
+    }
   }
   return text;
 }

@@ -44,7 +44,8 @@ struct SEER_API EngineOptions {
                       // and random gates where it has seerattn_* keys; for measuring. No tokenizer.
   std::string device = "auto";  // auto (cuda:0 where it can be used, else cpu), cpu, cuda or cuda:N
   int threads = 0;              // CPU threads; 0: one per core this process may use
-  int64_t ctx_size = 0;  // most tokens of a session; 0: max_position_embeddings, or what fits on the GPU
+  int64_t ctx_size = 0;         // most tokens of a session; 0: max_position_embeddings or the
+                                // attention window if that is shorter, or what fits on the GPU
   int64_t chunk_size =
       0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 1024 on a CPU, 8192 on a GPU
   // Requests share steps: in each, every one that decodes gets a token, and prompts that wait a chunk.
@@ -84,13 +85,17 @@ struct SEER_API ModelInfo {
   std::string dtype;         // of most weights: "BF16", "F16" or "F32"
   std::string rope;          // "default", "llama3 factor 8", ...
   int64_t n_layers = 0, n_heads = 0, n_kv_heads = 0, d_head = 0, d_model = 0, d_ff = 0, n_vocab = 0;
-  int64_t max_positions = 0;  // max_position_embeddings
+  int64_t max_positions = 0;      // max_position_embeddings
+  std::optional<int64_t> window;  // tokens that sliding-window attention reaches back to, if the model has
+                                  // it; no context goes beyond it
   double rope_theta = 0.0, rms_norm_eps = 0.0;
   bool tied_embeddings = false;
   int64_t n_params = 0, n_bytes = 0;  // weights, gates apart
   std::vector<int32_t> eos_ids;       // any of these ends a generation
   SamplingParams default_sampling;    // generation_config.json's, greedy where it says do_sample false
   std::optional<GateInfo> gates;
+  std::vector<std::string>
+      config_notes;  // what of config.json was read in a way that may surprise; sentences
 };
 
 struct SEER_API EngineInfo {
