@@ -34,12 +34,14 @@ class BpeTokenizer final : public VocabularyTokenizer {
     const PostProcessor post = read_post_processor(file, path);
     bos_id_ = post.bos_id;
     eos_id_ = post.eos_id;
-    for (const int32_t id : {bos_id_, eos_id_})
-      if (id >= n_vocab()) fail("post_processor adds token " + std::to_string(id) + ", which does not exist");
     add_bos_ = bos_id_ >= 0;
     add_eos_ = eos_id_ >= 0;
+    for (const int32_t id : {bos_id_, eos_id_})
+      if (id >= n_vocab()) fail("post_processor adds token " + std::to_string(id) + ", which does not exist");
     strips_first_space_ = decoder_strips_space(file, path);
-    apply(config, path);
+    apply_tokens(config, path);
+    if (post.bos_id >= 0) bos_id_ = post.bos_id;  // the token that is added, whatever else is called BOS
+    note_ = note_on(config);
     // Last: the keys are views of bytes_, which added tokens may have made longer.
     if (pretokenizer_.byte_level() && ignore_merges_)
       for (const auto& [piece, id] : ids_) word_ids_.emplace(bytes_[static_cast<size_t>(id)], id);
@@ -47,6 +49,13 @@ class BpeTokenizer final : public VocabularyTokenizer {
 
   std::string kind() const override {
     return pretokenizer_.byte_level() ? "bpe (byte-level)" : "bpe (metaspace)";
+  }
+  Description description() const override {
+    Description d = VocabularyTokenizer::description();
+    d.normalizer = normalizer_.description();
+    d.splits = pretokenizer_.description();
+    d.note = note_;
+    return d;
   }
 
  protected:
@@ -76,6 +85,18 @@ class BpeTokenizer final : public VocabularyTokenizer {
  private:
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(ErrorKind::kFile, path_ + ": " + what);
+  }
+
+  // Where tokenizer_config.json asks for another policy than tokenizer.json's post_processor has.
+  std::string note_on(const TokenizerConfig& config) const {
+    const auto differs = [](std::optional<bool> wanted, bool added) { return wanted && *wanted != added; };
+    std::string keys;
+    if (differs(config.add_bos_token, add_bos_)) keys = "add_bos_token";
+    if (differs(config.add_eos_token, add_eos_))
+      keys += keys.empty() ? "add_eos_token" : " and add_eos_token";
+    if (keys.empty()) return keys;
+    return keys + " of tokenizer_config.json is not followed: as in transformers 5, the post_processor of " +
+           "tokenizer.json says what is added";
   }
 
   int32_t find(std::string_view piece) const {
@@ -196,7 +217,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     }
   }
 
-  std::string path_;
+  std::string path_, note_;
   Normalizer normalizer_;
   Pretokenizer pretokenizer_;
   std::unordered_map<std::string, int32_t> ids_;            // by piece, as the file spells it

@@ -53,7 +53,8 @@ void check_all(const Tokenizer& tokenizer, const std::vector<Case>& cases, size_
   for (const Case& c : cases) {
     INFO("text: " << c.text);
     CHECK(tokenizer.encode(c.text, /*add_special=*/false, parse_special) == c.ids);
-    CHECK(tokenizer.decode(c.ids, /*skip_special=*/!parse_special) == (form ? normal_form(c.text, *form) : c.text));
+    CHECK(tokenizer.decode(c.ids, /*skip_special=*/!parse_special) ==
+          (form ? normal_form(c.text, *form) : c.text));
   }
 }
 
