@@ -175,7 +175,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     if (word.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
       throw Error(ErrorKind::kUsage, "a text of more than 2 GiB without a break cannot be encoded");
     if (pretokenizer_.byte_level()) {
-      for (const char c : word) push_byte(c, ids);
+      push_bytes(word, ids);
     } else {
       push_characters(word, ids);
     }
@@ -193,6 +193,17 @@ class BpeTokenizer final : public VocabularyTokenizer {
   void push_byte(char c, std::vector<int32_t>* ids) const {
     const int32_t id = byte_ids_[static_cast<unsigned char>(c)];
     push_or_unk(id, ids);
+  }
+
+  // DeepSeek's vocabularies lack the bytes that UTF-8 never has; such a byte is as U+FFFD to them.
+  void push_bytes(std::string_view word, std::vector<int32_t>* ids) const {
+    for (const char c : word) {
+      const auto byte = static_cast<unsigned char>(c);
+      const bool never = byte == 0xC0 || byte == 0xC1 || byte >= 0xF5;
+      const bool known = !never || unk_id_ >= 0 || byte_ids_[byte] >= 0;
+      for (const char b : known ? std::string_view(&c, 1) : std::string_view("\xEF\xBF\xBD"))
+        push_byte(b, ids);
+    }
   }
 
   void push_or_unk(int32_t id, std::vector<int32_t>* ids) const {

@@ -100,10 +100,15 @@ constexpr Range kAfterUnicode9[] = {
     {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF},
     {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
 
-bool is_after_unicode_9(utf8proc_int32_t point) {
+// utf8proc 2.8 takes it for a final consonant of Hangul and drops it after a syllable. It composes with
+// nothing.
+constexpr utf8proc_int32_t kBeforeFinals = 0x11A7;
+
+bool stays(utf8proc_int32_t point) {
   const auto* range = std::upper_bound(std::begin(kAfterUnicode9), std::end(kAfterUnicode9), point,
                                        [](utf8proc_int32_t p, const Range& r) { return p <= r.last; });
-  return (range != std::end(kAfterUnicode9) && point >= range->first) || is_unicode_addition(point);
+  return (range != std::end(kAfterUnicode9) && point >= range->first) || is_unicode_addition(point) ||
+         point == kBeforeFinals;
 }
 
 bool is_ascii(char c) { return static_cast<unsigned char>(c) < 0x80; }
@@ -121,7 +126,7 @@ Run run_of(std::string_view text) {
     const Utf8Step step = utf8_step(text.substr(run.size));
     if (step.kind != Utf8Step::Kind::kCharacter) break;
     const bool below_marks = static_cast<unsigned char>(text[run.size]) < 0xCC;
-    if (!below_marks && is_after_unicode_9(utf8_point(text.substr(run.size, step.size)))) break;
+    if (!below_marks && stays(utf8_point(text.substr(run.size, step.size)))) break;
     run.below_marks = run.below_marks && below_marks;
     run.size += step.size;
   }
