@@ -52,7 +52,8 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool pa
                                                   Stage stage) const {
   const Entries& entries = stage == Stage::kNormalized ? normalized_ : as_written_;
   std::vector<Part> parts;
-  size_t done = 0;  // the end of the last part
+  size_t done =
+      0;  // the end of the last part; of a token in white space that another took along, before that
   for (size_t at = 0; at < text.size();) {
     const Entry* entry = match(entries, text.substr(at));
     if (entry == nullptr) {
@@ -69,7 +70,7 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool pa
     if (token.rstrip) end += leading_space(text.substr(end));
     if (begin > done) parts.push_back({-1, text.substr(done, begin - done)});
     parts.push_back({entry->id, text.substr(begin, end - begin)});
-    done = std::max(done, end);
+    done = end;
   }
   if (done < text.size()) parts.push_back({-1, text.substr(done)});
   return parts;

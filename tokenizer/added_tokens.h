@@ -14,7 +14,7 @@ struct AddedToken {
   int32_t id = -1;
   std::string content;
   bool special = false;
-  bool single_word = false;  // only where no letter, digit or underscore touches it
+  bool single_word = false;  // only where no word character touches it
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // and after it
   bool normalized = false;   // looked for in the normalised text, in a normalised spelling

@@ -34,12 +34,14 @@ class BpeTokenizer final : public VocabularyTokenizer {
     const PostProcessor post = read_post_processor(file, path);
     bos_id_ = post.bos_id;
     eos_id_ = post.eos_id;
-    for (const int32_t id : {bos_id_, eos_id_})
-      if (id >= n_vocab()) fail("post_processor adds token " + std::to_string(id) + ", which does not exist");
     add_bos_ = bos_id_ >= 0;
     add_eos_ = eos_id_ >= 0;
+    for (const int32_t id : {bos_id_, eos_id_})
+      if (id >= n_vocab()) fail("post_processor adds token " + std::to_string(id) + ", which does not exist");
     strips_first_space_ = decoder_strips_space(file, path);
-    apply(config, path);
+    apply_tokens(config, path);
+    if (post.bos_id >= 0) bos_id_ = post.bos_id;  // the token that is added, whatever else is called BOS
+    note_ = note_on(config);
     // Last: the keys are views of bytes_, which added tokens may have made longer.
     if (pretokenizer_.byte_level() && ignore_merges_)
       for (const auto& [piece, id] : ids_) word_ids_.emplace(bytes_[static_cast<size_t>(id)], id);
@@ -47,6 +49,13 @@ class BpeTokenizer final : public VocabularyTokenizer {
 
   std::string kind() const override {
     return pretokenizer_.byte_level() ? "bpe (byte-level)" : "bpe (metaspace)";
+  }
+  Description description() const override {
+    Description d = VocabularyTokenizer::description();
+    d.normalizer = normalizer_.description();
+    d.splits = pretokenizer_.description();
+    d.note = note_;
+    return d;
   }
 
  protected:
@@ -76,6 +85,18 @@ class BpeTokenizer final : public VocabularyTokenizer {
  private:
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(ErrorKind::kFile, path_ + ": " + what);
+  }
+
+  // Where tokenizer_config.json asks for another policy than tokenizer.json's post_processor has.
+  std::string note_on(const TokenizerConfig& config) const {
+    const auto differs = [](std::optional<bool> wanted, bool added) { return wanted && *wanted != added; };
+    std::string keys;
+    if (differs(config.add_bos_token, add_bos_)) keys = "add_bos_token";
+    if (differs(config.add_eos_token, add_eos_))
+      keys += keys.empty() ? "add_eos_token" : " and add_eos_token";
+    if (keys.empty()) return keys;
+    return keys + " of tokenizer_config.json is not followed: as in transformers 5, the post_processor of " +
+           "tokenizer.json says what is added";
   }
 
   int32_t find(std::string_view piece) const {
@@ -154,7 +175,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     if (word.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
       throw Error(ErrorKind::kUsage, "a text of more than 2 GiB without a break cannot be encoded");
     if (pretokenizer_.byte_level()) {
-      for (const char c : word) push_byte(c, ids);
+      push_bytes(word, ids);
     } else {
       push_characters(word, ids);
     }
@@ -172,6 +193,17 @@ class BpeTokenizer final : public VocabularyTokenizer {
   void push_byte(char c, std::vector<int32_t>* ids) const {
     const int32_t id = byte_ids_[static_cast<unsigned char>(c)];
     push_or_unk(id, ids);
+  }
+
+  // DeepSeek's vocabularies lack the bytes that UTF-8 never has; such a byte is as U+FFFD to them.
+  void push_bytes(std::string_view word, std::vector<int32_t>* ids) const {
+    for (const char c : word) {
+      const auto byte = static_cast<unsigned char>(c);
+      const bool never = byte == 0xC0 || byte == 0xC1 || byte >= 0xF5;
+      const bool known = !never || unk_id_ >= 0 || byte_ids_[byte] >= 0;
+      for (const char b : known ? std::string_view(&c, 1) : std::string_view("\xEF\xBF\xBD"))
+        push_byte(b, ids);
+    }
   }
 
   void push_or_unk(int32_t id, std::vector<int32_t>* ids) const {
@@ -196,7 +228,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     }
   }
 
-  std::string path_;
+  std::string path_, note_;
   Normalizer normalizer_;
   Pretokenizer pretokenizer_;
   std::unordered_map<std::string, int32_t> ids_;            // by piece, as the file spells it

@@ -15,10 +15,7 @@ int32_t first_point(std::string_view text, size_t* size) {
   const Utf8Step step = utf8_step(text);
   if (step.kind != Utf8Step::Kind::kCharacter) return kNone;
   *size = step.size;
-  utf8proc_int32_t point = kNone;
-  utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                   static_cast<utf8proc_ssize_t>(step.size), &point);
-  return point;
+  return utf8_point(text.substr(0, step.size));
 }
 
 int32_t last_point(std::string_view text, size_t* size) {

@@ -34,13 +34,19 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
     bos_id_ = processor_.bos_id();
     eos_id_ = processor_.eos_id();
     add_bos_ = bos_id_ >= 0;  // Llama's rule where tokenizer_config.json is silent
-    apply(config, path);
+    apply_tokens(config, path);
+    apply_policy(config);
     std::vector<std::string> pieces;
     strips_first_space_ =
         processor_.Encode("a", &pieces).ok() && !pieces.empty() && pieces[0].starts_with(kSpace);
   }
 
   std::string kind() const override { return "sentencepiece"; }
+  Description description() const override {
+    Description d = VocabularyTokenizer::description();
+    d.normalizer = d.splits = "the model's own";
+    return d;
+  }
 
  protected:
   void encode_plain(std::string_view text, bool, std::vector<int32_t>* ids) const override {

@@ -35,10 +35,20 @@ class TextTokenizer {
   // prefix).
   virtual bool strips_first_space() const = 0;
   virtual std::string kind() const = 0;  // "sentencepiece", "bpe (byte-level)", "bpe (metaspace)"
+  // What was read of the files, for people.
+  struct Description {
+    std::string normalizer, splits;  // "NFC", "Qwen2 pattern"; "none"
+    int64_t n_added = 0;             // added tokens, the special ones among them
+    int64_t n_special = 0;
+    std::string note;  // something in the files that was not followed, and why; empty: nothing
+  };
+  virtual Description description() const { return {}; }
 };
 
-// tokenizer.json first, then tokenizer.model, of a checkpoint's folder; tokenizer_config.json sets the
-// BOS/EOS policy where it speaks of it. Throws Error{kFile} or Error{kUnsupported}, naming the file.
+// tokenizer.json first, then tokenizer.model, of a checkpoint's folder. Whether BOS and EOS are added is said
+// by the post_processor of tokenizer.json, as in transformers 5 (whose version 4 and llama.cpp follow
+// add_bos_token and add_eos_token of tokenizer_config.json); beside a tokenizer.model, by
+// tokenizer_config.json. Throws Error{kFile} or Error{kUnsupported}, naming the file.
 std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir);
 
 }  // namespace seer

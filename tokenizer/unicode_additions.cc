@@ -52,18 +52,18 @@ constexpr Range kRanges[] = {
 
 constexpr int32_t kFirst = kRanges[0].first;
 
-bool is_addition(int32_t point) {
-  const auto* range = std::upper_bound(std::begin(kRanges), std::end(kRanges), point,
-                                       [](int32_t p, const Range& r) { return p <= r.last; });
-  return range != std::end(kRanges) && point >= range->first;
-}
-
 // The Han characters among them are the extensions H and I of the ideographs.
 bool is_han(const Range& range) {
   return range.first == 0x2B739 || range.first == 0x2EBF0 || range.first == 0x31350;
 }
 
 }  // namespace
+
+bool is_unicode_addition(int32_t point) {
+  const auto* range = std::upper_bound(std::begin(kRanges), std::end(kRanges), point,
+                                       [](int32_t p, const Range& r) { return p <= r.last; });
+  return range != std::end(kRanges) && point >= range->first;
+}
 
 bool has_unicode_additions(std::string_view text) {
   static_assert(kFirst >= 0x800, "characters of one and two bytes are skipped");
@@ -74,11 +74,8 @@ bool has_unicode_additions(std::string_view text) {
       continue;
     }
     const Utf8Step step = utf8_step(text);
-    if (step.kind == Utf8Step::Kind::kCharacter) {
-      int32_t point = lead & (step.size == 3 ? 0x0F : 0x07);
-      for (size_t i = 1; i < step.size; ++i) point = (point << 6) | (text[i] & 0x3F);
-      if (is_addition(point)) return true;
-    }
+    if (step.kind == Utf8Step::Kind::kCharacter && is_unicode_addition(utf8_point(text.substr(0, step.size))))
+      return true;
     text.remove_prefix(step.size);
   }
   return false;

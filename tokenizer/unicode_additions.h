@@ -2,11 +2,13 @@
 // category for them, while the Hugging Face tokenizers library knows Unicode 16.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace seer {
 
+bool is_unicode_addition(int32_t point);
 bool has_unicode_additions(std::string_view text);
 
 // Those of a general category ("L", "Lu") or of the script Han, as ranges for a set of a regular expression

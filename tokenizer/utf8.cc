@@ -26,4 +26,11 @@ Utf8Step utf8_step(std::string_view text) {
   return {Utf8Step::Kind::kCharacter, size};
 }
 
+int32_t utf8_point(std::string_view character) {
+  constexpr int32_t kLeadBits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+  int32_t point = static_cast<unsigned char>(character[0]) & kLeadBits[character.size()];
+  for (const char c : character.substr(1)) point = (point << 6) | (c & 0x3F);
+  return point;
+}
+
 }  // namespace seer

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace seer {
@@ -19,5 +20,8 @@ struct Utf8Step {
 
 // What text begins with; text is not empty.
 Utf8Step utf8_step(std::string_view text);
+
+// The code point of one well-formed character.
+int32_t utf8_point(std::string_view character);
 
 }  // namespace seer

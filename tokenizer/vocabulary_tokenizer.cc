@@ -1,5 +1,6 @@
 #include "tokenizer/vocabulary_tokenizer.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "seer/error.h"
@@ -76,6 +77,15 @@ bool VocabularyTokenizer::is_special(int32_t id) const {
   return token != nullptr && token->special;
 }
 
+TextTokenizer::Description VocabularyTokenizer::description() const {
+  Description d;
+  d.normalizer = d.splits = "none";
+  d.n_added = static_cast<int64_t>(added_.all().size());
+  d.n_special = std::count_if(added_.all().begin(), added_.all().end(),
+                              [](const auto& entry) { return entry.second.special; });
+  return d;
+}
+
 int32_t VocabularyTokenizer::special_id(std::string_view text) const {
   const int32_t id = added_.id_of(text);
   return id >= 0 && is_special(id) ? id : -1;
@@ -92,7 +102,7 @@ void VocabularyTokenizer::add_token(AddedToken token, const std::string& path) {
   added_.add(std::move(token), std::move(spelling));
 }
 
-void VocabularyTokenizer::apply(const TokenizerConfig& config, const std::string& path) {
+void VocabularyTokenizer::apply_tokens(const TokenizerConfig& config, const std::string& path) {
   for (const AddedToken& token : config.bare_tokens)
     if (added_.find(token.id) == nullptr) add_token(token, path);
   for (const AddedToken& token : config.added_tokens) add_token(token, path);
@@ -105,6 +115,9 @@ void VocabularyTokenizer::apply(const TokenizerConfig& config, const std::string
   };
   if (config.bos_token) bos_id_ = id_of(*config.bos_token, "bos_token");
   if (config.eos_token) eos_id_ = id_of(*config.eos_token, "eos_token");
+}
+
+void VocabularyTokenizer::apply_policy(const TokenizerConfig& config) {
   add_bos_ = config.add_bos_token.value_or(add_bos_) && bos_id_ >= 0;
   add_eos_ = config.add_eos_token.value_or(add_eos_) && eos_id_ >= 0;
 }

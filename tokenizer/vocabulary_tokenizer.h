@@ -30,6 +30,7 @@ class VocabularyTokenizer : public TextTokenizer {
   bool is_special(int32_t id) const final;
   int32_t special_id(std::string_view text) const final;
   bool strips_first_space() const final { return strips_first_space_; }
+  Description description() const override;
 
  protected:
   // What happens to a stretch of text before normalised added tokens are looked for in it.
@@ -41,9 +42,10 @@ class VocabularyTokenizer : public TextTokenizer {
   // Checks ids against the vocabulary's size, so that memory stays in proportion. Throws Error{kFile} naming
   // path.
   void add_token(AddedToken token, const std::string& path);
-  // The policy of `config` where it has one, else what is set. Throws Error{kFile} for a BOS that does not
-  // exist.
-  void apply(const TokenizerConfig& config, const std::string& path);
+  // The tokens of `config`. Throws Error{kFile} for a BOS that does not exist.
+  void apply_tokens(const TokenizerConfig& config, const std::string& path);
+  // Whether they are added: add_bos_token and add_eos_token of `config` where it has them, else what is set.
+  void apply_policy(const TokenizerConfig& config);
 
   std::vector<std::string> bytes_;  // [n_vocab]: what each id stands for in the middle of a text
   AddedTokens added_;

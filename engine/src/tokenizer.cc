@@ -35,6 +35,13 @@ int64_t Tokenizer::n_vocab() const { return impl_->tokenizer->n_vocab(); }
 int32_t Tokenizer::bos_id() const { return impl_->tokenizer->bos_id(); }
 int32_t Tokenizer::eos_id() const { return impl_->tokenizer->eos_id(); }
 std::string Tokenizer::kind() const { return impl_->tokenizer->kind(); }
+TokenizerInfo Tokenizer::info() const {
+  const TextTokenizer& t = *impl_->tokenizer;
+  TextTokenizer::Description d = t.description();
+  return {t.kind(),    std::move(d.normalizer), std::move(d.splits), d.n_added, d.n_special, t.add_bos(),
+          t.add_eos(), std::move(d.note)};
+}
+
 std::string Tokenizer::chat_template() const { return impl_->chat_template; }
 
 std::vector<int32_t> Tokenizer::encode_chat(const std::vector<ChatMessage>& messages,

@@ -72,6 +72,65 @@ TEST_CASE("lstrip takes the white space before a token along, rstrip that after 
   CHECK(parts(tokens, "[R] [L]") == "<8>|<7>");  // the space belongs to the first
 }
 
+TEST_CASE("lstrip and rstrip take every white space of Unicode, U+180E not being one") {
+  AddedTokens tokens;
+  AddedToken both = token(7, "[B]");
+  both.lstrip = both.rstrip = true;
+  tokens.add(both);
+  CHECK(parts(tokens, "a\u00A0\u3000\u180E\u2003[B]\u0085\u2028\u200Bb") ==
+        "a\u00A0\u3000\u180E|<7>|\u200Bb");
+  CHECK(parts(tokens, "\xA0 [B] \x85") == "\xA0|<7>|\x85");  // bytes that are no characters
+}
+
+TEST_CASE("a token within the white space that another took along is found all the same") {
+  AddedTokens tokens;
+  AddedToken right = token(7, "[R]");
+  right.rstrip = true;
+  tokens.add(right);
+  tokens.add(token(8, "\n"));
+  CHECK(parts(tokens, "[R] \n x") == "<7>|<8>| x");
+}
+
+TEST_CASE("what a match that does not count covers is not searched again") {
+  AddedTokens tokens;
+  AddedToken word = token(7, "abc"), special = token(9, "<b>");
+  word.single_word = true;
+  special.special = true;
+  tokens.add(word);
+  tokens.add(token(8, "b"));
+  tokens.add(special);
+  CHECK(parts(tokens, "xabc abc b") == "xabc |<7>| |<8>");
+  CHECK(parts(tokens, "<b>b", /*parse_special=*/false) == "<b>|<8>");
+}
+
+TEST_CASE("normalised tokens are found in their own stage, in the spelling they were given") {
+  AddedTokens tokens;
+  AddedToken normalized = token(7, "[A]");
+  normalized.normalized = true;
+  tokens.add(normalized, "[a]");
+  tokens.add(token(8, "[B]"));
+  CHECK(parts(tokens, "[A][a][B]") == "[A][a]|<8>");
+  const auto second = tokens.split("[A][a][B]", true, AddedTokens::Stage::kNormalized);
+  REQUIRE(second.size() == 3);
+  CHECK(second[1].id == 7);
+  CHECK(tokens.id_of("[A]") == 7);
+}
+
+TEST_CASE("single_word goes by the word characters of Unicode") {
+  AddedTokens tokens;
+  AddedToken word = token(7, "ab");
+  word.single_word = true;
+  tokens.add(word);
+  CHECK(parts(tokens, "\u2014ab\u2014") == "\u2014|<7>|\u2014");
+  CHECK(parts(tokens, "ab\u00B2") == "<7>|\u00B2");
+  CHECK(parts(tokens,
+              "\xFF"
+              "ab\xE4\xBD") == "\xFF|<7>|\xE4\xBD");
+  for (const char* text :
+       {"\u0301ab", "ab\u0301", "ab\u24B6", "ab\u200D", "ab\u2160", "ab\u203F", "ab\u4F60"})
+    CHECK(parts(tokens, text) == text);
+}
+
 TEST_CASE("single_word matches only where no letter, digit or underscore touches") {
   AddedTokens tokens;
   AddedToken word = token(7, "ab");

@@ -94,6 +94,16 @@ TEST_CASE("byte-level: a byte outside the vocabulary is the unk_token, or an err
   CHECK(load_json(file)->encode("azzb") == Ids{'a', 'z', 'b'});
 }
 
+TEST_CASE("byte-level: a byte that UTF-8 never has and the vocabulary lacks is as U+FFFD") {
+  json file = byte_level_json();
+  for (const char byte : {'\xC0', '\xF8', '\xFF'})
+    file["model"]["vocab"].erase(byte_level_piece(std::string(1, byte)));
+  const auto t = load_json(file);
+  CHECK(t->encode("a\xFF\xC0") == Ids{'a', 0xEF, 0xBF, 0xBD, 0xEF, 0xBF, 0xBD});
+  CHECK(t->decode(t->encode("a\xF8z")) == "a\uFFFDz");
+  CHECK(t->encode("\xFE") == Ids{0xFE});
+}
+
 TEST_CASE("merges may be written as texts with a space or as pairs") {
   json file = byte_level_json();
   const auto with_text = load_json(file);

@@ -14,7 +14,7 @@ using nlohmann::json;
 using Messages = std::vector<ChatMessage>;
 
 // The special tokens of all four formats; BOS and EOS are <s> and </s>.
-std::shared_ptr<const Tokenizer> chat_tokenizer(json config = json::object()) {
+std::shared_ptr<const Tokenizer> chat_tokenizer(json config = json::object(), bool adds_bos = false) {
   json file = byte_level_json();
   int32_t id = 264;
   for (const char* name : {"<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
@@ -22,11 +22,13 @@ std::shared_ptr<const Tokenizer> chat_tokenizer(json config = json::object()) {
     file["added_tokens"].push_back(added_token(id++, name, true));
   config["bos_token"] = "<s>";
   config["eos_token"] = "</s>";
+  if (adds_bos) file["post_processor"] = bos_template("<s>", 264);
   return load_json(file, config);
 }
 
-std::string written(const Messages& messages, const std::string& name, const json& config = json::object()) {
-  const auto t = chat_tokenizer(config);
+std::string written(const Messages& messages, const std::string& name, const json& config = json::object(),
+                    bool adds_bos = false) {
+  const auto t = chat_tokenizer(config, adds_bos);
   return t->decode(t->encode_chat(messages, name), /*skip_special=*/false);
 }
 
@@ -68,7 +70,7 @@ TEST_CASE("ChatML: start and end around every message, no BOS unless the files a
   CHECK(written(kThree, "chatml") ==
         user + "Hi" + end + assistant + "Hello!" + end + user + "Bye" + end + assistant);
   CHECK(written({{"user", " Hi "}}, "chatml") == user + " Hi " + end + assistant);  // content as it is
-  CHECK(written(kOne, "chatml", {{"add_bos_token", true}}) == "<s>" + user + "Hi" + end + assistant);
+  CHECK(written(kOne, "chatml", json::object(), /*adds_bos=*/true) == "<s>" + user + "Hi" + end + assistant);
 }
 
 TEST_CASE("Mistral: one BOS, EOS after every answer, the system message with the first question") {

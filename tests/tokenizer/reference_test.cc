@@ -6,6 +6,7 @@
 #include "seer/tokenizer.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
+#include "tests/tokenizer/small_tokenizers.h"
 #include "tokenizer/normal_form.h"
 
 namespace seer {
@@ -53,7 +54,8 @@ void check_all(const Tokenizer& tokenizer, const std::vector<Case>& cases, size_
   for (const Case& c : cases) {
     INFO("text: " << c.text);
     CHECK(tokenizer.encode(c.text, /*add_special=*/false, parse_special) == c.ids);
-    CHECK(tokenizer.decode(c.ids, /*skip_special=*/!parse_special) == (form ? normal_form(c.text, *form) : c.text));
+    CHECK(tokenizer.decode(c.ids, /*skip_special=*/!parse_special) ==
+          (form ? normal_form(c.text, *form) : c.text));
   }
 }
 
@@ -89,6 +91,39 @@ TEST_CASE("Qwen2's tokenizer.json gives the reference ids and its texts back in 
 
 TEST_CASE("DeepSeek LLM's tokenizer.json gives the reference ids and its texts back") {
   check_folder_with_special("deepseek-llm", std::nullopt);
+}
+
+TEST_CASE("bytes of any value encode with the vocabularies of Qwen2 and DeepSeek") {
+  for (const char* name : {"tokenizers/qwen2", "tokenizers/deepseek-llm"}) {
+    const auto dir = test_data(name);
+    if (!dir) return;
+    const auto tokenizer = Tokenizer::load(dir->string());
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      const std::string bytes = testing::random_bytes(seed, 500);
+      CHECK_NOTHROW(tokenizer->encode(bytes));
+    }
+    CHECK(tokenizer->decode(tokenizer->encode("a\xFF\u4F60")) == "a\uFFFD\u4F60");
+  }
+}
+
+TEST_CASE("what is added around a text, of Qwen2 and DeepSeek") {
+  if (const auto dir = test_data("tokenizers/qwen2")) {
+    const auto tokenizer = Tokenizer::load(dir->string());
+    CHECK(tokenizer->bos_id() == -1);
+    CHECK(tokenizer->eos_id() == 151645);
+    CHECK(tokenizer->encode("").empty());
+    CHECK(tokenizer->info().splits == "Qwen2 pattern");
+    CHECK(tokenizer->info().normalizer == "NFC");
+    CHECK(tokenizer->info().note.empty());
+  }
+  if (const auto dir = test_data("tokenizers/deepseek-llm")) {
+    const auto tokenizer = Tokenizer::load(dir->string());
+    CHECK(tokenizer->bos_id() == 100000);
+    CHECK(tokenizer->eos_id() == 100001);
+    CHECK(tokenizer->encode("").empty());  // as transformers 5, whatever add_bos_token says
+    CHECK(tokenizer->info().splits == "5 regular expressions, single digits");
+    CHECK_THAT(tokenizer->info().note, ContainsSubstring("add_bos_token"));
+  }
 }
 
 TEST_CASE("a SentencePiece model and its tokenizer.json give the same ids") {

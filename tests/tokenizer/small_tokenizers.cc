@@ -39,6 +39,15 @@ json added_token(int32_t id, const std::string& content, bool special) {
           {"rstrip", false}, {"normalized", false}, {"special", special}};
 }
 
+json bos_template(const std::string& name, int32_t id) {
+  const json bos = {{"SpecialToken", {{"id", name}, {"type_id", 0}}}},
+             text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}},
+             token = {{"id", name}, {"ids", json::array({id})}, {"tokens", json::array({name})}};
+  return {{"type", "TemplateProcessing"},
+          {"single", json::array({bos, text})},
+          {"special_tokens", {{name, token}}}};
+}
+
 json byte_level_json() {
   json vocab;
   for (int b = 0; b < 256; ++b) vocab[byte_level_piece(std::string(1, static_cast<char>(b)))] = b;

@@ -30,6 +30,9 @@ inline int32_t metaspace_letter(char letter) { return 260 + letter - 'a'; }
 // An added token of a tokenizer.json.
 nlohmann::json added_token(int32_t id, const std::string& content, bool special);
 
+// A post_processor that puts the special token before a text.
+nlohmann::json bos_template(const std::string& name, int32_t id);
+
 // What Tokenizer::load makes of a folder with these files. `config` null: no tokenizer_config.json.
 std::shared_ptr<const Tokenizer> load_json(const nlohmann::json& tokenizer,
                                            const nlohmann::json& config = nullptr);

@@ -1,4 +1,5 @@
-// Which tokens go around a text: the post-processor's, or what tokenizer_config.json says instead.
+// Which tokens go around a text: those of tokenizer.json's post-processor. Expected ids are those of
+// transformers 5.24 with tokenizers 0.23.3.
 #include <nlohmann/json.hpp>
 
 #include "tests/support/catch.h"
@@ -28,6 +29,12 @@ json with_template(const std::vector<json>& single) {
   json file = byte_level_json();
   file["post_processor"] = processing(single);
   return file;
+}
+
+Ids byte_ids(std::string_view text) {
+  Ids ids;
+  for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+  return ids;
 }
 
 TEST_CASE("without a post-processor or a config nothing is added and there is no BOS") {
@@ -60,14 +67,42 @@ TEST_CASE("ByteLevel around TemplateProcessing changes nothing") {
   CHECK(load_json(file)->encode("a") == Ids{kBos, 'a'});
 }
 
-TEST_CASE("add_bos_token and add_eos_token override the post-processor") {
+TEST_CASE("add_bos_token and add_eos_token do not count beside a tokenizer.json, and a note says so") {
   const json file = with_template({special("<|bos|>"), text_itself()});
-  CHECK(load_json(file, {{"add_bos_token", false}})->encode("a") == Ids{'a'});
-  CHECK(load_json(file, {{"add_bos_token", nullptr}})->encode("a") == Ids{kBos, 'a'});
-  CHECK(load_json(file, {{"add_eos_token", true}, {"eos_token", "<|eos|>"}})->encode("a") ==
-        Ids{kBos, 'a', kEos});
-  // There is no EOS to add.
-  CHECK(load_json(file, {{"add_eos_token", true}})->encode("a") == Ids{kBos, 'a'});
+  for (const char* tokenizer_class : {"LlamaTokenizerFast", "PreTrainedTokenizerFast", "Qwen2Tokenizer"}) {
+    const json named = {
+        {"tokenizer_class", tokenizer_class}, {"bos_token", "<|bos|>"}, {"eos_token", "<|eos|>"}};
+    const auto with = [&](const json& from, const char* key, const json& value) {
+      json config = named;
+      config[key] = value;
+      return load_json(from, config);
+    };
+    CHECK(with(file, "add_bos_token", false)->encode("a") == Ids{kBos, 'a'});
+    CHECK_THAT(with(file, "add_bos_token", false)->info().note, ContainsSubstring("add_bos_token"));
+    CHECK(with(file, "add_bos_token", true)->encode("a") == Ids{kBos, 'a'});
+    CHECK(with(file, "add_bos_token", true)->info().note.empty());
+    CHECK(with(file, "add_bos_token", nullptr)->info().note.empty());
+    CHECK(with(file, "add_eos_token", true)->encode("a") == Ids{kBos, 'a'});
+    CHECK_THAT(with(file, "add_eos_token", true)->info().note, ContainsSubstring("add_eos_token"));
+    for (const json& post : {json(nullptr), json{{"type", "ByteLevel"}}}) {
+      json none = byte_level_json();
+      none["post_processor"] = post;
+      CHECK(with(none, "add_bos_token", true)->encode("a") == Ids{'a'});
+      CHECK(with(none, "add_bos_token", true)->bos_id() == kBos);
+    }
+  }
+}
+
+TEST_CASE("the post-processor's BOS is added even where another token is called bos_token") {
+  const auto t = load_json(with_template({special("<|bos|>"), text_itself()}), {{"bos_token", "<|eos|>"}});
+  CHECK(t->encode("a") == Ids{kBos, 'a'});
+}
+
+TEST_CASE("a bos_token of null is none, and a token object of transformers' own is read by its content") {
+  CHECK(load_json(byte_level_json(), {{"bos_token", nullptr}, {"add_bos_token", false}})->bos_id() == -1);
+  const json object = {{"__type", "AddedToken"}, {"content", "<|bos|>"}, {"lstrip", false},
+                       {"normalized", true},     {"rstrip", false},      {"single_word", false}};
+  CHECK(load_json(byte_level_json(), {{"bos_token", object}})->bos_id() == kBos);
 }
 
 TEST_CASE("bos_token and eos_token name the ids, as texts or as objects, and add nothing of themselves") {
@@ -76,8 +111,6 @@ TEST_CASE("bos_token and eos_token name the ids, as texts or as objects, and add
   CHECK(t->bos_id() == kBos);
   CHECK(t->eos_id() == kEos);
   CHECK(t->encode("a") == Ids{'a'});
-  const auto added = load_json(file, {{"bos_token", "<|bos|>"}, {"add_bos_token", true}});
-  CHECK(added->encode("a") == Ids{kBos, 'a'});
 }
 
 TEST_CASE("added_tokens_decoder adds tokens and makes others special") {
@@ -88,6 +121,28 @@ TEST_CASE("added_tokens_decoder adds tokens and makes others special") {
   CHECK(t->n_vocab() == 267);
   CHECK(t->encode("<|new|>", false, /*parse_special=*/true) == Ids{266});
   CHECK(t->decode({266, 97, 98}) == "b");
+}
+
+TEST_CASE(
+    "added_tokens.json has no say on a token that tokenizer.json lists, nor beside added_tokens_decoder") {
+  const TempDir dir;
+  write_file(dir.path() / "tokenizer.json", byte_level_json().dump());
+  write_file(dir.path() / "added_tokens.json", R"({"<|bos|>": 264, "<tool>": 266})");
+  const auto t = Tokenizer::load(dir.path().string());
+  CHECK(t->encode("<|bos|>") == byte_ids("<|bos|>"));  // special, as tokenizer.json says
+  CHECK(t->decode({264, 'a', 266}) == "a<tool>");
+  write_file(dir.path() / "tokenizer_config.json", R"({"added_tokens_decoder": {}})");
+  CHECK(Tokenizer::load(dir.path().string())->encode("<tool>") == byte_ids("<tool>"));
+}
+
+TEST_CASE("a token of added_tokens.json is special if it is the config's BOS or EOS") {
+  const TempDir dir;
+  write_file(dir.path() / "tokenizer.json", byte_level_json().dump());
+  write_file(dir.path() / "added_tokens.json", R"({"<end>": 266})");
+  write_file(dir.path() / "tokenizer_config.json", R"({"eos_token": "<end>"})");
+  const auto t = Tokenizer::load(dir.path().string());
+  CHECK(t->eos_id() == 266);
+  CHECK(t->decode({'a', 266}) == "a");
 }
 
 TEST_CASE("added_tokens.json adds tokens that are not special") {

@@ -63,11 +63,20 @@ Json describe(const GateInfo& gates) {
 Json describe_tokenizer(const Engine& engine) {
   try {
     const Tokenizer& tokenizer = engine.tokenizer();
-    return {{"kind", tokenizer.kind()},
-            {"n_vocab", tokenizer.n_vocab()},
-            {"bos_id", tokenizer.bos_id()},
-            {"eos_id", tokenizer.eos_id()},
-            {"chat_template", tokenizer.chat_template()}};
+    const TokenizerInfo info = tokenizer.info();
+    Json described = {{"kind", info.kind},
+                      {"n_vocab", tokenizer.n_vocab()},
+                      {"normalizer", info.normalizer},
+                      {"splits", info.splits},
+                      {"n_added_tokens", info.n_added},
+                      {"n_special_tokens", info.n_special},
+                      {"bos_id", tokenizer.bos_id()},
+                      {"adds_bos", info.adds_bos},
+                      {"eos_id", tokenizer.eos_id()},
+                      {"adds_eos", info.adds_eos},
+                      {"chat_template", tokenizer.chat_template()}};
+    if (!info.note.empty()) described["note"] = info.note;
+    return described;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kFile && error.kind() != ErrorKind::kUnsupported) throw;
     return Json::object({{"error", error.what()}});  // the model can still be run by ids

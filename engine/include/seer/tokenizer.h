@@ -16,6 +16,18 @@ struct SEER_API ChatMessage {
   std::string content;
 };
 
+// What was read of a tokenizer's files, for people.
+struct SEER_API TokenizerInfo {
+  std::string kind;        // "sentencepiece", "bpe (byte-level)" or "bpe (metaspace)"
+  std::string normalizer;  // "NFC", "Prepend, Replace", "none"
+  std::string splits;      // how a text becomes words: "Qwen2 pattern", "3 regular expressions", "none"
+  int64_t n_added = 0;     // added tokens, the special ones among them
+  int64_t n_special = 0;
+  bool adds_bos = false;  // whether encode puts BOS before a text
+  bool adds_eos = false;  // and EOS after it
+  std::string note;       // something in the files that was not followed, and why; empty: nothing
+};
+
 // Immutable after load; every const function may be called from many threads at once. Nothing that is
 // returned refers to it.
 class SEER_API Tokenizer {
@@ -40,6 +52,8 @@ class SEER_API Tokenizer {
   int32_t bos_id() const;   // -1 where there is none
   int32_t eos_id() const;  // -1 where there is none; a model may stop on further ids (generation_config.json)
   std::string kind() const;  // "sentencepiece", "bpe (byte-level)" or "bpe (metaspace)", for people
+
+  TokenizerInfo info() const;
 
   // The name of the chat template recognised from tokenizer_config.json ("llama2", "llama3", "chatml",
   // "mistral"), empty where there is none or it is not one of these.
