@@ -18,16 +18,28 @@ import tempfile
 
 DIAGONAL = " i = torch.arange(n, device=dev); m[:, :, i, i] = True"
 LOOK_UPS = "    rng = random.Random(5)\n"  # behind the perplexities
+RATIOS = "nz_rule(r)) for r in (0.5, 0.2, 0.1, 0.05)]"  # ends the list of rules; nz_ratio_row is younger than report.json
+ROW_RATIOS = ' + [(f"nz_ratio_row {r}", nz_row_rule(r)) for r in (0.5, 0.2, 0.1, 0.05)]'
 
 
 def seer(*command):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode()
 
 
+def nz_row_rule(ratio):
+    """The rule nz_ratio_row as train.py has the others: scores [B, H, n, n] that are masked above the diagonal to what is kept."""
+    def keep(scores):
+        import torch
+        most = torch.tensor([max(1, int(ratio * (row + 1))) for row in range(scores.shape[-1])], device=scores.device)
+        rank = scores.argsort(-1, descending=True, stable=True).argsort(-1)
+        return rank < most[:, None]
+    return keep
+
+
 def load_train(folder, data, device):
-    """train.py as a module, on `device`, without the diagonal and the look-ups."""
+    """train.py as a module, on `device`, without the diagonal and the look-ups, and with the rule nz_ratio_row."""
     source = (folder / "train.py").read_text(encoding="utf-8")
-    for part, instead in (DIAGONAL, ""), (LOOK_UPS, "    return rep\n" + LOOK_UPS):
+    for part, instead in (DIAGONAL, ""), (LOOK_UPS, "    return rep\n" + LOOK_UPS), (RATIOS, RATIOS + ROW_RATIOS):
         if source.count(part) != 1:
             raise SystemExit(f"report_check: expected '{part.strip()}' once in {folder / 'train.py'}")
         source = source.replace(part, instead)
@@ -39,6 +51,7 @@ def load_train(folder, data, device):
     train = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(train)
     train.dev = device
+    train.nz_row_rule = nz_row_rule
     return train
 
 

@@ -123,7 +123,7 @@ class Answers(Serve):
 
     def test_the_sparse_rule_is_taken_by_each_request(self):
         prompt = "The old man sat by the fire and told of the sea. " * 40
-        for rule in ("dense", "threshold=0.05", "nz_ratio=0.1"):
+        for rule in ("dense", "threshold=0.05", "nz_ratio=0.1", "nz_ratio_row=0.1"):
             expected = generate(prompt, "-n", "12", "--temp", "0", "--sparse", rule)
             self.assertEqual(self.server.complete(prompt=prompt, max_tokens=12, sparse=rule).json["choices"][0]["text"], expected, rule)
 

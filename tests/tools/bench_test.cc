@@ -50,6 +50,7 @@ TEST_CASE("bench's json is one array of rows with llama-bench's keys and ours") 
   }
   CHECK(rows[0]["n_prompt"] == 128);
   CHECK(rows[0]["density"] == 1.0);
+  CHECK(rows[0]["gate_ns"] == 0);
   CHECK(rows[1]["sparse"] == "threshold=0.3");
   CHECK(rows[1]["gate_ns"] > 0);
   CHECK(rows[3]["n_prompt"] == 256);
