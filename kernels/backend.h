@@ -101,7 +101,9 @@ struct DeviceStream {
   void* stream;
 };
 
-enum class Phase { kGate, kAttention, kStep };  // a step holds the others
+// A step holds the others. kGate is what a step with sparse prompts does beside attention: append_kv, which
+// pools their queries and keys and is one kernel on a GPU, gate_project and select_blocks.
+enum class Phase { kGate, kAttention, kStep };
 
 // Operations are ordered: each sees the results of those before it. One thread at a time. Outputs come first
 // and may not alias inputs unless an operation says so. Shapes are the caller's promise (asserted, not
@@ -118,7 +120,10 @@ class Backend {
   struct Memory {
     int64_t total, free;  // bytes
   };
-  // Absent where memory is the host's and costs nothing until it is used.
+  // Whether the device has memory of its own, into which weights are copied. A CPU uses them where they lie.
+  virtual bool has_own_memory() const { return false; }
+  // Of a device with memory of its own; absent if it has none, for memory of the host costs nothing until it
+  // is used.
   virtual std::optional<Memory> memory() { return std::nullopt; }
   // Throws Error{kUnsupported} that names what this backend cannot do.
   virtual void check_model(const ModelShape&) const {}
@@ -210,7 +215,7 @@ class Backend {
                             const RopeTable& rope, const Segment& segment) = 0;
   // Scores the segment's block rows against every earlier page's gate key and keeps blocks by the rule.
   // `scores`, where given, is f32 [n_heads, n_rows, n_prompt_blocks]: softmaxed for a threshold, raw for
-  // nz_ratio, 0 above the diagonal.
+  // the ratios, 0 above the diagonal.
   virtual void select_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& gate_q,
                              const PagedKv& kv, const Segment& segment, const SelectRule& rule) = 0;
 

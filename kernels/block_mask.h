@@ -1,8 +1,10 @@
 // Which key blocks each query block of each head attends to, as compact lists.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
+#include "kernels/host_device.h"
 #include "kernels/tensor.h"
 
 namespace seer {
@@ -17,13 +19,55 @@ struct BlockMask {
   int64_t row_capacity() const { return blocks.dim(2); }
 };
 
-// SeerAttention's selection (arXiv:2410.13276 section 3; DESIGN section 2, points 5 to 7).
+// How many of a row's causal blocks are kept where the best of them are: a share of the whole prompt's
+// blocks, the same number in every row, or a share of the row's own.
+struct KeptCount {
+  double share = 0.0;
+  int64_t n_blocks = 0;  // of which the share is taken; 0: the row's causal blocks
+
+  // At least 1. May be more than n_causal, which is then what is kept.
+  SEER_HOST_DEVICE constexpr int64_t of_row(int64_t n_causal) const {
+    const auto k = static_cast<int64_t>(share * static_cast<double>(n_blocks > 0 ? n_blocks : n_causal));
+    return k < 1 ? 1 : k;
+  }
+};
+
+// Which blocks a gate keeps, and the prompt whose rows it is asked about: SeerAttention's rules
+// (arXiv:2410.13276 section 3; DESIGN section 2, points 5 to 7) and one of ours. This is the only place that
+// says what a rule means; devices, page reuse and the gates' files ask it. Rows are block rows of the whole
+// prompt, whatever the chunk, from 0: row b has b + 1 causal blocks.
 struct SelectRule {
-  enum class Method { kThreshold, kNzRatio };
+  enum class Method {
+    kThreshold,   // blocks whose softmaxed score is above `value`
+    kNzRatio,     // the best k of a row, the same k in all rows, which make `value` of all causal blocks
+    kNzRatioRow,  // the best k of a row, `value` of its own causal blocks: of all causal ones as many
+  };
+  static constexpr int64_t kDenseRows = 2;  // of last_block_dense
+
   Method method = Method::kThreshold;
   double value = 0.0;
-  bool last_block_dense = true;  // the last two block rows of the prompt keep every causal block
-  int64_t n_prompt_blocks = 0;   // of the whole prompt, whatever the chunk
+  bool last_block_dense = true;  // the last kDenseRows rows of the prompt keep every causal block
+  int64_t n_prompt_blocks = 0;   // of the whole prompt
+
+  // A threshold is compared with softmaxed scores, the others rank raw ones.
+  SEER_HOST_DEVICE constexpr bool by_threshold() const { return method == Method::kThreshold; }
+  // A row's choice depends on the prompt's length beyond the row, not only because the last rows are dense.
+  constexpr bool depends_on_length() const { return method == Method::kNzRatio; }
+  SEER_HOST_DEVICE constexpr bool row_is_dense(int64_t row) const {
+    return last_block_dense && row >= n_prompt_blocks - kDenseRows;
+  }
+  // The rows before the dense ones.
+  constexpr int64_t n_sparse_rows() const {
+    const int64_t n = n_prompt_blocks - (last_block_dense ? kDenseRows : 0);
+    return n < 0 ? 0 : n;
+  }
+  // Not for a threshold. With k = c n in each row of n blocks the kept area is n^2 (c - c^2 / 2), and `value`
+  // of the causal triangle's for c = 1 - sqrt(1 - value); k = c (b + 1) in row b has the same area for
+  // c = value.
+  KeptCount kept_count() const {
+    if (method == Method::kNzRatioRow) return {value, 0};
+    return {1.0 - std::sqrt(1.0 - value), n_prompt_blocks};
+  }
 };
 
 // Pools of one side of a gate; concatenated in the order max, min, avg.

@@ -9,6 +9,11 @@
 
 namespace seer {
 
+// Pages, or gate blocks, that n tokens take.
+constexpr int64_t blocks_of(int64_t n_tokens, int64_t page_tokens) {
+  return (n_tokens + page_tokens - 1) / page_tokens;
+}
+
 // One layer. A page is one gate block of one sequence, so a selected block index is a page-table index.
 struct PagedKv {
   Tensor k;       // [n_pages, n_kv_heads, page_tokens, d_head], after RoPE

@@ -58,16 +58,17 @@ void AttnGate::report(int64_t layer, int64_t first_row, const BlockMask& mask, c
   const auto read = [&]<class T>(const Tensor& t, T) {
     std::vector<T> mine(static_cast<size_t>(t.numel()));
     backend_->read(mine.data(), t);
-    if (comm_->size() == 1) return mine;
+    if (comm_ == nullptr || comm_->size() == 1) return mine;
     std::vector<T> all(comm_->rank() == 0 ? mine.size() * static_cast<size_t>(comm_->size()) : 0);
     comm_->gather_host(all.data(), mine.data(), t.nbytes());
     return all;
   };
   const std::vector<float> host_scores = read(scores, float{});
   const std::vector<int32_t> counts = read(mask.counts, int32_t{}), blocks = read(mask.blocks, int32_t{});
-  if (comm_->rank() != 0) return;
-  observer({layer, first_row, mask.n_rows(), n_heads_ * comm_->size(), mask.row_capacity(),
-            host_scores.data(), counts.data(), blocks.data()});
+  if (comm_ != nullptr && comm_->rank() != 0) return;
+  const int64_t n_ranks = comm_ == nullptr ? 1 : comm_->size();
+  observer({layer, first_row, mask.n_rows(), n_heads_ * n_ranks, mask.row_capacity(), host_scores.data(),
+            counts.data(), blocks.data()});
 }
 
 void AttnGate::read_counts() {

@@ -32,7 +32,8 @@ using GateObserver = std::function<void(const GateReport&)>;
 
 class AttnGate {
  public:
-  // `model`: of this rank.
+  // `model`: of this rank. `comm` joins the reports of ranks that have some of the heads each; null: every
+  // rank reports by itself.
   AttnGate(Backend* backend, Communicator* comm, const ModelConfig& model, const GateWeights& weights,
            Workspace* workspace);
 
@@ -40,7 +41,7 @@ class AttnGate {
   // where the segment's block rows begin in the step's.
   void project(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                const RopeTable& block_rope);
-  // Scores and selects; the observer is called on rank 0, with every rank's heads. The mask is valid
+  // Scores and selects; the observer is called on rank 0, with the heads of all ranks. The mask is valid
   // until the next layer's, its counts until the step ends.
   BlockMask select(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                    const SelectRule& rule, const GateObserver& observer);

@@ -1,8 +1,12 @@
 #include "models/config.h"
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 
+#include "models/family.h"
 #include "models/json_util.h"
+#include "models/rope_config.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -12,147 +16,144 @@ constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
 // Far beyond any model; small enough that products of two of them, and sums of those, stay within 63 bits.
 constexpr int64_t kMaxDimension = int64_t{1} << 24;
 constexpr int64_t kMaxLayers = 1 << 16;
-constexpr int64_t kMaxPositions = int64_t{1} << 31;
+constexpr int64_t kMaxHead = 4096;
+
+// The likeliest of 2^24 tokens at most is likelier than this.
+constexpr double kLeastTopP = 1e-9;
 
 [[noreturn]] void unsupported(const std::string& origin, const std::string& what) {
   throw Error(ErrorKind::kUnsupported, origin + ": " + what);
-}
-
-// transformers 4 writes rope_theta beside rope_scaling; transformers 5 puts everything into rope_parameters.
-RopeConfig parse_rope(const JsonReader& config, int64_t max_positions) {
-  RopeConfig rope;
-  rope.theta = config.number("rope_theta", 10000.0, 1.0, 1e15);
-  rope.original_max_positions = max_positions;
-  const char* key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const nlohmann::json* found = config.find(key);
-  if (found == nullptr) return rope;
-  if (!found->is_object()) config.fail(key, "an object", *found);
-  const JsonReader r(*found, config.origin() + ": " + key);
-
-  rope.theta = r.number("rope_theta", rope.theta, 1.0, 1e15);
-  const std::string type =
-      r.optional_string("rope_type").value_or(r.optional_string("type").value_or("default"));
-  if (type == "default") {
-    rope.type = RopeConfig::Type::kDefault;
-  } else if (type == "linear") {
-    rope.type = RopeConfig::Type::kLinear;
-  } else if (type == "dynamic") {
-    rope.type = RopeConfig::Type::kDynamic;
-  } else if (type == "yarn") {
-    rope.type = RopeConfig::Type::kYarn;
-  } else if (type == "llama3") {
-    rope.type = RopeConfig::Type::kLlama3;
-  } else {
-    unsupported(config.origin(), "the rope type '" + type +
-                                     "' is not supported; expected default, linear, dynamic, yarn or llama3");
-  }
-  if (r.number("partial_rotary_factor", 1.0, 0.0, 1.0) != 1.0)
-    unsupported(config.origin(), "partial_rotary_factor other than 1 is not supported");
-  if (rope.type == RopeConfig::Type::kDefault) return rope;
-
-  const auto required = [&](const char* name, double low, double high) {
-    if (const auto value = r.optional_number(name, low, high)) return *value;
-    throw Error(ErrorKind::kFile,
-                r.origin() + ": the key " + name + " is missing, which rope type '" + type + "' needs");
-  };
-  rope.factor = required("factor", 1.0, 1e6);
-  const auto original = r.optional_integer("original_max_position_embeddings", 1, kMaxPositions);
-  // Dynamic scaling grows from max_position_embeddings, whatever the key says: so does transformers.
-  if (rope.type == RopeConfig::Type::kYarn || rope.type == RopeConfig::Type::kLlama3)
-    rope.original_max_positions = original.value_or(max_positions);
-  if (rope.type == RopeConfig::Type::kLlama3) {
-    rope.low_freq_factor = required("low_freq_factor", 1e-6, 1e6);
-    rope.high_freq_factor = required("high_freq_factor", 1e-6, 1e6);
-    if (rope.high_freq_factor <= rope.low_freq_factor)
-      throw Error(ErrorKind::kFile, r.origin() + ": expected high_freq_factor to be above low_freq_factor");
-  }
-  if (rope.type == RopeConfig::Type::kYarn) {
-    rope.beta_fast = r.number("beta_fast", 32.0, 1e-6, 1e6);
-    rope.beta_slow = r.number("beta_slow", 1.0, 1e-6, 1e6);
-    rope.truncate = r.boolean("truncate", true);
-    rope.attention_factor = r.optional_number("attention_factor", 1e-6, 1e6);
-    rope.mscale = r.optional_number("mscale", 0.0, 1e6);
-    rope.mscale_all_dim = r.optional_number("mscale_all_dim", 0.0, 1e6);
-  }
-  return rope;
 }
 
 void check_supported(const JsonReader& r) {
   const std::string activation = r.optional_string("hidden_act").value_or("silu");
   if (activation != "silu" && activation != "swish")
     unsupported(r.origin(), "hidden_act '" + activation + "' is not supported; expected silu");
-  if (r.has("quantization_config"))
-    unsupported(r.origin(),
-                "quantized weights (quantization_config) are not supported; use BF16, F16 or F32 weights");
-  if (r.optional_integer("sliding_window", 0, kMaxPositions).value_or(0) != 0 &&
-      r.boolean("use_sliding_window", true))
-    unsupported(r.origin(), "sliding-window attention (sliding_window) is not supported");
-  if (r.number("partial_rotary_factor", 1.0, 0.0, 1.0) != 1.0)
-    unsupported(r.origin(), "partial_rotary_factor other than 1 is not supported");
-  if (r.optional_integer("pretraining_tp", 1, 1024).value_or(1) != 1)
-    unsupported(r.origin(), "pretraining_tp other than 1 is not supported");
+  if (const nlohmann::json* quantized = r.find("quantization_config")) {
+    std::string method = "no quant_method";
+    if (quantized->is_object() && quantized->contains("quant_method"))
+      method = "quant_method " + json_excerpt((*quantized)["quant_method"]);
+    unsupported(r.origin(), "quantized weights (quantization_config with " + method +
+                                ") are not supported; use BF16, F16 or F32 weights");
+  }
 }
 
-// Mistral checkpoints without a sliding window have Llama's tensors and mathematics.
-std::string parse_architecture(const JsonReader& r) {
-  std::string name;
+const Family* family_of_architecture(const std::string& name) {
+  for (const Family* family : families())
+    if (std::ranges::find(family->architectures, name) != family->architectures.end()) return family;
+  return nullptr;
+}
+
+const Family* family_of_type(const std::string& model_type) {
+  for (const Family* family : families())
+    if (family->model_type == model_type) return family;
+  return nullptr;
+}
+
+// transformers goes by model_type and other programs by architectures, so they must agree.
+void find_family(const JsonReader& r, ModelConfig* c) {
+  const std::optional<std::string> type = r.optional_string("model_type");
   if (const nlohmann::json* list = r.find("architectures")) {
     if (!list->is_array() || list->empty() || !list->front().is_string())
       r.fail("architectures", "a list of names", *list);
-    name = list->front().get<std::string>();
-  } else if (const auto type = r.optional_string("model_type")) {
-    name = *type == "llama" ? "LlamaForCausalLM" : *type == "mistral" ? "MistralForCausalLM" : *type;
+    c->architecture = list->front().get<std::string>();
+    c->family = family_of_architecture(c->architecture);
+  } else if (type) {
+    c->architecture = *type;
+    c->family = family_of_type(*type);
+    if (c->family != nullptr) c->architecture = c->family->architectures.front();
   } else {
-    throw Error(ErrorKind::kFile, r.origin() + ": the key architectures is missing");
+    throw Error(ErrorKind::kFile,
+                r.origin() + ": the keys architectures and model_type are missing, one of which must say " +
+                    "what the model is. Expected architectures with " + family_architectures() + ".");
   }
-  if (name != "LlamaForCausalLM" && name != "MistralForCausalLM")
-    unsupported(r.origin(), "the architecture '" + name +
-                                "' is not supported; expected LlamaForCausalLM or MistralForCausalLM");
-  return name;
+  if (c->family == nullptr)
+    unsupported(r.origin(), "the architecture '" + c->architecture + "' is not supported; expected " +
+                                family_architectures());
+  if (!type || *type == c->family->model_type) return;
+  const std::string both = "model_type '" + *type + "' and architectures '" + c->architecture + "'";
+  if (family_of_type(*type) != nullptr)
+    throw Error(ErrorKind::kFile, r.origin() + ": " + both + " name different families. Make them agree.");
+  c->notes.push_back(both + " differ: the model is read by its architectures");
 }
 
-ModelConfig read_config(const JsonReader& r) {
-  const std::string& origin = r.origin();
-  ModelConfig c;
-  c.architecture = parse_architecture(r);
-  check_supported(r);
-  c.n_layers = r.integer({"num_hidden_layers"}, 1, kMaxLayers);
-  c.n_heads = r.integer({"num_attention_heads"}, 1, kMaxDimension);
-  c.n_kv_heads = r.optional_integer("num_key_value_heads", 1, kMaxDimension).value_or(c.n_heads);
-  c.d_model = r.integer({"hidden_size"}, 1, kMaxDimension);
-  c.d_ff = r.integer({"intermediate_size"}, 1, kMaxDimension);
-  c.n_vocab = r.integer({"vocab_size"}, 1, kMaxDimension);
-  c.max_positions = r.integer({"max_position_embeddings"}, 1, kMaxPositions);
-  if (c.n_heads % c.n_kv_heads != 0)
-    throw Error(ErrorKind::kFile, origin + ": expected num_attention_heads (" + std::to_string(c.n_heads) +
-                                      ") to be a multiple of num_key_value_heads (" +
-                                      std::to_string(c.n_kv_heads) + ")");
-  if (const auto d_head = r.optional_integer("head_dim", 1, 4096)) {
-    c.d_head = *d_head;
+// A size that transformers has a default for.
+int64_t read_size(const JsonReader& r, const char* key, int64_t high, int64_t usual, ModelConfig* c) {
+  if (const auto value = r.optional_integer(key, 1, high)) return *value;
+  c->note_default(key, usual);
+  return usual;
+}
+
+int64_t read_kv_heads(const JsonReader& r, ModelConfig* c) {
+  const char* key = "num_key_value_heads";
+  int64_t n = c->n_heads;
+  if (const auto value = r.optional_integer(key, 1, kMaxDimension)) {
+    n = *value;
+  } else if (c->family->defaults.n_kv_heads && !r.is_null(key)) {
+    n = *c->family->defaults.n_kv_heads;
+    c->note_default(key, n);
+  }
+  if (c->n_heads % n != 0)
+    throw Error(ErrorKind::kFile,
+                r.origin() + ": expected num_attention_heads (" + std::to_string(c->n_heads) +
+                    ") to be a multiple of num_key_value_heads (" + std::to_string(n) + ")");
+  return n;
+}
+
+int64_t read_head_size(const JsonReader& r, const ModelConfig& c) {
+  int64_t d_head = 0;
+  if (const auto value = r.optional_integer("head_dim", 1, kMaxHead)) {
+    d_head = *value;
+  } else if (c.family->defaults.d_head) {
+    d_head = *c.family->defaults.d_head;
   } else {
     if (c.d_model % c.n_heads != 0)
       throw Error(ErrorKind::kFile,
-                  origin + ": without head_dim, expected hidden_size (" + std::to_string(c.d_model) +
+                  r.origin() + ": without head_dim, expected hidden_size (" + std::to_string(c.d_model) +
                       ") to be a multiple of num_attention_heads (" + std::to_string(c.n_heads) + ")");
-    c.d_head = c.d_model / c.n_heads;
+    d_head = c.d_model / c.n_heads;
   }
-  if (c.d_head % 2 != 0 || c.d_head > 4096)
+  if (d_head % 2 != 0 || d_head > kMaxHead)
+    throw Error(ErrorKind::kFile, r.origin() + ": expected an even head size of at most " +
+                                      std::to_string(kMaxHead) + ", found " + std::to_string(d_head));
+  if (c.n_heads * d_head > kMaxDimension)
     throw Error(ErrorKind::kFile,
-                origin + ": expected an even head size of at most 4096, found " + std::to_string(c.d_head));
-  if (c.n_heads * c.d_head > kMaxDimension)
-    throw Error(ErrorKind::kFile,
-                origin + ": num_attention_heads * head_dim is beyond " + std::to_string(kMaxDimension));
+                r.origin() + ": num_attention_heads * head_dim is beyond " + std::to_string(kMaxDimension));
+  return d_head;
+}
 
+// The ids under a key; null is none, and an absent key is the family's.
+std::vector<int32_t> read_ids(const JsonReader& r, const char* key, std::optional<int32_t> usual,
+                              const ModelConfig& c) {
+  std::vector<int32_t> ids = r.ids(key);
+  if (r.has(key) || r.is_null(key) || !usual || *usual >= c.n_vocab) return ids;
+  return {*usual};
+}
+
+ModelConfig read_config(const JsonReader& r) {
+  ModelConfig c;
+  find_family(r, &c);
+  check_supported(r);
+  const Family::Defaults& usual = c.family->defaults;
+  c.n_layers = read_size(r, "num_hidden_layers", kMaxLayers, usual.n_layers, &c);
+  c.n_heads = read_size(r, "num_attention_heads", kMaxDimension, usual.n_heads, &c);
+  c.n_kv_heads = read_kv_heads(r, &c);
+  c.d_model = read_size(r, "hidden_size", kMaxDimension, usual.d_model, &c);
+  c.d_ff = read_size(r, "intermediate_size", kMaxDimension, usual.d_ff, &c);
+  c.n_vocab = read_size(r, "vocab_size", kMaxDimension, usual.n_vocab, &c);
+  c.max_positions =
+      read_size(r, "max_position_embeddings", ModelConfig::kMaxPositions, usual.max_positions, &c);
+  c.d_head = read_head_size(r, c);
   c.rms_norm_eps = r.number("rms_norm_eps", 1e-6, 0.0, 1.0);
   c.tied_embeddings = r.boolean("tie_word_embeddings", false);
-  c.attention_bias = r.boolean("attention_bias", false);
-  c.mlp_bias = r.boolean("mlp_bias", false);
-  c.dtype = r.optional_string("torch_dtype").value_or(r.optional_string("dtype").value_or(""));
-  c.rope = parse_rope(r, c.max_positions);
+  c.dtype = r.optional_string("dtype").value_or(r.optional_string("torch_dtype").value_or(""));
+  c.rope = read_rope(r, c.max_positions, &c.notes);
   if (c.rope.type == RopeConfig::Type::kDynamic && c.d_head == 2)
-    unsupported(origin, "dynamic rope scaling with a head size of 2 is not defined");
-  c.bos_ids = r.ids("bos_token_id");
-  c.eos_ids = r.ids("eos_token_id");
+    unsupported(r.origin(), "dynamic rope scaling with a head size of 2 is not defined");
+  c.bos_ids = read_ids(r, "bos_token_id", usual.bos_id, c);
+  c.eos_ids = read_ids(r, "eos_token_id", usual.eos_id, c);
+  if (!c.eos_ids.empty() && !r.has("eos_token_id")) c.note_default("eos_token_id", c.eos_ids.front());
+  c.family->read(r, &c);
   return c;
 }
 
@@ -176,6 +177,11 @@ ModelConfig ModelConfig::load_file(const std::string& path) {
   return read_config(JsonReader(read_json_object(path, kMaxConfigBytes), path));
 }
 
+void ModelConfig::note_default(const std::string& key, int64_t value) {
+  notes.push_back(key + " is absent: it is " + std::to_string(value) + ", as transformers has it for " +
+                  std::string(family->model_type));
+}
+
 GenerationConfig GenerationConfig::load(const std::string& model_dir) {
   GenerationConfig g;
   const std::string path = (std::filesystem::path(model_dir) / "generation_config.json").string();
@@ -185,9 +191,12 @@ GenerationConfig GenerationConfig::load(const std::string& model_dir) {
   if (r.has("do_sample")) g.do_sample = r.boolean("do_sample", false);
   g.temperature = r.optional_number("temperature", 0.0, 1e6);
   g.top_p = r.optional_number("top_p", 0.0, 1.0);
+  if (g.top_p) g.top_p = std::max(*g.top_p, kLeastTopP);
   g.min_p = r.optional_number("min_p", 0.0, 1.0);
+  if (g.min_p) g.min_p = std::min(*g.min_p, std::nextafter(1.0, 0.0));
   g.repetition_penalty = r.optional_number("repetition_penalty", 1e-6, 1e6);
-  g.top_k = r.optional_integer("top_k", 0, kMaxDimension);
+  g.top_k = r.optional_integer("top_k", -1, kMaxDimension);
+  if (g.top_k == -1) g.top_k = 0;
   return g;
 }
 

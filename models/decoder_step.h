@@ -1,6 +1,7 @@
 // One forward step, as the decoder takes it, and what it says of it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -36,5 +37,11 @@ struct DecoderStep : StepInput {
   GateObserver on_gate;
   std::span<DecoderStats> segment_stats;  // written, one for each of step.prefills; may be empty
 };
+
+// Whether gates choose for any of the step's prompts.
+inline bool any_sparse(const DecoderStep& step) {
+  return std::any_of(step.plans.begin(), step.plans.end(),
+                     [](const PrefillPlan& plan) { return plan.select.has_value(); });
+}
 
 }  // namespace seer

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -49,6 +50,30 @@ void check_same_model(const JsonReader& r, const ModelConfig& model) {
   check("vocab_size", model.n_vocab);
 }
 
+// nz_ratio_row is ours: SeerAttention's own code has the first two. Both ratios are seerattn_nz_ratio.
+void parse_rule(const JsonReader& r, GateConfig* c) {
+  using Method = SelectRule::Method;
+  static const std::map<std::string, Method> kMethods = {{"threshold", Method::kThreshold},
+                                                         {"nz_ratio", Method::kNzRatio},
+                                                         {"nz_ratio_row", Method::kNzRatioRow}};
+  const auto method = kMethods.find(r.optional_string("seerattn_sparsity_method").value_or("threshold"));
+  if (method == kMethods.end())
+    r.fail("seerattn_sparsity_method", "threshold, nz_ratio or nz_ratio_row",
+           *r.find("seerattn_sparsity_method"));
+  double threshold = r.number("seerattn_threshold", 0.0, 0.0, 1.0);
+  const double nz_ratio = r.number("seerattn_nz_ratio", 1.0, 0.0, 1.0);
+  c->rule.method = method->second;
+  c->rule.last_block_dense = r.boolean("seerattn_last_block_dense", true);
+  if (threshold >= 1.0) r.fail("seerattn_threshold", "below 1", *r.find("seerattn_threshold"));
+  if (!c->rule.by_threshold() && nz_ratio <= 0.0)
+    r.fail("seerattn_nz_ratio", "above 0", *r.find("seerattn_nz_ratio"));
+  if (threshold == 0.0) {
+    threshold = kUntunedThreshold;
+    c->untuned = c->rule.by_threshold();
+  }
+  c->rule.value = c->rule.by_threshold() ? threshold : nz_ratio;
+}
+
 GateConfig parse_gate_config(const JsonReader& r, const ModelConfig& model) {
   GateConfig c;
   const auto type = r.optional_string("seerattn_gate_type");
@@ -71,21 +96,7 @@ GateConfig parse_gate_config(const JsonReader& r, const ModelConfig& model) {
                     std::to_string(model.d_head) + ", found " + std::to_string(c.d_gate));
   c.double_linear =
       c.q.count() > 1 || c.d_gate != model.d_head || r.boolean("seerattn_gate_force_double", false);
-  c.last_block_dense = r.boolean("seerattn_last_block_dense", true);
-
-  const std::string method = r.optional_string("seerattn_sparsity_method").value_or("threshold");
-  if (method != "threshold" && method != "nz_ratio")
-    r.fail("seerattn_sparsity_method", "threshold or nz_ratio", *r.find("seerattn_sparsity_method"));
-  c.method = method == "threshold" ? GateConfig::Method::kThreshold : GateConfig::Method::kNzRatio;
-  c.threshold = r.number("seerattn_threshold", 0.0, 0.0, 1.0);
-  c.nz_ratio = r.number("seerattn_nz_ratio", 1.0, 0.0, 1.0);
-  if (c.threshold >= 1.0) r.fail("seerattn_threshold", "below 1", *r.find("seerattn_threshold"));
-  if (c.method == GateConfig::Method::kNzRatio && c.nz_ratio <= 0.0)
-    r.fail("seerattn_nz_ratio", "above 0", *r.find("seerattn_nz_ratio"));
-  if (c.threshold == 0.0) {
-    c.threshold = kUntunedThreshold;
-    c.untuned = c.method == GateConfig::Method::kThreshold;
-  }
+  parse_rule(r, &c);
   return c;
 }
 
@@ -145,10 +156,13 @@ GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& m
     layer.linear_k = take(g.tensors, name + "k.weight",
                           {c.n_gate_heads(model), c.k.count() * model.d_head, c.d_gate}, &taken);
   }
-  for (const auto& [name, tensor] : g.tensors.all())
+  const auto check_known = [&](const std::string& name, const std::string& what) {
     if (taken.count(name) == 0)
-      throw Error(ErrorKind::kFile, g.tensors.source() + ": the tensor " + name + " " + shape_string(tensor) +
+      throw Error(ErrorKind::kFile, g.tensors.source() + ": the tensor " + name + " " + what +
                                         " is not one that " + c.gate_type + " gates of this model have");
+  };
+  for (const auto& [name, tensor] : g.tensors.all()) check_known(name, shape_string(tensor));
+  for (const auto& [name, what] : g.tensors.foreign()) check_known(name, what);
   return g;
 }
 

@@ -20,11 +20,8 @@ struct GateConfig {
   int64_t gate_block = 64;     // tokens; 16 to 128
   int64_t d_gate = 0;          // seerattn_gate_hidden_size
   bool double_linear = false;  // more than one Q pool, d_gate != d_head, or seerattn_gate_force_double
-  bool last_block_dense = true;
-  enum class Method { kThreshold, kNzRatio } method = Method::kThreshold;
-  double threshold = 2e-3;
-  double nz_ratio = 1.0;
-  bool untuned = false;  // seerattn_threshold was 0.0 ("never tuned"): 2e-3 is used instead
+  SelectRule rule;             // their own; of no prompt
+  bool untuned = false;        // seerattn_threshold was 0.0 ("never tuned"): 2e-3 is used instead
 
   int64_t n_gate_heads(const ModelConfig& model) const {
     return double_linear ? model.n_kv_heads : model.n_heads;

@@ -11,11 +11,15 @@
 
 namespace seer {
 
-// Throws Error{kFile} where the text is not JSON, nests more than 64 deep, names a key of an object twice, or
-// is not an object at its top. `origin` is the file, for messages.
+// Throws Error{kFile} if the text is not JSON, nests more than 64 deep, names a key of an object twice, or is
+// not an object at its top. NaN and Infinity, which Python writes although JSON has no such numbers, are
+// refused by the key that has them. `origin` is the file, for messages.
 nlohmann::json parse_json_object(std::string_view text, const std::string& origin);
 // Throws Error{kFile} too where the file is missing, unreadable or larger than max_bytes.
 nlohmann::json read_json_object(const std::string& path, int64_t max_bytes);
+
+// What a message can show of a value: its JSON, shortened.
+std::string json_excerpt(const nlohmann::json& value);
 
 // Typed access to one object's keys; null counts as absent.
 class JsonReader {
@@ -24,9 +28,11 @@ class JsonReader {
       : object_(object), origin_(std::move(origin)) {}
 
   bool has(const char* key) const { return find(key) != nullptr; }
+  // Whether the key is there with the value null, for the few keys whose null means something of its own.
+  bool is_null(const char* key) const;
   const nlohmann::json* find(const char* key) const;
-  // The first of `keys` that is there, in [low, high]. Throws Error{kFile} where none is, or it is no
-  // integer.
+  // The first of `keys` that is there, in [low, high]. Throws Error{kFile} if none is, or if it is no
+  // integer. A number with a fraction of zero ("8192.0") is an integer, here and below.
   int64_t integer(std::initializer_list<const char*> keys, int64_t low, int64_t high) const;
   std::optional<int64_t> optional_integer(const char* key, int64_t low, int64_t high) const;
   std::optional<double> optional_number(const char* key, double low, double high) const;

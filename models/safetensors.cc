@@ -26,9 +26,20 @@ std::optional<DType> parse_dtype(const std::string& name) {
   return std::nullopt;
 }
 
+// Bytes of an element of the specification's other types; absent for those that are narrower than a byte, and
+// for names that the specification does not have yet.
+std::optional<int64_t> foreign_bytes(const std::string& dtype) {
+  if (dtype == "F64" || dtype == "I64" || dtype == "U64" || dtype == "C64") return 8;
+  if (dtype == "U32") return 4;
+  if (dtype == "I16" || dtype == "U16") return 2;
+  if (dtype == "I8" || dtype == "BOOL" || dtype.starts_with("F8_")) return 1;
+  return std::nullopt;
+}
+
 struct Entry {
   std::string name;
   Tensor tensor;        // shape and dtype
+  std::string foreign;  // else a description
   uint64_t begin, end;  // bytes from the data section's start
 };
 
@@ -46,32 +57,31 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
   };
   const nlohmann::json &dtype = member("dtype"), &shape = member("shape"), &offsets = member("data_offsets");
   if (!dtype.is_string()) fail(path, where + ": expected dtype to be a string");
-  const auto parsed_dtype = parse_dtype(dtype.get<std::string>());
-  if (!parsed_dtype)
-    throw Error(ErrorKind::kUnsupported, path + ": " + where + " has dtype " + dtype.get<std::string>() +
-                                             "; expected BF16, F16, F32, I32 or U8");
   if (!shape.is_array()) fail(path, where + ": expected shape to be a list");
-  if (shape.size() > Tensor::kMaxRank)
-    throw Error(ErrorKind::kUnsupported, path + ": " + where + " has " + std::to_string(shape.size()) +
-                                             " dimensions; expected at most " +
-                                             std::to_string(Tensor::kMaxRank));
-  Entry entry{name, Tensor(nullptr, *parsed_dtype, {}), 0, 0};
-  int64_t bytes = dtype_bytes(*parsed_dtype);
+  const auto type_name = dtype.get<std::string>();
+  const auto known = parse_dtype(type_name);
+  const bool foreign = !known || shape.size() > Tensor::kMaxRank;
+  Entry entry{name, Tensor(nullptr, known.value_or(DType::kU8), {}), "", 0, 0};
+  const auto element = known ? dtype_bytes(*known) : foreign_bytes(type_name);
+  int64_t bytes = element.value_or(1);
+  std::string dims;
   for (const nlohmann::json& d : shape) {
     const uint64_t size = unsigned_value(d, path, where + " shape");
-    int64_t& dim = entry.tensor.shape[static_cast<size_t>(entry.tensor.rank++)];
     if (size > INT64_MAX || __builtin_mul_overflow(bytes, static_cast<int64_t>(size), &bytes))
       fail(path, where + ": its shape is beyond 63 bits");
-    dim = static_cast<int64_t>(size);
+    dims += (dims.empty() ? "" : ", ") + std::to_string(size);
+    if (!foreign) entry.tensor.shape[static_cast<size_t>(entry.tensor.rank++)] = static_cast<int64_t>(size);
   }
+  if (foreign) entry.foreign = type_name + " [" + dims + "]";
   if (!offsets.is_array() || offsets.size() != 2)
     fail(path, where + ": expected data_offsets to be [begin, end]");
   entry.begin = unsigned_value(offsets[0], path, where + " data_offsets");
   entry.end = unsigned_value(offsets[1], path, where + " data_offsets");
-  if (entry.end < entry.begin || entry.end - entry.begin != static_cast<uint64_t>(bytes))
+  const bool spans = entry.end >= entry.begin && entry.end - entry.begin == static_cast<uint64_t>(bytes);
+  if (entry.end < entry.begin || (element && !spans))
     fail(path, where + ": data_offsets [" + std::to_string(entry.begin) + ", " + std::to_string(entry.end) +
-                   "] do not span the " + std::to_string(bytes) + " bytes of " + dtype.get<std::string>() +
-                   " " + shape_string(entry.tensor));
+                   "] do not span the " + std::to_string(bytes) + " bytes of " + type_name + " [" + dims +
+                   "]");
   return entry;
 }
 
@@ -113,10 +123,17 @@ int64_t TensorMap::nbytes() const {
 }
 
 void TensorMap::add(const std::string& name, const Tensor& tensor, const std::string& origin) {
-  if (!tensors_.emplace(name, tensor).second) fail(origin, "the tensor " + name + " is there twice");
+  if (!tensors_.emplace(name, tensor).second || foreign_.count(name) != 0)
+    fail(origin, "the tensor " + name + " is there twice");
+}
+
+void TensorMap::add_foreign(const std::string& name, std::string description, const std::string& origin) {
+  if (!foreign_.emplace(name, std::move(description)).second || find(name) != nullptr)
+    fail(origin, "the tensor " + name + " is there twice");
 }
 
 void TensorMap::merge(TensorMap other, const std::string& origin) {
+  for (const auto& [name, what] : other.foreign_) add_foreign(name, what, origin);
   for (const auto& [name, tensor] : other.tensors_) add(name, tensor, origin);
   owners_.insert(owners_.end(), other.owners_.begin(), other.owners_.end());
 }
@@ -157,8 +174,13 @@ TensorMap read_safetensors(const std::string& path) {
   const std::string_view text(reinterpret_cast<const char*>(header), header_bytes);
   if (text.empty() || text.front() != '{') fail(path, "its header does not begin with '{'");
   tensors.keep(file);
-  for (const Entry& entry : parse_header(text, rest - header_bytes, path))
-    tensors.add_mapped(entry.name, entry.tensor, data + entry.begin, path);
+  for (const Entry& entry : parse_header(text, rest - header_bytes, path)) {
+    if (entry.foreign.empty()) {
+      tensors.add_mapped(entry.name, entry.tensor, data + entry.begin, path);
+    } else {
+      tensors.add_foreign(entry.name, entry.foreign, path);
+    }
+  }
   return tensors;
 }
 
@@ -197,10 +219,13 @@ TensorMap read_checkpoint(const std::string& model_dir) {
     const std::string path = (dir / shard).string();
     TensorMap held = read_safetensors(path);
     for (const std::string& name : names)
-      if (held.find(name) == nullptr)
+      if (held.find(name) == nullptr && held.foreign().count(name) == 0)
         fail(path, "the tensor " + name + " is missing, which " + index.string() + " places here");
-    for (const auto& [name, tensor] : held.all())
+    const auto check_listed = [&](const std::string& name) {
       if (names.count(name) == 0) fail(path, "the tensor " + name + " is here, but not in " + index.string());
+    };
+    for (const auto& [name, tensor] : held.all()) check_listed(name);
+    for (const auto& [name, what] : held.foreign()) check_listed(name);
     tensors.merge(std::move(held), path);
   }
   return tensors;

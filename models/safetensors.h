@@ -19,6 +19,9 @@ class TensorMap {
   // nullptr where there is none of that name.
   const Tensor* find(const std::string& name) const;
   const std::map<std::string, Tensor>& all() const { return tensors_; }
+  // Tensors of types or ranks that no model here uses: each with a description, "I64 [2]". Their data are not
+  // to be had.
+  const std::map<std::string, std::string>& foreign() const { return foreign_; }
   const std::string& source() const { return source_; }  // file or folder, for messages
   int64_t nbytes() const;
 
@@ -27,6 +30,7 @@ class TensorMap {
   // As add, for data of a mapped file that the caller keeps: copied where they do not lie on a multiple of
   // their element's size, which a C++ reader may not assume away.
   void add_mapped(const std::string& name, Tensor tensor, const std::byte* data, const std::string& origin);
+  void add_foreign(const std::string& name, std::string description, const std::string& origin);
   // Takes everything of `other`, whose tensors may not be here yet.
   void merge(TensorMap other, const std::string& origin);
   // Keeps what tensors point into alive: a mapped file, or a copy.
@@ -36,11 +40,12 @@ class TensorMap {
  private:
   std::string source_;
   std::map<std::string, Tensor> tensors_;
+  std::map<std::string, std::string> foreign_;
   std::vector<std::shared_ptr<const void>> owners_;
 };
 
-// One file. Throws Error{kFile} for every departure from the specification, Error{kUnsupported} for a dtype
-// other than BF16, F16, F32, I32 and U8.
+// One file. Throws Error{kFile} for every departure from the specification. Tensors of other types than BF16,
+// F16, F32, I32 and U8, or of more than four dimensions, are foreign().
 TensorMap read_safetensors(const std::string& path);
 // model.safetensors, or every shard that model.safetensors.index.json names.
 TensorMap read_checkpoint(const std::string& model_dir);

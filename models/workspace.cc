@@ -10,7 +10,7 @@ namespace {
 
 // Of a step that decodes: where ranks do not reach one another's memory, twice the bytes cost an all-reduce
 // of so few rows nothing.
-constexpr int64_t kShareRows = 64;
+constexpr int64_t kSummandRows = 64;
 constexpr int64_t kAlignment = 256;  // of every tensor: whole cache lines, and what GPUs copy fastest
 
 bool may_reach_peers(DType dtype, const Shard& shard) { return shard.size > 1 && dtype != DType::kF32; }
@@ -39,19 +39,19 @@ Workspace::Workspace(Backend* backend, Communicator* comm, const Shard& shard, c
     Arena shared{nullptr, n};
     Workspace sizes;
     sizes.take_stream(&shared, dtype, shard.local, n);
-    sizes.take_shares(&shared, shard.local, n);
+    sizes.take_summands(&shared, shard.local, n);
     shared = {static_cast<char*>(comm->share_memory(shared.used)), n};
     reaches_peers_ = shared.data != nullptr;
     if (reaches_peers_) {
       take_stream(&shared, dtype, shard.local, n);
-      take_shares(&shared, shard.local, n);
+      take_summands(&shared, shard.local, n);
     }
   }
   const auto take_all = [&](Workspace* w, Arena* arena) {
     if (!reaches_peers_) {
       w->take_stream(arena, dtype, shard.local, n);
       if (may_reach_peers(dtype, shard))
-        w->small_shares_[0] = arena->take(DType::kF32, {std::min(n, kShareRows), shard.local.d_model});
+        w->small_summands_[0] = arena->take(DType::kF32, {std::min(n, kSummandRows), shard.local.d_model});
     }
     w->take_rest(arena, dtype, shard, gate, limits);
   };
@@ -69,19 +69,19 @@ int64_t Workspace::arena_bytes(const Backend& backend, const Shard& shard, const
   Arena arena{nullptr, limits.n_tokens};
   Workspace sizes;
   sizes.take_stream(&arena, dtype, shard.local, limits.n_tokens);
-  if (may_reach_peers(dtype, shard)) sizes.take_shares(&arena, shard.local, limits.n_tokens);
+  if (may_reach_peers(dtype, shard)) sizes.take_summands(&arena, shard.local, limits.n_tokens);
   sizes.take_rest(&arena, dtype, shard, gate, limits);
   return arena.used;
 }
 
-Tensor Workspace::share(int64_t row, int64_t n_rows) {
+Tensor Workspace::summand(int64_t row, int64_t n_rows) {
   if (!reaches_peers_) {
-    const Tensor& share = small_shares_[0];
-    return share && n_rows <= share.dim(0) ? share.rows(0, n_rows) : Tensor();
+    const Tensor& small = small_summands_[0];
+    return small && n_rows <= small.dim(0) ? small.rows(0, n_rows) : Tensor();
   }
-  if (n_rows > small_shares_[0].dim(0)) return large_share_.rows(row, n_rows);
+  if (n_rows > small_summands_[0].dim(0)) return large_summand_.rows(row, n_rows);
   turn_ ^= 1U;
-  return small_shares_[turn_].rows(0, n_rows);
+  return small_summands_[turn_].rows(0, n_rows);
 }
 
 void Workspace::take_stream(Arena* arena, DType dtype, const ModelConfig& model, int64_t n_tokens) {
@@ -89,10 +89,10 @@ void Workspace::take_stream(Arena* arena, DType dtype, const ModelConfig& model,
   h = arena->take(dtype, {n_tokens, model.d_model});
 }
 
-void Workspace::take_shares(Arena* arena, const ModelConfig& model, int64_t n_tokens) {
+void Workspace::take_summands(Arena* arena, const ModelConfig& model, int64_t n_tokens) {
   const int64_t n_small = std::min(n_tokens, std::max<int64_t>(1, Communicator::kSmallShare / model.d_model));
-  for (Tensor& share : small_shares_) share = arena->take(DType::kF32, {n_small, model.d_model});
-  large_share_ = arena->take(DType::kF32, {n_tokens, model.d_model});
+  for (Tensor& small : small_summands_) small = arena->take(DType::kF32, {n_small, model.d_model});
+  large_summand_ = arena->take(DType::kF32, {n_tokens, model.d_model});
   inbox_ = arena->take(DType::kF32, {n_tokens, model.d_model});
 }
 

@@ -28,11 +28,11 @@ struct Workspace {
   // With several ranks.
   Tensor local_logits;     // f32 [n_logits * n_ids]: of the rank's part of the vocabulary
   Tensor gathered_logits;  // f32 [n_logits * n_vocab], rank by rank; on rank 0 alone
-  // A rank's share of a sum, f32, where activations are narrower. Empty for steps of more rows than go so:
-  // h is free then.
-  Tensor share(int64_t row, int64_t n_rows);
+  // A float32 buffer for this rank's summand if activations are narrower. Empty if the step has too many
+  // rows; h is free at that point and can be used.
+  Tensor summand(int64_t row, int64_t n_rows);
   Tensor inbox(int64_t row, int64_t n_rows) const { return inbox_.rows(row, n_rows); }  // with peers
-  bool reaches_peers() const { return reaches_peers_; }  // x, h and shares lie in memory that ranks share
+  bool reaches_peers() const { return reaches_peers_; }  // x, h and summands lie in memory that ranks share
 
   // With gates. Rows are block rows of a step.
   RopeTable block_rope;  // [n_rows, d_head / 2]
@@ -58,14 +58,14 @@ struct Workspace {
   };
   Workspace() = default;
   void take_stream(Arena* arena, DType dtype, const ModelConfig& model, int64_t n_tokens);
-  void take_shares(Arena* arena, const ModelConfig& model, int64_t n_tokens);
+  void take_summands(Arena* arena, const ModelConfig& model, int64_t n_tokens);
   void take_rest(Arena* arena, DType dtype, const Shard& shard, const GateConfig* gate,
                  const StepLimits& limits);
 
   Buffer arena_;
   bool reaches_peers_ = false;
-  Tensor small_shares_[2];  // by turns: other ranks may still read the last one
-  Tensor large_share_, inbox_;
+  Tensor small_summands_[2];  // by turns: other ranks may still read the last one
+  Tensor large_summand_, inbox_;
   size_t turn_ = 0;
 };
 

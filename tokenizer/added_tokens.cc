@@ -3,31 +3,33 @@
 #include <algorithm>
 #include <utility>
 
+#include "tokenizer/characters.h"
+
 namespace seer {
-namespace {
 
-bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-// Bytes beyond ASCII count as letters.
-bool is_word(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-         static_cast<unsigned char>(c) >= 0x80;
+void AddedTokens::add(AddedToken token, std::string spelling) {
+  if (token.content.empty()) return;
+  if (const AddedToken* old = find(token.id)) {
+    if (const auto same = ids_.find(old->content); same != ids_.end() && same->second == token.id)
+      ids_.erase(same);
+    for (Entries* entries : {&as_written_, &normalized_})
+      for (std::vector<Entry>& bucket : *entries)
+        std::erase_if(bucket, [&](const Entry& entry) { return entry.id == token.id; });
+  }
+  if (!spelling.empty()) {
+    Entries& entries = token.normalized ? normalized_ : as_written_;
+    std::vector<Entry>& bucket = entries[static_cast<unsigned char>(spelling[0])];
+    const auto at = std::find_if(bucket.begin(), bucket.end(),
+                                 [&](const Entry& entry) { return entry.spelling.size() < spelling.size(); });
+    bucket.insert(at, {std::move(spelling), token.id});
+  }
+  ids_.emplace(token.content, token.id);
+  tokens_[token.id] = std::move(token);
 }
 
-}  // namespace
-
 void AddedTokens::add(AddedToken token) {
-  if (token.content.empty()) return;
-  const auto bucket = [&](const AddedToken& t) -> std::vector<int32_t>& {
-    return by_first_byte_[static_cast<unsigned char>(t.content[0])];
-  };
-  if (const AddedToken* old = find(token.id)) std::erase(bucket(*old), token.id);
-  std::vector<int32_t>& ids = bucket(token);
-  const size_t size = token.content.size();
-  const auto at =
-      std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return tokens_[id].content.size() < size; });
-  ids.insert(at, token.id);
-  tokens_[token.id] = std::move(token);
+  std::string spelling = token.content;
+  add(std::move(token), std::move(spelling));
 }
 
 const AddedToken* AddedTokens::find(int32_t id) const {
@@ -36,42 +38,40 @@ const AddedToken* AddedTokens::find(int32_t id) const {
 }
 
 int32_t AddedTokens::id_of(std::string_view content) const {
-  if (content.empty()) return -1;
-  for (const int32_t id : by_first_byte_[static_cast<unsigned char>(content[0])])
-    if (tokens_.at(id).content == content) return id;
-  return -1;
+  const auto it = ids_.find(content);
+  return it == ids_.end() ? -1 : it->second;
 }
 
-const AddedToken* AddedTokens::match(std::string_view text, size_t at, bool parse_special) const {
-  for (const int32_t id : by_first_byte_[static_cast<unsigned char>(text[at])]) {
-    const AddedToken& token = tokens_.at(id);
-    if ((token.special && !parse_special) || text.compare(at, token.content.size(), token.content) != 0)
-      continue;
-    const size_t end = at + token.content.size();
-    if (token.single_word && ((at > 0 && is_word(text[at - 1])) || (end < text.size() && is_word(text[end]))))
-      continue;
-    return &token;
-  }
+const AddedTokens::Entry* AddedTokens::match(const Entries& entries, std::string_view text) const {
+  for (const Entry& entry : entries[static_cast<unsigned char>(text[0])])
+    if (text.starts_with(entry.spelling)) return &entry;
   return nullptr;
 }
 
-std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool parse_special) const {
+std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool parse_special,
+                                                  Stage stage) const {
+  const Entries& entries = stage == Stage::kNormalized ? normalized_ : as_written_;
   std::vector<Part> parts;
-  size_t begin = 0;  // of the plain text not yet given out
+  size_t done = 0;  // the end of the last part
   for (size_t at = 0; at < text.size();) {
-    const AddedToken* token = match(text, at, parse_special);
-    if (token == nullptr) {
+    const Entry* entry = match(entries, text.substr(at));
+    if (entry == nullptr) {
       ++at;
       continue;
     }
-    size_t plain_end = at, end = at + token->content.size();
-    while (token->lstrip && plain_end > begin && is_space(text[plain_end - 1])) --plain_end;
-    while (token->rstrip && end < text.size() && is_space(text[end])) ++end;
-    if (plain_end > begin) parts.push_back({-1, text.substr(begin, plain_end - begin)});
-    parts.push_back({token->id, text.substr(at, token->content.size())});
-    begin = at = end;
+    const AddedToken& token = tokens_.at(entry->id);
+    size_t begin = at, end = at + entry->spelling.size();
+    at = end;  // the next match begins after this one, whether this one counts or not
+    if (token.special && !parse_special) continue;
+    if (token.single_word && (ends_with_word(text.substr(0, begin)) || begins_with_word(text.substr(end))))
+      continue;
+    if (token.lstrip) begin = std::max(begin - trailing_space(text.substr(0, begin)), done);
+    if (token.rstrip) end += leading_space(text.substr(end));
+    if (begin > done) parts.push_back({-1, text.substr(done, begin - done)});
+    parts.push_back({entry->id, text.substr(begin, end - begin)});
+    done = std::max(done, end);
   }
-  if (begin < text.size()) parts.push_back({-1, text.substr(begin)});
+  if (done < text.size()) parts.push_back({-1, text.substr(done)});
   return parts;
 }
 

@@ -8,6 +8,7 @@
 #include "tokenizer/byte_level.h"
 #include "tokenizer/json_file.h"
 #include "tokenizer/merges.h"
+#include "tokenizer/normalizer.h"
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/tokenizer_json.h"
 #include "tokenizer/utf8.h"
@@ -49,8 +50,11 @@ class BpeTokenizer final : public VocabularyTokenizer {
   }
 
  protected:
+  bool normalizes() const override { return !normalizer_.changes_nothing(); }
+  std::string normalize(std::string_view text) const override { return normalizer_.apply(text); }
+
   void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const override {
-    const std::string prepared = pretokenizer_.prefix(normalizer_.apply(text), first);
+    const std::string prepared = pretokenizer_.prefix(text, first);
     std::vector<std::string_view> words;
     pretokenizer_.split(prepared, &words);
     // Words repeat: in a novel nine of ten have been seen before.

@@ -1,7 +1,12 @@
 #include "tokenizer/pretokenize.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "seer/error.h"
+#include "tokenizer/characters.h"
 #include "tokenizer/json_file.h"
+#include "tokenizer/json_node.h"
 #include "tokenizer/regex.h"
 
 namespace seer {
@@ -12,74 +17,18 @@ constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, the visible spac
 // GPT-2's words (Radford et al., 2019), which ByteLevel splits by unless it says use_regex false.
 constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-std::string type_of(const nlohmann::json& node, const std::string& path) {
-  if (!node.is_object()) throw Error(ErrorKind::kFile, path + ": expected an object with a type");
-  const auto type = json_string(node, "type", path);
-  if (!type) throw Error(ErrorKind::kFile, path + ": an object has no type");
-  return *type;
-}
-
-const nlohmann::json& list_of(const nlohmann::json& node, const char* key, const std::string& path) {
-  const auto it = node.find(key);
-  if (it == node.end() || !it->is_array())
-    throw Error(ErrorKind::kFile, path + ": expected " + key + " to be a list");
-  return *it;
-}
-
-// "pattern": {"String": " "} or {"Regex": "..."}.
-std::string pattern_of(const nlohmann::json& node, const char* kind, const std::string& path) {
-  const auto it = node.find("pattern");
-  const auto text = it != node.end() && it->is_object() ? json_string(*it, kind, path) : std::nullopt;
-  if (!text || text->empty())
-    throw Error(ErrorKind::kUnsupported,
-                path + ": " + type_of(node, path) + " needs a pattern of kind " + kind);
-  return *text;
-}
-
-void replace_all(std::string* text, std::string_view pattern, std::string_view content) {
-  std::string out;
-  size_t done = 0;
-  for (size_t at = text->find(pattern); at != std::string::npos; at = text->find(pattern, done)) {
-    out.append(*text, done, at - done).append(content);
-    done = at + pattern.size();
-  }
-  *text = out.append(*text, done, std::string::npos);
-}
+struct NamedPattern {
+  const char* name;
+  const char* pattern;
+};
+constexpr NamedPattern kNamed[] = {
+    {"GPT-2 pattern", kGpt2},
+    {"Llama 3 pattern",
+     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {"Qwen2 pattern",
+     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}};
 
 }  // namespace
-
-Normalizer::Normalizer(const nlohmann::json& tokenizer, const std::string& path) {
-  const auto it = tokenizer.find("normalizer");
-  if (it != tokenizer.end() && !it->is_null()) add(*it, path + ": normalizer");
-}
-
-void Normalizer::add(const nlohmann::json& node, const std::string& path) {
-  const std::string type = type_of(node, path);
-  if (type == "Sequence") {
-    for (const nlohmann::json& part : list_of(node, "normalizers", path)) add(part, path);
-  } else if (type == "Prepend") {
-    steps_.push_back({"", json_string(node, "prepend", path).value_or("")});
-  } else if (type == "Replace") {
-    steps_.push_back({pattern_of(node, "String", path), json_string(node, "content", path).value_or("")});
-  } else {
-    throw Error(
-        ErrorKind::kUnsupported,
-        path + ": type '" + type + "' is not supported; expected Prepend, Replace or a Sequence of them");
-  }
-}
-
-std::string Normalizer::apply(std::string_view text) const {
-  std::string out(text);
-  if (out.empty()) return out;
-  for (const Step& step : steps_) {
-    if (step.pattern.empty()) {
-      out.insert(0, step.content);
-    } else {
-      replace_all(&out, step.pattern, step.content);
-    }
-  }
-  return out;
-}
 
 class Pretokenizer::Step {
  public:
@@ -102,21 +51,28 @@ Pretokenizer::Pretokenizer(const nlohmann::json& tokenizer, const std::string& p
 Pretokenizer::~Pretokenizer() = default;
 
 void Pretokenizer::add(const nlohmann::json& node, const std::string& path) {
-  const std::string type = type_of(node, path);
+  const std::string type = node_type(node, path);
   if (type == "Sequence") {
-    for (const nlohmann::json& part : list_of(node, "pretokenizers", path)) add(part, path);
+    for (const nlohmann::json& part : node_list(node, "pretokenizers", path)) add(part, path);
   } else if (type == "Split") {
     if (json_string(node, "behavior", path).value_or("") != "Isolated" ||
         json_bool(node, "invert", false, path))
       throw Error(ErrorKind::kUnsupported,
                   path + ": Split with another behavior than Isolated is not supported");
-    add_regex(pattern_of(node, "Regex", path), path);
+    const std::string pattern = node_pattern(node, "Regex", path);
+    add_regex(pattern, path);
+    name_regex(pattern);
   } else if (type == "ByteLevel") {
     byte_level_ = true;
     if (json_bool(node, "add_prefix_space", false, path)) prefix_ = Prefix::kAlways;
-    if (json_bool(node, "use_regex", true, path)) add_regex(kGpt2, path);
+    if (json_bool(node, "use_regex", true, path)) {
+      add_regex(kGpt2, path);
+      name_regex(kGpt2);
+    }
   } else if (type == "Digits") {
-    add_regex(json_bool(node, "individual_digits", false, path) ? "\\p{N}" : "\\p{N}+", path);
+    const bool single = json_bool(node, "individual_digits", false, path);
+    add_regex(single ? "\\p{N}" : "\\p{N}+", path);
+    names_.emplace_back(single ? "single digits" : "digits");
   } else if (type == "Metaspace") {
     add_metaspace(node, path);
   } else {
@@ -136,6 +92,16 @@ void Pretokenizer::add_regex(const std::string& pattern, const std::string& path
     Regex regex_;
   };
   steps_.push_back(std::make_unique<RegexStep>(pattern, path));
+}
+
+void Pretokenizer::name_regex(const std::string& pattern) {
+  const auto* known = std::find_if(std::begin(kNamed), std::end(kNamed),
+                                   [&](const NamedPattern& named) { return pattern == named.pattern; });
+  if (known == std::end(kNamed)) {
+    ++n_unnamed_;
+  } else {
+    names_.emplace_back(known->name);
+  }
 }
 
 void Pretokenizer::add_metaspace(const nlohmann::json& node, const std::string& path) {
@@ -162,7 +128,9 @@ void Pretokenizer::add_metaspace(const nlohmann::json& node, const std::string& 
     throw Error(ErrorKind::kFile,
                 path + ": expected prepend_scheme to be always, first or never, found " + scheme);
   prefix_ = scheme == "always" ? Prefix::kAlways : scheme == "first" ? Prefix::kFirst : Prefix::kNever;
-  if (json_bool(node, "split", true, path)) steps_.push_back(std::make_unique<MetaspaceStep>());
+  if (!json_bool(node, "split", true, path)) return;
+  steps_.push_back(std::make_unique<MetaspaceStep>());
+  names_.emplace_back("spaces");
 }
 
 std::string Pretokenizer::prefix(std::string_view text, bool first) const {
@@ -182,6 +150,14 @@ void Pretokenizer::split(std::string_view text, std::vector<std::string_view>* w
     parts = std::move(next);
   }
   words->insert(words->end(), parts.begin(), parts.end());
+}
+
+std::string Pretokenizer::description() const {
+  std::string text;
+  if (n_unnamed_ > 0)
+    text = std::to_string(n_unnamed_) + (n_unnamed_ == 1 ? " regular expression" : " regular expressions");
+  for (const std::string& name : names_) text += (text.empty() ? "" : ", ") + name;
+  return text.empty() ? "none" : text;
 }
 
 }  // namespace seer

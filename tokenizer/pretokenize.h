@@ -1,4 +1,4 @@
-// The normalizer and pre_tokenizer of a tokenizer.json: a text becomes the words that merges may not cross.
+// The pre_tokenizer of a tokenizer.json: a text becomes the words that merges may not cross.
 #pragma once
 
 #include <memory>
@@ -9,28 +9,12 @@
 
 namespace seer {
 
-// One change of a whole text. Immutable.
-class Normalizer {
- public:
-  // Prepend, Replace (of a string) and Sequence of them; absent or null: none. Throws Error{kUnsupported}
-  // naming another type, Error{kFile} where it is malformed.
-  Normalizer(const nlohmann::json& tokenizer, const std::string& path);
-  std::string apply(std::string_view text) const;
-
- private:
-  struct Step {
-    std::string pattern;  // empty: content is put in front
-    std::string content;
-  };
-  void add(const nlohmann::json& node, const std::string& path);
-  std::vector<Step> steps_;
-};
-
 // Immutable; safe from many threads.
 class Pretokenizer {
  public:
   // Split by a regular expression (isolated), ByteLevel, Digits, Metaspace and Sequence of them; absent or
-  // null: the text is one word. Errors as Normalizer's.
+  // null: the text is one word. Throws Error{kUnsupported} naming
+  // another type, Error{kFile} where it is malformed.
   Pretokenizer(const nlohmann::json& tokenizer, const std::string& path);
   ~Pretokenizer();
 
@@ -39,11 +23,14 @@ class Pretokenizer {
   // prepend_scheme). `first`: no added token comes before the text.
   std::string prefix(std::string_view text, bool first) const;
   void split(std::string_view text, std::vector<std::string_view>* words) const;
+  // For people: "Qwen2 pattern", "5 regular expressions, single digits", "none".
+  std::string description() const;
 
  private:
   class Step;
   void add(const nlohmann::json& node, const std::string& path);
   void add_regex(const std::string& pattern, const std::string& path);
+  void name_regex(const std::string& pattern);
   void add_metaspace(const nlohmann::json& node, const std::string& path);
 
   enum class Prefix { kNever, kFirst, kAlways };
@@ -51,6 +38,8 @@ class Pretokenizer {
   bool byte_level_ = false;
   bool metaspace_ = false;
   Prefix prefix_ = Prefix::kNever;
+  std::vector<std::string> names_;  // of steps that have one
+  int n_unnamed_ = 0;               // regular expressions without one
 };
 
 }  // namespace seer

@@ -4,20 +4,15 @@
 #include <pcre2.h>
 
 #include <limits>
+#include <new>
+#include <optional>
 
 #include "seer/error.h"
+#include "tokenizer/oniguruma.h"
+#include "tokenizer/unicode_additions.h"
+#include "tokenizer/utf8.h"
 
 namespace seer {
-
-struct Regex::Impl {
-  pcre2_code* code = nullptr;
-  pcre2_match_context* context = nullptr;
-  ~Impl() {
-    pcre2_match_context_free(context);
-    pcre2_code_free(code);
-  }
-};
-
 namespace {
 
 std::string message_of(int error) {
@@ -26,43 +21,72 @@ std::string message_of(int error) {
   return reinterpret_cast<const char*>(text);
 }
 
+template <class T>
+T* present(T* pointer) {
+  if (pointer == nullptr) throw std::bad_alloc();
+  return pointer;
+}
+
 }  // namespace
 
-Regex::Regex(const std::string& pattern, const std::string& origin) : impl_(std::make_unique<Impl>()) {
-  int error = 0;
-  PCRE2_SIZE at = 0;
-  // Tokenizer files mean Unicode's letters, digits and spaces.
-  impl_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                              PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &error, &at, nullptr);
-  if (impl_->code == nullptr)
-    throw Error(ErrorKind::kUnsupported, origin + ": the regular expression is not supported at character " +
-                                             std::to_string(at) + " (" + message_of(error) + "): " + pattern);
-  pcre2_jit_compile(impl_->code, PCRE2_JIT_COMPLETE);  // where the machine has none, matching interprets
-  impl_->context = pcre2_match_context_create(nullptr);
-  if (impl_->context == nullptr) throw std::bad_alloc();
-  // A megabyte of spaces is legitimate text and needs as many steps back.
-  pcre2_set_match_limit(impl_->context, std::numeric_limits<uint32_t>::max());
-}
+struct Regex::Code {
+  std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> code{nullptr, &pcre2_code_free};
+  std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context{
+      nullptr, &pcre2_match_context_free};
+
+  Code(const std::string& pattern, bool with_additions, const std::string& origin) {
+    const std::string translated = pcre2_of_oniguruma(pattern, with_additions, origin);
+    const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> options(
+        present(pcre2_compile_context_create(nullptr)), &pcre2_compile_context_free);
+    pcre2_set_newline(options.get(), PCRE2_NEWLINE_LF);
+    int error = 0;
+    PCRE2_SIZE at = 0;
+    code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                             PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_MULTILINE, &error, &at,
+                             options.get()));
+    if (code == nullptr)
+      throw Error(ErrorKind::kUnsupported, origin + ": the regular expression is not supported (" +
+                                               message_of(error) + "): " + pattern);
+    pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // where the machine has none, matching interprets
+    context.reset(present(pcre2_match_context_create(nullptr)));
+    // A megabyte of spaces is legitimate text and needs as many steps back.
+    pcre2_set_match_limit(context.get(), std::numeric_limits<uint32_t>::max());
+  }
+};
+
+Regex::Regex(const std::string& pattern, const std::string& origin)
+    : complete_(std::make_unique<Code>(pattern, /*with_additions=*/true, origin)),
+      plain_(std::make_unique<Code>(pattern, /*with_additions=*/false, origin)) {}
 
 Regex::~Regex() = default;
 
 void Regex::split(std::string_view text, std::vector<std::string_view>* parts) const {
+  const Code& regex = has_unicode_additions(text) ? *complete_ : *plain_;
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
-      pcre2_match_data_create(1, nullptr), &pcre2_match_data_free);
-  if (data == nullptr) throw std::bad_alloc();
+      present(pcre2_match_data_create(1, nullptr)), &pcre2_match_data_free);
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(data.get());
   size_t done = 0, at = 0;
+  std::optional<size_t> last_end;  // of the match before
+  const auto divide_at = [&](size_t end) {
+    if (end > done) parts->push_back(text.substr(done, end - done));
+    done = end;
+  };
   while (at < text.size()) {
-    const int found = pcre2_match(impl_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
-                                  PCRE2_NOTEMPTY, data.get(), impl_->context);
+    const int found = pcre2_match(regex.code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                                  at, 0, data.get(), regex.context.get());
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0)
       throw Error(ErrorKind::kRuntime, "splitting the text into words failed: " + message_of(found));
-    if (range[0] > done) parts->push_back(text.substr(done, range[0] - done));
-    parts->push_back(text.substr(range[0], range[1] - range[0]));
-    done = at = range[1];
+    const size_t begin = range[0], end = range[1];
+    if (begin == end && last_end == end) {
+      at += utf8_step(text.substr(at)).size;  // an empty match that follows another counts for nothing
+      continue;
+    }
+    divide_at(begin);
+    divide_at(end);
+    last_end = at = end;
   }
-  if (done < text.size()) parts->push_back(text.substr(done));
+  divide_at(text.size());
 }
 
 }  // namespace seer

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <filesystem>
+#include <utility>
 
 #include "seer/error.h"
 #include "tokenizer/json_file.h"
@@ -36,7 +37,9 @@ TokenizerConfig TokenizerConfig::load(const std::string& model_dir) {
     for (const auto& [content, id] : object->items()) {
       if (!id.is_number_integer() || id < 0 || id > INT32_MAX)
         throw Error(ErrorKind::kFile, added_path + ": expected a token id for '" + content + "'");
-      c.added_tokens.push_back({id.get<int32_t>(), content});
+      AddedToken token{id.get<int32_t>(), content};
+      token.normalized = true;
+      c.bare_tokens.push_back(std::move(token));
     }
 
   const std::string path = (dir / "tokenizer_config.json").string();
@@ -50,8 +53,13 @@ TokenizerConfig TokenizerConfig::load(const std::string& model_dir) {
   };
   c.add_bos_token = flag("add_bos_token");
   c.add_eos_token = flag("add_eos_token");
+  for (AddedToken& token : c.bare_tokens) {
+    token.special = token.content == c.bos_token || token.content == c.eos_token;
+    token.normalized = !token.special;
+  }
   const auto added = object->find("added_tokens_decoder");
   if (added == object->end()) return c;
+  c.bare_tokens.clear();
   if (!added->is_object())
     throw Error(ErrorKind::kFile, path + ": expected added_tokens_decoder to be an object");
   for (const auto& [key, value] : added->items()) {
@@ -65,6 +73,7 @@ TokenizerConfig TokenizerConfig::load(const std::string& model_dir) {
     token.single_word = json_bool(value, "single_word", false, path);
     token.lstrip = json_bool(value, "lstrip", false, path);
     token.rstrip = json_bool(value, "rstrip", false, path);
+    token.normalized = json_bool(value, "normalized", !token.special, path);
     c.added_tokens.push_back(std::move(token));
   }
   return c;

@@ -12,7 +12,10 @@ namespace seer {
 struct TokenizerConfig {
   std::optional<std::string> bos_token, eos_token;  // their texts
   std::optional<bool> add_bos_token, add_eos_token;
-  std::vector<AddedToken> added_tokens;
+  std::vector<AddedToken> added_tokens;  // of added_tokens_decoder; they replace tokenizer.json's
+  // Of added_tokens.json, which has ids alone: for where nothing else lists the token, as transformers reads
+  // it.
+  std::vector<AddedToken> bare_tokens;
 
   // Every field absent where the files are. Throws Error{kFile} where one is malformed.
   static TokenizerConfig load(const std::string& model_dir);

@@ -139,6 +139,7 @@ std::vector<AddedToken> read_added_tokens(const json& file, const std::string& p
     token.single_word = json_bool(node, "single_word", false, path);
     token.lstrip = json_bool(node, "lstrip", false, path);
     token.rstrip = json_bool(node, "rstrip", false, path);
+    token.normalized = json_bool(node, "normalized", !token.special, path);
     tokens.push_back(std::move(token));
   }
   return tokens;

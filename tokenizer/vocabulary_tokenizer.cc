@@ -30,8 +30,18 @@ std::vector<int32_t> VocabularyTokenizer::encode(std::string_view text, bool par
   for (const AddedTokens::Part& part : added_.split(text, parse_special)) {
     if (part.id >= 0) {
       ids.push_back(part.id);
-    } else {
-      encode_plain(part.text, part.text.data() == text.data(), &ids);
+      continue;
+    }
+    const bool first = part.text.data() == text.data();
+    const std::string changed = normalizes() ? normalize(part.text) : std::string();
+    const std::string_view normalized = normalizes() ? changed : part.text;
+    for (const AddedTokens::Part& inner :
+         added_.split(normalized, parse_special, AddedTokens::Stage::kNormalized)) {
+      if (inner.id >= 0) {
+        ids.push_back(inner.id);
+      } else {
+        encode_plain(inner.text, first && inner.text.data() == normalized.data(), &ids);
+      }
     }
   }
   return ids;
@@ -78,10 +88,13 @@ void VocabularyTokenizer::add_token(AddedToken token, const std::string& path) {
                                       std::to_string(n_vocab()));
   if (token.id >= n_vocab()) bytes_.resize(static_cast<size_t>(token.id) + 1);
   bytes_[static_cast<size_t>(token.id)] = token.content;
-  added_.add(std::move(token));
+  std::string spelling = token.normalized && normalizes() ? normalize(token.content) : token.content;
+  added_.add(std::move(token), std::move(spelling));
 }
 
 void VocabularyTokenizer::apply(const TokenizerConfig& config, const std::string& path) {
+  for (const AddedToken& token : config.bare_tokens)
+    if (added_.find(token.id) == nullptr) add_token(token, path);
   for (const AddedToken& token : config.added_tokens) add_token(token, path);
   const auto id_of = [&](const std::string& text, const char* key) {
     const int32_t id = added_.id_of(text);

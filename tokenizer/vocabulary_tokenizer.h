@@ -32,7 +32,10 @@ class VocabularyTokenizer : public TextTokenizer {
   bool strips_first_space() const final { return strips_first_space_; }
 
  protected:
-  // Appends the ids of a stretch of text between added tokens; `first` where nothing comes before it.
+  // What happens to a stretch of text before normalised added tokens are looked for in it.
+  virtual bool normalizes() const { return false; }
+  virtual std::string normalize(std::string_view text) const { return std::string(text); }
+  // Appends the ids of a stretch of normalised text between added tokens; `first`: nothing comes before it.
   virtual void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const = 0;
 
   // Checks ids against the vocabulary's size, so that memory stays in proportion. Throws Error{kFile} naming

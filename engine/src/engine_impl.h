@@ -13,7 +13,7 @@
 #include "engine/src/rank_leader.h"
 #include "engine/src/scheduler.h"
 #include "kernels/backend.h"
-#include "models/decoder.h"
+#include "models/model.h"
 #include "seer/engine.h"
 #include "tokenizer/tokenizer.h"
 
@@ -31,11 +31,13 @@ class EngineImpl final : public Engine {
   EngineStats stats() const override { return scheduler_->stats(); }
 
   // For sessions.
-  const ModelConfig& config() const { return config_; }
+  const ModelConfig& config() const { return model_.config(); }
   // The rule a request runs under: its own, else the gates', else dense. Throws Error{kUsage} for a sparse
   // rule without gates, or out of range.
   SparseRule resolve(const std::optional<SparseRule>& asked) const;
-  bool last_block_dense() const { return gates_ && gates_->config.last_block_dense; }
+  bool last_block_dense() const {
+    return model_.gates() != nullptr && model_.gates()->config.rule.last_block_dense;
+  }
   PrefillTraits prefill_traits() const;
   // What the scheduler needs for `asked` behind the tokens that are held, its prompt apart. Throws
   // Error{kUsage}.
@@ -45,41 +47,34 @@ class EngineImpl final : public Engine {
   Scheduler& scheduler() { return *scheduler_; }
   PrefixCache* pages() { return pages_.get(); }  // under the scheduler's mutex
   // In a turn of the scheduler's.
-  Decoder& decoder() { return *decoder_; }
-  Backend& backend() { return *backend_; }
+  Decoder& decoder() { return model_.decoder(); }
+  Backend& backend() { return model_.backend(); }
 
  private:
   void load_tokenizer_files();
-  void open_backend();
-  void load_gates();
+  void open_model();
   void size_steps();
   void size_batch();
   void size_pool();
   void load_weights();
   void size_cache();
   void describe_model();
+  void describe_gates(const GateWeights& gates);
   bool divided() const { return layout_.n_owners > 1; }
   int64_t pages_of_rank() const { return info_.n_pages / layout_.n_owners; }
   int64_t pages_that_fit(int64_t room, int64_t n_blocks) const;
   const TextTokenizer* text_tokenizer() const;
   void check_tokens(std::span<const int32_t> ids) const;
-  const GateConfig* gate_config() const { return gates_ ? &gates_->config : nullptr; }
   void log(LogLevel level, const std::string& message) const;
 
   EngineOptions options_;
-  ModelConfig config_;
   GenerationConfig generation_;
   std::shared_ptr<const Tokenizer> tokenizer_;
-  std::unique_ptr<Backend> backend_;
+  Model model_;
   RankLeader ranks_;  // connects the backend's device to others: ends before it
-  Shard shard_;       // what this rank holds of the model
-  LlamaWeights weights_;
-  std::optional<GateWeights> gates_;
   StepLimits limits_;
   PageLayout layout_;  // of one owner, but where ranks divide prompts
   std::unique_ptr<PrefixCache> pages_;
-  std::unique_ptr<KvCache> cache_;
-  std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<ModelRunner> runner_;
   ModelInfo model_info_;
   EngineInfo info_;

@@ -17,7 +17,7 @@ std::unique_ptr<Session> EngineImpl::new_session() {
 SparseRule EngineImpl::resolve(const std::optional<SparseRule>& asked) const {
   if (!asked) return model_info_.gates ? model_info_.gates->default_rule : SparseRule{};
   if (asked->method == SparseRule::Method::kDense) return *asked;
-  if (!gates_)
+  if (model_.gates() == nullptr)
     throw Error(ErrorKind::kUsage, "the sparse rule " + asked->to_string() +
                                        " needs gates, and none were loaded. Name them with --gates.");
   return SparseRule::parse(asked->to_string());
@@ -25,10 +25,10 @@ SparseRule EngineImpl::resolve(const std::optional<SparseRule>& asked) const {
 
 void EngineImpl::check_tokens(std::span<const int32_t> ids) const {
   for (size_t i = 0; i < ids.size(); ++i)
-    if (ids[i] < 0 || ids[i] >= config_.n_vocab)
+    if (ids[i] < 0 || ids[i] >= config().n_vocab)
       throw Error(ErrorKind::kUsage,
                   "token " + std::to_string(i) + " of the prompt is out of range: expected an id from 0 to " +
-                      std::to_string(config_.n_vocab - 1) + ", found " + std::to_string(ids[i]));
+                      std::to_string(config().n_vocab - 1) + ", found " + std::to_string(ids[i]));
 }
 
 void EngineImpl::check_prompt(std::span<const int32_t> ids, int64_t n_held) const {
@@ -42,7 +42,7 @@ void EngineImpl::check_prompt(std::span<const int32_t> ids, int64_t n_held) cons
 }
 
 PrefillTraits EngineImpl::prefill_traits() const {
-  return {info_.page_tokens, last_block_dense(), config_.rope.type == RopeConfig::Type::kDynamic};
+  return {info_.page_tokens, last_block_dense(), config().rope.type == RopeConfig::Type::kDynamic};
 }
 
 RequestSetup EngineImpl::setup(const GenerateRequest& asked, std::span<const int32_t> held) const {

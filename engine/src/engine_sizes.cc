@@ -23,18 +23,19 @@ constexpr int64_t kMaxContext = int64_t{1} << 30;    // tokens; page ids and row
 
 // Everything that the options decide before memory does.
 void EngineImpl::size_steps() {
-  const int64_t page = gates_ ? gates_->config.gate_block : kDefaultPage;
+  const ModelConfig& config = model_.config();
+  const int64_t page = model_.gates() != nullptr ? model_.gates()->config.gate_block : kDefaultPage;
   const bool pool_decides = options_.ctx_size == 0 && options_.pool_size > 0;
-  const int64_t ctx = pool_decides             ? std::min(config_.max_positions, options_.pool_size)
-                      : options_.ctx_size == 0 ? config_.max_positions
+  const int64_t ctx = pool_decides             ? std::min(config.max_positions, options_.pool_size)
+                      : options_.ctx_size == 0 ? config.max_positions
                                                : options_.ctx_size;
   if (ctx < 1 || ctx > kMaxContext)
     throw Error(ErrorKind::kUsage, "expected a context of 1 to " + std::to_string(kMaxContext) +
                                        " tokens, found " + std::to_string(ctx));
-  if (ctx > config_.max_positions)
+  if (ctx > config.max_positions)
     log(LogLevel::kWarning, "the context of " + std::to_string(ctx) + " tokens is beyond the " +
-                                std::to_string(config_.max_positions) + " positions the model was made for");
-  const int64_t usual = backend_->memory() ? kGpuChunk : kCpuChunk;
+                                std::to_string(config.max_positions) + " positions the model was made for");
+  const int64_t usual = model_.backend().has_own_memory() ? kGpuChunk : kCpuChunk;
   const int64_t chunk = options_.chunk_size == 0 ? std::max(page, usual / page * page) : options_.chunk_size;
   if (chunk < page || chunk % page != 0)
     throw Error(ErrorKind::kUsage, "expected a chunk size that is a multiple of the gate block of " +
@@ -55,14 +56,12 @@ void EngineImpl::size_steps() {
   limits_.n_logits = std::min(std::max(kLogitRows, info_.max_batch_size), limits_.n_tokens);
   limits_.n_blocks = info_.n_pages;
   limits_.page_tokens = page;
-  const int64_t d_gate = gates_ ? gates_->config.d_gate : 0;
-  backend_->check_model(
-      {config_.d_model, shard_.local.d_ff, config_.d_head, shard_.n_ids(), d_gate, page, info_.n_pages});
+  model_.check(page, info_.n_pages);
 }
 
-// What of a step is whose.
+// Divides a step between decodes and prompts: mixed_chunk_size and max_batch_size.
 void EngineImpl::size_batch() {
-  const bool gpu = backend_->memory().has_value();
+  const bool gpu = model_.backend().has_own_memory();
   const int64_t page = info_.page_tokens;
   const int64_t usual = std::max(page, (gpu ? kGpuMixedChunk : kCpuMixedChunk) / page * page);
   const int64_t mixed = options_.mixed_chunk_size == 0 ? usual : options_.mixed_chunk_size;
@@ -81,7 +80,7 @@ void EngineImpl::size_batch() {
 // run alone.
 void EngineImpl::size_pool() {
   const int64_t page = info_.page_tokens, pool = options_.pool_size;
-  // Of every rank as many, and as many as its blocks of one context are.
+  // Every rank gets the same number of pages, at least as many as its share of one full context.
   const auto take = [&](int64_t n_pages) {
     const int64_t n = layout_.n_owners;
     info_.n_pages = n * std::max((n_pages + n - 1) / n, layout_.largest_share(limits_.n_blocks));
@@ -98,27 +97,28 @@ void EngineImpl::size_pool() {
   take((pool + page - 1) / page);
 }
 
-// Of each rank, beside what a context of n_blocks takes besides its pages.
+// KV pages that fit on each rank, after activations and what a context of n_blocks needs apart from its
+// pages.
 int64_t EngineImpl::pages_that_fit(int64_t room, int64_t n_blocks) const {
   StepLimits limits = limits_;
   limits.n_blocks = n_blocks;
-  int64_t left = room - kGpuReserve - Workspace::arena_bytes(*backend_, shard_, gate_config(), limits);
+  int64_t left = room - kGpuReserve - model_.activation_bytes(limits);
   if (divided())
-    left -= ContextParallel::arena_bytes(*backend_, shard_.local, gate_config(), limits, layout_.n_owners);
-  return std::max<int64_t>(
-      0, left / KvCache::page_bytes(*backend_, shard_.local, gate_config(), info_.page_tokens));
+    left -= ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gate_config(), limits,
+                                         layout_.n_owners);
+  return std::max<int64_t>(0, left / model_.page_bytes(info_.page_tokens));
 }
 
 // On a device with memory of its own, the pool takes what weights and activations leave of the share that may
 // be used.
 void EngineImpl::size_cache() {
-  const std::optional<Backend::Memory> memory = backend_->memory();
+  const std::optional<Backend::Memory> memory = model_.backend().memory();
   if (!memory) return size_pool();
   const int64_t page = info_.page_tokens;
   const auto may_use =
       static_cast<int64_t>(options_.gpu_memory_utilization * static_cast<double>(memory->total));
-  const int64_t page_bytes = KvCache::page_bytes(*backend_, shard_.local, gate_config(), page);
-  const int64_t room = ranks_.least_room(backend_.get(), options_.gpu_memory_utilization);
+  const int64_t page_bytes = model_.page_bytes(page);
+  const int64_t room = ranks_.least_room(&model_.backend(), options_.gpu_memory_utilization);
   // What a context takes grows with it, its pages apart: lists of blocks, and where ranks divide prompts the
   // pages of one layer.
   const auto fits = [&](int64_t n_blocks) {

@@ -22,14 +22,7 @@ bool device_lost(const std::exception_ptr& error) {
 
 PrefillPlan prefill_plan(const Sequence& sequence) {
   if (!sequence.in_sparse_prompt()) return {sequence.prefill_end(), std::nullopt};
-  const SparseRule& rule = sequence.rule();
-  SelectRule select;
-  select.method = rule.method == SparseRule::Method::kThreshold ? SelectRule::Method::kThreshold
-                                                                : SelectRule::Method::kNzRatio;
-  select.value = rule.value;
-  select.last_block_dense = sequence.traits().last_block_dense;
-  select.n_prompt_blocks = sequence.n_pages_for(sequence.prompt_tokens());
-  return {sequence.prompt_tokens(), select};
+  return {sequence.prompt_tokens(), sequence.select()};
 }
 
 // Every running decode gets its token, prompts the rest of the step.

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "engine/src/model_shard.h"
+#include "engine/src/devices.h"
 
 namespace seer {
 namespace {
@@ -43,7 +43,7 @@ RankLeader::~RankLeader() {
 void RankLeader::load(ModelSource source, Backend* backend) {
   if (!ranks_) return;
   Communicator& comm = ranks_->comm();
-  for (std::string* path : {&source.model_dir, &source.gates_dir, &source.random_config})
+  for (std::string* path : {&source.files.model_dir, &source.files.gates_dir, &source.files.random_config})
     *path = absolute(*path);
   source.timeout_ns = comm.timeout().count();
   std::vector<std::byte> bytes;

@@ -6,7 +6,7 @@
 
 #include "engine/src/ranks_impl.h"
 #include "kernels/backend.h"
-#include "models/decoder.h"
+#include "models/model.h"
 
 namespace seer {
 

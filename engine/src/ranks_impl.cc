@@ -7,7 +7,7 @@
 #include <functional>
 #include <thread>
 
-#include "engine/src/model_shard.h"
+#include "engine/src/rank_follower.h"
 #include "kernels/comm/mpi.h"
 #include "kernels/comm/processes.h"
 #include "kernels/cpu/thread_pool.h"
@@ -22,25 +22,26 @@ constexpr double kLongestTimeout = 1e6;
 }  // namespace
 
 void ModelSource::write(MessageWriter* writer) const {
-  for (const std::string* text : {&model_dir, &gates_dir, &random_config, &device}) writer->put_text(*text);
+  for (const std::string* text : {&files.model_dir, &files.gates_dir, &files.random_config, &device})
+    writer->put_text(*text);
   writer->put(threads);
   writer->put(page_tokens);
   writer->put(n_blocks);
   writer->put(gpu_memory_utilization);
-  writer->put(random_seed);
+  writer->put(files.random_seed);
   writer->put(timeout_ns);
   writer->put(split);
 }
 
 ModelSource ModelSource::read(MessageReader* reader) {
   ModelSource s;
-  for (std::string* text : {&s.model_dir, &s.gates_dir, &s.random_config, &s.device})
+  for (std::string* text : {&s.files.model_dir, &s.files.gates_dir, &s.files.random_config, &s.device})
     *text = reader->get_text();
   s.threads = reader->get<int>();
   s.page_tokens = reader->get<int64_t>();
   s.n_blocks = reader->get<int64_t>();
   s.gpu_memory_utilization = reader->get<double>();
-  s.random_seed = reader->get<uint64_t>();
+  s.files.random_seed = reader->get<uint64_t>();
   s.timeout_ns = reader->get<int64_t>();
   s.split = reader->get<RankSplit>();
   return s;
@@ -104,7 +105,7 @@ bool RanksImpl::follow() {
 
 void RanksImpl::obey() {
   Message message;
-  std::unique_ptr<ModelShard> model;
+  std::unique_ptr<RankFollower> model;
   for (;;) {
     receive_message(*comm_, &message);
     switch (message.kind) {
@@ -113,7 +114,7 @@ void RanksImpl::obey() {
         break;
       case kLoadMessage: {
         MessageReader reader(message.bytes);
-        model = std::make_unique<ModelShard>(ModelSource::read(&reader), comm_.get());
+        model = std::make_unique<RankFollower>(ModelSource::read(&reader), comm_.get());
         break;
       }
       case kAllocateMessage:

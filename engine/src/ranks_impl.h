@@ -8,7 +8,7 @@
 
 #include "kernels/comm/communicator.h"
 #include "kernels/comm/message.h"
-#include "models/decoder.h"
+#include "models/model.h"
 #include "seer/engine.h"
 #include "seer/ranks.h"
 
@@ -24,13 +24,12 @@ enum RankMessage : uint32_t {
 
 // What a rank needs to load its part of the model.
 struct ModelSource {
-  std::string model_dir, gates_dir, random_config;
+  ModelFiles files;
   std::string device;  // cpu, cuda or cuda:N
   int threads = 0;     // 0: the rank's share of the cores
   int64_t page_tokens = 0;
   int64_t n_blocks = 0;
   double gpu_memory_utilization = 0.0;
-  uint64_t random_seed = 0;
   int64_t timeout_ns = 0;
   RankSplit split = RankSplit::kTensor;
 

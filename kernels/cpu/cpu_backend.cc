@@ -229,13 +229,11 @@ void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv
   for (const Segment& segment : step.prefills) append_segment(segment);
   for (const Segment& segment : step.decodes) append_segment(segment);
   if (pooled == nullptr) return;
-  begin_phase(Phase::kGate);
   int64_t first_row = 0;
   for (const Segment& segment : step.prefills) {
     pool_blocks(*pooled, first_row, qkv, kv, segment);
     first_row += (segment.n_tokens + page - 1) / page;
   }
-  end_phase(Phase::kGate);
 }
 
 void CpuBackend::begin_phase(Phase phase) {

@@ -44,15 +44,14 @@ int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t 
     std::iota(kept, kept + n_causal, 0);
     return static_cast<int32_t>(n_causal);
   };
-  if (rule.last_block_dense && n_causal > rule.n_prompt_blocks - 2) return keep_all();
+  if (rule.row_is_dense(n_causal - 1)) return keep_all();
   int32_t n = 0;
-  if (rule.method == SelectRule::Method::kThreshold) {
+  if (rule.by_threshold()) {
     const auto threshold = static_cast<float>(rule.value);
     for (int64_t j = 0; j < n_causal; ++j)
       if (scores[j] > threshold) kept[n++] = static_cast<int32_t>(j);
   } else {
-    const auto n_all = static_cast<double>(rule.n_prompt_blocks);
-    const int64_t k = std::max<int64_t>(1, static_cast<int64_t>((1.0 - std::sqrt(1.0 - rule.value)) * n_all));
+    const int64_t k = rule.kept_count().of_row(n_causal);
     if (k >= n_causal) return keep_all();
     std::iota(order, order + n_causal, 0);
     // Equal scores: the earlier block, as a stable sort has it. NaN, which has no order, counts as the
@@ -142,7 +141,7 @@ void CpuBackend::select_blocks(const BlockMask& mask, const Tensor* scores, cons
   const int64_t n_rows = gate_q.dim(0), n_heads = gate_q.dim(1), d_gate = gate_q.dim(2);
   const int64_t n_gate_heads = kv.gate_k.dim(1), first_block = segment.start / kv.page_tokens();
   const int64_t n_blocks = first_block + n_rows;  // the last row's causal blocks
-  const bool softmax = rule.method == SelectRule::Method::kThreshold;
+  const bool softmax = rule.by_threshold();
   const float scale = 1.0F / std::sqrt(static_cast<float>(d_gate));
   assert(mask.n_heads() == n_heads && mask.n_rows() == n_rows && mask.row_capacity() >= n_blocks);
 

@@ -28,6 +28,7 @@ class CudaBackend final : public Backend {
 
   std::string description() const override;
   DType activation_dtype() const override { return DType::kBF16; }
+  bool has_own_memory() const override { return true; }
   std::optional<Memory> memory() override;
   void check_model(const ModelShape& shape) const override;
   Buffer allocate(int64_t bytes, const std::string& purpose) override;

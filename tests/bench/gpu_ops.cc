@@ -188,8 +188,10 @@ class Bench {
       report("gate_project" + where, time([&](int i) { project(static_cast<size_t>(i) % n_layers, last); }),
              static_cast<double>(gates[0].linear_k.nbytes()),
              2.0 * static_cast<double>(kRows * kHeads * kPools * kHead * kHead));
-      const std::pair<const char*, SelectRule> rules[] = {{"threshold", {Method::kThreshold, 0.002, true, n}},
-                                                          {"nz_ratio", {Method::kNzRatio, 0.1, true, n}}};
+      const std::pair<const char*, SelectRule> rules[] = {
+          {"threshold", {Method::kThreshold, 0.002, true, n}},
+          {"nz_ratio", {Method::kNzRatio, 0.1, true, n}},
+          {"nz_ratio_row", {Method::kNzRatioRow, 0.1, true, n}}};
       for (const auto& r : rules)
         report(std::string("gate_select ") + r.first + where,
                time([&](int i) { select(static_cast<size_t>(i) % n_layers, last, r.second); }),

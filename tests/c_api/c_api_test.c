@@ -294,6 +294,12 @@ static void rules_and_sampling(seer_engine* engine, const int32_t* ids, size_t n
   request.sparse = "nz_ratio=0.2";
   CHECK(seer_session_generate(session, &request, &sparse, sizeof sparse) == SEER_OK);
   CHECK(sparse.density < 1.0);
+  CHECK(seer_session_reset(session) == SEER_OK);
+  request.sparse = "nz_ratio_row=0.2";
+  CHECK(seer_session_generate(session, &request, &sparse, sizeof sparse) == SEER_OK);
+  CHECK(sparse.density < 1.0);
+  CHECK(sparse.n_prompt + sparse.n_cached == (int64_t)n);
+  CHECK(sparse.gate_ns > 0 && sparse.gate_ns < sparse.prefill_ns);
 
   CHECK(seer_sampling_init(&sampling, sizeof sampling, engine) == SEER_OK);
   sampling.temperature = 1.0;

@@ -17,7 +17,7 @@ std::vector<GenerateRequest> mixed_requests() {
   const Ids text = document(9000);
   const int64_t lengths[] = {1,  63, 64,  65, 127, 128, 129, 200, 300, kLongest, 600, 40,  80, 333, 140, 30,
                              90, 61, 500, 17, 257, 450, 100, 192, 384, 5,        3,   576, 33, 66,  99,  150};
-  const SparseRule rules[] = {kDense, SparseRule::parse("threshold=0.01"), kNzRatio};
+  const SparseRule rules[] = {kDense, SparseRule::parse("threshold=0.01"), kNzRatio, kNzRatioRow};
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 32; ++i) {
     const int64_t from = 31 * i;

@@ -28,7 +28,7 @@ void cancel_from_another_thread(Session* session) {
 TEST_CASE("a cancel during the prefill keeps the whole pages that were computed") {
   const auto engine = load_demo(2048, 64);
   const Ids text = document(500);
-  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio}) {
+  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio, kNzRatioRow}) {
     INFO(rule.to_string());
     const auto session = engine->new_session();
     GenerateRequest request = greedy(text, 8, rule);

@@ -20,7 +20,7 @@ TEST_CASE("cancels at random moments from other threads leak no page", "[threads
   options.n_pages = 60;
   options.prefix_cache = GENERATE(false, true);
   FakeEngine engine(options);
-  const SparseRule rules[] = {kDense, kThreshold, kNzRatio};
+  const SparseRule rules[] = {kDense, kThreshold, kNzRatio, kNzRatioRow};
   std::atomic<int64_t> n_wrong = 0, n_done = 0;
   const auto client = [&](uint64_t seed) {
     std::mt19937_64 random(seed);

@@ -19,6 +19,7 @@ using testing::greedy;
 using testing::Ids;
 using testing::kDense;
 using testing::kNzRatio;
+using testing::kNzRatioRow;
 using testing::kThreshold;
 using testing::refusal;
 
@@ -87,7 +88,7 @@ int64_t unlike(const Evaluated& a, const Evaluated& b, const SparseRule& rule) {
     for (size_t i = 0; i < mask.size(); ++i) {
       if (mask[i] == other[i]) continue;
       double decides = rule.value;
-      if (rule.method == SparseRule::Method::kNzRatio) {
+      if (rule.method != SparseRule::Method::kThreshold) {
         const size_t row = i / static_cast<size_t>(width) * static_cast<size_t>(width);
         float least = INFINITY;
         for (size_t j = row; j < row + static_cast<size_t>(width); ++j)
@@ -184,7 +185,7 @@ TEST_CASE("turns of a conversation on divided prompts give what one rank gives, 
   const auto engine = Engine::load(options);
   CHECK(engine->info().n_ranks == 2);
   CHECK(engine->info().rank_split == RankSplit::kContext);
-  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio})
+  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio, kNzRatioRow})
     for (int time = 0; time < 2; ++time) {
       const auto one = alone->new_session(), two = engine->new_session();
       for (const int64_t begin : {0, 400}) {

@@ -13,10 +13,11 @@ namespace seer::testing {
 
 using Ids = std::vector<int32_t>;
 
-// Over prompts of eight blocks these keep three quarters and three fifths, the last two rows included.
+// Over prompts of eight blocks these keep three quarters and some three fifths, the last two rows included.
 inline const SparseRule kDense;
 inline const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
 inline const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
+inline const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
 
 EngineOptions demo_options(int64_t ctx_size, int64_t chunk_size = 64);
 std::shared_ptr<Engine> load_demo(int64_t ctx_size, int64_t chunk_size = 64);

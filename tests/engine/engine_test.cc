@@ -230,7 +230,7 @@ TEST_CASE("without gates a prompt runs dense, and a sparse rule is a usage error
   const GenerateResult dense = engine->new_session()->generate(request);
   CHECK(dense.stats.density == 1.0);
   CHECK(dense.tokens == load_demo(256)->new_session()->generate(greedy(prompt, 4, kDense)).tokens);
-  for (const SparseRule& rule : {kThreshold, kNzRatio}) {
+  for (const SparseRule& rule : {kThreshold, kNzRatio, kNzRatioRow}) {
     const auto session = engine->new_session();
     const std::string error = error_of([&] { session->generate(greedy(prompt, 4, rule)); });
     CHECK_THAT(error, ContainsSubstring("usage: ") && ContainsSubstring(rule.to_string()) &&
@@ -248,7 +248,7 @@ TEST_CASE("a sparse rule out of range is a usage error, and its value is used to
   for (const SparseRule& rule :
        {SparseRule{SparseRule::Method::kThreshold, 1.0}, SparseRule{SparseRule::Method::kThreshold, -0.5},
         SparseRule{SparseRule::Method::kThreshold, NAN}, SparseRule{SparseRule::Method::kNzRatio, 0.0},
-        SparseRule{SparseRule::Method::kNzRatio, 1.5}})
+        SparseRule{SparseRule::Method::kNzRatio, 1.5}, SparseRule{SparseRule::Method::kNzRatioRow, 0.0}})
     CHECK_THAT(error_of([&] { engine->new_session()->generate(greedy(document(10), 1, rule)); }),
                ContainsSubstring("usage: ") && ContainsSubstring(rule.to_string()));
 }

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "engine/src/select_rule.h"
 #include "tests/support/catch.h"
 
 namespace seer::testing {
@@ -19,7 +20,7 @@ uint64_t mix(uint64_t x) {
 // 0: dense, which decoding is, as are the last block rows of a prompt where they are to be.
 uint64_t rule_at(int64_t block, const std::optional<SelectRule>& select) {
   if (!select || (select->last_block_dense && block >= select->n_prompt_blocks - 2)) return 0;
-  uint64_t h = mix(std::bit_cast<uint64_t>(select->value) + 1);
+  uint64_t h = mix(mix(std::bit_cast<uint64_t>(select->value) + 1) + static_cast<uint64_t>(select->method));
   if (select->method == SelectRule::Method::kNzRatio)
     h = mix(h + static_cast<uint64_t>(select->n_prompt_blocks));
   return h;
@@ -141,11 +142,8 @@ std::unique_ptr<Generation> FakeEngine::submit(const GenerateRequest& request) {
 Ids FakeEngine::expected(const GenerateRequest& request) const {
   const SparseRule rule = request.sparse.value_or(SparseRule{});
   const int64_t page = options.page_tokens, n_prompt = static_cast<int64_t>(request.prompt.size());
-  std::optional<SelectRule> select;
-  if (rule.method != SparseRule::Method::kDense)
-    select = SelectRule{rule.method == SparseRule::Method::kThreshold ? SelectRule::Method::kThreshold
-                                                                      : SelectRule::Method::kNzRatio,
-                        rule.value, options.last_block_dense, (n_prompt + page - 1) / page};
+  const std::optional<SelectRule> select =
+      select_rule(rule, options.last_block_dense, (n_prompt + page - 1) / page);
   Sampler sampler(request.sampling, {});
   Ids tokens = request.prompt, out;
   uint64_t all = 0;

@@ -13,6 +13,7 @@ using namespace testing;
 const SparseRule kDense;
 const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
 const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
+const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
 
 // All of `requests` at once in a pool of n_pages; returns how often one was pre-empted.
 int64_t check_together(const FakeOptions& options, const std::vector<GenerateRequest>& requests) {
@@ -53,7 +54,7 @@ int64_t check_together(const FakeOptions& options, const std::vector<GenerateReq
 // Prompts of every kind of end, answers that grow over several pages.
 std::vector<GenerateRequest> growing_requests(int64_t n_requests) {
   std::vector<GenerateRequest> requests;
-  const SparseRule rules[] = {kDense, kThreshold, kNzRatio};
+  const SparseRule rules[] = {kDense, kThreshold, kNzRatio, kNzRatioRow};
   const int64_t lengths[] = {1, 16, 40, 47, 48, 64, 65, 100};
   for (int64_t i = 0; i < n_requests; ++i) {
     const auto seed = static_cast<uint64_t>(i);

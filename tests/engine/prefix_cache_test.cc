@@ -14,6 +14,7 @@ constexpr int32_t kRoot = PrefixCache::kRoot, kNone = PrefixCache::kNone;
 const SparseRule kDense;
 const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
 const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
+const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
 const PrefixKey kDenseKey;
 
 Ids page_of(int32_t id) { return {id, id, id, id}; }
@@ -174,14 +175,14 @@ TEST_CASE("whole pages of a prompt serve the next one that begins alike") {
 }
 
 TEST_CASE("pages that were decoded are shared under the dense rule alone") {
-  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio}) {
+  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio, kNzRatioRow}) {
     INFO(rule.to_string());
     FakeEngine engine(cached(false));
     const GenerateRequest request = fake_request(fake_ids(100, 1), 100, rule);
     Ids all = request.prompt;
     for (const int32_t id : engine.submit(request)->wait().tokens) all.push_back(id);
     const bool dense = rule == kDense;
-    CHECK(n_cached(engine, fake_request(all, 3, rule)) == (dense ? 192 : rule == kThreshold ? 96 : 0));
+    CHECK(n_cached(engine, fake_request(all, 3, rule)) == (dense ? 192 : rule == kNzRatio ? 0 : 96));
   }
 }
 
@@ -192,19 +193,23 @@ TEST_CASE("rules do not share pages") {
   CHECK(n_cached(engine, fake_request(text, 3, kThreshold)) == 0);
   CHECK(n_cached(engine, fake_request(text, 3, SparseRule::parse("threshold=0.2"))) == 0);
   CHECK(n_cached(engine, fake_request(text, 3, kNzRatio)) == 0);
-  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio})
+  CHECK(n_cached(engine, fake_request(text, 3, kNzRatioRow)) == 0);
+  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio, kNzRatioRow})
     CHECK(n_cached(engine, fake_request(text, 3, rule)) == 96);
 }
 
 TEST_CASE("under last_block_dense the last two block rows of a prompt are neither shared nor taken") {
   FakeEngine engine(cached(true));
   const Ids text = fake_ids(200, 1);
-  CHECK(n_cached(engine, fake_request(first(text, 160), 3, kThreshold)) == 0);  // 10 blocks, 8 of them sparse
-  CHECK(n_cached(engine, fake_request(first(text, 160), 3, kThreshold)) == 128);
-  CHECK(n_cached(engine, fake_request(text, 3, kThreshold)) == 128);
-  // 5 blocks, of which the last two are dense here and were sparse there.
-  CHECK(n_cached(engine, fake_request(first(text, 80), 3, kThreshold)) == 48);
-  CHECK(n_cached(engine, fake_request(first(text, 32), 3, kThreshold)) == 0);
+  for (const SparseRule& rule : {kThreshold, kNzRatioRow}) {
+    INFO(rule.to_string());
+    CHECK(n_cached(engine, fake_request(first(text, 160), 3, rule)) == 0);  // 10 blocks, 8 of them sparse
+    CHECK(n_cached(engine, fake_request(first(text, 160), 3, rule)) == 128);
+    CHECK(n_cached(engine, fake_request(text, 3, rule)) == 128);
+    // 5 blocks, of which the last two are dense here and were sparse there.
+    CHECK(n_cached(engine, fake_request(first(text, 80), 3, rule)) == 48);
+    CHECK(n_cached(engine, fake_request(first(text, 32), 3, rule)) == 0);
+  }
 }
 
 TEST_CASE("under nz_ratio only prompts of as many blocks share pages") {
@@ -214,6 +219,14 @@ TEST_CASE("under nz_ratio only prompts of as many blocks share pages") {
   CHECK(n_cached(engine, fake_request(first(text, 155), 3, kNzRatio)) == 144);  // 10 blocks too
   CHECK(n_cached(engine, fake_request(first(text, 161), 3, kNzRatio)) == 0);
   CHECK(n_cached(engine, fake_request(first(text, 144), 3, kNzRatio)) == 0);
+}
+
+TEST_CASE("under nz_ratio_row prompts of any length share what they have in common") {
+  FakeEngine engine(cached(false));
+  const Ids text = fake_ids(200, 1);
+  CHECK(n_cached(engine, fake_request(first(text, 100), 3, kNzRatioRow)) == 0);
+  CHECK(n_cached(engine, fake_request(text, 3, kNzRatioRow)) == 96);
+  CHECK(n_cached(engine, fake_request(first(text, 150), 3, kNzRatioRow)) == 144);
 }
 
 TEST_CASE("positions that depend on the length share nothing") {

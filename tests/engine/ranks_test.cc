@@ -17,6 +17,7 @@ using testing::document;
 using testing::greedy;
 using testing::kDense;
 using testing::kNzRatio;
+using testing::kNzRatioRow;
 using testing::kThreshold;
 using testing::refusal;
 
@@ -33,7 +34,7 @@ TEST_CASE("an engine on two ranks generates what one alone does, turn after turn
   CHECK_THAT(ranked->info().device, ContainsSubstring(", 2 ranks"));
   CHECK(ranked->info().kv_bytes == alone->info().kv_bytes / 2);  // one of the model's two KV heads each
   CHECK(ranked->model().n_params == alone->model().n_params);
-  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio}) {
+  for (const SparseRule& rule : {kDense, kThreshold, kNzRatio, kNzRatioRow}) {
     const auto one = alone->new_session(), two = ranked->new_session();
     for (const int64_t begin : {0, 400}) {
       const auto request = greedy(testing::slice(document(700), begin, begin + 300), 12, rule);

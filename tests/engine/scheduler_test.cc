@@ -19,6 +19,7 @@ using namespace testing;
 
 const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
 const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
+const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
 
 // Index of the first step in which `request` decodes or prefills.
 int64_t first_step(const FakeEngine& engine, const Request* request, bool decode) {
@@ -40,7 +41,7 @@ TEST_CASE("requests of every rule and length together give what each gives alone
   std::vector<GenerateRequest> requests;
   uint64_t seed = 0;
   for (const int64_t n : {1, 15, 16, 17, 31, 32, 33, 127, 128, 129, 500, 2000})
-    for (const SparseRule& rule : {SparseRule{}, kThreshold, kNzRatio}) {
+    for (const SparseRule& rule : {SparseRule{}, kThreshold, kNzRatio, kNzRatioRow}) {
       requests.push_back(fake_request(fake_ids(n, ++seed), 1 + n % 40, rule));
       requests.back().sampling.temperature = static_cast<double>(seed % 2);
       requests.back().sampling.seed = seed;

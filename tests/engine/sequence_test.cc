@@ -14,6 +14,7 @@ constexpr int64_t kPage = 64;
 const SparseRule kDense;
 const SparseRule kThreshold = SparseRule::parse("threshold=0.01");
 const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.1");
+const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.1");
 
 PrefillTraits traits(bool last_block_dense = true, bool positions_depend_on_length = false) {
   return {kPage, last_block_dense, positions_depend_on_length};
@@ -81,6 +82,13 @@ TEST_CASE("an nz_ratio turn keeps nothing, for its counts depend on the prompt's
   Sequence s(&pages, traits());
   turn(s, kNzRatio, 1000, 0);
   CHECK(turn(s, kNzRatio, 10, 0) == 0);
+}
+
+TEST_CASE("an nz_ratio_row turn drops decoded pages and the two dense block rows, as under a threshold") {
+  PrefixCache pages = pool(100);
+  Sequence s(&pages, traits());
+  turn(s, kNzRatioRow, 1000, 300);
+  CHECK(turn(s, kNzRatioRow, 10, 0) == 14 * kPage);
 }
 
 TEST_CASE("another rule keeps nothing") {

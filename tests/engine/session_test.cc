@@ -57,7 +57,7 @@ TEST_CASE("chunks of 64, 192 and 4096 tokens give the same greedy tokens and mas
   const auto whole = load_demo(1024, 4096);
   for (const int64_t chunk : {64, 192}) {
     const auto engine = load_demo(1024, chunk);
-    for (const SparseRule& rule : {kDense, kThreshold, kNzRatio}) {
+    for (const SparseRule& rule : {kDense, kThreshold, kNzRatio, kNzRatioRow}) {
       INFO("chunk " << chunk << ", " << rule.to_string());
       CHECK(tokens_of(*engine, prompt, 12, rule) == tokens_of(*whole, prompt, 12, rule));
       const auto masks = masks_of(*engine, prompt, rule);
@@ -87,6 +87,7 @@ TEST_CASE("a rule is what decides the density") {
   CHECK(density(kDense) == 1.0);
   CHECK(density(SparseRule::parse("threshold=0")) > 0.99);
   CHECK(density(SparseRule::parse("nz_ratio=1")) == 1.0);
+  CHECK(density(SparseRule::parse("nz_ratio_row=1")) == 1.0);
   CAPTURE(density(kThreshold), density(kNzRatio));
   CHECK(density(kThreshold) > 0.2);
   CHECK(density(kThreshold) < 0.8);
@@ -94,6 +95,8 @@ TEST_CASE("a rule is what decides the density") {
   CHECK(density(kNzRatio) < 0.8);
   CHECK(density(SparseRule::parse("threshold=0.2")) < density(kThreshold));
   CHECK(density(SparseRule::parse("nz_ratio=0.5")) > density(kNzRatio));
+  // Rows of 1 to 8 blocks: six keep one, the last two everything.
+  CHECK(density(kNzRatioRow) == Approx((6.0 + 7.0 + 8.0) / 36.0));
   CHECK(density(std::nullopt) == density(engine->model().gates->default_rule));
 }
 
@@ -104,9 +107,11 @@ TEST_CASE("two turns give what one prompt of both gives, and reuse the pages the
     SparseRule rule;
     int64_t cached;  // of the second turn
   };
-  // 320 prompt tokens are five pages, the 20 tokens after them part of a sixth. The threshold's last two rows
-  // were dense in the first turn and are not in the second; a ratio's counts depend on the whole length.
-  for (const Case& c : {Case{kDense, 320}, Case{kThreshold, 192}, Case{kNzRatio, 0}}) {
+  // 320 prompt tokens are five pages, the 20 tokens after them part of a sixth. The last two rows of a
+  // threshold or of a row's ratio were dense in the first turn and are not in the second; the counts of a
+  // prompt's ratio depend on the whole length.
+  for (const Case& c :
+       {Case{kDense, 320}, Case{kThreshold, 192}, Case{kNzRatioRow, 192}, Case{kNzRatio, 0}}) {
     INFO(c.rule.to_string());
     const auto session = engine->new_session();
     const GenerateResult first = session->generate(greedy(slice(text, 0, 320), 20, c.rule));

@@ -38,7 +38,7 @@ TEST_CASE("cuda: an evaluation gives the same bits from run to run") {
   if (!testing::have_gpu()) return;
   const auto engine = Engine::load(testing::demo_options("cuda"));
   const std::vector<int32_t> tokens = testing::document_tokens(*engine, 1500);
-  for (const char* rule : {"dense", "threshold=0.01", "nz_ratio=0.3"}) {
+  for (const char* rule : {"dense", "threshold=0.01", "nz_ratio=0.3", "nz_ratio_row=0.3"}) {
     INFO(rule);
     const Evaluation one = testing::evaluate(*engine, tokens, SparseRule::parse(rule), 0);
     const Evaluation two = testing::evaluate(*engine, tokens, SparseRule::parse(rule), 0);
@@ -53,7 +53,7 @@ TEST_CASE("cuda: an evaluation gives the same bits from run to run") {
 TEST_CASE("cuda: chunks of 64, 192 and 4096 tokens select the same blocks as one chunk") {
   if (!testing::have_gpu()) return;
   constexpr int64_t kTokens = 5000, kHeads = 4;
-  for (const char* text : {"threshold=0.01", "nz_ratio=0.3"}) {
+  for (const char* text : {"threshold=0.01", "nz_ratio=0.3", "nz_ratio_row=0.3"}) {
     const SparseRule rule = SparseRule::parse(text);
     const auto run = [&](int64_t chunk) {
       EngineOptions options = testing::demo_options("cuda");

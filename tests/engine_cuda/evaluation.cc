@@ -26,8 +26,10 @@ int64_t count_row_errors(const SparseRule& rule, int64_t i, int64_t n, const flo
       errors += (mask[j] != 0) != (scores[j] > value || (none && j == i)) ? 1 : 0;
     return errors;
   }
-  const auto k = std::max<int64_t>(
-      1, static_cast<int64_t>((1.0 - std::sqrt(1.0 - rule.value)) * static_cast<double>(n)));
+  const double most = rule.method == SparseRule::Method::kNzRatioRow
+                          ? rule.value * static_cast<double>(n_causal)
+                          : (1.0 - std::sqrt(1.0 - rule.value)) * static_cast<double>(n);
+  const auto k = std::max<int64_t>(1, static_cast<int64_t>(most));
   errors += std::abs(n_kept - std::min(k, n_causal));
   float lowest_kept = INFINITY, highest_dropped = -INFINITY;
   for (int64_t j = 0; j < n_causal; ++j) {

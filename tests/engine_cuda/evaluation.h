@@ -36,7 +36,7 @@ int64_t count_rule_errors(const SparseRule& rule, bool last_dense, int64_t n_hea
 
 // How near to the rule a score may lie to fall to its other side where activations are rounded to bf16.
 // Emulated in numpy, rounding where the CUDA backend does, over all goldens: the farthest that did was 8% of
-// a threshold off it, and 0.05% of the layer's largest raw score off the lowest that nz_ratio kept. Raw
+// a threshold off it, and 0.05% of the layer's largest raw score off the lowest that a ratio kept. Raw
 // scores were off by 0.9% of the largest, which is what the second bound allows.
 double bf16_reach(const SparseRule& rule, const std::vector<float>& scores);
 

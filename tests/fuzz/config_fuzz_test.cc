@@ -3,7 +3,7 @@
 
 #include "models/config.h"
 #include "models/gate_weights.h"
-#include "models/llama.h"
+#include "models/weights.h"
 #include "models/rope.h"
 #include "tests/fuzz/mutate.h"
 #include "tests/models/tiny_model.h"
@@ -85,7 +85,7 @@ TEST_CASE("mutants of the config of a checkpoint that holds other weights") {
   const auto backend = make_cpu_backend(1);
   const FuzzResult result = fuzz(Mutator(23, {model.config().dump()}), 2000, [&](const std::string& text) {
     const ModelConfig config = ModelConfig::parse(text, "config.json");
-    LlamaWeights::load(model.path(), config, backend.get(), {});
+    ModelWeights::load(model.path(), config, backend.get(), {});
   });
   check_both(result, 2000);
 }

@@ -68,12 +68,19 @@ TEST_CASE("select_blocks at ties, empty rows, chunks and the last two rows") {
 TEST_CASE("select_blocks keeps the blocks that the rules say") {
   const auto cpu = make_cpu_backend(1);
   const std::vector<SelectBlocksCase> cases = exact_select_blocks_cases(cpu->activation_dtype());
-  const auto last_row = [&](const std::string& name) {
+  const auto named = [&](const std::string& name) {
     const auto c = std::find_if(cases.begin(), cases.end(), [&](const auto& x) { return x.name == name; });
     REQUIRE(c != cases.end());
-    const SelectBlocksResult r = run_select_blocks(*cpu, *c, false);
-    const auto begin = r.blocks.end() - c->row_capacity;
+    return *c;
+  };
+  const auto last_row = [&](const std::string& name) {
+    const SelectBlocksCase c = named(name);
+    const SelectBlocksResult r = run_select_blocks(*cpu, c, false);
+    const auto begin = r.blocks.end() - c.row_capacity;
     return std::vector<int32_t>(begin, begin + r.counts.back());
+  };
+  const auto counts = [&](const std::string& name) {
+    return run_select_blocks(*cpu, named(name), false).counts;
   };
   using List = std::vector<int32_t>;
   CHECK(last_row("equal scores, nz_ratio") == List{0, 1, 2});
@@ -91,6 +98,15 @@ TEST_CASE("select_blocks keeps the blocks that the rules say") {
   CHECK(last_row("a NaN key in the last block, nz_ratio") == List{0, 1, 2});
   CHECK(last_row("a NaN key in the last block, threshold") == List{7});
   CHECK(last_row("as many as there are, nz_ratio") == List{0, 1, 2, 3, 4, 5, 6});
+  CHECK(counts("half of each row, nz_ratio_row") == List{1, 1, 1, 2, 2, 3, 3, 4});
+  CHECK(last_row("half of each row, nz_ratio_row") == List{0, 1, 2, 3});
+  CHECK(counts("half of each row but the dense ones, nz_ratio_row") == List{1, 1, 1, 2, 2, 3, 7, 8});
+  CHECK(counts("all of each row, nz_ratio_row") == List{1, 2, 3, 4, 5, 6, 7, 8});
+  CHECK(counts("less than one block of a row, nz_ratio_row") == List{1, 1, 1, 1, 1, 1, 1, 1});
+  CHECK(last_row("less than one block of a row, nz_ratio_row") == List{4});
+  CHECK(last_row("ties at the last kept score, nz_ratio_row") == List{0, 2, 3});
+  CHECK(last_row("a NaN key comes last, nz_ratio_row") == List{0, 2});
+  CHECK(last_row("a chunk counts the rows' own blocks, nz_ratio_row") == List{0, 1, 2});
 }
 
 TEST_CASE("select_blocks keeps the same blocks whether or not it reports scores") {

@@ -140,7 +140,9 @@ SelectBlocksCase make_select_case(Random& random, DType activation, const Shape&
     std::copy(keys.at(id), keys.at(id) + n_gate_heads * d_gate, c.gate_k.at(id));
   c.rule = rule;
   c.row_capacity = rule.n_prompt_blocks + 1;
-  c.name += std::string(rule.method == SelectRule::Method::kThreshold ? ", threshold " : ", nz_ratio ") +
+  c.name += std::string(rule.method == SelectRule::Method::kThreshold ? ", threshold "
+                        : rule.method == SelectRule::Method::kNzRatio ? ", nz_ratio "
+                                                                      : ", nz_ratio_row ") +
             std::to_string(rule.value) + (rule.last_block_dense ? ", last dense, " : ", ") +
             std::to_string(rule.n_prompt_blocks) + " blocks in the prompt";
   return c;
@@ -325,9 +327,10 @@ std::vector<SelectBlocksCase> select_blocks_cases(DType activation) {
   Random random(13);
   std::vector<SelectBlocksCase> cases;
   const Shape shape{4, 2, 64, 64}, small{8, 1, 96, 16};
-  const std::pair<Method, double> rules[] = {{Method::kThreshold, 0.002}, {Method::kThreshold, 0.05},
-                                             {Method::kThreshold, 0.4},   {Method::kNzRatio, 0.1},
-                                             {Method::kNzRatio, 0.55},    {Method::kNzRatio, 1.0}};
+  const std::pair<Method, double> rules[] = {
+      {Method::kThreshold, 0.002}, {Method::kThreshold, 0.05},  {Method::kThreshold, 0.4},
+      {Method::kNzRatio, 0.1},     {Method::kNzRatio, 0.55},    {Method::kNzRatio, 1.0},
+      {Method::kNzRatioRow, 0.1},  {Method::kNzRatioRow, 0.55}, {Method::kNzRatioRow, 1.0}};
   for (const bool last_dense : {true, false})
     for (const auto& rule : rules) {
       const auto add = [&](const Shape& s, int64_t gate_heads, int64_t d_gate, Run run, int64_t n_prompt) {
@@ -347,9 +350,10 @@ std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation) {
   using Method = SelectRule::Method;
   Random random(18);
   std::vector<SelectBlocksCase> cases;
-  const SelectRule threshold{Method::kThreshold, 0.01, true, 0}, largest{Method::kNzRatio, 0.1, true, 0};
+  const SelectRule threshold{Method::kThreshold, 0.01, true, 0}, largest{Method::kNzRatio, 0.1, true, 0},
+      of_row{Method::kNzRatioRow, 0.1, true, 0};
   const auto add = [&](const Shape& s, int64_t gate_heads, int64_t d_gate, int64_t first, int64_t n_rows) {
-    for (SelectRule rule : {threshold, largest}) {
+    for (SelectRule rule : {threshold, largest, of_row}) {
       rule.n_prompt_blocks = first + n_rows;
       cases.push_back(make_select_case(random, activation, s, gate_heads, d_gate,
                                        {first * s.page, n_rows * s.page - 1}, rule));
@@ -380,6 +384,10 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
     const double kept = (k + 0.5) / static_cast<double>(n);
     return SelectRule{Method::kNzRatio, 1.0 - (1.0 - kept) * (1.0 - kept), false, n};
   };
+  // The ratio that keeps k of a row's n causal blocks.
+  const auto of_row = [](double k, double of, int64_t n) {
+    return SelectRule{Method::kNzRatioRow, (k + 0.5) / of, false, n};
+  };
   const std::vector<float> equal(8, 1.0F), falling = {7, 6, 5, 4, 3, 2, 1, 0};
   const auto whole = [](int64_t n_blocks) { return Run{0, n_blocks * 64}; };
   std::vector<SelectBlocksCase> cases;
@@ -392,6 +400,15 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
   add("a ratio that gives less than one block", falling, whole(8), {Method::kNzRatio, 0.01, false, 8});
   add("a chunk counts the whole prompt's blocks, nz_ratio", falling, {128, 192}, largest(3, 20));
   add("a NaN key comes last, nz_ratio", {1, kNan, -3, -4, -5, -6, -7, -8}, whole(8), largest(2, 8));
+  add("half of each row, nz_ratio_row", equal, whole(8), {Method::kNzRatioRow, 0.5, false, 8});
+  add("half of each row but the dense ones, nz_ratio_row", equal, whole(8),
+      {Method::kNzRatioRow, 0.5, true, 8});
+  add("all of each row, nz_ratio_row", equal, whole(8), {Method::kNzRatioRow, 1.0, false, 8});
+  add("less than one block of a row, nz_ratio_row", {0, 1, 2, 3, 7, 6, 5, 4}, whole(8),
+      {Method::kNzRatioRow, 1e-9, false, 8});
+  add("ties at the last kept score, nz_ratio_row", {5, 1, 3, 3, 3, 0, 3, 2}, whole(8), of_row(3, 8, 8));
+  add("a NaN key comes last, nz_ratio_row", {1, kNan, -3, -4, -5, -6, -7, -8}, whole(8), of_row(2, 8, 8));
+  add("a chunk counts the rows' own blocks, nz_ratio_row", falling, {128, 192}, of_row(3, 5, 20));
   add("scores that equal the threshold are dropped", equal, whole(4), threshold(0.25, false, 4));
   add("rows that keep nothing keep the diagonal", equal, whole(8), threshold(0.9, false, 8));
   add("a NaN key leaves the diagonal, threshold", {1, kNan, 1, 1}, whole(4), threshold(0.1, false, 4));
@@ -428,6 +445,12 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
     const auto close = [](int64_t j) { return 5.0F + static_cast<float>(j * 37 % 64) * 0x1p-15F; };
     add_long("scores that differ in their last bits, nz_ratio", close, share(3));
     const auto one = [&](int64_t j) { return j == n / 2 ? 60.0F : static_cast<float>(j % 3); };
+    const auto share_of_row = [&](int64_t parts) {
+      return of_row(static_cast<double>(n / parts), static_cast<double>(n), n);
+    };
+    add_long("many ties, nz_ratio_row", few, share_of_row(10));
+    add_long("scores that differ in their last bits, nz_ratio_row", close, share_of_row(3));
+    add_long("nearly all, nz_ratio_row", few, {Method::kNzRatioRow, 0.999, false, n});
     add_long("one score above all, threshold", one, threshold(0.5, false, n));
     add_long("one score above all, nz_ratio", one, largest(1, n));
     add_long("nearly all, nz_ratio", few, largest(static_cast<double>(n - 2), n));

@@ -82,7 +82,8 @@ void softmax(std::vector<double>* scores) {
 
 namespace {
 
-// Points 5 to 7 for one row. `edge` becomes the score that decides.
+// Points 5 to 7 for one row, and the ratio of a row's own blocks, which is ours. `edge` becomes the score
+// that decides.
 std::vector<int32_t> keep(const std::vector<double>& scores, const SelectRule& rule, double* edge) {
   const auto n_causal = static_cast<int64_t>(scores.size());
   std::vector<int32_t> all(scores.size()), kept;
@@ -96,8 +97,10 @@ std::vector<int32_t> keep(const std::vector<double>& scores, const SelectRule& r
     if (kept.empty()) kept.push_back(static_cast<int32_t>(n_causal - 1));
     return kept;
   }
-  const auto k = static_cast<size_t>(std::max(
-      1.0, std::floor((1.0 - std::sqrt(1.0 - rule.value)) * static_cast<double>(rule.n_prompt_blocks))));
+  const double most = rule.method == SelectRule::Method::kNzRatioRow
+                          ? rule.value * static_cast<double>(n_causal)
+                          : (1.0 - std::sqrt(1.0 - rule.value)) * static_cast<double>(rule.n_prompt_blocks);
+  const auto k = static_cast<size_t>(std::max(1.0, std::floor(most)));
   // Of equal scores the earlier; NaN below all.
   const auto key = [&](int32_t j) {
     const double s = scores[static_cast<size_t>(j)];

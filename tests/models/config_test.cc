@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "models/family.h"
 #include "tests/models/refusal.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
@@ -18,6 +19,7 @@ using testing::write_file;
 // The least that a Llama checkpoint says.
 json minimal() {
   return {{"architectures", {"LlamaForCausalLM"}},
+          {"eos_token_id", 2},
           {"num_hidden_layers", 2},
           {"num_attention_heads", 8},
           {"hidden_size", 64},
@@ -54,10 +56,12 @@ TEST_CASE("config: the least there is, and its defaults") {
   CHECK(c.rms_norm_eps == 1e-6);
   CHECK(c.dtype == "");
   CHECK_FALSE(c.tied_embeddings);
-  CHECK_FALSE(c.attention_bias);
-  CHECK_FALSE(c.mlp_bias);
-  CHECK(c.bos_ids.empty());
-  CHECK(c.eos_ids.empty());
+  CHECK_FALSE(c.biases.qkv);
+  CHECK_FALSE(c.biases.output);
+  CHECK_FALSE(c.biases.mlp);
+  CHECK(c.bos_ids == std::vector<int32_t>{1});
+  CHECK(c.eos_ids == std::vector<int32_t>{2});
+  CHECK_FALSE(c.window.has_value());
   CHECK(c.rope.type == RopeConfig::Type::kDefault);
   CHECK(c.rope.theta == 10000.0);
 }
@@ -78,23 +82,52 @@ TEST_CASE("config: every optional key is read") {
   CHECK(c.d_head == 32);
   CHECK(c.rms_norm_eps == 1e-5);
   CHECK(c.tied_embeddings);
-  CHECK(c.attention_bias);
-  CHECK(c.mlp_bias);
+  CHECK(c.biases.qkv);
+  CHECK(c.biases.output);
+  CHECK(c.biases.mlp);
   CHECK(c.rope.theta == 500000.0);
   CHECK(c.bos_ids == std::vector<int32_t>{1});
   CHECK(c.eos_ids == std::vector<int32_t>{2, 3});
 }
 
 TEST_CASE("config: null counts as absent") {
-  for (const char* key : {"num_key_value_heads", "head_dim", "rope_scaling", "rope_parameters", "torch_dtype",
-                          "eos_token_id", "tie_word_embeddings", "sliding_window", "quantization_config"}) {
+  for (const char* key :
+       {"num_key_value_heads", "head_dim", "rope_scaling", "rope_parameters", "rope_theta", "torch_dtype",
+        "dtype", "tie_word_embeddings", "sliding_window", "quantization_config", "hidden_act", "rms_norm_eps",
+        "partial_rotary_factor", "original_max_position_embeddings", "model_type"}) {
     INFO(key);
     const ModelConfig c = parse(with(key, nullptr));
     CHECK(c.n_kv_heads == 8);
     CHECK(c.d_head == 8);
-    CHECK(c.eos_ids.empty());
+    CHECK(c.notes.empty());
   }
-  CHECK_THAT(refused(with("hidden_size", nullptr)), ContainsSubstring("hidden_size is missing"));
+  CHECK(parse(with("hidden_size", nullptr)).d_model == 4096);
+}
+
+TEST_CASE("config: the ids of a family's first checkpoints stand in for absent ids, and null is none") {
+  json config = minimal();
+  config.erase("eos_token_id");
+  const ModelConfig c = parse(config);
+  CHECK(c.eos_ids == std::vector<int32_t>{2});
+  REQUIRE(c.notes.size() == 1);
+  CHECK(c.notes[0] == "eos_token_id is absent: it is 2, as transformers has it for llama");
+  CHECK(parse(with("eos_token_id", nullptr)).eos_ids.empty());
+  CHECK(parse(with("bos_token_id", nullptr)).bos_ids.empty());
+  config["vocab_size"] = 2;
+  CHECK(parse(config).eos_ids.empty());  // there is no such token
+  config["architectures"] = {"Qwen2ForCausalLM"};
+  config["num_key_value_heads"] = 8;
+  CHECK(parse(config).eos_ids.empty());
+}
+
+TEST_CASE("config: an ordinary file has no notes") { CHECK(parse(minimal()).notes.empty()); }
+
+TEST_CASE("config: unknown keys are ignored") {
+  json config = with("transformers_version", "5.24.0");
+  config["pretraining_tp"] = 2;
+  config["auto_map"] = {{"AutoConfig", "x.Y"}};
+  config["layer_types"] = "which Llama does not read";
+  CHECK(parse(config).notes.empty());
 }
 
 TEST_CASE("config: torch_dtype and dtype are the same key of two versions") {
@@ -102,23 +135,78 @@ TEST_CASE("config: torch_dtype and dtype are the same key of two versions") {
   CHECK(parse(with("dtype", "float16")).dtype == "float16");
   json both = with("dtype", "float32");
   both["torch_dtype"] = "bfloat16";
-  CHECK(parse(both).dtype == "bfloat16");
+  CHECK(parse(both).dtype == "float32");  // the newer one counts
 }
 
-TEST_CASE("config: each key that must be there is named where it is not") {
-  for (const char* key : {"num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size",
-                          "vocab_size", "max_position_embeddings", "architectures"}) {
-    INFO(key);
+TEST_CASE("config: transformers' default stands in for an absent size, and a note says so") {
+  struct Case {
+    const char* key;
+    int64_t ModelConfig::*size;
+    int64_t usual;
+  };
+  const Case cases[] = {{"num_hidden_layers", &ModelConfig::n_layers, 32},
+                        {"num_attention_heads", &ModelConfig::n_heads, 32},
+                        {"hidden_size", &ModelConfig::d_model, 4096},
+                        {"intermediate_size", &ModelConfig::d_ff, 11008},
+                        {"vocab_size", &ModelConfig::n_vocab, 32000},
+                        {"max_position_embeddings", &ModelConfig::max_positions, 2048}};
+  for (const Case& c : cases) {
+    INFO(c.key);
     json config = minimal();
-    config.erase(key);
-    CHECK_THAT(refused(config), ContainsSubstring(std::string("the key ") + key + " is missing"));
+    config.erase(c.key);
+    const ModelConfig parsed = parse(config);
+    CHECK(parsed.*c.size == c.usual);
+    REQUIRE(parsed.notes.size() == 1);
+    CHECK(parsed.notes[0] == std::string(c.key) + " is absent: it is " + std::to_string(c.usual) +
+                                 ", as transformers has it for llama");
   }
+}
+
+TEST_CASE("config: without architectures and model_type nothing says what the model is") {
+  json config = minimal();
+  config.erase("architectures");
+  for (const bool null : {false, true}) {
+    if (null) config["architectures"] = config["model_type"] = nullptr;
+    const std::string message = refused(config);
+    CHECK_THAT(message, ContainsSubstring("the keys architectures and model_type are missing"));
+    CHECK_THAT(message, ContainsSubstring("LlamaForCausalLM, MistralForCausalLM"));
+  }
+}
+
+TEST_CASE("config: a number with a fraction of zero is an integer") {
+  CHECK(parse(with("max_position_embeddings", 8192.0)).max_positions == 8192);
+  CHECK(parse(with("num_key_value_heads", 2.0)).n_kv_heads == 2);
+  CHECK(parse(with("eos_token_id", {2.0, 3})).eos_ids == std::vector<int32_t>{2, 3});
+  CHECK(ModelConfig::parse("{\"head_dim\":3.2e1," + minimal().dump().substr(1), "c").d_head == 32);
+  CHECK_THAT(refused(with("max_position_embeddings", 1e30)), ContainsSubstring("max_position_embeddings"));
+  CHECK_THAT(refused(with("eos_token_id", 2.5)), ContainsSubstring("eos_token_id"));
+}
+
+TEST_CASE("config: NaN and Infinity, as Python writes them, are refused by key and file") {
+  const auto message = [](const std::string& text) {
+    return refusal(ErrorKind::kFile, [&] { ModelConfig::parse(text, "here/config.json"); });
+  };
+  const std::string rest = minimal().dump().substr(1);
+  for (const std::string value : {"NaN", "Infinity", "-Infinity"}) {
+    for (const std::string& text : {"{\"rope_theta\": " + value + "," + rest,
+                                    "{\"name\":\"a \\\"NaN\\\" b\",\"rope_theta\" :[1," + value + "]," + rest,
+                                    "{\"rope_scaling\":{\"rope_theta\":" + value + "}," + rest}) {
+      INFO(text);
+      CHECK_THAT(message(text), ContainsSubstring("here/config.json: expected the key \"rope_theta\" to have "
+                                                  "finite numbers, found " +
+                                                  value + ","));
+    }
+  }
+  // A string that says so is none, and other damage keeps its own message.
+  CHECK(ModelConfig::parse("{\"name\":\"NaN\"," + rest, "c").n_layers == 2);
+  CHECK_THAT(message("{\"name\":\"NaN\",}"), ContainsSubstring("expected JSON"));
+  CHECK_THAT(message("{\"a\\"), ContainsSubstring("expected JSON"));
 }
 
 TEST_CASE("config: a key of the wrong type is named with what was found") {
   for (const char* key : {"num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
                           "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings"}) {
-    for (const json& value : {json("64"), json(64.0), json(true), json({64}), json::object()}) {
+    for (const json& value : {json("64"), json(64.5), json(true), json({64}), json::object()}) {
       INFO(key << " " << value);
       const std::string message = refused(with(key, value));
       CHECK_THAT(message, ContainsSubstring(std::string("expected ") + key + " to be an integer"));
@@ -176,20 +264,36 @@ TEST_CASE("config: a head that RoPE cannot halve, or beyond what kernels take, i
   CHECK_THAT(refused(config), ContainsSubstring("num_attention_heads * head_dim"));
 }
 
-TEST_CASE("config: architectures") {
+TEST_CASE("config: architectures decide the family, and model_type does without them") {
   CHECK(parse(with("architectures", {"MistralForCausalLM"})).architecture == "MistralForCausalLM");
-  json config = minimal();
-  config.erase("architectures");
-  config["model_type"] = "llama";
-  CHECK(parse(config).architecture == "LlamaForCausalLM");
-  config["model_type"] = "mistral";
-  CHECK(parse(config).architecture == "MistralForCausalLM");
-  config["model_type"] = "gpt2";
-  CHECK_THAT(refused(config, ErrorKind::kUnsupported), ContainsSubstring("'gpt2'"));
-  CHECK_THAT(refused(with("architectures", {"Qwen2ForCausalLM"}), ErrorKind::kUnsupported),
-             ContainsSubstring("'Qwen2ForCausalLM'"));
+  for (const char* name : {"LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"}) {
+    const ModelConfig c = parse(with("architectures", {name}));
+    CHECK(c.architecture == name);
+    CHECK(c.family == &kLlama);
+  }
+  for (const json& none : {json(), json("absent")}) {
+    json config = with("architectures", none);
+    if (none.is_string()) config.erase("architectures");
+    config["model_type"] = "llama";
+    CHECK(parse(config).architecture == "LlamaForCausalLM");
+    config["model_type"] = "mistral";
+    CHECK(parse(config).architecture == "MistralForCausalLM");
+    config["model_type"] = "gpt2";
+    CHECK_THAT(refused(config, ErrorKind::kUnsupported), ContainsSubstring("'gpt2'"));
+  }
+  CHECK_THAT(refused(with("architectures", {"GemmaForCausalLM"}), ErrorKind::kUnsupported),
+             ContainsSubstring("'GemmaForCausalLM'") && ContainsSubstring("Qwen2ForCausalLM"));
   for (const json& value : {json("LlamaForCausalLM"), json::array(), json({1}), json::object()})
     CHECK_THAT(refused(with("architectures", value)), ContainsSubstring("architectures to be a list"));
+}
+
+TEST_CASE("config: architectures and model_type of different families are refused with both names") {
+  const std::string message = refused(with("model_type", "mistral"));
+  CHECK_THAT(message, ContainsSubstring("'mistral'") && ContainsSubstring("'LlamaForCausalLM'"));
+  CHECK(parse(with("model_type", "llama")).notes.empty());
+  const ModelConfig c = parse(with("model_type", "my_llama"));
+  REQUIRE(c.notes.size() == 1);
+  CHECK_THAT(c.notes[0], ContainsSubstring("'my_llama'") && ContainsSubstring("by its architectures"));
 }
 
 TEST_CASE("config: what would change the mathematics is refused, its neutral value is not") {
@@ -200,17 +304,22 @@ TEST_CASE("config: what would change the mathematics is refused, its neutral val
   const Case cases[] = {{"hidden_act", "gelu", "silu"},
                         {"hidden_act", "relu", "swish"},
                         {"quantization_config", json{{"quant_method", "gptq"}}, nullptr},
-                        {"sliding_window", 4096, 0},
-                        {"partial_rotary_factor", 0.5, 1.0},
-                        {"pretraining_tp", 2, 1}};
+                        {"quantization_config", json::object(), nullptr},
+                        {"partial_rotary_factor", 0.5, 1.0}};
   for (const Case& c : cases) {
     INFO(c.key);
     CHECK_THAT(refused(with(c.key, c.refused), ErrorKind::kUnsupported), ContainsSubstring(c.key));
     CHECK(parse(with(c.key, c.neutral)).n_layers == 2);
   }
-  json config = with("sliding_window", 4096);
-  config["use_sliding_window"] = false;
-  CHECK(parse(config).n_layers == 2);
+}
+
+TEST_CASE("config: quantized weights are refused by their method") {
+  const auto message = [](const json& value) {
+    return refused(with("quantization_config", value), ErrorKind::kUnsupported);
+  };
+  CHECK_THAT(message({{"quant_method", "awq"}, {"bits", 4}}), ContainsSubstring("quant_method \"awq\""));
+  CHECK_THAT(message({{"bits", 4}}), ContainsSubstring("no quant_method"));
+  CHECK_THAT(message("awq"), ContainsSubstring("no quant_method"));
 }
 
 TEST_CASE("config: a folder, a file, and JSON that is none") {

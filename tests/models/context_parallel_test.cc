@@ -116,7 +116,8 @@ TEST_CASE("context parallel: sparse chunks give one rank's masks, scores, logits
   const auto n = static_cast<int64_t>(ids.size());
   for (const TinyGates& shape : {TinyGates(), two_weights}) {
     const GatesDir gates(model, shape);
-    for (const auto method : {SelectRule::Method::kThreshold, SelectRule::Method::kNzRatio})
+    for (const auto method :
+         {SelectRule::Method::kThreshold, SelectRule::Method::kNzRatio, SelectRule::Method::kNzRatioRow})
       for (const bool last_block_dense : {false, true}) {
         const double value = method == SelectRule::Method::kThreshold ? 0.12 : 0.3;
         const SelectRule rule{method, value, last_block_dense, 12};

@@ -18,7 +18,7 @@ DecoderRunner::DecoderRunner(const TinyModel& model, const RunnerOptions& option
       shard_(config_, options.comm == nullptr || options.divided ? 0 : options.comm->rank(),
              options.comm == nullptr || options.divided ? 1 : options.comm->size()),
       backend_(make_cpu_backend(options.n_threads)),
-      weights_(LlamaWeights::load(model.path(), config_, shard_, backend_.get(), {})) {
+      weights_(ModelWeights::load(model.path(), config_, shard_, backend_.get(), {})) {
   if (!options.gates.empty()) gates_ = GateWeights::load(options.gates, config_);
   if (gates_) gates_->keep(shard_);
   const GateConfig* gate = gates_ ? &gates_->config : nullptr;

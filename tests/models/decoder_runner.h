@@ -90,7 +90,7 @@ class DecoderRunner {
   ModelConfig config_;
   Shard shard_;
   std::unique_ptr<Backend> backend_;
-  LlamaWeights weights_;
+  ModelWeights weights_;
   std::optional<GateWeights> gates_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Decoder> decoder_;

@@ -87,9 +87,9 @@ TEST_CASE("gates: the config and the weights of every layer") {
   CHECK(c.gate_block == 16);
   CHECK(c.d_gate == 8);
   CHECK_FALSE(c.double_linear);
-  CHECK_FALSE(c.last_block_dense);
-  CHECK((c.method == GateConfig::Method::kThreshold));
-  CHECK(c.threshold == 0.05);
+  CHECK_FALSE(c.rule.last_block_dense);
+  CHECK((c.rule.method == SelectRule::Method::kThreshold));
+  CHECK(c.rule.value == 0.05);
   CHECK_FALSE(c.untuned);
   CHECK(c.n_gate_heads(model()) == 4);
   REQUIRE(gates.layers.size() == 2);
@@ -173,24 +173,30 @@ TEST_CASE("gates: d_gate below the head size is refused, for RoPE turns a whole 
 TEST_CASE("gates: a threshold of 0.0 means never tuned") {
   GateConfig c = config_with("seerattn_threshold", 0.0);
   CHECK(c.untuned);
-  CHECK(c.threshold == 2e-3);
+  CHECK(c.rule.value == 2e-3);
   c = config_with("seerattn_threshold", nullptr);
   CHECK(c.untuned);
-  CHECK(c.threshold == 2e-3);
+  CHECK(c.rule.value == 2e-3);
   json config = changed("seerattn_threshold", 0.0);
   config["seerattn_sparsity_method"] = "nz_ratio";
   config["seerattn_nz_ratio"] = 0.25;
   const GateFolder folder;
   folder.write(config);
   c = folder.load().config;
-  CHECK((c.method == GateConfig::Method::kNzRatio));
-  CHECK(c.nz_ratio == 0.25);
+  CHECK((c.rule.method == SelectRule::Method::kNzRatio));
+  CHECK(c.rule.value == 0.25);
   CHECK_FALSE(c.untuned);  // the threshold is not what it uses
+  config["seerattn_sparsity_method"] = "nz_ratio_row";
+  folder.write(config);
+  c = folder.load().config;
+  CHECK((c.rule.method == SelectRule::Method::kNzRatioRow));
+  CHECK(c.rule.value == 0.25);
+  CHECK_FALSE(c.untuned);
 }
 
 TEST_CASE("gates: rules and sizes out of range are named") {
   CHECK(config_with("seerattn_gate_block_size", 128).gate_block == 128);
-  for (const json& value : {json(15), json(129), json(0), json(-64), json("64"), json(64.0)})
+  for (const json& value : {json(15), json(129), json(0), json(-64), json("64"), json(64.5)})
     CHECK_THAT(refused_config("seerattn_gate_block_size", value),
                ContainsSubstring("seerattn_gate_block_size"));
   CHECK_THAT(refused_config("seerattn_gate_block_size", nullptr),
@@ -206,11 +212,13 @@ TEST_CASE("gates: rules and sizes out of range are named") {
                ContainsSubstring("seerattn_sparsity_method"));
   CHECK_THAT(refused_config("seerattn_last_block_dense", 1), ContainsSubstring("seerattn_last_block_dense"));
   json config = changed("seerattn_nz_ratio", 0.0);
-  config["seerattn_sparsity_method"] = "nz_ratio";
-  const GateFolder folder;
-  folder.write(config);
-  CHECK_THAT(folder.refused(), ContainsSubstring("seerattn_nz_ratio to be above 0"));
-  CHECK(config_with("seerattn_last_block_dense", nullptr).last_block_dense);
+  for (const char* method : {"nz_ratio", "nz_ratio_row"}) {
+    config["seerattn_sparsity_method"] = method;
+    const GateFolder folder;
+    folder.write(config);
+    CHECK_THAT(folder.refused(), ContainsSubstring("seerattn_nz_ratio to be above 0"));
+  }
+  CHECK(config_with("seerattn_last_block_dense", nullptr).rule.last_block_dense);
 }
 
 TEST_CASE("gates: those of another model name the key that differs, with both values") {

@@ -55,6 +55,35 @@ TEST_CASE("generation config: the sampling keys") {
   CHECK(load(R"({"do_sample": false})").do_sample == false);
 }
 
+TEST_CASE("generation config: a top_p of 0 keeps the likeliest token, and 1 keeps all") {
+  const GenerationConfig g = load(R"({"top_p": 0})");
+  REQUIRE(g.top_p.has_value());
+  CHECK(*g.top_p > 0.0);                 // a sampler takes no 0
+  CHECK(*g.top_p < 1.0 / (1 << 24));     // which the likeliest of any vocabulary reaches alone
+  CHECK_FALSE(g.do_sample.has_value());  // another top_p that a request names still samples
+  CHECK(load(R"({"top_p": 1.0})").top_p == 1.0);
+}
+
+TEST_CASE("generation config: top_k of 0 and of -1 keep all tokens") {
+  CHECK(load(R"({"top_k": 0})").top_k == 0);
+  CHECK(load(R"({"top_k": -1})").top_k == 0);
+  CHECK(load(R"({"top_k": 50.0})").top_k == 50);
+  CHECK_FALSE(load(R"({"top_k": null})").top_k.has_value());
+}
+
+TEST_CASE("generation config: a min_p of 1 is one that a sampler takes") {
+  const GenerationConfig g = load(R"({"min_p": 1})");
+  CHECK(g.min_p.value() < 1.0);
+  CHECK(g.min_p.value() > 0.999999);
+}
+
+TEST_CASE("generation config: NaN and Infinity are refused by key and file") {
+  CHECK_THAT(refused(R"({"temperature": NaN, "top_p": 0.9})"),
+             ContainsSubstring("\"temperature\"") && ContainsSubstring("found NaN"));
+  CHECK_THAT(refused(R"({"top_p": 0.9, "temperature": Infinity})"),
+             ContainsSubstring("\"temperature\"") && ContainsSubstring("found Infinity"));
+}
+
 TEST_CASE("generation config: wrong types and ranges are named") {
   CHECK_THAT(refused(R"({"eos_token_id": "2"})"), ContainsSubstring("eos_token_id"));
   CHECK_THAT(refused(R"({"eos_token_id": 2147483648})"), ContainsSubstring("eos_token_id"));
@@ -65,7 +94,7 @@ TEST_CASE("generation config: wrong types and ranges are named") {
   CHECK_THAT(refused(R"({"top_p": 1.5})"), ContainsSubstring("top_p"));
   CHECK_THAT(refused(R"({"min_p": -1})"), ContainsSubstring("min_p"));
   CHECK_THAT(refused(R"({"repetition_penalty": 0})"), ContainsSubstring("repetition_penalty"));
-  CHECK_THAT(refused(R"({"top_k": -1})"), ContainsSubstring("top_k"));
+  CHECK_THAT(refused(R"({"top_k": -2})"), ContainsSubstring("top_k"));
   CHECK_THAT(refused(R"({"top_k": 0.5})"), ContainsSubstring("top_k"));
 }
 

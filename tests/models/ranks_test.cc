@@ -68,7 +68,8 @@ TEST_CASE("ranks: sparse prefill with gates of both kinds gives one rank's logit
   const Part whole{random_ids(9 * kBlock - 3, 53, 5), 0, kPages};
   for (const TinyGates& shape : {TinyGates(), two_weights, three_pools}) {
     const GatesDir gates(model, shape);
-    for (const auto method : {SelectRule::Method::kThreshold, SelectRule::Method::kNzRatio}) {
+    for (const auto method :
+         {SelectRule::Method::kThreshold, SelectRule::Method::kNzRatio, SelectRule::Method::kNzRatioRow}) {
       Part part = whole;
       part.select = SelectRule{method, method == SelectRule::Method::kThreshold ? 0.15 : 0.4, false, 9};
       using Reports = std::map<int64_t, std::pair<std::vector<float>, std::vector<int32_t>>>;

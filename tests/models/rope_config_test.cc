@@ -20,6 +20,7 @@ json with_rope(const char* key, const json& rope) {
           {"intermediate_size", 32},
           {"vocab_size", 10},
           {"max_position_embeddings", 4096},
+          {"eos_token_id", 2},
           {"rope_theta", 50000.0},
           {key, rope}};
 }
@@ -38,33 +39,136 @@ const json kLlama3 = {{"rope_type", "llama3"},
                       {"high_freq_factor", 4.0},
                       {"original_max_position_embeddings", 1024}};
 
-TEST_CASE("rope config: old and new spellings say the same") {
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    for (const char* type_key : {"rope_type", "type"}) {
-      INFO(key << " " << type_key);
-      const RopeConfig rope = parse(key, {{type_key, "linear"}, {"factor", 4.0}});
-      CHECK(rope.type == Type::kLinear);
-      CHECK(rope.factor == 4.0);
-      CHECK(rope.theta == 50000.0);
-    }
+TEST_CASE("rope config: every type says the same in the old and the new spelling") {
+  const json old_llama3 = {{"type", "llama3"},
+                           {"factor", 8},
+                           {"low_freq_factor", 1},
+                           {"high_freq_factor", 4},
+                           {"original_max_position_embeddings", 1024.0}};
+  const json yarn = {{"factor", 4.0}, {"original_max_position_embeddings", 1024}, {"beta_fast", 24}};
+  struct Case {
+    const char* type;
+    json keys;
+    Type expected;
+  };
+  const Case cases[] = {{"linear", {{"factor", 4.0}}, Type::kLinear},
+                        {"dynamic", {{"factor", 4.0}}, Type::kDynamic},
+                        {"yarn", yarn, Type::kYarn},
+                        {"llama3", old_llama3, Type::kLlama3}};
+  for (const Case& c : cases) {
+    json older = c.keys, newer = c.keys;
+    older["type"] = c.type;
+    newer.erase("type");
+    newer["rope_type"] = c.type;
+    newer["rope_theta"] = 50000.0;
+    json config = with_rope("rope_parameters", newer);
+    config.erase("rope_theta");
+    const RopeConfig rope = parse("rope_scaling", older);
+    CHECK(rope.type == c.expected);
+    CHECK(rope.factor == c.keys["factor"].get<double>());
+    CHECK(rope.theta == 50000.0);
+    CHECK(rope == ModelConfig::parse(config.dump(), "c").rope);
+    config["rope_scaling"] = older;  // a file for both versions
+    config["rope_theta"] = 50000;
+    CHECK(rope == ModelConfig::parse(config.dump(), "c").rope);
+    CHECK(ModelConfig::parse(config.dump(), "c").notes.empty());
   }
 }
 
-TEST_CASE("rope config: rope_parameters carries its own theta, and rules where both are there") {
-  CHECK(parse("rope_parameters", {{"rope_type", "default"}, {"rope_theta", 7000.0}}).theta == 7000.0);
+TEST_CASE("rope config: rope_parameters and rope_scaling that differ are refused with both names") {
   json config = with_rope("rope_parameters", {{"rope_type", "linear"}, {"factor", 2.0}});
   config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 3.0}};
+  const auto refused_both = [&] {
+    return refusal(ErrorKind::kFile, [&] { ModelConfig::parse(config.dump(), "c"); });
+  };
+  CHECK_THAT(refused_both(), ContainsSubstring("rope_parameters and rope_scaling"));
+  config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2}, {"rope_theta", 7.0}};
+  CHECK_THAT(refused_both(), ContainsSubstring("rope_parameters and rope_scaling"));
+  config["rope_scaling"] = json::object();  // nothing is said
   CHECK(ModelConfig::parse(config.dump(), "c").rope.factor == 2.0);
 }
 
-TEST_CASE("rope config: rope_type comes before the older type") {
-  CHECK(parse("rope_scaling", {{"rope_type", "linear"}, {"type", "default"}, {"factor", 2.0}}).type ==
+TEST_CASE("rope config: rope_theta among the parameters counts, and a note says so if another is beside") {
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+    const json rope = {{"rope_type", "linear"}, {"factor", 2.0}, {"rope_theta", 7000.0}};
+    const ModelConfig c = ModelConfig::parse(with_rope(key, rope).dump(), "c");
+    CHECK(c.rope.theta == 7000.0);
+    REQUIRE(c.notes.size() == 1);
+    CHECK_THAT(c.notes[0], ContainsSubstring("rope_theta is 7000 in " + std::string(key)) &&
+                               ContainsSubstring("50000 beside it"));
+    json config = with_rope(key, rope);
+    config["rope_theta"] = 7000;
+    CHECK(ModelConfig::parse(config.dump(), "c").notes.empty());
+  }
+}
+
+TEST_CASE("rope config: a type that contradicts rope_type is refused with both") {
+  CHECK_THAT(refused({{"rope_type", "linear"}, {"type", "dynamic"}, {"factor", 2.0}}),
+             ContainsSubstring("rope_type is 'linear' and type is 'dynamic'"));
+  CHECK(parse("rope_scaling", {{"rope_type", "linear"}, {"type", "linear"}, {"factor", 2.0}}).type ==
         Type::kLinear);
+}
+
+// transformers 5.24.0: standardize_rope_params gives the key beside rope_scaling priority.
+TEST_CASE("rope config: original_max_position_embeddings beside rope_scaling counts for llama3 and yarn") {
+  json llama3 = kLlama3, yarn = {{"rope_type", "yarn"}, {"factor", 8.0}};
+  llama3.erase("original_max_position_embeddings");
+  for (json rope : {llama3, yarn}) {
+    json config = with_rope("rope_scaling", rope);
+    config["original_max_position_embeddings"] = 256;
+    const ModelConfig alone = ModelConfig::parse(config.dump(), "c");
+    CHECK(alone.rope.original_max_positions == 256);
+    REQUIRE(alone.notes.size() == 1);
+    CHECK_THAT(alone.notes[0], ContainsSubstring("original_max_position_embeddings is 256 beside") &&
+                                   ContainsSubstring("absent in it"));
+    config["rope_scaling"]["original_max_position_embeddings"] = 1024;
+    const ModelConfig both = ModelConfig::parse(config.dump(), "c");
+    CHECK(both.rope.original_max_positions == 256);
+    REQUIRE(both.notes.size() == 1);
+    CHECK_THAT(both.notes[0], ContainsSubstring("1024 in it"));
+    config["rope_scaling"]["original_max_position_embeddings"] = 256;
+    CHECK(ModelConfig::parse(config.dump(), "c").notes.empty());
+    config["rope_scaling"].erase("original_max_position_embeddings");
+    config.erase("original_max_position_embeddings");
+    const ModelConfig none = ModelConfig::parse(config.dump(), "c");
+    CHECK(none.rope.original_max_positions == 4096);
+    REQUIRE(none.notes.size() == 1);
+    CHECK_THAT(none.notes[0], ContainsSubstring("original_max_position_embeddings is absent"));
+  }
+}
+
+TEST_CASE("rope config: yarn without a factor stretches the original length to max_position_embeddings") {
+  for (const bool null : {false, true}) {
+    json rope = {{"rope_type", "yarn"}, {"original_max_position_embeddings", 1024}};
+    if (null) rope["factor"] = nullptr;
+    CHECK(parse("rope_scaling", rope).factor == 4.0);
+    rope["original_max_position_embeddings"] = 4096;
+    CHECK(parse("rope_scaling", rope).factor == 1.0);
+    rope["original_max_position_embeddings"] = 8192;
+    CHECK_THAT(refused(rope), ContainsSubstring("max_position_embeddings (4096)") &&
+                                  ContainsSubstring("original_max_position_embeddings (8192)"));
+    rope.erase("original_max_position_embeddings");
+    CHECK_THAT(refused(rope), ContainsSubstring("the key factor is missing"));
+    json config = with_rope("rope_scaling", rope);
+    config["original_max_position_embeddings"] = 512;
+    CHECK(ModelConfig::parse(config.dump(), "c").rope.factor == 8.0);
+  }
+}
+
+// transformers 5.24.0 reads parameters of each kind of layer as no parameters at all for Llama and Mistral,
+// and fails for Qwen2.
+TEST_CASE("rope config: parameters of each kind of layer are refused by name") {
+  const json rope = {{"full_attention", {{"rope_type", "linear"}, {"factor", 2.0}}}};
+  CHECK_THAT(refused(rope, ErrorKind::kUnsupported),
+             ContainsSubstring("c: rope_scaling") && ContainsSubstring("full_attention"));
 }
 
 TEST_CASE("rope config: an object without a type is default") {
   CHECK(parse("rope_parameters", json::object()).type == Type::kDefault);
-  CHECK(parse("rope_scaling", {{"factor", 8.0}}).factor == 1.0);
+  const ModelConfig c = ModelConfig::parse(with_rope("rope_scaling", {{"factor", 8.0}}).dump(), "c");
+  CHECK(c.rope.factor == 1.0);
+  REQUIRE(c.notes.size() == 1);
+  CHECK_THAT(c.notes[0], ContainsSubstring("rope_scaling has a factor but no rope_type"));
 }
 
 TEST_CASE("rope config: every key of llama3 and yarn is read") {
@@ -117,6 +221,10 @@ TEST_CASE("rope config: a rope type that is not known is unsupported by its name
                ContainsSubstring(std::string("rope type '") + type + "'"));
   CHECK_THAT(refused({{"partial_rotary_factor", 0.5}}, ErrorKind::kUnsupported),
              ContainsSubstring("partial_rotary_factor"));
+  json config = with_rope("rope_scaling", kLlama3);
+  config["partial_rotary_factor"] = 0.5;
+  CHECK_THAT(refusal(ErrorKind::kUnsupported, [&] { ModelConfig::parse(config.dump(), "c"); }),
+             ContainsSubstring("partial_rotary_factor"));
 }
 
 TEST_CASE("rope config: what a type needs is named where it is missing") {
@@ -145,7 +253,10 @@ TEST_CASE("rope config: wrong types and ranges are named") {
   }
   json rope = kLlama3;
   rope["high_freq_factor"] = 1.0;  // equal to low_freq_factor: a division by zero
-  CHECK_THAT(refused(rope), ContainsSubstring("high_freq_factor"));
+  CHECK_THAT(refused(rope),
+             ContainsSubstring("high_freq_factor (1)") && ContainsSubstring("low_freq_factor (1)"));
+  for (const char* key : {"beta_fast", "beta_slow"})
+    CHECK_THAT(refused({{"rope_type", "yarn"}, {"factor", 2.0}, {key, 0}}), ContainsSubstring(key));
   CHECK_THAT(refused({{"rope_type", 3}}), ContainsSubstring("rope_type to be a string"));
   CHECK_THAT(refused({{"rope_type", "yarn"}, {"factor", 2.0}, {"truncate", 1}}),
              ContainsSubstring("truncate"));

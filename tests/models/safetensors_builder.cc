@@ -14,7 +14,10 @@ NamedTensor f32_tensor(const std::string& name, const std::vector<int64_t>& shap
 
 NamedTensor zero_tensor(const std::string& name, const std::string& dtype,
                         const std::vector<int64_t>& shape) {
-  int64_t bytes = dtype == "F32" || dtype == "I32" ? 4 : dtype == "U8" ? 1 : 2;
+  int64_t bytes = dtype == "F64" || dtype == "I64"   ? 8
+                  : dtype == "F32" || dtype == "I32" ? 4
+                  : dtype == "U8"                    ? 1
+                                                     : 2;
   for (const int64_t d : shape) bytes *= d;
   return {name, dtype, shape, std::string(static_cast<size_t>(bytes), '\0')};
 }

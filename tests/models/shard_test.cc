@@ -1,7 +1,7 @@
 // Which part of a model a rank holds, and what cannot be split.
 #include "models/shard.h"
 
-#include "models/llama.h"
+#include "models/weights.h"
 #include "tests/models/refusal.h"
 #include "tests/models/tiny_model.h"
 #include "tests/support/catch.h"
@@ -100,7 +100,7 @@ TEST_CASE("ranks load their rows, columns and biases, and together the whole") {
   std::vector<float> q, gate, embedding;
   for (int rank = 0; rank < 2; ++rank) {
     const Shard s(c, rank, 2);
-    const LlamaWeights w = LlamaWeights::load(model.path(), c, s, backend.get(), {});
+    const ModelWeights w = ModelWeights::load(model.path(), c, s, backend.get(), {});
     const LayerWeights& layer = w.layers[1];
     const auto append = [](std::vector<float>* all, const Tensor& t) {
       const std::vector<float> part = values(t);
@@ -120,7 +120,7 @@ TEST_CASE("ranks load their rows, columns and biases, and together the whole") {
     CHECK(static_cast<bool>(layer.output.parts[0].bias) == (rank == 0));
     CHECK(static_cast<bool>(layer.down.parts[0].bias) == (rank == 0));
     CHECK(layer.qkv.parts[1].bias.numel() == shape.n_kv_heads * shape.d_head / 2);
-    CHECK(w.n_params == LlamaWeights::load(model.path(), c, backend.get(), {}).n_params);
+    CHECK(w.n_params == ModelWeights::load(model.path(), c, backend.get(), {}).n_params);
   }
   CHECK(q == model.values("model.layers.1.self_attn.q_proj.weight"));
   CHECK(gate == model.values("model.layers.1.mlp.gate_proj.weight"));
@@ -132,8 +132,8 @@ TEST_CASE("the progress of a rank's load is of what it holds, and ends at all of
   const ModelConfig c = ModelConfig::load(model.path());
   const auto backend = make_cpu_backend(1);
   int64_t last = 0, all = 0;
-  const LlamaWeights w =
-      LlamaWeights::load(model.path(), c, Shard(c, 1, 2), backend.get(), [&](int64_t d, int64_t n) {
+  const ModelWeights w =
+      ModelWeights::load(model.path(), c, Shard(c, 1, 2), backend.get(), [&](int64_t d, int64_t n) {
         CHECK(d >= last);
         last = d;
         all = n;
@@ -151,9 +151,9 @@ TEST_CASE("random weights are the same model for any number of ranks") {
     const auto* v = static_cast<const uint16_t*>(t.data);
     return std::vector<uint16_t>(v, v + t.numel());
   };
-  const LlamaWeights whole = LlamaWeights::random(c, Shard(c), backend.get(), 5);
+  const ModelWeights whole = ModelWeights::random(c, Shard(c), backend.get(), 5);
   const Shard s(c, 1, 2);
-  const LlamaWeights part = LlamaWeights::random(c, s, backend.get(), 5);
+  const ModelWeights part = ModelWeights::random(c, s, backend.get(), 5);
   const LayerWeights &w = whole.layers[0], &p = part.layers[0];
   const Tensor qkv = w.qkv.parts[0].weight;  // q, k and v behind one another: 64, 32 and 32 rows
   std::vector<uint16_t> expected;

@@ -61,7 +61,8 @@ TEST_CASE("sparse decoder: attention over the kept blocks equals the float64 one
     const GatesDir gates(model, shape);
     for (const int64_t n : {17, 64, 127}) {
       for (const SelectRule& select :
-           {rule(SelectRule::Method::kThreshold, 0.2, n), rule(SelectRule::Method::kNzRatio, 0.4, n)}) {
+           {rule(SelectRule::Method::kThreshold, 0.2, n), rule(SelectRule::Method::kNzRatio, 0.4, n),
+            rule(SelectRule::Method::kNzRatioRow, 0.4, n)}) {
         INFO(n << " tokens");
         DecoderRunner runner(model, gates.options());
         Kept kept;
@@ -88,7 +89,8 @@ TEST_CASE("sparse decoder: a rule that keeps everything equals dense") {
   DecoderRunner runner(model, gates.options());
   const Logits dense = runner.step({{ids, 0, kPages}});
   for (const SelectRule& select :
-       {rule(SelectRule::Method::kThreshold, 0.0, 100), rule(SelectRule::Method::kNzRatio, 1.0, 100)}) {
+       {rule(SelectRule::Method::kThreshold, 0.0, 100), rule(SelectRule::Method::kNzRatio, 1.0, 100),
+        rule(SelectRule::Method::kNzRatioRow, 1.0, 100)}) {
     CHECK(difference(runner.step({{ids, 0, kPages, 100, select}}), dense) < kTolerance);
     CHECK(runner.stats().kept_blocks == runner.stats().causal_blocks);
   }
@@ -100,7 +102,8 @@ TEST_CASE("sparse decoder: chunks select the same blocks as one shot and give th
   const int64_t n = 130;
   const std::vector<int32_t> ids = random_ids(n, 53, 23);
   for (const SelectRule& select :
-       {rule(SelectRule::Method::kThreshold, 0.2, n), rule(SelectRule::Method::kNzRatio, 0.4, n)}) {
+       {rule(SelectRule::Method::kThreshold, 0.2, n), rule(SelectRule::Method::kNzRatio, 0.4, n),
+        rule(SelectRule::Method::kNzRatioRow, 0.4, n)}) {
     DecoderRunner runner(model, gates.options());
     Kept whole_kept;
     runner.on_gate(whole_kept.observer());

@@ -58,7 +58,7 @@ class Runner {
   explicit Runner(std::unique_ptr<Backend> backend)
       : backend_(std::move(backend)), config_(ModelConfig::load(model_dir())) {
     const auto go_on = [](int64_t, int64_t) { return true; };
-    weights_ = LlamaWeights::load(model_dir(), config_, backend_.get(), go_on);
+    weights_ = ModelWeights::load(model_dir(), config_, backend_.get(), go_on);
     cache_ = std::make_unique<KvCache>(backend_.get(), config_, nullptr, kPage, kMaxSequences * kMaxPages);
     decoder_ = std::make_unique<Decoder>(backend_.get(), config_, weights_, nullptr, cache_.get(), limits());
   }
@@ -128,7 +128,7 @@ class Runner {
 
   std::unique_ptr<Backend> backend_;
   ModelConfig config_;
-  LlamaWeights weights_;
+  ModelWeights weights_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Decoder> decoder_;
 };

@@ -112,7 +112,7 @@ int64_t Golden::count_mask_errors(const GoldenRule& rule, int64_t layer, const s
     const int64_t at = row * n, n_causal = row % n + 1;
     // The score on the rule: the threshold, or the lowest that was kept.
     double edge = rule.rule.value;
-    if (rule.rule.method == SparseRule::Method::kNzRatio) {
+    if (rule.rule.method != SparseRule::Method::kThreshold) {
       edge = INFINITY;
       for (int64_t j = 0; j < n_causal; ++j)
         if (expected[static_cast<size_t>(at + j)] != 0)

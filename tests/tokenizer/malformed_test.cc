@@ -137,7 +137,7 @@ TEST_CASE("a malformed decoder is a file error, another one unsupported") {
 
 TEST_CASE("a normalizer or pre_tokenizer of another kind is unsupported") {
   check_edits(metaspace_json(), "unsupported",
-              {{"/normalizer/normalizers/0/type", "NFKC", "NFKC"},
+              {{"/normalizer/normalizers/0/type", "Precompiled", "Precompiled"},
                {"/pre_tokenizer", {{"type", "WhitespaceSplit"}}, "WhitespaceSplit"}});
 }
 

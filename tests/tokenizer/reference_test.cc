@@ -1,10 +1,12 @@
 // Ids of real tokenizers against the reference implementations' (Hugging Face tokenizers, sentencepiece).
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 #include "seer/tokenizer.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
+#include "tokenizer/normal_form.h"
 
 namespace seer {
 namespace {
@@ -45,12 +47,13 @@ std::vector<Case> read_vectors(const std::filesystem::path& dir) {
   return cases;
 }
 
-void check_all(const Tokenizer& tokenizer, const std::vector<Case>& cases, size_t at_least) {
+void check_all(const Tokenizer& tokenizer, const std::vector<Case>& cases, size_t at_least,
+               std::optional<NormalForm> form, bool parse_special = false) {
   CHECK(cases.size() >= at_least);
   for (const Case& c : cases) {
     INFO("text: " << c.text);
-    CHECK(tokenizer.encode(c.text, /*add_special=*/false) == c.ids);
-    CHECK(tokenizer.decode(c.ids) == c.text);
+    CHECK(tokenizer.encode(c.text, /*add_special=*/false, parse_special) == c.ids);
+    CHECK(tokenizer.decode(c.ids, /*skip_special=*/!parse_special) == (form ? normal_form(c.text, *form) : c.text));
   }
 }
 
@@ -58,8 +61,8 @@ void check_folder(const std::string& name) {
   const auto dir = test_data("tokenizers/" + name);
   if (!dir) return;
   const auto tokenizer = Tokenizer::load(dir->string());
-  check_all(*tokenizer, read_cases(*dir), 40);
-  check_all(*tokenizer, read_vectors(*dir), 100);
+  check_all(*tokenizer, read_cases(*dir), 40, std::nullopt);
+  check_all(*tokenizer, read_vectors(*dir), 100, std::nullopt);
 }
 
 TEST_CASE("Llama 2's SentencePiece model gives the reference ids and its texts back") {
@@ -68,6 +71,24 @@ TEST_CASE("Llama 2's SentencePiece model gives the reference ids and its texts b
 
 TEST_CASE("Llama 3.1's tokenizer.json gives the reference ids and its texts back") {
   check_folder("llama3.1");
+}
+
+// Folders whose vectors have special tokens, as the tokenizers library reads them. `form`: the one that the
+// tokenizer puts texts in, if any.
+void check_folder_with_special(const std::string& name, std::optional<NormalForm> form) {
+  const auto dir = test_data("tokenizers/" + name);
+  if (!dir) return;
+  const auto tokenizer = Tokenizer::load(dir->string());
+  check_all(*tokenizer, read_cases(*dir), 40, form);
+  check_all(*tokenizer, read_vectors(*dir), 100, form, /*parse_special=*/true);
+}
+
+TEST_CASE("Qwen2's tokenizer.json gives the reference ids and its texts back in NFC") {
+  check_folder_with_special("qwen2", NormalForm::kNfc);
+}
+
+TEST_CASE("DeepSeek LLM's tokenizer.json gives the reference ids and its texts back") {
+  check_folder_with_special("deepseek-llm", std::nullopt);
 }
 
 TEST_CASE("a SentencePiece model and its tokenizer.json give the same ids") {

@@ -64,6 +64,45 @@ TEST_CASE("bench's json is one array of rows with llama-bench's keys and ours") 
         Approx(rows[7]["avg_ns"].get<double>() / rows[8]["avg_ns"].get<double>()).epsilon(1e-3));
 }
 
+// 256 tokens behind 512, pages of 64: dense takes all that is cached, a threshold and a ratio of rows compute
+// the two rows again that were dense, a ratio of the prompt everything.
+TEST_CASE("bench counts the tokens that were computed, and its rates are of these") {
+  std::vector<std::string> arguments = {"bench",
+                                        "-g",
+                                        testing::demo_gates_dir(),
+                                        "-p",
+                                        "256",
+                                        "-n",
+                                        "2",
+                                        "-d",
+                                        "0,512",
+                                        "-r",
+                                        "1",
+                                        "--no-warmup",
+                                        "--sparse",
+                                        "dense,threshold=0.3,nz_ratio=0.2,nz_ratio_row=0.2"};
+  arguments.insert(arguments.end(), {"--output", "json"});
+  const json rows = json::parse(output_of(arguments));
+  REQUIRE(rows.size() == 10);
+  for (size_t i = 0; i < 4; ++i) CHECK(rows[i]["n_computed"] == 256);
+  CHECK(rows[4]["n_computed"] == 0);  // decoding
+  const int64_t expected[] = {256, 256 + 2 * 64, 512 + 256, 256 + 2 * 64};
+  for (size_t i = 0; i < 4; ++i) {
+    const json& row = rows[5 + i];
+    INFO(row["sparse"]);
+    CHECK(row["n_prompt"] == 256);
+    CHECK(row["n_depth"] == 512);
+    CHECK(row["n_computed"] == expected[i]);
+    CHECK(row["avg_ts"].get<double>() ==
+          Approx(static_cast<double>(expected[i]) * 1e9 / row["avg_ns"].get<double>()).epsilon(1e-3));
+  }
+  arguments.back() = "md";
+  const std::string table = output_of(arguments);
+  CHECK_THAT(table, ContainsSubstring("| computed |"));
+  CHECK_THAT(table, ContainsSubstring("|    pp256 @ d512 |      768 |"));
+  CHECK_THAT(table, ContainsSubstring("|    pp256 @ d512 |      384 |"));
+}
+
 TEST_CASE("bench's rows read the same as a table, as csv and as json lines") {
   const auto output = [](const std::string& format) {
     std::vector<std::string> arguments = kBench;

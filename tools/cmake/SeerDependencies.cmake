@@ -12,6 +12,7 @@ if(NOT TARGET PkgConfig::SENTENCEPIECE)
   add_library(PkgConfig::SENTENCEPIECE ALIAS SentencePiece::SentencePiece)
 endif()
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 # With it `seer serve` is built. Its pkg-config file carries the definitions the library was compiled with, which change
 # its classes.
 pkg_check_modules(HTTPLIB QUIET IMPORTED_TARGET cpp-httplib>=0.11)

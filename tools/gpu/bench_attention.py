@@ -198,7 +198,8 @@ class Bench:
                 self.measure(case, rival.name, self.rival(rival, inputs, mask), mask.n_kept, host, rival.causal_diagonal)
 
     def gate(self, n_tokens, chunk=8192, sparsity=90.0):
-        """Pooling, projection, scores and selection of one layer over a whole prompt, as the engine runs them."""
+        """Pooling, projection, scores and selection of one layer over a whole prompt, as the engine runs them. Of pooling
+        what it adds to the append; the engine's gate_ns holds the whole append instead."""
         if time.monotonic() > self.deadline:
             return self.not_ready(f"gate L={n_tokens}", "not run", "time was up")
         try:

@@ -29,9 +29,9 @@ constexpr const char* kDescription =
     "512-8192*2; 0 "
     "leaves the test out. Gates and attention see patterns in text that random tokens lack: give -f FILE for "
     "densities "
-    "that mean something. The prefix cache is off: a repetition would find its prompt computed. Speed-up is "
-    "over the dense test of the same lengths, where dense is among the "
-    "rules.";
+    "that mean something. The prefix cache is off: a repetition would find its prompt computed. Rates are of "
+    "the tokens that were computed (column computed), which after --n-depth may be more than were asked for; "
+    "speed-up is of the time, over the dense test of the same lengths, where dense is among the rules.";
 
 struct BenchOptions {
   static constexpr CommandHead kHead = {
@@ -65,7 +65,7 @@ struct BenchOptions {
     args.values(
         "-d,--n-depth,--depth", "LIST", "0",
         "tokens in the cache before a test; nz_ratio, whose choice depends on the whole prompt's length, "
-        "computes them again",
+        "computes them again, as the column computed shows",
         list(n_depth));
     add_sparse_list(args, rules);
     args.value("-r,--repetitions", "N", "3", "measurements of each test", into(repetitions, 1, 1000000));
@@ -249,20 +249,21 @@ class Bench {
     const Clock::time_point start = Clock::now();
     const RequestStats stats = generate(test.rule, test.n_depth, test.n_prompt, 0);
     const std::chrono::nanoseconds elapsed = Clock::now() - start;
-    return {elapsed.count(), stats.attention_ns, stats.gate_ns, stats.density, 0};
+    return {elapsed.count(), stats.n_prompt, stats.attention_ns, stats.gate_ns, stats.density, 0};
   }
 
   BenchSample decode(const BenchTest& test) {
     // The first token comes out of the prefill, so n_gen decoding steps choose n_gen + 1 tokens.
     const RequestStats stats = generate(SparseRule{}, 0, std::max<int64_t>(test.n_depth, 1), test.n_gen + 1);
-    return {stats.decode_ns, 0, 0, 1.0, stats.decode_device_ns};
+    return {stats.decode_ns, 0, 0, 0, 1.0, stats.decode_device_ns};
   }
 
   BenchSample prefill_and_decode(const BenchTest& test) {
     const Clock::time_point start = Clock::now();
     const RequestStats stats = generate(test.rule, test.n_depth, test.n_prompt, test.n_gen);
     const std::chrono::nanoseconds elapsed = Clock::now() - start;
-    return {elapsed.count(), stats.attention_ns, stats.gate_ns, stats.density, stats.decode_device_ns};
+    return {elapsed.count(), stats.n_prompt, stats.attention_ns,
+            stats.gate_ns,   stats.density,  stats.decode_device_ns};
   }
 
   bool show(const PrefillProgress& progress) {

@@ -39,6 +39,7 @@ BenchRows::BenchRows(const std::string& format, const Engine& engine, const Mode
                        {"threads", 7},
                        {"sparse", 15, false},
                        {"test", 15},
+                       {"computed", 8},
                        {"t/s", 18},
                        {"density", 7},
                        {"attn ms", 9},
@@ -48,9 +49,8 @@ BenchRows::BenchRows(const std::string& format, const Engine& engine, const Mode
 void BenchRows::write(const BenchResult& result) {
   const BenchTest& test = result.test;
   const bool is_prefill = test.n_prompt > 0;
-  const auto n_tokens = static_cast<double>(test.n_prompt + test.n_gen);
   std::vector<double> ns;
-  std::vector<double> rates;
+  std::vector<double> rates;  // of computed tokens
   std::vector<double> attention;
   std::vector<double> gate;
   std::vector<double> density;
@@ -58,13 +58,15 @@ void BenchRows::write(const BenchResult& result) {
   Json samples_ns = Json::array();
   for (const BenchSample& sample : result.samples) {
     ns.push_back(static_cast<double>(std::max<int64_t>(sample.ns, 1)));
-    rates.push_back(n_tokens * 1e9 / ns.back());
+    rates.push_back(static_cast<double>(sample.n_computed + test.n_gen) * 1e9 / ns.back());
     attention.push_back(static_cast<double>(sample.attention_ns));
     gate.push_back(static_cast<double>(sample.gate_ns));
     density.push_back(sample.density);
     device.push_back(static_cast<double>(sample.device_ns));
     samples_ns.push_back(sample.ns);
   }
+  // Decided by lengths and rule: the same in every sample.
+  const int64_t n_computed = result.samples.empty() ? 0 : result.samples.front().n_computed;
   const Spread time = spread(ns);
   const Spread rate = spread(rates);
   const double attention_ns = spread(attention).mean;
@@ -95,6 +97,7 @@ void BenchRows::write(const BenchResult& result) {
       {"n_prompt", test.n_prompt},
       {"n_gen", test.n_gen},
       {"n_depth", test.n_depth},
+      {"n_computed", n_computed},
       {"test_time", utc_now()},
       {"avg_ns", static_cast<int64_t>(time.mean)},
       {"stddev_ns", static_cast<int64_t>(time.stddev)},
@@ -110,7 +113,8 @@ void BenchRows::write(const BenchResult& result) {
       {"samples_ts", rates}};
   writer_.write(fields,
                 {type, human_bytes(model.n_bytes), human_count(model.n_params), backend,
-                 std::to_string(threads_), rule, test.name(), format("%.2f ± %.2f", rate.mean, rate.stddev),
+                 std::to_string(threads_), rule, test.name(), is_prefill ? std::to_string(n_computed) : "",
+                 format("%.2f ± %.2f", rate.mean, rate.stddev),
                  is_prefill ? format("%.1f%%", 100.0 * mean_density) : "",
                  is_prefill ? format("%.2f", attention_ns * 1e-6) : "",
                  is_prefill ? format("%.2f", gate_ns * 1e-6) : "",

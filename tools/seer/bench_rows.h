@@ -23,6 +23,7 @@ struct BenchTest {
 
 struct BenchSample {
   int64_t ns;
+  int64_t n_computed;             // tokens that its prefill computed: asked for, or earlier and not reusable
   int64_t attention_ns, gate_ns;  // of its prefill
   double density;
   int64_t device_ns = 0;  // of its decoding

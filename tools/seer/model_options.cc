@@ -92,7 +92,7 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
 
 void add_sparse(Args& args, std::optional<SparseRule>& rule) {
   args.value("--sparse", "RULE", "the gates' own rule, dense without gates",
-             "blocks the prefill attends to: dense, threshold=T or nz_ratio=R",
+             "blocks the prefill attends to: dense, threshold=T, nz_ratio=R or nz_ratio_row=R",
              [&rule](const std::string& value) { rule = SparseRule::parse(value); });
 }
 
@@ -104,9 +104,10 @@ void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& op
 }
 
 void add_sparse_list(Args& args, std::vector<SparseRule>& rules) {
-  args.values("--sparse", "RULES", "dense, and the gates' own rule where there are gates",
-              "rules to run, separated by commas or given one by one: dense, threshold=T, nz_ratio=R",
-              [&rules](const std::string& value) { append_rules(rules, value); });
+  args.values(
+      "--sparse", "RULES", "dense, and the gates' own rule where there are gates",
+      "rules to run, separated by commas or given one by one: dense, threshold=T, nz_ratio=R, nz_ratio_row=R",
+      [&rules](const std::string& value) { append_rules(rules, value); });
 }
 
 std::vector<SparseRule> rules_to_run(const std::vector<SparseRule>& rules, const ModelInfo& model) {

@@ -47,16 +47,22 @@ struct SEER_API GenerateRequest {
 enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled };
 
 struct SEER_API RequestStats {
-  int64_t n_prompt = 0;          // tokens of the prompt computed by the prefill
-  int64_t n_cached = 0;          // tokens of it reused: from the session, or from other requests' pages
+  // Of what the session held and the new prompt together: tokens that the prefill computed, those of earlier
+  // turns that it had to compute again among them, and tokens reused, from the session or from other
+  // requests' pages.
+  int64_t n_prompt = 0;
+  int64_t n_cached = 0;
   int64_t n_generated = 0;       // tokens chosen, a final EOS included
   int64_t prefill_ns = 0;        // the whole prefill, the choice of the first token included
   int64_t decode_ns = 0;         // from the first token chosen to the last
   int64_t decode_device_ns = 0;  // of decode_ns: while the device was at work on a step
   // Of the prefill; in steps shared with others, the part that its tokens are of all prompts' tokens.
   int64_t attention_ns = 0;  // attention over kept blocks
-  int64_t gate_ns = 0;       // pooling, gate scores and selection
-  double density = 1.0;      // kept / causal blocks of the prefill, mean over layers and heads
+  // Of sparse prompts, beside it: gate scores and selection, and the operation that pools queries and keys.
+  // That one rotates and stores them as well, in a single kernel on a GPU, so all of it counts, on every
+  // device. Dense prompts are rotated and stored too, which is counted in neither.
+  int64_t gate_ns = 0;
+  double density = 1.0;  // kept / causal blocks of the prefill, mean over layers and heads
   // Where ranks divide prompts (RankSplit::kContext): pages of keys and values that the prefill moved to
   // ranks that lacked them, and those that dense attention would have moved; summed over layers and chunks.
   int64_t moved_pages = 0, movable_pages = 0;

@@ -243,7 +243,8 @@ typedef struct seer_request {
   const seer_sampling* sampling; /* null: the model's own */
   const char* const* stop;       /* [n_stop]; generation ends before any of these */
   size_t n_stop;
-  const char* sparse; /* "dense", "threshold=T", "nz_ratio=R"; null: the engine's default_rule */
+  /* "dense", "threshold=T", "nz_ratio=R" or "nz_ratio_row=R"; null: the engine's default_rule */
+  const char* sparse;
   int32_t ignore_eos; /* 1: EOS ids are never chosen */
   /* Handed to the callbacks below. A session's run on the calling thread; those of a submitted request on the
    * engine's, between the steps of all requests: they must be quick. */
@@ -278,15 +279,18 @@ typedef struct seer_result {
   size_t n_tokens;
   const char* text; /* "" without a tokenizer */
   size_t text_size;
-  const char* stop;     /* the stop string that was met, "" where none was */
-  int64_t n_prompt;     /* prompt tokens computed */
-  int64_t n_cached;     /* prompt tokens reused */
+  const char* stop; /* the stop string that was met, "" where none was */
+  /* Of what the session held and the prompt together: tokens that the prefill computed, those of earlier
+   * turns that it had to compute again among them, and tokens reused. */
+  int64_t n_prompt, n_cached;
   int64_t n_generated;  /* tokens chosen, a final EOS included */
   int64_t prefill_ns;   /* the first token's choice included */
   int64_t decode_ns;    /* from the first token to the last */
   int64_t attention_ns; /* of prefill_ns */
-  int64_t gate_ns;      /* of prefill_ns */
-  double density;       /* kept blocks of the prefill, of the causal ones */
+  /* Of prefill_ns, of sparse prompts: gate scores and selection, and the operation that rotates, stores and
+   * pools queries and keys. */
+  int64_t gate_ns;
+  double density; /* kept blocks of the prefill, of the causal ones */
   /* Where ranks divide prompts: pages that the prefill moved to ranks that lacked them, and those that dense
    * attention would have moved; summed over layers and chunks. */
   int64_t moved_pages, movable_pages;

@@ -8,17 +8,24 @@
 
 namespace seer {
 
-// The selection rule of SeerAttention's prefill gate (Gao et al., 2024, arXiv:2410.13276, section 3).
+// The selection rule of SeerAttention's prefill gate (Gao et al., 2024, arXiv:2410.13276, section 3), and
+// kNzRatioRow, which is Seer's own.
 struct SEER_API SparseRule {
   enum class Method {
     kDense,      // every causal block
     kThreshold,  // blocks whose softmaxed gate score is above `value`
-    kNzRatio,    // the k best blocks of a row, k = max(1, int((1 - sqrt(1 - value)) * n_blocks))
+    // The k best blocks of a row, k = max(1, int((1 - sqrt(1 - value)) * n)) of the prompt's n blocks. In a
+    // longer prompt the same row keeps more, so a second turn computes the first one again.
+    kNzRatio,
+    // The k best blocks of a row, k = max(1, int(value * n)) of the row's own n causal blocks. All rows
+    // together keep as many as under kNzRatio, and a row keeps the same however long the prompt becomes.
+    kNzRatioRow,
   };
   Method method = Method::kDense;
   double value = 0.0;
 
-  // "dense", "threshold=T" with 0 <= T < 1, or "nz_ratio=R" with 0 < R <= 1. Throws Error{kUsage} otherwise.
+  // "dense", "threshold=T" with 0 <= T < 1, "nz_ratio=R" or "nz_ratio_row=R" with 0 < R <= 1. Throws
+  // Error{kUsage} otherwise.
   static SparseRule parse(std::string_view text);
   std::string to_string() const;  // what parse() reads back as an equal rule; never fails
 

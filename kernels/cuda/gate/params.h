@@ -33,14 +33,12 @@ cudaError_t launch_gate_project(const GateProjectParams& params, cudaStream_t st
 struct GateSelectParams {
   int32_t* counts;       // [n_heads, n_rows]
   int32_t* blocks;       // [n_heads, n_rows, row_capacity], ascending
-  uint32_t* bits;        // the same as bits, block j in bit j % 32 of word j / 32; null: not wanted
   float* scores;         // [n_heads, n_rows, n_prompt_blocks] or null
   const void* gate_q;    // bf16 [n_rows, n_heads, d_gate]
   const void* gate_k;    // bf16 [n_pages, n_gate_heads, d_gate]
   const int32_t* table;  // device: block index to page id
   int64_t first_block;   // of row 0
   int64_t n_rows, row_capacity;
-  int64_t n_bit_words;  // of a row of `bits` [n_heads, n_rows, n_bit_words]; all of them are written
   int n_heads, n_gate_heads, d_gate;
   SelectRule rule;
 };

@@ -114,20 +114,14 @@ __device__ __forceinline__ Cut find_cut(const ScoreRow& row, int k, uint32_t* bi
   }
 }
 
-// Where a row's choice goes.
-struct RowOutput {
-  int32_t* blocks;
-  uint32_t* bits;  // [n_words] or null
-  int n_words;
-};
-
 // Writes the blocks that keep(word) takes, asked 32 at a time in ascending order, and returns how
 // many there are. The list grows over the row's own words.
 template <class Keep>
-__device__ __forceinline__ int write_kept(const RowOutput& out, const ScoreRow& row, Keep&& keep) {
+__device__ __forceinline__ int write_kept(int32_t* out, const ScoreRow& row, Keep&& keep) {
   constexpr unsigned kFull = 0xffffffffU;
-  int n = 0, first_word = 0;  // 32 words of 32 blocks at a time, a word a lane
-  for (; first_word * 32 < row.n_causal; first_word += 32) {
+  int n = 0;
+  // 32 words of 32 blocks at a time, a word a lane.
+  for (int first_word = 0; first_word * 32 < row.n_causal; first_word += 32) {
     const int n_words = min(32, (row.n_causal + 31) / 32 - first_word);
     const uint32_t* words = row.words + first_word * 32 + row.lane;
     uint32_t mine = 0;
@@ -137,7 +131,6 @@ __device__ __forceinline__ int write_kept(const RowOutput& out, const ScoreRow& 
       if (row.lane == w) mine = votes;
     }
     const int word = first_word + row.lane;
-    if (out.bits != nullptr && word < out.n_words) out.bits[word] = mine;
     int upto = __popc(mine);  // kept blocks in words up to the lane's
 #pragma unroll
     for (int step = 1; step < 32; step *= 2) {
@@ -150,32 +143,20 @@ __device__ __forceinline__ int write_kept(const RowOutput& out, const ScoreRow& 
       row.words[at++] = static_cast<uint32_t>(word * 32 + __ffs(static_cast<int>(mine)) - 1);
     n += __shfl_sync(kFull, upto, 31);
   }
-  if (out.bits != nullptr)
-    for (int word = first_word + row.lane; word < out.n_words; word += 32) out.bits[word] = 0;
   __syncwarp();
-  for (int i = row.lane; i < n; i += 32) out.blocks[i] = static_cast<int32_t>(row.words[i]);
+  for (int i = row.lane; i < n; i += 32) out[i] = static_cast<int32_t>(row.words[i]);
   return n;
 }
 
 // Every causal block.
-__device__ __forceinline__ int write_all(const RowOutput& out, const ScoreRow& row) {
-  for (int j = row.lane; j < row.n_causal; j += 32) out.blocks[j] = j;
-  if (out.bits != nullptr)
-    for (int word = row.lane; word < out.n_words; word += 32) {
-      const int n = row.n_causal - word * 32;  // from this word on
-      out.bits[word] = n >= 32 ? 0xffffffffU : n <= 0 ? 0U : (1U << n) - 1U;
-    }
+__device__ __forceinline__ int write_all(int32_t* out, const ScoreRow& row) {
+  for (int j = row.lane; j < row.n_causal; j += 32) out[j] = j;
   return row.n_causal;
 }
 
-// The diagonal block of a row that kept nothing; behind write_kept.
-__device__ __forceinline__ int write_diagonal(const RowOutput& out, const ScoreRow& row) {
-  const int diagonal = row.n_causal - 1;
-  __syncwarp();  // write_kept's lanes cleared the words
-  if (row.lane == 0) {
-    out.blocks[0] = diagonal;
-    if (out.bits != nullptr && diagonal / 32 < out.n_words) out.bits[diagonal / 32] = 1U << (diagonal % 32);
-  }
+// The diagonal block of a row that kept nothing.
+__device__ __forceinline__ int write_diagonal(int32_t* out, const ScoreRow& row) {
+  if (row.lane == 0) out[0] = row.n_causal - 1;
   return 1;
 }
 

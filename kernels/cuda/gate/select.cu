@@ -1,6 +1,5 @@
 // Scores of block rows against gate keys, softmax or top-k, and lists of kept blocks, in one launch.
 #include <cassert>
-#include <cmath>
 
 #include "kernels/cuda/gate/params.h"
 #include "kernels/cuda/gate/row.cuh"
@@ -23,9 +22,9 @@ static_assert(kVector == kWarps * 8);  // a vector of the row: eight columns fro
 
 // Chosen by the launcher.
 struct SelectPlan {
-  int tile_rows;  // block rows of a head that a thread block handles
-  int stride;     // floats from row to row
-  int k;          // of nz_ratio
+  int tile_rows;   // block rows of a head that a thread block handles
+  int stride;      // floats from row to row
+  KeptCount kept;  // not of a threshold
 };
 
 // A dot product may take its terms in any order, so that lane t takes elements [8t, 8t + 8) of every 32 of
@@ -42,13 +41,11 @@ __device__ int64_t list_of(const GateSelectParams& p, int head, int64_t row) {
 }
 
 template <bool kThreshold>
-__device__ void select_row(const GateSelectParams& p, const ScoreRow& row, int64_t list, int k,
+__device__ void select_row(const GateSelectParams& p, const ScoreRow& row, int64_t list, KeptCount kept,
                            uint32_t* bins) {
-  const RowOutput out{p.blocks + list * p.row_capacity,
-                      p.bits == nullptr ? nullptr : p.bits + list * p.n_bit_words,
-                      static_cast<int>(p.n_bit_words)};
+  int32_t* out = p.blocks + list * p.row_capacity;
   float* scores = p.scores == nullptr ? nullptr : p.scores + list * p.rule.n_prompt_blocks;
-  const bool dense = p.rule.last_block_dense && row.n_causal > p.rule.n_prompt_blocks - 2;
+  const bool dense = p.rule.row_is_dense(row.n_causal - 1);
   int n = 0;
   if constexpr (kThreshold) {
     const float total = dense && scores == nullptr ? 0.0F : exponentiate(row);
@@ -57,10 +54,10 @@ __device__ void select_row(const GateSelectParams& p, const ScoreRow& row, int64
     const float least = static_cast<float>(p.rule.value) * total;
     n = dense ? write_all(out, row)
               : write_kept(out, row, [&](uint32_t word) { return __uint_as_float(word) > least; });
-  } else if (dense || k >= row.n_causal) {
+  } else if (const int64_t k = kept.of_row(row.n_causal); dense || k >= row.n_causal) {
     n = write_all(out, row);
   } else {
-    const Cut cut = find_cut(row, k, bins);
+    const Cut cut = find_cut(row, static_cast<int>(k), bins);
     int n_before = 0;  // of the keys equal to the cut
     n = cut.n_equal == 0 ? write_kept(out, row, [&](uint32_t key) { return key > cut.above; })
                          : write_kept(out, row, [&](uint32_t key) {
@@ -212,7 +209,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (int r = warp; r < n_rows; r += kWarps) {
     const int row_causal = first_causal + r;
     const ScoreRow row{words + r * plan.stride, row_causal, (row_causal + kVector - 1) / kVector, lane};
-    select_row<kThreshold>(p, row, list_of(p, head, first_row + r), plan.k, bins + warp * kBinWords);
+    select_row<kThreshold>(p, row, list_of(p, head, first_row + r), plan.kept, bins + warp * kBinWords);
   }
 }
 
@@ -223,8 +220,8 @@ template <int kDGate, int kMTiles>
 cudaError_t launch_tiles(const GateSelectParams& p, const SelectPlan& plan, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>((p.n_rows + plan.tile_rows - 1) / plan.tile_rows),
                   static_cast<unsigned>(p.n_heads));
-  return launch(p.rule.method == SelectRule::Method::kThreshold ? gate_select_kernel<kDGate, kMTiles, true>
-                                                                : gate_select_kernel<kDGate, kMTiles, false>,
+  return launch(p.rule.by_threshold() ? gate_select_kernel<kDGate, kMTiles, true>
+                                      : gate_select_kernel<kDGate, kMTiles, false>,
                 grid, kThreads, kBinBytes + plan.tile_rows * plan.stride * 4, stream, p, plan);
 }
 
@@ -246,11 +243,7 @@ cudaError_t launch_select(const GateSelectParams& p, int n_multiprocessors, int 
   while (plan.tile_rows > 1 && too_high()) plan.tile_rows /= 2;
   if (kBinBytes + static_cast<int64_t>(plan.tile_rows) * plan.stride * 4 > max_shared_bytes)
     return cudaErrorInvalidValue;  // the backend refuses such contexts
-  // k largest of a row, as the method has it: of the whole prompt's blocks.
-  const auto n_all = static_cast<double>(p.rule.n_prompt_blocks);
-  const double kept =
-      p.rule.method == SelectRule::Method::kNzRatio ? (1.0 - std::sqrt(1.0 - p.rule.value)) * n_all : 0.0;
-  plan.k = kept < 1.0 ? 1 : static_cast<int>(kept);
+  if (!p.rule.by_threshold()) plan.kept = p.rule.kept_count();
   if constexpr (kMostTiles == 2)
     if (plan.tile_rows > 16) return launch_tiles<kDGate, 2>(p, plan, stream);
   return launch_tiles<kDGate, 1>(p, plan, stream);

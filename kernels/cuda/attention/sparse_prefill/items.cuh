@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/block_mask.h"
 #include "kernels/cuda/attention/sparse_prefill/params.h"
 
 namespace seer::cuda {
@@ -56,15 +57,16 @@ struct Items {
         first_row(static_cast<int>(p.first_token / kTile)),
         rows_of_item(bundled ? kConsumers : 1),
         n_steps((n_rows - first_row + rows_of_item - 1) / rows_of_item),
-        n_front(std::min(n_steps, bundled ? 1 : 2)),
+        n_front(
+            std::min(n_steps, (static_cast<int>(SelectRule::kDenseRows) + rows_of_item - 1) / rows_of_item)),
         n_items(n_steps * p.n_heads),
         heads(p.n_heads),
         group(p.n_heads / p.n_kv_heads),
         of_kv(std::max(1, (n_steps - n_front) * (p.n_heads / p.n_kv_heads))) {}
 
-  // The schedule: the last two query blocks of all heads first, which may be dense where others are not; then
-  // one KV head after the other, so that the keys in flight are those of few, and long rows before short
-  // ones.
+  // The schedule: the items of the last kDenseRows query blocks of all heads first, which may be dense where
+  // others are not; then one KV head after the other, so that the keys in flight are those of few, and long
+  // rows before short ones.
   __device__ Tile at(int i) const {
     int step = 0, head = 0;  // steps count from the prompt's end
     const int n_in_front = n_front * static_cast<int>(heads.divisor);

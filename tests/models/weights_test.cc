@@ -1,5 +1,5 @@
 // Which tensors a config asks for, and what a checkpoint that holds others is told.
-#include "models/llama.h"
+#include "models/weights.h"
 
 #include <algorithm>
 #include <cstring>
@@ -17,9 +17,9 @@ using testing::TinyModel;
 using testing::TinyShape;
 using testing::zero_tensor;
 
-LlamaWeights load(const TinyModel& model, const LlamaWeights::Progress& on_progress = {}) {
+ModelWeights load(const TinyModel& model, const ModelWeights::Progress& on_progress = {}) {
   const auto backend = make_cpu_backend(1);
-  return LlamaWeights::load(model.path(), ModelConfig::load(model.path()), backend.get(), on_progress);
+  return ModelWeights::load(model.path(), ModelConfig::load(model.path()), backend.get(), on_progress);
 }
 
 std::string refused(const TinyModel& model) {
@@ -32,6 +32,10 @@ std::vector<NamedTensor> without(std::vector<NamedTensor> tensors, const std::st
   return tensors;
 }
 
+NamedTensor tensor_of(const std::vector<NamedTensor>& tensors, const std::string& name) {
+  return *std::find_if(tensors.begin(), tensors.end(), [&](const NamedTensor& t) { return t.name == name; });
+}
+
 void check_tensor(const TinyModel& model, const Tensor& found, const std::string& name, const char* shape) {
   INFO(name);
   REQUIRE(found);
@@ -40,9 +44,9 @@ void check_tensor(const TinyModel& model, const Tensor& found, const std::string
   CHECK(std::memcmp(found.data, expected.data(), expected.size() * sizeof(float)) == 0);
 }
 
-TEST_CASE("llama: every tensor in its role, with biases and an output matrix of its own") {
+TEST_CASE("weights: every tensor in its role, with biases and an output matrix of its own") {
   const TinyModel model;
-  const LlamaWeights w = load(model);
+  const ModelWeights w = load(model);
   check_tensor(model, w.embedding, "model.embed_tokens.weight", "[53, 24]");
   REQUIRE(w.layers.size() == 2);
   const LayerWeights& l = w.layers[1];
@@ -76,40 +80,90 @@ TEST_CASE("llama: every tensor in its role, with biases and an output matrix of 
   CHECK(w.n_params == static_cast<int64_t>(n_bytes / 4));
 }
 
-TEST_CASE("llama: without biases, with tied embeddings") {
+TEST_CASE("weights: without biases, with tied embeddings") {
   TinyShape shape;
   shape.attention_bias = shape.mlp_bias = false;
   shape.tied = true;
   const TinyModel model(shape);
-  LlamaWeights w = load(model);
+  ModelWeights w = load(model);
   for (const LinearWeights* linear :
        {&w.layers[0].qkv, &w.layers[0].output, &w.layers[0].gate_up, &w.layers[0].down})
     for (const LinearWeights::Part& part : linear->parts) CHECK_FALSE(part.bias);
   CHECK(w.lm_head.parts[0].weight.data == w.embedding.data);
 
   // Some exports save the tied tensor twice: the copy is not used, and not counted.
-  std::vector<NamedTensor> tensors = model.tensors();
   const int64_t n_params = w.n_params;
-  tensors.push_back(zero_tensor("lm_head.weight", "F32", {53, 24}));
+  std::vector<NamedTensor> tensors = model.tensors();
+  NamedTensor head = tensor_of(tensors, "model.embed_tokens.weight");
+  head.name = "lm_head.weight";
+  tensors.push_back(head);
   model.write_tensors(tensors);
   w = load(model);
+  CHECK(w.tied);
   CHECK(w.lm_head.parts[0].weight.data == w.embedding.data);
   CHECK(w.n_params == n_params);
+  CHECK(w.notes.empty());
 }
 
-TEST_CASE("llama: one bias without the other") {
+TEST_CASE(
+    "weights: a saved lm_head that differs from the embedding it is tied to is used, and a note says so") {
+  TinyShape shape;
+  shape.tied = true;
+  const TinyModel model(shape);
+  std::vector<NamedTensor> tensors = model.tensors();
+  tensors.push_back(zero_tensor("lm_head.weight", "F32", {53, 24}));
+  model.write_tensors(tensors);
+  const ModelWeights w = load(model);
+  CHECK_FALSE(w.tied);
+  CHECK(w.lm_head.parts[0].weight.data != w.embedding.data);
+  CHECK(*w.lm_head.parts[0].weight.as<float>() == 0.0F);
+  REQUIRE(w.notes.size() == 1);
+  CHECK_THAT(w.notes[0], ContainsSubstring("lm_head.weight") && ContainsSubstring("tie_word_embeddings"));
+}
+
+TEST_CASE("weights: of a tied pair either tensor may be the one that was saved") {
+  TinyShape shape;
+  shape.tied = true;
+  const TinyModel model(shape);
+  std::vector<NamedTensor> tensors = model.tensors();
+  for (NamedTensor& t : tensors)
+    if (t.name == "model.embed_tokens.weight") t.name = "lm_head.weight";
+  model.write_tensors(tensors);
+  const ModelWeights w = load(model);
+  CHECK(w.tied);
+  check_tensor(model, w.embedding, "model.embed_tokens.weight", "[53, 24]");
+  CHECK(w.lm_head.parts[0].weight.data == w.embedding.data);
+}
+
+TEST_CASE("weights: the names of a bare LlamaModel have no prefix") {
+  TinyShape shape;
+  shape.tied = true;
+  const TinyModel model(shape);
+  std::vector<NamedTensor> tensors = model.tensors();
+  for (NamedTensor& t : tensors) t.name = t.name.substr(std::strlen("model."));
+  model.write_tensors(tensors);
+  const ModelWeights w = load(model);
+  check_tensor(model, w.layers[1].down.parts[0].weight, "model.layers.1.mlp.down_proj.weight", "[24, 40]");
+  // Without a head, and with nothing to stand in for it, it cannot answer.
+  nlohmann::json config = model.config();
+  config["tie_word_embeddings"] = false;
+  model.write_config(config);
+  CHECK_THAT(refused(model), ContainsSubstring("missing: lm_head.weight [53, 24]"));
+}
+
+TEST_CASE("weights: one bias without the other") {
   for (const bool attention : {false, true}) {
     TinyShape shape;
     shape.attention_bias = attention;
     shape.mlp_bias = !attention;
     const TinyModel model(shape);
-    const LlamaWeights w = load(model);
+    const ModelWeights w = load(model);
     CHECK(static_cast<bool>(w.layers[0].output.parts[0].bias) == attention);
     CHECK(static_cast<bool>(w.layers[0].down.parts[0].bias) == !attention);
   }
 }
 
-TEST_CASE("llama: each tensor is named where it is missing") {
+TEST_CASE("weights: each tensor is named where it is missing") {
   TinyShape shape;
   shape.n_layers = 1;
   const TinyModel model(shape);
@@ -121,23 +175,55 @@ TEST_CASE("llama: each tensor is named where it is missing") {
   }
 }
 
-TEST_CASE("llama: a tensor that the config does not ask for is named") {
+TEST_CASE("weights: a tensor that the config does not ask for is named") {
   const TinyModel model;
   std::vector<NamedTensor> tensors = model.tensors();
-  for (const char* name : {"model.layers.2.mlp.up_proj.weight", "model.layers.0.self_attn.q_norm.weight",
-                           "lm_head.bias", "extra"}) {
+  for (const char* name :
+       {"model.layers.2.mlp.up_proj.weight", "model.layers.0.self_attn.q_norm.weight", "lm_head.bias",
+        "model.extra", "layers.0.mlp.up_proj.lora_A.weight", "model.layers.0.mlp.up_proj.weight_scale"}) {
     tensors.push_back(zero_tensor(name, "F32", {5}));
     model.write_tensors(tensors);
     CHECK_THAT(refused(model), ContainsSubstring(std::string("unexpected: ") + name + " [5]"));
     tensors.pop_back();
   }
-  // A buffer of old checkpoints, which config.json says again.
-  tensors.push_back(zero_tensor("model.layers.1.self_attn.rotary_emb.inv_freq", "F32", {4}));
+  tensors.push_back(zero_tensor("model.layers.0.mlp.up_proj.qweight", "I32", {5}));
   model.write_tensors(tensors);
-  CHECK(load(model).layers.size() == 2);
+  CHECK_THAT(refused(model), ContainsSubstring("unexpected: model.layers.0.mlp.up_proj.qweight [5]"));
 }
 
-TEST_CASE("llama: biases that the config denies are unexpected, those it promises are missing") {
+TEST_CASE("weights: tensors that change nothing of what a decoder computes are skipped, and named") {
+  const TinyModel model;
+  struct Extra {
+    const char *name, *dtype;
+  };
+  for (const Extra& extra : {Extra{"model.layers.1.self_attn.rotary_emb.inv_freq", "F32"},
+                             Extra{"model.rotary_emb.inv_freq", "F32"}, Extra{"v_head.summary.weight", "F32"},
+                             Extra{"model.layers.0.self_attn.k_scale", "F32"},
+                             Extra{"model.layers.0.self_attn.v_proj.v_scale", "BF16"},
+                             Extra{"model.embed_tokens.position_ids", "I64"}, Extra{"model.steps", "F64"},
+                             Extra{"vision_tower.patch.weight", "F32"}}) {
+    INFO(extra.name);
+    std::vector<NamedTensor> tensors = model.tensors();
+    tensors.push_back(zero_tensor(extra.name, extra.dtype, {5}));
+    model.write_tensors(tensors);
+    const ModelWeights w = load(model);
+    REQUIRE(w.skipped.size() == 1);
+    CHECK_THAT(w.skipped[0], ContainsSubstring(extra.name) && ContainsSubstring("[5]"));
+    CHECK(w.notes.empty());
+  }
+}
+
+TEST_CASE("weights: a tensor of a type that no product takes is named where it is needed") {
+  const TinyModel model;
+  const std::string name = "model.layers.1.mlp.down_proj.weight";
+  std::vector<NamedTensor> tensors = without(model.tensors(), name);
+  tensors.push_back(zero_tensor(name, "F64", {24, 40}));
+  model.write_tensors(tensors);
+  CHECK_THAT(refused(model),
+             ContainsSubstring("misshapen: " + name + ": expected F32, F16 or BF16, found F64 [24, 40]"));
+}
+
+TEST_CASE("weights: biases that the config denies are unexpected, those it promises are missing") {
   const TinyModel model;
   nlohmann::json config = model.config();
   config["attention_bias"] = false;
@@ -153,7 +239,7 @@ TEST_CASE("llama: biases that the config denies are unexpected, those it promise
   CHECK_THAT(refused(plain), ContainsSubstring("missing: model.layers.0.mlp.gate_proj.bias [40]"));
 }
 
-TEST_CASE("llama: a misshapen tensor is named with both shapes") {
+TEST_CASE("weights: a misshapen tensor is named with both shapes") {
   const TinyModel model;
   const std::string name = "model.layers.1.self_attn.k_proj.weight";
   for (const std::vector<int64_t>& shape :
@@ -169,7 +255,7 @@ TEST_CASE("llama: a misshapen tensor is named with both shapes") {
   CHECK_THAT(refused(model), ContainsSubstring(name + ": expected F32, F16 or BF16, found I32"));
 }
 
-TEST_CASE("llama: a checkpoint of another size lists the first few of each problem and counts the rest") {
+TEST_CASE("weights: a checkpoint of another size lists the first few of each problem and counts the rest") {
   const TinyModel model;
   nlohmann::json config = model.config();
   config["num_hidden_layers"] = 3;
@@ -183,7 +269,7 @@ TEST_CASE("llama: a checkpoint of another size lists the first few of each probl
   CHECK(message.find("misshapen: and") == std::string::npos);
 }
 
-TEST_CASE("llama: the type of most bytes is the model's") {
+TEST_CASE("weights: the type of most bytes is the model's") {
   const TinyModel model;
   int64_t n_params = 0;
   for (const NamedTensor& t : model.tensors()) n_params += static_cast<int64_t>(t.bytes.size() / 4);
@@ -193,18 +279,18 @@ TEST_CASE("llama: the type of most bytes is the model's") {
       for (const NamedTensor& t : model.tensors())
         tensors.push_back(zero_tensor(t.name, t.shape.size() == 1 ? least : most, t.shape));
       model.write_tensors(tensors);
-      const LlamaWeights w = load(model);
+      const ModelWeights w = load(model);
       CHECK(w.dtype == most);
       CHECK(w.n_params == n_params);
     }
   }
 }
 
-TEST_CASE("llama: progress rises to the whole, and false cancels") {
+TEST_CASE("weights: progress rises to the whole, and false cancels") {
   const TinyModel model;
   std::vector<int64_t> done;
   int64_t total = 0;
-  const LlamaWeights w = load(model, [&](int64_t bytes, int64_t all) {
+  const ModelWeights w = load(model, [&](int64_t bytes, int64_t all) {
     done.push_back(bytes);
     total = all;
     return true;

@@ -1,0 +1,50 @@
+#include "engine/src/page_reuse.h"
+
+#include <algorithm>
+
+#include "engine/src/select_rule.h"
+
+namespace seer {
+
+std::optional<SelectRule> PageReuse::select_for(const SparseRule& rule, int64_t n_tokens) const {
+  return select_rule(rule, traits_.last_block_dense, n_pages_for(n_tokens));
+}
+
+void PageReuse::begin(const SparseRule& rule, int64_t n_tokens, bool share) {
+  rule_ = rule;
+  select_ = select_for(rule, n_tokens);
+  prompt_tokens_ = n_tokens;
+  share_ = share && !traits_.positions_depend_on_length;
+}
+
+int64_t PageReuse::reusable(const SparseRule& rule, int64_t n_tokens, int64_t n_computed) const {
+  if (rule != rule_ || traits_.positions_depend_on_length) return 0;
+  if (!select_) return n_computed;  // decoded tokens attend to everything, as in a dense prefill
+  if (select_->depends_on_length()) return 0;
+  // The dense rows of the earlier prompt would not be dense in a longer one; those of a shorter one, which
+  // can follow a cancelled prefill, will be dense and were not.
+  const auto n_sparse = [&](int64_t n) { return select_for(rule, n)->n_sparse_rows() * traits_.page_tokens; };
+  return std::min({n_computed, prompt_tokens_, n_sparse(prompt_tokens_), n_sparse(n_tokens)});
+}
+
+int64_t PageReuse::n_shareable_pages(int64_t n_tokens) const {
+  if (!share_) return 0;
+  if (!select_) return n_tokens / traits_.page_tokens;
+  return std::min(select_->n_sparse_rows(), prompt_tokens_ / traits_.page_tokens);
+}
+
+PrefixKey PageReuse::key() const {
+  return {rule_, select_ && select_->depends_on_length() ? select_->n_prompt_blocks : 0};
+}
+
+int64_t PageReuse::prefill_end(int64_t n_tokens, int64_t n_computed) const {
+  if (n_computed < prompt_tokens_)
+    return !select_ && !traits_.positions_depend_on_length ? n_tokens : prompt_tokens_;
+  // Computing again what was decoded: token by token up to a page boundary, where a dense prefill may begin.
+  // Under dynamic RoPE each of them was rotated for a length of its own.
+  const bool may_prefill = !traits_.positions_depend_on_length && n_computed % traits_.page_tokens == 0 &&
+                           n_computed + 1 < n_tokens;
+  return may_prefill ? n_tokens : n_computed;
+}
+
+}  // namespace seer

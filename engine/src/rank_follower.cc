@@ -1,0 +1,33 @@
+#include "engine/src/rank_follower.h"
+
+#include "engine/src/devices.h"
+
+namespace seer {
+
+RankFollower::RankFollower(const ModelSource& source, Communicator* comm)
+    : comm_(comm), model_(source.files) {
+  const Shard shard = source.shard(model_.config(), comm->rank(), comm->size());
+  comm->set_timeout(std::chrono::nanoseconds(source.timeout_ns));
+  model_.open(open_rank_device(source.device, threads_of_rank(*comm, source.threads), *comm), shard);
+  model_.check(source.page_tokens, source.n_blocks);
+  device_comm_ = connect_devices(comm, &model_.backend());
+  if (device_comm_) comm_ = device_comm_.get();
+  model_.load([&](int64_t, int64_t) {
+    comm_->check({});
+    return true;
+  });
+  comm_->barrier(Patience::kIdle);  // disks differ
+  if (!model_.backend().has_own_memory()) return;
+  const DeviceRoom room = room_on(model_.backend(), source.gpu_memory_utilization);
+  comm_->gather_host(nullptr, &room, sizeof room);
+}
+
+void RankFollower::allocate(const Message& message) {
+  MessageReader reader(message.bytes);
+  const auto limits = reader.get<StepLimits>();
+  const auto n_pages = reader.get<int64_t>();
+  model_.allocate(limits, n_pages, comm_);
+  comm_->barrier(Patience::kIdle);
+}
+
+}  // namespace seer

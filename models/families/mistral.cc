@@ -1,0 +1,36 @@
+// Mistral (Jiang et al., 2023, arXiv:2310.06825): Llama without biases, and with a sliding window in some of
+// its checkpoints.
+#include "models/config.h"
+#include "models/family.h"
+#include "models/json_util.h"
+
+namespace seer {
+namespace {
+
+constexpr std::string_view kArchitectures[] = {"MistralForCausalLM"};
+constexpr int64_t kUsualWindow = 4096;  // transformers' default
+
+// Every layer has the window, whatever use_sliding_window and layer_types say: transformers reads neither.
+void read(const JsonReader& json, ModelConfig* config) {
+  if (!json.is_null("sliding_window")) {
+    config->window = json.optional_integer("sliding_window", 1, ModelConfig::kMaxPositions);
+    if (!config->window) {
+      config->window = kUsualWindow;
+      config->note_default("sliding_window", kUsualWindow);
+    }
+  }
+  for (const char* key : {"attention_bias", "mlp_bias"})
+    if (json.boolean(key, false))
+      config->notes.push_back(std::string(key) + " is not read: Mistral's projections have no biases");
+}
+
+}  // namespace
+
+const Family kMistral = {
+    "mistral",
+    kArchitectures,
+    {.d_ff = 14336, .n_vocab = 32000, .max_positions = 131072, .n_kv_heads = 8, .bos_id = 1, .eos_id = 2},
+    read,
+    kLlamaWeightNames};
+
+}  // namespace seer

@@ -1,0 +1,26 @@
+// Qwen2 and Qwen2.5 (Yang et al., 2024, arXiv:2407.10671): Llama with biases of the query, key and value
+// projections.
+#include "models/config.h"
+#include "models/families/layer_windows.h"
+#include "models/family.h"
+#include "models/json_util.h"
+
+namespace seer {
+namespace {
+
+constexpr std::string_view kArchitectures[] = {"Qwen2ForCausalLM"};
+
+void read(const JsonReader& json, ModelConfig* config) {
+  config->biases.qkv = true;
+  read_layer_windows(json, config);
+}
+
+}  // namespace
+
+const Family kQwen2 = {"qwen2",
+                       kArchitectures,
+                       {.d_ff = 22016, .n_vocab = 151936, .max_positions = 32768, .n_kv_heads = 32},
+                       read,
+                       kLlamaWeightNames};
+
+}  // namespace seer

@@ -1,0 +1,50 @@
+// A model family: how its checkpoints differ from those of other families. Each family is one file in
+// models/families/ that defines a Family; families.cc lists them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "models/weight_role.h"
+
+namespace seer {
+
+class JsonReader;
+struct ModelConfig;
+
+struct Family {
+  std::string_view model_type;  // as config.json's model_type has it, "llama"
+  // The names in config.json's "architectures" that mean this family; the first one is written in messages.
+  std::span<const std::string_view> architectures;
+
+  // The values that transformers gives to keys which config.json leaves out.
+  struct Defaults {
+    int64_t n_layers = 32, n_heads = 32, d_model = 4096;
+    int64_t d_ff = 0, n_vocab = 0, max_positions = 0;
+    std::optional<int64_t> n_kv_heads = {};  // absent: as many as there are query heads
+    std::optional<int64_t> d_head = {};      // absent: d_model / n_heads
+    std::optional<int32_t> bos_id = {}, eos_id = {};
+  };
+  Defaults defaults;
+
+  // Reads the keys that only this family has, or that it understands in its own way: biases, norms of heads
+  // and the attention window. All keys that families share have been read into `config` before. Throws
+  // Error{kUnsupported} or Error{kFile} that names the key.
+  void (*read)(const JsonReader& json, ModelConfig* config);
+
+  std::span<const WeightName> weights;
+};
+
+// In the order in which messages name them.
+std::span<const Family* const> families();
+// "LlamaForCausalLM, MistralForCausalLM or ...", for messages.
+std::string family_architectures();
+
+extern const Family kLlama, kMistral, kQwen2;
+// Most families name their weights as Llama does.
+extern const std::span<const WeightName> kLlamaWeightNames;
+
+}  // namespace seer

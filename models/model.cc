@@ -1,0 +1,56 @@
+#include "models/model.h"
+
+#include <utility>
+
+namespace seer {
+
+Model::Model(ModelFiles files)
+    : files_(std::move(files)),
+      config_(files_.random() ? ModelConfig::load_file(files_.random_config)
+                              : ModelConfig::load(files_.model_dir)) {}
+
+void Model::open(std::unique_ptr<Backend> backend, const Shard& shard) {
+  backend_ = std::move(backend);
+  shard_.emplace(shard);
+  if (files_.random()) {
+    gates_ = GateWeights::random(files_.random_config, config_, files_.random_seed);
+  } else if (!files_.gates_dir.empty()) {
+    gates_ = GateWeights::load(files_.gates_dir, config_);
+  }
+  if (gates_) gates_->keep(*shard_);
+}
+
+void Model::check(int64_t page_tokens, int64_t n_blocks) const {
+  ModelShape shape;
+  shape.d_model = config_.d_model;
+  shape.d_ff = shard_->local.d_ff;
+  shape.d_head = config_.d_head;
+  shape.n_vocab = shard_->n_ids();
+  shape.d_gate = gates_ ? gates_->config.d_gate : 0;
+  shape.page_tokens = page_tokens;
+  shape.n_blocks = n_blocks;
+  backend_->check_model(shape);
+}
+
+void Model::load(const ModelWeights::Progress& on_progress) {
+  weights_ = files_.random()
+                 ? ModelWeights::random(config_, *shard_, backend_.get(), files_.random_seed)
+                 : ModelWeights::load(files_.model_dir, config_, *shard_, backend_.get(), on_progress);
+}
+
+void Model::allocate(const StepLimits& limits, int64_t n_pages, Communicator* comm) {
+  cache_ =
+      std::make_unique<KvCache>(backend_.get(), shard_->local, gate_config(), limits.page_tokens, n_pages);
+  decoder_ =
+      std::make_unique<Decoder>(backend_.get(), *shard_, weights_, gates(), cache_.get(), limits, comm);
+}
+
+int64_t Model::page_bytes(int64_t page_tokens) const {
+  return KvCache::page_bytes(*backend_, shard_->local, gate_config(), page_tokens);
+}
+
+int64_t Model::activation_bytes(const StepLimits& limits) const {
+  return Workspace::arena_bytes(*backend_, *shard_, gate_config(), limits);
+}
+
+}  // namespace seer

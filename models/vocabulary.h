@@ -1,0 +1,43 @@
+// Token ids to activations, and activations to logits, for any division of the vocabulary or of the rows
+// among ranks.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/backend.h"
+#include "kernels/comm/communicator.h"
+#include "models/context_parallel.h"
+#include "models/shard.h"
+#include "models/weights.h"
+#include "models/workspace.h"
+
+namespace seer {
+
+// One thread at a time; every rank makes the same calls. Holds references.
+class Vocabulary {
+ public:
+  // `context` is null unless ranks divide prompts by their tokens.
+  Vocabulary(Backend* backend, Communicator* comm, const Shard& shard, const ModelWeights& weights,
+             Workspace* workspace, ContextParallel* context);
+
+  // x [n_tokens, d_model], which may have no rows.
+  void embed(const Tensor& x, std::span<const int32_t> ids);
+  // Norm and lm_head of the step's logit rows first .. first + n: logits f32 [n, n_vocab] on rank 0, empty on
+  // the others. `x` has this rank's logit rows, `scratch` as many.
+  Tensor project(const Tensor& x, const Tensor& scratch, int64_t first, int64_t n);
+
+ private:
+  void norm_and_project(const Tensor& out, const Tensor& x, const Tensor& scratch);
+  Tensor project_shard(const Tensor& x, const Tensor& scratch);
+  Tensor project_divided(const Tensor& x, const Tensor& scratch, int64_t first, int64_t n);
+
+  Backend* backend_;
+  Communicator* comm_;
+  const Shard& shard_;
+  const ModelWeights& weights_;
+  Workspace* workspace_;
+  ContextParallel* context_;
+};
+
+}  // namespace seer

@@ -1,0 +1,196 @@
+#include "models/weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "models/weight_binder.h"
+#include "models/weight_slots.h"
+#include "seer/error.h"
+
+namespace seer {
+namespace {
+
+int64_t n_bytes(const Tensor& t) { return t ? t.nbytes() : 0; }
+int64_t n_bytes(const LinearWeights& w) {
+  int64_t n = 0;
+  for (const LinearWeights::Part& part : w.parts) n += n_bytes(part.weight) + n_bytes(part.bias);
+  return n;
+}
+
+// The rank's rows of a weight, or all of a whole one: views. Of a mapped file only what is looked at is read.
+LinearWeights::Part row_slice(LinearWeights::Part part, const WeightSlot& slot) {
+  if (slot.split != WeightSlot::Split::kRows) return part;
+  part.weight = part.weight.rows(slot.first, slot.count);
+  if (part.bias) part.bias = part.bias.rows(slot.first, slot.count);
+  return part;
+}
+
+// The rank's columns, which lie apart in memory: a copy, which `owner` keeps.
+LinearWeights::Part column_slice(LinearWeights::Part part, const WeightSlot& slot, const Shard& shard,
+                                 std::shared_ptr<const void>* owner) {
+  if (shard.rank != 0) part.bias = {};
+  const int64_t element = dtype_bytes(part.weight.dtype);
+  const auto size = static_cast<size_t>(slot.count * element),
+             pitch = static_cast<size_t>(slot.columns * element);
+  const auto copy = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(slot.rows) * size);
+  const auto* from = static_cast<const std::byte*>(part.weight.data) + slot.first * element;
+  for (size_t r = 0; r < static_cast<size_t>(slot.rows); ++r)
+    std::memcpy(copy->data() + r * size, from + r * pitch, size);
+  part.weight = Tensor(copy->data(), part.weight.dtype, {slot.rows, slot.count});
+  *owner = copy;
+  return part;
+}
+
+// Moves a rank's part of the bound weights to where the backend uses them.
+class Placer {
+ public:
+  Placer(ModelWeights* weights, std::span<const WeightSlot> slots, const Shard& shard, Backend* backend,
+         const ModelWeights::Progress& on_progress)
+      : weights_(*weights), slots_(slots), shard_(shard), backend_(backend), on_progress_(on_progress) {
+    for_each_target(slots_, &weights_, [&](const WeightTarget& target, std::span<const WeightSlot> slots_of) {
+      slice_rows(target, slots_of);
+      bytes_total_ += target.tensor != nullptr       ? n_bytes(*target.tensor)
+                      : divided_by_columns(slots_of) ? column_bytes(*target.product)
+                                                     : n_bytes(*target.product);
+    });
+  }
+
+  void run() {
+    for_each_target(slots_, &weights_, [&](const WeightTarget& target, std::span<const WeightSlot> slots_of) {
+      if (target.tensor != nullptr) {
+        place(target.tensor);
+      } else if (divided_by_columns(slots_of)) {
+        place_columns(target.product, slots_of);
+      } else {
+        place(target.product);
+      }
+    });
+  }
+
+ private:
+  void slice_rows(const WeightTarget& target, std::span<const WeightSlot> slots) const {
+    if (target.tensor != nullptr) {
+      *target.tensor = row_slice({*target.tensor, {}}, slots.front()).weight;
+      return;
+    }
+    for (size_t i = 0; i < slots.size(); ++i)
+      target.product->parts[i] = row_slice(target.product->parts[i], slots[i]);
+  }
+  bool divided_by_columns(std::span<const WeightSlot> slots) const {
+    return shard_.size > 1 && slots.front().split == WeightSlot::Split::kColumns;
+  }
+  int64_t column_bytes(const LinearWeights& whole) const {
+    int64_t n = 0;
+    for (const LinearWeights::Part& part : whole.parts)
+      n += n_bytes(part.weight) / shard_.size + (shard_.rank == 0 ? n_bytes(part.bias) : 0);
+    return n;
+  }
+  template <class Weights>
+  void place(Weights* weights) {
+    bytes_done_ += n_bytes(*weights);
+    if (on_progress_ && !on_progress_(std::min(bytes_done_, bytes_total_), bytes_total_))
+      throw Error(ErrorKind::kCancelled, "loading " + weights_.tensors.source() + " was cancelled");
+    *weights = backend_->to_device(*weights, &weights_.buffers);
+  }
+  // One product at a time, so that a device with memory of its own needs one copy's room at once.
+  void place_columns(LinearWeights* product, std::span<const WeightSlot> slots) {
+    std::vector<std::shared_ptr<const void>> owners(slots.size());
+    for (size_t i = 0; i < slots.size(); ++i)
+      product->parts[i] = column_slice(product->parts[i], slots[i], shard_, &owners[i]);
+    place(product);
+    if (backend_->has_own_memory()) return;
+    for (std::shared_ptr<const void>& owner : owners) weights_.tensors.keep(std::move(owner));
+  }
+
+  ModelWeights& weights_;
+  std::span<const WeightSlot> slots_;
+  const Shard& shard_;
+  Backend* backend_;
+  const ModelWeights::Progress& on_progress_;
+  int64_t bytes_done_ = 0, bytes_total_ = 0;
+};
+
+}  // namespace
+
+ModelWeights ModelWeights::load(const std::string& model_dir, const ModelConfig& config, const Shard& shard,
+                                Backend* backend, const Progress& on_progress) {
+  ModelWeights w;
+  w.tensors = read_checkpoint(model_dir);
+  w.layers.resize(static_cast<size_t>(config.n_layers));
+  WeightBinder binder(w.tensors, config);
+  w.tied = binder.tied();
+  const std::vector<WeightSlot> slots = weight_slots(config, shard, w.tied);
+  for_each_target(slots, &w, [&](const WeightTarget& target, std::span<const WeightSlot> slots_of) {
+    for (const WeightSlot& slot : slots_of) {
+      const LinearWeights::Part part = binder.bind(slot);
+      if (target.tensor != nullptr) {
+        *target.tensor = part.weight;
+      } else {
+        target.product->parts.push_back(part);
+      }
+    }
+  });
+  binder.finish();
+  w.notes = binder.notes();
+  w.skipped = binder.skipped();
+  w.dtype = dtype_name(binder.main_dtype());
+  w.n_params = binder.n_params();
+  w.n_bytes = binder.n_bytes();
+  Placer(&w, slots, shard, backend, on_progress).run();
+  if (w.tied) w.lm_head.parts = {{w.embedding, {}}};
+  if (backend->has_own_memory()) w.tensors = {};  // everything was copied
+  return w;
+}
+
+ModelWeights ModelWeights::random(const ModelConfig& config, const Shard& shard, Backend* backend,
+                                  uint64_t seed) {
+  ModelWeights w;
+  w.dtype = dtype_name(DType::kBF16);
+  w.tied = config.tied_embeddings;
+  w.layers.resize(static_cast<size_t>(config.n_layers));
+  const auto allocate = [&](Tensor t) {
+    w.buffers.push_back(backend->allocate(t.nbytes(), "random weights"));
+    t.data = w.buffers.back().get();
+    return t;
+  };
+  // Each weight is one random tensor of the whole model, of which the rank makes its rows or columns. Values
+  // are uniform in +-sqrt(3 / d_in): products of unit variance from inputs of unit variance. Norms are ones.
+  const auto fill = [&](const Tensor& rows, const WeightSlot& slot) {
+    const bool by_columns = slot.split == WeightSlot::Split::kColumns;
+    const int64_t first = by_columns ? slot.first : slot.first * slot.columns;
+    const float d_in = slot.role == WeightRole::kEmbedding ? 3.0F : static_cast<float>(slot.columns);
+    const float scale = slot.is_vector() ? 0.0F : std::sqrt(3.0F / d_in);
+    backend->fill_random(rows, seed++, slot.is_vector() ? 1.0F : 0.0F, scale, {first, slot.columns});
+  };
+  const std::vector<WeightSlot> slots = weight_slots(config, shard, w.tied);
+  for_each_target(slots, &w, [&](const WeightTarget& target, std::span<const WeightSlot> slots_of) {
+    const WeightSlot& like = slots_of.front();
+    int64_t n_rows = 0, row = 0;
+    for (const WeightSlot& slot : slots_of) n_rows += slot.local_rows();
+    // The parts of a product as one matrix, as a device has them.
+    LinearWeights::Part whole;
+    whole.weight = allocate(like.is_vector() ? Tensor(nullptr, DType::kBF16, {n_rows})
+                                             : Tensor(nullptr, DType::kBF16, {n_rows, like.local_columns()}));
+    for (const WeightSlot& slot : slots_of) {
+      fill(whole.weight.rows(row, slot.local_rows()), slot);
+      row += slot.local_rows();
+      w.n_params += slot.numel();
+    }
+    if (like.bias) {
+      whole.bias = allocate(Tensor(nullptr, DType::kBF16, {n_rows}));
+      backend->fill_random(whole.bias, seed, 0.0F, 0.0F, {});
+    }
+    if (target.tensor != nullptr) {
+      *target.tensor = whole.weight;
+    } else {
+      target.product->parts = {whole};
+    }
+  });
+  w.n_bytes = w.n_params * dtype_bytes(DType::kBF16);
+  if (w.tied) w.lm_head.parts = {{w.embedding, {}}};
+  return w;
+}
+
+}  // namespace seer

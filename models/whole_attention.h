@@ -1,0 +1,22 @@
+// Attention where a rank has every page of the heads it computes.
+#pragma once
+
+#include "models/attention.h"
+
+namespace seer {
+
+class WholeAttention final : public Attention {
+ public:
+  explicit WholeAttention(const AttentionContext& context) : Attention(context, context.comm) {}
+
+  const DecoderStep& begin(const DecoderStep& step) override;
+  void run(int64_t l) override;
+  std::vector<DecoderStats> count() override;
+
+ private:
+  BlockMask select(int64_t l, const PagedKv& kv, size_t i, int64_t first_row);
+
+  const DecoderStep* step_ = nullptr;
+};
+
+}  // namespace seer

@@ -1,0 +1,115 @@
+// What the contents of pages depend on, case by case: pages of 16 tokens, a prompt of 100 of them in 7 blocks
+// unless a test says otherwise.
+#include "engine/src/page_reuse.h"
+
+#include "tests/support/catch.h"
+
+namespace seer {
+namespace {
+
+constexpr int64_t kPage = 16, kPrompt = 100;
+const SparseRule kDense;
+const SparseRule kThreshold = SparseRule::parse("threshold=0.01");
+const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.1");
+const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.1");
+
+PageReuse after(const SparseRule& rule, bool last_block_dense = true, int64_t n_tokens = kPrompt,
+                bool share = true) {
+  PageReuse reuse({kPage, last_block_dense, false});
+  reuse.begin(rule, n_tokens, share);
+  return reuse;
+}
+
+TEST_CASE("page reuse: a longer prompt keeps what is decoded or not, as the rule allows") {
+  const int64_t computed = 150, longer = 170;
+  CHECK(after(kDense).reusable(kDense, longer, computed) == computed);
+  CHECK(after(kNzRatio).reusable(kNzRatio, longer, computed) == 0);
+  for (const SparseRule& rule : {kThreshold, kNzRatioRow}) {
+    INFO(rule.to_string());
+    CHECK(after(rule).reusable(rule, longer, computed) == 5 * kPage);
+    CHECK(after(rule, false).reusable(rule, longer, computed) == kPrompt);
+    CHECK(after(rule).reusable(rule, longer, 48) == 48);
+  }
+}
+
+TEST_CASE("page reuse: a shorter prompt's own dense rows are not those of the cancelled one before it") {
+  for (const SparseRule& rule : {kThreshold, kNzRatioRow}) {
+    INFO(rule.to_string());
+    CHECK(after(rule).reusable(rule, 70, 64) == 3 * kPage);  // 5 blocks
+    CHECK(after(rule, false).reusable(rule, 70, 64) == 64);
+    for (const int64_t n : {1, 16, 17, 32}) CHECK(after(rule).reusable(rule, n, n) == 0);  // up to 2 blocks
+  }
+}
+
+TEST_CASE("page reuse: another rule, or the same with another value, keeps nothing") {
+  CHECK(after(kThreshold).reusable(kDense, 200, 100) == 0);
+  CHECK(after(kDense).reusable(kThreshold, 200, 100) == 0);
+  CHECK(after(kNzRatioRow).reusable(kNzRatio, 200, 100) == 0);
+  CHECK(after(kNzRatioRow).reusable(SparseRule::parse("nz_ratio_row=0.2"), 200, 100) == 0);
+  CHECK(PageReuse({kPage, true, false}).reusable(kDense, 100, 0) == 0);
+}
+
+TEST_CASE("page reuse: what may be shared ends where the dense rows begin, and without a page that is open") {
+  CHECK(after(kDense).n_shareable_pages(150) == 9);
+  for (const SparseRule& rule : {kThreshold, kNzRatio, kNzRatioRow}) {
+    INFO(rule.to_string());
+    CHECK(after(rule).n_shareable_pages(150) == 5);
+    CHECK(after(rule, false).n_shareable_pages(150) == 6);
+    CHECK(after(rule, true, 96).n_shareable_pages(150) == 4);
+    CHECK(after(rule, false, 96).n_shareable_pages(150) == 6);
+    CHECK(after(rule, true, 32).n_shareable_pages(150) == 0);
+    CHECK(after(rule, true, kPrompt, false).n_shareable_pages(150) == 0);
+  }
+}
+
+TEST_CASE("page reuse: pages are found again under their rule, and under nz_ratio by the prompt's length") {
+  CHECK(after(kDense).key() == PrefixKey{kDense, 0});
+  CHECK(after(kThreshold).key() == PrefixKey{kThreshold, 0});
+  CHECK(after(kNzRatio).key() == PrefixKey{kNzRatio, 7});
+  CHECK(after(kNzRatioRow).key() == PrefixKey{kNzRatioRow, 0});
+  CHECK_FALSE(after(kNzRatio).key() == after(kNzRatio, true, 113).key());
+  CHECK(after(kNzRatioRow).key() == after(kNzRatioRow, true, 1000).key());
+}
+
+TEST_CASE("page reuse: a dense prefill takes what was decoded along, a sparse one ends with its prompt") {
+  CHECK(after(kDense).prefill_end(150, 0) == 150);
+  CHECK_FALSE(after(kDense).in_sparse_prompt(0));
+  for (const SparseRule& rule : {kThreshold, kNzRatio, kNzRatioRow}) {
+    INFO(rule.to_string());
+    const PageReuse reuse = after(rule);
+    CHECK(reuse.prefill_end(150, 0) == kPrompt);
+    CHECK(reuse.in_sparse_prompt(99));
+    CHECK_FALSE(reuse.in_sparse_prompt(100));
+    // Token by token up to the page's end, then densely.
+    CHECK(reuse.prefill_end(150, 100) == 100);
+    CHECK(reuse.prefill_end(150, 111) == 111);
+    CHECK(reuse.prefill_end(150, 112) == 150);
+    CHECK(reuse.prefill_end(113, 112) == 112);  // the newest token is decoded
+  }
+}
+
+TEST_CASE("page reuse: positions that depend on the length let nothing be kept, shared or prefilled again") {
+  PageReuse reuse({kPage, true, true});
+  reuse.begin(kDense, kPrompt, true);
+  CHECK(reuse.reusable(kDense, 150, 100) == 0);
+  CHECK(reuse.n_shareable_pages(150) == 0);
+  CHECK(reuse.prefill_end(150, 0) == kPrompt);
+  CHECK(reuse.prefill_end(150, 112) == 112);
+}
+
+TEST_CASE("page reuse: the rule that a prompt follows counts its blocks, and is none once it is cleared") {
+  PageReuse reuse = after(kNzRatioRow);
+  REQUIRE(reuse.select().has_value());
+  CHECK((reuse.select()->method == SelectRule::Method::kNzRatioRow));
+  CHECK(reuse.select()->value == 0.1);
+  CHECK(reuse.select()->n_prompt_blocks == 7);
+  CHECK(reuse.select()->last_block_dense);
+  CHECK_FALSE(after(kDense).select().has_value());
+  reuse.clear();
+  CHECK_FALSE(reuse.select().has_value());
+  CHECK(reuse.prompt_tokens() == 0);
+  CHECK_FALSE(reuse.in_sparse_prompt(0));
+}
+
+}  // namespace
+}  // namespace seer

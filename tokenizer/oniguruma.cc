@@ -1,0 +1,243 @@
+#include "tokenizer/oniguruma.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <algorithm>
+#include <cctype>
+#include <string>
+
+#include "seer/error.h"
+#include "tokenizer/unicode_additions.h"
+
+namespace seer {
+namespace {
+
+// Unicode's White_Space, which \s is. PCRE2's \s has U+180E besides.
+constexpr const char* kSpaces =
+    R"(\x{9}-\x{D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+constexpr const char* kNoSpaces =
+    R"(\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027})"
+    R"(\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF})";
+// What \w has beside letters, marks, decimal digits, letter numbers and connectors: some numbers of Latin-1
+// and the circled and squared letters.
+constexpr const char* kMoreWordCharacters =
+    R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+
+bool pcre2_takes(const std::string& pattern) {
+  int error = 0;
+  PCRE2_SIZE at = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                   PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr);
+  pcre2_code_free(code);
+  return code != nullptr;
+}
+
+class Translation {
+ public:
+  Translation(std::string_view pattern, bool with_additions, const std::string& origin)
+      : pattern_(pattern), origin_(origin), with_additions_(with_additions) {}
+
+  std::string result() {
+    while (at_ < pattern_.size()) {
+      const char c = pattern_[at_];
+      if (c == '\\') {
+        escape(/*in_set=*/false);
+      } else if (c == '[') {
+        set();
+      } else if (c == '(') {
+        group();
+      } else if (c == '{') {
+        interval();
+      } else {
+        take(1);
+      }
+    }
+    return std::move(out_);
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw Error(ErrorKind::kUnsupported, origin_ + ": the regular expression has " + what + " at character " +
+                                             std::to_string(at_) +
+                                             ", which is not supported: " + std::string(pattern_));
+  }
+  std::string_view rest() const { return pattern_.substr(at_); }
+  char peek(size_t ahead) const { return at_ + ahead < pattern_.size() ? pattern_[at_ + ahead] : '\0'; }
+  void take(size_t n) {
+    out_ += pattern_.substr(at_, n);
+    at_ += n;
+  }
+  void replace(size_t n, const std::string& by) {
+    out_ += by;
+    at_ += n;
+  }
+
+  // What a set has of a property.
+  std::string members(const std::string& name) const {
+    return "\\p{" + name + "}" + (with_additions_ ? unicode_additions(name) : std::string());
+  }
+  std::string word_members() const {
+    std::string all = kMoreWordCharacters;
+    for (const char* category : {"L", "M", "Nd", "Nl", "Pc"}) all += members(category);
+    return all;
+  }
+
+  void set() {
+    take(1);
+    if (peek(0) == '^') take(1);
+    if (peek(0) == ']') take(1);  // the first is itself
+    while (peek(0) != ']') {
+      if (at_ >= pattern_.size()) refuse("a set without an end");
+      if (rest().starts_with("&&")) refuse("an intersection of sets");
+      if (peek(0) == '\\') {
+        escape(/*in_set=*/true);
+      } else if (peek(0) == '[') {
+        const size_t end = rest().find(":]");
+        if (peek(1) != ':' || end == std::string_view::npos) refuse("a set within a set");
+        take(end + 2);
+      } else {
+        take(1);
+      }
+    }
+    take(1);
+  }
+
+  void group() {
+    if (peek(1) == '*') refuse("the verb (*");
+    if (peek(1) != '?') return take(1);
+    const std::string_view after = rest().substr(2);
+    if (after.starts_with(':') || after.starts_with('=') || after.starts_with('!') ||
+        after.starts_with('>') || after.starts_with('<') || after.starts_with('#'))
+      return take(after.starts_with('#') ? std::min(rest().find(')'), rest().size() - 1) + 1 : 3);
+    const size_t n = std::min(after.find_first_not_of("im-"), after.size());
+    const char end = n < after.size() ? after[n] : '\0';
+    // Options without a group hold until the end of the group around them. From the very beginning on, PCRE2
+    // has it so too.
+    if (n == 0 || (end != ':' && (end != ')' || at_ != 0)))
+      refuse("the group '" + std::string(rest().substr(0, 4)) + "'");
+    std::string options(rest().substr(0, 2 + n + 1));
+    std::replace(options.begin(), options.end(), 'm', 's');  // the dot matches line ends
+    replace(options.size(), options);
+  }
+
+  void interval() {
+    size_t n = 1;
+    const auto digits = [&] {
+      const size_t from = n;
+      while (std::isdigit(static_cast<unsigned char>(peek(n))) != 0) ++n;
+      return std::string(rest().substr(from, n - from));
+    };
+    const std::string least = digits();
+    const bool comma = peek(n) == ',';
+    if (comma) ++n;
+    const std::string most = comma ? digits() : least;
+    if (peek(n) != '}' || (least.empty() && most.empty())) return replace(1, "\\{");
+    ++n;
+    // Ruby repeats the interval there; PCRE2 makes it possessive, or lazy.
+    if (peek(n) == '+' || (peek(n) == '?' && !comma)) refuse("an interval with a + or ? after it");
+    replace(n, "{" + (least.empty() ? "0" : least) + (comma ? "," + most : "") + "}");
+  }
+
+  void escape(bool in_set) {
+    const char c = peek(1);
+    switch (c) {
+      case 's':
+        return replace(2, in_set ? kSpaces : std::string("[") + kSpaces + "]");
+      case 'S':
+        return replace(2, in_set ? kNoSpaces : std::string("[^") + kSpaces + "]");
+      case 'w':
+        return replace(2, in_set ? word_members() : "[" + word_members() + "]");
+      case 'W':
+        if (in_set) refuse("\\W in a set");
+        return replace(2, "[^" + word_members() + "]");
+      case 'd':
+      case 'D':
+        at_ += 2;
+        return property("Nd", c == 'D', in_set);
+      case 'h':
+      case 'H':
+        if (c == 'H' && in_set) refuse("\\H in a set");
+        return replace(2, in_set ? "0-9A-Fa-f" : c == 'h' ? "[0-9A-Fa-f]" : "[^0-9A-Fa-f]");
+      case 'b':
+      case 'B':
+        return in_set ? take(2) : boundary(c == 'B');
+      case 'p':
+      case 'P':
+        return named_property(in_set);
+      case 'u':
+        return code_point();
+      case 'v':
+        return replace(2, "\\x{B}");
+      case 'x':
+        if (peek(2) != '{' && std::string_view("01234567").find(peek(2)) == std::string_view::npos)
+          refuse("a byte that is no character");
+        return take(2);
+      default:
+        break;
+    }
+    if (c == '\0') refuse("a \\ at the end");
+    if (std::isalpha(static_cast<unsigned char>(c)) != 0 &&
+        std::string_view(in_set ? "nrtfae" : "nrtfaeAzZGKRX").find(c) == std::string_view::npos)
+      refuse(std::string("\\") + c);
+    take(2);
+  }
+
+  void boundary(bool negated) {
+    const std::string word = "[" + word_members() + "]";
+    const char* same = negated ? "=" : "!";
+    const char* other = negated ? "!" : "=";
+    replace(2, "(?:(?<=" + word + ")(?" + same + word + ")|(?<!" + word + ")(?" + other + word + "))");
+  }
+
+  void named_property(bool in_set) {
+    const size_t end = rest().find('}');
+    if (peek(2) != '{' || end == std::string_view::npos) refuse("\\p without a name in braces");
+    std::string name(rest().substr(3, end - 3));
+    bool negated = peek(1) == 'P';
+    if (name.starts_with('^')) {
+      negated = !negated;
+      name.erase(0, 1);
+    }
+    at_ += end + 1;
+    property(name, negated, in_set);
+  }
+
+  // In a set, the complement of a property has the additions too: sets have no way to take some out.
+  void property(const std::string& name, bool negated, bool in_set) {
+    const std::string additions = with_additions_ ? unicode_additions(name) : std::string();
+    // PCRE2 has the scripts' extensions where the name says no more, Oniguruma the scripts.
+    const bool script = name.size() > 2 && pcre2_takes("\\p{sc:" + name + "}");
+    const std::string known = std::string(negated ? "\\P{" : "\\p{") + (script ? "sc:" : "") + name + "}";
+    if (additions.empty() || (in_set && negated)) {
+      out_ += known;
+    } else if (in_set) {
+      out_ += known + additions;
+    } else {
+      out_ +=
+          std::string(negated ? "[^" : "[") + "\\p{" + (script ? "sc:" : "") + name + "}" + additions + "]";
+    }
+  }
+
+  void code_point() {
+    const std::string_view digits = rest().substr(2, 4);
+    const bool hex = digits.size() == 4 && std::all_of(digits.begin(), digits.end(),
+                                                       [](unsigned char d) { return std::isxdigit(d) != 0; });
+    if (!hex) refuse("\\u without four hexadecimal digits");
+    replace(6, "\\x{" + std::string(digits) + "}");
+  }
+
+  std::string_view pattern_;
+  const std::string& origin_;
+  bool with_additions_;
+  size_t at_ = 0;
+  std::string out_;
+};
+
+}  // namespace
+
+std::string pcre2_of_oniguruma(std::string_view pattern, bool with_additions, const std::string& origin) {
+  return Translation(pattern, with_additions, origin).result();
+}
+
+}  // namespace seer

@@ -1,0 +1,16 @@
+// Characters that came with Unicode 15.0, 15.1 and 16.0. The PCRE2 of Debian 12 knows Unicode 14 and has no
+// category for them, while the Hugging Face tokenizers library knows Unicode 16.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace seer {
+
+bool has_unicode_additions(std::string_view text);
+
+// Those of a general category ("L", "Lu") or of the script Han, as ranges for a set of a regular expression
+// ("\x{1C89}-\x{1C8A}..."); empty for any other property.
+std::string unicode_additions(std::string_view property);
+
+}  // namespace seer
