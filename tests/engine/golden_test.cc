@@ -4,22 +4,36 @@
 
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "seer/engine.h"
+#include "seer/ranks.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
 
 namespace seer {
 namespace {
 
+using testing::ConfigSpelling;
 using testing::Golden;
 
-std::shared_ptr<Engine> load(const Golden& golden, int64_t chunk_size, const std::string& gates) {
+constexpr ConfigSpelling kSpellings[] = {ConfigSpelling::kTransformers4, ConfigSpelling::kTransformers5};
+
+// How the model is run: in chunks, on ranks.
+struct Run {
+  int64_t chunk_size = 0;
+  std::shared_ptr<Ranks> ranks;  // absent: one process
+  RankSplit split = RankSplit::kTensor;
+};
+
+std::shared_ptr<Engine> load(const Golden& golden, const Run& run, const std::string& gates) {
   EngineOptions options;
   options.model_dir = golden.model_dir;
   options.gates_dir = gates;
-  options.chunk_size = chunk_size;
-  options.threads = 2;
+  options.chunk_size = run.chunk_size;
+  options.threads = run.ranks ? 1 : 2;
+  options.ranks = run.ranks;
+  options.rank_split = run.split;
   return Engine::load(options);
 }
 
@@ -62,25 +76,34 @@ double max_difference(const std::vector<float>& a, const std::vector<float>& b) 
   return worst;
 }
 
-void check_golden(const std::string& name) {
-  const auto golden = Golden::read(name);
-  if (!golden) return;
-  const auto engine = load(*golden, 0, golden->gates_dir);
-  SECTION("dense") {
-    const Output out = evaluate(*engine, *golden, {}, golden->n_logits());
-    CHECK(max_difference(out.logits, golden->dense_logits) < testing::kLogitTolerance);
+void check_dense(const Golden& golden, const Run& run) {
+  const auto engine = load(golden, run, golden.gates_dir);
+  const Output out = evaluate(*engine, golden, {}, golden.n_logits());
+  CHECK(max_difference(out.logits, golden.dense_logits) < testing::kLogitTolerance);
+}
+
+void check_rule(const Golden& golden, const testing::GoldenRule& rule, const Run& run) {
+  // The golden's last_dense overrides the gates' config.
+  const auto engine = load(golden, run, golden.gates_with(rule.last_dense));
+  const Output out = evaluate(*engine, golden, rule.rule, golden.n_logits());
+  CHECK(max_difference(out.logits, rule.logits) < testing::kLogitTolerance);
+  REQUIRE(out.masks.size() == rule.masks.size());
+  for (const auto& [layer, mask] : out.masks) {
+    INFO("layer " << layer);
+    CHECK(golden.count_mask_errors(rule, layer, mask) == 0);
+    CHECK(golden.max_score_difference(rule, layer, out.scores.at(layer)) < testing::kScoreDifference);
   }
-  for (const testing::GoldenRule& rule : golden->rules) {
-    DYNAMIC_SECTION(rule.name) {
-      // The golden's last_dense overrides the gates' config.
-      const auto with_rule = load(*golden, 0, golden->gates_with(rule.last_dense));
-      const Output out = evaluate(*with_rule, *golden, rule.rule, golden->n_logits());
-      CHECK(max_difference(out.logits, rule.logits) < testing::kLogitTolerance);
-      REQUIRE(out.masks.size() == rule.masks.size());
-      for (const auto& [layer, mask] : out.masks) {
-        INFO("layer " << layer);
-        CHECK(golden->count_mask_errors(rule, layer, mask) == 0);
-        CHECK(golden->max_score_difference(rule, layer, out.scores.at(layer)) < testing::kScoreDifference);
+}
+
+void check_golden(const std::string& name) {
+  for (const ConfigSpelling spelling : kSpellings) {
+    const auto golden = Golden::read(name, spelling);
+    if (!golden) return;
+    DYNAMIC_SECTION("as transformers " << (spelling == ConfigSpelling::kTransformers4 ? 4 : 5)
+                                       << " writes config.json") {
+      SECTION("dense") { check_dense(*golden, {}); }
+      for (const testing::GoldenRule& rule : golden->rules) {
+        DYNAMIC_SECTION(rule.name) { check_rule(*golden, rule, {}); }
       }
     }
   }
@@ -91,23 +114,60 @@ TEST_CASE("golden: double linear gates, two query pools") { check_golden("double
 TEST_CASE("golden: 65 tokens, one whole block and a partial one") { check_golden("edge-65"); }
 TEST_CASE("golden: one KV head of 128, llama3 rope") { check_golden("gqa-d128-llama3"); }
 
+TEST_CASE("a golden's config.json in version 5's spelling has none of version 4's keys") {
+  for (const char* name : {"demo", "gqa-d128-llama3"}) {
+    const auto before = Golden::read(name), after = Golden::read(name, ConfigSpelling::kTransformers5);
+    if (!before) return;
+    const auto config = nlohmann::json::parse(testing::read_file(after->model_dir + "/config.json"));
+    for (const char* key : {"rope_theta", "rope_scaling", "torch_dtype"}) CHECK(!config.contains(key));
+    CHECK(config.at("dtype") == "bfloat16");
+    const auto old = nlohmann::json::parse(testing::read_file(before->model_dir + "/config.json"));
+    CHECK(config.at("rope_parameters").at("rope_theta") == old.at("rope_theta"));
+    CHECK(config.at("rope_parameters").at("rope_type") ==
+          (old.at("rope_scaling").is_null() ? "default" : "llama3"));
+  }
+}
+
 TEST_CASE("any chunk size selects the same blocks and gives the same logits") {
   for (const char* name : {"demo", "gqa-d128-llama3", "double-linear"}) {
     const auto golden = Golden::read(name);
     if (!golden) return;
     for (const testing::GoldenRule& rule : golden->rules) {
       const std::string gates = golden->gates_with(rule.last_dense);
-      const auto one_shot = load(*golden, 16384, gates);
+      const auto one_shot = load(*golden, {16384, {}}, gates);
       const Output whole = evaluate(*one_shot, *golden, rule.rule, golden->n_logits());
       for (const int64_t chunk : {64, 192, 4096}) {
         INFO(name << " " << rule.name << " chunk " << chunk);
-        const auto chunked = load(*golden, chunk, gates);
+        const auto chunked = load(*golden, {chunk, {}}, gates);
         const Output parts = evaluate(*chunked, *golden, rule.rule, golden->n_logits());
         CHECK(parts.masks == whole.masks);
         CHECK(max_difference(parts.logits, whole.logits) < 1e-4);
       }
     }
   }
+}
+
+// Not the demo model, which other tests run on ranks at length.
+void check_on_two_ranks(const std::string& name, RankSplit split) {
+  INFO(name);
+  const auto golden = Golden::read(name);
+  if (!golden) return;
+  const Run run{0, Ranks::start(2, {SEER_BINARY}), split};
+  check_dense(*golden, run);
+  for (const testing::GoldenRule& rule : golden->rules) {
+    INFO(rule.name);
+    check_rule(*golden, rule, run);
+  }
+}
+
+TEST_CASE("goldens on two ranks that hold the model together") {
+  for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3"})
+    check_on_two_ranks(name, RankSplit::kTensor);
+}
+
+TEST_CASE("goldens on two ranks that divide the prompt") {
+  for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3"})
+    check_on_two_ranks(name, RankSplit::kContext);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 namespace seer {
 namespace {
 
+using testing::ConfigSpelling;
 using testing::Evaluation;
 using testing::Golden;
 
@@ -42,22 +43,29 @@ void check_rule(const Golden& golden, const testing::GoldenRule& rule) {
   CHECK(d.mean < kMeanLogit * d.largest);
 }
 
+void check_dense(const Golden& golden) {
+  EngineOptions options = testing::demo_options("cuda");
+  options.model_dir = golden.model_dir;
+  options.gates_dir = golden.gates_dir;
+  const auto engine = Engine::load(options);
+  const Evaluation out = testing::evaluate(*engine, golden.input_ids, {}, golden.n_logits());
+  const testing::Difference d = testing::difference(out.logits, golden.dense_logits);
+  CHECK(d.worst < kWorstLogit * d.largest);
+  CHECK(d.mean < kMeanLogit * d.largest);
+}
+
 void check_golden(const std::string& name) {
   if (!testing::have_gpu()) return;
-  const auto golden = Golden::read(name);
-  if (!golden) return;
-  SECTION("dense") {
-    EngineOptions options = testing::demo_options("cuda");
-    options.model_dir = golden->model_dir;
-    options.gates_dir = golden->gates_dir;
-    const auto engine = Engine::load(options);
-    const Evaluation out = testing::evaluate(*engine, golden->input_ids, {}, golden->n_logits());
-    const testing::Difference d = testing::difference(out.logits, golden->dense_logits);
-    CHECK(d.worst < kWorstLogit * d.largest);
-    CHECK(d.mean < kMeanLogit * d.largest);
-  }
-  for (const testing::GoldenRule& rule : golden->rules) {
-    DYNAMIC_SECTION(rule.name) { check_rule(*golden, rule); }
+  for (const auto spelling : {ConfigSpelling::kTransformers4, ConfigSpelling::kTransformers5}) {
+    const auto golden = Golden::read(name, spelling);
+    if (!golden) return;
+    DYNAMIC_SECTION("as transformers " << (spelling == ConfigSpelling::kTransformers4 ? 4 : 5)
+                                       << " writes config.json") {
+      SECTION("dense") { check_dense(*golden); }
+      for (const testing::GoldenRule& rule : golden->rules) {
+        DYNAMIC_SECTION(rule.name) { check_rule(*golden, rule); }
+      }
+    }
   }
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <stdexcept>
 
 #include "tests/support/safetensors_file.h"
 
@@ -26,15 +28,54 @@ GoldenRule read_rule(const SafetensorsFile& file, const nlohmann::json& describe
   return r;
 }
 
+// Links to every file of a model, and its config.json in version 5's spelling.
+void respell_model(const fs::path& from, const fs::path& to) {
+  for (const fs::directory_entry& file : fs::directory_iterator(from))
+    if (file.path().filename() != "config.json")
+      fs::create_symlink(fs::absolute(file.path()), to / file.path().filename());
+  write_file(to / "config.json", spelled_by_transformers_5(read_file(from / "config.json")));
+}
+
 }  // namespace
 
-std::optional<Golden> Golden::read(const std::string& name) {
+std::string spelled_by_transformers_5(const std::string& config_json) {
+  auto config = nlohmann::json::parse(config_json);
+  if (!config.contains("torch_dtype")) throw std::runtime_error("not a config.json of transformers 4");
+  config["dtype"] = config.at("torch_dtype");
+  auto rope = config.value("rope_scaling", nlohmann::json());
+  if (rope.is_null()) rope = {{"rope_type", "default"}};
+  if (rope.contains("type")) rope["rope_type"] = rope.at("type");
+  rope.erase("type");
+  rope["rope_theta"] = config.at("rope_theta");
+  const std::set<std::string> of_some_length = {"llama3", "yarn", "longrope"};
+  if (of_some_length.count(rope.at("rope_type").get<std::string>()) != 0 &&
+      !rope.contains("original_max_position_embeddings"))
+    rope["original_max_position_embeddings"] = config.at("max_position_embeddings");
+  config["rope_parameters"] = rope;
+  const std::string family = config.at("model_type");
+  if (family == "qwen2" || family == "qwen3") {
+    config["layer_types"] =
+        std::vector<std::string>(config.at("num_hidden_layers").get<size_t>(), "full_attention");
+    config["sliding_window"] = nullptr;  // use_sliding_window is false in every golden
+  }
+  config["pad_token_id"] = nullptr;
+  config["transformers_version"] = "5.24.0";
+  for (const char* key : {"torch_dtype", "rope_scaling", "rope_theta"}) config.erase(key);
+  return config.dump(2);
+}
+
+std::optional<Golden> Golden::read(const std::string& name, ConfigSpelling spelling) {
   const auto dir = test_data("goldens/" + name);
   if (!dir) return std::nullopt;
   Golden g;
   const fs::path home = fs::exists(*dir / "model") ? *dir : demo_model();
   g.model_dir = (home / "model").string();
   g.gates_dir = (home / "gates").string();
+  if (spelling == ConfigSpelling::kTransformers5) {
+    g.respelled_ = std::make_shared<TempDir>();
+    respell_model(g.model_dir, g.respelled_->path());
+    g.model_dir = g.respelled_->path().string();
+  }
   const SafetensorsFile file(*dir / "golden.safetensors");
   g.input_ids = file.get<int32_t>("input_ids");
   g.dense_logits = file.get<float>("logits.dense");

@@ -30,10 +30,19 @@ struct GoldenRule {
   std::map<int64_t, std::vector<uint8_t>> masks;
 };
 
+// The goldens' own config.json is what transformers 4 writes: rope_theta, rope_scaling, torch_dtype.
+enum class ConfigSpelling { kTransformers4, kTransformers5 };
+
+// What transformers 5.24 saves after it has read such a config.json: rope_parameters, dtype and, for Qwen,
+// layer_types. A config.json without torch_dtype is not of version 4, and refused.
+std::string spelled_by_transformers_5(const std::string& config_json);
+
 class Golden {
  public:
-  // Absent, and the test marked as skipped, where the test data are.
-  static std::optional<Golden> read(const std::string& name);
+  // Absent, and the test marked as skipped, where the test data are. In version 5's spelling `model_dir` is a
+  // folder of links beside a rewritten config.json; it is there as long as a copy of the golden is.
+  static std::optional<Golden> read(const std::string& name,
+                                    ConfigSpelling spelling = ConfigSpelling::kTransformers4);
 
   std::string model_dir, gates_dir;
   std::vector<int32_t> input_ids;
@@ -53,6 +62,7 @@ class Golden {
 
  private:
   std::shared_ptr<TempDir> other_gates_ = std::make_shared<TempDir>();
+  std::shared_ptr<TempDir> respelled_;  // absent where the golden's own folder serves
 };
 
 }  // namespace seer::testing

@@ -2,6 +2,7 @@
 import copy
 import dataclasses
 import random
+import zlib
 from collections.abc import Callable
 
 import torch
@@ -116,7 +117,9 @@ class Edges:
             config |= change
         for key in without:
             config.pop(key, None)
-        case = Case(f"{name} ({family})", shape, config, Files(dtype, shards, len(self.cases), wide_vectors), brief=brief, **more)
+        name = f"{name} ({family})"
+        files = Files(dtype, shards, zlib.crc32(name.encode()), wide_vectors)
+        case = Case(name, shape, config, files, brief=brief, **more)
         case.moves = case.moves and shape.rope is not None
         self.cases.append(case)
         return case

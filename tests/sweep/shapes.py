@@ -60,7 +60,7 @@ def config_of(shape, spelling, dtype="float32"):
         config["rope_parameters"] = {"rope_theta": shape.theta} | (shape.rope or {"rope_type": "default"})
         if shape.family.startswith("qwen"):
             config["layer_types"] = ["full_attention"] * shape.n_layers
-        config["transformers_version"] = "5.24.0"
+        config |= {"pad_token_id": None, "transformers_version": "5.24.0"}
     else:
         config |= {"torch_dtype": dtype, "rope_theta": shape.theta, "rope_scaling": shape.rope, "transformers_version": "4.57.1"}
     return config

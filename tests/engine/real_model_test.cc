@@ -1,0 +1,134 @@
+// Two small published models beside Hugging Face transformers: greedy text, and the perplexity of novels. The
+// models are no part of the project or of its test data: SEER_REAL_MODELS names a folder that holds them.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "seer/engine.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_data.h"
+
+namespace seer {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+using Ids = std::vector<int32_t>;
+
+// transformers 5.24 in float32 wrote the reference, as Seer computes on a CPU; it is printed with 17 digits.
+constexpr double kPerplexityTolerance = 1e-4;  // relative; seen: 9e-6
+
+struct RealModel {
+  std::shared_ptr<Engine> engine;
+  json reference;
+  fs::path texts;
+
+  // Empty, after skip(), where the model or its reference is absent.
+  static std::optional<RealModel> load(const std::string& name, int64_t ctx_size) {
+    const char* root = std::getenv("SEER_REAL_MODELS");
+    const fs::path model = fs::path(root != nullptr ? root : "") / name;
+    if (root == nullptr || !fs::exists(model / "config.json")) {
+      testing::skip(root == nullptr ? "SEER_REAL_MODELS is not set" : "no model at " + model.string());
+      return std::nullopt;
+    }
+    const auto reference = testing::test_data("real-models/" + name + ".json");
+    const auto texts = testing::test_data("texts");
+    if (!reference || !texts) return std::nullopt;
+    EngineOptions options;
+    options.model_dir = model.string();
+    options.ctx_size = ctx_size;
+    options.threads = 2;
+    return RealModel{Engine::load(options), json::parse(testing::read_file(*reference)), *texts};
+  }
+};
+
+void check_greedy(Engine& engine, const json& expected) {
+  GenerateRequest request;
+  request.prompt = expected.at("prompt_ids").get<Ids>();
+  request.sampling.temperature = 0.0;
+  Ids new_ids = expected.at("new_ids").get<Ids>();
+  request.max_new_tokens = static_cast<int64_t>(new_ids.size());
+  const GenerateResult result = engine.new_session()->generate(request);
+  const Ids& eos = engine.model().eos_ids;
+  const bool ends = std::find(eos.begin(), eos.end(), new_ids.back()) != eos.end();
+  CHECK((result.finish == FinishReason::kEos) == ends);
+  if (ends) new_ids.pop_back();  // Seer keeps it to itself
+  CHECK(result.tokens == new_ids);
+  CHECK(result.text == expected.at("text"));
+}
+
+// A chat's prompt is taken as ids here: templates have tests of their own.
+void check_completions(const std::string& name) {
+  const auto model = RealModel::load(name, 256);
+  if (!model) return;
+  const json &plain = model->reference.at("plain"), &chats = model->reference.at("chat");
+  REQUIRE(!plain.empty());
+  REQUIRE(!chats.empty());
+  for (const json& expected : plain) {
+    const std::string prompt = expected.at("prompt");
+    INFO(prompt);
+    CHECK(model->engine->tokenizer().encode(prompt) == expected.at("prompt_ids").get<Ids>());
+    check_greedy(*model->engine, expected);
+  }
+  for (const json& expected : chats) {
+    INFO(expected.at("messages").dump());
+    check_greedy(*model->engine, expected);
+  }
+}
+
+// Mean of -log p(next token) over a window of n + 1 tokens, n of them predicted.
+double mean_loss(Engine& engine, const Ids& window) {
+  EvaluateRequest request;
+  request.tokens = Ids(window.begin(), window.end() - 1);
+  request.n_last_logits = 0;  // of every position
+  double sum = 0.0;
+  int64_t n = 0;
+  request.on_logits = [&](int64_t first, int64_t n_rows, int64_t n_vocab, const float* logits) {
+    for (int64_t r = 0; r < n_rows; ++r, ++n) {
+      const float* row = logits + r * n_vocab;
+      const double largest = *std::max_element(row, row + n_vocab);
+      double total = 0.0;
+      for (int64_t i = 0; i < n_vocab; ++i) total += std::exp(row[i] - largest);
+      sum += largest + std::log(total) - row[window[static_cast<size_t>(first + r + 1)]];
+    }
+    return true;
+  };
+  engine.new_session()->evaluate(request);
+  REQUIRE(n == static_cast<int64_t>(request.tokens.size()));
+  return sum / static_cast<double>(n);
+}
+
+void check_perplexity(const std::string& name) {
+  const auto model = RealModel::load(name, 2048);
+  if (!model) return;
+  const json& texts = model->reference.at("perplexity");
+  REQUIRE(!texts.empty());
+  for (const json& expected : texts) {
+    const std::string text = expected.at("text");
+    const auto size = expected.at("window").get<int64_t>() + 1;
+    const auto n_windows = expected.at("windows").get<int64_t>();
+    const Ids ids = model->engine->tokenizer().encode(testing::read_file(model->texts / text));
+    double loss = 0.0;
+    for (int64_t i = 0; i < n_windows; ++i)
+      loss += mean_loss(*model->engine, Ids(ids.begin() + i * size, ids.begin() + (i + 1) * size));
+    const double found = std::exp(loss / static_cast<double>(n_windows));
+    INFO(text << ": perplexity " << found);
+    CHECK(found == Approx(expected.at("value").get<double>()).epsilon(kPerplexityTolerance));
+  }
+}
+
+TEST_CASE("SmolLM2-135M-Instruct's greedy completions are transformers'") { check_completions("smollm2"); }
+TEST_CASE("Qwen2.5-Coder-0.5B-Instruct's greedy completions are transformers'") {
+  check_completions("qwen2.5-coder-0.5b");
+}
+TEST_CASE("SmolLM2-135M-Instruct's perplexity of two novels is transformers'") {
+  check_perplexity("smollm2");
+}
+TEST_CASE("Qwen2.5-Coder-0.5B-Instruct's perplexity of two novels is transformers'") {
+  check_perplexity("qwen2.5-coder-0.5b");
+}
+
+}  // namespace
+}  // namespace seer
