@@ -35,7 +35,8 @@ struct Family {
   // Error{kUnsupported} or Error{kFile} that names the key.
   void (*read)(const JsonReader& json, ModelConfig* config);
 
-  std::span<const WeightName> weights;
+  // Names of weights that differ from Llama's, or that Llama does not have; all others are as in Llama.
+  std::span<const WeightName> own_weights;
 };
 
 // In the order in which messages name them.
@@ -44,7 +45,6 @@ std::span<const Family* const> families();
 std::string family_architectures();
 
 extern const Family kLlama, kMistral, kQwen2;
-// Most families name their weights as Llama does.
 extern const std::span<const WeightName> kLlamaWeightNames;
 
 }  // namespace seer

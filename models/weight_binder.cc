@@ -42,8 +42,12 @@ WeightBinder::WeightBinder(const TensorMap& tensors, const ModelConfig& config)
 }
 
 std::string WeightBinder::module_name(WeightRole role, int64_t layer) const {
-  const auto names = config_.family->weights;
-  const auto found = std::ranges::find(names, role, &WeightName::role);
+  std::span<const WeightName> names = config_.family->own_weights;
+  auto found = std::ranges::find(names, role, &WeightName::role);
+  if (found == names.end()) {
+    names = kLlamaWeightNames;
+    found = std::ranges::find(names, role, &WeightName::role);
+  }
   assert(found != names.end());
   if (role == WeightRole::kLmHead) return found->name;
   if (layer == WeightSlot::kNoLayer) return prefix_ + found->name;

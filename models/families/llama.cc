@@ -41,6 +41,6 @@ const Family kLlama = {"llama",
                        kArchitectures,
                        {.d_ff = 11008, .n_vocab = 32000, .max_positions = 2048, .bos_id = 1, .eos_id = 2},
                        read,
-                       kNames};
+                       {}};
 
 }  // namespace seer

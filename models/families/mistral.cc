@@ -31,6 +31,6 @@ const Family kMistral = {
     kArchitectures,
     {.d_ff = 14336, .n_vocab = 32000, .max_positions = 131072, .n_kv_heads = 8, .bos_id = 1, .eos_id = 2},
     read,
-    kLlamaWeightNames};
+    {}};
 
 }  // namespace seer

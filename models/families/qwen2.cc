@@ -21,6 +21,6 @@ const Family kQwen2 = {"qwen2",
                        kArchitectures,
                        {.d_ff = 22016, .n_vocab = 151936, .max_positions = 32768, .n_kv_heads = 32},
                        read,
-                       kLlamaWeightNames};
+                       {}};
 
 }  // namespace seer
