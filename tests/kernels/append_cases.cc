@@ -34,6 +34,7 @@ std::vector<AppendKvCase> append_kv_cases(DType activation) {
   Random random(10);
   std::vector<AppendKvCase> cases;
   for (const PagedShape& shape : kPagedShapes) cases.push_back(make_append_case(random, activation, shape));
+  for (const PagedShape& shape : kOddGroups) cases.push_back(make_append_case(random, activation, shape));
   return cases;
 }
 

@@ -80,6 +80,10 @@ std::vector<AttentionCase> prefill_cases(Random& random, DType activation) {
     later.first_tokens = {2 * page, 0};
     cases.push_back(std::move(later));
   }
+  for (const PagedShape& shape : kOddGroups) {
+    cases.push_back(make_attention_case(random, activation, shape, {{0, 65}, {64, 63}}, {5}));
+    cases.push_back(make_attention_case(random, activation, shape, {{192, 129}}, {}));
+  }
   return cases;
 }
 
@@ -92,6 +96,8 @@ std::vector<AttentionCase> dense_prefill_cases(DType activation) {
   // blocks.
   cases.push_back(make_attention_case(random, activation, {136, 8, 64, 64}, {{0, 130}}, {}));
   cases.push_back(make_attention_case(random, activation, {136, 8, 128, 64}, {{64, 65}}, {}));
+  cases.push_back(make_attention_case(random, activation, {140, 20, 64, 64}, {{0, 130}}, {}));
+  cases.push_back(make_attention_case(random, activation, {135, 27, 128, 64}, {{64, 65}}, {}));
   return cases;
 }
 
@@ -141,14 +147,16 @@ std::vector<AttentionCase> decode_cases(DType activation) {
                                         {0, 62, 63, 64, 126, 127, 1023, 1024, 2100}));
     cases.push_back(make_attention_case(random, activation, shape, {}, {700}));
   }
+  for (const PagedShape& shape : kOddGroups)
+    cases.push_back(make_attention_case(random, activation, shape, {{0, 2}}, {0, 63, 64, 1100}));
   return cases;
 }
 
 std::vector<AttentionCase> long_attention_cases(DType activation) {
   Random random(17);
   std::vector<AttentionCase> cases;
-  for (const PagedShape& shape :
-       {PagedShape{8, 8, 64, 64}, PagedShape{8, 2, 128, 64}, PagedShape{8, 1, 128, 128}}) {
+  for (const PagedShape& shape : {PagedShape{8, 8, 64, 64}, PagedShape{8, 2, 128, 64},
+                                  PagedShape{8, 1, 128, 128}, PagedShape{14, 2, 128, 64}}) {
     cases.push_back(make_attention_case(random, activation, shape, {{0, 4097}}, {}));
     cases.push_back(make_attention_case(random, activation, shape, {{2048, 2049}}, {}));
     cases.push_back(make_attention_case(random, activation, shape, {}, {4096, 1, 8000, 63, 64, 2047}));

@@ -123,6 +123,10 @@ std::vector<GateProjectCase> gate_project_cases(DType activation) {
                                  {all, all, true, 256, DType::kBF16}));
   cases.push_back(make_gate_case(random, activation, {32, 8, 128, 16}, {48, 128 * 16},
                                  {avg, all, false, 128, DType::kBF16}));
+  for (const PagedShape& shape : kOddGroups)
+    for (const GateShape& gate : {GateShape{avg, all, false, shape.d_head, DType::kBF16},
+                                  GateShape{max_avg, all, true, shape.d_head, DType::kBF16}})
+      cases.push_back(make_gate_case(random, activation, shape, {64, 2 * 64 + 1}, gate));
   return cases;
 }
 
@@ -205,6 +209,9 @@ std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation) {
   for (const int64_t first : {1020, 1700, 2045, 3500, 4500}) add(pairs, 4, 64, first, 9);
   add(narrow, 4, 128, 2100, 33);
   add(narrow, 1, 256, 1100, 17);
+  // A gate head for each query head, and one for each key head.
+  for (const PagedShape& s : kOddGroups)
+    for (const int64_t gate_heads : {s.n_heads, s.n_kv_heads}) add(s, gate_heads, s.d_head, 33, 65);
   return cases;
 }
 

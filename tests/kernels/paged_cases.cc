@@ -32,7 +32,8 @@ void lay_out(PagedCase* c, Random& random, const std::vector<Run>& prefills,
       for (int32_t& id : s.page_table) id = ids[next++];
 
   c->name = std::to_string(c->n_heads) + "/" + std::to_string(c->n_kv_heads) + " heads of " +
-            std::to_string(c->d_head) + ", pages of " + std::to_string(c->page) + ", prefill";
+            std::to_string(c->d_head) + ", group of " + std::to_string(c->group()) + ", pages of " +
+            std::to_string(c->page) + ", prefill";
   for (const Run& run : prefills)
     c->name += " " + std::to_string(run.n_tokens) + "@" + std::to_string(run.start);
   c->name += ", decode";

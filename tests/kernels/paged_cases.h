@@ -17,6 +17,10 @@ inline constexpr PagedShape kPagedShapes[] = {{8, 2, 64, 64},  {4, 4, 96, 64},  
                                               {4, 1, 64, 16},  {8, 2, 96, 128}, {2, 2, 8, 32},
                                               {2, 1, 256, 64}, {8, 1, 64, 128}};
 
+// Groups of 7 and of 5 queries a key head: as in Qwen2.5 of 7B, of 0.5B and, with fewer heads, of 32B
+// parameters.
+inline constexpr PagedShape kOddGroups[] = {{28, 4, 128, 64}, {14, 2, 64, 64}, {10, 2, 128, 64}};
+
 // A prefill of n_tokens from position start on.
 struct Run {
   int64_t start, n_tokens;
