@@ -7,7 +7,7 @@
 #     --triton FILE, --vsa DIR, --thunderkittens DIR   others' kernels, for attention: see tools/gpu/bench_attention.py
 #     --long           attention in full, and rivals at 131072 tokens too
 # Exits with 1 where a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
-# folder made by `dpkg -x libpcre2-dev*.deb`, for a machine without PCRE2's development files. SEER_TEST_DATA as in
+# folder made by `dpkg -x` of libpcre2-dev*.deb and libutf8proc-dev*.deb, for a machine without them. SEER_TEST_DATA as in
 # tools/test.sh.
 # shellcheck disable=SC2317  # the steps are functions, called by name
 set -euo pipefail
@@ -70,27 +70,29 @@ run() {
   return "$rc"
 }
 
-# PCRE2 from an unpacked package: a prefix of its own, which has the static library where there is one, for the shared one
-# in such a package is a link to nothing.
-find_pcre2() {
-  local from=${SEER_PCRE2_PREFIX:-} to=$out/pcre2 pc lib
+# A library from its unpacked package: a prefix of its own, which has the static library where there is one, for the
+# shared one in such a package is a link to nothing.
+#   find_unpacked PKG_CONFIG_NAME HEADER
+find_unpacked() {
+  local from=${SEER_PCRE2_PREFIX:-} to=$out/$1 pc lib
   if [ -z "$from" ]; then return 0; fi
-  pc=$(find "$from" -name libpcre2-8.pc | head -n 1)
+  pc=$(find "$from" -name "$1.pc" | head -n 1)
   if [ -z "$pc" ]; then
-    echo "check: SEER_PCRE2_PREFIX=$from holds no libpcre2-8.pc: unpack libpcre2-dev there with dpkg -x" >&2
+    if pkg-config --exists "$1"; then return 0; fi
+    echo "check: SEER_PCRE2_PREFIX=$from holds no $1.pc: unpack its -dev package there with dpkg -x" >&2
     return 1
   fi
   rm -rf "$to"
   mkdir -p "$to/lib/pkgconfig" "$to/include"
-  cp "$(find "$from" -name pcre2.h | head -n 1)" "$to/include"
+  cp "$(find "$from" -name "$2" | head -n 1)" "$to/include"
   lib=$(dirname "$(dirname "$pc")")
-  if [ -f "$lib/libpcre2-8.a" ]; then
-    cp "$lib/libpcre2-8.a" "$to/lib"
+  if [ -f "$lib/$1.a" ]; then
+    cp "$lib/$1.a" "$to/lib"
   else
-    ln -s "$(ldconfig -p | sed -n 's/.*libpcre2-8\.so\.0.* => //p' | head -n 1)" "$to/lib/libpcre2-8.so"
+    ln -s "$(ldconfig -p | sed -n "s/.*$1\\.so\\.[0-9].* => //p" | head -n 1)" "$to/lib/$1.so"
   fi
   sed -e "s|^prefix=.*|prefix=$to|" -e "s|^libdir=.*|libdir=$to/lib|" -e "s|^includedir=.*|includedir=$to/include|" "$pc" \
-    >"$to/lib/pkgconfig/libpcre2-8.pc"
+    >"$to/lib/pkgconfig/$1.pc"
   export PKG_CONFIG_PATH=$to/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 }
 
@@ -104,7 +106,8 @@ architecture() {
 
 build() {
   local options=(-DSEER_BUILD_TESTS=ON -DSEER_CUDA=ON) only
-  find_pcre2 || { note build 'FAILED: no PCRE2' 0 && return 1; }
+  find_unpacked libpcre2-8 pcre2.h || { note build 'FAILED: no PCRE2' 0 && return 1; }
+  find_unpacked libutf8proc utf8proc.h || { note build 'FAILED: no utf8proc' 0 && return 1; }
   only=$(architecture)
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&
