@@ -19,8 +19,8 @@ struct BlockMask {
   int64_t row_capacity() const { return blocks.dim(2); }
 };
 
-// How many of a row's causal blocks are kept where the best of them are: a share of the whole prompt's
-// blocks, the same number in every row, or a share of the row's own.
+// How many blocks of a row are kept, by a rule that keeps the best ones: a share of the whole prompt's
+// blocks, which is the same number in every row, or a share of the row's own causal blocks.
 struct KeptCount {
   double share = 0.0;
   int64_t n_blocks = 0;  // of which the share is taken; 0: the row's causal blocks
@@ -34,8 +34,8 @@ struct KeptCount {
 
 // Which blocks a gate keeps, and the prompt whose rows it is asked about: SeerAttention's rules
 // (arXiv:2410.13276 section 3; models/DESIGN.md, chapter 2, points 5 to 7) and one of ours. This is the only
-// place that says what a rule means; devices, page reuse and the gates' files ask it. Rows are block rows of
-// the whole prompt, whatever the chunk, from 0: row b has b + 1 causal blocks.
+// place that says what a rule means: devices and page reuse ask it, and gates' files hold one. Rows are block
+// rows of the whole prompt, whatever the chunk, from 0: row b has b + 1 causal blocks.
 struct SelectRule {
   enum class Method {
     kThreshold,   // blocks whose softmaxed score is above `value`

@@ -37,7 +37,7 @@ BenchRows::BenchRows(const std::string& format, const Engine& engine, const Mode
                        {"params", 8},
                        {"backend", 7, false},
                        {"threads", 7},
-                       {"sparse", 15, false},
+                       {"sparse", 16, false},
                        {"test", 15},
                        {"computed", 8},
                        {"t/s", 18},
