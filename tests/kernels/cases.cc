@@ -116,6 +116,10 @@ std::vector<LinearCase> linear_cases(DType activation) {
     add(1, 7, {1}, {type}, true, false, activation);
     add(17, 7, {1}, {type}, true, false, activation);
   }
+  // Widths whose last part is no whole stage of the GPU's rings (1024 values): 3584 is Qwen2.5-7B's, 896 that
+  // of the 0.5B model.
+  for (const int64_t d_in : {256, 512, 768, 896, 1024, 1280, 1288, 1800, 2304, 3584, 4864, 18944})
+    for (const int64_t n : {1, 2}) add(n, d_in, {24}, {DType::kBF16}, d_in % 512 == 0, n == 2, activation);
   const std::vector<DType> mixed(std::begin(kStored), std::end(kStored));
   for (const int64_t n : {3, 31}) add(n, 128, {257, 9, 255}, mixed, true, true, activation);
   add(257, 40, {256, 257}, {DType::kBF16}, false, false, activation);  // gate and up

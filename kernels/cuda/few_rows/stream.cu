@@ -54,20 +54,22 @@ struct Walk {
   }
 };
 
-// Lane l takes elements [8 l, 8 l + 8) of every 256. A whole stage: all its loads can be on their way at
-// once.
-template <int kRows>
+// Of a chunk of 256 elements, lane l takes [8 l, 8 l + 8). With the number of chunks known, all loads can be
+// on their way at once.
+constexpr int kChunkElements = 256;
+constexpr int kChunks = kStageElements / kChunkElements;
+
+template <int kRows, int kChunks>
 __device__ __forceinline__ void multiply(float (&acc)[kRows], const Bf16* w, const Bf16* x, int64_t d_in,
                                          int lane) {
-  constexpr int kChunks = kStageElements / 256;
   Bf16x8 weights[kChunks];
 #pragma unroll
-  for (int u = 0; u < kChunks; ++u) weights[u] = load8(w + u * 256 + lane * 8);
+  for (int u = 0; u < kChunks; ++u) weights[u] = load8(w + u * kChunkElements + lane * 8);
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     Bf16x8 inputs[kChunks];
 #pragma unroll
-    for (int u = 0; u < kChunks; ++u) inputs[u] = load8(x + r * d_in + u * 256 + lane * 8);
+    for (int u = 0; u < kChunks; ++u) inputs[u] = load8(x + r * d_in + u * kChunkElements + lane * 8);
     float sums[2] = {};
 #pragma unroll
     for (int u = 0; u < kChunks; ++u) {
@@ -81,20 +83,35 @@ __device__ __forceinline__ void multiply(float (&acc)[kRows], const Bf16* w, con
   }
 }
 
-// The last `n` elements of a row.
+// The last `n` elements of a row, fewer than a stage: whole chunks first, for many models are no multiple of
+// a stage wide (3584 is 3.5 stages).
 template <int kRows>
 __device__ __forceinline__ void multiply_rest(float (&acc)[kRows], const Bf16* w, const Bf16* x, int64_t d_in,
-                                              int64_t n, int lane) {
-  for (int64_t at = lane * 8; at < n; at += 256) {
-    float wf[8];
-    load8(w + at).to_floats(wf);
+                                              int n, int lane) {
+  static_assert(kChunks == 4, "a case for every number of whole chunks");
+  switch (n / kChunkElements) {
+    case 3:
+      multiply<kRows, 3>(acc, w, x, d_in, lane);
+      break;
+    case 2:
+      multiply<kRows, 2>(acc, w, x, d_in, lane);
+      break;
+    case 1:
+      multiply<kRows, 1>(acc, w, x, d_in, lane);
+      break;
+    default:
+      break;
+  }
+  const int at = n / kChunkElements * kChunkElements + lane * 8;
+  if (at >= n) return;
+  float wf[8];
+  load8(w + at).to_floats(wf);
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      float xf[8];
-      load8(x + r * d_in + at).to_floats(xf);
+  for (int r = 0; r < kRows; ++r) {
+    float xf[8];
+    load8(x + r * d_in + at).to_floats(xf);
 #pragma unroll
-      for (int i = 0; i < 8; ++i) acc[r] += wf[i] * xf[i];
-    }
+    for (int i = 0; i < 8; ++i) acc[r] += wf[i] * xf[i];
   }
 }
 
@@ -156,20 +173,26 @@ __global__ void __launch_bounds__(kThreads, 2)
   const auto dot = [&](float(&acc)[kRows], int64_t row) {
 #pragma unroll
     for (float& a : acc) a = 0.0F;
-    for (int64_t k = 0; k < p.d_in; k += kStageElements) {
+    const auto wait = [&] {
       ptx::mbarrier_wait(ptx::shared_address(&full[warp][stage]), parity);
-      const auto* w = reinterpret_cast<const Bf16*>(ring + stage * kStageBytes);
-      if (k + kStageElements <= p.d_in) {
-        multiply<kRows>(acc, w, x + k, p.d_in, lane);
-      } else {
-        multiply_rest<kRows>(acc, w, x + k, p.d_in, p.d_in - k, lane);
-      }
+      return reinterpret_cast<const Bf16*>(ring + stage * kStageBytes);
+    };
+    const auto release = [&] {
       __syncwarp();  // all lanes have read the stage
       fill(stage);
       if (++stage == n_stages) {
         stage = 0;
         parity ^= 1U;
       }
+    };
+    int64_t k = 0;
+    for (; k + kStageElements <= p.d_in; k += kStageElements) {
+      multiply<kRows, kChunks>(acc, wait(), x + k, p.d_in, lane);
+      release();
+    }
+    if (k < p.d_in) {
+      multiply_rest<kRows>(acc, wait(), x + k, p.d_in, static_cast<int>(p.d_in - k), lane);
+      release();
     }
 #pragma unroll
     for (float& a : acc) a = warp_sum(a);
