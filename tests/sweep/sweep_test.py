@@ -161,8 +161,12 @@ def report(outcomes, seconds, verbose):
         by_size, by_deviation = max(equal, key=lambda o: o.worst), max(equal, key=lambda o: o.relative)
         print(f"worst logit error: {by_size.worst:.3g} ({by_size.case.name}); "
               f"{by_deviation.relative:.3g} of the logits' deviation ({by_deviation.case.name})")
-    for o in sorted((o for o in outcomes if not o.good), key=lambda o: o.kind):
-        print(f"\n{o.kind}: {o.case.name}\n    {o.text[:700].replace(chr(10), chr(10) + '    ')}")
+    troubles = collections.defaultdict(list)  # one cause has many cases
+    for o in outcomes:
+        if not o.good:
+            troubles[o.kind, o.text if "off by" not in o.text else o.case.name].append(o)
+    for (kind, _), like in sorted(troubles.items()):
+        print(f"\n{kind}: {'; '.join(o.case.name for o in like)}\n    {like[0].text[:700].replace(chr(10), chr(10) + '    ')}")
     if verbose:
         for o in outcomes:
             if o.kind == "refused on purpose":
