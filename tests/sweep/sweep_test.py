@@ -13,6 +13,7 @@ import argparse
 import collections
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -108,7 +109,7 @@ def logits_by_seer(seer, case, folder, ids):
                "--logits-last", "0", "--dump", str(out)]
     run = subprocess.run(command, input=" ".join(map(str, ids[0].tolist())), capture_output=True, text=True, env=environment, timeout=300)
     if run.returncode != 0:
-        return None, (run.returncode, run.stderr.replace(str(folder) + "/", "").strip())
+        return None, (run.returncode, run.stderr.replace(f"{folder}/", "").replace(str(folder), "FOLDER").strip())
     return load_file(out)["logits"], None
 
 
@@ -164,7 +165,7 @@ def report(outcomes, seconds, verbose):
     troubles = collections.defaultdict(list)  # one cause has many cases
     for o in outcomes:
         if not o.good:
-            troubles[o.kind, o.text if "off by" not in o.text else o.case.name].append(o)
+            troubles[o.kind, re.sub(r"\d+", "#", o.text) if o.kind != "DIFFERENT" else o.case.name].append(o)
     for (kind, _), like in sorted(troubles.items()):
         print(f"\n{kind}: {'; '.join(o.case.name for o in like)}\n    {like[0].text[:700].replace(chr(10), chr(10) + '    ')}")
     if verbose:
