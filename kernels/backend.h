@@ -43,6 +43,14 @@ struct RopeTable {
   Tensor sin;  // f32 [n_rows, d_rot / 2]
 };
 
+// RMS norms over d_head of each query head and of each key head, before pooling and RoPE (Qwen3). Both
+// weights are empty in models without them.
+struct HeadNorms {
+  Tensor q, k;       // [d_head], stored type
+  double eps = 0.0;  // added to the mean of squares
+  explicit operator bool() const { return static_cast<bool>(q); }
+};
+
 // The pools of a step's blocks, before RoPE: one row for every block row of its prefill segments, in their
 // order.
 struct PooledBlocks {
@@ -201,12 +209,13 @@ class Backend {
   // Row r holds the position of the step's decode r.
   virtual void rope_table(const RopeTable& out, std::span<const Segment> decodes,
                           std::span<const double> inv_freq, double scaling) = 0;
-  // Splits qkv [n_tokens, (n_heads + 2 n_kv_heads) * d_head]; writes rotated queries to q and rotated keys
-  // with the values to the pages. rope has a row for every token of the step. `pooled`, where given, gets the
-  // pools of the prefill segments' blocks.
+  // Splits qkv [n_tokens, (n_heads + 2 n_kv_heads) * d_head], which stays as it is, and normalises queries
+  // and keys if there are norms; writes rotated queries to q and rotated keys with the values to the pages.
+  // rope has a row for every token of the step. `pooled`, where given, gets the pools of the prefill
+  // segments' blocks, of normalised heads.
   virtual void append_kv(const Tensor& q,  // [n_tokens, n_heads, d_head]
-                         const PagedKv& kv, const Tensor& qkv, const RopeTable& rope, const Step& step,
-                         const PooledBlocks* pooled) = 0;
+                         const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms, const RopeTable& rope,
+                         const Step& step, const PooledBlocks* pooled) = 0;
 
   // Projects and rotates the pools of a segment's blocks: gate queries to gate_q, gate keys to the segment's
   // pages. pooled and rope have a row for every block of the segment.

@@ -60,6 +60,11 @@ class Attention {
   void attend_prefill(int64_t l, const PagedKv& kv, const Segment& segment, const BlockMask* mask,
                       const DecoderStep& step);
   DecoderStats count_segment(const Segment& segment, bool sparse, int64_t first_row) const;
+  // The norms of layer `l` that queries and keys get before pooling and RoPE; empty in most families.
+  HeadNorms head_norms(int64_t l) const {
+    const LayerWeights& layer = c_.weights.layers[static_cast<size_t>(l)];
+    return {layer.query_norm, layer.key_norm, c_.config.rms_norm_eps};
+  }
   // Tensors of the step's first n tokens.
   Tensor qkv(int64_t n) const { return c_.workspace->qkv.rows(0, n); }
   Tensor q(int64_t n) const { return c_.workspace->q.rows(0, n); }

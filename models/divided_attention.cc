@@ -26,7 +26,7 @@ void DividedAttention::each_segment(const Sequence& s, Body&& body) const {
   }
 }
 
-void DividedAttention::append(const Sequence& s) {
+void DividedAttention::append(int64_t l, const Sequence& s) {
   const std::span<const Segment> segments = ranks_->segments_of(s);
   if (segments.empty()) return;
   const int64_t n_tokens = ranks_->local().step.n_tokens;
@@ -37,7 +37,7 @@ void DividedAttention::append(const Sequence& s) {
     pooled = c_.workspace->pooled.rows(s.first_block_row, n_rows);
   }
   if (s.sparse()) c_.backend->begin_phase(Phase::kGate);  // a GPU pools in the same kernel
-  c_.backend->append_kv(q(n_tokens), ranks_->pages(), qkv(n_tokens), c_.rope->tokens(n_tokens),
+  c_.backend->append_kv(q(n_tokens), ranks_->pages(), qkv(n_tokens), head_norms(l), c_.rope->tokens(n_tokens),
                         {n_tokens, segments, {}}, s.sparse() ? &pooled : nullptr);
   if (s.sparse()) c_.backend->end_phase(Phase::kGate);
 }
@@ -60,7 +60,7 @@ std::vector<BlockMask> DividedAttention::select(int64_t l, Sequence* s) {
 }
 
 void DividedAttention::attend_prefill_of(int64_t l, Sequence* s) {
-  append(*s);
+  append(l, *s);
   if (s->sparse()) {
     c_.backend->begin_phase(Phase::kGate);
     each_segment(*s, [&](const Segment& segment, int64_t first_row) {
@@ -85,7 +85,7 @@ void DividedAttention::attend_decodes(int64_t l) {
   const DecoderStep& in = ranks_->local();
   const int64_t n_tokens = in.step.n_tokens;
   const PagedKv kv = c_.cache->layer(l);
-  c_.backend->append_kv(q(n_tokens), kv, qkv(n_tokens), c_.rope->tokens(n_tokens),
+  c_.backend->append_kv(q(n_tokens), kv, qkv(n_tokens), head_norms(l), c_.rope->tokens(n_tokens),
                         {n_tokens, {}, in.step.decodes}, nullptr);
   if (l == c_.config.n_layers - 1 && !ranks_->decodes_want_logits()) return;
   c_.backend->begin_phase(Phase::kAttention);

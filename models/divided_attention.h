@@ -22,7 +22,7 @@ class DividedAttention final : public Attention {
   // Calls body(segment, first_row) for each of this rank's segments of a sequence.
   template <class Body>
   void each_segment(const Sequence& s, Body&& body) const;
-  void append(const Sequence& s);
+  void append(int64_t l, const Sequence& s);
   std::vector<BlockMask> select(int64_t l, Sequence* s);
   void attend_prefill_of(int64_t l, Sequence* s);
   void attend_decodes(int64_t l);

@@ -44,7 +44,7 @@ std::span<const Family* const> families();
 // "LlamaForCausalLM, MistralForCausalLM or ...", for messages.
 std::string family_architectures();
 
-extern const Family kLlama, kMistral, kQwen2;
+extern const Family kLlama, kMistral, kQwen2, kQwen3;
 extern const std::span<const WeightName> kLlamaWeightNames;
 
 }  // namespace seer

@@ -144,10 +144,12 @@ void WeightBinder::sort_untaken() {
 void WeightBinder::finish() {
   sort_untaken();
   const std::string problems = missing_.text() + misshapen_.text() + unexpected_.text();
-  if (!problems.empty())
-    throw Error(ErrorKind::kFile, tensors_.source() +
-                                      " does not hold the tensors that config.json describes:" + problems +
-                                      "\nUse the config.json that belongs to these weights.");
+  if (problems.empty()) return;
+  std::string notes;  // a key that config.json lacks may be the reason
+  for (const std::string& note : config_.notes) notes += "\n  config.json: " + note;
+  throw Error(ErrorKind::kFile, tensors_.source() +
+                                    " does not hold the tensors that config.json describes:" + problems +
+                                    notes + "\nUse the config.json that belongs to these weights.");
 }
 
 DType WeightBinder::main_dtype() const {

@@ -11,6 +11,8 @@ enum class WeightRole : uint8_t {
   kQuery,
   kKey,
   kValue,
+  kQueryNorm,
+  kKeyNorm,
   kOutput,
   kMlpNorm,
   kGate,

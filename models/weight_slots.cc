@@ -41,6 +41,8 @@ std::vector<WeightSlot> weight_slots(const ModelConfig& config, const Shard& sha
       {Role::kQuery, d_q, d_model, Split::kRows, q, n_q, biases.qkv, layer_product<&L::qkv>},
       {Role::kKey, d_kv, d_model, Split::kRows, kv, n_kv, biases.qkv, layer_product<&L::qkv>},
       {Role::kValue, d_kv, d_model, Split::kRows, kv, n_kv, biases.qkv, layer_product<&L::qkv>},
+      {Role::kQueryNorm, d_head, 0, Split::kWhole, 0, 0, false, layer_tensor<&L::query_norm>},
+      {Role::kKeyNorm, d_head, 0, Split::kWhole, 0, 0, false, layer_tensor<&L::key_norm>},
       {Role::kOutput, d_model, d_q, Split::kColumns, q, n_q, biases.output, layer_product<&L::output>},
       {Role::kMlpNorm, d_model, 0, Split::kWhole, 0, 0, false, layer_tensor<&L::mlp_norm>},
       {Role::kGate, d_ff, d_model, Split::kRows, ff, n_ff, biases.mlp, layer_product<&L::gate_up>},
@@ -58,6 +60,8 @@ std::vector<WeightSlot> weight_slots(const ModelConfig& config, const Shard& sha
   std::vector<WeightSlot> slots = {embedding};
   for (int64_t l = 0; l < config.n_layers; ++l)
     for (WeightSlot slot : layer_slots) {
+      const bool head_norm = slot.role == Role::kQueryNorm || slot.role == Role::kKeyNorm;
+      if (head_norm && !config.head_norms) continue;
       slot.layer = l;
       slots.push_back(slot);
     }

@@ -15,12 +15,13 @@
 namespace seer {
 
 struct LayerWeights {
-  Tensor attention_norm;  // [d_model]
-  LinearWeights qkv;      // parts q [n_heads * d_head, d_model], k and v [n_kv_heads * d_head, d_model]
-  LinearWeights output;   // [d_model, n_heads * d_head]
-  Tensor mlp_norm;        // [d_model]
-  LinearWeights gate_up;  // parts gate and up, [d_ff, d_model] each
-  LinearWeights down;     // [d_model, d_ff]
+  Tensor attention_norm;        // [d_model]
+  LinearWeights qkv;            // parts q [n_heads * d_head, d_model], k and v [n_kv_heads * d_head, d_model]
+  Tensor query_norm, key_norm;  // [d_head], of every head; empty in families without
+  LinearWeights output;         // [d_model, n_heads * d_head]
+  Tensor mlp_norm;              // [d_model]
+  LinearWeights gate_up;        // parts gate and up, [d_ff, d_model] each
+  LinearWeights down;           // [d_model, d_ff]
 };
 
 struct ModelWeights {

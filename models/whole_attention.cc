@@ -13,7 +13,7 @@ void WholeAttention::run(int64_t l) {
   const PagedKv kv = c_.cache->layer(l);
   const bool sparse_step = any_sparse(in);
   if (sparse_step) c_.backend->begin_phase(Phase::kGate);  // a GPU pools in the same kernel
-  c_.backend->append_kv(q(n_tokens), kv, qkv(n_tokens), c_.rope->tokens(n_tokens), in.step,
+  c_.backend->append_kv(q(n_tokens), kv, qkv(n_tokens), head_norms(l), c_.rope->tokens(n_tokens), in.step,
                         sparse_step ? &c_.workspace->pooled : nullptr);
   if (sparse_step) c_.backend->end_phase(Phase::kGate);
 

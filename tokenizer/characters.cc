@@ -2,6 +2,7 @@
 
 #include <utf8proc.h>
 
+#include "tokenizer/unicode_additions.h"
 #include "tokenizer/utf8.h"
 
 namespace seer {
@@ -40,6 +41,9 @@ bool is_word(int32_t point) {
       (point >= 0x1F130 && point <= 0x1F149) || (point >= 0x1F150 && point <= 0x1F169) ||
       (point >= 0x1F170 && point <= 0x1F189))
     return true;
+  if (const std::string_view category = unicode_addition(point); !category.empty())
+    return category[0] == 'L' || category[0] == 'M' || category == "Nd" || category == "Nl" ||
+           category == "Pc";
   switch (utf8proc_category(point)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:

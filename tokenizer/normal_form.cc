@@ -107,7 +107,7 @@ constexpr utf8proc_int32_t kBeforeFinals = 0x11A7;
 bool stays(utf8proc_int32_t point) {
   const auto* range = std::upper_bound(std::begin(kAfterUnicode9), std::end(kAfterUnicode9), point,
                                        [](utf8proc_int32_t p, const Range& r) { return p <= r.last; });
-  return (range != std::end(kAfterUnicode9) && point >= range->first) || is_unicode_addition(point) ||
+  return (range != std::end(kAfterUnicode9) && point >= range->first) || !unicode_addition(point).empty() ||
          point == kBeforeFinals;
 }
 

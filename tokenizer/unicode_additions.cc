@@ -59,10 +59,10 @@ bool is_han(const Range& range) {
 
 }  // namespace
 
-bool is_unicode_addition(int32_t point) {
+std::string_view unicode_addition(int32_t point) {
   const auto* range = std::upper_bound(std::begin(kRanges), std::end(kRanges), point,
                                        [](int32_t p, const Range& r) { return p <= r.last; });
-  return range != std::end(kRanges) && point >= range->first;
+  return range != std::end(kRanges) && point >= range->first ? range->category : std::string_view();
 }
 
 bool has_unicode_additions(std::string_view text) {
@@ -74,7 +74,8 @@ bool has_unicode_additions(std::string_view text) {
       continue;
     }
     const Utf8Step step = utf8_step(text);
-    if (step.kind == Utf8Step::Kind::kCharacter && is_unicode_addition(utf8_point(text.substr(0, step.size))))
+    if (step.kind == Utf8Step::Kind::kCharacter &&
+        !unicode_addition(utf8_point(text.substr(0, step.size))).empty())
       return true;
     text.remove_prefix(step.size);
   }

@@ -200,26 +200,44 @@ void CpuBackend::rope_table(const RopeTable& out, std::span<const Segment> decod
                decodes[i].start, 1, inv_freq, scaling);
 }
 
-void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const RopeTable& rope,
-                           const Step& step, const PooledBlocks* pooled) {
+CpuBackend::FloatNorms CpuBackend::float_norms(const HeadNorms& norms, int64_t d_head,
+                                               int64_t n_heads_of_thread) {
+  if (!norms) return {};
+  assert(norms.q.numel() == d_head && norms.k.numel() == d_head);
+  float* weights = scratch_.reserve(2 * d_head);
+  simd_.to_float(weights, norms.q.data, weight_type(norms.q.dtype), d_head);
+  simd_.to_float(weights + d_head, norms.k.data, weight_type(norms.k.dtype), d_head);
+  reserve_thread_scratch(n_heads_of_thread * d_head);
+  return {weights, weights + d_head, static_cast<float>(norms.eps)};
+}
+
+void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms,
+                           const RopeTable& rope, const Step& step, const PooledBlocks* pooled) {
   const int64_t n_heads = q.dim(1), d_head = q.dim(2), n_kv_heads = kv.n_kv_heads(), page = kv.page_tokens();
   const int64_t width = (n_heads + 2 * n_kv_heads) * d_head, half = d_head / 2;
   assert(qkv.dim(1) == width && rope.cos.dim(1) == half && kv.d_head() == d_head);
+  // Pooling normalises the heads once more, a page of one head at a time, because qkv stays as it is. That is
+  // about as much work as their rotation.
+  const FloatNorms float_norms = this->float_norms(norms, d_head, page);
+  const auto normalised = [&](const float* in, const float* weight, int thread) {
+    return normalise({in, d_head}, 1, weight, float_norms.eps, d_head, thread).data;
+  };
   const auto append_segment = [&](const Segment& segment) {
-    for_rows(pool_, segment.n_tokens, [&](int64_t begin, int64_t end, int) {
+    for_rows(pool_, segment.n_tokens, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t t = begin; t < end; ++t) {
         const int64_t row = segment.row + t, position = segment.start + t;
         const float* in = qkv.as<float>() + row * width;
         const float* cos = rope.cos.as<float>() + row * half;
         const float* sin = rope.sin.as<float>() + row * half;
         for (int64_t h = 0; h < n_heads; ++h)
-          rotate(q.as<float>() + (row * n_heads + h) * d_head, in + h * d_head, cos, sin, half);
+          rotate(q.as<float>() + (row * n_heads + h) * d_head,
+                 normalised(in + h * d_head, float_norms.q, thread), cos, sin, half);
         const int64_t page_id = segment.page_table[position / page];
         if (page_id < 0) continue;
         for (int64_t h = 0; h < n_kv_heads; ++h) {
           const int64_t slot = ((page_id * n_kv_heads + h) * page + position % page) * d_head;
           const float* k_in = in + (n_heads + h) * d_head;
-          rotate(kv.k.as<float>() + slot, k_in, cos, sin, half);
+          rotate(kv.k.as<float>() + slot, normalised(k_in, float_norms.k, thread), cos, sin, half);
           std::memcpy(kv.v.as<float>() + slot, k_in + n_kv_heads * d_head,
                       static_cast<size_t>(d_head) * sizeof(float));
         }
@@ -231,7 +249,7 @@ void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv
   if (pooled == nullptr) return;
   int64_t first_row = 0;
   for (const Segment& segment : step.prefills) {
-    pool_blocks(*pooled, first_row, qkv, kv, segment);
+    pool_blocks(*pooled, first_row, qkv, float_norms, kv, segment);
     first_row += (segment.n_tokens + page - 1) / page;
   }
 }

@@ -40,8 +40,8 @@ class CpuBackend final : public Backend {
                   double scaling) override;
   void rope_table(const RopeTable& out, std::span<const Segment> decodes, std::span<const double> inv_freq,
                   double scaling) override;
-  void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const RopeTable& rope,
-                 const Step& step, const PooledBlocks* pooled) override;
+  void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms,
+                 const RopeTable& rope, const Step& step, const PooledBlocks* pooled) override;
 
   void gate_project(const Tensor& gate_q, const PagedKv& kv, const PooledBlocks& pooled, const GateView& gate,
                     const RopeTable& rope, const Segment& segment) override;
@@ -85,9 +85,30 @@ class CpuBackend final : public Backend {
   // logarithms [n, n_heads]. Nothing for a segment without keys.
   void attend_decodes(float* out, float* log_sums, const Tensor& q, const PagedKv& kv,
                       std::span<const Segment> segments);
+  // A HeadNorms as float32; its weights are null if there are none.
+  struct FloatNorms {
+    const float* q = nullptr;
+    const float* k = nullptr;
+    float eps = 0.0F;
+  };
+  // The weights come to lie in scratch_, and every thread's scratch gets room for so many normalised heads.
+  FloatNorms float_norms(const HeadNorms& norms, int64_t d_head, int64_t n_heads_of_thread);
+  struct Heads {
+    const float* data;
+    int64_t stride;  // floats from one head to the next
+  };
+  // n heads, normalised in the thread's scratch; without a weight they are returned as they are.
+  Heads normalise(const Heads& in, int64_t n, const float* weight, float eps, int64_t d_head,
+                  int thread) const {
+    if (weight == nullptr) return in;
+    float* out = thread_scratch(thread);
+    for (int64_t i = 0; i < n; ++i)
+      simd_.rms_norm(out + i * d_head, in.data + i * in.stride, weight, d_head, eps);
+    return {out, d_head};
+  }
   // Rows from first_row on of `pooled` get the segment's blocks.
-  void pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv, const PagedKv& kv,
-                   const Segment& segment);
+  void pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv, const FloatNorms& norms,
+                   const PagedKv& kv, const Segment& segment);
 
   ThreadPool pool_;
   const simd::Functions& simd_;

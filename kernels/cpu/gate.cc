@@ -72,19 +72,21 @@ int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t 
 }  // namespace
 
 void CpuBackend::pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv,
-                             const PagedKv& kv, const Segment& segment) {
+                             const FloatNorms& norms, const PagedKv& kv, const Segment& segment) {
   const int64_t d_head = kv.d_head(), page = kv.page_tokens(), n_kv_heads = kv.n_kv_heads(),
                 width = qkv.dim(1), n_heads = pooled.q.dim(1);
   const int64_t q_size = pooled.q.dim(2), k_size = pooled.k.dim(2);
-  pool_.run((segment.n_tokens + page - 1) / page, [&](int64_t block, int) {
+  pool_.run((segment.n_tokens + page - 1) / page, [&](int64_t block, int thread) {
     const int64_t n_tokens = std::min(page, segment.n_tokens - block * page), row = first_row + block;
     const float* x = qkv.as<float>() + (segment.row + block * page) * width;
+    const auto pool = [&](float* out, int64_t head, const float* weight, const GatePools& pools) {
+      const Heads heads = normalise({x + head * d_head, width}, n_tokens, weight, norms.eps, d_head, thread);
+      pool_tokens(out, heads.data, heads.stride, n_tokens, d_head, pools);
+    };
     for (int64_t h = 0; h < n_heads; ++h)
-      pool_tokens(pooled.q.as<float>() + (row * n_heads + h) * q_size, x + h * d_head, width, n_tokens,
-                  d_head, pooled.q_pools);
+      pool(pooled.q.as<float>() + (row * n_heads + h) * q_size, h, norms.q, pooled.q_pools);
     for (int64_t h = 0; h < n_kv_heads; ++h)
-      pool_tokens(pooled.k.as<float>() + (row * n_kv_heads + h) * k_size, x + (n_heads + h) * d_head, width,
-                  n_tokens, d_head, pooled.k_pools);
+      pool(pooled.k.as<float>() + (row * n_kv_heads + h) * k_size, n_heads + h, norms.k, pooled.k_pools);
   });
 }
 

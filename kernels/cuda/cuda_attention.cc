@@ -48,9 +48,11 @@ void CudaBackend::rope_table(const RopeTable& out, std::span<const Segment> deco
   check(launch_rope_table(p, stream_), "rope_table");
 }
 
-void CudaBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const RopeTable& rope,
-                            const Step& step, const PooledBlocks* pooled) {
+void CudaBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms,
+                            const RopeTable& rope, const Step& step, const PooledBlocks* pooled) {
   const int64_t page = kv.page_tokens();
+  HeadNormParams norm_params = {};
+  if (norms) norm_params = {norms.q.data, norms.k.data, static_cast<float>(norms.eps)};
   const auto common = [&](int64_t row) {
     KvAppendParams c = {};
     c.q = q.rows(row, 1).data;
@@ -78,7 +80,7 @@ void CudaBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qk
       p.pooled_q = pooled->q.rows(block_row, 1).data;
       p.pooled_k = pooled->k.rows(block_row, 1).data;
     }
-    check(launch_prefill_append(p, stream_), "prefill_append");
+    check(launch_prefill_append(p, norm_params, stream_), "prefill_append");
     block_row += (segment.n_tokens + page - 1) / page;
   }
   if (step.decodes.empty()) return;
@@ -88,7 +90,7 @@ void CudaBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qk
   p.tables = step_.tables();
   p.table_offsets = step_.decode_table_offsets(step.decodes.front());
   p.n = as_int(static_cast<int64_t>(step.decodes.size()));
-  check(launch_decode_append(p, stream_), "decode_append");
+  check(launch_decode_append(p, norm_params, stream_), "decode_append");
 }
 
 void CudaBackend::gate_project(const Tensor& gate_q, const PagedKv& kv, const PooledBlocks& pooled,

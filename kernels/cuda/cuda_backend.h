@@ -65,8 +65,8 @@ class CudaBackend final : public Backend {
                   double scaling) override;
   void rope_table(const RopeTable& out, std::span<const Segment> decodes, std::span<const double> inv_freq,
                   double scaling) override;
-  void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const RopeTable& rope,
-                 const Step& step, const PooledBlocks* pooled) override;
+  void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms,
+                 const RopeTable& rope, const Step& step, const PooledBlocks* pooled) override;
 
   void gate_project(const Tensor& gate_q, const PagedKv& kv, const PooledBlocks& pooled, const GateView& gate,
                     const RopeTable& rope, const Segment& segment) override;

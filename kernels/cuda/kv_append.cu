@@ -41,6 +41,50 @@ __device__ void rotate8(float (&low)[8], float (&high)[8], const float* cos, con
   }
 }
 
+// Norms divide a head among a power of two of lanes, so that shuffles add its squares up. A head of 96 has
+// six chunks for eight lanes, of which two stay idle.
+__host__ __device__ constexpr int span_of(int chunks) {
+  int span = 1;
+  while (span < chunks) span *= 2;
+  return span;
+}
+
+// A thread's part of a head's norm: the weights of its eight channels, and of their partners.
+struct ThreadNorm {
+  Bf16x8 low, high;
+
+  ThreadNorm() = default;
+  __device__ ThreadNorm(const HeadNormParams& p, bool is_query, int channel, int half)
+      : low(load8(weights(p, is_query) + channel)), high(load8(weights(p, is_query) + half + channel)) {}
+  __device__ static const Bf16* weights(const HeadNormParams& p, bool is_query) {
+    return static_cast<const Bf16*>(is_query ? p.q : p.k);
+  }
+  __device__ void apply(float (&x_low)[8], float (&x_high)[8], float scale) const {
+    float w[8];
+    low.to_floats(w);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) x_low[i] *= scale * w[i];
+    high.to_floats(w);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) x_high[i] *= scale * w[i];
+  }
+};
+
+// 1 / sqrt(mean of squares + eps) of a head, whose channels lie in the lanes of one span; all of them call.
+template <int kSpan>
+__device__ float inverse_root(const float (&low)[8], const float (&high)[8], bool idle, int d_head,
+                              float eps) {
+  float squares = 0.0F;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) squares += low[i] * low[i] + high[i] * high[i];
+  if (idle) squares = 0.0F;
+  // The spans of a warp may be at different tokens, of which some have no next one: each has its own mask.
+  const unsigned span = ((1U << kSpan) - 1U) << (threadIdx.x % 32U / kSpan * kSpan);
+#pragma unroll
+  for (int mask = kSpan / 2; mask > 0; mask /= 2) squares += __shfl_xor_sync(span, squares, mask);
+  return rsqrtf(squares / static_cast<float>(d_head) + eps);
+}
+
 // Where head `slot` (queries, then keys, then values) of a token goes.
 struct Target {
   Bf16* out;
@@ -138,15 +182,26 @@ struct SharedPools {
 // layer of 32k tokens, pools wanted: 0.33 ms, with two 0.29).
 constexpr int kHeadsOfBlock = 2;
 constexpr int kBatch = 2;  // tokens a thread has on the way
+// Blocks a multiprocessor holds when there are norms: as many as without. That costs one spilled register;
+// the compiler by itself takes 128 registers, which leave four blocks.
+constexpr int kNormBlocksOfSm = 5;
 
-template <int kDHead>
-__global__ void __launch_bounds__(kThreads) prefill_append_kernel(const PrefillAppendParams p) {
-  constexpr int kHalf = kDHead / 2, kChunks = kHalf / 8, kLanes = kThreads / kChunks;
+// `Norms` is HeadNormParams, or nothing for models without norms. The norms are a parameter of their own
+// because even an unused member of PrefillAppendParams changes the instructions of the kernel without norms.
+template <int kDHead, class... Norms>
+__global__ void __launch_bounds__(kThreads, sizeof...(Norms) > 0 ? kNormBlocksOfSm : 0)
+    prefill_append_kernel(const PrefillAppendParams p, Norms... given) {
+  constexpr bool kNorms = sizeof...(Norms) > 0;
+  const HeadNormParams norms{given...};
+  constexpr int kHalf = kDHead / 2, kChunks = kHalf / 8, kSpan = kNorms ? span_of(kChunks) : kChunks,
+                kLanes = kThreads / kSpan;
   __shared__ SharedPools<kDHead, kLanes> shared;
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
   const KvAppendParams& c = p.common;
-  const int thread = static_cast<int>(threadIdx.x), chunk = thread % kChunks, lane = thread / kChunks;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread / kSpan;
+  const bool idle = kSpan > kChunks && thread % kSpan >= kChunks;
+  const int chunk = idle ? 0 : thread % kSpan;
   const int n_slots = c.n_heads + 2 * c.n_kv_heads;
   const int64_t block = blockIdx.y, first = block * c.page_tokens;
   const int n_tokens = static_cast<int>(min(static_cast<int64_t>(c.page_tokens), p.n_tokens - first));
@@ -163,6 +218,9 @@ __global__ void __launch_bounds__(kThreads) prefill_append_kernel(const PrefillA
     const int64_t out_stride = is_query ? c.n_heads * kDHead : kDHead, in_stride = n_slots * kDHead;
     const Bf16* in = static_cast<const Bf16*>(c.qkv) + first * in_stride + slot * kDHead + chunk * 8;
     Bf16* out = to.out + chunk * 8;
+    ThreadNorm norm;
+    if constexpr (kNorms)
+      if (to.rotated) norm = ThreadNorm(norms, is_query, chunk * 8, kHalf);
     Pool pool;
     for (int from = lane; from < n_mine; from += kBatch * kLanes) {
       Bf16x8 raw_low[kBatch], raw_high[kBatch];
@@ -172,6 +230,17 @@ __global__ void __launch_bounds__(kThreads) prefill_append_kernel(const PrefillA
         raw_low[b] = load8(at);
         raw_high[b] = load8(at + kHalf);
       }
+      float scale[kBatch];  // of each token's norm
+      if constexpr (kNorms) {
+#pragma unroll
+        for (int b = 0; b < kBatch && to.rotated; ++b) {
+          float low[8], high[8];
+          raw_low[b].to_floats(low);
+          raw_high[b].to_floats(high);
+          scale[b] = inverse_root<kSpan>(low, high, idle, kDHead, norms.eps);
+        }
+        if (idle) continue;
+      }
 #pragma unroll
       for (int b = 0; b < kBatch; ++b) {
         const int token = from + b * kLanes;
@@ -180,6 +249,11 @@ __global__ void __launch_bounds__(kThreads) prefill_append_kernel(const PrefillA
           float low[8], high[8];
           raw_low[b].to_floats(low);
           raw_high[b].to_floats(high);
+          if constexpr (kNorms) {
+            norm.apply(low, high, scale[b]);
+            raw_low[b] = Bf16x8::from_floats(low);
+            raw_high[b] = Bf16x8::from_floats(high);
+          }
           pool.take(extremes, 0, raw_low[b], low);
           pool.take(extremes, 1, raw_high[b], high);
           const int64_t angle = (first + token) * kHalf + chunk * 8;
@@ -198,31 +272,81 @@ __global__ void __launch_bounds__(kThreads) prefill_append_kernel(const PrefillA
     const int64_t pooled_row = is_query ? block * c.n_heads + slot : block * c.n_kv_heads + slot - c.n_heads;
     Bf16* pooled = static_cast<Bf16*>(is_query ? p.pooled_q : p.pooled_k) + pooled_row * n_pools * kDHead;
     __syncthreads();  // everyone has read the pools of the head before
-    if (lane < kLanes) shared.put(pool, extremes, lane, chunk);
+    if (lane < kLanes && !idle) shared.put(pool, extremes, lane, chunk);
     __syncthreads();
     shared.write(pooled, pools, n_tokens, thread);
   }
 }
 
-__global__ void __launch_bounds__(kThreads) decode_append_kernel(const DecodeAppendParams p) {
+// A thread's head of a decoded token, and its eight channels and their partners.
+struct DecodeWork {
+  int slot, chunk;
+  bool idle;
+
+  // kSpan: as decode_append_kernel has it.
+  template <int kSpan>
+  __device__ static DecodeWork find(int chunks) {
+    const int lanes = kSpan > 0 ? kSpan : chunks;
+    const int index = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
+    const int slot = index / lanes, chunk = index % lanes;
+    const bool idle = kSpan > 0 && chunk >= chunks;
+    return {slot, idle ? 0 : chunk, idle};
+  }
+};
+
+// kSpan: lanes of a head, which are normalised together; 0 without norms.
+template <int kSpan, class... Norms>
+__global__ void __launch_bounds__(kThreads) decode_append_kernel(const DecodeAppendParams p, Norms... given) {
+  const HeadNormParams norms{given...};
   ptx::let_next_kernel_start();
+  ThreadNorm norm;
+  if constexpr (kSpan > 0) {
+    // No kernel of a step writes weights: they may come before the kernel in front of this one has ended.
+    const int half = p.common.d_head / 2;
+    const auto [slot, chunk, idle] = DecodeWork::find<kSpan>(half / 8);
+    if (slot < p.common.n_heads + p.common.n_kv_heads)
+      norm = ThreadNorm(norms, slot < p.common.n_heads, chunk * 8, half);
+  }
   ptx::wait_for_previous_kernel();
   const KvAppendParams& c = p.common;
   const int half = c.d_head / 2, chunks = half / 8, n_slots = c.n_heads + 2 * c.n_kv_heads;
   const int64_t row = blockIdx.y;
   const int position = p.positions[row];
   const int page = p.tables[p.table_offsets[row] + position / c.page_tokens];
-  const int index = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
-  const int slot = index / chunks, chunk = index % chunks;
+  const auto [slot, chunk, idle] = DecodeWork::find<kSpan>(chunks);
   if (slot >= n_slots || (page < 0 && slot >= c.n_heads)) return;
   const Bf16* in = static_cast<const Bf16*>(c.qkv) + row * n_slots * c.d_head + slot * c.d_head + chunk * 8;
   const Target to = target(c, slot, row, page, position % c.page_tokens);
   float low[8], high[8];
   load8(in).to_floats(low);
   load8(in + half).to_floats(high);
+  if constexpr (kSpan > 0) {
+    if (to.rotated) norm.apply(low, high, inverse_root<kSpan>(low, high, idle, c.d_head, norms.eps));
+    if (idle) return;
+  }
   if (to.rotated) rotate8(low, high, c.cos + row * half + chunk * 8, c.sin + row * half + chunk * 8);
   store8(to.out + chunk * 8, Bf16x8::from_floats(low));
   store8(to.out + half + chunk * 8, Bf16x8::from_floats(high));
+}
+
+template <int kDHead>
+cudaError_t launch_prefill(const PrefillAppendParams& p, const HeadNormParams& norms, dim3 grid,
+                           cudaStream_t stream) {
+  return norms.q == nullptr
+             ? launch(prefill_append_kernel<kDHead>, grid, kThreads, 0, stream, p)
+             : launch(prefill_append_kernel<kDHead, HeadNormParams>, grid, kThreads, 0, stream, p, norms);
+}
+
+// A head takes `lanes` threads.
+template <int kSpan, class... Norms>
+cudaError_t launch_decode(const DecodeAppendParams& p, int lanes, cudaStream_t stream,
+                          const Norms&... norms) {
+  const auto kernel = decode_append_kernel<kSpan, Norms...>;
+  const int work = (p.common.n_heads + 2 * p.common.n_kv_heads) * lanes;
+  const dim3 grid(static_cast<unsigned>((work + kThreads - 1) / kThreads), static_cast<unsigned>(p.n));
+  const cudaError_t error = prefer_shared_memory(kernel);
+  if (error != cudaSuccess) return error;
+  return launch(kernel, grid, kThreads, 0, stream, p, norms...);
 }
 
 }  // namespace
@@ -232,33 +356,42 @@ cudaError_t launch_rope_table(const RopeTableParams& params, cudaStream_t stream
   return launch(rope_table_kernel, dim3(static_cast<unsigned>((n + 255) / 256)), 256, 0, stream, params);
 }
 
-cudaError_t launch_prefill_append(const PrefillAppendParams& params, cudaStream_t stream) {
+cudaError_t launch_prefill_append(const PrefillAppendParams& params, const HeadNormParams& norms,
+                                  cudaStream_t stream) {
   const KvAppendParams& c = params.common;
   const int n_slots = c.n_heads + 2 * c.n_kv_heads;
   const dim3 grid(static_cast<unsigned>((n_slots + kHeadsOfBlock - 1) / kHeadsOfBlock),
                   static_cast<unsigned>((params.n_tokens + c.page_tokens - 1) / c.page_tokens));
   switch (c.d_head) {
     case 64:
-      return launch(prefill_append_kernel<64>, grid, kThreads, 0, stream, params);
+      return launch_prefill<64>(params, norms, grid, stream);
     case 96:
-      return launch(prefill_append_kernel<96>, grid, kThreads, 0, stream, params);
+      return launch_prefill<96>(params, norms, grid, stream);
     case 128:
-      return launch(prefill_append_kernel<128>, grid, kThreads, 0, stream, params);
+      return launch_prefill<128>(params, norms, grid, stream);
     case 256:
-      return launch(prefill_append_kernel<256>, grid, kThreads, 0, stream, params);
+      return launch_prefill<256>(params, norms, grid, stream);
     default:
       assert(false && "the backend refuses other head sizes");
       return cudaErrorInvalidValue;
   }
 }
 
-cudaError_t launch_decode_append(const DecodeAppendParams& params, cudaStream_t stream) {
-  const KvAppendParams& c = params.common;
-  const int work = (c.n_heads + 2 * c.n_kv_heads) * (c.d_head / 16);
-  const dim3 grid(static_cast<unsigned>((work + kThreads - 1) / kThreads), static_cast<unsigned>(params.n));
-  const cudaError_t error = prefer_shared_memory(decode_append_kernel);
-  if (error != cudaSuccess) return error;
-  return launch(decode_append_kernel, grid, kThreads, 0, stream, params);
+cudaError_t launch_decode_append(const DecodeAppendParams& params, const HeadNormParams& norms,
+                                 cudaStream_t stream) {
+  const int chunks = params.common.d_head / 16;
+  if (norms.q == nullptr) return launch_decode<0>(params, chunks, stream);
+  switch (span_of(chunks)) {
+    case 4:
+      return launch_decode<4>(params, 4, stream, norms);
+    case 8:
+      return launch_decode<8>(params, 8, stream, norms);
+    case 16:
+      return launch_decode<16>(params, 16, stream, norms);
+    default:
+      assert(false && "the backend refuses other head sizes");
+      return cudaErrorInvalidValue;
+  }
 }
 
 }  // namespace seer::cuda

@@ -1,5 +1,5 @@
-// RoPE, the append of keys and values to their pages, and the pooling of a gate's blocks, in one pass over q,
-// k and v.
+// Norms of heads, RoPE, the append of keys and values to their pages, and the pooling of a gate's blocks, in
+// one pass over q, k and v.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -37,6 +37,14 @@ struct KvAppendParams {
   int page_tokens;  // at most 128
 };
 
+// RMS norms over d_head of every query head and of every key head, before pooling and RoPE. Both weights are
+// null if the model has none.
+struct HeadNormParams {
+  const void* q;  // bf16 [d_head]
+  const void* k;
+  float eps;
+};
+
 // A prefill segment from position start, a multiple of page_tokens. pooled_q [n_rows, n_heads, n_pools *
 // d_head] and pooled_k [n_rows, n_kv_heads, n_pools * d_head], bf16, get the pools of each block before RoPE;
 // null: not wanted.
@@ -48,7 +56,8 @@ struct PrefillAppendParams {
   void* pooled_q;
   void* pooled_k;
 };
-cudaError_t launch_prefill_append(const PrefillAppendParams& params, cudaStream_t stream);
+cudaError_t launch_prefill_append(const PrefillAppendParams& params, const HeadNormParams& norms,
+                                  cudaStream_t stream);
 
 // One token of each of n sequences. Of those whose page is -1 only the query is rotated.
 struct DecodeAppendParams {
@@ -58,6 +67,7 @@ struct DecodeAppendParams {
   const int32_t* table_offsets;  // device [n]
   int n;
 };
-cudaError_t launch_decode_append(const DecodeAppendParams& params, cudaStream_t stream);
+cudaError_t launch_decode_append(const DecodeAppendParams& params, const HeadNormParams& norms,
+                                 cudaStream_t stream);
 
 }  // namespace seer::cuda

@@ -3,7 +3,7 @@
 namespace seer {
 
 std::span<const Family* const> families() {
-  static constexpr const Family* kAll[] = {&kLlama, &kMistral, &kQwen2};
+  static constexpr const Family* kAll[] = {&kLlama, &kMistral, &kQwen2, &kQwen3};
   return kAll;
 }
 

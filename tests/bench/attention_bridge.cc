@@ -167,8 +167,8 @@ class GateLayer {
     const SelectRule rule{by_threshold ? SelectRule::Method::kThreshold : SelectRule::Method::kNzRatio,
                           by_threshold ? g_.threshold : g_.nz_ratio, true, n_blocks};
 
-    sum->append += time([&] { gpu_->append_kv(q, kv_, qkv, rope, step, nullptr); });
-    sum->append_pooled += time([&] { gpu_->append_kv(q, kv_, qkv, rope, step, &pooled); });
+    sum->append += time([&] { gpu_->append_kv(q, kv_, qkv, {}, rope, step, nullptr); });
+    sum->append_pooled += time([&] { gpu_->append_kv(q, kv_, qkv, {}, rope, step, &pooled); });
     sum->project += time([&] { gpu_->gate_project(gate_q, kv_, pooled, gate_, block_rope, segment); });
     sum->select += time([&] { gpu_->select_blocks(mask, nullptr, gate_q, kv_, segment, rule); });
     sum->attention +=

@@ -1,8 +1,10 @@
 // Times single operations of the CUDA backend on the shapes of Llama-3.1-8B, beside what the GPU can do: a
 // copy and a large product measured in the same run.
 //
-//   bench_gpu_ops [NAME...]     runs the groups whose names are given, all without:
-//                               linear decode prefill gate sample
+//   bench_gpu_ops [--heads Q/KV] [NAME...]     runs the groups whose names are given, all without:
+//                                              linear append decode prefill gate sample
+//
+// --heads: query and key heads, of 128, in place of 32/8.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -19,12 +21,16 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kHeads = 32, kKvHeads = 8, kHead = 128, kModel = 4096, kFf = 14336, kPage = 64;
+constexpr int64_t kHead = 128, kModel = 4096, kFf = 14336, kPage = 64;
 
 class Bench {
  public:
-  Bench() : gpu_(make_cuda_backend(0)) {
-    std::printf("%s\n", gpu_->description().c_str());
+  struct Heads {
+    long long q = 32, kv = 8;
+  };
+
+  explicit Bench(const Heads& heads) : gpu_(make_cuda_backend(0)), n_heads_(heads.q), n_kv_heads_(heads.kv) {
+    std::printf("%s, %lld/%lld heads of 128\n", gpu_->description().c_str(), heads.q, heads.kv);
     // Roofs. A copy reads and writes each byte once.
     const Tensor a = random({8192, 8192}, 1.0F), b = tensor(DType::kBF16, {8192, 8192}),
                  w = random({8192, 8192}, 0.02F);
@@ -46,8 +52,8 @@ class Bench {
       bool swiglu;
     };
     for (const Shape& s :
-         {Shape{"qkv", (kHeads + 2 * kKvHeads) * kHead, kModel, false},
-          Shape{"output", kModel, kHeads * kHead, false}, Shape{"gate_up", 2 * kFf, kModel, true},
+         {Shape{"qkv", (n_heads_ + 2 * n_kv_heads_) * kHead, kModel, false},
+          Shape{"output", kModel, n_heads_ * kHead, false}, Shape{"gate_up", 2 * kFf, kModel, true},
           Shape{"down", kModel, kFf, false}, Shape{"head", 128256, kModel, false}})
       for (const int64_t n : {1, 2, 4, 8, 16, 32, 64}) {
         const int64_t bytes = s.d_out * s.d_in * 2;
@@ -72,6 +78,44 @@ class Bench {
       }
   }
 
+  // A layer's append, with and without norms of heads and the gate's pools: bytes are q, k and v, read and
+  // written.
+  void append() {
+    const auto measure = [&](const std::string& name, int64_t n_tokens, const std::vector<Segment>& prefills,
+                             const std::vector<Segment>& decodes, const Sequence& s) {
+      const Tensor qkv = random({n_tokens, (n_heads_ + 2 * n_kv_heads_) * kHead}, 1.0F),
+                   q = tensor(DType::kBF16, {n_tokens, n_heads_, kHead});
+      const RopeTable rope{tensor(DType::kF32, {n_tokens, kHead / 2}),
+                           tensor(DType::kF32, {n_tokens, kHead / 2})};
+      const HeadNorms norms{random({kHead}, 1.0F), random({kHead}, 1.0F), 1e-6};
+      PooledBlocks pooled{{false, false, true}, {true, true, true}, {}, {}, {}};
+      pooled.q = tensor(DType::kBF16, {n_tokens / kPage + 1, n_heads_, kHead});
+      pooled.k = tensor(DType::kBF16, {n_tokens / kPage + 1, n_kv_heads_, 3 * kHead});
+      begin({}, {}, prefills, decodes, static_cast<int64_t>(s.table.size()) * kPage);
+      gpu_->rope_table(rope, 0, 1, std::vector<double>(kHead / 2, 1.0), 1.0);
+      for (const bool with_pools : {false, true})
+        for (const bool with_norms : {false, true}) {
+          if (with_pools && prefills.empty()) continue;
+          report(name + (with_pools ? ", pools" : "") + (with_norms ? ", norms" : ""), time([&](int) {
+                   gpu_->append_kv(q, s.kv, qkv, with_norms ? norms : HeadNorms{}, rope,
+                                   {n_tokens, prefills, decodes}, with_pools ? &pooled : nullptr);
+                 }),
+                 2.0 * static_cast<double>(qkv.nbytes()), 0.0);
+        }
+      kept_.clear();
+    };
+    for (const int64_t length : {8192, 32768}) {
+      const Sequence s = sequence(length);
+      measure("prefill_append L=" + std::to_string(length), length, {{0, length, 0, s.table.data()}}, {}, s);
+    }
+    for (const int64_t n : {1, 64}) {
+      const Sequence s = sequence(n * kPage);
+      std::vector<Segment> decodes;
+      for (int64_t i = 0; i < n; ++i) decodes.push_back({i, 1, kPage - 1, s.table.data() + i});
+      measure("decode_append B=" + std::to_string(n), n, {}, decodes, s);
+    }
+  }
+
   void decode() {
     for (const auto& [n_sequences, length] : std::vector<std::pair<int64_t, int64_t>>{
              {1, 128}, {1, 1024}, {1, 8192}, {1, 32768}, {32, 1024}, {64, 8192}}) {
@@ -79,10 +123,10 @@ class Bench {
       std::vector<Segment> decodes;
       for (int64_t i = 0; i < n_sequences; ++i)
         decodes.push_back({i, 1, length - 1, s.table.data() + i * length / kPage});
-      const Tensor q = random({n_sequences, kHeads, kHead}, 1.0F), out = tensor(DType::kBF16, q);
+      const Tensor q = random({n_sequences, n_heads_, kHead}, 1.0F), out = tensor(DType::kBF16, q);
       begin({}, {}, {}, decodes, length);
       const double seconds = time([&](int) { gpu_->decode_attention(out, q, s.kv, decodes); });
-      const double bytes = 2.0 * static_cast<double>(n_sequences * length * kKvHeads * kHead * 2);
+      const double bytes = 2.0 * static_cast<double>(n_sequences * length * n_kv_heads_ * kHead * 2);
       report("paged_decode B=" + std::to_string(n_sequences) + " L=" + std::to_string(length), seconds, bytes,
              0.0);
     }
@@ -92,11 +136,11 @@ class Bench {
     for (const int64_t length : {8192, 32768, 131072}) {
       const Sequence s = sequence(length);
       const Segment segment{0, length, 0, s.table.data()};
-      const Tensor q = random({length, kHeads, kHead}, 1.0F), out = tensor(DType::kBF16, q);
+      const Tensor q = random({length, n_heads_, kHead}, 1.0F), out = tensor(DType::kBF16, q);
       begin({}, {}, {segment}, {}, length);
       const int64_t n = length / kPage;
       const double pair_flops = 4.0 * static_cast<double>(kPage * kPage * kHead);
-      const int64_t causal_blocks = n * (n + 1) / 2 * kHeads;
+      const int64_t causal_blocks = n * (n + 1) / 2 * n_heads_;
       const auto causal = static_cast<double>(causal_blocks);
       const std::string name = "L=" + std::to_string(length);
       report("dense_prefill " + name,
@@ -157,16 +201,16 @@ class Bench {
       std::vector<PagedKv> layers(n_layers, s.kv);
       std::vector<GateView> gates(n_layers);
       for (size_t l = 0; l < n_layers; ++l) {
-        layers[l].gate_k = random({n, kHeads, kHead}, 1.0F);
-        gates[l].linear_k = random({kHeads, kPools * kHead, kHead}, 0.05F);
+        layers[l].gate_k = random({n, n_heads_, kHead}, 1.0F);
+        gates[l].linear_k = random({n_heads_, kPools * kHead, kHead}, 0.05F);
       }
       PooledBlocks pooled;
-      pooled.q = random({kRows, kHeads, kHead}, 1.0F);
-      pooled.k = random({kRows, kKvHeads, kPools * kHead}, 1.0F);
-      pooled.projected = tensor(DType::kF32, {kRows, kHeads, kHead});
-      const Tensor gate_q = tensor(DType::kBF16, {kRows, kHeads, kHead});
+      pooled.q = random({kRows, n_heads_, kHead}, 1.0F);
+      pooled.k = random({kRows, n_kv_heads_, kPools * kHead}, 1.0F);
+      pooled.projected = tensor(DType::kF32, {kRows, n_heads_, kHead});
+      const Tensor gate_q = tensor(DType::kBF16, {kRows, n_heads_, kHead});
       const RopeTable rope{tensor(DType::kF32, {kRows, kHead / 2}), tensor(DType::kF32, {kRows, kHead / 2})};
-      const BlockMask mask{tensor(DType::kI32, {kHeads, kRows}), tensor(DType::kI32, {kHeads, kRows, n})};
+      const BlockMask mask{tensor(DType::kI32, {n_heads_, kRows}), tensor(DType::kI32, {n_heads_, kRows, n})};
       std::vector<double> inv_freq;
       for (int64_t i = 0; i < kHead / 2; ++i)
         inv_freq.push_back(std::pow(5e5, -2.0 * static_cast<double>(i) / static_cast<double>(kHead)));
@@ -187,7 +231,7 @@ class Bench {
       const Segment last = open(length - kChunk);
       report("gate_project" + where, time([&](int i) { project(static_cast<size_t>(i) % n_layers, last); }),
              static_cast<double>(gates[0].linear_k.nbytes()),
-             2.0 * static_cast<double>(kRows * kHeads * kPools * kHead * kHead));
+             2.0 * static_cast<double>(kRows * n_heads_ * kPools * kHead * kHead));
       const std::pair<const char*, SelectRule> rules[] = {
           {"threshold", {Method::kThreshold, 0.002, true, n}},
           {"nz_ratio", {Method::kNzRatio, 0.1, true, n}},
@@ -196,7 +240,7 @@ class Bench {
         report(std::string("gate_select ") + r.first + where,
                time([&](int i) { select(static_cast<size_t>(i) % n_layers, last, r.second); }),
                static_cast<double>(layers[0].gate_k.nbytes()),
-               2.0 * static_cast<double>(kHeads * kRows * n * kHead));
+               2.0 * static_cast<double>(n_heads_ * kRows * n * kHead));
       for (const auto& r : rules) {
         if (length > 131072) break;  // 128 chunks
         double seconds = 0.0;
@@ -243,10 +287,10 @@ class Bench {
     const int64_t n_pages = n_tokens / kPage;
     Sequence s;
     if (keys) {
-      s.kv.k = random({n_pages, kKvHeads, kPage, kHead}, 1.0F);
-      s.kv.v = random({n_pages, kKvHeads, kPage, kHead}, 1.0F);
+      s.kv.k = random({n_pages, n_kv_heads_, kPage, kHead}, 1.0F);
+      s.kv.v = random({n_pages, n_kv_heads_, kPage, kHead}, 1.0F);
     } else {
-      s.kv.k = Tensor(nullptr, DType::kBF16, {n_pages, kKvHeads, kPage, kHead});
+      s.kv.k = Tensor(nullptr, DType::kBF16, {n_pages, n_kv_heads_, kPage, kHead});
     }
     s.table.resize(static_cast<size_t>(n_pages));
     std::iota(s.table.begin(), s.table.end(), 0);
@@ -256,9 +300,9 @@ class Bench {
 
   // The diagonal and random others of every row, ascending.
   std::pair<BlockMask, int64_t> random_mask(int64_t n, double density, bool shared) {
-    std::vector<int32_t> counts, blocks(static_cast<size_t>(kHeads * n * n));
+    std::vector<int32_t> counts, blocks(static_cast<size_t>(n_heads_ * n * n));
     int64_t n_kept = 0;
-    for (int64_t h = 0; h < kHeads; ++h)
+    for (int64_t h = 0; h < n_heads_; ++h)
       for (int64_t r = 0; r < n; ++r) {
         int32_t* row = blocks.data() + (h * n + r) * n;
         int32_t count = 0;
@@ -276,7 +320,7 @@ class Bench {
     const auto upload = [&](const std::vector<int32_t>& values, std::initializer_list<int64_t> shape) {
       return gpu_->to_device(Tensor(const_cast<int32_t*>(values.data()), DType::kI32, shape), &kept_);
     };
-    return {{upload(counts, {kHeads, n}), upload(blocks, {kHeads, n, n})}, n_kept};
+    return {{upload(counts, {n_heads_, n}), upload(blocks, {n_heads_, n, n})}, n_kept};
   }
 
   void begin(const std::vector<int32_t>& ids, const std::vector<int64_t>& rows,
@@ -327,18 +371,27 @@ class Bench {
   }
 
   std::unique_ptr<Backend> gpu_;
+  int64_t n_heads_, n_kv_heads_;
   std::vector<Buffer> kept_;
   uint64_t seed_ = 1, state_ = 1;
   double copy_rate_ = 1.0, flop_rate_ = 1.0;
 };
 
 int run(int argc, char** argv) {
-  Bench bench;
+  Bench::Heads heads;
+  std::vector<std::string> names(argv + 1, argv + argc);
+  if (names.size() >= 2 && names[0] == "--heads") {
+    if (std::sscanf(names[1].c_str(), "%lld/%lld", &heads.q, &heads.kv) != 2 || heads.kv < 1 ||
+        heads.q < heads.kv || heads.q % heads.kv != 0)
+      throw Error(ErrorKind::kUsage, "expected --heads Q/KV, Q a multiple of KV, found --heads " + names[1]);
+    names.erase(names.begin(), names.begin() + 2);
+  }
+  Bench bench(heads);
   const auto wanted = [&](const char* name) {
-    return argc < 2 ||
-           std::any_of(argv + 1, argv + argc, [&](const char* a) { return std::strcmp(a, name) == 0; });
+    return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
   };
   if (wanted("linear")) bench.linear();
+  if (wanted("append")) bench.append();
   if (wanted("decode")) bench.decode();
   if (wanted("prefill")) bench.prefill();
   if (wanted("gate")) bench.gate();

@@ -119,15 +119,24 @@ struct PagedCase {
   int64_t n_rows(const CaseSegment& s) const { return (s.n_tokens + page - 1) / page; }
 };
 
+// Of query heads and of key heads; empty weights: none.
+struct CaseNorms {
+  HostTensor q, k;  // [d_head]
+  double eps = 0.0;
+};
+
 struct AppendKvCase : PagedCase {
   HostTensor qkv;       // [n_tokens, (n_heads + 2 n_kv_heads) * d_head]
   HostTensor cos, sin;  // [n_tokens, d_head / 2]
   HostTensor k, v;      // [n_pages, n_kv_heads, page, d_head]: before
+  CaseNorms norms;
+  GatePools q_pools, k_pools;  // of the prefills' blocks; nothing is pooled if there are none
 };
 
 // One prefill segment; other rows of qkv, and its values, are NaN.
 struct GateProjectCase : PagedCase {
   HostTensor qkv;
+  CaseNorms norms;
   HostTensor cos, sin;  // [n_rows, d_head / 2]
   GatePools q_pools, k_pools;
   HostTensor linear_q, linear_k;  // linear_q may be empty
@@ -167,11 +176,15 @@ struct AttentionPartsCase : AttentionCase {
 };
 
 std::vector<AppendKvCase> append_kv_cases(DType activation);
-// Decodes whose open page is not here.
+// Decodes whose open page is not here, without norms and with them.
 std::vector<AppendKvCase> elsewhere_append_kv_cases(DType activation);
+// Norms of query and key heads, of tokens so small that eps decides among others, with pools and without.
+std::vector<AppendKvCase> norm_append_kv_cases(DType activation);
 std::vector<GateProjectCase> gate_project_cases(DType activation);
 // Every combination of pools, with one weight where the gate allows it and with two.
 std::vector<GateProjectCase> gate_pool_cases(DType activation);
+// Pools of normalised heads.
+std::vector<GateProjectCase> norm_gate_project_cases(DType activation);
 std::vector<SelectBlocksCase> select_blocks_cases(DType activation);
 // Many rows, heads and blocks: what a device cuts into tiles.
 std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation);

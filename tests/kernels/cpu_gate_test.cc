@@ -33,6 +33,12 @@ TEST_CASE("gate_project takes every combination of pools, with one weight and wi
   for (const GateProjectCase& c : gate_pool_cases(cpu->activation_dtype())) check_gate_project(*cpu, c);
 }
 
+TEST_CASE("gate_project takes the pools of normalised heads") {
+  const auto cpu = make_cpu_backend(2);
+  for (const GateProjectCase& c : norm_gate_project_cases(cpu->activation_dtype()))
+    check_gate_project(*cpu, c);
+}
+
 TEST_CASE("select_blocks scores and keeps as the reference does") {
   const auto cpu = make_cpu_backend(2);
   for (const SelectBlocksCase& c : select_blocks_cases(cpu->activation_dtype())) {

@@ -13,6 +13,9 @@ namespace {
 constexpr Tolerance kSum{5e-6, 1e-6};
 // A few operations of 2^-24 each.
 constexpr Tolerance kElement{1e-7, 1e-6};
+constexpr Tolerance kRotated{2e-7, 2e-7};
+// Normalised heads, of size 1 or so: rotation and averages of them cancel.
+constexpr Tolerance kNormalised{2e-6, 1e-6};
 
 TEST_CASE("embed copies the rows of a table in any stored type") {
   const auto cpu = make_cpu_backend(2);
@@ -80,8 +83,8 @@ TEST_CASE("append_kv rotates queries and keys and writes only the new tokens' sl
     INFO(c.name);
     const AppendKvResult actual = run_append_kv(*cpu, c);
     const reference::AppendKv expected = reference::append_kv(c);
-    CHECK(mismatch(actual.q, expected.q, {2e-7, 2e-7}) == "");
-    CHECK(mismatch(actual.k, expected.k, {2e-7, 2e-7}) == "");
+    CHECK(mismatch(actual.q, expected.q, kRotated) == "");
+    CHECK(mismatch(actual.k, expected.k, kRotated) == "");
     CHECK(mismatch(actual.v, expected.v, {}) == "");
   }
 }
@@ -92,9 +95,25 @@ TEST_CASE("append_kv of a decode whose page is elsewhere rotates the query and s
     INFO(c.name);
     const AppendKvResult actual = run_append_kv(*cpu, c);
     const reference::AppendKv expected = reference::append_kv(c);
-    CHECK(mismatch(actual.q, expected.q, {2e-7, 2e-7}) == "");
-    CHECK(mismatch(actual.k, expected.k, {2e-7, 2e-7}) == "");
+    const Tolerance tolerance = c.norms.q.empty() ? kRotated : kNormalised;
+    CHECK(mismatch(actual.q, expected.q, tolerance) == "");
+    CHECK(mismatch(actual.k, expected.k, tolerance) == "");
     CHECK(mismatch(actual.v, expected.v, {}) == "");
+  }
+}
+
+TEST_CASE("append_kv normalises query and key heads before it pools and rotates them") {
+  const auto cpu = make_cpu_backend(2);
+  for (const AppendKvCase& c : norm_append_kv_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    const AppendKvResult actual = run_append_kv(*cpu, c);
+    const reference::AppendKv expected = reference::append_kv(c);
+    CHECK(mismatch(actual.q, expected.q, kNormalised) == "");
+    CHECK(mismatch(actual.k, expected.k, kNormalised) == "");
+    CHECK(mismatch(actual.v, expected.v, {}) == "");
+    CHECK(mismatch(actual.pooled_q, expected.pooled_q, kNormalised) == "");
+    CHECK(mismatch(actual.pooled_k, expected.pooled_k, kNormalised) == "");
+    CHECK(same_bits(actual.qkv, c.qkv.values));
   }
 }
 
@@ -108,6 +127,11 @@ TEST_CASE("results do not depend on the number of threads") {
     CHECK(same_bits(run_rms_norm(*one, c), run_rms_norm(*three, c)));
   for (const AppendKvCase& c : append_kv_cases(one->activation_dtype()))
     CHECK(same_bits(run_append_kv(*one, c).k, run_append_kv(*three, c).k));
+  for (const AppendKvCase& c : norm_append_kv_cases(one->activation_dtype())) {
+    const AppendKvResult a = run_append_kv(*one, c), b = run_append_kv(*three, c);
+    CHECK(same_bits(a.k, b.k));
+    CHECK(same_bits(a.pooled_q, b.pooled_q));
+  }
 }
 
 }  // namespace

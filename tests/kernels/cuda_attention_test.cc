@@ -49,6 +49,23 @@ TEST_CASE("cuda: append_kv of a decode whose page is elsewhere rotates the query
   }
 }
 
+TEST_CASE("cuda: append_kv normalises query and key heads before it pools and rotates them") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const AppendKvCase& c : norm_append_kv_cases(DType::kBF16)) {
+    if (!gpu_takes(c)) continue;
+    INFO(c.name);
+    const AppendKvResult actual = run_append_kv(*device, c);
+    const reference::AppendKv expected = reference::append_kv(c);
+    CHECK(mismatch(actual.q, expected.q, kRotated) == "");
+    CHECK(mismatch(actual.k, expected.k, kRotated) == "");
+    CHECK(mismatch(actual.v, expected.v, kRotated) == "");
+    CHECK(mismatch(actual.pooled_q, expected.pooled_q, kRotated) == "");
+    CHECK(mismatch(actual.pooled_k, expected.pooled_k, kRotated) == "");
+    CHECK(same_bits(actual.qkv, c.qkv.values));
+  }
+}
+
 TEST_CASE("cuda: dense prefill attention is the reference's on steps of several sequences") {
   const auto device = gpu();
   if (!device) return;

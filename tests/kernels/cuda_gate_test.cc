@@ -40,6 +40,12 @@ TEST_CASE("cuda: gate_project takes every combination of pools, with one weight 
   for (const GateProjectCase& c : gate_pool_cases(DType::kBF16)) check_gate_project(*device, c);
 }
 
+TEST_CASE("cuda: gate_project takes the pools of normalised heads") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const GateProjectCase& c : norm_gate_project_cases(DType::kBF16)) check_gate_project(*device, c);
+}
+
 void check_select_blocks(Backend& device, const SelectBlocksCase& c) {
   if (!takes(c, c.gate_q.dim(2))) return;
   INFO(c.name);

@@ -80,35 +80,4 @@ std::vector<double> rotate(const std::vector<double>& x, const float* cos, const
   return out;
 }
 
-AppendKv append_kv(const AppendKvCase& c) {
-  AppendKv out;
-  out.q.assign(static_cast<size_t>(c.n_tokens * c.n_heads * c.d_head), kUntouched);
-  out.k.assign(c.k.values.begin(), c.k.values.end());
-  out.v.assign(c.v.values.begin(), c.v.values.end());
-  for (const std::vector<CaseSegment>* segments : {&c.prefills, &c.decodes})
-    for (const CaseSegment& s : *segments)
-      for (int64_t t = 0; t < s.n_tokens; ++t) {
-        const int64_t row = s.row + t, position = s.start + t;
-        const auto head = [&](int64_t h) {
-          const float* x = c.qkv.at(row) + h * c.d_head;
-          return std::vector<double>(x, x + c.d_head);
-        };
-        const auto turned = [&](int64_t h) {
-          return rotate(head(h), c.cos.at(row), c.sin.at(row), c.d_head / 2);
-        };
-        const auto put = [](std::vector<double>* to, int64_t at, const std::vector<double>& x) {
-          std::copy(x.begin(), x.end(), to->begin() + at);
-        };
-        for (int64_t h = 0; h < c.n_heads; ++h) put(&out.q, (row * c.n_heads + h) * c.d_head, turned(h));
-        const int64_t page_id = s.page_table[static_cast<size_t>(position / c.page)];
-        if (page_id < 0) continue;
-        for (int64_t h = 0; h < c.n_kv_heads; ++h) {
-          const int64_t slot = ((page_id * c.n_kv_heads + h) * c.page + position % c.page) * c.d_head;
-          put(&out.k, slot, turned(c.n_heads + h));
-          put(&out.v, slot, head(c.n_heads + c.n_kv_heads + h));
-        }
-      }
-  return out;
-}
-
 }  // namespace seer::testing::reference

@@ -30,6 +30,7 @@ std::string sample_mismatch(const SampleCase& c, const std::vector<int32_t>& act
 
 struct AppendKv {
   std::vector<double> q, k, v;
+  std::vector<double> pooled_q, pooled_k;  // as PooledBlocks has them; empty if nothing is pooled
 };
 AppendKv append_kv(const AppendKvCase& c);
 
@@ -58,6 +59,18 @@ struct AttentionParts {
 };
 AttentionParts attention_parts(const AttentionPartsCase& c);
 
+// Head `head` of row `row` of qkv [n_tokens, any number of heads of d_head]: as it is, or normalised by a
+// weight [d_head].
+std::vector<double> head_of(const HostTensor& qkv, int64_t row, int64_t head, int64_t d_head,
+                            const HostTensor& weight, double eps);
+// The pools of heads that lie below each other, in the order max, min, avg: of the gate, DESIGN section 2,
+// point 1.
+std::vector<double> pool(const std::vector<std::vector<double>>& heads, const GatePools& pools);
+// Of the query head, or of the key head, of `block` of a prefill segment.
+std::vector<double> pooled_query(const PagedCase& c, const CaseSegment& segment, int64_t block, int64_t head,
+                                 const HostTensor& qkv, const CaseNorms& norms, const GatePools& pools);
+std::vector<double> pooled_key(const PagedCase& c, const CaseSegment& segment, int64_t block, int64_t head,
+                               const HostTensor& qkv, const CaseNorms& norms, const GatePools& pools);
 // out = x turned by one row of cos and sin, halves paired; channels behind 2 * half stay.
 std::vector<double> rotate(const std::vector<double>& x, const float* cos, const float* sin, int64_t half);
 // softmax(scores), in place.

@@ -11,29 +11,6 @@
 namespace seer::testing::reference {
 namespace {
 
-// Point 1, of n_tokens rows that lie `stride` apart.
-std::vector<double> pool(const float* x, int64_t stride, int64_t n_tokens, int64_t d_head,
-                         const GatePools& pools) {
-  std::vector<double> max, min, avg;
-  for (int64_t d = 0; d < d_head; ++d) {
-    double high = x[d], low = x[d], sum = 0.0;
-    for (int64_t t = 0; t < n_tokens; ++t) {
-      const double value = x[t * stride + d];
-      high = std::max(high, value);
-      low = std::min(low, value);
-      sum += value;
-    }
-    max.push_back(high);
-    min.push_back(low);
-    avg.push_back(sum / static_cast<double>(n_tokens));
-  }
-  std::vector<double> out;
-  if (pools.max) out.insert(out.end(), max.begin(), max.end());
-  if (pools.min) out.insert(out.end(), min.begin(), min.end());
-  if (pools.avg) out.insert(out.end(), avg.begin(), avg.end());
-  return out;
-}
-
 std::vector<double> project(const std::vector<double>& x, const HostTensor& weights, int64_t head) {
   const int64_t d_out = weights.dim(2);
   std::vector<double> out(static_cast<size_t>(d_out), 0.0);
@@ -48,14 +25,12 @@ std::vector<double> project(const std::vector<double>& x, const HostTensor& weig
 GateProject gate_project(const GateProjectCase& c) {
   const CaseSegment& segment = c.prefills[0];
   const int64_t n_rows = c.n_rows(segment), d_gate = c.d_gate(), n_gate_heads = c.n_gate_heads();
-  const int64_t half = c.cos.dim(1), width = c.qkv.dim(1);
+  const int64_t half = c.cos.dim(1);
   GateProject out;
   out.gate_k.assign(static_cast<size_t>(c.n_pages * n_gate_heads * d_gate), kUntouched);
   for (int64_t b = 0; b < n_rows; ++b) {
-    const int64_t n_tokens = std::min(c.page, segment.n_tokens - b * c.page);
-    const float* x = c.qkv.at(segment.row + b * c.page);
     for (int64_t h = 0; h < c.n_heads; ++h) {
-      std::vector<double> q = pool(x + h * c.d_head, width, n_tokens, c.d_head, c.q_pools);
+      std::vector<double> q = pooled_query(c, segment, b, h, c.qkv, c.norms, c.q_pools);
       if (!c.linear_q.empty()) q = project(q, c.linear_q, h);
       q = rotate(q, c.cos.at(b), c.sin.at(b), half);
       out.gate_q.insert(out.gate_q.end(), q.begin(), q.end());
@@ -63,8 +38,7 @@ GateProject gate_project(const GateProjectCase& c) {
     // Point 2: with one weight gate keys are per query head, with two per key head.
     for (int64_t h = 0; h < n_gate_heads; ++h) {
       const int64_t kv_head = c.linear_q.empty() ? h / c.group() : h;
-      std::vector<double> k =
-          pool(x + (c.n_heads + kv_head) * c.d_head, width, n_tokens, c.d_head, c.k_pools);
+      std::vector<double> k = pooled_key(c, segment, b, kv_head, c.qkv, c.norms, c.k_pools);
       k = rotate(project(k, c.linear_k, h), c.cos.at(b), c.sin.at(b), half);
       const int64_t page_id = segment.page_table[static_cast<size_t>(segment.start / c.page + b)];
       std::copy(k.begin(), k.end(), out.gate_k.begin() + (page_id * n_gate_heads + h) * d_gate);

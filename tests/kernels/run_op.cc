@@ -47,6 +47,23 @@ BlockMask upload_mask(Device& device, const CaseMask& mask, int64_t n_heads, int
           device.upload(blocks, {n_heads, n_rows, mask.row_capacity})};
 }
 
+HeadNorms upload_norms(Device& device, const CaseNorms& norms) {
+  if (norms.q.empty()) return {};
+  return {device.upload(norms.q), device.upload(norms.k), norms.eps};
+}
+
+// Room for the pools of all prefills. `projected` is left empty.
+PooledBlocks room_for_pools(Device& device, DType activation, const PagedCase& c, const GatePools& q_pools,
+                            const GatePools& k_pools) {
+  int64_t n_rows = 0;
+  for (const CaseSegment& s : c.prefills) n_rows += c.n_rows(s);
+  return {q_pools,
+          k_pools,
+          device.poisoned(activation, {n_rows, c.n_heads, q_pools.count() * c.d_head}),
+          device.poisoned(activation, {n_rows, c.n_kv_heads, k_pools.count() * c.d_head}),
+          {}};
+}
+
 }  // namespace
 
 std::vector<float> run_embed(Backend& backend, const EmbedCase& c) {
@@ -119,10 +136,20 @@ AppendKvResult run_append_kv(Backend& backend, const AppendKvCase& c) {
   const Tensor q = device.poisoned(backend.activation_dtype(), {c.n_tokens, c.n_heads, c.d_head});
   const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
   const std::vector<Segment> prefills = views(c.prefills), decodes = views(c.decodes);
+  const bool is_pooled = c.k_pools.count() > 0;
+  PooledBlocks pooled;
+  if (is_pooled) pooled = room_for_pools(device, backend.activation_dtype(), c, c.q_pools, c.k_pools);
+  const Tensor qkv = device.upload(c.qkv);
   begin_step(backend, c, prefills, decodes);
-  backend.append_kv(q, kv, device.upload(c.qkv), {device.upload_f32(c.cos), device.upload_f32(c.sin)},
-                    {c.n_tokens, prefills, decodes}, nullptr);
-  return {device.read(q), device.read(kv.k), device.read(kv.v)};
+  backend.append_kv(q, kv, qkv, upload_norms(device, c.norms),
+                    {device.upload_f32(c.cos), device.upload_f32(c.sin)}, {c.n_tokens, prefills, decodes},
+                    is_pooled ? &pooled : nullptr);
+  AppendKvResult result{device.read(q), device.read(kv.k), device.read(kv.v), {}, {}, device.read(qkv)};
+  if (is_pooled) {
+    result.pooled_q = device.read(pooled.q);
+    result.pooled_k = device.read(pooled.k);
+  }
+  return result;
 }
 
 GateProjectResult run_gate_project(Backend& backend, const GateProjectCase& c) {
@@ -137,16 +164,15 @@ GateProjectResult run_gate_project(Backend& backend, const GateProjectCase& c) {
   if (!c.linear_q.empty()) gate.linear_q = device.upload(c.linear_q);
   // The blocks are pooled where their keys are appended, from what RoPE has not touched: by no angle here.
   const int64_t n_rows = c.n_rows(segment), half = c.d_head / 2;
-  const PooledBlocks pooled{
-      c.q_pools, c.k_pools, device.poisoned(activation, {n_rows, c.n_heads, c.q_pools.count() * c.d_head}),
-      device.poisoned(activation, {n_rows, c.n_kv_heads, c.k_pools.count() * c.d_head}),
-      device.poisoned(DType::kF32, {n_rows, std::max(c.n_heads, c.n_gate_heads()), c.d_gate()})};
+  PooledBlocks pooled = room_for_pools(device, activation, c, c.q_pools, c.k_pools);
+  pooled.projected =
+      device.poisoned(DType::kF32, {n_rows, std::max(c.n_heads, c.n_gate_heads()), c.d_gate()});
   const RopeTable still{device.upload_f32(HostTensor::filled(DType::kF32, {c.n_tokens, half}, 1.0F)),
                         device.upload_f32(HostTensor::filled(DType::kF32, {c.n_tokens, half}, 0.0F))};
   const std::vector<Segment> prefills = {segment.view()};
   begin_step(backend, c, prefills, {});
   backend.append_kv(device.poisoned(activation, {c.n_tokens, c.n_heads, c.d_head}), kv, device.upload(c.qkv),
-                    still, {c.n_tokens, prefills, {}}, &pooled);
+                    upload_norms(device, c.norms), still, {c.n_tokens, prefills, {}}, &pooled);
   backend.gate_project(gate_q, kv, pooled, gate, {device.upload_f32(c.cos), device.upload_f32(c.sin)},
                        segment.view());
   return {device.read(gate_q), device.read(kv.gate_k)};

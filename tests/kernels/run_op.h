@@ -17,7 +17,9 @@ std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c);  //
 std::vector<int32_t> run_sample(Backend& backend, const SampleCase& c);
 
 struct AppendKvResult {
-  std::vector<float> q, k, v;  // k and v are the whole pools
+  std::vector<float> q, k, v;             // k and v are the whole pools
+  std::vector<float> pooled_q, pooled_k;  // empty if nothing is pooled
+  std::vector<float> qkv;                 // after the operation
 };
 AppendKvResult run_append_kv(Backend& backend, const AppendKvCase& c);
 

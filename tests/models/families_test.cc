@@ -1,6 +1,7 @@
 // What each family reads in its own way from config.json, and the values it gives to absent keys.
 #include "models/family.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "models/config.h"
@@ -44,7 +45,8 @@ TEST_CASE("families: a config that only names its family has transformers' defau
   };
   const Case cases[] = {{"llama", 32, 128, 11008, 32000, 2048, {1}, {2}},
                         {"mistral", 8, 128, 14336, 32000, 131072, {1}, {2}},
-                        {"qwen2", 32, 128, 22016, 151936, 32768, {}, {}}};
+                        {"qwen2", 32, 128, 22016, 151936, 32768, {}, {}},
+                        {"qwen3", 32, 128, 22016, 151936, 32768, {}, {}}};
   CHECK(std::size(cases) == families().size());
   for (const Case& expected : cases) {
     INFO(expected.model_type);
@@ -169,6 +171,42 @@ TEST_CASE("families: layer_types decide which of Qwen2's layers have the window"
   for (const json& type : {json("chunked_attention"), json(1), json()})
     CHECK_THAT(refused("Qwen2ForCausalLM", more(true, {full, full, full, type}), ErrorKind::kUnsupported),
                ContainsSubstring("layer_types has " + type.dump()));
+}
+
+TEST_CASE("families: Qwen3 norms its heads, and has biases of its attention only if attention_bias says so") {
+  const ModelConfig plain = parse(config_of("Qwen3ForCausalLM", {{"mlp_bias", true}}));
+  CHECK(plain.head_norms);
+  CHECK_FALSE(plain.biases.qkv);
+  CHECK_FALSE(plain.biases.output);
+  CHECK_FALSE(plain.biases.mlp);
+  CHECK(plain.notes.empty());
+  const ModelConfig biased = parse(config_of("Qwen3ForCausalLM", {{"attention_bias", true}}));
+  CHECK(biased.biases.qkv);
+  CHECK(biased.biases.output);
+  CHECK_FALSE(biased.biases.mlp);
+  for (const char* name : {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"})
+    CHECK_FALSE(parse(config_of(name)).head_norms);
+}
+
+TEST_CASE("families: Qwen3's heads are of 128 unless head_dim says otherwise") {
+  CHECK(parse(config_of("Qwen3ForCausalLM")).d_head == 128);  // and not 64 / 8
+  CHECK(parse(config_of("Qwen3ForCausalLM", {{"head_dim", nullptr}})).d_head == 128);
+  CHECK(parse(config_of("Qwen3ForCausalLM", {{"head_dim", 32}})).d_head == 32);
+  CHECK(parse(config_of("Qwen3ForCausalLM", {{"hidden_size", 60}})).d_head == 128);
+}
+
+TEST_CASE("families: Qwen3's layers have a window as Qwen2's do") {
+  const auto window = [](const json& more) { return parse(config_of("Qwen3ForCausalLM", more)).window; };
+  CHECK_FALSE(window({{"sliding_window", 300}, {"max_window_layers", 0}}).has_value());
+  CHECK(window({{"use_sliding_window", true}, {"sliding_window", 300}, {"max_window_layers", 3}}) == 300);
+  CHECK_FALSE(window({{"use_sliding_window", true}, {"sliding_window", 300}}).has_value());
+}
+
+TEST_CASE("families: Qwen3 alone has weights that Llama has not: the norms of its heads") {
+  for (const Family* family : families()) CHECK(family->own_weights.empty() == (family != &kQwen3));
+  REQUIRE(kQwen3.own_weights.size() == 2);
+  CHECK(std::string(kQwen3.own_weights[0].name) == "self_attn.q_norm");
+  CHECK(std::string(kQwen3.own_weights[1].name) == "self_attn.k_norm");
 }
 
 }  // namespace

@@ -127,7 +127,7 @@ TEST_CASE("single_word goes by the word characters of Unicode") {
               "\xFF"
               "ab\xE4\xBD") == "\xFF|<7>|\xE4\xBD");
   for (const char* text :
-       {"\u0301ab", "ab\u0301", "ab\u24B6", "ab\u200D", "ab\u2160", "ab\u203F", "ab\u4F60"})
+       {"\u0301ab", "ab\u0301", "ab\u24B6", "ab\u200D", "ab\u2160", "ab\u203F", "\U0001421Eab", "ab\u4F60"})
     CHECK(parts(tokens, text) == text);
 }
 

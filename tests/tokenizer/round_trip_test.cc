@@ -52,6 +52,11 @@ TEST_CASE("Llama 2's SentencePiece: every text comes back") {
     check_round_trips(*Tokenizer::load(dir->string()), Replace::kBytes);
 }
 
+TEST_CASE("DeepSeek LLM's vocabulary: every text comes back") {
+  if (const auto dir = test_data("tokenizers/deepseek-llm"))
+    check_round_trips(*Tokenizer::load(dir->string()));
+}
+
 TEST_CASE("Llama 3.1's vocabulary: every text comes back") {
   if (const auto dir = test_data("tokenizers/llama3.1")) check_round_trips(*Tokenizer::load(dir->string()));
 }

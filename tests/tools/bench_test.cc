@@ -273,6 +273,10 @@ TEST_CASE("inspect describes model, tokenizer, cache and gates") {
   CHECK(summary["model"]["n_kv_heads"] == 2);
   CHECK(summary["model"]["tied_embeddings"] == true);
   CHECK(summary["tokenizer"]["kind"] == "sentencepiece");
+  CHECK(summary["tokenizer"]["normalizer"] == "the model's own");
+  CHECK(summary["tokenizer"]["n_special_tokens"] == 3);
+  CHECK(summary["tokenizer"]["adds_bos"] == true);
+  CHECK_FALSE(summary["tokenizer"].contains("note"));
   CHECK(summary["gates"]["gate_type"] == "Qavg_Kmaxminavg");
   CHECK(summary["gates"]["default_rule"] == "threshold=0.002");
   CHECK(summary["engine"]["page_tokens"] == 64);

@@ -141,14 +141,9 @@ std::string readable(const Json& summary) {
       continue;
     }
     for (const auto& [key, value] : fields.items()) {
-      const auto add = [&text, &key](const Json& shown) {
-        text += format("  %-18s ", key.c_str()) + value_text(key, shown) + "\n";
-      };
-      if (key != "config_notes") {
-        add(value);
-        continue;
-      }
-      for (const Json& note : value) add(note);  // a line each, and none for an ordinary model
+      // Notes are sentences: a line each, and none for an ordinary model.
+      const Json lines = key == "config_notes" ? value : Json::array({value});
+      for (const Json& line : lines) text += format("  %-18s ", key.c_str()) + value_text(key, line) + "\n";
     }
   }
   return text;

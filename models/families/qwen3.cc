@@ -1,0 +1,33 @@
+// Qwen3 (Yang et al., 2025, arXiv:2505.09388): Llama with RMS norms of every query head and key head, and
+// heads of 128 whatever the model's width is.
+#include "models/config.h"
+#include "models/families/layer_windows.h"
+#include "models/family.h"
+#include "models/json_util.h"
+
+namespace seer {
+namespace {
+
+constexpr std::string_view kArchitectures[] = {"Qwen3ForCausalLM"};
+
+constexpr WeightName kNames[] = {
+    {WeightRole::kQueryNorm, "self_attn.q_norm"},
+    {WeightRole::kKeyNorm, "self_attn.k_norm"},
+};
+
+void read(const JsonReader& json, ModelConfig* config) {
+  config->biases.qkv = config->biases.output = json.boolean("attention_bias", false);
+  config->head_norms = true;
+  read_layer_windows(json, config);
+}
+
+}  // namespace
+
+const Family kQwen3 = {
+    "qwen3",
+    kArchitectures,
+    {.d_ff = 22016, .n_vocab = 151936, .max_positions = 32768, .n_kv_heads = 32, .d_head = 128},
+    read,
+    kNames};
+
+}  // namespace seer
