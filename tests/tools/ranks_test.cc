@@ -200,7 +200,7 @@ TEST_CASE("generate says how many pages ranks moved to each other") {
 }
 
 TEST_CASE("ranks give one process's logits, masks and tokens on the goldens, gates of both kinds") {
-  for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3", "qwen3"}) {
+  for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3"}) {
     const auto golden = testing::test_data("goldens");
     if (!golden) return;
     const fs::path dir = *golden / name;
