@@ -113,9 +113,11 @@ TEST_CASE("golden: the demo model") { check_golden("demo"); }
 TEST_CASE("golden: double linear gates, two query pools") { check_golden("double-linear"); }
 TEST_CASE("golden: 65 tokens, one whole block and a partial one") { check_golden("edge-65"); }
 TEST_CASE("golden: one KV head of 128, llama3 rope") { check_golden("gqa-d128-llama3"); }
+TEST_CASE("golden: Qwen2, biases of queries, keys and values") { check_golden("qwen2-bias"); }
+TEST_CASE("golden: Qwen3, norms of queries' and keys' heads") { check_golden("qwen3"); }
 
 TEST_CASE("a golden's config.json in version 5's spelling has none of version 4's keys") {
-  for (const char* name : {"demo", "gqa-d128-llama3"}) {
+  for (const char* name : {"demo", "gqa-d128-llama3", "qwen2-bias", "qwen3"}) {
     const auto before = Golden::read(name), after = Golden::read(name, ConfigSpelling::kTransformers5);
     if (!before) return;
     const auto config = nlohmann::json::parse(testing::read_file(after->model_dir + "/config.json"));
@@ -124,7 +126,8 @@ TEST_CASE("a golden's config.json in version 5's spelling has none of version 4'
     const auto old = nlohmann::json::parse(testing::read_file(before->model_dir + "/config.json"));
     CHECK(config.at("rope_parameters").at("rope_theta") == old.at("rope_theta"));
     CHECK(config.at("rope_parameters").at("rope_type") ==
-          (old.at("rope_scaling").is_null() ? "default" : "llama3"));
+          (old.value("rope_scaling", nlohmann::json()).is_null() ? "default" : "llama3"));
+    CHECK(config.contains("layer_types") == config.at("model_type").get<std::string>().starts_with("qwen"));
   }
 }
 
@@ -160,13 +163,14 @@ void check_on_two_ranks(const std::string& name, RankSplit split) {
   }
 }
 
+// Not qwen2-bias: two ranks cannot share its three heads.
 TEST_CASE("goldens on two ranks that hold the model together") {
-  for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3"})
+  for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3", "qwen3"})
     check_on_two_ranks(name, RankSplit::kTensor);
 }
 
 TEST_CASE("goldens on two ranks that divide the prompt") {
-  for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3"})
+  for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3", "qwen2-bias", "qwen3"})
     check_on_two_ranks(name, RankSplit::kContext);
 }
 

@@ -73,6 +73,8 @@ TEST_CASE("cuda golden: the demo model") { check_golden("demo"); }
 TEST_CASE("cuda golden: double linear gates, two query pools") { check_golden("double-linear"); }
 TEST_CASE("cuda golden: 65 tokens, one whole block and a partial one") { check_golden("edge-65"); }
 TEST_CASE("cuda golden: one KV head of 128, llama3 rope") { check_golden("gqa-d128-llama3"); }
+TEST_CASE("cuda golden: Qwen2, biases of queries, keys and values") { check_golden("qwen2-bias"); }
+TEST_CASE("cuda golden: Qwen3, norms of queries' and keys' heads") { check_golden("qwen3"); }
 
 // Each position is given the document's own tokens before it, whatever was chosen there.
 TEST_CASE(

@@ -47,8 +47,8 @@ std::string spelled_by_transformers_5(const std::string& config_json) {
   if (rope.contains("type")) rope["rope_type"] = rope.at("type");
   rope.erase("type");
   rope["rope_theta"] = config.at("rope_theta");
-  const std::set<std::string> of_some_length = {"llama3", "yarn", "longrope"};
-  if (of_some_length.count(rope.at("rope_type").get<std::string>()) != 0 &&
+  const std::set<std::string> with_original = {"llama3", "yarn", "longrope"};
+  if (with_original.count(rope.at("rope_type").get<std::string>()) != 0 &&
       !rope.contains("original_max_position_embeddings"))
     rope["original_max_position_embeddings"] = config.at("max_position_embeddings");
   config["rope_parameters"] = rope;

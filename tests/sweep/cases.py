@@ -293,9 +293,9 @@ def refusals(e):
     e.refused("linear without factor", "factor", "needed", change={"rope_scaling": {"type": "linear"}})
     e.refused("rope_parameters and rope_scaling contradict", "rope_scaling", "which is meant cannot be told", spelling=5, brief=True,
               change={"rope_scaling": {"type": "linear", "factor": 2.0}})
-    e.refused("sliding_window reached", "sliding_window", "not implemented", family="mistral", change={"sliding_window": 64}, brief=True)
+    e.refused("sliding_window reached", "sliding", "attention beyond a window is not implemented", family="mistral", change={"sliding_window": 64}, brief=True)
     for family in "qwen2", "qwen3":
-        e.refused("sliding_window reached", "sliding_window", "not implemented", family=family,
+        e.refused("sliding_window reached", "sliding", "attention beyond a window is not implemented", family=family,
                   change={"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 1})
     e.refused("another activation", "hidden_act", "not implemented", change={"hidden_act": "gelu"})
     e.refused("another architecture", "PhiForCausalLM", "not implemented", change={"architectures": ["PhiForCausalLM"], "model_type": "phi"})

@@ -13,6 +13,7 @@ import argparse
 import collections
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -108,7 +109,7 @@ def logits_by_seer(seer, case, folder, ids):
                "--logits-last", "0", "--dump", str(out)]
     run = subprocess.run(command, input=" ".join(map(str, ids[0].tolist())), capture_output=True, text=True, env=environment, timeout=300)
     if run.returncode != 0:
-        return None, (run.returncode, run.stderr.replace(str(folder) + "/", "").strip())
+        return None, (run.returncode, run.stderr.replace(f"{folder}/", "").replace(str(folder), "FOLDER").strip())
     return load_file(out)["logits"], None
 
 
@@ -161,8 +162,12 @@ def report(outcomes, seconds, verbose):
         by_size, by_deviation = max(equal, key=lambda o: o.worst), max(equal, key=lambda o: o.relative)
         print(f"worst logit error: {by_size.worst:.3g} ({by_size.case.name}); "
               f"{by_deviation.relative:.3g} of the logits' deviation ({by_deviation.case.name})")
-    for o in sorted((o for o in outcomes if not o.good), key=lambda o: o.kind):
-        print(f"\n{o.kind}: {o.case.name}\n    {o.text[:700].replace(chr(10), chr(10) + '    ')}")
+    troubles = collections.defaultdict(list)  # one cause has many cases
+    for o in outcomes:
+        if not o.good:
+            troubles[o.kind, re.sub(r"\d+", "#", o.text) if o.kind != "DIFFERENT" else o.case.name].append(o)
+    for (kind, _), like in sorted(troubles.items()):
+        print(f"\n{kind}: {'; '.join(o.case.name for o in like)}\n    {like[0].text[:700].replace(chr(10), chr(10) + '    ')}")
     if verbose:
         for o in outcomes:
             if o.kind == "refused on purpose":
