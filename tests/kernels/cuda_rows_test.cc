@@ -12,6 +12,8 @@ namespace {
 constexpr Tolerance kRounded{1e-5, 1.0 / 250};
 // Sums of up to thousands of products that cancel keep the float32 error of their parts.
 constexpr Tolerance kProduct{2e-3, 1.0 / 250};
+// Normalised inputs are rounded to bf16 too: sums of size 1 wander by 1e-3, and by some times that at worst.
+constexpr Tolerance kNormedProduct{2e-2, 1.0 / 100};
 
 TEST_CASE("cuda: embed copies the rows of the step's ids") {
   const auto device = gpu();
@@ -69,6 +71,27 @@ TEST_CASE(
     }
     CHECK(mismatch(run_linear(*device, rounded), as_doubles(run_linear(*cpu, for_cpu(rounded))), kProduct) ==
           "");
+  }
+}
+
+TEST_CASE("cuda: products of normalised rows, and SwiGLUs of them, are the CPU's") {
+  const auto device = gpu();
+  if (!device) return;
+  const auto cpu = make_cpu_backend(2);
+  Random random(41);
+  for (const LinearCase& c : linear_cases(DType::kBF16)) {
+    const LinearCase::Part& first = c.parts.front();
+    if (c.parts.size() > 1 || c.x.dim(1) % 8 != 0 || first.weight.dim(0) % 8 != 0) continue;
+    INFO(c.name);
+    LinearCase rounded = c;
+    LinearCase::Part& part = rounded.parts.front();
+    part.weight = HostTensor(DType::kBF16, first.weight.shape, first.weight.values);
+    if (!part.bias.empty()) part.bias = HostTensor(DType::kBF16, first.bias.shape, first.bias.values);
+    const HostTensor norm = random.tensor(DType::kBF16, {c.x.dim(1)}, 1.5F);
+    CHECK(mismatch(run_norm_linear(*device, rounded, norm),
+                   as_doubles(run_norm_linear(*cpu, for_cpu(rounded), norm)), kNormedProduct) == "");
+    CHECK(mismatch(run_norm_swiglu(*device, rounded, norm),
+                   as_doubles(run_norm_swiglu(*cpu, for_cpu(rounded), norm)), kNormedProduct) == "");
   }
 }
 

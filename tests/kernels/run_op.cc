@@ -82,13 +82,42 @@ std::vector<float> run_rms_norm(Backend& backend, const RmsNormCase& c) {
   return device.read(out);
 }
 
-std::vector<float> run_linear(Backend& backend, const LinearCase& c) {
-  Device device(&backend);
+namespace {
+
+LinearWeights upload(Device& device, const std::vector<LinearCase::Part>& parts) {
   LinearWeights weights;
-  for (const LinearCase::Part& part : c.parts)
+  for (const LinearCase::Part& part : parts)
     weights.parts.push_back(
         {device.on_host(part.weight), part.bias.empty() ? Tensor() : device.on_host(part.bias)});
-  weights = device.upload(weights);
+  return device.upload(weights);
+}
+
+}  // namespace
+
+std::vector<float> run_norm_linear(Backend& backend, const LinearCase& c, const HostTensor& norm) {
+  Device device(&backend);
+  const Tensor x = device.upload(c.x), h = device.poisoned(backend.activation_dtype(), {x.dim(0), x.dim(1)});
+  const LinearWeights weights = upload(device, c.parts);
+  const Tensor out = device.poisoned(backend.activation_dtype(), {x.dim(0), weights.d_out()});
+  backend.norm_linear(out, h, x, device.upload(norm), 1e-5, weights);
+  return device.read(out);
+}
+
+std::vector<float> run_norm_swiglu(Backend& backend, const LinearCase& c, const HostTensor& norm) {
+  Device device(&backend);
+  const Tensor x = device.upload(c.x), h = device.poisoned(backend.activation_dtype(), {x.dim(0), x.dim(1)});
+  const LinearWeights weights = upload(device, {c.parts.front(), c.parts.front()});
+  const auto scratch = [&](int64_t width) {
+    return device.poisoned(backend.activation_dtype(), {x.dim(0), width});
+  };
+  const Tensor out = scratch(weights.d_out() / 2);
+  backend.norm_swiglu(out, h, scratch(weights.d_out()), x, device.upload(norm), 1e-5, weights);
+  return device.read(out);
+}
+
+std::vector<float> run_linear(Backend& backend, const LinearCase& c) {
+  Device device(&backend);
+  const LinearWeights weights = upload(device, c.parts);
   const Tensor out = device.upload(c.before);
   backend.linear(out, device.upload(c.x), weights, c.accumulate);
   return device.read(out);

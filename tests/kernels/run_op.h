@@ -11,6 +11,10 @@ namespace seer::testing {
 std::vector<float> run_embed(Backend& backend, const EmbedCase& c);
 std::vector<float> run_rms_norm(Backend& backend, const RmsNormCase& c);
 std::vector<float> run_linear(Backend& backend, const LinearCase& c);
+// The product of x normalised with `norm` [d_in]; and the SwiGLU of it, with the first part as gate and as
+// up.
+std::vector<float> run_norm_linear(Backend& backend, const LinearCase& c, const HostTensor& norm);
+std::vector<float> run_norm_swiglu(Backend& backend, const LinearCase& c, const HostTensor& norm);
 std::vector<float> run_silu_mul(Backend& backend, const SiluMulCase& c);
 std::vector<float> run_gather_rows(Backend& backend, const GatherRowsCase& c);
 std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c);  // cos, then sin
