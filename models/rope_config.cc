@@ -11,7 +11,7 @@ namespace {
 using Type = RopeConfig::Type;
 
 constexpr double kUsualTheta = 10000.0;
-constexpr double kMaxFactor = 1e6;
+constexpr double kLeastFactor = 1e-6, kMaxFactor = 1e6;
 
 [[noreturn]] void unsupported(const std::string& origin, const std::string& what) {
   throw Error(ErrorKind::kUnsupported, origin + ": " + what);
@@ -112,18 +112,23 @@ class RopeReader {
   }
 
   void read_factor() {
-    if (const auto value = r_.optional_number("factor", 1.0, kMaxFactor)) {
+    // transformers warns of a factor below 1, which squeezes positions together, and follows it.
+    if (const auto value = r_.optional_number("factor", kLeastFactor, kMaxFactor)) {
       rope_.factor = *value;
+      if (*value < 1.0)
+        notes_->push_back(key_ + " has the factor " + number_text(*value) +
+                          ": positions come closer together than in training, where 1 or more is usual");
       return;
     }
     if (rope_.type != Type::kYarn || !has_original_) missing("factor");
     const int64_t original = rope_.original_max_positions;
     rope_.factor = static_cast<double>(max_positions_) / static_cast<double>(original);
-    if (!(rope_.factor >= 1.0 && rope_.factor <= kMaxFactor))
-      throw Error(ErrorKind::kFile,
-                  r_.origin() + ": without a factor, expected max_position_embeddings (" +
-                      std::to_string(max_positions_) + ") to be 1 to " + number_text(kMaxFactor) +
-                      " times original_max_position_embeddings (" + std::to_string(original) + ")");
+    if (!(rope_.factor >= kLeastFactor && rope_.factor <= kMaxFactor))
+      throw Error(ErrorKind::kFile, r_.origin() + ": without a factor, expected max_position_embeddings (" +
+                                        std::to_string(max_positions_) + ") to be " +
+                                        number_text(kLeastFactor) + " to " + number_text(kMaxFactor) +
+                                        " times original_max_position_embeddings (" +
+                                        std::to_string(original) + ")");
   }
 
   void read_llama3() {

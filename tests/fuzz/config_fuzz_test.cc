@@ -4,8 +4,8 @@
 #include "models/config.h"
 #include "models/family.h"
 #include "models/gate_weights.h"
-#include "models/weights.h"
 #include "models/rope.h"
+#include "models/weights.h"
 #include "tests/fuzz/mutate.h"
 #include "tests/models/tiny_model.h"
 #include "tests/support/catch.h"
@@ -112,8 +112,8 @@ TEST_CASE("mutants of the config of gates") {
     replace_file(dir.path() / "config.json", text);
     const GateWeights loaded = GateWeights::load(dir.path().string(), config);
     const GateConfig& c = loaded.config;
-    if (c.gate_block < 16 || c.gate_block > 128 || c.d_gate < config.d_head || !(c.threshold > 0.0) ||
-        !(c.threshold < 1.0) || loaded.layers.size() != 2)
+    if (c.gate_block < 16 || c.gate_block > 128 || c.d_gate < config.d_head || !(c.rule.value > 0.0) ||
+        !(c.rule.value <= 1.0) || loaded.layers.size() != 2)
       ++n_inconsistent;
   });
   check_both(result, 2000);

@@ -145,13 +145,25 @@ TEST_CASE("rope config: yarn without a factor stretches the original length to m
     rope["original_max_position_embeddings"] = 4096;
     CHECK(parse("rope_scaling", rope).factor == 1.0);
     rope["original_max_position_embeddings"] = 8192;
-    CHECK_THAT(refused(rope), ContainsSubstring("max_position_embeddings (4096)") &&
-                                  ContainsSubstring("original_max_position_embeddings (8192)"));
+    CHECK(parse("rope_scaling", rope).factor == 0.5);
     rope.erase("original_max_position_embeddings");
     CHECK_THAT(refused(rope), ContainsSubstring("the key factor is missing"));
     json config = with_rope("rope_scaling", rope);
     config["original_max_position_embeddings"] = 512;
     CHECK(ModelConfig::parse(config.dump(), "c").rope.factor == 8.0);
+  }
+}
+
+TEST_CASE("rope config: a factor below 1 is followed with a note, and none at or below 0") {
+  for (const char* type : {"linear", "dynamic", "yarn"}) {
+    const ModelConfig c =
+        ModelConfig::parse(with_rope("rope_scaling", {{"rope_type", type}, {"factor", 0.5}}).dump(), "c");
+    CHECK(c.rope.factor == 0.5);
+    REQUIRE_FALSE(c.notes.empty());
+    CHECK_THAT(c.notes.back(), ContainsSubstring("rope_scaling has the factor 0.5"));
+    for (const double factor : {0.0, -1.0})
+      CHECK_THAT(refused({{"rope_type", type}, {"factor", factor}}),
+                 ContainsSubstring("factor to be a number"));
   }
 }
 
@@ -239,7 +251,7 @@ TEST_CASE("rope config: what a type needs is named where it is missing") {
 }
 
 TEST_CASE("rope config: wrong types and ranges are named") {
-  for (const json& value : {json("8"), json(0.5), json(-1), json(1e9), json(true), json::array()}) {
+  for (const json& value : {json("8"), json(0.0), json(-1), json(1e9), json(true), json::array()}) {
     INFO(value);
     json rope = kLlama3;
     rope["factor"] = value;
