@@ -14,6 +14,8 @@ constexpr Tolerance kRounded{1e-5, 1.0 / 250};
 constexpr Tolerance kProduct{2e-3, 1.0 / 250};
 // Normalised inputs are rounded to bf16 too: sums of size 1 wander by 1e-3, and by some times that at worst.
 constexpr Tolerance kNormedProduct{2e-2, 1.0 / 100};
+// A SwiGLU multiplies two of them, which are rounded to bf16 once more if there are many rows.
+constexpr Tolerance kNormedSwiglu{4e-2, 1.0 / 40};
 
 TEST_CASE("cuda: embed copies the rows of the step's ids") {
   const auto device = gpu();
@@ -91,7 +93,7 @@ TEST_CASE("cuda: products of normalised rows, and SwiGLUs of them, are the CPU's
     CHECK(mismatch(run_norm_linear(*device, rounded, norm),
                    as_doubles(run_norm_linear(*cpu, for_cpu(rounded), norm)), kNormedProduct) == "");
     CHECK(mismatch(run_norm_swiglu(*device, rounded, norm),
-                   as_doubles(run_norm_swiglu(*cpu, for_cpu(rounded), norm)), kNormedProduct) == "");
+                   as_doubles(run_norm_swiglu(*cpu, for_cpu(rounded), norm)), kNormedSwiglu) == "");
   }
 }
 
