@@ -12,76 +12,16 @@
 #include <vector>
 
 #include "kernels/block_mask.h"
+#include "kernels/linear_weights.h"
 #include "kernels/paged_kv.h"
 #include "kernels/sample_row.h"
+#include "kernels/step.h"
 #include "kernels/tensor.h"
 
 namespace seer {
 
 // Device memory, released with the last copy.
 using Buffer = std::shared_ptr<void>;
-
-// y = x W^T + b with W given in parts whose outputs lie side by side: q, k and v, or gate and up.
-struct LinearWeights {
-  struct Part {
-    Tensor weight;  // [d_out, d_in], in its stored type
-    Tensor bias;    // [d_out] or empty
-  };
-  std::vector<Part> parts;
-
-  int64_t d_in() const { return parts.front().weight.dim(1); }
-  int64_t d_out() const {
-    int64_t n = 0;
-    for (const Part& p : parts) n += p.weight.dim(0);
-    return n;
-  }
-};
-
-// cos and sin of consecutive rows, scaled by the model's attention scaling.
-struct RopeTable {
-  Tensor cos;  // f32 [n_rows, d_rot / 2]
-  Tensor sin;  // f32 [n_rows, d_rot / 2]
-};
-
-// RMS norms over d_head of each query head and of each key head, before pooling and RoPE (Qwen3). Both
-// weights are empty in models without them.
-struct HeadNorms {
-  Tensor q, k;       // [d_head], stored type
-  double eps = 0.0;  // added to the mean of squares
-  explicit operator bool() const { return static_cast<bool>(q); }
-};
-
-// The pools of a step's blocks, before RoPE: one row for every block row of its prefill segments, in their
-// order.
-struct PooledBlocks {
-  GatePools q_pools, k_pools;
-  Tensor q;          // [n_rows, n_heads, n_q_pools * d_head]
-  Tensor k;          // [n_rows, n_kv_heads, n_k_pools * d_head]
-  Tensor projected;  // f32 scratch [n_rows, max(n_heads, n_gate_heads), d_gate]
-
-  PooledBlocks rows(int64_t begin, int64_t count) const {
-    return {q_pools, k_pools, q.rows(begin, count), k.rows(begin, count), projected.rows(begin, count)};
-  }
-};
-
-// What the largest step may hold.
-struct StepLimits {
-  int64_t n_tokens = 0;     // of a step
-  int64_t n_sequences = 1;  // of a step
-  int64_t n_logits = 0;     // rows of logits computed at once
-  int64_t n_blocks = 0;     // gate blocks of the longest sequence
-  int64_t page_tokens = 0;  // of the KV cache; the gate block
-};
-
-// What a step's operations read from the host.
-struct StepInput {
-  std::span<const int32_t> ids;  // [n_tokens], in range
-  Step step;
-  std::span<const int64_t> logit_rows;  // ascending rows of the step whose logits are wanted; may be empty
-  // Where the pages of a sequence are divided: for each of step.decodes, with its row, those that are here,
-  // in their order, as if they were all (start + 1 keys; none, and no page, where start is -1).
-  std::span<const Segment> decode_parts = {};
-};
 
 // What decides whether a backend can run a model.
 struct ModelShape {
@@ -96,12 +36,6 @@ struct RandomSlice {
   int64_t first = 0;
   int64_t stride = 0;  // 0: as wide as the slice itself
 };
-
-// What decode_attention_part gives for n tokens, flat, so that it is sent as one: outputs [n, n_heads,
-// d_head], then logarithms [n, n_heads].
-inline int64_t attention_part_size(int64_t n, int64_t n_heads, int64_t d_head) {
-  return n * n_heads * (d_head + 1);
-}
 
 // Where a device orders its operations: a cudaStream_t.
 struct DeviceStream {
