@@ -93,7 +93,7 @@ class Backend {
   virtual void prepare(const StepLimits&) {}
   // Opens a step: the operations behind it read ids, page tables, positions and rows as given here, and take
   // segments of this step only.
-  virtual void begin_step(const StepInput&, [[maybe_unused]] int64_t page_tokens) {}
+  virtual void begin_step(const StepInput& in, int64_t page_tokens) = 0;
   // Runs `operations`. A step that only decodes issues the same ones every time, over what begin_step
   // brought: a device may record them under `key` and replay the record instead of calling again. 0: never.
   // They may not read back.
@@ -103,10 +103,10 @@ class Backend {
 
   // ---- operations ----
 
-  // `table` may be a part of the vocabulary, from id first_id on: ids outside it get zeros.
-  virtual void embed(const Tensor& out,             // [n_tokens, d_model]
-                     const Tensor& table,           // [n_ids, d_model], stored type
-                     std::span<const int32_t> ids,  // the step's
+  // Row r of out = the embedding of the step's id r. `table` may be a part of the vocabulary, from id
+  // first_id on: ids outside it get zeros.
+  virtual void embed(const Tensor& out,    // [n_tokens, d_model]
+                     const Tensor& table,  // [n_ids, d_model], stored type
                      int64_t first_id) = 0;
   virtual void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight,
                         double eps) = 0;  // [n, d_model]
@@ -122,8 +122,9 @@ class Backend {
   virtual void copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
                          std::span<const int64_t> in_rows) = 0;
   virtual void silu_mul(const Tensor& out, const Tensor& gate_up) = 0;  // [n, d_ff] from [n, 2 d_ff]
-  // The step's logit rows of x.
-  virtual void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) = 0;
+  // Row i of out = row logit_rows[i] of x, of the step's logit_rows.
+  virtual void gather_rows(const Tensor& out,     // [logit_rows.size(), width]
+                           const Tensor& x) = 0;  // [n_tokens, width]
   // linear(rms_norm(x)), and the SwiGLU of it: act [n, d_ff] = silu(gate) * up. `h` [n, d_model] and
   // `gate_up` [n, 2 d_ff] are scratch for devices that do these one by one.
   virtual void norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm,
@@ -140,9 +141,8 @@ class Backend {
   // Row r holds position start + r * stride.
   virtual void rope_table(const RopeTable& out, int64_t start, int64_t stride,
                           std::span<const double> inv_freq, double scaling) = 0;
-  // Row r holds the position of the step's decode r.
-  virtual void rope_table(const RopeTable& out, std::span<const Segment> decodes,
-                          std::span<const double> inv_freq, double scaling) = 0;
+  // Row r holds the position of the step's decode r; out has a row for each of them.
+  virtual void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) = 0;
   // Splits qkv [n_tokens, (n_heads + 2 n_kv_heads) * d_head], which stays as it is, and normalises queries
   // and keys if there are norms; writes rotated queries to q and rotated keys with the values to the pages.
   // rope has a row for every token of the step. `pooled`, where given, gets the pools of the prefill
@@ -171,14 +171,13 @@ class Backend {
   virtual void prefill_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
                                  const Tensor& q, const PagedKv& kv, const Segment& segment,
                                  const BlockMask* mask, int64_t first_token) = 0;
-  // One token of each sequence over all its pages.
-  virtual void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
-                                std::span<const Segment> segments) = 0;
+  // Attention of each of the step's decodes over all its pages. There is at least one decode.
+  virtual void decode_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
+                                const Tensor& q, const PagedKv& kv) = 0;
   // The same over the part of its pages that is here: the outputs, and the natural logarithm of the sum of
   // the exponentials of the scaled scores. Zeros and -infinity of a sequence that has no keys here.
   virtual void decode_attention_part(const Tensor& part,  // f32, attention_part_size() elements: see there
-                                     const Tensor& q, const PagedKv& kv,
-                                     std::span<const Segment> parts) = 0;  // the step's decode_parts
+                                     const Tensor& q, const PagedKv& kv) = 0;
   // What the parts, of all the keys, make together; zeros where none has keys.
   virtual void merge_attention(const Tensor& out,         // [n, n_heads, d_head]
                                const Tensor& parts) = 0;  // f32 [n_parts, attention_part_size()]
