@@ -1,5 +1,5 @@
-// The one seam between the model and the device it runs on. models/ writes the forward pass once, over these
-// operations; kernels/cpu and kernels/cuda implement them.
+// The one seam between the model and the device it runs on. models/ writes the forward pass once, in terms of
+// these operations; kernels/cpu and kernels/cuda implement them.
 #pragma once
 
 #include <chrono>
@@ -12,78 +12,18 @@
 #include <vector>
 
 #include "kernels/block_mask.h"
+#include "kernels/linear_weights.h"
 #include "kernels/paged_kv.h"
 #include "kernels/sample_row.h"
+#include "kernels/step.h"
 #include "kernels/tensor.h"
 
 namespace seer {
 
-// Device memory, released with the last copy.
+// Device memory. It is released with the last copy of the pointer.
 using Buffer = std::shared_ptr<void>;
 
-// y = x W^T + b with W given in parts whose outputs lie side by side: q, k and v, or gate and up.
-struct LinearWeights {
-  struct Part {
-    Tensor weight;  // [d_out, d_in], in its stored type
-    Tensor bias;    // [d_out] or empty
-  };
-  std::vector<Part> parts;
-
-  int64_t d_in() const { return parts.front().weight.dim(1); }
-  int64_t d_out() const {
-    int64_t n = 0;
-    for (const Part& p : parts) n += p.weight.dim(0);
-    return n;
-  }
-};
-
-// cos and sin of consecutive rows, scaled by the model's attention scaling.
-struct RopeTable {
-  Tensor cos;  // f32 [n_rows, d_rot / 2]
-  Tensor sin;  // f32 [n_rows, d_rot / 2]
-};
-
-// RMS norms over d_head of each query head and of each key head, before pooling and RoPE (Qwen3). Both
-// weights are empty in models without them.
-struct HeadNorms {
-  Tensor q, k;       // [d_head], stored type
-  double eps = 0.0;  // added to the mean of squares
-  explicit operator bool() const { return static_cast<bool>(q); }
-};
-
-// The pools of a step's blocks, before RoPE: one row for every block row of its prefill segments, in their
-// order.
-struct PooledBlocks {
-  GatePools q_pools, k_pools;
-  Tensor q;          // [n_rows, n_heads, n_q_pools * d_head]
-  Tensor k;          // [n_rows, n_kv_heads, n_k_pools * d_head]
-  Tensor projected;  // f32 scratch [n_rows, max(n_heads, n_gate_heads), d_gate]
-
-  PooledBlocks rows(int64_t begin, int64_t count) const {
-    return {q_pools, k_pools, q.rows(begin, count), k.rows(begin, count), projected.rows(begin, count)};
-  }
-};
-
-// What the largest step may hold.
-struct StepLimits {
-  int64_t n_tokens = 0;     // of a step
-  int64_t n_sequences = 1;  // of a step
-  int64_t n_logits = 0;     // rows of logits computed at once
-  int64_t n_blocks = 0;     // gate blocks of the longest sequence
-  int64_t page_tokens = 0;  // of the KV cache; the gate block
-};
-
-// What a step's operations read from the host.
-struct StepInput {
-  std::span<const int32_t> ids;  // [n_tokens], in range
-  Step step;
-  std::span<const int64_t> logit_rows;  // ascending rows of the step whose logits are wanted; may be empty
-  // Where the pages of a sequence are divided: for each of step.decodes, with its row, those that are here,
-  // in their order, as if they were all (start + 1 keys; none, and no page, where start is -1).
-  std::span<const Segment> decode_parts = {};
-};
-
-// What decides whether a backend can run a model.
+// The sizes that decide whether a backend can run a model.
 struct ModelShape {
   int64_t d_model = 0, d_ff = 0, d_head = 0, n_vocab = 0;
   int64_t d_gate = 0;  // 0: no gates
@@ -91,31 +31,27 @@ struct ModelShape {
   int64_t n_blocks = 0;  // of the longest sequence
 };
 
-// Which values of a larger random tensor a slice of it holds: element (r, c) is value first + r * stride + c.
+// The place of a slice in a larger random tensor: element (r, c) of the slice is value first + r * stride + c
+// of the tensor.
 struct RandomSlice {
   int64_t first = 0;
-  int64_t stride = 0;  // 0: as wide as the slice itself
+  int64_t stride = 0;  // 0: the width of the slice itself
 };
 
-// What decode_attention_part gives for n tokens, flat, so that it is sent as one: outputs [n, n_heads,
-// d_head], then logarithms [n, n_heads].
-inline int64_t attention_part_size(int64_t n, int64_t n_heads, int64_t d_head) {
-  return n * n_heads * (d_head + 1);
-}
-
-// Where a device orders its operations: a cudaStream_t.
+// The queue in which a GPU runs its operations.
 struct DeviceStream {
-  int device;
-  void* stream;
+  int device;    // number of the GPU
+  void* stream;  // a cudaStream_t
 };
 
-// A step holds the others. kGate is what a step with sparse prompts does beside attention: append_kv, which
-// pools their queries and keys and is one kernel on a GPU, gate_project and select_blocks.
+// Parts of a step whose time is measured. kStep is the whole step and includes the others. kAttention is
+// attention alone. kGate is the further work of a step with sparse prompts: gate_project, select_blocks, and
+// all of append_kv, because a GPU pools and appends in one kernel.
 enum class Phase { kGate, kAttention, kStep };
 
-// Operations are ordered: each sees the results of those before it. One thread at a time. Outputs come first
-// and may not alias inputs unless an operation says so. Shapes are the caller's promise (asserted, not
-// checked).
+// One thread at a time. Operations are ordered: each one sees the results of all operations before it. Output
+// parameters come first; an output may not alias an input unless the operation says so. The caller promises
+// that shapes fit; this is asserted, not checked.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -128,51 +64,59 @@ class Backend {
   struct Memory {
     int64_t total, free;  // bytes
   };
-  // Whether the device has memory of its own, into which weights are copied. A CPU uses them where they lie.
+  // True if the device has memory of its own, into which weights are copied. A CPU uses weights in place.
   virtual bool has_own_memory() const { return false; }
-  // Of a device with memory of its own; absent if it has none, for memory of the host costs nothing until it
-  // is used.
+  // Memory of the device; absent if has_own_memory() is false, because memory of the host costs nothing until
+  // it is used.
   virtual std::optional<Memory> memory() { return std::nullopt; }
-  // Throws Error{kUnsupported} that names what this backend cannot do.
+  // Returns if this backend can run the model; otherwise throws Error{kUnsupported}, whose message names the
+  // size that it cannot do.
   virtual void check_model(const ModelShape&) const {}
-  // Zero-filled or untouched memory. Throws Error{kMemory}.
+  // Memory that is either filled with zeros or not initialised. Throws Error{kMemory}.
   virtual Buffer allocate(int64_t bytes, const std::string& purpose) = 0;
-  // A host tensor where and as the device uses it; the CPU uses mapped weights where they lie. `keep` owns a
-  // copy.
+  // Returns a host tensor in the place and type in which the device uses it. If that needs a copy, the copy's
+  // memory is added to `keep`. The CPU makes no copy: it returns the mapped weights themselves.
   virtual Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) = 0;
   virtual LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) = 0;
-  // bf16 values, uniform in [mean - scale, mean + scale]; value i depends on seed and i alone.
+  // Fills a bf16 tensor with values uniform in [mean - scale, mean + scale]. Value i depends only on seed and
+  // i.
   virtual void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
                            const RandomSlice& slice) = 0;
-  virtual void read(void* host, const Tensor& device) = 0;  // waits for the operations before it
+  // Copies a tensor to the host, after all operations before this call. Returns when the copy is done.
+  virtual void read(void* host, const Tensor& device) = 0;
 
-  // For what computes beside this backend, on several GPUs: its stream, absent on a CPU; and what its waits
-  // call now and then with the time they have waited, which may throw.
+  // ---- several GPUs ----
+
+  // The CUDA stream, for a communicator that must order its work with ours; absent on a CPU.
   virtual std::optional<DeviceStream> stream() { return std::nullopt; }
+  // The function is called about every 20 ms while the backend waits for the device, with the time waited so
+  // far; it may throw to end the wait (a lost rank). An empty function ends this.
   virtual void set_wait_check(const std::function<void(std::chrono::nanoseconds waited)>&) {}
-  // Steps are recorded anew: before what they call outside this backend ends.
+  // Drops all recorded graphs. Call it before destroying anything a recorded step uses (NCCL).
   virtual void forget_recordings() {}
 
   // ---- steps ----
 
-  // Room for every step within the limits; once, before the first.
+  // Makes room for every step within the limits. Call it once, before the first step. Throws Error{kMemory}.
   virtual void prepare(const StepLimits&) {}
-  // Opens a step: the operations behind it read ids, page tables, positions and rows as given here, and take
-  // segments of this step only.
-  virtual void begin_step(const StepInput&, [[maybe_unused]] int64_t page_tokens) {}
-  // Runs `operations`. A step that only decodes issues the same ones every time, over what begin_step
-  // brought: a device may record them under `key` and replay the record instead of calling again. 0: never.
-  // They may not read back.
+  // Opens a step. The operations after this call read ids, page tables, positions and logit rows as `in`
+  // gives them; a segment that is passed to an operation must be one of this step's. StepInput says how long
+  // the caller keeps the memory to which `in` points.
+  virtual void begin_step(const StepInput& in, int64_t page_tokens) = 0;
+  // Runs `operations`, which may not read from the device. With a key other than 0, a device may record them
+  // and later replay the record for the same key instead of calling `operations` again. So the caller gives
+  // the same key only to steps that issue the same operations and differ in nothing but the StepInput's
+  // contents: steps that decode, of equal size.
   virtual void run_step([[maybe_unused]] int64_t key, const std::function<void()>& operations) {
     operations();
   }
 
   // ---- operations ----
 
-  // `table` may be a part of the vocabulary, from id first_id on: ids outside it get zeros.
-  virtual void embed(const Tensor& out,             // [n_tokens, d_model]
-                     const Tensor& table,           // [n_ids, d_model], stored type
-                     std::span<const int32_t> ids,  // the step's
+  // Row r of out = the embedding of the step's id r. `table` may hold only a part of the vocabulary, which
+  // begins with id first_id; ids outside that part get zeros.
+  virtual void embed(const Tensor& out,    // [n_tokens, d_model]
+                     const Tensor& table,  // [n_ids, d_model], stored type
                      int64_t first_id) = 0;
   virtual void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight,
                         double eps) = 0;  // [n, d_model]
@@ -180,95 +124,110 @@ class Backend {
   virtual void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) = 0;
   // x += y; y in x's type or float32.
   virtual void add(const Tensor& x, const Tensor& y) = 0;  // [n, width]
-  // Columns [first, first + width) of out = in.
+  // Columns [first, first + width) of out = in. The other columns stay as they are.
   virtual void copy_columns(const Tensor& out,                     // f32 [n, out_width]
                             int64_t first, const Tensor& in) = 0;  // f32 [n, width]
-  // Row out_rows[i] of out = row in_rows[i] of in: rows of the first axis, of one type and size, pages among
-  // them. out may be in where no row is both read and written.
+  // Row out_rows[i] of out = row in_rows[i] of in. A row is one index of the first axis, for example a page;
+  // rows of both tensors have the same type and size. out may be in if no row is both read and written.
   virtual void copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
                          std::span<const int64_t> in_rows) = 0;
   virtual void silu_mul(const Tensor& out, const Tensor& gate_up) = 0;  // [n, d_ff] from [n, 2 d_ff]
-  // The step's logit rows of x.
-  virtual void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) = 0;
-  // linear(rms_norm(x)), and the SwiGLU of it: act [n, d_ff] = silu(gate) * up. `h` [n, d_model] and
-  // `gate_up` [n, 2 d_ff] are scratch for devices that do these one by one.
+  // Row i of out = row logit_rows[i] of x, of the step's logit_rows.
+  virtual void gather_rows(const Tensor& out,     // [logit_rows.size(), width]
+                           const Tensor& x) = 0;  // [n_tokens, width]
+  // out [n, d_out] = linear(rms_norm(x)). `h` [n, d_model] is scratch for devices that do this in two steps.
   virtual void norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm,
                            double eps, const LinearWeights& w) {
     rms_norm(h, x, norm, eps);
     linear(out, h, w, /*accumulate=*/false);
   }
+  // act [n, d_ff] = silu(gate) * up, with gate and up side by side in linear(rms_norm(x)). `h` [n, d_model]
+  // and `gate_up` [n, 2 d_ff] are scratch for devices that do this in several steps.
   virtual void norm_swiglu(const Tensor& act, const Tensor& h, const Tensor& gate_up, const Tensor& x,
                            const Tensor& norm, double eps, const LinearWeights& w) {
     norm_linear(gate_up, h, x, norm, eps, w);
     silu_mul(act, gate_up);
   }
 
-  // Row r holds position start + r * stride.
+  // Row r of out gets the cosines and sines of position start + r * stride.
   virtual void rope_table(const RopeTable& out, int64_t start, int64_t stride,
                           std::span<const double> inv_freq, double scaling) = 0;
-  // Row r holds the position of the step's decode r.
-  virtual void rope_table(const RopeTable& out, std::span<const Segment> decodes,
-                          std::span<const double> inv_freq, double scaling) = 0;
-  // Splits qkv [n_tokens, (n_heads + 2 n_kv_heads) * d_head], which stays as it is, and normalises queries
-  // and keys if there are norms; writes rotated queries to q and rotated keys with the values to the pages.
-  // rope has a row for every token of the step. `pooled`, where given, gets the pools of the prefill
-  // segments' blocks, of normalised heads.
+  // Row r of out gets those of the position of the step's decode r; out has one row for each decode.
+  virtual void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) = 0;
+
+  // Splits the rows of qkv into heads, normalises queries and keys if there are norms, writes the rotated
+  // queries to q, and writes the rotated keys and the values to the pages. qkv stays as it is. If `pooled` is
+  // given, it gets the pools of the prefill segments' blocks, taken from normalised heads.
+  //
+  // `step` is the step that begin_step opened, or a part of it: any of its prefill segments, and all of its
+  // decodes or none. It says which rows are appended. A GPU reads page tables, and the positions of decodes,
+  // from what begin_step brought.
   virtual void append_kv(const Tensor& q,  // [n_tokens, n_heads, d_head]
-                         const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms, const RopeTable& rope,
+                         const PagedKv& kv,
+                         const Tensor& qkv,  // [n_tokens, (n_heads + 2 n_kv_heads) * d_head]
+                         const HeadNorms& norms,
+                         const RopeTable& rope,  // a row for every token of the whole step
                          const Step& step, const PooledBlocks* pooled) = 0;
 
-  // Projects and rotates the pools of a segment's blocks: gate queries to gate_q, gate keys to the segment's
-  // pages. pooled and rope have a row for every block of the segment.
+  // Projects and rotates the pools of a segment's blocks. Gate queries are written to gate_q, gate keys to
+  // the segment's pages. pooled and rope have a row for every block of the segment.
   virtual void gate_project(const Tensor& gate_q,  // [n_rows, n_heads, d_gate]
                             const PagedKv& kv, const PooledBlocks& pooled, const GateView& gate,
                             const RopeTable& rope, const Segment& segment) = 0;
-  // Scores the segment's block rows against every earlier page's gate key and keeps blocks by the rule.
-  // `scores`, where given, is f32 [n_heads, n_rows, n_prompt_blocks]: softmaxed for a threshold, raw for
-  // the ratios, 0 above the diagonal.
+  // Scores the segment's block rows against the gate keys of their causal blocks, and keeps blocks by the
+  // rule. If `scores` is given, it gets the scores, f32 [n_heads, n_rows, n_prompt_blocks]: softmaxed for a
+  // threshold, raw for the ratios, 0 above the diagonal.
   virtual void select_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& gate_q,
                              const PagedKv& kv, const Segment& segment, const SelectRule& rule) = 0;
 
-  // Row `row` of marks gets 1 where a row of any head of `masks` keeps the block; the rest of marks gets 0.
+  // Element [row, b] of marks gets 1 if any row of any head of `masks` keeps block b. All other elements of
+  // marks, in this row and in the others, get 0.
   virtual void mark_blocks(const Tensor& marks,  // f32 [n_rows, n_blocks]
                            int64_t row, std::span<const BlockMask> masks) = 0;
 
-  // Causal attention of a prefill segment over the pages from position 0; over kept blocks only with a mask.
-  // Tokens of the segment before first_token, a multiple of the page, may be left out: nobody reads them.
+  // Causal attention of a prefill segment over its pages from position 0; with a mask, only over the kept
+  // blocks. The caller does not read the outputs of the segment's first first_token tokens, a multiple of the
+  // page, so a device may leave them out.
   virtual void prefill_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
                                  const Tensor& q, const PagedKv& kv, const Segment& segment,
                                  const BlockMask* mask, int64_t first_token) = 0;
-  // One token of each sequence over all its pages.
-  virtual void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
-                                std::span<const Segment> segments) = 0;
-  // The same over the part of its pages that is here: the outputs, and the natural logarithm of the sum of
-  // the exponentials of the scaled scores. Zeros and -infinity of a sequence that has no keys here.
+  // Attention of each of the step's decodes over all its pages. The step must have at least one decode.
+  virtual void decode_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
+                                const Tensor& q, const PagedKv& kv) = 0;
+  // Attention of each of the step's decodes over the pages of its decode_parts. For each decode and head,
+  // `part` gets the output and the natural logarithm of the sum of the exponentials of the scaled scores; a
+  // decode without keys here gets zeros and -infinity. The step must have at least one decode.
   virtual void decode_attention_part(const Tensor& part,  // f32, attention_part_size() elements: see there
-                                     const Tensor& q, const PagedKv& kv,
-                                     std::span<const Segment> parts) = 0;  // the step's decode_parts
-  // What the parts, of all the keys, make together; zeros where none has keys.
+                                     const Tensor& q, const PagedKv& kv) = 0;
+  // Merges the results of decode_attention_part over parts that together have all keys: out is the attention
+  // over all of them. A decode gets zeros if no part has keys.
   virtual void merge_attention(const Tensor& out,         // [n, n_heads, d_head]
                                const Tensor& parts) = 0;  // f32 [n_parts, attention_part_size()]
 
-  // Chooses a token from each row of logits and waits for the choice: nothing but ids comes back. -1 where
-  // the largest logit of a row is not finite, for then there is no distribution to choose from. Backends
-  // round probabilities each in its own way: equal rows give equal ids on one of them, and, but for a draw on
-  // the very edge, on all.
+  // Chooses a token from each row of logits, and returns when the ids are on the host. A row's id is -1 if
+  // its largest logit is not finite, because then there is no distribution to choose from. On one backend
+  // equal rows give equal ids. Backends round probabilities differently, so on two of them ids may differ if
+  // the draw lies on the very edge between two tokens.
   virtual void sample(std::span<int32_t> ids,  // [n], on the host
                       const Tensor& logits,    // f32 [n, n_vocab]; may be changed
                       std::span<const SampleRow> rows) = 0;
 
-  // Time the device spent between begin and end of a phase, summed since reset.
+  // ---- times ----
+
   virtual void begin_phase(Phase phase) = 0;
   virtual void end_phase(Phase phase) = 0;
+  // Nanoseconds the device spent between begin_phase and end_phase, summed since reset_phases().
   virtual int64_t phase_ns(Phase phase) = 0;
   virtual void reset_phases() = 0;
 };
 
-// n_threads 0: one for each core this process may run on. Throws Error{kUsage} for a count out of range.
+// With n_threads 0 there is one thread for each core this process may run on. Throws Error{kUsage} if the
+// count is out of range.
 std::unique_ptr<Backend> make_cpu_backend(int n_threads);
-// GPU number `device`. Throws Error{kDevice}: no driver or GPU, or one too old, or a build without CUDA.
+// Runs on GPU number `device`. Throws Error{kDevice} if there is no driver or no such GPU, if either is too
+// old, or if the build has no CUDA.
 std::unique_ptr<Backend> make_cuda_backend(int device);
 bool built_with_cuda();
-int cuda_device_count();  // 0 without a driver, a GPU, or CUDA in the build
+int cuda_device_count();  // 0 if there is no driver, no GPU, or no CUDA in the build
 
 }  // namespace seer

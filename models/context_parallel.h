@@ -1,7 +1,7 @@
-// A prompt divided among ranks by its tokens, as context parallelism: each rank holds all weights, and of
-// every sequence the pages that belong to it. It computes the rows of the blocks whose pages it has; what
-// those rows attend to is brought together one layer and one sequence at a time. A token that is decoded
-// attends to each rank's pages where they are, and what comes of it is merged.
+// Context parallelism: prompts are divided among ranks by their tokens. Each rank holds all weights, and a
+// part of the pages of every sequence. It computes the rows of the blocks whose pages it owns. The pages that
+// these rows attend to are brought together for one layer and one sequence at a time. For a token that is
+// decoded no page moves: each rank attends to its own pages, and the results are merged.
 #pragma once
 
 #include <cstdint>
@@ -18,64 +18,67 @@ namespace seer {
 
 // One thread at a time; every rank makes the same calls. Holds references.
 //
-// Page ids of a step are global: page p belongs to rank p / n, and is its page p % n, for caches of n pages.
-// Prefill rows of a block are computed by the owner of its page: a rank may have none in a step. Rows of
-// decodes are computed by every rank, from the same numbers, so that nothing but attention is exchanged; only
-// the owner of the page stores their keys, and only rank 0 makes their logits.
+// Page ids of a step are global: if each rank's cache has n pages, then global page p is page p % n of rank
+// p / n. The prefill rows of a block are computed by the owner of its page, so a rank may have no rows in a
+// step. The rows of decodes are computed by every rank from the same numbers, so that ranks exchange only the
+// results of attention. A decode's key and value are stored only by the owner of its page, and its logits are
+// computed only by rank 0.
 class ContextParallel {
  public:
   // `gate` is null for a model without gates. Throws Error{kMemory}.
   ContextParallel(Backend* backend, Communicator* comm, const ModelConfig& model, const GateConfig* gate,
                   const KvCache* cache, const StepLimits& limits);
-  // What a rank allocates beside weights, activations and cache: the pages of one layer of one context, and
-  // what decodes attend to on every rank.
+  // Bytes that a rank allocates besides weights, activations and cache: room for the pages of one layer of
+  // one context, for every rank's results of decode attention, and for logits on rank 0.
   static int64_t arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
                              const StepLimits& limits, int64_t n_ranks);
-  // A rank's part of a step may have more segments than the step: each run of blocks is one, and a decode's
-  // part of its pages.
+  // Limits of a rank's part of a step. It may have more segments than the step, because each run of blocks of
+  // one owner is a segment, and so is each decode's part.
   static StepLimits local_limits(const StepLimits& limits);
 
-  // A prefill of the whole step.
+  // A prefill segment of the whole step, and the part of it that this rank computes.
   struct Sequence {
     Segment segment;  // with global page ids
     const PrefillPlan* plan;
-    int64_t n_blocks;                  // up to its end
-    std::vector<int64_t> last_blocks;  // [n_ranks]: the last block of which a rank has rows, -1 without any
-    size_t first, n;                   // this rank's segments: of local().step.prefills
-    int64_t first_block_row;           // of them, in the local step
-    bool wants_logits;                 // of any of its rows
-    DecoderStats stats;                // pages, summed over layers
+    int64_t n_blocks;                  // of the sequence, up to the segment's end
+    std::vector<int64_t> last_blocks;  // [n_ranks]: last block whose rows the rank computes; -1 if none
+    size_t first, n;                   // this rank's segments are n of local().step.prefills, from first on
+    int64_t first_block_row;           // of these segments, among the local step's block rows
+    bool wants_logits;                 // true if the step wants logits of any of its rows
+    DecoderStats stats;                // moved and movable pages, summed over layers
 
     bool sparse() const { return plan->select.has_value(); }
   };
 
-  // Makes this rank's part of a step. Valid until the next call, as is what follows.
+  // Makes this rank's part of a step. The results of the functions below are valid until the next call.
   void divide(const DecoderStep& in);
-  // Rows, segments, plans and logit rows of this rank: its prefills, whose page tables lead to pages(), then
-  // all decodes, whose tables and parts lead to the rank's cache. n_tokens may be 0.
+  // The step that this rank computes: rows, segments, plans and logit rows. Its prefills come first; their
+  // page tables index pages(). All decodes follow; the page tables of decodes and of their parts index this
+  // rank's cache. n_tokens may be 0.
   const DecoderStep& local() const { return local_; }
   std::vector<Sequence>& sequences() { return sequences_; }
   std::span<const Segment> segments_of(const Sequence& s) const {
     return local_.step.prefills.subspan(s.first, s.n);
   }
 
+  // True if the step wants logits of any decode.
   bool decodes_want_logits() const { return decodes_want_logits_; }
-  // For decode_attention_part, of the step's decodes.
+  // The output of decode_attention_part for the step's decodes: f32 [attention_part_size()].
   Tensor attention_part() const;
-  // Every rank's, for merge_attention: [n_ranks, attention_part_size()].
+  // Gathers every rank's part for merge_attention: [n_ranks, attention_part_size()].
   Tensor gather_attention(const Tensor& part);
 
-  // Pages of one layer of one sequence, block b at b: where local prefills append and what they attend to.
+  // Pages of one layer of one sequence; block b is page b. Local prefills append to them and attend to them.
   const PagedKv& pages() const { return pages_; }
-  // What was appended, into the rank's cache. Before anything is brought together.
+  // Copies the appended pages into this rank's cache. Call it before anything is brought together.
   void store(int64_t layer, const Sequence& s);
-  // Gate keys that rows of any rank are scored against, to where they are missing.
+  // Brings to pages() of every rank the gate keys against which its rows are scored and which it lacks.
   void bring_gate_keys(int64_t layer, const Sequence& s);
-  // Keys and values likewise; of a sparse prompt only what a row of some rank kept: `masks` are of this
-  // rank's segments. Counts what travelled.
+  // Brings keys and values likewise. If the prompt is sparse, only blocks that a row of some rank kept
+  // travel; `masks` are those of this rank's segments. Counts the pages that moved in s->stats.
   void bring_pages(int64_t layer, Sequence* s, std::span<const BlockMask> masks);
 
-  // Collects what a layer's local segments report, and reports the sequence's on rank 0.
+  // Collects the gate reports of a layer's local segments, and delivers the sequence's report on rank 0.
   class Report {
    public:
     Report(ContextParallel* ranks, const Sequence* s, int64_t n_heads);
@@ -83,31 +86,33 @@ class ContextParallel {
     void deliver(int64_t layer, const GateObserver& observer);
 
    private:
-    int64_t words() const { return n_heads_ * (2 * n_blocks_ + 1); }  // of a row
-    std::vector<std::vector<int64_t>> rows_;                          // of each rank, ascending
+    int64_t words() const { return n_heads_ * (2 * n_blocks_ + 1); }  // of a block row
+    std::vector<std::vector<int64_t>> rows_;                          // block rows of each rank, ascending
     ContextParallel* ranks_;
     const Sequence* s_;
     int64_t n_heads_, n_blocks_, most_ = 0;
-    std::vector<int32_t> mine_;  // by row, [n_heads] of scores, count and blocks
+    std::vector<int32_t> mine_;  // for each of this rank's rows, [n_heads] of scores, count and blocks
     int64_t n_added_ = 0;
   };
 
-  // Rows of logits first .. first + n of the step's: which of them this rank has, by their number among its
-  // own, and where it puts them.
+  // A range of a rank's own logit rows, numbered in their order on that rank.
   struct LogitRows {
     int64_t first, n;
   };
+  // The logit rows that this rank has among the step's logit rows first .. first + n.
   LogitRows logit_rows(int64_t first, int64_t n) const { return logit_rows_of(comm_->rank(), first, n); }
-  // Rank 0 has all of them: nothing to gather.
+  // True if rank 0 has all of the step's logit rows first .. first + n, so that there is nothing to gather.
   bool rank_0_has(int64_t first, int64_t n) const { return logit_rows_of(0, first, n).n == n; }
+  // The tensor for this rank's own logits before they are gathered: `out`, except on rank 0.
   Tensor local_logits(const Tensor& out) const { return comm_->rank() == 0 ? local_logits_ : out; }
-  // `out` [n, n_vocab] on rank 0: every rank's rows in the step's order.
+  // On rank 0, out [n, n_vocab] gets the logits of the step's logit rows first .. first + n, in their order.
+  // `mine` has this rank's logits among them.
   void gather_logits(const Tensor& out, const Tensor& mine, int64_t first, int64_t n);
 
  private:
   struct Moves {
-    std::vector<int64_t> travel;  // blocks that some rank lacks
-    std::vector<int64_t> stay;    // own blocks that this rank wants and has stored before this step
+    std::vector<int64_t> travel;  // blocks that some rank wants and lacks
+    std::vector<int64_t> stay;    // own blocks that this rank wants and stored in an earlier step
   };
   int64_t owner(const Segment& s, int64_t block) const { return s.page_table[block] / cache_->n_pages(); }
   int64_t local_page(const Segment& s, int64_t block) const {
@@ -128,10 +133,10 @@ class ContextParallel {
   int64_t page_tokens_;
   Buffer arena_;
   PagedKv pages_;                     // [n_blocks of a context, ...]
-  Tensor send_, receive_;             // as many elements as a batch of pages has
-  Tensor marks_;                      // f32 [n_ranks * n_blocks]: who wants which block
-  bool reaches_peers_ = false;        // part_ lies in memory that ranks share
-  Tensor part_, parts_;               // f32: what the most decodes attend to here, and on every rank
+  Tensor send_, receive_;             // [elements of a batch of pages]
+  Tensor marks_;                      // f32 [n_ranks * n_blocks]: 1 if the rank wants the block
+  bool reaches_peers_ = false;        // true if part_ lies in memory that ranks share
+  Tensor part_, parts_;               // f32: results of attention of the most decodes, here and of every rank
   Tensor local_logits_, all_logits_;  // f32 [n_logits, n_vocab]; on rank 0
   std::vector<float> host_marks_;
   int64_t n_heads_, d_head_;
@@ -142,10 +147,10 @@ class ContextParallel {
   std::vector<int32_t> decode_tables_;  // of decodes_ and decode_parts_
   bool decodes_want_logits_ = false;
   std::vector<PrefillPlan> plans_;
-  std::vector<int64_t> logit_rows_;              // local rows
-  std::vector<std::vector<int64_t>> logits_of_;  // of each rank: numbers of the step's logit rows, ascending
-  std::vector<std::pair<int64_t, int64_t>> rows_;  // of the step: rank that makes logits, local row there
-  std::vector<int64_t> n_rows_of_;                 // each rank
+  std::vector<int64_t> logit_rows_;                // local rows
+  std::vector<std::vector<int64_t>> logits_of_;    // for each rank, which of the step's logit rows it has
+  std::vector<std::pair<int64_t, int64_t>> rows_;  // for each row of the step, its logits' rank and row there
+  std::vector<int64_t> n_rows_of_;                 // for each rank, the number of its rows
   std::vector<Sequence> sequences_;
   DecoderStep local_;
 };

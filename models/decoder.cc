@@ -104,7 +104,7 @@ void Decoder::layers(const DecoderStep& in) {
   const int64_t n_tokens = in.step.n_tokens, n_needed = static_cast<int64_t>(in.logit_rows.size());
   Tensor attn = workspace_.attn.rows(0, n_tokens).reshaped({n_tokens, config_.n_heads * config_.d_head});
   rope_.prepare(in);
-  vocabulary_.embed(stream_.x(), in.ids);
+  vocabulary_.embed(stream_.x());
   for (int64_t l = 0; l < config_.n_layers; ++l) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
     for (ResidualStream::RowRange& range : stream_.ranges()) {
@@ -116,9 +116,9 @@ void Decoder::layers(const DecoderStep& in) {
     if (l == config_.n_layers - 1 && n_needed < n_tokens) {
       // After the last attention only the rows whose logits are wanted go on.
       if (n_needed == 0) return;
-      backend_->gather_rows(workspace_.needed.rows(0, n_needed), attn, in.logit_rows);
+      backend_->gather_rows(workspace_.needed.rows(0, n_needed), attn);
       attn = workspace_.needed.rows(0, n_needed);
-      stream_.narrow(in.logit_rows);
+      stream_.narrow(n_needed);
     }
     for (ResidualStream::RowRange& range : stream_.ranges()) stream_.add_linear(&range, attn, layer.output);
     for (ResidualStream::RowRange& range : stream_.ranges()) mlp(layer, &range);

@@ -90,7 +90,7 @@ void DividedAttention::attend_decodes(int64_t l) {
   if (l == c_.config.n_layers - 1 && !ranks_->decodes_want_logits()) return;
   c_.backend->begin_phase(Phase::kAttention);
   const Tensor part = ranks_->attention_part();
-  c_.backend->decode_attention_part(part, q(n_tokens), kv, in.decode_parts);
+  c_.backend->decode_attention_part(part, q(n_tokens), kv);
   const auto n = static_cast<int64_t>(in.step.decodes.size());
   c_.backend->merge_attention(c_.workspace->attn.rows(n_tokens - n, n), ranks_->gather_attention(part));
   c_.backend->end_phase(Phase::kAttention);

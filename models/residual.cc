@@ -9,9 +9,8 @@ void ResidualStream::begin(int64_t n_rows) {
   set(workspace_->x.rows(0, n_rows), workspace_->h.rows(0, n_rows));
 }
 
-void ResidualStream::narrow(std::span<const int64_t> rows) {
-  const auto n = static_cast<int64_t>(rows.size());
-  backend_->gather_rows(h_.rows(0, n), x_, rows);
+void ResidualStream::narrow(int64_t n) {
+  backend_->gather_rows(h_.rows(0, n), x_);
   set(h_.rows(0, n), x_.rows(0, n));
 }
 

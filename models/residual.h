@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -28,8 +27,8 @@ class ResidualStream {
 
   // A stream of n rows, which the caller fills; x() may have no rows.
   void begin(int64_t n_rows);
-  // Goes on with the step's logit rows alone. No sum may be under way.
-  void narrow(std::span<const int64_t> rows);
+  // Goes on with only the logit rows that begin_step brought, n of them. No sum may be under way.
+  void narrow(int64_t n);
 
   const Tensor& x() const { return x_; }        // [n, d_model]
   const Tensor& scratch() const { return h_; }  // as x

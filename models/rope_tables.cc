@@ -46,8 +46,8 @@ void RopeTables::prepare_decodes(const DecoderStep& step) {
     return RopeTable{workspace_->rope.cos.rows(first, n), workspace_->rope.sin.rows(first, n)};
   };
   if (!depends_on_length())
-    return backend_->rope_table(rows(decodes.front().row, static_cast<int64_t>(decodes.size())), decodes,
-                                fixed_.inv_freq, fixed_.attention_scaling);
+    return backend_->decode_rope_table(rows(decodes.front().row, static_cast<int64_t>(decodes.size())),
+                                       fixed_.inv_freq, fixed_.attention_scaling);
   for (const Segment& segment : decodes) {
     const RopeFrequencies f = frequencies(segment.end());
     backend_->rope_table(rows(segment.row, 1), segment.start, 1, f.inv_freq, f.attention_scaling);

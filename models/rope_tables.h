@@ -14,7 +14,7 @@ class RopeTables {
  public:
   RopeTables(Backend* backend, const ModelConfig& config, const StepLimits& limits, Workspace* workspace);
 
-  // Fills both tables for a step.
+  // Fills both tables for the step that begin_step has opened.
   void prepare(const DecoderStep& step);
   RopeTable tokens(int64_t n_tokens) const;
   // Rows of blocks, in the order of the step's prefill segments.

@@ -13,9 +13,9 @@ Vocabulary::Vocabulary(Backend* backend, Communicator* comm, const Shard& shard,
       workspace_(workspace),
       context_(context) {}
 
-void Vocabulary::embed(const Tensor& x, std::span<const int32_t> ids) {
+void Vocabulary::embed(const Tensor& x) {
   if (x.dim(0) == 0) return;
-  backend_->embed(x, weights_.embedding, ids, shard_.first_id());
+  backend_->embed(x, weights_.embedding, shard_.first_id());
   if (shard_.size > 1) comm_->all_reduce_sum(x);  // one rank has the id, the others zeros
 }
 

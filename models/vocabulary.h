@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "kernels/backend.h"
 #include "kernels/comm/communicator.h"
@@ -21,8 +20,9 @@ class Vocabulary {
   Vocabulary(Backend* backend, Communicator* comm, const Shard& shard, const ModelWeights& weights,
              Workspace* workspace, ContextParallel* context);
 
-  // x [n_tokens, d_model], which may have no rows.
-  void embed(const Tensor& x, std::span<const int32_t> ids);
+  // Writes the embeddings of the ids that begin_step brought to x [n_tokens, d_model], which may have no
+  // rows.
+  void embed(const Tensor& x);
   // Norm and lm_head of the step's logit rows first .. first + n: logits f32 [n, n_vocab] on rank 0, empty on
   // the others. `x` has this rank's logit rows, `scratch` as many.
   Tensor project(const Tensor& x, const Tensor& scratch, int64_t first, int64_t n);

@@ -29,7 +29,7 @@ void WholeAttention::run(int64_t l) {
   }
   if (in.step.decodes.empty()) return;
   c_.backend->begin_phase(Phase::kAttention);
-  c_.backend->decode_attention(out(n_tokens), q(n_tokens), kv, in.step.decodes);
+  c_.backend->decode_attention(out(n_tokens), q(n_tokens), kv);
   c_.backend->end_phase(Phase::kAttention);
 }
 

@@ -12,47 +12,53 @@
 
 namespace seer {
 
-// Views are sized for the limits; a step takes the first rows of each. Heads and d_ff are the rank's.
+// The tensors have room for the largest step; a smaller step uses the first rows of each. Numbers of heads
+// and d_ff are those of this rank.
 struct Workspace {
   Tensor x;        // [n_tokens, d_model]: the residual stream
-  Tensor h;        // [n_tokens, d_model]: normed
+  Tensor h;        // [n_tokens, d_model]: normalised rows of x
   Tensor qkv;      // [n_tokens, (n_heads + 2 n_kv_heads) * d_head]
   Tensor q;        // [n_tokens, n_heads, d_head], rotated
   Tensor attn;     // [n_tokens, n_heads, d_head]
   Tensor gate_up;  // [n_tokens, 2 d_ff]
   Tensor act;      // [n_tokens, d_ff]
-  Tensor needed;   // [n_tokens, n_heads * d_head]: attn of the rows the last layer goes on with
-  Tensor logits;   // [n_logits, n_vocab]; on rank 0 alone
+  Tensor needed;   // [n_tokens, n_heads * d_head]: rows of attn whose logits are wanted, in the last layer
+  Tensor logits;   // [n_logits, n_vocab]; only on rank 0
   RopeTable rope;  // [n_tokens, d_head / 2]
 
-  // With several ranks.
-  Tensor local_logits;     // f32 [n_logits * n_ids]: of the rank's part of the vocabulary
-  Tensor gathered_logits;  // f32 [n_logits * n_vocab], rank by rank; on rank 0 alone
-  // A float32 buffer for this rank's summand if activations are narrower. Empty if the step has too many
-  // rows; h is free at that point and can be used.
-  Tensor summand(int64_t row, int64_t n_rows);
-  Tensor inbox(int64_t row, int64_t n_rows) const { return inbox_.rows(row, n_rows); }  // with peers
-  bool reaches_peers() const { return reaches_peers_; }  // x, h and summands lie in memory that ranks share
+  // ---- only with several ranks ----
 
-  // With gates. Rows are block rows of a step.
+  Tensor local_logits;     // f32 [n_logits * n_ids]: logits of this rank's part of the vocabulary
+  Tensor gathered_logits;  // f32 [n_logits * n_vocab], one rank after the other; only on rank 0
+  // Float32 buffer for this rank's summand when activations are bf16: rows row .. row + n_rows of the step.
+  // Empty if the step has too many rows, or if activations are float32; use `h`, which is free at that point.
+  Tensor summand(int64_t row, int64_t n_rows);
+  // The inbox of Communicator::start_sum() for the same rows; only if reaches_peers().
+  Tensor inbox(int64_t row, int64_t n_rows) const { return inbox_.rows(row, n_rows); }
+  // True if x, h and the summands lie in memory that ranks share.
+  bool reaches_peers() const { return reaches_peers_; }
+
+  // ---- only with gates; rows are the block rows of a step ----
+
   RopeTable block_rope;  // [n_rows, d_head / 2]
   PooledBlocks pooled;
   Tensor gate_q;       // [n_rows, n_heads, d_gate]
   Tensor kept_counts;  // i32 [n_layers, n_heads * n_rows], read once after the step
   Tensor kept_blocks;  // i32 [n_heads * n_rows * n_blocks], of one layer
 
-  // With several ranks every one of them, together. Throws Error{kMemory}.
+  // If there are several ranks, all of them construct theirs together. `gate` is null for a model without
+  // gates. Throws Error{kMemory}.
   Workspace(Backend* backend, Communicator* comm, const Shard& shard, const GateConfig* gate,
             const StepLimits& limits);
-  // What it may allocate.
+  // The most bytes that the constructor may allocate.
   static int64_t arena_bytes(const Backend& backend, const Shard& shard, const GateConfig* gate,
                              const StepLimits& limits);
 
  private:
-  // Tensors one behind the other; without memory only the sizes come out right.
+  // Takes tensors one after the other. If `data` is null, their data are null too, and only sizes are summed.
   struct Arena {
     char* data;
-    int64_t n_tokens;  // of the step, for an error's message
+    int64_t n_tokens;  // of the largest step, for the message of an error
     int64_t used = 0;
     Tensor take(DType type, std::initializer_list<int64_t> shape);
   };
@@ -64,7 +70,7 @@ struct Workspace {
 
   Buffer arena_;
   bool reaches_peers_ = false;
-  Tensor small_summands_[2];  // by turns: other ranks may still read the last one
+  Tensor small_summands_[2];  // used by turns, because other ranks may still read the last one
   Tensor large_summand_, inbox_;
   size_t turn_ = 0;
 };

@@ -1,10 +1,10 @@
-// The processes that compute one model together, and what they say to each other. A rank is one of them; rank
-// 0 leads: it knows the requests, and the others compute what it broadcasts.
+// How the processes that compute one model together exchange data. Each of them is a rank. Rank 0 leads: it
+// knows the requests, and the other ranks compute the steps that it broadcasts.
 //
 // Every rank makes the same calls in the same order with the same sizes. One thread at a time.
-// A wait for the others is never endless: it ends in Error{kDevice} once a rank has ended, has said that it
-// failed, or (Patience::kStep) has not come within the timeout. From then on every call throws that same
-// error.
+// No wait for the other ranks is endless. It ends in Error{kDevice} if a rank has ended or, with
+// Patience::kStep, if a rank has not arrived within the timeout; and it ends in the error that a rank has
+// reported by abort(). After that, every call throws the same error.
 #pragma once
 
 #include <chrono>
@@ -22,9 +22,10 @@ namespace seer {
 
 class Backend;
 
+// How long a call waits for the other ranks.
 enum class Patience {
-  kStep,  // the others are at work on the same step: as long as the timeout
-  kIdle,  // they may wait for a user or read gigabytes: as long as they live
+  kStep,  // no longer than the timeout, because they are at work on the same step
+  kIdle,  // as long as they live, because they may wait for a user or read gigabytes
 };
 
 class Communicator {
@@ -33,55 +34,58 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  // Of the ranks on this rank's host: its number there, and how many of them may run on the same CPU cores.
+  // This rank's number among the ranks on its host.
   virtual int local_rank() const = 0;
+  // The number of ranks on this host, this one included, that may run on the same CPU cores as this one.
   virtual int core_sharers() const = 0;
 
-  // ---- tensors on the device, as operations of its Backend: ordered behind those before them ----
+  // ---- tensors on the device: these calls are ordered after the operations that the Backend was given ----
 
   virtual void all_reduce_sum(const Tensor& t) = 0;  // in place; every rank gets the same values
-  // out: the ranks' tensors one behind the other; rank r gives counts[r] elements. On rank 0 alone (`out` is
-  // not looked at elsewhere), or on every rank.
+  // On rank 0, out gets the ranks' tensors one after the other; rank r gives counts[r] elements. `out`
+  // is ignored on other ranks.
   virtual void gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) = 0;
+  // The same, on every rank.
   virtual void all_gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) = 0;
 
-  // ---- for ranks that reach one another's memory; Error{kUnsupported} where share_memory() gives none ----
+  // ---- sums through memory that ranks share: Error{kUnsupported} if share_memory() has returned null ----
 
-  // Memory of this device that other ranks read and write, which lasts as long as the communicator. Every
-  // rank calls it, at most once, with the same size; null on all of them where one does not reach another's.
-  // Throws Error{kMemory}.
+  // Returns memory of this device that other ranks read and write. It lasts as long as the communicator.
+  // Every rank calls this at most once, with the same size. If any rank cannot reach the memory of another,
+  // all of them get null. Throws Error{kMemory}.
   virtual void* share_memory([[maybe_unused]] int64_t bytes) { return nullptr; }
-  // x += the sum over ranks of `share`, added in float32, rounded once, with the same bits on every rank. x
-  // in the type of activations, `share` float32 of as many elements, a multiple of 8; both of the shared
-  // memory, at the same place on every rank. Another rank may still read a share of up to kSmallShare
-  // elements: it may be written again behind the add_sum of another one.
+  // x += the sum over ranks of `share`, added in float32 and rounded once, with the same bits on every rank.
+  // x has the type of activations; `share` is float32 and has as many elements, a multiple of 8. Both lie in
+  // the shared memory, at the same place on every rank. If `share` has at most kSmallShare elements, other
+  // ranks may still read it after this call: write to it again only after the add_sum of another share.
   virtual void add_sum(const Tensor& x, const Tensor& share);
-  // The same beside the backend's operations that follow, for more than kSmallShare elements: the tensors are
-  // theirs again behind finish_sum() of the number this returns. `inbox` is as `share`, and gets others'
-  // shares. At most kMostSums are under way.
+  // Asynchronous add_sum() for more than kSmallShare elements. Returns a ticket; do not touch the three
+  // tensors until finish_sum(ticket) has returned. `inbox` has the type, size and memory of `share`, and
+  // receives the other ranks' shares. At most kMostSums may be under way.
   virtual int start_sum(const Tensor& x, const Tensor& share, const Tensor& inbox);
-  virtual void finish_sum(int sum);
+  virtual void finish_sum(int ticket);
   static constexpr int kMostSums = 2;
-  // all_gather() of little: float32, of one size on every rank, `mine` of the shared memory and at the same
-  // place on every rank. It may be written again at once.
+  // all_gather() for small float32 tensors of the same size on every rank. `mine` lies in the shared memory,
+  // at the same place on every rank; operations after this call may write to it.
   virtual void gather_shares(const Tensor& out, const Tensor& mine);
   static constexpr int64_t kSmallShare = 1 << 18;
 
   // ---- bytes on the host ----
 
   virtual void broadcast(void* data, int64_t bytes, Patience patience) = 0;  // from rank 0
-  // all: [size, bytes], on rank 0; null elsewhere.
+  // On rank 0, `all` [size, bytes] gets the bytes of every rank, in the order of ranks. Elsewhere it is null.
   virtual void gather_host(void* all, const void* mine, int64_t bytes) = 0;
   virtual void barrier(Patience patience) = 0;
 
   // ---- failure ----
 
-  // Throws where a rank has failed; waits for nobody. `waited`: how long the caller has waited for a step.
+  // Throws if a rank has failed, or if `waited`, the time for which the caller has waited for a step, is
+  // longer than the timeout. Returns at once otherwise.
   virtual void check(std::chrono::nanoseconds waited) = 0;
-  // Tells every rank that this one cannot go on: their calls, and from here on this one's, throw Error of
-  // this kind with the message, led by which rank it was. The first failure counts.
+  // Tells every rank that this one cannot go on. From then on, the calls of all ranks throw an Error of this
+  // kind with this message, which the caller begins with rank_prefix(). Only the first failure counts.
   virtual void abort(ErrorKind kind, const std::string& message) noexcept = 0;
-  // Where a rank failed: what every call throws.
+  // The error that every call throws, if a rank has failed.
   virtual std::optional<Error> failure() const = 0;
 
   virtual void set_timeout(std::chrono::nanoseconds timeout) = 0;
@@ -90,13 +94,13 @@ class Communicator {
 
 constexpr std::chrono::seconds kDefaultRankTimeout{60};
 
-// "rank 1 of 4 (host): ", in front of what it failed with.
+// "rank 1 of 4 (host): ", which goes in front of the message of a rank's failure.
 std::string rank_prefix(int rank, int size);
 
 // "waited 0.5 s".
 std::string waited_text(std::chrono::nanoseconds time);
 
-// One rank, for whom every call is done at once.
+// The communicator of a single rank, which has nobody to wait for.
 std::unique_ptr<Communicator> make_local_communicator();
 
 }  // namespace seer

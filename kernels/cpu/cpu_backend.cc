@@ -97,8 +97,8 @@ void CpuBackend::read(void* host, const Tensor& device) {
   std::memcpy(host, device.data, static_cast<size_t>(device.nbytes()));
 }
 
-void CpuBackend::embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids,
-                       int64_t first_id) {
+void CpuBackend::embed(const Tensor& out, const Tensor& table, int64_t first_id) {
+  const std::span<const int32_t> ids = step_.ids;
   const int64_t d_model = out.dim(1);
   assert(out.dim(0) == static_cast<int64_t>(ids.size()) && table.dim(1) == d_model);
   for_rows(pool_, out.dim(0), [&](int64_t begin, int64_t end, int) {
@@ -169,9 +169,11 @@ void CpuBackend::silu_mul(const Tensor& out, const Tensor& gate_up) {
   });
 }
 
-void CpuBackend::gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) {
+void CpuBackend::gather_rows(const Tensor& out, const Tensor& x) {
+  const std::span<const int64_t> rows = step_.logit_rows;
   const int64_t width = x.dim(1);
   assert(out.dim(0) == static_cast<int64_t>(rows.size()) && out.dim(1) == width);
+  assert(std::all_of(rows.begin(), rows.end(), [&](int64_t row) { return row >= 0 && row < x.dim(0); }));
   for (size_t i = 0; i < rows.size(); ++i)
     std::memcpy(out.as<float>() + static_cast<int64_t>(i) * width, x.as<float>() + rows[i] * width,
                 static_cast<size_t>(width) * sizeof(float));
@@ -193,8 +195,9 @@ void CpuBackend::rope_table(const RopeTable& out, int64_t start, int64_t stride,
   });
 }
 
-void CpuBackend::rope_table(const RopeTable& out, std::span<const Segment> decodes,
-                            std::span<const double> inv_freq, double scaling) {
+void CpuBackend::decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) {
+  const std::span<const Segment> decodes = step_.step.decodes;
+  assert(out.cos.dim(0) == static_cast<int64_t>(decodes.size()));
   for (size_t i = 0; i < decodes.size(); ++i)
     rope_table({out.cos.rows(static_cast<int64_t>(i), 1), out.sin.rows(static_cast<int64_t>(i), 1)},
                decodes[i].start, 1, inv_freq, scaling);

@@ -26,7 +26,9 @@ class CpuBackend final : public Backend {
                    const RandomSlice& slice) override;
   void read(void* host, const Tensor& device) override;
 
-  void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids, int64_t first_id) override;
+  void begin_step(const StepInput& in, [[maybe_unused]] int64_t page_tokens) override { step_ = in; }
+
+  void embed(const Tensor& out, const Tensor& table, int64_t first_id) override;
   void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) override;
   void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
   void add(const Tensor& x, const Tensor& y) override;
@@ -34,12 +36,11 @@ class CpuBackend final : public Backend {
   void copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
                  std::span<const int64_t> in_rows) override;
   void silu_mul(const Tensor& out, const Tensor& gate_up) override;
-  void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) override;
+  void gather_rows(const Tensor& out, const Tensor& x) override;
 
   void rope_table(const RopeTable& out, int64_t start, int64_t stride, std::span<const double> inv_freq,
                   double scaling) override;
-  void rope_table(const RopeTable& out, std::span<const Segment> decodes, std::span<const double> inv_freq,
-                  double scaling) override;
+  void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) override;
   void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms,
                  const RopeTable& rope, const Step& step, const PooledBlocks* pooled) override;
 
@@ -51,10 +52,8 @@ class CpuBackend final : public Backend {
 
   void prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                          const BlockMask* mask, int64_t first_token) override;
-  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
-                        std::span<const Segment> segments) override;
-  void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
-                             std::span<const Segment> parts) override;
+  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv) override;
+  void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) override;
   void merge_attention(const Tensor& out, const Tensor& parts) override;
 
   void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
@@ -110,6 +109,7 @@ class CpuBackend final : public Backend {
   void pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv, const FloatNorms& norms,
                    const PagedKv& kv, const Segment& segment);
 
+  StepInput step_;  // views of the caller's memory
   ThreadPool pool_;
   const simd::Functions& simd_;
   std::vector<Scratch> thread_scratch_;

@@ -14,13 +14,16 @@ constexpr int64_t kSplitTokens = 1024;
 
 }  // namespace
 
-void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
-                                  std::span<const Segment> segments) {
-  attend_decodes(out.rows(segments.front().row, 1).as<float>(), nullptr, q, kv, segments);
+void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv) {
+  const std::span<const Segment> decodes = step_.step.decodes;
+  assert(!decodes.empty() && decodes.back().row < out.dim(0));
+  attend_decodes(out.rows(decodes.front().row, 1).as<float>(), nullptr, q, kv, decodes);
 }
 
-void CpuBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
-                                       std::span<const Segment> parts) {
+void CpuBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) {
+  const std::span<const Segment> parts = step_.decode_parts;
+  assert(!parts.empty() && parts.size() == step_.step.decodes.size() &&
+         parts.front().row == step_.step.decodes.front().row);
   const int64_t n = static_cast<int64_t>(parts.size()), n_rows = n * q.dim(1);
   assert(part.numel() == attention_part_size(n, q.dim(1), q.dim(2)));
   auto* out = part.as<float>();
@@ -56,6 +59,7 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
                                 std::span<const Segment> segments) {
   const int64_t n_heads = q.dim(1), d_head = q.dim(2), page = kv.page_tokens(), n_kv_heads = kv.n_kv_heads();
   const int64_t group = n_heads / n_kv_heads;
+  assert(segments.back().row < q.dim(0));
   const float scale = 1.0F / std::sqrt(static_cast<float>(d_head));
   const int64_t split_pages = std::max<int64_t>(1, kSplitTokens / page);
 

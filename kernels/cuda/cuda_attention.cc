@@ -40,11 +40,10 @@ void CudaBackend::rope_table(const RopeTable& out, int64_t start, int64_t stride
   check(launch_rope_table(p, stream_), "rope_table");
 }
 
-void CudaBackend::rope_table(const RopeTable& out, std::span<const Segment> decodes,
-                             std::span<const double> inv_freq, double scaling) {
-  assert(out.cos.dim(0) == static_cast<int64_t>(decodes.size()));
+void CudaBackend::decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) {
+  assert(out.cos.dim(0) == step_.n_decodes());
   RopeTableParams p = rope_params(out, inv_freq, scaling);
-  p.positions = step_.decode_positions(decodes.front());  // begin_step brought them
+  p.positions = step_.decode_positions();
   check(launch_rope_table(p, stream_), "rope_table");
 }
 
@@ -84,12 +83,13 @@ void CudaBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qk
     block_row += (segment.n_tokens + page - 1) / page;
   }
   if (step.decodes.empty()) return;
+  assert(static_cast<int64_t>(step.decodes.size()) == step_.n_decodes());
   DecodeAppendParams p = {};
-  p.common = common(step.decodes.front().row);
-  p.positions = step_.decode_positions(step.decodes.front());
+  p.common = common(step_.first_decode_row());
+  p.positions = step_.decode_positions();
   p.tables = step_.tables();
-  p.table_offsets = step_.decode_table_offsets(step.decodes.front());
-  p.n = as_int(static_cast<int64_t>(step.decodes.size()));
+  p.table_offsets = step_.decode_table_offsets();
+  p.n = as_int(step_.n_decodes());
   check(launch_decode_append(p, norm_params, stream_), "decode_append");
 }
 
@@ -204,14 +204,14 @@ void CudaBackend::wgmma_prefill(const Tensor& out, const Tensor& q, const PagedK
   check(launch_wgmma_prefill(p, maps, device_.n_multiprocessors, stream_), "prefill_attention");
 }
 
-DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv,
-                                        std::span<const Segment> segments) {
+DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv) {
+  assert(step_.n_decodes() > 0);
   DecodeParams p = {};
-  p.q = q.rows(segments.front().row, 1).data;
+  p.q = q.rows(step_.first_decode_row(), 1).data;
   p.k = kv.k.data;
   p.v = kv.v.data;
   p.tables = step_.tables();
-  p.n_sequences = as_int(static_cast<int64_t>(segments.size()));
+  p.n_sequences = as_int(step_.n_decodes());
   p.n_heads = as_int(q.dim(1));
   p.n_kv_heads = as_int(kv.n_kv_heads());
   p.d_head = as_int(kv.d_head());
@@ -223,26 +223,22 @@ DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv,
   return p;
 }
 
-void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
-                                   std::span<const Segment> segments) {
-  const Segment& first = segments.front();
-  DecodeParams p = decode_params(q, kv, segments);
-  p.out = out.rows(first.row, 1).data;
-  p.positions = step_.decode_positions(first);
-  p.table_offsets = step_.decode_table_offsets(first);
+void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv) {
+  DecodeParams p = decode_params(q, kv);
+  p.out = out.rows(step_.first_decode_row(), 1).data;
+  p.positions = step_.decode_positions();
+  p.table_offsets = step_.decode_table_offsets();
   check(launch_paged_decode(p, stream_), "decode_attention");
 }
 
-void CudaBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
-                                        std::span<const Segment> parts) {
-  const Segment& first = parts.front();
-  const auto n = static_cast<int64_t>(parts.size());
+void CudaBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) {
+  const int64_t n = step_.n_decodes();
   assert(part.numel() == attention_part_size(n, q.dim(1), q.dim(2)));
-  DecodeParams p = decode_params(q, kv, parts);
+  DecodeParams p = decode_params(q, kv);
   p.out = floats(part);
   p.log_sums = floats(part) + n * q.dim(1) * q.dim(2);
-  p.positions = step_.part_positions(first);
-  p.table_offsets = step_.part_table_offsets(first);
+  p.positions = step_.part_positions();
+  p.table_offsets = step_.part_table_offsets();
   check(launch_paged_decode(p, stream_), "decode_attention_part");
 }
 

@@ -237,10 +237,8 @@ void CudaBackend::record(Recording* recording, const std::function<void()>& oper
   check(error, "cudaGraphInstantiate");
 }
 
-void CudaBackend::embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids,
-                        int64_t first_id) {
-  assert(out.dim(0) == static_cast<int64_t>(ids.size()));
-  (void)ids;  // begin_step brought them
+void CudaBackend::embed(const Tensor& out, const Tensor& table, int64_t first_id) {
+  assert(out.dim(0) == step_.n_ids());
   check(launch_embed(out.data, table.data, step_.ids(), out.dim(0), out.dim(1), first_id, table.dim(0),
                      stream_),
         "embed");
@@ -332,9 +330,8 @@ void CudaBackend::norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& 
   if (!few_rows(out, x, w, &norm, eps, false, true)) Backend::norm_swiglu(out, h, gate_up, x, norm, eps, w);
 }
 
-void CudaBackend::gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) {
-  assert(out.dim(0) == static_cast<int64_t>(rows.size()));
-  (void)rows;  // begin_step brought them
+void CudaBackend::gather_rows(const Tensor& out, const Tensor& x) {
+  assert(out.dim(0) == step_.n_logit_rows());
   check(launch_gather_rows(out.data, x.data, step_.logit_rows(), out.dim(0), out.dim(1), stream_),
         "gather_rows");
 }

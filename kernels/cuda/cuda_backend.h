@@ -47,7 +47,7 @@ class CudaBackend final : public Backend {
   void begin_step(const StepInput& in, int64_t page_tokens) override;
   void run_step(int64_t key, const std::function<void()>& operations) override;
 
-  void embed(const Tensor& out, const Tensor& table, std::span<const int32_t> ids, int64_t first_id) override;
+  void embed(const Tensor& out, const Tensor& table, int64_t first_id) override;
   void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) override;
   void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
   void add(const Tensor& x, const Tensor& y) override;
@@ -59,12 +59,11 @@ class CudaBackend final : public Backend {
                    const LinearWeights& w) override;
   void norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& gate_up, const Tensor& x,
                    const Tensor& norm, double eps, const LinearWeights& w) override;
-  void gather_rows(const Tensor& out, const Tensor& x, std::span<const int64_t> rows) override;
+  void gather_rows(const Tensor& out, const Tensor& x) override;
 
   void rope_table(const RopeTable& out, int64_t start, int64_t stride, std::span<const double> inv_freq,
                   double scaling) override;
-  void rope_table(const RopeTable& out, std::span<const Segment> decodes, std::span<const double> inv_freq,
-                  double scaling) override;
+  void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) override;
   void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms,
                  const RopeTable& rope, const Step& step, const PooledBlocks* pooled) override;
 
@@ -76,10 +75,8 @@ class CudaBackend final : public Backend {
 
   void prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                          const BlockMask* mask, int64_t first_token) override;
-  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
-                        std::span<const Segment> segments) override;
-  void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
-                             std::span<const Segment> parts) override;
+  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv) override;
+  void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) override;
   void merge_attention(const Tensor& out, const Tensor& parts) override;
 
   void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
@@ -100,7 +97,7 @@ class CudaBackend final : public Backend {
   void wait();  // for the stream
   void wgmma_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                      const BlockMask* mask, int64_t first_token);
-  DecodeParams decode_params(const Tensor& q, const PagedKv& kv, std::span<const Segment> segments);
+  DecodeParams decode_params(const Tensor& q, const PagedKv& kv);
   bool few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, const Tensor* norm, double eps,
                 bool accumulate, bool swiglu);
 

@@ -6,9 +6,10 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <vector>
 
-#include "kernels/backend.h"
 #include "kernels/cuda/device_memory.h"
+#include "kernels/step.h"
 
 namespace seer::cuda {
 
@@ -21,30 +22,29 @@ class StepState {
 
   // Room for every step within the limits. Throws Error{kMemory}.
   void prepare(const StepLimits& limits);
-  // Copies the step's input behind the work in `stream`.
+  // Copies the step's input after the work in `stream`. The host's input is not read again.
   void begin(const StepInput& in, int64_t page_tokens, cudaStream_t stream);
 
-  // The last begin() has copied the host's input once this has passed; the next begin() waits for it.
+  // Passes when the copy of the last begin() is done; the next begin() waits for it.
   cudaEvent_t copied() const { return copied_; }
+
+  // Counts of the last begin(). The step's decodes have consecutive rows from first_decode_row() on.
+  int64_t n_ids() const { return rows_at_; }
+  int64_t n_logit_rows() const { return positions_at_ - rows_at_; }
+  int64_t n_decodes() const { return offsets_at_ - positions_at_; }
+  int64_t first_decode_row() const { return first_decode_row_; }
 
   // Device pointers, valid until the next begin().
   const int32_t* ids() const { return device_ints(0); }
   const int32_t* logit_rows() const { return device_ints(rows_at_); }
-  // Of the step's decodes from `first`, one of them, on.
-  const int32_t* decode_positions(const Segment& first) const {
-    return device_ints(positions_at_ + first.row - first_decode_row_);
-  }
-  const int32_t* decode_table_offsets(const Segment& first) const {  // into tables()
-    return device_ints(offsets_at_ + first.row - first_decode_row_);
-  }
+  // One element for each of the step's decodes.
+  const int32_t* decode_positions() const { return device_ints(positions_at_); }
+  const int32_t* decode_table_offsets() const { return device_ints(offsets_at_); }  // into tables()
   const int32_t* tables() const { return device_ints(tables_at_); }
-  // Likewise of the step's decode_parts; a position is the last key's, -1 without any.
-  const int32_t* part_positions(const Segment& first) const {
-    return device_ints(part_positions_at_ + first.row - first_decode_row_);
-  }
-  const int32_t* part_table_offsets(const Segment& first) const {  // into tables()
-    return device_ints(part_offsets_at_ + first.row - first_decode_row_);
-  }
+  // One element for each of the step's decode_parts. A position is the last key's, or -1 if there are no
+  // keys.
+  const int32_t* part_positions() const { return device_ints(part_positions_at_); }
+  const int32_t* part_table_offsets() const { return device_ints(part_offsets_at_); }  // into tables()
   // The page table of one of the step's prefill segments.
   const int32_t* prefill_table(const Segment& segment) const;
 
@@ -55,6 +55,7 @@ class StepState {
   DeviceMemory device_;
   int64_t capacity_ = 0;  // ints
   cudaEvent_t copied_ = nullptr;
+  // Where each list begins in device_; ids begin at 0.
   int64_t rows_at_ = 0, positions_at_ = 0, offsets_at_ = 0;
   int64_t part_positions_at_ = 0, part_offsets_at_ = 0, tables_at_ = 0;
   int64_t first_decode_row_ = 0;

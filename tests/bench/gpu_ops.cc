@@ -37,7 +37,7 @@ class Bench {
     std::vector<int64_t> rows(8192);
     std::iota(rows.begin(), rows.end(), 0);
     begin({}, rows, {}, {}, 8192);
-    copy_rate_ = 2.0 * static_cast<double>(a.nbytes()) / time([&](int) { gpu_->gather_rows(b, a, rows); });
+    copy_rate_ = 2.0 * static_cast<double>(a.nbytes()) / time([&](int) { gpu_->gather_rows(b, a); });
     const LinearWeights weights = {{{w, {}}}};
     flop_rate_ = 2.0 * 8192.0 * 8192.0 * 8192.0 / time([&](int) { gpu_->linear(b, a, weights, false); });
     std::printf("roofs: copy %.2f TB/s, product of 8192 cubed %.0f TFLOP/s\n", copy_rate_ * 1e-12,
@@ -125,7 +125,7 @@ class Bench {
         decodes.push_back({i, 1, length - 1, s.table.data() + i * length / kPage});
       const Tensor q = random({n_sequences, n_heads_, kHead}, 1.0F), out = tensor(DType::kBF16, q);
       begin({}, {}, {}, decodes, length);
-      const double seconds = time([&](int) { gpu_->decode_attention(out, q, s.kv, decodes); });
+      const double seconds = time([&](int) { gpu_->decode_attention(out, q, s.kv); });
       const double bytes = 2.0 * static_cast<double>(n_sequences * length * n_kv_heads_ * kHead * 2);
       report("paged_decode B=" + std::to_string(n_sequences) + " L=" + std::to_string(length), seconds, bytes,
              0.0);

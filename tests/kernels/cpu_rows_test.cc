@@ -77,6 +77,14 @@ TEST_CASE("rope_table is exact at far positions") {
   }
 }
 
+TEST_CASE("decode_rope_table has a row for the position of each of the step's decodes") {
+  const auto cpu = make_cpu_backend(2);
+  for (const RopeTableCase& c : rope_table_cases()) {
+    INFO(c.name);
+    CHECK(run_decode_rope_table(*cpu, c) == run_rope_table(*cpu, c));
+  }
+}
+
 TEST_CASE("append_kv rotates queries and keys and writes only the new tokens' slots") {
   const auto cpu = make_cpu_backend(2);
   for (const AppendKvCase& c : append_kv_cases(cpu->activation_dtype())) {

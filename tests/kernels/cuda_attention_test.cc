@@ -156,7 +156,7 @@ TEST_CASE("cuda: a recorded step of parts serves other lengths, page tables and 
                                here = {parts[0].view(), parts[1].view()};
     backend->begin_step({{}, {kSequences, {}, decodes}, {}, here}, c.page);
     backend->run_step(key, [&] {
-      backend->decode_attention_part(part.reshaped({size}), q, kv, here);
+      backend->decode_attention_part(part.reshaped({size}), q, kv);
       backend->merge_attention(out, part);
     });
     std::vector<float> result = device.read(out);

@@ -122,6 +122,7 @@ TEST_CASE("cuda: RoPE tables are the CPU's at every position") {
     if (c.inv_freq.size() > 128) continue;
     INFO(c.name);
     CHECK(mismatch(run_rope_table(*device, c), as_doubles(run_rope_table(*cpu, c)), {1e-6, 1e-6}) == "");
+    CHECK(run_decode_rope_table(*device, c) == run_rope_table(*device, c));
   }
 }
 

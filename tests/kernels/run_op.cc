@@ -17,7 +17,7 @@ std::vector<Segment> views(const std::vector<CaseSegment>& segments) {
   return out;
 }
 
-// Opens a step of these segments on the backend.
+// Opens a step of these segments on the backend, which keeps the spans: the caller holds what they view.
 void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const int64_t> rows,
                 const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t page,
                 const std::vector<Segment>& parts = {}) {
@@ -71,7 +71,7 @@ std::vector<float> run_embed(Backend& backend, const EmbedCase& c) {
   const Tensor out =
       device.poisoned(backend.activation_dtype(), {static_cast<int64_t>(c.ids.size()), c.table.dim(1)});
   begin_step(backend, c.ids, {}, {}, {}, 64);
-  backend.embed(out, device.upload(c.table), c.ids, 0);
+  backend.embed(out, device.upload(c.table), 0);
   return device.read(out);
 }
 
@@ -135,9 +135,20 @@ std::vector<float> run_gather_rows(Backend& backend, const GatherRowsCase& c) {
   const Tensor out =
       device.poisoned(backend.activation_dtype(), {static_cast<int64_t>(c.rows.size()), c.x.dim(1)});
   begin_step(backend, {}, c.rows, {}, {}, 64);
-  backend.gather_rows(out, device.upload(c.x), c.rows);
+  backend.gather_rows(out, device.upload(c.x));
   return device.read(out);
 }
+
+namespace {
+
+std::vector<float> read_rope(Device& device, const RopeTable& table) {
+  std::vector<float> values = device.read(table.cos);
+  const std::vector<float> sin = device.read(table.sin);
+  values.insert(values.end(), sin.begin(), sin.end());
+  return values;
+}
+
+}  // namespace
 
 std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c) {
   Device device(&backend);
@@ -145,10 +156,23 @@ std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c) {
   const RopeTable out{device.poisoned(DType::kF32, {c.n_rows, half}),
                       device.poisoned(DType::kF32, {c.n_rows, half})};
   backend.rope_table(out, c.start, c.stride, c.inv_freq, c.scaling);
-  std::vector<float> values = device.read(out.cos);
-  const std::vector<float> sin = device.read(out.sin);
-  values.insert(values.end(), sin.begin(), sin.end());
-  return values;
+  return read_rope(device, out);
+}
+
+std::vector<float> run_decode_rope_table(Backend& backend, const RopeTableCase& c) {
+  constexpr int64_t kPage = 64, kFirstRow = 3;
+  Device device(&backend);
+  const auto half = static_cast<int64_t>(c.inv_freq.size());
+  const RopeTable out{device.poisoned(DType::kF32, {c.n_rows, half}),
+                      device.poisoned(DType::kF32, {c.n_rows, half})};
+  const std::vector<int32_t> table(
+      static_cast<size_t>(blocks_of(c.start + c.n_rows * c.stride, kPage)));  // no page is looked at
+  std::vector<Segment> decodes;
+  for (int64_t r = 0; r < c.n_rows; ++r)
+    decodes.push_back({kFirstRow + r, 1, c.start + r * c.stride, table.data()});
+  begin_step(backend, {}, {}, {}, decodes, kPage);
+  backend.decode_rope_table(out, c.inv_freq, c.scaling);
+  return read_rope(device, out);
 }
 
 std::vector<int32_t> run_sample(Backend& backend, const SampleCase& c) {
@@ -223,7 +247,8 @@ SelectBlocksResult run_select_blocks(Backend& backend, const SelectBlocksCase& c
                    device.upload(c.gate_k)};
   Tensor scores;
   if (with_scores) scores = device.poisoned(DType::kF32, {c.n_heads, n_rows, c.rule.n_prompt_blocks});
-  begin_step(backend, c, {segment.view()}, {});
+  const std::vector<Segment> prefills = {segment.view()};
+  begin_step(backend, c, prefills, {});
   backend.select_blocks(mask, with_scores ? &scores : nullptr, device.upload(c.gate_q), kv, segment.view(),
                         c.rule);
   return {device.read_ints(mask.counts), device.read_ints(mask.blocks),
@@ -235,7 +260,8 @@ std::vector<float> run_prefill_attention(Backend& backend, const AttentionCase& 
   const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape);
   const Tensor q = device.upload(c.q);
   const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
-  begin_step(backend, c, views(c.prefills), views(c.decodes));
+  const std::vector<Segment> prefills = views(c.prefills), decodes = views(c.decodes);
+  begin_step(backend, c, prefills, decodes);
   for (size_t i = 0; i < c.prefills.size(); ++i) {
     const CaseSegment& segment = c.prefills[i];
     BlockMask mask;
@@ -250,8 +276,9 @@ std::vector<float> run_decode_attention(Backend& backend, const AttentionCase& c
   Device device(&backend);
   const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape);
   const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
-  begin_step(backend, c, {}, views(c.decodes));
-  backend.decode_attention(out, device.upload(c.q), kv, views(c.decodes));
+  const std::vector<Segment> decodes = views(c.decodes);
+  begin_step(backend, c, {}, decodes);
+  backend.decode_attention(out, device.upload(c.q), kv);
   return device.read(out);
 }
 
@@ -262,12 +289,13 @@ AttentionPartsResult run_attention_parts(Backend& backend, const AttentionPartsC
   const auto n = static_cast<int64_t>(c.decodes.size());
   const int64_t n_outputs = n * c.n_heads * c.d_head, size = attention_part_size(n, c.n_heads, c.d_head);
   const Tensor parts = device.poisoned(DType::kF32, {c.n_parts, size});
+  const std::vector<Segment> decodes = views(c.decodes);
   for (int64_t p = 0; p < c.n_parts; ++p) {
     std::vector<CaseSegment> part;
     for (size_t i = 0; i < c.decodes.size(); ++i) part.push_back(c.part(i, p));
     const std::vector<Segment> segments = views(part);
-    begin_step(backend, {}, {}, {}, views(c.decodes), c.page, segments);
-    backend.decode_attention_part(parts.rows(p, 1).reshaped({size}), q, kv, segments);
+    begin_step(backend, {}, {}, {}, decodes, c.page, segments);
+    backend.decode_attention_part(parts.rows(p, 1).reshaped({size}), q, kv);
   }
   backend.merge_attention(out.rows(c.decodes.front().row, n), parts);
   AttentionPartsResult result{device.read(out), {}, {}};

@@ -18,6 +18,8 @@ std::vector<float> run_norm_swiglu(Backend& backend, const LinearCase& c, const 
 std::vector<float> run_silu_mul(Backend& backend, const SiluMulCase& c);
 std::vector<float> run_gather_rows(Backend& backend, const GatherRowsCase& c);
 std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c);  // cos, then sin
+// The same rows as those of a step's decodes.
+std::vector<float> run_decode_rope_table(Backend& backend, const RopeTableCase& c);
 std::vector<int32_t> run_sample(Backend& backend, const SampleCase& c);
 
 struct AppendKvResult {
