@@ -1,8 +1,7 @@
 // A decode step is a chain of products whose weights pass once from memory through the multiprocessors, and
 // between two of them memory must not fall idle. So each warp has a ring in shared memory that the bulk copy
-// engine fills with the rows the warp will multiply, and the block takes half of a multiprocessor: while one
-// product ends, the next one's blocks stand beside it with their rings full, waiting for their input alone.
-// DESIGN.md beside this file has the arithmetic.
+// engine fills with the rows the warp will multiply. A multiprocessor has one block: two blocks of one
+// product on it would leave another multiprocessor empty. DESIGN.md beside this file has the arithmetic.
 #include <algorithm>
 
 #include "kernels/cuda/few_rows/common.cuh"
@@ -25,9 +24,10 @@ constexpr int kStageElements = 1024;  // of one weight row
 constexpr int kStageBytes = kStageElements * 2;
 constexpr int kMostStages = 16;
 constexpr int kLeastStages = 2;
-// Half of a multiprocessor's 227 KiB, less the kibibyte that every block costs and what stands below
-// statically.
+// About half of a multiprocessor's 227 KiB for inputs and rings; and what a block takes at least, so that
+// with its static memory two blocks do not fit.
 constexpr int kHalfSharedBytes = 112 << 10;
+constexpr int kMoreThanHalfBytes = 113 << 10;
 // Asked into L2 beyond the rings, by all blocks together: attention, which has little to read at short
 // contexts, takes as long as memory takes for this.
 constexpr int64_t kAheadBytes = int64_t{8} << 20;
@@ -233,7 +233,8 @@ cudaError_t launch_rows(const FewRowsParams& p, int n_multiprocessors, int max_s
                         cudaStream_t stream) {
   const int n_vectors = kRows + (p.norm == nullptr ? 0 : 1);
   const int n_stages = stages(n_vectors, p.d_in, max_shared_bytes);
-  const int shared_bytes = kWarps * n_stages * kStageBytes + static_cast<int>(n_vectors * p.d_in * 2);
+  const int used_bytes = kWarps * n_stages * kStageBytes + static_cast<int>(n_vectors * p.d_in * 2);
+  const int shared_bytes = std::max(used_bytes, std::min(kMoreThanHalfBytes, max_shared_bytes));
   const cudaError_t error = prefer_shared_memory(few_rows_stream_kernel<kRows>);
   if (error != cudaSuccess) return error;
   return launch(few_rows_stream_kernel<kRows>, dim3(static_cast<unsigned>(n_multiprocessors)), kThreads,
