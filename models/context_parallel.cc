@@ -11,17 +11,11 @@ namespace seer {
 namespace {
 
 constexpr int64_t kBatchPages = 256;  // that travel at once: hides latency, and bounds what is held twice
-constexpr int64_t kAlignment = 256;
 
-struct Layout {
-  int64_t n_blocks, key_elements, gate_elements, batch_elements, part_elements;
-  Layout(const ModelConfig& model, const GateConfig* gate, const StepLimits& limits)
-      : n_blocks(limits.n_blocks),
-        key_elements(model.n_kv_heads * limits.page_tokens * model.d_head),
-        gate_elements(gate == nullptr ? 0 : gate->n_gate_heads(model) * gate->d_gate),
-        batch_elements(std::min(kBatchPages, limits.n_blocks) * std::max(key_elements, gate_elements)),
-        part_elements(attention_part_size(limits.n_sequences, model.n_heads, model.d_head)) {}
-};
+std::string too_large(const StepLimits& limits) {
+  return "the pages of a layer of a context of " + std::to_string(limits.n_blocks * limits.page_tokens) +
+         " tokens are beyond the address space. Use a smaller --ctx-size.";
+}
 
 std::vector<int64_t> numbers(size_t n, int64_t first = 0) {
   std::vector<int64_t> out(n);
@@ -31,57 +25,55 @@ std::vector<int64_t> numbers(size_t n, int64_t first = 0) {
 
 }  // namespace
 
+void ContextParallel::Tensors::take(Arena* arena, DType activations, const ModelConfig& model,
+                                    const GateConfig* gate, const StepLimits& limits, int64_t n_ranks,
+                                    bool with_logits) {
+  const int64_t n_blocks = limits.n_blocks, n_gate_heads = gate == nullptr ? 0 : gate->n_gate_heads(model);
+  const int64_t key_elements = model.n_kv_heads * limits.page_tokens * model.d_head;
+  const int64_t gate_elements = gate == nullptr ? 0 : n_gate_heads * gate->d_gate;
+  const int64_t batch = std::min(kBatchPages, n_blocks) * std::max(key_elements, gate_elements);
+  const int64_t part_elements = attention_part_size(limits.n_sequences, model.n_heads, model.d_head);
+  pages.k = arena->take(activations, {n_blocks, model.n_kv_heads, limits.page_tokens, model.d_head});
+  pages.v = arena->take(activations, {n_blocks, model.n_kv_heads, limits.page_tokens, model.d_head});
+  if (gate != nullptr) pages.gate_k = arena->take(activations, {n_blocks, n_gate_heads, gate->d_gate});
+  send = arena->take(activations, {batch});
+  receive = arena->take(activations, {batch});
+  marks = arena->take(DType::kF32, {n_ranks * n_blocks});
+  part = arena->take(DType::kF32, {part_elements});
+  parts = arena->take(DType::kF32, {n_ranks * part_elements});
+  if (!with_logits) return;
+  local_logits = arena->take(DType::kF32, {limits.n_logits, model.n_vocab});
+  all_logits = arena->take(DType::kF32, {limits.n_logits, model.n_vocab});
+}
+
 ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const ModelConfig& model,
                                  const GateConfig* gate, const KvCache* cache, const StepLimits& limits)
     : backend_(backend),
       comm_(comm),
       cache_(cache),
       page_tokens_(limits.page_tokens),
-      arena_(backend->allocate(arena_bytes(*backend, model, gate, limits, comm->size()),
-                               "the pages of a layer that ranks bring together")),
+      arena_(Arena::allocate(backend, "the pages of a layer that ranks bring together", too_large(limits),
+                             [&](Arena* arena) {
+                               t_.take(arena, backend->activation_dtype(), model, gate, limits, comm->size(),
+                                       /*with_logits=*/comm->rank() == 0);
+                             })),
       n_heads_(model.n_heads),
       d_head_(model.d_head),
       identity_(static_cast<size_t>(limits.n_blocks)) {
   std::iota(identity_.begin(), identity_.end(), 0);
-  const Layout layout(model, gate, limits);
-  const DType type = backend->activation_dtype();
-  char* at = static_cast<char*>(arena_.get());
-  const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
-    Tensor t(at, dtype, shape);
-    at += (t.nbytes() + kAlignment - 1) / kAlignment * kAlignment;
-    return t;
-  };
-  pages_.k = take(type, {limits.n_blocks, model.n_kv_heads, page_tokens_, model.d_head});
-  pages_.v = take(type, {limits.n_blocks, model.n_kv_heads, page_tokens_, model.d_head});
-  if (gate != nullptr) pages_.gate_k = take(type, {limits.n_blocks, gate->n_gate_heads(model), gate->d_gate});
-  send_ = take(type, {layout.batch_elements});
-  receive_ = take(type, {layout.batch_elements});
-  marks_ = take(DType::kF32, {comm->size() * limits.n_blocks});
-  part_ = take(DType::kF32, {layout.part_elements});
-  if (backend->stream()) {
-    void* shared = comm->share_memory(part_.nbytes());
-    reaches_peers_ = shared != nullptr;
-    if (reaches_peers_) part_.data = shared;
-  }
-  parts_ = take(DType::kF32, {comm->size() * layout.part_elements});
-  if (comm->rank() == 0) {
-    local_logits_ = take(DType::kF32, {limits.n_logits, model.n_vocab});
-    all_logits_ = take(DType::kF32, {limits.n_logits, model.n_vocab});
-  }
-  assert(at <= static_cast<char*>(arena_.get()) + arena_bytes(*backend, model, gate, limits, comm->size()));
+  if (!backend->stream()) return;
+  void* shared = comm->share_memory(t_.part.nbytes());
+  reaches_peers_ = shared != nullptr;
+  if (reaches_peers_) t_.part.data = shared;
 }
 
-// As the constructor takes it, with room to align each, for the rank that needs most.
+// As the constructor takes it, for the rank that needs most.
 int64_t ContextParallel::arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
                                      const StepLimits& limits, int64_t n_ranks) {
-  constexpr int64_t kTensors = 10, kFloat = 4;
-  const Layout layout(model, gate, limits);
-  const int64_t elements =
-      layout.n_blocks * (2 * layout.key_elements + layout.gate_elements) + 2 * layout.batch_elements;
-  return elements * dtype_bytes(backend.activation_dtype()) +
-         kFloat * (n_ranks * layout.n_blocks + (n_ranks + 1) * layout.part_elements +
-                   2 * limits.n_logits * model.n_vocab) +
-         kTensors * kAlignment;
+  Tensors sizes;
+  return Arena::measure(too_large(limits), [&](Arena* arena) {
+    sizes.take(arena, backend.activation_dtype(), model, gate, limits, n_ranks, /*with_logits=*/true);
+  });
 }
 
 StepLimits ContextParallel::local_limits(const StepLimits& limits) {
@@ -184,12 +176,12 @@ void ContextParallel::take_rows(const DecoderStep& in, int64_t row, int64_t n, i
 }
 
 Tensor ContextParallel::attention_part() const {
-  return part_.rows(0, attention_part_size(static_cast<int64_t>(decodes_.size()), n_heads_, d_head_));
+  return t_.part.rows(0, attention_part_size(static_cast<int64_t>(decodes_.size()), n_heads_, d_head_));
 }
 
 Tensor ContextParallel::gather_attention(const Tensor& part) {
   const int64_t n_ranks = comm_->size(), n = part.numel();
-  const Tensor all = parts_.rows(0, n_ranks * n);
+  const Tensor all = t_.parts.rows(0, n_ranks * n);
   if (reaches_peers_) {
     comm_->gather_shares(all, part);
   } else {
@@ -206,9 +198,9 @@ void ContextParallel::store(int64_t layer, const Sequence& s) {
       from.push_back(b);
     }
   const PagedKv cache = cache_->layer(layer);
-  backend_->copy_rows(cache.k, to, pages_.k, from);
-  backend_->copy_rows(cache.v, to, pages_.v, from);
-  if (s.sparse()) backend_->copy_rows(cache.gate_k, to, pages_.gate_k, from);
+  backend_->copy_rows(cache.k, to, t_.pages.k, from);
+  backend_->copy_rows(cache.v, to, t_.pages.v, from);
+  if (s.sparse()) backend_->copy_rows(cache.gate_k, to, t_.pages.gate_k, from);
 }
 
 ContextParallel::Moves ContextParallel::moves(
@@ -239,7 +231,7 @@ void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence
   backend_->copy_rows(to, moves.stay, from, local);
 
   const int64_t elements = to.numel() / to.dim(0);
-  const auto batch = static_cast<size_t>(receive_.numel() / elements);
+  const auto batch = static_cast<size_t>(t_.receive.numel() / elements);
   const auto n_ranks = static_cast<size_t>(comm_->size());
   for (size_t first = 0; first < moves.travel.size(); first += batch) {
     const auto blocks = std::span(moves.travel).subspan(first, std::min(batch, moves.travel.size() - first));
@@ -256,7 +248,7 @@ void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence
       const auto rows = static_cast<int64_t>(n);
       return buffer.rows(0, rows * elements).reshaped({rows, elements});
     };
-    const Tensor mine = view(send_, local.size()), all = view(receive_, blocks.size());
+    const Tensor mine = view(t_.send, local.size()), all = view(t_.receive, blocks.size());
     backend_->copy_rows(mine, numbers(local.size()), from, local);
     comm_->all_gather(all, mine, counts);
     backend_->copy_rows(to, received, all, numbers(received.size()));
@@ -264,7 +256,7 @@ void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence
 }
 
 void ContextParallel::bring_gate_keys(int64_t layer, const Sequence& s) {
-  bring(pages_.gate_k, cache_->layer(layer).gate_k, s, all_moves(s));
+  bring(t_.pages.gate_k, cache_->layer(layer).gate_k, s, all_moves(s));
 }
 
 void ContextParallel::bring_pages(int64_t layer, Sequence* s, std::span<const BlockMask> masks) {
@@ -272,7 +264,7 @@ void ContextParallel::bring_pages(int64_t layer, Sequence* s, std::span<const Bl
   s->stats.movable_pages += static_cast<int64_t>(m.travel.size());
   if (s->sparse()) {
     const int64_t n = s->n_blocks, n_ranks = comm_->size();
-    const Tensor marks = marks_.rows(0, n_ranks * n).reshaped({n_ranks, n});
+    const Tensor marks = t_.marks.rows(0, n_ranks * n).reshaped({n_ranks, n});
     backend_->mark_blocks(marks, comm_->rank(), masks);
     comm_->all_reduce_sum(marks);
     host_marks_.resize(static_cast<size_t>(n_ranks * n));
@@ -283,8 +275,8 @@ void ContextParallel::bring_pages(int64_t layer, Sequence* s, std::span<const Bl
   }
   s->stats.moved_pages += static_cast<int64_t>(m.travel.size());
   const PagedKv cache = cache_->layer(layer);
-  bring(pages_.k, cache.k, *s, m);
-  bring(pages_.v, cache.v, *s, m);
+  bring(t_.pages.k, cache.k, *s, m);
+  bring(t_.pages.v, cache.v, *s, m);
 }
 
 // Its own rows of the step's follow one another among the rank's.
@@ -304,7 +296,7 @@ void ContextParallel::gather_logits(const Tensor& out, const Tensor& mine, int64
       order.push_back(logits_of_[static_cast<size_t>(r)][static_cast<size_t>(rows.first + i)] - first);
   }
   if (comm_->rank() != 0) return comm_->gather({}, mine, counts);
-  const Tensor all = all_logits_.rows(0, n);
+  const Tensor all = t_.all_logits.rows(0, n);
   comm_->gather(all, mine, counts);
   backend_->copy_rows(out, order, all, numbers(order.size()));
 }

@@ -11,6 +11,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/comm/communicator.h"
+#include "models/arena.h"
 #include "models/decoder_step.h"
 #include "models/kv_cache.h"
 
@@ -69,7 +70,7 @@ class ContextParallel {
   Tensor gather_attention(const Tensor& part);
 
   // Pages of one layer of one sequence; block b is page b. Local prefills append to them and attend to them.
-  const PagedKv& pages() const { return pages_; }
+  const PagedKv& pages() const { return t_.pages; }
   // Copies the appended pages into this rank's cache. Call it before anything is brought together.
   void store(int64_t layer, const Sequence& s);
   // Brings to pages() of every rank the gate keys against which its rows are scored and which it lacks.
@@ -104,12 +105,23 @@ class ContextParallel {
   // True if rank 0 has all of the step's logit rows first .. first + n, so that there is nothing to gather.
   bool rank_0_has(int64_t first, int64_t n) const { return logit_rows_of(0, first, n).n == n; }
   // The tensor for this rank's own logits before they are gathered: `out`, except on rank 0.
-  Tensor local_logits(const Tensor& out) const { return comm_->rank() == 0 ? local_logits_ : out; }
+  Tensor local_logits(const Tensor& out) const { return comm_->rank() == 0 ? t_.local_logits : out; }
   // On rank 0, out [n, n_vocab] gets the logits of the step's logit rows first .. first + n, in their order.
   // `mine` has this rank's logits among them.
   void gather_logits(const Tensor& out, const Tensor& mine, int64_t first, int64_t n);
 
  private:
+  // Everything that lies in the arena.
+  struct Tensors {
+    PagedKv pages;                    // [n_blocks of a context, ...]
+    Tensor send, receive;             // [elements of a batch of pages]
+    Tensor marks;                     // f32 [n_ranks * n_blocks]: 1 if the rank wants the block
+    Tensor part, parts;               // f32: results of attention of the most decodes, here and of every rank
+    Tensor local_logits, all_logits;  // f32 [n_logits, n_vocab]; on rank 0
+
+    void take(Arena* arena, DType activations, const ModelConfig& model, const GateConfig* gate,
+              const StepLimits& limits, int64_t n_ranks, bool with_logits);
+  };
   struct Moves {
     std::vector<int64_t> travel;  // blocks that some rank wants and lacks
     std::vector<int64_t> stay;    // own blocks that this rank wants and stored in an earlier step
@@ -131,13 +143,9 @@ class ContextParallel {
   Communicator* comm_;
   const KvCache* cache_;
   int64_t page_tokens_;
-  Buffer arena_;
-  PagedKv pages_;                     // [n_blocks of a context, ...]
-  Tensor send_, receive_;             // [elements of a batch of pages]
-  Tensor marks_;                      // f32 [n_ranks * n_blocks]: 1 if the rank wants the block
-  bool reaches_peers_ = false;        // true if part_ lies in memory that ranks share
-  Tensor part_, parts_;               // f32: results of attention of the most decodes, here and of every rank
-  Tensor local_logits_, all_logits_;  // f32 [n_logits, n_vocab]; on rank 0
+  Tensors t_;
+  Buffer arena_;                // initialised after t_, which it places
+  bool reaches_peers_ = false;  // true if t_.part lies in memory that ranks share
   std::vector<float> host_marks_;
   int64_t n_heads_, d_head_;
   std::vector<int32_t> identity_;  // page table of every local prefill segment

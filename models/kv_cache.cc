@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "seer/error.h"
+#include "models/arena.h"
 
 namespace seer {
 
@@ -17,25 +17,18 @@ KvCache::KvCache(Backend* backend, const ModelConfig& model, const GateConfig* g
                  int64_t n_pages)
     : n_pages_(n_pages), page_tokens_(page_tokens) {
   const DType dtype = backend->activation_dtype();
-  const auto allocate = [&](std::initializer_list<int64_t> shape) {
-    Tensor t(nullptr, dtype, shape);
-    int64_t bytes = dtype_bytes(dtype);
-    for (int i = 0; i < t.rank; ++i)
-      if (__builtin_mul_overflow(bytes, t.dim(i), &bytes))
-        throw Error(ErrorKind::kMemory, "a KV cache of " + std::to_string(n_pages) + " pages of " +
-                                            std::to_string(page_tokens) +
-                                            " tokens is beyond the address space. Use a smaller --ctx-size.");
-    buffers_.push_back(
-        backend->allocate(bytes, "the KV cache (" + std::to_string(n_pages * page_tokens) + " tokens)"));
-    t.data = buffers_.back().get();
-    nbytes_ += bytes;
-    return t;
-  };
+  const std::string purpose = "the KV cache (" + std::to_string(n_pages * page_tokens) + " tokens)";
+  const std::string too_large = "a KV cache of " + std::to_string(n_pages) + " pages of " +
+                                std::to_string(page_tokens) +
+                                " tokens is beyond the address space. Use a smaller --ctx-size.";
   for (int64_t l = 0; l < model.n_layers; ++l) {
     PagedKv kv;
-    kv.k = allocate({n_pages, model.n_kv_heads, page_tokens, model.d_head});
-    kv.v = allocate({n_pages, model.n_kv_heads, page_tokens, model.d_head});
-    if (gate != nullptr) kv.gate_k = allocate({n_pages, gate->n_gate_heads(model), gate->d_gate});
+    buffers_.push_back(Arena::allocate(backend, purpose, too_large, [&](Arena* arena) {
+      kv.k = arena->take(dtype, {n_pages, model.n_kv_heads, page_tokens, model.d_head});
+      kv.v = arena->take(dtype, {n_pages, model.n_kv_heads, page_tokens, model.d_head});
+      if (gate != nullptr) kv.gate_k = arena->take(dtype, {n_pages, gate->n_gate_heads(model), gate->d_gate});
+    }));
+    nbytes_ += kv.k.nbytes() + kv.v.nbytes() + (gate != nullptr ? kv.gate_k.nbytes() : 0);
     layers_.push_back(kv);
   }
 }

@@ -11,67 +11,50 @@ namespace {
 // Of a step that decodes: where ranks do not reach one another's memory, twice the bytes cost an all-reduce
 // of so few rows nothing.
 constexpr int64_t kSummandRows = 64;
-constexpr int64_t kAlignment = 256;  // of every tensor: whole cache lines, and what GPUs copy fastest
+
+std::string too_large(int64_t n_tokens) {
+  return "the activations of a step of " + std::to_string(n_tokens) +
+         " tokens are beyond the address space. Use a smaller --chunk-size.";
+}
 
 bool may_reach_peers(DType dtype, const Shard& shard) { return shard.size > 1 && dtype != DType::kF32; }
 
 }  // namespace
-
-Tensor Workspace::Arena::take(DType type, std::initializer_list<int64_t> shape) {
-  Tensor t(nullptr, type, shape);
-  int64_t bytes = dtype_bytes(type);
-  bool too_large = false;
-  for (int i = 0; i < t.rank; ++i) too_large = too_large || __builtin_mul_overflow(bytes, t.dim(i), &bytes);
-  too_large = too_large || __builtin_add_overflow(bytes, kAlignment - 1, &bytes);
-  bytes = bytes / kAlignment * kAlignment;
-  if (data != nullptr) t.data = data + used;
-  if (too_large || __builtin_add_overflow(used, bytes, &used))
-    throw Error(ErrorKind::kMemory, "the activations of a step of " + std::to_string(n_tokens) +
-                                        " tokens are beyond the address space. Use a smaller --chunk-size.");
-  return t;
-}
 
 Workspace::Workspace(Backend* backend, Communicator* comm, const Shard& shard, const GateConfig* gate,
                      const StepLimits& limits) {
   const DType dtype = backend->activation_dtype();
   const int64_t n = limits.n_tokens;
   if (may_reach_peers(dtype, shard)) {
-    Arena shared{nullptr, n};
-    Workspace sizes;
-    sizes.take_stream(&shared, dtype, shard.local, n);
-    sizes.take_summands(&shared, shard.local, n);
-    shared = {static_cast<char*>(comm->share_memory(shared.used)), n};
-    reaches_peers_ = shared.data != nullptr;
-    if (reaches_peers_) {
-      take_stream(&shared, dtype, shard.local, n);
-      take_summands(&shared, shard.local, n);
-    }
+    const auto take_shared = [&](Arena* arena) {
+      take_stream(arena, dtype, shard.local, n);
+      take_summands(arena, shard.local, n);
+    };
+    void* shared = comm->share_memory(Arena::measure(too_large(n), take_shared));
+    reaches_peers_ = shared != nullptr;
+    Arena arena(too_large(n), shared);
+    if (reaches_peers_) take_shared(&arena);
   }
-  const auto take_all = [&](Workspace* w, Arena* arena) {
+  arena_ = Arena::allocate(backend, "the activations of a step", too_large(n), [&](Arena* arena) {
     if (!reaches_peers_) {
-      w->take_stream(arena, dtype, shard.local, n);
+      take_stream(arena, dtype, shard.local, n);
+      large_summand_ = inbox_ = {};
       if (may_reach_peers(dtype, shard))
-        w->small_summands_[0] = arena->take(DType::kF32, {std::min(n, kSummandRows), shard.local.d_model});
+        small_summands_[0] = arena->take(DType::kF32, {std::min(n, kSummandRows), shard.local.d_model});
     }
-    w->take_rest(arena, dtype, shard, gate, limits);
-  };
-  Arena arena{nullptr, n};
-  Workspace sizes;
-  take_all(&sizes, &arena);
-  arena_ = backend->allocate(arena.used, "the activations of a step");
-  arena = {static_cast<char*>(arena_.get()), n};
-  take_all(this, &arena);
+    take_rest(arena, dtype, shard, gate, limits);
+  });
 }
 
 int64_t Workspace::arena_bytes(const Backend& backend, const Shard& shard, const GateConfig* gate,
                                const StepLimits& limits) {
   const DType dtype = backend.activation_dtype();
-  Arena arena{nullptr, limits.n_tokens};
   Workspace sizes;
-  sizes.take_stream(&arena, dtype, shard.local, limits.n_tokens);
-  if (may_reach_peers(dtype, shard)) sizes.take_summands(&arena, shard.local, limits.n_tokens);
-  sizes.take_rest(&arena, dtype, shard, gate, limits);
-  return arena.used;
+  return Arena::measure(too_large(limits.n_tokens), [&](Arena* arena) {
+    sizes.take_stream(arena, dtype, shard.local, limits.n_tokens);
+    if (may_reach_peers(dtype, shard)) sizes.take_summands(arena, shard.local, limits.n_tokens);
+    sizes.take_rest(arena, dtype, shard, gate, limits);
+  });
 }
 
 Tensor Workspace::summand(int64_t row, int64_t n_rows) {

@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/comm/communicator.h"
+#include "models/arena.h"
 #include "models/config.h"
 #include "models/gate_weights.h"
 #include "models/shard.h"
@@ -55,13 +56,6 @@ struct Workspace {
                              const StepLimits& limits);
 
  private:
-  // Takes tensors one after the other. If `data` is null, their data are null too, and only sizes are summed.
-  struct Arena {
-    char* data;
-    int64_t n_tokens;  // of the largest step, for the message of an error
-    int64_t used = 0;
-    Tensor take(DType type, std::initializer_list<int64_t> shape);
-  };
   Workspace() = default;
   void take_stream(Arena* arena, DType dtype, const ModelConfig& model, int64_t n_tokens);
   void take_summands(Arena* arena, const ModelConfig& model, int64_t n_tokens);

@@ -19,6 +19,7 @@ using testing::RankedRunner;
 using testing::RunnerOptions;
 using testing::TinyGates;
 using testing::TinyModel;
+using testing::TinyShape;
 
 // Products of other heights add in another order.
 constexpr double kTolerance = 2e-5;
@@ -51,7 +52,9 @@ const std::vector<int> kZigZag = {0, 1, 2, 3, 3, 2, 1, 0, 0, 1, 2, 3};
 
 TEST_CASE(
     "context parallel: a dense prompt and its decodes give one rank's logits, whoever owns its blocks") {
-  const TinyModel model;
+  TinyShape tiny;
+  tiny.architecture = GENERATE("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM");
+  const TinyModel model(tiny);
   const std::vector<int32_t> ids = random_ids(250, 53, 3);
   RunnerOptions options;
   options.page_tokens = kBlock;
@@ -111,7 +114,9 @@ GateObserver collect(Reports* into) {
 TEST_CASE("context parallel: sparse chunks give one rank's masks, scores, logits and counts") {
   TinyGates two_weights;
   two_weights.double_linear = true;
-  const TinyModel model;
+  TinyShape tiny;
+  tiny.architecture = GENERATE("LlamaForCausalLM", "Qwen3ForCausalLM");
+  const TinyModel model(tiny);
   const std::vector<int32_t> ids = random_ids(12 * kBlock - 3, 53, 5);
   const auto n = static_cast<int64_t>(ids.size());
   for (const TinyGates& shape : {TinyGates(), two_weights}) {

@@ -73,9 +73,19 @@ TEST_CASE("decoder: other shapes equal the float64 forward pass") {
   wide_heads.n_kv_heads = 3;
   wide_heads.d_head = 32;
   wide_heads.n_layers = 3;
+  TinyShape qwen2;  // biases of queries, keys and values alone
+  qwen2.architecture = "Qwen2ForCausalLM";
+  qwen2.n_heads = 7;
+  qwen2.n_kv_heads = 1;
+  TinyShape qwen3;  // norms of heads, whose width is not d_model / n_heads
+  qwen3.architecture = "Qwen3ForCausalLM";
+  qwen3.d_head = 10;
+  TinyShape qwen3_plain = qwen3;
+  qwen3_plain.attention_bias = false;
   const std::vector<int32_t> ids = random_ids(70, 53, 2);
-  for (const TinyShape& shape : {plain, one_kv_head, all_heads, wide_heads}) {
-    INFO(shape.n_heads << " heads of " << shape.d_head << ", " << shape.n_kv_heads << " KV heads");
+  for (const TinyShape& shape : {plain, one_kv_head, all_heads, wide_heads, qwen2, qwen3, qwen3_plain}) {
+    INFO(shape.architecture << ", " << shape.n_heads << " heads of " << shape.d_head << ", "
+                            << shape.n_kv_heads << " KV heads");
     const TinyModel model(shape);
     CHECK(difference(one_shot(model, ids), reference_forward(model, ids)) < kTolerance);
   }

@@ -24,12 +24,15 @@ constexpr int64_t kBlock = 16;
 const std::vector<int32_t> kPages = {4, 0, 7, 2, 9, 1, 3, 5, 8};
 
 TEST_CASE("ranks: prefill and decode give one rank's logits, KV heads shared or not") {
-  TinyShape many_kv, tied, plain;
+  TinyShape many_kv, tied, plain, qwen2, qwen3;
+  qwen2.architecture = "Qwen2ForCausalLM";
+  qwen3.architecture = "Qwen3ForCausalLM";
+  qwen3.n_kv_heads = 1;
   many_kv.n_kv_heads = 4;
   tied.tied = true;
   plain.attention_bias = plain.mlp_bias = false;
   plain.n_kv_heads = 1;
-  for (const TinyShape& shape : {TinyShape(), many_kv, tied, plain}) {
+  for (const TinyShape& shape : {TinyShape(), many_kv, tied, plain, qwen2, qwen3}) {
     const TinyModel model(shape);
     const std::vector<int32_t> ids = random_ids(130, shape.n_vocab, 3);
     const Part prompt{{ids.begin(), ids.begin() + 129}, 0, {3, 1, 5}};
@@ -37,7 +40,8 @@ TEST_CASE("ranks: prefill and decode give one rank's logits, KV heads shared or 
     DecoderRunner one(model);
     const Logits prefilled = one.step({prompt}), decoded = one.step({}, {next});
     for (const int n_ranks : {2, 4}) {
-      INFO(n_ranks << " ranks, " << shape.n_kv_heads << " KV heads, tied " << shape.tied);
+      INFO(shape.architecture << ", " << n_ranks << " ranks, " << shape.n_kv_heads << " KV heads, tied "
+                              << shape.tied);
       RankedRunner ranked(model, n_ranks);
       CHECK(difference(ranked.step({prompt}), prefilled) < kTolerance);
       CHECK(difference(ranked.step({}, {next}), decoded) < kTolerance);

@@ -1,5 +1,6 @@
 #include "tests/models/reference_forward.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace seer::testing {
@@ -25,6 +26,15 @@ Row rms_norm(const TinyModel& model, const std::string& name, const Row& x) {
   Row y(x.size());
   for (size_t i = 0; i < x.size(); ++i) y[i] = x[i] * scale * static_cast<double>(model.values(name)[i]);
   return y;
+}
+
+// The norm of every head of x, where the model has one.
+void norm_heads(const TinyModel& model, const std::string& name, size_t d_head, Row& x) {
+  if (!model.has(name)) return;
+  for (auto head = x.begin(); head != x.end(); head += static_cast<std::ptrdiff_t>(d_head)) {
+    const Row normed = rms_norm(model, name, Row(head, head + static_cast<std::ptrdiff_t>(d_head)));
+    std::copy(normed.begin(), normed.end(), head);
+  }
 }
 
 // Half-split rotation of every head, theta 10000.
@@ -81,6 +91,8 @@ std::vector<Row> reference_forward(const TinyModel& model, const std::vector<int
       q[i] = linear(model, attn + "q_proj", h);
       k[i] = linear(model, attn + "k_proj", h);
       v[i] = linear(model, attn + "v_proj", h);
+      norm_heads(model, attn + "q_norm.weight", d_head, q[i]);
+      norm_heads(model, attn + "k_norm.weight", d_head, k[i]);
       rotate(q[i], d_head, i);
       rotate(k[i], d_head, i);
     }

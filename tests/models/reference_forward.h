@@ -1,4 +1,4 @@
-// A Llama forward pass in float64, written as the formulas read: no pages, no cache, no threads.
+// A forward pass in float64, written as the formulas read: no pages, no cache, no threads.
 #pragma once
 
 #include <cstdint>

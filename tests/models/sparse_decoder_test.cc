@@ -19,6 +19,7 @@ using testing::random_ids;
 using testing::reference_forward;
 using testing::TinyGates;
 using testing::TinyModel;
+using testing::TinyShape;
 
 constexpr double kTolerance = 2e-5;
 constexpr int64_t kBlock = 16;
@@ -53,7 +54,10 @@ struct Kept {
 const std::vector<int32_t> kPages = {4, 0, 7, 2, 9, 1, 3, 5, 8};
 
 TEST_CASE("sparse decoder: attention over the kept blocks equals the float64 one over the same") {
-  const TinyModel model;
+  const std::string family = GENERATE("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM");
+  TinyShape tiny;
+  tiny.architecture = family;
+  const TinyModel model(tiny);
   TinyGates two_weights;
   two_weights.double_linear = true;
   two_weights.d_gate = 12;
@@ -63,7 +67,7 @@ TEST_CASE("sparse decoder: attention over the kept blocks equals the float64 one
       for (const SelectRule& select :
            {rule(SelectRule::Method::kThreshold, 0.2, n), rule(SelectRule::Method::kNzRatio, 0.4, n),
             rule(SelectRule::Method::kNzRatioRow, 0.4, n)}) {
-        INFO(n << " tokens");
+        INFO(family << ", " << n << " tokens");
         DecoderRunner runner(model, gates.options());
         Kept kept;
         runner.on_gate(kept.observer());

@@ -20,14 +20,17 @@ TinyModel::TinyModel(const TinyShape& shape) : shape_(shape) {
   for (int64_t l = 0; l < shape.n_layers; ++l) {
     const std::string name = "model.layers." + std::to_string(l) + ".";
     add(name + "input_layernorm.weight", {shape.d_model}, 1.0F, 0.5F);
-    linear(name + "self_attn.q_proj", d_q, shape.d_model, shape.attention_bias);
-    linear(name + "self_attn.k_proj", d_kv, shape.d_model, shape.attention_bias);
-    linear(name + "self_attn.v_proj", d_kv, shape.d_model, shape.attention_bias);
-    linear(name + "self_attn.o_proj", shape.d_model, d_q, shape.attention_bias);
+    linear(name + "self_attn.q_proj", d_q, shape.d_model, shape.qkv_bias());
+    linear(name + "self_attn.k_proj", d_kv, shape.d_model, shape.qkv_bias());
+    linear(name + "self_attn.v_proj", d_kv, shape.d_model, shape.qkv_bias());
+    if (shape.head_norms())
+      for (const char* norm : {"q_norm", "k_norm"})
+        add(name + "self_attn." + norm + ".weight", {shape.d_head}, 1.0F, 0.5F);
+    linear(name + "self_attn.o_proj", shape.d_model, d_q, shape.output_bias());
     add(name + "post_attention_layernorm.weight", {shape.d_model}, 1.0F, 0.5F);
-    linear(name + "mlp.gate_proj", shape.d_ff, shape.d_model, shape.mlp_bias);
-    linear(name + "mlp.up_proj", shape.d_ff, shape.d_model, shape.mlp_bias);
-    linear(name + "mlp.down_proj", shape.d_model, shape.d_ff, shape.mlp_bias);
+    linear(name + "mlp.gate_proj", shape.d_ff, shape.d_model, shape.any_mlp_bias());
+    linear(name + "mlp.up_proj", shape.d_ff, shape.d_model, shape.any_mlp_bias());
+    linear(name + "mlp.down_proj", shape.d_model, shape.d_ff, shape.any_mlp_bias());
   }
   add("model.norm.weight", {shape.d_model}, 1.0F, 0.5F);
   if (!shape.tied) linear("lm_head", shape.n_vocab, shape.d_model, false);
@@ -45,7 +48,7 @@ void TinyModel::add(const std::string& name, const std::vector<int64_t>& shape, 
 }
 
 nlohmann::json TinyModel::config() const {
-  return {{"architectures", {"LlamaForCausalLM"}},
+  return {{"architectures", {shape_.architecture}},
           {"num_hidden_layers", shape_.n_layers},
           {"num_attention_heads", shape_.n_heads},
           {"num_key_value_heads", shape_.n_kv_heads},

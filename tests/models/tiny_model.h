@@ -1,4 +1,4 @@
-// A random Llama small enough for a float64 forward pass in the test, as files in a folder of its own.
+// A random model small enough for a float64 forward pass in the test, as files in a folder of its own.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,13 @@ struct TinyShape {
   int64_t d_model = 24, d_ff = 40, n_vocab = 53;  // no multiple of a vector's width among them
   int64_t max_positions = 1024;
   bool attention_bias = true, mlp_bias = true, tied = false;
+  std::string architecture = "LlamaForCausalLM";
+
+  // Which tensors the family has beside weights.
+  bool qkv_bias() const { return attention_bias || architecture == "Qwen2ForCausalLM"; }
+  bool output_bias() const { return attention_bias && architecture != "Qwen2ForCausalLM"; }
+  bool any_mlp_bias() const { return mlp_bias && architecture == "LlamaForCausalLM"; }
+  bool head_norms() const { return architecture == "Qwen3ForCausalLM"; }
 };
 
 class TinyModel {
