@@ -151,11 +151,11 @@ TEST_CASE("any chunk size selects the same blocks and gives the same logits") {
 }
 
 // Not the demo model, which other tests run on ranks at length.
-void check_on_two_ranks(const std::string& name, RankSplit split) {
-  INFO(name);
+void check_on_ranks(const std::string& name, RankSplit split, int n_ranks = 2) {
+  INFO(name << " on " << n_ranks << " ranks");
   const auto golden = Golden::read(name);
   if (!golden) return;
-  const Run run{0, Ranks::start(2, {SEER_BINARY}), split};
+  const Run run{0, Ranks::start(n_ranks, {SEER_BINARY}), split};
   check_dense(*golden, run);
   for (const testing::GoldenRule& rule : golden->rules) {
     INFO(rule.name);
@@ -166,12 +166,16 @@ void check_on_two_ranks(const std::string& name, RankSplit split) {
 // Not qwen2-bias: two ranks cannot share its three heads.
 TEST_CASE("goldens on two ranks that hold the model together") {
   for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3", "qwen3"})
-    check_on_two_ranks(name, RankSplit::kTensor);
+    check_on_ranks(name, RankSplit::kTensor);
+}
+
+TEST_CASE("goldens on four ranks, which share KV heads") {
+  for (const char* name : {"gqa-d128-llama3", "qwen3"}) check_on_ranks(name, RankSplit::kTensor, 4);
 }
 
 TEST_CASE("goldens on two ranks that divide the prompt") {
   for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3", "qwen2-bias", "qwen3"})
-    check_on_two_ranks(name, RankSplit::kContext);
+    check_on_ranks(name, RankSplit::kContext);
 }
 
 }  // namespace
