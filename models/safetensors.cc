@@ -221,8 +221,10 @@ TensorMap read_checkpoint(const std::string& model_dir) {
     for (const std::string& name : names)
       if (held.find(name) == nullptr && held.foreign().count(name) == 0)
         fail(path, "the tensor " + name + " is missing, which " + index.string() + " places here");
+    const std::set<std::string>& listed = names;  // for Clang 14, whose lambdas cannot take names themselves
     const auto check_listed = [&](const std::string& name) {
-      if (names.count(name) == 0) fail(path, "the tensor " + name + " is here, but not in " + index.string());
+      if (listed.count(name) == 0)
+        fail(path, "the tensor " + name + " is here, but not in " + index.string());
     };
     for (const auto& [name, tensor] : held.all()) check_listed(name);
     for (const auto& [name, what] : held.foreign()) check_listed(name);

@@ -26,9 +26,9 @@ void WeightBinder::Problems::add(std::string text) {
 
 std::string WeightBinder::Problems::text() const {
   std::string out;
-  for (const std::string& line : shown) out += std::string("\n  ") + kind + ": " + line;
+  for (const std::string& line : shown) out += std::string(" ") + kind + ": " + line + ";";
   if (count > shown.size())
-    out += "\n  " + std::string(kind) + ": and " + std::to_string(count - shown.size()) + " more";
+    out += " " + std::string(kind) + ": and " + std::to_string(count - shown.size()) + " more;";
   return out;
 }
 
@@ -56,7 +56,8 @@ std::string WeightBinder::module_name(WeightRole role, int64_t layer) const {
 
 void WeightBinder::decide_head() {
   const Tensor *embedding = tensors_.find(embedding_), *head = tensors_.find(kHeadWeight);
-  tied_ = config_.tied_embeddings;
+  // A saved head of a type that cannot be used is not tied either: binding it is the error.
+  tied_ = config_.tied_embeddings && tensors_.foreign().count(kHeadWeight) == 0;
   if (!tied_ || head == nullptr) return;
   if (embedding == nullptr) {  // of a tied pair either may be the one that was saved
     embedding_ = kHeadWeight;
@@ -79,6 +80,7 @@ Tensor WeightBinder::take(const std::string& name, std::initializer_list<int64_t
     if (foreign == tensors_.foreign().end()) {
       missing_.add(name + " " + shape_string(expected));
     } else {
+      wrong_type_ = true;
       misshapen_.add(name + ": expected F32, F16 or BF16, found " + foreign->second);
     }
     return {};
@@ -88,6 +90,7 @@ Tensor WeightBinder::take(const std::string& name, std::initializer_list<int64_t
     return {};
   }
   if (!is_float(found->dtype)) {
+    wrong_type_ = true;
     misshapen_.add(name + ": expected F32, F16 or BF16, found " + dtype_name(found->dtype));
     return {};
   }
@@ -146,10 +149,11 @@ void WeightBinder::finish() {
   const std::string problems = missing_.text() + misshapen_.text() + unexpected_.text();
   if (problems.empty()) return;
   std::string notes;  // a key that config.json lacks may be the reason
-  for (const std::string& note : config_.notes) notes += "\n  config.json: " + note;
-  throw Error(ErrorKind::kFile, tensors_.source() +
-                                    " does not hold the tensors that config.json describes:" + problems +
-                                    notes + "\nUse the config.json that belongs to these weights.");
+  for (const std::string& note : config_.notes) notes += " config.json: " + note + ";";
+  throw Error(ErrorKind::kFile, tensors_.source() + " does not hold the tensors that config.json describes:" +
+                                    problems + notes +
+                                    (wrong_type_ ? " convert the weights to BF16, F16 or F32."
+                                                 : " use the config.json that belongs to these weights."));
 }
 
 DType WeightBinder::main_dtype() const {

@@ -54,6 +54,7 @@ class WeightBinder {
   std::string prefix_;     // of all names but lm_head's: "model.", or nothing in a bare LlamaModel
   std::string embedding_;  // the tensor's name
   bool tied_ = false;
+  bool wrong_type_ = false;  // a needed tensor has a type that cannot be used
   std::map<DType, int64_t> bytes_by_dtype_;
   std::set<std::string> taken_;
   std::vector<std::string> notes_, skipped_;

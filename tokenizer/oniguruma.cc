@@ -58,7 +58,7 @@ class Translation {
 
  private:
   [[noreturn]] void refuse(const std::string& what) const {
-    throw Error(ErrorKind::kUnsupported, origin_ + ": the regular expression has " + what + " at character " +
+    throw Error(ErrorKind::kUnsupported, origin_ + ": the regular expression has " + what + " at byte " +
                                              std::to_string(at_) +
                                              ", which is not supported: " + std::string(pattern_));
   }

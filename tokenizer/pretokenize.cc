@@ -63,8 +63,15 @@ void Pretokenizer::add(const nlohmann::json& node, const std::string& path) {
     add_regex(pattern, path);
     name_regex(pattern);
   } else if (type == "ByteLevel") {
+    const bool prefixed = json_bool(node, "add_prefix_space", false, path);
+    if (byte_level_ || (prefixed && !steps_.empty()))
+      throw Error(
+          ErrorKind::kUnsupported,
+          path + ": " +
+              (byte_level_ ? "a second ByteLevel" : "ByteLevel with add_prefix_space after other steps") +
+              " is not supported; expected one ByteLevel, without a prefix unless it comes first");
     byte_level_ = true;
-    if (json_bool(node, "add_prefix_space", false, path)) prefix_ = Prefix::kAlways;
+    if (prefixed) prefix_ = Prefix::kAlways;
     if (json_bool(node, "use_regex", true, path)) {
       add_regex(kGpt2, path);
       name_regex(kGpt2);

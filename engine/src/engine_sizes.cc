@@ -19,6 +19,18 @@ constexpr int64_t kLogitRows = 256;      // rows of logits computed at once
 constexpr int64_t kGpuReserve = int64_t{512} << 20;  // bytes: modules, recorded steps, the library's own
 constexpr int64_t kMaxContext = int64_t{1} << 30;    // tokens; page ids and row counts stay within 32 bits
 
+// Positions that the model is good for: more than max_position_embeddings if its rope scaling stretches an
+// original length further, as people set it for Qwen2.5 beyond 32768.
+int64_t usable_positions(const ModelConfig& config) {
+  using Type = RopeConfig::Type;
+  const RopeConfig& rope = config.rope;
+  if (rope.type != Type::kLinear && rope.type != Type::kDynamic && rope.type != Type::kYarn)
+    return config.max_positions;
+  const double stretched = rope.factor * static_cast<double>(rope.original_max_positions);
+  return std::max(config.max_positions,
+                  static_cast<int64_t>(std::min(stretched, static_cast<double>(kMaxContext))));
+}
+
 // The tokens of a context. Attention has no window here, so a context ends with the window at the latest: up
 // to then, attention with a window and without one are the same.
 int64_t context_size(const ModelConfig& config, const EngineOptions& options) {
@@ -50,9 +62,10 @@ void EngineImpl::size_steps() {
     log(LogLevel::kWarning, "the context is the " + std::to_string(ctx) +
                                 " tokens of the model's sliding attention window, not its " +
                                 std::to_string(config.max_positions) + " positions");
-  if (ctx > config.max_positions)
+  if (ctx > usable_positions(config))
     log(LogLevel::kWarning, "the context of " + std::to_string(ctx) + " tokens is beyond the " +
-                                std::to_string(config.max_positions) + " positions the model was made for");
+                                std::to_string(usable_positions(config)) +
+                                " positions the model was made for");
   const int64_t usual = model_.backend().has_own_memory() ? kGpuChunk : kCpuChunk;
   const int64_t chunk = options_.chunk_size == 0 ? std::max(page, usual / page * page) : options_.chunk_size;
   if (chunk < page || chunk % page != 0)

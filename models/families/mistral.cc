@@ -7,7 +7,7 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kArchitectures[] = {"MistralForCausalLM"};
+constexpr std::string_view kArchitectures[] = {"MistralForCausalLM", "MistralModel"};
 constexpr int64_t kUsualWindow = 4096;  // transformers' default
 
 // Every layer has the window, whatever use_sliding_window and layer_types say: transformers reads neither.

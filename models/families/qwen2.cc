@@ -8,7 +8,7 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kArchitectures[] = {"Qwen2ForCausalLM"};
+constexpr std::string_view kArchitectures[] = {"Qwen2ForCausalLM", "Qwen2Model"};
 
 void read(const JsonReader& json, ModelConfig* config) {
   config->biases.qkv = true;

@@ -8,7 +8,7 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kArchitectures[] = {"Qwen3ForCausalLM"};
+constexpr std::string_view kArchitectures[] = {"Qwen3ForCausalLM", "Qwen3Model"};
 
 constexpr WeightName kNames[] = {
     {WeightRole::kQueryNorm, "self_attn.q_norm"},

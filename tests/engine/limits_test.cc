@@ -217,6 +217,32 @@ TEST_CASE("what of config.json was read in a way that may surprise is logged, an
   CHECK(load_demo(128)->model().config_notes.empty());
 }
 
+TEST_CASE("a context is warned of beyond the positions that the model's rope scaling stretches to") {
+  const auto warnings = [](const nlohmann::json& scaling, int64_t ctx_size) {
+    const TempDir dir;
+    std::filesystem::create_symlink(demo_model() / "model" / "model.safetensors",
+                                    dir.path() / "model.safetensors");
+    auto config = nlohmann::json::parse(read_file(demo_model() / "model" / "config.json"));
+    config["max_position_embeddings"] = 512;
+    config["rope_scaling"] = scaling;
+    write_file(dir.path() / "config.json", config.dump());
+    EngineOptions options = demo_options(ctx_size);
+    options.model_dir = dir.path().string();
+    options.gates_dir = "";
+    std::string log;
+    options.on_log = [&](LogLevel level, const std::string& line) {
+      if (level == LogLevel::kWarning) log += line;
+    };
+    Engine::load(options);
+    return log;
+  };
+  const nlohmann::json yarn = {
+      {"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 512}};
+  CHECK(warnings(yarn, 2048) == "");
+  CHECK_THAT(warnings(yarn, 2049), ContainsSubstring("beyond the 2048 positions"));
+  CHECK_THAT(warnings(nullptr, 513), ContainsSubstring("beyond the 512 positions"));
+}
+
 TEST_CASE("two sessions that two threads run at once give what each gives alone") {
   const auto engine = load_demo(1024, 64);
   const Ids text = document(600);

@@ -70,6 +70,14 @@ TEST_CASE("families: a config that only names its family has transformers' defau
   }
 }
 
+TEST_CASE("families: a model without a head of its own is read like the one with it") {
+  for (const char* name : {"Llama", "Mistral", "Qwen2", "Qwen3"}) {
+    const ModelConfig bare = parse(config_of((std::string(name) + "Model").c_str()));
+    CHECK(bare.family == parse(config_of((std::string(name) + "ForCausalLM").c_str())).family);
+    CHECK(bare.architecture == std::string(name) + "Model");
+  }
+}
+
 TEST_CASE("families: absent key-value heads are the family's, and null is as many as query heads") {
   json config = config_of("MistralForCausalLM", {{"num_attention_heads", 16}, {"sliding_window", nullptr}});
   config.erase("num_key_value_heads");

@@ -121,6 +121,20 @@ TEST_CASE(
   CHECK_THAT(w.notes[0], ContainsSubstring("lm_head.weight") && ContainsSubstring("tie_word_embeddings"));
 }
 
+TEST_CASE("weights: a saved lm_head of a type that cannot be used is not passed over for the embedding") {
+  TinyShape shape;
+  shape.tied = true;
+  const TinyModel model(shape);
+  for (const char* type : {"F64", "I64"}) {
+    std::vector<NamedTensor> tensors = model.tensors();
+    tensors.push_back(zero_tensor("lm_head.weight", type, {53, 24}));
+    model.write_tensors(tensors);
+    CHECK_THAT(refused(model),
+               ContainsSubstring(std::string("lm_head.weight: expected F32, F16 or BF16, found ") + type +
+                                 " [53, 24]"));
+  }
+}
+
 TEST_CASE("weights: of a tied pair either tensor may be the one that was saved") {
   TinyShape shape;
   shape.tied = true;
@@ -220,7 +234,8 @@ TEST_CASE("weights: a tensor of a type that no product takes is named where it i
   tensors.push_back(zero_tensor(name, "F64", {24, 40}));
   model.write_tensors(tensors);
   CHECK_THAT(refused(model),
-             ContainsSubstring("misshapen: " + name + ": expected F32, F16 or BF16, found F64 [24, 40]"));
+             ContainsSubstring("misshapen: " + name + ": expected F32, F16 or BF16, found F64 [24, 40]") &&
+                 ContainsSubstring("convert the weights to BF16, F16 or F32"));
 }
 
 TEST_CASE("weights: biases that the config denies are unexpected, those it promises are missing") {

@@ -169,6 +169,11 @@ TEST_CASE("what a pre_tokenizer may not be is an error that names it") {
              ContainsSubstring("unsupported: ") && ContainsSubstring("U+2581"));
   CHECK_THAT(error({{"type", "Metaspace"}, {"prepend_scheme", "often"}}),
              ContainsSubstring("file: ") && ContainsSubstring("often"));
+  const json prefixed = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", false}};
+  CHECK_THAT(error({{"type", "Sequence"}, {"pretokenizers", {split_by("a"), prefixed}}}),
+             ContainsSubstring("unsupported: ") && ContainsSubstring("add_prefix_space after other steps"));
+  CHECK_THAT(error({{"type", "Sequence"}, {"pretokenizers", {prefixed, prefixed}}}),
+             ContainsSubstring("unsupported: ") && ContainsSubstring("a second ByteLevel"));
   CHECK_THAT(error({{"type", "ByteLevel"}, {"use_regex", "yes"}}),
              ContainsSubstring("file: ") && ContainsSubstring("use_regex"));
   CHECK_THAT(error({{"type", "Sequence"}, {"pretokenizers", 3}}),

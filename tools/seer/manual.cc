@@ -110,7 +110,8 @@ std::string manual_page() {
   out += section("SYNOPSIS") + "\\fBseer\\fR \\fICOMMAND\\fR [\\fIoptions\\fR]\n";
   out += section("DESCRIPTION") +
          escaped(
-             "Runs Llama models on long prompts. Trained SeerAttention gates say for every block of "
+             "Runs Llama, Mistral and Qwen models on long prompts. Trained SeerAttention gates say for every "
+             "block of "
              "queries which blocks of keys matter, and the prefill computes only those. Results go to "
              "stdout, everything else to stderr.") +
          "\n";
