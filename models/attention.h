@@ -62,7 +62,8 @@ class Attention {
   // dense.
   void attend_prefill(int64_t l, const PagedKv& kv, const Segment& segment, const BlockMask* mask,
                       const DecoderStep& step);
-  // Returns the causal and the kept blocks of a segment over all layers, whose block rows begin at first_row.
+  // Returns the causal and the kept blocks of a segment, over all layers and this rank's heads. first_row is
+  // the segment's first block row in the step.
   DecoderStats count_segment(const Segment& segment, bool sparse, int64_t first_row) const;
   // Returns the norms that layer `l` applies to query and key heads before pooling and RoPE. They are empty
   // in most families.

@@ -51,8 +51,8 @@ const Family* family_of_type(const std::string& model_type) {
   return nullptr;
 }
 
-// Finds the family. transformers reads model_type and other programs read architectures, so the two must
-// agree.
+// Finds the family. transformers reads model_type and other programs read architectures, so if both name
+// families that are supported, they must agree.
 void find_family(const JsonReader& r, ModelConfig* c) {
   const std::optional<std::string> type = r.optional_string("model_type");
   if (const nlohmann::json* list = r.find("architectures")) {

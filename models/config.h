@@ -48,8 +48,8 @@ struct ModelConfig {
   };
   Biases biases;
   bool head_norms = false;  // whether RMS norms (q_norm, k_norm) of every query and key head precede RoPE
-  // The smallest number of tokens that attention of some layer reaches back to, the token itself included;
-  // absent if no layer has a window. A context of up to this many tokens is exact if it is computed without a
+  // How many tokens attention reaches back to in the layers that have a window, the token itself included;
+  // absent if no layer has one. A context of up to this many tokens is exact if it is computed without a
   // window.
   std::optional<int64_t> window;
   RopeConfig rope;
@@ -62,8 +62,8 @@ struct ModelConfig {
   // Reads config.json in the folder. A key that is left out, or that is null and for which null means nothing
   // of its own, has the value that transformers gives it in the model's family. Keys that this code does not
   // know are ignored. Throws Error{kFile} if the file or a needed key is missing, the file is malformed, or a
-  // key has the wrong type or range or contradicts another; throws Error{kUnsupported} if the architecture,
-  // activation or rope type is not supported. The message names the key.
+  // key has the wrong type or range or contradicts another. Throws Error{kUnsupported} if the architecture,
+  // activation, rope type or quantisation is not supported. The message names the key.
   static ModelConfig load(const std::string& model_dir);
   // The same for a config.json of any name, and for its text; `origin` names the text in messages.
   static ModelConfig load_file(const std::string& path);

@@ -49,8 +49,8 @@ class Decoder {
 
   // Computes a step, and returns the sum of the statistics of its prefill segments. Must be called on rank 0
   // only. An exception of a callback is passed on; if there are several ranks, this happens after they have
-  // finished the step, so that they stay together. Any other exception then aborts the communicator on every
-  // rank, and the Decoder cannot be used again.
+  // finished the step, so that they stay together. If there are several ranks, any other exception aborts the
+  // communicator on every rank, and the Decoder cannot be used again.
   DecoderStats forward(const DecoderStep& in);
   // Computes the step that a message of kStepMessage holds. Must be called on the other ranks, once for each
   // forward().

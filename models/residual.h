@@ -41,7 +41,7 @@ class ResidualStream {
   // its heads or to its part of d_ff, and the products are summed over ranks. The sum may be under way until
   // finish().
   void add_linear(RowRange* range, const Tensor& in, const LinearWeights& w);
-  // Waits for the range's sum, if one is under way. Then the range's rows of x include it.
+  // Ends the range's sum, if one is under way. Afterwards the range's rows of x include it.
   void finish(RowRange* range);
   void finish_all();
 

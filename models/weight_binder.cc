@@ -117,12 +117,14 @@ bool WeightBinder::harmless(const std::string& name) const {
                           "attn.k_scale", "attn.v_scale", "proj.k_scale", "proj.v_scale", ".masked_bias"})
     if (name.ends_with(end)) return true;
   const auto begins = [&](const char* text) { return name.starts_with(text); };
-  // Only the prefix "model." tells which tensors lie outside of the decoder. Without it, or for names under
-  // which a decoder's modules may be saved, this test cannot tell.
+  // A tensor may belong to the decoder if its name begins like one of the decoder's modules or of a LoRA of
+  // them. If names have the prefix "model.", every other tensor lies outside of the decoder. If they have no
+  // prefix, any name may belong to it.
   const bool decoders = begins("model.") || begins("lm_head") || begins("layers.") ||
                         begins("embed_tokens.") || begins("norm.") || name.find("lora_") != std::string::npos;
   if (!decoders && !prefix_.empty()) return true;
-  // The test above lets these heads pass if names have a prefix, so this one matters only if they have none.
+  // If names have the prefix, the test above accepts these heads too. So this loop matters only if names have
+  // no "model." prefix.
   for (const char* text : {"v_head.", "score.", "classifier."})
     if (begins(text)) return true;
   // A decoder has no weights of 64-bit or boolean type, so such tensors are buffers, for example position_ids
