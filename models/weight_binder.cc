@@ -117,9 +117,9 @@ bool WeightBinder::harmless(const std::string& name) const {
                           "attn.k_scale", "attn.v_scale", "proj.k_scale", "proj.v_scale", ".masked_bias"})
     if (name.ends_with(end)) return true;
   const auto begins = [&](const char* text) { return name.starts_with(text); };
-  // A tensor may belong to the decoder if its name begins like one of the decoder's modules or of a LoRA of
-  // them. If names have the prefix "model.", every other tensor lies outside of the decoder. If they have no
-  // prefix, any name may belong to it.
+  // A tensor may belong to the decoder if its name begins like one of the decoder's modules, or has "lora_"
+  // in it. If names have the prefix "model.", every other tensor lies outside of the decoder. If they have no
+  // prefix, any tensor may belong to it.
   const bool decoders = begins("model.") || begins("lm_head") || begins("layers.") ||
                         begins("embed_tokens.") || begins("norm.") || name.find("lora_") != std::string::npos;
   if (!decoders && !prefix_.empty()) return true;
