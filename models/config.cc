@@ -13,12 +13,13 @@ namespace seer {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
-// Far beyond any model; small enough that products of two of them, and sums of those, stay within 63 bits.
+// This limit is far beyond any model, and small enough that products of two dimensions, and sums of such
+// products, stay within 63 bits.
 constexpr int64_t kMaxDimension = int64_t{1} << 24;
 constexpr int64_t kMaxLayers = 1 << 16;
 constexpr int64_t kMaxHead = 4096;
 
-// The likeliest of 2^24 tokens at most is likelier than this.
+// The likeliest of at most 2^24 tokens has a larger probability than this.
 constexpr double kLeastTopP = 1e-9;
 
 [[noreturn]] void unsupported(const std::string& origin, const std::string& what) {
@@ -50,7 +51,8 @@ const Family* family_of_type(const std::string& model_type) {
   return nullptr;
 }
 
-// transformers goes by model_type and other programs by architectures, so they must agree.
+// Finds the family. transformers reads model_type and other programs read architectures, so if both name
+// families that are supported, they must agree.
 void find_family(const JsonReader& r, ModelConfig* c) {
   const std::optional<std::string> type = r.optional_string("model_type");
   if (const nlohmann::json* list = r.find("architectures")) {
@@ -77,7 +79,7 @@ void find_family(const JsonReader& r, ModelConfig* c) {
   c->notes.push_back(both + " differ: the model is read by its architectures");
 }
 
-// A size that transformers has a default for.
+// Returns a size, or `usual` with a note if the key is absent.
 int64_t read_size(const JsonReader& r, const char* key, int64_t high, int64_t usual, ModelConfig* c) {
   if (const auto value = r.optional_integer(key, 1, high)) return *value;
   c->note_default(key, usual);
@@ -122,7 +124,7 @@ int64_t read_head_size(const JsonReader& r, const ModelConfig& c) {
   return d_head;
 }
 
-// The ids under a key; null is none, and an absent key is the family's.
+// Returns the ids of a key: none if it is null, and the family's default if it is absent.
 std::vector<int32_t> read_ids(const JsonReader& r, const char* key, std::optional<int32_t> usual,
                               const ModelConfig& c) {
   std::vector<int32_t> ids = r.ids(key);

@@ -1,4 +1,4 @@
-// config.json and generation_config.json of a Hugging Face checkpoint, as transformers reads them.
+// Reads config.json and generation_config.json of a Hugging Face checkpoint as transformers reads them.
 #pragma once
 
 #include <cstdint>
@@ -10,19 +10,19 @@ namespace seer {
 
 struct Family;
 
-// rope_scaling (transformers 4) or rope_parameters (transformers 5).
+// The contents of rope_scaling (transformers 4) or rope_parameters (transformers 5).
 struct RopeConfig {
   enum class Type { kDefault, kLinear, kDynamic, kYarn, kLlama3 };
   Type type = Type::kDefault;
   double theta = 10000.0;
   double factor = 1.0;
-  double low_freq_factor = 1.0;                                    // llama3
-  double high_freq_factor = 4.0;                                   // llama3
-  double beta_fast = 32.0;                                         // yarn
-  double beta_slow = 1.0;                                          // yarn
-  bool truncate = true;                                            // yarn: whole correction dimensions
+  double low_freq_factor = 1.0;   // llama3
+  double high_freq_factor = 4.0;  // llama3
+  double beta_fast = 32.0;        // yarn
+  double beta_slow = 1.0;         // yarn
+  bool truncate = true;           // yarn: whether correction dimensions are rounded to whole ones
   std::optional<double> attention_factor, mscale, mscale_all_dim;  // yarn
-  int64_t original_max_positions = 0;  // max_position_embeddings unless llama3 and yarn say otherwise
+  int64_t original_max_positions = 0;  // max_position_embeddings, unless llama3 or yarn gives another value
 
   bool operator==(const RopeConfig&) const = default;
 };
@@ -31,7 +31,7 @@ struct ModelConfig {
   static constexpr int64_t kMaxPositions = int64_t{1} << 31;
 
   const Family* family = nullptr;
-  std::string architecture;  // as written, "LlamaForCausalLM"
+  std::string architecture;  // as config.json spells it, "LlamaForCausalLM"
   int64_t n_layers = 0;
   int64_t n_heads = 0;
   int64_t n_kv_heads = 0;
@@ -42,41 +42,47 @@ struct ModelConfig {
   int64_t max_positions = 0;
   double rms_norm_eps = 1e-6;
   bool tied_embeddings = false;
-  // Which projections have biases.
+  // Says which projections have biases.
   struct Biases {
     bool qkv = false, output = false, mlp = false;
   };
   Biases biases;
-  bool head_norms = false;  // q_norm and k_norm: RMS norms of every query head and key head, before RoPE
-  // Tokens that attention reaches back to in some layer, the token itself included; absent: all. A context of
-  // this many tokens is computed without a window and is still exact.
+  bool head_norms = false;  // whether RMS norms (q_norm, k_norm) of every query and key head precede RoPE
+  // How many tokens attention reaches back to in the layers that have a window, the token itself included;
+  // absent if no layer has one. A context of up to this many tokens is exact if it is computed without a
+  // window.
   std::optional<int64_t> window;
   RopeConfig rope;
-  std::string dtype;                      // dtype or torch_dtype as written, for people; may be empty
+  std::string dtype;  // dtype or torch_dtype as config.json spells it, for messages; may be empty
   std::vector<int32_t> bos_ids, eos_ids;  // from config.json; generation_config.json overrides eos_ids
-  // What was read in a way that may surprise: sentences, each naming its key; none for an ordinary file.
+  // Sentences about keys that were read in a way that may surprise. Each names its key. There are none for an
+  // ordinary file.
   std::vector<std::string> notes;
 
-  // A key that config.json leaves out has the value that transformers gives it in the family, and so has a
-  // key that is null unless null means something of its own; keys that nothing here reads are ignored. Throws
-  // Error{kFile} (missing, malformed, a key of the wrong type or range or at odds with another: the message
-  // names it) or Error{kUnsupported} (another architecture, activation or rope type).
+  // Reads config.json in the folder. A key that is left out, or that is null and for which null means nothing
+  // of its own, has the value that transformers gives it in the model's family. Keys that this code does not
+  // know are ignored. Throws Error{kFile} if the file or a needed key is missing, the file is malformed, or a
+  // key has the wrong type or range or contradicts another. Throws Error{kUnsupported} if the architecture,
+  // activation, rope type or quantisation is not supported. The message names the key.
   static ModelConfig load(const std::string& model_dir);
-  static ModelConfig load_file(const std::string& path);  // a config.json by any name
+  // The same for a config.json of any name, and for its text; `origin` names the text in messages.
+  static ModelConfig load_file(const std::string& path);
   static ModelConfig parse(const std::string& json_text, const std::string& origin);
 
-  // Notes that a key which matters is absent, and the default that stands in for it.
+  // Adds a note that an important key is absent, and which default is used.
   void note_default(const std::string& key, int64_t value);
 };
 
-// generation_config.json; a field is absent if the file or its key is. All values are ones that a sampler
-// takes: a top_p of 0, which keeps the likeliest token, is a tiny one here, and a top_k of -1 is 0.
+// The contents of generation_config.json. A field is absent if the file or its key is. A sampler accepts all
+// values as they are here: a top_p of 0 in the file, which keeps only the likeliest token, becomes a tiny
+// one, and a top_k of -1 becomes 0.
 struct GenerationConfig {
   std::vector<int32_t> eos_ids;
   std::optional<bool> do_sample;
   std::optional<double> temperature, top_p, min_p, repetition_penalty;
   std::optional<int64_t> top_k;
 
+  // Throws Error{kFile} if the file is malformed or a key has the wrong type or range.
   static GenerationConfig load(const std::string& model_dir);
 };
 

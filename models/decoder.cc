@@ -1,6 +1,10 @@
 #include "models/decoder.h"
 
+#include <algorithm>
+#include <cassert>
+
 #include "models/step_message.h"
+#include "seer/error.h"
 
 namespace seer {
 namespace {
@@ -15,7 +19,8 @@ std::unique_ptr<ContextParallel> divide_prompts(Backend* backend, Communicator* 
 
 }  // namespace
 
-// An exception of rank 0's callbacks: kept until the step, which the other ranks are at as well, is over.
+// Keeps an exception of one of rank 0's callbacks until the step is over, since the other ranks are computing
+// the same step.
 struct Decoder::Deferred {
   std::exception_ptr error;
   void rethrow() const {
@@ -93,7 +98,7 @@ DecoderStats Decoder::run(const DecoderStep& in, Deferred* deferred) {
   const DecoderStep& mine = attention_->begin(in);
   backend_->begin_phase(Phase::kStep);
   if (mine.step.n_tokens > 0) backend_->begin_step(mine, limits_.page_tokens);
-  stream_.begin(mine.step.n_tokens);  // here, for a recorded step does not call layers() again
+  stream_.begin(mine.step.n_tokens);  // not in layers(), which a recorded step does not call again
   backend_->run_step(record_key(in), [&] { layers(mine); });
   if (!in.logit_rows.empty()) logits(in, deferred);
   backend_->end_phase(Phase::kStep);
@@ -114,7 +119,7 @@ void Decoder::layers(const DecoderStep& in) {
     }
     attention_->run(l);
     if (l == config_.n_layers - 1 && n_needed < n_tokens) {
-      // After the last attention only the rows whose logits are wanted go on.
+      // After the last attention, only the rows whose logits are wanted are needed.
       if (n_needed == 0) return;
       backend_->gather_rows(workspace_.needed.rows(0, n_needed), attn);
       attn = workspace_.needed.rows(0, n_needed);
@@ -134,7 +139,8 @@ void Decoder::mlp(const LayerWeights& layer, ResidualStream::RowRange* range) {
   stream_.add_linear(range, workspace_.act, layer.down);
 }
 
-// A few rows at a time: all of a long prompt's logits at once would dwarf everything else in memory.
+// Computes a few rows at a time: all logits of a long prompt at once would take more memory than everything
+// else.
 void Decoder::logits(const DecoderStep& in, Deferred* deferred) {
   const auto n_rows = static_cast<int64_t>(in.logit_rows.size());
   for (int64_t first = 0; first < n_rows; first += limits_.n_logits) {
@@ -152,15 +158,17 @@ void Decoder::logits(const DecoderStep& in, Deferred* deferred) {
   }
 }
 
-// Steps that only decode are the same but for the data that begin_step brings, unless rotations change with
-// the length. The key is of the whole step, so that all ranks record the same ones.
+// Steps that only decode run the same operations, and differ in the data that begin_step brings, unless
+// rotations change with the length. The key depends on the whole step and not on a rank's part, so that all
+// ranks record the same steps.
 int64_t Decoder::record_key(const DecoderStep& in) const {
   const bool same = in.step.prefills.empty() && !rope_.depends_on_length() &&
                     static_cast<int64_t>(in.logit_rows.size()) == in.step.n_tokens;
   return same ? in.step.n_tokens : 0;
 }
 
-// Each rank has counted its heads or its rows; rank 0 gets the sums.
+// Each rank has counted its own heads or rows. Rank 0 gets the sums over ranks; the other ranks keep their
+// own.
 DecoderStats Decoder::sum_over_ranks(const DecoderStep& in, std::vector<DecoderStats> segments) {
   if (comm_->size() > 1 && !segments.empty()) {
     const size_t n = segments.size();

@@ -1,5 +1,5 @@
-// The forward pass of a decoder: embedding, layers, logits. Written once for every backend and for any number
-// of ranks.
+// The forward pass of a decoder: embedding, layers, logits. It is written once for every backend and for any
+// number of ranks.
 #pragma once
 
 #include <cstddef>
@@ -27,17 +27,19 @@ namespace seer {
 
 class ReceivedStep;
 
-// One thread at a time. Holds references: weights, cache, backend and communicator outlive it.
+// One thread at a time. The decoder holds references: weights, gates, cache, backend and communicator must
+// outlive it.
 //
-// With several ranks each has a Decoder: with its shard of weights, gates and cache (tensor parallelism); or,
-// if the shard is the whole model, with a part of the pages (context parallelism). forward() on rank 0 tells
-// the others the step, which they compute in follow(); logits, gate reports and statistics come together on
-// rank 0, whose callbacks are called as if it were alone.
+// If there are several ranks, each has a Decoder. Either it has its shard of weights, gates and cache (tensor
+// parallelism), or its shard is the whole model and it has a part of the pages (context parallelism).
+// forward() on rank 0 sends the step to the other ranks, which compute it in follow(). Logits, gate reports
+// and statistics come together on rank 0, and its callbacks are called as if it were alone.
 class Decoder {
  public:
   static constexpr uint32_t kStepMessage = 1;
 
-  // `gates` is null for a model without; `comm` if there is one rank. Throws Error{kMemory}.
+  // `gates` is null if the model has no gates, and `comm` may be null if there is one rank. Throws
+  // Error{kMemory}.
   Decoder(Backend* backend, const Shard& shard, const ModelWeights& weights, const GateWeights* gates,
           KvCache* cache, const StepLimits& limits, Communicator* comm);
   Decoder(Backend* backend, const ModelConfig& config, const ModelWeights& weights, const GateWeights* gates,
@@ -45,26 +47,29 @@ class Decoder {
       : Decoder(backend, Shard(config), weights, gates, cache, limits, nullptr) {}
   ~Decoder();
 
-  // On rank 0. An exception of a callback passes through, and the ranks stay in step; any other exception
-  // ends the communicator on every rank, and the Decoder can do nothing more. Returns the sum over the step's
-  // prefill segments.
+  // Computes a step, and returns the sum of the statistics of its prefill segments. Must be called on rank 0
+  // only. An exception of a callback is passed on; if there are several ranks, this happens after they have
+  // finished the step, so that they stay together. If there are several ranks, any other exception aborts the
+  // communicator on every rank, and the Decoder cannot be used again.
   DecoderStats forward(const DecoderStep& in);
-  // On the other ranks: the step of a message of kStepMessage.
+  // Computes the step that a message of kStepMessage holds. Must be called on the other ranks, once for each
+  // forward().
   void follow(const Message& message);
 
  private:
   struct Deferred;
   DecoderStats run(const DecoderStep& in, Deferred* deferred);
-  // All layers: the residual stream ends with the rows whose logits are wanted, or with none.
+  // Runs all layers. Afterwards the residual stream has the rows whose logits are wanted; its contents are
+  // undefined if none are.
   void layers(const DecoderStep& in);
   void mlp(const LayerWeights& layer, ResidualStream::RowRange* range);
   void logits(const DecoderStep& in, Deferred* deferred);
   DecoderStats sum_over_ranks(const DecoderStep& in, std::vector<DecoderStats> segments);
-  // The key under which run_step may record the step.
+  // Returns the key under which Backend::run_step() may record the step, or 0 if it must not.
   int64_t record_key(const DecoderStep& in) const;
 
   Backend* backend_;
-  std::unique_ptr<Communicator> alone_;  // if none was given
+  std::unique_ptr<Communicator> alone_;  // null if a communicator was given
   Communicator* comm_;
   const Shard shard_;
   const ModelConfig& config_;  // of this rank
@@ -77,7 +82,7 @@ class Decoder {
   Vocabulary vocabulary_;
   std::unique_ptr<Attention> attention_;
   std::unique_ptr<ReceivedStep> received_;
-  std::vector<std::byte> packed_;  // the step on its way
+  std::vector<std::byte> packed_;  // the bytes of the step that forward() sends
 };
 
 }  // namespace seer

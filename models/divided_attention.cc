@@ -10,8 +10,8 @@ const DecoderStep& DividedAttention::begin(const DecoderStep& step) {
   return ranks_->local();
 }
 
-// One prompt after the other, for pages of one are brought together at a time. A rank without rows takes
-// part all the same, because others may want its pages.
+// Prompts are computed one after the other, since there is room to bring together the pages of one at a time.
+// A rank without rows takes part too, because the others may need its pages.
 void DividedAttention::run(int64_t l) {
   for (Sequence& s : ranks_->sequences()) attend_prefill_of(l, &s);
   if (!ranks_->local().step.decodes.empty()) attend_decodes(l);
@@ -42,7 +42,12 @@ void DividedAttention::append(int64_t l, const Sequence& s) {
   if (s.sparse()) c_.backend->end_phase(Phase::kGate);
 }
 
-std::vector<BlockMask> DividedAttention::select(int64_t l, Sequence* s) {
+std::vector<BlockMask> DividedAttention::store_and_select(int64_t l, Sequence* s) {
+  c_.backend->begin_phase(Phase::kGate);
+  each_segment(*s, [&](const Segment& segment, int64_t first_row) {
+    gate_->project(l, ranks_->pages(), segment, first_row, c_.rope->blocks(first_row, n_block_rows(segment)));
+  });
+  ranks_->store(l, *s);
   ranks_->bring_gate_keys(l, *s);
   std::optional<ContextParallel::Report> report;
   GateObserver add;
@@ -61,16 +66,13 @@ std::vector<BlockMask> DividedAttention::select(int64_t l, Sequence* s) {
 
 void DividedAttention::attend_prefill_of(int64_t l, Sequence* s) {
   append(l, *s);
+  std::vector<BlockMask> masks;
   if (s->sparse()) {
-    c_.backend->begin_phase(Phase::kGate);
-    each_segment(*s, [&](const Segment& segment, int64_t first_row) {
-      gate_->project(l, ranks_->pages(), segment, first_row,
-                     c_.rope->blocks(first_row, n_block_rows(segment)));
-    });
+    masks = store_and_select(l, s);
+  } else {
+    ranks_->store(l, *s);
   }
-  ranks_->store(l, *s);
-  const std::vector<BlockMask> masks = s->sparse() ? select(l, s) : std::vector<BlockMask>();
-  // After the last layer's gates, keys and values serve only rows whose logits are wanted.
+  // After the gates of the last layer, only rows whose logits are wanted need keys and values.
   if (l == c_.config.n_layers - 1 && !s->wants_logits) return;
   c_.backend->begin_phase(Phase::kAttention);
   ranks_->bring_pages(l, s, masks);
@@ -80,7 +82,7 @@ void DividedAttention::attend_prefill_of(int64_t l, Sequence* s) {
   c_.backend->end_phase(Phase::kAttention);
 }
 
-// Each rank attends to its own pages.
+// Each rank attends to its own pages, and then the ranks' results are merged.
 void DividedAttention::attend_decodes(int64_t l) {
   const DecoderStep& in = ranks_->local();
   const int64_t n_tokens = in.step.n_tokens;

@@ -1,5 +1,5 @@
-// Attention where the pages of a sequence are divided among ranks: pages of other ranks are brought together
-// for prefills, and the results of all ranks are merged for decodes.
+// Attention over sequences whose pages are divided among ranks. For prefills a rank gets the pages of the
+// others; for decodes the results of all ranks are merged.
 #pragma once
 
 #include "models/attention.h"
@@ -8,8 +8,8 @@ namespace seer {
 
 class DividedAttention final : public Attention {
  public:
-  // Each rank's gates see all heads of its rows, so reports are gathered by ContextParallel and not by the
-  // gates.
+  // The gates get no communicator: each rank's gates see all heads of its own rows, so ContextParallel
+  // gathers the reports.
   DividedAttention(const AttentionContext& context, ContextParallel* ranks)
       : Attention(context, /*gate_comm=*/nullptr), ranks_(ranks) {}
 
@@ -19,16 +19,20 @@ class DividedAttention final : public Attention {
 
  private:
   using Sequence = ContextParallel::Sequence;
-  // Calls body(segment, first_row) for each of this rank's segments of a sequence.
+  // Calls body(segment, first_row) for each of this rank's segments of a sequence; first_row is its first
+  // block row.
   template <class Body>
   void each_segment(const Sequence& s, Body&& body) const;
+  // Writes the keys and values of this rank's segments to pages, and pools them if the sequence is sparse.
   void append(int64_t l, const Sequence& s);
-  std::vector<BlockMask> select(int64_t l, Sequence* s);
+  // Projects the gates of a sparse sequence, stores its new pages, and returns the blocks that the gates
+  // choose for each of this rank's segments.
+  std::vector<BlockMask> store_and_select(int64_t l, Sequence* s);
   void attend_prefill_of(int64_t l, Sequence* s);
   void attend_decodes(int64_t l);
 
   ContextParallel* ranks_;
-  const DecoderStep* step_ = nullptr;  // the whole one
+  const DecoderStep* step_ = nullptr;  // the whole step, of all ranks
 };
 
 }  // namespace seer

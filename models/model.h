@@ -1,5 +1,5 @@
-// A model on one rank: configuration, backend, gates, weights, cache and decoder, put together in one way on
-// every rank.
+// A model on one rank: its configuration, backend, gates, weights, cache and decoder. Every rank puts them
+// together in the same way.
 #pragma once
 
 #include <cstdint>
@@ -18,42 +18,47 @@
 
 namespace seer {
 
-// Where a model comes from: folders of a checkpoint and of its gates, or a config.json whose shape gets
-// random weights (and random gates if it has seerattn_* keys).
+// Says where a model comes from: either from the folders of a checkpoint and of its gates, or from a
+// config.json that gives the shape of random weights (and of random gates, if it has seerattn_* keys).
 struct ModelFiles {
-  std::string model_dir, gates_dir;
-  std::string random_config;  // not empty: instead of the folders
+  std::string model_dir, gates_dir;  // gates_dir is empty if there are no gates
+  std::string random_config;         // path of a config.json; if not empty, it is used instead of the folders
   uint64_t random_seed = 0;
 
   bool random() const { return !random_config.empty(); }
 };
 
-// Steps in this order: the constructor, open(), check(), load(), allocate(). One thread at a time.
+// Call in this order: the constructor, open(), check(), load(), allocate(). One thread at a time.
 class Model {
  public:
-  // Reads config.json. Throws Error{kFile} or Error{kUnsupported}, as all that follow do for their files.
+  // Reads config.json. Throws Error{kFile} or Error{kUnsupported} if the file cannot be used; open() and
+  // load() throw the same for their files.
   explicit Model(ModelFiles files);
 
-  // Takes the backend, and the gates of the shard's heads.
+  // Keeps the backend, and reads or makes the gates of the shard's heads.
   void open(std::unique_ptr<Backend> backend, const Shard& shard);
-  // Throws Error{kUnsupported} if the backend cannot run this model with such pages and contexts.
+  // Throws Error{kUnsupported} if the backend cannot run this model with pages of page_tokens tokens and
+  // contexts of n_blocks pages.
   void check(int64_t page_tokens, int64_t n_blocks) const;
+  // Loads or makes the shard's weights, and throws as ModelWeights::load() or random() does.
   void load(const ModelWeights::Progress& on_progress);
-  // Cache and decoder. `comm` is null if there is one rank, and outlives every step. Throws Error{kMemory}.
+  // Makes the cache and the decoder. `comm` may be null if there is one rank; otherwise it must outlive the
+  // decoder. Throws Error{kMemory}.
   void allocate(const StepLimits& limits, int64_t n_pages, Communicator* comm);
 
   const ModelFiles& files() const { return files_; }
   const ModelConfig& config() const { return config_; }
   Backend& backend() const { return *backend_; }
   const Shard& shard() const { return *shard_; }
-  const GateWeights* gates() const { return gates_ ? &*gates_ : nullptr; }  // null: none
+  const GateWeights* gates() const { return gates_ ? &*gates_ : nullptr; }  // null if none
   const GateConfig* gate_config() const { return gates_ ? &gates_->config : nullptr; }
   const ModelWeights& weights() const { return weights_; }
   const KvCache& cache() const { return *cache_; }
   Decoder& decoder() const { return *decoder_; }
 
-  // Bytes of one page in all layers, and of everything that grows with the steps.
+  // Returns the bytes that one page takes in all layers.
   int64_t page_bytes(int64_t page_tokens) const;
+  // Returns the bytes of the memory that steps of these limits work in.
   int64_t activation_bytes(const StepLimits& limits) const;
 
  private:

@@ -14,14 +14,14 @@ void ResidualStream::narrow(int64_t n) {
   set(h_.rows(0, n), x_.rows(0, n));
 }
 
-// Two ranges if sums run beside products and are worth it: the sum of one is under way while the products of
-// the other are computed.
+// Makes two ranges if sums can run beside products and the stream is large enough for that to pay: then the
+// sum of one range is under way while the products of the other are computed.
 void ResidualStream::set(const Tensor& x, const Tensor& h) {
-  constexpr int64_t kLeastRows = 1024;  // of a range: products of fewer leave multiprocessors without work
+  constexpr int64_t kLeastRows = 1024;  // of a range: products of fewer rows leave multiprocessors idle
   x_ = x;
   h_ = h;
   ranges_.clear();
-  const int64_t n_rows = x.dim(0), half = (n_rows / 2 + 127) / 128 * 128;  // whole tiles
+  const int64_t n_rows = x.dim(0), half = (n_rows / 2 + 127) / 128 * 128;  // a multiple of a tile's 128 rows
   if (n_rows == 0) return;
   if (!workspace_->reaches_peers() || n_rows < 2 * kLeastRows ||
       (n_rows - half) * x.dim(1) <= Communicator::kSmallShare) {
@@ -32,8 +32,8 @@ void ResidualStream::set(const Tensor& x, const Tensor& h) {
   }
 }
 
-// The residual stream is added after the sum: rounded to a narrow type, each rank's summand loses less by
-// itself than together with the much larger stream.
+// The residual stream is added after the sum over ranks. If the summands are rounded to a narrow type, each
+// loses less by itself than it would together with the much larger stream.
 void ResidualStream::add_linear(RowRange* range, const Tensor& in, const LinearWeights& w) {
   const Tensor x = range->of(x_), own = range->of(in);
   if (shard_.size == 1) return backend_->linear(x, own, w, /*accumulate=*/true);

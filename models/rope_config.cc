@@ -23,7 +23,7 @@ std::string number_text(double value) {
   return text;
 }
 
-// Reads rope_scaling or rope_parameters.
+// Reads the object of one key, rope_scaling or rope_parameters.
 class RopeReader {
  public:
   RopeReader(const JsonReader& config, const char* key, const nlohmann::json& object, int64_t max_positions,
@@ -90,8 +90,9 @@ class RopeReader {
     rope_.type = found->second;
   }
 
-  // The one beside rope_scaling counts before the one in it: so does transformers 5, and transformers 4 reads
-  // the one in it alone. Dynamic scaling grows from max_position_embeddings in both, whatever the key says.
+  // original_max_position_embeddings may stand beside rope_scaling or in it. transformers 5 prefers the value
+  // beside it, and so does this code; transformers 4 reads only the value in it. Under dynamic scaling both
+  // ignore the key and grow from max_position_embeddings.
   void read_original() {
     const char* key = "original_max_position_embeddings";
     const auto outer = config_.optional_integer(key, 1, ModelConfig::kMaxPositions),
@@ -112,7 +113,7 @@ class RopeReader {
   }
 
   void read_factor() {
-    // transformers warns of a factor below 1, which squeezes positions together, and follows it.
+    // transformers warns of a factor below 1, which moves positions closer together, and uses it.
     if (const auto value = r_.optional_number("factor", kLeastFactor, kMaxFactor)) {
       rope_.factor = *value;
       if (*value < 1.0)
@@ -170,7 +171,7 @@ class RopeReader {
   bool has_original_ = false;
 };
 
-// The object of a key; null if it is absent or empty.
+// Returns the object of a key, or null if it is absent or empty. Throws Error{kFile} if it is not an object.
 const nlohmann::json* find_object(const JsonReader& config, const char* key) {
   const nlohmann::json* found = config.find(key);
   if (found == nullptr) return nullptr;

@@ -1,4 +1,4 @@
-// The cosines and sines of a step: of each token's position, and of each gate block's.
+// The cosines and sines of a step: those of each token's position, and those of each gate block's position.
 #pragma once
 
 #include <cstdint>
@@ -9,17 +9,21 @@
 
 namespace seer {
 
-// One thread at a time. Holds references; the tables themselves lie in the workspace.
+// One thread at a time. The constructor's arguments must outlive it. The tables themselves lie in the
+// workspace.
 class RopeTables {
  public:
   RopeTables(Backend* backend, const ModelConfig& config, const StepLimits& limits, Workspace* workspace);
 
-  // Fills both tables for the step that begin_step has opened.
+  // Fills both tables for `step`, which begin_step() must have opened. The tables are valid until the next
+  // call.
   void prepare(const DecoderStep& step);
+  // Returns the rows of the step's first n_tokens tokens.
   RopeTable tokens(int64_t n_tokens) const;
-  // Rows of blocks, in the order of the step's prefill segments.
+  // Returns n_rows rows of gate blocks from first_row on. Rows are in the order of the step's prefill
+  // segments.
   RopeTable blocks(int64_t first_row, int64_t n_rows) const;
-  // Rotations by dynamic scaling change with a sequence's length.
+  // Returns whether rotations change with the length of a sequence, as they do under dynamic scaling.
   bool depends_on_length() const { return config_.rope.type == RopeConfig::Type::kDynamic; }
 
  private:
@@ -30,7 +34,7 @@ class RopeTables {
   const ModelConfig& config_;
   int64_t page_tokens_;
   Workspace* workspace_;
-  RopeFrequencies fixed_;  // for every length, but for dynamic scaling
+  RopeFrequencies fixed_;  // of every length, unless scaling is dynamic
 };
 
 }  // namespace seer

@@ -16,7 +16,7 @@ Vocabulary::Vocabulary(Backend* backend, Communicator* comm, const Shard& shard,
 void Vocabulary::embed(const Tensor& x) {
   if (x.dim(0) == 0) return;
   backend_->embed(x, weights_.embedding, shard_.first_id());
-  if (shard_.size > 1) comm_->all_reduce_sum(x);  // one rank has the id, the others zeros
+  if (shard_.size > 1) comm_->all_reduce_sum(x);  // one rank has the id's row, the others write zeros
 }
 
 Tensor Vocabulary::project(const Tensor& x, const Tensor& scratch, int64_t first, int64_t n) {
@@ -31,7 +31,7 @@ void Vocabulary::norm_and_project(const Tensor& out, const Tensor& x, const Tens
   backend_->norm_linear(out, scratch, x, weights_.norm, shard_.local.rms_norm_eps, weights_.lm_head);
 }
 
-// Each rank has the logits of its ids.
+// Tensor parallelism: each rank computes the logits of its ids for all rows.
 Tensor Vocabulary::project_shard(const Tensor& x, const Tensor& scratch) {
   const int64_t n = x.dim(0);
   const Tensor mine = workspace_->local_logits.rows(0, n * shard_.n_ids()).reshaped({n, shard_.n_ids()});
@@ -43,7 +43,7 @@ Tensor Vocabulary::project_shard(const Tensor& x, const Tensor& scratch) {
     return {};
   }
   const Tensor out = workspace_->logits.rows(0, n);
-  if (n == 1) {  // the ranks' logits follow one another as they come
+  if (n == 1) {  // gathering already puts the ranks' logits in the order of ids
     comm_->gather(out, mine, counts);
     return out;
   }
@@ -57,7 +57,7 @@ Tensor Vocabulary::project_shard(const Tensor& x, const Tensor& scratch) {
   return out;
 }
 
-// Each rank has all logits of its rows.
+// Context parallelism: each rank computes all logits of its rows.
 Tensor Vocabulary::project_divided(const Tensor& x, const Tensor& scratch, int64_t first, int64_t n) {
   const ContextParallel::LogitRows rows = context_->logit_rows(first, n);
   const bool gathered = !context_->rank_0_has(first, n);

@@ -1,5 +1,5 @@
-// Token ids to activations, and activations to logits, for any division of the vocabulary or of the rows
-// among ranks.
+// Turns token ids into activations, and activations into logits, for any division of the vocabulary or of the
+// rows among ranks.
 #pragma once
 
 #include <cstdint>
@@ -13,18 +13,18 @@
 
 namespace seer {
 
-// One thread at a time; every rank makes the same calls. Holds references.
+// One thread at a time. Every rank must make the same calls. The constructor's arguments must outlive it.
 class Vocabulary {
  public:
   // `context` is null unless ranks divide prompts by their tokens.
   Vocabulary(Backend* backend, Communicator* comm, const Shard& shard, const ModelWeights& weights,
              Workspace* workspace, ContextParallel* context);
 
-  // Writes the embeddings of the ids that begin_step brought to x [n_tokens, d_model], which may have no
-  // rows.
+  // Writes the embeddings of the ids that begin_step brought to x [n_tokens, d_model]. `x` may have no rows.
   void embed(const Tensor& x);
-  // Norm and lm_head of the step's logit rows first .. first + n: logits f32 [n, n_vocab] on rank 0, empty on
-  // the others. `x` has this rank's logit rows, `scratch` as many.
+  // Applies the norm and lm_head to the step's logit rows first .. first + n. Returns logits f32 [n, n_vocab]
+  // on rank 0, valid until the next call, and an empty tensor on the others. `x` has this rank's logit rows;
+  // `scratch` has as many rows and is overwritten.
   Tensor project(const Tensor& x, const Tensor& scratch, int64_t first, int64_t n);
 
  private:

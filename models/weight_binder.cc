@@ -1,6 +1,7 @@
 #include "models/weight_binder.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 
 #include "models/family.h"
@@ -59,7 +60,7 @@ void WeightBinder::decide_head() {
   // A saved head of a type that cannot be used is not tied either: binding it is the error.
   tied_ = config_.tied_embeddings && tensors_.foreign().count(kHeadWeight) == 0;
   if (!tied_ || head == nullptr) return;
-  if (embedding == nullptr) {  // of a tied pair either may be the one that was saved
+  if (embedding == nullptr) {  // either tensor of a tied pair may be the saved one
     embedding_ = kHeadWeight;
   } else if (same_values(*embedding, *head)) {
     taken_.insert(kHeadWeight);
@@ -111,26 +112,33 @@ LinearWeights::Part WeightBinder::bind(const WeightSlot& slot) {
   return part;
 }
 
-// Tensors that change nothing of what a decoder computes: tables of old checkpoints, scales of quantised KV
-// caches, and all that training leaves outside of the decoder, such as the value head of a reward model.
+// Returns whether a tensor that the model does not use changes nothing of what a decoder computes. Such
+// tensors are tables of old checkpoints, scales of quantised KV caches, buffers of 64-bit or boolean type,
+// and modules that training adds outside of the decoder, such as the value head of a reward model.
 bool WeightBinder::harmless(const std::string& name) const {
   for (const char* end : {"rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached",
                           "attn.k_scale", "attn.v_scale", "proj.k_scale", "proj.v_scale", ".masked_bias"})
     if (name.ends_with(end)) return true;
   const auto begins = [&](const char* text) { return name.starts_with(text); };
-  // Without a prefix, or with the decoder's modules under another one, nothing tells what is outside.
+  // A tensor may belong to the decoder if its name begins like one of the decoder's modules, or has "lora_"
+  // in it. If names have the prefix "model.", every other tensor lies outside of the decoder. If they have no
+  // prefix, any tensor may belong to it.
   const bool decoders = begins("model.") || begins("lm_head") || begins("layers.") ||
                         begins("embed_tokens.") || begins("norm.") || name.find("lora_") != std::string::npos;
   if (!decoders && !prefix_.empty()) return true;
+  // If names have the prefix, the test above accepts these heads too. So this loop matters only if names have
+  // no "model." prefix.
   for (const char* text : {"v_head.", "score.", "classifier."})
     if (begins(text)) return true;
-  // A decoder has no integers of 64 bits and no doubles: buffers such as position_ids.
+  // A decoder has no weights of 64-bit or boolean type, so such tensors are buffers, for example position_ids
+  // or the causal mask of old checkpoints.
   const auto foreign = tensors_.foreign().find(name);
   return foreign != tensors_.foreign().end() &&
          (foreign->second.starts_with("I64") || foreign->second.starts_with("F64") ||
           foreign->second.starts_with("BOOL"));
 }
 
+// Sorts the tensors that bind() did not take into skipped_ and unexpected_.
 void WeightBinder::sort_untaken() {
   const auto sort = [&](const std::string& name, const std::string& what) {
     if (taken_.count(name) != 0) return;
@@ -148,7 +156,7 @@ void WeightBinder::finish() {
   sort_untaken();
   const std::string problems = missing_.text() + misshapen_.text() + unexpected_.text();
   if (problems.empty()) return;
-  std::string notes;  // a key that config.json lacks may be the reason
+  std::string notes;  // the reason may be a key that config.json lacks
   for (const std::string& note : config_.notes) notes += " config.json: " + note + ";";
   throw Error(ErrorKind::kFile, tensors_.source() + " does not hold the tensors that config.json describes:" +
                                     problems + notes +

@@ -1,7 +1,8 @@
-// Finds the weights of a model in a checkpoint by the names that its family gives them.
+// Finds the weights of a model in a checkpoint by the names that the model's family gives them.
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <set>
 #include <span>
@@ -16,25 +17,32 @@ namespace seer {
 
 class WeightBinder {
  public:
-  // Both outlive it.
+  // `tensors` and `config` must outlive the binder.
   WeightBinder(const TensorMap& tensors, const ModelConfig& config);
 
-  // Whether lm_head is the embedding. Files may contradict config.json, and then they are right: a saved
-  // lm_head that differs from the embedding is used, as transformers 5 does; a note says so.
+  // Returns whether lm_head is the embedding. If the files contradict config.json, the files are right: a
+  // saved lm_head that differs from the embedding is used, as transformers 5 does, and a note says so.
   bool tied() const { return tied_; }
-  // The slot's weight and bias as the files have them. Problems are noted for finish().
+  // Returns views of the slot's whole weight and bias, as the files have them. If a tensor is missing or has
+  // the wrong shape or type, it is empty in the result, and finish() will report it.
   LinearWeights::Part bind(const WeightSlot& slot);
-  // Throws Error{kFile} that names the noted problems, and tensors that this model does not have but that
-  // would change what a decoder computes.
+  // Must be called after the last bind(). Throws Error{kFile} if bind() found problems, or if the checkpoint
+  // has tensors that bind() did not take and that would change what a decoder computes. The error names the
+  // first few of each kind.
   void finish();
 
+  // Returns sentences about tensors that were read in a way that may surprise.
   const std::vector<std::string>& notes() const { return notes_; }
-  const std::vector<std::string>& skipped() const { return skipped_; }  // after finish()
+  // Returns names and shapes of the tensors that the model does not use. It is filled by finish().
+  const std::vector<std::string>& skipped() const { return skipped_; }
+  // Returns the type that has the most bytes of the weights taken so far.
   DType main_dtype() const;
+  // Return how many bytes and parameters the weights taken so far have.
   int64_t n_bytes() const;
   int64_t n_params() const;
 
  private:
+  // Problems of one kind: all are counted, and the first few are shown.
   struct Problems {
     static constexpr size_t kShown = 4;
     const char* kind;
@@ -51,8 +59,8 @@ class WeightBinder {
 
   const TensorMap& tensors_;
   const ModelConfig& config_;
-  std::string prefix_;     // of all names but lm_head's: "model.", or nothing in a bare LlamaModel
-  std::string embedding_;  // the tensor's name
+  std::string prefix_;     // begins all names but lm_head's: "model.", or "" in a bare LlamaModel
+  std::string embedding_;  // name of the embedding's tensor
   bool tied_ = false;
   bool wrong_type_ = false;  // a needed tensor has a type that cannot be used
   std::map<DType, int64_t> bytes_by_dtype_;

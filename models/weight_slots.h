@@ -13,7 +13,8 @@
 
 namespace seer {
 
-// Where a weight goes: a vector or table of its own, or one part of a product's weights.
+// Says where a weight goes: either it is a tensor of its own, or it is one part of a product's weights.
+// Exactly one pointer is set.
 struct WeightTarget {
   Tensor* tensor = nullptr;
   LinearWeights* product = nullptr;
@@ -21,14 +22,16 @@ struct WeightTarget {
 
 struct WeightSlot {
   static constexpr int64_t kNoLayer = -1;
-  // How ranks divide a weight. The bias of rows goes with them; that of columns is added once, by rank 0.
+  // How ranks divide a weight. If the rows are divided, each rank has the biases of its rows. If the columns
+  // are divided, rank 0 alone has the bias, so that the sum over ranks includes it once.
   enum class Split : uint8_t { kWhole, kRows, kColumns };
 
   WeightRole role;
-  int64_t rows = 0, columns = 0;  // of the whole model; no columns: a vector
+  int64_t rows = 0, columns = 0;  // of the whole model; 0 columns mean a vector
   Split split = Split::kWhole;
-  int64_t first = 0, count = 0;  // the rank's rows or columns; of kWhole: unused
-  bool bias = false;             // [rows], beside the weight
+  int64_t first = 0, count = 0;  // the rank's rows or columns; unused if kWhole
+  bool bias = false;             // whether the weight has a bias [rows]
+  // Returns the place of this weight in `weights`.
   WeightTarget (*target)(ModelWeights& weights, int64_t layer) = nullptr;
   int64_t layer = kNoLayer;
 
@@ -38,11 +41,12 @@ struct WeightSlot {
   int64_t numel() const { return rows * (is_vector() ? 1 : columns) + (bias ? rows : 0); }
 };
 
-// In the order of the forward pass; parts of one product follow one another. lm_head is among them unless it
-// is tied to the embedding.
+// Returns a slot for each weight of the model, in the order of the forward pass. The parts of one product
+// follow one another. There is no slot for lm_head if it is tied to the embedding.
 std::vector<WeightSlot> weight_slots(const ModelConfig& config, const Shard& shard, bool tied);
 
-// Calls `visit` for each tensor and for each product, with the slots that make it up.
+// Calls `visit` once for each tensor and for each product, in the order of `slots`, with the slots of its
+// parts.
 void for_each_target(
     std::span<const WeightSlot> slots, ModelWeights* weights,
     const std::function<void(const WeightTarget& target, std::span<const WeightSlot> slots)>& visit);

@@ -19,7 +19,8 @@ int64_t n_bytes(const LinearWeights& w) {
   return n;
 }
 
-// The rank's rows of a weight, or all of a whole one: views. Of a mapped file only what is looked at is read.
+// Returns the rank's rows of a weight, or the whole weight if it is not divided by rows. The result is a
+// view: the system reads only the pages of a mapped file that are accessed.
 LinearWeights::Part row_slice(LinearWeights::Part part, const WeightSlot& slot) {
   if (slot.split != WeightSlot::Split::kRows) return part;
   part.weight = part.weight.rows(slot.first, slot.count);
@@ -27,7 +28,8 @@ LinearWeights::Part row_slice(LinearWeights::Part part, const WeightSlot& slot) 
   return part;
 }
 
-// The rank's columns, which lie apart in memory: a copy, which `owner` keeps.
+// Returns the rank's columns of a weight, and its bias on rank 0 alone. The columns lie apart in memory, so
+// the result is a copy, which `owner` keeps alive.
 LinearWeights::Part column_slice(LinearWeights::Part part, const WeightSlot& slot, const Shard& shard,
                                  std::shared_ptr<const void>* owner) {
   if (shard.rank != 0) part.bias = {};
@@ -43,7 +45,7 @@ LinearWeights::Part column_slice(LinearWeights::Part part, const WeightSlot& slo
   return part;
 }
 
-// Moves a rank's part of the bound weights to where the backend uses them.
+// Puts a rank's part of the bound weights where the backend uses it. All arguments must outlive the placer.
 class Placer {
  public:
   Placer(ModelWeights* weights, std::span<const WeightSlot> slots, const Shard& shard, Backend* backend,
@@ -57,6 +59,7 @@ class Placer {
     });
   }
 
+  // Throws Error{kCancelled} if the progress callback returns false.
   void run() {
     for_each_target(slots_, &weights_, [&](const WeightTarget& target, std::span<const WeightSlot> slots_of) {
       if (target.tensor != nullptr) {
@@ -94,7 +97,8 @@ class Placer {
       throw Error(ErrorKind::kCancelled, "loading " + weights_.tensors.source() + " was cancelled");
     *weights = backend_->to_device(*weights, &weights_.buffers);
   }
-  // One product at a time, so that a device with memory of its own needs one copy's room at once.
+  // Copies one product at a time, so that a device with memory of its own needs room on the host for one copy
+  // only.
   void place_columns(LinearWeights* product, std::span<const WeightSlot> slots) {
     std::vector<std::shared_ptr<const void>> owners(slots.size());
     for (size_t i = 0; i < slots.size(); ++i)
@@ -140,7 +144,7 @@ ModelWeights ModelWeights::load(const std::string& model_dir, const ModelConfig&
   w.n_bytes = binder.n_bytes();
   Placer(&w, slots, shard, backend, on_progress).run();
   if (w.tied) w.lm_head.parts = {{w.embedding, {}}};
-  if (backend->has_own_memory()) w.tensors = {};  // everything was copied
+  if (backend->has_own_memory()) w.tensors = {};  // all weights were copied to the device
   return w;
 }
 
@@ -155,8 +159,9 @@ ModelWeights ModelWeights::random(const ModelConfig& config, const Shard& shard,
     t.data = w.buffers.back().get();
     return t;
   };
-  // Each weight is one random tensor of the whole model, of which the rank makes its rows or columns. Values
-  // are uniform in +-sqrt(3 / d_in): products of unit variance from inputs of unit variance. Norms are ones.
+  // Each weight is one random tensor of the whole model, and a rank makes its own rows or columns of it.
+  // Norms are ones. The embedding's values are uniform in +-1. The others are uniform in +-sqrt(3 / d_in), so
+  // that inputs of unit variance give products of unit variance.
   const auto fill = [&](const Tensor& rows, const WeightSlot& slot) {
     const bool by_columns = slot.split == WeightSlot::Split::kColumns;
     const int64_t first = by_columns ? slot.first : slot.first * slot.columns;
@@ -169,7 +174,7 @@ ModelWeights ModelWeights::random(const ModelConfig& config, const Shard& shard,
     const WeightSlot& like = slots_of.front();
     int64_t n_rows = 0, row = 0;
     for (const WeightSlot& slot : slots_of) n_rows += slot.local_rows();
-    // The parts of a product as one matrix, as a device has them.
+    // The parts of a product are made as one matrix, as a device has them.
     LinearWeights::Part whole;
     whole.weight = allocate(like.is_vector() ? Tensor(nullptr, DType::kBF16, {n_rows})
                                              : Tensor(nullptr, DType::kBF16, {n_rows, like.local_columns()}));

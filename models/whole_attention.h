@@ -1,4 +1,4 @@
-// Attention where a rank has every page of the heads it computes.
+// Attention for a rank that has every page of the heads it computes.
 #pragma once
 
 #include "models/attention.h"
@@ -14,6 +14,8 @@ class WholeAttention final : public Attention {
   std::vector<DecoderStats> count() override;
 
  private:
+  // Returns the blocks that the gates of layer `l` choose for prefill segment `i`, whose block rows begin at
+  // first_row.
   BlockMask select(int64_t l, const PagedKv& kv, size_t i, int64_t first_row);
 
   const DecoderStep* step_ = nullptr;

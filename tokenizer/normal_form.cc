@@ -40,7 +40,7 @@ void append_decomposed(utf8proc_int32_t point, utf8proc_option_t options, CodePo
 }
 
 // Sorts each run of combining marks by their classes. utf8proc's own sorting takes n * n steps for n marks,
-// which a hostile text could have a million of.
+// and a hostile text could have a million of them.
 void order_marks(CodePoints* points) {
   const auto mark_class = [](utf8proc_int32_t point) {
     return utf8proc_get_property(point)->combining_class;
@@ -62,7 +62,7 @@ void append_utf8(const CodePoints& points, std::string* out) {
   }
 }
 
-// `text` is well-formed.
+// Appends the normal form of `text`, which must be well-formed UTF-8.
 void append_normalized(std::string_view text, Options options, std::string* out) {
   CodePoints points;
   points.reserve(text.size());
@@ -85,9 +85,9 @@ struct Range {
   utf8proc_int32_t first, last;
 };
 
-// The characters that came after Unicode 9 and up to 15 and that normalisation moves or changes. Measured:
-// with the later ones of unicode_additions.h, these are all for which tokenizers 0.23.3 and utf8proc 2.8
-// differ.
+// The characters that were added after Unicode 9 and up to Unicode 15 and that normalisation moves or
+// changes. As measured, tokenizers 0.23.3 and utf8proc 2.8 differ only for these and for the later ones of
+// unicode_additions.h.
 constexpr Range kAfterUnicode9[] = {
     {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},
@@ -100,10 +100,11 @@ constexpr Range kAfterUnicode9[] = {
     {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF},
     {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
 
-// utf8proc 2.8 takes it for a final consonant of Hangul and drops it after a syllable. It composes with
-// nothing.
+// utf8proc 2.8 takes this character for a final consonant of Hangul and drops it after a syllable. It should
+// compose with nothing.
 constexpr utf8proc_int32_t kBeforeFinals = 0x11A7;
 
+// Returns whether normalisation leaves the character as it is and lets nothing move past it.
 bool stays(utf8proc_int32_t point) {
   const auto* range = std::upper_bound(std::begin(kAfterUnicode9), std::end(kAfterUnicode9), point,
                                        [](utf8proc_int32_t p, const Range& r) { return p <= r.last; });
@@ -113,13 +114,15 @@ bool stays(utf8proc_int32_t point) {
 
 bool is_ascii(char c) { return static_cast<unsigned char>(c) < 0x80; }
 
-// Characters beyond ASCII in a row, and whether one of them can change under NFC: none below U+0300 does,
-// whose first bytes are below 0xCC.
+// A run of non-ASCII characters to be normalised. below_marks says that all are below U+0300 (their first
+// bytes are below 0xCC), so that NFC changes none of them.
 struct Run {
-  size_t size;
+  size_t size;  // in bytes
   bool below_marks;
 };
 
+// Returns the run that `text` begins with. It ends before ASCII, before a byte that is not UTF-8, and before
+// a character that stays.
 Run run_of(std::string_view text) {
   Run run{0, true};
   while (run.size < text.size() && !is_ascii(text[run.size])) {
@@ -146,7 +149,7 @@ std::string normal_form(std::string_view text, NormalForm form) {
       continue;
     }
     const Run run = run_of(text.substr(at));
-    if (run.size == 0) {  // a byte that is no UTF-8, or a character that stays
+    if (run.size == 0) {  // a byte that is not UTF-8, or a character that stays
       at += utf8_step(text.substr(at)).size;
       continue;
     }

@@ -1,4 +1,4 @@
-// The normalizer of a tokenizer.json: changes of a text before it is split into words.
+// The normalizer of a tokenizer.json, which changes a text before it is split into words.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -13,19 +13,21 @@ namespace seer {
 // Immutable; safe from many threads.
 class Normalizer {
  public:
-  // NFC, NFD, NFKC, NFKD, Prepend, Replace (of a string) and Sequence of them; absent or null: none. Throws
-  // Error{kUnsupported} naming another type, Error{kFile} where it is malformed.
+  // Reads the normalizer: NFC, NFD, NFKC, NFKD, Prepend, Replace (of a string), or a Sequence of them. If it
+  // is absent or null, apply() changes nothing. `path` names the file in messages. Throws Error{kUnsupported}
+  // that names any other type, and Error{kFile} if the normalizer is malformed.
   Normalizer(const nlohmann::json& tokenizer, const std::string& path);
-  // An empty text stays empty. Bytes that are not UTF-8 stay as they are.
+  // Returns the changed text. An empty text stays empty, and bytes that are not UTF-8 stay as they are.
   std::string apply(std::string_view text) const;
   bool changes_nothing() const { return steps_.empty(); }
-  std::string description() const;  // for people: "NFC", "Prepend, Replace", "none"
+  // Returns text for messages: "NFC", "Prepend, Replace" or "none".
+  std::string description() const;
 
  private:
   enum class Kind { kForm, kPrepend, kReplace };
   struct Step {
     Kind kind;
-    std::string type;  // as the file names it
+    std::string type;  // the name in the file
     NormalForm form{};
     std::string pattern, content;
   };

@@ -13,17 +13,18 @@
 namespace seer {
 namespace {
 
-// Unicode's White_Space, which \s is. PCRE2's \s has U+180E besides.
+// \s of Oniguruma is Unicode's White_Space. PCRE2's \s also has U+180E.
 constexpr const char* kSpaces =
     R"(\x{9}-\x{D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 constexpr const char* kNoSpaces =
     R"(\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027})"
     R"(\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF})";
-// What \w has beside letters, marks, decimal digits, letter numbers and connectors: some numbers of Latin-1
-// and the circled and squared letters.
+// The characters that \w has besides letters, marks, decimal digits, letter numbers and connectors: some
+// numbers of Latin-1, and the circled and squared letters.
 constexpr const char* kMoreWordCharacters =
     R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
 
+// Returns whether PCRE2 can compile the pattern.
 bool pcre2_takes(const std::string& pattern) {
   int error = 0;
   PCRE2_SIZE at = 0;
@@ -33,6 +34,9 @@ bool pcre2_takes(const std::string& pattern) {
   return code != nullptr;
 }
 
+// Translates one pattern from left to right. set(), group(), interval() and escape() each translate the
+// construct at at_, append the result to out_, and move at_ past the construct. They throw
+// Error{kUnsupported} if it has no equivalent.
 class Translation {
  public:
   Translation(std::string_view pattern, bool with_additions, const std::string& origin)
@@ -73,7 +77,7 @@ class Translation {
     at_ += n;
   }
 
-  // What a set has of a property.
+  // Returns the text that stands for a property within a set.
   std::string members(const std::string& name) const {
     return "\\p{" + name + "}" + (with_additions_ ? unicode_additions(name) : std::string());
   }
@@ -86,7 +90,7 @@ class Translation {
   void set() {
     take(1);
     if (peek(0) == '^') take(1);
-    if (peek(0) == ']') take(1);  // the first is itself
+    if (peek(0) == ']') take(1);  // a ] that comes first is a member
     while (peek(0) != ']') {
       if (at_ >= pattern_.size()) refuse("a set without an end");
       if (rest().starts_with("&&")) refuse("an intersection of sets");
@@ -112,12 +116,13 @@ class Translation {
       return take(after.starts_with('#') ? std::min(rest().find(')'), rest().size() - 1) + 1 : 3);
     const size_t n = std::min(after.find_first_not_of("im-"), after.size());
     const char end = n < after.size() ? after[n] : '\0';
-    // Options without a group hold until the end of the group around them. From the very beginning on, PCRE2
-    // has it so too.
+    // Options in parentheses of their own, such as (?i), hold until the end of the group around them. At the
+    // very beginning of a pattern PCRE2 understands them in the same way.
     if (n == 0 || (end != ':' && (end != ')' || at_ != 0)))
       refuse("the group '" + std::string(rest().substr(0, 4)) + "'");
     std::string options(rest().substr(0, 2 + n + 1));
-    std::replace(options.begin(), options.end(), 'm', 's');  // the dot matches line ends
+    // The option that lets the dot match line ends is m in Ruby and s in PCRE2.
+    std::replace(options.begin(), options.end(), 'm', 's');
     replace(options.size(), options);
   }
 
@@ -134,7 +139,8 @@ class Translation {
     const std::string most = comma ? digits() : least;
     if (peek(n) != '}' || (least.empty() && most.empty())) return replace(1, "\\{");
     ++n;
-    // Ruby repeats the interval there; PCRE2 makes it possessive, or lazy.
+    // After such an interval, a + or ? repeats the interval in Ruby, but makes it possessive or lazy in
+    // PCRE2.
     if (peek(n) == '+' || (peek(n) == '?' && !comma)) refuse("an interval with a + or ? after it");
     replace(n, "{" + (least.empty() ? "0" : least) + (comma ? "," + most : "") + "}");
   }
@@ -203,10 +209,11 @@ class Translation {
     property(name, negated, in_set);
   }
 
-  // In a set, the complement of a property has the additions too: sets have no way to take some out.
+  // Writes a property or its complement. A complement within a set contains the additions too, because sets
+  // have no way to remove them.
   void property(const std::string& name, bool negated, bool in_set) {
     const std::string additions = with_additions_ ? unicode_additions(name) : std::string();
-    // PCRE2 has the scripts' extensions where the name says no more, Oniguruma the scripts.
+    // A plain script name means the script with its extensions in PCRE2, and the script alone in Oniguruma.
     const bool script = name.size() > 2 && pcre2_takes("\\p{sc:" + name + "}");
     const std::string known = std::string(negated ? "\\P{" : "\\p{") + (script ? "sc:" : "") + name + "}";
     if (additions.empty() || (in_set && negated)) {

@@ -14,7 +14,7 @@ namespace {
   throw Error(ErrorKind::kUsage, "expected device auto, cpu, cuda or cuda:N, found '" + device + "'");
 }
 
-// The N of "cuda:N"; `any` for "cuda".
+// Returns the N of "cuda:N", or `any` for "cuda". Throws Error{kUsage} for other names.
 int cuda_index(const std::string& device, int any) {
   constexpr std::string_view kPrefix = "cuda:";
   if (device == "cuda") return any;
@@ -26,7 +26,8 @@ int cuda_index(const std::string& device, int any) {
   return index;
 }
 
-// A GPU that was asked for by name: if it cannot be used, the CPU is the user's choice, not ours.
+// Opens a GPU that the user named. If it cannot be used, this does not fall back to the CPU: the error leaves
+// that choice to the user.
 std::unique_ptr<Backend> open_cuda(const std::string& device) {
   const int index = cuda_index(device, 0);
   try {

@@ -1,4 +1,4 @@
-// The device that the options name, as a backend.
+// Opens the device that the options name, as a backend.
 #pragma once
 
 #include <functional>
@@ -10,14 +10,16 @@
 
 namespace seer {
 
-// "auto" is cuda:0 if it can be used, else the CPU, with a sentence to `warn`; "cpu"; "cuda"; "cuda:N".
-// Throws Error{kUsage} for another name, Error{kDevice} if a GPU that was asked for cannot be used.
+// Opens "cpu", "cuda", "cuda:N" or "auto". "auto" is cuda:0 if it can be used; otherwise it is the CPU, and
+// `warn` gets a sentence with the reason. Throws Error{kUsage} for another name, and Error{kDevice} if a GPU
+// that was named cannot be used.
 std::unique_ptr<Backend> open_device(const std::string& device, int threads,
                                      const std::function<void(const std::string&)>& warn);
-// The same for a rank other than 0, which gets a name that rank 0 could use: "cuda" gives the ranks of a
-// machine its GPUs in turn, "cuda:N" all of them that one.
+// Opens the device of a rank other than 0. `device` is a name that rank 0 has already used. "cuda" gives the
+// ranks of a machine its GPUs in turn, and "cuda:N" gives all of them GPU N.
 std::unique_ptr<Backend> open_rank_device(const std::string& device, int threads, const Communicator& comm);
-// GPUs exchange tensors by NCCL; null if `backend` is the CPU, whose ranks use `comm` itself. On every rank.
+// Returns a communicator by which GPUs exchange tensors through NCCL, or null if `backend` is the CPU, whose
+// ranks use `comm` itself. Every rank must call this.
 std::unique_ptr<Communicator> connect_devices(Communicator* comm, Backend* backend);
 
 }  // namespace seer

@@ -21,8 +21,8 @@ int64_t PageReuse::reusable(const SparseRule& rule, int64_t n_tokens, int64_t n_
   if (rule != rule_ || traits_.positions_depend_on_length) return 0;
   if (!select_) return n_computed;  // decoded tokens attend to everything, as in a dense prefill
   if (select_->depends_on_length()) return 0;
-  // The dense rows of the earlier prompt would not be dense in a longer one; those of a shorter one, which
-  // can follow a cancelled prefill, will be dense and were not.
+  // The last rows of the earlier prompt were dense, and would not be in a longer prompt. If the new prompt is
+  // shorter, as it can be after a cancelled prefill, its last rows will be dense and were not.
   const auto n_sparse = [&](int64_t n) { return select_for(rule, n)->n_sparse_rows() * traits_.page_tokens; };
   return std::min({n_computed, prompt_tokens_, n_sparse(prompt_tokens_), n_sparse(n_tokens)});
 }
@@ -40,8 +40,9 @@ PrefixKey PageReuse::key() const {
 int64_t PageReuse::prefill_end(int64_t n_tokens, int64_t n_computed) const {
   if (n_computed < prompt_tokens_)
     return !select_ && !traits_.positions_depend_on_length ? n_tokens : prompt_tokens_;
-  // Computing again what was decoded: token by token up to a page boundary, where a dense prefill may begin.
-  // Under dynamic RoPE each of them was rotated for a length of its own.
+  // These tokens were decoded and are computed again: one by one up to a page boundary, from which a dense
+  // prefill may go on. Under dynamic RoPE all go one by one, because each of them was rotated for its own
+  // length.
   const bool may_prefill = !traits_.positions_depend_on_length && n_computed % traits_.page_tokens == 0 &&
                            n_computed + 1 < n_tokens;
   return may_prefill ? n_tokens : n_computed;

@@ -1,5 +1,5 @@
-// What the contents of a sequence's pages depend on, and so which of them may be kept, shared and found
-// again: the code beside the chapter "What a page's contents depend on" of engine/DESIGN.md.
+// Decides which pages of a sequence may be kept, shared and found again, from what their contents depend on.
+// The chapter "What a page's contents depend on" of engine/DESIGN.md explains the rules.
 #pragma once
 
 #include <cstdint>
@@ -11,36 +11,39 @@
 
 namespace seer {
 
-// How prompts are computed; the same for all sequences of an engine.
+// How prompts are computed. This is the same for all sequences of an engine.
 struct PrefillTraits {
   int64_t page_tokens = 0;
-  bool last_block_dense = false;            // sparse rules: the last block rows of a prompt are dense
-  bool positions_depend_on_length = false;  // dynamic RoPE: nothing of one length serves another
+  bool last_block_dense = false;  // whether sparse rules leave the last block rows of a prompt dense
+  bool positions_depend_on_length = false;  // dynamic RoPE: pages serve prompts of one length only
 };
 
-// Of the prompt that was prefilled last. Tokens beyond it were decoded, densely and without gate keys. Counts
-// are of a sequence's leading tokens or pages.
+// Remembers the prompt of a sequence that was prefilled last. The sequence's tokens beyond it were decoded,
+// densely and without gate keys. Counts are of a sequence's leading tokens or pages.
 class PageReuse {
  public:
   explicit PageReuse(const PrefillTraits& traits) : traits_(traits) {}
 
-  // A prompt of n_tokens goes under `rule`; with `share` its pages may be other requests', and theirs its.
+  // Begins a prompt of n_tokens, which is prefilled under `rule`. If `share` is true, its pages may be shared
+  // with other requests in both directions.
   void begin(const SparseRule& rule, int64_t n_tokens, bool share);
-  // No prompt.
+  // Forgets the prompt.
   void clear() { begin(SparseRule{}, 0, false); }
 
-  // Of n_computed tokens, those whose keys and values are what one prefill of n_tokens under `rule` would put
-  // into the pages. Asked before begin().
+  // Returns how many of n_computed tokens can be kept for a new prompt: those whose keys and values equal the
+  // ones that one prefill of n_tokens under `rule` would put into the pages. Must be called before begin() of
+  // that prompt.
   int64_t reusable(const SparseRule& rule, int64_t n_tokens, int64_t n_computed) const;
-  // Pages whose contents other prompts may need, of a sequence of n_tokens.
+  // Returns how many pages of a sequence of n_tokens other prompts may use.
   int64_t n_shareable_pages(int64_t n_tokens) const;
-  // What these depend on beside their tokens.
+  // Returns the key of these pages: the properties that their contents depend on besides their tokens.
   PrefixKey key() const;
 
-  // Where the run of tokens ends that a prefill may compute from n_computed on, n_computed where the next
-  // token must be decoded. A prefill begins on a page boundary.
+  // Returns the end of the run of tokens that a prefill may compute from n_computed on. It is n_computed if
+  // the next token must be decoded, because a prefill begins on a page boundary.
   int64_t prefill_end(int64_t n_tokens, int64_t n_computed) const;
-  // The run lies in a prompt under a sparse rule; else it is dense.
+  // Returns whether the run that begins at n_computed lies in a prompt under a sparse rule. Otherwise it is
+  // dense.
   bool in_sparse_prompt(int64_t n_computed) const { return select_ && n_computed < prompt_tokens_; }
 
   const PrefillTraits& traits() const { return traits_; }
@@ -48,7 +51,7 @@ class PageReuse {
     return (n_tokens + traits_.page_tokens - 1) / traits_.page_tokens;
   }
   int64_t prompt_tokens() const { return prompt_tokens_; }
-  // As it is followed in the prompt; absent where that is dense.
+  // Returns the rule in the form that the prompt's gates use; it is absent if the prompt is dense.
   const std::optional<SelectRule>& select() const { return select_; }
 
  private:

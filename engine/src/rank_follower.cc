@@ -16,7 +16,7 @@ RankFollower::RankFollower(const ModelSource& source, Communicator* comm)
     comm_->check({});
     return true;
   });
-  comm_->barrier(Patience::kIdle);  // disks differ
+  comm_->barrier(Patience::kIdle);  // another rank may have a slower disk
   if (!model_.backend().has_own_memory()) return;
   const DeviceRoom room = room_on(model_.backend(), source.gpu_memory_utilization);
   comm_->gather_host(nullptr, &room, sizeof room);

@@ -1,5 +1,6 @@
-// The model of a rank other than 0: its part of the weights, of the gates and of the KV cache (or all weights
-// and gates, and its pages), and the decoder over them.
+// The model of a rank other than 0, and the decoder that uses it. The rank has its part of the weights, of
+// the gates and of the KV cache (tensor parallelism), or all weights and gates and its own pages (context
+// parallelism).
 #pragma once
 
 #include <memory>
@@ -11,16 +12,18 @@ namespace seer {
 
 class RankFollower {
  public:
-  // Loads the weights, together with the other ranks. Throws what loading an engine throws.
+  // Loads the weights at the same time as the other ranks. `comm` must outlive the follower. Throws the
+  // errors of loading an engine.
   RankFollower(const ModelSource& source, Communicator* comm);
-  // Makes cache and decoder of the sizes in rank 0's kAllocateMessage. Before the first step.
+  // Makes the cache and the decoder, with the sizes in rank 0's kAllocateMessage. Must be called before the
+  // first step.
   void allocate(const Message& message);
   Decoder& decoder() { return model_.decoder(); }
 
  private:
   Communicator* comm_;
   Model model_;
-  std::unique_ptr<Communicator> device_comm_;  // ends before the backend that it connects
+  std::unique_ptr<Communicator> device_comm_;  // declared last: destroyed before the backend that it uses
 };
 
 }  // namespace seer

@@ -10,10 +10,11 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kUsualWindow = 4096;  // transformers' defaults
+constexpr int64_t kUsualWindow = 4096;  // this default and the next are those of transformers
 constexpr int64_t kUsualFullLayers = 28;
 
-// Whether a layer has a window by layer_types, which names the kind of each layer.
+// Returns whether any layer has a window according to layer_types, which names the kind of each layer. Throws
+// Error{kFile} or Error{kUnsupported} if it has another length or another kind.
 bool any_layer_slides(const JsonReader& json, const nlohmann::json& types, int64_t n_layers) {
   if (!types.is_array() || static_cast<int64_t>(types.size()) != n_layers)
     json.fail("layer_types", "a list of " + std::to_string(n_layers) + " names, one for each layer", types);
@@ -45,7 +46,7 @@ void read_layer_windows(const JsonReader& json, ModelConfig* config) {
                       ": layer_types has sliding_attention, but there is no window: use_sliding_window is "
                       "not true, or sliding_window is null. Make the keys agree.");
   } else {
-    // The first layers see everything.
+    // The first max_window_layers layers have no window.
     const int64_t n_full =
         json.optional_integer("max_window_layers", 0, ModelConfig::kMaxPositions).value_or(kUsualFullLayers);
     slides = n_full < config->n_layers;

@@ -8,8 +8,8 @@ namespace {
 
 constexpr std::string_view kArchitectures[] = {
     "LlamaForCausalLM",
-    "LLaMAForCausalLM",  // as the first conversions spelled it
-    "LlamaModel",        // a model without a head of its own
+    "LLaMAForCausalLM",  // the spelling of the first conversions
+    "LlamaModel",        // usually saved without lm_head
 };
 
 constexpr WeightName kNames[] = {
@@ -27,7 +27,7 @@ constexpr WeightName kNames[] = {
     {WeightRole::kLmHead, "lm_head"},
 };
 
-// transformers reads neither sliding_window nor pretraining_tp here.
+// transformers does not read sliding_window and pretraining_tp for Llama, so neither does this.
 void read(const JsonReader& json, ModelConfig* config) {
   config->biases.qkv = config->biases.output = json.boolean("attention_bias", false);
   config->biases.mlp = json.boolean("mlp_bias", false);

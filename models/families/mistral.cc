@@ -1,5 +1,5 @@
-// Mistral (Jiang et al., 2023, arXiv:2310.06825): Llama without biases, and with a sliding window in some of
-// its checkpoints.
+// Mistral (Jiang et al., 2023, arXiv:2310.06825) is Llama without biases. Some of its checkpoints have a
+// sliding window.
 #include "models/config.h"
 #include "models/family.h"
 #include "models/json_util.h"
@@ -10,7 +10,8 @@ namespace {
 constexpr std::string_view kArchitectures[] = {"MistralForCausalLM", "MistralModel"};
 constexpr int64_t kUsualWindow = 4096;  // transformers' default
 
-// Every layer has the window, whatever use_sliding_window and layer_types say: transformers reads neither.
+// If there is a window, every layer has it, whatever use_sliding_window and layer_types say: transformers
+// reads neither of them for Mistral.
 void read(const JsonReader& json, ModelConfig* config) {
   if (!json.is_null("sliding_window")) {
     config->window = json.optional_integer("sliding_window", 1, ModelConfig::kMaxPositions);

@@ -1,4 +1,4 @@
-// Qwen2 and Qwen2.5 (Yang et al., 2024, arXiv:2407.10671): Llama with biases of the query, key and value
+// Qwen2 and Qwen2.5 (Yang et al., 2024, arXiv:2407.10671) are Llama with biases on the query, key and value
 // projections.
 #include "models/config.h"
 #include "models/families/layer_windows.h"

@@ -1,5 +1,5 @@
-// Qwen3 (Yang et al., 2025, arXiv:2505.09388): Llama with RMS norms of every query head and key head, and
-// heads of 128 whatever the model's width is.
+// Qwen3 (Yang et al., 2025, arXiv:2505.09388) is Llama with RMS norms of every query head and key head. Its
+// heads have 128 values by default, whatever d_model is.
 #include "models/config.h"
 #include "models/families/layer_windows.h"
 #include "models/family.h"
