@@ -17,10 +17,10 @@ KvCache::KvCache(Backend* backend, const ModelConfig& model, const GateConfig* g
                  int64_t n_pages)
     : n_pages_(n_pages), page_tokens_(page_tokens) {
   const DType dtype = backend->activation_dtype();
-  const std::string purpose = "the KV cache (" + std::to_string(n_pages * page_tokens) + " tokens)";
-  const std::string too_large = "a KV cache of " + std::to_string(n_pages) + " pages of " +
-                                std::to_string(page_tokens) +
-                                " tokens is beyond the address space. Use a smaller --ctx-size.";
+  const std::string size = std::to_string(n_pages) + " pages of " + std::to_string(page_tokens) + " tokens";
+  const std::string purpose = "the KV cache of " + size;
+  const std::string too_large =
+      "a KV cache of " + size + " is beyond the address space. Use a smaller --ctx-size.";
   for (int64_t l = 0; l < model.n_layers; ++l) {
     PagedKv kv;
     buffers_.push_back(Arena::allocate(backend, purpose, too_large, [&](Arena* arena) {
