@@ -30,7 +30,7 @@ void AttnGate::project(int64_t layer, const PagedKv& kv, const Segment& segment,
 
 BlockMask AttnGate::select(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                            const SelectRule& rule, const GateObserver& observer) {
-  const int64_t page = kv.page_tokens(), n_rows = (segment.n_tokens + page - 1) / page;
+  const int64_t page = kv.page_tokens(), n_rows = blocks_of(segment.n_tokens, page);
   const int64_t n_blocks = rule.n_prompt_blocks;
   const Tensor layer_counts =
       workspace_->kept_counts.rows(layer, 1).reshaped({workspace_->kept_counts.dim(1)});

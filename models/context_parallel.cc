@@ -122,7 +122,7 @@ void ContextParallel::divide(const DecoderStep& in) {
 void ContextParallel::divide_prefill(const DecoderStep& in, size_t i) {
   const Segment& segment = in.step.prefills[i];
   int64_t block_row = 0;
-  for (const Segment& before : prefills_) block_row += (before.n_tokens + page_tokens_ - 1) / page_tokens_;
+  for (const Segment& before : prefills_) block_row += blocks_of(before.n_tokens, page_tokens_);
   Sequence s{segment,
              &in.plans[i],
              n_blocks(segment),

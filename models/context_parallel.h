@@ -130,7 +130,7 @@ class ContextParallel {
   int64_t local_page(const Segment& s, int64_t block) const {
     return s.page_table[block] % cache_->n_pages();
   }
-  int64_t n_blocks(const Segment& s) const { return (s.end() + page_tokens_ - 1) / page_tokens_; }
+  int64_t n_blocks(const Segment& s) const { return blocks_of(s.end(), page_tokens_); }
   Moves moves(const Sequence& s, const std::function<bool(int64_t rank, int64_t block)>& wanted) const;
   Moves all_moves(const Sequence& s) const;
   void bring(const Tensor& to, const Tensor& from, const Sequence& s, const Moves& moves);

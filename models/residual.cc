@@ -14,7 +14,7 @@ void ResidualStream::narrow(int64_t n) {
   set(h_.rows(0, n), x_.rows(0, n));
 }
 
-// Makes two ranges if sums can run beside products and the stream is large enough for that to pay: then the
+// Makes two ranges if sums can run during products and the stream is large enough for that to pay: then the
 // sum of one range is under way while the products of the other are computed.
 void ResidualStream::set(const Tensor& x, const Tensor& h) {
   constexpr int64_t kLeastRows = 1024;  // of a range: products of fewer rows leave multiprocessors idle

@@ -16,7 +16,7 @@ namespace seer {
 // workspace.h after narrow().
 class ResidualStream {
  public:
-  // A range of rows. The sum over ranks of one range runs beside the products of the other.
+  // A range of rows. The sum over ranks of one range runs during the products of the other.
   struct RowRange {
     int64_t row, n;
     std::optional<int> sum;  // set while a sum is under way: the rows of x change until finish()

@@ -90,9 +90,9 @@ class RopeReader {
     rope_.type = found->second;
   }
 
-  // original_max_position_embeddings may stand beside rope_scaling or in it. transformers 5 prefers the value
-  // beside it, and so does this code; transformers 4 reads only the value in it. Under dynamic scaling both
-  // ignore the key and grow from max_position_embeddings.
+  // original_max_position_embeddings may stand next to rope_scaling or in it. transformers 5 prefers the
+  // value next to it, and so does this code; transformers 4 reads only the value in it. Under dynamic scaling
+  // both ignore the key and grow from max_position_embeddings.
   void read_original() {
     const char* key = "original_max_position_embeddings";
     const auto outer = config_.optional_integer(key, 1, ModelConfig::kMaxPositions),

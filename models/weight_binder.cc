@@ -36,8 +36,9 @@ std::string WeightBinder::Problems::text() const {
 WeightBinder::WeightBinder(const TensorMap& tensors, const ModelConfig& config)
     : tensors_(tensors), config_(config) {
   const auto starts_with_model = [](const auto& entry) { return entry.first.starts_with("model."); };
-  const bool prefixed = tensors.all().empty() || std::ranges::any_of(tensors.all(), starts_with_model);
-  prefix_ = prefixed ? "model." : "";
+  const bool prefixed = std::ranges::any_of(tensors.all(), starts_with_model) ||
+                        std::ranges::any_of(tensors.foreign(), starts_with_model);
+  prefix_ = prefixed || tensors.all().empty() ? "model." : "";
   embedding_ = module_name(WeightRole::kEmbedding, WeightSlot::kNoLayer) + ".weight";
   decide_head();
 }

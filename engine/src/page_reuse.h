@@ -7,6 +7,7 @@
 
 #include "engine/src/prefix_cache.h"
 #include "kernels/block_mask.h"
+#include "kernels/paged_kv.h"
 #include "seer/sparse.h"
 
 namespace seer {
@@ -47,9 +48,7 @@ class PageReuse {
   bool in_sparse_prompt(int64_t n_computed) const { return select_ && n_computed < prompt_tokens_; }
 
   const PrefillTraits& traits() const { return traits_; }
-  int64_t n_pages_for(int64_t n_tokens) const {
-    return (n_tokens + traits_.page_tokens - 1) / traits_.page_tokens;
-  }
+  int64_t n_pages_for(int64_t n_tokens) const { return blocks_of(n_tokens, traits_.page_tokens); }
   int64_t prompt_tokens() const { return prompt_tokens_; }
   // Returns the rule in the form that the prompt's gates use; it is absent if the prompt is dense.
   const std::optional<SelectRule>& select() const { return select_; }

@@ -1,5 +1,6 @@
-// Two small published models beside Hugging Face transformers: greedy text, and the perplexity of novels. The
-// models are no part of the project or of its test data: SEER_REAL_MODELS names a folder that holds them.
+// Two small published models, compared with Hugging Face transformers: greedy text, and the perplexity of
+// novels. The models are no part of the project or of its test data: SEER_REAL_MODELS names a folder that
+// holds them.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>

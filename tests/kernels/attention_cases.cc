@@ -92,8 +92,8 @@ std::vector<AttentionCase> prefill_cases(Random& random, DType activation) {
 std::vector<AttentionCase> dense_prefill_cases(DType activation) {
   Random random(14);
   std::vector<AttentionCase> cases = prefill_cases(random, activation);
-  // So many heads that a GPU takes neighbouring rows together, from the prompt's begin and behind other
-  // blocks.
+  // So many heads that a GPU takes neighbouring rows together, at the beginning of the prompt and
+  // after other blocks.
   cases.push_back(make_attention_case(random, activation, {136, 8, 64, 64}, {{0, 130}}, {}));
   cases.push_back(make_attention_case(random, activation, {136, 8, 128, 64}, {{64, 65}}, {}));
   cases.push_back(make_attention_case(random, activation, {140, 20, 64, 64}, {{0, 130}}, {}));

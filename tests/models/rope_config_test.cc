@@ -109,7 +109,7 @@ TEST_CASE("rope config: a type that contradicts rope_type is refused with both")
         Type::kLinear);
 }
 
-// transformers 5.24.0: standardize_rope_params gives the key beside rope_scaling priority.
+// transformers 5.24.0: standardize_rope_params gives the key next to rope_scaling priority.
 TEST_CASE("rope config: original_max_position_embeddings beside rope_scaling counts for llama3 and yarn") {
   json llama3 = kLlama3, yarn = {{"rope_type", "yarn"}, {"factor", 8.0}};
   llama3.erase("original_max_position_embeddings");

@@ -19,7 +19,7 @@ struct TinyShape {
   bool attention_bias = true, mlp_bias = true, tied = false;
   std::string architecture = "LlamaForCausalLM";
 
-  // Which tensors the family has beside weights.
+  // Whether the family has these tensors besides its weight matrices.
   bool qkv_bias() const { return attention_bias || architecture == "Qwen2ForCausalLM"; }
   bool output_bias() const { return attention_bias && architecture != "Qwen2ForCausalLM"; }
   bool any_mlp_bias() const { return mlp_bias && architecture == "LlamaForCausalLM"; }

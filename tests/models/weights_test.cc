@@ -135,6 +135,16 @@ TEST_CASE("weights: a saved lm_head of a type that cannot be used is not passed 
   }
 }
 
+TEST_CASE("weights: a decoder of a type that cannot be used is still known by its prefix") {
+  const TinyModel model;
+  std::vector<NamedTensor> tensors;
+  for (const NamedTensor& t : model.tensors())
+    tensors.push_back(t.name == "lm_head.weight" ? t : zero_tensor(t.name, "F64", t.shape));
+  model.write_tensors(tensors);
+  CHECK_THAT(refused(model), ContainsSubstring("misshapen: model.embed_tokens.weight: expected F32, F16 or "
+                                               "BF16, found F64 [53, 24]"));
+}
+
 TEST_CASE("weights: of a tied pair either tensor may be the one that was saved") {
   TinyShape shape;
   shape.tied = true;

@@ -40,7 +40,7 @@ std::string spelled_by_transformers_5(const std::string& config_json);
 class Golden {
  public:
   // Absent, and the test marked as skipped, where the test data are. In version 5's spelling `model_dir` is a
-  // folder of links beside a rewritten config.json; it is there as long as a copy of the golden is.
+  // folder of links and a rewritten config.json, which lives as long as a copy of the golden.
   static std::optional<Golden> read(const std::string& name,
                                     ConfigSpelling spelling = ConfigSpelling::kTransformers4);
 

@@ -95,7 +95,7 @@ struct SEER_API ModelInfo {
   SamplingParams default_sampling;    // generation_config.json's, greedy where it says do_sample false
   std::optional<GateInfo> gates;
   std::vector<std::string>
-      config_notes;  // what of config.json was read in a way that may surprise; sentences
+      config_notes;  // sentences about keys of config.json that were read in a surprising way
 };
 
 struct SEER_API EngineInfo {

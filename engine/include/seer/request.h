@@ -58,7 +58,8 @@ struct SEER_API RequestStats {
   int64_t decode_device_ns = 0;  // of decode_ns: while the device was at work on a step
   // Of the prefill; in steps shared with others, the part that its tokens are of all prompts' tokens.
   int64_t attention_ns = 0;  // attention over kept blocks
-  // Of sparse prompts, beside it: gate scores and selection, and the operation that pools queries and keys.
+  // Of sparse prompts, besides attention: gate scores and selection, and the operation that pools queries and
+  // keys.
   // That one rotates and stores them as well, in a single kernel on a GPU, so all of it counts, on every
   // device. Dense prompts are rotated and stored too, which is counted in neither.
   int64_t gate_ns = 0;
