@@ -31,6 +31,7 @@ class TextTokenizer {
   virtual bool add_eos() const = 0;
   virtual bool is_special(int32_t id) const = 0;
   virtual int32_t special_id(std::string_view text) const = 0;  // of a special token by its text; -1: none
+  virtual int32_t added_id(std::string_view text) const = 0;    // of any added token by its text; -1: none
   // True where decode() drops the space that the first piece of a text begins with (SentencePiece's dummy
   // prefix).
   virtual bool strips_first_space() const = 0;

@@ -29,6 +29,7 @@ class VocabularyTokenizer : public TextTokenizer {
   bool add_eos() const final { return add_eos_; }
   bool is_special(int32_t id) const final;
   int32_t special_id(std::string_view text) const final;
+  int32_t added_id(std::string_view text) const final { return added_.id_of(text); }
   bool strips_first_space() const final { return strips_first_space_; }
   Description description() const override;
 

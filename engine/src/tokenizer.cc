@@ -31,6 +31,14 @@ std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special
   return impl_->tokenizer->decode(ids, skip_special);
 }
 
+std::string Tokenizer::token_bytes(int32_t id) const {
+  const TextTokenizer& t = *impl_->tokenizer;
+  if (id < 0 || id >= t.n_vocab()) return {};
+  return t.is_special(id) ? t.decode({id}, /*skip_special=*/false) : t.piece(id);
+}
+
+int32_t Tokenizer::token_id(std::string_view name) const { return impl_->tokenizer->added_id(name); }
+
 int64_t Tokenizer::n_vocab() const { return impl_->tokenizer->n_vocab(); }
 int32_t Tokenizer::bos_id() const { return impl_->tokenizer->bos_id(); }
 int32_t Tokenizer::eos_id() const { return impl_->tokenizer->eos_id(); }

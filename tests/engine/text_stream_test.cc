@@ -21,6 +21,7 @@ class Pieces final : public TextTokenizer {
   bool add_eos() const override { return false; }
   bool is_special(int32_t id) const override { return id + 1 == n_vocab(); }
   int32_t special_id(std::string_view) const override { return -1; }
+  int32_t added_id(std::string_view) const override { return -1; }
   bool strips_first_space() const override { return strips_; }
   std::string kind() const override { return "pieces"; }
 

@@ -189,6 +189,8 @@ std::string reason(const GenerateResult& result) {
       return "stopped at EOS";
     case FinishReason::kStopString:
       return "stopped at '" + result.stop + "'";
+    case FinishReason::kStopToken:
+      return "stopped at the id " + std::to_string(result.stop_id);
     case FinishReason::kContextFull:
       return "stopped by a full context";
     case FinishReason::kCancelled:

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,17 +22,40 @@ struct SEER_API PrefillProgress {
   double time_ms;     // since the prefill began
 };
 
+// Natural logarithms of probabilities that the model's logits give, before penalties, biases, temperature and
+// truncation.
+struct SEER_API TokenLogprob {
+  int32_t id = -1;
+  float logprob = 0.0F;
+};
+struct SEER_API PositionLogprobs {
+  TokenLogprob token;  // of the token that is there
+  std::vector<TokenLogprob>
+      top;  // the likeliest tokens, the likeliest first, the lower id first among equals
+};
+
 struct SEER_API TokenEvent {
   int32_t id;             // the token just chosen (an EOS id too, with no text of its own)
   std::string_view text;  // whole UTF-8 characters that became certain with it; empty while held back
+  const PositionLogprobs* logprobs = nullptr;  // null unless the request asks for them
 };
 
 struct SEER_API GenerateRequest {
   std::vector<int32_t> prompt;  // appended to what the session holds; together at least one token
   int64_t max_new_tokens = -1;  // -1: until EOS, a stop string, or the context is full
   SamplingParams sampling;
-  std::vector<std::string> stop;     // generation ends before any of these; held back until unambiguous
-  bool ignore_eos = false;           // EOS ids are never chosen
+  std::vector<std::string> stop;  // generation ends before any of these; held back until unambiguous
+  bool ignore_eos = false;        // EOS ids are never chosen
+  // Further ids that end the generation as EOS does, without text of their own.
+  std::vector<int32_t> stop_token_ids;
+  // Until this many tokens are chosen, neither EOS nor stop_token_ids can be chosen, and stop strings are not
+  // looked for. At least 0.
+  int64_t min_new_tokens = 0;
+  // Absent: no log-probabilities. n >= 0: those of each chosen token and of the n likeliest at its place.
+  std::optional<int64_t> n_logprobs;
+  // The same for the prompt's tokens, from the second one on (nothing predicts the first). The whole prompt
+  // is computed then; pages of earlier requests are not reused.
+  std::optional<int64_t> n_prompt_logprobs;
   std::optional<SparseRule> sparse;  // absent: the gates' own rule; dense without gates
 
   // Callbacks run on the thread that called generate(), those of a submitted request on the engine's; what
@@ -39,12 +63,18 @@ struct SEER_API GenerateRequest {
   // ends it and passes through generate() or wait().
   std::function<bool(const TokenEvent&)> on_token;
   std::function<bool(const PrefillProgress&)> on_progress;
+  // May change the logits [n_vocab] from which the next token is chosen, given all tokens before it, prompt
+  // included; -infinity forbids a token. It runs before penalties and logit_bias, on the host: the request's
+  // logits leave the device, which costs n_vocab floats a token; other requests do not pay for it. Where it
+  // leaves no token to choose, the request fails with Error{kRuntime}. Log-probabilities are the model's, as
+  // they were before this call.
+  std::function<void(std::span<const int32_t> tokens, std::span<float> logits)> on_logits;
   // Of a submitted request: called once, when it has ended, however it did: Generation::done() is true. On
   // the engine's thread, or on one that runs a session or destroys the engine. It may not throw.
   std::function<void()> on_end;
 };
 
-enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled };
+enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled, kStopToken };
 
 struct SEER_API RequestStats {
   // Of what the session held and the new prompt together: tokens that the prefill computed, those of earlier
@@ -73,7 +103,11 @@ struct SEER_API GenerateResult {
   std::vector<int32_t> tokens;  // chosen ids, without a final EOS
   std::string text;             // empty where the model has no tokenizer
   FinishReason finish = FinishReason::kLength;
-  std::string stop;  // the stop string met, if one was
+  std::string stop;                        // the stop string met, if one was
+  int32_t stop_id = -1;                    // the id that ended it (kEos, kStopToken)
+  std::vector<PositionLogprobs> logprobs;  // [n tokens chosen, a final EOS included]; empty unless asked for
+  std::vector<PositionLogprobs>
+      prompt_logprobs;  // [n_prompt - 1], of tokens 1 and on; empty unless asked for
   RequestStats stats;
 };
 

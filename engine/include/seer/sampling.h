@@ -2,14 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 
 #include "seer/error.h"
 
 namespace seer {
 
-// Applied in this order: penalties, temperature, top_k, top_p, min_p. temperature 0 is greedy: the largest
-// penalised logit, the lowest id among equals.
+// Applied in this order: penalties and logit_bias, temperature, top_k, top_p, min_p. temperature 0 is greedy:
+// the largest penalised logit, the lowest id among equals.
 struct SEER_API SamplingParams {
   double temperature = 0.8;     // >= 0
   int64_t top_k = 0;            // keep the k most likely; 0 keeps all
@@ -19,7 +20,9 @@ struct SEER_API SamplingParams {
   double presence_penalty = 0.0;   // subtracted once from the logit of every generated token (OpenAI's rule)
   double frequency_penalty = 0.0;  // subtracted once per earlier occurrence among the generated tokens
   int64_t repeat_last_n = 64;      // repeat_penalty looks at this many last tokens, prompt included; -1: all
-  std::optional<uint64_t> seed;    // equal seeds give equal text; absent: a fresh random seed
+  std::map<int32_t, double>
+      logit_bias;                // added to the logits of these ids; finite, or -infinity: never chosen
+  std::optional<uint64_t> seed;  // equal seeds give equal text; absent: a fresh random seed
 
   // Throws Error{kUsage} that names the first field out of range.
   void validate() const;

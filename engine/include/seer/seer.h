@@ -267,7 +267,8 @@ typedef enum seer_finish {
   SEER_FINISH_EOS = 1,
   SEER_FINISH_STOP_STRING = 2,
   SEER_FINISH_CONTEXT_FULL = 3,
-  SEER_FINISH_CANCELLED = 4
+  SEER_FINISH_CANCELLED = 4,
+  SEER_FINISH_STOP_TOKEN = 5 /* one of stop_token_ids */
 } seer_finish;
 
 typedef struct seer_result {

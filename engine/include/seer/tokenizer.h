@@ -48,6 +48,12 @@ class SEER_API Tokenizer {
   // Special tokens are left out unless skip_special is false. Throws Error{kUsage} for an id out of range.
   std::string decode(const std::vector<int32_t>& ids, bool skip_special = true) const;
 
+  // The bytes that `id` stands for in the middle of a text, which need not be whole characters; a special
+  // token's are its name. Empty for an id beyond the vocabulary.
+  std::string token_bytes(int32_t id) const;
+  // Of a special or other added token by its name, "<|im_end|>"; -1 if there is none.
+  int32_t token_id(std::string_view name) const;
+
   int64_t n_vocab() const;  // ids are in [0, n_vocab)
   int32_t bos_id() const;   // -1 where there is none
   int32_t eos_id() const;  // -1 where there is none; a model may stop on further ids (generation_config.json)

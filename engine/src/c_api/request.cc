@@ -87,6 +87,8 @@ seer_finish finish_of(FinishReason reason) {
       return SEER_FINISH_STOP_STRING;
     case FinishReason::kContextFull:
       return SEER_FINISH_CONTEXT_FULL;
+    case FinishReason::kStopToken:
+      return SEER_FINISH_STOP_TOKEN;
     case FinishReason::kCancelled:
       break;
   }

@@ -39,6 +39,7 @@ const char* finish_reason(FinishReason finish) {
   switch (finish) {
     case FinishReason::kEos:
     case FinishReason::kStopString:
+    case FinishReason::kStopToken:
       return "stop";
     case FinishReason::kLength:
     case FinishReason::kContextFull:
