@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/marked_text.h"
+
 namespace seer {
 
 // Immutable after construction, safe from many threads.
@@ -17,6 +19,11 @@ class TextTokenizer {
   // Ids of `text` without BOS/EOS. parse_special: special tokens written out in the text become their ids.
   // Text is taken byte for byte; bytes that are not UTF-8 never fail.
   virtual std::vector<int32_t> encode(std::string_view text, bool parse_special) const = 0;
+  // Ids of a chat prompt without BOS/EOS: `text` as a whole, special tokens parsed, except that no message
+  // writes a special token or one of `guarded`, the ids of other added tokens that the template opens turns
+  // with: what a message wrote of such a token is plain text. Throws Error{kUnsupported} where the normaliser
+  // joins a message's characters to the template's and such a token is looked for in normalised text.
+  virtual std::vector<int32_t> encode(const MarkedText& text, const std::vector<int32_t>& guarded) const = 0;
   // The bytes one id stands for, as it appears in the middle of a text (a leading space kept). Empty for
   // special tokens. Throws Error{kUsage} for an id out of range.
   virtual std::string piece(int32_t id) const = 0;
