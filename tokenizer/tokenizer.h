@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tokenizer/marked_text.h"
@@ -39,6 +40,8 @@ class TextTokenizer {
   virtual bool is_special(int32_t id) const = 0;
   virtual int32_t special_id(std::string_view text) const = 0;  // of a special token by its text; -1: none
   virtual int32_t added_id(std::string_view text) const = 0;    // of any added token by its text; -1: none
+  virtual std::vector<std::pair<int32_t, std::string>> added_tokens()
+      const = 0;  // all of them, with their texts
   // True where decode() drops the space that the first piece of a text begins with (SentencePiece's dummy
   // prefix).
   virtual bool strips_first_space() const = 0;

@@ -138,6 +138,12 @@ TextTokenizer::Description VocabularyTokenizer::description() const {
   return d;
 }
 
+std::vector<std::pair<int32_t, std::string>> VocabularyTokenizer::added_tokens() const {
+  std::vector<std::pair<int32_t, std::string>> tokens;
+  for (const auto& [id, token] : added_.all()) tokens.emplace_back(id, token.content);
+  return tokens;
+}
+
 int32_t VocabularyTokenizer::special_id(std::string_view text) const {
   const int32_t id = added_.id_of(text);
   return id >= 0 && is_special(id) ? id : -1;

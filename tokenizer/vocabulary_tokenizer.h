@@ -31,6 +31,7 @@ class VocabularyTokenizer : public TextTokenizer {
   bool is_special(int32_t id) const final;
   int32_t special_id(std::string_view text) const final;
   int32_t added_id(std::string_view text) const final { return added_.id_of(text); }
+  std::vector<std::pair<int32_t, std::string>> added_tokens() const final;
   bool strips_first_space() const final { return strips_first_space_; }
   Description description() const override;
 

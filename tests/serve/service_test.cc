@@ -34,11 +34,11 @@ HttpOptions any_port() {
 }
 
 struct Server {
-  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named())
+  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatSetup chat = {})
       : engine(std::move(fake)),
         service(std::move(options)),
         http(any_port(), service.routes(), [this](const Finished& f) { last_status = f.status; }) {
-    if (engine) service.set_engine(engine);
+    if (engine) service.set_engine(engine, std::move(chat));
     http.start();
   }
   ~Server() {
@@ -169,9 +169,9 @@ TEST_CASE("a full queue gets 429") {
 
 TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
-  options.chat_template = "none";
   options.sparse = SparseRule::parse("threshold=0.01");
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options,
+                      {ChatTemplate::load("none"), ""});
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
     const std::string answer = server.ask(body, path);
     INFO(answer);
@@ -217,9 +217,8 @@ TEST_CASE("a chat without a template is refused with what to do") {
 }
 
 TEST_CASE("roles that the template does not take are refused by the template's reason") {
-  ServiceOptions options = named();
-  options.chat_template = "llama2";
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                      {ChatTemplate::load("llama2"), ""});
   const char* path = "/v1/chat/completions";
   CHECK_THAT(server.ask(R"({"messages":[{"role":"user","content":"x"}]})", path), ContainsSubstring(" 200 "));
   const std::string answer =

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "seer/error.h"
-#include "tools/seer/conversation.h"
 #include "tools/seer/serve/api_error.h"
 
 namespace seer::serve {
@@ -11,17 +10,16 @@ namespace {
 
 constexpr int64_t kCompletionTokens = 16;  // the API's default
 
-std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine,
-                                 const std::string& chat_template) {
-  const Tokenizer& tokenizer = engine.tokenizer();
-  if (chat_template.empty() && tokenizer.chat_template().empty())
-    throw ApiError(
-        kBadRequest,
-        "this model has no chat template that is known here: use /v1/completions, or start the server with "
-        "--chat-template llama2, llama3, chatml, mistral or none",
-        "messages", "no_chat_template");
+std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatSetup& chat) {
+  if (!chat.chat_template)
+    throw ApiError(kBadRequest,
+                   "this model's files have no chat template: use /v1/completions, or start the server with "
+                   "--chat-template and a Jinja file, llama2, llama3, chatml, mistral or none",
+                   "messages", "no_chat_template");
   try {
-    return cli::encode_messages(tokenizer, request.messages, chat_template);
+    ChatPrompt prompt(request.messages);
+    prompt.kwargs = chat.kwargs;
+    return engine.tokenizer().encode_chat(prompt, chat.chat_template.get());
   } catch (const Error& error) {
     throw ApiError(kBadRequest, std::string("'messages': ") + error.what(), "messages", "invalid_value");
   }
@@ -39,8 +37,8 @@ void check_ids(const std::vector<int32_t>& ids, int64_t n_vocab) {
 }  // namespace
 
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
-                                          const std::string& chat_template) {
-  if (request.chat) return {{encode_chat(request, engine, chat_template), ""}};
+                                          const ChatSetup& chat) {
+  if (request.chat) return {{encode_chat(request, engine, chat), ""}};
   std::vector<EncodedPrompt> encoded;
   for (const PromptInput& prompt : request.prompts) {
     EncodedPrompt one;

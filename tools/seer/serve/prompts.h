@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,15 +11,20 @@
 
 namespace seer::serve {
 
+// How messages become a prompt.
+struct ChatSetup {
+  std::shared_ptr<const ChatTemplate> chat_template;  // null: there is none, and chats are refused
+  std::string kwargs;  // a JSON object, the server's own variables; empty: none
+};
+
 struct EncodedPrompt {
   std::vector<int32_t> ids;
   std::string text;  // where the answer echoes it
 };
 
 // Throws ApiError (400) for ids out of range, an empty prompt, or a chat that the template does not take.
-// `chat_template`: as in ServiceOptions.
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
-                                          const std::string& chat_template);
+                                          const ChatSetup& chat);
 
 // Tokens to generate at most after a prompt of `n_prompt`; throws ApiError (400, context_length_exceeded)
 // where prompt and answer do not fit.

@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "tools/seer/chat_template_options.h"
 #include "tools/seer/commands.h"
-#include "tools/seer/conversation.h"
 #include "tools/seer/exit_code.h"
 #include "tools/seer/format.h"
 #include "tools/seer/interrupt.h"
@@ -34,7 +34,7 @@ struct ServeOptions {
   ModelOptions model;
   serve::HttpOptions http;
   std::string model_name;
-  std::string chat_template = "auto";
+  ChatTemplateOptions chat_template;
   std::optional<SparseRule> sparse;
   int64_t max_queue = 256, request_timeout = 0, shutdown_timeout = 30;
   bool quiet = false;
@@ -49,9 +49,7 @@ struct ServeOptions {
                "SEER_API_KEY");
     args.value("--served-model-name", "NAME", "the model folder's name", "what clients call the model",
                into(model_name));
-    args.choice("--chat-template", "NAME", chat_template,
-                {"auto", "llama2", "llama3", "chatml", "mistral", "none"},
-                "how messages become a prompt: auto is the model's own, none joins them as plain text");
+    chat_template.add_to(args, "auto");
     args.value("--cors-origin", "ORIGIN", "none: no CORS headers",
                "let pages of this origin ask from a browser; * is any", into(http.cors_origin));
     args.flag("-q,--quiet", quiet, "leave out the line for each request");
@@ -99,6 +97,13 @@ void log_request(const serve::Finished& request) {
   log_info(line + format(" %.1f ms", 1e3 * request.seconds));
 }
 
+// A model without a template still completes texts; one whose template cannot be interpreted is refused here,
+// and not at the first message.
+serve::ChatSetup chat_setup(const ChatTemplateOptions& options, const Tokenizer& tokenizer) {
+  if (!options.given() && !tokenizer.chat_template()) return {};
+  return {options.load(tokenizer), options.kwargs};
+}
+
 // As long as `going` says so, and at most `limit`.
 template <typename Going>
 void wait_while(milliseconds limit, const Going& going) {
@@ -133,10 +138,9 @@ int run_serve(const Arguments& arguments) {
   options.check();
   const std::string name =
       options.model_name.empty() ? folder_name(options.model.model_dir) : options.model_name;
-  const std::string chat_template = options.chat_template == "auto" ? "" : options.chat_template;
 
-  serve::Service service({name, chat_template, options.sparse, options.max_queue,
-                          std::chrono::seconds(options.request_timeout)});
+  serve::Service service(
+      {name, options.sparse, options.max_queue, std::chrono::seconds(options.request_timeout)});
   serve::HttpServer server(options.http, service.routes(), [&](const serve::Finished& request) {
     service.metrics().count_request(request.record.route, request.status);
     if (!options.quiet) log_request(request);
@@ -146,9 +150,7 @@ int run_serve(const Arguments& arguments) {
   write_stdout(server.url() + "\n");
   try {
     const std::shared_ptr<Engine> engine = load_engine(options.model);
-    if (!chat_template.empty()) encode_messages(engine->tokenizer(), {{"user", "a"}}, chat_template);
-    engine->tokenizer();  // without one there is no text to answer with
-    service.set_engine(engine);
+    service.set_engine(engine, chat_setup(options.chat_template, engine->tokenizer()));
   } catch (const Error&) {
     if (!interrupted()) throw;
   }

@@ -56,9 +56,10 @@ std::vector<Route> Service::routes() {
   };
 }
 
-void Service::set_engine(std::shared_ptr<Engine> engine) {
+void Service::set_engine(std::shared_ptr<Engine> engine, ChatSetup chat) {
   const std::lock_guard lock(mutex_);
   engine_ = std::move(engine);
+  chat_ = std::move(chat);
 }
 
 void Service::stop() { stopping_ = true; }
@@ -117,7 +118,7 @@ std::shared_ptr<Service::Work> Service::admit(ApiRequest request) {
                    "'n' times the prompts is " + std::to_string(request.n_choices()) + ": expected at most " +
                        std::to_string(options_.max_queue) + " (--max-queue)",
                    "n", "invalid_value");
-  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, options_.chat_template);
+  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_);
   std::vector<GenerateRequest> generations = generate_requests(request, prompts, *engine, options_.sparse);
   ResponseWriter writer(request.chat, options_.model_name, request.include_usage);
   auto work = std::make_shared<Work>(Work{std::move(request),

@@ -16,13 +16,13 @@
 #include "tools/seer/serve/api_request.h"
 #include "tools/seer/serve/http_server.h"
 #include "tools/seer/serve/metrics.h"
+#include "tools/seer/serve/prompts.h"
 #include "tools/seer/serve/responses.h"
 
 namespace seer::serve {
 
 struct ServiceOptions {
   std::string model_name;                        // what clients call it
-  std::string chat_template;                     // empty: the model's own; "none": messages as plain text
   std::optional<SparseRule> sparse;              // of requests that name none; absent: the gates' own
   int64_t max_queue = 256;                       // generations that may wait
   std::chrono::milliseconds request_timeout{0};  // 0: none
@@ -36,7 +36,9 @@ class Service {
   std::vector<Route> routes();
   Metrics& metrics() { return metrics_; }
 
-  void set_engine(std::shared_ptr<Engine> engine);  // loaded: requests are taken from now on
+  // The model is loaded, and requests are taken from now on. `chat` makes prompts of messages; without a
+  // template (null) chat requests are refused.
+  void set_engine(std::shared_ptr<Engine> engine, ChatSetup chat = {});
   void set_active_count(std::function<int64_t()> n_active) { n_active_ = std::move(n_active); }
   void stop();   // requests are refused from now on
   void abort();  // those under way end with an error
@@ -67,8 +69,9 @@ class Service {
   std::function<int64_t()> n_active_ = [] { return int64_t{0}; };
   std::atomic<bool> stopping_{false}, aborting_{false};
   std::atomic<bool> device_failed_{false};  // a device does not come back: whoever watches /health must know
-  mutable std::mutex mutex_;                // of engine_
+  mutable std::mutex mutex_;                // of engine_ and chat_
   std::shared_ptr<Engine> engine_;
+  ChatSetup chat_;
   std::mutex admission_;  // the queue's length is checked and added to by one at a time
 };
 
