@@ -38,14 +38,14 @@ int32_t sample(Sampler& sampler, std::vector<float> logits, const std::vector<in
 
 int32_t sample_once(const SamplingParams& params, std::vector<float> logits,
                     const std::vector<int32_t>& history = {}) {
-  Sampler sampler(params, {});
+  Sampler sampler(params, BannedIds{});
   return sample(sampler, std::move(logits), history);
 }
 
 // Frequencies of many draws from the same logits.
 std::map<int32_t, double> frequencies(const SamplingParams& params, const std::vector<float>& logits) {
   constexpr int kDraws = 20000;
-  Sampler sampler(params, {});
+  Sampler sampler(params, BannedIds{});
   std::map<int32_t, double> f;
   for (int i = 0; i < kDraws; ++i) f[sample(sampler, logits)] += 1.0 / kDraws;
   return f;
@@ -70,7 +70,7 @@ TEST_CASE("draws follow the softmax of the logits over the temperature") {
 TEST_CASE("equal seeds give equal draws and different seeds do not") {
   const std::vector<float> logits(100, 0.0F);
   const auto draws = [&](uint64_t seed) {
-    Sampler sampler(seeded(seed), {});
+    Sampler sampler(seeded(seed), BannedIds{});
     std::vector<int32_t> ids(20);
     for (int32_t& id : ids) id = sample(sampler, logits);
     return ids;
@@ -130,7 +130,7 @@ TEST_CASE("presence and frequency penalties count generated tokens and not the p
   SamplingParams params = greedy();
   params.presence_penalty = 0.6;
   params.frequency_penalty = 0.5;
-  Sampler sampler(params, {});
+  Sampler sampler(params, BannedIds{});
   const std::vector<int32_t> prompt = {0, 0, 0};
   const auto next = [&](float first, float second) { return sample(sampler, {first, second}, prompt); };
   CHECK(next(2.0F, 1.0F) == 0);  // the prompt's zeros do not count
@@ -140,7 +140,7 @@ TEST_CASE("presence and frequency penalties count generated tokens and not the p
 }
 
 TEST_CASE("banned ids are never chosen") {
-  Sampler sampler(greedy(), {1});
+  Sampler sampler(greedy(), BannedIds{{1}, {}, 0});
   CHECK(sample(sampler, {0.0F, 9.0F, 1.0F}) == 2);
 }
 
@@ -149,7 +149,7 @@ TEST_CASE("a row has one change for an id that several rules touch") {
   params.repeat_penalty = 2.0;
   params.presence_penalty = 0.5;
   params.frequency_penalty = 0.25;
-  Sampler sampler(params, {3, 4});
+  Sampler sampler(params, BannedIds{{3, 4}, {}, 0});
   sampler.accept(3);
   sampler.accept(3);
   sampler.accept(1);
@@ -173,7 +173,7 @@ TEST_CASE("a row carries the parameters, and a new number for each draw") {
   params.top_k = 40;
   params.top_p = 0.9;
   params.min_p = 0.05;
-  Sampler sampler(params, {});
+  Sampler sampler(params, BannedIds{});
   const SampleRow row = sampler.next({});
   CHECK(row.temperature == 0.7);
   CHECK(row.top_k == 40);

@@ -1,5 +1,5 @@
 // generation_config.json: what the model's makers sample with, and where answers end.
-#include "models/config.h"
+#include "models/generation_config.h"
 #include "tests/models/refusal.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
