@@ -6,6 +6,7 @@
 #include "engine/src/engine_impl.h"
 #include "engine/src/select_rule.h"
 #include "engine/src/tokenizer_impl.h"
+#include "kernels/cpu/cores.h"
 #include "models/rope.h"
 
 namespace seer {
@@ -25,6 +26,8 @@ SamplingParams sampling_of(const GenerationConfig& g) {
 }
 
 }  // namespace
+
+int usable_cores() { return available_cores(); }
 
 std::shared_ptr<Engine> Engine::load(const EngineOptions& options) {
   return std::make_shared<EngineImpl>(options);
