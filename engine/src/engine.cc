@@ -7,6 +7,7 @@
 #include "engine/src/select_rule.h"
 #include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
+#include "kernels/cpu/cores.h"
 #include "models/rope.h"
 #include "tokenizer/chat_template.h"
 
@@ -29,6 +30,8 @@ SamplingParams sampling_of(const GenerationConfig& g) {
 }
 
 }  // namespace
+
+int usable_cores() { return available_cores(); }
 
 std::shared_ptr<Engine> Engine::load(const EngineOptions& options) {
   return std::make_shared<EngineImpl>(options);

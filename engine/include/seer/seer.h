@@ -119,7 +119,7 @@ typedef struct seer_engine_options {
   const char*
       random_config;  /* instead: a config.json whose shape gets random weights, to measure; no tokenizer */
   const char* device; /* null or "auto", "cpu", "cuda", "cuda:N" */
-  int32_t threads;    /* of the CPU; 0: one a core */
+  int32_t threads;    /* of the CPU; 0: one a core, within the container's CPU limit */
   int64_t ctx_size;   /* tokens; 0: the model's maximum, or what fits on the GPU */
   int64_t chunk_size; /* prompt tokens computed at a time; 0: the device's default */
   double gpu_memory_utilization; /* (0, 1]; 0: the default, 0.9 */
