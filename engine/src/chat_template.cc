@@ -45,10 +45,12 @@ TemplateInput template_input(const ChatPrompt& prompt) {
   return input;
 }
 
+std::shared_ptr<const ChatTemplate> template_of_texts(const std::map<std::string, TemplateText>& texts) {
+  return texts.empty() ? nullptr : made_of(PromptTemplate(texts, texts.at("default").origin));
+}
+
 std::shared_ptr<const ChatTemplate> ChatTemplate::of_model(const std::string& model_dir) {
-  const std::map<std::string, TemplateText> texts = read_chat_templates(model_dir);
-  if (texts.empty()) return nullptr;
-  return made_of(PromptTemplate(texts, texts.at("default").origin));
+  return template_of_texts(read_chat_templates(model_dir));
 }
 
 std::shared_ptr<const ChatTemplate> ChatTemplate::load(const std::string& name_or_file) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/src/chat_template_impl.h"
+#include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
 
 namespace seer {
@@ -24,7 +25,9 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model_dir) {
   add_token_variable(*impl->tokenizer, impl->tokenizer->bos_id(), "bos_token", &impl->token_variables);
   add_token_variable(*impl->tokenizer, impl->tokenizer->eos_id(), "eos_token", &impl->token_variables);
   try {
-    impl->chat_template = ChatTemplate::of_model(model_dir);
+    const std::map<std::string, TemplateText> texts = read_chat_templates(model_dir);
+    for (const auto& [name, text] : texts) impl->template_text += text.source + "\n";
+    impl->chat_template = template_of_texts(texts);
   } catch (const Error&) {
     impl->chat_template_error = std::current_exception();
   }
@@ -72,6 +75,13 @@ std::shared_ptr<const ChatTemplate> Tokenizer::chat_template() const {
 
 const std::map<std::string, std::string>& Tokenizer::token_variables() const {
   return impl_->token_variables;
+}
+
+std::vector<int32_t> Tokenizer::end_of_turn_ids(const ChatTemplate* with) const {
+  std::vector<int32_t> ids;
+  const std::string& text = with == nullptr ? impl_->template_text : with->source();
+  for (const std::string& name : ends_of_turn(*impl_->tokenizer, text)) ids.push_back(token_id(name));
+  return ids;
 }
 
 std::string Tokenizer::render_chat(const ChatPrompt& prompt, const ChatTemplate* with) const {

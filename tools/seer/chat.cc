@@ -225,6 +225,7 @@ class Chat {
     request.stop = options_.stop;
     request.sparse = options_.sparse;
     request.ignore_eos = options_.ignore_eos;
+    if (!options_.ignore_eos) request.stop_token_ids = conversation_.end_of_turn_ids();
     StatusLine line;
     std::exception_ptr failure;
     char last = '\n';

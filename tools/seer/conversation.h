@@ -33,6 +33,7 @@ class Conversation {
   std::optional<std::string> take_back();
 
   const std::vector<ChatMessage>& messages() const { return messages_; }
+  std::vector<int32_t> end_of_turn_ids() const { return tokenizer_.end_of_turn_ids(template_.get()); }
   const std::string& format() const { return template_->name(); }
 
  private:

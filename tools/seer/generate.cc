@@ -79,20 +79,27 @@ struct GenerateOptions {
   }
 };
 
-std::vector<int32_t> encode(const Prompt& prompt, const GenerateOptions& options, const Engine& engine) {
+// The prompt's ids, and the ends of a turn if it is a chat's.
+void set_prompt(const Prompt& prompt, const GenerateOptions& options, const Engine& engine,
+                GenerateRequest* request) {
   if (prompt.ids) {
     check_ids(*prompt.ids, engine.model().n_vocab, prompt.source);
-    return *prompt.ids;
+    request->prompt = *prompt.ids;
+    return;
   }
-  if (!options.system && !options.chat_template.given())
-    return engine.tokenizer().encode(prompt.text, true, options.parse_special);
+  const Tokenizer& tokenizer = engine.tokenizer();
+  if (!options.system && !options.chat_template.given()) {
+    request->prompt = tokenizer.encode(prompt.text, true, options.parse_special);
+    return;
+  }
   std::vector<ChatMessage> messages;
   if (options.system) messages.push_back({"system", *options.system});
   messages.push_back({"user", prompt.text});
   ChatPrompt chat(messages);
   chat.kwargs = options.chat_template.kwargs;
-  const auto chat_template = options.chat_template.load(engine.tokenizer());
-  return engine.tokenizer().encode_chat(chat, chat_template.get());
+  const auto chat_template = options.chat_template.load(tokenizer);
+  request->prompt = tokenizer.encode_chat(chat, chat_template.get());
+  if (!options.ignore_eos) request->stop_token_ids = tokenizer.end_of_turn_ids(chat_template.get());
 }
 
 bool has_tokenizer(const Engine& engine) {
@@ -231,7 +238,7 @@ int run_generate(const Arguments& arguments) {
     as_ids = true;
   }
   GenerateRequest request;
-  request.prompt = encode(prompt, options, *engine);
+  set_prompt(prompt, options, *engine, &request);
   request.max_new_tokens = options.n_predict;
   request.sampling = options.sampling.apply(engine->model().default_sampling);
   request.stop = options.stop;
