@@ -48,10 +48,10 @@ SampleRow Sampler::next(std::span<const int32_t> history) {
 
 int32_t Sampler::accept(int32_t id) {
   if (id < 0)
-    throw Error(
-        ErrorKind::kRuntime,
-        "no token can be chosen: no logit is finite. Either logit_bias, on_logits or banned ids forbid "
-        "all tokens, or the model's weights are damaged.");
+    throw Error(ErrorKind::kRuntime,
+                "no token can be chosen: the logits are not finite. Either logit_bias, on_logits or banned "
+                "ids forbid "
+                "all tokens, or the model's weights are damaged.");
   ++n_chosen_;
   if (params_.presence_penalty != 0.0 || params_.frequency_penalty != 0.0) {
     ++seen(id).n_generated;
@@ -76,8 +76,9 @@ void Sampler::update(int32_t id) {
   double subtract = 0.0;
   if (s.n_generated > 0)
     subtract = params_.presence_penalty + params_.frequency_penalty * static_cast<double>(s.n_generated);
-  change.banned = s.banned || s.banned_at_first || s.bias == -HUGE_VAL;
-  if (!change.banned) change.subtract = static_cast<float>(subtract - s.bias);
+  const bool forbidden = s.bias == -HUGE_VAL;
+  change.banned = s.banned || s.banned_at_first || forbidden;
+  change.subtract = static_cast<float>(forbidden ? subtract : subtract - s.bias);
 }
 
 void Sampler::look_at(std::span<const int32_t> history) {
