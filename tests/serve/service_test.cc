@@ -169,7 +169,7 @@ TEST_CASE("a full queue gets 429") {
 
 TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
-  options.chat_template = "none";
+  options.prompts.chat_template = "none";
   options.sparse = SparseRule::parse("threshold=0.01");
   const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
@@ -218,7 +218,7 @@ TEST_CASE("a chat without a template is refused with what to do") {
 
 TEST_CASE("roles that the template does not take are refused by the template's reason") {
   ServiceOptions options = named();
-  options.chat_template = "llama2";
+  options.prompts.chat_template = "llama2";
   const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
   const char* path = "/v1/chat/completions";
   CHECK_THAT(server.ask(R"({"messages":[{"role":"user","content":"x"}]})", path), ContainsSubstring(" 200 "));

@@ -1,6 +1,7 @@
 // seer serve: the OpenAI API over HTTP.
 #include <cctype>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "tools/seer/commands.h"
@@ -34,9 +35,10 @@ struct ServeOptions {
   ModelOptions model;
   serve::HttpOptions http;
   std::string model_name;
-  std::string chat_template = "auto";
+  std::string chat_template = "auto", tool_parser = "auto", reasoning_parser = "auto";
+  bool no_parse_special = false;
   std::optional<SparseRule> sparse;
-  int64_t max_queue = 256, request_timeout = 0, shutdown_timeout = 30;
+  int64_t max_queue = 256, body_timeout = 60, request_timeout = 0, shutdown_timeout = 30;
   bool quiet = false;
 
   void add_to(Args& args) {
@@ -52,6 +54,13 @@ struct ServeOptions {
     args.choice("--chat-template", "NAME", chat_template,
                 {"auto", "llama2", "llama3", "chatml", "mistral", "none"},
                 "how messages become a prompt: auto is the model's own, none joins them as plain text");
+    args.choice(
+        "--tool-call-parser", "FORM", tool_parser, {"auto", "hermes", "llama3", "mistral", "none"},
+        "how the model writes calls of functions: auto is by its chat template, none leaves them text");
+    args.choice("--reasoning-parser", "FORM", reasoning_parser, {"auto", "think", "none"},
+                "how it marks its reasoning: think is <think>...</think>, none leaves it in the text");
+    args.flag("--no-parse-special", no_parse_special,
+              "take special tokens written out in prompts of completions as plain text");
     args.value("--cors-origin", "ORIGIN", "none: no CORS headers",
                "let pages of this origin ask from a browser; * is any", into(http.cors_origin));
     args.flag("-q,--quiet", quiet, "leave out the line for each request");
@@ -61,6 +70,8 @@ struct ServeOptions {
                into(max_queue, 1));
     args.value("--max-body-size", "BYTES", "33554432", "of a request; larger ones get 413",
                into(http.max_body_size, 1));
+    args.value("--body-timeout", "SECONDS", "60", "how long a request's body may take; a slower one gets 408",
+               into(body_timeout, 1, 1'000'000));
     args.value("--request-timeout", "SECONDS", "0: none",
                "cancel what takes longer, from a request's arrival on", into(request_timeout, 0, 1'000'000));
     args.value("--shutdown-timeout", "SECONDS", "30", "how long requests under way may go on after SIGTERM",
@@ -88,6 +99,29 @@ struct ServeOptions {
 std::string folder_name(const std::string& dir) {
   const std::filesystem::path path = std::filesystem::absolute(dir).lexically_normal();
   return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+// The API's, unless the model's files say how it samples.
+std::optional<double> standard_temperature(const std::string& model_dir) {
+  if (std::filesystem::exists(std::filesystem::path(model_dir) / "generation_config.json"))
+    return std::nullopt;
+  return 1.0;
+}
+
+// The template as it is written in the model's folder.
+std::string template_text(const std::string& model_dir) {
+  std::ifstream file(std::filesystem::path(model_dir) / "tokenizer_config.json");
+  const auto config = nlohmann::json::parse(file, nullptr, false);
+  if (!config.is_object() || !config.contains("chat_template") || !config["chat_template"].is_string())
+    return {};
+  return config["chat_template"];
+}
+
+serve::ChatModel chat_model(const ServeOptions& options) {
+  serve::ChatModel chat;
+  if (options.chat_template == "auto") chat.template_text = template_text(options.model.model_dir);
+  chat.format = serve::answer_format(chat.template_text, options.tool_parser, options.reasoning_parser);
+  return chat;
 }
 
 void log_request(const serve::Finished& request) {
@@ -135,7 +169,13 @@ int run_serve(const Arguments& arguments) {
       options.model_name.empty() ? folder_name(options.model.model_dir) : options.model_name;
   const std::string chat_template = options.chat_template == "auto" ? "" : options.chat_template;
 
-  serve::Service service({name, chat_template, options.sparse, options.max_queue,
+  options.http.body_timeout = std::chrono::seconds(options.body_timeout);
+
+  serve::Service service({name,
+                          {chat_template, !options.no_parse_special},
+                          options.sparse,
+                          standard_temperature(options.model.model_dir),
+                          options.max_queue,
                           std::chrono::seconds(options.request_timeout)});
   serve::HttpServer server(options.http, service.routes(), [&](const serve::Finished& request) {
     service.metrics().count_request(request.record.route, request.status);
@@ -148,7 +188,7 @@ int run_serve(const Arguments& arguments) {
     const std::shared_ptr<Engine> engine = load_engine(options.model);
     if (!chat_template.empty()) encode_messages(engine->tokenizer(), {{"user", "a"}}, chat_template);
     engine->tokenizer();  // without one there is no text to answer with
-    service.set_engine(engine);
+    service.set_engine(engine, chat_model(options));
   } catch (const Error&) {
     if (!interrupted()) throw;
   }

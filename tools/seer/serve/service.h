@@ -16,16 +16,24 @@
 #include "tools/seer/serve/api_request.h"
 #include "tools/seer/serve/http_server.h"
 #include "tools/seer/serve/metrics.h"
-#include "tools/seer/serve/responses.h"
+#include "tools/seer/serve/prompts.h"
+#include "tools/seer/serve/reply.h"
 
 namespace seer::serve {
 
 struct ServiceOptions {
-  std::string model_name;                        // what clients call it
-  std::string chat_template;                     // empty: the model's own; "none": messages as plain text
+  std::string model_name;  // what clients call it
+  PromptOptions prompts;
   std::optional<SparseRule> sparse;              // of requests that name none; absent: the gates' own
+  std::optional<double> temperature;             // likewise; absent: the model's
   int64_t max_queue = 256;                       // generations that may wait
   std::chrono::milliseconds request_timeout{0};  // 0: none
+};
+
+// What a model's chat template is, and what it says about answers.
+struct ChatModel {
+  std::string template_text;  // empty: it has none
+  AnswerFormat format;
 };
 
 // Handlers run on many threads at once.
@@ -36,7 +44,8 @@ class Service {
   std::vector<Route> routes();
   Metrics& metrics() { return metrics_; }
 
-  void set_engine(std::shared_ptr<Engine> engine);  // loaded: requests are taken from now on
+  // Loaded: requests are taken from now on.
+  void set_engine(std::shared_ptr<Engine> engine, ChatModel chat = {});
   void set_active_count(std::function<int64_t()> n_active) { n_active_ = std::move(n_active); }
   void stop();   // requests are refused from now on
   void abort();  // those under way end with an error
@@ -48,12 +57,17 @@ class Service {
   void report_metrics(httplib::Response& response) const;
   void list_models(httplib::Response& response) const;
   void show_model(const httplib::Request& request, httplib::Response& response) const;
+  void show_tokens(const Json& body, httplib::Response& response) const;
+  void show_text(const Json& body, httplib::Response& response) const;
+  void show_tokenizer(httplib::Response& response) const;
   void complete(const httplib::Request& request, ApiRequest parsed, httplib::Response& response);
   void stream(const std::shared_ptr<Work>& work, bool chunked, httplib::Response& response);
   bool write_stream(Work& work, std::vector<News> first, httplib::DataSink& sink);
 
   std::shared_ptr<Engine> engine() const;  // throws ApiError (503) while there is none
-  void check_model(const ApiRequest& request) const;
+  const ChatModel& chat_model() const;     // while there is an engine
+  void check_model(const std::optional<std::string>& name) const;
+  void check_tools(const ApiRequest& request) const;
   std::shared_ptr<Work> admit(ApiRequest request);
   // Throws ApiError where the client has gone, time is up, or the server aborts.
   void check_going(Work& work) const;
@@ -67,8 +81,9 @@ class Service {
   std::function<int64_t()> n_active_ = [] { return int64_t{0}; };
   std::atomic<bool> stopping_{false}, aborting_{false};
   std::atomic<bool> device_failed_{false};  // a device does not come back: whoever watches /health must know
-  mutable std::mutex mutex_;                // of engine_
+  mutable std::mutex mutex_;                // of engine_ and chat_
   std::shared_ptr<Engine> engine_;
+  ChatModel chat_;        // does not change once engine_ is there
   std::mutex admission_;  // the queue's length is checked and added to by one at a time
 };
 
