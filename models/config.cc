@@ -19,9 +19,6 @@ constexpr int64_t kMaxDimension = int64_t{1} << 24;
 constexpr int64_t kMaxLayers = 1 << 16;
 constexpr int64_t kMaxHead = 4096;
 
-// The likeliest of at most 2^24 tokens has a larger probability than this.
-constexpr double kLeastTopP = 1e-9;
-
 [[noreturn]] void unsupported(const std::string& origin, const std::string& what) {
   throw Error(ErrorKind::kUnsupported, origin + ": " + what);
 }
@@ -154,7 +151,8 @@ ModelConfig read_config(const JsonReader& r) {
     unsupported(r.origin(), "dynamic rope scaling with a head size of 2 is not defined");
   c.bos_ids = read_ids(r, "bos_token_id", usual.bos_id, c);
   c.eos_ids = read_ids(r, "eos_token_id", usual.eos_id, c);
-  if (!c.eos_ids.empty() && !r.has("eos_token_id")) c.note_default("eos_token_id", c.eos_ids.front());
+  c.default_eos = !c.eos_ids.empty() && !r.has("eos_token_id");
+  if (c.default_eos) c.note_default("eos_token_id", c.eos_ids.front());
   c.family->read(r, &c);
   return c;
 }
@@ -182,24 +180,6 @@ ModelConfig ModelConfig::load_file(const std::string& path) {
 void ModelConfig::note_default(const std::string& key, int64_t value) {
   notes.push_back(key + " is absent: it is " + std::to_string(value) + ", as transformers has it for " +
                   std::string(family->model_type));
-}
-
-GenerationConfig GenerationConfig::load(const std::string& model_dir) {
-  GenerationConfig g;
-  const std::string path = (std::filesystem::path(model_dir) / "generation_config.json").string();
-  if (!std::filesystem::exists(path)) return g;
-  const JsonReader r(read_json_object(path, kMaxConfigBytes), path);
-  g.eos_ids = r.ids("eos_token_id");
-  if (r.has("do_sample")) g.do_sample = r.boolean("do_sample", false);
-  g.temperature = r.optional_number("temperature", 0.0, 1e6);
-  g.top_p = r.optional_number("top_p", 0.0, 1.0);
-  if (g.top_p) g.top_p = std::max(*g.top_p, kLeastTopP);
-  g.min_p = r.optional_number("min_p", 0.0, 1.0);
-  if (g.min_p) g.min_p = std::min(*g.min_p, std::nextafter(1.0, 0.0));
-  g.repetition_penalty = r.optional_number("repetition_penalty", 1e-6, 1e6);
-  g.top_k = r.optional_integer("top_k", -1, kMaxDimension);
-  if (g.top_k == -1) g.top_k = 0;
-  return g;
 }
 
 }  // namespace seer

@@ -1,4 +1,4 @@
-// Reads config.json and generation_config.json of a Hugging Face checkpoint as transformers reads them.
+// Reads config.json of a Hugging Face checkpoint as transformers reads it.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,8 @@ struct ModelConfig {
   std::optional<int64_t> window;
   RopeConfig rope;
   std::string dtype;  // dtype or torch_dtype as config.json spells it, for messages; may be empty
-  std::vector<int32_t> bos_ids, eos_ids;  // from config.json; generation_config.json overrides eos_ids
+  std::vector<int32_t> bos_ids, eos_ids;
+  bool default_eos = false;  // eos_ids are the family's, because config.json does not have the key
   // Sentences about keys that were read in a way that may surprise. Each names its key. There are none for an
   // ordinary file.
   std::vector<std::string> notes;
@@ -71,19 +72,6 @@ struct ModelConfig {
 
   // Adds a note that an important key is absent, and which default is used.
   void note_default(const std::string& key, int64_t value);
-};
-
-// The contents of generation_config.json. A field is absent if the file or its key is. A sampler accepts all
-// values as they are here: a top_p of 0 in the file, which keeps only the likeliest token, becomes a tiny
-// one, and a top_k of -1 becomes 0.
-struct GenerationConfig {
-  std::vector<int32_t> eos_ids;
-  std::optional<bool> do_sample;
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int64_t> top_k;
-
-  // Throws Error{kFile} if the file is malformed or a key has the wrong type or range.
-  static GenerationConfig load(const std::string& model_dir);
 };
 
 }  // namespace seer

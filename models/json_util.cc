@@ -156,9 +156,9 @@ std::vector<int32_t> JsonReader::ids(const char* key) const {
   if (value == nullptr) return out;
   const auto add = [&](const nlohmann::json& id) {
     const std::optional<int64_t> integer = integer_of(id);
-    if (!integer || *integer < 0 || *integer > std::numeric_limits<int32_t>::max())
+    if (!integer || *integer > std::numeric_limits<int32_t>::max())
       fail(key, "a token id or a list of them", *value);
-    out.push_back(static_cast<int32_t>(*integer));
+    if (*integer >= 0) out.push_back(static_cast<int32_t>(*integer));
   };
   if (value->is_array()) {
     for (const nlohmann::json& id : *value) add(id);

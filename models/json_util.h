@@ -39,7 +39,8 @@ class JsonReader {
   double number(const char* key, double fallback, double low, double high) const;
   bool boolean(const char* key, bool fallback) const;
   std::optional<std::string> optional_string(const char* key) const;
-  // One id or a list of them; empty where absent.
+  // One id or a list of them; empty where absent. A negative id, which people write for "none" and which no
+  // token has, is left out.
   std::vector<int32_t> ids(const char* key) const;
 
   const std::string& origin() const { return origin_; }

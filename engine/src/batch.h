@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <vector>
 
 #include "kernels/paged_kv.h"
@@ -14,6 +15,14 @@ namespace seer {
 class Request;
 class Sequence;
 
+// A logit row that is read to the host for its request.
+struct HostRow {
+  size_t row = 0;  // its index among the logit rows
+  Request* request = nullptr;
+  int64_t prompt_position = -1;  // whose next token is the prompt's; -1: the row is the next token's choice
+  std::exception_ptr error;      // what the request is to fail with
+};
+
 // Used again for every step, so that packing allocates nothing once the vectors have grown. Prefill segments
 // come first on the token axis; logit rows ascend.
 struct Batch {
@@ -21,10 +30,11 @@ struct Batch {
   std::vector<Segment> prefills, decodes;
   std::vector<PrefillPlan> plans;    // one for each prefill
   std::vector<int64_t> logit_rows;   // of segments that end with their sequence, and of every decode
-  std::vector<SampleRow> samples;    // how the token behind each logit row is chosen
+  std::vector<SampleRow> samples;    // how the token after each logit row is chosen
+  std::vector<HostRow> host_rows;    // ascending
   std::vector<Request*> prefill_of;  // whose each prefill is
   std::vector<Request*> decode_of;
-  std::vector<Request*> sampled_by;  // whose each logit row is; null where its token is known already
+  std::vector<Request*> sampled_by;  // who chooses a token by each logit row; null if it is known already
 
   // What the step brought.
   std::vector<int32_t> chosen;       // one for each logit row
@@ -40,6 +50,7 @@ struct Batch {
     plans.clear();
     logit_rows.clear();
     samples.clear();
+    host_rows.clear();
     prefill_of.clear();
     decode_of.clear();
     sampled_by.clear();

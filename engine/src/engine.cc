@@ -5,17 +5,21 @@
 #include "engine/src/devices.h"
 #include "engine/src/engine_impl.h"
 #include "engine/src/select_rule.h"
+#include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
 #include "models/rope.h"
+#include "tokenizer/chat_template.h"
 
 namespace seer {
 namespace {
 
 constexpr uint64_t kRandomSeed = 20260101;  // of random weights: the same model on every device
 
+// A key that is absent has the value that vLLM gives it: temperature 1, and all tokens kept, where
+// transformers' generate() would keep the 50 likeliest and, without do_sample, be greedy.
 SamplingParams sampling_of(const GenerationConfig& g) {
   SamplingParams params;
-  if (g.temperature) params.temperature = *g.temperature;
+  if (g.exists) params.temperature = g.temperature.value_or(1.0);
   if (g.top_p) params.top_p = *g.top_p;
   if (g.top_k) params.top_k = *g.top_k;
   if (g.min_p) params.min_p = *g.min_p;
@@ -112,10 +116,6 @@ void EngineImpl::describe_model() {
   m.tied_embeddings = weights.tied;
   m.n_params = weights.n_params;
   m.n_bytes = weights.n_bytes;
-  m.eos_ids = generation_.eos_ids.empty() ? config.eos_ids : generation_.eos_ids;
-  if (m.eos_ids.empty() && tokenizer_ && tokenizer_->eos_id() >= 0) m.eos_ids = {tokenizer_->eos_id()};
-  m.default_sampling = sampling_of(generation_);
-  m.default_sampling.validate();
   for (const std::string& name : weights.skipped)
     log(LogLevel::kInfo, "skipped the tensor " + name + ", which a " + config.architecture + " does not use");
   m.window = config.window;
@@ -126,6 +126,21 @@ void EngineImpl::describe_model() {
     log(LogLevel::kWarning, note);
   }
   if (model_.gates() != nullptr) describe_gates(*model_.gates());
+  describe_sampling();
+}
+
+void EngineImpl::describe_sampling() {
+  ModelInfo& m = model_info_;
+  m.stop_ids = find_stop_ids(generation_, model_.config(), text_tokenizer(),
+                             tokenizer_ ? read_chat_template(options_.model_dir) : "");
+  for (const StopId& stop : m.stop_ids) m.eos_ids.push_back(stop.id);
+  m.default_sampling = sampling_of(generation_);
+  if (generation_.ignored.empty()) return;
+  std::string list;
+  for (const std::string& key : generation_.ignored) list += (list.empty() ? "" : ", ") + key;
+  const std::string note = "generation_config.json: not followed, though they would change the text: " + list;
+  m.config_notes.push_back(note);
+  log(LogLevel::kWarning, note);
 }
 
 void EngineImpl::describe_gates(const GateWeights& gates) {

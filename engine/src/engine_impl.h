@@ -13,6 +13,7 @@
 #include "engine/src/rank_leader.h"
 #include "engine/src/scheduler.h"
 #include "kernels/backend.h"
+#include "models/generation_config.h"
 #include "models/model.h"
 #include "seer/engine.h"
 #include "tokenizer/tokenizer.h"
@@ -59,12 +60,16 @@ class EngineImpl final : public Engine {
   void load_weights();
   void size_cache();
   void describe_model();
+  void describe_sampling();
   void describe_gates(const GateWeights& gates);
   bool divided() const { return layout_.n_owners > 1; }
   int64_t pages_of_rank() const { return info_.n_pages / layout_.n_owners; }
   int64_t pages_that_fit(int64_t room, int64_t n_blocks) const;
   const TextTokenizer* text_tokenizer() const;
+  // Throws Error{kUsage} for the first id outside of the model's vocabulary; `what` names the ids.
+  void check_ids(std::span<const int32_t> ids, const std::string& what) const;
   void check_tokens(std::span<const int32_t> ids) const;
+  void check_request(const GenerateRequest& asked) const;
   void log(LogLevel level, const std::string& message) const;
 
   EngineOptions options_;

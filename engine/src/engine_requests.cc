@@ -31,6 +31,35 @@ void EngineImpl::check_tokens(std::span<const int32_t> ids) const {
                       std::to_string(config().n_vocab - 1) + ", found " + std::to_string(ids[i]));
 }
 
+void EngineImpl::check_ids(std::span<const int32_t> ids, const std::string& what) const {
+  for (const int32_t id : ids)
+    if (id < 0 || id >= config().n_vocab)
+      throw Error(ErrorKind::kUsage, what + ": expected ids from 0 to " +
+                                         std::to_string(config().n_vocab - 1) + ", found " +
+                                         std::to_string(id));
+}
+
+void EngineImpl::check_request(const GenerateRequest& asked) const {
+  asked.sampling.validate();
+  check_ids(asked.stop_token_ids, "stop_token_ids");
+  std::vector<int32_t> biased;
+  for (const auto& [id, bias] : asked.sampling.logit_bias) biased.push_back(id);
+  check_ids(biased, "logit_bias");
+  const int64_t most = asked.max_new_tokens;
+  if (asked.min_new_tokens < 0 || (most >= 0 && asked.min_new_tokens > most))
+    throw Error(ErrorKind::kUsage,
+                "expected min_new_tokens from 0 " +
+                    (most >= 0 ? "to max_new_tokens, which is " + std::to_string(most) : std::string("on")) +
+                    ", found " + std::to_string(asked.min_new_tokens));
+  const auto check_number = [&](const std::optional<int64_t>& n, const char* name) {
+    if (!n || (*n >= 0 && *n <= config().n_vocab)) return;
+    throw Error(ErrorKind::kUsage, std::string("expected ") + name + " from 0 to the vocabulary's " +
+                                       std::to_string(config().n_vocab) + ", found " + std::to_string(*n));
+  };
+  check_number(asked.n_logprobs, "n_logprobs");
+  check_number(asked.n_prompt_logprobs, "n_prompt_logprobs");
+}
+
 void EngineImpl::check_prompt(std::span<const int32_t> ids, int64_t n_held) const {
   const int64_t total = n_held + static_cast<int64_t>(ids.size());
   if (total == 0) throw Error(ErrorKind::kUsage, "the prompt is empty: expected at least one token");
@@ -53,7 +82,11 @@ PrefillTraits EngineImpl::prefill_traits() const {
 RequestSetup EngineImpl::setup(const GenerateRequest& asked, std::span<const int32_t> held) const {
   const TextTokenizer* tokenizer = text_tokenizer();
   const auto special = [&](int32_t id) { return tokenizer != nullptr && tokenizer->is_special(id); };
+  check_request(asked);
   RequestSetup setup;
+  if (tokenizer != nullptr)
+    for (const std::string& stop : asked.stop)
+      if (const int32_t id = tokenizer->added_id(stop); id >= 0) setup.stop_names.emplace_back(id, stop);
   setup.rule = resolve(asked.sparse);
   setup.share = info_.prefix_cache;
   setup.eos_ids = &model_info_.eos_ids;
@@ -65,8 +98,13 @@ RequestSetup EngineImpl::setup(const GenerateRequest& asked, std::span<const int
   setup.request.sampling = asked.sampling;
   setup.request.stop = asked.stop;
   setup.request.ignore_eos = asked.ignore_eos;
+  setup.request.stop_token_ids = asked.stop_token_ids;
+  setup.request.min_new_tokens = asked.min_new_tokens;
+  setup.request.n_logprobs = asked.n_logprobs;
+  setup.request.n_prompt_logprobs = asked.n_prompt_logprobs;
   setup.request.on_token = asked.on_token;
   setup.request.on_progress = asked.on_progress;
+  setup.request.on_logits = asked.on_logits;
   setup.request.on_end = asked.on_end;
   return setup;
 }

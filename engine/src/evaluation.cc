@@ -52,7 +52,7 @@ void Evaluation::prefill() {
   {
     const std::lock_guard lock(engine_->scheduler().mutex());
     // Every row's logits may be asked for: pages of others are of no use.
-    sequence_->begin_prefill(rule_, /*share=*/false);
+    sequence_->begin_prefill(rule_, /*share=*/false, /*whole=*/true);
   }
   const int64_t total = sequence_->n_tokens();
   bool going = go_on();

@@ -12,16 +12,30 @@ void ModelRunner::run(Batch* batch) {
   in.logit_rows = batch->logit_rows;
   in.segment_stats = batch->blocks;
   in.on_logits = [this, batch](int64_t first, const Tensor& logits) {
-    const auto begin = static_cast<size_t>(first), n = static_cast<size_t>(logits.dim(0));
-    backend_->sample(std::span(batch->chosen).subspan(begin, n), logits,
-                     std::span(batch->samples).subspan(begin, n));
+    take_logits(batch, static_cast<size_t>(first), logits);
     return true;
   };
+  host_rows_.begin(batch);
   backend_->reset_phases();
   decoder_->forward(in);
   batch->attention_ns = backend_->phase_ns(Phase::kAttention);
   batch->gate_ns = backend_->phase_ns(Phase::kGate);
   batch->step_ns = backend_->phase_ns(Phase::kStep);
+  host_rows_.finish();
+}
+
+void ModelRunner::take_logits(Batch* batch, size_t first, const Tensor& logits) {
+  host_rows_.read(first, logits);  // before sampling, which may change the logits
+  const size_t end = first + static_cast<size_t>(logits.dim(0));
+  for (size_t row = first; row < end;) {
+    size_t next = row;
+    while (next < end && !host_rows_.chooses(next)) ++next;
+    if (next > row)
+      backend_->sample(std::span(batch->chosen).subspan(row, next - row),
+                       logits.rows(static_cast<int64_t>(row - first), static_cast<int64_t>(next - row)),
+                       std::span(batch->samples).subspan(row, next - row));
+    row = next + 1;
+  }
 }
 
 }  // namespace seer

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/src/batch.h"
+#include "engine/src/host_rows.h"
 #include "kernels/backend.h"
 
 namespace seer {
@@ -9,12 +10,17 @@ namespace seer {
 class ModelRunner final : public StepRunner {
  public:
   // Both outlive it.
-  ModelRunner(Backend* backend, Decoder* decoder) : backend_(backend), decoder_(decoder) {}
+  ModelRunner(Backend* backend, Decoder* decoder)
+      : backend_(backend), decoder_(decoder), host_rows_(backend) {}
   void run(Batch* batch) override;
 
  private:
+  // Chooses tokens by the logit rows first .. first + n, and reads those that are wanted on the host.
+  void take_logits(Batch* batch, size_t first, const Tensor& logits);
+
   Backend* backend_;
   Decoder* decoder_;
+  HostRows host_rows_;
 };
 
 }  // namespace seer

@@ -85,8 +85,17 @@ void Scheduler::add_prefill(Request& request) {
   batch_.prefills.push_back({batch_.n_tokens(), request.allotted, start, sequence.page_table()});
   batch_.plans.push_back(prefill_plan(sequence));
   batch_.prefill_of.push_back(&request);
+  const int64_t first_row = batch_.n_tokens();
   batch_.ids.insert(batch_.ids.end(), sequence.tokens().begin() + start, sequence.tokens().begin() + end);
+  for (int64_t t = std::max(start, request.first_prompt_logits());
+       t < std::min(end, request.n_prompt_logits()); ++t) {
+    batch_.host_rows.push_back({batch_.logit_rows.size(), &request, t, nullptr});
+    batch_.logit_rows.push_back(first_row + t - start);
+    batch_.samples.emplace_back();
+    batch_.sampled_by.push_back(nullptr);
+  }
   if (end < sequence.n_tokens()) return;
+  if (request.wants_row()) batch_.host_rows.push_back({batch_.logit_rows.size(), &request, -1, nullptr});
   batch_.logit_rows.push_back(batch_.n_tokens() - 1);
   batch_.samples.push_back(request.next_sample());
   batch_.sampled_by.push_back(&request);
@@ -101,6 +110,8 @@ void Scheduler::add_decode(Request& request) {
   batch_.ids.push_back(sequence.tokens()[static_cast<size_t>(position)]);
   // A token that was chosen before a pre-emption is computed again; the one behind it is known.
   const bool known = position + 1 < sequence.n_tokens();
+  if (!known && request.wants_row())
+    batch_.host_rows.push_back({batch_.logit_rows.size() - 1, &request, -1, nullptr});
   batch_.samples.push_back(known ? SampleRow{} : request.next_sample());
   batch_.sampled_by.push_back(known ? nullptr : &request);
 }
@@ -129,9 +140,11 @@ void Scheduler::take_results() {
     counts_.prompt_tokens += request.stats().n_prompt - before;
   }
   for (Request* request : batch_.decode_of) request->decoded(batch_.step_ns);
+  for (const HostRow& host : batch_.host_rows)
+    if (host.error && host.request->state != Request::State::kEnded) fail(*host.request, host.error);
   for (size_t i = 0; i < batch_.sampled_by.size(); ++i) {
     Request* request = batch_.sampled_by[i];
-    if (request == nullptr) continue;
+    if (request == nullptr || request->state == Request::State::kEnded) continue;
     const int64_t before = request->stats().n_generated;
     try {
       request->chosen(batch_.chosen[i]);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/host_logits.h"
+
 namespace seer {
 namespace {
 
@@ -14,6 +16,30 @@ constexpr int64_t kChunksAhead = 1;
 
 int64_t ns_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::nanoseconds(end - begin).count();
+}
+
+BannedIds banned_ids(const RequestSetup& setup) {
+  const GenerateRequest& asked = setup.request;
+  BannedIds banned;
+  if (asked.ignore_eos) banned.always = *setup.eos_ids;
+  banned.n_first = asked.min_new_tokens;
+  banned.at_first = *setup.eos_ids;
+  banned.at_first.insert(banned.at_first.end(), asked.stop_token_ids.begin(), asked.stop_token_ids.end());
+  for (const auto& [id, name] : setup.stop_names) banned.at_first.push_back(id);
+  return banned;
+}
+
+bool contains(const std::vector<int32_t>& ids, int32_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+// Makes the list that fills while the prompt is computed.
+std::shared_ptr<std::vector<PositionLogprobs>> prompt_logprobs_of(const GenerateRequest& asked,
+                                                                  int64_t n_tokens) {
+  if (!asked.n_prompt_logprobs) return nullptr;
+  auto list = std::make_shared<std::vector<PositionLogprobs>>();
+  list->reserve(static_cast<size_t>(std::max<int64_t>(n_tokens - 1, 0)));
+  return list;
 }
 
 }  // namespace
@@ -29,15 +55,20 @@ bool Delivery::take(const Event& event) {
   }
   if (event.stats.n_generated == 1) first_token_ = event.at;
   result_.stats.decode_ns = ns_between(first_token_, event.at);
-  if (!event.eos) result_.tokens.push_back(event.id);
+  if (event.stop_id < 0) result_.tokens.push_back(event.id);
   result_.text += event.text;
+  if (event.logprobs) result_.logprobs.push_back(*event.logprobs);
+  if (event.prompt_logprobs) result_.prompt_logprobs = *event.prompt_logprobs;
   if (event.last) {
     result_.finish = event.finish;
     result_.stop = event.stop;
+    result_.stop_id = event.stop_id;
   }
   took_last_ = event.last;
+  const TokenEvent token = {event.id, event.text, event.logprobs ? &*event.logprobs : nullptr,
+                            event.prompt_logprobs.get()};
   // False at the last token changes nothing: the generation was done.
-  if (!request_->on_token || request_->on_token({event.id, event.text}) || event.last) return true;
+  if (!request_->on_token || request_->on_token(token) || event.last) return true;
   result_.finish = FinishReason::kCancelled;
   return false;
 }
@@ -47,17 +78,19 @@ Request::Request(RequestSetup setup, std::unique_ptr<Sequence> sequence)
       setup_(std::move(setup)),
       own_(std::move(sequence)),
       sequence_(own_.get()),
-      sampler_(setup_.request.sampling, setup_.request.ignore_eos ? *setup_.eos_ids : std::vector<int32_t>()),
+      sampler_(setup_.request.sampling, banned_ids(setup_)),
       text_(setup_.tokenizer, setup_.request.stop, setup_.at_start),
-      delivery_(&setup_.request) {}
+      delivery_(&setup_.request),
+      prompt_logprobs_(prompt_logprobs_of(setup_.request, sequence_->n_tokens())) {}
 
 Request::Request(RequestSetup setup, Sequence* sequence, std::condition_variable* session_changed)
     : changed(session_changed),
       setup_(std::move(setup)),
       sequence_(sequence),
-      sampler_(setup_.request.sampling, setup_.request.ignore_eos ? *setup_.eos_ids : std::vector<int32_t>()),
+      sampler_(setup_.request.sampling, banned_ids(setup_)),
       text_(setup_.tokenizer, setup_.request.stop, setup_.at_start),
-      delivery_(&setup_.request) {}
+      delivery_(&setup_.request),
+      prompt_logprobs_(prompt_logprobs_of(setup_.request, sequence_->n_tokens())) {}
 
 bool Request::parked() const {
   return n_undelivered > (stats_.n_generated == 0 ? kChunksAhead : kTokensAhead);
@@ -68,6 +101,8 @@ GenerateResult Request::final_result() const {
   const int64_t decode_ns = result.stats.decode_ns;
   result.stats = stats_;  // a prefill without callbacks has no event that brings them
   result.stats.decode_ns = decode_ns;
+  // A request for no token has no event that brings them.
+  if (finished_ && stats_.n_generated == 0 && prompt_logprobs_) result.prompt_logprobs = *prompt_logprobs_;
   return result;
 }
 
@@ -78,7 +113,8 @@ void Request::start() {
   }
   started_ = true;
   started_at_ = Clock::now();
-  stats_.n_cached = sequence_->begin_prefill(setup_.rule, setup_.share);
+  stats_.n_cached =
+      sequence_->begin_prefill(setup_.rule, setup_.share, setup_.request.n_prompt_logprobs.has_value());
   report_progress();
 }
 
@@ -115,6 +151,40 @@ void Request::decoded(int64_t step_ns) {
   stats_.decode_device_ns += step_ns;
 }
 
+void Request::take_prompt_logits(int64_t position, std::span<const float> logits) {
+  const int32_t id = sequence_->tokens()[static_cast<size_t>(position + 1)];
+  const RowLogprobs row(logits, *setup_.request.n_prompt_logprobs);
+  prompt_logprobs_->push_back(row.of(id, logits[static_cast<size_t>(id)]));
+  n_taken_ = position + 1;
+}
+
+void Request::finish_row(const SampleRow& row, int32_t* chosen, std::vector<float>* scratch) {
+  const GenerateRequest& asked = setup_.request;
+  std::optional<RowLogprobs> logprobs;
+  if (asked.n_logprobs) logprobs.emplace(logits_, *asked.n_logprobs);
+  std::vector<float> before;  // the hook and the choice change logits_
+  if (has_hook()) {
+    if (logprobs) before = logits_;
+    asked.on_logits(sequence_->tokens(), logits_);
+    scratch->resize(static_cast<size_t>(choose_token_scratch(static_cast<int64_t>(logits_.size()))));
+    *chosen = choose_token(logits_, row, scratch->data());
+  }
+  if (logprobs && *chosen >= 0)
+    logprobs_ = logprobs->of(*chosen, (has_hook() ? before : logits_)[static_cast<size_t>(*chosen)]);
+}
+
+std::optional<FinishReason> Request::ended_by(int32_t id, Event* event) const {
+  const bool eos = contains(*setup_.eos_ids, id), stop = contains(setup_.request.stop_token_ids, id);
+  const auto named = std::find_if(setup_.stop_names.begin(), setup_.stop_names.end(),
+                                  [&](const auto& name) { return name.first == id; });
+  if (!eos && !stop && named == setup_.stop_names.end()) return std::nullopt;
+  event->stop_id = id;
+  if (eos) return FinishReason::kEos;
+  if (stop) return FinishReason::kStopToken;
+  event->stop = named->second;
+  return FinishReason::kStopString;
+}
+
 void Request::chosen(int32_t id) {
   const GenerateRequest& asked = setup_.request;
   if (asked.max_new_tokens == 0) {  // the prefill was what was wanted
@@ -129,12 +199,13 @@ void Request::chosen(int32_t id) {
   event.id = id;
   event.at = Clock::now();
   event.n_tokens = sequence_->n_tokens();
-  event.eos = std::find(setup_.eos_ids->begin(), setup_.eos_ids->end(), id) != setup_.eos_ids->end();
+  event.logprobs = std::exchange(logprobs_, std::nullopt);
+  if (stats_.n_generated == 1) event.prompt_logprobs = prompt_logprobs_;
   event.last = true;  // unless none of these holds
-  if (event.eos) {
-    event.finish = FinishReason::kEos;
+  if (const auto reason = ended_by(id, &event)) {
+    event.finish = *reason;
   } else {
-    event.text = text_.push(id);
+    event.text = text_.push(id, stats_.n_generated > asked.min_new_tokens);
     if (text_.stopped()) {
       event.finish = FinishReason::kStopString;
       event.stop = text_.stop();

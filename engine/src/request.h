@@ -9,9 +9,12 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "engine/src/logprobs.h"
 #include "engine/src/sampler.h"
 #include "engine/src/sequence.h"
 #include "engine/src/text_stream.h"
@@ -28,10 +31,12 @@ struct Event {
   PrefillProgress progress{};
   int32_t id = -1;
   std::string text;
-  bool eos = false;
+  std::optional<PositionLogprobs> logprobs;
+  std::shared_ptr<const std::vector<PositionLogprobs>> prompt_logprobs;  // with the first token
   bool last = false;
   FinishReason finish = FinishReason::kLength;  // where last
   std::string stop;                             // the stop string met
+  int32_t stop_id = -1;                         // the id that ended the request
   int64_t n_tokens = 0;  // what the sequence holds where the request is stopped by this event
   Clock::time_point at;
   RequestStats stats;
@@ -67,8 +72,9 @@ struct RequestSetup {
   SparseRule rule;
   bool share = false;  // pages, through the prefix cache
   const std::vector<int32_t>* eos_ids = nullptr;
-  const TextTokenizer* tokenizer = nullptr;  // null: no text
-  bool at_start = true;                      // nothing but special tokens came before
+  std::vector<std::pair<int32_t, std::string>> stop_names;  // stop strings that name a token, by its id
+  const TextTokenizer* tokenizer = nullptr;                 // null: no text
+  bool at_start = true;                                     // nothing but special tokens came before
   int64_t ctx_size = 0;
 };
 
@@ -102,6 +108,23 @@ class Request {
   SampleRow next_sample() { return sampler_.next(sequence_->tokens()); }
   // Takes the token that a step chose. Throws Error{kRuntime} where there was none to choose.
   void chosen(int32_t id);
+
+  // The positions of the prompt whose logits are wanted, and were not taken yet: from first_ on, and before
+  // n_.
+  int64_t first_prompt_logits() const { return n_taken_; }
+  int64_t n_prompt_logits() const {
+    return setup_.request.n_prompt_logprobs ? sequence_->prompt_tokens() - 1 : 0;
+  }
+  // The logits of `position`, the next one wanted. They are read here, and in keep_logits(), only.
+  void take_prompt_logits(int64_t position, std::span<const float> logits);
+  // Whether the row by which a token is chosen is to come to the host. It then comes by keep_logits(), and
+  // finish_row() follows in the same step: it chooses the token if the request has a hook, which may throw.
+  bool wants_row() const {
+    return setup_.request.max_new_tokens != 0 && (setup_.request.n_logprobs || has_hook());
+  }
+  bool has_hook() const { return setup_.request.on_logits != nullptr; }
+  void keep_logits(std::span<const float> logits) { logits_.assign(logits.begin(), logits.end()); }
+  void finish_row(const SampleRow& row, int32_t* chosen, std::vector<float>* scratch);
   // Events that no one has seen yet.
   std::vector<Event>& fresh() { return fresh_; }
 
@@ -121,6 +144,8 @@ class Request {
 
  private:
   void report_progress();
+  // Why `id` ends the request, with event's stop and stop_id; absent if it does not.
+  std::optional<FinishReason> ended_by(int32_t id, Event* event) const;
 
   RequestSetup setup_;
   std::unique_ptr<Sequence> own_;
@@ -130,6 +155,10 @@ class Request {
   TextStream text_;
   Delivery delivery_;
   std::vector<Event> fresh_;
+  std::vector<float> logits_;                 // the row that was kept
+  std::optional<PositionLogprobs> logprobs_;  // of the token chosen by it
+  int64_t n_taken_ = 0;                       // positions of the prompt whose logits were taken
+  std::shared_ptr<std::vector<PositionLogprobs>> prompt_logprobs_;  // null unless asked for
   RequestStats stats_;
   int64_t kept_blocks_ = 0, causal_blocks_ = 0;
   Clock::time_point started_at_;

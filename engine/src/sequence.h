@@ -44,8 +44,8 @@ class Sequence {
 
   // Begins the prefill of all tokens under `rule`. Returns how many leading tokens need not be computed:
   // whole pages, own or (with share) cached, that hold what a prefill of all tokens in one shot would put
-  // there.
-  int64_t begin_prefill(const SparseRule& rule, bool share);
+  // there. With `whole` that is none: every token is computed, which logits of the whole prompt need.
+  int64_t begin_prefill(const SparseRule& rule, bool share, bool whole = false);
   // Takes the pages away and keeps the tokens.
   void give_up_pages();
   // After give_up_pages: begins to compute the same state again. The prompt goes under its rule as it did;

@@ -12,12 +12,13 @@ TextStream::TextStream(const TextTokenizer* tokenizer, const std::vector<std::st
     throw Error(ErrorKind::kUsage, "stop strings need a tokenizer, and the model's folder has none");
 }
 
-std::string TextStream::push(int32_t id) {
-  if (tokenizer_ == nullptr || tokenizer_->is_special(id)) return {};
+std::string TextStream::push(int32_t id, bool look_for_stops) {
+  if (tokenizer_ == nullptr || id >= tokenizer_->n_vocab() || tokenizer_->is_special(id)) return {};
   std::string piece = tokenizer_->piece(id);
   if (std::exchange(at_start_, false) && tokenizer_->strips_first_space() && piece.starts_with(' '))
     piece.erase(0, 1);
-  return stops_.push(utf8_.push(piece));
+  std::string text = utf8_.push(piece);
+  return look_for_stops ? stops_.push(text) : text;
 }
 
 std::string TextStream::finish() {

@@ -18,8 +18,10 @@ class TextStream {
   // that are empty, or that no tokenizer could produce.
   TextStream(const TextTokenizer* tokenizer, const std::vector<std::string>& stops, bool at_start);
 
-  // The text that became certain with this token.
-  std::string push(int32_t id);
+  // The text that became certain with this token. An id beyond the tokenizer's vocabulary, which a model
+  // whose vocabulary is padded may choose, has none. look_for_stops false: stop strings are not looked for in
+  // the token's text; they may begin after it.
+  std::string push(int32_t id, bool look_for_stops = true);
   // The rest; no token follows.
   std::string finish();
   bool stopped() const { return stops_.matched(); }

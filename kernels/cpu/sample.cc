@@ -1,9 +1,10 @@
-// The choice of a token from its logits.
+// The choice of a token from its logits, and their probabilities.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/host_logits.h"
 
 namespace seer {
 namespace {
@@ -31,7 +32,6 @@ int32_t argmax(std::span<const float> logits) {
 struct DrawScratch {
   double* p;     // probability relative to the likeliest token's, which has 1
   int32_t* ids;  // in any order
-  static int64_t n_floats(int64_t n_vocab) { return 3 * n_vocab; }
   DrawScratch(float* memory, int64_t n_vocab)
       : p(reinterpret_cast<double*>(memory)), ids(reinterpret_cast<int32_t*>(memory + 2 * n_vocab)) {}
 };
@@ -86,21 +86,41 @@ int32_t draw(std::span<const float> logits, int32_t best, const SampleRow& row, 
 
 }  // namespace
 
+int32_t choose_token(std::span<float> logits, const SampleRow& row, float* scratch) {
+  change(logits, row.changes);
+  const int32_t best = argmax(logits);
+  if (!std::isfinite(logits[static_cast<size_t>(best)])) return -1;
+  if (row.temperature == 0.0) return best;
+  return draw(logits, best, row, DrawScratch(scratch, static_cast<int64_t>(logits.size())));
+}
+
+double log_sum_exp(std::span<const float> logits) {
+  // Partial sums of few addends in float, their total in double.
+  constexpr size_t kPart = 1024;
+  alignas(64) float part[kPart];
+  const simd::Functions& simd = simd::functions();
+  float largest = kNever;
+  for (const float logit : logits) {
+    if (std::isnan(logit)) return logit;
+    largest = std::max(largest, logit);
+  }
+  if (!std::isfinite(largest)) return largest;
+  double total = 0.0;
+  for (size_t at = 0; at < logits.size(); at += kPart) {
+    const std::span<const float> in = logits.subspan(at, std::min(kPart, logits.size() - at));
+    std::copy(in.begin(), in.end(), part);
+    total += simd.exp_sum(part, static_cast<int64_t>(in.size()), largest);
+  }
+  return static_cast<double>(largest) + std::log(total);
+}
+
 void CpuBackend::sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) {
   const int64_t n = logits.dim(0), n_vocab = logits.dim(1);
   assert(n == static_cast<int64_t>(ids.size()) && n == static_cast<int64_t>(rows.size()));
-  reserve_thread_scratch(DrawScratch::n_floats(n_vocab));
+  reserve_thread_scratch(choose_token_scratch(n_vocab));
   pool_.run(n, [&](int64_t r, int thread) {
     const std::span<float> own(logits.as<float>() + r * n_vocab, static_cast<size_t>(n_vocab));
-    const SampleRow& row = rows[static_cast<size_t>(r)];
-    change(own, row.changes);
-    const int32_t best = argmax(own);
-    int32_t& id = ids[static_cast<size_t>(r)];
-    if (!std::isfinite(own[static_cast<size_t>(best)])) {
-      id = -1;
-    } else {
-      id = row.temperature == 0.0 ? best : draw(own, best, row, DrawScratch(thread_scratch(thread), n_vocab));
-    }
+    ids[static_cast<size_t>(r)] = choose_token(own, rows[static_cast<size_t>(r)], thread_scratch(thread));
   });
 }
 

@@ -144,7 +144,7 @@ Ids FakeEngine::expected(const GenerateRequest& request) const {
   const int64_t page = options.page_tokens, n_prompt = static_cast<int64_t>(request.prompt.size());
   const std::optional<SelectRule> select =
       select_rule(rule, options.last_block_dense, (n_prompt + page - 1) / page);
-  Sampler sampler(request.sampling, {});
+  Sampler sampler(request.sampling, BannedIds{});
   Ids tokens = request.prompt, out;
   uint64_t all = 0;
   for (int64_t t = 0; static_cast<int64_t>(out.size()) < request.max_new_tokens; ++t) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,14 +39,14 @@ int32_t sample(Sampler& sampler, std::vector<float> logits, const std::vector<in
 
 int32_t sample_once(const SamplingParams& params, std::vector<float> logits,
                     const std::vector<int32_t>& history = {}) {
-  Sampler sampler(params, {});
+  Sampler sampler(params, BannedIds{});
   return sample(sampler, std::move(logits), history);
 }
 
 // Frequencies of many draws from the same logits.
 std::map<int32_t, double> frequencies(const SamplingParams& params, const std::vector<float>& logits) {
   constexpr int kDraws = 20000;
-  Sampler sampler(params, {});
+  Sampler sampler(params, BannedIds{});
   std::map<int32_t, double> f;
   for (int i = 0; i < kDraws; ++i) f[sample(sampler, logits)] += 1.0 / kDraws;
   return f;
@@ -70,7 +71,7 @@ TEST_CASE("draws follow the softmax of the logits over the temperature") {
 TEST_CASE("equal seeds give equal draws and different seeds do not") {
   const std::vector<float> logits(100, 0.0F);
   const auto draws = [&](uint64_t seed) {
-    Sampler sampler(seeded(seed), {});
+    Sampler sampler(seeded(seed), BannedIds{});
     std::vector<int32_t> ids(20);
     for (int32_t& id : ids) id = sample(sampler, logits);
     return ids;
@@ -130,7 +131,7 @@ TEST_CASE("presence and frequency penalties count generated tokens and not the p
   SamplingParams params = greedy();
   params.presence_penalty = 0.6;
   params.frequency_penalty = 0.5;
-  Sampler sampler(params, {});
+  Sampler sampler(params, BannedIds{});
   const std::vector<int32_t> prompt = {0, 0, 0};
   const auto next = [&](float first, float second) { return sample(sampler, {first, second}, prompt); };
   CHECK(next(2.0F, 1.0F) == 0);  // the prompt's zeros do not count
@@ -140,8 +141,71 @@ TEST_CASE("presence and frequency penalties count generated tokens and not the p
 }
 
 TEST_CASE("banned ids are never chosen") {
-  Sampler sampler(greedy(), {1});
+  Sampler sampler(greedy(), BannedIds{{1}, {}, 0});
   CHECK(sample(sampler, {0.0F, 9.0F, 1.0F}) == 2);
+}
+
+TEST_CASE("ids that may not come at first are free again after as many tokens") {
+  Sampler sampler(greedy(), BannedIds{{2}, {1, 2}, 2});
+  CHECK(sample(sampler, {0.0F, 9.0F, 10.0F}) == 0);
+  CHECK(sample(sampler, {0.0F, 9.0F, 10.0F}) == 0);
+  CHECK(sample(sampler, {0.0F, 9.0F, 10.0F}) == 1);
+}
+
+TEST_CASE("top_p 0 keeps the likeliest token, min_p 1 those that are as likely, top_k -1 all") {
+  SamplingParams params = seeded(6);
+  const std::vector<float> logits = {1.0F, 1.0F, 0.999F, 0.0F};
+  params.top_k = -1;
+  CHECK(frequencies(params, logits).size() == 4);
+  params.min_p = 1.0;
+  auto f = frequencies(params, logits);
+  CHECK(f.size() == 2);
+  CHECK(f.at(0) == Approx(0.5).margin(kMargin));
+  params.min_p = 0.0;
+  params.top_p = 0.0;
+  f = frequencies(params, logits);
+  CHECK(f.size() == 1);
+  CHECK(f.count(0) == 1);
+}
+
+TEST_CASE("logit_bias is added after the penalties, and -infinity forbids an id") {
+  SamplingParams params = greedy();
+  params.logit_bias = {{0, 1.5}, {2, -HUGE_VAL}};
+  CHECK(sample_once(params, {1.0F, 2.0F, 9.0F}) == 0);
+  params.repeat_penalty = 2.0;  // of id 0: 1 / 2 + 1.5, which is 2, and not (1 + 1.5) / 2
+  CHECK(sample_once(params, {1.0F, 1.9F, 9.0F}, {0}) == 0);
+  CHECK(sample_once(params, {1.0F, 2.1F, 9.0F}, {0}) == 1);
+  params.logit_bias[1] = -HUGE_VAL;
+  CHECK(sample_once(params, {-5.0F, 2.1F, 9.0F}, {0}) == 0);
+  params.logit_bias[0] = -HUGE_VAL;
+  CHECK_THROWS_AS(sample_once(params, {-5.0F, 2.1F, 9.0F}), Error);
+}
+
+TEST_CASE("a text that grows gives the changes that its history gives at once") {
+  for (const int64_t last_n : {-1, 0, 1, 5, 64}) {
+    SamplingParams params = greedy();
+    params.repeat_penalty = 1.5;
+    params.repeat_last_n = last_n;
+    params.frequency_penalty = 0.25;
+    Sampler growing(params, BannedIds{});
+    std::vector<int32_t> history = {3, 1, 3};
+    std::map<int32_t, int64_t> generated;
+    for (int step = 0; step < 300; ++step) {
+      const SampleRow row = growing.next(history);
+      const size_t n = last_n < 0 ? history.size() : std::min(history.size(), static_cast<size_t>(last_n));
+      const std::set<int32_t> window(history.end() - static_cast<std::ptrdiff_t>(n), history.end());
+      std::set<int32_t> divided;
+      for (const LogitChange& c : row.changes) {
+        if (c.divide != 1.0F) divided.insert(c.id);
+        REQUIRE(c.subtract == 0.25F * static_cast<float>(generated[c.id]));
+      }
+      REQUIRE(divided == window);
+      const int32_t id = step * step % 23;
+      ++generated[growing.accept(id)];
+      history.push_back(id);
+      if (step % 50 == 49) history.insert(history.end(), {30, 31, 30});  // more than one token at a time
+    }
+  }
 }
 
 TEST_CASE("a row has one change for an id that several rules touch") {
@@ -149,7 +213,7 @@ TEST_CASE("a row has one change for an id that several rules touch") {
   params.repeat_penalty = 2.0;
   params.presence_penalty = 0.5;
   params.frequency_penalty = 0.25;
-  Sampler sampler(params, {3, 4});
+  Sampler sampler(params, BannedIds{{3, 4}, {}, 0});
   sampler.accept(3);
   sampler.accept(3);
   sampler.accept(1);
@@ -173,7 +237,7 @@ TEST_CASE("a row carries the parameters, and a new number for each draw") {
   params.top_k = 40;
   params.top_p = 0.9;
   params.min_p = 0.05;
-  Sampler sampler(params, {});
+  Sampler sampler(params, BannedIds{});
   const SampleRow row = sampler.next({});
   CHECK(row.temperature == 0.7);
   CHECK(row.top_k == 40);
@@ -213,10 +277,13 @@ TEST_CASE("a sampling parameter out of range is named with what was found") {
   };
   CHECK_THAT(message([](auto& p) { p.temperature = -0.5; }), ContainsSubstring("temperature"));
   CHECK_THAT(message([](auto& p) { p.temperature = std::nan(""); }), ContainsSubstring("temperature"));
-  CHECK_THAT(message([](auto& p) { p.top_k = -1; }), ContainsSubstring("top_k"));
-  CHECK_THAT(message([](auto& p) { p.top_p = 0.0; }), ContainsSubstring("top_p"));
+  CHECK_THAT(message([](auto& p) { p.top_k = -2; }), ContainsSubstring("top_k"));
+  CHECK_THAT(message([](auto& p) { p.top_p = -0.1; }), ContainsSubstring("top_p"));
   CHECK_THAT(message([](auto& p) { p.top_p = 1.5; }), ContainsSubstring("found 1.5"));
-  CHECK_THAT(message([](auto& p) { p.min_p = 1.0; }), ContainsSubstring("min_p"));
+  CHECK_THAT(message([](auto& p) { p.min_p = 1.1; }), ContainsSubstring("min_p"));
+  CHECK_THAT(message([](auto& p) { p.logit_bias[7] = HUGE_VAL; }), ContainsSubstring("logit_bias of 7"));
+  CHECK_THAT(message([](auto& p) { p.logit_bias[7] = 1e39; }), ContainsSubstring("logit_bias of 7"));
+  CHECK_THAT(message([](auto& p) { p.logit_bias[7] = std::nan(""); }), ContainsSubstring("logit_bias of 7"));
   CHECK_THAT(message([](auto& p) { p.repeat_penalty = 0.0; }), ContainsSubstring("repeat_penalty"));
   CHECK_THAT(message([](auto& p) { p.repeat_last_n = -2; }), ContainsSubstring("repeat_last_n"));
 }

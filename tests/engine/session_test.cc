@@ -255,7 +255,7 @@ TEST_CASE("an EOS ends the generation and is no part of it, and ignore_eos never
   EngineOptions options = demo_options(256);
   options.model_dir = dir.path().string();
   const auto engine = Engine::load(options);
-  CHECK(engine->model().eos_ids == Ids{4095, *at});
+  CHECK(engine->model().eos_ids == Ids{4095, *at, 2});  // config.json says 2
 
   GenerateRequest request = greedy(prompt, 10);
   request.ignore_eos = false;

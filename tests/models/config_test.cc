@@ -220,9 +220,16 @@ TEST_CASE("config: a key of the wrong type is named with what was found") {
     CHECK_THAT(refused(with(key, "1e-5")), ContainsSubstring(std::string(key) + " to be a number"));
   for (const char* key : {"torch_dtype", "dtype", "hidden_act"})
     CHECK_THAT(refused(with(key, 16)), ContainsSubstring(std::string(key) + " to be a string"));
-  for (const json& value : {json("</s>"), json(-1), json(1.5), json({1, -1}), json(int64_t{1} << 31),
-                            json(uint64_t{1} << 63), json(json::array({json::array({1})}))})
+  for (const json& value : {json("</s>"), json(1.5), json(int64_t{1} << 31), json(uint64_t{1} << 63),
+                            json(json::array({json::array({1})}))})
     CHECK_THAT(refused(with("eos_token_id", value)), ContainsSubstring("eos_token_id to be a token id"));
+}
+
+TEST_CASE("config: a negative id stands for no token") {
+  CHECK(parse(with("eos_token_id", -1)).eos_ids.empty());
+  CHECK_FALSE(parse(with("eos_token_id", -1)).default_eos);
+  CHECK(parse(with("eos_token_id", {1, -1})).eos_ids == std::vector<int32_t>{1});
+  CHECK(parse(with("bos_token_id", -1)).bos_ids.empty());
 }
 
 TEST_CASE("config: sizes out of range are refused by name") {

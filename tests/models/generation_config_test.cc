@@ -1,5 +1,5 @@
 // generation_config.json: what the model's makers sample with, and where answers end.
-#include "models/config.h"
+#include "models/generation_config.h"
 #include "tests/models/refusal.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
@@ -40,6 +40,8 @@ TEST_CASE("generation config: one end id, several, none") {
         std::vector<int32_t>{128001, 128008, 128009});
   CHECK(load(R"({"eos_token_id": null})").eos_ids.empty());
   CHECK(load(R"({"eos_token_id": []})").eos_ids.empty());
+  CHECK(load(R"({"eos_token_id": -1})").eos_ids.empty());
+  CHECK(load(R"({"eos_token_id": [5, -1]})").eos_ids == std::vector<int32_t>{5});
   CHECK(load(R"({"eos_token_id": 2147483647})").eos_ids == std::vector<int32_t>{2147483647});
 }
 
@@ -57,24 +59,42 @@ TEST_CASE("generation config: the sampling keys") {
 
 TEST_CASE("generation config: a top_p of 0 keeps the likeliest token, and 1 keeps all") {
   const GenerationConfig g = load(R"({"top_p": 0})");
-  REQUIRE(g.top_p.has_value());
-  CHECK(*g.top_p > 0.0);                 // a sampler takes no 0
-  CHECK(*g.top_p < 1.0 / (1 << 24));     // which the likeliest of any vocabulary reaches alone
+  CHECK(g.top_p == 0.0);
   CHECK_FALSE(g.do_sample.has_value());  // another top_p that a request names still samples
   CHECK(load(R"({"top_p": 1.0})").top_p == 1.0);
 }
 
 TEST_CASE("generation config: top_k of 0 and of -1 keep all tokens") {
   CHECK(load(R"({"top_k": 0})").top_k == 0);
-  CHECK(load(R"({"top_k": -1})").top_k == 0);
+  CHECK(load(R"({"top_k": -1})").top_k == -1);
   CHECK(load(R"({"top_k": 50.0})").top_k == 50);
   CHECK_FALSE(load(R"({"top_k": null})").top_k.has_value());
 }
 
-TEST_CASE("generation config: a min_p of 1 is one that a sampler takes") {
-  const GenerationConfig g = load(R"({"min_p": 1})");
-  CHECK(g.min_p.value() < 1.0);
-  CHECK(g.min_p.value() > 0.999999);
+TEST_CASE("generation config: a min_p of 1 is taken") { CHECK(load(R"({"min_p": 1})").min_p == 1.0); }
+
+TEST_CASE("generation config: keys that are not followed are listed if they would change the text") {
+  const auto ignored = [](const std::string& text) { return load(text).ignored; };
+  CHECK(ignored(R"({"no_repeat_ngram_size": 3, "num_beams": 4, "bad_words_ids": [[7]]})") ==
+        std::vector<std::string>{"no_repeat_ngram_size 3", "bad_words_ids [[7]]", "num_beams 4"});
+  CHECK(ignored(
+            R"({"suppress_tokens": [1, 2], "forced_eos_token_id": 0, "typical_p": 0.9, "min_length": 5})") ==
+        std::vector<std::string>{"suppress_tokens [1,2]", "forced_eos_token_id 0", "min_length 5",
+                                 "typical_p 0.9"});
+  CHECK(ignored(R"({"watermarking_config": {"bias": 2.5}, "guidance_scale": 1.5})").size() == 2);
+  // Values that change nothing, and keys that only draws look at in a greedy file.
+  CHECK(ignored(R"({"no_repeat_ngram_size": 0, "num_beams": 1, "bad_words_ids": [], "typical_p": 1.0,
+                    "suppress_tokens": null, "guidance_scale": 1, "encoder_repetition_penalty": 1.0,
+                    "diversity_penalty": 0.0, "sequence_bias": {}, "penalty_alpha": 0})")
+            .empty());
+  CHECK(
+      ignored(R"({"do_sample": false, "typical_p": 0.9, "eta_cutoff": 0.1, "epsilon_cutoff": 0.1})").empty());
+  CHECK(ignored(R"({"max_length": 4096, "max_new_tokens": 20, "use_cache": true})").empty());
+}
+
+TEST_CASE("generation config: the file counts although it is empty") {
+  CHECK(load("{}").exists);
+  CHECK_FALSE(GenerationConfig::load(testing::TempDir().path().string()).exists);
 }
 
 TEST_CASE("generation config: NaN and Infinity are refused by key and file") {

@@ -80,6 +80,13 @@ struct SEER_API GateInfo {
   int64_t n_params = 0;
 };
 
+// An id that ends a generation, and the files that say so: "generation_config.json",
+// "tokenizer_config.json's eos_token <|im_end|>".
+struct SEER_API StopId {
+  int32_t id = -1;
+  std::string source;
+};
+
 struct SEER_API ModelInfo {
   std::string architecture;  // "LlamaForCausalLM"
   std::string dtype;         // of most weights: "BF16", "F16" or "F32"
@@ -91,11 +98,14 @@ struct SEER_API ModelInfo {
   double rope_theta = 0.0, rms_norm_eps = 0.0;
   bool tied_embeddings = false;
   int64_t n_params = 0, n_bytes = 0;  // weights, gates apart
-  std::vector<int32_t> eos_ids;       // any of these ends a generation
-  SamplingParams default_sampling;    // generation_config.json's, greedy where it says do_sample false
+  std::vector<int32_t> eos_ids;       // any of these ends a generation; all of stop_ids
+  std::vector<StopId> stop_ids;       // the same with where each comes from
+  // generation_config.json's; greedy if it says do_sample false; temperature 1 if the file is there and has
+  // none; Seer's own defaults without the file.
+  SamplingParams default_sampling;
   std::optional<GateInfo> gates;
-  std::vector<std::string>
-      config_notes;  // sentences about keys of config.json that were read in a surprising way
+  std::vector<std::string> config_notes;  // sentences about keys of config.json and generation_config.json
+                                          // that were read in a surprising way, or ignored
 };
 
 struct SEER_API EngineInfo {

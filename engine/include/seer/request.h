@@ -22,39 +22,49 @@ struct SEER_API PrefillProgress {
   double time_ms;     // since the prefill began
 };
 
-// Natural logarithms of probabilities that the model's logits give, before penalties, biases, temperature and
-// truncation.
+// The natural logarithm of the probability that the model's logits give a token, before on_logits, penalties,
+// biases, temperature and truncation. -infinity for a token whose logit is.
 struct SEER_API TokenLogprob {
   int32_t id = -1;
   float logprob = 0.0F;
 };
 struct SEER_API PositionLogprobs {
   TokenLogprob token;  // of the token that is there
-  std::vector<TokenLogprob>
-      top;  // the likeliest tokens, the likeliest first, the lower id first among equals
+  // As many of the likeliest tokens as were asked for: the largest logit first, the lower id first among
+  // equals. `token` may be among them.
+  std::vector<TokenLogprob> top;
 };
 
 struct SEER_API TokenEvent {
-  int32_t id;             // the token just chosen (an EOS id too, with no text of its own)
+  int32_t id;             // the token just chosen (an EOS or stop id too, with no text of its own)
   std::string_view text;  // whole UTF-8 characters that became certain with it; empty while held back
-  const PositionLogprobs* logprobs = nullptr;  // null unless the request asks for them
+  const PositionLogprobs* logprobs = nullptr;  // null unless the request asks for n_logprobs
+  // What GenerateResult::prompt_logprobs will be, with the first token; null otherwise, and unless the
+  // request asks for n_prompt_logprobs.
+  const std::vector<PositionLogprobs>* prompt_logprobs = nullptr;
 };
 
 struct SEER_API GenerateRequest {
   std::vector<int32_t> prompt;  // appended to what the session holds; together at least one token
   int64_t max_new_tokens = -1;  // -1: until EOS, a stop string, or the context is full
   SamplingParams sampling;
-  std::vector<std::string> stop;  // generation ends before any of these; held back until unambiguous
-  bool ignore_eos = false;        // EOS ids are never chosen
-  // Further ids that end the generation as EOS does, without text of their own.
+  // Generation ends before any of these, which is held back until it is unambiguous. A string that is the
+  // name of an added token, such as "<|im_end|>", is met by that token as well, which then has no text of its
+  // own.
+  std::vector<std::string> stop;
+  bool ignore_eos = false;  // EOS ids (ModelInfo::eos_ids) are never chosen
+  // Further ids that end the generation as EOS does, without text of their own. In [0, n_vocab).
   std::vector<int32_t> stop_token_ids;
-  // Until this many tokens are chosen, neither EOS nor stop_token_ids can be chosen, and stop strings are not
-  // looked for. At least 0.
+  // Until this many tokens are chosen, no id can be chosen that would end the generation: neither EOS, nor
+  // stop_token_ids, nor tokens that `stop` names. Other stop strings are looked for in the text after them.
+  // At least 0, and at most max_new_tokens.
   int64_t min_new_tokens = 0;
-  // Absent: no log-probabilities. n >= 0: those of each chosen token and of the n likeliest at its place.
+  // Absent: no log-probabilities. n in [0, n_vocab]: those of each chosen token and of the n likeliest at its
+  // place. The row of logits is read to the host for each token; other requests do not pay for it.
   std::optional<int64_t> n_logprobs;
-  // The same for the prompt's tokens, from the second one on (nothing predicts the first). The whole prompt
-  // is computed then; pages of earlier requests are not reused.
+  // The same for the tokens of what the session holds and the prompt together, from the second one on
+  // (nothing predicts the first). All of them are computed again, under the request's sparse rule, and pages
+  // are neither taken from other requests nor given to them.
   std::optional<int64_t> n_prompt_logprobs;
   std::optional<SparseRule> sparse;  // absent: the gates' own rule; dense without gates
 
@@ -63,17 +73,22 @@ struct SEER_API GenerateRequest {
   // ends it and passes through generate() or wait().
   std::function<bool(const TokenEvent&)> on_token;
   std::function<bool(const PrefillProgress&)> on_progress;
-  // May change the logits [n_vocab] from which the next token is chosen, given all tokens before it, prompt
-  // included; -infinity forbids a token. It runs before penalties and logit_bias, on the host: the request's
-  // logits leave the device, which costs n_vocab floats a token; other requests do not pay for it. Where it
-  // leaves no token to choose, the request fails with Error{kRuntime}. Log-probabilities are the model's, as
-  // they were before this call.
+  // May change the logits [n_vocab] from which the next token is chosen, given all tokens before it, the
+  // session's and the prompt's included; -infinity forbids a token. It runs before penalties and logit_bias,
+  // on the host: the request's logits leave the device, which costs n_vocab floats a token; other requests do
+  // not pay for it. If it leaves no token to choose, the request fails with Error{kRuntime}. An exception
+  // fails the request alone, and passes through generate() or wait(). Log-probabilities are the model's, as
+  // they were before this call. Unlike the callbacks above it always runs on the thread that computes the
+  // step, once for each token that is chosen: the engine's, or, while a session's request is the only one,
+  // the thread that called generate(). It must be quick, for all requests wait for it, and may not run a
+  // session.
   std::function<void(std::span<const int32_t> tokens, std::span<float> logits)> on_logits;
   // Of a submitted request: called once, when it has ended, however it did: Generation::done() is true. On
   // the engine's thread, or on one that runs a session or destroys the engine. It may not throw.
   std::function<void()> on_end;
 };
 
+// kStopToken: one of stop_token_ids that is no EOS id.
 enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled, kStopToken };
 
 struct SEER_API RequestStats {
@@ -100,14 +115,15 @@ struct SEER_API RequestStats {
 };
 
 struct SEER_API GenerateResult {
-  std::vector<int32_t> tokens;  // chosen ids, without a final EOS
+  std::vector<int32_t> tokens;  // chosen ids, without the id that ended it, if one did
   std::string text;             // empty where the model has no tokenizer
   FinishReason finish = FinishReason::kLength;
-  std::string stop;                        // the stop string met, if one was
-  int32_t stop_id = -1;                    // the id that ended it (kEos, kStopToken)
-  std::vector<PositionLogprobs> logprobs;  // [n tokens chosen, a final EOS included]; empty unless asked for
-  std::vector<PositionLogprobs>
-      prompt_logprobs;  // [n_prompt - 1], of tokens 1 and on; empty unless asked for
+  std::string stop;      // the stop string met, if one was
+  int32_t stop_id = -1;  // the id that ended it: kEos, kStopToken, or kStopString by a token of that name
+  std::vector<PositionLogprobs> logprobs;  // [n tokens chosen, one that ended it included], if asked for
+  // Of tokens 1 and on of what the session held and the prompt together: [their number - 1], if asked for.
+  // Empty where the request was cancelled before its first token.
+  std::vector<PositionLogprobs> prompt_logprobs;
   RequestStats stats;
 };
 
