@@ -40,6 +40,8 @@ TEST_CASE("a completion request is read with every field") {
   const ApiRequest r = completion(
       R"({"model":"m","prompt":["a","b"],"max_tokens":7,"temperature":0.5,"top_p":0.9,"top_k":40,"min_p":0.1,"n":2,)"
       R"("stop":["x","y"],"stream":true,"stream_options":{"include_usage":true},"echo":true,"seed":-3,)"
+      R"("stop_token_ids":[7,8],"min_tokens":3,"logprobs":5,"logit_bias":{"9":-100,"4":1.5},"repetition_penalty":1.2,)"
+      R"("repeat_last_n":-1,"best_of":2,"skip_special_tokens":false,"add_special_tokens":false,"parse_special":false,)"
       R"("presence_penalty":1,"frequency_penalty":-2,"ignore_eos":true,"sparse":"nz_ratio=0.1"})");
   CHECK_FALSE(r.chat);
   CHECK(r.model == "m");
@@ -48,6 +50,11 @@ TEST_CASE("a completion request is read with every field") {
   CHECK(r.max_tokens == 7);
   CHECK(r.stop == std::vector<std::string>{"x", "y"});
   CHECK((r.stream && r.include_usage && r.echo && r.ignore_eos));
+  CHECK(r.stop_token_ids == std::vector<int32_t>{7, 8});
+  CHECK(r.min_tokens == 3);
+  CHECK(r.n_logprobs == 5);
+  CHECK_FALSE((r.skip_special_tokens || r.add_special_tokens));
+  CHECK(r.parse_special == false);
   CHECK(r.sparse == SparseRule{SparseRule::Method::kNzRatio, 0.1});
   const SamplingParams params = r.sampling(SamplingParams{}, 1);
   CHECK(params.temperature == 0.5);
@@ -57,6 +64,9 @@ TEST_CASE("a completion request is read with every field") {
   CHECK(params.presence_penalty == 1.0);
   CHECK(params.frequency_penalty == -2.0);
   CHECK(params.seed == static_cast<uint64_t>(-2));  // a choice's own
+  CHECK(params.repeat_penalty == 1.2);
+  CHECK(params.repeat_last_n == -1);
+  CHECK(params.logit_bias == std::map<int32_t, double>{{9, -100.0}, {4, 1.5}});
 }
 
 TEST_CASE("what is not given, or null, is the model's") {
@@ -73,6 +83,10 @@ TEST_CASE("what is not given, or null, is the model's") {
   CHECK_FALSE(r.sparse);
   CHECK(r.n == 1);
   CHECK(completion(R"({"prompt":"x","top_k":-1})").sampling(standard, 0).top_k == 0);  // all
+  CHECK_FALSE(completion(R"({"prompt":"x","seed":-1})").sampling(standard, 0).seed);   // random
+  CHECK_FALSE(r.n_logprobs);
+  CHECK_FALSE(r.parse_special);
+  CHECK((r.skip_special_tokens && r.add_special_tokens));
 }
 
 TEST_CASE("a prompt is text or ids, one or many") {
@@ -102,7 +116,21 @@ TEST_CASE("a wrong type or value is named with the field and what was expected")
   completion_refused(R"("stream":1)", "stream", {"true or false", "the number 1"});
   completion_refused(R"("stop":[1])", "stop[0]", {"a string"});
   completion_refused(R"("stop":"")", "stop", {"empty"});
-  completion_refused(R"("stop":["a","b","c","d","e"])", "stop", {"up to 4", "5"});
+  CHECK(completion(R"({"prompt":"x","stop":["a","b","c","d","e"]})").stop.size() == 5);
+  std::string many = "\"a\"";
+  for (int i = 0; i < 64; ++i) many += ",\"a\"";
+  completion_refused("\"stop\":[" + many + "]", "stop", {"up to 64", "65"});
+  completion_refused(R"("logprobs":21)", "logprobs", {"from 0 to 20", "21"});
+  completion_refused(R"("logprobs":true)", "logprobs", {"a whole number", "true"});
+  completion_refused(R"("logit_bias":[1])", "logit_bias", {"an object"});
+  completion_refused(R"("logit_bias":{"x":1})", "logit_bias", {"token ids", "'x'"});
+  completion_refused(R"("logit_bias":{"-1":1})", "logit_bias", {"'-1'"});
+  completion_refused(R"("logit_bias":{"5":101})", "logit_bias.5", {"-100 to 100", "101"});
+  completion_refused(R"("stop_token_ids":["a"])", "stop_token_ids[0]", {"a token id", "'a'"});
+  completion_refused(R"("stop_token_ids":5)", "stop_token_ids", {"an array of token ids"});
+  completion_refused(R"("min_tokens":5,"max_tokens":4)", "min_tokens", {"at most max_tokens", "4", "5"});
+  completion_refused(R"("repetition_penalty":0)", "repetition_penalty", {"0.01"});
+  completion_refused(R"("repeat_last_n":-2)", "repeat_last_n", {"at least -1"});
   completion_refused(R"("sparse":"half")", "sparse", {"half"});
   completion_refused(R"("stream_options":{"include_usage":true})", "stream_options", {"'stream' to true"});
   completion_refused(R"("stream":true,"stream_options":{"includ_usage":true})", "stream_options.includ_usage",
@@ -113,15 +141,16 @@ TEST_CASE("a wrong type or value is named with the field and what was expected")
 TEST_CASE("unknown fields are refused with a near name") {
   completion_refused(R"("max_token":5)", "max_token", {"unknown", "'max_tokens'"});
   completion_refused(R"("zzz":5)", "zzz", {"unknown field 'zzz'"});
-  chat_refused(R"({"mesages":[]})", "mesages", {"'messages'"});
+  chat_refused(R"({"mesages":[1]})", "mesages", {"'messages'"});
 }
 
 TEST_CASE("fields the API knows and this server does not are refused unless they ask for nothing") {
-  completion_refused(R"("logprobs":0)", "logprobs", {"not supported", "the number 0"});
-  completion_refused(R"("best_of":3)", "best_of", {"not supported"});
+  completion_refused(R"("best_of":3)", "best_of", {"not supported", "3"});
+  completion_refused(R"("include_stop_str_in_output":true)", "include_stop_str_in_output", {"not supported"});
+  completion_refused(R"("response_format":{"type":"json_object"})", "response_format", {"not supported"});
   completion_refused(R"("suffix":"end")", "suffix", {"not supported"});
   CHECK_NOTHROW(completion(
-      R"({"prompt":"x","logprobs":null,"best_of":1,"suffix":"","logit_bias":{},"user":"u","service_tier":"flex"})"));
+      R"({"prompt":"x","logprobs":null,"best_of":1,"echo":null,"use_beam_search":false,"suffix":"","logit_bias":{},"user":"u","service_tier":"flex"})"));
   const std::string messages = R"({"messages":[{"role":"user","content":"x"}],)";
   for (const char* neutral :
        {R"("tools":[])", R"("tool_choice":"auto")", R"("tool_choice":"none")",
@@ -132,8 +161,12 @@ TEST_CASE("fields the API knows and this server does not are refused unless they
     INFO(neutral);
     CHECK_NOTHROW(chat(messages + neutral + "}"));
   }
-  for (const char* name : {"tools", "tool_choice", "response_format", "modalities", "audio", "prediction",
-                           "functions", "web_search_options", "reasoning_effort"})
+  // Whatever their names, if they are null, false or empty.
+  for (const char* value : {"null", "false", "[]", "{}"})
+    CHECK_NOTHROW(chat(messages + R"("some_extension":)" + value + "}"));
+  chat_refused(messages + R"("some_extension":0})", "some_extension", {"unknown"});
+  for (const char* name : {"response_format", "modalities", "audio", "prediction", "functions",
+                           "web_search_options", "chat_template"})
     chat_refused(messages + "\"" + name + R"(":"something"})", name, {"not supported"});
   chat_refused(messages + R"("response_format":{"type":"json_object"}})", "response_format", {"an object"});
 }
@@ -143,11 +176,10 @@ TEST_CASE("messages are text, whole or in parts") {
       R"({"messages":[{"role":"developer","content":"s"},{"role":"user","content":[{"type":"text","text":"a"},)"
       R"({"type":"text","text":"b"}],"name":"n"},{"role":"assistant","content":"c","refusal":null,"tool_calls":[]},)"
       R"({"role":"user","content":""}],"max_completion_tokens":9})");
-  REQUIRE(r.messages.size() == 4);
-  CHECK(r.messages[0].role == "system");
-  CHECK(r.messages[1].content == "a\nb");
-  CHECK(r.messages[2].content == "c");
-  CHECK(r.messages[3].content.empty());
+  CHECK(r.input.messages ==
+        Json::parse(R"([{"role":"system","content":"s"},)"
+                    R"({"role":"user","content":"a\nb","name":"n"},)"
+                    R"({"role":"assistant","content":"c"},{"role":"user","content":""}])"));
   CHECK(r.max_tokens == 9);
   CHECK(r.n_choices() == 1);
 }
@@ -157,18 +189,115 @@ TEST_CASE("a message that is none is named by its place") {
   chat_refused(R"({"messages":[]})", "messages", {"at least one message"});
   chat_refused(R"({"messages":"hi"})", "messages", {"an array", "'hi'"});
   chat_refused(R"({"messages":["hi"]})", "messages[0]", {"an object"});
-  chat_refused(R"({"messages":[{"role":"tool","content":"x"}]})", "messages[0].role",
-               {"'tool'", "'assistant'"});
+  chat_refused(R"({"messages":[{"role":"function","content":"x"}]})", "messages[0].role",
+               {"'function'", "'tool'"});
   chat_refused(R"({"messages":[{"content":"x"}]})", "messages[0].role", {"none"});
   chat_refused(R"({"messages":[{"role":"user"}]})", "messages[0].content", {"missing"});
+  chat_refused(R"({"messages":[{"role":"assistant","content":null}]})", "messages[0].content", {"missing"});
   chat_refused(R"({"messages":[{"role":"user","content":5}]})", "messages[0].content", {"the number 5"});
   chat_refused(R"({"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]})",
                "messages[0].content[0].type", {"'image_url'", "'text'"});
   chat_refused(R"({"messages":[{"role":"user","content":[{"type":"text"}]}]})", "messages[0].content[0].text",
                {"missing"});
-  chat_refused(R"({"messages":[{"role":"assistant","content":"x","tool_calls":[{}]}]})",
-               "messages[0].tool_calls", {"not supported"});
+  chat_refused(R"({"messages":[{"role":"user","content":"x","tool_calls":[{}]}]})", "messages[0].tool_calls",
+               {"not supported"});
+  chat_refused(R"({"messages":[{"role":"assistant","tool_calls":[{}]}]})",
+               "messages[0].tool_calls[0].function", {"missing"});
+  chat_refused(R"({"messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":"{}"}}]}]})",
+               "messages[0].tool_calls[0].function.name", {"missing"});
+  chat_refused(
+      R"({"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":5}}]}]})",
+      "messages[0].tool_calls[0].function.arguments", {"JSON", "5"});
   chat_refused(R"({"messages":[{"role":"user","content":"x","rolle":1}]})", "messages[0].rolle", {"'role'"});
+}
+
+TEST_CASE("calls of functions come back as the template wants them, members in their order") {
+  const ApiRequest r = chat(
+      R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":null,"reasoning_content":"hm",)"
+      R"("tool_calls":[{"id":"c1","type":"function","index":0,"function":{"name":"f","arguments":"{\"z\": 1, \"a\": 2}"}},)"
+      R"({"function":{"name":"g","arguments":"no JSON"}},{"function":{"name":"h","arguments":""}}]},)"
+      R"({"role":"tool","tool_call_id":"c1","content":"ok"}]})");
+  CHECK(r.input.messages.dump() ==
+        R"([{"role":"user","content":"x"},{"role":"assistant","content":"","reasoning_content":"hm",)"
+        R"("reasoning":"hm","tool_calls":[{"id":"c1","type":"function","function":{"name":"f",)"
+        R"("arguments":{"z":1,"a":2}}},{"type":"function","function":{"name":"g","arguments":"no JSON"}},)"
+        R"({"type":"function","function":{"name":"h","arguments":{}}}]},)"
+        R"({"role":"tool","content":"ok","tool_call_id":"c1"}])");
+  const std::string deep(65, '['), closed(65, ']');
+  chat_refused(R"({"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":")" +
+                   deep + closed + R"("}}]}]})",
+               "", {"64", "arguments"});
+}
+
+TEST_CASE("tools are offered unless the choice is none") {
+  const std::string messages = R"({"messages":[{"role":"user","content":"x"}],)";
+  const std::string tools =
+      R"("tools":[{"type":"function","function":{"name":"f","description":"d","strict":true,)"
+      R"("parameters":{"type":"object","properties":{"z":{},"a":{}}}}}])";
+  const ApiRequest r = chat(messages + tools + R"(,"tool_choice":"auto","parallel_tool_calls":false})");
+  CHECK(r.input.tools.dump() == R"([{"type":"function","function":{"name":"f","description":"d",)"
+                                R"("parameters":{"type":"object","properties":{"z":{},"a":{}}}}}])");
+  CHECK(r.input.tool_names() == std::vector<std::string>{"f"});
+  CHECK_FALSE(r.parallel_tool_calls);
+  CHECK(chat(messages + tools + R"(,"tool_choice":"none"})").input.tools.empty());
+  for (const char* choice : {R"("required")", R"({"type":"function","function":{"name":"f"}})"})
+    chat_refused(messages + tools + R"(,"tool_choice":)" + choice + "}", "tool_choice", {"'auto' or 'none'"});
+  chat_refused(messages + R"("tools":{"a":1}})", "tools", {"an array"});
+  chat_refused(messages + R"("tools":[{"type":"web_search"}]})", "tools[0].type", {"'web_search'"});
+  chat_refused(messages + R"("tools":[{"type":"function"}]})", "tools[0].function", {"missing"});
+  chat_refused(messages + R"("tools":[{"type":"function","function":{}}]})", "tools[0].function.name",
+               {"missing"});
+  chat_refused(messages + R"("tools":[{"type":"function","function":{"name":""}}]})",
+               "tools[0].function.name", {"empty"});
+  chat_refused(messages + R"("tools":[{"type":"function","function":{"name":"f","parameters":[]}}]})",
+               "tools[0].function.parameters", {"an object"});
+}
+
+TEST_CASE("further variables reach the template") {
+  const std::string messages = R"({"messages":[{"role":"user","content":"x"}],)";
+  CHECK(chat(messages + R"("chat_template_kwargs":{"enable_thinking":false,"x":[1]}})").input.kwargs.dump() ==
+        R"({"enable_thinking":false,"x":[1]})");
+  CHECK(chat(messages + R"("reasoning_effort":"low","documents":[{"text":"d"}]})").input.kwargs.dump() ==
+        R"({"reasoning_effort":"low","enable_thinking":true,"documents":[{"text":"d"}]})");
+  CHECK(chat(messages + R"("reasoning_effort":"none"})").input.kwargs["enable_thinking"] == false);
+  CHECK(chat(messages + R"("reasoning_effort":"none","chat_template_kwargs":{"enable_thinking":true}})")
+            .input.kwargs["enable_thinking"] == true);
+  chat_refused(messages + R"("chat_template_kwargs":5})", "chat_template_kwargs", {"an object"});
+  chat_refused(messages + R"("chat_template_kwargs":{"messages":[]}})", "chat_template_kwargs.messages",
+               {"field"});
+}
+
+TEST_CASE("an assistant's message at the end goes on, unless the request says otherwise") {
+  const auto ending = [](const std::string& fields, const std::string& more = "") {
+    const ChatInput input =
+        chat(R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"So")" + more +
+             "}]" + fields + "}")
+            .input;
+    return std::pair(input.add_generation_prompt, input.continue_final_message);
+  };
+  using Ending = std::pair<bool, bool>;
+  CHECK(ending("") == Ending{false, true});
+  CHECK(ending(R"(,"add_generation_prompt":true)") == Ending{true, false});
+  CHECK(ending(R"(,"continue_final_message":false)") == Ending{true, false});
+  CHECK(ending(R"(,"add_generation_prompt":false,"continue_final_message":false)") == Ending{false, false});
+  CHECK(ending("", R"(,"tool_calls":[{"function":{"name":"f"}}])") == Ending{true, false});
+  const std::string user = R"({"messages":[{"role":"user","content":"x"}],)";
+  CHECK_FALSE(chat(user + R"("add_generation_prompt":false})").input.add_generation_prompt);
+  chat_refused(user + R"("continue_final_message":true})", "continue_final_message",
+               {"the assistant's", "'user'"});
+  chat_refused(
+      R"({"messages":[{"role":"assistant","content":"x"}],"continue_final_message":true,"add_generation_prompt":true})",
+      "continue_final_message", {"excludes"});
+}
+
+TEST_CASE("log-probabilities of a chat are asked for by two fields") {
+  const std::string messages = R"({"messages":[{"role":"user","content":"x"}],)";
+  CHECK(chat(messages + R"("logprobs":true})").n_logprobs == 0);
+  CHECK(chat(messages + R"("logprobs":true,"top_logprobs":20})").n_logprobs == 20);
+  CHECK_FALSE(chat(messages + R"("logprobs":false,"top_logprobs":0})").n_logprobs);
+  chat_refused(messages + R"("top_logprobs":2})", "top_logprobs", {"'logprobs'"});
+  chat_refused(messages + R"("logprobs":true,"top_logprobs":21})", "top_logprobs", {"from 0 to 20"});
+  chat_refused(messages + R"("logprobs":1})", "logprobs", {"true or false"});
 }
 
 TEST_CASE("two names of one limit must agree") {
@@ -191,6 +320,10 @@ TEST_CASE("a body is one JSON object, nested 64 deep at most") {
   check_refused(parse_body, "\"text\"", "", {"a JSON object", "'text'"});
   check_refused(parse_body, "{\"a\":\"\xc3\"}", "", {"not valid JSON"});
   check_refused(parse_body, R"({"a":1e999})", "", {"not valid JSON"});
+  std::string members;
+  for (int i = 0; i < 1024; ++i) members += "\"m" + std::to_string(i) + "\":{},";
+  CHECK_NOTHROW(parse_body("{" + members.substr(0, members.size() - 1) + "}"));
+  check_refused(parse_body, "{" + members + "\"z\":0}", "", {"1024"});
 }
 
 }  // namespace

@@ -87,7 +87,7 @@ class Refusals(unittest.TestCase):
 
     def test_fields_that_are_unknown_or_not_supported(self):
         self.refused(self.post({"promt": PROMPT}), 400, "promt", "unknown_parameter", "'prompt'")
-        self.refused(self.post({"prompt": PROMPT, "logprobs": 5}), 400, "logprobs", "unsupported_parameter", "5")
+        self.refused(self.post({"prompt": PROMPT, "suffix": "end"}), 400, "suffix", "unsupported_parameter", "end")
         neutral = {"prompt": PROMPT, "max_tokens": 1, "logprobs": None, "suffix": None, "user": "me", "best_of": 1}
         self.assertEqual(self.post(neutral).status, 200)
 

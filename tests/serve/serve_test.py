@@ -41,7 +41,7 @@ class Answers(Serve):
         self.assertEqual(usage["total_tokens"], usage["prompt_tokens"] + 24)
         self.assertLess(usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"])
         streamed = self.server.complete(prompt=PROMPT, max_tokens=24, stream=True)
-        self.assertEqual(streamed.headers["Content-Type"], "text/event-stream")
+        self.assertEqual(streamed.headers["Content-Type"], "text/event-stream; charset=utf-8")
         self.assertEqual(streamed.streamed_texts(), [expected])
 
     @unittest.skipUnless(shutil.which("curl") and shutil.which("jq"), "curl and jq are not installed")

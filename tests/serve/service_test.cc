@@ -34,7 +34,7 @@ HttpOptions any_port() {
 }
 
 struct Server {
-  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatSetup chat = {})
+  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatModel chat = {})
       : engine(std::move(fake)),
         service(std::move(options)),
         http(any_port(), service.routes(), [this](const Finished& f) { last_status = f.status; }) {
@@ -171,7 +171,7 @@ TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
   options.sparse = SparseRule::parse("threshold=0.01");
   const Server server(engine_with({{"one"}, std::nullopt, false, false}), options,
-                      {ChatTemplate::load("none"), ""});
+                      {ChatTemplate::load("none"), Json::object(), {}});
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
     const std::string answer = server.ask(body, path);
     INFO(answer);
@@ -218,7 +218,7 @@ TEST_CASE("a chat without a template is refused with what to do") {
 
 TEST_CASE("roles that the template does not take are refused by the template's reason") {
   const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(),
-                      {ChatTemplate::load("llama2"), ""});
+                      {ChatTemplate::load("llama2"), Json::object(), {}});
   const char* path = "/v1/chat/completions";
   CHECK_THAT(server.ask(R"({"messages":[{"role":"user","content":"x"}]})", path), ContainsSubstring(" 200 "));
   const std::string answer =

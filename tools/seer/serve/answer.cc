@@ -9,8 +9,8 @@ namespace seer::serve {
 
 struct Answer::Inbox {
   struct Choice {
-    std::string text;
-    bool news = false;  // something somebody waits for
+    std::vector<TokenPiece> tokens;  // that nobody has taken yet
+    bool news = false;               // something somebody waits for
     bool ended = false;
     int64_t n_tokens = 0;
     ChoiceTimes times;
@@ -21,19 +21,20 @@ struct Answer::Inbox {
   std::vector<Choice> choices;
 };
 
-Answer::Answer(Engine* engine, std::vector<GenerateRequest> requests, bool want_text)
+Answer::Answer(Engine* engine, std::vector<GenerateRequest> requests, bool at_once)
     : inbox_(std::make_shared<Inbox>()), results_(requests.size()) {
   inbox_->choices.resize(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
     GenerateRequest& request = requests[i];
-    request.on_token = [inbox = inbox_, i, want_text](const TokenEvent& event) {
+    request.on_token = [inbox = inbox_, i, at_once](const TokenEvent& event) {
       {
         const std::lock_guard lock(inbox->mutex);
         Inbox::Choice& choice = inbox->choices[i];
         choice.times.last_token = Clock::now();
         if (choice.n_tokens++ == 0) choice.times.first_token = choice.times.last_token;
-        choice.text += event.text;
-        if (!want_text && choice.n_tokens > 1) return true;
+        TokenPiece& token = choice.tokens.emplace_back(TokenPiece{event.id, std::string(event.text), {}});
+        if (event.logprobs != nullptr) token.logprobs = *event.logprobs;
+        if (!at_once && choice.n_tokens > 1) return true;
         choice.news = true;
       }
       inbox->wake.notify_one();
@@ -74,7 +75,7 @@ std::vector<News> Answer::wait(std::chrono::milliseconds timeout) {
       Inbox::Choice& choice = inbox_->choices[i];
       if (!choice.news) continue;
       choice.news = false;
-      news.push_back({i, std::exchange(choice.text, {}), nullptr});
+      news.push_back({i, std::exchange(choice.tokens, {}), nullptr});
       ended[i] = choice.ended;
     }
   }

@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,11 +15,18 @@
 
 namespace seer::serve {
 
+// A token that was chosen, and the text that became certain with it, which may be none.
+struct TokenPiece {
+  int32_t id;
+  std::string text;
+  std::optional<PositionLogprobs> logprobs;  // if they were asked for
+};
+
 // What happened to one choice.
 struct News {
   size_t choice;
-  std::string text;                        // maybe empty
-  const GenerateResult* result = nullptr;  // not null: it has ended, after `text`
+  std::vector<TokenPiece> tokens;          // maybe none
+  const GenerateResult* result = nullptr;  // not null: it has ended, after `tokens`
 };
 
 struct ChoiceTimes {
@@ -27,8 +36,8 @@ struct ChoiceTimes {
 class Answer {
  public:
   // Submits every request; throws what Engine::submit throws, those submitted before it being cancelled.
-  // `want_text`: News are wanted for every piece of text, else for ends alone.
-  Answer(Engine* engine, std::vector<GenerateRequest> requests, bool want_text);
+  // `at_once`: News are wanted for every token, else for the first one and for ends.
+  Answer(Engine* engine, std::vector<GenerateRequest> requests, bool at_once);
   ~Answer();  // cancels what still runs, without waiting
   Answer(const Answer&) = delete;
   Answer& operator=(const Answer&) = delete;

@@ -17,6 +17,7 @@ enum Status {
   kUnauthorized = 401,
   kNotFound = 404,
   kMethodNotAllowed = 405,
+  kRequestTimeout = 408,
   kBodyTooLarge = 413,
   kUnsupportedMedia = 415,
   kTooManyRequests = 429,

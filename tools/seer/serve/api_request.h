@@ -3,30 +3,50 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "seer/request.h"
-#include "seer/tokenizer.h"
 #include "tools/seer/serve/json_fields.h"
 
 namespace seer::serve {
 
 using PromptInput = std::variant<std::string, std::vector<int32_t>>;  // text, or token ids
 
+// What a chat template is given, in the form that transformers' apply_chat_template takes.
+struct ChatInput {
+  // At least one {"role", "content", ...}. Roles are system, user, assistant and tool; content is text.
+  // tool_calls are never empty, and their arguments are JSON values, not text, where the text was JSON.
+  Json messages = Json::array();
+  Json tools = Json::array();    // {"type": "function", "function": {...}}; empty: none are offered
+  Json kwargs = Json::object();  // further variables
+  bool add_generation_prompt = true;
+  bool continue_final_message = false;  // the last message is the assistant's and goes on
+
+  std::vector<std::string> tool_names() const;
+};
+
 struct ApiRequest {
   bool chat = false;
   std::optional<std::string> model;
-  std::vector<PromptInput> prompts;   // of completions, at least one
-  std::vector<ChatMessage> messages;  // of a chat, at least one
-  int64_t n = 1;                      // choices for each prompt
+  std::vector<PromptInput> prompts;  // of completions, at least one
+  ChatInput input;                   // of a chat
+  int64_t n = 1;                     // choices for each prompt
   std::optional<int64_t> max_tokens;
-  std::optional<double> temperature, top_p, min_p, presence_penalty, frequency_penalty;
-  std::optional<int64_t> top_k, seed;
+  int64_t min_tokens = 0;
+  std::optional<double> temperature, top_p, min_p, presence_penalty, frequency_penalty, repetition_penalty;
+  std::optional<int64_t> top_k, seed, repeat_last_n;  // seed absent: random
+  std::map<int32_t, double> logit_bias;
   std::vector<std::string> stop;
+  std::vector<int32_t> stop_token_ids;
+  std::optional<int64_t> n_logprobs;  // the likeliest tokens wanted at each place, beside the chosen one
   bool stream = false, include_usage = false, echo = false, ignore_eos = false;
+  bool skip_special_tokens = true, parallel_tool_calls = true;
+  bool add_special_tokens = true;     // of completions
+  std::optional<bool> parse_special;  // of completions; absent: as the server does
   std::optional<SparseRule> sparse;
 
   int64_t n_choices() const { return n * (chat ? 1 : static_cast<int64_t>(prompts.size())); }

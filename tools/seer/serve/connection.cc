@@ -10,6 +10,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 namespace seer::serve {
 namespace {
@@ -19,9 +20,10 @@ using std::chrono::milliseconds;
 constexpr size_t kMaxHeaderBytes = size_t{64}
                                    << 10;    // of a whole request: httplib bounds a line, not their number
 constexpr milliseconds kHeaderTime(30'000);  // a client that dribbles holds a thread no longer than this
-constexpr milliseconds kBodyTime(300'000);
-constexpr milliseconds kWriteTime(30'000);  // a client that reads nothing for this long is gone
+constexpr milliseconds kWriteTime(30'000);   // a client that reads nothing for this long is gone
 constexpr milliseconds kLingerTime(2'000);
+constexpr milliseconds kBeforeProbe(1'000);
+constexpr std::string_view kInterim = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr milliseconds kSlice(100);  // how soon an idle connection notices that the server stops
 
 thread_local Connection* t_current = nullptr;
@@ -88,17 +90,29 @@ void Connection::begin_request() {
   deadline_ = record_.start + kHeaderTime;
   header_bytes_ = 0;
   in_headers_ = true;
+  timed_out_ = false;
   unread_ = true;  // as long as they have not been understood
 }
 
-void Connection::begin_body(bool there_is_one) {
+void Connection::begin_body(bool there_is_one, milliseconds time, bool interim) {
   in_headers_ = false;
   unread_ = there_is_one;
-  deadline_ = Clock::now() + kBodyTime;
+  deadline_ = Clock::now() + time;
+  may_probe_ = interim;
+  half_closed_at_ = {};
 }
 
-bool Connection::client_gone() const {
-  return (poll_one(fd_, POLLRDHUP, milliseconds(0)) & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
+bool Connection::client_gone() {
+  if (reset_or_closed()) return true;
+  if ((poll_one(fd_, POLLRDHUP, milliseconds(0)) & POLLRDHUP) == 0) return false;
+  const Clock::time_point now = Clock::now();
+  if (half_closed_at_ == Clock::time_point()) half_closed_at_ = now;
+  if (may_probe_ && now - half_closed_at_ >= kBeforeProbe) write(kInterim.data(), kInterim.size());
+  return false;
+}
+
+bool Connection::reset_or_closed() const {
+  return (poll_one(fd_, 0, milliseconds(0)) & (POLLHUP | POLLERR | POLLNVAL)) != 0;
 }
 
 void Connection::shut_down() noexcept { ::shutdown(fd_, SHUT_RDWR); }
@@ -121,11 +135,16 @@ bool Connection::wait(short events, Clock::time_point until) const {
 
 bool Connection::is_readable() const { return begin_ < end_ || poll_one(fd_, POLLIN, milliseconds(0)) != 0; }
 
-bool Connection::is_writable() const { return !client_gone() && wait(POLLOUT, Clock::now() + kWriteTime); }
+bool Connection::is_writable() const {
+  return !reset_or_closed() && wait(POLLOUT, Clock::now() + kWriteTime);
+}
 
 ssize_t Connection::read(char* bytes, size_t size) {
   if (begin_ == end_) {
-    if (!wait(POLLIN, deadline_)) return -1;
+    if (!wait(POLLIN, deadline_)) {
+      timed_out_ = true;
+      return -1;
+    }
     ssize_t n = 0;
     do {
       n = ::recv(fd_, buffer_.data(), buffer_.size(), 0);
@@ -145,6 +164,7 @@ ssize_t Connection::read(char* bytes, size_t size) {
 }
 
 ssize_t Connection::write(const char* bytes, size_t size) {
+  may_probe_ = false;
   const Clock::time_point until = Clock::now() + kWriteTime;
   for (;;) {
     const ssize_t n = ::send(fd_, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -37,15 +37,21 @@ class Connection final : public httplib::Stream {
   // Waits for a request's first byte, at most `idle`. False where none came, the client has gone or
   // `stopping` is set.
   bool wait_for_request(std::chrono::milliseconds idle, const std::atomic<bool>& stopping);
-  void begin_request();                // its headers are read next
-  void begin_body(bool there_is_one);  // its headers have been read
+  void begin_request();  // its headers are read next
+  // Its headers have been read; the body must arrive within `time`. `interim`: the client understands
+  // answers before the answer, as HTTP/1.1 has them.
+  void begin_body(bool there_is_one, std::chrono::milliseconds time, bool interim);
   void body_was_read() { unread_ = false; }
   // Some of the request was left unread, so it is the connection's last: what follows would be taken for the
   // next.
   bool unread() const { return unread_; }
   RequestRecord& record() { return record_; }
 
-  bool client_gone() const;            // it has closed the connection, or its half of it
+  bool timed_out() const { return timed_out_; }  // the request did not arrive within its time
+  // Whether it has closed the connection. One that has closed its own half only, having nothing more to say,
+  // still reads, but TCP tells the two apart only once something is sent. So if an answer takes longer than a
+  // moment after that, "100 Continue" is sent, which clients skip: one that has gone resets the connection.
+  bool client_gone();
   void shut_down() noexcept;           // ends every read and write, from any thread
   void close_after_unread() noexcept;  // lets the client read the answer although nobody read its request
 
@@ -58,14 +64,17 @@ class Connection final : public httplib::Stream {
   socket_t socket() const override { return fd_; }
 
  private:
+  bool reset_or_closed() const;
   bool wait(short events, Clock::time_point until) const;
 
   int fd_;
   std::array<char, size_t{16} << 10> buffer_;
   size_t begin_ = 0, end_ = 0;  // of what is in buffer_
   size_t header_bytes_ = 0;     // given out since begin_request()
-  bool in_headers_ = true, unread_ = false;
-  Clock::time_point deadline_;  // of reading
+  bool in_headers_ = true, unread_ = false, timed_out_ = false;
+  bool may_probe_ = false;            // an interim answer may be sent now
+  Clock::time_point half_closed_at_;  // epoch: it has not closed its half
+  Clock::time_point deadline_;        // of reading
   RequestRecord record_;
 };
 

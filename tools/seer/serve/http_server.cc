@@ -31,8 +31,8 @@ bool has_body(const httplib::Request& request) {
 }
 
 bool matches(const Route& route, const std::string& path) {
-  return route.path.ends_with('/') ? path.size() > route.path.size() && path.starts_with(route.path)
-                                   : path == route.path;
+  if (route.path.ends_with('/')) return path.size() > route.path.size() && path.starts_with(route.path);
+  return path == route.path || path == route.path + '/';
 }
 
 class Active {
@@ -188,7 +188,7 @@ bool HttpServer::process_and_close_socket(socket_t fd) {
 
 void HttpServer::serve(Connection& connection) {
   const auto setup = [&](httplib::Request& request) {
-    connection.begin_body(has_body(request));
+    connection.begin_body(has_body(request), options_.body_timeout, request.version == "HTTP/1.1");
     request.ranges.clear();  // no answer here has parts
   };
   bool going = true;
@@ -265,6 +265,12 @@ std::string HttpServer::read_body(const httplib::Request& request,
                    "the body is too large: expected at most " + std::to_string(options_.max_body_size) +
                        " bytes (--max-body-size)",
                    "", "body_too_large");
+  if (!whole && Connection::current().timed_out())
+    throw ApiError(kRequestTimeout,
+                   "the body did not arrive within " +
+                       cli::human_seconds(std::chrono::duration<double>(options_.body_timeout).count()) +
+                       " (--body-timeout)",
+                   "", "body_timeout");
   if (!whole) throw ApiError(kBadRequest, "the body could not be read to its end", "", "incomplete_body");
   Connection::current().body_was_read();
   return body;
@@ -287,13 +293,16 @@ const Route& HttpServer::find_route(const std::string& method, const std::string
 
 void HttpServer::check_key(const httplib::Request& request) const {
   if (options_.api_key.empty()) return;
-  static const std::string kBearer = "Bearer ";
+  static const std::string kBearer = "bearer ";  // schemes are the same in any case
   const std::string header = request.get_header_value("Authorization");
+  const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
   if (header.empty())
     throw ApiError(kUnauthorized, "no API key: expected a header 'Authorization: Bearer KEY'", "",
                    "invalid_api_key");
-  if (!header.starts_with(kBearer) ||
-      !equal_in_constant_time(header.substr(kBearer.size()), options_.api_key))
+  const bool is_bearer =
+      header.size() >= kBearer.size() &&
+      std::equal(kBearer.begin(), kBearer.end(), header.begin(), [&](char a, char b) { return same(b, a); });
+  if (!is_bearer || !equal_in_constant_time(header.substr(kBearer.size()), options_.api_key))
     throw ApiError(kUnauthorized, "the API key is not this server's", "", "invalid_api_key");
 }
 

@@ -20,9 +20,10 @@ struct HttpOptions {
   std::string host = "127.0.0.1";
   int64_t port = 8080;  // 0: any free one
   int64_t max_threads = 512;
-  int64_t max_body_size = int64_t{32} << 20;  // bytes
-  std::string api_key;                        // empty: none is asked for
-  std::string cors_origin;                    // empty: no CORS headers
+  int64_t max_body_size = int64_t{32} << 20;       // bytes
+  std::chrono::milliseconds body_timeout{60'000};  // for a request's body to arrive
+  std::string api_key;                             // empty: none is asked for
+  std::string cors_origin;                         // empty: no CORS headers
 };
 
 // Throws ApiError to refuse; `body` is empty but for POST.
@@ -31,7 +32,7 @@ using Handler = std::function<void(const httplib::Request& request, const std::s
 
 struct Route {
   std::string method;  // "GET", which answers HEAD too, or "POST"
-  std::string path;    // one that ends in '/' also stands for everything below it
+  std::string path;    // with or without a '/' at its end; one that has it here stands for everything below
   Handler handler;
   bool open = false;  // asks for no key
 };

@@ -10,11 +10,16 @@
 namespace seer::serve {
 namespace {
 
-constexpr int kMaxDepth = 64;      // the API's own objects need six
+constexpr int kMaxDepth = 64;  // the API's own objects need six, and schemas of tools some more
+constexpr size_t kMaxMembers = 1024;
 constexpr size_t kMaxQuoted = 40;  // bytes of a value shown in a message
 constexpr const char* kWrongType = "invalid_type";
 
 std::string number_text(double value) { return cli::format("%g", value); }
+
+bool asks_for_nothing(const Json& value) {
+  return value.is_null() || value == false || (value.is_structured() && value.empty());
+}
 
 std::string range_text(Range range) {
   return "from " + number_text(range.low) + " to " + number_text(range.high);
@@ -45,23 +50,37 @@ std::string describe(const Json& value) {
   }
 }
 
+void refuse(const std::string& field, const std::string& message, const std::string& code) {
+  throw ApiError(kBadRequest, "'" + field + "': " + message, field, code);
+}
+
 void wrong_type(const std::string& field, const std::string& expected, const Json& found) {
   throw ApiError(kBadRequest, "'" + field + "': expected " + expected + ", found " + describe(found), field,
                  kWrongType);
+}
+
+Json parse_json(std::string_view text, const std::string& what) {
+  using Event = Json::parse_event_t;
+  std::vector<size_t> members;  // of the objects that are open
+  return Json::parse(text, [&](int depth, Event event, Json&) {
+    if ((event == Event::object_start || event == Event::array_start) && depth >= kMaxDepth)
+      throw ApiError(kBadRequest, what + " nests deeper than " + std::to_string(kMaxDepth) + " levels", "",
+                     "too_deep");
+    if (event == Event::object_start) members.push_back(0);
+    if (event == Event::object_end) members.pop_back();
+    if (event == Event::key && ++members.back() > kMaxMembers)
+      throw ApiError(kBadRequest,
+                     what + " has an object of more than " + std::to_string(kMaxMembers) + " members", "",
+                     "too_many_members");
+    return true;
+  });
 }
 
 Json parse_body(std::string_view body) {
   if (body.empty()) throw ApiError(kBadRequest, "the body is empty: expected a JSON object");
   Json parsed;
   try {
-    parsed = Json::parse(body, [](int depth, Json::parse_event_t event, Json&) {
-      const bool opens =
-          event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
-      if (opens && depth >= kMaxDepth)
-        throw ApiError(kBadRequest, "the body nests deeper than " + std::to_string(kMaxDepth) + " levels", "",
-                       "too_deep");
-      return true;
-    });
+    parsed = parse_json(body, "the body");
   } catch (const Json::exception& error) {
     std::string reason = error.what();
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
@@ -111,6 +130,21 @@ std::optional<int64_t> JsonFields::integer(const char* field, int64_t low, int64
   return value->get<int64_t>();
 }
 
+std::optional<std::vector<int32_t>> JsonFields::ids(const char* field) const {
+  const Json* value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_array()) wrong_type(name(field), "an array of token ids", *value);
+  std::vector<int32_t> ids;
+  ids.reserve(value->size());
+  for (const Json& id : *value) {
+    // Ids beyond the vocabulary are refused where the vocabulary is known.
+    const bool fits = id.is_number_unsigned() && id.get<uint64_t>() <= uint64_t{INT32_MAX};
+    if (!fits) wrong_type(name(field) + "[" + std::to_string(ids.size()) + "]", "a token id", id);
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
 std::optional<double> JsonFields::number(const char* field, Range range) const {
   const Json* value = find(field);
   if (value == nullptr) return std::nullopt;
@@ -132,13 +166,11 @@ void JsonFields::check_known(const std::vector<const char*>& supported,
   for (auto at = object_.begin(); at != object_.end(); ++at) {
     const std::string& field = at.key();
     const Json& value = at.value();
-    if (listed(supported, field) || listed(ignored, field)) continue;
+    if (listed(supported, field) || listed(ignored, field) || asks_for_nothing(value)) continue;
     const auto known = std::find_if(unsupported.begin(), unsupported.end(),
                                     [&](const Unsupported& entry) { return field == entry.name; });
     if (known != unsupported.end()) {
-      const bool neutral = value.is_null() || std::find(known->neutral.begin(), known->neutral.end(),
-                                                        value) != known->neutral.end();
-      if (neutral) continue;
+      if (std::find(known->neutral.begin(), known->neutral.end(), value) != known->neutral.end()) continue;
       throw ApiError(kBadRequest,
                      "'" + name(known->name) + "' is not supported by this server: leave it out; found " +
                          describe(value),

@@ -12,14 +12,20 @@
 
 namespace seer::serve {
 
-using Json = nlohmann::json;
+// Members keep the order that a client gave them: templates show tools to the model in that order.
+using Json = nlohmann::ordered_json;
 
-// A body that must be one JSON object, nested at most 64 deep.
+// Throws ApiError (400) for what nests deeper than 64 levels or has more than 1024 members in an object,
+// which would take too long to look up one by one; `what` names it. Json::exception for what is no JSON.
+Json parse_json(std::string_view text, const std::string& what);
+
+// A body that must be one JSON object.
 Json parse_body(std::string_view body);
 
 // "a string", "the number 1.5", "null", ...
 std::string describe(const Json& value);
 
+[[noreturn]] void refuse(const std::string& field, const std::string& message, const std::string& code);
 [[noreturn]] void wrong_type(const std::string& field, const std::string& expected, const Json& found);
 
 // A number the API has a range for.
@@ -38,13 +44,15 @@ class JsonFields {
   std::optional<bool> boolean(const char* name) const;
   std::optional<int64_t> integer(const char* name, int64_t low, int64_t high = INT64_MAX) const;
   std::optional<double> number(const char* name, Range range) const;
+  std::optional<std::vector<int32_t>> ids(const char* name) const;  // an array of token ids
   std::string name(const char* field) const { return path_ + field; }
 
   struct Unsupported {
     const char* name;
-    std::vector<Json> neutral;  // values, beside null, that ask for nothing
+    std::vector<Json> neutral;  // values that ask for nothing, further ones
   };
-  // Refuses fields that are in none of the lists, and those of `unsupported` that ask for something.
+  // Refuses fields that are in none of the lists, and those of `unsupported` that ask for something. Whatever
+  // its name, one that is null, false or empty asks for nothing.
   void check_known(const std::vector<const char*>& supported, const std::vector<const char*>& ignored,
                    const std::vector<Unsupported>& unsupported) const;
 

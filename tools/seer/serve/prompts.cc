@@ -3,52 +3,79 @@
 #include <algorithm>
 
 #include "seer/error.h"
+#include "tools/seer/format.h"
 #include "tools/seer/serve/api_error.h"
 
 namespace seer::serve {
 namespace {
 
 constexpr int64_t kCompletionTokens = 16;  // the API's default
+constexpr int64_t kEndTokens = 16;         // more than any template writes after the last message
 
-std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatSetup& chat) {
+// The request's variables win over the server's.
+Json merged(Json variables, const Json& of_request) {
+  variables.update(of_request);
+  return variables;
+}
+
+std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatModel& chat) {
   if (!chat.chat_template)
     throw ApiError(kBadRequest,
                    "this model's files have no chat template: use /v1/completions, or start the server with "
                    "--chat-template and a Jinja file, llama2, llama3, chatml, mistral or none",
                    "messages", "no_chat_template");
+  const ChatInput& input = request.input;
+  ChatPrompt prompt;
+  prompt.messages = cli::to_text(input.messages);
+  if (!input.tools.empty()) prompt.tools = cli::to_text(input.tools);
+  prompt.kwargs = cli::to_text(merged(chat.kwargs, input.kwargs));
+  prompt.add_generation_prompt = input.add_generation_prompt;
+  prompt.continue_final_message = input.continue_final_message;
   try {
-    ChatPrompt prompt(request.messages);
-    prompt.kwargs = chat.kwargs;
     return engine.tokenizer().encode_chat(prompt, chat.chat_template.get());
   } catch (const Error& error) {
     throw ApiError(kBadRequest, std::string("'messages': ") + error.what(), "messages", "invalid_value");
   }
 }
 
-void check_ids(const std::vector<int32_t>& ids, int64_t n_vocab) {
-  const auto wrong = std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= n_vocab; });
-  if (wrong == ids.end()) return;
-  throw ApiError(kBadRequest,
-                 "'prompt': expected token ids from 0 to " + std::to_string(n_vocab - 1) + ", found " +
-                     std::to_string(*wrong) + " at " + std::to_string(wrong - ids.begin()),
-                 "prompt", "invalid_value");
-}
-
 }  // namespace
 
+void check_ids(const std::vector<int32_t>& ids, const std::string& field, const Engine& engine) {
+  const int64_t n_vocab = engine.model().n_vocab;
+  const auto wrong = std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= n_vocab; });
+  if (wrong == ids.end()) return;
+  refuse(field,
+         "expected token ids from 0 to " + std::to_string(n_vocab - 1) + ", found " + std::to_string(*wrong) +
+             " at " + std::to_string(wrong - ids.begin()),
+         "invalid_value");
+}
+
+std::vector<int32_t> encode_text(const ApiRequest& request, const std::string& text, const Engine& engine,
+                                 const PromptOptions& options) {
+  return engine.tokenizer().encode(text, request.add_special_tokens,
+                                   request.parse_special.value_or(options.parse_special));
+}
+
+std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenizer) {
+  std::string end;
+  const auto n = std::min<int64_t>(kEndTokens, static_cast<int64_t>(prompt.size()));
+  for (auto id = prompt.end() - n; id != prompt.end(); ++id) end += tokenizer.token_bytes(*id);
+  return end;
+}
+
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
-                                          const ChatSetup& chat) {
+                                          const ChatModel& chat, const PromptOptions& options) {
   if (request.chat) return {{encode_chat(request, engine, chat), ""}};
   std::vector<EncodedPrompt> encoded;
   for (const PromptInput& prompt : request.prompts) {
     EncodedPrompt one;
     if (const auto* text = std::get_if<std::string>(&prompt)) {
-      one.ids = engine.tokenizer().encode(*text);
+      one.ids = encode_text(request, *text, engine, options);
       if (request.echo) one.text = *text;
     } else {
       one.ids = std::get<std::vector<int32_t>>(prompt);
-      check_ids(one.ids, engine.model().n_vocab);
-      if (request.echo) one.text = engine.tokenizer().decode(one.ids);
+      check_ids(one.ids, "prompt", engine);
+      if (request.echo) one.text = engine.tokenizer().decode(one.ids, request.skip_special_tokens);
     }
     if (one.ids.empty())
       throw ApiError(kBadRequest, "'prompt' is empty: expected at least one token", "prompt",
@@ -74,21 +101,47 @@ int64_t token_limit(const ApiRequest& request, int64_t n_prompt, int64_t ctx_siz
   return *request.max_tokens;
 }
 
+namespace {
+
+// What all of a request's choices have in common.
+GenerateRequest common_request(const ApiRequest& request, const Engine& engine) {
+  GenerateRequest common;
+  common.stop = request.stop;
+  common.stop_token_ids = request.stop_token_ids;
+  check_ids(common.stop_token_ids, "stop_token_ids", engine);
+  std::vector<int32_t> biased;
+  for (const auto& [id, bias] : request.logit_bias) biased.push_back(id);
+  check_ids(biased, "logit_bias", engine);
+  common.ignore_eos = request.ignore_eos;
+  common.min_new_tokens = request.min_tokens;
+  common.n_logprobs = request.n_logprobs;
+  if (request.echo) common.n_prompt_logprobs = request.n_logprobs;
+  return common;
+}
+
+}  // namespace
+
 std::vector<GenerateRequest> generate_requests(const ApiRequest& request,
                                                const std::vector<EncodedPrompt>& prompts,
                                                const Engine& engine,
-                                               const std::optional<SparseRule>& standard_rule) {
+                                               const std::optional<SparseRule>& standard_rule,
+                                               const std::optional<double>& standard_temperature) {
+  SamplingParams standard = engine.model().default_sampling;
+  if (standard_temperature) standard.temperature = *standard_temperature;
   std::vector<GenerateRequest> requests;
+  GenerateRequest one = common_request(request, engine);
+  one.sparse = request.sparse ? request.sparse : standard_rule;
   for (const EncodedPrompt& prompt : prompts) {
-    GenerateRequest one;
     one.prompt = prompt.ids;
     one.max_new_tokens =
         token_limit(request, static_cast<int64_t>(prompt.ids.size()), engine.info().ctx_size);
-    one.stop = request.stop;
-    one.ignore_eos = request.ignore_eos;
-    one.sparse = request.sparse ? request.sparse : standard_rule;
+    if (one.min_new_tokens > one.max_new_tokens)
+      refuse("min_tokens",
+             "expected at most the " + std::to_string(one.max_new_tokens) +
+                 " tokens that may follow, found " + std::to_string(one.min_new_tokens),
+             "invalid_value");
     for (int64_t i = 0; i < request.n; ++i) {
-      one.sampling = request.sampling(engine.model().default_sampling, i);
+      one.sampling = request.sampling(standard, i);
       one.sampling.validate();
       requests.push_back(one);
     }

@@ -2,6 +2,8 @@
 
 #include <ctime>
 #include <random>
+#include <string_view>
+#include <utility>
 
 #include "tools/seer/format.h"
 
@@ -26,21 +28,25 @@ OrderedJson usage_json(const Usage& usage) {
           {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}}};
 }
 
-std::string random_id() {
+uint32_t random_bits() {
   thread_local std::random_device device;
+  return device();
+}
+
+std::string random_id() {
   std::string id;
-  for (int i = 0; i < 3; ++i) id += cli::format("%08x", device());
+  for (int i = 0; i < 3; ++i) id += cli::format("%08x", random_bits());
   return id;
 }
 
 }  // namespace
 
-const char* finish_reason(FinishReason finish) {
+const char* finish_reason(FinishReason finish, bool has_calls) {
   switch (finish) {
     case FinishReason::kEos:
     case FinishReason::kStopString:
     case FinishReason::kStopToken:
-      return "stop";
+      return has_calls ? "tool_calls" : "stop";
     case FinishReason::kLength:
     case FinishReason::kContextFull:
     case FinishReason::kCancelled:  // is an error before it comes here
@@ -58,12 +64,22 @@ std::string model_object(const std::string& model, int64_t created, int64_t ctx_
   return cli::to_text(model_json(model, created, ctx_size));
 }
 
-ResponseWriter::ResponseWriter(bool chat, std::string model, bool include_usage)
+ResponseWriter::ResponseWriter(bool chat, std::string model, bool include_usage, bool short_call_ids)
     : chat_(chat),
       model_(std::move(model)),
       id_((chat ? "chatcmpl-" : "cmpl-") + random_id()),
       created_(static_cast<int64_t>(std::time(nullptr))),
-      include_usage_(include_usage) {}
+      include_usage_(include_usage),
+      short_call_ids_(short_call_ids) {}
+
+std::string ResponseWriter::call_id() const {
+  if (!short_call_ids_) return "call_" + random_id();
+  static constexpr std::string_view kLetters =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  std::string id;
+  for (int i = 0; i < 9; ++i) id += kLetters[random_bits() % kLetters.size()];
+  return id;
+}
 
 OrderedJson ResponseWriter::envelope(bool streamed) const {
   const char* object = !chat_ ? "text_completion" : streamed ? "chat.completion.chunk" : "chat.completion";
@@ -76,23 +92,35 @@ std::string ResponseWriter::whole(const std::vector<Choice>& choices, const Usag
   for (size_t i = 0; i < choices.size(); ++i) {
     OrderedJson choice = {{"index", i}};
     if (chat_) {
-      choice["message"] = {{"role", "assistant"}, {"content", choices[i].text}, {"refusal", nullptr}};
+      choice["message"] = message(choices[i].answer);
     } else {
-      choice["text"] = choices[i].text;
+      choice["text"] = choices[i].answer.content;
     }
-    choice["logprobs"] = nullptr;
-    choice["finish_reason"] = finish_reason(choices[i].finish);
+    choice["logprobs"] = choices[i].logprobs;
+    choice["finish_reason"] = finish_reason(choices[i].finish, !choices[i].answer.calls.empty());
     out["choices"].push_back(std::move(choice));
   }
   out["usage"] = usage_json(usage);
   return cli::to_text(out);
 }
 
-std::string ResponseWriter::chunk(size_t choice, const OrderedJson& content,
-                                  const OrderedJson& finish) const {
+OrderedJson ResponseWriter::message(const ParsedAnswer& answer) const {
+  OrderedJson out = {{"role", "assistant"}, {"content", answer.content}, {"refusal", nullptr}};
+  if (!answer.reasoning.empty()) out["reasoning_content"] = answer.reasoning;
+  if (answer.calls.empty()) return out;
+  if (answer.content.empty()) out["content"] = nullptr;
+  for (const ParsedAnswer::Call& call : answer.calls)
+    out["tool_calls"].push_back({{"id", call_id()},
+                                 {"type", "function"},
+                                 {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+  return out;
+}
+
+std::string ResponseWriter::chunk(size_t choice, const OrderedJson& content, const OrderedJson& finish,
+                                  const OrderedJson& logprobs) const {
   OrderedJson out = envelope(true);
   OrderedJson one = {{"index", choice}, {chat_ ? "delta" : "text", content}};
-  one["logprobs"] = nullptr;
+  one["logprobs"] = logprobs;
   one["finish_reason"] = finish;
   out["choices"] = OrderedJson::array({std::move(one)});
   if (include_usage_) out["usage"] = nullptr;
@@ -103,12 +131,44 @@ std::string ResponseWriter::first(size_t choice) const {
   return chat_ ? chunk(choice, {{"role", "assistant"}, {"content", ""}}, nullptr) : std::string();
 }
 
-std::string ResponseWriter::piece(size_t choice, const std::string& text) const {
-  return chunk(choice, chat_ ? OrderedJson{{"content", text}} : OrderedJson(text), nullptr);
+OrderedJson ResponseWriter::chat_delta(const AnswerDelta& delta) const {
+  OrderedJson call = {{"index", delta.call}};
+  switch (delta.kind) {
+    case AnswerDelta::Kind::kReasoning:
+      return {{"reasoning_content", delta.text}};
+    case AnswerDelta::Kind::kContent:
+      return {{"content", delta.text}};
+    case AnswerDelta::Kind::kCallBegin:
+      call["id"] = call_id();
+      call["type"] = "function";
+      call["function"] = {{"name", delta.text}, {"arguments", ""}};
+      break;
+    case AnswerDelta::Kind::kCallArguments:
+      call["function"] = {{"arguments", delta.text}};
+      break;
+    // What was sent of a broken call cannot be taken back. Nothing of it is missing either: the arguments
+    // that were sent are what the model wrote.
+    case AnswerDelta::Kind::kCallEnd:
+    case AnswerDelta::Kind::kCallBroken:
+      return OrderedJson::object();
+  }
+  return {{"tool_calls", OrderedJson::array({std::move(call)})}};
 }
 
-std::string ResponseWriter::last(size_t choice, FinishReason finish) const {
-  return chunk(choice, chat_ ? OrderedJson::object() : OrderedJson(""), finish_reason(finish));
+std::string ResponseWriter::pieces(size_t choice, const std::vector<AnswerDelta>& deltas,
+                                   OrderedJson logprobs) const {
+  std::string events;
+  for (const AnswerDelta& delta : deltas) {
+    const OrderedJson content = chat_ ? chat_delta(delta) : OrderedJson(delta.text);
+    if (chat_ && content.empty()) continue;
+    events += chunk(choice, content, nullptr, std::exchange(logprobs, nullptr));
+  }
+  if (logprobs.is_null()) return events;
+  return events + chunk(choice, chat_ ? OrderedJson::object() : OrderedJson(""), nullptr, logprobs);
+}
+
+std::string ResponseWriter::last(size_t choice, FinishReason finish, bool has_calls) const {
+  return chunk(choice, chat_ ? OrderedJson::object() : OrderedJson(""), finish_reason(finish, has_calls));
 }
 
 std::string ResponseWriter::usage(const Usage& usage) const {

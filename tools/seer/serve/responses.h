@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "seer/request.h"
+#include "tools/seer/serve/answers/answer_delta.h"
 
 namespace seer::serve {
 
@@ -16,12 +17,13 @@ struct Usage {
 };
 
 struct Choice {
-  std::string text;
+  ParsedAnswer answer;  // of completions: content alone
   FinishReason finish = FinishReason::kLength;
+  nlohmann::ordered_json logprobs = {};  // null: none were asked for
 };
 
-// "stop" or "length".
-const char* finish_reason(FinishReason finish);
+// "stop", "length", or "tool_calls" where the answer ended after one.
+const char* finish_reason(FinishReason finish, bool has_calls = false);
 
 std::string models_list(const std::string& model, int64_t created, int64_t ctx_size);
 std::string model_object(const std::string& model, int64_t created, int64_t ctx_size);
@@ -29,14 +31,17 @@ std::string model_object(const std::string& model, int64_t created, int64_t ctx_
 // Everything one request's answer is written with: whole, or in pieces as server-sent events.
 class ResponseWriter {
  public:
-  ResponseWriter(bool chat, std::string model, bool include_usage);
+  // `short_call_ids`: of nine letters and digits, the only ones that templates of Mistral take back.
+  ResponseWriter(bool chat, std::string model, bool include_usage, bool short_call_ids = false);
 
   std::string whole(const std::vector<Choice>& choices, const Usage& usage) const;
 
   // Events, each ending in an empty line.
   std::string first(size_t choice) const;  // of a chat: who speaks; empty for completions
-  std::string piece(size_t choice, const std::string& text) const;
-  std::string last(size_t choice, FinishReason finish) const;
+  // What is new of a choice, with its log-probabilities in the first of the events. Empty for nothing.
+  std::string pieces(size_t choice, const std::vector<AnswerDelta>& deltas,
+                     nlohmann::ordered_json logprobs = {}) const;
+  std::string last(size_t choice, FinishReason finish, bool has_calls = false) const;
   std::string usage(const Usage& usage) const;  // empty where it was not asked for
   static std::string end();                     // "data: [DONE]\n\n"
   static std::string event(const nlohmann::ordered_json& json);
@@ -44,12 +49,15 @@ class ResponseWriter {
  private:
   nlohmann::ordered_json envelope(bool streamed) const;
   std::string chunk(size_t choice, const nlohmann::ordered_json& content,
-                    const nlohmann::ordered_json& finish) const;
+                    const nlohmann::ordered_json& finish, const nlohmann::ordered_json& logprobs = {}) const;
+  nlohmann::ordered_json message(const ParsedAnswer& answer) const;
+  nlohmann::ordered_json chat_delta(const AnswerDelta& delta) const;
+  std::string call_id() const;
 
   bool chat_;
   std::string model_, id_;
   int64_t created_;
-  bool include_usage_;
+  bool include_usage_, short_call_ids_;
 };
 
 }  // namespace seer::serve

@@ -1,6 +1,7 @@
 // seer serve: the OpenAI API over HTTP.
 #include <cctype>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "tools/seer/chat_template_options.h"
@@ -35,8 +36,10 @@ struct ServeOptions {
   serve::HttpOptions http;
   std::string model_name;
   ChatTemplateOptions chat_template;
+  std::string tool_parser = "auto", reasoning_parser = "auto";
+  bool no_parse_special = false;
   std::optional<SparseRule> sparse;
-  int64_t max_queue = 256, request_timeout = 0, shutdown_timeout = 30;
+  int64_t max_queue = 256, body_timeout = 60, request_timeout = 0, shutdown_timeout = 30;
   bool quiet = false;
 
   void add_to(Args& args) {
@@ -50,6 +53,13 @@ struct ServeOptions {
     args.value("--served-model-name", "NAME", "the model folder's name", "what clients call the model",
                into(model_name));
     chat_template.add_to(args, "auto");
+    args.choice(
+        "--tool-call-parser", "FORM", tool_parser, {"auto", "hermes", "llama3", "mistral", "none"},
+        "how the model writes calls of functions: auto is by its chat template, none leaves them text");
+    args.choice("--reasoning-parser", "FORM", reasoning_parser, {"auto", "think", "none"},
+                "how it marks its reasoning: think is <think>...</think>, none leaves it in the text");
+    args.flag("--no-parse-special", no_parse_special,
+              "take special tokens written out in prompts of completions as plain text");
     args.value("--cors-origin", "ORIGIN", "none: no CORS headers",
                "let pages of this origin ask from a browser; * is any", into(http.cors_origin));
     args.flag("-q,--quiet", quiet, "leave out the line for each request");
@@ -59,6 +69,8 @@ struct ServeOptions {
                into(max_queue, 1));
     args.value("--max-body-size", "BYTES", "33554432", "of a request; larger ones get 413",
                into(http.max_body_size, 1));
+    args.value("--body-timeout", "SECONDS", "60", "how long a request's body may take; a slower one gets 408",
+               into(body_timeout, 1, 1'000'000));
     args.value("--request-timeout", "SECONDS", "0: none",
                "cancel what takes longer, from a request's arrival on", into(request_timeout, 0, 1'000'000));
     args.value("--shutdown-timeout", "SECONDS", "30", "how long requests under way may go on after SIGTERM",
@@ -88,6 +100,25 @@ std::string folder_name(const std::string& dir) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
+// The API's, unless the model's files say how it samples.
+std::optional<double> standard_temperature(const std::string& model_dir) {
+  if (std::filesystem::exists(std::filesystem::path(model_dir) / "generation_config.json"))
+    return std::nullopt;
+  return 1.0;
+}
+
+// A model without a template still completes texts; one whose template cannot be interpreted is refused here,
+// and not at the first message.
+serve::ChatModel chat_model(const ServeOptions& options, const Tokenizer& tokenizer) {
+  serve::ChatModel chat;
+  if (!options.chat_template.given() && !tokenizer.chat_template()) return chat;
+  chat.chat_template = options.chat_template.load(tokenizer);
+  if (!options.chat_template.kwargs.empty()) chat.kwargs = serve::Json::parse(options.chat_template.kwargs);
+  chat.format =
+      serve::answer_format(chat.chat_template->source(), options.tool_parser, options.reasoning_parser);
+  return chat;
+}
+
 void log_request(const serve::Finished& request) {
   std::string line = (request.method.empty() ? "-" : request.method) + " " +
                      (request.path.empty() ? "-" : request.path) + " " + std::to_string(request.status);
@@ -95,13 +126,6 @@ void log_request(const serve::Finished& request) {
     line += format(" %lld+%lld tokens", static_cast<long long>(request.record.n_prompt),
                    static_cast<long long>(request.record.n_generated));
   log_info(line + format(" %.1f ms", 1e3 * request.seconds));
-}
-
-// A model without a template still completes texts; one whose template cannot be interpreted is refused here,
-// and not at the first message.
-serve::ChatSetup chat_setup(const ChatTemplateOptions& options, const Tokenizer& tokenizer) {
-  if (!options.given() && !tokenizer.chat_template()) return {};
-  return {options.load(tokenizer), options.kwargs};
 }
 
 // As long as `going` says so, and at most `limit`.
@@ -139,8 +163,14 @@ int run_serve(const Arguments& arguments) {
   const std::string name =
       options.model_name.empty() ? folder_name(options.model.model_dir) : options.model_name;
 
-  serve::Service service(
-      {name, options.sparse, options.max_queue, std::chrono::seconds(options.request_timeout)});
+  options.http.body_timeout = std::chrono::seconds(options.body_timeout);
+
+  serve::Service service({name,
+                          {!options.no_parse_special},
+                          options.sparse,
+                          standard_temperature(options.model.model_dir),
+                          options.max_queue,
+                          std::chrono::seconds(options.request_timeout)});
   serve::HttpServer server(options.http, service.routes(), [&](const serve::Finished& request) {
     service.metrics().count_request(request.record.route, request.status);
     if (!options.quiet) log_request(request);
@@ -150,7 +180,7 @@ int run_serve(const Arguments& arguments) {
   write_stdout(server.url() + "\n");
   try {
     const std::shared_ptr<Engine> engine = load_engine(options.model);
-    service.set_engine(engine, chat_setup(options.chat_template, engine->tokenizer()));
+    service.set_engine(engine, chat_model(options, engine->tokenizer()));
   } catch (const Error&) {
     if (!interrupted()) throw;
   }

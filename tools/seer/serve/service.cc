@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "tools/seer/format.h"
-#include "tools/seer/serve/prompts.h"
+#include "tools/seer/serve/token_routes.h"
 
 namespace seer::serve {
 namespace {
@@ -13,7 +13,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCheckClient(100);  // how soon a client that left is noticed
-constexpr const char* kEventStream = "text/event-stream";
+constexpr const char* kEventStream = "text/event-stream; charset=utf-8";
 
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
@@ -22,17 +22,18 @@ double seconds_between(Clock::time_point begin, Clock::time_point end) {
 }  // namespace
 
 struct Service::Work {
+  Work(const ApiRequest& asked, std::shared_ptr<Engine> of, std::vector<EncodedPrompt> prompts,
+       const AnswerFormat& format, const std::string& model_name)
+      : request(asked),
+        engine(std::move(of)),
+        reply(request, std::move(prompts), format, *engine, model_name) {}
+
   ApiRequest request;
   std::shared_ptr<Engine> engine;
-  std::vector<EncodedPrompt> prompts;
+  Reply reply;  // refers to the engine
   std::unique_ptr<Answer> answer;
-  ResponseWriter writer;
   Clock::time_point deadline = Clock::time_point::max();
   Clock::time_point next_check;
-
-  const std::string& echo(size_t choice) const {
-    return prompts[choice / static_cast<size_t>(request.n)].text;
-  }
 };
 
 Service::Service(ServiceOptions options)
@@ -53,13 +54,19 @@ std::vector<Route> Service::routes() {
        [this](const auto& request, const auto& body, auto& response) {
          complete(request, parse_chat(parse_body(body)), response);
        }},
+      {"POST", "/tokenize",
+       [this](const auto&, const auto& body, auto& response) { show_tokens(parse_body(body), response); }},
+      {"POST", "/detokenize",
+       [this](const auto&, const auto& body, auto& response) { show_text(parse_body(body), response); }},
+      {"GET", "/tokenizer_info",
+       [this](const auto&, const auto&, auto& response) { show_tokenizer(response); }},
   };
 }
 
-void Service::set_engine(std::shared_ptr<Engine> engine, ChatSetup chat) {
+void Service::set_engine(std::shared_ptr<Engine> engine, ChatModel chat) {
   const std::lock_guard lock(mutex_);
-  engine_ = std::move(engine);
   chat_ = std::move(chat);
+  engine_ = std::move(engine);
 }
 
 void Service::stop() { stopping_ = true; }
@@ -71,6 +78,11 @@ std::shared_ptr<Engine> Service::engine() const {
   const std::lock_guard lock(mutex_);
   if (!engine_) throw ApiError(kUnavailable, "the model is being loaded", "", "loading");
   return engine_;
+}
+
+const ChatModel& Service::chat_model() const {
+  const std::lock_guard lock(mutex_);
+  return chat_;
 }
 
 void Service::health(httplib::Response& response) const {
@@ -97,42 +109,64 @@ void Service::list_models(httplib::Response& response) const {
 
 void Service::show_model(const httplib::Request& request, httplib::Response& response) const {
   const std::string name = request.path.substr(std::string("/v1/models/").size());
-  ApiRequest asked;
-  asked.model = name;
-  check_model(asked);
+  check_model(name);
   send_json(response, kOk, model_object(name, created_, engine()->info().ctx_size));
 }
 
-void Service::check_model(const ApiRequest& request) const {
-  if (!request.model || *request.model == options_.model_name) return;
-  throw ApiError(kNotFound,
-                 "there is no model '" + *request.model + "' here, only '" + options_.model_name + "'",
+void Service::show_tokens(const Json& body, httplib::Response& response) const {
+  check_model(JsonFields(body).string("model"));
+  send_json(response, kOk, tokenize(body, *engine(), chat_model(), options_.prompts));
+}
+
+void Service::show_text(const Json& body, httplib::Response& response) const {
+  check_model(JsonFields(body).string("model"));
+  send_json(response, kOk, detokenize(body, *engine()));
+}
+
+void Service::show_tokenizer(httplib::Response& response) const {
+  const std::shared_ptr<Engine> engine = this->engine();
+  send_json(response, kOk, tokenizer_info(*engine, chat_model()));
+}
+
+void Service::check_model(const std::optional<std::string>& name) const {
+  if (!name || *name == options_.model_name) return;
+  throw ApiError(kNotFound, "there is no model '" + *name + "' here, only '" + options_.model_name + "'",
                  "model", "model_not_found");
+}
+
+void Service::check_tools(const ApiRequest& request) const {
+  if (request.input.tools.empty()) return;
+  const AnswerFormat& format = chat_model().format;
+  if (!format.takes_tools)
+    throw ApiError(kBadRequest,
+                   "'tools': this model's chat template does not show tools to the model: leave them out, or "
+                   "set 'tool_choice' to 'none'",
+                   "tools", "unsupported_parameter");
+  if (format.tools == ToolForm::kUnknown)
+    throw ApiError(
+        kBadRequest,
+        "'tools': this model writes calls in a form that is not read here: leave them out, or start "
+        "the server with --tool-call-parser none to get its calls as text",
+        "tools", "unsupported_parameter");
 }
 
 std::shared_ptr<Service::Work> Service::admit(ApiRequest request) {
   std::shared_ptr<Engine> engine = this->engine();
-  check_model(request);
+  check_model(request.model);
+  check_tools(request);
   if (request.n_choices() > options_.max_queue)
     throw ApiError(kBadRequest,
                    "'n' times the prompts is " + std::to_string(request.n_choices()) + ": expected at most " +
                        std::to_string(options_.max_queue) + " (--max-queue)",
                    "n", "invalid_value");
-  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_);
-  std::vector<GenerateRequest> generations = generate_requests(request, prompts, *engine, options_.sparse);
-  ResponseWriter writer(request.chat, options_.model_name, request.include_usage);
-  auto work = std::make_shared<Work>(Work{std::move(request),
-                                          engine,
-                                          std::move(prompts),
-                                          nullptr,
-                                          std::move(writer),
-                                          Clock::time_point::max(),
-                                          {}});
-
+  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_model(), options_.prompts);
+  std::vector<GenerateRequest> generations =
+      generate_requests(request, prompts, *engine, options_.sparse, options_.temperature);
   RequestRecord& record = Connection::current().record();
+  for (const EncodedPrompt& prompt : prompts) record.n_prompt += static_cast<int64_t>(prompt.ids.size());
+  auto work =
+      std::make_shared<Work>(request, engine, std::move(prompts), chat_model().format, options_.model_name);
   if (options_.request_timeout.count() > 0) work->deadline = record.start + options_.request_timeout;
-  for (const EncodedPrompt& prompt : work->prompts)
-    record.n_prompt += static_cast<int64_t>(prompt.ids.size());
   const std::lock_guard lock(admission_);
   const int64_t n_waiting = engine->stats().n_waiting;
   metrics_.observe_queue(n_waiting);
@@ -210,15 +244,10 @@ void Service::complete(const httplib::Request& http, ApiRequest parsed, httplib:
       stream(work, http.version != "HTTP/1.0", response);
       return;
     }
-    while (!work->answer->ended()) next(*work);
+    while (!work->answer->ended()) work->reply.collect(next(*work));
     account(*work);
-    std::vector<Choice> choices;
-    for (size_t i = 0; i < work->answer->size(); ++i) {
-      const GenerateResult& result = work->answer->result(i);
-      choices.push_back({work->echo(i) + result.text, result.finish});
-    }
     const Usage usage = usage_of(*work->answer, static_cast<size_t>(work->request.n), record.n_prompt);
-    send_json(response, kOk, work->writer.whole(choices, usage));
+    send_json(response, kOk, work->reply.whole(usage));
   } catch (...) {
     throw give_up(*work);
   }
@@ -249,25 +278,14 @@ bool Service::write_stream(Work& work, std::vector<News> news, httplib::DataSink
   };
   RequestRecord& record = Connection::current().record();
   try {
-    std::string opening;
-    for (size_t i = 0; i < work.answer->size(); ++i) {
-      opening += work.writer.first(i);
-      if (!work.echo(i).empty()) opening += work.writer.piece(i, work.echo(i));
-    }
-    send(opening);
+    send(work.reply.opening());
     for (;;) {
-      std::string events;
-      for (const News& one : news) {
-        if (!one.text.empty()) events += work.writer.piece(one.choice, one.text);
-        if (one.result != nullptr) events += work.writer.last(one.choice, one.result->finish);
-      }
-      send(events);
+      send(work.reply.events(news));
       if (work.answer->ended()) break;
       news = next(work);
     }
     account(work);
-    send(work.writer.usage(usage_of(*work.answer, static_cast<size_t>(work.request.n), record.n_prompt)) +
-         ResponseWriter::end());
+    send(work.reply.closing(usage_of(*work.answer, static_cast<size_t>(work.request.n), record.n_prompt)));
   } catch (...) {
     const ApiError error = give_up(work);
     record.status = error.status();

@@ -1,0 +1,39 @@
+// Log-probabilities as the two routes show them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "seer/request.h"
+#include "seer/tokenizer.h"
+
+namespace seer::serve {
+
+// An element of a chat's logprobs.content.
+nlohmann::ordered_json chat_logprob(const Tokenizer& tokenizer, const PositionLogprobs& at);
+
+// A completion's logprobs: parallel arrays that grow token by token.
+class CompletionLogprobs {
+ public:
+  explicit CompletionLogprobs(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  // A prompt that is echoed as `text`: its first token, which nothing predicts, and the others.
+  void add_prompt(const std::vector<int32_t>& ids, const std::vector<PositionLogprobs>& logprobs,
+                  const std::string& text);
+  void add(const PositionLogprobs& at);
+
+  // What was added since the last call; null if that is nothing.
+  nlohmann::ordered_json take();
+
+ private:
+  void add_token(int32_t id, const PositionLogprobs* at);
+
+  const Tokenizer& tokenizer_;
+  int64_t offset_ = 0;  // characters of the choice's text before the next token
+  nlohmann::ordered_json tokens_, token_logprobs_, top_logprobs_, offsets_;
+};
+
+}  // namespace seer::serve

@@ -1,0 +1,74 @@
+#include "tools/seer/serve/token_routes.h"
+
+#include "tools/seer/format.h"
+#include "tools/seer/serve/api_error.h"
+#include "tools/seer/serve/token_texts.h"
+
+namespace seer::serve {
+namespace {
+
+ApiRequest text_request(const JsonFields& fields, std::string* prompt) {
+  fields.check_known({"model", "prompt", "add_special_tokens", "parse_special", "return_token_strs"}, {}, {});
+  const std::optional<std::string> text = fields.string("prompt");
+  if (!text)
+    throw ApiError(kBadRequest, "'prompt' is missing: expected a string, or 'messages'", "prompt",
+                   "missing_parameter");
+  *prompt = *text;
+  ApiRequest request;
+  request.add_special_tokens = fields.boolean("add_special_tokens").value_or(true);
+  request.parse_special = fields.boolean("parse_special");
+  return request;
+}
+
+std::vector<int32_t> ids_of(const Json& body, const Engine& engine, const ChatModel& model,
+                            const PromptOptions& options) {
+  if (!body.contains("messages")) {
+    std::string prompt;
+    const ApiRequest request = text_request(JsonFields(body), &prompt);
+    return encode_text(request, prompt, engine, options);
+  }
+  Json chat = body;
+  chat.erase("return_token_strs");  // all else is as of a chat
+  return encode_prompts(parse_chat(chat), engine, model, options).front().ids;
+}
+
+Json token_or_null(const Tokenizer& tokenizer, int32_t id) {
+  return id < 0 ? Json() : Json(tokenizer.token_bytes(id));
+}
+
+}  // namespace
+
+std::string tokenize(const Json& body, const Engine& engine, const ChatModel& chat,
+                     const PromptOptions& options) {
+  const bool strings = JsonFields(body).boolean("return_token_strs").value_or(false);
+  const std::vector<int32_t> ids = ids_of(body, engine, chat, options);
+  Json texts;
+  if (strings) texts = Json::array();
+  if (strings)
+    for (const int32_t id : ids) texts.push_back(token_text(engine.tokenizer(), id));
+  return cli::to_text({{"count", ids.size()},
+                       {"max_model_len", engine.info().ctx_size},
+                       {"tokens", ids},
+                       {"token_strs", std::move(texts)}});
+}
+
+std::string detokenize(const Json& body, const Engine& engine) {
+  const JsonFields fields(body);
+  fields.check_known({"model", "tokens"}, {}, {});
+  const std::optional<std::vector<int32_t>> ids = fields.ids("tokens");
+  if (!ids)
+    throw ApiError(kBadRequest, "'tokens' is missing: expected an array of token ids", "tokens",
+                   "missing_parameter");
+  check_ids(*ids, "tokens", engine);
+  return cli::to_text({{"prompt", engine.tokenizer().decode(*ids, /*skip_special=*/false)}});
+}
+
+std::string tokenizer_info(const Engine& engine, const ChatModel& chat) {
+  const Tokenizer& tokenizer = engine.tokenizer();
+  return cli::to_text({{"tokenizer_class", tokenizer.kind()},
+                       {"bos_token", token_or_null(tokenizer, tokenizer.bos_id())},
+                       {"eos_token", token_or_null(tokenizer, tokenizer.eos_id())},
+                       {"chat_template", chat.chat_template ? Json(chat.chat_template->source()) : Json()}});
+}
+
+}  // namespace seer::serve
