@@ -184,6 +184,8 @@ def main():
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--show", type=int, default=10, help="how many differences to print")
     options = parser.parse_args()
+    if options.templates is None and os.environ.get("SEER_TEST_DATA"):
+        options.templates = pathlib.Path(os.environ["SEER_TEST_DATA"]) / "templates"
     sys.path.insert(0, str(pathlib.Path(__file__).parent))
     rng = random.Random(options.seed)
     sources = [Made(rng)]

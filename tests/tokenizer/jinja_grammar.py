@@ -34,6 +34,7 @@ FORMATS = ["'%s'|format({0})", "'%d items'|format({0})", "'%5s|%-5s|'|format({0}
            "'%s' % {0}", "'{{}} {{}}'.format({0}, {1})", "'{{0!r:>8}}'.format({0})", "'{{:05d}}'.format({0})", "'{{:,.2f}}'.format({0})", "'{{k}}'.format(k={0})", "'{{:^9}}'.format({0})", "'{{:<7}}|'.format({0})",
            "'%+d'|format({0})", "'%e'|format({0})", "'%g'|format({0})", "'%c'|format({0})", "'%%'|format", "'{{:+}}'.format({0})", "'{{:x}}'.format({0})", "'{{:.3}}'.format({0})", "'{{:_}}'.format({0})", "'{{:%}}'.format({0})",
            "'{{0[0]}}'.format({0})", "'{{0.role}}'.format({0})", "'{{:{{}}}}'.format({0}, 5)", "'%-8.2e|'|format({0})", "'%#x'|format({0})", "'% d'|format({0})", "'{{:#o}}'.format({0})", "'{{:e}}'.format({0})", "'{{:08.3f}}'.format({0})"]
+TOJSON = ["", "(indent=2)", "(sort_keys=true)", "(ensure_ascii=true)", "(true, 1)", "(separators=(1, 2))", "(separators=(',', ':'))", "(none, none, [s, u])", "(indent=0)", "(indent='--')"]
 DATES = ["%Y-%m-%d", "%d %b %Y", "%B %d, %Y", "%H:%M:%S", "%A %a %j %U %w %y %p %I", "%x %X %c", "%%", "%e %-d %Z|%z", "é%d日", "%G-W%V-%u %D %F %T %R %h"]
 
 
@@ -132,7 +133,7 @@ class Grammar:
         if k < 0.88:
             return f"strftime_now({self.pick(DATES)!r})"
         if k < 0.92:
-            return self.wrap(f"{self.any(d - 1)}|tojson{self.pick(['', '(indent=2)', '(sort_keys=true)', '(ensure_ascii=true)', '(true, 1)', '(separators=(1, 2))', '(separators=(\',\', \':\'))', '(none, none, [s, u])', '(indent=0)'])}")
+            return self.wrap(f"{self.any(d - 1)}|tojson{self.pick(TOJSON)}")
         if k < 0.95:
             return self.wrap(f"{self.any(d - 1)}|string")
         return self.wrap(f"{self.string(d - 1)} * {self.pick(['2', '0', '-1', 'n'])}")
