@@ -101,7 +101,9 @@ Value add(const Value& a, const Value& b) {
   if (a.is(Type::kStr) && b.is(Type::kStr)) return add_strings(a, b);
   if (a.sequence() && a.type() == b.type()) {
     Meter::step(static_cast<int64_t>(a.items().size() + b.items().size()));
-    std::vector<Value> items = a.items();
+    Meter::text((a.items().size() + b.items().size()) * sizeof(Value));
+    std::vector<Value> items;
+    items = a.items();
     items.insert(items.end(), b.items().begin(), b.items().end());
     return a.is(Type::kList) ? Value::list(std::move(items)) : Value::tuple(std::move(items));
   }

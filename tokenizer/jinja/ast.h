@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -150,6 +151,7 @@ struct Program {
   int n_slots = 0;
   std::vector<std::string> variables;  // of the context, by number
   std::unordered_map<std::string, int> variable_numbers;
+  std::set<std::string, std::less<>> reads;  // of the context, by an expression
   std::vector<std::unique_ptr<Str>> literals;
 };
 

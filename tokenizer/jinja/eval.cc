@@ -10,27 +10,9 @@
 namespace seer::jinja {
 namespace {
 
-// Expressions within one another over all macros that are at work: a bound for the machine's stack.
-constexpr int kMaxDepth = 3000;
 constexpr int kMaxCalls = 200;
 
 }  // namespace
-
-class Interpreter::Deeper {
- public:
-  explicit Deeper(int* depth, int limit, const char* what) : depth_(*depth) {
-    if (++depth_ <= limit) return;
-    --depth_;
-    fail(ErrorType::kUnsupported,
-         "more than " + std::to_string(limit) + " " + what + " within one another are not supported");
-  }
-  ~Deeper() { --depth_; }
-  Deeper(const Deeper&) = delete;
-  Deeper& operator=(const Deeper&) = delete;
-
- private:
-  int& depth_;
-};
 
 Value Interpreter::eval(const Expr& expr) {
   Meter::step();
@@ -39,7 +21,7 @@ Value Interpreter::eval(const Expr& expr) {
     const Value& value = slot(expr.slot);
     return value.missing() ? Value::undefined_name(expr.name) : value;
   }
-  const Deeper deeper(&depth_, kMaxDepth, "operations");
+  const Deeper deeper(&depth_, kMaxDepth, "operations and statements");
   return eval_inner(expr);
 }
 

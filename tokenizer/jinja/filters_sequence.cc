@@ -149,6 +149,7 @@ class UniqueIterator final : public Iterator {
     while (Meter::step(), iterator_.as<Iterator>().next(item)) {
       Value key = path_.of(*item);
       if (!case_sensitive_) key = ignore_case(key);
+      Meter::step(4);
       if (seen_.as<Dict>().find(key) != nullptr) continue;
       seen_.as<Dict>().set(std::move(key), Value::none());
       return true;

@@ -80,9 +80,6 @@ Value indent(Interpreter&, const Value& value, Bound& arguments) {
   const bool first = flag(arguments[1]), blank = flag(arguments[2]), markup = is_markup(value);
   require_defined(value);
   if (!value.is(Type::kStr)) type_error("indent() takes a string, not " + type_name(value));
-  if (markup && arguments[0].is(Type::kStr) && !is_markup(arguments[0])) {
-    // jinja2 takes the given text for markup as it is.
-  }
   TextBuilder with_end;
   with_end.append(value.text());
   with_end.append('\n');
@@ -154,14 +151,16 @@ void append_url(TextBuilder* out, const Value& value, bool for_query) {
     const bool marked = from_messages(text, i, i + 1);
     const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                        (kSafe.find(c) != std::string_view::npos && !(c == '/' && for_query));
-    Meter::step();
+    Meter::step(2);
     if (plain) {
       out->append(std::string_view(&c, 1), marked);
     } else if (c == ' ' && for_query) {
       out->append("+", marked);
     } else {
-      std::string hex = in_base(static_cast<unsigned char>(c), 16, true);
-      out->append((hex.size() == 1 ? "%0" : "%") + hex, marked);
+      constexpr char kHex[] = "0123456789ABCDEF";
+      const auto byte = static_cast<unsigned char>(c);
+      const char escape[] = {'%', kHex[byte >> 4], kHex[byte & 15]};
+      out->append({escape, 3}, marked);
     }
   }
 }
@@ -191,7 +190,8 @@ Value url_encode(Interpreter&, const Value& value, Bound&) {
   return Value::string(out.take());
 }
 
-JsonOptions json_options(const Bound& arguments) {
+// json.dumps looks at the separators' types only when it has more to write than a string.
+JsonOptions json_options(const Value& value, const Bound& arguments) {
   JsonOptions options;
   options.ensure_ascii = flag(arguments[0]);
   options.sort_keys = flag(arguments[3]);
@@ -207,6 +207,7 @@ JsonOptions json_options(const Bound& arguments) {
   if (!arguments[2].missing() && !arguments[2].is(Type::kNone)) {
     const std::vector<Value> two = items_of(arguments[2]);
     if (two.size() != 2) fail(ErrorType::kValueError, "tojson: separators must be two");
+    if (value.is(Type::kStr)) return options;
     options.item_separator = string_of(two[0], "tojson: a separator");
     options.key_separator = string_of(two[1], "tojson: a separator");
   }
@@ -215,7 +216,7 @@ JsonOptions json_options(const Bound& arguments) {
 
 Value to_json(Interpreter&, const Value& value, Bound& arguments) {
   TextBuilder out;
-  append_json(&out, value, json_options(arguments));
+  append_json(&out, value, json_options(value, arguments));
   return Value::string(out.take());
 }
 

@@ -38,6 +38,7 @@ Value call_dict(Interpreter&, Arguments arguments) {
     type_error("dict expected at most 1 argument, got " + std::to_string(arguments.positional.size()));
   if (!arguments.positional.empty()) {
     const Value& from = arguments.positional[0];
+    require_defined(from);
     if (from.is(Type::kDict)) {
       items = from.as<Dict>().items;
     } else {

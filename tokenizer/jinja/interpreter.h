@@ -32,7 +32,19 @@ class Interpreter {
 
  private:
   enum class Flow { kNext, kBreak, kContinue };
-  class Deeper;
+  // Counts what is at work within one another.
+  class Deeper {
+   public:
+    Deeper(int* depth, int limit, const char* what);
+    ~Deeper() { --depth_; }
+    Deeper(const Deeper&) = delete;
+    Deeper& operator=(const Deeper&) = delete;
+
+   private:
+    int& depth_;
+  };
+  // Expressions and statements over all macros that are at work: a bound for the machine's stack.
+  static constexpr int kMaxDepth = 2000;
   class Capture;
   class FilteredIterator;
 

@@ -161,7 +161,9 @@ size_t find_bytes(std::string_view text, std::string_view pattern, size_t from) 
   const void* found = memmem(text.data() + from, text.size() - from, pattern.data(), pattern.size());
   const size_t at = found == nullptr ? std::string_view::npos
                                      : static_cast<size_t>(static_cast<const char*>(found) - text.data());
-  Meter::touch((found == nullptr ? text.size() : at) - from + pattern.size());
+  // Patterns of one letter with another one at the end take memmem ten times as long as others.
+  Meter::touch(((found == nullptr ? text.size() : at) - from) * (pattern.size() < 16 ? 1 : 8) +
+               pattern.size());
   return at;
 }
 

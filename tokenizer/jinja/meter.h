@@ -11,9 +11,9 @@ struct Limits {
   // Operations. A string of n bytes that is copied, searched or compared counts n / 32 of them.
   int64_t max_steps = 20'000'000;
   // Of the result, and of every string that is made on the way to it.
-  size_t max_bytes = size_t{32} << 20;
+  size_t max_bytes = size_t{16} << 20;
   // Strings, lists and dicts that are alive at one time.
-  size_t max_live_bytes = size_t{160} << 20;
+  size_t max_live_bytes = size_t{128} << 20;
   // Calls of macros within one another, and nesting of values and of iterators.
   int max_depth = 200;
 };

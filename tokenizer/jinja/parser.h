@@ -66,7 +66,7 @@ class Parser {
   std::unique_ptr<MacroDef> parse_signature(bool with_parameters);
   void parse_function_body(MacroDef* macro, std::string_view end, const char* tag);
 
-  // Expressions (parse_expr.cc).
+  // Expressions (parse_expr.cc; from parse_postfix to parse_test parse_postfix.cc).
   ExprPtr make(ExprKind kind, int line);
   ExprPtr make(ExprKind kind, int line, ExprPtr left, ExprPtr right = nullptr);
   void add(Expr* parent, ExprPtr child);

@@ -20,6 +20,7 @@ constexpr int kMaxDepth = 400;  // a namespace can hold itself
 }
 
 void append_escape(TextBuilder* out, int32_t point, bool marked) {
+  Meter::step(4);
   char escape[16];
   const char* form = point < 0x100 ? "\\x%02x" : point < 0x10000 ? "\\u%04x" : "\\U%08x";
   std::snprintf(escape, sizeof escape, form, static_cast<unsigned>(point));
@@ -166,6 +167,7 @@ void append_repr(TextBuilder* out, const Value& value, int depth) {
 
 Text text_of(const Value& value) {
   if (value.is(Type::kStr)) return value.text();
+  Meter::step(4);
   TextBuilder builder;
   append_str(&builder, value);
   return builder.take();

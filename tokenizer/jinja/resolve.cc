@@ -107,6 +107,9 @@ void Resolver::walk(Expr& expr, const Frame& frame) {
   if (expr.kind == ExprKind::kName || expr.kind == ExprKind::kNamespaceRef) {
     if (!frame.symbols->find(expr.name, &expr.slot))
       not_supported(program_.name, expr.line, "the variable '" + expr.name + "' in a filter of a set block");
+    if (expr.store || !frame.symbols->from_context(expr.name)) return;
+    if (expr.name == "lipsum") not_supported(program_.name, expr.line, "the function 'lipsum'");
+    program_.reads.insert(expr.name);
     return;
   }
   Frame inner = frame;

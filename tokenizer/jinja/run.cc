@@ -54,6 +54,13 @@ class Interpreter::FilteredIterator final : public Iterator {
   bool entered_ = false;
 };
 
+Interpreter::Deeper::Deeper(int* depth, int limit, const char* what) : depth_(*depth) {
+  if (++depth_ <= limit) return;
+  --depth_;
+  fail(ErrorType::kUnsupported,
+       "more than " + std::to_string(limit) + " " + what + " within one another are not supported");
+}
+
 Interpreter::Interpreter(const Program& program, std::vector<Value> variables, std::time_t now)
     : program_(program), variables_(std::move(variables)), now_(now) {}
 
@@ -117,6 +124,7 @@ Interpreter::Flow Interpreter::run(const Block& block) {
 
 Interpreter::Flow Interpreter::run(const Stmt& stmt) {
   Meter::step();
+  const Deeper deeper(&depth_, kMaxDepth, "operations and statements");
   line_ = stmt.line;
   switch (stmt.kind) {
     case StmtKind::kOutput:

@@ -12,6 +12,9 @@
 namespace seer::jinja {
 namespace {
 
+// Of a list of texts: in steps, so that a limit ends it before it fills the memory.
+constexpr int64_t kPieceSteps = 12;
+
 bool strips(std::string_view text, size_t at, const Text* characters) {
   if (characters == nullptr) return is_space(point_at(text, at));
   Meter::touch(characters->size());
@@ -65,6 +68,7 @@ std::vector<Text> split_at_spaces(const Text& text, int64_t limit) {
     }
     size_t end = at;
     while (end < text.size() && !is_space(point_at(text.bytes, end))) end += point_size(text.bytes[end]);
+    Meter::step(kPieceSteps);
     parts.push_back(cut(text, at, end));
     --limit;
     at = end + leading_spaces(text.view().substr(end));
@@ -91,6 +95,7 @@ std::vector<Text> split_at_spaces_right(const Text& text, int64_t limit) {
       if (is_space(point_at(text.bytes, before))) break;
       begin = before;
     }
+    Meter::step(kPieceSteps);
     parts.push_back(cut(text, begin, end));
     --limit;
     end = begin - trailing_spaces(text.view().substr(0, begin));
@@ -122,7 +127,7 @@ std::vector<Text> split(const Text& text, const Text* separator, int64_t limit) 
   std::vector<Text> parts;
   size_t at = 0;
   while (limit != 0) {
-    Meter::step();
+    Meter::step(kPieceSteps);
     const size_t found = find_bytes(text.bytes, separator->bytes, at);
     if (found == std::string::npos) break;
     parts.push_back(cut(text, at, found));
@@ -161,7 +166,7 @@ std::vector<Text> split_lines(const Text& text, bool keep_ends) {
       at += size;
       continue;
     }
-    Meter::step();
+    Meter::step(kPieceSteps);
     const bool both = text.bytes[at] == '\r' && at + 1 < text.size() && text.bytes[at + 1] == '\n';
     const size_t next = at + size + (both ? 1 : 0);
     lines.push_back(cut(text, begin, keep_ends ? next : at));

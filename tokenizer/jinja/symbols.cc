@@ -88,7 +88,7 @@ void Symbols::analyze(const Stmt& stmt) {
 void Symbols::analyze_if(const Stmt& stmt, size_t branch) {
   analyze(*stmt.exprs[branch]);
   const auto copy = [&] {
-    Meter::step(static_cast<int64_t>(names_.size() + 1));
+    Meter::step(static_cast<int64_t>(4 * (names_.size() + stores_.size()) + 1));
     return *this;
   };
   std::vector<Symbols> branches(3, Symbols(parent_, function_, of_filter_));
@@ -110,7 +110,7 @@ void Symbols::merge(const std::vector<Symbols>& branches) {
   for (const Symbols& branch : branches) {
     for (const auto& [name, origin] : branch.names_) names_[name] = origin;
     stores_.insert(branch.stores_.begin(), branch.stores_.end());
-    Meter::step(static_cast<int64_t>(branch.names_.size()));
+    Meter::step(static_cast<int64_t>(4 * (branch.names_.size() + branch.stores_.size())));
   }
   for (const std::string& name : stores)
     names_[name] = parent_ != nullptr && parent_->owner(name) != nullptr ? Origin::kOuter : Origin::kContext;
@@ -128,6 +128,13 @@ bool Symbols::find(const std::string& name, Slot* slot) const {
   if (symbols == nullptr) return false;
   *slot = symbols->place_from(function_, name);
   return true;
+}
+
+bool Symbols::from_context(const std::string& name) const {
+  const Symbols* symbols = owner(name);
+  while (symbols != nullptr && symbols->names_.at(name) == Origin::kOuter)
+    symbols = symbols->parent_->owner(name);
+  return symbols != nullptr && symbols->names_.at(name) == Origin::kContext;
 }
 
 Scope Symbols::scope(Program* program) const {

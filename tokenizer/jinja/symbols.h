@@ -39,6 +39,8 @@ class Symbols {
 
   // The place of a name, seen from this block. False where no block has it.
   bool find(const std::string& name, Slot* slot) const;
+  // Whether the name is looked up in the context, here or in the block that has it.
+  bool from_context(const std::string& name) const;
   // What is to be done when the block is entered and left.
   Scope scope(Program* program) const;
 

@@ -15,7 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Real templates have at most some 30 kB.
-constexpr size_t kMaxSource = size_t{1} << 20;
+constexpr size_t kMaxSource = size_t{1} << 19;
 
 Value from_json(const Json& json, bool messages) {
   Meter::step();
@@ -114,8 +114,6 @@ MarkedText Template::render(const Json& variables_from_files, const Json& variab
   }
 }
 
-bool Template::refers_to(std::string_view variable) const {
-  return program_->variable_numbers.count(std::string(variable)) != 0;
-}
+bool Template::refers_to(std::string_view variable) const { return program_->reads.count(variable) != 0; }
 
 }  // namespace seer::jinja

@@ -43,7 +43,7 @@ class Template {
                     const nlohmann::ordered_json& variables_from_messages,
                     const RenderOptions& options = {}) const;
 
-  // Whether the source uses the variable without having assigned to it before.
+  // Whether the source reads the variable, other than one of that name that it has set itself before.
   bool refers_to(std::string_view variable) const;
 
  private:

@@ -28,6 +28,7 @@ Rep::~Rep() {
 
 void Rep::hold(size_t n_bytes) {
   Meter::depth(depth);
+  Meter::step(3);  // what an allocation takes, beside the steps of expressions
   held += Meter::hold(n_bytes);
 }
 
@@ -99,7 +100,7 @@ size_t Dict::position(const Value& key, size_t hash) const {
 }
 
 void Dict::set(Value key, Value value) {
-  Meter::step();
+  Meter::step(4);
   const size_t hash = hash_of(key), at = position(key, hash);
   depth = std::max({depth, key.depth() + 1, value.depth() + 1});
   if (at < items.size()) {

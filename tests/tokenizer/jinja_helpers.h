@@ -1,0 +1,23 @@
+// Templates rendered in one line.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/tokenizer/error_of.h"
+#include "tokenizer/jinja/template.h"
+
+namespace seer::testing {
+
+using OrderedJson = nlohmann::ordered_json;
+
+inline std::string render(const std::string& source, const OrderedJson& messages = {},
+                          const OrderedJson& files = {}) {
+  return jinja::Template::parse(source, "t").render(files, messages).text;
+}
+
+inline std::string render_error(const std::string& source, const OrderedJson& messages = {}) {
+  return error_of([&] { render(source, messages); });
+}
+
+}  // namespace seer::testing
