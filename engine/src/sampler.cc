@@ -24,15 +24,16 @@ Sampler::Sampler(const SamplingParams& params, BannedIds banned)
   for (const int32_t id : banned.always) seen(id).banned = true;
   if (n_first_ == 0) banned_at_first_.clear();
   for (const int32_t id : banned_at_first_) seen(id).banned_at_first = true;
-  for (const LogitChange& change : std::vector(changes_)) update(change.id);
+  for (const auto& [id, s] : seen_) update(s);
 }
 
 SampleRow Sampler::next(std::span<const int32_t> history) {
   look_at(history);
   if (n_chosen_ >= n_first_ && !banned_at_first_.empty()) {
     for (const int32_t id : banned_at_first_) {
-      seen(id).banned_at_first = false;
-      update(id);
+      Seen& s = seen(id);
+      s.banned_at_first = false;
+      update(s);
     }
     banned_at_first_.clear();
   }
@@ -54,8 +55,9 @@ int32_t Sampler::accept(int32_t id) {
                 "all tokens, or the model's weights are damaged.");
   ++n_chosen_;
   if (params_.presence_penalty != 0.0 || params_.frequency_penalty != 0.0) {
-    ++seen(id).n_generated;
-    update(id);
+    Seen& s = seen(id);
+    ++s.n_generated;
+    update(s);
   }
   return id;
 }
@@ -69,8 +71,7 @@ Sampler::Seen& Sampler::seen(int32_t id) {
   return found->second;
 }
 
-void Sampler::update(int32_t id) {
-  const Seen& s = seen(id);
+void Sampler::update(const Seen& s) {
   LogitChange& change = changes_[s.change];
   change.divide = s.n_in_window > 0 ? static_cast<float>(params_.repeat_penalty) : 1.0F;
   double subtract = 0.0;
@@ -88,9 +89,9 @@ void Sampler::look_at(std::span<const int32_t> history) {
       params_.repeat_last_n < 0 ? 0 : end - std::min(end, static_cast<size_t>(params_.repeat_last_n));
   // Tokens between two windows that do not meet are in neither.
   for (size_t i = std::max(window_end_, begin); i < end; ++i)
-    if (seen(history[i]).n_in_window++ == 0) update(history[i]);
+    if (Seen& s = seen(history[i]); s.n_in_window++ == 0) update(s);
   for (size_t i = window_begin_; i < std::min(begin, window_end_); ++i)
-    if (--seen(history[i]).n_in_window == 0) update(history[i]);
+    if (Seen& s = seen(history[i]); --s.n_in_window == 0) update(s);
   window_begin_ = begin;
   window_end_ = end;
 }

@@ -41,7 +41,7 @@ class Sampler {
     size_t change = 0;  // its index in changes_
   };
   Seen& seen(int32_t id);
-  void update(int32_t id);
+  void update(const Seen& s);
   void look_at(std::span<const int32_t> history);
 
   SamplingParams params_;

@@ -374,7 +374,7 @@ static void bad_requests(seer_engine* engine, const int32_t* ids, size_t n) {
   request.stop = &null_stop;
   request.n_stop = 1;
   CHECK_FAILS(seer_session_generate(session, &request, NULL, 0), SEER_ERROR_USAGE, "stop string");
-  sampling.top_p = 0.0;
+  sampling.top_p = 1.5;
   request = greedy(ids, n, 1, &sampling);
   CHECK_FAILS(seer_session_generate(session, &request, NULL, 0), SEER_ERROR_USAGE, "top_p");
   request = greedy(ids, n, 1, NULL);

@@ -58,6 +58,48 @@ TEST_CASE("requests together on two ranks give what each gives alone, pre-empted
   CHECK(ranked->stats().pages_used == 0);
 }
 
+// In parallel, prompts of several chunks; one asks for nothing.
+void check_logprobs(Engine& ranked, Engine& alone) {
+  std::vector<GenerateRequest> requests;
+  for (const int64_t n : {1, 65, 300, 400}) {
+    GenerateRequest& request = requests.emplace_back(greedy(document(n), 6, n == 300 ? kThreshold : kDense));
+    request.n_logprobs = 2;
+    if (n != 400) request.n_prompt_logprobs = 2;
+    if (n == 65)
+      request.on_logits = [](std::span<const int32_t>, std::span<float> logits) { logits[9] = 1e4F; };
+  }
+  requests.push_back(greedy(document(200), 6));
+  std::vector<std::unique_ptr<Generation>> running;
+  for (const GenerateRequest& request : requests) running.push_back(ranked.submit(request));
+  const auto check = [](const std::vector<PositionLogprobs>& found,
+                        const std::vector<PositionLogprobs>& other) {
+    REQUIRE(found.size() == other.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      CHECK(found[i].token.id == other[i].token.id);
+      CHECK(found[i].token.logprob == Approx(other[i].token.logprob).margin(2e-4));
+      REQUIRE(found[i].top.size() == other[i].top.size());
+    }
+  };
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const GenerateResult found = running[i]->wait(), expected = alone.submit(requests[i])->wait();
+    CHECK(found.tokens == expected.tokens);
+    CHECK(found.prompt_logprobs.size() ==
+          (requests[i].n_prompt_logprobs ? requests[i].prompt.size() - 1 : 0));
+    check(found.prompt_logprobs, expected.prompt_logprobs);
+    check(found.logprobs, expected.logprobs);
+  }
+}
+
+TEST_CASE("log-probabilities and hooks are the same whether ranks divide the model, prompts or nothing") {
+  const auto alone = testing::load_demo(512, 128);
+  EngineOptions options = on_ranks(Ranks::start(2, {SEER_BINARY}), 512);
+  check_logprobs(*Engine::load(options), *alone);
+  options.ranks = Ranks::start(3, {SEER_BINARY});
+  options.rank_split = RankSplit::kContext;
+  options.threads = 1;
+  check_logprobs(*Engine::load(options), *alone);
+}
+
 TEST_CASE("ranks serve one engine after another, with other options, but not two at once") {
   const std::shared_ptr<Ranks> ranks = Ranks::start(2, {SEER_BINARY});
   const auto expected = testing::load_demo(256, 128)->new_session()->generate(greedy(document(40), 5)).tokens;

@@ -123,6 +123,34 @@ void check_perplexity(const std::string& name) {
 }
 
 TEST_CASE("SmolLM2-135M-Instruct's greedy completions are transformers'") { check_completions("smollm2"); }
+TEST_CASE("Qwen2.5-Coder-0.5B-Instruct's padded vocabulary and ends of turn") {
+  const auto model = RealModel::load("qwen2.5-coder-0.5b", 256);
+  if (!model) return;
+  const ModelInfo& info = model->engine->model();
+  const int64_t n_text = model->engine->tokenizer().n_vocab();
+  REQUIRE(n_text < info.n_vocab);
+  CHECK(info.eos_ids == Ids{151645, 151643});
+  CHECK_THAT(info.stop_ids[0].source, ContainsSubstring("generation_config.json") &&
+                                          ContainsSubstring("the chat template's end of turn <|im_end|>"));
+  GenerateRequest request;
+  request.prompt = {static_cast<int32_t>(n_text), static_cast<int32_t>(info.n_vocab - 1), 9707};
+  request.sampling.temperature = 0.0;
+  request.sampling.logit_bias[static_cast<int32_t>(n_text + 1)] = 1000.0;
+  request.max_new_tokens = 3;
+  const GenerateResult padded = model->engine->submit(request)->wait();
+  CHECK(padded.tokens == Ids(3, static_cast<int32_t>(n_text + 1)));
+  CHECK(padded.text.empty());
+  request.sampling.logit_bias = {{151645, 1000.0}};
+  CHECK(model->engine->submit(request)->wait().finish == FinishReason::kEos);
+  request.ignore_eos = true;
+  CHECK(model->engine->submit(request)->wait().tokens.size() == 3);
+  request.sampling.logit_bias = {{151644, 1000.0}};
+  request.stop = {"<|im_start|>"};
+  const GenerateResult named = model->engine->submit(request)->wait();
+  CHECK(named.finish == FinishReason::kStopString);
+  CHECK(named.stop_id == 151644);
+}
+
 TEST_CASE("Qwen2.5-Coder-0.5B-Instruct's greedy completions are transformers'") {
   check_completions("qwen2.5-coder-0.5b");
 }

@@ -99,6 +99,27 @@ TEST_CASE("special tokens have no text and leave the text's start where it is") 
   CHECK(text.push(0) == " a");
 }
 
+TEST_CASE("ids beyond the tokenizer have no text and leave the text's start where it is") {
+  const Pieces tokenizer({" a", "<special>"}, true);
+  TextStream text(&tokenizer, {"a a"}, true);
+  CHECK(text.push(2) == "");
+  CHECK(text.push(INT32_MAX) == "");
+  CHECK(text.push(0) == "");  // may begin the stop string
+  CHECK(text.push(2) == "");
+  CHECK(text.push(0) == "");
+  CHECK(text.stopped());
+}
+
+TEST_CASE("a stop string that is not looked for yet goes by, and one after it is met") {
+  const Pieces tokenizer({"x", "y", "<special>"}, false);
+  TextStream text(&tokenizer, {"xy"}, false);
+  CHECK(text.push(0, false) == "x");
+  CHECK(text.push(1, false) == "y");
+  CHECK(text.push(0) == "");
+  CHECK(text.push(1) == "");
+  CHECK(text.stop() == "xy");
+}
+
 TEST_CASE("without a tokenizer there is no text, and stop strings are a usage error") {
   TextStream text(nullptr, {}, true);
   CHECK(text.push(5) == "");

@@ -34,6 +34,42 @@ TEST_CASE("cuda: greedy text is the same from run to run, in one engine and in t
   }
 }
 
+TEST_CASE("cuda: log-probabilities are those of the logits that an evaluation reports, and hooks choose") {
+  if (!testing::have_gpu()) return;
+  const auto engine = Engine::load(testing::demo_options("cuda"));
+  GenerateRequest request;
+  request.prompt = testing::document_tokens(*engine, 700);
+  request.sampling.temperature = 0.0;
+  request.sparse = SparseRule::parse("dense");
+  request.ignore_eos = true;
+  request.max_new_tokens = 8;
+  request.n_logprobs = 3;
+  request.n_prompt_logprobs = 3;
+  const GenerateRequest plain = request;
+  request.on_logits = [](std::span<const int32_t>, std::span<float> logits) { logits[9] = 1e4F; };
+  const auto first = engine->submit(plain), hooked = engine->submit(request), second = engine->submit(plain);
+  CHECK(hooked->wait().tokens == std::vector<int32_t>(8, 9));
+  for (Generation* generation : {first.get(), second.get()}) {
+    const GenerateResult result = generation->wait();
+    std::vector<int32_t> all = plain.prompt;
+    all.insert(all.end(), result.tokens.begin(), result.tokens.end());
+    const Evaluation rows = testing::evaluate(*engine, all, *plain.sparse, 0);
+    std::vector<PositionLogprobs> found = result.prompt_logprobs;
+    found.insert(found.end(), result.logprobs.begin(), result.logprobs.end());
+    REQUIRE(found.size() + 1 == all.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      const float* row = rows.logits.data() + i * static_cast<size_t>(rows.n_vocab);
+      double sum = 0.0;
+      for (int64_t v = 0; v < rows.n_vocab; ++v) sum += std::exp(static_cast<double>(row[v]));
+      CHECK(found[i].token.id == all[i + 1]);
+      // Chunks of another size, and decodes, round bf16 elsewhere.
+      CHECK(found[i].token.logprob ==
+            Approx(static_cast<double>(row[all[i + 1]]) - std::log(sum)).margin(0.15));
+      CHECK(found[i].top.size() == 3);
+    }
+  }
+}
+
 TEST_CASE("cuda: an evaluation gives the same bits from run to run") {
   if (!testing::have_gpu()) return;
   const auto engine = Engine::load(testing::demo_options("cuda"));

@@ -4,6 +4,7 @@
 #include "models/config.h"
 #include "models/family.h"
 #include "models/gate_weights.h"
+#include "models/generation_config.h"
 #include "models/rope.h"
 #include "models/weights.h"
 #include "tests/fuzz/mutate.h"

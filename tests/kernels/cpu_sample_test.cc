@@ -1,6 +1,7 @@
 // The CPU's choice of tokens against its definition in float64.
 #include <cmath>
 
+#include "kernels/host_logits.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
 #include "tests/support/catch.h"
@@ -42,6 +43,43 @@ TEST_CASE("a row's token depends neither on the rows beside it nor on the number
       CHECK(run_sample(*one, alone) == std::vector<int32_t>{together[r]});
     }
   }
+}
+
+// A token from one row by choose_token(), as for rows that leave their device.
+int32_t choose(std::vector<float> logits, const SampleRow& row) {
+  std::vector<float> scratch(static_cast<size_t>(choose_token_scratch(static_cast<int64_t>(logits.size()))));
+  return choose_token(logits, row, scratch.data());
+}
+
+TEST_CASE("a row on the host gives the token that the backend gives") {
+  const auto cpu = make_cpu_backend(2);
+  for (const SampleCase& c : random_sample_cases()) {
+    if (c.logits.dim(1) > 4096) continue;
+    INFO(c.name);
+    const std::vector<int32_t> expected = run_sample(*cpu, c);
+    for (size_t r = 0; r < c.rows.size(); ++r) {
+      const auto row = static_cast<int64_t>(r);
+      CHECK(choose({c.logits.at(row), c.logits.at(row + 1)}, c.rows[r].view()) == expected[r]);
+    }
+  }
+}
+
+TEST_CASE("log_sum_exp is exact to a float, for rows of any length and size of logits") {
+  Random random(3);
+  for (const size_t n : {1, 2, 15, 16, 17, 1023, 1024, 1025, 151936})
+    for (const float scale : {0.0F, 1.0F, 30.0F, 1000.0F}) {
+      std::vector<float> logits(n);
+      for (float& x : logits) x = random.uniform(-scale, scale);
+      double largest = -INFINITY, sum = 0.0;
+      for (const float x : logits) largest = std::max(largest, static_cast<double>(x));
+      for (const float x : logits) sum += std::exp(static_cast<double>(x) - largest);
+      CHECK(log_sum_exp(logits) == Approx(largest + std::log(sum)).margin(1e-6).epsilon(1e-9));
+    }
+  const float inf = INFINITY;
+  CHECK(log_sum_exp(std::vector<float>{-inf, 2.0F, -inf}) == 2.0);
+  CHECK(log_sum_exp(std::vector<float>{-inf, -inf}) == -INFINITY);
+  CHECK(log_sum_exp(std::vector<float>{1.0F, inf}) == INFINITY);
+  CHECK(std::isnan(log_sum_exp(std::vector<float>{1.0F, NAN, inf})));
 }
 
 TEST_CASE("no rows give no ids") {

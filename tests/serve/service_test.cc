@@ -229,7 +229,7 @@ TEST_CASE("roles that the template does not take are refused by the template's r
 
 TEST_CASE("sampling the engine refuses is a bad request") {
   const Server server(engine_with({{"one"}, std::nullopt, false, false}));
-  const std::string answer = server.ask(R"({"prompt":"x","top_p":0})");
+  const std::string answer = server.ask(R"({"prompt":"x","top_p":-1})");
   CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
   CHECK_THAT(answer, ContainsSubstring("top_p"));
 }

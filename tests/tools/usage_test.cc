@@ -82,8 +82,8 @@ TEST_CASE("values out of range are refused with the option, the value and the ra
   CHECK_THAT(refused({"-n", "-2"}), ContainsSubstring("--n-predict"));
   CHECK_THAT(refused({"--temp", "-1"}), ContainsSubstring("temperature"));
   CHECK_THAT(refused({"--temp", "nan"}), ContainsSubstring("nan"));
-  CHECK_THAT(refused({"--top-p", "0"}), ContainsSubstring("top_p"));
-  CHECK_THAT(refused({"--min-p", "1"}), ContainsSubstring("min_p"));
+  CHECK_THAT(refused({"--top-p", "1.5"}), ContainsSubstring("top_p"));
+  CHECK_THAT(refused({"--min-p", "-1"}), ContainsSubstring("min_p"));
   CHECK_THAT(refused({"--repeat-penalty", "0"}), ContainsSubstring("repeat_penalty"));
   CHECK_THAT(refused({"-s", "-3"}), ContainsSubstring("--seed"));
   CHECK_THAT(refused({"-t", "100000"}), ContainsSubstring("--threads"));
@@ -97,6 +97,9 @@ TEST_CASE("values out of range are refused with the option, the value and the ra
   CHECK_THAT(refused({"--sparse", "threshold=0.01"}), ContainsSubstring("SEER_GATES"));
   CHECK_THAT(refused({"--device", "tpu"}), ContainsSubstring("tpu"));
   CHECK_THAT(refused({"-r", ""}), ContainsSubstring("--stop"));
+  CHECK_THAT(refused({"--min-tokens", "5", "-n", "4"}), ContainsSubstring("--min-tokens 5"));
+  CHECK_THAT(refused({"--stop-id", "4096"}), ContainsSubstring("0 to 4095"));
+  CHECK_THAT(refused({"--stop-id", "<|nobody|>"}), ContainsSubstring("'<|nobody|>'"));
 }
 
 TEST_CASE("an empty prompt, or more than one, is refused") {

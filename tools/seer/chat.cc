@@ -16,6 +16,7 @@
 #include "tools/seer/output.h"
 #include "tools/seer/sampling_options.h"
 #include "tools/seer/status_line.h"
+#include "tools/seer/stop_options.h"
 
 namespace seer::cli {
 namespace {
@@ -33,11 +34,11 @@ struct ChatOptions {
   SamplingOptions sampling;
   std::optional<SparseRule> sparse;
   int64_t n_predict = -1;
-  std::vector<std::string> stop;
+  StopOptions stop;
   std::string system;
   ChatTemplateOptions chat_template;
   std::optional<std::string> file;
-  bool ignore_eos = false, quiet = false;
+  bool quiet = false;
 
   void add_to(Args& args) {
     args.group("Chat");
@@ -46,11 +47,7 @@ struct ChatOptions {
     args.value("-f,--file", "FILE", "none", "put FILE's text before the first message", into(file));
     args.value("-n,--n-predict", "N", "-1: until EOS or the context is full", "most tokens of an answer",
                into(n_predict, -1));
-    args.values(
-        "-r,--stop", "TEXT", "none",
-        "end an answer before TEXT, which is taken literally (\\n stays two characters); may be repeated",
-        into(stop));
-    args.flag("--ignore-eos", ignore_eos, "never choose an end-of-sequence token");
+    stop.add_to(args, "an answer");
     args.flag("-q,--quiet", quiet, "leave out the greeting and what an answer was stopped by");
     add_sparse(args, sparse);
     sampling.add_to(args);
@@ -60,9 +57,7 @@ struct ChatOptions {
   void check() const {
     require_model_dir(model.model_dir);
     require_gates(sparse, model);
-    for (const std::string& text : stop)
-      if (text.empty())
-        throw Error(ErrorKind::kUsage, "--stop: an empty text would end every answer at once");
+    stop.check(n_predict);
     sampling.apply(SamplingParams{});  // refuses values out of range before the model is loaded
   }
 };
@@ -222,10 +217,10 @@ class Chat {
     request.prompt = missing(ids);
     request.max_new_tokens = options_.n_predict;
     request.sampling = sampling_;
-    request.stop = options_.stop;
+    options_.stop.apply(*engine_, &request);
     request.sparse = options_.sparse;
-    request.ignore_eos = options_.ignore_eos;
-    if (!options_.ignore_eos) request.stop_token_ids = conversation_.end_of_turn_ids();
+    if (!request.ignore_eos)
+      for (const int32_t id : conversation_.end_of_turn_ids()) request.stop_token_ids.push_back(id);
     StatusLine line;
     std::exception_ptr failure;
     char last = '\n';
@@ -257,7 +252,7 @@ class Chat {
     last_ = result.stats;
     last_rule_ = rule();
     std::optional<std::vector<int32_t>> held = session_->tokens();
-    if (result.finish == FinishReason::kStopString) held.reset();
+    if (result.finish == FinishReason::kStopString && result.stop_id < 0) held.reset();
     conversation_.add(result.text, std::move(held));
     if (result.finish == FinishReason::kContextFull)
       log_warning("the context is full; /reset, /undo, or start with a larger --ctx-size");

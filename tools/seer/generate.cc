@@ -13,6 +13,7 @@
 #include "tools/seer/output.h"
 #include "tools/seer/sampling_options.h"
 #include "tools/seer/status_line.h"
+#include "tools/seer/stop_options.h"
 
 namespace seer::cli {
 namespace {
@@ -33,10 +34,10 @@ struct GenerateOptions {
   SamplingOptions sampling;
   std::optional<SparseRule> sparse;
   int64_t n_predict = -1;
-  std::vector<std::string> stop;
+  StopOptions stop;
   std::optional<std::string> system;
   ChatTemplateOptions chat_template;
-  bool ignore_eos = false, echo = false, parse_special = false, quiet = false, ids = false;
+  bool echo = false, parse_special = false, quiet = false, ids = false;
 
   void add_to(Args& args) {
     args.group("Prompt");
@@ -50,10 +51,7 @@ struct GenerateOptions {
     args.group("Completion");
     args.value("-n,--n-predict", "N", "-1: until EOS or the context is full",
                "most tokens to generate; 0 only computes the prompt", into(n_predict, -1));
-    args.values("-r,--stop", "TEXT", "none",
-                "end before TEXT, which is taken literally (\\n stays two characters); may be repeated",
-                into(stop));
-    args.flag("--ignore-eos", ignore_eos, "never choose an end-of-sequence token");
+    stop.add_to(args, "the completion");
     args.flag("--echo", echo, "print the prompt before the completion");
     args.flag("--ids", ids, "print token ids separated by spaces instead of text");
     args.flag("-q,--quiet", quiet, "leave out the closing line");
@@ -72,9 +70,7 @@ struct GenerateOptions {
     if ((system || chat_template.given()) && parse_special)
       throw Error(ErrorKind::kUsage,
                   "--parse-special is for plain prompts; leave it out, or --system and --chat-template");
-    for (const std::string& text : stop)
-      if (text.empty())
-        throw Error(ErrorKind::kUsage, "--stop: an empty text would end every completion at once");
+    stop.check(n_predict);
     sampling.apply(SamplingParams{});  // refuses values out of range before the model is loaded
   }
 };
@@ -99,7 +95,7 @@ void set_prompt(const Prompt& prompt, const GenerateOptions& options, const Engi
   chat.kwargs = options.chat_template.kwargs;
   const auto chat_template = options.chat_template.load(tokenizer);
   request->prompt = tokenizer.encode_chat(chat, chat_template.get());
-  if (!options.ignore_eos) request->stop_token_ids = tokenizer.end_of_turn_ids(chat_template.get());
+  if (!options.stop.ignore_eos) request->stop_token_ids = tokenizer.end_of_turn_ids(chat_template.get());
 }
 
 bool has_tokenizer(const Engine& engine) {
@@ -198,7 +194,7 @@ std::string reason(const GenerateResult& result) {
     case FinishReason::kStopString:
       return "stopped at '" + result.stop + "'";
     case FinishReason::kStopToken:
-      return "stopped at the id " + std::to_string(result.stop_id);
+      return "stopped at id " + std::to_string(result.stop_id);
     case FinishReason::kContextFull:
       return "stopped by a full context";
     case FinishReason::kCancelled:
@@ -241,8 +237,7 @@ int run_generate(const Arguments& arguments) {
   set_prompt(prompt, options, *engine, &request);
   request.max_new_tokens = options.n_predict;
   request.sampling = options.sampling.apply(engine->model().default_sampling);
-  request.stop = options.stop;
-  request.ignore_eos = options.ignore_eos;
+  options.stop.apply(*engine, &request);
   request.sparse = options.sparse;
 
   Completion completion(options, prompt, request.prompt, as_ids, *engine);

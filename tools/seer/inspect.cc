@@ -1,5 +1,7 @@
 // seer inspect: what a model, its cache and its gates are; what gates make of a prompt is in
 // inspect_prompt.cc.
+#include <algorithm>
+
 #include "seer/engine.h"
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
@@ -93,7 +95,27 @@ Json describe_tokenizer(const Engine& engine) {
   }
 }
 
-Json describe(const ModelInfo& model, const std::string& dir) {
+// The token's text, if there is a tokenizer that knows it and it can be shown.
+std::string token_name(const Engine& engine, int32_t id) {
+  try {
+    const std::string bytes = engine.tokenizer().token_bytes(id);
+    const bool printable = std::all_of(bytes.begin(), bytes.end(), [](char c) { return c > ' ' && c < 127; });
+    return printable ? bytes : "";
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kFile && error.kind() != ErrorKind::kUnsupported) throw;
+    return "";
+  }
+}
+
+Json describe_stop_ids(const Engine& engine) {
+  Json list = Json::array();
+  for (const StopId& stop : engine.model().stop_ids)
+    list.push_back({{"id", stop.id}, {"token", token_name(engine, stop.id)}, {"source", stop.source}});
+  return list;
+}
+
+Json describe(const Engine& engine, const std::string& dir) {
+  const ModelInfo& model = engine.model();
   return {{"path", dir},
           {"architecture", model.architecture},
           {"dtype", model.dtype},
@@ -113,6 +135,7 @@ Json describe(const ModelInfo& model, const std::string& dir) {
           {"rms_norm_eps", model.rms_norm_eps},
           {"tied_embeddings", model.tied_embeddings},
           {"eos_ids", model.eos_ids},
+          {"stop_ids", describe_stop_ids(engine)},
           {"config_notes", model.config_notes}};
 }
 
@@ -128,6 +151,11 @@ std::string value_text(const std::string& key, const Json& value) {
     return text.empty() ? "none" : text;
   }
   if (value.is_null()) return "none";
+  if (key == "stop_ids" && value.is_object()) {
+    const auto token = value["token"].get<std::string>();
+    return std::to_string(value["id"].get<int32_t>()) + (token.empty() ? "" : " " + token) + ", by " +
+           value["source"].get<std::string>();
+  }
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_number_float()) return format("%g", value.get<double>());
   if (value.is_array()) {
@@ -152,7 +180,8 @@ std::string readable(const Json& summary) {
     }
     for (const auto& [key, value] : fields.items()) {
       // Notes are sentences: a line each, and none for an ordinary model.
-      const Json lines = key == "config_notes" ? value : Json::array({value});
+      const bool a_line_each = key == "config_notes" || (key == "stop_ids" && !value.empty());
+      const Json lines = a_line_each ? value : Json::array({value});
       for (const Json& line : lines) text += format("  %-18s ", key.c_str()) + value_text(key, line) + "\n";
     }
   }
@@ -174,7 +203,7 @@ int run_inspect(const Arguments& arguments) {
 
   const std::shared_ptr<Engine> engine = load_engine(options.model);
   Json summary;
-  summary["model"] = describe(engine->model(), options.model.model_dir);
+  summary["model"] = describe(*engine, options.model.model_dir);
   summary["sampling"] = describe(engine->model().default_sampling);
   summary["tokenizer"] = describe_tokenizer(*engine);
   summary["engine"] = describe(engine->info());

@@ -7,14 +7,15 @@ namespace seer::cli {
 void SamplingOptions::add_to(Args& args) {
   args.group("Sampling");
   args.value("--temp", "T", "the model's, else 0.8", "temperature; 0 is greedy", into(temperature));
-  args.value("--top-k", "K", "the model's, else 0: all", "keep the K most likely tokens", into(top_k, 0));
+  args.value("--top-k", "K", "the model's, else 0", "keep the K most likely tokens; 0 and -1 keep all",
+             into(top_k, -1));
   args.value("--top-p", "P", "the model's, else 1",
-             "keep the smallest set of tokens whose probability reaches P", into(top_p));
+             "keep the smallest set of tokens whose probability reaches P; 0 keeps one", into(top_p));
   args.value("--min-p", "P", "the model's, else 0",
              "drop tokens below P times the most likely one's probability", into(min_p));
-  args.value("--repeat-penalty", "X", "the model's, else 1: off", "penalise tokens among the last ones",
-             into(repeat_penalty));
-  args.value("--repeat-last-n", "N", "the model's, else 64", "how many last tokens that is; -1 is all",
+  args.value("--repeat-penalty", "X", "the model's, else 1: off",
+             "penalise tokens that came before, prompt included", into(repeat_penalty));
+  args.value("--repeat-last-n", "N", "-1: all", "look at the last N tokens only for that",
              into(repeat_last_n, -1));
   args.value("--presence-penalty", "X", "the model's, else 0",
              "subtracted from the logit of each generated token", into(presence_penalty));

@@ -171,6 +171,11 @@ typedef struct seer_engine_info {
   int64_t max_batch_size;    /* requests */
   int64_t n_ranks;           /* 1: alone */
   int32_t rank_split;        /* a seer_rank_split */
+  /* [n_stop_ids] both: the ids that end a generation as EOS, and the files that say so. They live as long as
+   * the handle. */
+  const int32_t* stop_ids;
+  const char* const* stop_id_sources;
+  size_t n_stop_ids;
 } seer_engine_info;
 
 /* Describes the engine. `size` is sizeof(seer_engine_info). SEER_ERROR_USAGE for null pointers or a wrong
@@ -235,15 +240,20 @@ SEER_API seer_status seer_decode(const seer_engine* engine, const int32_t* ids, 
 typedef struct seer_sampling {
   size_t size;
   double temperature;       /* >= 0 */
-  int64_t top_k;            /* 0 keeps all */
-  double top_p;             /* (0, 1] */
-  double min_p;             /* [0, 1) */
+  int64_t top_k;            /* 0 and -1 keep all */
+  double top_p;             /* [0, 1]; 0 keeps the likeliest token */
+  double min_p;             /* [0, 1] */
   double repeat_penalty;    /* > 0; 1: none */
   double presence_penalty;  /* 0: none */
   double frequency_penalty; /* 0: none */
   int64_t repeat_last_n;    /* tokens that repeat_penalty looks at; -1: all */
   uint64_t seed;            /* used where has_seed; equal seeds give equal text */
   int32_t has_seed;         /* 0: a fresh random seed */
+  /* [n_biases] both: bias_values[i] is added to the logit of bias_ids[i], which is in [0, n_vocab) and there
+   * once. A value is finite, or -INFINITY: the id is never chosen. */
+  const int32_t* bias_ids;
+  const double* bias_values;
+  size_t n_biases;
 } seer_sampling;
 
 /* The model's own parameters (generation_config.json's), or with a null engine Seer's defaults.
@@ -279,6 +289,19 @@ typedef struct seer_request {
   /* A submitted request has ended, however it did: seer_generation_wait would not block. Once; on the
    * engine's thread, or on one that runs a session or destroys the engine. May be null. */
   void (*on_end)(void* user);
+  const int32_t* stop_token_ids; /* [n_stop_token_ids], in [0, n_vocab); they end it as EOS does */
+  size_t n_stop_token_ids;
+  int64_t min_new_tokens; /* until so many are chosen nothing that would end it can be; 0 to max_new_tokens */
+  /* Log-probabilities: 1 with n >= 0, of each chosen token and of the n likeliest at its place; 0: none. */
+  int32_t has_logprobs;
+  /* The same for the tokens of what the session holds and of the prompt, all of which are computed again. */
+  int32_t has_prompt_logprobs;
+  int64_t n_logprobs, n_prompt_logprobs; /* n of each, at most n_vocab */
+  /* May change logits [n_vocab], from which the next token is chosen, given all tokens before it, [n_tokens];
+   * -INFINITY forbids an id. Both live during the call. It runs before penalties and biases, on the thread
+   * that computes the step, for which all requests wait. 0 fails the request with SEER_ERROR_RUNTIME. It may
+   * not run a session. Log-probabilities are the model's, as they were before. May be null. */
+  int (*on_logits)(void* user, const int32_t* tokens, size_t n_tokens, float* logits, size_t n_vocab);
 } seer_request;
 
 /* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
@@ -293,12 +316,23 @@ typedef enum seer_finish {
   SEER_FINISH_STOP_TOKEN = 5 /* one of stop_token_ids */
 } seer_finish;
 
+/* Natural logarithm of the probability that the model's logits give a token; -INFINITY where it has none. */
+typedef struct seer_logprob {
+  int32_t id;
+  float logprob;
+} seer_logprob;
+typedef struct seer_position_logprobs {
+  seer_logprob token;      /* of the token that is there */
+  const seer_logprob* top; /* [n_top], the likeliest first, the lower id first among equals */
+  size_t n_top;
+} seer_position_logprobs;
+
 typedef struct seer_result {
   size_t size;
   seer_finish finish;
   /* These are the session's, and live until its next generate or until it is freed; or the generation's, and
    * live until it is freed. */
-  const int32_t* tokens; /* [n_tokens], chosen ids without a final EOS */
+  const int32_t* tokens; /* [n_tokens], chosen ids without the id that ended it, if one did */
   size_t n_tokens;
   const char* text; /* "" without a tokenizer */
   size_t text_size;
@@ -317,6 +351,14 @@ typedef struct seer_result {
   /* Where ranks divide prompts: pages that the prefill moved to ranks that lacked them, and those that dense
    * attention would have moved; summed over layers and chunks. */
   int64_t moved_pages, movable_pages;
+  /* The id that ended it: EOS, one of stop_token_ids, or a token that a stop string names; -1 if none did. */
+  int64_t stop_id;
+  /* Null and 0 unless asked for; they and `top` live as long as tokens do. Of the chosen tokens, one that
+   * ended it included; and of tokens 1 and on of what the session held and the prompt together. */
+  const seer_position_logprobs* logprobs; /* [n_logprobs] */
+  size_t n_logprobs;
+  const seer_position_logprobs* prompt_logprobs; /* [n_prompt_logprobs] */
+  size_t n_prompt_logprobs;
 } seer_result;
 
 /* --- A session. --- */

@@ -79,6 +79,8 @@ seer_status seer_engine_load(seer_engine** engine, const seer_engine_options* op
     check_pointer(engine, "the seer_engine* to fill");
     auto handle = std::make_unique<seer_engine>();
     handle->engine = seer::Engine::load(options_of(from_caller(options, {}, "seer_engine_options")));
+    for (const seer::StopId& stop : handle->engine->model().stop_ids)
+      handle->stop_id_sources.push_back(stop.source.c_str());
     const auto& gates = handle->engine->model().gates;
     handle->default_rule = (gates ? gates->default_rule : seer::SparseRule()).to_string();
     try {
@@ -125,6 +127,11 @@ seer_status seer_engine_get_info(const seer_engine* engine, seer_engine_info* in
     ours.n_ranks = device.n_ranks;
     ours.rank_split =
         device.rank_split == seer::RankSplit::kTensor ? SEER_RANK_SPLIT_TENSOR : SEER_RANK_SPLIT_CONTEXT;
+    ours.n_stop_ids = model.eos_ids.size();
+    if (!model.eos_ids.empty()) {
+      ours.stop_ids = model.eos_ids.data();
+      ours.stop_id_sources = engine->stop_id_sources.data();
+    }
     to_caller(info, size, ours, "seer_engine_info");
   });
 }

@@ -22,8 +22,12 @@ seer_status seer_generation_wait(seer_generation* generation, seer_result* resul
     if (result != nullptr) to_caller(result, result_size, seer_result{}, "seer_result");
     seer::GenerateResult ended = generation->generation->wait();
     const std::lock_guard lock(generation->mutex);
-    if (!generation->result) generation->result = std::move(ended);
-    if (result != nullptr) to_caller(result, result_size, result_to_c(*generation->result), "seer_result");
+    if (!generation->result) {
+      generation->result = std::move(ended);
+      generation->arrays = arrays_of(*generation->result);
+    }
+    if (result != nullptr)
+      to_caller(result, result_size, result_to_c(*generation->result, generation->arrays), "seer_result");
   });
 }
 

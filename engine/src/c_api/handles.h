@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "seer/engine.h"
 #include "seer/ranks.h"
@@ -16,20 +17,32 @@
 
 struct seer_engine {
   std::shared_ptr<seer::Engine> engine;
+  std::vector<const char*> stop_id_sources;
   std::string default_rule, chat_template;
   bool has_tokenizer = false;
 };
+
+namespace seer::c_api {
+
+// What a seer_result points to that a GenerateResult has in another form.
+struct ResultArrays {
+  std::vector<seer_position_logprobs> logprobs, prompt_logprobs;
+};
+
+}  // namespace seer::c_api
 
 struct seer_session {
   std::unique_ptr<seer::Session> session;
   seer::SamplingParams default_sampling;
   seer::GenerateResult result;  // of the last request: what a seer_result points into
+  seer::c_api::ResultArrays arrays;
 };
 
 struct seer_generation {
   std::unique_ptr<seer::Generation> generation;
   std::mutex mutex;  // several threads may wait
   std::optional<seer::GenerateResult> result;
+  seer::c_api::ResultArrays arrays;
 };
 
 struct seer_ranks {

@@ -1,6 +1,7 @@
 // Requests: C structs to the C++ ones and back.
 #include "engine/src/c_api/request.h"
 
+#include <cstddef>
 #include <vector>
 
 namespace seer::c_api {
@@ -33,6 +34,14 @@ SamplingParams sampling_of(const seer_sampling& in) {
   out.frequency_penalty = in.frequency_penalty;
   out.repeat_last_n = in.repeat_last_n;
   if (in.has_seed != 0) out.seed = in.seed;
+  if (in.n_biases > 0) {
+    check_pointer(in.bias_ids, "bias_ids");
+    check_pointer(in.bias_values, "bias_values");
+  }
+  for (size_t i = 0; i < in.n_biases; ++i)
+    if (!out.logit_bias.emplace(in.bias_ids[i], in.bias_values[i]).second)
+      throw Error(ErrorKind::kUsage,
+                  "bias_ids: expected each id once, found " + std::to_string(in.bias_ids[i]) + " again");
   return out;
 }
 
@@ -58,6 +67,11 @@ GenerateRequest request_of(const seer_request& in, const SamplingParams& default
     out.stop.emplace_back(in.stop[i]);
   }
   out.ignore_eos = in.ignore_eos != 0;
+  if (in.n_stop_token_ids > 0) check_pointer(in.stop_token_ids, "stop_token_ids");
+  out.stop_token_ids.assign(in.stop_token_ids, in.stop_token_ids + in.n_stop_token_ids);
+  out.min_new_tokens = in.min_new_tokens;
+  if (in.has_logprobs != 0) out.n_logprobs = in.n_logprobs;
+  if (in.has_prompt_logprobs != 0) out.n_prompt_logprobs = in.n_prompt_logprobs;
   if (in.sparse != nullptr) out.sparse = SparseRule::parse(in.sparse);
   void* user = in.user;
   if (const auto on_token = in.on_token; on_token != nullptr)
@@ -70,6 +84,11 @@ GenerateRequest request_of(const seer_request& in, const SamplingParams& default
     out.on_progress = [=](const PrefillProgress& p) {
       const seer_progress progress = {p.total, p.cached, p.processed, p.time_ms};
       return on_progress(user, &progress) != 0;
+    };
+  if (const auto on_logits = in.on_logits; on_logits != nullptr)
+    out.on_logits = [=](std::span<const int32_t> tokens, std::span<float> logits) {
+      if (on_logits(user, tokens.data(), tokens.size(), logits.data(), logits.size()) == 0)
+        throw Error(ErrorKind::kRuntime, "the request's on_logits returned 0");
     };
   if (const auto on_end = in.on_end; on_end != nullptr) out.on_end = [=] { on_end(user); };
   return out;
@@ -95,9 +114,26 @@ seer_finish finish_of(FinishReason reason) {
   return SEER_FINISH_CANCELLED;
 }
 
+std::vector<seer_position_logprobs> logprobs_to_c(const std::vector<PositionLogprobs>& in) {
+  // A list of one is a list of the other.
+  static_assert(sizeof(seer_logprob) == sizeof(TokenLogprob) &&
+                offsetof(seer_logprob, logprob) == offsetof(TokenLogprob, logprob));
+  std::vector<seer_position_logprobs> out;
+  out.reserve(in.size());
+  for (const PositionLogprobs& p : in)
+    out.push_back({{p.token.id, p.token.logprob},
+                   p.top.empty() ? nullptr : reinterpret_cast<const seer_logprob*>(p.top.data()),
+                   p.top.size()});
+  return out;
+}
+
 }  // namespace
 
-seer_result result_to_c(const GenerateResult& in) {
+ResultArrays arrays_of(const GenerateResult& in) {
+  return {logprobs_to_c(in.logprobs), logprobs_to_c(in.prompt_logprobs)};
+}
+
+seer_result result_to_c(const GenerateResult& in, const ResultArrays& arrays) {
   seer_result out = {};
   out.finish = finish_of(in.finish);
   out.tokens = in.tokens.empty() ? nullptr : in.tokens.data();
@@ -115,6 +151,11 @@ seer_result result_to_c(const GenerateResult& in) {
   out.density = in.stats.density;
   out.moved_pages = in.stats.moved_pages;
   out.movable_pages = in.stats.movable_pages;
+  out.stop_id = in.stop_id;
+  out.logprobs = arrays.logprobs.empty() ? nullptr : arrays.logprobs.data();
+  out.n_logprobs = arrays.logprobs.size();
+  out.prompt_logprobs = arrays.prompt_logprobs.empty() ? nullptr : arrays.prompt_logprobs.data();
+  out.n_prompt_logprobs = arrays.prompt_logprobs.size();
   return out;
 }
 

@@ -25,10 +25,13 @@ seer_status seer_session_generate(seer_session* session, const seer_request* req
     check_pointer(session, "a seer_session");
     // Refused here and not after the work.
     if (result != nullptr) to_caller(result, result_size, seer_result{}, "seer_result");
+    session->arrays = {};
     session->result = {};
     session->result = session->session->generate(
         request_of(from_caller(request, default_request(), "seer_request"), session->default_sampling));
-    if (result != nullptr) to_caller(result, result_size, result_to_c(session->result), "seer_result");
+    session->arrays = arrays_of(session->result);
+    if (result != nullptr)
+      to_caller(result, result_size, result_to_c(session->result, session->arrays), "seer_result");
   });
 }
 
