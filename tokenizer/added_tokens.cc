@@ -57,6 +57,11 @@ int32_t AddedTokens::id_of(std::string_view content) const {
   return it == ids_.end() ? -1 : it->second;
 }
 
+bool AddedTokens::respelled(int32_t id) const {
+  const auto it = spellings_.find(id);
+  return it != spellings_.end() && it->second != tokens_.at(id).content;
+}
+
 bool AddedTokens::allowed(std::string_view text, size_t begin, size_t end, int32_t id, Stage stage,
                           const Authorship& authors) const {
   if (!authors.by_messages(begin, end)) return true;
@@ -106,7 +111,8 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool pa
     if (token.lstrip) begin = std::max(begin - trailing_space(text.substr(0, begin)), done);
     if (token.rstrip) end += leading_space(text.substr(end));
     if (begin > done) parts.push_back({-1, text.substr(done, begin - done)});
-    parts.push_back({entry->id, text.substr(begin, end - begin)});
+    // White space that the token before took along can hold all of this one.
+    if (begin < end) parts.push_back({entry->id, text.substr(begin, end - begin)});
     done = end;
   }
   if (done < text.size()) parts.push_back({-1, text.substr(done)});

@@ -20,6 +20,7 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // and after it
   bool normalized = false;   // looked for in the normalised text, in a normalised spelling
+  bool named = false;        // a file names it as bos_token, pad_token or the like
 };
 
 // Who wrote a text, where messages must not write every token. A text of a single writer has none of these.
@@ -54,6 +55,7 @@ class AddedTokens {
   void add(AddedToken token);  // spelled as its content
   const AddedToken* find(int32_t id) const;
   int32_t id_of(std::string_view content) const;  // -1: none
+  bool respelled(int32_t id) const;  // a normalised token is looked for in another spelling than its content
   const std::map<int32_t, AddedToken>& all() const { return tokens_; }
   std::vector<Part> split(std::string_view text, bool parse_special, Stage stage = Stage::kAsWritten,
                           const Authorship* authors = nullptr) const;

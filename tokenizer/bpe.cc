@@ -22,29 +22,22 @@ class BpeTokenizer final : public VocabularyTokenizer {
   BpeTokenizer(const nlohmann::json& file, const std::string& path, const TokenizerConfig& config)
       : path_(path), normalizer_(file, path), pretokenizer_(file, path) {
     const nlohmann::json& model = bpe_model(file, path);
+    decoder_ = Decoder(file, path);
     ignore_merges_ = json_bool(model, "ignore_merges", false, path);
     byte_fallback_ = json_bool(model, "byte_fallback", false, path);
     fuse_unk_ = json_bool(model, "fuse_unk", false, path);
     read_vocabulary(model);
     read_merges(model);
-    if (const auto unk = json_string(model, "unk_token", path)) unk_id_ = find(*unk);
+    if (const auto unk = json_string(model, "unk_token", path)) {
+      unk_id_ = find(*unk);
+      if (unk_id_ < 0) fail("the vocabulary lacks the unk_token '" + *unk + "'");
+    }
     for (int byte = 0; byte < 256; ++byte) byte_ids_[static_cast<size_t>(byte)] = find(byte_piece(byte));
-    decode_vocabulary();
-    for (const AddedToken& token : read_added_tokens(file, path)) add_token(token, path);
-    const PostProcessor post = read_post_processor(file, path);
-    bos_id_ = post.bos_id;
-    eos_id_ = post.eos_id;
-    add_bos_ = bos_id_ >= 0;
-    add_eos_ = eos_id_ >= 0;
-    for (const int32_t id : {bos_id_, eos_id_})
-      if (id >= n_vocab()) fail("post_processor adds token " + std::to_string(id) + ", which does not exist");
-    strips_first_space_ = decoder_strips_space(file, path);
-    apply_tokens(config, path);
-    if (post.bos_id >= 0) bos_id_ = post.bos_id;  // the token that is added, whatever else is called BOS
-    note_ = note_on(config);
-    // Last: the keys are views of bytes_, which added tokens may have made longer.
-    if (pretokenizer_.byte_level() && ignore_merges_)
-      for (const auto& [piece, id] : ids_) word_ids_.emplace(bytes_[static_cast<size_t>(id)], id);
+    if (pretokenizer_.spells_bytes_last() && ignore_merges_)
+      for (const auto& [piece, id] : ids_)
+        if (auto bytes = bytes_of_byte_level(piece)) word_ids_.emplace(std::move(*bytes), id);
+    for (AddedToken& token : read_added_tokens(file, path)) add_token_of_file(std::move(token));
+    read_policy(file, config);
   }
 
   std::string kind() const override {
@@ -59,19 +52,20 @@ class BpeTokenizer final : public VocabularyTokenizer {
   }
 
  protected:
+  int64_t vocabulary_size() const override { return static_cast<int64_t>(ids_.size()); }
+  int32_t vocabulary_id(std::string_view name) const override { return find(name); }
+
   bool normalizes() const override { return !normalizer_.changes_nothing(); }
-  std::string normalize(std::string_view text, bool continues) const override {
-    return normalizer_.apply(text, continues);
+  std::string normalize(std::string_view text, bool continues, bool* begins) const override {
+    return normalizer_.apply(text, continues, begins);
   }
 
   void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const override {
-    const std::string prepared = pretokenizer_.prefix(text, first);
-    std::vector<std::string_view> words;
-    pretokenizer_.split(prepared, &words);
+    const Words words = pretokenizer_.split(text, first);
     // Words repeat: in a novel nine of ten have been seen before.
     std::unordered_map<std::string_view, std::pair<size_t, size_t>> seen;
     std::vector<int32_t> word_ids;
-    for (const std::string_view word : words) {
+    for (const std::string_view word : words.list) {
       const auto known = seen.find(word);
       if (known != seen.end()) {
         const auto [begin, size] = known->second;
@@ -87,6 +81,27 @@ class BpeTokenizer final : public VocabularyTokenizer {
  private:
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(ErrorKind::kFile, path_ + ": " + what);
+  }
+
+  void add_token_of_file(AddedToken token) {
+    if (token.id != id_for(token.content))
+      fail("the added token '" + token.content + "' has the id " + std::to_string(token.id) +
+           ", while the tokenizers package gives it the id " + std::to_string(id_for(token.content)) +
+           "; expected the ids of added tokens to be the vocabulary's, or to follow its last one");
+    add_token(std::move(token));
+  }
+
+  void read_policy(const nlohmann::json& file, const TokenizerConfig& config) {
+    const PostProcessor post = read_post_processor(file, path_);
+    for (const int32_t id : {post.bos_id, post.eos_id})
+      if (id >= n_vocab()) fail("post_processor adds token " + std::to_string(id) + ", which does not exist");
+    bos_id_ = post.bos_id;
+    eos_id_ = post.eos_id;
+    add_bos_ = bos_id_ >= 0;
+    add_eos_ = eos_id_ >= 0;
+    apply_tokens(config, path_);
+    if (post.bos_id >= 0) bos_id_ = post.bos_id;  // the token that is added, whatever else is called BOS
+    note_ = note_on(config);
   }
 
   // Where tokenizer_config.json asks for another policy than tokenizer.json's post_processor has.
@@ -106,7 +121,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     return it == ids_.end() ? -1 : it->second;
   }
   std::string byte_piece(int byte) const {
-    if (pretokenizer_.byte_level()) return byte_level_piece(std::string(1, static_cast<char>(byte)));
+    if (pretokenizer_.spells_bytes_last()) return byte_level_piece(std::string(1, static_cast<char>(byte)));
     constexpr const char* kHex = "0123456789ABCDEF";
     return std::string("<0x") + kHex[byte / 16] + kHex[byte % 16] + ">";
   }
@@ -128,7 +143,8 @@ class BpeTokenizer final : public VocabularyTokenizer {
       used[index] = true;
       ids_[piece] = static_cast<int32_t>(index);
     }
-    bytes_.resize(used.size());
+    names_.resize(used.size());
+    for (const auto& [piece, id] : ids_) names_[static_cast<size_t>(id)] = piece;
   }
 
   // "a b" or ["a", "b"].
@@ -156,66 +172,63 @@ class BpeTokenizer final : public VocabularyTokenizer {
     }
   }
 
-  void decode_vocabulary() {
-    for (const auto& [piece, id] : ids_) {
-      std::string& bytes = bytes_[static_cast<size_t>(id)];
-      if (pretokenizer_.byte_level()) {
-        bytes = bytes_of_byte_level(piece);
-      } else {
-        const int byte = byte_fallback_ ? byte_of_piece(piece) : -1;
-        bytes = byte < 0 ? with_spaces(piece) : std::string(1, static_cast<char>(byte));
-      }
-    }
-  }
-
   void encode_word(std::string_view word, std::vector<int32_t>* ids) const {
     ids->clear();
     if (ignore_merges_) {
-      const int32_t id = pretokenizer_.byte_level() ? whole_word(word) : find(word);
+      const int32_t id = pretokenizer_.spells_bytes_last() ? whole_word(word) : find(word);
       if (id >= 0) return ids->push_back(id);
     }
     if (word.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
       throw Error(ErrorKind::kUsage, "a text of more than 2 GiB without a break cannot be encoded");
-    if (pretokenizer_.byte_level()) {
+    if (pretokenizer_.spells_bytes_last()) {
       push_bytes(word, ids);
     } else {
       push_characters(word, ids);
     }
     merges_.apply(ids);
-    for (const int32_t id : *ids)
-      if (id < 0)
-        fail("the text has characters that the vocabulary has neither a token nor an unk_token for");
   }
 
   int32_t whole_word(std::string_view word) const {
-    const auto it = word_ids_.find(word);
+    const auto it = word_ids_.find(std::string(word));
     return it == word_ids_.end() ? -1 : it->second;
-  }
-
-  void push_byte(char c, std::vector<int32_t>* ids) const {
-    const int32_t id = byte_ids_[static_cast<unsigned char>(c)];
-    push_or_unk(id, ids);
   }
 
   // DeepSeek's vocabularies lack the bytes that UTF-8 never has; such a byte is as U+FFFD to them.
   void push_bytes(std::string_view word, std::vector<int32_t>* ids) const {
+    Unknown unknown;
     for (const char c : word) {
       const auto byte = static_cast<unsigned char>(c);
       const bool never = byte == 0xC0 || byte == 0xC1 || byte >= 0xF5;
       const bool known = !never || unk_id_ >= 0 || byte_ids_[byte] >= 0;
       for (const char b : known ? std::string_view(&c, 1) : std::string_view("\xEF\xBF\xBD"))
-        push_byte(b, ids);
+        push_or_unk(byte_ids_[static_cast<unsigned char>(b)], &unknown, ids);
     }
+    push_unknown(&unknown, ids);
   }
 
-  void push_or_unk(int32_t id, std::vector<int32_t>* ids) const {
-    if (id < 0) id = unk_id_;
-    if (id == unk_id_ && fuse_unk_ && !ids->empty() && ids->back() == unk_id_) return;
-    ids->push_back(id);
+  // A character outside of the vocabulary becomes unk_token, or nothing if there is none. As in the
+  // tokenizers package it waits for the next character, with which fuse_unk may make it one token; the bytes
+  // of byte fallback overtake it.
+  struct Unknown {
+    bool waits = false;
+  };
+  void push_unknown(Unknown* unknown, std::vector<int32_t>* ids) const {
+    if (unknown->waits) ids->push_back(unk_id_);
+    unknown->waits = false;
+  }
+  void push_or_unk(int32_t id, Unknown* unknown, std::vector<int32_t>* ids) const {
+    if (id >= 0) {
+      push_unknown(unknown, ids);
+      ids->push_back(id);
+    } else if (unk_id_ >= 0) {
+      if (!fuse_unk_) push_unknown(unknown, ids);
+      unknown->waits = true;
+    }
   }
 
   // Characters outside the vocabulary, and bytes that are none, become their bytes' tokens.
   void push_characters(std::string_view word, std::vector<int32_t>* ids) const {
+    Unknown unknown;
     while (!word.empty()) {
       const std::string_view c = word.substr(0, utf8_step(word).size);
       word.remove_prefix(c.size());
@@ -223,18 +236,19 @@ class BpeTokenizer final : public VocabularyTokenizer {
       bool bytes = id < 0 && byte_fallback_;
       for (const char b : c) bytes = bytes && byte_ids_[static_cast<unsigned char>(b)] >= 0;
       if (bytes) {
-        for (const char b : c) push_byte(b, ids);
+        for (const char b : c) ids->push_back(byte_ids_[static_cast<unsigned char>(b)]);
       } else {
-        push_or_unk(id, ids);
+        push_or_unk(id, &unknown, ids);
       }
     }
+    push_unknown(&unknown, ids);
   }
 
   std::string path_, note_;
   Normalizer normalizer_;
   Pretokenizer pretokenizer_;
-  std::unordered_map<std::string, int32_t> ids_;            // by piece, as the file spells it
-  std::unordered_map<std::string_view, int32_t> word_ids_;  // by bytes, for ignore_merges; views of bytes_
+  std::unordered_map<std::string, int32_t> ids_;       // by piece, as the file spells it
+  std::unordered_map<std::string, int32_t> word_ids_;  // by bytes, for ignore_merges
   std::array<int32_t, 256> byte_ids_{};
   Merges merges_;
   int32_t unk_id_ = -1;

@@ -1,6 +1,7 @@
 #include "tokenizer/byte_level.h"
 
 #include <array>
+#include <charconv>
 
 #include "tokenizer/utf8.h"
 
@@ -43,22 +44,25 @@ std::string byte_level_piece(std::string_view bytes) {
   return piece;
 }
 
-std::string bytes_of_byte_level(std::string_view piece) {
+std::optional<std::string> bytes_of_byte_level(std::string_view piece) {
   std::string bytes;
   while (!piece.empty()) {
-    const std::string_view c = piece.substr(0, utf8_step(piece).size);
-    piece.remove_prefix(c.size());
-    int point = static_cast<unsigned char>(c[0]);
-    if (c.size() == 2) point = ((point & 0x1F) << 6) | (static_cast<unsigned char>(c[1]) & 0x3F);
-    const bool known =
-        c.size() <= 2 && point < static_cast<int>(kBytes.size()) && kBytes[static_cast<size_t>(point)] >= 0;
-    if (known) {
-      bytes += static_cast<char>(kBytes[static_cast<size_t>(point)]);
-    } else {
-      bytes += c;
-    }
+    const Utf8Step step = utf8_step(piece);
+    if (step.kind != Utf8Step::Kind::kCharacter) return std::nullopt;
+    const int32_t point = utf8_point(piece.substr(0, step.size));
+    const bool known = point < static_cast<int32_t>(kBytes.size()) && kBytes[static_cast<size_t>(point)] >= 0;
+    if (!known) return std::nullopt;
+    bytes += static_cast<char>(kBytes[static_cast<size_t>(point)]);
+    piece.remove_prefix(step.size);
   }
   return bytes;
+}
+
+int byte_of_piece(std::string_view piece) {
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
+  int byte = 0;
+  const auto [end, error] = std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
+  return error == std::errc() && end == piece.data() + 5 ? byte : -1;
 }
 
 }  // namespace seer

@@ -2,6 +2,8 @@
 
 #include <utf8proc.h>
 
+#include <cctype>
+
 #include "tokenizer/unicode_additions.h"
 #include "tokenizer/utf8.h"
 
@@ -28,62 +30,82 @@ int32_t last_point(std::string_view text, size_t* size) {
   return kNone;
 }
 
-bool is_space(int32_t point) {
+// The general category, "Lu"; of a number that is no code point, "Cn".
+std::string_view category_of(int32_t point) {
+  if (point < 0 || point > 0x10FFFF) return "Cn";
+  const std::string_view addition = unicode_addition(point);
+  return addition.empty() ? std::string_view(utf8proc_category_string(point)) : addition;
+}
+
+}  // namespace
+
+bool is_white_space(int32_t point) {
   return (point >= '\t' && point <= '\r') || point == ' ' || point == 0x85 || point == 0xA0 ||
          point == 0x1680 || (point >= 0x2000 && point <= 0x200A) || point == 0x2028 || point == 0x2029 ||
          point == 0x202F || point == 0x205F || point == 0x3000;
 }
 
-bool is_word(int32_t point) {
-  if (point < 0) return false;
+bool is_numeric(int32_t point) { return category_of(point)[0] == 'N'; }
+
+bool is_punctuation(int32_t point) {
+  if (point >= 0 && point < 0x80) return std::ispunct(static_cast<unsigned char>(point)) != 0;
+  return category_of(point)[0] == 'P';
+}
+
+bool is_word_character(int32_t point) {
   // Joiners, and the circled and squared letters, which are symbols but alphabetic.
   if (point == 0x200C || point == 0x200D || (point >= 0x24B6 && point <= 0x24E9) ||
       (point >= 0x1F130 && point <= 0x1F149) || (point >= 0x1F150 && point <= 0x1F169) ||
       (point >= 0x1F170 && point <= 0x1F189))
     return true;
-  if (const std::string_view category = unicode_addition(point); !category.empty())
-    return category[0] == 'L' || category[0] == 'M' || category == "Nd" || category == "Nl" ||
-           category == "Pc";
-  switch (utf8proc_category(point)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-      return true;
-    default:
-      return false;
-  }
+  const std::string_view category = category_of(point);
+  return category[0] == 'L' || category[0] == 'M' || category == "Nd" || category == "Nl" || category == "Pc";
 }
-
-}  // namespace
 
 size_t leading_space(std::string_view text) {
   size_t done = 0, size = 0;
-  while (is_space(first_point(text.substr(done), &size))) done += size;
+  while (is_white_space(first_point(text.substr(done), &size))) done += size;
   return done;
 }
 
 size_t trailing_space(std::string_view text) {
   size_t done = 0, size = 0;
-  while (is_space(last_point(text.substr(0, text.size() - done), &size))) done += size;
+  while (is_white_space(last_point(text.substr(0, text.size() - done), &size))) done += size;
   return done;
 }
 
 bool begins_with_word(std::string_view text) {
   size_t size = 0;
-  return is_word(first_point(text, &size));
+  return is_word_character(first_point(text, &size));
 }
 
 bool ends_with_word(std::string_view text) {
   size_t size = 0;
-  return is_word(last_point(text, &size));
+  return is_word_character(last_point(text, &size));
+}
+
+std::string lower_case(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const Utf8Step step = utf8_step(text);
+    const std::string_view character = text.substr(0, step.size);
+    text.remove_prefix(step.size);
+    if (step.kind != Utf8Step::Kind::kCharacter) {
+      out += character;
+      continue;
+    }
+    const int32_t point = utf8_point(character);
+    if (point == 0x130) {  // the one character whose lower case is two
+      out += "i\u0307";
+      continue;
+    }
+    const int32_t lower =
+        unicode_addition(point).empty() ? utf8proc_tolower(point) : addition_in_lower_case(point);
+    char bytes[4];
+    out.append(bytes,
+               static_cast<size_t>(utf8proc_encode_char(lower, reinterpret_cast<utf8proc_uint8_t*>(bytes))));
+  }
+  return out;
 }
 
 void replace_all(std::string* text, std::string_view pattern, std::string_view content) {

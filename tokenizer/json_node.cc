@@ -19,6 +19,11 @@ const nlohmann::json& node_list(const nlohmann::json& node, const char* key, con
   return *it;
 }
 
+bool has_string_pattern(const nlohmann::json& node) {
+  const auto it = node.find("pattern");
+  return it != node.end() && it->is_object() && it->contains("String");
+}
+
 std::string node_pattern(const nlohmann::json& node, const char* kind, const std::string& path) {
   const auto it = node.find("pattern");
   const auto text = it != node.end() && it->is_object() ? json_string(*it, kind, path) : std::nullopt;

@@ -6,7 +6,7 @@
 namespace seer {
 
 void Merges::add(int32_t left, int32_t right, int32_t merged) {
-  rules_.emplace(key(left, right), Rule{static_cast<int32_t>(rules_.size()), merged});
+  rules_[key(left, right)] = Rule{n_added_++, merged};
 }
 
 const Merges::Rule* Merges::find(int32_t left, int32_t right) const {

@@ -10,7 +10,8 @@ namespace seer {
 
 class Merges {
  public:
-  // Rules are added in the order they were learned. A pair that is there already keeps its first rule.
+  // Rules are added in the order they were learned. Of a pair that comes twice the last rule counts, as in
+  // the tokenizers package.
   void add(int32_t left, int32_t right, int32_t merged);
   // Merges `ids`, one word's symbols, in place. O(n log n). Negative ids never merge.
   void apply(std::vector<int32_t>* ids) const;
@@ -26,6 +27,7 @@ class Merges {
   const Rule* find(int32_t left, int32_t right) const;
 
   std::unordered_map<uint64_t, Rule> rules_;
+  int32_t n_added_ = 0;
 };
 
 }  // namespace seer

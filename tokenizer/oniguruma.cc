@@ -19,10 +19,11 @@ constexpr const char* kSpaces =
 constexpr const char* kNoSpaces =
     R"(\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027})"
     R"(\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF})";
-// The characters that \w has besides letters, marks, decimal digits, letter numbers and connectors: some
-// numbers of Latin-1, and the circled and squared letters.
+// The characters that \w has besides letters, marks, decimal digits, letter numbers and connectors: the
+// circled and squared letters and, but not within a set, some numbers of Latin-1.
 constexpr const char* kMoreWordCharacters =
-    R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+    R"(\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+constexpr const char* kWordNumbers = R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 
 // Returns whether PCRE2 can compile the pattern.
 bool pcre2_takes(const std::string& pattern) {
@@ -81,8 +82,8 @@ class Translation {
   std::string members(const std::string& name) const {
     return "\\p{" + name + "}" + (with_additions_ ? unicode_additions(name) : std::string());
   }
-  std::string word_members() const {
-    std::string all = kMoreWordCharacters;
+  std::string word_members(bool in_set) const {
+    std::string all = std::string(kMoreWordCharacters) + (in_set ? "" : kWordNumbers);
     for (const char* category : {"L", "M", "Nd", "Nl", "Pc"}) all += members(category);
     return all;
   }
@@ -97,9 +98,7 @@ class Translation {
       if (peek(0) == '\\') {
         escape(/*in_set=*/true);
       } else if (peek(0) == '[') {
-        const size_t end = rest().find(":]");
-        if (peek(1) != ':' || end == std::string_view::npos) refuse("a set within a set");
-        take(end + 2);
+        refuse(peek(1) == ':' ? "a POSIX bracket" : "a set within a set");
       } else {
         take(1);
       }
@@ -153,10 +152,10 @@ class Translation {
       case 'S':
         return replace(2, in_set ? kNoSpaces : std::string("[^") + kSpaces + "]");
       case 'w':
-        return replace(2, in_set ? word_members() : "[" + word_members() + "]");
+        return replace(2, in_set ? word_members(true) : "[" + word_members(false) + "]");
       case 'W':
         if (in_set) refuse("\\W in a set");
-        return replace(2, "[^" + word_members() + "]");
+        return replace(2, "[^" + word_members(false) + "]");
       case 'd':
       case 'D':
         at_ += 2;
@@ -190,7 +189,7 @@ class Translation {
   }
 
   void boundary(bool negated) {
-    const std::string word = "[" + word_members() + "]";
+    const std::string word = "[" + word_members(false) + "]";
     const char* same = negated ? "=" : "!";
     const char* other = negated ? "!" : "=";
     replace(2, "(?:(?<=" + word + ")(?" + same + word + ")|(?<!" + word + ")(?" + other + word + "))");

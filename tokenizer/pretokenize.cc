@@ -1,13 +1,18 @@
 #include "tokenizer/pretokenize.h"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
+#include <map>
+#include <utility>
 
 #include "seer/error.h"
+#include "tokenizer/byte_level.h"
 #include "tokenizer/characters.h"
 #include "tokenizer/json_file.h"
 #include "tokenizer/json_node.h"
 #include "tokenizer/regex.h"
+#include "tokenizer/splitting.h"
 
 namespace seer {
 namespace {
@@ -33,72 +38,187 @@ constexpr NamedPattern kNamed[] = {
 class Pretokenizer::Step {
  public:
   virtual ~Step() = default;
-  virtual void split(std::string_view word, std::vector<std::string_view>* parts) const = 0;
+  virtual void apply(Words* words) const = 0;
+};
+
+// Divides words at what `find` matches.
+class Pretokenizer::Division final : public Pretokenizer::Step {
+ public:
+  using Find = std::function<void(std::string_view, std::vector<Span>*)>;
+  Division(Find find, Behavior behavior, bool invert = false)
+      : find_(std::move(find)), behavior_(behavior), invert_(invert) {}
+
+  void apply(Words* words) const override {
+    std::vector<std::string_view> parts;
+    std::vector<Span> spans;
+    const char* start = words->list.empty() ? nullptr : words->list[0].data();
+    for (const std::string_view word : words->list) {
+      spans.clear();
+      find_(word, &spans);
+      if (invert_)
+        for (Span& span : spans) span.match = !span.match;
+      divide(word, behavior_, &spans, &parts);
+    }
+    words->at_start = words->at_start && !parts.empty() && parts[0].data() == start;
+    words->list = std::move(parts);
+  }
+
+ private:
+  Find find_;
+  Behavior behavior_;
+  bool invert_;
 };
 
 namespace {
 
 constexpr const char* kKnown =
-    "expected Split (by a Regex, behavior Isolated), ByteLevel, Digits, Metaspace or a Sequence of them";
+    "expected BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, Metaspace, Punctuation, Split, "
+    "Whitespace, "
+    "WhitespaceSplit or a Sequence of them";
+
+Behavior behavior_of(const nlohmann::json& node, const char* fallback, const std::string& path) {
+  static const std::map<std::string, Behavior> kBehaviors = {
+      {"Removed", Behavior::kRemoved},
+      {"Isolated", Behavior::kIsolated},
+      {"MergedWithPrevious", Behavior::kMergedWithPrevious},
+      {"MergedWithNext", Behavior::kMergedWithNext},
+      {"Contiguous", Behavior::kContiguous}};
+  const std::string name = json_string(node, "behavior", path).value_or(fallback);
+  const auto it = kBehaviors.find(name);
+  if (it == kBehaviors.end())
+    throw Error(ErrorKind::kFile, path +
+                                      ": expected behavior to be Removed, Isolated, MergedWithPrevious, "
+                                      "MergedWithNext or Contiguous, found '" +
+                                      name + "'");
+  return it->second;
+}
+
+auto characters(bool (*matches)(int32_t)) {
+  return
+      [matches](std::string_view word, std::vector<Span>* spans) { find_characters(word, matches, spans); };
+}
+
+auto string_pattern(std::string pattern) {
+  return [pattern = std::move(pattern)](std::string_view word, std::vector<Span>* spans) {
+    find_string(word, pattern, spans);
+  };
+}
+
+auto regex_pattern(const std::string& pattern, const std::string& path) {
+  return [regex = std::make_shared<const Regex>(pattern, path)](
+             std::string_view word, std::vector<Span>* spans) { regex->find(word, spans); };
+}
+
+// A text becomes its words and what is neither word nor white space, whose spans are no matches.
+void find_words(std::string_view text, std::vector<Span>* spans) {
+  std::vector<Span> space, words;
+  find_characters(text, is_white_space, &space);
+  for (const Span& part : space) {
+    if (part.match) {
+      spans->push_back(part);
+      continue;
+    }
+    words.clear();
+    find_characters(text.substr(part.begin, part.end - part.begin), is_word_character, &words);
+    for (size_t i = 0; i < words.size(); ++i) {
+      const bool continues = i > 0 && words[i].match && words[i - 1].match;
+      if (continues) {
+        spans->back().end = part.begin + words[i].end;
+      } else {
+        spans->push_back({part.begin + words[i].begin, part.begin + words[i].end, false});
+      }
+    }
+  }
+}
 
 }  // namespace
 
 Pretokenizer::Pretokenizer(const nlohmann::json& tokenizer, const std::string& path) {
   const auto it = tokenizer.find("pre_tokenizer");
   if (it != tokenizer.end() && !it->is_null()) add(*it, path + ": pre_tokenizer");
+  if (spells_ && !spelled_) add_spelling();
 }
 
 Pretokenizer::~Pretokenizer() = default;
 
 void Pretokenizer::add(const nlohmann::json& node, const std::string& path) {
+  const auto divide_at = [&](Division::Find find, Behavior behavior, const char* name) {
+    steps_.push_back(std::make_unique<Division>(std::move(find), behavior));
+    if (name != nullptr) names_.emplace_back(name);
+  };
   const std::string type = node_type(node, path);
+  if (byte_level_ && !spelled_ && type != "Sequence") add_spelling();  // as this step sees the words
   if (type == "Sequence") {
     for (const nlohmann::json& part : node_list(node, "pretokenizers", path)) add(part, path);
   } else if (type == "Split") {
-    if (json_string(node, "behavior", path).value_or("") != "Isolated" ||
-        json_bool(node, "invert", false, path))
-      throw Error(ErrorKind::kUnsupported,
-                  path + ": Split with another behavior than Isolated is not supported");
-    const std::string pattern = node_pattern(node, "Regex", path);
-    add_regex(pattern, path);
-    name_regex(pattern);
+    add_split(node, path);
   } else if (type == "ByteLevel") {
-    const bool prefixed = json_bool(node, "add_prefix_space", false, path);
-    if (byte_level_ || (prefixed && !steps_.empty()))
-      throw Error(
-          ErrorKind::kUnsupported,
-          path + ": " +
-              (byte_level_ ? "a second ByteLevel" : "ByteLevel with add_prefix_space after other steps") +
-              " is not supported; expected one ByteLevel, without a prefix unless it comes first");
-    byte_level_ = true;
-    if (prefixed) prefix_ = Prefix::kAlways;
-    if (json_bool(node, "use_regex", true, path)) {
-      add_regex(kGpt2, path);
-      name_regex(kGpt2);
-    }
+    add_byte_level(node, path);
   } else if (type == "Digits") {
     const bool single = json_bool(node, "individual_digits", false, path);
-    add_regex(single ? "\\p{N}" : "\\p{N}+", path);
-    names_.emplace_back(single ? "single digits" : "digits");
+    divide_at(characters(is_numeric), single ? Behavior::kIsolated : Behavior::kContiguous,
+              single ? "single digits" : "digits");
   } else if (type == "Metaspace") {
     add_metaspace(node, path);
+  } else if (type == "Punctuation") {
+    divide_at(characters(is_punctuation), behavior_of(node, "Isolated", path), "punctuation");
+  } else if (type == "Whitespace") {
+    divide_at(find_words, Behavior::kRemoved, "words");
+  } else if (type == "WhitespaceSplit") {
+    divide_at(characters(is_white_space), Behavior::kRemoved, "white space");
+  } else if (type == "BertPreTokenizer") {
+    divide_at(characters(is_white_space), Behavior::kRemoved, "white space");
+    divide_at(characters(is_punctuation), Behavior::kIsolated, "punctuation");
+  } else if (type == "CharDelimiterSplit") {
+    const std::string delimiter = json_string(node, "delimiter", path).value_or("");
+    if (delimiter.empty()) throw Error(ErrorKind::kFile, path + ": expected delimiter to be a character");
+    divide_at(string_pattern(delimiter), Behavior::kRemoved, "a delimiter");
   } else {
     throw Error(ErrorKind::kUnsupported, path + ": type '" + type + "' is not supported; " + kKnown);
   }
 }
 
-void Pretokenizer::add_regex(const std::string& pattern, const std::string& path) {
-  class RegexStep final : public Step {
-   public:
-    RegexStep(const std::string& p, const std::string& origin) : regex_(p, origin) {}
-    void split(std::string_view word, std::vector<std::string_view>* parts) const override {
-      regex_.split(word, parts);
-    }
+void Pretokenizer::add_split(const nlohmann::json& node, const std::string& path) {
+  const Behavior behavior = behavior_of(node, "", path);
+  const bool invert = json_bool(node, "invert", false, path);
+  if (has_string_pattern(node)) {
+    steps_.push_back(
+        std::make_unique<Division>(string_pattern(node_pattern(node, "String", path)), behavior, invert));
+    names_.emplace_back("a string");
+    return;
+  }
+  const std::string pattern = node_pattern(node, "Regex", path);
+  steps_.push_back(std::make_unique<Division>(regex_pattern(pattern, path), behavior, invert));
+  name_regex(pattern);
+}
 
-   private:
-    Regex regex_;
+void Pretokenizer::add_byte_level(const nlohmann::json& node, const std::string& path) {
+  // A word gets a space in front unless it begins with one.
+  class PrefixStep final : public Step {
+   public:
+    void apply(Words* words) const override {
+      for (std::string_view& word : words->list)
+        if (!word.starts_with(' ')) word = words->owned.emplace_back(" " + std::string(word));
+    }
   };
-  steps_.push_back(std::make_unique<RegexStep>(pattern, path));
+  byte_level_ = true;
+  spelled_ = false;
+  if (json_bool(node, "add_prefix_space", false, path)) steps_.push_back(std::make_unique<PrefixStep>());
+  if (json_bool(node, "use_regex", true, path)) {
+    steps_.push_back(std::make_unique<Division>(regex_pattern(kGpt2, path), Behavior::kIsolated));
+    name_regex(kGpt2);
+  }
+}
+
+void Pretokenizer::add_spelling() {
+  class SpellingStep final : public Step {
+   public:
+    void apply(Words* words) const override {
+      for (std::string_view& word : words->list) word = words->owned.emplace_back(byte_level_piece(word));
+    }
+  };
+  steps_.push_back(std::make_unique<SpellingStep>());
+  spells_ = spelled_ = true;
 }
 
 void Pretokenizer::name_regex(const std::string& pattern) {
@@ -112,51 +232,46 @@ void Pretokenizer::name_regex(const std::string& pattern) {
 }
 
 void Pretokenizer::add_metaspace(const nlohmann::json& node, const std::string& path) {
-  // A word begins at every visible space.
+  enum class Prefix { kNever, kFirst, kAlways };
+  // Spaces become visible ones, and a word may get one in front.
   class MetaspaceStep final : public Step {
    public:
-    void split(std::string_view word, std::vector<std::string_view>* parts) const override {
-      size_t begin = 0;
-      for (size_t at = word.find(kSpace, 1); at != std::string_view::npos; at = word.find(kSpace, at + 1)) {
-        parts->push_back(word.substr(begin, at - begin));
-        begin = at;
+    MetaspaceStep(std::string space, Prefix prefix) : space_(std::move(space)), prefix_(prefix) {}
+    void apply(Words* words) const override {
+      for (size_t i = 0; i < words->list.size(); ++i) {
+        std::string word(words->list[i]);
+        replace_all(&word, " ", space_);
+        const bool wanted =
+            prefix_ == Prefix::kAlways || (prefix_ == Prefix::kFirst && i == 0 && words->at_start);
+        if (wanted && !word.starts_with(space_)) word.insert(0, space_);
+        words->list[i] = words->owned.emplace_back(std::move(word));
       }
-      if (begin < word.size()) parts->push_back(word.substr(begin));
     }
+
+   private:
+    std::string space_;
+    Prefix prefix_;
   };
-  metaspace_ = true;
-  if (json_string(node, "replacement", path).value_or(std::string(kSpace)) != kSpace)
-    throw Error(ErrorKind::kUnsupported,
-                path + ": a Metaspace replacement other than U+2581 is not supported");
+  const std::string space = json_string(node, "replacement", path).value_or(std::string(kSpace));
   const bool add_prefix = json_bool(node, "add_prefix_space", true, path);  // the older spelling
   const std::string scheme =
       json_string(node, "prepend_scheme", path).value_or(add_prefix ? "always" : "never");
   if (scheme != "always" && scheme != "first" && scheme != "never")
     throw Error(ErrorKind::kFile,
                 path + ": expected prepend_scheme to be always, first or never, found " + scheme);
-  prefix_ = scheme == "always" ? Prefix::kAlways : scheme == "first" ? Prefix::kFirst : Prefix::kNever;
+  const Prefix prefix = scheme == "always"  ? Prefix::kAlways
+                        : scheme == "first" ? Prefix::kFirst
+                                            : Prefix::kNever;
+  steps_.push_back(std::make_unique<MetaspaceStep>(space, prefix));
   if (!json_bool(node, "split", true, path)) return;
-  steps_.push_back(std::make_unique<MetaspaceStep>());
+  steps_.push_back(std::make_unique<Division>(string_pattern(space), Behavior::kMergedWithNext));
   names_.emplace_back("spaces");
 }
 
-std::string Pretokenizer::prefix(std::string_view text, bool first) const {
-  std::string out(text);
-  if (metaspace_) replace_all(&out, " ", kSpace);
-  const std::string_view space = metaspace_ ? kSpace : " ";
-  const bool wanted = prefix_ == Prefix::kAlways || (prefix_ == Prefix::kFirst && first);
-  if (wanted && !out.empty() && !out.starts_with(space)) out.insert(0, space);
-  return out;
-}
-
-void Pretokenizer::split(std::string_view text, std::vector<std::string_view>* words) const {
-  std::vector<std::string_view> parts = {text};
-  for (const auto& step : steps_) {
-    std::vector<std::string_view> next;
-    for (const std::string_view part : parts) step->split(part, &next);
-    parts = std::move(next);
-  }
-  words->insert(words->end(), parts.begin(), parts.end());
+Words Pretokenizer::split(std::string_view text, bool first) const {
+  Words words{{text}, {}, first};
+  for (const auto& step : steps_) step->apply(&words);
+  return words;
 }
 
 std::string Pretokenizer::description() const {

@@ -1,6 +1,7 @@
 // The pre_tokenizer of a tokenizer.json: a text becomes the words that merges may not cross.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -9,35 +10,47 @@
 
 namespace seer {
 
+// The words of a text: views of it, or of `owned` if a step has changed them.
+struct Words {
+  std::vector<std::string_view> list;
+  std::deque<std::string> owned;
+  bool at_start = false;  // the first word begins where the whole text does
+};
+
 // Immutable; safe from many threads.
 class Pretokenizer {
  public:
-  // Split by a regular expression (isolated), ByteLevel, Digits, Metaspace and Sequence of them; absent or
-  // null: the text is one word. Throws Error{kUnsupported} naming
-  // another type, Error{kFile} where it is malformed.
+  // Reads BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, Metaspace, Punctuation, Split (by a string
+  // or a regular expression, with any behavior), Whitespace, WhitespaceSplit, or a Sequence of them. If it is
+  // absent or null, a text is one word. Throws Error{kUnsupported} that names any other type, and
+  // Error{kFile} if it is malformed.
   Pretokenizer(const nlohmann::json& tokenizer, const std::string& path);
   ~Pretokenizer();
 
+  // Whether the vocabulary is of bytes spelled in GPT-2's alphabet.
   bool byte_level() const { return byte_level_; }
-  // Whether a text's first word gets a space in front (ByteLevel's add_prefix_space, Metaspace's
-  // prepend_scheme). `first`: no added token comes before the text.
-  std::string prefix(std::string_view text, bool first) const;
-  void split(std::string_view text, std::vector<std::string_view>* words) const;
-  // For people: "Qwen2 pattern", "5 regular expressions, single digits", "none".
+  // Whether words are the text's own bytes, to be spelled in that alphabet. If byte_level() and not this, a
+  // step that follows ByteLevel has seen them spelled, and they are.
+  bool spells_bytes_last() const { return byte_level_ && !spells_; }
+  // `first`: nothing comes before the text, not even an added token.
+  Words split(std::string_view text, bool first) const;
+  // Returns text for people: "Qwen2 pattern", "5 regular expressions, single digits", "none".
   std::string description() const;
 
  private:
   class Step;
+  class Division;
   void add(const nlohmann::json& node, const std::string& path);
-  void add_regex(const std::string& pattern, const std::string& path);
-  void name_regex(const std::string& pattern);
+  void add_split(const nlohmann::json& node, const std::string& path);
+  void add_byte_level(const nlohmann::json& node, const std::string& path);
+  void add_spelling();
   void add_metaspace(const nlohmann::json& node, const std::string& path);
+  void name_regex(const std::string& pattern);
 
-  enum class Prefix { kNever, kFirst, kAlways };
   std::vector<std::unique_ptr<Step>> steps_;
   bool byte_level_ = false;
-  bool metaspace_ = false;
-  Prefix prefix_ = Prefix::kNever;
+  bool spells_ = false;             // steps spell bytes in the alphabet
+  bool spelled_ = false;            // those of the last ByteLevel
   std::vector<std::string> names_;  // of steps that have one
   int n_unnamed_ = 0;               // regular expressions without one
 };

@@ -60,17 +60,13 @@ Regex::Regex(const std::string& pattern, const std::string& origin)
 
 Regex::~Regex() = default;
 
-void Regex::split(std::string_view text, std::vector<std::string_view>* parts) const {
+void Regex::find(std::string_view text, std::vector<Span>* spans) const {
   const Code& regex = has_unicode_additions(text) ? *complete_ : *plain_;
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
       present(pcre2_match_data_create(1, nullptr)), &pcre2_match_data_free);
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(data.get());
   size_t done = 0, at = 0;
   std::optional<size_t> last_end;  // of the match before
-  const auto divide_at = [&](size_t end) {
-    if (end > done) parts->push_back(text.substr(done, end - done));
-    done = end;
-  };
   while (at < text.size()) {
     const int found = pcre2_match(regex.code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
                                   at, 0, data.get(), regex.context.get());
@@ -82,11 +78,11 @@ void Regex::split(std::string_view text, std::vector<std::string_view>* parts) c
       at += utf8_step(text.substr(at)).size;  // an empty match that follows another counts for nothing
       continue;
     }
-    divide_at(begin);
-    divide_at(end);
-    last_end = at = end;
+    if (begin > done) spans->push_back({done, begin, false});
+    spans->push_back({begin, end, true});
+    last_end = done = at = end;
   }
-  divide_at(text.size());
+  if (done < text.size()) spans->push_back({done, text.size(), false});
 }
 
 }  // namespace seer

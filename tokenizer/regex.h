@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/splitting.h"
+
 namespace seer {
 
 class Regex {
@@ -16,10 +18,9 @@ class Regex {
   Regex(const Regex&) = delete;
   Regex& operator=(const Regex&) = delete;
 
-  // Matches and what lies between them, in order, nothing left out; an empty match divides what is around it.
-  // Bytes that are not UTF-8 match nothing. Throws Error{kRuntime} where PCRE2 gives up. Safe from many
-  // threads.
-  void split(std::string_view text, std::vector<std::string_view>* parts) const;
+  // Appends the matches and what lies between them, in order, nothing left out. A match may be empty. Bytes
+  // that are not UTF-8 match nothing. Throws Error{kRuntime} if PCRE2 gives up. Safe from many threads.
+  void find(std::string_view text, std::vector<Span>* spans) const;
 
  private:
   struct Code;

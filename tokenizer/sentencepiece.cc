@@ -11,34 +11,41 @@ namespace {
 
 constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's visible space
 
+// Serialized messages that follow one another are one message, in which the later fields count: this says of
+// a model that normalizer_spec.add_dummy_prefix is false.
+constexpr std::string_view kNoDummyPrefix("\x1A\x02\x18\x00", 4);
+
+using Processor = sentencepiece::SentencePieceProcessor;
+
+std::unique_ptr<Processor> load_processor(const std::string& model, const std::string& path) {
+  auto processor = std::make_unique<Processor>();
+  const auto status = processor->LoadFromSerializedProto(model);
+  if (!status.ok() || processor->GetPieceSize() <= 0)
+    throw Error(ErrorKind::kFile, path + ": expected a SentencePiece model: " + status.ToString() +
+                                      ". The file may be damaged, or belong to another kind of tokenizer.");
+  return processor;
+}
+
 class SentencePieceTokenizer final : public VocabularyTokenizer {
  public:
   SentencePieceTokenizer(const std::string& path, const TokenizerConfig& config) {
     const std::string model = read_text_file(path);
-    const auto status = processor_.LoadFromSerializedProto(model);
-    if (!status.ok() || processor_.GetPieceSize() <= 0)
-      throw Error(ErrorKind::kFile, path + ": expected a SentencePiece model: " + status.ToString() +
-                                        ". The file may be damaged, or belong to another kind of tokenizer.");
-    const int n = processor_.GetPieceSize();
-    bytes_.resize(static_cast<size_t>(n));
+    processor_ = load_processor(model, path);
+    const int n = processor_->GetPieceSize();
+    names_.resize(static_cast<size_t>(n));
     for (int id = 0; id < n; ++id) {
-      const std::string& piece = processor_.IdToPiece(id);
-      if (processor_.IsControl(id) || processor_.IsUnknown(id)) {
-        add_token({id, piece, /*special=*/true}, path);
-      } else {
-        const int byte = processor_.IsByte(id) ? byte_of_piece(piece) : -1;
-        bytes_[static_cast<size_t>(id)] =
-            byte < 0 ? with_spaces(piece) : std::string(1, static_cast<char>(byte));
-      }
+      const std::string& piece = processor_->IdToPiece(id);
+      names_[static_cast<size_t>(id)] = piece;
+      if (processor_->IsControl(id) || processor_->IsUnknown(id)) add_token({id, piece, /*special=*/true});
     }
-    bos_id_ = processor_.bos_id();
-    eos_id_ = processor_.eos_id();
-    add_bos_ = bos_id_ >= 0;  // Llama's rule where tokenizer_config.json is silent
+    read_spaces(config);
+    if (spaces_ != Spaces::kEach) without_prefix_ = load_processor(model + std::string(kNoDummyPrefix), path);
+    bos_id_ = processor_->bos_id();
+    eos_id_ = processor_->eos_id();
+    // Llama's own program adds BOS; transformers 5 does so if the file says it.
+    add_bos_ = bos_id_ >= 0 && !config.found;
     apply_tokens(config, path);
     apply_policy(config);
-    std::vector<std::string> pieces;
-    strips_first_space_ =
-        processor_.Encode("a", &pieces).ok() && !pieces.empty() && pieces[0].starts_with(kSpace);
   }
 
   std::string kind() const override { return "sentencepiece"; }
@@ -49,16 +56,46 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
   }
 
  protected:
-  void encode_plain(std::string_view text, bool, std::vector<int32_t>* ids) const override {
+  int64_t vocabulary_size() const override { return processor_->GetPieceSize(); }
+  int32_t vocabulary_id(std::string_view name) const override {
+    const int id = processor_->PieceToId({name.data(), name.size()});
+    return processor_->IdToPiece(id) == std::string(name) ? id : -1;
+  }
+
+  void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const override {
     std::vector<int> part;
-    const auto status = processor_.Encode({text.data(), text.size()}, &part);
+    const bool prefixed = spaces_ == Spaces::kEach || (spaces_ == Spaces::kFirst && first);
+    const auto status = (prefixed ? processor_ : without_prefix_)->Encode({text.data(), text.size()}, &part);
     if (!status.ok())
       throw Error(ErrorKind::kRuntime, "sentencepiece could not encode: " + status.ToString());
     ids->insert(ids->end(), part.begin(), part.end());
   }
 
  private:
-  sentencepiece::SentencePieceProcessor processor_;
+  // Which stretches of text between added tokens get a space in front, if the model gives one at all.
+  enum class Spaces { kEach, kFirst, kNone };
+
+  // As transformers 5 has it: its LlamaTokenizer is not legacy unless the file says so and heeds
+  // add_prefix_space; any other class is legacy unless the file says otherwise. Its LlamaTokenizer also
+  // merges runs of spaces otherwise than SentencePiece does, and drops the space that a text begins with; a
+  // model that was trained with SentencePiece has not seen that, and it is not done here.
+  void read_spaces(const TokenizerConfig& config) {
+    std::string name = config.tokenizer_class;
+    if (name.ends_with("Fast")) name.resize(name.size() - 4);
+    const bool llama = name == "LlamaTokenizer";
+    if (llama && config.add_prefix_space == false) {
+      spaces_ = Spaces::kNone;
+    } else if (!config.legacy.value_or(!llama)) {
+      spaces_ = Spaces::kFirst;
+    }
+    std::vector<std::string> pieces;
+    const bool prefixed =
+        processor_->Encode("a", &pieces).ok() && !pieces.empty() && pieces[0].starts_with(kSpace);
+    decoder_ = Decoder::of_sentencepiece(prefixed && spaces_ != Spaces::kNone);
+  }
+
+  std::unique_ptr<Processor> processor_, without_prefix_;
+  Spaces spaces_ = Spaces::kEach;
 };
 
 }  // namespace

@@ -26,10 +26,10 @@ class TextTokenizer {
   // joins a message's characters to the template's and such a token is looked for in normalised text.
   virtual std::vector<int32_t> encode(const MarkedText& text, const std::vector<int32_t>& guarded) const = 0;
   // The bytes one id stands for, as it appears in the middle of a text (a leading space kept). Empty for
-  // special tokens. Throws Error{kUsage} for an id out of range.
+  // special tokens, and for ids that no token has.
   virtual std::string piece(int32_t id) const = 0;
   // The whole text; the vocabulary's rule for the first space of a text applied. skip_special false: special
-  // tokens are written out.
+  // tokens are written out. Ids that no token has are left out.
   virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special) const = 0;
 
   virtual int64_t n_vocab() const = 0;

@@ -1,4 +1,5 @@
-// tokenizer_config.json and added_tokens.json: what a checkpoint's folder says beside the vocabulary.
+// tokenizer_config.json, special_tokens_map.json and added_tokens.json: what a checkpoint's folder says
+// beside the vocabulary.
 #pragma once
 
 #include <optional>
@@ -9,15 +10,24 @@
 
 namespace seer {
 
+// Read as transformers 5 reads them.
 struct TokenizerConfig {
+  bool found = false;                               // a tokenizer_config.json is there
   std::optional<std::string> bos_token, eos_token;  // their texts
   std::optional<bool> add_bos_token, add_eos_token;
-  std::vector<AddedToken> added_tokens;  // of added_tokens_decoder; they replace tokenizer.json's
-  // Of added_tokens.json, which has ids alone: for where nothing else lists the token, as transformers reads
-  // it.
-  std::vector<AddedToken> bare_tokens;
+  // Of a class that reads a tokenizer.model in its own way.
+  std::string tokenizer_class;
+  std::optional<bool> legacy, add_prefix_space;
+  // Of added_tokens_decoder, in the order of their ids: they replace tokenizer.json's. Where that is missing,
+  // those of added_tokens.json, which has ids alone and does not count for an id that tokenizer.json lists.
+  std::vector<AddedToken> added_tokens;
+  bool tokens_are_legacy = false;
+  // The tokens that have a name (bos_token, pad_token, image_token, ...), then the others of
+  // extra_special_tokens or additional_special_tokens. special_tokens_map.json counts before
+  // tokenizer_config.json, but not beside an added_tokens_decoder.
+  std::vector<AddedToken> special_tokens;
 
-  // Every field absent where the files are. Throws Error{kFile} where one is malformed.
+  // Every field is absent where the files are. Throws Error{kFile} if one is malformed.
   static TokenizerConfig load(const std::string& model_dir);
 };
 

@@ -45,22 +45,36 @@ int32_t template_id(const json& node, const json& item, const std::string& path)
   return id_of((*ids)[0], path);
 }
 
+// Adds one token before or after the text.
+void set_id(int32_t* place, int32_t id, const std::string& path) {
+  if (*place >= 0)
+    unsupported(path, "a template with several special tokens in a row", "one before and one after the text");
+  *place = id;
+}
+
 void read_template(const json& node, const std::string& path, PostProcessor* post) {
   const json* single = member(node, "single");
   if (single == nullptr || !single->is_array()) malformed(path, "expected single to be a list");
   bool before = true;
   for (const json& item : *single) {
-    if (member(item, "Sequence") != nullptr) {
+    if (const json* text = member(item, "Sequence")) {
+      if (!before || text->value("id", json()) != "A")
+        unsupported(path, "a template with a second text or the text twice", "the text $A once");
       before = false;
       continue;
     }
     if (member(item, "SpecialToken") == nullptr) malformed(path, "expected SpecialToken or Sequence");
-    int32_t& id = before ? post->bos_id : post->eos_id;
-    if (id >= 0)
-      unsupported(path, "a template with several special tokens in a row",
-                  "one before and one after the text");
-    id = template_id(node, item, path);
+    set_id(before ? &post->bos_id : &post->eos_id, template_id(node, item, path), path);
   }
+  if (before) unsupported(path, "a template without the text", "the text $A once");
+}
+
+// ["<s>", 1]
+int32_t pair_id(const json& node, const char* key, const std::string& path) {
+  const json* pair = member(node, key);
+  if (pair == nullptr || !pair->is_array() || pair->size() != 2)
+    malformed(path, std::string("expected ") + key + " to be a token and its id");
+  return id_of((*pair)[1], path);
 }
 
 void read_post_node(const json& node, const std::string& path, PostProcessor* post) {
@@ -69,46 +83,20 @@ void read_post_node(const json& node, const std::string& path, PostProcessor* po
     const json* list = member(node, "processors");
     if (list == nullptr || !list->is_array()) malformed(path, "expected processors to be a list");
     for (const json& part : *list) read_post_node(part, path, post);
-  } else if (type == "TemplateProcessing") {
+    return;
+  }
+  if (type == "ByteLevel") return;  // which only adjusts offsets
+  if (post->found) unsupported(path, "a Sequence of two parts that add tokens", "one");
+  post->found = true;
+  if (type == "TemplateProcessing") {
     read_template(node, path, post);
-  } else if (type != "ByteLevel") {  // which only adjusts offsets
-    unsupported(path, "type '" + type + "'", "TemplateProcessing, ByteLevel or a Sequence of them");
-  }
-}
-
-bool decoder_node_strips(const json& node, const std::string& path) {
-  const std::string type = type_of(node, path);
-  if (type == "Sequence") {
-    const json* list = member(node, "decoders");
-    if (list == nullptr || !list->is_array()) malformed(path, "expected decoders to be a list");
-    bool strips = false;
-    for (const json& part : *list) strips = decoder_node_strips(part, path) || strips;
-    return strips;
-  }
-  if (type == "Strip") {
-    const json *content = member(node, "content"), *start = member(node, "start"),
-               *stop = member(node, "stop");
-    if (content == nullptr || *content != " " || start == nullptr || *start != 1 ||
-        (stop != nullptr && *stop != 0))
-      unsupported(path, "Strip of anything but one space at the start", "content ' ', start 1, stop 0");
-    return true;
-  }
-  if (type == "Metaspace") {
-    const bool add_prefix = json_bool(node, "add_prefix_space", true, path);
-    return json_string(node, "prepend_scheme", path).value_or(add_prefix ? "always" : "never") != "never";
-  }
-  if (type == "Replace") {
-    const json* pattern = member(node, "pattern");
-    const json* text = pattern == nullptr ? nullptr : member(*pattern, "String");
-    const json* content = member(node, "content");
-    if (text == nullptr || *text != "\xE2\x96\x81" || content == nullptr || *content != " ")
-      unsupported(path, "Replace of anything but U+2581 by a space", "that");
-    return false;
-  }
-  if (type != "ByteLevel" && type != "ByteFallback" && type != "Fuse")
+  } else if (type == "BertProcessing" || type == "RobertaProcessing") {
+    set_id(&post->bos_id, pair_id(node, "cls", path), path);
+    set_id(&post->eos_id, pair_id(node, "sep", path), path);
+  } else {
     unsupported(path, "type '" + type + "'",
-                "ByteLevel, Metaspace, or a Sequence of Replace, ByteFallback, Fuse and Strip");
-  return false;
+                "TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel or a Sequence of them");
+  }
 }
 
 }  // namespace
@@ -150,11 +138,6 @@ PostProcessor read_post_processor(const json& file, const std::string& path) {
   const json* node = member(file, "post_processor");
   if (node != nullptr) read_post_node(*node, path + ": post_processor", &post);
   return post;
-}
-
-bool decoder_strips_space(const json& file, const std::string& path) {
-  const json* node = member(file, "decoder");
-  return node != nullptr && decoder_node_strips(*node, path + ": decoder");
 }
 
 }  // namespace seer

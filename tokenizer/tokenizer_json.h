@@ -19,10 +19,8 @@ std::vector<AddedToken> read_added_tokens(const nlohmann::json& file, const std:
 // What the post-processor puts around a text; -1: nothing.
 struct PostProcessor {
   int32_t bos_id = -1, eos_id = -1;
+  bool found = false;  // a part that may add tokens was read
 };
 PostProcessor read_post_processor(const nlohmann::json& file, const std::string& path);
-
-// Checks the decoder; true where it drops the space a text begins with.
-bool decoder_strips_space(const nlohmann::json& file, const std::string& path);
 
 }  // namespace seer

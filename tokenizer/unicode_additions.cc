@@ -65,6 +65,13 @@ std::string_view unicode_addition(int32_t point) {
   return range != std::end(kRanges) && point >= range->first ? range->category : std::string_view();
 }
 
+int32_t addition_in_lower_case(int32_t point) {
+  if (unicode_addition(point) != "Lu") return point;
+  if (point == 0xA7CB) return 0x264;
+  if (point == 0xA7DC) return 0x19B;
+  return point + (point >= 0x10D50 ? 0x20 : 1);
+}
+
 bool has_unicode_additions(std::string_view text) {
   static_assert(kFirst >= 0x800, "characters of one and two bytes are skipped");
   while (!text.empty()) {

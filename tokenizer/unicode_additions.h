@@ -10,6 +10,8 @@ namespace seer {
 
 // The general category of a code point among them ("Lu"); empty for any other.
 std::string_view unicode_addition(int32_t point);
+// The lower case of a code point among them.
+int32_t addition_in_lower_case(int32_t point);
 bool has_unicode_additions(std::string_view text);
 
 // Those of a general category ("L", "Lu") or of the script Han, as ranges for a set of a regular expression

@@ -1,30 +1,12 @@
 #include "tokenizer/vocabulary_tokenizer.h"
 
 #include <algorithm>
-#include <charconv>
+#include <set>
+#include <utility>
 
 #include "seer/error.h"
-#include "tokenizer/utf8_stream.h"
 
 namespace seer {
-
-int byte_of_piece(std::string_view piece) {
-  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
-  int byte = 0;
-  const auto [end, error] = std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
-  return error == std::errc() && end == piece.data() + 5 ? byte : -1;
-}
-
-std::string with_spaces(std::string_view piece) {
-  constexpr std::string_view kSpace = "\xE2\x96\x81";
-  std::string text;
-  while (!piece.empty()) {
-    const bool space = piece.starts_with(kSpace);
-    text += space ? ' ' : piece.front();
-    piece.remove_prefix(space ? kSpace.size() : 1);
-  }
-  return text;
-}
 
 std::vector<int32_t> VocabularyTokenizer::encode(std::string_view text, bool parse_special) const {
   return encode_all(text, parse_special, nullptr);
@@ -50,7 +32,9 @@ std::vector<int32_t> VocabularyTokenizer::encode_all(std::string_view text, bool
       continue;
     }
     const auto at = static_cast<size_t>(part.text.data() - text.data());
-    const std::string changed = normalizes() ? normalize(part.text, /*continues=*/false) : std::string();
+    bool begins = at == 0;
+    const std::string changed =
+        normalizes() ? normalize(part.text, /*continues=*/false, &begins) : std::string();
     const std::string_view normalized = normalizes() ? std::string_view(changed) : part.text;
     Authorship inner_authors;
     if (authors != nullptr) inner_authors = normalized_authors(part.text, at, normalized, *authors);
@@ -59,7 +43,7 @@ std::vector<int32_t> VocabularyTokenizer::encode_all(std::string_view text, bool
       if (inner.id >= 0) {
         ids.push_back(inner.id);
       } else {
-        encode_plain(inner.text, at == 0 && inner.text.data() == normalized.data(), &ids);
+        encode_plain(inner.text, begins && inner.text.data() == normalized.data(), &ids);
       }
     }
   }
@@ -101,27 +85,22 @@ Authorship VocabularyTokenizer::normalized_authors(std::string_view text, size_t
 }
 
 std::string VocabularyTokenizer::piece(int32_t id) const {
-  if (id < 0 || id >= n_vocab())
-    throw Error(ErrorKind::kUsage, "token id " + std::to_string(id) + " is out of range: expected 0 to " +
-                                       std::to_string(n_vocab() - 1));
-  return is_special(id) ? std::string() : bytes_[static_cast<size_t>(id)];
+  if (id < 0 || id >= n_vocab() || is_special(id)) return {};
+  return decoder_.piece(names_[static_cast<size_t>(id)]);
 }
 
 std::string VocabularyTokenizer::decode(const std::vector<int32_t>& ids, bool skip_special) const {
-  Utf8Stream stream;
-  std::string text;
-  bool at_start = strips_first_space_;
+  std::vector<std::string> names;
+  names.reserve(ids.size());
   for (const int32_t id : ids) {
-    std::string bytes = piece(id);
-    if (is_special(id)) {
-      if (!skip_special) text += stream.finish() + added_.find(id)->content;
-      continue;
-    }
-    if (at_start && bytes.starts_with(' ')) bytes.erase(0, 1);
-    at_start = false;
-    text += stream.push(bytes);
+    if (id < 0 || id >= n_vocab()) continue;
+    const std::string& name = names_[static_cast<size_t>(id)];
+    // As the tokenizers package has it, a special token that is spelled otherwise in normalised text is not
+    // left out.
+    const bool left_out = skip_special && is_special(id) && !added_.respelled(id);
+    if (!name.empty() && !left_out) names.push_back(name);
   }
-  return text + stream.finish();
+  return decoder_.decode(std::move(names));
 }
 
 bool VocabularyTokenizer::is_special(int32_t id) const {
@@ -149,31 +128,54 @@ int32_t VocabularyTokenizer::special_id(std::string_view text) const {
   return id >= 0 && is_special(id) ? id : -1;
 }
 
-void VocabularyTokenizer::add_token(AddedToken token, const std::string& path) {
-  if (token.id < 0 || token.id >= n_vocab() + kMaxIdGap)
-    throw Error(ErrorKind::kFile, path + ": the added token '" + token.content + "' has id " +
-                                      std::to_string(token.id) + ", far beyond the vocabulary of " +
-                                      std::to_string(n_vocab()));
-  if (token.id >= n_vocab()) bytes_.resize(static_cast<size_t>(token.id) + 1);
-  bytes_[static_cast<size_t>(token.id)] = token.content;
+int32_t VocabularyTokenizer::id_for(std::string_view content) const {
+  if (const int32_t added = added_.id_of(content); added >= 0) return added;
+  if (const int32_t known = vocabulary_id(content); known >= 0) return known;
+  const auto& all = added_.all();
+  const int64_t after = all.empty() ? 0 : int64_t{all.rbegin()->first} + 1;
+  return static_cast<int32_t>(std::max(after, vocabulary_size()));
+}
+
+void VocabularyTokenizer::add_token(AddedToken token) {
+  if (token.content.empty()) return;
+  if (token.id >= n_vocab()) names_.resize(static_cast<size_t>(token.id) + 1);
   std::string spelling =
       token.normalized && normalizes() ? normalize(token.content, /*continues=*/false) : token.content;
+  names_[static_cast<size_t>(token.id)] = decoder_.name_of_added(spelling);
   added_.add(std::move(token), std::move(spelling));
 }
 
 void VocabularyTokenizer::apply_tokens(const TokenizerConfig& config, const std::string& path) {
-  for (const AddedToken& token : config.bare_tokens)
-    if (added_.find(token.id) == nullptr) add_token(token, path);
-  for (const AddedToken& token : config.added_tokens) add_token(token, path);
-  const auto id_of = [&](const std::string& text, const char* key) {
-    const int32_t id = added_.id_of(text);
-    if (id < 0)
-      throw Error(ErrorKind::kFile, path + ": the vocabulary has no special token '" + text + "', which " +
-                                        key + " of tokenizer_config.json names");
-    return id;
+  const auto missing = [&](const std::string& text, const char* key) {
+    if (id_for(text) < static_cast<int64_t>(names_.size())) return;
+    throw Error(ErrorKind::kFile, path + ": the vocabulary has no special token '" + text + "', which " +
+                                      key + " of tokenizer_config.json names");
   };
-  if (config.bos_token) bos_id_ = id_of(*config.bos_token, "bos_token");
-  if (config.eos_token) eos_id_ = id_of(*config.eos_token, "eos_token");
+  for (AddedToken token : config.added_tokens) {
+    if (config.tokens_are_legacy && added_.find(token.id) != nullptr) continue;
+    if (token.id >= n_vocab() + kMaxIdGap)
+      throw Error(ErrorKind::kFile, path + ": the added token '" + token.content + "' has id " +
+                                        std::to_string(token.id) + ", far beyond the vocabulary of " +
+                                        std::to_string(n_vocab()));
+    const int32_t id = id_for(token.content);
+    const bool is_new =
+        id >= n_vocab();  // then a later id is heeded, which the tokenizers package does not do
+    token.id = is_new ? std::max(id, token.id) : id;
+    add_token(std::move(token));
+  }
+  if (config.bos_token) missing(*config.bos_token, "bos_token");
+  if (config.eos_token) missing(*config.eos_token, "eos_token");
+  for (AddedToken token : config.special_tokens) {
+    token.id = id_for(token.content);
+    if (const AddedToken* known = added_.find(token.id)) {
+      const bool named = token.named;
+      token = *known;
+      token.special = token.special || named;
+    }
+    add_token(std::move(token));
+  }
+  if (config.bos_token) bos_id_ = added_.id_of(*config.bos_token);
+  if (config.eos_token) eos_id_ = added_.id_of(*config.eos_token);
 }
 
 void VocabularyTokenizer::apply_policy(const TokenizerConfig& config) {

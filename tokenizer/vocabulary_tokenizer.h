@@ -1,5 +1,5 @@
-// What every tokenizer shares: ids with the bytes they stand for, added tokens, and the BOS/EOS policy. The
-// kinds differ in how they encode plain text.
+// What every tokenizer shares: ids with their names, what these decode to, added tokens, and the BOS/EOS
+// policy. The kinds differ in how they encode plain text.
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,11 @@
 #include <vector>
 
 #include "tokenizer/added_tokens.h"
+#include "tokenizer/decoder.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_config.h"
 
 namespace seer {
-
-// The byte that a piece such as "<0x0A>" stands for; -1 for any other piece.
-int byte_of_piece(std::string_view piece);
-// A piece with SentencePiece's visible space, U+2581, as the space it stands for.
-std::string with_spaces(std::string_view piece);
 
 class VocabularyTokenizer : public TextTokenizer {
  public:
@@ -23,7 +19,7 @@ class VocabularyTokenizer : public TextTokenizer {
   std::vector<int32_t> encode(const MarkedText& text, const std::vector<int32_t>& guarded) const final;
   std::string piece(int32_t id) const final;
   std::string decode(const std::vector<int32_t>& ids, bool skip_special) const final;
-  int64_t n_vocab() const final { return static_cast<int64_t>(bytes_.size()); }
+  int64_t n_vocab() const final { return static_cast<int64_t>(names_.size()); }
   int32_t bos_id() const final { return bos_id_; }
   int32_t eos_id() const final { return eos_id_; }
   bool add_bos() const final { return add_bos_; }
@@ -32,21 +28,31 @@ class VocabularyTokenizer : public TextTokenizer {
   int32_t special_id(std::string_view text) const final;
   int32_t added_id(std::string_view text) const final { return added_.id_of(text); }
   std::vector<std::pair<int32_t, std::string>> added_tokens() const final;
-  bool strips_first_space() const final { return strips_first_space_; }
+  bool strips_first_space() const final { return decoder_.strips_first_space(); }
   Description description() const override;
 
  protected:
   // What happens to a stretch of text before normalised added tokens are looked for in it.
   virtual bool normalizes() const { return false; }
-  // `continues`: something of the same stretch comes before the text.
-  virtual std::string normalize(std::string_view text, bool /*continues*/) const { return std::string(text); }
+  // `continues`: something of the same stretch comes before the text. *begins becomes false if the beginning
+  // of the text is dropped; nullptr: nobody asks.
+  virtual std::string normalize(std::string_view text, bool /*continues*/, bool* /*begins*/ = nullptr) const {
+    return std::string(text);
+  }
   // Appends the ids of a stretch of normalised text between added tokens; `first`: nothing comes before it.
   virtual void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const = 0;
 
-  // Checks ids against the vocabulary's size, so that memory stays in proportion. Throws Error{kFile} naming
-  // path.
-  void add_token(AddedToken token, const std::string& path);
-  // The tokens of `config`. Throws Error{kFile} for a BOS that does not exist.
+  // What the file of the vocabulary knows of itself, before any token is added.
+  virtual int64_t vocabulary_size() const = 0;                     // the number of its tokens
+  virtual int32_t vocabulary_id(std::string_view name) const = 0;  // -1: it has no such token
+
+  // The id that the tokenizers package gives an added token, whatever a file says: the one that the
+  // vocabulary or an equal added token has, else the next one.
+  int32_t id_for(std::string_view content) const;
+  // Adds `token` or replaces what was added under its id.
+  void add_token(AddedToken token);
+  // The tokens of `config`, as transformers 5 adds them. Throws Error{kFile} naming `path` for a BOS or EOS
+  // that does not exist.
   void apply_tokens(const TokenizerConfig& config, const std::string& path);
   // Whether they are added: add_bos_token and add_eos_token of `config` where it has them, else what is set.
   void apply_policy(const TokenizerConfig& config);
@@ -57,11 +63,11 @@ class VocabularyTokenizer : public TextTokenizer {
                                 const Authorship& authors) const;
 
  protected:
-  std::vector<std::string> bytes_;  // [n_vocab]: what each id stands for in the middle of a text
+  std::vector<std::string> names_;  // [n_vocab], as files spell them; empty: no token has the id
+  Decoder decoder_;
   AddedTokens added_;
   int32_t bos_id_ = -1, eos_id_ = -1;
   bool add_bos_ = false, add_eos_ = false;
-  bool strips_first_space_ = false;
 };
 
 }  // namespace seer

@@ -16,6 +16,7 @@ using Messages = std::vector<ChatMessage>;
 // The special tokens of all four formats; BOS and EOS are <s> and </s>.
 std::shared_ptr<const Tokenizer> chat_tokenizer(json config = json::object(), bool adds_bos = false) {
   json file = byte_level_json();
+  file["added_tokens"] = json::array();
   int32_t id = 264;
   for (const char* name : {"<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
                            "<|im_start|>", "<|im_end|>"})

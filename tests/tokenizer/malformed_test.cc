@@ -77,7 +77,6 @@ TEST_CASE("parts that say nothing are fine") {
   CHECK(error_with(byte_level_json(), "/model/dropout", 0.0) == none);
   CHECK(error_with(byte_level_json(), "/model/end_of_word_suffix", "") == none);
   CHECK(error_with(byte_level_json(), "/added_tokens", nullptr) == none);
-  CHECK(error_with(byte_level_json(), "/decoder", nullptr) == none);
   CHECK(error_with(byte_level_json(), "/truncation", {{"max_length", 3}}) == none);
 }
 
@@ -116,7 +115,9 @@ TEST_CASE("a malformed post-processor is a file error") {
 TEST_CASE("another post-processor is unsupported") {
   const json bos = {{"SpecialToken", {{"id", "<s>"}}}}, text = {{"Sequence", {{"id", "A"}}}};
   check_edits(metaspace_json(), "unsupported",
-              {{"/post_processor/type", "BertProcessing", "BertProcessing"},
+              {{"/post_processor/type", "Prefix", "Prefix"},
+               {"/post_processor/single", json::array({bos}), "without the text"},
+               {"/post_processor/single", json::array({bos, text, text}), "the text twice"},
                {"/post_processor/single", json::array({bos, bos, text}), "several special tokens"},
                {"/post_processor/special_tokens/<s>/ids", json::array({1, 2}), "several ids"}});
 }
@@ -128,7 +129,9 @@ TEST_CASE("a malformed decoder is a file error, another one unsupported") {
                {"/decoder", {{"type", "Metaspace"}, {"prepend_scheme", 1}}, "prepend_scheme"}});
   check_edits(metaspace_json(), "unsupported",
               {{"/decoder/type", "WordPiece", "WordPiece"},
-               {"/decoder/decoders/0/content", "_", "Replace"},
+               {"/decoder", nullptr, "decoder: none is there"},
+               {"/decoder/decoders/3", {{"type", "ByteFallback"}}, "after Fuse"},
+               {"/decoder/decoders/0/pattern", {{"String", "ab"}}, "Replace of several characters"},
                {"/decoder/decoders/0/pattern", {{"Regex", "x"}}, "Replace"},
                {"/decoder/decoders/3/start", 2, "Strip"},
                {"/decoder/decoders/3/stop", 1, "Strip"},
@@ -138,7 +141,8 @@ TEST_CASE("a malformed decoder is a file error, another one unsupported") {
 TEST_CASE("a normalizer or pre_tokenizer of another kind is unsupported") {
   check_edits(metaspace_json(), "unsupported",
               {{"/normalizer/normalizers/0/type", "Precompiled", "Precompiled"},
-               {"/pre_tokenizer", {{"type", "WhitespaceSplit"}}, "WhitespaceSplit"}});
+               {"/normalizer/normalizers/0/type", "StripAccents", "StripAccents"},
+               {"/pre_tokenizer", {{"type", "UnicodeScripts"}}, "UnicodeScripts"}});
 }
 
 }  // namespace

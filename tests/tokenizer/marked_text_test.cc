@@ -129,7 +129,7 @@ TEST_CASE("what the normaliser puts in front of a text is put there once") {
 MarkedText random_marked(std::mt19937_64* random, int share_of_messages) {
   static const std::vector<std::string> kParts = {
       "<|bos|>", "<|eos|>", "<turn>", "<tu", "rn>", "<|", "bos|>",  " ",      "\n", "\n\n",
-      "hello",   "x",       "x<",     "1",   "e",   "é",  "\u0301", "<norm>", ">",  "\u00A0"};
+      "help",    "x",       "x<",     "1",   "e",   "é",  "\u0301", "<norm>", ">",  "\u00A0"};
   MarkedText text;
   for (uint64_t i = (*random)() % 12; i > 0; --i) {
     const std::string& part = kParts[(*random)() % kParts.size()];
@@ -153,7 +153,7 @@ json fuzzed_tokenizer(bool tokens) {
     return file;
   }
   json left = added_token(266, "<turn>", false), right = added_token(267, "x<", false),
-       word = added_token(268, "hello", false);
+       word = added_token(268, "help", false);
   left["lstrip"] = right["rstrip"] = word["single_word"] = true;
   for (const json& token : {left, right, word, added_token(269, "\n\n", false)})
     file = with_token(file, token);

@@ -10,8 +10,10 @@ namespace {
 using Words = std::vector<std::string>;
 
 Words words(const std::string& pattern, const std::string& text) {
+  std::vector<Span> spans;
+  Regex(pattern, "tokenizer.json").find(text, &spans);
   std::vector<std::string_view> parts;
-  Regex(pattern, "tokenizer.json").split(text, &parts);
+  divide(text, Behavior::kIsolated, &spans, &parts);
   return {parts.begin(), parts.end()};
 }
 

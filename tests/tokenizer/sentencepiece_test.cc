@@ -9,6 +9,7 @@ namespace {
 
 using namespace testing;
 namespace fs = std::filesystem;
+using nlohmann::json;
 
 fs::path model_file() { return demo_model() / "model" / "tokenizer.model"; }
 
@@ -37,10 +38,11 @@ TEST_CASE("tokenizer_config.json sets the policy of a SentencePiece model") {
   const std::string model = read_file(model_file());
   const Ids bare = load_model(model)->encode("sea", false);
   CHECK(load_model(model, {{"add_bos_token", false}})->encode("sea") == bare);
+  CHECK(load_model(model, json::object())->encode("sea") == bare);  // as transformers 5 has it
   Ids both = bare;
   both.insert(both.begin(), 1);
   both.push_back(2);
-  CHECK(load_model(model, {{"add_eos_token", true}})->encode("sea") == both);
+  CHECK(load_model(model, {{"add_bos_token", true}, {"add_eos_token", true}})->encode("sea") == both);
 }
 
 TEST_CASE("special tokens of a SentencePiece model are text unless they are asked for") {
@@ -69,8 +71,7 @@ TEST_CASE("characters outside a SentencePiece vocabulary become bytes and come b
   const Ids ids = t->encode(text, false);
   CHECK(ids.size() >= 7);  // no piece covers them: four bytes and three
   CHECK(t->decode(ids) == text);
-  const std::string error = error_of([&] { static_cast<void>(t->decode({4096})); });
-  CHECK_THAT(error, ContainsSubstring("usage: ") && ContainsSubstring("4096") && ContainsSubstring("4095"));
+  CHECK(t->decode({4096}).empty());
 }
 
 TEST_CASE("a file that is no SentencePiece model is named") {

@@ -43,8 +43,8 @@ std::string random_text(uint64_t seed, int64_t n_characters);
 // n bytes of any value, UTF-8 or not.
 std::string random_bytes(uint64_t seed, int64_t n);
 // `bytes` with what is not UTF-8 as U+FFFD: one for each maximal subpart, as Unicode recommends, or for each
-// byte.
-enum class Replace { kSubparts, kBytes };
+// byte; for kNothing they are not to be compared.
+enum class Replace { kSubparts, kBytes, kNothing };
 std::string replace_invalid(std::string_view bytes, Replace each = Replace::kSubparts);
 
 }  // namespace seer::testing

@@ -40,9 +40,8 @@ json deepseek_v3_json() {
 
 Words words_of(const json& pre_tokenizer, std::string_view text) {
   const Pretokenizer pretokenizer({{"pre_tokenizer", pre_tokenizer}}, "tokenizer.json");
-  std::vector<std::string_view> views;
-  pretokenizer.split(text, &views);
-  return {views.begin(), views.end()};
+  const seer::Words words = pretokenizer.split(text, /*first=*/true);
+  return {words.list.begin(), words.list.end()};
 }
 
 Words qwen2(std::string_view text) { return words_of(qwen2_json(), text); }
