@@ -1,13 +1,30 @@
 #include "seer/tokenizer.h"
 
+#include <filesystem>
 #include <utility>
 
 #include "engine/src/tokenizer_impl.h"
+#include "models/checkpoint_folder.h"
+#include "models/mapped_file.h"
 #include "tokenizer/chat_template.h"
 
 namespace seer {
 
+namespace {
+
+// The readers of these files would only find that they are malformed.
+void refuse_stand_ins(const std::filesystem::path& folder) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"}) {
+    std::error_code error;
+    if (std::filesystem::is_regular_file(folder / name, error)) MappedFile::open((folder / name).string());
+  }
+}
+
+}  // namespace
+
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model_dir) {
+  require_folder(model_dir);
+  refuse_stand_ins(model_dir);
   auto impl = std::make_unique<Impl>();
   impl->tokenizer = load_tokenizer(model_dir);
   ChatFormat format{};

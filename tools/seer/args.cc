@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
 
 #include <CLI/CLI.hpp>
 
 #include "seer/error.h"
 #include "seer/version.h"
+#include "tools/seer/option_hints.h"
 #include "tools/seer/output.h"
 
 namespace seer::cli {
@@ -32,21 +32,6 @@ int64_t parse_integer(const std::string& text, int64_t low, int64_t high) {
     refuse("'" + text + "' is out of range; expected " + std::to_string(low) + upper);
   }
   return value;
-}
-
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
 }
 
 }  // namespace
@@ -77,19 +62,6 @@ Setter into(std::optional<double>& target) {
     if (!std::isfinite(number)) refuse("'" + value + "' is not a finite number");
     target = number;
   };
-}
-
-std::string nearest(const std::string& word, const std::vector<std::string>& known) {
-  std::string best;
-  size_t best_distance = std::max<size_t>(1, word.size() / 3) + 1;
-  for (const std::string& candidate : known) {
-    const size_t distance = edit_distance(word, candidate);
-    if (distance < best_distance) {
-      best = candidate;
-      best_distance = distance;
-    }
-  }
-  return best;
 }
 
 struct Args::Impl {
@@ -130,8 +102,7 @@ struct Args::Impl {
     for (const OptionRow& option : table.options)
       for (const std::string& name : option.names)
         if (name.starts_with("--")) names.push_back(name);
-    const std::string guess = nearest(word, names);
-    usage_error("unknown option '" + word + "'" + (guess.empty() ? "" : " (did you mean '" + guess + "'?)"));
+    usage_error("unknown option '" + word + "'" + option_hint(word, names));
   }
 };
 
@@ -237,7 +208,16 @@ bool Args::parse(const std::vector<std::string>& arguments) {
     write_stdout("seer " SEER_VERSION "\n");
     return false;
   }
-  if (!problem.empty()) impl.usage_error(problem);
+  const auto stranger = std::find_if(arguments.begin(), arguments.end(), is_foreign_short_option);
+  // "-ngl 99" is read as "-n gl" and a stray 99, which nobody meant.
+  const auto explain = [&] {
+    if (stranger != arguments.end()) impl.unknown(*stranger);
+  };
+  if (!problem.empty()) {
+    explain();
+    impl.usage_error(problem);
+  }
+  if (!impl.app.remaining().empty()) explain();
   if (!impl.app.remaining().empty()) impl.unknown(impl.app.remaining().front());
 
   for (const Impl::Entry& entry : impl.entries) {
@@ -246,6 +226,7 @@ bool Args::parse(const std::vector<std::string>& arguments) {
     try {
       for (size_t i = entry.many ? 0 : results.size() - 1; i < results.size(); ++i) entry.set(results[i]);
     } catch (const Error& error) {
+      explain();
       impl.usage_error(entry.option->get_name(false, true) + ": " + error.what());
     }
   }

@@ -22,7 +22,7 @@ std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engin
 
 // Tokens to generate at most after a prompt of `n_prompt`; throws ApiError (400, context_length_exceeded)
 // where prompt and answer do not fit.
-int64_t token_limit(const ApiRequest& request, int64_t n_prompt, int64_t ctx_size);
+int64_t token_limit(const ApiRequest& request, int64_t n_prompt, const EngineInfo& info);
 
 // One for each choice: those of the first prompt first.
 std::vector<GenerateRequest> generate_requests(const ApiRequest& request,
