@@ -98,11 +98,23 @@ struct Args::Impl {
   [[noreturn]] void unknown(const std::string& argument) const {
     if (argument.empty() || argument[0] != '-') usage_error("unexpected argument '" + argument + "'");
     const std::string word = argument.substr(0, argument.find('='));
+    usage_error("unknown option '" + word + "'" + option_hint(word, long_names()));
+  }
+
+  std::vector<std::string> long_names() const {
     std::vector<std::string> names;
     for (const OptionRow& option : table.options)
       for (const std::string& name : option.names)
         if (name.starts_with("--")) names.push_back(name);
-    usage_error("unknown option '" + word + "'" + option_hint(word, names));
+    return names;
+  }
+
+  // Call it before an error is reported. "-ngl 99" is read as "-n gl" and a stray 99, and "-temp 0" as
+  // "-t emp" and a stray 0, which nobody meant.
+  void explain_single_dash(const std::vector<std::string>& arguments) const {
+    const std::vector<std::string> known = long_names();
+    for (const std::string& argument : arguments)
+      if (is_single_dash_option(argument, known)) unknown(argument);
   }
 };
 
@@ -208,16 +220,8 @@ bool Args::parse(const std::vector<std::string>& arguments) {
     write_stdout("seer " SEER_VERSION "\n");
     return false;
   }
-  const auto stranger = std::find_if(arguments.begin(), arguments.end(), is_foreign_short_option);
-  // "-ngl 99" is read as "-n gl" and a stray 99, which nobody meant.
-  const auto explain = [&] {
-    if (stranger != arguments.end()) impl.unknown(*stranger);
-  };
-  if (!problem.empty()) {
-    explain();
-    impl.usage_error(problem);
-  }
-  if (!impl.app.remaining().empty()) explain();
+  if (!problem.empty() || !impl.app.remaining().empty()) impl.explain_single_dash(arguments);
+  if (!problem.empty()) impl.usage_error(problem);
   if (!impl.app.remaining().empty()) impl.unknown(impl.app.remaining().front());
 
   for (const Impl::Entry& entry : impl.entries) {
@@ -226,7 +230,7 @@ bool Args::parse(const std::vector<std::string>& arguments) {
     try {
       for (size_t i = entry.many ? 0 : results.size() - 1; i < results.size(); ++i) entry.set(results[i]);
     } catch (const Error& error) {
-      explain();
+      impl.explain_single_dash(arguments);
       impl.usage_error(entry.option->get_name(false, true) + ": " + error.what());
     }
   }

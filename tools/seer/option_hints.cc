@@ -147,8 +147,9 @@ std::string nearest(const std::string& word, const std::vector<std::string>& kno
   return best;
 }
 
-bool is_foreign_short_option(const std::string& word) {
-  return word.size() > 2 && word[1] != '-' &&
+bool is_single_dash_option(const std::string& word, const std::vector<std::string>& known) {
+  if (word.size() < 3 || word[0] != '-' || word[1] == '-') return false;
+  return std::find(known.begin(), known.end(), "-" + word) != known.end() ||
          std::any_of(std::begin(kForeign), std::end(kForeign),
                      [&](const Foreign& foreign) { return foreign.word == word; });
 }

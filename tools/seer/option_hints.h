@@ -11,9 +11,9 @@ namespace seer::cli {
 // and the Hugging Face tools are known by name; others are compared with `known` by their spelling.
 std::string option_hint(const std::string& word, const std::vector<std::string>& known);
 
-// Whether `word` is an option of theirs that has one dash and more than one letter, such as "-ngl". The same
-// letters could also be "-n" with a value.
-bool is_foreign_short_option(const std::string& word);
+// Whether `word` is an option with one dash and several letters: one of theirs, such as "-ngl", or one of
+// `known` that lacks a dash. The same letters could also be "-n" with a value.
+bool is_single_dash_option(const std::string& word, const std::vector<std::string>& known);
 
 // The closest of `known` by edit distance, where one is near enough to be what was meant; empty otherwise.
 std::string nearest(const std::string& word, const std::vector<std::string>& known);
