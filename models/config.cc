@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "models/checkpoint_folder.h"
 #include "models/family.h"
 #include "models/json_util.h"
 #include "models/rope_config.h"
@@ -52,9 +53,10 @@ const Family* family_of_type(const std::string& model_type) {
 // families that are supported, they must agree.
 void find_family(const JsonReader& r, ModelConfig* c) {
   const std::optional<std::string> type = r.optional_string("model_type");
-  if (const nlohmann::json* list = r.find("architectures")) {
-    if (!list->is_array() || list->empty() || !list->front().is_string())
-      r.fail("architectures", "a list of names", *list);
+  const nlohmann::json* list = r.find("architectures");
+  if (list != nullptr && (!list->is_array() || (!list->empty() && !list->front().is_string())))
+    r.fail("architectures", "a list of names", *list);
+  if (list != nullptr && !list->empty()) {
     c->architecture = list->front().get<std::string>();
     c->family = family_of_architecture(c->architecture);
   } else if (type) {
@@ -63,7 +65,8 @@ void find_family(const JsonReader& r, ModelConfig* c) {
     if (c->family != nullptr) c->architecture = c->family->architectures.front();
   } else {
     throw Error(ErrorKind::kFile,
-                r.origin() + ": the keys architectures and model_type are missing, one of which must say " +
+                r.origin() +
+                    ": the keys architectures and model_type are missing or empty, one of which must say " +
                     "what the model is. Expected architectures with " + family_architectures() + ".");
   }
   if (c->family == nullptr)
@@ -139,6 +142,7 @@ ModelConfig read_config(const JsonReader& r) {
   c.n_kv_heads = read_kv_heads(r, &c);
   c.d_model = read_size(r, "hidden_size", kMaxDimension, usual.d_model, &c);
   c.d_ff = read_size(r, "intermediate_size", kMaxDimension, usual.d_ff, &c);
+  c.n_vocab_given = r.has("vocab_size");
   c.n_vocab = read_size(r, "vocab_size", kMaxDimension, usual.n_vocab, &c);
   c.max_positions =
       read_size(r, "max_position_embeddings", ModelConfig::kMaxPositions, usual.max_positions, &c);
@@ -164,13 +168,8 @@ ModelConfig ModelConfig::parse(const std::string& json_text, const std::string& 
 }
 
 ModelConfig ModelConfig::load(const std::string& model_dir) {
-  const std::string path = (std::filesystem::path(model_dir) / "config.json").string();
-  std::error_code error;
-  if (!std::filesystem::is_directory(model_dir, error))
-    throw Error(ErrorKind::kFile, model_dir +
-                                      ": expected a folder with a Hugging Face checkpoint (config.json, "
-                                      "*.safetensors and tokenizer files)");
-  return load_file(path);
+  require_checkpoint_folder(model_dir);
+  return load_file((std::filesystem::path(model_dir) / "config.json").string());
 }
 
 ModelConfig ModelConfig::load_file(const std::string& path) {
@@ -180,6 +179,13 @@ ModelConfig ModelConfig::load_file(const std::string& path) {
 void ModelConfig::note_default(const std::string& key, int64_t value) {
   notes.push_back(key + " is absent: it is " + std::to_string(value) + ", as transformers has it for " +
                   std::string(family->model_type));
+}
+
+void ModelConfig::set_vocabulary(int64_t n) {
+  std::erase_if(notes, [](const std::string& note) { return note.starts_with("vocab_size "); });
+  notes.push_back("vocab_size is absent: it is " + std::to_string(n) + ", as the saved embedding has it");
+  n_vocab = n;
+  n_vocab_given = true;
 }
 
 }  // namespace seer

@@ -39,6 +39,7 @@ struct ModelConfig {
   int64_t d_model = 0;
   int64_t d_ff = 0;
   int64_t n_vocab = 0;
+  bool n_vocab_given = true;  // false if vocab_size is absent, so that n_vocab is the family's default
   int64_t max_positions = 0;
   double rms_norm_eps = 1e-6;
   bool tied_embeddings = false;
@@ -72,6 +73,8 @@ struct ModelConfig {
 
   // Adds a note that an important key is absent, and which default is used.
   void note_default(const std::string& key, int64_t value);
+  // Sets n_vocab to what the weights have, in place of a default, and changes the note.
+  void set_vocabulary(int64_t n);
 };
 
 }  // namespace seer

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "models/checkpoint_folder.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -41,7 +42,9 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
     if (mapped == MAP_FAILED) fail(path, std::string("cannot be mapped: ") + std::strerror(errno));
     data = static_cast<const std::byte*>(mapped);
   }
-  return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size));
+  const std::shared_ptr<const MappedFile> mapped(new MappedFile(path, data, size));
+  refuse_stand_in(path, {reinterpret_cast<const char*>(data), size});
+  return mapped;
 }
 
 MappedFile::MappedFile(std::string path, const std::byte* data, size_t size)

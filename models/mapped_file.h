@@ -11,8 +11,8 @@ namespace seer {
 
 class MappedFile {
  public:
-  // Throws Error{kFile} where the file is missing, unreadable or not a regular file. An empty file maps to an
-  // empty span.
+  // Throws Error{kFile} if the file is missing, unreadable or not a regular file, or is a Git LFS pointer or
+  // a web page in place of one. An empty file maps to an empty span.
   static std::shared_ptr<const MappedFile> open(const std::string& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;

@@ -7,7 +7,9 @@ namespace seer {
 Model::Model(ModelFiles files)
     : files_(std::move(files)),
       config_(files_.random() ? ModelConfig::load_file(files_.random_config)
-                              : ModelConfig::load(files_.model_dir)) {}
+                              : ModelConfig::load(files_.model_dir)) {
+  if (!files_.random()) find_vocabulary(files_.model_dir, &config_);
+}
 
 void Model::open(std::unique_ptr<Backend> backend, const Shard& shard) {
   backend_ = std::move(backend);
@@ -34,7 +36,7 @@ void Model::check(int64_t page_tokens, int64_t n_blocks) const {
 
 void Model::load(const ModelWeights::Progress& on_progress) {
   weights_ = files_.random()
-                 ? ModelWeights::random(config_, *shard_, backend_.get(), files_.random_seed)
+                 ? ModelWeights::random(config_, *shard_, backend_.get(), files_.random_seed, on_progress)
                  : ModelWeights::load(files_.model_dir, config_, *shard_, backend_.get(), on_progress);
 }
 

@@ -47,7 +47,8 @@ class TensorMap {
 // One file. Throws Error{kFile} for every departure from the specification. Tensors of other types than BF16,
 // F16, F32, I32 and U8, or of more than four dimensions, are foreign().
 TensorMap read_safetensors(const std::string& path);
-// model.safetensors, or every shard that model.safetensors.index.json names.
+// Reads model.safetensors, or every shard that model.safetensors.index.json names. As in transformers, the
+// index says which files there are, and the files say what they hold: its list of tensors may be out of date.
 TensorMap read_checkpoint(const std::string& model_dir);
 
 }  // namespace seer

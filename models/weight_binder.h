@@ -23,6 +23,8 @@ class WeightBinder {
   // Returns whether lm_head is the embedding. If the files contradict config.json, the files are right: a
   // saved lm_head that differs from the embedding is used, as transformers 5 does, and a note says so.
   bool tied() const { return tied_; }
+  // Returns the name of the embedding's tensor.
+  const std::string& embedding() const { return embedding_; }
   // Returns views of the slot's whole weight and bias, as the files have them. If a tensor is missing or has
   // the wrong shape or type, it is empty in the result, and finish() will report it.
   LinearWeights::Part bind(const WeightSlot& slot);

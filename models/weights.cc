@@ -116,7 +116,20 @@ class Placer {
   int64_t bytes_done_ = 0, bytes_total_ = 0;
 };
 
+// Bytes of a rank's part of a weight that is made in BF16.
+int64_t local_bytes(const WeightSlot& slot) {
+  return slot.local_rows() * (slot.is_vector() ? 1 : slot.local_columns()) * dtype_bytes(DType::kBF16);
+}
+
 }  // namespace
+
+void find_vocabulary(const std::string& model_dir, ModelConfig* config) {
+  if (config->n_vocab_given) return;
+  const TensorMap tensors = read_checkpoint(model_dir);
+  const Tensor* embedding = tensors.find(WeightBinder(tensors, *config).embedding());
+  if (embedding == nullptr || embedding->rank != 2 || embedding->dim(0) == config->n_vocab) return;
+  config->set_vocabulary(embedding->dim(0));
+}
 
 ModelWeights ModelWeights::load(const std::string& model_dir, const ModelConfig& config, const Shard& shard,
                                 Backend* backend, const Progress& on_progress) {
@@ -149,7 +162,7 @@ ModelWeights ModelWeights::load(const std::string& model_dir, const ModelConfig&
 }
 
 ModelWeights ModelWeights::random(const ModelConfig& config, const Shard& shard, Backend* backend,
-                                  uint64_t seed) {
+                                  uint64_t seed, const Progress& on_progress) {
   ModelWeights w;
   w.dtype = dtype_name(DType::kBF16);
   w.tied = config.tied_embeddings;
@@ -170,7 +183,12 @@ ModelWeights ModelWeights::random(const ModelConfig& config, const Shard& shard,
     backend->fill_random(rows, seed++, slot.is_vector() ? 1.0F : 0.0F, scale, {first, slot.columns});
   };
   const std::vector<WeightSlot> slots = weight_slots(config, shard, w.tied);
+  int64_t bytes_done = 0, bytes_total = 0;
+  for (const WeightSlot& slot : slots) bytes_total += local_bytes(slot);
   for_each_target(slots, &w, [&](const WeightTarget& target, std::span<const WeightSlot> slots_of) {
+    for (const WeightSlot& slot : slots_of) bytes_done += local_bytes(slot);
+    if (on_progress && !on_progress(bytes_done, bytes_total))
+      throw Error(ErrorKind::kCancelled, "making random weights was cancelled");
     const WeightSlot& like = slots_of.front();
     int64_t n_rows = 0, row = 0;
     for (const WeightSlot& slot : slots_of) n_rows += slot.local_rows();

@@ -53,8 +53,14 @@ struct ModelWeights {
     return load(model_dir, config, Shard(config), backend, on_progress);
   }
   // Returns random weights of the model's shape for measuring. All biases are zero. The same seed gives the
-  // same weights on every device and for every count of ranks. Throws Error{kMemory}.
-  static ModelWeights random(const ModelConfig& config, const Shard& shard, Backend* backend, uint64_t seed);
+  // same weights on every device and for every count of ranks. Throws Error{kMemory} or Error{kCancelled}.
+  static ModelWeights random(const ModelConfig& config, const Shard& shard, Backend* backend, uint64_t seed,
+                             const Progress& on_progress = {});
 };
+
+// If config.json does not say vocab_size, sets it to the number of rows that the saved embedding has, and
+// notes this. transformers would take the family's default and refuse the weights if that is another number.
+// Throws the errors of read_checkpoint.
+void find_vocabulary(const std::string& model_dir, ModelConfig* config);
 
 }  // namespace seer

@@ -65,14 +65,15 @@ void EngineImpl::check_prompt(std::span<const int32_t> ids, int64_t n_held) cons
   if (total == 0) throw Error(ErrorKind::kUsage, "the prompt is empty: expected at least one token");
   check_tokens(ids);
   if (total <= info_.ctx_size) return;
-  const bool at_most = config().window == info_.ctx_size;
-  throw Error(
-      ErrorKind::kUsage,
-      "the prompt of " + std::to_string(total) + " tokens is longer than the context of " +
-          std::to_string(info_.ctx_size) +
-          (at_most ? ", the sliding attention window of this model, beyond which it is not supported. "
-                     "Shorten the prompt."
-                   : ". Shorten it or use a larger --ctx-size."));
+  const char* advice =
+      info_.ctx_size < info_.max_ctx_size ? ". Shorten it or use a larger --ctx-size."
+      : config().window == info_.ctx_size
+          ? ", the sliding attention window of this model, beyond which it is not supported. "
+            "Shorten the prompt."
+          : ", the most that this model was made for. Shorten the prompt.";
+  throw Error(ErrorKind::kUsage, "the prompt of " + std::to_string(total) +
+                                     " tokens is longer than the context of " +
+                                     std::to_string(info_.ctx_size) + advice);
 }
 
 PrefillTraits EngineImpl::prefill_traits() const {

@@ -75,6 +75,7 @@ void EngineImpl::size_steps() {
     throw Error(ErrorKind::kUsage, "expected a GPU memory utilization above 0 and at most 1, found " +
                                        std::to_string(options_.gpu_memory_utilization));
   info_.ctx_size = ctx;
+  info_.max_ctx_size = std::min({usable_positions(config), config.window.value_or(kMaxContext), kMaxContext});
   info_.page_tokens = page;
   info_.prefix_cache = options_.prefix_cache;
   info_.n_pages = (ctx + page - 1) / page;

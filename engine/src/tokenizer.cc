@@ -1,10 +1,13 @@
 #include "seer/tokenizer.h"
 
+#include <filesystem>
 #include <utility>
 
 #include "engine/src/chat_template_impl.h"
 #include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
+#include "models/checkpoint_folder.h"
+#include "models/mapped_file.h"
 
 namespace seer {
 
@@ -16,9 +19,19 @@ void add_token_variable(const TextTokenizer& tokenizer, int32_t id, const char* 
   if (id >= 0) variables->emplace(name, tokenizer.decode({id}, /*skip_special=*/false));
 }
 
+// The readers of these files would only find that they are malformed.
+void refuse_stand_ins(const std::filesystem::path& folder) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"}) {
+    std::error_code error;
+    if (std::filesystem::is_regular_file(folder / name, error)) MappedFile::open((folder / name).string());
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model_dir) {
+  require_folder(model_dir);
+  refuse_stand_ins(model_dir);
   auto impl = std::make_unique<Impl>();
   impl->tokenizer = load_tokenizer(model_dir);
   impl->token_variables = read_token_variables(model_dir);

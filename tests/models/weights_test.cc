@@ -332,5 +332,51 @@ TEST_CASE("weights: progress rises to the whole, and false cancels") {
   CHECK(n_calls == 3);  // and is not asked again
 }
 
+TEST_CASE("weights: without vocab_size the saved embedding says how many ids there are, with a note") {
+  const TinyModel model;
+  nlohmann::json config = model.config();
+  config.erase("vocab_size");
+  model.write_config(config);
+  ModelConfig found = ModelConfig::load(model.path());
+  CHECK(found.n_vocab == 32000);  // transformers' default
+  find_vocabulary(model.path(), &found);
+  CHECK(found.n_vocab == 53);
+  CHECK(std::count(found.notes.begin(), found.notes.end(),
+                   "vocab_size is absent: it is 53, as the saved embedding has it") == 1);
+  CHECK(std::none_of(found.notes.begin(), found.notes.end(),
+                     [](const std::string& note) { return note.find("32000") != note.npos; }));
+  const auto backend = make_cpu_backend(1);
+  CHECK(ModelWeights::load(model.path(), found, backend.get(), {}).embedding.dim(0) == 53);
+}
+
+TEST_CASE("weights: a vocab_size that config.json gives is never changed") {
+  const TinyModel model;
+  nlohmann::json config = model.config();
+  config["vocab_size"] = 54;
+  model.write_config(config);
+  ModelConfig found = ModelConfig::load(model.path());
+  find_vocabulary(model.path(), &found);
+  CHECK(found.n_vocab == 54);
+  CHECK_THAT(refused(model), ContainsSubstring("model.embed_tokens.weight"));
+}
+
+TEST_CASE("weights: random ones report their progress, and can be cancelled") {
+  const TinyModel model;
+  const ModelConfig config = ModelConfig::load(model.path());
+  const auto backend = make_cpu_backend(1);
+  std::vector<std::pair<int64_t, int64_t>> steps;
+  ModelWeights::random(config, Shard(config), backend.get(), 1, [&](int64_t done, int64_t total) {
+    steps.emplace_back(done, total);
+    return true;
+  });
+  REQUIRE(steps.size() > 10);
+  CHECK(std::is_sorted(steps.begin(), steps.end()));
+  CHECK(steps.back().first == steps.back().second);
+  const auto cancelled = [&] {
+    ModelWeights::random(config, Shard(config), backend.get(), 1, [](int64_t, int64_t) { return false; });
+  };
+  CHECK_THAT(refusal(ErrorKind::kCancelled, cancelled), ContainsSubstring("cancelled"));
+}
+
 }  // namespace
 }  // namespace seer

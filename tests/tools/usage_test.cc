@@ -11,6 +11,7 @@
 #include "tools/seer/commands.h"
 #include "tools/seer/lengths.h"
 #include "tools/seer/manual.h"
+#include "tools/seer/option_hints.h"
 
 namespace seer {
 namespace {
@@ -38,6 +39,43 @@ TEST_CASE("a misspelt command or option is answered with its likely name") {
   CHECK_THAT(check_fails({"generate", "stray"}, 2), ContainsSubstring("'stray'"));
   CHECK_THAT(check_fails({"generate", "-p"}, 2), ContainsSubstring("'-p' needs a value"));
   CHECK_THAT(check_fails({"generate", "-p", "hi"}, 2), ContainsSubstring("SEER_MODEL"));
+}
+
+TEST_CASE("an option of another program is answered with the one here, or with why there is none") {
+  const auto refused = [](const std::vector<std::string>& arguments) { return check_fails(arguments, 2); };
+  struct Case {
+    const char *command, *option, *here;
+  };
+  for (const Case& c : std::initializer_list<Case>{{"generate", "--temperature", "'--temp'"},
+                                                   {"generate", "--max-tokens", "'--n-predict'"},
+                                                   {"generate", "--max_new_tokens", "'--n-predict'"},
+                                                   {"bench", "--max-tokens", "'--n-gen'"},
+                                                   {"serve", "--max-model-len", "'--ctx-size'"},
+                                                   {"chat", "--reverse-prompt", "'--stop'"},
+                                                   {"generate", "--top_p", "'--top-p'"},
+                                                   {"generate", "--Top-K", "'--top-k'"},
+                                                   {"generate", "--ctx", "'--ctx-size'"},
+                                                   {"serve", "--tensor-parallel-size", "'--tp'"},
+                                                   {"serve", "--gpu_memory_utilization", "'--gpu-memory-"},
+                                                   {"generate", "--n-gpu-layers", "on one device as a whole"},
+                                                   {"generate", "-ngl", "on one device as a whole"},
+                                                   {"generate", "-temp", "'--temp'"},
+                                                   {"serve", "-tp", "'--tp'"},
+                                                   {"serve", "--trust-remote-code", "no code"}}) {
+    INFO(c.command << " " << c.option);
+    if (!SEER_HAVE_SERVER && std::string(c.command) == "serve") continue;
+    for (const std::vector<std::string>& form :
+         {std::vector<std::string>{c.command, c.option, "1"}, {c.command, std::string(c.option) + "=1"}}) {
+      if (form.size() == 2 && c.option[1] != '-') continue;
+      const std::string message = refused(form);
+      CHECK_THAT(message, ContainsSubstring(std::string("unknown option '") + c.option + "'") &&
+                              ContainsSubstring(c.here));
+    }
+  }
+  // A value may look like one of them.
+  CHECK_THAT(check_fails(generate({"-p", "x", "-n", "1", "--stop", "-ngl", "--temp", "-1"}), 2),
+             ContainsSubstring("temp"));
+  CHECK_THAT(check_fails({"generate", "--nothing-like-it"}, 2), !ContainsSubstring("did you mean"));
 }
 
 TEST_CASE("every command's help ends each option with its default") {
@@ -117,6 +155,14 @@ TEST_CASE("a prompt longer than the context is refused with both numbers") {
   CHECK_THAT(message, ContainsSubstring("7 tokens"));
   CHECK_THAT(message, ContainsSubstring("context of 4"));
   CHECK_THAT(message, ContainsSubstring("--ctx-size"));
+}
+
+TEST_CASE("a larger context is not advised beyond what the model was made for") {
+  RunOptions piped;
+  for (int i = 0; i < 16385; ++i) piped.input += "5 ";
+  const std::string message = check_fails(generate({"--tokens-file", "-"}), 2, piped);
+  CHECK_THAT(message, ContainsSubstring("16385 tokens") && ContainsSubstring("context of 16384, the most"));
+  CHECK_THAT(message, !ContainsSubstring("--ctx-size"));
 }
 
 TEST_CASE("token ids out of range or malformed are refused by position") {

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
 
 #include <CLI/CLI.hpp>
 
 #include "seer/error.h"
 #include "seer/version.h"
+#include "tools/seer/option_hints.h"
 #include "tools/seer/output.h"
 
 namespace seer::cli {
@@ -32,21 +32,6 @@ int64_t parse_integer(const std::string& text, int64_t low, int64_t high) {
     refuse("'" + text + "' is out of range; expected " + std::to_string(low) + upper);
   }
   return value;
-}
-
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
 }
 
 }  // namespace
@@ -77,19 +62,6 @@ Setter into(std::optional<double>& target) {
     if (!std::isfinite(number)) refuse("'" + value + "' is not a finite number");
     target = number;
   };
-}
-
-std::string nearest(const std::string& word, const std::vector<std::string>& known) {
-  std::string best;
-  size_t best_distance = std::max<size_t>(1, word.size() / 3) + 1;
-  for (const std::string& candidate : known) {
-    const size_t distance = edit_distance(word, candidate);
-    if (distance < best_distance) {
-      best = candidate;
-      best_distance = distance;
-    }
-  }
-  return best;
 }
 
 struct Args::Impl {
@@ -126,12 +98,23 @@ struct Args::Impl {
   [[noreturn]] void unknown(const std::string& argument) const {
     if (argument.empty() || argument[0] != '-') usage_error("unexpected argument '" + argument + "'");
     const std::string word = argument.substr(0, argument.find('='));
+    usage_error("unknown option '" + word + "'" + option_hint(word, long_names()));
+  }
+
+  std::vector<std::string> long_names() const {
     std::vector<std::string> names;
     for (const OptionRow& option : table.options)
       for (const std::string& name : option.names)
         if (name.starts_with("--")) names.push_back(name);
-    const std::string guess = nearest(word, names);
-    usage_error("unknown option '" + word + "'" + (guess.empty() ? "" : " (did you mean '" + guess + "'?)"));
+    return names;
+  }
+
+  // Call it before an error is reported. "-ngl 99" is read as "-n gl" and a stray 99, and "-temp 0" as
+  // "-t emp" and a stray 0, which nobody meant.
+  void explain_single_dash(const std::vector<std::string>& arguments) const {
+    const std::vector<std::string> known = long_names();
+    for (const std::string& argument : arguments)
+      if (is_single_dash_option(argument, known)) unknown(argument);
   }
 };
 
@@ -237,6 +220,7 @@ bool Args::parse(const std::vector<std::string>& arguments) {
     write_stdout("seer " SEER_VERSION "\n");
     return false;
   }
+  if (!problem.empty() || !impl.app.remaining().empty()) impl.explain_single_dash(arguments);
   if (!problem.empty()) impl.usage_error(problem);
   if (!impl.app.remaining().empty()) impl.unknown(impl.app.remaining().front());
 
@@ -246,6 +230,7 @@ bool Args::parse(const std::vector<std::string>& arguments) {
     try {
       for (size_t i = entry.many ? 0 : results.size() - 1; i < results.size(); ++i) entry.set(results[i]);
     } catch (const Error& error) {
+      impl.explain_single_dash(arguments);
       impl.usage_error(entry.option->get_name(false, true) + ": " + error.what());
     }
   }

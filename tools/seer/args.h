@@ -68,7 +68,4 @@ CommandTable table_of() {
   return args.table();
 }
 
-// The closest of `known` by edit distance, where one is near enough to be what was meant; empty otherwise.
-std::string nearest(const std::string& word, const std::vector<std::string>& known);
-
 }  // namespace seer::cli

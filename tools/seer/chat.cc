@@ -48,7 +48,8 @@ struct ChatOptions {
     args.value("-n,--n-predict", "N", "-1: until EOS or the context is full", "most tokens of an answer",
                into(n_predict, -1));
     stop.add_to(args, "an answer");
-    args.flag("-q,--quiet", quiet, "leave out the greeting and what an answer was stopped by");
+    args.flag("-q,--quiet", quiet,
+              "leave out the greeting, what an answer was stopped by, and warnings about the load");
     add_sparse(args, sparse);
     sampling.add_to(args);
     model.add_to(args);
@@ -67,7 +68,7 @@ class Chat {
   explicit Chat(ChatOptions options)
       : options_(std::move(options)),
         is_terminal_(stdin_is_terminal()),
-        engine_(load_engine(options_.model)),
+        engine_(load_engine(options_.model, options_.quiet)),
         session_(engine_->new_session()),
         conversation_(engine_->tokenizer(), options_.chat_template.load(engine_->tokenizer()),
                       options_.chat_template.kwargs),
@@ -210,10 +211,12 @@ class Chat {
     GenerateRequest request;
     const std::vector<int32_t> ids = conversation_.ids_with(text);
     if (static_cast<int64_t>(ids.size()) > engine_->info().ctx_size)
-      throw Error(ErrorKind::kUsage,
-                  format("the conversation would have %zu tokens, more than the context of %lld; /reset, "
-                         "/undo, or start with a larger --ctx-size",
-                         ids.size(), static_cast<long long>(engine_->info().ctx_size)));
+      throw Error(
+          ErrorKind::kUsage,
+          format("the conversation would have %zu tokens, more than the context of %lld; use /reset or "
+                 "/undo%s",
+                 ids.size(), static_cast<long long>(engine_->info().ctx_size),
+                 larger_context(engine_->info()).c_str()));
     request.prompt = missing(ids);
     request.max_new_tokens = options_.n_predict;
     request.sampling = sampling_;
@@ -255,7 +258,7 @@ class Chat {
     if (result.finish == FinishReason::kStopString && result.stop_id < 0) held.reset();
     conversation_.add(result.text, std::move(held));
     if (result.finish == FinishReason::kContextFull)
-      log_warning("the context is full; /reset, /undo, or start with a larger --ctx-size");
+      log_warning("the context is full; use /reset or /undo" + larger_context(engine_->info()));
     if (result.finish != FinishReason::kCancelled) return;
     if (!is_terminal_ || interrupting_signal() == SIGTERM) throw_if_interrupted();
     if (!options_.quiet) log_info("stopped; the answer so far is kept");

@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "seer/error.h"
-#include "tools/seer/args.h"
 #include "tools/seer/format.h"
+#include "tools/seer/option_hints.h"
 
 namespace seer::cli {
 

@@ -5,6 +5,7 @@
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
 #include "tools/seer/format.h"
+#include "tools/seer/option_hints.h"
 #include "tools/seer/output.h"
 
 namespace seer::cli {

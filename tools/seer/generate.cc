@@ -54,7 +54,7 @@ struct GenerateOptions {
     stop.add_to(args, "the completion");
     args.flag("--echo", echo, "print the prompt before the completion");
     args.flag("--ids", ids, "print token ids separated by spaces instead of text");
-    args.flag("-q,--quiet", quiet, "leave out the closing line");
+    args.flag("-q,--quiet", quiet, "leave out the closing line, and warnings about the load");
     add_sparse(args, sparse);
     sampling.add_to(args);
     model.add_to(args);
@@ -226,7 +226,7 @@ int run_generate(const Arguments& arguments) {
   if (!args.parse(arguments)) return kDone;
   options.check();
   const Prompt prompt = read_prompt(options.prompt);
-  const std::shared_ptr<Engine> engine = load_engine(options.model);
+  const std::shared_ptr<Engine> engine = load_engine(options.model, options.quiet);
 
   bool as_ids = options.ids;
   if (!as_ids && prompt.ids && !has_tokenizer(*engine)) {

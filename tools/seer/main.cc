@@ -8,6 +8,7 @@
 #include "tools/seer/exit_code.h"
 #include "tools/seer/interrupt.h"
 #include "tools/seer/manual.h"
+#include "tools/seer/option_hints.h"
 #include "tools/seer/output.h"
 #include "tools/seer/ranks.h"
 

@@ -115,7 +115,7 @@ std::vector<SparseRule> rules_to_run(const std::vector<SparseRule>& rules, const
   return standard;
 }
 
-std::shared_ptr<Engine> load_engine(const ModelOptions& options) {
+std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet) {
   if (options.random_config.empty()) require_model_dir(options.model_dir);
   EngineOptions engine_options;
   engine_options.random_config = options.random_config;
@@ -143,7 +143,7 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options) {
   engine_options.on_log = [&](LogLevel level, const std::string& message) {
     line.clear();
     if (level == LogLevel::kWarning) {
-      log_warning(message);
+      if (!quiet) log_warning(message);
     } else if (options.verbose) {
       log_info(message);
     }
@@ -158,6 +158,10 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options) {
 SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo& model) {
   if (rule) return *rule;
   return model.gates ? model.gates->default_rule : SparseRule{};
+}
+
+std::string larger_context(const EngineInfo& info) {
+  return info.ctx_size < info.max_ctx_size ? ", or start with a larger --ctx-size" : "";
 }
 
 int64_t thread_count(const ModelOptions& options) {

@@ -43,11 +43,16 @@ void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& op
 void add_sparse_list(Args& args, std::vector<SparseRule>& rules);
 std::vector<SparseRule> rules_to_run(const std::vector<SparseRule>& rules, const ModelInfo& model);
 
-// Loads with a progress line on a terminal; Ctrl-C cancels. Throws as Engine::load.
-std::shared_ptr<Engine> load_engine(const ModelOptions& options);
+// Loads with a progress line on a terminal, and with warnings unless `quiet`; Ctrl-C cancels. Throws as
+// Engine::load.
+std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet = false);
 
 // The rule a request without one runs under.
 SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo& model);
+
+// Words for the end of advice about a context that is too short: ", or start with a larger --ctx-size", or
+// nothing if it is the model's largest already.
+std::string larger_context(const EngineInfo& info);
 
 int64_t thread_count(
     const ModelOptions& options);  // as the engine counts: --threads, else the cores we may use

@@ -49,7 +49,7 @@ struct PerplexityOptions {
                "tokens predicted in a window", into(window, 0));
     args.value("--max-windows", "N", "0: all", "stop after N windows", into(max_windows, 0));
     add_sparse_list(args, rules);
-    args.flag("-q,--quiet", quiet, "leave out the figures after each window");
+    args.flag("-q,--quiet", quiet, "leave out the figures after each window, and warnings about the load");
     args.choice("--output", "FORMAT", output, kRowFormats, "how rows are written");
     model.add_to(args, "--window, else the model's maximum");
   }
@@ -85,7 +85,7 @@ class Perplexity {
   int run() {
     const Prompt text = read_prompt(options_.text);
     if (options_.model.ctx_size == 0) options_.model.ctx_size = options_.window;
-    engine_ = load_engine(options_.model);
+    engine_ = load_engine(options_.model, options_.quiet);
     if (text.ids) check_ids(*text.ids, engine_->model().n_vocab, text.source);
     tokens_ = text.ids ? *text.ids : engine_->tokenizer().encode(text.text, false);
     choose_windows(text.source);

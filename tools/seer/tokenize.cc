@@ -1,6 +1,8 @@
 // seer tokenize: text to ids and back, with nothing but the tokenizer loaded.
 #include "seer/tokenizer.h"
 
+#include <algorithm>
+
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
 #include "tools/seer/input.h"
@@ -40,6 +42,18 @@ struct TokenizeOptions {
   }
 };
 
+// Vocabularies of models are often padded beyond their tokenizers, so a model may say such an id. It has no
+// text, which a warning says.
+std::vector<int32_t> known_ids(std::vector<int32_t> ids, int64_t n_vocab) {
+  const auto unknown = [n_vocab](int32_t id) { return id >= n_vocab; };
+  const auto first = std::find_if(ids.begin(), ids.end(), unknown);
+  if (first != ids.end())
+    log_warning("token id " + std::to_string(*first) + " is beyond the tokenizer's " +
+                std::to_string(n_vocab) + " entries: such ids have no text");
+  std::erase_if(ids, unknown);
+  return ids;
+}
+
 }  // namespace
 
 CommandTable describe_tokenize() { return table_of<TokenizeOptions>(); }
@@ -55,8 +69,7 @@ int run_tokenize(const Arguments& arguments) {
   const auto tokenizer = Tokenizer::load(options.model_dir);
   if (options.decode) {
     const std::vector<int32_t> ids = parse_ids(prompt.text, prompt.source);
-    check_ids(ids, tokenizer->n_vocab(), prompt.source);
-    write_stdout(tokenizer->decode(ids, !options.special));
+    write_stdout(tokenizer->decode(known_ids(ids, tokenizer->n_vocab()), !options.special));
   } else {
     write_stdout(join_ids(tokenizer->encode(prompt.text, !options.no_bos, options.parse_special)) + "\n");
   }

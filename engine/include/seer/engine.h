@@ -120,6 +120,7 @@ struct SEER_API EngineInfo {
   bool prefix_cache = false;
   int64_t n_ranks = 1;
   RankSplit rank_split = RankSplit::kTensor;
+  int64_t max_ctx_size = 0;  // tokens: the largest context that the model was made for
 };
 
 // How many CPU cores this process may use: those of its affinity mask, or fewer where its cgroups (a

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tools/seer/args.h"
 #include "tools/seer/format.h"
+#include "tools/seer/option_hints.h"
 #include "tools/seer/serve/api_error.h"
 
 namespace seer::serve {

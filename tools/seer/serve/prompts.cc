@@ -4,6 +4,7 @@
 
 #include "seer/error.h"
 #include "tools/seer/format.h"
+#include "tools/seer/model_options.h"
 #include "tools/seer/serve/api_error.h"
 
 namespace seer::serve {
@@ -85,12 +86,13 @@ std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engin
   return encoded;
 }
 
-int64_t token_limit(const ApiRequest& request, int64_t n_prompt, int64_t ctx_size) {
+int64_t token_limit(const ApiRequest& request, int64_t n_prompt, const EngineInfo& info) {
+  const int64_t ctx_size = info.ctx_size;
   const auto too_long = [&](const std::string& asked) {
     return ApiError(kBadRequest,
                     "this model's context has " + std::to_string(ctx_size) + " tokens: found " +
                         std::to_string(n_prompt) + " in the " + (request.chat ? "messages" : "prompt") +
-                        asked + ". Shorten it, or start the server with a larger --ctx-size.",
+                        asked + ". Shorten it" + cli::larger_context(info) + ".",
                     request.chat ? "messages" : "prompt", "context_length_exceeded");
   };
   const int64_t room = ctx_size - n_prompt;
@@ -133,8 +135,7 @@ std::vector<GenerateRequest> generate_requests(const ApiRequest& request,
   one.sparse = request.sparse ? request.sparse : standard_rule;
   for (const EncodedPrompt& prompt : prompts) {
     one.prompt = prompt.ids;
-    one.max_new_tokens =
-        token_limit(request, static_cast<int64_t>(prompt.ids.size()), engine.info().ctx_size);
+    one.max_new_tokens = token_limit(request, static_cast<int64_t>(prompt.ids.size()), engine.info());
     if (one.min_new_tokens > one.max_new_tokens)
       refuse("min_tokens",
              "expected at most the " + std::to_string(one.max_new_tokens) +

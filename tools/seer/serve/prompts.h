@@ -44,7 +44,7 @@ void check_ids(const std::vector<int32_t>& ids, const std::string& field, const 
 
 // Tokens to generate at most after a prompt of `n_prompt`; throws ApiError (400, context_length_exceeded)
 // where prompt and answer do not fit.
-int64_t token_limit(const ApiRequest& request, int64_t n_prompt, int64_t ctx_size);
+int64_t token_limit(const ApiRequest& request, int64_t n_prompt, const EngineInfo& info);
 
 // One for each choice: those of the first prompt first. `standard_temperature`: of requests that name none;
 // absent: the model's.
