@@ -1,9 +1,9 @@
 // A chat on the terminal, or of lines from a pipe: 02_streaming_chat MODEL_DIR [TEMPLATE]
 //
-// TEMPLATE is llama2, llama3, chatml or mistral; without it the model's own. The session keeps its KV pages:
-// where the template renders the conversation so far in just the tokens that the session holds, a turn
-// computes the last question alone, and else all of it (an answer may be tokenised otherwise than it was
-// generated). Ctrl-C stops an answer, Ctrl-D ends the chat.
+// TEMPLATE is a Jinja file, llama2, llama3, chatml or mistral; without it the model's own. The session keeps
+// its KV pages: where the template renders the conversation so far in just the tokens that the session holds,
+// a turn computes the last question alone, and else all of it (an answer may be tokenised otherwise than it
+// was generated). Ctrl-C stops an answer, Ctrl-D ends the chat.
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -26,7 +26,7 @@ std::vector<int32_t> rest_of(const std::vector<int32_t>& all, seer::Session& ses
   return {all.begin() + static_cast<std::ptrdiff_t>(session.tokens().size()), all.end()};
 }
 
-void chat(const seer::EngineOptions& options, const std::string& chat_template) {
+void chat(const seer::EngineOptions& options, const seer::ChatTemplate* chat_template) {
   const auto engine = seer::Engine::load(options);
   const auto session = engine->new_session();
   std::vector<seer::ChatMessage> messages;
@@ -62,7 +62,8 @@ int main(int argc, char** argv) {
   try {
     seer::EngineOptions options;
     options.model_dir = argv[1];
-    chat(options, argc == 3 ? argv[2] : "");
+    const auto chat_template = argc == 3 ? seer::ChatTemplate::load(argv[2]) : nullptr;
+    chat(options, chat_template.get());
     return 0;
   } catch (const seer::Error& error) {
     std::cerr << error.what() << '\n';

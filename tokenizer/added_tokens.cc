@@ -7,6 +7,19 @@
 
 namespace seer {
 
+bool Authorship::by_messages(size_t begin, size_t end) const {
+  const auto range = std::upper_bound(from_messages.begin(), from_messages.end(), begin,
+                                      [](size_t at, const auto& r) { return at < r.second; });
+  return range != from_messages.end() && range->first < end;
+}
+
+bool Authorship::by_template(size_t begin, size_t end) const {
+  auto range = std::upper_bound(from_messages.begin(), from_messages.end(), begin,
+                                [](size_t at, const auto& r) { return at < r.second; });
+  for (; range != from_messages.end() && range->first <= begin; ++range) begin = range->second;
+  return begin < end;
+}
+
 void AddedTokens::add(AddedToken token, std::string spelling) {
   if (token.content.empty()) return;
   if (const AddedToken* old = find(token.id)) {
@@ -15,7 +28,9 @@ void AddedTokens::add(AddedToken token, std::string spelling) {
     for (Entries* entries : {&as_written_, &normalized_})
       for (std::vector<Entry>& bucket : *entries)
         std::erase_if(bucket, [&](const Entry& entry) { return entry.id == token.id; });
+    spellings_.erase(token.id);
   }
+  if (token.normalized) spellings_[token.id] = spelling;
   if (!spelling.empty()) {
     Entries& entries = token.normalized ? normalized_ : as_written_;
     std::vector<Entry>& bucket = entries[static_cast<unsigned char>(spelling[0])];
@@ -42,20 +57,42 @@ int32_t AddedTokens::id_of(std::string_view content) const {
   return it == ids_.end() ? -1 : it->second;
 }
 
-const AddedTokens::Entry* AddedTokens::match(const Entries& entries, std::string_view text) const {
-  for (const Entry& entry : entries[static_cast<unsigned char>(text[0])])
-    if (text.starts_with(entry.spelling)) return &entry;
+bool AddedTokens::allowed(std::string_view text, size_t begin, size_t end, int32_t id, Stage stage,
+                          const Authorship& authors) const {
+  if (!authors.by_messages(begin, end)) return true;
+  if (authors.reserved->contains(id)) return false;
+  if (!authors.by_template(begin, end)) return true;
+  const auto covers = [&](const std::string& reserved) {
+    for (size_t at = begin; at < end; ++at)
+      if (text.substr(at).starts_with(reserved) && !authors.by_messages(at, at + reserved.size()))
+        return true;
+    return false;
+  };
+  return std::none_of(authors.reserved->begin(), authors.reserved->end(), [&](int32_t other) {
+    const AddedToken* token = find(other);
+    if (stage == Stage::kAsWritten) return token != nullptr && covers(token->content);
+    return token != nullptr && token->normalized && covers(spellings_.at(other));
+  });
+}
+
+const AddedTokens::Entry* AddedTokens::match(std::string_view text, size_t at, Stage stage,
+                                             const Authorship* authors) const {
+  const Entries& entries = stage == Stage::kNormalized ? normalized_ : as_written_;
+  const std::string_view rest = text.substr(at);
+  for (const Entry& entry : entries[static_cast<unsigned char>(rest[0])])
+    if (rest.starts_with(entry.spelling) &&
+        (authors == nullptr || allowed(text, at, at + entry.spelling.size(), entry.id, stage, *authors)))
+      return &entry;
   return nullptr;
 }
 
-std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool parse_special,
-                                                  Stage stage) const {
-  const Entries& entries = stage == Stage::kNormalized ? normalized_ : as_written_;
+std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool parse_special, Stage stage,
+                                                  const Authorship* authors) const {
   std::vector<Part> parts;
   size_t done =
       0;  // the end of the last part; of a token in white space that another took along, before that
   for (size_t at = 0; at < text.size();) {
-    const Entry* entry = match(entries, text.substr(at));
+    const Entry* entry = match(text, at, stage, authors);
     if (entry == nullptr) {
       ++at;
       continue;

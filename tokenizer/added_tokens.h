@@ -4,8 +4,10 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace seer {
@@ -20,10 +22,23 @@ struct AddedToken {
   bool normalized = false;   // looked for in the normalised text, in a normalised spelling
 };
 
+// Who wrote a text, where messages must not write every token. A text of a single writer has none of these.
+struct Authorship {
+  // The byte ranges of the text that messages wrote: half-open, in order, not empty.
+  std::vector<std::pair<size_t, size_t>> from_messages;
+  // The ids of the tokens that only the template writes.
+  const std::set<int32_t>* reserved = nullptr;
+
+  bool by_messages(size_t begin, size_t end) const;  // whether a message wrote any byte of the range
+  bool by_template(size_t begin, size_t end) const;  // whether the template wrote any byte of the range
+};
+
 // As the Hugging Face tokenizers library has it: tokens that are not normalised are cut out of the text as it
 // is, then the others out of what is left, normalised. In either, matches are found from the left, the
 // longest wherever several begin, and none overlaps another; then those that do not count are dropped:
-// special tokens without parse_special, and words with single_word inside of others.
+// special tokens without parse_special, and words with single_word inside of others. Where an Authorship is
+// given, a reserved token is no match if a message wrote a byte of it, and neither is another token that lies
+// across the border of a message and covers the beginning of a reserved token that the template wrote.
 class AddedTokens {
  public:
   // A part of a text: an added token (id >= 0) or plain text.
@@ -40,7 +55,8 @@ class AddedTokens {
   const AddedToken* find(int32_t id) const;
   int32_t id_of(std::string_view content) const;  // -1: none
   const std::map<int32_t, AddedToken>& all() const { return tokens_; }
-  std::vector<Part> split(std::string_view text, bool parse_special, Stage stage = Stage::kAsWritten) const;
+  std::vector<Part> split(std::string_view text, bool parse_special, Stage stage = Stage::kAsWritten,
+                          const Authorship* authors = nullptr) const;
 
  private:
   struct Entry {
@@ -49,10 +65,13 @@ class AddedTokens {
   };
   using Entries = std::array<std::vector<Entry>, 256>;  // by the first byte, the longest spelling first
 
-  const Entry* match(const Entries& entries, std::string_view text) const;
+  const Entry* match(std::string_view text, size_t at, Stage stage, const Authorship* authors) const;
+  bool allowed(std::string_view text, size_t begin, size_t end, int32_t id, Stage stage,
+               const Authorship& authors) const;
 
   std::map<int32_t, AddedToken> tokens_;
   std::map<std::string, int32_t, std::less<>> ids_;  // by content
+  std::map<int32_t, std::string> spellings_;         // of the normalised tokens
   Entries as_written_, normalized_;
 };
 

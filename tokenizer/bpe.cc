@@ -60,7 +60,9 @@ class BpeTokenizer final : public VocabularyTokenizer {
 
  protected:
   bool normalizes() const override { return !normalizer_.changes_nothing(); }
-  std::string normalize(std::string_view text) const override { return normalizer_.apply(text); }
+  std::string normalize(std::string_view text, bool continues) const override {
+    return normalizer_.apply(text, continues);
+  }
 
   void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const override {
     const std::string prepared = pretokenizer_.prefix(text, first);

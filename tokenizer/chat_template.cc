@@ -1,240 +1,185 @@
 #include "tokenizer/chat_template.h"
 
-#include <filesystem>
+#include <algorithm>
 
 #include "seer/error.h"
-#include "tokenizer/json_file.h"
+#include "tokenizer/named_templates.h"
 
 namespace seer {
 namespace {
 
-struct Named {
-  std::string_view name;
-  ChatFormat format;
-};
-constexpr Named kFormats[] = {{"llama2", ChatFormat::kLlama2},
-                              {"llama3", ChatFormat::kLlama3},
-                              {"chatml", ChatFormat::kChatMl},
-                              {"mistral", ChatFormat::kMistral}};
+using nlohmann::ordered_json;
 
-std::string_view trim(std::string_view text) {
+// What transformers appends to a message that is to be continued, and looks for in the rendered text.
+constexpr std::string_view kContinueTag = "CONTINUE_FINAL_MESSAGE_TAG ";
+// Names under which a message's reasoning is passed; the first is the one that most templates read.
+constexpr const char* kReasoningNames[] = {"reasoning_content", "thinking", "reasoning"};
+
+std::string_view without_last_space(std::string_view text) { return text.substr(0, text.size() - 1); }
+
+[[noreturn]] void bad_messages(const std::string& what) {
+  throw Error(ErrorKind::kUsage, "messages: " + what);
+}
+
+// Members that are null count as absent, and reasoning goes by every name that templates know, as in
+// transformers 5.
+ordered_json normalized_message(const ordered_json& message) {
+  if (!message.is_object())
+    bad_messages(std::string("expected objects with role and content, found ") + message.type_name());
+  ordered_json out = ordered_json::object();
+  for (const auto& [key, value] : message.items())
+    if (!value.is_null()) out[key] = value;
+  for (const char* name : kReasoningNames) {
+    if (!out.contains(name)) continue;
+    const ordered_json reasoning = out[name];
+    if (!out.contains("thinking")) out["thinking"] = reasoning;
+    out["reasoning_content"] = reasoning;
+    break;
+  }
+  return out;
+}
+
+// The last part of the content that is text.
+std::string* final_text(ordered_json* message) {
+  const auto content = message->find("content");
+  if (content == message->end()) return nullptr;
+  if (content->is_string()) return content->get_ptr<std::string*>();
+  if (!content->is_array()) return nullptr;
+  for (auto part = content->rbegin(); part != content->rend(); ++part)
+    if (part->is_object() && part->contains("text") && (*part)["text"].is_string())
+      return (*part)["text"].get_ptr<std::string*>();
+  return nullptr;
+}
+
+void cut_to(MarkedText* text, size_t size) {
+  text->text.resize(size);
+  auto& ranges = text->from_messages;
+  while (!ranges.empty() && ranges.back().first >= size) ranges.pop_back();
+  if (!ranges.empty()) ranges.back().second = std::min(ranges.back().second, size);
+}
+
+std::string trimmed(std::string_view text) {
   constexpr std::string_view kSpaces = " \t\n\v\f\r";
   const size_t begin = text.find_first_not_of(kSpaces);
   if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpaces) - begin + 1);
+  return std::string(text.substr(begin, text.find_last_not_of(kSpaces) - begin + 1));
 }
 
-[[noreturn]] void bad_turns(const std::string& what) { throw Error(ErrorKind::kUsage, "chat: " + what); }
-
-// Text is gathered up to the next special token, so that it is encoded as the stretch a whole string would
-// give.
-class Writer {
- public:
-  explicit Writer(const TextTokenizer& tokenizer) : tokenizer_(tokenizer) {}
-
-  void text(std::string_view t) { pending_ += t; }
-  void token(int32_t id) {
-    flush();
-    ids_.push_back(id);
-  }
-  void special(std::string_view name) {
-    const int32_t id = tokenizer_.special_id(name);
-    if (id < 0)
-      throw Error(ErrorKind::kUnsupported,
-                  "the chat template needs the special token " + std::string(name) +
-                      ", which this vocabulary lacks. Name another with --chat-template.");
-    token(id);
-  }
-  void bos() {
-    if (tokenizer_.bos_id() >= 0) token(tokenizer_.bos_id());
-  }
-  void eos() {
-    if (tokenizer_.eos_id() >= 0) token(tokenizer_.eos_id());
-  }
-  std::vector<int32_t> finish() {
-    flush();
-    return std::move(ids_);
-  }
-
- private:
-  void flush() {
-    const std::vector<int32_t> part = tokenizer_.encode(pending_, /*parse_special=*/false);
-    ids_.insert(ids_.end(), part.begin(), part.end());
-    pending_.clear();
-  }
-  const TextTokenizer& tokenizer_;
-  std::vector<int32_t> ids_;
-  std::string pending_;
-};
-
-void check_roles(const std::vector<ChatTurn>& turns) {
-  if (turns.empty()) bad_turns("expected at least one message");
-  for (const ChatTurn& turn : turns)
-    if (turn.role != "system" && turn.role != "user" && turn.role != "assistant")
-      bad_turns("expected the role system, user or assistant, found '" + turn.role + "'");
-  if (turns.back().role != "user")
-    bad_turns("expected the last message to be the user's, found " + turns.back().role);
+// Cuts after the message that is to be continued. A template may have trimmed the tag's own space, and with
+// it the message's.
+void cut_after_final_message(const std::string& content, MarkedText* rendered) {
+  const size_t at = rendered->text.rfind(without_last_space(kContinueTag));
+  if (at == std::string::npos || rendered->text.find(trimmed(content)) == std::string::npos)
+    throw Error(ErrorKind::kUnsupported,
+                "the chat template leaves out parts of the last message, so that it cannot be continued");
+  const bool kept_space = rendered->text.compare(at, kContinueTag.size(), kContinueTag) == 0;
+  cut_to(rendered, at);
+  if (!kept_space) cut_to(rendered, rendered->text.find_last_not_of(" \t\n\v\f\r") + 1);
 }
 
-// Llama 2's and Mistral's: a system message first if at all, then user and assistant in turn. Returns the
-// system message and leaves the rest in *turns.
-std::string_view take_system(const std::vector<ChatTurn>& all, std::vector<ChatTurn>* turns) {
-  const bool has_system = all.front().role == "system";
-  turns->assign(all.begin() + (has_system ? 1 : 0), all.end());
-  for (size_t i = 0; i < turns->size(); ++i)
-    if ((*turns)[i].role != (i % 2 == 0 ? "user" : "assistant"))
-      bad_turns("this template expects user and assistant in turn after an optional system message, found " +
-                (*turns)[i].role);
-  return has_system ? std::string_view(all.front().content) : std::string_view();
+std::string names_of_templates() {
+  std::string names;
+  for (const NamedTemplate& t : named_templates()) names += (names.empty() ? "" : ", ") + std::string(t.name);
+  return names;
 }
 
-// Llama 2 chat's template: every exchange is a text of its own between BOS and EOS.
-void write_llama2(const std::vector<ChatTurn>& all, Writer* out) {
-  std::vector<ChatTurn> turns;
-  const std::string_view system = take_system(all, &turns);
-  for (size_t i = 0; i < turns.size(); ++i) {
-    if (i % 2 == 1) {
-      out->text(" ");
-      out->text(trim(turns[i].content));
-      out->text(" ");
-      out->eos();
-      continue;
-    }
-    std::string content = turns[i].content;
-    if (i == 0 && !trim(system).empty())
-      content = "<<SYS>>\n" + std::string(system) + "\n<</SYS>>\n\n" + content;
-    out->bos();
-    out->text("[INST] ");
-    out->text(trim(content));  // the two together: white space between them stays
-    out->text(" [/INST]");
-  }
+TemplateText text_of(std::string_view name) {
+  const NamedTemplate* found = find_named_template(name);
+  if (found == nullptr)
+    throw Error(ErrorKind::kUsage, "expected a chat template's file or one of " + names_of_templates() +
+                                       ", found '" + std::string(name) + "'");
+  return {std::string(name), std::string(found->source)};
 }
 
-void write_llama3(const std::vector<ChatTurn>& turns, Writer* out) {
-  const auto header = [&](std::string_view role) {
-    out->special("<|start_header_id|>");
-    out->text(role);
-    out->special("<|end_header_id|>");
-    out->text("\n\n");
-  };
-  out->bos();
-  for (const ChatTurn& turn : turns) {
-    header(turn.role);
-    out->text(trim(turn.content));
-    out->special("<|eot_id|>");
-  }
-  header("assistant");
-}
-
-void write_chatml(const std::vector<ChatTurn>& turns, bool add_bos, Writer* out) {
-  if (add_bos) out->bos();
-  for (const ChatTurn& turn : turns) {
-    out->special("<|im_start|>");
-    out->text(turn.role + "\n" + turn.content);
-    out->special("<|im_end|>");
-    out->text("\n");
-  }
-  out->special("<|im_start|>");
-  out->text("assistant\n");
-}
-
-// Mistral 7B Instruct: v0.1 and v0.2 write [INST] as text, v0.3 as control tokens and the system message with
-// the last question instead of the first.
-void write_mistral(const std::vector<ChatTurn>& all, bool control_tokens, Writer* out) {
-  std::vector<ChatTurn> turns;
-  const std::string_view system = trim(take_system(all, &turns));
-  const size_t with_system = control_tokens ? turns.size() - 1 : 0;
-  out->bos();
-  for (size_t i = 0; i < turns.size(); ++i) {
-    if (i % 2 == 1) {
-      out->text(" ");
-      out->text(trim(turns[i].content));
-      out->eos();
-      continue;
-    }
-    if (control_tokens) {
-      out->special("[INST]");
-      out->text(" ");
-    } else {
-      out->text("[INST] ");
-    }
-    if (i == with_system && !system.empty()) {
-      out->text(system);
-      out->text("\n\n");
-    }
-    out->text(trim(turns[i].content));
-    if (control_tokens) {
-      out->special("[/INST]");
-    } else {
-      out->text(" [/INST]");
-    }
-  }
-}
+jinja::Template parse(const TemplateText& text) { return jinja::Template::parse(text.source, text.origin); }
 
 }  // namespace
 
-ChatFormat parse_chat_format(std::string_view name) {
-  for (const Named& n : kFormats)
-    if (n.name == name) return n.format;
-  throw Error(ErrorKind::kUsage, "expected the chat template llama2, llama3, chatml or mistral, found '" +
-                                     std::string(name) + "'");
-}
-
-std::string_view chat_format_name(ChatFormat format) {
-  for (const Named& n : kFormats)
-    if (n.format == format) return n.name;
-  return {};
-}
-
-bool recognise_chat_format(std::string_view jinja, ChatFormat* format) {
-  const auto has = [&](std::string_view mark) { return jinja.find(mark) != std::string_view::npos; };
-  if (has("<|start_header_id|>")) {
-    *format = ChatFormat::kLlama3;
-  } else if (has("<|im_start|>")) {
-    *format = ChatFormat::kChatMl;
-  } else if (has("<<SYS>>")) {
-    *format = ChatFormat::kLlama2;
-  } else if (has("[INST]")) {
-    *format = ChatFormat::kMistral;
-  } else {
-    return false;
+PromptTemplate::PromptTemplate(const std::map<std::string, TemplateText>& texts, std::string name)
+    : name_(std::move(name)), source_(texts.at("default").source), default_(parse(texts.at("default"))) {
+  all_text_ = source_;
+  if (const auto found = texts.find("tool_use"); found != texts.end()) {
+    with_tools_ = parse(found->second);
+    all_text_ += found->second.source;
   }
-  return true;
 }
 
-std::string read_chat_template(const std::string& model_dir) {
-  const std::filesystem::path dir = model_dir, jinja = dir / "chat_template.jinja";
-  if (std::filesystem::exists(jinja)) return read_text_file(jinja.string());
-  const std::string path = (dir / "tokenizer_config.json").string();
-  const auto config = read_json_file(path);
-  if (!config) return {};
-  const auto it = config->find("chat_template");
-  if (it == config->end() || !it->is_array()) return json_string(*config, "chat_template", path).value_or("");
-  for (const auto& named : *it)
-    if (named.is_object() && json_string(named, "name", path) == "default")
-      return json_string(named, "template", path).value_or("");
-  return {};
+PromptTemplate PromptTemplate::named(std::string_view name) {
+  PromptTemplate result({{"default", text_of(name)}}, std::string(name));
+  result.named_ = find_named_template(name);
+  return result;
 }
 
-std::vector<int32_t> encode_chat(const std::vector<ChatTurn>& turns, ChatFormat format,
-                                 const TextTokenizer& tokenizer) {
-  check_roles(turns);
-  Writer out(tokenizer);
-  switch (format) {
-    case ChatFormat::kLlama2:
-      write_llama2(turns, &out);
-      break;
-    case ChatFormat::kLlama3:
-      write_llama3(turns, &out);
-      break;
-    case ChatFormat::kChatMl:
-      write_chatml(turns, tokenizer.add_bos(), &out);
-      break;
-    case ChatFormat::kMistral:
-      write_mistral(turns, tokenizer.special_id("[INST]") >= 0, &out);
-      break;
+bool PromptTemplate::is_name(std::string_view name) { return find_named_template(name) != nullptr; }
+
+bool PromptTemplate::takes_tools() const { return with_tools_.has_value() || default_.refers_to("tools"); }
+
+const jinja::Template& PromptTemplate::chosen(const TemplateInput& input) const {
+  return input.tools && with_tools_ ? *with_tools_ : default_;
+}
+
+MarkedText PromptTemplate::render(const TemplateInput& input,
+                                  const std::map<std::string, std::string>& tokens) const {
+  if (!input.messages.is_array() || input.messages.empty())
+    bad_messages("expected an array of at least one message");
+  ordered_json messages = ordered_json::array();
+  for (const ordered_json& message : input.messages) messages.push_back(normalized_message(message));
+  std::string continued;
+  if (input.continue_final_message) {
+    std::string* text = final_text(&messages.back());
+    if (text == nullptr) bad_messages("expected the last one to have content that can be continued");
+    continued = *text;
+    *text += kContinueTag;
   }
-  return out.finish();
+  ordered_json given = ordered_json::object(), own = ordered_json::object();
+  given["messages"] = std::move(messages);
+  given["tools"] = input.tools.value_or(ordered_json());
+  given["documents"] = nullptr;
+  given["add_generation_prompt"] = input.add_generation_prompt && !input.continue_final_message;
+  for (const auto& [key, value] : input.kwargs.items()) given[key] = value;
+  for (const auto& [key, text] : tokens)
+    if (!given.contains(key)) own[key] = text;
+  jinja::RenderOptions options;
+  options.now = input.now;
+  MarkedText rendered = chosen(input).render(own, given, options);
+  if (input.continue_final_message) cut_after_final_message(continued, &rendered);
+  return rendered;
+}
+
+std::vector<int32_t> PromptTemplate::spelled_out(const TextTokenizer& tokenizer) const {
+  std::vector<int32_t> ids;
+  for (const auto& [id, text] : tokenizer.added_tokens())
+    if (all_text_.find(text) != std::string::npos && !trimmed(text).empty()) ids.push_back(id);
+  return ids;
+}
+
+std::vector<int32_t> PromptTemplate::encode(const MarkedText& rendered,
+                                            const TextTokenizer& tokenizer) const {
+  require_tokens(tokenizer);
+  std::vector<int32_t> ids = tokenizer.encode(rendered, spelled_out(tokenizer));
+  if (named_ != nullptr && named_->plain && tokenizer.add_bos()) ids.insert(ids.begin(), tokenizer.bos_id());
+  return ids;
+}
+
+std::optional<std::vector<int32_t>> PromptTemplate::encode_from(size_t from, const MarkedText& rendered,
+                                                                const TextTokenizer& tokenizer) const {
+  MarkedText before = rendered;
+  cut_to(&before, from);
+  const std::vector<int32_t> first = encode(before, tokenizer);
+  std::vector<int32_t> all = encode(rendered, tokenizer);
+  if (first.size() > all.size() || !std::equal(first.begin(), first.end(), all.begin())) return std::nullopt;
+  all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(first.size()));
+  return all;
+}
+
+void PromptTemplate::require_tokens(const TextTokenizer& tokenizer) const {
+  if (named_ == nullptr) return;
+  for (const std::string_view token : named_->needs)
+    if (tokenizer.added_id(token) < 0)
+      throw Error(ErrorKind::kUnsupported, "the chat template " + name_ + " needs the token " +
+                                               std::string(token) +
+                                               ", which this vocabulary lacks. Name another with "
+                                               "--chat-template.");
 }
 
 }  // namespace seer

@@ -1,5 +1,6 @@
 #include "tokenizer/json_file.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -11,7 +12,40 @@ namespace {
 constexpr uintmax_t kMaxBytes = uintmax_t{256} << 20;
 constexpr int kMaxDepth = 64;
 
+constexpr int kMaxTextDepth = 128;
+
+// How deep brackets are nested, those in strings left out.
+int depth_of(std::string_view json) {
+  int depth = 0, deepest = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
 }  // namespace
+
+nlohmann::ordered_json parse_json_text(std::string_view text, std::string_view name) {
+  if (depth_of(text) > kMaxTextDepth)
+    throw Error(ErrorKind::kUsage, std::string(name) + ": expected JSON at most " +
+                                       std::to_string(kMaxTextDepth) + " levels deep");
+  try {
+    return nlohmann::ordered_json::parse(text);
+  } catch (const nlohmann::json::exception& e) {
+    throw Error(ErrorKind::kUsage, std::string(name) + ": expected JSON: " + e.what());
+  }
+}
 
 std::string read_text_file(const std::string& path) {
   std::error_code error;

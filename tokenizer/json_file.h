@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace seer {
 
@@ -12,6 +13,10 @@ namespace seer {
 std::optional<nlohmann::json> read_json_file(const std::string& path);
 // As it; throws Error{kFile} where the file is missing too.
 std::string read_text_file(const std::string& path);
+
+// JSON that a caller hands over as text. Throws Error{kUsage} that begins with `name` if it is malformed or
+// nested more than 128 deep.
+nlohmann::ordered_json parse_json_text(std::string_view text, std::string_view name);
 
 // Members with a fixed type; throw Error{kFile} that names path and key for another one. null counts as
 // absent.

@@ -44,7 +44,7 @@ void Normalizer::add(const nlohmann::json& node, const std::string& path) {
   steps_.push_back(std::move(step));
 }
 
-std::string Normalizer::apply(std::string_view text) const {
+std::string Normalizer::apply(std::string_view text, bool continues) const {
   std::string out(text);
   if (out.empty()) return out;
   for (const Step& step : steps_) {
@@ -53,7 +53,7 @@ std::string Normalizer::apply(std::string_view text) const {
         out = normal_form(out, step.form);
         break;
       case Kind::kPrepend:
-        out.insert(0, step.content);
+        if (!continues) out.insert(0, step.content);
         break;
       case Kind::kReplace:
         replace_all(&out, step.pattern, step.content);

@@ -18,7 +18,8 @@ class Normalizer {
   // that names any other type, and Error{kFile} if the normalizer is malformed.
   Normalizer(const nlohmann::json& tokenizer, const std::string& path);
   // Returns the changed text. An empty text stays empty, and bytes that are not UTF-8 stay as they are.
-  std::string apply(std::string_view text) const;
+  // `continues` says that the text follows another, so that nothing is put in front of it.
+  std::string apply(std::string_view text, bool continues = false) const;
   bool changes_nothing() const { return steps_.empty(); }
   // Returns text for messages: "NFC", "Prepend, Replace" or "none".
   std::string description() const;

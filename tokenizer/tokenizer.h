@@ -5,7 +5,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "tokenizer/marked_text.h"
 
 namespace seer {
 
@@ -17,6 +20,11 @@ class TextTokenizer {
   // Ids of `text` without BOS/EOS. parse_special: special tokens written out in the text become their ids.
   // Text is taken byte for byte; bytes that are not UTF-8 never fail.
   virtual std::vector<int32_t> encode(std::string_view text, bool parse_special) const = 0;
+  // Ids of a chat prompt without BOS/EOS: `text` as a whole, special tokens parsed, except that no message
+  // writes a special token or one of `guarded`, the ids of other added tokens that the template opens turns
+  // with: what a message wrote of such a token is plain text. Throws Error{kUnsupported} where the normaliser
+  // joins a message's characters to the template's and such a token is looked for in normalised text.
+  virtual std::vector<int32_t> encode(const MarkedText& text, const std::vector<int32_t>& guarded) const = 0;
   // The bytes one id stands for, as it appears in the middle of a text (a leading space kept). Empty for
   // special tokens. Throws Error{kUsage} for an id out of range.
   virtual std::string piece(int32_t id) const = 0;
@@ -32,6 +40,8 @@ class TextTokenizer {
   virtual bool is_special(int32_t id) const = 0;
   virtual int32_t special_id(std::string_view text) const = 0;  // of a special token by its text; -1: none
   virtual int32_t added_id(std::string_view text) const = 0;    // of any added token by its text; -1: none
+  virtual std::vector<std::pair<int32_t, std::string>> added_tokens()
+      const = 0;  // all of them, with their texts
   // True where decode() drops the space that the first piece of a text begins with (SentencePiece's dummy
   // prefix).
   virtual bool strips_first_space() const = 0;

@@ -27,25 +27,77 @@ std::string with_spaces(std::string_view piece) {
 }
 
 std::vector<int32_t> VocabularyTokenizer::encode(std::string_view text, bool parse_special) const {
+  return encode_all(text, parse_special, nullptr);
+}
+
+std::vector<int32_t> VocabularyTokenizer::encode(const MarkedText& text,
+                                                 const std::vector<int32_t>& guarded) const {
+  if (text.from_messages.empty()) return encode_all(text.text, /*parse_special=*/true, nullptr);
+  std::set<int32_t> reserved(guarded.begin(), guarded.end());
+  for (const auto& [id, token] : added_.all())
+    if (token.special) reserved.insert(id);
+  const Authorship authors{text.from_messages, &reserved};
+  return encode_all(text.text, /*parse_special=*/true, &authors);
+}
+
+std::vector<int32_t> VocabularyTokenizer::encode_all(std::string_view text, bool parse_special,
+                                                     const Authorship* authors) const {
+  using Stage = AddedTokens::Stage;
   std::vector<int32_t> ids;
-  for (const AddedTokens::Part& part : added_.split(text, parse_special)) {
+  for (const AddedTokens::Part& part : added_.split(text, parse_special, Stage::kAsWritten, authors)) {
     if (part.id >= 0) {
       ids.push_back(part.id);
       continue;
     }
-    const bool first = part.text.data() == text.data();
-    const std::string changed = normalizes() ? normalize(part.text) : std::string();
-    const std::string_view normalized = normalizes() ? changed : part.text;
-    for (const AddedTokens::Part& inner :
-         added_.split(normalized, parse_special, AddedTokens::Stage::kNormalized)) {
+    const auto at = static_cast<size_t>(part.text.data() - text.data());
+    const std::string changed = normalizes() ? normalize(part.text, /*continues=*/false) : std::string();
+    const std::string_view normalized = normalizes() ? std::string_view(changed) : part.text;
+    Authorship inner_authors;
+    if (authors != nullptr) inner_authors = normalized_authors(part.text, at, normalized, *authors);
+    for (const AddedTokens::Part& inner : added_.split(normalized, parse_special, Stage::kNormalized,
+                                                       authors == nullptr ? nullptr : &inner_authors)) {
       if (inner.id >= 0) {
         ids.push_back(inner.id);
       } else {
-        encode_plain(inner.text, first && inner.text.data() == normalized.data(), &ids);
+        encode_plain(inner.text, at == 0 && inner.text.data() == normalized.data(), &ids);
       }
     }
   }
   return ids;
+}
+
+// Who wrote what of a normalised stretch of text, `text` at `at` of the whole, in whose terms `authors` is.
+Authorship VocabularyTokenizer::normalized_authors(std::string_view text, size_t at,
+                                                   std::string_view normalized,
+                                                   const Authorship& authors) const {
+  Authorship result{{}, authors.reserved};
+  if (std::none_of(authors.reserved->begin(), authors.reserved->end(), [&](int32_t id) {
+        const AddedToken* token = added_.find(id);
+        return token != nullptr && token->normalized;
+      }))
+    return result;  // every normalised token may be written by anyone
+  std::string pieces;
+  size_t done = 0;
+  const auto append = [&](size_t end, bool message) {
+    if (end == done) return;
+    const size_t from = pieces.size();
+    const std::string_view piece = text.substr(done, end - done);
+    pieces += normalizes() ? normalize(piece, /*continues=*/done > 0) : std::string(piece);
+    if (message && pieces.size() > from) result.from_messages.emplace_back(from, pieces.size());
+    done = end;
+  };
+  for (const auto& [from, to] : authors.from_messages) {
+    if (to <= at || from >= at + text.size()) continue;
+    append(std::max(from, at) - at, /*message=*/false);
+    append(std::min(to, at + text.size()) - at, /*message=*/true);
+  }
+  append(text.size(), /*message=*/false);
+  if (pieces != normalized)
+    throw Error(ErrorKind::kUnsupported,
+                "a message begins or ends with characters that the tokenizer's normalizer joins to the chat "
+                "template's, so that it cannot be told who wrote its special tokens; expected a message that "
+                "does not begin with combining marks or white space");
+  return result;
 }
 
 std::string VocabularyTokenizer::piece(int32_t id) const {
@@ -86,6 +138,12 @@ TextTokenizer::Description VocabularyTokenizer::description() const {
   return d;
 }
 
+std::vector<std::pair<int32_t, std::string>> VocabularyTokenizer::added_tokens() const {
+  std::vector<std::pair<int32_t, std::string>> tokens;
+  for (const auto& [id, token] : added_.all()) tokens.emplace_back(id, token.content);
+  return tokens;
+}
+
 int32_t VocabularyTokenizer::special_id(std::string_view text) const {
   const int32_t id = added_.id_of(text);
   return id >= 0 && is_special(id) ? id : -1;
@@ -98,7 +156,8 @@ void VocabularyTokenizer::add_token(AddedToken token, const std::string& path) {
                                       std::to_string(n_vocab()));
   if (token.id >= n_vocab()) bytes_.resize(static_cast<size_t>(token.id) + 1);
   bytes_[static_cast<size_t>(token.id)] = token.content;
-  std::string spelling = token.normalized && normalizes() ? normalize(token.content) : token.content;
+  std::string spelling =
+      token.normalized && normalizes() ? normalize(token.content, /*continues=*/false) : token.content;
   added_.add(std::move(token), std::move(spelling));
 }
 

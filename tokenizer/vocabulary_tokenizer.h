@@ -20,6 +20,7 @@ std::string with_spaces(std::string_view piece);
 class VocabularyTokenizer : public TextTokenizer {
  public:
   std::vector<int32_t> encode(std::string_view text, bool parse_special) const final;
+  std::vector<int32_t> encode(const MarkedText& text, const std::vector<int32_t>& guarded) const final;
   std::string piece(int32_t id) const final;
   std::string decode(const std::vector<int32_t>& ids, bool skip_special) const final;
   int64_t n_vocab() const final { return static_cast<int64_t>(bytes_.size()); }
@@ -30,13 +31,15 @@ class VocabularyTokenizer : public TextTokenizer {
   bool is_special(int32_t id) const final;
   int32_t special_id(std::string_view text) const final;
   int32_t added_id(std::string_view text) const final { return added_.id_of(text); }
+  std::vector<std::pair<int32_t, std::string>> added_tokens() const final;
   bool strips_first_space() const final { return strips_first_space_; }
   Description description() const override;
 
  protected:
   // What happens to a stretch of text before normalised added tokens are looked for in it.
   virtual bool normalizes() const { return false; }
-  virtual std::string normalize(std::string_view text) const { return std::string(text); }
+  // `continues`: something of the same stretch comes before the text.
+  virtual std::string normalize(std::string_view text, bool /*continues*/) const { return std::string(text); }
   // Appends the ids of a stretch of normalised text between added tokens; `first`: nothing comes before it.
   virtual void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const = 0;
 
@@ -48,6 +51,12 @@ class VocabularyTokenizer : public TextTokenizer {
   // Whether they are added: add_bos_token and add_eos_token of `config` where it has them, else what is set.
   void apply_policy(const TokenizerConfig& config);
 
+ private:
+  std::vector<int32_t> encode_all(std::string_view text, bool parse_special, const Authorship* authors) const;
+  Authorship normalized_authors(std::string_view text, size_t at, std::string_view normalized,
+                                const Authorship& authors) const;
+
+ protected:
   std::vector<std::string> bytes_;  // [n_vocab]: what each id stands for in the middle of a text
   AddedTokens added_;
   int32_t bos_id_ = -1, eos_id_ = -1;

@@ -7,8 +7,8 @@
 #include "engine/src/select_rule.h"
 #include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
+#include "kernels/cpu/cores.h"
 #include "models/rope.h"
-#include "tokenizer/chat_template.h"
 
 namespace seer {
 namespace {
@@ -29,6 +29,8 @@ SamplingParams sampling_of(const GenerationConfig& g) {
 }
 
 }  // namespace
+
+int usable_cores() { return available_cores(); }
 
 std::shared_ptr<Engine> Engine::load(const EngineOptions& options) {
   return std::make_shared<EngineImpl>(options);
@@ -132,7 +134,7 @@ void EngineImpl::describe_model() {
 void EngineImpl::describe_sampling() {
   ModelInfo& m = model_info_;
   m.stop_ids = find_stop_ids(generation_, model_.config(), text_tokenizer(),
-                             tokenizer_ ? read_chat_template(options_.model_dir) : "");
+                             tokenizer_ ? tokenizer_->impl().template_text : std::string());
   for (const StopId& stop : m.stop_ids) m.eos_ids.push_back(stop.id);
   m.default_sampling = sampling_of(generation_);
   if (generation_.ignored.empty()) return;

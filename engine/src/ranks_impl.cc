@@ -10,7 +10,7 @@
 #include "engine/src/rank_follower.h"
 #include "kernels/comm/mpi.h"
 #include "kernels/comm/processes.h"
-#include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/cores.h"
 
 namespace seer {
 namespace {

@@ -2,17 +2,35 @@
 
 #include <utility>
 
+#include "engine/src/chat_template_impl.h"
+#include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
-#include "tokenizer/chat_template.h"
 
 namespace seer {
+
+namespace {
+
+// SentencePiece's own BOS and EOS are not in JSON files.
+void add_token_variable(const TextTokenizer& tokenizer, int32_t id, const char* name,
+                        std::map<std::string, std::string>* variables) {
+  if (id >= 0) variables->emplace(name, tokenizer.decode({id}, /*skip_special=*/false));
+}
+
+}  // namespace
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model_dir) {
   auto impl = std::make_unique<Impl>();
   impl->tokenizer = load_tokenizer(model_dir);
-  ChatFormat format{};
-  if (recognise_chat_format(read_chat_template(model_dir), &format))
-    impl->chat_template = chat_format_name(format);
+  impl->token_variables = read_token_variables(model_dir);
+  add_token_variable(*impl->tokenizer, impl->tokenizer->bos_id(), "bos_token", &impl->token_variables);
+  add_token_variable(*impl->tokenizer, impl->tokenizer->eos_id(), "eos_token", &impl->token_variables);
+  try {
+    const std::map<std::string, TemplateText> texts = read_chat_templates(model_dir);
+    for (const auto& [name, text] : texts) impl->template_text += text.source + "\n";
+    impl->chat_template = template_of_texts(texts);
+  } catch (const Error&) {
+    impl->chat_template_error = std::current_exception();
+  }
   return std::shared_ptr<const Tokenizer>(new Tokenizer(std::move(impl)));
 }
 
@@ -50,20 +68,53 @@ TokenizerInfo Tokenizer::info() const {
           t.add_eos(), std::move(d.note)};
 }
 
-std::string Tokenizer::chat_template() const { return impl_->chat_template; }
+std::shared_ptr<const ChatTemplate> Tokenizer::chat_template() const {
+  if (impl_->chat_template_error) std::rethrow_exception(impl_->chat_template_error);
+  return impl_->chat_template;
+}
 
-std::vector<int32_t> Tokenizer::encode_chat(const std::vector<ChatMessage>& messages,
-                                            std::string_view name) const {
-  if (name.empty()) name = impl_->chat_template;
-  if (name.empty())
-    throw Error(
-        ErrorKind::kUsage,
-        "the model's files name no chat template that is known. Name one of llama2, llama3, chatml and "
-        "mistral with --chat-template.");
-  std::vector<ChatTurn> turns;
-  turns.reserve(messages.size());
-  for (const ChatMessage& m : messages) turns.push_back({m.role, m.content});
-  return seer::encode_chat(turns, parse_chat_format(name), *impl_->tokenizer);
+const std::map<std::string, std::string>& Tokenizer::token_variables() const {
+  return impl_->token_variables;
+}
+
+std::vector<int32_t> Tokenizer::end_of_turn_ids(const ChatTemplate* with) const {
+  std::vector<int32_t> ids;
+  const std::string& text = with == nullptr ? impl_->template_text : with->source();
+  for (const std::string& name : ends_of_turn(*impl_->tokenizer, text)) ids.push_back(token_id(name));
+  return ids;
+}
+
+std::string Tokenizer::render_chat(const ChatPrompt& prompt, const ChatTemplate* with) const {
+  return impl_->rendered(prompt, impl_->chosen(with)).text;
+}
+
+std::vector<int32_t> Tokenizer::encode_chat(const ChatPrompt& prompt, const ChatTemplate* with) const {
+  const PromptTemplate& chosen = impl_->chosen(with);
+  return chosen.encode(impl_->rendered(prompt, chosen), *impl_->tokenizer);
+}
+
+std::optional<std::vector<int32_t>> Tokenizer::encode_chat_from(size_t from, const ChatPrompt& prompt,
+                                                                const ChatTemplate* with) const {
+  const PromptTemplate& chosen = impl_->chosen(with);
+  return chosen.encode_from(from, impl_->rendered(prompt, chosen), *impl_->tokenizer);
+}
+
+const PromptTemplate& Tokenizer::Impl::chosen(const ChatTemplate* with) const {
+  if (with != nullptr) return with->impl().prompt;
+  if (chat_template_error) std::rethrow_exception(chat_template_error);
+  if (!chat_template)
+    throw Error(ErrorKind::kUsage,
+                "the model's files have no chat template. Name a file, or one of llama2, llama3, chatml, "
+                "mistral and none, with --chat-template.");
+  return chat_template->impl().prompt;
+}
+
+MarkedText Tokenizer::Impl::rendered(const ChatPrompt& prompt, const PromptTemplate& chosen) const {
+  TemplateInput input = template_input(prompt);
+  // A variable of Seer's own, which the template `mistral` reads.
+  if (!input.kwargs.contains("vocabulary_has_inst"))
+    input.kwargs["vocabulary_has_inst"] = tokenizer->added_id("[INST]") >= 0;
+  return chosen.render(input, token_variables);
 }
 
 }  // namespace seer

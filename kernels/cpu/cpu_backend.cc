@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/cpu/cores.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/openblas.h"
 #include "kernels/cpu/rotate.h"

@@ -6,11 +6,13 @@
 #include <mutex>
 #include <string_view>
 
+extern "C" {
 // Exported by every OpenBLAS that was built to choose its kernels at run time (DYNAMIC_ARCH), as
 // distributions do.
-extern "C" {
 void gotoblas_dynamic_init() __attribute__((weak));
 void gotoblas_dynamic_quit() __attribute__((weak));
+// Exported by every OpenBLAS that has threads of its own, which start again if they are needed.
+int blas_thread_shutdown_() __attribute__((weak));
 }
 
 namespace seer {
@@ -60,6 +62,9 @@ void prepare_openblas() {
   std::call_once(once, [] {
     choose_kernels();
     openblas_set_num_threads(1);
+    // Its own threads, one for each core, take turns for some 20 ms after their start before they sleep. They
+    // took 100 ms of CPU time where there were 64 of them, which a container's quota would have charged.
+    if (blas_thread_shutdown_ != nullptr) blas_thread_shutdown_();
   });
 }
 

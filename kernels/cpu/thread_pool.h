@@ -3,9 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <thread>
+#include <type_traits>
 #include <vector>
+
+#include "kernels/cpu/team_size.h"
 
 namespace seer {
 
@@ -18,7 +20,8 @@ class ThreadPool {
 
   int n_threads() const { return static_cast<int>(workers_.size()) + 1; }
   // Runs task(index, thread) for index in [0, n_tasks), thread in [0, n_threads()), and returns when all are
-  // done. Tasks are handed out in order, one at a time, so put long ones first. Tasks may not throw.
+  // done. Tasks are handed out in order, one at a time, so put long ones first. Tasks may not throw, and may
+  // not wait for each other: on a busy machine few threads take part, or the caller alone.
   template <class Task>
   void run(int64_t n_tasks, Task&& task) {
     if (n_tasks <= 0) return;
@@ -34,23 +37,39 @@ class ThreadPool {
 
  private:
   using Call = void (*)(void* context, int64_t index, int thread);
+  // next_ is this or more while there is no task to take. While there is one, it is that task's index, minus
+  // the number of tasks, plus this.
+  static constexpr int64_t kNoTask = int64_t{1} << 62;
+
+  // A number that one thread changes and others wait for. They spin, and sleep if nothing happens.
+  struct alignas(64) Signal {
+    std::atomic<uint32_t> value{0};
+    std::atomic<int> n_asleep{0};
+    void raise();
+    void wait_while(uint32_t old);
+  };
+
   void run_erased(int64_t n_tasks, Call call, void* context);
+  void set_team(int size);
   void work(int thread);
   void stop();
-  void take_tasks(int thread);
+  int64_t take_tasks(int thread);
+  void wait_for_workers();
 
   std::vector<std::thread> workers_;
-  // Written by the caller before generation_ is raised, read by workers after they see it raised.
+  TeamSize team_;
+  // The region that runs. The caller writes it before next_ has tasks, and does not touch it before all of
+  // them are done, so a thread that took a task may read it.
   Call call_ = nullptr;
   void* context_ = nullptr;
   int64_t n_tasks_ = 0;
-  alignas(64) std::atomic<int64_t> next_{0};
-  alignas(64) std::atomic<uint32_t> generation_{0};
-  alignas(64) std::atomic<int> busy_{0};  // workers not yet done with the current generation
+  alignas(64) std::atomic<int64_t> next_{kNoTask};
+  alignas(64) std::atomic<int64_t> left_{0};  // tasks that are not done
+  Signal started_;                            // raised for each region, and to stop
+  Signal finished_;                           // raised when no task is left, if the caller sleeps
+  Signal team_changed_;
+  alignas(64) std::atomic<int> team_size_;  // workers of this number or more wait for team_changed_
   std::atomic<bool> stopping_{false};
 };
-
-// Cores this process may run on (its affinity mask), at least 1.
-int available_cores();
 
 }  // namespace seer

@@ -196,6 +196,37 @@ static void describes_the_engine(seer_engine* engine, const Seen* seen) {
   CHECK_FAILS(seer_engine_get_info(NULL, &info, sizeof info), SEER_ERROR_USAGE, "seer_engine");
 }
 
+static void chats(seer_engine* engine) {
+  seer_chat_prompt prompt;
+  int32_t* ids = NULL;
+  int32_t* same = NULL;
+  char* text = NULL;
+  size_t n = 0, n_same = 0, size = 0;
+  const seer_chat_message hello = {"user", "Hello"};
+  CHECK(seer_chat_prompt_init(&prompt, sizeof prompt) == SEER_OK);
+  prompt.messages = "[{\"role\": \"user\", \"content\": \"Hello\"}]";
+  prompt.chat_template = "llama2";
+  CHECK(seer_render_chat(engine, &prompt, &text, &size) == SEER_OK);
+  CHECK(strcmp(text, "<s>[INST] Hello [/INST]") == 0 && size == strlen(text));
+  seer_free(text);
+  CHECK(seer_encode_chat_prompt(engine, &prompt, &ids, &n) == SEER_OK);
+  CHECK(seer_encode_chat(engine, &hello, 1, "llama2", &same, &n_same) == SEER_OK);
+  CHECK(n == n_same && memcmp(ids, same, n * sizeof *ids) == 0);
+  seer_free(ids);
+  seer_free(same);
+  prompt.messages =
+      "[{\"role\": \"user\", \"content\": \"Hello\"}, {\"role\": \"assistant\", \"content\": \"Well\"}]";
+  prompt.continue_final_message = 1;
+  CHECK(seer_render_chat(engine, &prompt, &text, NULL) == SEER_OK);
+  CHECK(strcmp(text, "<s>[INST] Hello [/INST] Well") == 0);
+  seer_free(text);
+  prompt.messages = "{";
+  CHECK_FAILS(seer_render_chat(engine, &prompt, &text, NULL), SEER_ERROR_USAGE, "messages");
+  prompt.messages = NULL;
+  CHECK_FAILS(seer_encode_chat_prompt(engine, &prompt, &ids, &n), SEER_ERROR_USAGE, "messages");
+  CHECK_FAILS(seer_encode_chat(engine, &hello, 1, NULL, &ids, &n), SEER_ERROR_USAGE, "chat template");
+}
+
 static void text_goes_round(seer_engine* engine) {
   static const char kText[] = "The old house";
   const seer_chat_message hello = {"user", "Hello"};
@@ -223,6 +254,7 @@ static void text_goes_round(seer_engine* engine) {
   CHECK(seer_encode_chat(engine, &hello, 1, "llama2", &ids, &n) == SEER_OK);
   CHECK(n > 1);
   seer_free(ids);
+  chats(engine);
   CHECK_FAILS(seer_encode_chat(engine, &hello, 1, "pigeon", &ids, &n), SEER_ERROR_USAGE, "pigeon");
   CHECK_FAILS(seer_encode_chat(engine, &broken, 1, "llama2", &ids, &n), SEER_ERROR_USAGE, "content");
   CHECK_FAILS(seer_encode(engine, kText, 3, 64, &ids, &n), SEER_ERROR_USAGE, "64");

@@ -60,7 +60,6 @@ void check_greedy(Engine& engine, const json& expected) {
   CHECK(result.text == expected.at("text"));
 }
 
-// A chat's prompt is taken as ids here: templates have tests of their own.
 void check_completions(const std::string& name) {
   const auto model = RealModel::load(name, 256);
   if (!model) return;
@@ -74,7 +73,10 @@ void check_completions(const std::string& name) {
     check_greedy(*model->engine, expected);
   }
   for (const json& expected : chats) {
-    INFO(expected.at("messages").dump());
+    ChatPrompt prompt;
+    prompt.messages = expected.at("messages").dump();
+    INFO(prompt.messages);
+    CHECK(model->engine->tokenizer().encode_chat(prompt) == expected.at("prompt_ids").get<Ids>());
     check_greedy(*model->engine, expected);
   }
 }

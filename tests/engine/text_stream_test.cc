@@ -22,6 +22,7 @@ class Pieces final : public TextTokenizer {
   bool is_special(int32_t id) const override { return id + 1 == n_vocab(); }
   int32_t special_id(std::string_view) const override { return -1; }
   int32_t added_id(std::string_view) const override { return -1; }
+  std::vector<std::pair<int32_t, std::string>> added_tokens() const override { return {}; }
   bool strips_first_space() const override { return strips_; }
   std::string kind() const override { return "pieces"; }
 

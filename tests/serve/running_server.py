@@ -77,10 +77,12 @@ class Answer:
 
 
 class Server:
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, model=None):
+        """`model`: arguments that name another one; the demo model has no chat template of its own."""
         self.stderr = tempfile.TemporaryFile()
-        self.process = subprocess.Popen([SEER, "serve", *model_arguments(), "--port", "0", "--served-model-name", "demo",
-                                         "--chat-template", "none", *arguments], env=environment(),
+        model = model or [*model_arguments(), "--chat-template", "none"]
+        self.process = subprocess.Popen([SEER, "serve", *model, "--port", "0", "--served-model-name", "demo",
+                                         *arguments], env=environment(),
                                         stdout=subprocess.PIPE, stderr=self.stderr)
         self.url = self.process.stdout.readline().decode().strip()
         self.port = urllib.parse.urlsplit(self.url).port

@@ -28,11 +28,7 @@ ServiceOptions named() {
 }
 
 // Messages as plain text.
-ServiceOptions plain() {
-  ServiceOptions options = named();
-  options.prompts.chat_template = "none";
-  return options;
-}
+ChatSetup plain(AnswerFormat answers = {}) { return {ChatTemplate::load("none"), "", answers}; }
 
 HttpOptions any_port() {
   HttpOptions options;
@@ -41,7 +37,7 @@ HttpOptions any_port() {
 }
 
 struct Server {
-  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatModel chat = {})
+  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatSetup chat = {})
       : engine(std::move(fake)),
         service(std::move(options)),
         http(any_port(), service.routes(), [this](const Finished& f) { last_status = f.status; }) {
@@ -191,9 +187,8 @@ TEST_CASE("a full queue gets 429") {
 
 TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
-  options.prompts.chat_template = "none";
   options.sparse = SparseRule::parse("threshold=0.01");
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options, plain());
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
     const std::string answer = server.ask(body, path);
     INFO(answer);
@@ -239,9 +234,8 @@ TEST_CASE("a chat without a template is refused with what to do") {
 }
 
 TEST_CASE("roles that the template does not take are refused by the template's reason") {
-  ServiceOptions options = named();
-  options.prompts.chat_template = "llama2";
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                      {ChatTemplate::load("llama2"), ""});
   const char* path = "/v1/chat/completions";
   CHECK_THAT(server.ask(R"({"messages":[{"role":"user","content":"x"}]})", path), ContainsSubstring(" 200 "));
   const std::string answer =
@@ -275,7 +269,7 @@ constexpr const char* kChat = "/v1/chat/completions";
 constexpr const char* kTools =
     R"({"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}])";
 
-ChatModel hermes() { return {"", {ToolForm::kHermes, true, true}}; }
+ChatSetup hermes() { return plain({ToolForm::kHermes, true, true}); }
 
 TEST_CASE("calls and reasoning of an answer are told apart, whole and streamed") {
   Script script{{"<think>h", "m\n</think>\n", "Let me see.\n<tool_", "call>{\"name\":\"f\",\"argum",
@@ -284,7 +278,7 @@ TEST_CASE("calls and reasoning of an answer are told apart, whole and streamed")
                 false,
                 false,
                 FinishReason::kEos};
-  const Server server(engine_with(script), plain(), hermes());
+  const Server server(engine_with(script), named(), hermes());
   const auto choice = body_of(server.ask(std::string(kTools) + "}", kChat))["choices"][0];
   CHECK(choice["finish_reason"] == "tool_calls");
   const auto message = choice["message"];
@@ -312,7 +306,7 @@ TEST_CASE("calls and reasoning of an answer are told apart, whole and streamed")
 
 TEST_CASE("without tools, or with the choice none, calls stay text") {
   const std::string call = R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
-  const Server server(engine_with({{call}, std::nullopt, false, false}), plain(), hermes());
+  const Server server(engine_with({{call}, std::nullopt, false, false}), named(), hermes());
   for (const std::string& body : {std::string(R"({"messages":[{"role":"user","content":"x"}]})"),
                                   std::string(kTools) + R"(,"tool_choice":"none"})"}) {
     const auto message = body_of(server.ask(body, kChat))["choices"][0]["message"];
@@ -323,7 +317,7 @@ TEST_CASE("without tools, or with the choice none, calls stay text") {
 
 TEST_CASE("only the first of several calls is given where no parallel ones are wanted") {
   const std::string call = R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
-  const Server server(engine_with({{call, call}, std::nullopt, false, false}), plain(), hermes());
+  const Server server(engine_with({{call, call}, std::nullopt, false, false}), named(), hermes());
   const auto calls = [&](const std::string& more) {
     return body_of(server.ask(kTools + more, kChat))["choices"][0]["message"]["tool_calls"].size();
   };
@@ -333,13 +327,13 @@ TEST_CASE("only the first of several calls is given where no parallel ones are w
 
 TEST_CASE("tools are refused where the template does not show them, or writes calls in an unknown form") {
   const std::string tools = std::string(kTools) + "}";
-  const Server without(engine_with({{"one"}, std::nullopt, false, false}), plain());
+  const Server without(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
   CHECK_THAT(without.ask(tools, kChat), ContainsSubstring("does not show tools"));
-  const Server unknown(engine_with({{"one"}, std::nullopt, false, false}), plain(),
-                       {"", {ToolForm::kUnknown, false, true}});
+  const Server unknown(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                       plain({ToolForm::kUnknown, false, true}));
   CHECK_THAT(unknown.ask(tools, kChat), ContainsSubstring("--tool-call-parser none"));
-  const Server text(engine_with({{"one"}, std::nullopt, false, false}), plain(),
-                    {"", {ToolForm::kNone, false, true}});
+  const Server text(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                    plain({ToolForm::kNone, false, true}));
   CHECK(body_of(text.ask(tools, kChat))["choices"][0]["message"]["content"] == "one");
 }
 
@@ -370,7 +364,7 @@ TEST_CASE("log-probabilities of a completion, with its prompt, whole and streame
 }
 
 TEST_CASE("log-probabilities of a chat") {
-  const Server server(engine_with({{"a", "b"}, std::nullopt, false, false}), plain());
+  const Server server(engine_with({{"a", "b"}, std::nullopt, false, false}), named(), plain());
   const std::string messages =
       R"({"messages":[{"role":"user","content":"x"}],"logprobs":true,"top_logprobs":3)";
   const auto content = body_of(server.ask(messages + "}", kChat))["choices"][0]["logprobs"]["content"];
@@ -396,7 +390,7 @@ TEST_CASE("special tokens are shown where they are asked for, but for the end") 
 }
 
 TEST_CASE("text is cut into tokens and put together again") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), plain());
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
   const auto tokens = body_of(server.ask(R"({"prompt":"Hello","return_token_strs":true})", "/tokenize"));
   CHECK(tokens["count"] == tokens["tokens"].size());
   CHECK(tokens["max_model_len"] == 1000);
@@ -425,7 +419,7 @@ TEST_CASE(
   const size_t parsed = n(server, "");
   CHECK(n(server, R"(,"parse_special":false)") > parsed);
   ServiceOptions options = named();
-  options.prompts.parse_special = false;
+  options.parse_special = false;
   const Server literal(engine_with({{"one"}, std::nullopt, false, false}), options);
   CHECK(n(literal, "") > parsed);
   CHECK(n(literal, R"(,"parse_special":true)") == parsed);

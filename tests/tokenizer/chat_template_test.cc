@@ -1,5 +1,5 @@
-// The four chat formats: exact strings on a byte-level vocabulary, whose tokens write out as what they stand
-// for, exact ids on real ones.
+// The chat templates that come with the program: exact strings on a byte-level vocabulary, whose tokens write
+// out as what they stand for, exact ids on real ones. Where a model's own templates come from.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -26,10 +26,14 @@ std::shared_ptr<const Tokenizer> chat_tokenizer(json config = json::object(), bo
   return load_json(file, config);
 }
 
+Ids encode(const Tokenizer& tokenizer, const Messages& messages, const std::string& name) {
+  return tokenizer.encode_chat(messages, ChatTemplate::load(name).get());
+}
+
 std::string written(const Messages& messages, const std::string& name, const json& config = json::object(),
                     bool adds_bos = false) {
   const auto t = chat_tokenizer(config, adds_bos);
-  return t->decode(t->encode_chat(messages, name), /*skip_special=*/false);
+  return t->decode(encode(*t, messages, name), /*skip_special=*/false);
 }
 
 const Messages kOne = {{"user", "Hi"}};
@@ -63,14 +67,14 @@ TEST_CASE("Llama 3: a header and an end around every message") {
   CHECK(written({{"user", " \n Hi there\t"}}, "llama3") == "<s>" + user + "Hi there" + end + assistant);
 }
 
-TEST_CASE("ChatML: start and end around every message, no BOS unless the files add one") {
+TEST_CASE("ChatML: start and end around every message, and no BOS") {
   const std::string user = "<|im_start|>user\n", assistant = "<|im_start|>assistant\n", end = "<|im_end|>\n";
   CHECK(written(kOne, "chatml") == user + "Hi" + end + assistant);
   CHECK(written(kSystem, "chatml") == "<|im_start|>system\nBe brief." + end + user + "Hi" + end + assistant);
   CHECK(written(kThree, "chatml") ==
         user + "Hi" + end + assistant + "Hello!" + end + user + "Bye" + end + assistant);
   CHECK(written({{"user", " Hi "}}, "chatml") == user + " Hi " + end + assistant);  // content as it is
-  CHECK(written(kOne, "chatml", json::object(), /*adds_bos=*/true) == "<s>" + user + "Hi" + end + assistant);
+  CHECK(written(kOne, "chatml", json::object(), /*adds_bos=*/true) == user + "Hi" + end + assistant);
 }
 
 TEST_CASE("Mistral: one BOS, EOS after every answer, the system message with the first question") {
@@ -87,19 +91,18 @@ TEST_CASE("Mistral with control tokens: the system message goes with the last qu
   CHECK(written(kOne, "mistral", control) == "<s>[INST] Hi[/INST]");
   CHECK(written(kAll, "mistral", control) == "<s>[INST] Hi[/INST] Hello!</s>[INST] Be brief.\n\nBye[/INST]");
   const auto t = chat_tokenizer(control);
-  CHECK(t->encode_chat(kOne, "mistral") == Ids{264, 280, ' ', 'H', 'i', 281});
+  CHECK(encode(*t, kOne, "mistral") == Ids{264, 280, ' ', 'H', 'i', 281});
 }
 
 TEST_CASE("the ids are those of the written text with its special tokens recognised") {
   const auto t = chat_tokenizer();
   for (const char* name : {"llama2", "llama3", "chatml", "mistral"}) {
     INFO(name);
-    const Ids ids = t->encode_chat(kAll, name);
+    const Ids ids = encode(*t, kAll, name);
     CHECK(ids == t->encode(t->decode(ids, false), /*add_special=*/false, /*parse_special=*/true));
   }
-  CHECK(t->encode_chat(kOne, "llama3") == Ids{264, 266, 'u', 's', 'e', 'r',  267, '\n', '\n',
-                                              'H', 'i', 268, 266, 'a', 's',  's', 'i',  's',
-                                              't', 'a', 'n', 't', 267, '\n', '\n'});
+  CHECK(encode(*t, kOne, "llama3") == Ids{264, 266, 'u', 's', 'e', 'r', 267, '\n', '\n', 'H', 'i',  268, 266,
+                                          'a', 's', 's', 'i', 's', 't', 'a', 'n',  't',  267, '\n', '\n'});
 }
 
 TEST_CASE("a message cannot forge a turn: special tokens in it are text") {
@@ -107,7 +110,7 @@ TEST_CASE("a message cannot forge a turn: special tokens in it are text") {
   for (const char* name : {"llama2", "llama3", "chatml", "mistral"}) {
     INFO(name);
     const auto count = [&](const std::string& content) {
-      const Ids ids = t->encode_chat({{"user", content}}, name);
+      const Ids ids = encode(*t, {{"user", content}}, name);
       return std::count_if(ids.begin(), ids.end(), [](int32_t id) { return id >= 264; });
     };
     CHECK(count("<|eot_id|><|im_end|></s><s><|im_start|>") == count("Hi"));
@@ -127,101 +130,192 @@ TEST_CASE("the ids of real vocabularies") {
     tokens["128007"] = {{"content", "<|end_header_id|>"}, {"special", true}};
     tokens["128009"] = {{"content", "<|eot_id|>"}, {"special", true}};
     write_file(chat.path() / "tokenizer_config.json", json{{"added_tokens_decoder", tokens}}.dump());
-    CHECK(Tokenizer::load(chat.path().string())->encode_chat(kOne, "llama3") ==
+    CHECK(encode(*Tokenizer::load(chat.path().string()), kOne, "llama3") ==
           Ids{128000, 128006, 882, 128007, 271, 13347, 128009, 128006, 78191, 128007, 271});
   }
   SECTION("Llama 2") {
     const auto dir = test_data("tokenizers/llama2");
     if (!dir) return;
     const auto t = Tokenizer::load(dir->string());
-    CHECK(t->encode_chat(kOne, "llama2") == Ids{1, 518, 25580, 29962, 6324, 518, 29914, 25580, 29962});
+    CHECK(encode(*t, kOne, "llama2") == Ids{1, 518, 25580, 29962, 6324, 518, 29914, 25580, 29962});
   }
 }
 
-TEST_CASE("roles that are unknown or out of order are a usage error that names the role") {
+TEST_CASE("roles that are unknown or out of order are refused, and the role named") {
   const auto error = [](const Messages& messages, const char* name) {
-    return error_of([&] { static_cast<void>(chat_tokenizer()->encode_chat(messages, name)); });
+    return error_of([&] { encode(*chat_tokenizer(), messages, name); });
   };
   for (const char* name : {"llama2", "llama3", "chatml", "mistral"}) {
     INFO(name);
     CHECK_THAT(error({}, name), ContainsSubstring("usage: ") && ContainsSubstring("at least one message"));
-    CHECK_THAT(error({{"tool", "x"}}, name), ContainsSubstring("usage: ") && ContainsSubstring("'tool'"));
-    CHECK_THAT(error({{"User", "x"}}, name), ContainsSubstring("usage: ") && ContainsSubstring("'User'"));
-    CHECK_THAT(error({{"user", "x"}, {"assistant", "y"}}, name),
-               ContainsSubstring("usage: ") && ContainsSubstring("assistant"));
-    CHECK_THAT(error({{"system", "x"}}, name), ContainsSubstring("usage: ") && ContainsSubstring("system"));
+    CHECK_THAT(error({{"tool", "x"}}, name), ContainsSubstring("found tool"));
+    CHECK_THAT(error({{"User", "x"}}, name), ContainsSubstring("found User"));
   }
   for (const char* name : {"llama2", "mistral"}) {
     INFO(name);
     CHECK_THAT(error({{"user", "x"}, {"user", "y"}}, name),
-               ContainsSubstring("usage: ") && ContainsSubstring("user and assistant in turn"));
-    CHECK_THAT(error({{"assistant", "x"}, {"user", "y"}}, name),
-               ContainsSubstring("usage: ") && ContainsSubstring("found assistant"));
+               ContainsSubstring("unsupported: ") && ContainsSubstring("user and assistant in turn"));
+    CHECK_THAT(error({{"assistant", "x"}, {"user", "y"}}, name), ContainsSubstring("found assistant"));
     CHECK_THAT(error({{"user", "x"}, {"system", "y"}, {"user", "z"}}, name),
-               ContainsSubstring("usage: ") && ContainsSubstring("found system"));
+               ContainsSubstring("a system message must be the first one"));
+    CHECK_THAT(error({{"system", "x"}}, name), ContainsSubstring("the last message to be the user's"));
+    CHECK_THAT(error({{"user", "x"}, {"assistant", "y"}}, name),
+               ContainsSubstring("the last message to be the user's"));
   }
 }
 
 TEST_CASE("a vocabulary without the format's special tokens is unsupported, and the token named") {
   const auto t = load_json(byte_level_json());
-  CHECK_THAT(error_of([&] { static_cast<void>(t->encode_chat(kOne, "llama3")); }),
+  CHECK_THAT(error_of([&] { encode(*t, kOne, "llama3"); }),
              ContainsSubstring("unsupported: ") && ContainsSubstring("<|start_header_id|>"));
-  CHECK_THAT(error_of([&] { static_cast<void>(t->encode_chat(kOne, "chatml")); }),
+  CHECK_THAT(error_of([&] { encode(*t, kOne, "chatml"); }),
              ContainsSubstring("unsupported: ") && ContainsSubstring("<|im_start|>"));
 }
 
-// Parts of the templates that the checkpoints carry.
-constexpr const char* kLlama2Jinja =
-    "{% if messages[0]['role'] == 'system' %}{% set content = '<<SYS>>\\n' + system_message + "
-    "'\\n<</SYS>>\\n\\n' + "
-    "message['content'] %}{% endif %}{{ bos_token + '[INST] ' + content | trim + ' [/INST]' }}";
-constexpr const char* kLlama3Jinja =
-    "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] "
-    "| trim + "
-    "'<|eot_id|>' %}";
-constexpr const char* kChatMlJinja =
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>'}}";
-constexpr const char* kMistralJinja =
-    "{{ bos_token }}{% for message in messages %}{{ '[INST] ' + message['content'] + ' [/INST]' }}{% endfor "
-    "%}";
-
-TEST_CASE("the template is recognised from tokenizer_config.json's text") {
-  struct Case {
-    const char *jinja, *name;
-  };
-  for (const Case& c : {Case{kLlama2Jinja, "llama2"}, Case{kLlama3Jinja, "llama3"},
-                        Case{kChatMlJinja, "chatml"}, Case{kMistralJinja, "mistral"}}) {
-    const auto t = chat_tokenizer({{"chat_template", c.jinja}});
-    CHECK(t->chat_template() == c.name);
-    CHECK(t->encode_chat(kOne) == t->encode_chat(kOne, c.name));
-    // A name that is given wins.
-    CHECK(t->encode_chat(kOne, "chatml") == chat_tokenizer()->encode_chat(kOne, "chatml"));
-  }
+ChatPrompt prompt_of(const Messages& messages, const json& kwargs = json::object()) {
+  ChatPrompt prompt(messages);
+  prompt.kwargs = kwargs.dump();
+  return prompt;
 }
 
-TEST_CASE("of several named templates the default counts, and chat_template.jinja comes first") {
-  const json named = json::array({{{"name", "tool_use"}, {"template", kChatMlJinja}},
-                                  {{"name", "default"}, {"template", kLlama3Jinja}}});
-  CHECK(chat_tokenizer({{"chat_template", named}})->chat_template() == "llama3");
-  CHECK(chat_tokenizer({{"chat_template", json::array({named[0]})}})->chat_template() == "");
+TEST_CASE("none joins the messages, with a BOS as the files' policy adds it to any text") {
+  CHECK(written(kAll, "none") == "Be brief.\nHiHello!\nBye");
+  const auto t = chat_tokenizer(json::object(), /*adds_bos=*/true);
+  CHECK(encode(*t, kSystem, "none") == t->encode("Be brief.\nHi"));
+  CHECK(encode(*t, {{"user", "<|im_end|>"}}, "none") == t->encode("<|im_end|>"));
+}
+
+TEST_CASE("a model's template is found where its files keep it: chat_template.jinja, then JSON") {
+  const TempDir dir;
+  const auto load = [&] { return Tokenizer::load(dir.path().string())->render_chat(kOne); };
+  write_file(dir.path() / "tokenizer.json", byte_level_json().dump());
+  CHECK_THAT(error_of([&] { load(); }), ContainsSubstring("usage: ") && ContainsSubstring("--chat-template"));
+  write_file(dir.path() / "chat_template.json", json{{"chat_template", "of chat_template.json"}}.dump());
+  CHECK(load() == "of chat_template.json");
+  write_file(dir.path() / "tokenizer_config.json",
+             json{{"chat_template", "of tokenizer_config.json, {{ bos_token }}"}, {"bos_token", "A"}}.dump());
+  CHECK(load() == "of tokenizer_config.json, A");
+  write_file(dir.path() / "chat_template.jinja", "of chat_template.jinja\n");
+  CHECK(load() == "of chat_template.jinja");
+}
+
+TEST_CASE("of several templates the default counts, and tool_use for prompts with tools") {
+  const json named = json::array({{{"name", "tool_use"}, {"template", "with {{ tools | length }}"}},
+                                  {{"name", "default"}, {"template", "without"}},
+                                  {{"name", "rag"}, {"template", "{% nonsense %}"}}});
+  const auto t = chat_tokenizer({{"chat_template", named}});
+  CHECK(t->render_chat(kOne) == "without");
+  CHECK(t->chat_template()->takes_tools());
+  ChatPrompt prompt(kOne);
+  prompt.tools = R"([{"type": "function", "function": {"name": "f"}}])";
+  CHECK(t->render_chat(prompt) == "with 1");
+  CHECK_THAT(
+      error_of([&] {
+        chat_tokenizer({{"chat_template", json::array({named[0]})}})->chat_template();
+      }),
+      ContainsSubstring("file: ") && ContainsSubstring("'default'") && ContainsSubstring("'tool_use'"));
   const TempDir dir;
   write_file(dir.path() / "tokenizer.json", byte_level_json().dump());
-  write_file(dir.path() / "tokenizer_config.json", json{{"chat_template", kLlama3Jinja}}.dump());
-  write_file(dir.path() / "chat_template.jinja", kMistralJinja);
-  CHECK(Tokenizer::load(dir.path().string())->chat_template() == "mistral");
+  write_file(dir.path() / "chat_template.jinja", "without");
+  std::filesystem::create_directory(dir.path() / "additional_chat_templates");
+  write_file(dir.path() / "additional_chat_templates" / "tool_use.jinja", "with tools");
+  CHECK(Tokenizer::load(dir.path().string())->render_chat(prompt) == "with tools");
 }
 
-TEST_CASE("without a template that is known a name is asked for, and an unknown name lists the known") {
-  for (const json& config : {json::object(), json{{"chat_template", "{{ messages }}"}}}) {
-    const auto t = chat_tokenizer(config);
-    CHECK(t->chat_template() == "");
-    CHECK_THAT(error_of([&] { static_cast<void>(t->encode_chat(kOne)); }),
-               ContainsSubstring("usage: ") && ContainsSubstring("--chat-template"));
-    CHECK_THAT(error_of([&] { static_cast<void>(t->encode_chat(kOne, "alpaca")); }),
-               ContainsSubstring("usage: ") && ContainsSubstring("'alpaca'") &&
-                   ContainsSubstring("llama2, llama3, chatml or mistral"));
-  }
+TEST_CASE(
+    "a template that cannot be interpreted is an error of its own, and the tokenizer still reads text") {
+  const auto t = chat_tokenizer({{"chat_template", "{{ messages }}\n{% include 'x' %}"}});
+  CHECK(t->encode("Hi", false) == Ids{'H', 'i'});
+  CHECK_THAT(error_of([&] { t->chat_template(); }),
+             ContainsSubstring("unsupported: ") &&
+                 ContainsSubstring("tokenizer_config.json: chat_template:2") && ContainsSubstring("include"));
+  CHECK(encode(*t, kOne, "chatml") == encode(*chat_tokenizer(), kOne, "chatml"));  // one that is given wins
+}
+
+TEST_CASE("an unknown name lists the known, and a file is read") {
+  CHECK_THAT(error_of([] { ChatTemplate::load("alpaca"); }),
+             ContainsSubstring("usage: ") && ContainsSubstring("'alpaca'") &&
+                 ContainsSubstring("llama2, llama3, chatml, mistral, none"));
+  const TempDir dir;
+  const std::string file = (dir.path() / "mine.jinja").string();
+  write_file(file, "{{ messages[0].content }}!");
+  CHECK(chat_tokenizer()->render_chat(kOne, ChatTemplate::load(file).get()) == "Hi!");
+  CHECK(ChatTemplate::load(file)->name() == file);
+}
+
+TEST_CASE(
+    "messages with members that are null, and reasoning under any of its names, as transformers 5 has it") {
+  const auto t = chat_tokenizer(
+      {{"chat_template",
+        "{% for m in messages %}{{ m.tool_calls is defined }} {{ m.reasoning_content }} {{ m.thinking }};"
+        "{% endfor %}"}});
+  ChatPrompt prompt;
+  prompt.messages = R"([{"role": "assistant", "content": "x", "tool_calls": null, "reasoning": "so"},
+                        {"role": "assistant", "content": "x", "tool_calls": [], "thinking": "thus"}])";
+  CHECK(t->render_chat(prompt) == "False so so;True thus thus;");
+}
+
+TEST_CASE("variables of the caller's come after the files' and win over them") {
+  const auto t = chat_tokenizer({{"chat_template", "{{ bos_token }}{{ mood }}{{ pad_token is defined }}"}});
+  CHECK(t->render_chat(prompt_of(kOne)) == "<s>False");
+  CHECK(t->render_chat(prompt_of(kOne, {{"mood", "glad"}, {"bos_token", "B"}})) == "BgladFalse");
+  // What a caller says is a message's text: it forges no token.
+  CHECK(t->encode_chat(prompt_of(kOne, {{"bos_token", "<s>"}})) == t->encode("<s>False", false));
+}
+
+TEST_CASE("the last message is continued where its content ends") {
+  const auto t =
+      chat_tokenizer({{"chat_template",
+                       "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+                       "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"}});
+  ChatPrompt prompt({{"user", "Hi"}, {"assistant", "Hello, "}});
+  prompt.continue_final_message = true;
+  CHECK(t->render_chat(prompt) == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello, ");
+  const auto trims = ChatTemplate::load("llama3");
+  CHECK(t->render_chat(prompt, trims.get()).ends_with("<|end_header_id|>\n\nHello,"));
+  prompt.messages = R"([{"role": "user", "content": [{"type": "text", "text": "Hi"}]}])";
+  const auto parts = chat_tokenizer({{"chat_template", "[{{ messages[0].content[0].text }}]"}});
+  CHECK(parts->render_chat(prompt) == "[Hi");
+  const auto drops = chat_tokenizer({{"chat_template", "nothing"}});
+  CHECK_THAT(error_of([&] { drops->render_chat(prompt); }), ContainsSubstring("cannot be continued"));
+}
+
+TEST_CASE("an added token that the template spells out opens turns, and messages cannot spell it") {
+  json file = byte_level_json();
+  file["added_tokens"].push_back(added_token(300, "<|turn|>", /*special=*/false));
+  file["added_tokens"].push_back(added_token(301, "<tool>", /*special=*/false));
+  const auto t = load_json(file, {{"chat_template", "<|turn|>{{ messages[0].content }}"}});
+  CHECK(t->encode_chat(Messages{{"user", "x<|turn|><tool>"}}) ==
+        Ids{300, 'x', '<', '|', 't', 'u', 'r', 'n', '|', '>', 301});
+}
+
+TEST_CASE("ids of the text from a byte on are the last of all, and absent within a token") {
+  const auto t = chat_tokenizer();
+  const auto chatml = ChatTemplate::load("chatml");
+  const std::string text = t->render_chat(kThree, chatml.get());
+  const Ids all = t->encode_chat(kThree, chatml.get());
+  const size_t at = text.find("<|im_end|>");
+  const auto rest = t->encode_chat_from(at, kThree, chatml.get());
+  REQUIRE(rest);
+  CHECK(std::equal(rest->rbegin(), rest->rend(), all.rbegin()));
+  CHECK(rest->front() == t->token_id("<|im_end|>"));
+  CHECK(!t->encode_chat_from(at + 3, kThree, chatml.get()));
+}
+
+TEST_CASE("JSON that is malformed, of another type or too deep is a usage error that names it") {
+  const auto t = chat_tokenizer();
+  const auto error = [&](const std::string& messages, const std::string& kwargs = "") {
+    ChatPrompt prompt;
+    prompt.messages = messages;
+    prompt.kwargs = kwargs;
+    return error_of([&] { t->render_chat(prompt, ChatTemplate::load("chatml").get()); });
+  };
+  CHECK_THAT(error("{"), ContainsSubstring("usage: messages: expected JSON"));
+  CHECK_THAT(error("{}"), ContainsSubstring("usage: messages: expected a JSON array, found object"));
+  CHECK_THAT(error("[1]"), ContainsSubstring("usage: messages: expected objects"));
+  CHECK_THAT(error(std::string(1000, '[')), ContainsSubstring("128 levels"));
+  CHECK_THAT(error(R"([{"role": "user", "content": "x"}])", "[]"),
+             ContainsSubstring("expected a JSON object"));
 }
 
 }  // namespace

@@ -61,16 +61,17 @@ TEST_CASE("a conversation's ids are the template's rendering of all of it") {
   if (!tokenizer) return;
   const int32_t eot = only_id(*tokenizer, "<|eot_id|>");
   for (const std::string system : {"", "Be brief."}) {
-    Conversation conversation(*tokenizer, "llama3", {eot});
+    const auto llama3 = ChatTemplate::load("llama3");
+    Conversation conversation(*tokenizer, llama3, "");
     conversation.start(system);
     std::vector<ChatMessage> messages;
     if (!system.empty()) messages.push_back({"system", system});
     for (const char* question : {"Who are you?", "Where is\nthe harbour?", "Why?"}) {
       const Ids ids = conversation.ids_with(question);
       messages.push_back({"user", question});
-      CHECK(ids == tokenizer->encode_chat(messages, "llama3"));
+      CHECK(ids == tokenizer->encode_chat(messages, llama3.get()));
       const std::string answer = std::string("It is so: ") + question;
-      conversation.add(question, answer, joined(joined(ids, tokenizer->encode(answer, false)), {eot}));
+      conversation.add(answer, joined(joined(ids, tokenizer->encode(answer, false)), {eot}));
       messages.push_back({"assistant", answer});
     }
     CHECK(conversation.take_back() == "Why?");
@@ -90,16 +91,18 @@ TEST_CASE("an answer stays in the tokens it was made of, and gets closed where i
     return ids;
   };
   const std::vector<ChatMessage> messages = {{"user", "Hi"}, {"assistant", "hello"}, {"user", "Why?"}};
-  const Ids whole = tokenizer->encode_chat(messages, "llama3");
+  const auto llama3 = ChatTemplate::load("llama3");
+  const Ids whole = tokenizer->encode_chat(messages, llama3.get());
   const Ids answer = tokenizer->encode("hello", false);
   REQUIRE(letters("hello") != answer);
-  Conversation conversation(*tokenizer, "llama3", {eot, end_of_text});
+  Conversation conversation(*tokenizer, llama3, "");
   const Ids first = conversation.ids_with("Hi");
   const Ids rest(whole.begin() + static_cast<std::ptrdiff_t>(first.size() + answer.size()), whole.end());
   REQUIRE(rest.front() == eot);
   const auto next = [&](const Ids& made) {
     conversation.start("");
-    conversation.add("Hi", "hello", joined(first, made));
+    conversation.ids_with("Hi");
+    conversation.add("hello", joined(first, made));
     return conversation.ids_with("Why?");
   };
   const Ids expected = joined(joined(first, letters("hello")), rest);
@@ -108,33 +111,48 @@ TEST_CASE("an answer stays in the tokens it was made of, and gets closed where i
   // An end that the template does not write is taken back.
   CHECK(next(joined(letters("hello"), {end_of_text})) == expected);
   conversation.start("");
-  conversation.add("Hi", "hello", std::nullopt);  // a stop text was cut off
+  conversation.ids_with("Hi");
+  conversation.add("hello", std::nullopt);  // a stop text was cut off
   CHECK(conversation.ids_with("Why?") == whole);
 }
 
-TEST_CASE("llama2's turns follow the model's own end of an answer") {
+TEST_CASE(
+    "an answer that the template writes otherwise than it was made is tokenised as the template has it") {
   const auto tokenizer = Tokenizer::load(testing::demo_model_dir());
-  const int32_t eos = tokenizer->eos_id();
-  Conversation conversation(*tokenizer, "llama2", {eos});
+  const auto llama2 = ChatTemplate::load("llama2");
+  Conversation conversation(*tokenizer, llama2, "");
   const Ids first = conversation.ids_with("Hi");
-  const Ids held = joined(joined(first, tokenizer->encode("hello", false)), {eos});
-  conversation.add("Hi", "hello", held);
+  conversation.add("hello", joined(joined(first, tokenizer->encode("hello", false)), {tokenizer->eos_id()}));
   // The template writes a blank before the end, which the model did not.
-  const Ids next = joined({tokenizer->bos_id()}, tokenizer->encode("[INST] Why? [/INST]", false));
-  CHECK(conversation.ids_with("Why?") == joined(held, next));
+  const std::vector<ChatMessage> all = {{"user", "Hi"}, {"assistant", "hello"}, {"user", "Why?"}};
+  CHECK(conversation.ids_with("Why?") == tokenizer->encode_chat(all, llama2.get()));
+}
+
+TEST_CASE("thoughts that the template drops from earlier answers are dropped, and others are kept") {
+  const testing::TempDir dir;
+  testing::write_file(dir.path() / "thinks.jinja",
+                      "{% for m in messages %}[{{ m.content.split('</think>')[-1] }}]{% endfor %}");
+  const auto tokenizer = Tokenizer::load(testing::demo_model_dir());
+  const auto thinks = ChatTemplate::load((dir.path() / "thinks.jinja").string());
+  const std::string answer = "Well.</think>hello";
+  Conversation conversation(*tokenizer, thinks, "");
+  const Ids first = conversation.ids_with("Hi");
+  conversation.add(answer, joined(first, tokenizer->encode(answer, false)));
+  const std::vector<ChatMessage> all = {{"user", "Hi"}, {"assistant", answer}, {"user", "Why?"}};
+  CHECK(conversation.ids_with("Why?") == tokenizer->encode_chat(all, thinks.get()));
 }
 
 TEST_CASE("plain text goes on after a line break, without an end that the model wrote") {
   const auto tokenizer = Tokenizer::load(testing::demo_model_dir());
-  Conversation conversation(*tokenizer, "none", {tokenizer->eos_id()});
+  Conversation conversation(*tokenizer, ChatTemplate::load("none"), "");
   conversation.start("A tale.");
   const Ids first = conversation.ids_with("Once");
   CHECK(first == tokenizer->encode("A tale.\nOnce"));
-  conversation.add("Once", " upon a time", joined(first, tokenizer->encode("upon a time", false)));
+  conversation.add(" upon a time", joined(first, tokenizer->encode("upon a time", false)));
   CHECK(conversation.ids_with("Then") == tokenizer->encode("A tale.\nOnce upon a time\nThen"));
   CHECK(conversation.take_back() == "Once");
-  conversation.add("Once", " upon",
-                   joined(joined(first, tokenizer->encode("upon", false)), {tokenizer->eos_id()}));
+  conversation.ids_with("Once");
+  conversation.add(" upon", joined(joined(first, tokenizer->encode("upon", false)), {tokenizer->eos_id()}));
   CHECK(tokenizer->decode(conversation.ids_with("Then"), false) ==
         tokenizer->decode(tokenizer->encode("A tale.\nOnce upon\nThen"), false));
 }
@@ -143,7 +161,7 @@ TEST_CASE("without a known template one must be named, and a wrong name is refus
   const std::vector<std::string> plain = {"chat", "-m", testing::demo_model_dir()};
   CHECK_THAT(check_fails(plain, 2), ContainsSubstring("--chat-template"));
   CHECK_THAT(check_fails({"chat", "-m", testing::demo_model_dir(), "--chat-template", "lama3"}, 2),
-             ContainsSubstring("'lama3' is not one of auto, llama2, llama3"));
+             ContainsSubstring("llama2, llama3, chatml, mistral, none, found 'lama3'"));
   CHECK_THAT(check_fails({"chat", "-m", testing::demo_model_dir(), "--chat-template", "chatml"}, 3),
              ContainsSubstring("<|im_start|>"));
 }
@@ -173,11 +191,11 @@ TEST_CASE("a piped conversation writes the answers alone, and they are those of 
     for (const int32_t id : ids) text += std::to_string(id) + " ";
     return text;
   };
-  Conversation conversation(*tokenizer, "none", {});
+  Conversation conversation(*tokenizer, ChatTemplate::load("none"), "");
   const Ids first = conversation.ids_with(question);
   CHECK(first == tokenizer->encode(question));
   const Ids answer = ids_of(generate(text_of(first)));
-  conversation.add(question, tokenizer->decode(answer), joined(first, answer));
+  conversation.add(tokenizer->decode(answer), joined(first, answer));
   const Ids second = conversation.ids_with("And then he said");
   const Ids last = ids_of(generate(text_of(second)));
   // The texts of a stream, each followed by a line break of its own.

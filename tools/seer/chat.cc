@@ -4,6 +4,7 @@
 
 #include "seer/engine.h"
 #include "tools/seer/chat_commands.h"
+#include "tools/seer/chat_template_options.h"
 #include "tools/seer/commands.h"
 #include "tools/seer/conversation.h"
 #include "tools/seer/exit_code.h"
@@ -33,16 +34,15 @@ struct ChatOptions {
   std::optional<SparseRule> sparse;
   int64_t n_predict = -1;
   std::vector<std::string> stop;
-  std::string system, chat_template = "auto";
+  std::string system;
+  ChatTemplateOptions chat_template;
   std::optional<std::string> file;
   bool ignore_eos = false, quiet = false;
 
   void add_to(Args& args) {
     args.group("Chat");
     args.value("--system", "TEXT", "none", "system message", into(system));
-    args.choice("--chat-template", "NAME", chat_template,
-                {"auto", "llama2", "llama3", "chatml", "mistral", "none"},
-                "how messages are put together; auto is the model's own, none goes on from plain text");
+    chat_template.add_to(args, "auto");
     args.value("-f,--file", "FILE", "none", "put FILE's text before the first message", into(file));
     args.value("-n,--n-predict", "N", "-1: until EOS or the context is full", "most tokens of an answer",
                into(n_predict, -1));
@@ -74,8 +74,8 @@ class Chat {
         is_terminal_(stdin_is_terminal()),
         engine_(load_engine(options_.model)),
         session_(engine_->new_session()),
-        conversation_(engine_->tokenizer(), options_.chat_template == "auto" ? "" : options_.chat_template,
-                      engine_->model().eos_ids),
+        conversation_(engine_->tokenizer(), options_.chat_template.load(engine_->tokenizer()),
+                      options_.chat_template.kwargs),
         sampling_(options_.sampling.apply(engine_->model().default_sampling)) {
     conversation_.start(options_.system);
     if (options_.file) attach(*options_.file);
@@ -225,6 +225,7 @@ class Chat {
     request.stop = options_.stop;
     request.sparse = options_.sparse;
     request.ignore_eos = options_.ignore_eos;
+    if (!options_.ignore_eos) request.stop_token_ids = conversation_.end_of_turn_ids();
     StatusLine line;
     std::exception_ptr failure;
     char last = '\n';
@@ -257,7 +258,7 @@ class Chat {
     last_rule_ = rule();
     std::optional<std::vector<int32_t>> held = session_->tokens();
     if (result.finish == FinishReason::kStopString) held.reset();
-    conversation_.add(text, result.text, std::move(held));
+    conversation_.add(result.text, std::move(held));
     if (result.finish == FinishReason::kContextFull)
       log_warning("the context is full; /reset, /undo, or start with a larger --ctx-size");
     if (result.finish != FinishReason::kCancelled) return;

@@ -15,6 +15,7 @@ const std::vector<Command>& commands() {
     {"inspect", "describe a model; a prompt's densities, block masks and gate scores", run_inspect,
      describe_inspect},
     {"tokenize", "text to token ids, and back", run_tokenize, describe_tokenize},
+    {"render", "the prompt that a chat template makes of messages", run_render, describe_render},
     {"completion", "print a completion script for bash, zsh or fish", run_completion, describe_completion},
     {"man", "print the manual page", run_man, describe_man},
   };

@@ -19,6 +19,7 @@ int run_inspect(const Arguments& arguments);
 int run_man(const Arguments& arguments);
 int run_perplexity(const Arguments& arguments);
 int run_serve(const Arguments& arguments);  // where it was built: see commands()
+int run_render(const Arguments& arguments);
 int run_tokenize(const Arguments& arguments);
 
 // The same options as data.
@@ -30,6 +31,7 @@ CommandTable describe_inspect();
 CommandTable describe_man();
 CommandTable describe_perplexity();
 CommandTable describe_serve();
+CommandTable describe_render();
 CommandTable describe_tokenize();
 
 struct Command {

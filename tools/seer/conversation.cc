@@ -8,25 +8,9 @@ bool begins_with(const std::vector<int32_t>& whole, const std::vector<int32_t>& 
   return whole.size() >= part.size() && std::equal(part.begin(), part.end(), whole.begin());
 }
 
-std::vector<int32_t> encode_messages(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
-                                     const std::string& format) {
-  if (format != kPlainFormat) return tokenizer.encode_chat(messages, format);
-  std::string text;
-  for (const ChatMessage& message : messages)
-    text += (text.empty() || message.role == "assistant" ? "" : "\n") + message.content;
-  return tokenizer.encode(text);
-}
-
-Conversation::Conversation(const Tokenizer& tokenizer, const std::string& format,
-                           std::vector<int32_t> eos_ids)
-    : tokenizer_(tokenizer), format_(format), eos_ids_(std::move(eos_ids)) {
-  if (format_.empty()) format_ = tokenizer_.chat_template();
-  if (format_.empty())
-    throw Error(ErrorKind::kUsage,
-                "this model has no chat template that is known here; name the one it was trained with by "
-                "--chat-template llama2, llama3, chatml or mistral, or say none to go on from plain text");
-  if (!is_plain()) render({{"user", "a"}});  // an unknown name, or special tokens that are not there
-}
+Conversation::Conversation(const Tokenizer& tokenizer, std::shared_ptr<const ChatTemplate> chat_template,
+                           std::string kwargs)
+    : tokenizer_(tokenizer), template_(std::move(chat_template)), kwargs_(std::move(kwargs)) {}
 
 void Conversation::start(const std::string& system) {
   messages_.clear();
@@ -34,32 +18,49 @@ void Conversation::start(const std::string& system) {
   if (!system.empty()) messages_.push_back({"system", system});
 }
 
-std::vector<int32_t> Conversation::ids_with(const std::string& text) const {
+const std::vector<int32_t>& Conversation::ids_with(const std::string& text) {
   std::vector<ChatMessage> messages = messages_;
   messages.push_back({"user", text});
-  std::vector<int32_t> whole = render(messages);
-  if (held_.empty() || held_.back().empty() || begins_with(whole, held_.back())) return whole;
-  std::vector<int32_t> ids = held_.back();
-  const std::vector<int32_t> part = new_part(text);
-  auto from = part.begin();
-  if (ends_answer(ids.back())) {
-    // The answer's end is in both.
-    const auto end = std::find(part.begin(), part.end(), ids.back());
-    if (end == part.end()) {
-      ids.pop_back();
-    } else {
-      from = end + 1;
-    }
+  question_ = text;
+  prompt_ = ChatPrompt(messages);
+  prompt_.kwargs = kwargs_;
+  rendered_ = tokenizer_.render_chat(prompt_, template_.get());
+  ids_ = find_ids();
+  return ids_;
+}
+
+std::vector<int32_t> Conversation::find_ids() const {
+  if (!held_.empty() && held_.back()) {
+    Held held = *held_.back();
+    if (auto ids = continued(held)) return *ids;
+    // The model may have ended its answer by a token that the template does not write.
+    held.text.resize(held.text.size() - tokenizer_.token_bytes(held.ids.back()).size());
+    held.ids.pop_back();
+    if (auto ids = continued(held)) return *ids;
   }
-  ids.insert(ids.end(), from, part.end());
+  return tokenizer_.encode_chat(prompt_, template_.get());
+}
+
+// Absent if the text that is held is not how the conversation begins, or no token ends there.
+std::optional<std::vector<int32_t>> Conversation::continued(const Held& held) const {
+  if (!rendered_.starts_with(held.text)) return std::nullopt;
+  const auto rest = tokenizer_.encode_chat_from(held.text.size(), prompt_, template_.get());
+  if (!rest) return std::nullopt;
+  std::vector<int32_t> ids = held.ids;
+  ids.insert(ids.end(), rest->begin(), rest->end());
   return ids;
 }
 
-void Conversation::add(const std::string& text, const std::string& answer,
-                       std::optional<std::vector<int32_t>> held) {
-  messages_.push_back({"user", text});
+void Conversation::add(const std::string& answer, std::optional<std::vector<int32_t>> held) {
+  std::optional<Held> next;
+  if (held && begins_with(*held, ids_)) {
+    next.emplace(Held{std::move(*held), rendered_});
+    for (size_t i = ids_.size(); i < next->ids.size(); ++i)
+      next->text += tokenizer_.token_bytes(next->ids[i]);
+  }
+  messages_.push_back({"user", question_});
   messages_.push_back({"assistant", answer});
-  held_.push_back(held ? std::move(*held) : std::vector<int32_t>());
+  held_.push_back(std::move(next));
 }
 
 std::optional<std::string> Conversation::take_back() {
@@ -69,26 +70,6 @@ std::optional<std::string> Conversation::take_back() {
   const std::string text = messages_.back().content;
   messages_.pop_back();
   return text;
-}
-
-std::vector<int32_t> Conversation::render(const std::vector<ChatMessage>& messages) const {
-  return encode_messages(tokenizer_, messages, format_);
-}
-
-// The ids after an answer, whatever it was: the common end of two conversations that differ in the answer
-// only.
-std::vector<int32_t> Conversation::new_part(const std::string& text) const {
-  const auto with = [&](const char* answer) {
-    return render({{"user", "a"}, {"assistant", answer}, {"user", text}});
-  };
-  const std::vector<int32_t> one = with("a");
-  const std::vector<int32_t> other = with("1");
-  const auto differ = std::mismatch(one.rbegin(), one.rend(), other.rbegin(), other.rend());
-  return {differ.first.base(), one.end()};
-}
-
-bool Conversation::ends_answer(int32_t id) const {
-  return std::find(eos_ids_.begin(), eos_ids_.end(), id) != eos_ids_.end();
 }
 
 }  // namespace seer::cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,49 +11,50 @@
 
 namespace seer::cli {
 
-// A format that is no template: the texts follow one another, a line break before each but the first and the
-// assistant's.
-inline constexpr const char* kPlainFormat = "none";
-
-// The prompt up to where the next answer begins. `format`: kPlainFormat, a template's name, or empty for the
-// model's own. Errors as Tokenizer::encode_chat.
-std::vector<int32_t> encode_messages(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
-                                     const std::string& format);
-
-// Ids of a turn are the rendering of the whole conversation by the template, as long as that begins with the
-// ids the session holds. It need not: a template trims answers, and the model may have cut an answer into
-// other tokens than the tokenizer does. Then the new part of the rendering is appended to the ids as they
-// were computed: what closes the answer, the next question, and what opens the next answer.
+// The ids of a turn are those of the whole conversation as the template renders it. As long as that text
+// begins with the text that the session holds, its ids are kept as they were computed, in the tokens that the
+// model cut an answer into, and only what follows is tokenised. A template may also change what was said (it
+// drops thoughts, or trims answers): then the conversation is tokenised as a whole, as transformers would.
 class Conversation {
  public:
-  // `format` as in encode_messages(). `eos_ids` end an answer. Throws Error{kUsage} for a name that is none
-  // of these, or an empty one where the model's own template is not known.
-  Conversation(const Tokenizer& tokenizer, const std::string& format, std::vector<int32_t> eos_ids);
+  // `kwargs`: a JSON object with further variables of the template; empty: none. Both references outlive it.
+  Conversation(const Tokenizer& tokenizer, std::shared_ptr<const ChatTemplate> chat_template,
+               std::string kwargs);
 
-  // Starts anew with this system message; empty: none. "none" puts it before the first text.
+  // Starts anew with this system message; empty: none.
   void start(const std::string& system);
   // Ids of everything up to where the answer to `text` begins. Errors as Tokenizer::encode_chat.
-  std::vector<int32_t> ids_with(const std::string& text) const;
-  // After the answer. `held`: the ids the session now holds, absent where they are more than was said (a stop
-  // text): the conversation is rendered as a whole next time.
-  void add(const std::string& text, const std::string& answer, std::optional<std::vector<int32_t>> held);
-  // Takes the last question back, with its answer, and returns it; empty where there is none.
+  const std::vector<int32_t>& ids_with(const std::string& text);
+  // After the answer to the text that ids_with() was last called for. `held`: the ids the session now holds.
+  // Absent: they are more than was said (a stop text was cut off), and the conversation is tokenised as a
+  // whole next time.
+  void add(const std::string& answer, std::optional<std::vector<int32_t>> held);
+  // Takes the last question back, with its answer, and returns it; empty if there is none.
   std::optional<std::string> take_back();
 
   const std::vector<ChatMessage>& messages() const { return messages_; }
-  const std::string& format() const { return format_; }
-  bool is_plain() const { return format_ == kPlainFormat; }
+  std::vector<int32_t> end_of_turn_ids() const { return tokenizer_.end_of_turn_ids(template_.get()); }
+  const std::string& format() const { return template_->name(); }
 
  private:
-  std::vector<int32_t> render(const std::vector<ChatMessage>& messages) const;
-  std::vector<int32_t> new_part(const std::string& text) const;
-  bool ends_answer(int32_t id) const;
+  // What a session holds after an exchange.
+  struct Held {
+    std::vector<int32_t> ids;
+    std::string text;  // what the ids stand for in a rendered conversation
+  };
+
+  std::vector<int32_t> find_ids() const;
+  std::optional<std::vector<int32_t>> continued(const Held& held) const;
 
   const Tokenizer& tokenizer_;
-  std::string format_;
-  std::vector<int32_t> eos_ids_;
+  std::shared_ptr<const ChatTemplate> template_;
+  std::string kwargs_;
   std::vector<ChatMessage> messages_;
-  std::vector<std::vector<int32_t>> held_;  // after each exchange; empty: to be rendered as a whole
+  // The question under way, its prompt, and what that is as text and ids.
+  std::string question_, rendered_;
+  ChatPrompt prompt_;
+  std::vector<int32_t> ids_;
+  std::vector<std::optional<Held>> held_;  // after each exchange; absent: to be tokenised as a whole
 };
 
 // Is `part` how `whole` begins?

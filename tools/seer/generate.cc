@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "seer/engine.h"
+#include "tools/seer/chat_template_options.h"
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
 #include "tools/seer/format.h"
@@ -33,7 +34,8 @@ struct GenerateOptions {
   std::optional<SparseRule> sparse;
   int64_t n_predict = -1;
   std::vector<std::string> stop;
-  std::optional<std::string> system, chat_template;
+  std::optional<std::string> system;
+  ChatTemplateOptions chat_template;
   bool ignore_eos = false, echo = false, parse_special = false, quiet = false, ids = false;
 
   void add_to(Args& args) {
@@ -42,10 +44,7 @@ struct GenerateOptions {
     prompt.add_tokens_file_to(args);
     args.value("--system", "TEXT", "none", "system message; the prompt becomes the user's turn of a chat",
                into(system));
-    args.value(
-        "--chat-template", "NAME", "no chat; with --system: auto",
-        "wrap the prompt as the user's turn: llama2, llama3, chatml, mistral, or auto for the model's own",
-        into(chat_template));
+    chat_template.add_to(args, "no chat; with --system: auto");
     args.flag("--parse-special", parse_special,
               "special tokens written out in the prompt become those tokens");
     args.group("Completion");
@@ -66,11 +65,11 @@ struct GenerateOptions {
   void check() const {
     require_model_dir(model.model_dir);
     require_gates(sparse, model);
-    if (prompt.tokens_file && (system || chat_template || parse_special))
+    if (prompt.tokens_file && (system || chat_template.given() || parse_special))
       throw Error(
           ErrorKind::kUsage,
           "--tokens-file is the whole prompt; --system, --chat-template and --parse-special need text");
-    if ((system || chat_template) && parse_special)
+    if ((system || chat_template.given()) && parse_special)
       throw Error(ErrorKind::kUsage,
                   "--parse-special is for plain prompts; leave it out, or --system and --chat-template");
     for (const std::string& text : stop)
@@ -80,18 +79,27 @@ struct GenerateOptions {
   }
 };
 
-std::vector<int32_t> encode(const Prompt& prompt, const GenerateOptions& options, const Engine& engine) {
+// The prompt's ids, and the ends of a turn if it is a chat's.
+void set_prompt(const Prompt& prompt, const GenerateOptions& options, const Engine& engine,
+                GenerateRequest* request) {
   if (prompt.ids) {
     check_ids(*prompt.ids, engine.model().n_vocab, prompt.source);
-    return *prompt.ids;
+    request->prompt = *prompt.ids;
+    return;
   }
-  if (!options.system && !options.chat_template)
-    return engine.tokenizer().encode(prompt.text, true, options.parse_special);
+  const Tokenizer& tokenizer = engine.tokenizer();
+  if (!options.system && !options.chat_template.given()) {
+    request->prompt = tokenizer.encode(prompt.text, true, options.parse_special);
+    return;
+  }
   std::vector<ChatMessage> messages;
   if (options.system) messages.push_back({"system", *options.system});
   messages.push_back({"user", prompt.text});
-  const std::string name = options.chat_template.value_or("auto");
-  return engine.tokenizer().encode_chat(messages, name == "auto" ? "" : name);
+  ChatPrompt chat(messages);
+  chat.kwargs = options.chat_template.kwargs;
+  const auto chat_template = options.chat_template.load(tokenizer);
+  request->prompt = tokenizer.encode_chat(chat, chat_template.get());
+  if (!options.ignore_eos) request->stop_token_ids = tokenizer.end_of_turn_ids(chat_template.get());
 }
 
 bool has_tokenizer(const Engine& engine) {
@@ -230,7 +238,7 @@ int run_generate(const Arguments& arguments) {
     as_ids = true;
   }
   GenerateRequest request;
-  request.prompt = encode(prompt, options, *engine);
+  set_prompt(prompt, options, *engine, &request);
   request.max_new_tokens = options.n_predict;
   request.sampling = options.sampling.apply(engine->model().default_sampling);
   request.stop = options.stop;

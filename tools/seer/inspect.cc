@@ -60,6 +60,16 @@ Json describe(const GateInfo& gates) {
           {"n_params", gates.n_params}};
 }
 
+Json describe_template(const Tokenizer& tokenizer) {
+  try {
+    const auto chat_template = tokenizer.chat_template();
+    if (!chat_template) return nullptr;
+    return {{"source", chat_template->name()}, {"takes_tools", chat_template->takes_tools()}};
+  } catch (const Error& error) {
+    return {{"error", error.what()}};
+  }
+}
+
 Json describe_tokenizer(const Engine& engine) {
   try {
     const Tokenizer& tokenizer = engine.tokenizer();
@@ -74,7 +84,7 @@ Json describe_tokenizer(const Engine& engine) {
                       {"adds_bos", info.adds_bos},
                       {"eos_id", tokenizer.eos_id()},
                       {"adds_eos", info.adds_eos},
-                      {"chat_template", tokenizer.chat_template()}};
+                      {"chat_template", describe_template(tokenizer)}};
     if (!info.note.empty()) described["note"] = info.note;
     return described;
   } catch (const Error& error) {

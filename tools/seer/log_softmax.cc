@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "seer/engine.h"
+
 namespace seer::cli {
 namespace {
 
@@ -35,7 +37,7 @@ double rows_loss(const float* logits, const int32_t* targets, int64_t n_rows, in
 
 double negative_log_likelihood(const float* logits, const int32_t* targets, int64_t n_rows, int64_t n_vocab,
                                double* losses) {
-  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+  const int64_t cores = usable_cores();
   const int64_t wanted = n_rows * n_vocab / kElementsPerThread;
   const int64_t n_threads =
       std::clamp<int64_t>(wanted, 1, std::min({cores, kMaxThreads, std::max<int64_t>(n_rows, 1)}));

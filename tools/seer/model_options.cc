@@ -1,9 +1,6 @@
 #include "tools/seer/model_options.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <thread>
 
 #include "tools/seer/format.h"
 #include "tools/seer/interrupt.h"
@@ -71,7 +68,8 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
              "tokens of KV pages that all requests share, at least --ctx-size", into(pool_size, 0));
   args.flag("--no-prefix-cache", no_prefix_cache,
             "forget a request's pages with it; else they serve prompts that begin alike");
-  args.value("-t,--threads", "N", "0: every core", "CPU threads", into(threads, 0, kMaxThreads));
+  args.value("-t,--threads", "N", "0: every core, within the container's CPU limit", "CPU threads",
+             into(threads, 0, kMaxThreads));
   args.value("--device", "NAME", "auto",
              "auto (the first GPU that can be used, else the CPU), cpu, cuda or cuda:N", into(device),
              "SEER_DEVICE");
@@ -164,12 +162,7 @@ SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo
 
 int64_t thread_count(const ModelOptions& options) {
   if (options.threads > 0) return options.threads;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const int64_t cores = ::sched_getaffinity(0, sizeof set, &set) == 0
-                            ? CPU_COUNT(&set)
-                            : std::max<int64_t>(1, std::thread::hardware_concurrency());
-  return cores_of_rank(cores, std::max(options.tp, options.cp));
+  return cores_of_rank(usable_cores(), std::max(options.tp, options.cp));
 }
 
 }  // namespace seer::cli

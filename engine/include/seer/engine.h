@@ -43,7 +43,7 @@ struct SEER_API EngineOptions {
       random_config;  // instead of model_dir and gates_dir: a config.json whose shape gets random weights,
                       // and random gates where it has seerattn_* keys; for measuring. No tokenizer.
   std::string device = "auto";  // auto (cuda:0 where it can be used, else cpu), cpu, cuda or cuda:N
-  int threads = 0;              // CPU threads; 0: one per core this process may use
+  int threads = 0;              // CPU threads; 0: as many as usable_cores()
   int64_t ctx_size = 0;         // most tokens of a session; 0: max_position_embeddings or the
                                 // attention window if that is shorter, or what fits on the GPU
   int64_t chunk_size =
@@ -121,6 +121,11 @@ struct SEER_API EngineInfo {
   int64_t n_ranks = 1;
   RankSplit rank_split = RankSplit::kTensor;
 };
+
+// How many CPU cores this process may use: those of its affinity mask, or fewer where its cgroups (a
+// container's CPU limit) grant less time than that, a quota of 1.5 cores counting as 2. Never fails; at
+// least 1.
+SEER_API int usable_cores();
 
 class Session;
 

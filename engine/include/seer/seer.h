@@ -119,7 +119,7 @@ typedef struct seer_engine_options {
   const char*
       random_config;  /* instead: a config.json whose shape gets random weights, to measure; no tokenizer */
   const char* device; /* null or "auto", "cpu", "cuda", "cuda:N" */
-  int32_t threads;    /* of the CPU; 0: one a core */
+  int32_t threads;    /* of the CPU; 0: one a core, within the container's CPU limit */
   int64_t ctx_size;   /* tokens; 0: the model's maximum, or what fits on the GPU */
   int64_t chunk_size; /* prompt tokens computed at a time; 0: the device's default */
   double gpu_memory_utilization; /* (0, 1]; 0: the default, 0.9 */
@@ -156,7 +156,7 @@ typedef struct seer_engine_info {
   const char* device;        /* "cpu (2 threads, ...)" */
   const char* architecture;  /* "LlamaForCausalLM" */
   const char* default_rule;  /* of prompts that name none: "threshold=0.002"; "dense" without gates */
-  const char* chat_template; /* the recognised one's name; "" where there is none, or no tokenizer */
+  const char* chat_template; /* the file of the model's own; "" if there is none that can be used */
   int64_t ctx_size;          /* most tokens of a session */
   int64_t chunk_size;        /* tokens */
   int64_t page_tokens;       /* tokens of a KV page, the gate block */
@@ -195,12 +195,34 @@ typedef struct seer_chat_message {
   const char* content;
 } seer_chat_message;
 
-/* The conversation up to where the assistant's answer begins. chat_template: "llama2", "llama3", "chatml",
- * "mistral", or null for the model's own. SEER_ERROR_USAGE for a template that is unknown or missing, or
- * roles out of order. *ids as seer_encode's. */
+/* The conversation up to where the assistant's answer begins. chat_template: null for the model's own, else a
+ * file that holds a Jinja template, or "llama2", "llama3", "chatml", "mistral" or "none". SEER_ERROR_USAGE
+ * for a template that is unknown or missing; SEER_ERROR_UNSUPPORTED for one that cannot be interpreted or
+ * refuses the conversation. *ids as seer_encode's. */
 SEER_API seer_status seer_encode_chat(const seer_engine* engine, const seer_chat_message* messages,
                                       size_t n_messages, const char* chat_template, int32_t** ids,
                                       size_t* n_ids);
+
+/* seer::ChatPrompt: what a template is given. The texts are JSON in the form of OpenAI's chat API. */
+typedef struct seer_chat_prompt {
+  size_t size;
+  const char* messages;           /* an array of objects */
+  const char* tools;              /* an array of objects; null: none */
+  const char* kwargs;             /* an object, further variables of the template; null: none */
+  const char* chat_template;      /* as in seer_encode_chat */
+  int32_t add_generation_prompt;  /* 1: the text ends where the assistant's answer begins */
+  int32_t continue_final_message; /* 1: it ends with the content of the last message, to be continued */
+  int64_t now; /* seconds since 1970 UTC for templates that write the date; -1: the clock */
+} seer_chat_prompt;
+
+/* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
+SEER_API seer_status seer_chat_prompt_init(seer_chat_prompt* prompt, size_t size);
+/* The prompt as token ids, and as text. Errors as seer_encode_chat; SEER_ERROR_USAGE for malformed JSON. *ids
+ * as seer_encode's, *text as seer_decode's. */
+SEER_API seer_status seer_encode_chat_prompt(const seer_engine* engine, const seer_chat_prompt* prompt,
+                                             int32_t** ids, size_t* n_ids);
+SEER_API seer_status seer_render_chat(const seer_engine* engine, const seer_chat_prompt* prompt, char** text,
+                                      size_t* text_size);
 
 /* Special tokens are left out unless keep_special. *text is the caller's, for seer_free, and ends in a zero
  * byte; text_size may be null. SEER_ERROR_USAGE for an id out of range. */

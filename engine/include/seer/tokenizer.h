@@ -2,19 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "seer/chat.h"
 #include "seer/error.h"
 
 namespace seer {
-
-struct SEER_API ChatMessage {
-  std::string role;  // "system", "user" or "assistant"
-  std::string content;
-};
 
 // What was read of a tokenizer's files, for people.
 struct SEER_API TokenizerInfo {
@@ -61,13 +59,28 @@ class SEER_API Tokenizer {
 
   TokenizerInfo info() const;
 
-  // The name of the chat template recognised from tokenizer_config.json ("llama2", "llama3", "chatml",
-  // "mistral"), empty where there is none or it is not one of these.
-  std::string chat_template() const;
-  // The prompt, tokenised, that ends where the assistant's answer begins. `name` empty: chat_template().
-  // Throws Error{kUsage} where neither names a known template, or roles are out of order.
-  std::vector<int32_t> encode_chat(const std::vector<ChatMessage>& messages,
-                                   std::string_view name = {}) const;
+  // The chat template of the model's files; null if they have none. A template that cannot be interpreted
+  // throws here, as ChatTemplate::of_model does, and not from load(): the tokenizer is still good for text.
+  std::shared_ptr<const ChatTemplate> chat_template() const;
+  // Tokens that end the assistant's turn as the template writes it, if the vocabulary has them: "<|im_end|>"
+  // and so on. The model's own template's are among ModelInfo's stop ids already.
+  std::vector<int32_t> end_of_turn_ids(const ChatTemplate* with = nullptr) const;
+  // bos_token, eos_token, unk_token and so on with their texts, as the files name them: what a template may
+  // use.
+  const std::map<std::string, std::string>& token_variables() const;
+  // The prompt as text, as transformers' apply_chat_template renders it. `with` null: chat_template(). Throws
+  // Error{kUsage} if there is no template, and for JSON that is malformed; Error{kUnsupported} with the
+  // template's own words if it refuses the conversation (raise_exception), and for constructs that are not
+  // built or go beyond the limits of steps, depth and size.
+  std::string render_chat(const ChatPrompt& prompt, const ChatTemplate* with = nullptr) const;
+  // The same as token ids. Special tokens, and other added tokens that the template spells out, are
+  // recognised in the template's own text only: a message that spells one is plain text and cannot forge a
+  // turn.
+  std::vector<int32_t> encode_chat(const ChatPrompt& prompt, const ChatTemplate* with = nullptr) const;
+  // The last of these ids, those of the text from byte `from` on; absent if no token begins there. For
+  // whoever holds the ids of the text before.
+  std::optional<std::vector<int32_t>> encode_chat_from(size_t from, const ChatPrompt& prompt,
+                                                       const ChatTemplate* with = nullptr) const;
 
   struct Impl;
   const Impl& impl() const { return *impl_; }  // for the engine

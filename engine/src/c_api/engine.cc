@@ -48,6 +48,20 @@ EngineOptions options_of(const seer_engine_options& in) {
 }  // namespace
 }  // namespace seer::c_api
 
+namespace {
+
+// A template that cannot be interpreted counts as none here; to use it is refused with the reason.
+std::string template_name(const seer::Tokenizer& tokenizer) {
+  try {
+    const auto chat_template = tokenizer.chat_template();
+    return chat_template ? chat_template->name() : std::string();
+  } catch (const seer::Error&) {
+    return {};
+  }
+}
+
+}  // namespace
+
 using namespace seer::c_api;
 
 seer_status seer_engine_options_init(seer_engine_options* options, size_t size) {
@@ -68,8 +82,9 @@ seer_status seer_engine_load(seer_engine** engine, const seer_engine_options* op
     const auto& gates = handle->engine->model().gates;
     handle->default_rule = (gates ? gates->default_rule : seer::SparseRule()).to_string();
     try {
-      handle->chat_template = handle->engine->tokenizer().chat_template();
+      const seer::Tokenizer& tokenizer = handle->engine->tokenizer();
       handle->has_tokenizer = true;
+      handle->chat_template = template_name(tokenizer);
     } catch (const seer::Error& error) {
       if (error.kind() != seer::ErrorKind::kFile)
         throw;  // that kind: the model has none, and may be used by ids

@@ -25,6 +25,28 @@ void give_ids(const std::vector<int32_t>& in, int32_t** ids, size_t* n_ids) {
   *n_ids = in.size();
 }
 
+void give_text(const std::string& in, char** text, size_t* text_size) {
+  *text = copy_out(in.data(), in.size(), 1);
+  if (text_size != nullptr) *text_size = in.size();
+}
+
+// Null, which is the model's own, for a null pointer.
+std::shared_ptr<const seer::ChatTemplate> template_of(const char* name_or_file) {
+  return name_or_file == nullptr ? nullptr : seer::ChatTemplate::load(name_or_file);
+}
+
+seer::ChatPrompt prompt_of(const seer_chat_prompt& asked) {
+  check_pointer(asked.messages, "the messages");
+  seer::ChatPrompt prompt;
+  prompt.messages = asked.messages;
+  prompt.tools = text_or_empty(asked.tools);
+  prompt.kwargs = text_or_empty(asked.kwargs);
+  prompt.add_generation_prompt = asked.add_generation_prompt != 0;
+  prompt.continue_final_message = asked.continue_final_message != 0;
+  prompt.now = asked.now;
+  return prompt;
+}
+
 void check_ids_out(const seer_engine* engine, int32_t** ids, const size_t* n_ids) {
   check_pointer(engine, "a seer_engine");
   check_pointer(ids, "the ids to fill");
@@ -63,7 +85,38 @@ seer_status seer_encode_chat(const seer_engine* engine, const seer_chat_message*
       check_pointer(messages[i].content, "the content of every message");
       turns.push_back({messages[i].role, messages[i].content});
     }
-    give_ids(engine->engine->tokenizer().encode_chat(turns, text_or_empty(chat_template)), ids, n_ids);
+    const auto named = template_of(chat_template);
+    give_ids(engine->engine->tokenizer().encode_chat(turns, named.get()), ids, n_ids);
+  });
+}
+
+seer_status seer_chat_prompt_init(seer_chat_prompt* prompt, size_t size) {
+  return guard([&] {
+    seer_chat_prompt ours = {};
+    ours.add_generation_prompt = 1;
+    ours.now = -1;
+    to_caller(prompt, size, ours, "seer_chat_prompt");
+  });
+}
+
+seer_status seer_encode_chat_prompt(const seer_engine* engine, const seer_chat_prompt* prompt, int32_t** ids,
+                                    size_t* n_ids) {
+  return guard([&] {
+    check_ids_out(engine, ids, n_ids);
+    const seer_chat_prompt asked = from_caller(prompt, {}, "seer_chat_prompt");
+    const auto named = template_of(asked.chat_template);
+    give_ids(engine->engine->tokenizer().encode_chat(prompt_of(asked), named.get()), ids, n_ids);
+  });
+}
+
+seer_status seer_render_chat(const seer_engine* engine, const seer_chat_prompt* prompt, char** text,
+                             size_t* text_size) {
+  return guard([&] {
+    check_pointer(engine, "a seer_engine");
+    check_pointer(text, "the text to fill");
+    const seer_chat_prompt asked = from_caller(prompt, {}, "seer_chat_prompt");
+    const auto named = template_of(asked.chat_template);
+    give_text(engine->engine->tokenizer().render_chat(prompt_of(asked), named.get()), text, text_size);
   });
 }
 
@@ -74,8 +127,6 @@ seer_status seer_decode(const seer_engine* engine, const int32_t* ids, size_t n_
     check_pointer(text, "the text to fill");
     if (n_ids > 0) check_pointer(ids, "the ids");
     const std::vector<int32_t> in(ids, ids + n_ids);
-    const std::string out = engine->engine->tokenizer().decode(in, keep_special == 0);
-    *text = copy_out(out.data(), out.size(), 1);
-    if (text_size != nullptr) *text_size = out.size();
+    give_text(engine->engine->tokenizer().decode(in, keep_special == 0), text, text_size);
   });
 }

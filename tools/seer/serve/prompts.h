@@ -2,31 +2,38 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "seer/engine.h"
+#include "tools/seer/serve/answers/answer_format.h"
 #include "tools/seer/serve/api_request.h"
 
 namespace seer::serve {
+
+// How messages become a prompt, and what its answers look like.
+struct ChatSetup {
+  std::shared_ptr<const ChatTemplate> chat_template;  // null: there is none, and chats are refused
+  std::string kwargs;  // a JSON object, the server's own variables; empty: none
+  AnswerFormat answers = {};
+};
 
 struct EncodedPrompt {
   std::vector<int32_t> ids;
   std::string text;  // where the answer echoes it
 };
 
-struct PromptOptions {
-  std::string chat_template;  // empty: the model's own; "none": messages as plain text
-  bool parse_special = true;  // special tokens written out in prompts of completions are recognised
-};
-
 // Throws ApiError (400) for ids out of range, an empty prompt, or a chat that the template does not take.
+// `parse_special`: whether special tokens written out in prompts of completions are recognised, unless the
+// request says.
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
-                                          const PromptOptions& options);
+                                          const ChatSetup& chat, bool parse_special);
 
 // Ids of one text, as encode_prompts; empty for an empty text.
 std::vector<int32_t> encode_text(const ApiRequest& request, const std::string& text, const Engine& engine,
-                                 const PromptOptions& options);
+                                 bool parse_special);
 
 // How the prompt's text ends, special tokens by name: enough to see what the answer begins in.
 std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenizer);

@@ -1,11 +1,10 @@
 // seer serve: the OpenAI API over HTTP.
 #include <cctype>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
+#include "tools/seer/chat_template_options.h"
 #include "tools/seer/commands.h"
-#include "tools/seer/conversation.h"
 #include "tools/seer/exit_code.h"
 #include "tools/seer/format.h"
 #include "tools/seer/interrupt.h"
@@ -35,7 +34,8 @@ struct ServeOptions {
   ModelOptions model;
   serve::HttpOptions http;
   std::string model_name;
-  std::string chat_template = "auto", tool_parser = "auto", reasoning_parser = "auto";
+  ChatTemplateOptions chat_template;
+  std::string tool_parser = "auto", reasoning_parser = "auto";
   bool no_parse_special = false;
   std::optional<SparseRule> sparse;
   int64_t max_queue = 256, body_timeout = 60, request_timeout = 0, shutdown_timeout = 30;
@@ -51,9 +51,7 @@ struct ServeOptions {
                "SEER_API_KEY");
     args.value("--served-model-name", "NAME", "the model folder's name", "what clients call the model",
                into(model_name));
-    args.choice("--chat-template", "NAME", chat_template,
-                {"auto", "llama2", "llama3", "chatml", "mistral", "none"},
-                "how messages become a prompt: auto is the model's own, none joins them as plain text");
+    chat_template.add_to(args, "auto");
     args.choice(
         "--tool-call-parser", "FORM", tool_parser, {"auto", "hermes", "llama3", "mistral", "none"},
         "how the model writes calls of functions: auto is by its chat template, none leaves them text");
@@ -108,19 +106,14 @@ std::optional<double> standard_temperature(const std::string& model_dir) {
   return 1.0;
 }
 
-// The template as it is written in the model's folder.
-std::string template_text(const std::string& model_dir) {
-  std::ifstream file(std::filesystem::path(model_dir) / "tokenizer_config.json");
-  const auto config = nlohmann::json::parse(file, nullptr, false);
-  if (!config.is_object() || !config.contains("chat_template") || !config["chat_template"].is_string())
-    return {};
-  return config["chat_template"];
-}
-
-serve::ChatModel chat_model(const ServeOptions& options) {
-  serve::ChatModel chat;
-  if (options.chat_template == "auto") chat.template_text = template_text(options.model.model_dir);
-  chat.format = serve::answer_format(chat.template_text, options.tool_parser, options.reasoning_parser);
+// A model without a template still completes texts; one whose template cannot be interpreted is refused here,
+// and not at the first message.
+serve::ChatSetup chat_setup(const ServeOptions& options, const Tokenizer& tokenizer) {
+  if (!options.chat_template.given() && !tokenizer.chat_template()) return {};
+  serve::ChatSetup chat{options.chat_template.load(tokenizer), options.chat_template.kwargs};
+  chat.answers =
+      serve::answer_format(chat.chat_template->all_sources(), options.tool_parser, options.reasoning_parser);
+  chat.answers.takes_tools = chat.chat_template->takes_tools();
   return chat;
 }
 
@@ -167,15 +160,11 @@ int run_serve(const Arguments& arguments) {
   options.check();
   const std::string name =
       options.model_name.empty() ? folder_name(options.model.model_dir) : options.model_name;
-  const std::string chat_template = options.chat_template == "auto" ? "" : options.chat_template;
 
   options.http.body_timeout = std::chrono::seconds(options.body_timeout);
 
-  serve::Service service({name,
-                          {chat_template, !options.no_parse_special},
-                          options.sparse,
-                          standard_temperature(options.model.model_dir),
-                          options.max_queue,
+  serve::Service service({name, !options.no_parse_special, options.sparse,
+                          standard_temperature(options.model.model_dir), options.max_queue,
                           std::chrono::seconds(options.request_timeout)});
   serve::HttpServer server(options.http, service.routes(), [&](const serve::Finished& request) {
     service.metrics().count_request(request.record.route, request.status);
@@ -186,9 +175,7 @@ int run_serve(const Arguments& arguments) {
   write_stdout(server.url() + "\n");
   try {
     const std::shared_ptr<Engine> engine = load_engine(options.model);
-    if (!chat_template.empty()) encode_messages(engine->tokenizer(), {{"user", "a"}}, chat_template);
-    engine->tokenizer();  // without one there is no text to answer with
-    service.set_engine(engine, chat_model(options));
+    service.set_engine(engine, chat_setup(options, engine->tokenizer()));
   } catch (const Error&) {
     if (!interrupted()) throw;
   }

@@ -17,23 +17,16 @@
 #include "tools/seer/serve/http_server.h"
 #include "tools/seer/serve/metrics.h"
 #include "tools/seer/serve/prompts.h"
-#include "tools/seer/serve/reply.h"
 
 namespace seer::serve {
 
 struct ServiceOptions {
-  std::string model_name;  // what clients call it
-  PromptOptions prompts;
-  std::optional<SparseRule> sparse;              // of requests that name none; absent: the gates' own
-  std::optional<double> temperature;             // likewise; absent: the model's
-  int64_t max_queue = 256;                       // generations that may wait
+  std::string model_name;             // what clients call it
+  bool parse_special = true;          // special tokens written out in prompts of completions are recognised
+  std::optional<SparseRule> sparse;   // of requests that name none; absent: the gates' own
+  std::optional<double> temperature;  // likewise; absent: the model's
+  int64_t max_queue = 256;            // generations that may wait
   std::chrono::milliseconds request_timeout{0};  // 0: none
-};
-
-// What a model's chat template is, and what it says about answers.
-struct ChatModel {
-  std::string template_text;  // empty: it has none
-  AnswerFormat format;
 };
 
 // Handlers run on many threads at once.
@@ -44,8 +37,9 @@ class Service {
   std::vector<Route> routes();
   Metrics& metrics() { return metrics_; }
 
-  // Loaded: requests are taken from now on.
-  void set_engine(std::shared_ptr<Engine> engine, ChatModel chat = {});
+  // The model is loaded, and requests are taken from now on. `chat` makes prompts of messages; without a
+  // template (null) chat requests are refused.
+  void set_engine(std::shared_ptr<Engine> engine, ChatSetup chat = {});
   void set_active_count(std::function<int64_t()> n_active) { n_active_ = std::move(n_active); }
   void stop();   // requests are refused from now on
   void abort();  // those under way end with an error
@@ -65,7 +59,7 @@ class Service {
   bool write_stream(Work& work, std::vector<News> first, httplib::DataSink& sink);
 
   std::shared_ptr<Engine> engine() const;  // throws ApiError (503) while there is none
-  const ChatModel& chat_model() const;     // while there is an engine
+  const ChatSetup& chat() const;           // while there is an engine
   void check_model(const std::optional<std::string>& name) const;
   void check_tools(const ApiRequest& request) const;
   std::shared_ptr<Work> admit(ApiRequest request);
@@ -83,7 +77,7 @@ class Service {
   std::atomic<bool> device_failed_{false};  // a device does not come back: whoever watches /health must know
   mutable std::mutex mutex_;                // of engine_ and chat_
   std::shared_ptr<Engine> engine_;
-  ChatModel chat_;        // does not change once engine_ is there
+  ChatSetup chat_;        // does not change once engine_ is there
   std::mutex admission_;  // the queue's length is checked and added to by one at a time
 };
 

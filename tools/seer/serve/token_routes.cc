@@ -20,15 +20,16 @@ ApiRequest text_request(const JsonFields& fields, std::string* prompt) {
   return request;
 }
 
-std::vector<int32_t> ids_of(const Json& body, const Engine& engine, const PromptOptions& options) {
+std::vector<int32_t> ids_of(const Json& body, const Engine& engine, const ChatSetup& chat,
+                            bool parse_special) {
   if (!body.contains("messages")) {
     std::string prompt;
     const ApiRequest request = text_request(JsonFields(body), &prompt);
-    return encode_text(request, prompt, engine, options);
+    return encode_text(request, prompt, engine, parse_special);
   }
-  Json chat = body;
-  chat.erase("return_token_strs");  // all else is as of a chat
-  return encode_prompts(parse_chat(chat), engine, options).front().ids;
+  Json asked = body;
+  asked.erase("return_token_strs");  // all else is as of a chat
+  return encode_prompts(parse_chat(asked), engine, chat, parse_special).front().ids;
 }
 
 Json token_or_null(const Tokenizer& tokenizer, int32_t id) {
@@ -37,9 +38,9 @@ Json token_or_null(const Tokenizer& tokenizer, int32_t id) {
 
 }  // namespace
 
-std::string tokenize(const Json& body, const Engine& engine, const PromptOptions& options) {
+std::string tokenize(const Json& body, const Engine& engine, const ChatSetup& chat, bool parse_special) {
   const bool strings = JsonFields(body).boolean("return_token_strs").value_or(false);
-  const std::vector<int32_t> ids = ids_of(body, engine, options);
+  const std::vector<int32_t> ids = ids_of(body, engine, chat, parse_special);
   Json texts;
   if (strings) texts = Json::array();
   if (strings)
@@ -61,12 +62,12 @@ std::string detokenize(const Json& body, const Engine& engine) {
   return cli::to_text({{"prompt", engine.tokenizer().decode(*ids, /*skip_special=*/false)}});
 }
 
-std::string tokenizer_info(const Engine& engine, const std::string& chat_template_text) {
+std::string tokenizer_info(const Engine& engine, const ChatSetup& chat) {
   const Tokenizer& tokenizer = engine.tokenizer();
   return cli::to_text({{"tokenizer_class", tokenizer.kind()},
                        {"bos_token", token_or_null(tokenizer, tokenizer.bos_id())},
                        {"eos_token", token_or_null(tokenizer, tokenizer.eos_id())},
-                       {"chat_template", chat_template_text.empty() ? Json() : Json(chat_template_text)}});
+                       {"chat_template", chat.chat_template ? Json(chat.chat_template->source()) : Json()}});
 }
 
 }  // namespace seer::serve

@@ -11,10 +11,10 @@ namespace seer::serve {
 
 // {"prompt", add_special_tokens, parse_special} or {"messages", ... as of a chat}, return_token_strs:
 // {"count", "max_model_len", "tokens", "token_strs"}. Throws ApiError (400).
-std::string tokenize(const Json& body, const Engine& engine, const PromptOptions& options);
+std::string tokenize(const Json& body, const Engine& engine, const ChatSetup& chat, bool parse_special);
 // {"tokens"}: {"prompt"}, special tokens by name. Throws ApiError (400).
 std::string detokenize(const Json& body, const Engine& engine);
 // Names of special tokens, and the chat template's text where there is one.
-std::string tokenizer_info(const Engine& engine, const std::string& chat_template_text);
+std::string tokenizer_info(const Engine& engine, const ChatSetup& chat);
 
 }  // namespace seer::serve

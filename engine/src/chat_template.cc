@@ -1,0 +1,75 @@
+#include "seer/chat.h"
+
+#include <filesystem>
+#include <utility>
+
+#include "engine/src/chat_template_impl.h"
+#include "tokenizer/json_file.h"
+
+namespace seer {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::shared_ptr<const ChatTemplate> made_of(PromptTemplate prompt) {
+  return std::make_shared<const ChatTemplate>(
+      std::make_unique<ChatTemplate::Impl>(ChatTemplate::Impl{std::move(prompt)}));
+}
+
+ordered_json parsed(const std::string& text, const char* name, ordered_json::value_t type) {
+  ordered_json value = parse_json_text(text, name);
+  if (value.type() != type)
+    throw Error(ErrorKind::kUsage, std::string(name) + ": expected a JSON " + ordered_json(type).type_name() +
+                                       ", found " + value.type_name());
+  return value;
+}
+
+}  // namespace
+
+ChatPrompt::ChatPrompt(const std::vector<ChatMessage>& chat_messages) {
+  ordered_json array = ordered_json::array();
+  for (const ChatMessage& message : chat_messages)
+    array.push_back({{"role", message.role}, {"content", message.content}});
+  messages = array.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+TemplateInput template_input(const ChatPrompt& prompt) {
+  using Type = ordered_json::value_t;
+  TemplateInput input;
+  input.messages = parsed(prompt.messages, "messages", Type::array);
+  if (!prompt.tools.empty()) input.tools = parsed(prompt.tools, "tools", Type::array);
+  if (!prompt.kwargs.empty()) input.kwargs = parsed(prompt.kwargs, "the template's variables", Type::object);
+  input.add_generation_prompt = prompt.add_generation_prompt;
+  input.continue_final_message = prompt.continue_final_message;
+  input.now = prompt.now;
+  return input;
+}
+
+std::shared_ptr<const ChatTemplate> template_of_texts(const std::map<std::string, TemplateText>& texts) {
+  return texts.empty() ? nullptr : made_of(PromptTemplate(texts, texts.at("default").origin));
+}
+
+std::shared_ptr<const ChatTemplate> ChatTemplate::of_model(const std::string& model_dir) {
+  return template_of_texts(read_chat_templates(model_dir));
+}
+
+std::shared_ptr<const ChatTemplate> ChatTemplate::load(const std::string& name_or_file) {
+  const bool is_file = std::filesystem::is_regular_file(name_or_file);
+  if (PromptTemplate::is_name(name_or_file) || !is_file) return made_of(PromptTemplate::named(name_or_file));
+  return made_of(PromptTemplate({{"default", {name_or_file, read_text_file(name_or_file)}}}, name_or_file));
+}
+
+ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ChatTemplate::~ChatTemplate() = default;
+
+const std::string& ChatTemplate::name() const { return impl_->prompt.name(); }
+const std::string& ChatTemplate::source() const { return impl_->prompt.source(); }
+const std::string& ChatTemplate::all_sources() const { return impl_->prompt.all_sources(); }
+bool ChatTemplate::takes_tools() const { return impl_->prompt.takes_tools(); }
+
+std::string ChatTemplate::render(const ChatPrompt& prompt,
+                                 const std::map<std::string, std::string>& tokens) const {
+  return impl_->prompt.render(template_input(prompt), tokens).text;
+}
+
+}  // namespace seer

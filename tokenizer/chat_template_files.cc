@@ -1,0 +1,89 @@
+// Where a checkpoint's folder keeps chat templates, and what it says of special tokens.
+#include <array>
+#include <filesystem>
+
+#include "seer/error.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/json_file.h"
+
+namespace seer {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Texts = std::map<std::string, TemplateText>;
+
+// transformers' named special tokens.
+constexpr std::array kTokenNames = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                    "pad_token", "cls_token", "mask_token"};
+
+Texts from_jinja_files(const fs::path& dir) {
+  Texts texts;
+  const fs::path main = dir / "chat_template.jinja", more = dir / "additional_chat_templates";
+  if (fs::exists(main)) texts["default"] = {main.string(), read_text_file(main.string())};
+  if (!fs::is_directory(more)) return texts;
+  for (const fs::directory_entry& entry : fs::directory_iterator(more))
+    if (entry.path().extension() == ".jinja")
+      texts[entry.path().stem().string()] = {entry.path().string(), read_text_file(entry.path().string())};
+  return texts;
+}
+
+// "chat_template": a text, or [{"name": "default", "template": "..."}, ...].
+Texts from_json(const std::string& path) {
+  Texts texts;
+  const auto file = read_json_file(path);
+  if (!file) return texts;
+  const auto it = file->find("chat_template");
+  if (it == file->end() || it->is_null()) return texts;
+  const std::string origin = path + ": chat_template";
+  if (it->is_string()) {
+    texts["default"] = {origin, it->get<std::string>()};
+    return texts;
+  }
+  if (!it->is_array())
+    throw Error(ErrorKind::kFile, origin + ": expected a string or an array of named templates");
+  for (const json& named : *it) {
+    const auto name = named.is_object() ? json_string(named, "name", origin) : std::nullopt;
+    const auto text = named.is_object() ? json_string(named, "template", origin) : std::nullopt;
+    if (!name || !text)
+      throw Error(ErrorKind::kFile, origin + ": expected an array of objects with name and template");
+    texts[*name] = {origin + " '" + *name + "'", *text};
+  }
+  return texts;
+}
+
+std::optional<std::string> token_text(const json& object, const char* key, const std::string& path) {
+  const auto it = object.find(key);
+  if (it != object.end() && it->is_object()) return json_string(*it, "content", path);
+  return json_string(object, key, path);
+}
+
+}  // namespace
+
+Texts read_chat_templates(const std::string& model_dir) {
+  const fs::path dir = model_dir;
+  Texts texts = from_jinja_files(dir);
+  if (texts.empty()) texts = from_json((dir / "tokenizer_config.json").string());
+  if (texts.empty()) texts = from_json((dir / "chat_template.json").string());
+  if (texts.empty() || texts.count("default") > 0) return texts;
+  std::string names;
+  for (const auto& [name, text] : texts) names += (names.empty() ? "'" : ", '") + name + "'";
+  throw Error(ErrorKind::kFile, texts.begin()->second.origin +
+                                    ": expected a chat template named 'default' among several, found " +
+                                    names + ". Name a file with --chat-template.");
+}
+
+std::map<std::string, std::string> read_token_variables(const std::string& model_dir) {
+  std::map<std::string, std::string> tokens;
+  // The first file that names a token counts.
+  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    const std::string path = (fs::path(model_dir) / name).string();
+    const auto file = read_json_file(path);
+    if (!file) continue;
+    for (const char* key : kTokenNames)
+      if (const auto text = token_text(*file, key, path)) tokens.emplace(key, *text);
+  }
+  return tokens;
+}
+
+}  // namespace seer
