@@ -1,0 +1,37 @@
+// Renders templates for the comparison with jinja2 (jinja_fuzz.py): reads a JSON object {"template",
+// "context", "messages"} a line, and writes {"text"} or {"error", "kind", "raised"} a line.
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/tokenizer/error_of.h"
+#include "tokenizer/jinja/template.h"
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json run(const Json& request) {
+  try {
+    seer::jinja::RenderOptions options;
+    options.now = 1795856703;  // 2026-11-28 09:05:03 UTC
+    const auto t = seer::jinja::Template::parse(request.at("template").get<std::string>(), "t");
+    const seer::MarkedText text = t.render(request.value("context", Json::object()),
+                                           request.value("messages", Json::object()), options);
+    Json answer{{"text", text.text}};
+    if (request.value("marks", false)) answer["marks"] = text.from_messages;
+    return answer;
+  } catch (const seer::jinja::RaisedError& e) {
+    return {{"error", e.what()}, {"kind", "raised"}};
+  } catch (const seer::Error& e) {
+    return {{"error", e.what()}, {"kind", seer::testing::kind_name(e.kind())}};
+  }
+}
+
+}  // namespace
+
+int main() {
+  std::ios::sync_with_stdio(false);
+  for (std::string line; std::getline(std::cin, line);)
+    std::cout << run(Json::parse(line)).dump() << std::endl;
+}

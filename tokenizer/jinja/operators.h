@@ -1,0 +1,47 @@
+// Python's operators. All throw RenderError as Python and jinja2 raise exceptions.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/jinja/ast.h"
+#include "tokenizer/jinja/errors.h"
+#include "tokenizer/jinja/value.h"
+
+namespace seer::jinja {
+
+// Python's name of the type, for error messages.
+std::string type_name(const Value& value);
+// What a value that is undefined raises when it is used; does nothing for others.
+void require_defined(const Value& value);
+[[noreturn]] void type_error(const std::string& message);
+
+bool truthy(const Value& value);
+bool equal(const Value& a, const Value& b);
+bool identical(const Value& a, const Value& b);              // Python's `is`
+bool ordered(CompareOp op, const Value& a, const Value& b);  // <, <=, >, >=
+bool contains(const Value& container, const Value& item);
+bool compare(CompareOp op, const Value& a, const Value& b);
+// What sorted() asks: a < b.
+inline bool less(const Value& a, const Value& b) { return ordered(CompareOp::kLess, a, b); }
+
+size_t hash_of(const Value& value);
+size_t hash_of(std::string_view text);
+
+Value binary(ExprKind kind, const Value& a, const Value& b);
+Value negative(const Value& value);
+Value positive(const Value& value);
+Value power(const Value& a, const Value& b);
+Value divide(const Value& a, const Value& b);
+Value floor_divide(const Value& a, const Value& b);
+Value modulo(const Value& a, const Value& b);  // of numbers
+Value add(const Value& a, const Value& b);
+Value multiply(const Value& a, const Value& b);
+// &, <, >, ' and " as HTML entities, which keep the origin of what they stand for.
+Text escape(const Text& text);
+// The value as text, escaped unless it is markup.
+Text escaped(const Value& value);
+
+}  // namespace seer::jinja

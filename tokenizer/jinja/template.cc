@@ -1,0 +1,121 @@
+#include "tokenizer/jinja/template.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tokenizer/jinja/errors.h"
+#include "tokenizer/jinja/interpreter.h"
+#include "tokenizer/jinja/lexer.h"
+#include "tokenizer/jinja/parser.h"
+#include "tokenizer/jinja/resolve.h"
+
+namespace seer::jinja {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Real templates have at most some 30 kB.
+constexpr size_t kMaxSource = size_t{1} << 20;
+
+Value from_json(const Json& json, bool messages) {
+  Meter::step();
+  switch (json.type()) {
+    case Json::value_t::null:
+      return Value::none();
+    case Json::value_t::boolean:
+      return Value::boolean(json.get<bool>());
+    case Json::value_t::number_integer:
+      return Value::integer(json.get<int64_t>());
+    case Json::value_t::number_unsigned:
+      if (json.get<uint64_t>() > INT64_MAX)
+        fail(ErrorType::kUnsupported,
+             "the integer " + json.dump() + " has more than 64 bits, which is not supported");
+      return Value::integer(json.get<int64_t>());
+    case Json::value_t::number_float:
+      return Value::real(json.get<double>());
+    case Json::value_t::string: {
+      TextBuilder builder;
+      builder.append(json.get_ref<const std::string&>(), messages);
+      return Value::string(builder.take());
+    }
+    case Json::value_t::array: {
+      std::vector<Value> items;
+      for (const Json& item : json) items.push_back(from_json(item, messages));
+      return Value::list(std::move(items));
+    }
+    case Json::value_t::object: {
+      std::vector<std::pair<Value, Value>> items;
+      for (const auto& [key, value] : json.items()) {
+        TextBuilder name;
+        name.append(key, messages);
+        items.emplace_back(Value::string(name.take()), from_json(value, messages));
+      }
+      return make_dict(std::move(items));
+    }
+    default:
+      fail(ErrorType::kUnsupported, "JSON of an unknown type is not supported");
+  }
+}
+
+void add_variables(const Json& object, bool messages, const Program& program, std::vector<Value>* variables) {
+  if (object.is_null()) return;
+  if (!object.is_object())
+    throw Error(ErrorKind::kUsage,
+                program.name + ": expected an object of variables, found " + object.type_name());
+  for (const auto& [name, value] : object.items()) {
+    const auto it = program.variable_numbers.find(name);
+    if (it != program.variable_numbers.end())
+      (*variables)[static_cast<size_t>(it->second)] = from_json(value, messages);
+  }
+}
+
+std::string at_line(const Program& program, int line) {
+  return program.name + ":" + std::to_string(line) + ": ";
+}
+
+[[noreturn]] void rethrow(const Program& program, int line, const RenderError& error) {
+  if (error.type() == ErrorType::kRaised) throw RaisedError(error.what());
+  throw Error(ErrorKind::kUnsupported, at_line(program, line) + error.what());
+}
+
+MarkedText marked(Text text) { return {std::move(text.bytes), std::move(text.runs)}; }
+
+}  // namespace
+
+Template Template::parse(std::string_view source, std::string name) {
+  if (source.size() > kMaxSource)
+    throw Error(ErrorKind::kUnsupported,
+                name + ": a template of more than " + std::to_string(kMaxSource) + " bytes is not supported");
+  auto program = std::make_shared<Program>();
+  program->name = std::move(name);
+  Parser(tokenize(source, program->name), program.get()).parse();
+  const Meter meter({}, program->name);
+  resolve(program.get());
+  return Template(std::move(program));
+}
+
+MarkedText Template::render(const Json& variables_from_files, const Json& variables_from_messages,
+                            const RenderOptions& options) const {
+  const Program& program = *program_;
+  const Meter meter(options.limits, program.name);
+  std::vector<Value> variables(program.variables.size());
+  try {
+    add_variables(variables_from_files, false, program, &variables);
+    add_variables(variables_from_messages, true, program, &variables);
+  } catch (const RenderError& error) {
+    throw Error(ErrorKind::kUnsupported, program.name + ": " + error.what());
+  }
+  Interpreter interpreter(program, std::move(variables),
+                          options.now == -1 ? std::time(nullptr) : options.now);
+  try {
+    return marked(interpreter.run());
+  } catch (const RenderError& error) {
+    rethrow(program, interpreter.line(), error);
+  }
+}
+
+bool Template::refers_to(std::string_view variable) const {
+  return program_->variable_numbers.count(std::string(variable)) != 0;
+}
+
+}  // namespace seer::jinja
