@@ -17,6 +17,7 @@
 #include "tools/seer/serve/http_server.h"
 #include "tools/seer/serve/metrics.h"
 #include "tools/seer/serve/prompts.h"
+#include "tools/seer/serve/reply.h"
 
 namespace seer::serve {
 
