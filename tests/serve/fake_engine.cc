@@ -8,8 +8,6 @@
 namespace seer::serve::testing {
 namespace {
 
-constexpr int32_t kSomeToken = 300;
-
 // The token itself at half its logarithm, and the ids after it below that.
 PositionLogprobs logprobs_of(int32_t id, int64_t n) {
   PositionLogprobs at{{id, -0.5F}, {}};

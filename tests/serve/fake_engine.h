@@ -13,6 +13,8 @@
 
 namespace seer::serve::testing {
 
+inline constexpr int32_t kSomeToken = 300;  // of pieces with a text
+
 struct Script {
   std::vector<std::string> pieces;  // a token each; "#7" is the token 7, without a text
   std::optional<Error> failure;     // instead of an end
