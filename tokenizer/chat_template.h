@@ -65,6 +65,9 @@ class PromptTemplate {
   std::optional<std::vector<int32_t>> encode_from(size_t from, const MarkedText& rendered,
                                                   const TextTokenizer& tokenizer) const;
 
+  // Throws Error{kUnsupported} if the vocabulary lacks tokens that a named template needs.
+  void require_tokens(const TextTokenizer& tokenizer) const;
+
   const std::string& name() const { return name_; }      // for people
   const std::string& source() const { return source_; }  // the default's
   const std::string& all_sources() const { return all_text_; }
@@ -73,7 +76,6 @@ class PromptTemplate {
  private:
   const jinja::Template& chosen(const TemplateInput& input) const;
   std::vector<int32_t> spelled_out(const TextTokenizer& tokenizer) const;
-  void require_tokens(const TextTokenizer& tokenizer) const;
 
   std::string name_, source_, all_text_;
   const NamedTemplate* named_ = nullptr;  // if it is one of those

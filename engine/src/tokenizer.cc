@@ -77,6 +77,10 @@ const std::map<std::string, std::string>& Tokenizer::token_variables() const {
   return impl_->token_variables;
 }
 
+void Tokenizer::check_chat_template(const ChatTemplate& chat_template) const {
+  chat_template.impl().prompt.require_tokens(*impl_->tokenizer);
+}
+
 std::vector<int32_t> Tokenizer::end_of_turn_ids(const ChatTemplate* with) const {
   std::vector<int32_t> ids;
   const std::string& text = with == nullptr ? impl_->template_text : with->source();

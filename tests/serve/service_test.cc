@@ -28,7 +28,7 @@ ServiceOptions named() {
 }
 
 // Messages as plain text.
-ChatSetup plain(AnswerFormat answers = {}) { return {ChatTemplate::load("none"), "", answers}; }
+ChatModel plain(AnswerFormat format = {}) { return {ChatTemplate::load("none"), Json::object(), format}; }
 
 HttpOptions any_port() {
   HttpOptions options;
@@ -37,7 +37,7 @@ HttpOptions any_port() {
 }
 
 struct Server {
-  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatSetup chat = {})
+  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatModel chat = {})
       : engine(std::move(fake)),
         service(std::move(options)),
         http(any_port(), service.routes(), [this](const Finished& f) { last_status = f.status; }) {
@@ -235,7 +235,7 @@ TEST_CASE("a chat without a template is refused with what to do") {
 
 TEST_CASE("roles that the template does not take are refused by the template's reason") {
   const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(),
-                      {ChatTemplate::load("llama2"), ""});
+                      {ChatTemplate::load("llama2"), Json::object(), {}});
   const char* path = "/v1/chat/completions";
   CHECK_THAT(server.ask(R"({"messages":[{"role":"user","content":"x"}]})", path), ContainsSubstring(" 200 "));
   const std::string answer =
@@ -269,7 +269,7 @@ constexpr const char* kChat = "/v1/chat/completions";
 constexpr const char* kTools =
     R"({"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}])";
 
-ChatSetup hermes() { return plain({ToolForm::kHermes, true, true}); }
+ChatModel hermes() { return plain({ToolForm::kHermes, true, true}); }
 
 TEST_CASE("calls and reasoning of an answer are told apart, whole and streamed") {
   Script script{{"<think>h", "m\n</think>\n", "Let me see.\n<tool_", "call>{\"name\":\"f\",\"argum",
@@ -421,7 +421,7 @@ TEST_CASE(
   const size_t parsed = n(server, "");
   CHECK(n(server, R"(,"parse_special":false)") > parsed);
   ServiceOptions options = named();
-  options.parse_special = false;
+  options.prompts.parse_special = false;
   const Server literal(engine_with({{"one"}, std::nullopt, false, false}), options);
   CHECK(n(literal, "") > parsed);
   CHECK(n(literal, R"(,"parse_special":true)") == parsed);

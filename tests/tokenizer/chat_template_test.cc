@@ -193,7 +193,7 @@ TEST_CASE("a model's template is found where its files keep it: chat_template.ji
   write_file(dir.path() / "chat_template.json", json{{"chat_template", "of chat_template.json"}}.dump());
   CHECK(load() == "of chat_template.json");
   write_file(dir.path() / "tokenizer_config.json",
-             json{{"chat_template", "of tokenizer_config.json, {{ bos_token }}"}, {"bos_token", "A"}}.dump());
+             json{{"chat_template", "of tokenizer_config.json, {{ pad_token }}"}, {"pad_token", "A"}}.dump());
   CHECK(load() == "of tokenizer_config.json, A");
   write_file(dir.path() / "chat_template.jinja", "of chat_template.jinja\n");
   CHECK(load() == "of chat_template.jinja");

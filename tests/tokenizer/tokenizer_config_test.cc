@@ -175,11 +175,20 @@ TEST_CASE("a malformed tokenizer_config.json is named with its key") {
         Case{{{"added_tokens_decoder", {{"300", "text"}}}}, "300"},
         Case{{{"added_tokens_decoder", {{"300", {{"special", true}}}}}}, "300"},
         Case{{{"added_tokens_decoder", {{"300", {{"content", "y"}, {"lstrip", 1}}}}}}, "lstrip"},
-        Case{{{"added_tokens_decoder", far}}, "70000"}, Case{{{"chat_template", 7}}, "chat_template"},
-        Case{{{"chat_template", {{{"name", "default"}, {"template", 1}}}}}, "template"}}) {
+        Case{{{"added_tokens_decoder", far}}, "70000"}}) {
     INFO(c.config.dump());
     const std::string error = error_of([&] { load_json(byte_level_json(), c.config); });
     CHECK_THAT(error, ContainsSubstring("file: ") && ContainsSubstring(c.key));
+  }
+}
+
+TEST_CASE("a malformed chat_template is named once it is asked for") {
+  for (const json& wrong :
+       {json(7), json::array({{{"name", "default"}, {"template", 1}}}), json::array({1})}) {
+    INFO(wrong.dump());
+    const auto t = load_json(byte_level_json(), {{"chat_template", wrong}});
+    CHECK_THAT(error_of([&] { t->chat_template(); }),
+               ContainsSubstring("file: ") && ContainsSubstring("tokenizer_config.json: chat_template"));
   }
 }
 

@@ -8,7 +8,7 @@
 namespace seer {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;  // templates write objects in the order of their members
 using testing::check_fails;
 using testing::run_seer;
 using testing::TempDir;

@@ -24,7 +24,11 @@ void ChatTemplateOptions::add_to(Args& args, const std::string& standard) {
 }
 
 std::shared_ptr<const ChatTemplate> ChatTemplateOptions::load(const Tokenizer& tokenizer) const {
-  if (name && *name != "auto") return ChatTemplate::load(*name);
+  if (name && *name != "auto") {
+    auto named = ChatTemplate::load(*name);
+    tokenizer.check_chat_template(*named);
+    return named;
+  }
   if (auto own = tokenizer.chat_template()) return own;
   throw Error(
       ErrorKind::kUsage,

@@ -62,6 +62,9 @@ class SEER_API Tokenizer {
   // The chat template of the model's files; null if they have none. A template that cannot be interpreted
   // throws here, as ChatTemplate::of_model does, and not from load(): the tokenizer is still good for text.
   std::shared_ptr<const ChatTemplate> chat_template() const;
+  // Throws Error{kUnsupported} if a template that comes with the program needs tokens that the vocabulary
+  // lacks.
+  void check_chat_template(const ChatTemplate& chat_template) const;
   // Tokens that end the assistant's turn as the template writes it, if the vocabulary has them: "<|im_end|>"
   // and so on. The model's own template's are among ModelInfo's stop ids already.
   std::vector<int32_t> end_of_turn_ids(const ChatTemplate* with = nullptr) const;

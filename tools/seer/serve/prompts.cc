@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "seer/error.h"
+#include "tools/seer/format.h"
 #include "tools/seer/serve/api_error.h"
 
 namespace seer::serve {
@@ -11,26 +12,26 @@ namespace {
 constexpr int64_t kCompletionTokens = 16;  // the API's default
 constexpr int64_t kEndTokens = 16;         // more than any template writes after the last message
 
-// The server's variables, with the request's before them.
-std::string kwargs_of(const ChatInput& input, const std::string& standard) {
-  Json kwargs = standard.empty() ? Json::object() : Json::parse(standard);
-  for (const auto& [name, value] : input.kwargs.items()) kwargs[name] = value;
-  return kwargs.empty() ? std::string() : kwargs.dump();
+// The request's variables win over the server's.
+Json merged(Json variables, const Json& of_request) {
+  variables.update(of_request);
+  return variables;
 }
 
-std::vector<int32_t> encode_chat(const ChatInput& input, const Engine& engine, const ChatSetup& chat) {
+std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatModel& chat) {
   if (!chat.chat_template)
     throw ApiError(kBadRequest,
                    "this model's files have no chat template: use /v1/completions, or start the server with "
                    "--chat-template and a Jinja file, llama2, llama3, chatml, mistral or none",
                    "messages", "no_chat_template");
+  const ChatInput& input = request.input;
+  ChatPrompt prompt;
+  prompt.messages = cli::to_text(input.messages);
+  if (!input.tools.empty()) prompt.tools = cli::to_text(input.tools);
+  prompt.kwargs = cli::to_text(merged(chat.kwargs, input.kwargs));
+  prompt.add_generation_prompt = input.add_generation_prompt;
+  prompt.continue_final_message = input.continue_final_message;
   try {
-    ChatPrompt prompt;
-    prompt.messages = input.messages.dump();
-    if (!input.tools.empty()) prompt.tools = input.tools.dump();
-    prompt.kwargs = kwargs_of(input, chat.kwargs);
-    prompt.add_generation_prompt = input.add_generation_prompt;
-    prompt.continue_final_message = input.continue_final_message;
     return engine.tokenizer().encode_chat(prompt, chat.chat_template.get());
   } catch (const Error& error) {
     throw ApiError(kBadRequest, std::string("'messages': ") + error.what(), "messages", "invalid_value");
@@ -50,9 +51,9 @@ void check_ids(const std::vector<int32_t>& ids, const std::string& field, const 
 }
 
 std::vector<int32_t> encode_text(const ApiRequest& request, const std::string& text, const Engine& engine,
-                                 bool parse_special) {
+                                 const PromptOptions& options) {
   return engine.tokenizer().encode(text, request.add_special_tokens,
-                                   request.parse_special.value_or(parse_special));
+                                   request.parse_special.value_or(options.parse_special));
 }
 
 std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenizer) {
@@ -63,13 +64,13 @@ std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenize
 }
 
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
-                                          const ChatSetup& chat, bool parse_special) {
-  if (request.chat) return {{encode_chat(request.input, engine, chat), ""}};
+                                          const ChatModel& chat, const PromptOptions& options) {
+  if (request.chat) return {{encode_chat(request, engine, chat), ""}};
   std::vector<EncodedPrompt> encoded;
   for (const PromptInput& prompt : request.prompts) {
     EncodedPrompt one;
     if (const auto* text = std::get_if<std::string>(&prompt)) {
-      one.ids = encode_text(request, *text, engine, parse_special);
+      one.ids = encode_text(request, *text, engine, options);
       if (request.echo) one.text = *text;
     } else {
       one.ids = std::get<std::vector<int32_t>>(prompt);

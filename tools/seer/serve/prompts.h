@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,11 +12,11 @@
 
 namespace seer::serve {
 
-// How messages become a prompt, and what its answers look like.
-struct ChatSetup {
+// How messages become a prompt, and how answers are read.
+struct ChatModel {
   std::shared_ptr<const ChatTemplate> chat_template;  // null: there is none, and chats are refused
-  std::string kwargs;  // a JSON object, the server's own variables; empty: none
-  AnswerFormat answers = {};
+  Json kwargs = Json::object();                       // variables that the server gives it
+  AnswerFormat format;
 };
 
 struct EncodedPrompt {
@@ -25,15 +24,17 @@ struct EncodedPrompt {
   std::string text;  // where the answer echoes it
 };
 
+struct PromptOptions {
+  bool parse_special = true;  // special tokens written out in prompts of completions are recognised
+};
+
 // Throws ApiError (400) for ids out of range, an empty prompt, or a chat that the template does not take.
-// `parse_special`: whether special tokens written out in prompts of completions are recognised, unless the
-// request says.
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
-                                          const ChatSetup& chat, bool parse_special);
+                                          const ChatModel& chat, const PromptOptions& options);
 
 // Ids of one text, as encode_prompts; empty for an empty text.
 std::vector<int32_t> encode_text(const ApiRequest& request, const std::string& text, const Engine& engine,
-                                 bool parse_special);
+                                 const PromptOptions& options);
 
 // How the prompt's text ends, special tokens by name: enough to see what the answer begins in.
 std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenizer);

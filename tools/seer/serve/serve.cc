@@ -108,12 +108,14 @@ std::optional<double> standard_temperature(const std::string& model_dir) {
 
 // A model without a template still completes texts; one whose template cannot be interpreted is refused here,
 // and not at the first message.
-serve::ChatSetup chat_setup(const ServeOptions& options, const Tokenizer& tokenizer) {
-  if (!options.chat_template.given() && !tokenizer.chat_template()) return {};
-  serve::ChatSetup chat{options.chat_template.load(tokenizer), options.chat_template.kwargs};
-  chat.answers =
+serve::ChatModel chat_model(const ServeOptions& options, const Tokenizer& tokenizer) {
+  serve::ChatModel chat;
+  if (!options.chat_template.given() && !tokenizer.chat_template()) return chat;
+  chat.chat_template = options.chat_template.load(tokenizer);
+  if (!options.chat_template.kwargs.empty()) chat.kwargs = serve::Json::parse(options.chat_template.kwargs);
+  chat.format =
       serve::answer_format(chat.chat_template->all_sources(), options.tool_parser, options.reasoning_parser);
-  chat.answers.takes_tools = chat.chat_template->takes_tools();
+  chat.format.takes_tools = chat.chat_template->takes_tools();
   return chat;
 }
 
@@ -163,8 +165,11 @@ int run_serve(const Arguments& arguments) {
 
   options.http.body_timeout = std::chrono::seconds(options.body_timeout);
 
-  serve::Service service({name, !options.no_parse_special, options.sparse,
-                          standard_temperature(options.model.model_dir), options.max_queue,
+  serve::Service service({name,
+                          {!options.no_parse_special},
+                          options.sparse,
+                          standard_temperature(options.model.model_dir),
+                          options.max_queue,
                           std::chrono::seconds(options.request_timeout)});
   serve::HttpServer server(options.http, service.routes(), [&](const serve::Finished& request) {
     service.metrics().count_request(request.record.route, request.status);
@@ -175,7 +180,7 @@ int run_serve(const Arguments& arguments) {
   write_stdout(server.url() + "\n");
   try {
     const std::shared_ptr<Engine> engine = load_engine(options.model);
-    service.set_engine(engine, chat_setup(options, engine->tokenizer()));
+    service.set_engine(engine, chat_model(options, engine->tokenizer()));
   } catch (const Error&) {
     if (!interrupted()) throw;
   }

@@ -63,7 +63,7 @@ std::vector<Route> Service::routes() {
   };
 }
 
-void Service::set_engine(std::shared_ptr<Engine> engine, ChatSetup chat) {
+void Service::set_engine(std::shared_ptr<Engine> engine, ChatModel chat) {
   const std::lock_guard lock(mutex_);
   chat_ = std::move(chat);
   engine_ = std::move(engine);
@@ -80,7 +80,7 @@ std::shared_ptr<Engine> Service::engine() const {
   return engine_;
 }
 
-const ChatSetup& Service::chat() const {
+const ChatModel& Service::chat_model() const {
   const std::lock_guard lock(mutex_);
   return chat_;
 }
@@ -115,7 +115,7 @@ void Service::show_model(const httplib::Request& request, httplib::Response& res
 
 void Service::show_tokens(const Json& body, httplib::Response& response) const {
   check_model(JsonFields(body).string("model"));
-  send_json(response, kOk, tokenize(body, *engine(), chat(), options_.parse_special));
+  send_json(response, kOk, tokenize(body, *engine(), chat_model(), options_.prompts));
 }
 
 void Service::show_text(const Json& body, httplib::Response& response) const {
@@ -125,7 +125,7 @@ void Service::show_text(const Json& body, httplib::Response& response) const {
 
 void Service::show_tokenizer(httplib::Response& response) const {
   const std::shared_ptr<Engine> engine = this->engine();
-  send_json(response, kOk, tokenizer_info(*engine, chat()));
+  send_json(response, kOk, tokenizer_info(*engine, chat_model()));
 }
 
 void Service::check_model(const std::optional<std::string>& name) const {
@@ -136,7 +136,7 @@ void Service::check_model(const std::optional<std::string>& name) const {
 
 void Service::check_tools(const ApiRequest& request) const {
   if (request.input.tools.empty()) return;
-  const AnswerFormat& format = chat().answers;
+  const AnswerFormat& format = chat_model().format;
   if (!format.takes_tools)
     throw ApiError(kBadRequest,
                    "'tools': this model's chat template does not show tools to the model: leave them out, or "
@@ -159,13 +159,13 @@ std::shared_ptr<Service::Work> Service::admit(ApiRequest request) {
                    "'n' times the prompts is " + std::to_string(request.n_choices()) + ": expected at most " +
                        std::to_string(options_.max_queue) + " (--max-queue)",
                    "n", "invalid_value");
-  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat(), options_.parse_special);
+  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_model(), options_.prompts);
   std::vector<GenerateRequest> generations =
       generate_requests(request, prompts, *engine, options_.sparse, options_.temperature);
   RequestRecord& record = Connection::current().record();
   for (const EncodedPrompt& prompt : prompts) record.n_prompt += static_cast<int64_t>(prompt.ids.size());
   auto work =
-      std::make_shared<Work>(request, engine, std::move(prompts), chat().answers, options_.model_name);
+      std::make_shared<Work>(request, engine, std::move(prompts), chat_model().format, options_.model_name);
   if (options_.request_timeout.count() > 0) work->deadline = record.start + options_.request_timeout;
   const std::lock_guard lock(admission_);
   const int64_t n_waiting = engine->stats().n_waiting;

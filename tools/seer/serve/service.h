@@ -22,11 +22,11 @@
 namespace seer::serve {
 
 struct ServiceOptions {
-  std::string model_name;             // what clients call it
-  bool parse_special = true;          // special tokens written out in prompts of completions are recognised
-  std::optional<SparseRule> sparse;   // of requests that name none; absent: the gates' own
-  std::optional<double> temperature;  // likewise; absent: the model's
-  int64_t max_queue = 256;            // generations that may wait
+  std::string model_name;  // what clients call it
+  PromptOptions prompts;
+  std::optional<SparseRule> sparse;              // of requests that name none; absent: the gates' own
+  std::optional<double> temperature;             // likewise; absent: the model's
+  int64_t max_queue = 256;                       // generations that may wait
   std::chrono::milliseconds request_timeout{0};  // 0: none
 };
 
@@ -40,7 +40,7 @@ class Service {
 
   // The model is loaded, and requests are taken from now on. `chat` makes prompts of messages; without a
   // template (null) chat requests are refused.
-  void set_engine(std::shared_ptr<Engine> engine, ChatSetup chat = {});
+  void set_engine(std::shared_ptr<Engine> engine, ChatModel chat = {});
   void set_active_count(std::function<int64_t()> n_active) { n_active_ = std::move(n_active); }
   void stop();   // requests are refused from now on
   void abort();  // those under way end with an error
@@ -60,7 +60,7 @@ class Service {
   bool write_stream(Work& work, std::vector<News> first, httplib::DataSink& sink);
 
   std::shared_ptr<Engine> engine() const;  // throws ApiError (503) while there is none
-  const ChatSetup& chat() const;           // while there is an engine
+  const ChatModel& chat_model() const;     // while there is an engine
   void check_model(const std::optional<std::string>& name) const;
   void check_tools(const ApiRequest& request) const;
   std::shared_ptr<Work> admit(ApiRequest request);
@@ -78,7 +78,7 @@ class Service {
   std::atomic<bool> device_failed_{false};  // a device does not come back: whoever watches /health must know
   mutable std::mutex mutex_;                // of engine_ and chat_
   std::shared_ptr<Engine> engine_;
-  ChatSetup chat_;        // does not change once engine_ is there
+  ChatModel chat_;        // does not change once engine_ is there
   std::mutex admission_;  // the queue's length is checked and added to by one at a time
 };
 

@@ -20,16 +20,16 @@ ApiRequest text_request(const JsonFields& fields, std::string* prompt) {
   return request;
 }
 
-std::vector<int32_t> ids_of(const Json& body, const Engine& engine, const ChatSetup& chat,
-                            bool parse_special) {
+std::vector<int32_t> ids_of(const Json& body, const Engine& engine, const ChatModel& model,
+                            const PromptOptions& options) {
   if (!body.contains("messages")) {
     std::string prompt;
     const ApiRequest request = text_request(JsonFields(body), &prompt);
-    return encode_text(request, prompt, engine, parse_special);
+    return encode_text(request, prompt, engine, options);
   }
-  Json asked = body;
-  asked.erase("return_token_strs");  // all else is as of a chat
-  return encode_prompts(parse_chat(asked), engine, chat, parse_special).front().ids;
+  Json chat = body;
+  chat.erase("return_token_strs");  // all else is as of a chat
+  return encode_prompts(parse_chat(chat), engine, model, options).front().ids;
 }
 
 Json token_or_null(const Tokenizer& tokenizer, int32_t id) {
@@ -38,9 +38,10 @@ Json token_or_null(const Tokenizer& tokenizer, int32_t id) {
 
 }  // namespace
 
-std::string tokenize(const Json& body, const Engine& engine, const ChatSetup& chat, bool parse_special) {
+std::string tokenize(const Json& body, const Engine& engine, const ChatModel& chat,
+                     const PromptOptions& options) {
   const bool strings = JsonFields(body).boolean("return_token_strs").value_or(false);
-  const std::vector<int32_t> ids = ids_of(body, engine, chat, parse_special);
+  const std::vector<int32_t> ids = ids_of(body, engine, chat, options);
   Json texts;
   if (strings) texts = Json::array();
   if (strings)
@@ -62,7 +63,7 @@ std::string detokenize(const Json& body, const Engine& engine) {
   return cli::to_text({{"prompt", engine.tokenizer().decode(*ids, /*skip_special=*/false)}});
 }
 
-std::string tokenizer_info(const Engine& engine, const ChatSetup& chat) {
+std::string tokenizer_info(const Engine& engine, const ChatModel& chat) {
   const Tokenizer& tokenizer = engine.tokenizer();
   return cli::to_text({{"tokenizer_class", tokenizer.kind()},
                        {"bos_token", token_or_null(tokenizer, tokenizer.bos_id())},

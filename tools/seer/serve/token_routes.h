@@ -11,10 +11,11 @@ namespace seer::serve {
 
 // {"prompt", add_special_tokens, parse_special} or {"messages", ... as of a chat}, return_token_strs:
 // {"count", "max_model_len", "tokens", "token_strs"}. Throws ApiError (400).
-std::string tokenize(const Json& body, const Engine& engine, const ChatSetup& chat, bool parse_special);
+std::string tokenize(const Json& body, const Engine& engine, const ChatModel& chat,
+                     const PromptOptions& options);
 // {"tokens"}: {"prompt"}, special tokens by name. Throws ApiError (400).
 std::string detokenize(const Json& body, const Engine& engine);
 // Names of special tokens, and the chat template's text where there is one.
-std::string tokenizer_info(const Engine& engine, const ChatSetup& chat);
+std::string tokenizer_info(const Engine& engine, const ChatModel& chat);
 
 }  // namespace seer::serve
