@@ -70,6 +70,7 @@ class PromptTemplate {
 
   const std::string& name() const { return name_; }      // for people
   const std::string& source() const { return source_; }  // the default's
+  const std::string& all_sources() const { return all_text_; }
   bool takes_tools() const;
 
  private:

@@ -64,6 +64,7 @@ ChatTemplate::~ChatTemplate() = default;
 
 const std::string& ChatTemplate::name() const { return impl_->prompt.name(); }
 const std::string& ChatTemplate::source() const { return impl_->prompt.source(); }
+const std::string& ChatTemplate::all_sources() const { return impl_->prompt.all_sources(); }
 bool ChatTemplate::takes_tools() const { return impl_->prompt.takes_tools(); }
 
 std::string ChatTemplate::render(const ChatPrompt& prompt,

@@ -8,7 +8,12 @@
 namespace seer::serve::testing {
 namespace {
 
-constexpr int32_t kSomeToken = 300;
+// The token itself at half its logarithm, and the ids after it below that.
+PositionLogprobs logprobs_of(int32_t id, int64_t n) {
+  PositionLogprobs at{{id, -0.5F}, {}};
+  for (int32_t i = 0; i < n; ++i) at.top.push_back({id + i, -0.5F - static_cast<float>(i)});
+  return at;
+}
 
 class FakeGeneration final : public Generation {
  public:
@@ -45,9 +50,21 @@ class FakeGeneration final : public Generation {
 
  private:
   void run() {
+    if (request_.n_prompt_logprobs)
+      for (size_t i = 1; i < request_.prompt.size(); ++i)
+        result_.prompt_logprobs.push_back(logprobs_of(request_.prompt[i], *request_.n_prompt_logprobs));
+    bool first = true;
     for (const std::string& piece : script_.pieces) {
-      request_.on_token({kSomeToken, piece});
-      result_.text += piece;
+      const bool silent = piece.starts_with('#');
+      const int32_t id = silent ? std::stoi(piece.substr(1)) : kSomeToken;
+      const std::string text = silent ? "" : piece;
+      const PositionLogprobs logprobs = logprobs_of(id, request_.n_logprobs.value_or(0));
+      TokenEvent event{id, text};
+      if (request_.n_logprobs) event.logprobs = &logprobs;
+      if (first && request_.n_prompt_logprobs) event.prompt_logprobs = &result_.prompt_logprobs;
+      first = false;
+      request_.on_token(event);
+      result_.text += text;
     }
     while (script_.held && !*released_) std::this_thread::yield();
     std::unique_lock lock(mutex_);
@@ -56,6 +73,7 @@ class FakeGeneration final : public Generation {
       ++*n_cancelled_;
       result_.finish = FinishReason::kCancelled;
     }
+    if (!script_.endless && result_.finish == FinishReason::kLength) result_.finish = script_.finish;
     result_.stats.n_generated = static_cast<int64_t>(script_.pieces.size());
     done_ = true;
     wake_.notify_all();

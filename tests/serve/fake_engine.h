@@ -13,11 +13,14 @@
 
 namespace seer::serve::testing {
 
+inline constexpr int32_t kSomeToken = 300;  // of pieces with a text
+
 struct Script {
-  std::vector<std::string> pieces;  // a token each
+  std::vector<std::string> pieces;  // a token each; "#7" is the token 7, without a text
   std::optional<Error> failure;     // instead of an end
   bool endless = false;             // after the pieces, until it is cancelled
   bool held = false;                // after the pieces, until release()
+  FinishReason finish = FinishReason::kLength;
 };
 
 class FakeEngine final : public Engine {

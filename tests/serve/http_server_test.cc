@@ -145,6 +145,50 @@ TEST_CASE("a key is asked for where one is set, before the body") {
   CHECK_THAT(get(server.url(), "/open"), ContainsSubstring("HTTP/1.1 200 "));
 }
 
+TEST_CASE("the scheme of a key is the same in any case") {
+  HttpOptions options;
+  options.api_key = "k-1";
+  const Server server(options);
+  for (const std::string scheme : {"bearer", "BEARER", "Bearer"})
+    CHECK_THAT(server.ask(post("/echo", "x", "Authorization: " + scheme + " k-1\r\nConnection: close\r\n")),
+               ContainsSubstring("<x>"));
+  for (const std::string header : {"Basic k-1", "bearerk-1", "bearer", "k-1"})
+    CHECK_THAT(server.ask(post("/echo", "x", "Authorization: " + header + "\r\n")),
+               ContainsSubstring("HTTP/1.1 401 "));
+}
+
+TEST_CASE("a slash at the end of an address changes nothing") {
+  const Server server;
+  CHECK_THAT(server.ask(post("/echo/", "abc", kClose)), ContainsSubstring("<abc>"));
+  CHECK_THAT(get(server.url(), "/open/"), ContainsSubstring("\"open\""));
+  CHECK_THAT(get(server.url(), "/open//"), ContainsSubstring("HTTP/1.1 404 "));
+}
+
+TEST_CASE("a body that stalls is answered and the connection closed") {
+  HttpOptions options;
+  options.body_timeout = std::chrono::milliseconds(100);
+  const Server server(options);
+  for (const std::string body :
+       {"Content-Length: 5\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n2\r\nab"}) {
+    RawClient client(server.url());
+    client.send("POST /echo HTTP/1.1\r\n" + body);
+    const std::string answer = client.read_until("--body-timeout");
+    CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 408 "));
+    CHECK_THAT(answer, ContainsSubstring("Connection: close"));
+    CHECK_THAT(client.read_until("}}"), ContainsSubstring("\"code\":\"body_timeout\""));
+  }
+}
+
+TEST_CASE("a client that has nothing more to send is answered") {
+  const Server server;
+  RawClient client(server.url());
+  client.send(post("/echo", "abc"));
+  client.close_half();
+  const std::string answer = client.read_to_end();
+  CHECK(answer.starts_with("HTTP/1.1 200 "));
+  CHECK_THAT(answer, ContainsSubstring("<abc>"));
+}
+
 TEST_CASE("keys are equal or not") {
   CHECK(equal_in_constant_time("abc", "abc"));
   CHECK_FALSE(equal_in_constant_time("abd", "abc"));

@@ -54,6 +54,8 @@ std::string RawClient::read_to_end() {
   return buffer_;
 }
 
+void RawClient::close_half() const { ::shutdown(fd_, SHUT_WR); }
+
 void RawClient::close() {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;

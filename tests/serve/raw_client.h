@@ -18,6 +18,7 @@ class RawClient {
   std::string read_until(const std::string& mark);
   std::string read_to_end();  // until the server closes
   void close();
+  void close_half() const;  // it has nothing more to send
 
  private:
   bool more();

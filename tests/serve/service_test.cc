@@ -27,6 +27,9 @@ ServiceOptions named() {
   return options;
 }
 
+// Messages as plain text.
+ChatModel plain(AnswerFormat format = {}) { return {ChatTemplate::load("none"), Json::object(), format}; }
+
 HttpOptions any_port() {
   HttpOptions options;
   options.port = 0;
@@ -153,6 +156,21 @@ TEST_CASE("a client that leaves cancels its generation, before the first token t
   }
 }
 
+TEST_CASE("a client that closed its half gets its answer, however long that takes") {
+  for (const char* body : {kPlain, kStreamed}) {
+    Server server(engine_with({{"one"}, std::nullopt, false, true}));
+    RawClient client(server.http.url());
+    client.send(post(kCompletions, body));
+    client.close_half();
+    REQUIRE(eventually([&] { return server.engine->submitted().size() == 1; }));
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(1500));  // longer than until it is asked whether it reads
+    server.engine->release();
+    CHECK_THAT(client.read_to_end(), ContainsSubstring("one"));
+    CHECK(server.last_status == 200);
+  }
+}
+
 TEST_CASE("a full queue gets 429") {
   ServiceOptions options = named();
   options.max_queue = 3;
@@ -170,8 +188,7 @@ TEST_CASE("a full queue gets 429") {
 TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
   options.sparse = SparseRule::parse("threshold=0.01");
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options,
-                      {ChatTemplate::load("none"), Json::object(), {}});
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options, plain());
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
     const std::string answer = server.ask(body, path);
     INFO(answer);
@@ -227,11 +244,207 @@ TEST_CASE("roles that the template does not take are refused by the template's r
   CHECK_THAT(answer, ContainsSubstring("\"param\":\"messages\""));
 }
 
-TEST_CASE("sampling the engine refuses is a bad request") {
+TEST_CASE("limits of sampling mean what people mean by them") {
   const Server server(engine_with({{"one"}, std::nullopt, false, false}));
-  const std::string answer = server.ask(R"({"prompt":"x","top_p":-1})");
-  CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
-  CHECK_THAT(answer, ContainsSubstring("top_p"));
+  for (const char* field : {"\"top_p\":0", "\"min_p\":1", "\"top_k\":-1"})
+    CHECK_THAT(server.ask(R"({"prompt":"x",)" + std::string(field) + "}"),
+               ContainsSubstring("HTTP/1.1 200 "));
+  CHECK_THAT(server.ask(R"({"prompt":"x","top_p":-1})"), ContainsSubstring("\"param\":\"top_p\""));
+}
+
+nlohmann::json body_of(const std::string& answer) {
+  INFO(answer);
+  REQUIRE(answer.starts_with("HTTP/1.1 200 "));
+  return nlohmann::json::parse(answer.substr(answer.find("\r\n\r\n") + 4));
+}
+
+std::vector<nlohmann::json> events_of(const std::string& answer) {
+  std::vector<nlohmann::json> events;
+  for (size_t at = 0; (at = answer.find("data: {", at)) != std::string::npos; at += 6)
+    events.push_back(nlohmann::json::parse(answer.substr(at + 6, answer.find("\n\n", at) - at - 6)));
+  return events;
+}
+
+constexpr const char* kChat = "/v1/chat/completions";
+constexpr const char* kTools =
+    R"({"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}])";
+
+ChatModel hermes() { return plain({ToolForm::kHermes, true, true}); }
+
+TEST_CASE("calls and reasoning of an answer are told apart, whole and streamed") {
+  Script script{{"<think>h", "m\n</think>\n", "Let me see.\n<tool_", "call>{\"name\":\"f\",\"argum",
+                 "ents\":{\"a\"", ":1}}</tool_call>"},
+                std::nullopt,
+                false,
+                false,
+                FinishReason::kEos};
+  const Server server(engine_with(script), named(), hermes());
+  const auto choice = body_of(server.ask(std::string(kTools) + "}", kChat))["choices"][0];
+  CHECK(choice["finish_reason"] == "tool_calls");
+  const auto message = choice["message"];
+  CHECK(message["reasoning_content"] == "hm");
+  CHECK(message["content"] == "Let me see.");
+  CHECK(message["tool_calls"][0]["function"] == nlohmann::json{{"name", "f"}, {"arguments", "{\"a\":1}"}});
+
+  std::string reasoning, content, arguments, name;
+  const auto events = events_of(server.ask(std::string(kTools) + R"(,"stream":true})", kChat));
+  for (const auto& event : events) {
+    const auto delta = event["choices"][0]["delta"];
+    reasoning += delta.value("reasoning_content", "");
+    content += delta.value("content", "");
+    if (!delta.contains("tool_calls")) continue;
+    CHECK(delta["tool_calls"][0]["index"] == 0);
+    name += delta["tool_calls"][0]["function"].value("name", "");
+    arguments += delta["tool_calls"][0]["function"]["arguments"].get<std::string>();
+  }
+  CHECK(reasoning == "hm");
+  CHECK(content == "Let me see.");
+  CHECK(name == "f");
+  CHECK(arguments == "{\"a\":1}");
+  CHECK(events.back()["choices"][0]["finish_reason"] == "tool_calls");
+}
+
+TEST_CASE("without tools, or with the choice none, calls stay text") {
+  const std::string call = R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
+  const Server server(engine_with({{call}, std::nullopt, false, false}), named(), hermes());
+  for (const std::string& body : {std::string(R"({"messages":[{"role":"user","content":"x"}]})"),
+                                  std::string(kTools) + R"(,"tool_choice":"none"})"}) {
+    const auto message = body_of(server.ask(body, kChat))["choices"][0]["message"];
+    CHECK(message["content"] == call);
+    CHECK_FALSE(message.contains("tool_calls"));
+  }
+}
+
+TEST_CASE("only the first of several calls is given where no parallel ones are wanted") {
+  const std::string call = R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
+  const Server server(engine_with({{call, call}, std::nullopt, false, false}), named(), hermes());
+  const auto calls = [&](const std::string& more) {
+    return body_of(server.ask(kTools + more, kChat))["choices"][0]["message"]["tool_calls"].size();
+  };
+  CHECK(calls("}") == 2);
+  CHECK(calls(R"(,"parallel_tool_calls":false})") == 1);
+}
+
+TEST_CASE("tools are refused where the template does not show them, or writes calls in an unknown form") {
+  const std::string tools = std::string(kTools) + "}";
+  const Server without(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
+  CHECK_THAT(without.ask(tools, kChat), ContainsSubstring("does not show tools"));
+  const Server unknown(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                       plain({ToolForm::kUnknown, false, true}));
+  CHECK_THAT(unknown.ask(tools, kChat), ContainsSubstring("--tool-call-parser none"));
+  const Server text(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                    plain({ToolForm::kNone, false, true}));
+  CHECK(body_of(text.ask(tools, kChat))["choices"][0]["message"]["content"] == "one");
+}
+
+TEST_CASE("log-probabilities of a completion, with its prompt, whole and streamed") {
+  const Server server(engine_with({{"a", "#2", "b"}, std::nullopt, false, false}));
+  const auto ask = [&](const std::string& more) {
+    return body_of(server.ask(R"({"prompt":[300,301],"logprobs":2)" + more + "}"))["choices"][0]["logprobs"];
+  };
+  const auto plain = ask("");
+  CHECK(plain["token_logprobs"] == std::vector<double>{-0.5, -0.5, -0.5});
+  CHECK(plain["tokens"].size() == 3);
+  CHECK(plain["top_logprobs"][0].size() == 2);
+  const auto length = static_cast<int64_t>(plain["tokens"][0].get<std::string>().size());
+  CHECK(plain["text_offset"] == std::vector<int64_t>{0, length, length});  // a special token leaves no text
+  const auto echo = ask(R"(,"echo":true)");
+  CHECK(echo["token_logprobs"].size() == 5);
+  CHECK(echo["token_logprobs"][0].is_null());
+  CHECK(echo["top_logprobs"][0].is_null());
+  CHECK(echo["token_logprobs"][1] == -0.5);
+
+  nlohmann::json joined;
+  for (const auto& event :
+       events_of(server.ask(R"({"prompt":[300,301],"logprobs":2,"echo":true,"stream":true})")))
+    if (const auto& one = event["choices"][0]["logprobs"]; !one.is_null())
+      for (const auto& [key, values] : one.items())
+        for (const auto& value : values) joined[key].push_back(value);
+  CHECK(joined == echo);
+}
+
+TEST_CASE("log-probabilities of a chat") {
+  const Server server(engine_with({{"a", "b"}, std::nullopt, false, false}), named(), plain());
+  const std::string messages =
+      R"({"messages":[{"role":"user","content":"x"}],"logprobs":true,"top_logprobs":3)";
+  const auto content = body_of(server.ask(messages + "}", kChat))["choices"][0]["logprobs"]["content"];
+  REQUIRE(content.size() == 2);
+  CHECK(content[0]["logprob"] == -0.5);
+  CHECK(content[0]["top_logprobs"].size() == 3);
+  CHECK(content[0]["top_logprobs"][0]["token"] == content[0]["token"]);
+  const auto token = content[0]["token"].get<std::string>();
+  CHECK(content[0]["bytes"] == std::vector<int>(token.begin(), token.end()));
+  size_t n = 0;
+  for (const auto& event : events_of(server.ask(messages + R"(,"stream":true})", kChat)))
+    if (const auto& one = event["choices"][0]["logprobs"]; !one.is_null()) n += one["content"].size();
+  CHECK(n == 2);
+}
+
+TEST_CASE("special tokens are shown where they are asked for, but for the end") {
+  const FakeEngine words({{}, std::nullopt, false, false});
+  const std::string word = words.tokenizer().token_bytes(testing::kSomeToken);
+  const Server server(engine_with({{word, "#1", word, "#2"}, std::nullopt, false, false}));
+  const auto text = [&](const std::string& more) {
+    return body_of(server.ask(R"({"prompt":[300])" + more + "}"))["choices"][0]["text"];
+  };
+  CHECK(text("") == word + word);
+  CHECK(text(R"(,"skip_special_tokens":false)") == word + "<s>" + word);
+}
+
+TEST_CASE("text is cut into tokens and put together again") {
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
+  const auto tokens = body_of(server.ask(R"({"prompt":"Hello","return_token_strs":true})", "/tokenize"));
+  CHECK(tokens["count"] == tokens["tokens"].size());
+  CHECK(tokens["max_model_len"] == 1000);
+  CHECK(tokens["tokens"][0] == 1);
+  CHECK(tokens["token_strs"][0] == "<s>");
+  const auto bare = body_of(server.ask(R"({"prompt":"Hello","add_special_tokens":false})", "/tokenize"));
+  CHECK(bare["count"] == tokens["count"].get<int>() - 1);
+  CHECK(bare["token_strs"].is_null());
+  CHECK(body_of(server.ask(R"({"tokens":)" + bare["tokens"].dump() + "}", "/detokenize"))["prompt"] ==
+        "Hello");
+  const auto chat = body_of(server.ask(R"({"messages":[{"role":"user","content":"Hello"}]})", "/tokenize"));
+  CHECK(chat["tokens"] == tokens["tokens"]);
+  CHECK(body_of(testing::get(server.http.url(), "/tokenizer_info"))["eos_token"] == "</s>");
+  CHECK_THAT(server.ask(R"({"tokens":[99999]})", "/detokenize"), ContainsSubstring("\"param\":\"tokens\""));
+  CHECK_THAT(server.ask("{}", "/detokenize"), ContainsSubstring("missing"));
+  CHECK_THAT(server.ask("{}", "/tokenize"), ContainsSubstring("missing"));
+}
+
+TEST_CASE(
+    "special tokens of a completion's prompt are recognised, unless the request or the server says no") {
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const auto n = [&](const Server& asked, const std::string& more) {
+    body_of(asked.ask(R"({"prompt":"a</s>b")" + more + "}"));
+    return asked.engine->submitted().back().prompt.size();
+  };
+  const size_t parsed = n(server, "");
+  CHECK(n(server, R"(,"parse_special":false)") > parsed);
+  ServiceOptions options = named();
+  options.prompts.parse_special = false;
+  const Server literal(engine_with({{"one"}, std::nullopt, false, false}), options);
+  CHECK(n(literal, "") > parsed);
+  CHECK(n(literal, R"(,"parse_special":true)") == parsed);
+}
+
+TEST_CASE("ids beyond the vocabulary are refused by the field they came in") {
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  for (const std::string field : {R"("stop_token_ids":[99999])", R"("logit_bias":{"99999":1})"}) {
+    const std::string answer = server.ask(R"({"prompt":"x",)" + field + "}");
+    CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
+    CHECK_THAT(answer, ContainsSubstring("99999"));
+    CHECK_THAT(answer, ContainsSubstring("\"param\":\"" + field.substr(1, field.find(':') - 2) + "\""));
+  }
+}
+
+TEST_CASE("a temperature that nobody named is the server's") {
+  ServiceOptions options = named();
+  options.temperature = 1.0;
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  body_of(server.ask(R"({"prompt":"x"})"));
+  CHECK(server.engine->submitted().back().sampling.temperature == 1.0);
+  body_of(server.ask(R"({"prompt":"x","temperature":0.2})"));
+  CHECK(server.engine->submitted().back().sampling.temperature == 0.2);
 }
 
 }  // namespace

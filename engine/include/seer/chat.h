@@ -55,7 +55,9 @@ class SEER_API ChatTemplate {
 
   const std::string& name() const;    // the file's path, or the name, for people
   const std::string& source() const;  // the Jinja text that is used for prompts without tools
-  bool takes_tools() const;           // false: `tools` would change nothing
+  // The same followed by the text that is used for prompts with tools, if that is another one.
+  const std::string& all_sources() const;
+  bool takes_tools() const;  // false: `tools` would change nothing
 
   // The prompt as text. `tokens`: bos_token, eos_token and others by name. Throws as Tokenizer::render_chat.
   std::string render(const ChatPrompt& prompt, const std::map<std::string, std::string>& tokens) const;

@@ -32,8 +32,9 @@ Answer::Answer(Engine* engine, std::vector<GenerateRequest> requests, bool at_on
         Inbox::Choice& choice = inbox->choices[i];
         choice.times.last_token = Clock::now();
         if (choice.n_tokens++ == 0) choice.times.first_token = choice.times.last_token;
-        TokenPiece& token = choice.tokens.emplace_back(TokenPiece{event.id, std::string(event.text), {}});
+        TokenPiece& token = choice.tokens.emplace_back(TokenPiece{event.id, std::string(event.text), {}, {}});
         if (event.logprobs != nullptr) token.logprobs = *event.logprobs;
+        if (event.prompt_logprobs != nullptr) token.prompt_logprobs = *event.prompt_logprobs;
         if (!at_once && choice.n_tokens > 1) return true;
         choice.news = true;
       }

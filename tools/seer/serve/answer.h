@@ -19,7 +19,8 @@ namespace seer::serve {
 struct TokenPiece {
   int32_t id;
   std::string text;
-  std::optional<PositionLogprobs> logprobs;  // if they were asked for
+  std::optional<PositionLogprobs> logprobs;                      // if they were asked for
+  std::optional<std::vector<PositionLogprobs>> prompt_logprobs;  // likewise, with the first token
 };
 
 // What happened to one choice.

@@ -1,6 +1,7 @@
 #include "tools/seer/serve/choice_reader.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "tools/seer/serve/token_texts.h"
@@ -64,12 +65,36 @@ void ChoiceReader::echo(const std::string& text, const std::vector<int32_t>& ids
   if (logprobs != nullptr) completion_logprobs_.add_prompt(ids, *logprobs, text);
 }
 
-std::string ChoiceReader::text_of(const TokenPiece& token) const {
-  if (const auto mark = plan_.marks.find(token.id); mark != plan_.marks.end())
-    return token.text + mark->second;
-  if (plan_.show_special && !contains(plan_.end_ids, token.id) && is_silent(tokenizer_, token.id))
-    return token.text + tokenizer_.token_bytes(token.id);
-  return token.text;
+// The name of a token that has no text of its own and is shown nevertheless, or means something.
+std::string ChoiceReader::mark_of(int32_t id) const {
+  if (const auto mark = plan_.marks.find(id); mark != plan_.marks.end()) return mark->second;
+  const bool shown = plan_.show_special && !contains(plan_.end_ids, id) && is_silent(tokenizer_, id);
+  return shown ? tokenizer_.token_bytes(id) : std::string();
+}
+
+std::string ChoiceReader::text_of(const TokenPiece& token) {
+  if (plan_.marks.empty() && !plan_.show_special) return token.text;
+  std::string out;
+  std::string_view rest = token.text;
+  while (!waiting_marks_.empty() && waiting_marks_.front().first <= rest.size()) {
+    const auto& [n, mark] = waiting_marks_.front();
+    out.append(rest.substr(0, n)).append(mark);
+    rest.remove_prefix(n);
+    waiting_marks_.pop_front();
+  }
+  if (!waiting_marks_.empty()) waiting_marks_.front().first -= rest.size();
+  out += rest;
+
+  const std::string bytes = is_silent(tokenizer_, token.id) ? "" : tokenizer_.token_bytes(token.id);
+  held_ = std::max(held_ + bytes.size(), token.text.size()) - token.text.size();
+  if (!bytes.empty() && token.text.ends_with(bytes)) held_ = 0;  // whatever became of those before
+  const std::string mark = mark_of(token.id);
+  if (mark.empty()) return out;
+  size_t before = 0;
+  for (const auto& [n, text] : waiting_marks_) before += n;
+  if (held_ == 0) return out + mark;
+  waiting_marks_.emplace_back(held_ - std::min(before, held_), mark);
+  return out;
 }
 
 void ChoiceReader::push(const TokenPiece& token) {
@@ -82,7 +107,11 @@ void ChoiceReader::push(const TokenPiece& token) {
   }
 }
 
-void ChoiceReader::finish() { keep(parser_.finish()); }
+void ChoiceReader::finish() {
+  for (const auto& [n, mark] : waiting_marks_) keep(parser_.push(mark));
+  waiting_marks_.clear();
+  keep(parser_.finish());
+}
 
 void ChoiceReader::keep(std::vector<AnswerDelta> deltas) {
   for (AnswerDelta& delta : deltas) {

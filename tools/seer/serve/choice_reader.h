@@ -1,10 +1,13 @@
 // What one choice's tokens mean to a client: text, reasoning, calls and log-probabilities.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tools/seer/serve/answer.h"
@@ -52,7 +55,8 @@ class ChoiceReader {
   ChoiceNews take();
 
  private:
-  std::string text_of(const TokenPiece& token) const;
+  std::string mark_of(int32_t id) const;
+  std::string text_of(const TokenPiece& token);
   void keep(std::vector<AnswerDelta> deltas);
 
   const ReadingPlan& plan_;
@@ -60,6 +64,11 @@ class ChoiceReader {
   AnswerParser parser_;
   CompletionLogprobs completion_logprobs_;
   ChoiceNews news_;
+  // The engine may hold text back that could become a stop string, and give it out after a mark that the
+  // model wrote later. Marks wait for their place: after so many bytes of text, each counted from the one
+  // before.
+  std::deque<std::pair<size_t, std::string>> waiting_marks_;
+  size_t held_ = 0;  // bytes of tokens whose text has not come yet
 };
 
 }  // namespace seer::serve

@@ -25,13 +25,12 @@ void Reply::echo(size_t choice, const std::vector<PositionLogprobs>* logprobs) {
 
 void Reply::read(const News& news) {
   ChoiceState& state = *choices_[news.choice];
-  state.waiting.insert(state.waiting.end(), news.tokens.begin(), news.tokens.end());
-  const bool echoes_logprobs = echo_ && plan_.logprobs && !state.echoed;
-  if (echoes_logprobs && news.result == nullptr) return;
-  echo(news.choice, echoes_logprobs ? &news.result->prompt_logprobs : nullptr);
-  for (const TokenPiece& token : state.waiting) state.reader.push(token);
-  state.waiting.clear();
+  for (const TokenPiece& token : news.tokens) {
+    echo(news.choice, token.prompt_logprobs ? &*token.prompt_logprobs : nullptr);
+    state.reader.push(token);
+  }
   if (news.result == nullptr) return;
+  echo(news.choice, plan_.logprobs ? &news.result->prompt_logprobs : nullptr);  // of one without tokens
   state.reader.finish();
   state.finish = news.result->finish;
 }

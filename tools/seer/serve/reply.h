@@ -33,7 +33,6 @@ class Reply {
   struct ChoiceState {
     ChoiceState(const ReadingPlan& plan, const Tokenizer& tokenizer) : reader(plan, tokenizer) {}
     ChoiceReader reader;
-    std::vector<TokenPiece> waiting;  // until the prompt's log-probabilities are known
     bool echoed = false;
     size_t n_calls = 0;  // complete ones
     FinishReason finish = FinishReason::kLength;

@@ -1,7 +1,6 @@
 // seer serve: the OpenAI API over HTTP.
 #include <cctype>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "tools/seer/chat_template_options.h"
@@ -115,7 +114,8 @@ serve::ChatModel chat_model(const ServeOptions& options, const Tokenizer& tokeni
   chat.chat_template = options.chat_template.load(tokenizer);
   if (!options.chat_template.kwargs.empty()) chat.kwargs = serve::Json::parse(options.chat_template.kwargs);
   chat.format =
-      serve::answer_format(chat.chat_template->source(), options.tool_parser, options.reasoning_parser);
+      serve::answer_format(chat.chat_template->all_sources(), options.tool_parser, options.reasoning_parser);
+  chat.format.takes_tools = chat.chat_template->takes_tools();
   return chat;
 }
 

@@ -7,7 +7,6 @@ namespace seer::serve {
 AnswerFormat answer_format(std::string_view chat_template, std::string_view tool_parser,
                            std::string_view reasoning_parser) {
   AnswerFormat format;
-  format.takes_tools = chat_template.find("tools") != std::string_view::npos;
   format.thinks = reasoning_parser == "auto" ? template_thinks(chat_template) : reasoning_parser == "think";
   format.tools = tool_form_of(chat_template);
   for (const ToolForm form : {ToolForm::kNone, ToolForm::kHermes, ToolForm::kLlama3, ToolForm::kMistral})

@@ -13,8 +13,8 @@ struct AnswerFormat {
   bool takes_tools = false;          // the template shows tools to the model
 };
 
-// `tool_parser`: "hermes", "llama3", "mistral", "none", or "auto": by the template. `reasoning_parser`:
-// "think", "none" or "auto".
+// All but takes_tools. `tool_parser`: "hermes", "llama3", "mistral", "none", or "auto": by the template.
+// `reasoning_parser`: "think", "none" or "auto".
 AnswerFormat answer_format(std::string_view chat_template, std::string_view tool_parser = "auto",
                            std::string_view reasoning_parser = "auto");
 
