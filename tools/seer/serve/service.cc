@@ -162,6 +162,9 @@ std::shared_ptr<Service::Work> Service::admit(ApiRequest request) {
   std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_model(), options_.prompts);
   std::vector<GenerateRequest> generations =
       generate_requests(request, prompts, *engine, options_.sparse, options_.temperature);
+  if (request.chat && !request.ignore_eos)
+    for (const int32_t id : engine->tokenizer().end_of_turn_ids(chat_model().chat_template.get()))
+      for (GenerateRequest& one : generations) one.stop_token_ids.push_back(id);
   RequestRecord& record = Connection::current().record();
   for (const EncodedPrompt& prompt : prompts) record.n_prompt += static_cast<int64_t>(prompt.ids.size());
   auto work =
