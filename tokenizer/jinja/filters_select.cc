@@ -174,7 +174,7 @@ Value select(Interpreter& interpreter, const Value& value, Arguments& arguments)
 }
 
 Value attr(Interpreter&, const Value& value, Bound& arguments) {
-  const Text& name = string_of(arguments[0], "attr(): attribute name");
+  const Text name = string_of(arguments[0], "attr(): attribute name");
   Value attribute = value.is(Type::kUndefined) ? Value() : attribute_of(value, name.bytes);
   require_defined(value);
   if (!attribute.missing()) return attribute;
