@@ -156,7 +156,6 @@ ModelConfig read_config(const JsonReader& r) {
   c.bos_ids = read_ids(r, "bos_token_id", usual.bos_id, c);
   c.eos_ids = read_ids(r, "eos_token_id", usual.eos_id, c);
   c.default_eos = !c.eos_ids.empty() && !r.has("eos_token_id");
-  if (c.default_eos) c.note_default("eos_token_id", c.eos_ids.front());
   c.family->read(r, &c);
   return c;
 }

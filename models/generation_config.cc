@@ -49,7 +49,8 @@ constexpr IgnoredKey kIgnored[] = {
 
 bool changes_text(const nlohmann::json& value, const IgnoredKey& key) {
   if (value.is_null()) return false;
-  if (value.is_array() || value.is_object() || value.is_string()) return !value.empty() && value != "";
+  if (value.is_string()) return !value.get_ref<const std::string&>().empty();
+  if (value.is_array() || value.is_object()) return !value.empty();
   if (value.is_boolean()) return value.get<bool>();
   return !key.neutral || value.get<double>() != *key.neutral;
 }

@@ -64,7 +64,8 @@ std::vector<StopId> find_stop_ids(const GenerationConfig& generation, const Mode
       add(tokenizer->added_id(name), "the chat template's end of turn " + name, config, &out);
   }
   if (out.empty() && config.default_eos && !generation.exists)
-    for (const int32_t id : config.eos_ids) add(id, "the default of " + config.architecture, config, &out);
+    for (const int32_t id : config.eos_ids)
+      add(id, "the default of transformers for " + config.architecture, config, &out);
   return out;
 }
 

@@ -103,7 +103,7 @@ TEST_CASE("the EOS that a family has by default counts if no file says anything"
   GenerationConfig generation;
   const auto ids = [&] { return find_stop_ids(generation, config, nullptr, ""); };
   REQUIRE(ids().size() == 1);
-  CHECK(ids().front().source == "the default of LlamaForCausalLM");
+  CHECK(ids().front().source == "the default of transformers for LlamaForCausalLM");
   generation.exists = true;  // transformers goes by that file then, even if it has no eos_token_id
   CHECK(ids().empty());
   generation.eos_ids = {7};
