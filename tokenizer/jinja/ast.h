@@ -146,13 +146,13 @@ struct Stmt {
 
 struct Program {
   std::string name;
+  std::vector<std::unique_ptr<Str>> literals;  // which the expressions refer to: it is destroyed after them
   Block body;
   Scope scope;
   int n_slots = 0;
   std::vector<std::string> variables;  // of the context, by number
   std::unordered_map<std::string, int> variable_numbers;
   std::set<std::string, std::less<>> reads;  // of the context, by an expression
-  std::vector<std::unique_ptr<Str>> literals;
 };
 
 }  // namespace seer::jinja

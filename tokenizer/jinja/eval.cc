@@ -130,7 +130,8 @@ void Interpreter::add_named(Arguments* arguments, const Value& more) {
   }
 }
 
-Arguments Interpreter::eval_arguments(const CallArguments& call) {
+// A call block hands its body on as `caller`, after what is named and before **kwargs.
+Arguments Interpreter::eval_arguments(const CallArguments& call, Value caller) {
   Arguments arguments;
   arguments.positional = eval_list(call.positional);
   for (const auto& [name, expr] : call.named) arguments.named.emplace_back(name, eval(*expr));
@@ -139,18 +140,18 @@ Arguments Interpreter::eval_arguments(const CallArguments& call) {
     for (Value& value : items_of(more, "argument after * must be an iterable, not " + type_name(more)))
       arguments.positional.push_back(std::move(value));
   }
+  if (!caller.missing()) {
+    for (const auto& given : arguments.named)
+      if (given.first == "caller") type_error("got multiple values for keyword argument 'caller'");
+    arguments.named.emplace_back("caller", std::move(caller));
+  }
   if (call.more_named) add_named(&arguments, eval(*call.more_named));
   return arguments;
 }
 
 Value Interpreter::eval_call(const Expr& expr, Value caller) {
   const Value callee = eval(*expr.items[0]);
-  Arguments arguments = eval_arguments(expr.call);
-  if (!caller.missing()) {
-    for (const auto& given : arguments.named)
-      if (given.first == "caller") type_error("got multiple values for keyword argument 'caller'");
-    arguments.named.emplace_back("caller", std::move(caller));
-  }
+  Arguments arguments = eval_arguments(expr.call, std::move(caller));
   line_ = expr.line;
   Value result = call(callee, std::move(arguments));
   line_ = expr.line;

@@ -82,7 +82,7 @@ class Interpreter {
   Value eval_filter_operand(const Expr& operand, const Value* content);
   Value eval_test(const Expr& expr);
   std::vector<Value> eval_list(const std::vector<ExprPtr>& exprs);
-  Arguments eval_arguments(const CallArguments& call);
+  Arguments eval_arguments(const CallArguments& call, Value caller = {});
   void add_named(Arguments* arguments, const Value& more);
 
   Value make_macro(const MacroDef& def);

@@ -260,9 +260,10 @@ ExprPtr Parser::parse_dict() {
   return dict;
 }
 
-bool Parser::at_tuple_end(std::string_view end_name) const {
+// A name such as "in" ends no tuple: after "for a," jinja2 takes it for another target.
+bool Parser::at_tuple_end() const {
   return current().kind == TokenKind::kVariableEnd || current().kind == TokenKind::kBlockEnd ||
-         at_operator(")") || (!end_name.empty() && at_name(end_name));
+         at_operator(")");
 }
 
 ExprPtr Parser::parse_tuple(const TupleOptions& options) {
@@ -271,7 +272,7 @@ ExprPtr Parser::parse_tuple(const TupleOptions& options) {
   bool is_tuple = false;
   while (true) {
     if (!items.empty()) expect_operator(",");
-    if (at_tuple_end(options.end_name)) break;
+    if (at_tuple_end()) break;
     items.push_back(options.simplified ? parse_primary(options.with_namespace)
                                        : parse_expression(options.conditional));
     if (!at_operator(",")) break;
@@ -295,11 +296,10 @@ void Parser::make_target(Expr* expr) const {
   expr->store = true;
 }
 
-ExprPtr Parser::parse_target(bool with_namespace, std::string_view end_name) {
+ExprPtr Parser::parse_target(bool with_namespace) {
   TupleOptions options;
   options.simplified = true;
   options.with_namespace = with_namespace;
-  options.end_name = end_name;
   ExprPtr target = parse_tuple(options);
   make_target(target.get());
   return target;

@@ -154,11 +154,10 @@ std::unique_ptr<Stmt> Parser::parse_if() {
 std::unique_ptr<Stmt> Parser::parse_for() {
   auto stmt = statement(StmtKind::kFor);
   next();
-  stmt->targets.push_back(parse_target(false, "in"));
+  stmt->targets.push_back(parse_target());
   expect_name("in");
   TupleOptions options;
   options.conditional = false;
-  options.end_name = "recursive";
   stmt->exprs.push_back(parse_tuple(options));
   stmt->exprs.push_back(skip_name("if") ? parse_expression() : nullptr);
   if (at_name("recursive")) refuse("'for' with 'recursive'", current().line);

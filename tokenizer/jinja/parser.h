@@ -101,11 +101,10 @@ class Parser {
   bool argument_of_test_follows() const;
   struct TupleOptions {
     bool simplified = false, conditional = true, parentheses = false, with_namespace = false;
-    std::string_view end_name = {};
   };
   ExprPtr parse_tuple(const TupleOptions& options);
-  bool at_tuple_end(std::string_view end_name) const;
-  ExprPtr parse_target(bool with_namespace = false, std::string_view end_name = {});
+  bool at_tuple_end() const;
+  ExprPtr parse_target(bool with_namespace = false);
   std::string parse_target_name();
   void make_target(Expr* expr) const;
   void make_parameter(Expr* target);

@@ -34,9 +34,8 @@ bool is_callable(Interpreter&, const Value& value, Bound&) {
 }
 
 bool modulo_is(const Value& value, const Value& divisor, int64_t wanted) {
-  if (value.is(Type::kStr))
-    fail(ErrorType::kTypeError, "not all arguments converted during string formatting");
-  return equal(modulo(value, divisor), Value::integer(wanted));
+  // Of a string, % formats.
+  return equal(binary(ExprKind::kModulo, value, divisor), Value::integer(wanted));
 }
 
 bool odd(Interpreter&, const Value& value, Bound&) { return modulo_is(value, Value::integer(2), 1); }
