@@ -91,6 +91,14 @@ TEST_CASE("a token within the white space that another took along is found all t
   CHECK(parts(tokens, "[R] \n x") == "<7>|<8>| x");
 }
 
+TEST_CASE("a token that takes white space along on both sides can leave nothing of an equal one after it") {
+  AddedTokens tokens;
+  AddedToken both = token(7, "\n\n");
+  both.lstrip = both.rstrip = true;
+  tokens.add(both);
+  CHECK(parts(tokens, "a\n\n\n\nb") == "a|<7>|b");
+}
+
 TEST_CASE("what a match that does not count covers is not searched again") {
   AddedTokens tokens;
   AddedToken word = token(7, "abc"), special = token(9, "<b>");

@@ -65,6 +65,38 @@ TEST_CASE("added tokens of the config are cut out before SentencePiece sees the 
   CHECK(t->encode("<|im_start|>sea", false, true) == expected);
 }
 
+TEST_CASE("which stretches get a space in front is what transformers' LlamaTokenizer makes of the flags") {
+  const std::string model = read_file(model_file());
+  const Ids spaced = load_model(model)->encode("Y", false), bare = [&] {
+    Ids ids = load_model(model, {{"tokenizer_class", "LlamaTokenizer"}})->encode("<s>Y", false, true);
+    ids.erase(ids.begin());
+    return ids;
+  }();
+  CHECK(spaced != bare);
+  const auto check = [&](json config, const char* name, const Ids& first, const Ids& after) {
+    if (name != nullptr) config["tokenizer_class"] = name;
+    INFO(config.dump());
+    const auto t = load_model(model, config);
+    CHECK(t->encode("Y", false) == first);
+    Ids ids = t->encode("<s>Y", false, /*parse_special=*/true);
+    CHECK(ids == [&] {
+      Ids expected = {1};
+      expected.insert(expected.end(), after.begin(), after.end());
+      return expected;
+    }());
+    CHECK(t->decode(t->encode("Y", false)) == "Y");
+  };
+  check(json::object(), nullptr, spaced, spaced);
+  check({{"legacy", false}}, nullptr, spaced, bare);
+  check({{"add_prefix_space", false}}, nullptr, spaced, spaced);
+  for (const char* name : {"LlamaTokenizer", "LlamaTokenizerFast"}) {
+    check(json::object(), name, spaced, bare);
+    check({{"legacy", true}}, name, spaced, spaced);
+    check({{"legacy", false}}, name, spaced, bare);
+    check({{"add_prefix_space", false}, {"legacy", true}}, name, bare, bare);
+  }
+}
+
 TEST_CASE("characters outside a SentencePiece vocabulary become bytes and come back") {
   const auto t = load_model(read_file(model_file()));
   const std::string text = "\U0001F600\u4F60";

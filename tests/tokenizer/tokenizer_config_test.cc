@@ -160,6 +160,68 @@ TEST_CASE("a BOS that the vocabulary lacks is named, with the key that names it"
              ContainsSubstring("file: ") && ContainsSubstring("'<bos>'") && ContainsSubstring("bos_token"));
 }
 
+// The folder's other files; a token's id, or -1 with special tokens unparsed, is asked for with `found`.
+std::shared_ptr<const Tokenizer> load_files(const json& tokenizer,
+                                            const std::vector<std::pair<const char*, json>>& files) {
+  const TempDir dir;
+  write_file(dir.path() / "tokenizer.json", tokenizer.dump());
+  for (const auto& [name, value] : files) write_file(dir.path() / name, value.dump());
+  return Tokenizer::load(dir.path().string());
+}
+
+TEST_CASE("a BOS that is in the vocabulary alone becomes a special token") {
+  json file = byte_level_json();
+  file["added_tokens"] = json::array();
+  const auto t = load_json(file, {{"bos_token", "hello"}, {"eos_token", ""}});
+  CHECK(t->bos_id() == 259);
+  CHECK(t->eos_id() == -1);
+  CHECK(t->encode("xhello", false, /*parse_special=*/true) == Ids{'x', 259});
+  CHECK(t->decode({'x', 259}) == "x");
+}
+
+TEST_CASE("the tokens that files name or list are special, in transformers' order of new ids") {
+  const json config = {{"pad_token", "<pad>"},
+                       {"unk_token", "<unk>"},
+                       {"image_token", "<image>"},
+                       {"additional_special_tokens", {"<x>", {{"content", "<y>"}, {"rstrip", true}}}}};
+  const auto t = load_json(byte_level_json(), config);
+  CHECK(t->encode("<unk><pad><image><x><y> a", false, true) == Ids{266, 267, 268, 269, 270, 'a'});
+  CHECK(t->decode({266, 267, 268, 269, 270}).empty());
+  CHECK(
+      load_json(byte_level_json(), {{"extra_special_tokens", {{"boi_token", "<boi>"}}}})->token_id("<boi>") ==
+      266);
+}
+
+TEST_CASE("a listed token that tokenizer.json has keeps its flags, and a named one becomes special") {
+  json file = byte_level_json();
+  file["added_tokens"].push_back(added_token(266, "<x>", false));
+  CHECK(load_json(file, {{"additional_special_tokens", {"<x>"}}})->decode({266}) == "<x>");
+  CHECK(load_json(file, {{"bos_token", "<x>"}})->decode({266}).empty());
+}
+
+TEST_CASE(
+    "special_tokens_map.json counts before tokenizer_config.json, but not beside added_tokens_decoder") {
+  const json map = {{"bos_token", "<|eos|>"}, {"additional_special_tokens", {"<z>"}}};
+  const auto with = [&](const json& config) {
+    return load_files(byte_level_json(),
+                      {{"tokenizer_config.json", config}, {"special_tokens_map.json", map}});
+  };
+  CHECK(with({{"bos_token", "<|bos|>"}})->bos_id() == kEos);
+  CHECK(with({{"bos_token", "<|bos|>"}})->token_id("<z>") == 266);
+  const json decoder = {{"bos_token", "<|bos|>"}, {"added_tokens_decoder", json::object()}};
+  CHECK(with(decoder)->bos_id() == kBos);
+  CHECK(with(decoder)->token_id("<z>") == -1);
+  CHECK(with({{"additional_special_tokens", {"<w>"}}})->token_id("<z>") == -1);
+}
+
+TEST_CASE("added_tokens_decoder replaces the flags of tokenizer.json, by the token's text") {
+  json file = byte_level_json();
+  file["added_tokens"].push_back(added_token(266, "<x>", true));
+  const json config = {
+      {"added_tokens_decoder", {{"300", {{"content", "<x>"}, {"special", false}, {"lstrip", true}}}}}};
+  CHECK(load_json(file, config)->encode("a <x>") == Ids{'a', 266});
+}
+
 TEST_CASE("a malformed tokenizer_config.json is named with its key") {
   struct Case {
     json config;
