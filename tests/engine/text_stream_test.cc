@@ -12,6 +12,7 @@ class Pieces final : public TextTokenizer {
  public:
   Pieces(std::vector<std::string> pieces, bool strips) : pieces_(std::move(pieces)), strips_(strips) {}
   std::vector<int32_t> encode(std::string_view, bool) const override { return {}; }
+  std::vector<int32_t> encode(const MarkedText&, const std::vector<int32_t>&) const override { return {}; }
   std::string piece(int32_t id) const override { return pieces_.at(static_cast<size_t>(id)); }
   std::string decode(const std::vector<int32_t>&, bool) const override { return {}; }
   int64_t n_vocab() const override { return static_cast<int64_t>(pieces_.size()); }
