@@ -2,7 +2,9 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <cctype>
+#include <iterator>
 
 #include "tokenizer/unicode_additions.h"
 #include "tokenizer/utf8.h"
@@ -11,6 +13,21 @@ namespace seer {
 namespace {
 
 constexpr int32_t kNone = -1;
+
+// Where Unicode 14 and the package's older tables differ about punctuation, as measured with tokenizers
+// 0.23.3: nearly all are characters that became punctuation since, and a few (U+166D, U+111C9) were it
+// before. The tables lack all of unicode_additions.h too.
+struct Range {
+  int32_t first, last;
+};
+constexpr Range kOtherPunctuation[] = {
+    {0x61D, 0x61D},     {0x9FD, 0x9FD},     {0xA76, 0xA76},     {0xC77, 0xC77},     {0xC84, 0xC84},
+    {0x166D, 0x166D},   {0x1B7D, 0x1B7E},   {0x2E43, 0x2E4F},   {0x2E52, 0x2E5D},   {0x10EAD, 0x10EAD},
+    {0x10F55, 0x10F59}, {0x10F86, 0x10F89}, {0x111C9, 0x111C9}, {0x1144B, 0x1144F}, {0x1145A, 0x1145B},
+    {0x1145D, 0x1145D}, {0x11660, 0x1166C}, {0x116B9, 0x116B9}, {0x1183B, 0x1183B}, {0x11944, 0x11946},
+    {0x119E2, 0x119E2}, {0x11A3F, 0x11A46}, {0x11A9A, 0x11A9C}, {0x11A9E, 0x11AA2}, {0x11C41, 0x11C45},
+    {0x11C70, 0x11C71}, {0x11EF7, 0x11EF8}, {0x11FFF, 0x11FFF}, {0x12FF1, 0x12FF2}, {0x16E97, 0x16E9A},
+    {0x16FE2, 0x16FE2}, {0x1E95E, 0x1E95F}};
 
 int32_t first_point(std::string_view text, size_t* size) {
   *size = 0;
@@ -37,6 +54,17 @@ std::string_view category_of(int32_t point) {
   return addition.empty() ? std::string_view(utf8proc_category_string(point)) : addition;
 }
 
+// The package's numbers and lower case are those of Unicode 17, which has these beyond Unicode 16.
+bool is_later_number(int32_t point) {
+  return (point >= 0x11DE0 && point <= 0x11DE9) || (point >= 0x16FF4 && point <= 0x16FF6);
+}
+
+int32_t lower_of(int32_t point) {
+  if (point == 0xA7CE || point == 0xA7D2 || point == 0xA7D4) return point + 1;
+  if (point >= 0x16EA0 && point <= 0x16EB8) return point + 0x1B;
+  return unicode_addition(point).empty() ? utf8proc_tolower(point) : addition_in_lower_case(point);
+}
+
 }  // namespace
 
 bool is_white_space(int32_t point) {
@@ -45,11 +73,14 @@ bool is_white_space(int32_t point) {
          point == 0x202F || point == 0x205F || point == 0x3000;
 }
 
-bool is_numeric(int32_t point) { return category_of(point)[0] == 'N'; }
+bool is_numeric(int32_t point) { return category_of(point)[0] == 'N' || is_later_number(point); }
 
 bool is_punctuation(int32_t point) {
   if (point >= 0 && point < 0x80) return std::ispunct(static_cast<unsigned char>(point)) != 0;
-  return category_of(point)[0] == 'P';
+  const auto* other = std::upper_bound(std::begin(kOtherPunctuation), std::end(kOtherPunctuation), point,
+                                       [](int32_t p, const Range& range) { return p <= range.last; });
+  const bool differs = other != std::end(kOtherPunctuation) && point >= other->first;
+  return unicode_addition(point).empty() && (category_of(point)[0] == 'P') != differs;
 }
 
 bool is_word_character(int32_t point) {
@@ -99,8 +130,7 @@ std::string lower_case(std::string_view text) {
       out += "i\u0307";
       continue;
     }
-    const int32_t lower =
-        unicode_addition(point).empty() ? utf8proc_tolower(point) : addition_in_lower_case(point);
+    const int32_t lower = lower_of(point);
     char bytes[4];
     out.append(bytes,
                static_cast<size_t>(utf8proc_encode_char(lower, reinterpret_cast<utf8proc_uint8_t*>(bytes))));

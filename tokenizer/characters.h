@@ -1,4 +1,4 @@
-// Classes of characters, as the tokenizers package has them in Unicode 16.
+// Classes of characters, as tokenizers 0.23.3 has them.
 #pragma once
 
 #include <cstddef>
@@ -9,9 +9,9 @@
 namespace seer {
 
 // Of code points; false for any other number. White space is Unicode's White_Space; numeric are the
-// categories Nd, Nl and No; punctuation are the categories P and the other printable signs of ASCII; a word
-// has letters, marks, decimal digits, connectors such as the underscore, and joiners (what \w is in Unicode
-// Technical Standard 18).
+// categories Nd, Nl and No; punctuation are the categories P of an older Unicode and the other printable
+// signs of ASCII; a word has letters, marks, decimal digits, connectors such as the underscore, and joiners
+// (what \w is in Unicode Technical Standard 18).
 bool is_white_space(int32_t point);
 bool is_numeric(int32_t point);
 bool is_punctuation(int32_t point);

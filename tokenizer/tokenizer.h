@@ -56,10 +56,13 @@ class TextTokenizer {
   virtual Description description() const { return {}; }
 };
 
-// tokenizer.json first, then tokenizer.model, of a checkpoint's folder. Whether BOS and EOS are added is said
-// by the post_processor of tokenizer.json, as in transformers 5 (whose version 4 and llama.cpp follow
+// Reads tokenizer.json, or else tokenizer.model, of a checkpoint's folder. Whether BOS and EOS are added is
+// said by the post_processor of tokenizer.json, as in transformers 5 (whose version 4 and llama.cpp follow
 // add_bos_token and add_eos_token of tokenizer_config.json); beside a tokenizer.model, by
-// tokenizer_config.json. Throws Error{kFile} or Error{kUnsupported}, naming the file.
+// tokenizer_config.json. How a text is divided is said by tokenizer.json too, as in the tokenizers package,
+// transformers 4 and llama.cpp; transformers 5 puts the code of some tokenizer classes in its place, so that
+// its GPT2Tokenizer does not divide SmolLM2's numbers into digits. Throws Error{kFile} or
+// Error{kUnsupported}, naming the file.
 std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir);
 
 }  // namespace seer

@@ -255,7 +255,8 @@ class Cases:
             yield f"added tokens: {name}", self.byte(tokens=tokens)
             yield f"llama, added tokens: {name}", self.meta(normalizer=LLAMA_NORMALIZER, tokens=[{**t, "normalized": not t["special"]} for t in tokens])
         yield "added tokens of the vocabulary", self.byte(tokens=[added("he", special=False), added("a", special=True), added("l", special=False, single_word=True)])
-        yield "added tokens that overlap", self.byte(tokens=[added(t, special=s) for t, s in (("ab", False), ("aba", True), ("b", False), ("ba", True), ("\u00e9", True), ("a b", False), (" ", True))])
+        # Not "\u00e9" alone, which the package decodes to U+FFFD with ByteLevel and Seer to itself (Decoder::name_of_added).
+        yield "added tokens that overlap", self.byte(tokens=[added(t, special=s) for t, s in (("ab", False), ("aba", True), ("b", False), ("ba", True), ("\u00e9\u4f60", True), ("a b", False), (" ", True))])
         yield "a byte-level name", self.byte(tokens=[added("\u0120x"), added("\u4f60", special=False)])
 
     def post_processors(self):

@@ -205,6 +205,14 @@ TEST_CASE("white space, words and punctuation divide a text as Unicode has them"
   CHECK(words_of({{"type", "CharDelimiterSplit"}, {"delimiter", "b"}}, "abca") == Words{"a", "ca"});
 }
 
+TEST_CASE("digits are Unicode 17's, and punctuation is an older Unicode's") {
+  const json digits = {{"type", "Digits"}, {"individual_digits", true}};
+  CHECK(words_of(digits, "a\U00011DE0\U00016FF4\U00010D40") ==
+        Words{"a", "\U00011DE0", "\U00016FF4", "\U00010D40"});
+  CHECK(words_of({{"type", "Punctuation"}}, "a\u061D\u2E5Db\u061F") == Words{"a\u061D\u2E5Db", "\u061F"});
+  CHECK(words_of({{"type", "Punctuation"}}, "a\u166Db") == Words{"a", "\u166D", "b"});
+}
+
 TEST_CASE("a prefix after another split goes before every word, but 'first' before a text's first alone") {
   const auto words = [](const json& second, bool first = true) {
     const json digits = {{"type", "Digits"}, {"individual_digits", true}};
