@@ -108,7 +108,8 @@ void Service::list_models(httplib::Response& response) const {
 }
 
 void Service::show_model(const httplib::Request& request, httplib::Response& response) const {
-  const std::string name = request.path.substr(std::string("/v1/models/").size());
+  std::string name = request.path.substr(std::string("/v1/models/").size());
+  if (name.ends_with('/')) name.pop_back();
   check_model(name);
   send_json(response, kOk, model_object(name, created_, engine()->info().ctx_size));
 }
