@@ -124,6 +124,24 @@ class Refusals(unittest.TestCase):
         self.assertIsNone(forged.headers["X-Forged"])
 
 
+class Stalling(unittest.TestCase):
+    def test_a_body_that_does_not_come_gets_408(self):
+        server = Server("--body-timeout", "1")
+        try:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: seer\r\nContent-Length: 50\r\n\r\n{")
+                answer = connection.recv(4096)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 408 "), answer)
+            self.assertIn(b"--body-timeout", answer)
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+                body = json.dumps({"prompt": PROMPT, "max_tokens": 2}).encode()
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: seer\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                connection.shutdown(socket.SHUT_WR)
+                self.assertTrue(connection.recv(4096).startswith(b"HTTP/1.1 200 "))
+        finally:
+            server.stop()
+
+
 class Queue(unittest.TestCase):
     def test_a_full_queue_is_said_so_and_empties(self):
         server = Server("--max-queue", "2")

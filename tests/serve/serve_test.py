@@ -144,7 +144,9 @@ class Answers(Serve):
     def test_models_are_listed(self):
         models = self.server.get("/v1/models").json["data"]
         self.assertEqual([model["id"] for model in models], ["demo"])
-        self.assertEqual(self.server.get("/v1/models/demo").json["max_model_len"], 16384)
+        for path in ("/v1/models/demo", "/v1/models/demo/"):
+            self.assertEqual(self.server.get(path).json["max_model_len"], 16384)
+        self.assertEqual(self.server.get("/v1/models/").json["data"], models)
         self.assertEqual(self.server.get("/v1/models/other").error["code"], "model_not_found")
 
 

@@ -108,7 +108,8 @@ void Service::list_models(httplib::Response& response) const {
 }
 
 void Service::show_model(const httplib::Request& request, httplib::Response& response) const {
-  const std::string name = request.path.substr(std::string("/v1/models/").size());
+  std::string name = request.path.substr(std::string("/v1/models/").size());
+  if (name.ends_with('/')) name.pop_back();
   check_model(name);
   send_json(response, kOk, model_object(name, created_, engine()->info().ctx_size));
 }
@@ -150,7 +151,7 @@ void Service::check_tools(const ApiRequest& request) const {
         "tools", "unsupported_parameter");
 }
 
-std::shared_ptr<Service::Work> Service::admit(ApiRequest request) {
+std::shared_ptr<Service::Work> Service::admit(const ApiRequest& request) {
   std::shared_ptr<Engine> engine = this->engine();
   check_model(request.model);
   check_tools(request);
@@ -239,8 +240,8 @@ Usage usage_of(const Answer& answer, size_t n, int64_t n_prompt) {
 
 }  // namespace
 
-void Service::complete(const httplib::Request& http, ApiRequest parsed, httplib::Response& response) {
-  const std::shared_ptr<Work> work = admit(std::move(parsed));
+void Service::complete(const httplib::Request& http, const ApiRequest& parsed, httplib::Response& response) {
+  const std::shared_ptr<Work> work = admit(parsed);
   RequestRecord& record = Connection::current().record();
   try {
     if (work->request.stream) {

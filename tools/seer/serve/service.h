@@ -55,7 +55,7 @@ class Service {
   void show_tokens(const Json& body, httplib::Response& response) const;
   void show_text(const Json& body, httplib::Response& response) const;
   void show_tokenizer(httplib::Response& response) const;
-  void complete(const httplib::Request& request, ApiRequest parsed, httplib::Response& response);
+  void complete(const httplib::Request& request, const ApiRequest& parsed, httplib::Response& response);
   void stream(const std::shared_ptr<Work>& work, bool chunked, httplib::Response& response);
   bool write_stream(Work& work, std::vector<News> first, httplib::DataSink& sink);
 
@@ -63,7 +63,7 @@ class Service {
   const ChatModel& chat_model() const;     // while there is an engine
   void check_model(const std::optional<std::string>& name) const;
   void check_tools(const ApiRequest& request) const;
-  std::shared_ptr<Work> admit(ApiRequest request);
+  std::shared_ptr<Work> admit(const ApiRequest& request);
   // Throws ApiError where the client has gone, time is up, or the server aborts.
   void check_going(Work& work) const;
   std::vector<News> next(Work& work) const;

@@ -26,7 +26,7 @@ bool is_silent(const Tokenizer& tokenizer, int32_t id) {
 }
 
 std::string token_text(const Tokenizer& tokenizer, int32_t id) {
-  const std::string bytes = tokenizer.token_bytes(id);
+  std::string bytes = tokenizer.token_bytes(id);
   if (is_utf8(bytes)) return bytes;
   std::string text = "bytes:";
   for (const char byte : bytes) text += cli::format("\\x%02x", static_cast<unsigned char>(byte));
