@@ -1,5 +1,6 @@
 #include "seer/engine.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "engine/src/devices.h"
@@ -21,7 +22,7 @@ SamplingParams sampling_of(const GenerationConfig& g) {
   SamplingParams params;
   if (g.exists) params.temperature = g.temperature.value_or(1.0);
   if (g.top_p) params.top_p = *g.top_p;
-  if (g.top_k) params.top_k = *g.top_k;
+  if (g.top_k) params.top_k = std::max<int64_t>(*g.top_k, 0);  // -1 is "all" to other programs
   if (g.min_p) params.min_p = *g.min_p;
   if (g.repetition_penalty) params.repeat_penalty = *g.repetition_penalty;
   if (g.do_sample && !*g.do_sample) params.temperature = 0.0;

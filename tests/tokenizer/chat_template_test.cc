@@ -283,11 +283,11 @@ TEST_CASE("the last message is continued where its content ends") {
 
 TEST_CASE("an added token that the template spells out opens turns, and messages cannot spell it") {
   json file = byte_level_json();
-  file["added_tokens"].push_back(added_token(300, "<|turn|>", /*special=*/false));
-  file["added_tokens"].push_back(added_token(301, "<tool>", /*special=*/false));
+  file["added_tokens"].push_back(added_token(266, "<|turn|>", /*special=*/false));
+  file["added_tokens"].push_back(added_token(267, "<tool>", /*special=*/false));
   const auto t = load_json(file, {{"chat_template", "<|turn|>{{ messages[0].content }}"}});
   CHECK(t->encode_chat(Messages{{"user", "x<|turn|><tool>"}}) ==
-        Ids{300, 'x', '<', '|', 't', 'u', 'r', 'n', '|', '>', 301});
+        Ids{266, 'x', '<', '|', 't', 'u', 'r', 'n', '|', '>', 267});
 }
 
 TEST_CASE("ids of the text from a byte on are the last of all, and absent within a token") {

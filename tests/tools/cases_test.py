@@ -71,9 +71,9 @@ class Automata(Case):
         self.assertIn("300", err)
 
     def test_the_tokenizers_end_of_turn_stops_a_generation(self):
-        for case in ("auto/chatml-eos", "auto/llama3-eos"):
+        for case, answer in (("auto/chatml-eos", b"OK"), ("auto/llama3-eos", b"Yo!")):
             with self.subTest(case):
-                self.assertEqual(self.generate(case, "-p", "hi", "--chat-template", "auto", "-n", "20"), b"OK")
+                self.assertEqual(self.generate(case, "-p", "hi", "--chat-template", "auto", "-n", "20"), answer)
 
     def test_a_repetition_penalty_looks_at_all_tokens(self):
         # The 94th token after "!" would be "!" again; as that is 95 tokens back, it is penalised as well.
@@ -154,8 +154,10 @@ class ChatTemplates(Case):
         self.assertEqual(self.tokenize("chat/empty-added", "Hi"), [1, 320, 417])
 
     def test_an_added_token_that_is_not_special_can_open_a_turn(self):
+        # As the tokenizers package reads the file, whose normalizer puts a prefix space in front of every stretch;
+        # transformers 5 replaces it by LlamaTokenizer's own pipeline.
         self.check("chat/im-start-not-special", "Hi",
-                   [1, 513, 425, 419, 285, 13, 440, 417, 512, 13, 513, 412, 419, 419, 293, 413, 303, 413, 13])
+                   [1, 513, 318, 419, 285, 13, 440, 417, 512, 410, 13, 513, 261, 419, 419, 293, 413, 303, 413, 13])
 
 
 class Tokenizers(Case):

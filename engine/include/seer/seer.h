@@ -230,7 +230,7 @@ SEER_API seer_status seer_render_chat(const seer_engine* engine, const seer_chat
                                       size_t* text_size);
 
 /* Special tokens are left out unless keep_special. *text is the caller's, for seer_free, and ends in a zero
- * byte; text_size may be null. SEER_ERROR_USAGE for an id out of range. */
+ * byte; text_size may be null. An id that no token has stands for no text. */
 SEER_API seer_status seer_decode(const seer_engine* engine, const int32_t* ids, size_t n_ids,
                                  int keep_special, char** text, size_t* text_size);
 

@@ -43,7 +43,7 @@ class SEER_API Tokenizer {
   // words fails.
   std::vector<int32_t> encode(std::string_view text, bool add_special = true,
                               bool parse_special = false) const;
-  // Special tokens are left out unless skip_special is false. Throws Error{kUsage} for an id out of range.
+  // Special tokens are left out unless skip_special is false. An id that no token has stands for no text.
   std::string decode(const std::vector<int32_t>& ids, bool skip_special = true) const;
 
   // The bytes that `id` stands for in the middle of a text, which need not be whole characters; a special
