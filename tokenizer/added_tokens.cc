@@ -96,7 +96,12 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool pa
   std::vector<Part> parts;
   size_t done =
       0;  // the end of the last part; of a token in white space that another took along, before that
+  const Entries& entries = stage == Stage::kNormalized ? normalized_ : as_written_;
   for (size_t at = 0; at < text.size();) {
+    if (entries[static_cast<unsigned char>(text[at])].empty()) {
+      ++at;
+      continue;
+    }
     const Entry* entry = match(text, at, stage, authors);
     if (entry == nullptr) {
       ++at;

@@ -64,6 +64,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     const Words words = pretokenizer_.split(text, first);
     // Words repeat: in a novel nine of ten have been seen before.
     std::unordered_map<std::string_view, std::pair<size_t, size_t>> seen;
+    seen.reserve(words.list.size() / 4);
     std::vector<int32_t> word_ids;
     for (const std::string_view word : words.list) {
       const auto known = seen.find(word);

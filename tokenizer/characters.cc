@@ -73,7 +73,10 @@ bool is_white_space(int32_t point) {
          point == 0x202F || point == 0x205F || point == 0x3000;
 }
 
-bool is_numeric(int32_t point) { return category_of(point)[0] == 'N' || is_later_number(point); }
+bool is_numeric(int32_t point) {
+  if (point >= 0 && point < 0x80) return point >= '0' && point <= '9';
+  return category_of(point)[0] == 'N' || is_later_number(point);
+}
 
 bool is_punctuation(int32_t point) {
   if (point >= 0 && point < 0x80) return std::ispunct(static_cast<unsigned char>(point)) != 0;
@@ -89,6 +92,7 @@ bool is_word_character(int32_t point) {
       (point >= 0x1F130 && point <= 0x1F149) || (point >= 0x1F150 && point <= 0x1F169) ||
       (point >= 0x1F170 && point <= 0x1F189))
     return true;
+  if (point >= 0 && point < 0x80) return std::isalnum(static_cast<unsigned char>(point)) != 0 || point == '_';
   const std::string_view category = category_of(point);
   return category[0] == 'L' || category[0] == 'M' || category == "Nd" || category == "Nl" || category == "Pc";
 }

@@ -23,20 +23,18 @@ std::string_view without_last_space(std::string_view text) { return text.substr(
 
 // Members that are null count as absent, and reasoning goes by every name that templates know, as in
 // transformers 5.
-ordered_json normalized_message(const ordered_json& message) {
-  if (!message.is_object())
-    bad_messages(std::string("expected objects with role and content, found ") + message.type_name());
-  ordered_json out = ordered_json::object();
-  for (const auto& [key, value] : message.items())
-    if (!value.is_null()) out[key] = value;
+void normalize_message(ordered_json* message) {
+  if (!message->is_object())
+    bad_messages(std::string("expected objects with role and content, found ") + message->type_name());
+  for (auto member = message->begin(); member != message->end();)
+    member = member->is_null() ? message->erase(member) : std::next(member);
   for (const char* name : kReasoningNames) {
-    if (!out.contains(name)) continue;
-    const ordered_json reasoning = out[name];
-    if (!out.contains("thinking")) out["thinking"] = reasoning;
-    out["reasoning_content"] = reasoning;
+    if (!message->contains(name)) continue;
+    const ordered_json reasoning = (*message)[name];
+    if (!message->contains("thinking")) (*message)["thinking"] = reasoning;
+    (*message)["reasoning_content"] = reasoning;
     break;
   }
-  return out;
 }
 
 // The last part of the content that is text.
@@ -118,22 +116,21 @@ const jinja::Template& PromptTemplate::chosen(const TemplateInput& input) const 
   return input.tools && with_tools_ ? *with_tools_ : default_;
 }
 
-MarkedText PromptTemplate::render(const TemplateInput& input,
+MarkedText PromptTemplate::render(TemplateInput input,
                                   const std::map<std::string, std::string>& tokens) const {
   if (!input.messages.is_array() || input.messages.empty())
     bad_messages("expected an array of at least one message");
-  ordered_json messages = ordered_json::array();
-  for (const ordered_json& message : input.messages) messages.push_back(normalized_message(message));
+  for (ordered_json& message : input.messages) normalize_message(&message);
   std::string continued;
   if (input.continue_final_message) {
-    std::string* text = final_text(&messages.back());
+    std::string* text = final_text(&input.messages.back());
     if (text == nullptr) bad_messages("expected the last one to have content that can be continued");
     continued = *text;
     *text += kContinueTag;
   }
   ordered_json given = ordered_json::object(), own = ordered_json::object();
-  given["messages"] = std::move(messages);
-  given["tools"] = input.tools.value_or(ordered_json());
+  given["messages"] = std::move(input.messages);
+  given["tools"] = input.tools ? *input.tools : ordered_json();
   given["documents"] = nullptr;
   given["add_generation_prompt"] = input.add_generation_prompt && !input.continue_final_message;
   for (const auto& [key, value] : input.kwargs.items()) given[key] = value;

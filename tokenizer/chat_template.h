@@ -55,7 +55,7 @@ class PromptTemplate {
   // in them are the template's own, all of `input` is the messages'. Throws Error{kUnsupported}: the
   // template's own words if it refuses the conversation, a construct or a limit; Error{kUsage} for messages
   // that are not what TemplateInput says.
-  MarkedText render(const TemplateInput& input, const std::map<std::string, std::string>& tokens) const;
+  MarkedText render(TemplateInput input, const std::map<std::string, std::string>& tokens) const;
   // The ids of the rendered text. Special tokens are recognised in the template's own text
   // only, and so are other added tokens that the template spells out, as in transformers' control tokens: a
   // message cannot forge a turn. Throws Error{kUnsupported} if the vocabulary lacks tokens that a named

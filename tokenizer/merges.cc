@@ -1,20 +1,76 @@
 #include "tokenizer/merges.h"
 
 #include <algorithm>
-#include <queue>
+#include <array>
 
 namespace seer {
+namespace {
+
+constexpr size_t kShort = 32;  // symbols
+
+}  // namespace
+
+// Fibonacci hashing: the high bits of the product depend on all bits of the key.
+size_t Merges::slot_of(uint64_t key) const {
+  const size_t mask = slots_.size() - 1;
+  size_t at = static_cast<size_t>((key * 0x9E3779B97F4A7C15U) >> kHashShift) & mask;
+  while (slots_[at].key != key && slots_[at].key != kEmpty) at = (at + 1) & mask;
+  return at;
+}
+
+void Merges::grow() {
+  std::vector<Slot> old(slots_.empty() ? 1024 : 2 * slots_.size());
+  old.swap(slots_);
+  for (const Slot& slot : old)
+    if (slot.key != kEmpty) slots_[slot_of(slot.key)] = slot;
+}
 
 void Merges::add(int32_t left, int32_t right, int32_t merged) {
-  rules_[key(left, right)] = Rule{n_added_++, merged};
+  if (2 * (n_rules_ + 1) > slots_.size()) grow();
+  Slot& slot = slots_[slot_of(key(left, right))];
+  if (slot.key == kEmpty) ++n_rules_;
+  slot = {key(left, right), Rule{n_added_++, merged}};
 }
 
 const Merges::Rule* Merges::find(int32_t left, int32_t right) const {
-  const auto it = rules_.find(key(left, right));
-  return it == rules_.end() ? nullptr : &it->second;
+  if (slots_.empty() || left < 0 || right < 0) return nullptr;
+  const Slot& slot = slots_[slot_of(key(left, right))];
+  return slot.key == kEmpty ? nullptr : &slot.rule;
 }
 
 void Merges::apply(std::vector<int32_t>* ids) const {
+  if (ids->size() < 2) return;
+  if (ids->size() <= kShort) {
+    apply_to_short(ids);
+  } else {
+    apply_to_long(ids);
+  }
+}
+
+// Looks at all pairs for each merge, which is faster than a heap for the few symbols that most words have.
+void Merges::apply_to_short(std::vector<int32_t>* ids) const {
+  std::array<const Rule*, kShort> rules{};  // of the pair that begins at each symbol
+  size_t n = ids->size();
+  for (size_t i = 0; i + 1 < n; ++i) rules[i] = find((*ids)[i], (*ids)[i + 1]);
+  while (n > 1) {
+    size_t best = n;
+    for (size_t i = 0; i + 1 < n; ++i)
+      if (rules[i] != nullptr && (best == n || rules[i]->rank < rules[best]->rank)) best = i;
+    if (best == n) break;
+    (*ids)[best] = rules[best]->merged;
+    for (size_t i = best + 1; i + 1 < n; ++i) {
+      (*ids)[i] = (*ids)[i + 1];
+      rules[i] = rules[i + 1];
+    }
+    --n;
+    rules[n - 1] = nullptr;
+    if (best > 0) rules[best - 1] = find((*ids)[best - 1], (*ids)[best]);
+    if (best + 1 < n) rules[best] = find((*ids)[best], (*ids)[best + 1]);
+  }
+  ids->resize(n);
+}
+
+void Merges::apply_to_long(std::vector<int32_t>* ids) const {
   struct Symbol {
     int32_t id;
     int32_t previous, next;  // -1 at the ends
@@ -26,7 +82,6 @@ void Merges::apply(std::vector<int32_t>* ids) const {
     int32_t merged;
     bool operator<(const Candidate& o) const { return rank != o.rank ? rank > o.rank : left > o.left; }
   };
-  if (ids->size() < 2) return;
   std::vector<Symbol> symbols(ids->size());
   const auto n = static_cast<int32_t>(symbols.size());
   std::vector<Candidate> heap;

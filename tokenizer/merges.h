@@ -2,8 +2,8 @@
 // first is merged first, the leftmost among equals.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <unordered_map>
 #include <vector>
 
 namespace seer {
@@ -24,9 +24,23 @@ class Merges {
   static uint64_t key(int32_t left, int32_t right) {
     return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
   }
-  const Rule* find(int32_t left, int32_t right) const;
+  struct Slot {
+    uint64_t key = kEmpty;
+    Rule rule{};
+  };
+  static constexpr uint64_t kEmpty = UINT64_MAX;  // a pair of negative ids, which no rule has
+  static constexpr int kHashShift = 32;
 
-  std::unordered_map<uint64_t, Rule> rules_;
+  size_t slot_of(uint64_t key) const;
+  void grow();
+  const Rule* find(int32_t left, int32_t right) const;
+  void apply_to_short(std::vector<int32_t>* ids) const;
+  void apply_to_long(std::vector<int32_t>* ids) const;
+
+  // A hash table with open addressing, at most half full: a look-up is one access to memory in most cases,
+  // where std::unordered_map takes a division and two, which was a third of the time of tokenizing a text.
+  std::vector<Slot> slots_;
+  size_t n_rules_ = 0;
   int32_t n_added_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "tokenizer/splitting.h"
 
 #include <algorithm>
+#include <array>
 
 #include "tokenizer/utf8.h"
 
@@ -65,8 +66,18 @@ void find_string(std::string_view text, std::string_view pattern, std::vector<Sp
 
 void find_characters(std::string_view text, const std::function<bool(int32_t)>& matches,
                      std::vector<Span>* spans) {
+  // Most characters are ASCII, which needs neither decoding nor tables of Unicode.
+  std::array<bool, 128> ascii{};
+  if (text.size() > ascii.size())
+    for (int32_t c = 0; c < 128; ++c) ascii[static_cast<size_t>(c)] = matches(c);
   size_t done = 0;
   for (size_t at = 0; at < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (byte < 128) {
+      if (text.size() > ascii.size() ? ascii[byte] : matches(byte)) add_match(at, at + 1, spans, &done);
+      ++at;
+      continue;
+    }
     const Utf8Step step = utf8_step(text.substr(at));
     const bool character = step.kind == Utf8Step::Kind::kCharacter;
     if (character && matches(utf8_point(text.substr(at, step.size))))

@@ -131,7 +131,7 @@ MarkedText Tokenizer::Impl::rendered(const ChatPrompt& prompt, const PromptTempl
   // A variable of Seer's own, which the template `mistral` reads.
   if (!input.kwargs.contains("vocabulary_has_inst"))
     input.kwargs["vocabulary_has_inst"] = tokenizer->added_id("[INST]") >= 0;
-  return chosen.render(input, token_variables);
+  return chosen.render(std::move(input), token_variables);
 }
 
 }  // namespace seer
