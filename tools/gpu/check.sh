@@ -145,8 +145,8 @@ sanitize() {
   fi
   for tool in memcheck racecheck synccheck; do
     local check=(compute-sanitizer --tool "$tool" --error-exitcode 9)
-    run "$tool-attention" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$attention" & pids+=($!)
-    run "$tool-gate" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$gate" & pids+=($!)
+    run "$tool-attention" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$attention" & pids+=($!)
+    run "$tool-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$gate" & pids+=($!)
     run "$tool-rows" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$rows" & pids+=($!)
     if [ "$tool" = racecheck ]; then continue; fi
     run "$tool-linear" 100 "${check[@]}" "$build/tests/kernels/test_cuda" 'cuda: linear*' & pids+=($!)
