@@ -79,7 +79,7 @@ fs::path hub_cache() {
     const char* value = std::getenv(name);
     return fs::path(value == nullptr ? "" : value);
   };
-  if (const fs::path cache = variable("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (fs::path cache = variable("HF_HUB_CACHE"); !cache.empty()) return cache;
   if (const fs::path home = variable("HF_HOME"); !home.empty()) return home / "hub";
   if (const fs::path xdg = variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg / "huggingface/hub";
   return variable("HOME") / ".cache/huggingface/hub";

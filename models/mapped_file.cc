@@ -42,7 +42,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
     if (mapped == MAP_FAILED) fail(path, std::string("cannot be mapped: ") + std::strerror(errno));
     data = static_cast<const std::byte*>(mapped);
   }
-  const std::shared_ptr<const MappedFile> mapped(new MappedFile(path, data, size));
+  std::shared_ptr<const MappedFile> mapped(new MappedFile(path, data, size));
   refuse_stand_in(path, {reinterpret_cast<const char*>(data), size});
   return mapped;
 }

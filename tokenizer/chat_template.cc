@@ -120,6 +120,10 @@ MarkedText PromptTemplate::render(TemplateInput input,
                                   const std::map<std::string, std::string>& tokens) const {
   if (!input.messages.is_array() || input.messages.empty())
     bad_messages("expected an array of at least one message");
+  for (const char* own : {"messages", "tools", "add_generation_prompt", "continue_final_message"})
+    if (input.kwargs.contains(own))
+      throw Error(ErrorKind::kUsage, std::string("the template's variables: '") + own +
+                                         "' is given in a way of its own, and not among them");
   for (ordered_json& message : input.messages) normalize_message(&message);
   std::string continued;
   if (input.continue_final_message) {

@@ -14,8 +14,18 @@ constexpr int kMaxDepth = 64;
 
 constexpr int kMaxTextDepth = 128;
 
-// How deep brackets are nested, those in strings left out.
-int depth_of(std::string_view json) {
+// The digits that `text` begins with are an integer beyond 64 bits, which the parser would make a rounded
+// number of. Python keeps such integers.
+bool is_wide_integer(std::string_view text) {
+  constexpr std::string_view kLargest = "9223372036854775807";
+  const size_t n = std::min(text.find_first_not_of("0123456789"), text.size());
+  const bool fraction = n < text.size() && std::string_view(".eE").find(text[n]) != std::string_view::npos;
+  return !fraction && (n > kLargest.size() || (n == kLargest.size() && text.substr(0, n) > kLargest));
+}
+
+// How deep brackets are nested, those in strings left out. Throws Error{kUnsupported} for integers beyond 64
+// bits.
+int depth_of(std::string_view json, std::string_view name) {
   int depth = 0, deepest = 0;
   bool in_string = false;
   for (size_t i = 0; i < json.size(); ++i) {
@@ -29,6 +39,13 @@ int depth_of(std::string_view json) {
       deepest = std::max(deepest, ++depth);
     } else if (c == ']' || c == '}') {
       --depth;
+    } else if (c >= '0' && c <= '9') {
+      if (is_wide_integer(json.substr(i)))
+        throw Error(ErrorKind::kUnsupported,
+                    std::string(name) + ": expected integers of at most 64 bits, found " +
+                        std::string(json.substr(i, json.find_first_not_of("0123456789", i) - i)));
+      // The rest of the number, its exponent included.
+      i = std::min(json.find_first_not_of("0123456789+-.eE", i), json.size()) - 1;
     }
   }
   return deepest;
@@ -37,7 +54,7 @@ int depth_of(std::string_view json) {
 }  // namespace
 
 nlohmann::ordered_json parse_json_text(std::string_view text, std::string_view name) {
-  if (depth_of(text) > kMaxTextDepth)
+  if (depth_of(text, name) > kMaxTextDepth)
     throw Error(ErrorKind::kUsage, std::string(name) + ": expected JSON at most " +
                                        std::to_string(kMaxTextDepth) + " levels deep");
   try {

@@ -15,7 +15,7 @@ std::optional<nlohmann::json> read_json_file(const std::string& path);
 std::string read_text_file(const std::string& path);
 
 // JSON that a caller hands over as text. Throws Error{kUsage} that begins with `name` if it is malformed or
-// nested more than 128 deep.
+// nested more than 128 deep; Error{kUnsupported} for an integer that does not fit 64 bits.
 nlohmann::ordered_json parse_json_text(std::string_view text, std::string_view name);
 
 // Members with a fixed type; throw Error{kFile} that names path and key for another one. null counts as

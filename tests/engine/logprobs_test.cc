@@ -187,6 +187,7 @@ TEST_CASE("pages of others are no substitute for logits, and requests side by si
   const std::vector<GenerateRequest> requests = {asking(ids, 8), greedy(ids, 8),
                                                  asking(slice(ids, 0, 130), 8), asking(slice(ids, 7, 90), 8)};
   std::vector<std::unique_ptr<Generation>> running;
+  running.reserve(requests.size());
   for (const GenerateRequest& request : requests) running.push_back(engine->submit(request));
   for (size_t i = 0; i < requests.size(); ++i) {
     const GenerateResult result = running[i]->wait();
@@ -223,6 +224,7 @@ TEST_CASE("a request whose pages were taken reports each position once") {
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 4; ++i) requests.push_back(asking(slice(ids, i, i + 200), 150));
   std::vector<std::unique_ptr<Generation>> running;
+  running.reserve(requests.size());
   for (const GenerateRequest& request : requests) running.push_back(engine->submit(request));
   for (size_t i = 0; i < requests.size(); ++i) {
     const GenerateResult result = running[i]->wait(), expected = alone->submit(requests[i])->wait();

@@ -70,6 +70,7 @@ void check_logprobs(Engine& ranked, Engine& alone) {
   }
   requests.push_back(greedy(document(200), 6));
   std::vector<std::unique_ptr<Generation>> running;
+  running.reserve(requests.size());
   for (const GenerateRequest& request : requests) running.push_back(ranked.submit(request));
   const auto check = [](const std::vector<PositionLogprobs>& found,
                         const std::vector<PositionLogprobs>& other) {

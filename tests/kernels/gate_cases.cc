@@ -287,7 +287,8 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
     add_long("scores that differ in their last bits, nz_ratio", close, share(3));
     const auto one = [&](int64_t j) { return j == n / 2 ? 60.0F : static_cast<float>(j % 3); };
     const auto share_of_row = [&](int64_t parts) {
-      return of_row(static_cast<double>(n / parts), static_cast<double>(n), n);
+      const int64_t kept = n / parts;
+      return of_row(static_cast<double>(kept), static_cast<double>(n), n);
     };
     add_long("many ties, nz_ratio_row", few, share_of_row(10));
     add_long("scores that differ in their last bits, nz_ratio_row", close, share_of_row(3));

@@ -317,6 +317,16 @@ TEST_CASE("JSON that is malformed, of another type or too deep is a usage error 
   CHECK_THAT(error(std::string(1000, '[')), ContainsSubstring("128 levels"));
   CHECK_THAT(error(R"([{"role": "user", "content": "x"}])", "[]"),
              ContainsSubstring("expected a JSON object"));
+  const std::string one = R"([{"role": "user", "content": "x"}])";
+  CHECK_THAT(error(one, R"({"messages": []})"),
+             ContainsSubstring("usage: ") && ContainsSubstring("'messages'"));
+  CHECK_THAT(error(one, R"({"n": 123456789012345678901234567890})"),
+             ContainsSubstring("unsupported: ") &&
+                 ContainsSubstring("at most 64 bits, found 123456789012345678901234567890"));
+  CHECK_THAT(
+      error(one,
+            R"({"n": [9223372036854775807, 1e30, 0.1234567890123456789012, -1], "12345678901234567890": 1})"),
+      ContainsSubstring("nothing was thrown"));
 }
 
 }  // namespace

@@ -44,7 +44,10 @@ struct TokenizeOptions {
 
 // Vocabularies of models are often padded beyond their tokenizers, so a model may say such an id. It has no
 // text, which a warning says.
-std::vector<int32_t> known_ids(std::vector<int32_t> ids, int64_t n_vocab) {
+std::vector<int32_t> known_ids(std::vector<int32_t> ids, int64_t n_vocab, const std::string& source) {
+  for (const int32_t id : ids)
+    if (id < 0)
+      throw Error(ErrorKind::kUsage, source + ": expected token ids from 0 on, found " + std::to_string(id));
   const auto unknown = [n_vocab](int32_t id) { return id >= n_vocab; };
   const auto first = std::find_if(ids.begin(), ids.end(), unknown);
   if (first != ids.end())
@@ -69,7 +72,7 @@ int run_tokenize(const Arguments& arguments) {
   const auto tokenizer = Tokenizer::load(options.model_dir);
   if (options.decode) {
     const std::vector<int32_t> ids = parse_ids(prompt.text, prompt.source);
-    write_stdout(tokenizer->decode(known_ids(ids, tokenizer->n_vocab()), !options.special));
+    write_stdout(tokenizer->decode(known_ids(ids, tokenizer->n_vocab(), prompt.source), !options.special));
   } else {
     write_stdout(join_ids(tokenizer->encode(prompt.text, !options.no_bos, options.parse_special)) + "\n");
   }

@@ -19,6 +19,15 @@ Json merged(Json variables, const Json& of_request) {
   return variables;
 }
 
+// Clients need not know where the server keeps its files.
+std::string without_folder(std::string text, const std::string& file) {
+  const std::string folder = file.substr(0, file.rfind('/') + 1);
+  if (folder.empty()) return text;
+  for (size_t at = text.find(folder); at != std::string::npos; at = text.find(folder))
+    text.erase(at, folder.size());
+  return text;
+}
+
 std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatModel& chat) {
   if (!chat.chat_template)
     throw ApiError(kBadRequest,
@@ -35,7 +44,8 @@ std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine
   try {
     return engine.tokenizer().encode_chat(prompt, chat.chat_template.get());
   } catch (const Error& error) {
-    throw ApiError(kBadRequest, std::string("'messages': ") + error.what(), "messages", "invalid_value");
+    throw ApiError(kBadRequest, "'messages': " + without_folder(error.what(), chat.chat_template->name()),
+                   "messages", "invalid_value");
   }
 }
 
