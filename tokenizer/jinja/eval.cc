@@ -159,7 +159,12 @@ Value Interpreter::eval_call(const Expr& expr, Value caller) {
 }
 
 Value Interpreter::eval_filter(const Expr& expr, const Value* content) {
-  const Value value = expr.items[0] ? eval_filter_operand(*expr.items[0], content) : *content;
+  Value value;
+  if (expr.items[0]) {
+    value = eval_filter_operand(*expr.items[0], content);
+  } else if (content != nullptr) {
+    value = *content;
+  }
   if (expr.filter == nullptr) fail(ErrorType::kRuntimeError, "No filter named '" + expr.name + "' found.");
   return call_filter(*this, *expr.filter, value, eval_arguments(expr.call));
 }
@@ -179,7 +184,8 @@ Value Interpreter::eval_test(const Expr& expr) {
 Value Interpreter::call(const Value& callee, Arguments arguments) {
   switch (callee.type()) {
     case Type::kMacro: {
-      const Value holder = callee;
+      const Value holder =
+          callee;  // NOLINT(performance-unnecessary-copy-initialization): the call may end callee
       return call_macro(holder.as<Macro>(), std::move(arguments));
     }
     case Type::kFunction: {

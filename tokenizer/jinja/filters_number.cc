@@ -29,7 +29,7 @@ Value truncated(double number) {
 }
 
 Value int_filter(Interpreter&, const Value& value, Bound& arguments) {
-  const Value fallback = arguments[0].missing() ? Value::integer(0) : arguments[0];
+  Value fallback = arguments[0].missing() ? Value::integer(0) : arguments[0];
   require_defined(value);
   if (value.integral()) return Value::integer(value.as_int());
   if (value.is(Type::kStr)) {

@@ -31,6 +31,7 @@ std::vector<Value> sorted(std::vector<Keyed> keyed, bool backwards) {
   std::stable_sort(keyed.begin(), keyed.end(), before);
   if (backwards) std::reverse(keyed.begin(), keyed.end());
   std::vector<Value> items;
+  items.reserve(keyed.size());
   for (Keyed& k : keyed) items.push_back(std::move(k.item));
   return items;
 }

@@ -59,7 +59,7 @@ class PercentFormatter {
   int64_t number(bool* given);
   void directive();
   void append(const Directive& d, const Value& value);
-  void append_padded(const Directive& d, Text text);
+  void append_padded(const Directive& d, const Text& text);
   Text of_text(const Value& value, bool repr) const;
   std::string of_integer(const Directive& d, const Value& value) const;
   std::string of_float(const Directive& d, const Value& value) const;
@@ -149,7 +149,7 @@ void PercentFormatter::append(const Directive& d, const Value& value) {
       if (d.conversion == 'a') fail(ErrorType::kUnsupported, "the conversion %a is not supported");
       Text text = of_text(value, d.conversion == 'r');
       if (d.precision >= 0) text = cut(text, 0, byte_of_point(text.bytes, static_cast<size_t>(d.precision)));
-      return append_padded(d, std::move(text));
+      return append_padded(d, text);
     }
     case 'c': {
       Text text;
@@ -165,7 +165,7 @@ void PercentFormatter::append(const Directive& d, const Value& value) {
         require_defined(value);
         type_error("%c requires int or char");
       }
-      return append_padded(d, std::move(text));
+      return append_padded(d, text);
     }
     case 'd':
     case 'i':
@@ -235,7 +235,7 @@ std::string PercentFormatter::of_float(const Directive& d, const Value& value) c
   return prefix + text;
 }
 
-void PercentFormatter::append_padded(const Directive& d, Text text) {
+void PercentFormatter::append_padded(const Directive& d, const Text& text) {
   out_.append(pad(text, d.width, d.left ? Side::kLeft : Side::kRight, Text{" ", {}}));
 }
 

@@ -307,7 +307,7 @@ ExprPtr Parser::parse_target(bool with_namespace) {
 
 std::string Parser::parse_target_name() {
   const int line = current().line;
-  const std::string name = expect(TokenKind::kName, "a name").text;
+  std::string name = expect(TokenKind::kName, "a name").text;
   for (const char* constant : {"true", "false", "none", "True", "False", "None"})
     if (name == constant) fail("can't assign to '" + name + "'", line);
   return name;

@@ -32,6 +32,7 @@ struct Call {
   Value result(Text result) const { return Value::string(std::move(result), markup); }
   Value results(std::vector<Text> parts, bool tuple = false) const {
     std::vector<Value> values;
+    values.reserve(parts.size());
     for (Text& part : parts) values.push_back(result(std::move(part)));
     return tuple ? Value::tuple(std::move(values)) : Value::list(std::move(values));
   }

@@ -118,6 +118,7 @@ void Dict::set(Value key, Value value) {
   hold(sizeof(items[0]) + sizeof(size_t) * 6);
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the entries are moved
 Value make_dict(std::vector<std::pair<Value, Value>> items) {
   auto* dict = new Dict;
   Value result(Type::kDict, dict);
