@@ -184,8 +184,8 @@ Value Interpreter::eval_test(const Expr& expr) {
 Value Interpreter::call(const Value& callee, Arguments arguments) {
   switch (callee.type()) {
     case Type::kMacro: {
-      const Value holder =
-          callee;  // NOLINT(performance-unnecessary-copy-initialization): the call may end callee
+      // The call may end what `callee` refers to. NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
+      const Value holder = callee;
       return call_macro(holder.as<Macro>(), std::move(arguments));
     }
     case Type::kFunction: {
