@@ -110,7 +110,8 @@ std::optional<std::string> text_of(const json& object, const char* key, const st
   return text && !text->empty() ? text : std::nullopt;
 }
 
-// What special_tokens_map.json says counts, but not its list of further tokens beside another one.
+// The tokens that special_tokens_map.json names count; its list of further tokens counts only if no other
+// file has one.
 void merge_special_tokens_map(const std::string& path, json* config) {
   const auto map = read_json_file(path);
   if (!map) return;

@@ -1,5 +1,5 @@
 // tokenizer_config.json, special_tokens_map.json and added_tokens.json: what a checkpoint's folder says
-// beside the vocabulary.
+// besides the vocabulary.
 #pragma once
 
 #include <optional>
@@ -24,7 +24,7 @@ struct TokenizerConfig {
   bool tokens_are_legacy = false;
   // The tokens that have a name (bos_token, pad_token, image_token, ...), then the others of
   // extra_special_tokens or additional_special_tokens. special_tokens_map.json counts before
-  // tokenizer_config.json, but not beside an added_tokens_decoder.
+  // tokenizer_config.json, unless that has an added_tokens_decoder.
   std::vector<AddedToken> special_tokens;
 
   // Every field is absent where the files are. Throws Error{kFile} if one is malformed.

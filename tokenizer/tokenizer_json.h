@@ -12,7 +12,8 @@ namespace seer {
 
 // All throw Error{kFile} where the file is malformed and Error{kUnsupported} that names what is not known.
 
-// The "model" object, of type BPE, without options that change its results in ways not implemented.
+// Returns the "model" object. Refuses a type other than BPE, and options that would change its results and
+// are not known here.
 const nlohmann::json& bpe_model(const nlohmann::json& file, const std::string& path);
 std::vector<AddedToken> read_added_tokens(const nlohmann::json& file, const std::string& path);
 

@@ -50,7 +50,8 @@ std::vector<int32_t> VocabularyTokenizer::encode_all(std::string_view text, bool
   return ids;
 }
 
-// Who wrote what of a normalised stretch of text, `text` at `at` of the whole, in whose terms `authors` is.
+// Returns who wrote each part of a normalised stretch of text. The stretch begins at `at` of the whole text,
+// which `authors` describes.
 Authorship VocabularyTokenizer::normalized_authors(std::string_view text, size_t at,
                                                    std::string_view normalized,
                                                    const Authorship& authors) const {

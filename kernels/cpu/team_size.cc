@@ -11,7 +11,7 @@ constexpr int64_t kMicrosecond = 1000, kMillisecond = 1000 * kMicrosecond;
 // has stalls and the work between them in it.
 constexpr int64_t kWindow = 8 * kMillisecond;
 
-// A failed trial beside a busy process loses about half of a window. If trials fail one after another, they
+// A failed trial next to a busy process loses about half of a window. If trials fail one after another, they
 // become rare, so that they cost a few percent.
 constexpr int64_t kLeastBackoff = 4 * kMillisecond, kMostBackoff = 256 * kMillisecond;
 constexpr int64_t kSettled = 64 * kMillisecond;  // a team that lasts this long after a trial has succeeded

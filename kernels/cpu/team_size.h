@@ -1,4 +1,4 @@
-// Decides how many threads of a pool take part, so that two threads beside a busy process are no slower than
+// Decides how many threads of a pool take part, so that two threads next to a busy process are no slower than
 // one. The system then takes a core away in the middle of a task now and again, and the thread that has
 // finished its own tasks waits for milliseconds, in which it could have done all of them.
 #pragma once

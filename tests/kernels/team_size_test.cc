@@ -1,4 +1,4 @@
-// When a pool's team of threads shrinks beside busy processes, and how it grows again. The clock is the
+// When a pool's team of threads shrinks next to busy processes, and how it grows again. The clock is the
 // test's.
 #include "kernels/cpu/team_size.h"
 
@@ -59,7 +59,7 @@ TEST_CASE("on a machine of its own every thread takes part, however short or lon
     }
 }
 
-TEST_CASE("two threads beside a busy process do nearly the work of one alone") {
+TEST_CASE("two threads next to a busy process do nearly the work of one alone") {
   Machine machine(2);
   machine.decode(kSecond, 2);
   CHECK(machine.done > kSecond * 9 / 10);

@@ -95,7 +95,7 @@ Value affix_method(const Call& call) {
   }));
 }
 
-// Where the argument is found, in characters; -1 for nowhere.
+// Returns where the argument is found, in characters, or -1 if it is not.
 template <bool from_right>
 int64_t position(const Call& call) {
   size_t begin = 0, end = 0;

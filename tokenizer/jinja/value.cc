@@ -28,7 +28,7 @@ Rep::~Rep() {
 
 void Rep::hold(size_t n_bytes) {
   Meter::depth(depth);
-  Meter::step(3);  // what an allocation takes, beside the steps of expressions
+  Meter::step(3);  // an allocation costs this, besides the steps of its expression
   held += Meter::hold(n_bytes);
 }
 
