@@ -130,7 +130,7 @@ class Stalling(unittest.TestCase):
         try:
             with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
                 connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: seer\r\nContent-Length: 50\r\n\r\n{")
-                answer = connection.recv(4096)
+                answer = b"".join(iter(lambda: connection.recv(4096), b""))
             self.assertTrue(answer.startswith(b"HTTP/1.1 408 "), answer)
             self.assertIn(b"--body-timeout", answer)
             with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
