@@ -58,12 +58,16 @@ class Refusals(unittest.TestCase):
         # In chunks, so that no length is announced; and far larger than what any buffer holds.
         chunks = (b"x" * 65536 for _ in range(64))
         self.refused(self.post_chunks(chunks), 413, None, "body_too_large", str(MAX_BODY))
-        # What counts is what comes out of a compressed one.
+
+    def test_a_body_that_is_compressed_or_not_json(self):
         packed = gzip.compress(json.dumps({"prompt": "x" * 5_000_000}).encode())
-        self.assertLess(len(packed), MAX_BODY)
-        self.refused(self.post(packed, **{"Content-Encoding": "gzip"}), 413, None, "body_too_large", str(MAX_BODY))
-        small = gzip.compress(json.dumps({"prompt": PROMPT, "max_tokens": 1}).encode())
-        self.assertEqual(self.post(small, **{"Content-Encoding": "gzip"}).status, 200)
+        self.refused(self.post(packed, **{"Content-Encoding": "gzip"}), 415, None, "unsupported_encoding", "Content-Encoding")
+        for kind in ("text/plain", "multipart/form-data; boundary=x"):
+            self.refused(self.post({"prompt": PROMPT}, **{"Content-Type": kind}), 415, None, "unsupported_media_type", "application/json")
+
+    def test_pages_of_other_origins(self):
+        self.refused(self.post({"prompt": PROMPT}, Origin="https://evil.example"), 403, None, "origin_not_allowed", "--cors-origin")
+        self.assertEqual(self.post({"prompt": PROMPT, "max_tokens": 1}, Origin="https://example.org").status, 200)
 
     def post_chunks(self, chunks):
         connection = self.server.connect()
@@ -112,11 +116,12 @@ class Refusals(unittest.TestCase):
                     got = connection.recv(4096)
                 except ConnectionResetError:
                     got = b""
-                self.assertTrue(got == b"" or got.startswith((b"HTTP/1.1 400", b"HTTP/1.1 414")), got)
+                self.assertTrue(got == b"" or got.startswith((b"HTTP/1.1 400", b"HTTP/1.1 414", b"HTTP/1.1 431")), got)
         self.assertEqual(self.server.get("/health").status, 200)
 
     def test_browsers_of_the_named_origin_may_ask(self):
-        answer = self.server.ask("OPTIONS", "/v1/completions", headers={"Access-Control-Request-Headers": "authorization,x-stainless-os"})
+        answer = self.server.ask("OPTIONS", "/v1/completions", headers={"Origin": "https://example.org",
+                                                                              "Access-Control-Request-Headers": "authorization,x-stainless-os"})
         self.assertEqual(answer.status, 204)
         self.assertEqual(answer.headers["Access-Control-Allow-Origin"], "https://example.org")
         self.assertEqual(answer.headers["Access-Control-Allow-Headers"], "authorization,x-stainless-os")
@@ -129,13 +134,13 @@ class Stalling(unittest.TestCase):
         server = Server("--body-timeout", "1")
         try:
             with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: seer\r\nContent-Length: 50\r\n\r\n{")
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
                 answer = b"".join(iter(lambda: connection.recv(4096), b""))
             self.assertTrue(answer.startswith(b"HTTP/1.1 408 "), answer)
             self.assertIn(b"--body-timeout", answer)
             with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
                 body = json.dumps({"prompt": PROMPT, "max_tokens": 2}).encode()
-                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: seer\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                 connection.shutdown(socket.SHUT_WR)
                 self.assertTrue(connection.recv(4096).startswith(b"HTTP/1.1 200 "))
         finally:
