@@ -3,9 +3,11 @@
 import gzip
 import json
 import socket
+import subprocess
+import tempfile
 import unittest
 
-from running_server import ENDLESS, PROMPT, Answer, Server, eventually
+from running_server import DEADLINE, ENDLESS, PROMPT, SEER, Answer, Server, environment, eventually, model_arguments
 
 KEY = "abc-123"
 MAX_BODY = 20000
@@ -145,6 +147,45 @@ class Stalling(unittest.TestCase):
                 self.assertTrue(connection.recv(4096).startswith(b"HTTP/1.1 200 "))
         finally:
             server.stop()
+
+
+class Keys(unittest.TestCase):
+    """Where a key comes from; what is no key is refused before anything is loaded."""
+
+    def refused(self, *arguments, **variables):
+        done = subprocess.run([SEER, "serve", *model_arguments(), "--port", "0", *arguments], env={**environment(), **variables},
+                              capture_output=True, text=True, timeout=DEADLINE, check=False)
+        self.assertEqual(done.stdout, "")
+        return done.returncode, done.stderr
+
+    def test_an_empty_key_is_not_taken_for_none(self):
+        for arguments, variables in ((("--api-key", ""), {}), ((), {"SEER_API_KEY": ""}), (("--api-key-file", "/dev/null"), {})):
+            code, message = self.refused(*arguments, **variables)
+            self.assertIn(code, (2, 3), message)
+            self.assertRegex(message, "empty|regular file")
+        self.assertEqual(self.refused("--api-key", "a b")[0], 2)
+        self.assertEqual(self.refused("--api-key-file", "/nonexistent")[0], 3)
+
+    def test_a_key_may_come_from_a_file(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".key") as file:
+            file.write(KEY + "\nsecond line\n")
+            file.flush()
+            code, message = self.refused("--api-key-file", file.name, "--api-key", "x")
+            self.assertEqual(code, 2)
+            self.assertIn("one of them", message)
+            server = Server("--api-key-file", file.name)
+            try:
+                self.assertEqual(server.get("/v1/models").status, 401)
+                self.assertEqual(server.get("/v1/models", Authorization="Bearer " + KEY).status, 200)
+            finally:
+                server.stop()
+
+    def test_an_open_server_on_the_network_is_said_to_be_one(self):
+        server = Server("--host", "0.0.0.0")
+        server.get("/health")
+        server.signal()
+        server.process.wait(DEADLINE)
+        self.assertIn("no API key", server.log())
 
 
 class Queue(unittest.TestCase):
