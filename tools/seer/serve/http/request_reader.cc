@@ -4,6 +4,7 @@
 #include <boost/beast/http/error.hpp>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "tools/seer/serve/api_error.h"
@@ -200,6 +201,9 @@ void RequestReader::advance() {
     if (pending_.compare(begin, std::string::npos, "\r") == 0) return;
   }
   while (begin < pending_.size() && (state() == State::kHead || state() == State::kBody)) {
+    // What is left of chunks is never shorter than this, and Beast asserts as much when it reads the last
+    // one.
+    if (parser_->in_body && parser_->chunked() && pending_.size() - begin < std::strlen("0\r\n\r\n")) break;
     error_code error;
     const size_t n =
         parser_->put(boost::asio::const_buffer(pending_.data() + begin, pending_.size() - begin), error);
