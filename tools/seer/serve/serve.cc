@@ -86,7 +86,7 @@ struct ServeOptions {
     args.value("--shutdown-timeout", "SECONDS", "30", "how long requests under way may go on after SIGTERM",
                into(shutdown_timeout, 0, 1'000'000));
     args.value("--max-connections", "N", "10000, or what ulimit -n allows",
-               "open at once; beyond, the one that has waited longest for a request is closed",
+               "open at once; beyond, the one that has waited longest for its client is closed",
                into(http.max_connections, 1, 1'000'000));
     args.value("--threads-http", "N", "512",
                "requests answered at once, each by a thread that is started as needed; further ones wait",

@@ -99,14 +99,23 @@ void Connection::shut_down() noexcept {
   if (phase_ != Phase::kHandler) close();
 }
 
+void Connection::leave_waiting() {
+  if (is_waiting_) shared_->waiting.erase(waiting_place_);
+  is_waiting_ = false;
+}
+
 // `time`: how long the phase may take.
 void Connection::enter(Phase phase, milliseconds time) {
   phase_ = phase;
-  deadline_ = Clock::now() + time;
-  if (is_waiting_) shared_->unfinished.erase(waiting_place_);
-  is_waiting_ = phase == Phase::kIdle || phase == Phase::kHead || phase == Phase::kBody;
-  if (is_waiting_) waiting_place_ = shared_->unfinished.insert(shared_->unfinished.end(), this);
+  leave_waiting();
   if (phase == Phase::kHandler) return;  // it takes as long as it takes
+  waiting_place_ = shared_->waiting.insert(shared_->waiting.end(), this);
+  is_waiting_ = true;
+  set_deadline(time);
+}
+
+void Connection::set_deadline(milliseconds time) {
+  deadline_ = Clock::now() + time;
   if (!timing_) {
     arm_timer();
   } else if (timer_.expiry() > deadline_) {
@@ -158,8 +167,7 @@ void Connection::wait_for_input() {
 }
 
 void Connection::on_input() {
-  const bool wanted = is_waiting_ || phase_ == Phase::kLinger;
-  if (!wanted) return;  // a wait that began in an earlier phase
+  if (!takes_requests() && phase_ != Phase::kLinger) return;  // a wait that began in an earlier phase
   error_code error;
   const size_t n = socket_.read_some(boost::asio::buffer(shared_->input), error);
   if (error == boost::asio::error::would_block || error == boost::asio::error::interrupted) {
@@ -204,7 +212,7 @@ void Connection::begin_request() {
 // Throws ApiError.
 void Connection::read_on() {
   if (reader_.state() == RequestReader::State::kHeadRead) on_head();
-  if (!is_waiting_) return;  // it has been refused
+  if (!takes_requests()) return;  // it has been refused
   account_body();
   if (reader_.state() == RequestReader::State::kDone) {
     dispatch();
@@ -319,7 +327,7 @@ void Connection::write_on() {
       if (error) return self->close();
       self->n_sent_ += n;
       if (self->n_sent_ == self->output_.size()) return self->after_answer();
-      self->enter(Phase::kWrite, kWriteTime);
+      self->set_deadline(kWriteTime);
       self->write_on();
     });
   });
@@ -366,8 +374,7 @@ void Connection::close() {
   if (phase_ == Phase::kClosed) return;
   const std::shared_ptr<Connection> self = shared_from_this();
   phase_ = Phase::kClosed;
-  if (is_waiting_) shared_->unfinished.erase(waiting_place_);
-  is_waiting_ = false;
+  leave_waiting();
   error_code ignored;
   socket_.close(ignored);
   timer_.cancel();

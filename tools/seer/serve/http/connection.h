@@ -40,9 +40,9 @@ struct Shared {
   std::atomic<bool> stopping{false};  // for all threads
 
   std::list<std::shared_ptr<Connection>> open;
-  // Those that have not sent a whole request, in the order in which their present phase began. If there are
-  // too many connections, the first of them is closed.
-  std::list<Connection*> unfinished;
+  // Those that wait for their client, in the order in which that began. If there are too many connections,
+  // the first of them is closed.
+  std::list<Connection*> waiting;
   int64_t n_body_bytes = 0;  // held by all connections for bodies that are arriving or being answered
   std::vector<char> input;   // for reading: a connection that waits holds no buffer
   std::function<void()> on_closed;
@@ -67,10 +67,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection* next_handled = nullptr;  // for HandledQueue
 
  private:
-  // What it waits for.
+  // What it waits for: in every phase but kHandler, the client.
   enum class Phase { kIdle, kHead, kBody, kHandler, kWrite, kLinger, kClosed };
 
+  bool takes_requests() const {
+    return phase_ == Phase::kIdle || phase_ == Phase::kHead || phase_ == Phase::kBody;
+  }
   void enter(Phase phase, std::chrono::milliseconds time);
+  void leave_waiting();
+  void set_deadline(std::chrono::milliseconds time);
   void arm_timer();
   void on_timeout();
   void wait_for_input();
@@ -112,7 +117,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   int64_t n_body_bytes_ = 0;  // what it adds to Shared's
   std::list<std::shared_ptr<Connection>>::iterator place_;
   std::list<Connection*>::iterator waiting_place_;
-  bool is_waiting_ = false;  // waiting_place_ is valid
+  bool is_waiting_ = false;  // Shared::waiting holds this at waiting_place_
 };
 
 }  // namespace seer::serve

@@ -154,7 +154,7 @@ void HttpServer::Impl::accept() {
 void HttpServer::Impl::on_accepted(const error_code& error, tcp::socket socket) {
   if (shared_.stopping || !acceptor_.is_open()) return;
   const bool full = static_cast<int64_t>(shared_.open.size()) >= max_connections_;
-  if ((error || full) && !shared_.unfinished.empty()) shared_.unfinished.front()->close();
+  if ((error || full) && !shared_.waiting.empty()) shared_.waiting.front()->close();
   if (error) {
     // No descriptor or no memory is left: one of ours may end in the meantime.
     accept_again_.expires_after(kAcceptAgain);

@@ -19,7 +19,7 @@ struct HttpOptions {
   int64_t port = 8080;  // 0: any free one
   int64_t max_threads = 512;
   // Open at once. 0: 10,000, or as many as this process may have files. If one more comes, the one that has
-  // been waiting for a whole request for the longest time is closed.
+  // waited longest for its client to send or to take something is closed.
   int64_t max_connections = 0;
   int64_t max_body_size = int64_t{32} << 20;       // bytes
   std::chrono::milliseconds idle_timeout{60'000};  // for the next request to begin
