@@ -7,6 +7,7 @@
 #include <set>
 
 #include "kernels/random_weights.h"
+#include "models/checkpoint_folder.h"
 #include "models/json_util.h"
 #include "models/pth.h"
 #include "seer/error.h"
@@ -102,8 +103,8 @@ GateConfig parse_gate_config(const JsonReader& r, const ModelConfig& model) {
 
 TensorMap read_tensors(const fs::path& dir) {
   const fs::path safetensors = dir / "attn_gate_weights.safetensors", pth = dir / "attn_gate_weights.pth";
-  if (fs::exists(safetensors)) return read_safetensors(safetensors.string());
-  if (fs::exists(pth)) return read_pth(pth.string());
+  if (has_entry(safetensors)) return read_safetensors(safetensors.string());
+  if (has_entry(pth)) return read_pth(pth.string());
   throw Error(
       ErrorKind::kFile,
       dir.string() + ": expected attn_gate_weights.safetensors or attn_gate_weights.pth, found neither");

@@ -1,49 +1,28 @@
 #include "models/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "engine/base/file_reader.h"
 #include "models/checkpoint_folder.h"
 #include "seer/error.h"
 
 namespace seer {
-namespace {
-
-struct Descriptor {
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) close(fd);
-  }
-};
-
-[[noreturn]] void fail(const std::string& path, const std::string& what) {
-  throw Error(ErrorKind::kFile, path + ": " + what);
-}
-
-}  // namespace
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
-  // O_NONBLOCK: opening a pipe must not wait for a writer.
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.fd < 0) fail(path, std::string("cannot be opened: ") + std::strerror(errno));
-  struct stat info {};
-  if (fstat(file.fd, &info) != 0) fail(path, std::string("cannot be read: ") + std::strerror(errno));
-  if (!S_ISREG(info.st_mode)) fail(path, "expected a regular file");
-  const auto size = static_cast<size_t>(info.st_size);
+  const OpenFile file = open_file(path);
   const std::byte* data = nullptr;
-  if (size > 0) {
-    void* mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-    if (mapped == MAP_FAILED) fail(path, std::string("cannot be mapped: ") + std::strerror(errno));
+  if (file.size > 0) {
+    void* mapped = mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
+    if (mapped == MAP_FAILED)
+      throw Error(ErrorKind::kFile, path + ": cannot be mapped: " + std::strerror(errno));
     data = static_cast<const std::byte*>(mapped);
   }
-  std::shared_ptr<const MappedFile> mapped(new MappedFile(path, data, size));
-  refuse_stand_in(path, {reinterpret_cast<const char*>(data), size});
+  std::shared_ptr<const MappedFile> mapped(new MappedFile(path, data, file.size));
+  refuse_stand_in(path, {reinterpret_cast<const char*>(data), file.size});
   return mapped;
 }
 

@@ -190,8 +190,8 @@ TensorMap read_checkpoint(const std::string& model_dir) {
   namespace fs = std::filesystem;
   const fs::path dir = model_dir, single = dir / "model.safetensors",
                  index = dir / "model.safetensors.index.json";
-  if (fs::exists(single)) return read_safetensors(single.string());  // first, as transformers has it
-  if (!fs::exists(index)) refuse_without_weights(model_dir);
+  if (has_entry(single)) return read_safetensors(single.string());  // first, as transformers has it
+  if (!has_entry(index)) refuse_without_weights(model_dir);
   const nlohmann::json object = read_json_object(index.string(), kMaxIndexBytes);
   const auto map = object.find("weight_map");
   if (map == object.end() || !map->is_object())
@@ -206,9 +206,8 @@ TensorMap read_checkpoint(const std::string& model_dir) {
                                json_excerpt(shard));
     shards[name].insert(tensor);
   }
-  std::error_code error;                     // of a name too long for the file system, for one
   for (const auto& [shard, names] : shards)  // before gigabytes of the others are read
-    if (!fs::exists(dir / shard, error))
+    if (!has_entry(dir / shard))
       fail((dir / shard).string(), "the shard is missing, which " + index.string() + " names for " +
                                        std::to_string(names.size()) + " tensors (" +
                                        shown_name(*names.begin()) + " and so on)");

@@ -38,9 +38,12 @@ bool is_link(const std::string& path) {
   return lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode);
 }
 
-// Reads into `text`, which is the room there is, and returns how much of it was filled.
-size_t read_some(int fd, const std::string& name, char* text, size_t room) {
+// Reads into `text`, which is the room there is, and returns how much of it was filled. `check` is called
+// before every attempt, so also after a signal: it may be the signal that ends the reading.
+size_t read_some(int fd, const std::string& name, char* text, size_t room,
+                 const std::function<void()>& check) {
   while (true) {
+    if (check) check();
     const ssize_t n = ::read(fd, text, room);
     if (n >= 0) return static_cast<size_t>(n);
     if (errno != EINTR) fail(name, std::string("reading failed: ") + std::strerror(errno));
@@ -54,8 +57,7 @@ std::string read_all(int fd, const std::string& name, uint64_t size, uint64_t ma
   text.reserve(std::min(size, max_bytes));
   std::string block(kReadBytes, '\0');
   while (true) {
-    if (check) check();
-    const size_t n = read_some(fd, name, block.data(), block.size());
+    const size_t n = read_some(fd, name, block.data(), block.size(), check);
     if (n == 0) return text;
     if (n > max_bytes - text.size()) fail(name, "expected at most " + size_text(max_bytes) + ", found more");
     text.append(block, 0, n);

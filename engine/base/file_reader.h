@@ -45,8 +45,9 @@ std::string read_whole_file(const std::string& path, uint64_t max_bytes);
 std::optional<std::string> read_whole_file_if_there(const std::string& path, uint64_t max_bytes);
 
 // Everything that `fd` gives until its end, for descriptors that may be a pipe or a terminal. `name` is for
-// messages. `check`, if there is one, is called before each read of some 64 KiB, and may throw to end the
-// reading. Throws Error{kFile} for more than `max_bytes`, of which no more is read, or if reading fails.
+// messages. `check`, if there is one, is called before each read of some 64 KiB and after each signal, and
+// may throw to end the reading. Throws Error{kFile} for more than `max_bytes`, of which no more is read, or
+// if reading fails.
 std::string read_to_end(int fd, const std::string& name, uint64_t max_bytes,
                         const std::function<void()>& check = {});
 
