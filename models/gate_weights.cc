@@ -8,6 +8,7 @@
 
 #include "kernels/random_weights.h"
 #include "models/checkpoint_folder.h"
+#include "models/finite_weights.h"
 #include "models/json_util.h"
 #include "models/pth.h"
 #include "seer/error.h"
@@ -123,6 +124,7 @@ Tensor take(const TensorMap& tensors, const std::string& name, std::initializer_
   if (found->rank != expected.rank || found->shape != expected.shape) fail(shape_string(*found));
   if (found->dtype != DType::kF32 && found->dtype != DType::kF16 && found->dtype != DType::kBF16)
     fail(dtype_name(found->dtype));
+  require_finite(*found, name, tensors.source());
   taken->insert(name);
   return *found;
 }
