@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
 #include "engine/base/file_reader.h"
 #include "models/checkpoint_folder.h"
@@ -14,22 +13,26 @@ namespace seer {
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   const OpenFile file = open_file(path);
-  const std::byte* data = nullptr;
-  if (file.size > 0) {
-    void* mapped = mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
-    if (mapped == MAP_FAILED)
-      throw Error(ErrorKind::kFile, path + ": cannot be mapped: " + std::strerror(errno));
-    data = static_cast<const std::byte*>(mapped);
-  }
-  std::shared_ptr<const MappedFile> mapped(new MappedFile(path, data, file.size));
-  refuse_stand_in(path, {reinterpret_cast<const char*>(data), file.size});
+  const std::shared_ptr<MappedFile> mapped(new MappedFile(path));
+  if (file.size > 0) mapped->map(file.fd.get(), file.size);
+  refuse_stand_in(path, {reinterpret_cast<const char*>(mapped->data_), mapped->size_});
   return mapped;
 }
 
-MappedFile::MappedFile(std::string path, const std::byte* data, size_t size)
-    : path_(std::move(path)), data_(data), size_(size) {}
+void MappedFile::map(int fd, size_t size) {
+  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (data == MAP_FAILED) {
+    const int error = errno;
+    throw Error(error == ENOMEM ? ErrorKind::kMemory : ErrorKind::kFile,
+                path_ + ": cannot be mapped: " + std::strerror(error));
+  }
+  data_ = static_cast<const std::byte*>(data);
+  size_ = size;
+  range_.emplace(data_, size_, path_.c_str());
+}
 
 MappedFile::~MappedFile() {
+  range_.reset();
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
 }
 
