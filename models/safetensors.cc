@@ -200,7 +200,8 @@ TensorMap read_checkpoint(const std::string& model_dir) {
   std::map<std::string, std::set<std::string>> shards;  // shard to the tensors it should hold
   for (const auto& [tensor, shard] : map->items()) {
     const std::string name = shard.is_string() ? shard.get<std::string>() : "";
-    if (name.empty() || fs::path(name).filename() != name || name == "." || name == "..")
+    if (name.empty() || fs::path(name).filename() != name || name == "." || name == ".." ||
+        name.find('\0') != name.npos)
       fail(index.string(), "tensor " + shown_name(tensor) +
                                ": expected the name of a file in the same folder, found " +
                                json_excerpt(shard));
@@ -208,7 +209,7 @@ TensorMap read_checkpoint(const std::string& model_dir) {
   }
   for (const auto& [shard, names] : shards)  // before gigabytes of the others are read
     if (!has_entry(dir / shard))
-      fail((dir / shard).string(), "the shard is missing, which " + index.string() + " names for " +
+      fail((dir / shown_name(shard)).string(), "the shard is missing, which " + index.string() + " names for " +
                                        std::to_string(names.size()) + " tensors (" +
                                        shown_name(*names.begin()) + " and so on)");
   TensorMap tensors;
