@@ -71,10 +71,11 @@ void find_family(const JsonReader& r, ModelConfig* c) {
                     "what the model is. Expected architectures with " + family_architectures() + ".");
   }
   if (c->family == nullptr)
-    unsupported(r.origin(), "the architecture '" + shown_name(c->architecture) + "' is not supported; expected " +
-                                family_architectures());
+    unsupported(r.origin(), "the architecture '" + shown_name(c->architecture) +
+                                "' is not supported; expected " + family_architectures());
   if (!type || *type == c->family->model_type) return;
-  const std::string both = "model_type '" + shown_name(*type) + "' and architectures '" + c->architecture + "'";
+  const std::string both =
+      "model_type '" + shown_name(*type) + "' and architectures '" + c->architecture + "'";
   if (family_of_type(*type) != nullptr)
     throw Error(ErrorKind::kFile, r.origin() + ": " + both + " name different families. Make them agree.");
   c->notes.push_back(both + " differ: the model is read by its architectures");

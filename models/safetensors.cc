@@ -209,9 +209,9 @@ TensorMap read_checkpoint(const std::string& model_dir) {
   }
   for (const auto& [shard, names] : shards)  // before gigabytes of the others are read
     if (!has_entry(dir / shard))
-      fail((dir / shown_name(shard)).string(), "the shard is missing, which " + index.string() + " names for " +
-                                       std::to_string(names.size()) + " tensors (" +
-                                       shown_name(*names.begin()) + " and so on)");
+      fail((dir / shown_name(shard)).string(), "the shard is missing, which " + index.string() +
+                                                   " names for " + std::to_string(names.size()) +
+                                                   " tensors (" + shown_name(*names.begin()) + " and so on)");
   TensorMap tensors;
   tensors.set_source(model_dir);
   for (const auto& [shard, names] : shards) {
