@@ -1,9 +1,9 @@
 #include "seer/chat.h"
 
-#include <filesystem>
 #include <utility>
 
 #include "engine/src/chat_template_impl.h"
+#include "models/checkpoint_folder.h"
 #include "tokenizer/json_file.h"
 
 namespace seer {
@@ -54,8 +54,8 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::of_model(const std::string& mo
 }
 
 std::shared_ptr<const ChatTemplate> ChatTemplate::load(const std::string& name_or_file) {
-  const bool is_file = std::filesystem::is_regular_file(name_or_file);
-  if (PromptTemplate::is_name(name_or_file) || !is_file) return made_of(PromptTemplate::named(name_or_file));
+  if (PromptTemplate::is_name(name_or_file) || !has_entry(name_or_file))
+    return made_of(PromptTemplate::named(name_or_file));
   return made_of(PromptTemplate({{"default", {name_or_file, read_text_file(name_or_file)}}}, name_or_file));
 }
 

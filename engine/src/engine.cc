@@ -9,6 +9,7 @@
 #include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
 #include "kernels/cpu/cores.h"
+#include "models/checkpoint_folder.h"
 #include "models/rope.h"
 
 namespace seer {
@@ -93,7 +94,7 @@ void EngineImpl::load_weights() {
 void EngineImpl::load_tokenizer_files() {
   const std::filesystem::path dir = options_.model_dir;
   for (const char* name : {"tokenizer.json", "tokenizer.model"})
-    if (std::filesystem::exists(dir / name)) {
+    if (has_entry(dir / name)) {
       tokenizer_ = Tokenizer::load(options_.model_dir);
       return;
     }

@@ -1,6 +1,5 @@
 // seer chat: questions and answers, the conversation kept in the session's cache.
 #include <csignal>
-#include <fstream>
 
 #include "seer/engine.h"
 #include "tools/seer/chat_commands.h"
@@ -14,6 +13,7 @@
 #include "tools/seer/message_reader.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
+#include "tools/seer/output_file.h"
 #include "tools/seer/sampling_options.h"
 #include "tools/seer/status_line.h"
 #include "tools/seer/stop_options.h"
@@ -179,10 +179,9 @@ class Chat {
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
     for (const ChatMessage& message : conversation_.messages())
       json.push_back({{"role", message.role}, {"content", message.content}});
-    std::ofstream out(file, std::ios::binary);
-    out << to_text(json, 2) << "\n";
-    out.close();
-    if (!out) throw Error(ErrorKind::kFile, "cannot write " + file);
+    OutputFile out(file);
+    out.write(to_text(json, 2) + "\n");
+    out.finish();
     log_info(file + ": " + std::to_string(conversation_.messages().size()) + " messages");
   }
 

@@ -3,8 +3,9 @@
 //
 // Errors are seer::Error, whose kind each function names; beside it std::bad_alloc where the machine's own
 // memory is exhausted, and whatever a callback of yours throws, which passes through the function that called
-// it. The library never prints, exits or installs signal handlers. Options, requests and results are plain
-// values: copy them freely.
+// it. The library never prints, exits or installs signal handlers by itself; seer/mapped_files.h says what
+// happens if a model's file is changed while it is used. Options, requests and results are plain values: copy
+// them freely.
 #pragma once
 
 #include <cstdint>

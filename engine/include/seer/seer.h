@@ -57,6 +57,11 @@ SEER_API const char* seer_last_error(void);
 /* Frees what seer_encode, seer_encode_chat and seer_decode returned. Null is fine. Any thread. */
 SEER_API void seer_free(void* memory);
 
+/* The path of the file that the library has mapped at an address, or null: what a handler of SIGBUS asks
+ * about si_addr, if a model's file may be cut short while it is used (seer/mapped_files.h). Safe in a signal
+ * handler. Lives as long as the engine. */
+SEER_API const char* seer_mapped_file_at(const void* address);
+
 /* --- Ranks (seer/ranks.h): one model on several devices or machines. ---
  *
  * Each of several processes, the ranks, holds a part of the model or of its prompts. Rank 0 is the program as
