@@ -30,6 +30,7 @@ class EngineImpl final : public Engine {
   std::unique_ptr<Session> new_session() override;
   std::unique_ptr<Generation> submit(GenerateRequest request) override;
   EngineStats stats() const override { return scheduler_->stats(); }
+  std::optional<Error> failure() const override { return scheduler_->failure(); }
 
   // For sessions.
   const ModelConfig& config() const { return model_.config(); }

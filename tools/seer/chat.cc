@@ -72,7 +72,8 @@ class Chat {
         session_(engine_->new_session()),
         conversation_(engine_->tokenizer(), options_.chat_template.load(engine_->tokenizer()),
                       options_.chat_template.kwargs),
-        sampling_(options_.sampling.apply(engine_->model().default_sampling)) {
+        sampling_(options_.sampling.apply(engine_->model().default_sampling)),
+        reader_([this] { check_engine(); }) {
     conversation_.start(options_.system);
     if (options_.file) attach(*options_.file);
   }
@@ -95,8 +96,13 @@ class Chat {
   }
 
  private:
+  void check_engine() const {
+    if (const std::optional<Error> failure = engine_->failure()) throw *failure;
+  }
+
   // On a terminal a mistake costs a message; a script must not go on as if nothing had happened.
   void recover(const Error& error) {
+    check_engine();
     if (!is_terminal_ || interrupting_signal() == SIGTERM || error.kind() == ErrorKind::kRuntime) throw error;
     if (error.kind() != ErrorKind::kCancelled) {
       log_error(error.what());

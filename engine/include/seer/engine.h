@@ -155,6 +155,12 @@ class SEER_API Engine : public std::enable_shared_from_this<Engine> {
   // the time. Only pages that open sessions hold can be in its way: Error{kMemory} from wait().
   virtual std::unique_ptr<Generation> submit(GenerateRequest request) = 0;
   virtual EngineStats stats() const = 0;  // never fails
+  // What keeps this engine from computing anything ever again: another of its ranks (seer/ranks.h) has
+  // failed, was killed, or did not answer in time. A rank that ends is noticed at once while requests are
+  // computed and within a second otherwise. From then on every request fails with this error: destroy the
+  // engine and load another one. Absent, which an engine without ranks always is: it can compute. Never
+  // fails.
+  virtual std::optional<Error> failure() const { return std::nullopt; }
 };
 
 // One conversation and its KV pages. One thread at a time, cancel() apart; it need not be always the same. No

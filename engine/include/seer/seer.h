@@ -417,6 +417,12 @@ typedef struct seer_engine_stats {
 /* `size` is sizeof(seer_engine_stats). SEER_ERROR_USAGE for null pointers or a wrong size. */
 SEER_API seer_status seer_engine_get_stats(const seer_engine* engine, seer_engine_stats* stats, size_t size);
 
+/* SEER_OK as long as the engine can compute. Otherwise another of its ranks has failed, was killed or did not
+ * answer in time, and every request fails as this does, with the status and the message of that error
+ * (seer::Engine::failure()): free the engine and load another one. An engine without ranks is always
+ * SEER_OK. */
+SEER_API seer_status seer_engine_check(const seer_engine* engine);
+
 #ifdef __cplusplus
 }
 #endif
