@@ -35,7 +35,7 @@ SamplingParams sampling_of(const GenerationConfig& g) {
 int usable_cores() { return available_cores(); }
 
 std::shared_ptr<Engine> Engine::load(const EngineOptions& options) {
-  return std::make_shared<EngineImpl>(options);
+  return shared_here(std::make_unique<EngineImpl>(options));
 }
 
 EngineImpl::EngineImpl(const EngineOptions& options)
