@@ -63,6 +63,11 @@ ChoiceTimes Answer::times(size_t choice) const {
   return inbox_->choices[choice].times;
 }
 
+int64_t Answer::n_tokens(size_t choice) const {
+  const std::lock_guard lock(inbox_->mutex);
+  return inbox_->choices[choice].n_tokens;
+}
+
 std::vector<News> Answer::wait(std::chrono::milliseconds timeout) {
   std::vector<News> news;
   std::vector<bool> ended(size());

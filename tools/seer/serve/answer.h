@@ -51,6 +51,7 @@ class Answer {
   size_t size() const { return generations_.size(); }
   const GenerateResult& result(size_t choice) const { return *results_[choice]; }  // of one that has ended
   ChoiceTimes times(size_t choice) const;
+  int64_t n_tokens(size_t choice) const;  // chosen so far
 
  private:
   struct Inbox;

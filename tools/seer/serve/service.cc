@@ -207,6 +207,9 @@ std::vector<News> Service::next(Work& work) const {
 
 ApiError Service::give_up(Work& work) {
   work.answer->cancel();
+  int64_t& n_generated = Connection::current().record().n_generated;
+  n_generated = 0;
+  for (size_t i = 0; i < work.answer->size(); ++i) n_generated += work.answer->n_tokens(i);
   ApiError error = api_error(std::current_exception());
   if (error.code() == kDeviceFailed) device_failed_ = true;
   return error;
