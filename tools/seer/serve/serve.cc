@@ -169,16 +169,15 @@ void wait_while(milliseconds limit, const Going& going) {
   while (going() && Clock::now() < until) std::this_thread::sleep_for(kTick);
 }
 
-void shut_down(serve::HttpServer& server, serve::Service& service, const ServeOptions& options) {
+void shut_down(serve::HttpServer& server, serve::Service& service, int64_t seconds) {
   const int64_t n = server.n_active();
-  log_info("stopping" +
-           (n > 0 ? format(": %lld requests under way may go on for %lld s", static_cast<long long>(n),
-                           static_cast<long long>(options.shutdown_timeout))
-                  : ""));
+  log_info("stopping" + (n > 0 ? format(": %lld requests under way may go on for %lld s",
+                                        static_cast<long long>(n), static_cast<long long>(seconds))
+                               : ""));
   const auto active = [&] { return server.n_active() > 0; };
   service.stop();
   server.stop_accepting();
-  wait_while(std::chrono::seconds(options.shutdown_timeout), active);
+  wait_while(std::chrono::seconds(seconds), active);
   service.abort();
   wait_while(kAfterAbort, active);
   server.join(true);
@@ -213,8 +212,9 @@ int run_serve(const Arguments& arguments) {
   service.set_active_count([&] { return server.n_active(); });
   server.start();
   write_stdout(server.url() + "\n");
+  std::shared_ptr<Engine> engine;
   try {
-    const std::shared_ptr<Engine> engine = load_engine(options.model);
+    engine = load_engine(options.model);
     service.set_engine(engine, chat_model(options, engine->tokenizer()));
   } catch (const Error&) {
     if (!interrupted()) throw;
@@ -222,8 +222,16 @@ int run_serve(const Arguments& arguments) {
   if (!interrupted()) log_info("serving '" + name + "' at " + server.url());
   if (!interrupted() && options.http.access.api_key.empty() && !serve::is_loopback(options.http.access.host))
     log_warning("everybody who reaches " + server.url() + " may ask: no API key is set (--api-key-file)");
-  while (!interrupted()) std::this_thread::sleep_for(kTick);
-  shut_down(server, service, options);
+  std::optional<Error> failure;
+  while (!interrupted() && !failure) {
+    std::this_thread::sleep_for(kTick);
+    failure = engine->failure();
+  }
+  if (failure) {  // requests under way have failed by themselves
+    shut_down(server, service, 0);
+    throw *failure;
+  }
+  shut_down(server, service, options.shutdown_timeout);
   return kDone;
 }
 

@@ -73,6 +73,8 @@ std::shared_ptr<Engine> Service::engine() const {
   if (stopping_) throw ApiError(kUnavailable, "the server is stopping", "", "stopping");
   const std::lock_guard lock(mutex_);
   if (!engine_) throw ApiError(kUnavailable, "the model is being loaded", "", "loading");
+  if (const std::optional<Error> failure = engine_->failure())
+    throw ApiError(kUnavailable, failure->what(), "", kDeviceFailed);
   return engine_;
 }
 
