@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "engine/base/file_reader.h"
 #include "engine/src/chat_template_impl.h"
-#include "models/checkpoint_folder.h"
 #include "tokenizer/json_file.h"
 
 namespace seer {
@@ -59,9 +59,11 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::of_model(const std::string& mo
 }
 
 std::shared_ptr<const ChatTemplate> ChatTemplate::load(const std::string& name_or_file) {
-  if (PromptTemplate::is_name(name_or_file) || !has_entry(name_or_file))
-    return made_of(PromptTemplate::named(name_or_file));
-  return made_of(PromptTemplate({{"default", {name_or_file, read_text_file(name_or_file)}}}, name_or_file));
+  std::optional<std::string> source;
+  if (!PromptTemplate::is_name(name_or_file))
+    source = read_whole_file_if_there(name_or_file, jinja::kMaxSource);
+  if (!source) return made_of(PromptTemplate::named(name_or_file));
+  return made_of(PromptTemplate({{"default", {name_or_file, std::move(*source)}}}, name_or_file));
 }
 
 ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
