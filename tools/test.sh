@@ -57,8 +57,14 @@ release() {
   configure release -DSEER_BUILD_TESTS=ON '-DCMAKE_CUDA_ARCHITECTURES=80-real;90a-real' && build_and_test release
 }
 
-# The packages have been tested by then.
-asan() { build_and_test asan -LE package; }
+# By clang, so that both compilers see the sources, and libFuzzer is there. The packages have been tested by then.
+asan() {
+  if ! command -v clang++ >/dev/null; then
+    echo "test: the asan step takes clang, which was not found: install clang and libclang-rt-dev" >&2
+    return 1
+  fi
+  build_and_test asan -LE package
+}
 
 # Only what starts threads: the build takes most of the time, and everything else would tell nothing new.
 tsan_targets=(test_engine_threads test_serve)

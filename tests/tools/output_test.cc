@@ -1,5 +1,6 @@
 // Output that cannot be written is an error, never a silent loss and never a crash.
 #include "tests/support/catch.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/test_data.h"
 #include "tests/tools/run_seer.h"
 
@@ -122,7 +123,7 @@ TEST_CASE("a picture or a saved conversation that fails keeps the file that was 
 }
 
 // The sanitizers map far more than a limited address space has.
-#if !defined(__SANITIZE_ADDRESS__)
+#if !SEER_SANITIZED
 TEST_CASE("memory that the system refuses ends with exit code 4 and the number of bytes") {
   RunOptions limited;
   limited.memory_limit = size_t{1} << 30;
