@@ -7,7 +7,8 @@
 set -euo pipefail
 
 build_packages=(cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre2-dev libutf8proc-dev
-  libcli11-dev libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libcpp-httplib-dev libopenmpi-dev openmpi-bin)
+  libcli11-dev libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libedit-dev
+  libcpp-httplib-dev libopenmpi-dev openmpi-bin)
 test_packages=(catch2 curl jq)
 # The style checks are pinned to one LLVM version, whose layout and findings the sources follow. A distribution
 # without it (or a machine whose package lists are empty) still runs the tests.
