@@ -1,6 +1,9 @@
 #include "models/checkpoint_folder.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <vector>
@@ -33,11 +36,6 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-bool is_there(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(path, error);
-}
-
 std::string list(const std::vector<std::string>& names) {
   std::string text;
   for (size_t i = 0; i < std::min(kShown, names.size()); ++i) text += (i == 0 ? "" : ", ") + names[i];
@@ -59,7 +57,7 @@ std::vector<std::string> matching(const std::vector<std::string>& names, const s
 std::vector<std::string> checkpoints_in(const fs::path& folder) {
   std::vector<std::string> found;
   for (const std::string& name : names_in(folder))
-    if (is_there(folder / name / "config.json")) found.push_back((folder / name).string());
+    if (has_entry(folder / name / "config.json")) found.push_back((folder / name).string());
   return found;
 }
 
@@ -163,16 +161,23 @@ std::string folder_advice(const fs::path& folder) {
 
 }  // namespace
 
+bool has_entry(const std::string& path) {
+  struct stat info {};
+  return lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG);
+}
+
 void require_folder(const std::string& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return;
-  if (is_there(path)) refuse_file(path);
+  if (fs::exists(path, error)) refuse_file(path);
+  if (error && error != std::errc::no_such_file_or_directory)
+    refuse(path, "cannot be opened: " + error.message());
   refuse_missing(path);
 }
 
 void require_checkpoint_folder(const std::string& path) {
   require_folder(path);
-  if (!is_there(fs::path(path) / "config.json")) refuse(path, folder_advice(path));
+  if (!has_entry(fs::path(path) / "config.json")) refuse(path, folder_advice(path));
 }
 
 void refuse_without_weights(const std::string& folder) {
@@ -185,7 +190,7 @@ void refuse_without_weights(const std::string& folder) {
   const std::string convert =
       "Load the model with the transformers library and save it with save_pretrained, which writes "
       "safetensors.";
-  if (is_there(fs::path(folder) / "adapter_config.json")) refuse(folder, adapter_advice(folder));
+  if (has_entry(fs::path(folder) / "adapter_config.json")) refuse(folder, adapter_advice(folder));
   say("model-", ".safetensors", "The index, which says what each file holds, is missing: download it too.");
   say("pytorch_model", ".bin", convert);
   say("", ".gguf", "GGUF is not read: use the safetensors checkpoint that it was made from.");

@@ -18,6 +18,11 @@ void require_checkpoint_folder(const std::string& path);
 // weights of other formats that are there.
 [[noreturn]] void refuse_without_weights(const std::string& folder);
 
+// Returns whether the folder has an entry of that name, of whatever kind: also a link that leads nowhere, and
+// a file that may not be read. Opening it says what is wrong with it. (std::filesystem::exists is false for
+// the first, and throws for a link that leads to itself.)
+bool has_entry(const std::string& path);
+
 // Throws Error{kFile} if a file that begins with these bytes is a Git LFS pointer or a web page, which some
 // ways to download a repository leave in place of its files. `path` names the file in the message.
 void refuse_stand_in(const std::string& path, std::string_view begin);

@@ -8,6 +8,7 @@
 #include "models/family.h"
 #include "models/json_util.h"
 #include "models/rope_config.h"
+#include "models/shown_name.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -17,7 +18,7 @@ constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
 // This limit is far beyond any model, and small enough that products of two dimensions, and sums of such
 // products, stay within 63 bits.
 constexpr int64_t kMaxDimension = int64_t{1} << 24;
-constexpr int64_t kMaxLayers = 1 << 16;
+constexpr int64_t kMaxLayers = 1 << 12;
 constexpr int64_t kMaxHead = 4096;
 
 [[noreturn]] void unsupported(const std::string& origin, const std::string& what) {
@@ -27,7 +28,7 @@ constexpr int64_t kMaxHead = 4096;
 void check_supported(const JsonReader& r) {
   const std::string activation = r.optional_string("hidden_act").value_or("silu");
   if (activation != "silu" && activation != "swish")
-    unsupported(r.origin(), "hidden_act '" + activation + "' is not supported; expected silu");
+    unsupported(r.origin(), "hidden_act '" + shown_name(activation) + "' is not supported; expected silu");
   if (const nlohmann::json* quantized = r.find("quantization_config")) {
     std::string method = "no quant_method";
     if (quantized->is_object() && quantized->contains("quant_method"))
@@ -70,10 +71,11 @@ void find_family(const JsonReader& r, ModelConfig* c) {
                     "what the model is. Expected architectures with " + family_architectures() + ".");
   }
   if (c->family == nullptr)
-    unsupported(r.origin(), "the architecture '" + c->architecture + "' is not supported; expected " +
-                                family_architectures());
+    unsupported(r.origin(), "the architecture '" + shown_name(c->architecture) +
+                                "' is not supported; expected " + family_architectures());
   if (!type || *type == c->family->model_type) return;
-  const std::string both = "model_type '" + *type + "' and architectures '" + c->architecture + "'";
+  const std::string both =
+      "model_type '" + shown_name(*type) + "' and architectures '" + c->architecture + "'";
   if (family_of_type(*type) != nullptr)
     throw Error(ErrorKind::kFile, r.origin() + ": " + both + " name different families. Make them agree.");
   c->notes.push_back(both + " differ: the model is read by its architectures");

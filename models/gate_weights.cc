@@ -7,6 +7,8 @@
 #include <set>
 
 #include "kernels/random_weights.h"
+#include "models/checkpoint_folder.h"
+#include "models/finite_weights.h"
 #include "models/json_util.h"
 #include "models/pth.h"
 #include "seer/error.h"
@@ -102,8 +104,8 @@ GateConfig parse_gate_config(const JsonReader& r, const ModelConfig& model) {
 
 TensorMap read_tensors(const fs::path& dir) {
   const fs::path safetensors = dir / "attn_gate_weights.safetensors", pth = dir / "attn_gate_weights.pth";
-  if (fs::exists(safetensors)) return read_safetensors(safetensors.string());
-  if (fs::exists(pth)) return read_pth(pth.string());
+  if (has_entry(safetensors)) return read_safetensors(safetensors.string());
+  if (has_entry(pth)) return read_pth(pth.string());
   throw Error(
       ErrorKind::kFile,
       dir.string() + ": expected attn_gate_weights.safetensors or attn_gate_weights.pth, found neither");
@@ -122,6 +124,7 @@ Tensor take(const TensorMap& tensors, const std::string& name, std::initializer_
   if (found->rank != expected.rank || found->shape != expected.shape) fail(shape_string(*found));
   if (found->dtype != DType::kF32 && found->dtype != DType::kF16 && found->dtype != DType::kBF16)
     fail(dtype_name(found->dtype));
+  require_finite(*found, name, tensors.source());
   taken->insert(name);
   return *found;
 }

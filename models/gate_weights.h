@@ -39,8 +39,9 @@ struct GateWeights {
   TensorMap tensors;  // owns what the layers point to
 
   // Reads config.json and attn_gate_weights.{safetensors,pth} of `gates_dir` and checks both against the
-  // model. Throws Error{kFile} (malformed, a tensor missing, unexpected or misshapen; gates of another model:
-  // the message names the first differing key with both values) or Error{kUnsupported}.
+  // model. Throws Error{kFile} (malformed, a tensor missing, unexpected or misshapen, or with a value that is
+  // NaN or infinite; gates of another model: the message names the first differing key with both values) or
+  // Error{kUnsupported}.
   static GateWeights load(const std::string& gates_dir, const ModelConfig& model);
   // Gates of the shape that the seerattn_* keys of `config_path` describe, for measuring; absent where it has
   // none.

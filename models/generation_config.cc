@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "models/checkpoint_folder.h"
 #include "models/json_util.h"
 #include "seer/error.h"
 
@@ -60,7 +61,7 @@ bool changes_text(const nlohmann::json& value, const IgnoredKey& key) {
 GenerationConfig GenerationConfig::load(const std::string& model_dir) {
   GenerationConfig g;
   const std::string path = (std::filesystem::path(model_dir) / "generation_config.json").string();
-  if (!std::filesystem::exists(path)) return g;
+  if (!has_entry(path)) return g;
   const JsonReader r(read_json_object(path, kMaxBytes), path);
   g.exists = true;
   g.eos_ids = r.ids("eos_token_id");

@@ -4,11 +4,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
+#include "models/mapped_ranges.h"
+
 namespace seer {
 
+// If the file is cut short, or its disk fails, while it is mapped, reading what is gone raises SIGBUS in the
+// thread that reads. seer/mapped_files.h says what a program can do about it.
 class MappedFile {
  public:
   // Throws Error{kFile} if the file is missing, unreadable or not a regular file, or is a Git LFS pointer or
@@ -22,10 +27,13 @@ class MappedFile {
   const std::string& path() const { return path_; }
 
  private:
-  MappedFile(std::string path, const std::byte* data, size_t size);
+  explicit MappedFile(std::string path) : path_(std::move(path)) {}
+  void map(int fd, size_t size);
+
   std::string path_;
-  const std::byte* data_;
-  size_t size_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+  std::optional<MappedRange> range_;
 };
 
 }  // namespace seer

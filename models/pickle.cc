@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <utility>
 
+#include "models/shown_name.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -12,16 +14,16 @@ using Kind = PickleValue::Kind;
 
 class Pickle::Machine {
  public:
-  Machine(Pickle* pickle, std::span<const std::byte> bytes, const std::vector<std::string>& allowed,
-          const std::string& origin)
-      : values_(pickle->values_), bytes_(bytes), allowed_(allowed), origin_(origin) {}
+  Machine(Pickle* pickle, std::span<const std::byte> bytes, const std::string& origin)
+      : values_(pickle->values_), bytes_(bytes), allowed_(pickle->allowed_), origin_(origin) {}
 
   const PickleValue* run() {
-    while (true) {
+    for (size_t n = 0; n < kMaxOperations; ++n) {
       const auto opcode = static_cast<unsigned char>(integer(1));
       if (opcode == '.') return pop();
       step(opcode);
     }
+    fail("has more than " + std::to_string(kMaxOperations) + " operations, and a tensor needs some 30");
   }
 
  private:
@@ -32,9 +34,9 @@ class Pickle::Machine {
   }
 
   // ---- the stream ----
-  std::string take(uint64_t size) {
+  std::string_view take(uint64_t size) {
     if (size > bytes_.size() - at_) fail("ends in the middle");
-    std::string text(reinterpret_cast<const char*>(bytes_.data()) + at_, size);
+    const std::string_view text(reinterpret_cast<const char*>(bytes_.data()) + at_, size);
     at_ += size;
     return text;
   }
@@ -45,10 +47,12 @@ class Pickle::Machine {
     at_ += size;
     return value;
   }
-  std::string line() {
-    std::string text;
-    for (char c = take(1)[0]; c != '\n'; c = take(1)[0]) text += c;
-    return text;
+  std::string_view line() {
+    const std::string_view rest(reinterpret_cast<const char*>(bytes_.data()) + at_, bytes_.size() - at_);
+    const size_t size = rest.find('\n');
+    if (size == rest.npos) fail("ends in the middle");
+    at_ += size + 1;
+    return rest.substr(0, size);
   }
 
   // ---- the stack ----
@@ -93,19 +97,25 @@ class Pickle::Machine {
     push(make(Kind::kInt));
     stack_.back()->integer = value;
   }
-  void push_string(std::string text) {
+  void push_string(std::string_view text) {
     push(make(Kind::kString));
-    stack_.back()->text = std::move(text);
+    stack_.back()->text = text;
   }
-  void push_global(const std::string& name) {
-    if (std::find(allowed_.begin(), allowed_.end(), name) == allowed_.end()) fail("asks for " + name);
-    push(make(Kind::kGlobal));
-    stack_.back()->text = name;
+  void push_global(std::string_view module, std::string_view name) {
+    for (const std::string& known : allowed_) {
+      if (known.size() != module.size() + 1 + name.size() || !known.starts_with(module) ||
+          known[module.size()] != '.' || !known.ends_with(name))
+        continue;
+      push(make(Kind::kGlobal));
+      stack_.back()->text = known;
+      return;
+    }
+    fail("asks for " + shown_name(module) + "." + shown_name(name));
   }
   void set_items(const std::vector<PickleValue*>& items) {
     PickleValue* dict = top();
     if (dict->kind != Kind::kDict || items.size() % 2 != 0) fail("puts items where no dictionary is");
-    for (size_t i = 0; i < items.size(); i += 2) dict->entries.emplace_back(items[i], items[i + 1]);
+    dict->items.insert(dict->items.end(), items.begin(), items.end());
   }
   void append(const std::vector<PickleValue*>& items) {
     PickleValue* list = top();
@@ -128,7 +138,7 @@ class Pickle::Machine {
       return push(make(Kind::kDict));
     PickleValue* call = make(Kind::kCall);
     call->text = function->text;
-    call->items = arguments->items;
+    call->operand = arguments;
     push(call);
   }
 
@@ -206,20 +216,20 @@ class Pickle::Machine {
       case 'j':
         return get(integer(4));
       case 'c': {  // GLOBAL
-        const std::string module = line();
-        return push_global(module + "." + line());
+        const std::string_view module = line();
+        return push_global(module, line());
       }
       case 0x93: {  // STACK_GLOBAL
         const PickleValue* name = pop();
         const PickleValue* module = pop();
         if (name->kind != Kind::kString || module->kind != Kind::kString)
           fail("names a global without strings");
-        return push_global(module->text + "." + name->text);
+        return push_global(module->text, name->text);
       }
       case 'Q': {  // BINPERSID
         PickleValue* id = pop();
         PickleValue* persistent = make(Kind::kPersistent);
-        persistent->items = {id};
+        persistent->operand = id;
         return push(persistent);
       }
       case 'R':
@@ -246,9 +256,7 @@ class Pickle::Machine {
   std::map<uint64_t, PickleValue*> memo_;
 };
 
-Pickle::Pickle(std::span<const std::byte> bytes, const std::vector<std::string>& allowed,
-               const std::string& origin) {
-  root_ = Machine(this, bytes, allowed, origin).run();
-}
+Pickle::Pickle(std::span<const std::byte> bytes, std::vector<std::string> allowed, const std::string& origin)
+    : allowed_(std::move(allowed)), root_(Machine(this, bytes, origin).run()) {}
 
 }  // namespace seer

@@ -7,38 +7,41 @@
 #include <deque>
 #include <span>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 namespace seer {
 
 struct PickleValue {
-  enum class Kind {
+  enum class Kind : uint8_t {
     kNone,
     kBool,
     kInt,
     kString,
     kTuple,       // and lists
-    kDict,        // entries
+    kDict,        // items: a key, its value, the next key, and so on
     kGlobal,      // text: "module.name"
-    kPersistent,  // items: the one value that stands for the external object
-    kCall,        // text: the global's name; items: its arguments. Never carried out.
+    kPersistent,  // operand: the one value that stands for the external object
+    kCall,        // text: the global's name; operand: the tuple of its arguments. Never carried out.
   };
   Kind kind = Kind::kNone;
   int64_t integer = 0;
-  std::string text;
-  std::vector<const PickleValue*> items;
-  std::vector<std::pair<const PickleValue*, const PickleValue*>> entries;
+  std::string_view text;                  // lies in the pickle's bytes, or is an allowed name
+  std::vector<const PickleValue*> items;  // values may be shared, and may hold themselves
+  const PickleValue* operand = nullptr;
 };
 
-// Owns every value of one pickle, so that values may refer to each other freely.
+// Owns every value of one pickle, so that values may refer to each other freely. An operation adds one value
+// at most and copies none: memory stays within kMaxOperations times 128 bytes, whatever a file holds.
 class Pickle {
  public:
-  // Reads a pickle of protocol 2 to 4 whose globals are all in `allowed` ("module.name"). Throws Error{kFile}
-  // for any other global, an opcode outside the handful that tensors need, or a malformed stream; `origin` is
-  // the file.
-  Pickle(std::span<const std::byte> bytes, const std::vector<std::string>& allowed,
-         const std::string& origin);
+  // A tensor takes some 30 operations; a file with gates has a few hundred tensors at most.
+  static constexpr size_t kMaxOperations = 1'000'000;
+
+  // Reads a pickle of protocol 2 to 4 whose globals are all in `allowed` ("module.name"). The bytes must
+  // outlive the result. Throws Error{kFile} for any other global, an opcode outside the handful that tensors
+  // need, more than kMaxOperations opcodes, or a malformed stream; `origin` is the file.
+  Pickle(std::span<const std::byte> bytes, std::vector<std::string> allowed, const std::string& origin);
   Pickle(const Pickle&) = delete;
   Pickle& operator=(const Pickle&) = delete;
 
@@ -46,6 +49,7 @@ class Pickle {
 
  private:
   class Machine;
+  std::vector<std::string> allowed_;
   std::deque<PickleValue> values_;
   const PickleValue* root_ = nullptr;
 };

@@ -8,6 +8,7 @@
 
 #include "models/checkpoint_folder.h"
 #include "models/json_util.h"
+#include "models/shown_name.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -15,6 +16,7 @@ namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the specification's limit
 constexpr int64_t kMaxIndexBytes = 100'000'000;
+constexpr size_t kMaxIndexValues = 2'000'000;  // one for each tensor
 
 [[noreturn]] void fail(const std::string& path, const std::string& what) {
   throw Error(ErrorKind::kFile,
@@ -51,7 +53,7 @@ uint64_t unsigned_value(const nlohmann::json& value, const std::string& path, co
 }
 
 Entry parse_entry(const std::string& name, const nlohmann::json& value, const std::string& path) {
-  const std::string where = "tensor " + name;
+  const std::string where = "tensor " + shown_name(name);
   const auto member = [&](const char* key) -> const nlohmann::json& {
     if (!value.is_object() || !value.contains(key)) fail(path, where + " has no " + key);
     return value[key];
@@ -89,16 +91,16 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
 // In the order of their data, which must cover the data section without holes or overlaps.
 std::vector<Entry> parse_header(std::string_view header, uint64_t data_bytes, const std::string& path) {
   std::vector<Entry> entries;
-  const nlohmann::json object = parse_json_object(header, path + ": header");
-  for (const auto& [name, value] : object.items())
+  parse_json_members(header, path + ": header", [&](const std::string& name, const nlohmann::json& value) {
     if (name != "__metadata__") entries.push_back(parse_entry(name, value, path));
+  });
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;  // empty tensors first
   });
   uint64_t end = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != end)
-      fail(path, "tensor " + entry.name +
+      fail(path, "tensor " + shown_name(entry.name) +
                      (entry.begin < end ? " overlaps the one before it" : " leaves a hole before it") +
                      ": it begins at byte " + std::to_string(entry.begin) + ", expected " +
                      std::to_string(end));
@@ -125,12 +127,12 @@ int64_t TensorMap::nbytes() const {
 
 void TensorMap::add(const std::string& name, const Tensor& tensor, const std::string& origin) {
   if (!tensors_.emplace(name, tensor).second || foreign_.count(name) != 0)
-    fail(origin, "the tensor " + name + " is there twice");
+    fail(origin, "the tensor " + shown_name(name) + " is there twice");
 }
 
 void TensorMap::add_foreign(const std::string& name, std::string description, const std::string& origin) {
   if (!foreign_.emplace(name, std::move(description)).second || find(name) != nullptr)
-    fail(origin, "the tensor " + name + " is there twice");
+    fail(origin, "the tensor " + shown_name(name) + " is there twice");
 }
 
 void TensorMap::merge(TensorMap other, const std::string& origin) {
@@ -189,9 +191,9 @@ TensorMap read_checkpoint(const std::string& model_dir) {
   namespace fs = std::filesystem;
   const fs::path dir = model_dir, single = dir / "model.safetensors",
                  index = dir / "model.safetensors.index.json";
-  if (fs::exists(single)) return read_safetensors(single.string());  // first, as transformers has it
-  if (!fs::exists(index)) refuse_without_weights(model_dir);
-  const nlohmann::json object = read_json_object(index.string(), kMaxIndexBytes);
+  if (has_entry(single)) return read_safetensors(single.string());  // first, as transformers has it
+  if (!has_entry(index)) refuse_without_weights(model_dir);
+  const nlohmann::json object = read_json_object(index.string(), kMaxIndexBytes, kMaxIndexValues);
   const auto map = object.find("weight_map");
   if (map == object.end() || !map->is_object())
     fail(index.string(), "the key weight_map is missing or not an object");
@@ -199,17 +201,18 @@ TensorMap read_checkpoint(const std::string& model_dir) {
   std::map<std::string, std::set<std::string>> shards;  // shard to the tensors it should hold
   for (const auto& [tensor, shard] : map->items()) {
     const std::string name = shard.is_string() ? shard.get<std::string>() : "";
-    if (name.empty() || fs::path(name).filename() != name || name == "." || name == "..")
-      fail(index.string(),
-           "tensor " + tensor + ": expected the name of a file in the same folder, found " + shard.dump());
+    if (name.empty() || fs::path(name).filename() != name || name == "." || name == ".." ||
+        name.find('\0') != name.npos)
+      fail(index.string(), "tensor " + shown_name(tensor) +
+                               ": expected the name of a file in the same folder, found " +
+                               json_excerpt(shard));
     shards[name].insert(tensor);
   }
-  std::error_code error;                     // of a name too long for the file system, for one
   for (const auto& [shard, names] : shards)  // before gigabytes of the others are read
-    if (!fs::exists(dir / shard, error))
-      fail((dir / shard).string(), "the shard is missing, which " + index.string() + " names for " +
-                                       std::to_string(names.size()) + " tensors (" + *names.begin() +
-                                       " and so on)");
+    if (!has_entry(dir / shard))
+      fail((dir / shown_name(shard)).string(), "the shard is missing, which " + index.string() +
+                                                   " names for " + std::to_string(names.size()) +
+                                                   " tensors (" + shown_name(*names.begin()) + " and so on)");
   TensorMap tensors;
   tensors.set_source(model_dir);
   for (const auto& [shard, names] : shards) {

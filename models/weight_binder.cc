@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "models/family.h"
+#include "models/finite_weights.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -96,6 +97,9 @@ Tensor WeightBinder::take(const std::string& name, std::initializer_list<int64_t
     misshapen_.add(name + ": expected F32, F16 or BF16, found " + dtype_name(found->dtype));
     return {};
   }
+  // Norms and biases are small. Matrices are not read at the start, for they would be read from the disk
+  // whole: what is not finite in one shows in the logits, which are refused then.
+  if (found->rank == 1) require_finite(*found, name, tensors_.source());
   bytes_by_dtype_[found->dtype] += found->nbytes();
   return *found;
 }

@@ -26,7 +26,8 @@ class WeightBinder {
   // Returns the name of the embedding's tensor.
   const std::string& embedding() const { return embedding_; }
   // Returns views of the slot's whole weight and bias, as the files have them. If a tensor is missing or has
-  // the wrong shape or type, it is empty in the result, and finish() will report it.
+  // the wrong shape or type, it is empty in the result, and finish() will report it. Throws Error{kFile} if a
+  // norm or a bias has a value that is NaN or infinite.
   LinearWeights::Part bind(const WeightSlot& slot);
   // Must be called after the last bind(). Throws Error{kFile} if bind() found problems, or if the checkpoint
   // has tensors that bind() did not take and that would change what a decoder computes. The error names the

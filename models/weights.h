@@ -45,7 +45,8 @@ struct ModelWeights {
   // Loads the shard's part of each tensor. A rank reads no other bytes of the weights, with one exception: if
   // config.json ties lm_head and the file has both tables, all ranks compare both to see whether they are
   // equal. `backend` must outlive the result. Throws Error{kFile} that names missing, unexpected and
-  // misshapen tensors (the first few of each), Error{kCancelled}, and the errors of read_checkpoint.
+  // misshapen tensors (the first few of each) or a norm or bias with a value that is NaN or
+  // infinite, Error{kCancelled}, and the errors of read_checkpoint.
   static ModelWeights load(const std::string& model_dir, const ModelConfig& config, const Shard& shard,
                            Backend* backend, const Progress& on_progress);
   static ModelWeights load(const std::string& model_dir, const ModelConfig& config, Backend* backend,

@@ -4,7 +4,9 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
+#include "models/shown_name.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -120,25 +122,42 @@ void ZipReader::read_directory() {
     }
     if ((file.at<uint16_t>(at + 8) & 1) != 0 || file.at<uint16_t>(at + 10) != 0 || packed != size)
       throw Error(ErrorKind::kUnsupported,
-                  path() + ": the member " + name +
+                  path() + ": the member " + shown_name(name) +
                       " is compressed or encrypted; expected it stored, as torch.save writes it");
     if (file.at<uint32_t>(local) != kLocalSignature)
-      fail(path(), "the member " + name + " is not where it should be");
+      fail(path(), "the member " + shown_name(name) + " is not where it should be");
     const uint64_t data = local + kLocalSize + file.at<uint16_t>(local + 26) + file.at<uint16_t>(local + 28);
-    if (!members_.emplace(name, Member{file.range(data, size), file.at<uint32_t>(at + 16)}).second)
-      fail(path(), "the member " + name + " is there twice");
+    if (!members_.emplace(name, Member{local, file.range(data, size), file.at<uint32_t>(at + 16)}).second)
+      fail(path(), "the member " + shown_name(name) + " is there twice");
     at += kEntrySize + name_size + extra_size + file.at<uint16_t>(at + 32);
   }
   if (members_.empty()) fail(path(), "it holds nothing");
   const std::string& first = members_.begin()->first;
   root_ = first.substr(0, first.find('/'));
+  refuse_overlaps();
+}
+
+// Members that lie over each other could make a small file one of any size.
+void ZipReader::refuse_overlaps() const {
+  using Named = std::map<std::string, Member>::value_type;
+  std::vector<const Named*> members;
+  members.reserve(members_.size());
+  for (const Named& member : members_) members.push_back(&member);
+  std::ranges::sort(members, {}, [](const Named* m) { return m->second.begin; });
+  for (size_t i = 1; i < members.size(); ++i) {
+    const Member& before = members[i - 1]->second;
+    const auto end = static_cast<uint64_t>(before.bytes.data() - file_->bytes().data()) + before.bytes.size();
+    if (members[i]->second.begin < end)
+      fail(path(), "the member " + shown_name(members[i]->first) + " lies over the member " +
+                       shown_name(members[i - 1]->first));
+  }
 }
 
 std::span<const std::byte> ZipReader::read(const std::string& name) const {
   const auto it = members_.find(name);
-  if (it == members_.end()) fail(path(), "the member " + name + " is missing");
+  if (it == members_.end()) fail(path(), "the member " + shown_name(name) + " is missing");
   if (crc32(it->second.bytes) != it->second.crc32)
-    fail(path(), "the member " + name + " has a wrong checksum");
+    fail(path(), "the member " + shown_name(name) + " has a wrong checksum");
   return it->second.bytes;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <span>
@@ -14,8 +15,8 @@ namespace seer {
 
 class ZipReader {
  public:
-  // Throws Error{kFile} where the file is no zip, or its directory is damaged; Error{kUnsupported} for
-  // compressed or encrypted members.
+  // Throws Error{kFile} if the file is no zip, its directory is damaged, or members lie over each other;
+  // Error{kUnsupported} for compressed or encrypted members.
   explicit ZipReader(std::shared_ptr<const MappedFile> file);
 
   bool has(const std::string& name) const { return members_.count(name) != 0; }
@@ -28,10 +29,12 @@ class ZipReader {
 
  private:
   struct Member {
+    uint64_t begin;  // of its local header, from the file's first byte
     std::span<const std::byte> bytes;
     uint32_t crc32;
   };
   void read_directory();
+  void refuse_overlaps() const;
 
   std::shared_ptr<const MappedFile> file_;
   std::map<std::string, Member> members_;

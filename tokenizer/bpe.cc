@@ -258,10 +258,9 @@ class BpeTokenizer final : public VocabularyTokenizer {
 
 }  // namespace
 
-std::unique_ptr<TextTokenizer> load_bpe(const std::string& path, const TokenizerConfig& config) {
-  const auto file = read_json_file(path);
-  if (!file) throw Error(ErrorKind::kFile, path + ": there is no such file");
-  return std::make_unique<BpeTokenizer>(*file, path, config);
+std::unique_ptr<TextTokenizer> make_bpe(const nlohmann::json& file, const std::string& path,
+                                        const TokenizerConfig& config) {
+  return std::make_unique<BpeTokenizer>(file, path, config);
 }
 
 }  // namespace seer

@@ -3,7 +3,6 @@
 #include <sentencepiece_processor.h>
 
 #include "seer/error.h"
-#include "tokenizer/json_file.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 
 namespace seer {
@@ -36,8 +35,7 @@ std::unique_ptr<Processor> load_processor(const std::string& model, const std::s
 
 class SentencePieceTokenizer final : public VocabularyTokenizer {
  public:
-  SentencePieceTokenizer(const std::string& path, const TokenizerConfig& config) {
-    const std::string model = read_text_file(path);
+  SentencePieceTokenizer(const std::string& model, const std::string& path, const TokenizerConfig& config) {
     processor_ = load_processor(model, path);
     const int n = processor_->GetPieceSize();
     names_.resize(static_cast<size_t>(n));
@@ -108,8 +106,9 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
 
 }  // namespace
 
-std::unique_ptr<TextTokenizer> load_sentencepiece(const std::string& path, const TokenizerConfig& config) {
-  return std::make_unique<SentencePieceTokenizer>(path, config);
+std::unique_ptr<TextTokenizer> make_sentencepiece(const std::string& model, const std::string& path,
+                                                  const TokenizerConfig& config) {
+  return std::make_unique<SentencePieceTokenizer>(model, path, config);
 }
 
 }  // namespace seer

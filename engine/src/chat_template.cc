@@ -1,8 +1,8 @@
 #include "seer/chat.h"
 
-#include <filesystem>
 #include <utility>
 
+#include "engine/base/file_reader.h"
 #include "engine/src/chat_template_impl.h"
 #include "tokenizer/json_file.h"
 
@@ -35,6 +35,11 @@ ChatPrompt::ChatPrompt(const std::vector<ChatMessage>& chat_messages) {
 
 TemplateInput template_input(const ChatPrompt& prompt) {
   using Type = ordered_json::value_t;
+  constexpr int64_t kLastSecond = 253402300799;  // of the year 9999, where Python's dates end as well
+  if (prompt.now < -1 || prompt.now > kLastSecond)
+    throw Error(ErrorKind::kUsage, "expected a time (now) of 0 to " + std::to_string(kLastSecond) +
+                                       " seconds since 1970, or -1 for the clock's, found " +
+                                       std::to_string(prompt.now));
   TemplateInput input;
   input.messages = parsed(prompt.messages, "messages", Type::array);
   if (!prompt.tools.empty()) input.tools = parsed(prompt.tools, "tools", Type::array);
@@ -54,9 +59,11 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::of_model(const std::string& mo
 }
 
 std::shared_ptr<const ChatTemplate> ChatTemplate::load(const std::string& name_or_file) {
-  const bool is_file = std::filesystem::is_regular_file(name_or_file);
-  if (PromptTemplate::is_name(name_or_file) || !is_file) return made_of(PromptTemplate::named(name_or_file));
-  return made_of(PromptTemplate({{"default", {name_or_file, read_text_file(name_or_file)}}}, name_or_file));
+  std::optional<std::string> source;
+  if (!PromptTemplate::is_name(name_or_file))
+    source = read_whole_file_if_there(name_or_file, jinja::kMaxSource);
+  if (!source) return made_of(PromptTemplate::named(name_or_file));
+  return made_of(PromptTemplate({{"default", {name_or_file, std::move(*source)}}}, name_or_file));
 }
 
 ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

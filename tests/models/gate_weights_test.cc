@@ -314,5 +314,45 @@ TEST_CASE("gates: a folder that is none, without a config, or without weights") 
   CHECK_THAT(folder.refused(), ContainsSubstring("config.json"));
 }
 
+TEST_CASE("gates: NaN and infinity are refused by tensor and place, in every type and wherever they are") {
+  struct Case {
+    const char *dtype, *found;
+    std::string bytes;
+  };
+  const std::vector<Case> cases = {
+      {"F32", "found NaN", std::string("\x01\x00\x80\x7F", 4)},
+      {"F32", "found infinity", std::string("\x00\x00\x80\xFF", 4)},
+      {"BF16", "found NaN", "\xC0\xFF"},
+      {"BF16", "found infinity", "\x80\x7F"},
+      {"F16", "found NaN", std::string("\x01\x7C", 2)},
+      {"F16", "found infinity", std::string("\x00\xFC", 2)},
+  };
+  for (const Case& c : cases) {
+    for (const size_t at : {size_t{0}, size_t{4 * 24 * 8 - 1}, size_t{24 * 8 + 2 * 8 + 3}}) {
+      INFO(c.dtype << " " << c.found << " " << at);
+      NamedTensor bad = zero_tensor(weight(1, "k"), c.dtype, {4, 24, 8});
+      bad.bytes.replace(at * c.bytes.size(), c.bytes.size(), c.bytes);
+      const GateFolder folder;
+      folder.write({zero_tensor(weight(0, "k"), c.dtype, {4, 24, 8}), bad});
+      const std::string message = folder.refused();
+      CHECK_THAT(message, ContainsSubstring("attn_gate_weights.safetensors: " + weight(1, "k") +
+                                            ": expected finite numbers, " + c.found + " at " +
+                                            (at == 0                ? "[0, 0, 0]"
+                                             : at == 4 * 24 * 8 - 1 ? "[3, 23, 7]"
+                                                                    : "[1, 2, 3]")));
+    }
+  }
+  // The largest finite number of each type.
+  for (const auto& [dtype, bytes] : {std::pair<const char*, std::string>{"F32", "\xFF\xFF\x7F\x7F"},
+                                     {"BF16", "\x7F\x7F"},
+                                     {"F16", "\xFF\x7B"}}) {
+    NamedTensor large = zero_tensor(weight(1, "k"), dtype, {4, 24, 8});
+    large.bytes.replace(0, bytes.size(), bytes);
+    const GateFolder folder;
+    folder.write({zero_tensor(weight(0, "k"), dtype, {4, 24, 8}), large});
+    CHECK(folder.load().layers.size() == 2);
+  }
+}
+
 }  // namespace
 }  // namespace seer

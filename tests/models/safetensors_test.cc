@@ -148,7 +148,7 @@ TEST_CASE("safetensors: a missing file and a folder are refused by name") {
   const testing::TempDir dir;
   const std::string path = dir.path().string();
   CHECK_THAT(refusal(ErrorKind::kFile, [&] { read_safetensors(path + "/none"); }),
-             ContainsSubstring(path + "/none: cannot be opened"));
+             ContainsSubstring(path + "/none: there is no such file"));
   CHECK_THAT(refusal(ErrorKind::kFile, [&] { read_safetensors(path); }),
              ContainsSubstring("expected a regular file"));
 }

@@ -2,7 +2,9 @@
 #include "models/weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "tests/models/refusal.h"
 #include "tests/models/tiny_model.h"
@@ -278,6 +280,21 @@ TEST_CASE("weights: a misshapen tensor is named with both shapes") {
   tensors.push_back(zero_tensor(name, "I32", {16, 24}));
   model.write_tensors(tensors);
   CHECK_THAT(refused(model), ContainsSubstring(name + ": expected F32, F16 or BF16, found I32"));
+}
+
+TEST_CASE("weights: a norm or a bias with NaN or infinity is refused by name and place") {
+  for (const char* name : {"model.layers.1.input_layernorm.weight", "model.layers.0.self_attn.v_proj.bias"}) {
+    for (const auto& [value, found] :
+         {std::pair(std::nanf(""), "NaN"), std::pair(-std::numeric_limits<float>::infinity(), "infinity")}) {
+      const TinyModel model;
+      std::vector<NamedTensor> tensors = model.tensors();
+      for (NamedTensor& t : tensors)
+        if (t.name == name) std::memcpy(t.bytes.data() + 5 * sizeof value, &value, sizeof value);
+      model.write_tensors(tensors);
+      CHECK_THAT(refused(model), ContainsSubstring(std::string(name) + ": expected finite numbers, found " +
+                                                   found + " at [5]"));
+    }
+  }
 }
 
 TEST_CASE("weights: a checkpoint of another size lists the first few of each problem and counts the rest") {

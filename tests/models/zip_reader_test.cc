@@ -174,5 +174,18 @@ TEST_CASE("zip: zip64 records that point nowhere, and sizes that a zip64 field s
   CHECK(refused(zip_bytes(members)) != "");
 }
 
+TEST_CASE("zip: members that lie over each other are refused, and those that touch are not") {
+  std::vector<ZipMember> members = kTwo;
+  members.push_back({"archive/data/1", "4567"});
+  CHECK(text(open(zip_bytes(members)).read("archive/data/1")) == "4567");
+  members[2].local_offset = 0;  // the bytes of data.pkl, under another name
+  const std::string message = refused(zip_bytes(members));
+  CHECK_THAT(message, ContainsSubstring("lies over the member archive/data"));
+  members[2].local_offset.reset();
+  members[0].size = members[0].packed_size = 7;  // one byte of the next member's header
+  CHECK_THAT(refused(zip_bytes(members)),
+             ContainsSubstring("the member archive/data/0 lies over the member archive/data.pkl"));
+}
+
 }  // namespace
 }  // namespace seer

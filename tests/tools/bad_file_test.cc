@@ -1,8 +1,11 @@
 // Model, gate and tokenizer files that are not what they should be: exit code 3, the file's name, and no
 // crash. What each reader refuses in detail is in tests/models and tests/tokenizer.
+#include <sys/stat.h>
+
 #include <cstring>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
@@ -211,6 +214,38 @@ TEST_CASE("a tokenizer that is not one is refused by name, ids still work withou
       {"generate", "-m", model.path(), "--tokens-file", "-", "-n", "2", "--ignore-eos"}, piped);
   CHECK(run.code == 0);
   CHECK_THAT(run.err, ContainsSubstring("printing token ids"));
+}
+
+TEST_CASE("a prompt file that is a folder, a device without end or a link to itself is refused") {
+  const testing::TempDir dir;
+  fs::create_symlink("loop", dir.path() / "loop");
+  const auto refused = [](const std::string& path) {
+    return check_fails({"generate", "-m", testing::demo_model_dir(), "-f", path}, 3);
+  };
+  CHECK_THAT(refused(dir.path().string()), ContainsSubstring("found a folder"));
+  CHECK_THAT(refused("/dev/zero"),
+             ContainsSubstring("/dev/zero: expected a file, a pipe or a terminal, found"));
+  CHECK_THAT(refused((dir.path() / "loop").string()), ContainsSubstring("Too many levels of symbolic links"));
+  testing::write_file(dir.path() / "large", "");
+  fs::resize_file(dir.path() / "large", (uint64_t{256} << 20) + 1);
+  CHECK_THAT(refused((dir.path() / "large").string()), ContainsSubstring("at most 256 MiB, found 268435457"));
+  CHECK_THAT(check_fails({"generate", "-m", testing::demo_model_dir(), "-f", "/dev/null"}, 2),
+             ContainsSubstring("is empty"));
+}
+
+TEST_CASE("a prompt may come from a pipe, whose writer is waited for until Ctrl-C") {
+  const testing::TempDir dir;
+  const std::string pipe = (dir.path() / "pipe").string();
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::thread writer([&] { testing::write_file(pipe, "1 300"); });
+  const testing::Outcome run = testing::run_seer(
+      {"generate", "-m", testing::demo_model_dir(), "--tokens-file", pipe, "-n", "2", "--ignore-eos", "-q"});
+  writer.join();
+  CHECK(run.code == 0);
+  CHECK_FALSE(run.out.empty());
+  testing::RunOptions impatient;
+  impatient.interrupt_after = std::chrono::milliseconds(500);
+  CHECK(testing::run_seer({"tokenize", "-m", testing::demo_model_dir(), "-f", pipe}, impatient).code == 130);
 }
 
 }  // namespace

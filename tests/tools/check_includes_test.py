@@ -75,6 +75,14 @@ class CheckIncludes(unittest.TestCase):
         self.accepted("engine/include/seer/a.h", "<stdint.h>")
         self.refused("engine/include/seer/a.h", "<unistd.h>", says="public header")
 
+    def test_the_base_is_open_to_every_folder_and_uses_none(self):
+        for folder in ("kernels", "models", "tokenizer", "engine/src", "engine/base", "tools/seer", "tests/base"):
+            self.accepted(f"{folder}/a.cc", '"engine/base/json_reader.h"')
+        for include in ('"engine/src/batch.h"', '"models/config.h"', '"seer/engine.h"', '"tokenizer/utf8.h"'):
+            self.refused("engine/base/a.cc", include, says="may not include")
+        self.accepted("engine/base/a.cc", '"seer/error.h"')
+        self.refused("engine/include/seer/a.h", '"engine/base/json_reader.h"', says="public header")
+
     def test_downward_includes_are_accepted(self):
         for name, include in [
             ("kernels/a.cc", '"kernels/tensor.h"'),

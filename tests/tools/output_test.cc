@@ -13,24 +13,64 @@ using testing::run_seer;
 using testing::RunOptions;
 namespace fs = std::filesystem;
 
-const std::vector<std::vector<std::string>> kWriters = {
-    {"generate", "-m", testing::demo_model_dir(), "-p", "The ship", "-n", "40"},
-    {"tokenize", "-m", testing::demo_model_dir(), "-p", "The ship"},
-    {"inspect", "-m", testing::demo_model_dir()},
-    {"bench", "-m", testing::demo_model_dir(), "-p", "64", "-n", "0", "-r", "1"},
-    {"generate", "--help"},
+// The last line of stderr: others may report what went well before.
+std::string fails_to_write(const std::vector<std::string>& arguments, const RunOptions& options) {
+  const Outcome run = run_seer(arguments, options);
+  INFO(run.err);
+  CHECK(run.code == 1);
+  CHECK(run.out.empty());
+  const size_t end = run.err.find_last_not_of('\n'), line = run.err.rfind("seer: error: ");
+  CHECK((line != std::string::npos && run.err.find('\n', line) > end));
+  return line == std::string::npos ? "" : run.err.substr(line);
+}
+
+struct Writer {
+  std::vector<std::string> arguments;
+  std::string input = {};
 };
 
-TEST_CASE("a full disk, a closed stdout and a reader that left are reported with exit code 1") {
-  for (const auto& arguments : kWriters) {
-    INFO(arguments[0]);
+// Every command, and every form in which one writes.
+std::vector<Writer> writers(const std::string& text) {
+  const std::string model = testing::demo_model_dir();
+  std::vector<Writer> all = {
+    {{"generate", "-m", model, "-p", "The ship", "-n", "40"}},
+    {{"chat", "-m", model, "--chat-template", "none", "-n", "5"}, "The ship\n"},
+#if SEER_HAVE_SERVER
+    {{"serve", "-m", model, "--port", "0"}},
+#endif
+    {{"tokenize", "-m", model, "-p", "The ship"}},
+    {{"render", "-m", model, "--chat-template", "llama2", "--messages", "-"},
+     R"([{"role": "user", "content": "x"}])"},
+    {{"inspect", "-m", model}},
+    {{"inspect", "-m", model, "--output", "json"}},
+    {{"completion", "bash"}},
+    {{"man"}},
+    {{"--help"}},
+    {{"--version"}},
+    {{"generate", "--help"}},
+  };
+  for (const char* format : {"md", "csv", "json", "jsonl"}) {
+    all.push_back({{"bench", "-m", model, "-p", "64", "-n", "0", "-r", "1", "--output", format}});
+    all.push_back({{"perplexity", "-m", model, "-p", text, "-q", "--window", "32", "--max-windows", "1",
+                    "--output", format}});
+  }
+  return all;
+}
+
+TEST_CASE(
+    "a full disk, a closed stdout and a reader that left are reported with exit code 1, by every command") {
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "The ship went down. ";
+  for (const Writer& writer : writers(text)) {
+    INFO(writer.arguments[0] << " " << writer.arguments.back());
     RunOptions full, closed, dropped;
     full.stdout_path = "/dev/full";
     closed.close_stdout = true;
     dropped.drop_reader = true;
-    CHECK_THAT(check_fails(arguments, 1, full), ContainsSubstring("No space left on device"));
-    CHECK_THAT(check_fails(arguments, 1, closed), ContainsSubstring("standard output"));
-    CHECK_THAT(check_fails(arguments, 1, dropped), ContainsSubstring("Broken pipe"));
+    for (RunOptions* options : {&full, &closed, &dropped}) options->input = writer.input;
+    CHECK_THAT(fails_to_write(writer.arguments, full), ContainsSubstring("No space left on device"));
+    CHECK_THAT(fails_to_write(writer.arguments, closed), ContainsSubstring("standard output"));
+    CHECK_THAT(fails_to_write(writer.arguments, dropped), ContainsSubstring("Broken pipe"));
   }
 }
 
@@ -60,18 +100,65 @@ TEST_CASE("a dump that fails keeps the file that was there before") {
   CHECK(testing::read_file(dir.path() / "d.safetensors") == "precious");
 }
 
+TEST_CASE("a picture or a saved conversation that fails keeps the file that was there before, and no part") {
+  const testing::TempDir dir;
+  RunOptions limited;
+  limited.file_size_limit = 64;
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "The ship went down. ";
+  testing::write_file(dir.path() / "overview.png", "precious");
+  CHECK_THAT(fails_to_write({"inspect", "-m", testing::demo_model_dir(), "-g", testing::demo_gates_dir(),
+                             "-p", text, "--maps", dir.path().string()},
+                            limited),
+             ContainsSubstring("overview.png: File too large; nothing is left behind"));
+  CHECK(testing::read_file(dir.path() / "overview.png") == "precious");
+  testing::write_file(dir.path() / "chat.json", "precious");
+  limited.input = text + "\n/save " + (dir.path() / "chat.json").string() + "\n";
+  const Outcome chat =
+      run_seer({"chat", "-m", testing::demo_model_dir(), "--chat-template", "none", "-n", "5"}, limited);
+  CHECK(chat.code == 1);
+  CHECK_THAT(chat.err, ContainsSubstring("chat.json: File too large"));
+  CHECK(testing::read_file(dir.path() / "chat.json") == "precious");
+  CHECK(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()) == 2);
+}
+
 // The sanitizers map far more than a limited address space has.
 #if !SEER_SANITIZED
 TEST_CASE("memory that the system refuses ends with exit code 4 and the number of bytes") {
   RunOptions limited;
   limited.memory_limit = size_t{1} << 30;
-  const Outcome run = run_seer(
-      {"generate", "-m", testing::demo_model_dir(), "-p", "The ship", "-c", "16384000", "-q"}, limited);
+  const Outcome run = run_seer({"generate", "-m", testing::demo_model_dir(), "-p", "The ship", "-c",
+                                "16384000", "-q", "--threads", "1"},
+                               limited);
   CHECK(run.code == 4);
   CHECK(run.out.empty());
   CHECK_THAT(run.err, ContainsSubstring("seer: error: "));
   CHECK_THAT(run.err, ContainsSubstring("MiB for the KV cache"));
   CHECK_THAT(run.err, ContainsSubstring("--ctx-size"));
+}
+
+// OpenBLAS' threads, and the threads that call it, want 128 MiB each and ask for it for ever.
+TEST_CASE("whatever address space there is, the program ends, by its answer or with exit code 4") {
+  const testing::TempDir dir;
+  const std::string text =
+      testing::read_file(testing::demo_model().parent_path() / "long-document/document.txt");
+  testing::write_file(dir.path() / "text", text.substr(0, 6000));
+  int n_answers = 0, n_refusals = 0;
+  for (size_t mib = 100; mib <= 1000; mib += mib < 500 ? 50 : 100) {
+    RunOptions limited;
+    limited.memory_limit = mib << 20;
+    const Outcome run =
+        run_seer({"generate", "-m", testing::demo_model_dir(), "-f", (dir.path() / "text").string(), "-n",
+                  "2", "-c", "2048", "-q", "--threads", "2"},
+                 limited);
+    INFO(mib << " MiB: " << run.err);
+    CHECK((run.code == 0 || run.code == 4 ||
+           (run.code == 3 && run.err.find("cannot be mapped") != std::string::npos)));
+    run.code == 0 ? ++n_answers : ++n_refusals;
+    CHECK(run_seer({"--version"}, limited).code == 0);
+  }
+  CHECK(n_answers > 0);
+  CHECK(n_refusals > 0);
 }
 #endif
 

@@ -1,6 +1,7 @@
 #include "tools/seer/canvas.h"
 
 #include <png.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
@@ -8,11 +9,9 @@
 #include <cmath>
 #include <csetjmp>
 #include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <memory>
 
-#include "seer/error.h"
+#include "tools/seer/output_file.h"
 
 namespace seer::cli {
 namespace {
@@ -108,21 +107,20 @@ void Canvas::text(int64_t x, int64_t y, const std::string& text, Color color) {
 }
 
 void Canvas::write_png(const std::string& path) const {
+  OutputFile out(path);
   errno = 0;
-  std::FILE* const file = std::fopen(path.c_str(), "wb");
-  bool good = file != nullptr && encode(file, width_, height_, rgb_.data());
+  const int copy = ::dup(out.fd());  // fclose closes it
+  std::FILE* const file = copy < 0 ? nullptr : ::fdopen(copy, "wb");
+  if (file == nullptr) out.fail_to_write();
+  bool good = encode(file, width_, height_, rgb_.data());
   int reason = errno;
-  if (file != nullptr && std::fclose(file) != 0) {
+  if (std::fclose(file) != 0) {
     if (good) reason = errno;
     good = false;
   }
-  if (good) return;
-  // Half a picture is none; but a device or a pipe that was named is not ours to remove.
-  std::error_code ignored;
-  if (file != nullptr && std::filesystem::is_regular_file(path, ignored))
-    std::filesystem::remove(path, ignored);
-  throw Error(ErrorKind::kRuntime,
-              "cannot write " + path + ": " + (reason != 0 ? std::strerror(reason) : "libpng failed"));
+  errno = reason != 0 ? reason : ENOMEM;  // what libpng lacks if the system has no complaint
+  if (!good) out.fail_to_write();
+  out.finish();
 }
 
 Color heat(double value) {

@@ -25,7 +25,7 @@ class Canvas {
   // Letters, digits and .,%=-_/+ ; capitals are drawn small, anything else is a blank.
   void text(int64_t x, int64_t y, const std::string& text, Color color);
 
-  // 8-bit RGB. Throws Error{kRuntime} with the system's reason; half a file is then removed.
+  // 8-bit RGB. Throws Error{kRuntime} with the system's reason; a file that was there then stays as it was.
   void write_png(const std::string& path) const;
 
  private:

@@ -1,6 +1,5 @@
 // seer chat: questions and answers, the conversation kept in the session's cache.
 #include <csignal>
-#include <fstream>
 
 #include "seer/engine.h"
 #include "tools/seer/chat_commands.h"
@@ -14,9 +13,11 @@
 #include "tools/seer/message_reader.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
+#include "tools/seer/output_file.h"
 #include "tools/seer/sampling_options.h"
 #include "tools/seer/status_line.h"
 #include "tools/seer/stop_options.h"
+#include "tools/seer/terminal_text.h"
 
 namespace seer::cli {
 namespace {
@@ -38,7 +39,7 @@ struct ChatOptions {
   std::string system;
   ChatTemplateOptions chat_template;
   std::optional<std::string> file;
-  bool quiet = false;
+  bool quiet = false, raw = false;
 
   void add_to(Args& args) {
     args.group("Chat");
@@ -48,6 +49,7 @@ struct ChatOptions {
     args.value("-n,--n-predict", "N", "-1: until EOS or the context is full", "most tokens of an answer",
                into(n_predict, -1));
     stop.add_to(args, "an answer");
+    args.flag("--raw", raw, kRawHelp);
     args.flag("-q,--quiet", quiet,
               "leave out the greeting, what an answer was stopped by, and warnings about the load");
     add_sparse(args, sparse);
@@ -72,7 +74,8 @@ class Chat {
         session_(engine_->new_session()),
         conversation_(engine_->tokenizer(), options_.chat_template.load(engine_->tokenizer()),
                       options_.chat_template.kwargs),
-        sampling_(options_.sampling.apply(engine_->model().default_sampling)) {
+        sampling_(options_.sampling.apply(engine_->model().default_sampling)),
+        reader_([this] { check_engine(); }) {
     conversation_.start(options_.system);
     if (options_.file) attach(*options_.file);
   }
@@ -95,8 +98,13 @@ class Chat {
   }
 
  private:
+  void check_engine() const {
+    if (const std::optional<Error> failure = engine_->failure()) throw *failure;
+  }
+
   // On a terminal a mistake costs a message; a script must not go on as if nothing had happened.
   void recover(const Error& error) {
+    check_engine();
     if (!is_terminal_ || interrupting_signal() == SIGTERM || error.kind() == ErrorKind::kRuntime) throw error;
     if (error.kind() != ErrorKind::kCancelled) {
       log_error(error.what());
@@ -172,17 +180,16 @@ class Chat {
 
   void show_history() const {
     for (const ChatMessage& message : conversation_.messages())
-      write_stderr(message.role + ": " + message.content + "\n");
+      write_stderr(visible(message.role + ": " + message.content) + "\n");
   }
 
   void save(const std::string& file) const {
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
     for (const ChatMessage& message : conversation_.messages())
       json.push_back({{"role", message.role}, {"content", message.content}});
-    std::ofstream out(file, std::ios::binary);
-    out << to_text(json, 2) << "\n";
-    out.close();
-    if (!out) throw Error(ErrorKind::kFile, "cannot write " + file);
+    OutputFile out(file);
+    out.write(to_text(json, 2) + "\n");
+    out.finish();
     log_info(file + ": " + std::to_string(conversation_.messages().size()) + " messages");
   }
 
@@ -287,6 +294,7 @@ int run_chat(const Arguments& arguments) {
   Args args(ChatOptions::kHead);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
+  if (options.raw) leave_stdout_raw();
   options.check();
   return Chat(std::move(options)).run();
 }

@@ -6,9 +6,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> table = {
     {"generate", "complete a prompt", run_generate, describe_generate},
     {"chat", "answer messages, the conversation kept in the cache", run_chat, describe_chat},
-#if SEER_HAVE_SERVER
     {"serve", "answer the OpenAI API over HTTP", run_serve, describe_serve},
-#endif
     {"bench", "measure prefill and decode, dense and sparse", run_bench, describe_bench},
     {"perplexity", "perplexity of a text, several sparse rules side by side", run_perplexity,
      describe_perplexity},

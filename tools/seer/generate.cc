@@ -37,7 +37,7 @@ struct GenerateOptions {
   StopOptions stop;
   std::optional<std::string> system;
   ChatTemplateOptions chat_template;
-  bool echo = false, parse_special = false, quiet = false, ids = false;
+  bool echo = false, parse_special = false, quiet = false, ids = false, raw = false;
 
   void add_to(Args& args) {
     args.group("Prompt");
@@ -54,6 +54,7 @@ struct GenerateOptions {
     stop.add_to(args, "the completion");
     args.flag("--echo", echo, "print the prompt before the completion");
     args.flag("--ids", ids, "print token ids separated by spaces instead of text");
+    args.flag("--raw", raw, kRawHelp);
     args.flag("-q,--quiet", quiet, "leave out the closing line, and warnings about the load");
     add_sparse(args, sparse);
     sampling.add_to(args);
@@ -224,6 +225,7 @@ int run_generate(const Arguments& arguments) {
   Args args(GenerateOptions::kHead);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
+  if (options.raw) leave_stdout_raw();
   options.check();
   const Prompt prompt = read_prompt(options.prompt);
   const std::shared_ptr<Engine> engine = load_engine(options.model, options.quiet);

@@ -1,12 +1,14 @@
 #include "tools/seer/input.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 
+#include "engine/base/file_reader.h"
 #include "seer/error.h"
 #include "tools/seer/interrupt.h"
 #include "tools/seer/output.h"
@@ -16,40 +18,42 @@ namespace {
 
 constexpr const char* kSpace = " \t\r\n\v\f";
 
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  ~FileDescriptor() {
-    if (fd_ > STDERR_FILENO) ::close(fd_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  int get() const { return fd_; }
+// Far more than any context holds, and little enough for the memory of most machines.
+constexpr uint64_t kMaxBytes = uint64_t{256} << 20;
 
- private:
-  int fd_;
-};
+// Waits for the writer of a pipe, as other programs do: a shell's <(...) is one.
+FileDescriptor open_input(const std::string& path) {
+  while (true) {
+    throw_if_interrupted();
+    FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    if (fd.get() >= 0) return fd;
+    if (errno != EINTR) throw Error(ErrorKind::kFile, "cannot read " + path + ": " + std::strerror(errno));
+  }
+}
+
+// A folder has no text, and a device such as /dev/zero has no end. /dev/null has one.
+void refuse_endless(const FileDescriptor& fd, const std::string& path) {
+  struct stat info {};
+  struct stat null {};
+  if (::fstat(fd.get(), &info) != 0)
+    throw Error(ErrorKind::kFile, "cannot read " + path + ": " + std::strerror(errno));
+  const bool is_null = ::stat("/dev/null", &null) == 0 && null.st_rdev == info.st_rdev;
+  if (S_ISDIR(info.st_mode) || S_ISBLK(info.st_mode) ||
+      (S_ISCHR(info.st_mode) && !is_null && ::isatty(fd.get()) == 0))
+    throw Error(ErrorKind::kFile, "cannot read " + path + ": expected a file, a pipe or a terminal, found " +
+                                      (S_ISDIR(info.st_mode) ? "a folder" : "a device"));
+  if (S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) > kMaxBytes)
+    throw Error(ErrorKind::kFile, "cannot read " + path + ": expected at most 256 MiB, found " +
+                                      std::to_string(info.st_size) + " bytes");
+}
 
 }  // namespace
 
 std::string read_bytes(const std::string& path) {
-  const bool is_stdin = path == "-";
-  const std::string name = is_stdin ? "standard input" : path;
-  const FileDescriptor fd(is_stdin ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  const auto fail = [&] {
-    throw Error(ErrorKind::kFile, "cannot read " + name + ": " + std::strerror(errno));
-  };
-  if (fd.get() < 0) fail();
-  std::string bytes;
-  std::string buffer(1 << 16, '\0');
-  while (true) {
-    throw_if_interrupted();
-    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail();
-    if (n == 0) return bytes;
-    bytes.append(buffer, 0, static_cast<size_t>(n));
-  }
+  if (path == "-") return read_to_end(STDIN_FILENO, "standard input", kMaxBytes, throw_if_interrupted);
+  const FileDescriptor fd = open_input(path);
+  refuse_endless(fd, path);
+  return read_to_end(fd.get(), path, kMaxBytes, throw_if_interrupted);
 }
 
 std::vector<int32_t> parse_ids(const std::string& text, const std::string& source) {

@@ -10,8 +10,9 @@
 
 namespace seer::cli {
 
-// The whole file, byte for byte; "-" is stdin. Throws Error{kFile}, or Error{kCancelled} for a Ctrl-C
-// meanwhile.
+// The whole file, byte for byte; "-" is stdin. A pipe and a terminal are read to their end. Throws
+// Error{kFile} for a folder, a device, more than 256 MiB or a read that fails, and Error{kCancelled} for a
+// Ctrl-C meanwhile.
 std::string read_bytes(const std::string& path);
 
 // Ids separated by white space. Throws Error{kUsage} that names `source` and the first thing which is not an

@@ -203,13 +203,14 @@ class Inspection {
     }
     std::string text = title + format(", density %.1f%%\n\n", 100.0 * density_) + density_table(layers_) +
                        "\n" + sharing_table(layers_);
+    write_stdout(text);
     if (shown_) {
       const GateSummary& layer = layers_[static_cast<size_t>(shown_->layer)];
-      text += format("\nlayer %lld head %lld: blocks kept, and gate scores from 0.0001 to 1\n",
-                     static_cast<long long>(shown_->layer), static_cast<long long>(shown_->head)) +
-              draw_map(layer.map(shown_->head), columns(), draws_in_color());
+      text = format("\nlayer %lld head %lld: blocks kept, and gate scores from 0.0001 to 1\n",
+                    static_cast<long long>(shown_->layer), static_cast<long long>(shown_->head)) +
+             draw_map(layer.map(shown_->head), columns(), draws_in_color());
+      write_stdout_as_it_is(text);
     }
-    write_stdout(text);
   }
 
   const PromptInspection& options_;

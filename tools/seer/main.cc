@@ -2,7 +2,9 @@
 #include <exception>
 
 #include "seer/error.h"
+#include "seer/mapped_files.h"
 #include "seer/version.h"
+#include "tools/seer/address_space.h"
 #include "tools/seer/args.h"
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
@@ -43,9 +45,11 @@ int run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace seer::cli;
+  restart_without_openblas_threads(argv);
   try {
     secure_standard_streams();
     install_signal_handlers();
+    seer::explain_lost_files("seer: error: ", kFailed);
     const std::shared_ptr<seer::Ranks>& ranks = launched_ranks();
     if (ranks && ranks->rank() > 0) return run_follower(*ranks);
     const int code = run(Arguments(argv + (argc > 0 ? 1 : 0), argv + argc));

@@ -1,5 +1,6 @@
 #include "tools/seer/message_reader.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +14,7 @@ namespace seer::cli {
 namespace {
 
 constexpr const char* kQuotes = "\"\"\"";
+constexpr int kLook = 200;  // ms between two calls of while_waiting
 
 void show_prompt(const char* text) {
   if (stdin_is_terminal()) write_stderr(text);
@@ -55,6 +57,14 @@ std::optional<std::string> MessageReader::read_block(std::string text) {
   }
 }
 
+void MessageReader::wait_for_input() const {
+  pollfd input = {STDIN_FILENO, POLLIN, 0};
+  do {
+    throw_if_interrupted();
+    if (while_waiting_) while_waiting_();
+  } while (::poll(&input, 1, kLook) <= 0);
+}
+
 std::optional<std::string> MessageReader::read_line() {
   char bytes[65536];
   while (true) {
@@ -66,7 +76,7 @@ std::optional<std::string> MessageReader::read_line() {
       return line;
     }
     if (at_end_) return std::nullopt;
-    throw_if_interrupted();
+    wait_for_input();
     const ssize_t n = ::read(STDIN_FILENO, bytes, sizeof bytes);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0)

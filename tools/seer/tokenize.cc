@@ -21,7 +21,7 @@ struct TokenizeOptions {
 
   std::string model_dir;
   PromptOptions input;
-  bool decode = false, no_bos = false, parse_special = false, special = false;
+  bool decode = false, no_bos = false, parse_special = false, special = false, raw = false;
 
   void add_to(Args& args) {
     add_model_dir(args, model_dir);
@@ -30,6 +30,7 @@ struct TokenizeOptions {
     args.flag("--no-bos", no_bos, "leave out the BOS (and EOS) the model's files ask for");
     args.flag("--parse-special", parse_special, "special tokens written out in the text become those tokens");
     args.flag("--special", special, "with --decode: write special tokens out instead of leaving them out");
+    args.flag("--raw", raw, kRawHelp);
   }
 
   void check() const {
@@ -66,6 +67,7 @@ int run_tokenize(const Arguments& arguments) {
   Args args(TokenizeOptions::kHead);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
+  if (options.raw) leave_stdout_raw();
   options.check();
 
   const Prompt prompt = read_prompt(options.input, true);

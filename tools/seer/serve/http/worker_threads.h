@@ -1,5 +1,5 @@
-// The threads that connections are answered on. cpp-httplib's pool has a fixed number of them; an answer that
-// streams holds one for as long as it lasts, so these are started when there is nobody free, up to a limit.
+// The threads that handlers run on. An answer that streams holds one for as long as it lasts, so threads are
+// started when there is nobody free, up to a limit.
 #pragma once
 
 #include <condition_variable>
@@ -10,17 +10,19 @@
 #include <thread>
 #include <vector>
 
-#include <httplib.h>
-
 namespace seer::serve {
 
-class WorkerThreads final : public httplib::TaskQueue {
+class WorkerThreads {
  public:
   explicit WorkerThreads(size_t max_threads) : max_threads_(max_threads) {}
+  ~WorkerThreads() { shutdown(); }
+  WorkerThreads(const WorkerThreads&) = delete;
+  WorkerThreads& operator=(const WorkerThreads&) = delete;
 
   using Task = std::function<void()>;
-  void enqueue(Task task) override;
-  void shutdown() override;  // runs what was enqueued, then ends the threads
+  // Throws, and leaves the task out, if no thread can be started and there is none.
+  void enqueue(Task task);
+  void shutdown();  // runs what was enqueued, then ends the threads; further calls do nothing
 
  private:
   void work();

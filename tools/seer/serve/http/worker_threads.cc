@@ -1,6 +1,6 @@
-#include "tools/seer/serve/worker_threads.h"
+#include "tools/seer/serve/http/worker_threads.h"
 
-#include <system_error>
+#include <exception>
 
 namespace seer::serve {
 
@@ -12,8 +12,12 @@ void WorkerThreads::enqueue(Task task) {
   if (tasks_.size() > n_idle_ && threads_.size() < max_threads_) {
     try {
       threads_.emplace_back([this] { work(); });
-    } catch (const std::system_error&) {
-      if (threads_.empty()) throw;  // else the task waits for one of those there are
+    } catch (const std::exception&) {
+      if (threads_.empty()) {
+        tasks_.pop_back();
+        throw;
+      }
+      // Else the task waits for one of the threads that there are.
     }
   }
   wake_.notify_one();
@@ -26,6 +30,7 @@ void WorkerThreads::shutdown() {
   }
   wake_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 void WorkerThreads::work() {
