@@ -21,21 +21,27 @@ double seconds_between(Clock::time_point begin, Clock::time_point end) {
 
 }  // namespace
 
+struct Service::Patience {
+  Exchange& exchange;
+  Clock::time_point deadline;
+  Clock::time_point next_check;  // of the client
+};
+
 struct Service::Work {
-  Work(Exchange* over, const ApiRequest& asked, std::shared_ptr<Engine> of,
+  Work(const Patience& until, const ApiRequest& asked, std::shared_ptr<Engine> of,
        std::vector<EncodedPrompt> prompts, const AnswerFormat& format, const std::string& model_name)
-      : exchange(*over),
+      : patience(until),
+        exchange(until.exchange),
         request(asked),
         engine(std::move(of)),
         reply(request, std::move(prompts), format, *engine, model_name) {}
 
+  Patience patience;
   Exchange& exchange;
   const ApiRequest& request;
   std::shared_ptr<Engine> engine;
   Reply reply;  // refers to the engine
   std::unique_ptr<Answer> answer;
-  Clock::time_point deadline = Clock::time_point::max();
-  Clock::time_point next_check;
 };
 
 Service::Service(ServiceOptions options)
@@ -115,7 +121,9 @@ void Service::show_model(Exchange& exchange) const {
 void Service::show_tokens(Exchange& exchange) const {
   const Json body = parse_body(exchange.take_body());
   check_model(JsonFields(body).string("model"));
-  exchange.answer_json(kOk, tokenize(body, *engine(), chat_model(), options_.prompts));
+  Patience patience = patience_for(exchange);
+  exchange.answer_json(
+      kOk, tokenize(body, *engine(), chat_model(), options_.prompts, [&] { check_going(patience); }));
 }
 
 void Service::show_text(Exchange& exchange) const {
@@ -160,8 +168,10 @@ std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiReque
                    "'n' times the prompts is " + std::to_string(request.n_choices()) + ": expected at most " +
                        std::to_string(options_.max_queue) + " (--max-queue)",
                    "n", "invalid_value");
-  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_model(), options_.prompts,
-                                                      {engine->info().ctx_size, /*check=*/{}});
+  Patience patience = patience_for(exchange);
+  const EncodeLimits limits = {engine->info().ctx_size, [&] { check_going(patience); }};
+  std::vector<EncodedPrompt> prompts =
+      encode_prompts(request, *engine, chat_model(), options_.prompts, limits);
   std::vector<GenerateRequest> generations =
       generate_requests(request, prompts, *engine, options_.sparse, options_.temperature);
   if (request.chat && !request.ignore_eos)
@@ -169,9 +179,8 @@ std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiReque
       for (GenerateRequest& one : generations) one.stop_token_ids.push_back(id);
   RequestRecord& record = exchange.record();
   for (const EncodedPrompt& prompt : prompts) record.n_prompt += static_cast<int64_t>(prompt.ids.size());
-  auto work = std::make_unique<Work>(&exchange, request, engine, std::move(prompts), chat_model().format,
+  auto work = std::make_unique<Work>(patience, request, engine, std::move(prompts), chat_model().format,
                                      options_.model_name);
-  if (options_.request_timeout.count() > 0) work->deadline = record.start + options_.request_timeout;
   const std::lock_guard lock(admission_);
   const int64_t n_waiting = engine->stats().n_waiting;
   metrics_.observe_queue(n_waiting);
@@ -184,19 +193,25 @@ std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiReque
   return work;
 }
 
-void Service::check_going(Work& work) const {
+Service::Patience Service::patience_for(Exchange& exchange) const {
+  Clock::time_point deadline = Clock::time_point::max();
+  if (options_.request_timeout.count() > 0) deadline = exchange.record().start + options_.request_timeout;
+  return {exchange, deadline, {}};
+}
+
+void Service::check_going(Patience& patience) const {
   if (aborting_) throw ApiError(kUnavailable, "the server is stopping", "", "stopping");
   const Clock::time_point now = Clock::now();
-  if (now >= work.deadline)
+  if (now >= patience.deadline)
     throw ApiError(kUnavailable, "the answer took longer than the server allows (--request-timeout)", "",
                    "request_timeout");
-  if (now < work.next_check) return;
-  work.next_check = now + kCheckClient;
-  if (work.exchange.client_gone()) throw ApiError(kClientGone, "the client has gone");
+  if (now < patience.next_check) return;
+  patience.next_check = now + kCheckClient;
+  if (patience.exchange.client_gone()) throw ApiError(kClientGone, "the client has gone");
 }
 
 std::vector<News> Service::next(Work& work) const {
-  check_going(work);
+  check_going(work.patience);
   std::vector<News> news = work.answer->wait(kCheckClient);
   for (const News& one : news)
     if (one.result != nullptr && one.result->finish == FinishReason::kCancelled)

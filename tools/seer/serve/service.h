@@ -46,7 +46,8 @@ class Service {
   void abort();  // those under way end with an error
 
  private:
-  struct Work;  // one request being answered
+  struct Work;      // one request being answered
+  struct Patience;  // until when it may go on
 
   void health(Exchange& exchange) const;
   void report_metrics(Exchange& exchange) const;
@@ -63,8 +64,9 @@ class Service {
   void check_model(const std::optional<std::string>& name) const;
   void check_tools(const ApiRequest& request) const;
   std::unique_ptr<Work> admit(Exchange& exchange, const ApiRequest& request);
-  // Throws ApiError where the client has gone, time is up, or the server aborts.
-  void check_going(Work& work) const;
+  Patience patience_for(Exchange& exchange) const;
+  // Throws ApiError if the client has gone, time is up, or the server aborts.
+  void check_going(Patience& patience) const;
   std::vector<News> next(Work& work) const;
   void account(Work& work);
   ApiError give_up(Work& work);  // in a handler of exceptions: cancels what runs
