@@ -1,12 +1,14 @@
 #include "tools/seer/input.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 
+#include "engine/base/file_reader.h"
 #include "seer/error.h"
 #include "tools/seer/interrupt.h"
 #include "tools/seer/output.h"
@@ -16,40 +18,32 @@ namespace {
 
 constexpr const char* kSpace = " \t\r\n\v\f";
 
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  ~FileDescriptor() {
-    if (fd_ > STDERR_FILENO) ::close(fd_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  int get() const { return fd_; }
+constexpr uint64_t kMaxBytes = uint64_t{256} << 20;
 
- private:
-  int fd_;
-};
+// /dev/zero and its like never end. A terminal does, and /dev/null at once.
+void refuse_endless(int fd, const std::string& name) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0 || !S_ISCHR(info.st_mode) || ::isatty(fd) == 1) return;
+  struct stat null {};
+  if (::stat("/dev/null", &null) == 0 && null.st_rdev == info.st_rdev) return;
+  throw Error(ErrorKind::kFile, "cannot read " + name + ": expected a file or a pipe, found a device");
+}
 
 }  // namespace
 
 std::string read_bytes(const std::string& path) {
   const bool is_stdin = path == "-";
   const std::string name = is_stdin ? "standard input" : path;
-  const FileDescriptor fd(is_stdin ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  const auto fail = [&] {
-    throw Error(ErrorKind::kFile, "cannot read " + name + ": " + std::strerror(errno));
-  };
-  if (fd.get() < 0) fail();
-  std::string bytes;
-  std::string buffer(1 << 16, '\0');
-  while (true) {
+  FileDescriptor file(-1);
+  while (!is_stdin && file.get() < 0) {
     throw_if_interrupted();
-    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail();
-    if (n == 0) return bytes;
-    bytes.append(buffer, 0, static_cast<size_t>(n));
+    file = FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    if (file.get() < 0 && errno != EINTR)  // which a wait for a pipe's writer ends with
+      throw Error(ErrorKind::kFile, "cannot read " + name + ": " + std::strerror(errno));
   }
+  const int fd = is_stdin ? STDIN_FILENO : file.get();
+  refuse_endless(fd, name);
+  return read_to_end(fd, "cannot read " + name, kMaxBytes, throw_if_interrupted);
 }
 
 std::vector<int32_t> parse_ids(const std::string& text, const std::string& source) {

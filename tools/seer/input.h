@@ -10,8 +10,8 @@
 
 namespace seer::cli {
 
-// The whole file, byte for byte; "-" is stdin. Throws Error{kFile}, or Error{kCancelled} for a Ctrl-C
-// meanwhile.
+// The whole file or pipe, byte for byte; "-" is stdin. Throws Error{kFile} if it cannot be read, has more
+// than 256 MiB, or is a device that never ends; Error{kCancelled} for a Ctrl-C meanwhile.
 std::string read_bytes(const std::string& path);
 
 // Ids separated by white space. Throws Error{kUsage} that names `source` and the first thing which is not an

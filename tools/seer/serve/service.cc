@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tools/seer/format.h"
+#include "tools/seer/serve/large_request.h"
 #include "tools/seer/serve/token_routes.h"
 
 namespace seer::serve {
@@ -48,14 +49,19 @@ std::vector<Route> Service::routes() {
        [this](const auto& request, const auto&, auto& response) { show_model(request, response); }},
       {"POST", "/v1/completions",
        [this](const auto& request, const auto& body, auto& response) {
+         const LargeRequest large(body.size());
          complete(request, parse_completion(parse_body(body)), response);
        }},
       {"POST", "/v1/chat/completions",
        [this](const auto& request, const auto& body, auto& response) {
+         const LargeRequest large(body.size());
          complete(request, parse_chat(parse_body(body)), response);
        }},
       {"POST", "/tokenize",
-       [this](const auto&, const auto& body, auto& response) { show_tokens(parse_body(body), response); }},
+       [this](const auto&, const auto& body, auto& response) {
+         const LargeRequest large(body.size());
+         show_tokens(parse_body(body), response);
+       }},
       {"POST", "/detokenize",
        [this](const auto&, const auto& body, auto& response) { show_text(parse_body(body), response); }},
       {"GET", "/tokenizer_info",
@@ -160,8 +166,7 @@ std::shared_ptr<Service::Work> Service::admit(const ApiRequest& request) {
                    "'n' times the prompts is " + std::to_string(request.n_choices()) + ": expected at most " +
                        std::to_string(options_.max_queue) + " (--max-queue)",
                    "n", "invalid_value");
-  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_model(), options_.prompts,
-                                                      {engine->info().ctx_size, /*check=*/{}});
+  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_model(), options_.prompts);
   std::vector<GenerateRequest> generations =
       generate_requests(request, prompts, *engine, options_.sparse, options_.temperature);
   if (request.chat && !request.ignore_eos)
