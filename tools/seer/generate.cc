@@ -86,7 +86,9 @@ void set_prompt(const Prompt& prompt, const GenerateOptions& options, const Engi
   }
   const Tokenizer& tokenizer = engine.tokenizer();
   if (!options.system && !options.chat_template.given()) {
-    request->prompt = tokenizer.encode(prompt.text, true, options.parse_special);
+    request->prompt = encode_prompt(engine.info(), [&](const EncodeLimits& limits) {
+      return tokenizer.encode(prompt.text, true, options.parse_special, limits);
+    });
     return;
   }
   std::vector<ChatMessage> messages;
@@ -95,7 +97,9 @@ void set_prompt(const Prompt& prompt, const GenerateOptions& options, const Engi
   ChatPrompt chat(messages);
   chat.kwargs = options.chat_template.kwargs;
   const auto chat_template = options.chat_template.load(tokenizer);
-  request->prompt = tokenizer.encode_chat(chat, chat_template.get());
+  request->prompt = encode_prompt(engine.info(), [&](const EncodeLimits& limits) {
+    return tokenizer.encode_chat(chat, chat_template.get(), limits);
+  });
   if (!options.stop.ignore_eos) request->stop_token_ids = tokenizer.end_of_turn_ids(chat_template.get());
 }
 

@@ -48,7 +48,10 @@ void check_layer_and_head(const LayerAndHead& at, const ModelInfo& model) {
 }
 
 std::vector<int32_t> encode(const Prompt& prompt, bool parse_special, const Engine& engine) {
-  if (!prompt.ids) return engine.tokenizer().encode(prompt.text, true, parse_special);
+  if (!prompt.ids)
+    return encode_prompt(engine.info(), [&](const EncodeLimits& limits) {
+      return engine.tokenizer().encode(prompt.text, true, parse_special, limits);
+    });
   check_ids(*prompt.ids, engine.model().n_vocab, prompt.source);
   return *prompt.ids;
 }

@@ -6,6 +6,7 @@
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
 #include "tools/seer/input.h"
+#include "tools/seer/interrupt.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
 
@@ -76,7 +77,9 @@ int run_tokenize(const Arguments& arguments) {
     const std::vector<int32_t> ids = parse_ids(prompt.text, prompt.source);
     write_stdout(tokenizer->decode(known_ids(ids, tokenizer->n_vocab(), prompt.source), !options.special));
   } else {
-    write_stdout(join_ids(tokenizer->encode(prompt.text, !options.no_bos, options.parse_special)) + "\n");
+    write_stdout(join_ids(tokenizer->encode(prompt.text, !options.no_bos, options.parse_special,
+                                            {-1, throw_if_interrupted})) +
+                 "\n");
   }
   return kDone;
 }

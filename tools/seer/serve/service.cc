@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tools/seer/format.h"
+#include "tools/seer/serve/large_request.h"
 #include "tools/seer/serve/token_routes.h"
 
 namespace seer::serve {
@@ -55,11 +56,19 @@ std::vector<Route> Service::routes() {
       {"GET", "/v1/models/", [this](Exchange& exchange) { show_model(exchange); }},
       {"POST", "/v1/completions",
        [this](Exchange& exchange) {
+         const LargeRequest large(exchange.body_size());
          complete(exchange, parse_completion(parse_body(exchange.take_body())));
        }},
       {"POST", "/v1/chat/completions",
-       [this](Exchange& exchange) { complete(exchange, parse_chat(parse_body(exchange.take_body()))); }},
-      {"POST", "/tokenize", [this](Exchange& exchange) { show_tokens(exchange); }},
+       [this](Exchange& exchange) {
+         const LargeRequest large(exchange.body_size());
+         complete(exchange, parse_chat(parse_body(exchange.take_body())));
+       }},
+      {"POST", "/tokenize",
+       [this](Exchange& exchange) {
+         const LargeRequest large(exchange.body_size());
+         show_tokens(exchange);
+       }},
       {"POST", "/detokenize", [this](Exchange& exchange) { show_text(exchange); }},
       {"GET", "/tokenizer_info", [this](Exchange& exchange) { show_tokenizer(exchange); }},
   };
@@ -169,9 +178,8 @@ std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiReque
                        std::to_string(options_.max_queue) + " (--max-queue)",
                    "n", "invalid_value");
   Patience patience = patience_for(exchange);
-  const EncodeLimits limits = {engine->info().ctx_size, [&] { check_going(patience); }};
   std::vector<EncodedPrompt> prompts =
-      encode_prompts(request, *engine, chat_model(), options_.prompts, limits);
+      encode_prompts(request, *engine, chat_model(), options_.prompts, [&] { check_going(patience); });
   std::vector<GenerateRequest> generations =
       generate_requests(request, prompts, *engine, options_.sparse, options_.temperature);
   if (request.chat && !request.ignore_eos)

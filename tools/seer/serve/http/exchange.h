@@ -29,6 +29,7 @@ class Exchange {
   Exchange(int fd, RequestHead head, std::string body, RequestRecord record, std::string common);
 
   const RequestHead& head() const { return head_; }
+  size_t body_size() const { return body_.size(); }     // bytes, 0 after take_body()
   std::string take_body() { return std::move(body_); }  // once: a handler that has read it need not keep it
   RequestRecord& record() { return record_; }
 
