@@ -2,39 +2,13 @@
 
 #include <cmath>
 #include <limits>
-#include <set>
 
-#include "models/mapped_file.h"
+#include "engine/base/file_reader.h"
+#include "models/checkpoint_folder.h"
 #include "seer/error.h"
 
 namespace seer {
 namespace {
-
-constexpr int kMaxDepth = 64;
-
-// Python's json module writes numbers that are not finite as NaN, Infinity and -Infinity.
-std::string_view special_float(std::string_view text) {
-  for (const std::string_view name : {"NaN", "Infinity", "-Infinity"})
-    if (text.starts_with(name)) return name;
-  return {};
-}
-
-// Says which key has a number that is not finite, if the text has one outside its strings.
-void refuse_special_floats(std::string_view text, const std::string& origin) {
-  std::string_view key;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '"') {
-      const size_t begin = ++i;
-      while (i < text.size() && text[i] != '"') i += text[i] == '\\' ? 2 : 1;
-      const size_t next = text.find_first_not_of(" \t\r\n", i + 1);
-      if (next != text.npos && text[next] == ':') key = text.substr(begin, i - begin);
-    } else if (const std::string_view found = special_float(text.substr(i)); !found.empty()) {
-      throw Error(ErrorKind::kFile, origin + ": expected the key " + json_excerpt(std::string(key)) +
-                                        " to have finite numbers, found " + std::string(found) +
-                                        ", which JSON does not know. Write a number, or remove the key.");
-    }
-  }
-}
 
 // The integer that a number is, "8192.0" included, if it is one of 64 bits.
 std::optional<int64_t> integer_of(const nlohmann::json& value) {
@@ -48,43 +22,10 @@ std::optional<int64_t> integer_of(const nlohmann::json& value) {
 
 }  // namespace
 
-std::string json_excerpt(const nlohmann::json& value) {
-  std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
-}
-
-nlohmann::json parse_json_object(std::string_view text, const std::string& origin) {
-  using Event = nlohmann::json::parse_event_t;
-  std::vector<std::set<std::string>> keys;  // of the objects that are open
-  const auto watch = [&](int depth, Event event, nlohmann::json& parsed) {
-    if (depth > kMaxDepth)
-      throw Error(ErrorKind::kFile, origin + ": nested more than " + std::to_string(kMaxDepth) + " deep");
-    if (event == Event::object_start) keys.emplace_back();
-    if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second)
-      throw Error(ErrorKind::kFile, origin + ": the key " + json_excerpt(parsed) + " is there twice");
-    return true;
-  };
-  nlohmann::json value;
-  try {
-    value = nlohmann::json::parse(text.begin(), text.end(), watch);
-  } catch (const nlohmann::json::exception& e) {
-    refuse_special_floats(text, origin);
-    throw Error(ErrorKind::kFile, origin + ": expected JSON: " + e.what());
-  }
-  if (!value.is_object())
-    throw Error(ErrorKind::kFile, origin + ": expected a JSON object, found " + json_excerpt(value));
-  return value;
-}
-
-nlohmann::json read_json_object(const std::string& path, int64_t max_bytes) {
-  const auto file = MappedFile::open(path);
-  const auto bytes = file->bytes();
-  if (static_cast<int64_t>(bytes.size()) > max_bytes)
-    throw Error(ErrorKind::kFile, path + ": expected at most " + std::to_string(max_bytes) +
-                                      " bytes of JSON, found " + std::to_string(bytes.size()));
-  return parse_json_object({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
+nlohmann::json read_json_object(const std::string& path, int64_t max_bytes, size_t max_values) {
+  const std::string text = read_whole_file(path, static_cast<uint64_t>(max_bytes));
+  refuse_stand_in(path, text);
+  return parse_json_object(text, path, max_values);
 }
 
 const nlohmann::json* JsonReader::find(const char* key) const {

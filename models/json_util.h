@@ -5,21 +5,17 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "engine/base/json_file.h"
+
 namespace seer {
 
-// Throws Error{kFile} if the text is not JSON, nests more than 64 deep, names a key of an object twice, or is
-// not an object at its top. NaN and Infinity, which Python writes although JSON has no such numbers, are
-// refused by the key that has them. `origin` is the file, for messages.
-nlohmann::json parse_json_object(std::string_view text, const std::string& origin);
-// Throws Error{kFile} too where the file is missing, unreadable or larger than max_bytes.
-nlohmann::json read_json_object(const std::string& path, int64_t max_bytes);
-
-// What a message can show of a value: its JSON, shortened.
-std::string json_excerpt(const nlohmann::json& value);
+// Throws as parse_json_object does, and Error{kFile} if the file is missing, unreadable, larger than
+// max_bytes, or a Git LFS pointer or a web page in place of one.
+nlohmann::json read_json_object(const std::string& path, int64_t max_bytes,
+                                size_t max_values = kMaxConfigValues);
 
 // Typed access to one object's keys; null counts as absent.
 class JsonReader {

@@ -16,6 +16,7 @@ namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the specification's limit
 constexpr int64_t kMaxIndexBytes = 100'000'000;
+constexpr size_t kMaxIndexValues = 2'000'000;  // one for each tensor
 
 [[noreturn]] void fail(const std::string& path, const std::string& what) {
   throw Error(ErrorKind::kFile,
@@ -74,7 +75,8 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
     dims += (dims.empty() ? "" : ", ") + std::to_string(size);
     if (!foreign) entry.tensor.shape[static_cast<size_t>(entry.tensor.rank++)] = static_cast<int64_t>(size);
   }
-  if (foreign) entry.foreign = type_name + " [" + dims + "]";
+  const std::string what = shown_name(type_name) + " [" + shown_name(dims) + "]";
+  if (foreign) entry.foreign = what;
   if (!offsets.is_array() || offsets.size() != 2)
     fail(path, where + ": expected data_offsets to be [begin, end]");
   entry.begin = unsigned_value(offsets[0], path, where + " data_offsets");
@@ -82,17 +84,16 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
   const bool spans = entry.end >= entry.begin && entry.end - entry.begin == static_cast<uint64_t>(bytes);
   if (entry.end < entry.begin || (element && !spans))
     fail(path, where + ": data_offsets [" + std::to_string(entry.begin) + ", " + std::to_string(entry.end) +
-                   "] do not span the " + std::to_string(bytes) + " bytes of " + type_name + " [" + dims +
-                   "]");
+                   "] do not span the " + std::to_string(bytes) + " bytes of " + what);
   return entry;
 }
 
 // In the order of their data, which must cover the data section without holes or overlaps.
 std::vector<Entry> parse_header(std::string_view header, uint64_t data_bytes, const std::string& path) {
   std::vector<Entry> entries;
-  const nlohmann::json object = parse_json_object(header, path + ": header");
-  for (const auto& [name, value] : object.items())
+  parse_json_members(header, path + ": header", [&](const std::string& name, const nlohmann::json& value) {
     if (name != "__metadata__") entries.push_back(parse_entry(name, value, path));
+  });
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;  // empty tensors first
   });
@@ -192,7 +193,7 @@ TensorMap read_checkpoint(const std::string& model_dir) {
                  index = dir / "model.safetensors.index.json";
   if (has_entry(single)) return read_safetensors(single.string());  // first, as transformers has it
   if (!has_entry(index)) refuse_without_weights(model_dir);
-  const nlohmann::json object = read_json_object(index.string(), kMaxIndexBytes);
+  const nlohmann::json object = read_json_object(index.string(), kMaxIndexBytes, kMaxIndexValues);
   const auto map = object.find("weight_map");
   if (map == object.end() || !map->is_object())
     fail(index.string(), "the key weight_map is missing or not an object");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "tokenizer/tokenizer.h"
@@ -10,8 +11,9 @@
 
 namespace seer {
 
-// Throws Error{kFile} for a malformed file, Error{kUnsupported} that names the part this reader does not
-// know.
-std::unique_ptr<TextTokenizer> load_bpe(const std::string& path, const TokenizerConfig& config);
+// Of the file's object; `path` is for messages. Throws Error{kFile} for a malformed file, Error{kUnsupported}
+// that names the part this reader does not know.
+std::unique_ptr<TextTokenizer> make_bpe(const nlohmann::json& file, const std::string& path,
+                                        const TokenizerConfig& config);
 
 }  // namespace seer

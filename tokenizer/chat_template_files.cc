@@ -1,7 +1,9 @@
 // Where a checkpoint's folder keeps chat templates, and what it says of special tokens.
 #include <array>
 #include <filesystem>
+#include <utility>
 
+#include "engine/base/file_reader.h"
 #include "seer/error.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/json_file.h"
@@ -17,14 +19,21 @@ using Texts = std::map<std::string, TemplateText>;
 constexpr std::array kTokenNames = {"bos_token", "eos_token", "unk_token", "sep_token",
                                     "pad_token", "cls_token", "mask_token"};
 
+void read_template(const std::string& name, const fs::path& path, Texts* texts) {
+  if (auto source = read_whole_file_if_there(path.string(), jinja::kMaxSource))
+    (*texts)[name] = {path.string(), std::move(*source)};
+}
+
 Texts from_jinja_files(const fs::path& dir) {
   Texts texts;
-  const fs::path main = dir / "chat_template.jinja", more = dir / "additional_chat_templates";
-  if (fs::exists(main)) texts["default"] = {main.string(), read_text_file(main.string())};
-  if (!fs::is_directory(more)) return texts;
-  for (const fs::directory_entry& entry : fs::directory_iterator(more))
-    if (entry.path().extension() == ".jinja")
-      texts[entry.path().stem().string()] = {entry.path().string(), read_text_file(entry.path().string())};
+  const fs::path more = dir / "additional_chat_templates";
+  read_template("default", dir / "chat_template.jinja", &texts);
+  std::error_code error;
+  if (!fs::is_directory(more, error)) return texts;
+  for (fs::directory_iterator entry(more, error), end; !error && entry != end; entry.increment(error))
+    if (entry->path().extension() == ".jinja")
+      read_template(entry->path().stem().string(), entry->path(), &texts);
+  if (error) throw Error(ErrorKind::kFile, more.string() + ": cannot be listed: " + error.message());
   return texts;
 }
 

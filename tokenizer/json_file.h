@@ -1,6 +1,7 @@
 // JSON files of a tokenizer, of untrusted origin.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -8,15 +9,15 @@
 
 namespace seer {
 
-// The object in the file; absent where there is no such file. Throws Error{kFile} where it is unreadable,
-// larger than 256 MiB, no JSON object, or nested more than 64 deep.
+// The object in the file; absent if there is no such file. Throws Error{kFile} if it is no regular file,
+// unreadable, larger than 256 MiB, or refused by parse_json_object; it may have 8 million values.
 std::optional<nlohmann::json> read_json_file(const std::string& path);
-// As it; throws Error{kFile} where the file is missing too.
-std::string read_text_file(const std::string& path);
 
-// JSON that a caller hands over as text. Throws Error{kUsage} that begins with `name` if it is malformed or
-// nested more than 128 deep; Error{kUnsupported} for an integer that does not fit 64 bits.
-nlohmann::ordered_json parse_json_text(std::string_view text, std::string_view name);
+// JSON that a caller hands over as text. Throws Error{kUsage} that begins with `name` if it is malformed,
+// nested more than 128 deep, or has more than 4 million values; Error{kUnsupported} for an integer that does
+// not fit 64 bits, which Python keeps. `check`, if there is one, may throw to stop the reading.
+nlohmann::ordered_json parse_json_text(std::string_view text, std::string_view name,
+                                       const std::function<void()>& check = {});
 
 // Members with a fixed type; throw Error{kFile} that names path and key for another one. null counts as
 // absent.

@@ -9,7 +9,8 @@
 
 namespace seer {
 
-// Throws Error{kFile} where the file is no SentencePiece model.
-std::unique_ptr<TextTokenizer> load_sentencepiece(const std::string& path, const TokenizerConfig& config);
+// Of the file's bytes; `path` is for messages. Throws Error{kFile} if they are no SentencePiece model.
+std::unique_ptr<TextTokenizer> make_sentencepiece(const std::string& model, const std::string& path,
+                                                  const TokenizerConfig& config);
 
 }  // namespace seer

@@ -2,17 +2,23 @@
 
 #include <filesystem>
 
+#include "engine/base/file_reader.h"
 #include "seer/error.h"
 #include "tokenizer/bpe.h"
+#include "tokenizer/json_file.h"
 #include "tokenizer/sentencepiece.h"
 
 namespace seer {
 
+constexpr uint64_t kMaxModelBytes = uint64_t{256} << 20;
+
 std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir) {
-  const std::filesystem::path dir = model_dir, json = dir / "tokenizer.json", model = dir / "tokenizer.model";
+  const std::filesystem::path dir = model_dir;
+  const std::string json = (dir / "tokenizer.json").string(), model = (dir / "tokenizer.model").string();
   const TokenizerConfig config = TokenizerConfig::load(model_dir);
-  if (std::filesystem::exists(json)) return load_bpe(json.string(), config);
-  if (std::filesystem::exists(model)) return load_sentencepiece(model.string(), config);
+  if (const auto file = read_json_file(json)) return make_bpe(*file, json, config);
+  if (const auto bytes = read_whole_file_if_there(model, kMaxModelBytes))
+    return make_sentencepiece(*bytes, model, config);
   throw Error(ErrorKind::kFile, model_dir + ": expected tokenizer.json or tokenizer.model, found neither");
 }
 

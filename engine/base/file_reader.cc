@@ -82,7 +82,7 @@ std::optional<OpenFile> open_file_if_there(const std::string& path) {
   FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (fd.get() < 0) {
     const int error = errno;
-    const bool missing = error == ENOENT || error == ENOTDIR;
+    const bool missing = error == ENOENT || error == ENOTDIR || error == ENAMETOOLONG;
     if (missing && is_link(path))
       fail(path, "is a link to a file that is not there; copy or download that file again");
     if (missing) return std::nullopt;

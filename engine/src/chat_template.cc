@@ -2,8 +2,9 @@
 
 #include <utility>
 
+#include "engine/base/file_reader.h"
+#include "engine/base/stop_check.h"
 #include "engine/src/chat_template_impl.h"
-#include "models/checkpoint_folder.h"
 #include "tokenizer/json_file.h"
 
 namespace seer {
@@ -11,13 +12,15 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr size_t kWorkPerJsonCheck = 4096;  // the values that are read between two checks
+
 std::shared_ptr<const ChatTemplate> made_of(PromptTemplate prompt) {
   return std::make_shared<const ChatTemplate>(
       std::make_unique<ChatTemplate::Impl>(ChatTemplate::Impl{std::move(prompt)}));
 }
 
 ordered_json parsed(const std::string& text, const char* name, ordered_json::value_t type) {
-  ordered_json value = parse_json_text(text, name);
+  ordered_json value = parse_json_text(text, name, [] { StopCheck::work(kWorkPerJsonCheck); });
   if (value.type() != type)
     throw Error(ErrorKind::kUsage, std::string(name) + ": expected a JSON " + ordered_json(type).type_name() +
                                        ", found " + value.type_name());
@@ -54,9 +57,11 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::of_model(const std::string& mo
 }
 
 std::shared_ptr<const ChatTemplate> ChatTemplate::load(const std::string& name_or_file) {
-  if (PromptTemplate::is_name(name_or_file) || !has_entry(name_or_file))
-    return made_of(PromptTemplate::named(name_or_file));
-  return made_of(PromptTemplate({{"default", {name_or_file, read_text_file(name_or_file)}}}, name_or_file));
+  std::optional<std::string> source;
+  if (!PromptTemplate::is_name(name_or_file))
+    source = read_whole_file_if_there(name_or_file, jinja::kMaxSource);
+  if (!source) return made_of(PromptTemplate::named(name_or_file));
+  return made_of(PromptTemplate({{"default", {name_or_file, std::move(*source)}}}, name_or_file));
 }
 
 ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

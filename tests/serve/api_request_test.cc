@@ -13,7 +13,7 @@ ApiRequest chat(const std::string& body) { return parse_chat(parse_body(body)); 
 template <typename Parse>
 void check_refused(const Parse& parse, const std::string& body, const std::string& param,
                    const std::vector<std::string>& words) {
-  INFO(body);
+  INFO(body.substr(0, 1000));
   try {
     parse(body);
   } catch (const ApiError& error) {
@@ -112,7 +112,7 @@ TEST_CASE("a wrong type or value is named with the field and what was expected")
   completion_refused(R"("max_tokens":-1)", "max_tokens", {"at least 0", "-1"});
   completion_refused(R"("n":0)", "n", {"from 1 to 128"});
   completion_refused(R"("n":18446744073709551615)", "n", {"18446744073709551615"});
-  completion_refused(R"("seed":9223372036854775808)", "seed", {"a whole number", "9223372036854775808"});
+  completion_refused(R"("seed":9223372036854775808)", "seed", {"64 bits", "9223372036854775808"});
   completion_refused(R"("stream":1)", "stream", {"true or false", "the number 1"});
   completion_refused(R"("stop":[1])", "stop[0]", {"a string"});
   completion_refused(R"("stop":"")", "stop", {"empty"});
@@ -319,11 +319,32 @@ TEST_CASE("a body is one JSON object, nested 64 deep at most") {
   check_refused(parse_body, "{} x", "", {"not valid JSON"});
   check_refused(parse_body, "\"text\"", "", {"a JSON object", "'text'"});
   check_refused(parse_body, "{\"a\":\"\xc3\"}", "", {"not valid JSON"});
+  check_refused(parse_body, R"({"a":1,"a":2})", "", {"column 10", "\"a\" is there twice"});
   check_refused(parse_body, R"({"a":1e999})", "", {"not valid JSON"});
   std::string members;
   for (int i = 0; i < 1024; ++i) members += "\"m" + std::to_string(i) + "\":{},";
   CHECK_NOTHROW(parse_body("{" + members.substr(0, members.size() - 1) + "}"));
   check_refused(parse_body, "{" + members + "\"z\":0}", "", {"1024"});
+}
+
+TEST_CASE("a body's values are counted, and so are those in the texts of calls' arguments") {
+  const auto zeros = [](size_t n) {
+    std::string text = "0";
+    text.reserve(2 * n);
+    for (size_t i = 1; i < n; ++i) text += ",0";
+    return text;
+  };
+  CHECK_NOTHROW(parse_body("{\"a\":[" + zeros(kMaxValues - 2) + "]}"));
+  check_refused(parse_body, "{\"a\":[" + zeros(kMaxValues - 1) + "]}", "", {"more than 3000000 values"});
+  // Two texts of two thirds of what is allowed.
+  const std::string call = R"({"type":"function","function":{"name":"f","arguments":"{\"a\":[)" +
+                           zeros(kMaxValues / 3 * 2) + R"(]}"}})";
+  const std::string message = R"({"role":"assistant","tool_calls":[)" + call + "]}";
+  const std::string end = R"(,{"role":"user","content":"x"}]})";
+  CHECK_NOTHROW(parse_chat(parse_body(R"({"messages":[)" + message + end)));
+  check_refused([](const std::string& text) { return parse_chat(parse_body(text)); },
+                R"({"messages":[)" + message + "," + message + end, "",
+                {"messages[1]", "more than 3000000 values"});
 }
 
 }  // namespace

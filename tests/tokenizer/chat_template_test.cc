@@ -314,7 +314,7 @@ TEST_CASE("JSON that is malformed, of another type or too deep is a usage error 
   CHECK_THAT(error("{"), ContainsSubstring("usage: messages: expected JSON"));
   CHECK_THAT(error("{}"), ContainsSubstring("usage: messages: expected a JSON array, found object"));
   CHECK_THAT(error("[1]"), ContainsSubstring("usage: messages: expected objects"));
-  CHECK_THAT(error(std::string(1000, '[')), ContainsSubstring("128 levels"));
+  CHECK_THAT(error(std::string(1000, '[')), ContainsSubstring("more than 128 deep"));
   CHECK_THAT(error(R"([{"role": "user", "content": "x"}])", "[]"),
              ContainsSubstring("expected a JSON object"));
   const std::string one = R"([{"role": "user", "content": "x"}])";

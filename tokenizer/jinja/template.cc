@@ -15,7 +15,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Real templates have at most some 30 kB.
-constexpr size_t kMaxSource = size_t{1} << 19;
 
 Value from_json(const Json& json, bool messages) {
   Meter::step();

@@ -3,6 +3,7 @@
 // generation blocks, and an immutable sandbox).
 #pragma once
 
+#include <cstddef>
 #include <ctime>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -14,6 +15,8 @@
 #include "tokenizer/marked_text.h"
 
 namespace seer::jinja {
+
+inline constexpr size_t kMaxSource = size_t{1} << 19;  // bytes of a template
 
 struct RenderOptions {
   Limits limits;

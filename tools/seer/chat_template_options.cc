@@ -1,14 +1,17 @@
 #include "tools/seer/chat_template_options.h"
 
-#include <nlohmann/json.hpp>
+#include "engine/base/json_reader.h"
 
 namespace seer::cli {
 
 std::string checked_kwargs(const std::string& text) {
-  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object())
-    throw Error(ErrorKind::kUsage,
-                "expected a JSON object such as {\"enable_thinking\": false}, found '" + text + "'");
+  const std::string expected = "expected a JSON object such as {\"enable_thinking\": false}, found ";
+  try {
+    const nlohmann::json json = read_json(text);
+    if (!json.is_object()) throw Error(ErrorKind::kUsage, expected + json_excerpt(json));
+  } catch (const JsonError& error) {
+    throw Error(ErrorKind::kUsage, expected + json_excerpt(text) + ": " + error.what());
+  }
   return text;
 }
 

@@ -43,8 +43,16 @@ std::string read_content(const JsonFields& message, const Json& value) {
   return text;
 }
 
-// Templates write arguments as JSON, so they are given the value that the text stands for.
-Json read_arguments(const JsonFields& function) {
+size_t count_values(const Json& value) {
+  size_t n = 1;
+  if (value.is_structured())
+    for (const Json& inner : value) n += count_values(inner);
+  return n;
+}
+
+// Templates write arguments as JSON, so they are given the value that the text stands for. All texts of a
+// request together may have as many values as its body; `n_left` counts down.
+Json read_arguments(const JsonFields& function, size_t* n_left) {
   const Json* value = function.find("arguments");
   if (value == nullptr) return Json::object();
   const std::string name = function.name("arguments");
@@ -53,13 +61,15 @@ Json read_arguments(const JsonFields& function) {
   const std::string& text = value->get_ref<const std::string&>();
   if (text.empty()) return Json::object();
   try {
-    return parse_json(text, "'" + name + "'");
-  } catch (const Json::exception&) {
+    Json arguments = parse_json(text, "'" + name + "'", *n_left);
+    *n_left -= count_values(arguments);
+    return arguments;
+  } catch (const JsonError&) {
     return *value;  // a model may have written it, and may want to see it again
   }
 }
 
-Json read_tool_call(const Json& value, const std::string& name) {
+Json read_tool_call(const Json& value, const std::string& name, size_t* n_left) {
   if (!value.is_object()) wrong_type(name, "an object with a function", value);
   const JsonFields fields(value, name + ".");
   fields.check_known({"id", "type", "function"}, {"index"}, {});
@@ -73,17 +83,18 @@ Json read_tool_call(const Json& value, const std::string& name) {
   Json call = Json::object();
   if (const std::optional<std::string> id = fields.string("id")) call["id"] = *id;
   call["type"] = "function";
-  call["function"] = {{"name", required_string(parts, "name")}, {"arguments", read_arguments(parts)}};
+  call["function"] = {{"name", required_string(parts, "name")}, {"arguments", read_arguments(parts, n_left)}};
   return call;
 }
 
-Json read_tool_calls(const JsonFields& message) {
+Json read_tool_calls(const JsonFields& message, size_t* n_left) {
   Json calls = Json::array();
   const Json* value = message.find("tool_calls");
   if (value == nullptr) return calls;
   const std::string name = message.name("tool_calls");
   if (!value->is_array()) wrong_type(name, "an array", *value);
-  for (size_t i = 0; i < value->size(); ++i) calls.push_back(read_tool_call((*value)[i], place(name, i)));
+  for (size_t i = 0; i < value->size(); ++i)
+    calls.push_back(read_tool_call((*value)[i], place(name, i), n_left));
   return calls;
 }
 
@@ -113,13 +124,13 @@ void check_message_fields(const JsonFields& fields, const std::string& role) {
                       {"reasoning", {""}}});
 }
 
-Json read_message(const Json& value, const std::string& name) {
+Json read_message(const Json& value, const std::string& name, size_t* n_left) {
   if (!value.is_object()) wrong_type(name, "an object with role and content", value);
   const JsonFields fields(value, name + ".");
   const std::string role = read_role(fields);
   check_message_fields(fields, role);
   const bool assistant = role == "assistant";
-  const Json calls = assistant ? read_tool_calls(fields) : Json::array();
+  const Json calls = assistant ? read_tool_calls(fields, n_left) : Json::array();
   std::optional<std::string> reasoning = assistant ? fields.string("reasoning_content") : std::nullopt;
   if (assistant && !reasoning) reasoning = fields.string("reasoning");
   const Json* content = fields.find("content");
@@ -167,8 +178,9 @@ Json read_messages(const JsonFields& fields) {
   if (!messages->is_array() || messages->empty())
     wrong_type("messages", "an array of at least one message", *messages);
   Json read = Json::array();
+  size_t n_left = kMaxValues;
   for (size_t i = 0; i < messages->size(); ++i)
-    read.push_back(read_message((*messages)[i], place("messages", i)));
+    read.push_back(read_message((*messages)[i], place("messages", i), &n_left));
   return read;
 }
 

@@ -10,7 +10,7 @@
 namespace seer::serve {
 namespace {
 
-constexpr int kMaxDepth = 64;  // the API's own objects need six, and schemas of tools some more
+constexpr size_t kMaxDepth = 64;  // the API's own objects need six, and schemas of tools some more
 constexpr size_t kMaxMembers = 1024;
 constexpr size_t kMaxQuoted = 40;  // bytes of a value shown in a message
 constexpr const char* kWrongType = "invalid_type";
@@ -59,21 +59,32 @@ void wrong_type(const std::string& field, const std::string& expected, const Jso
                  kWrongType);
 }
 
-Json parse_json(std::string_view text, const std::string& what) {
-  using Event = Json::parse_event_t;
-  std::vector<size_t> members;  // of the objects that are open
-  return Json::parse(text, [&](int depth, Event event, Json&) {
-    if ((event == Event::object_start || event == Event::array_start) && depth >= kMaxDepth)
-      throw ApiError(kBadRequest, what + " nests deeper than " + std::to_string(kMaxDepth) + " levels", "",
-                     "too_deep");
-    if (event == Event::object_start) members.push_back(0);
-    if (event == Event::object_end) members.pop_back();
-    if (event == Event::key && ++members.back() > kMaxMembers)
-      throw ApiError(kBadRequest,
-                     what + " has an object of more than " + std::to_string(kMaxMembers) + " members", "",
-                     "too_many_members");
-    return true;
-  });
+Json parse_json(std::string_view text, const std::string& what, size_t max_values) {
+  JsonLimits limits;
+  limits.max_depth = kMaxDepth;
+  limits.max_members = kMaxMembers;
+  limits.max_values = max_values;
+  try {
+    return read_ordered_json(text, limits);
+  } catch (const JsonError& error) {
+    const auto refused = [&](const std::string& reason, const char* code) {
+      return ApiError(kBadRequest, what + reason, "", code);
+    };
+    switch (error.kind()) {
+      case JsonError::Kind::kDepth:
+        throw refused(" nests deeper than " + std::to_string(kMaxDepth) + " levels", "too_deep");
+      case JsonError::Kind::kMembers:
+        throw refused(" has an object of more than " + std::to_string(kMaxMembers) + " members",
+                      "too_many_members");
+      case JsonError::Kind::kValues:
+        throw refused(" brings the request to more than " + std::to_string(kMaxValues) + " values",
+                      "too_many_values");
+      case JsonError::Kind::kWideInteger:
+        throw ApiError(kBadRequest, what + ": " + error.what(), error.key(), "invalid_value");
+      default:
+        throw;
+    }
+  }
 }
 
 Json parse_body(std::string_view body) {
@@ -81,11 +92,9 @@ Json parse_body(std::string_view body) {
   Json parsed;
   try {
     parsed = parse_json(body, "the body");
-  } catch (const Json::exception& error) {
-    std::string reason = error.what();
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-    if (const size_t end = reason.find("] "); end != std::string::npos) reason.erase(0, end + 2);
-    throw ApiError(kBadRequest, "the body is not valid JSON: " + reason, "", "invalid_json");
+  } catch (const JsonError& error) {
+    throw ApiError(kBadRequest, std::string("the body is not valid JSON: ") + error.what(), "",
+                   "invalid_json");
   }
   if (!parsed.is_object())
     throw ApiError(kBadRequest, "the body: expected a JSON object, found " + describe(parsed), "",

@@ -10,14 +10,21 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/base/json_reader.h"
+
 namespace seer::serve {
 
 // Members keep the order that a client gave them: templates show tools to the model in that order.
 using Json = nlohmann::ordered_json;
 
-// Throws ApiError (400) for what nests deeper than 64 levels or has more than 1024 members in an object,
-// which would take too long to look up one by one; `what` names it. Json::exception for what is no JSON.
-Json parse_json(std::string_view text, const std::string& what);
+// A body may have as many values as this in all, members and elements and what holds them: token ids for the
+// largest contexts, in memory that is a small multiple of the largest body.
+inline constexpr size_t kMaxValues = 3'000'000;
+
+// Throws ApiError (400) for what nests deeper than 64 levels, has more than 1024 members in an object, which
+// would take too long to look up one by one, or more than `max_values` values; `what` names it. JsonError for
+// what is no JSON, has a key twice or a number that is too large.
+Json parse_json(std::string_view text, const std::string& what, size_t max_values = kMaxValues);
 
 // A body that must be one JSON object.
 Json parse_body(std::string_view body);

@@ -1,0 +1,27 @@
+// JSON of files of untrusted origin, whose errors name the file.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "engine/base/json_reader.h"
+
+namespace seer {
+
+// Enough for what configures a model, and small enough that no file of a few megabytes fills the memory.
+inline constexpr size_t kMaxConfigValues = 1'000'000;
+
+// Throws Error{kFile} if the text is not JSON, nests more than 64 deep, has more than `max_values` values,
+// names a key of an object twice, or is not an object at its top. NaN and Infinity, which Python writes
+// although JSON has no such numbers, are refused by the key that has them; integers beyond 64 bits are
+// rounded. `origin` is the file, for messages.
+nlohmann::json parse_json_object(std::string_view text, const std::string& origin,
+                                 size_t max_values = kMaxConfigValues);
+
+// As read_json_members, with the errors above; each member has at most kMaxConfigValues values.
+void parse_json_members(std::string_view text, const std::string& origin, const JsonMember& member);
+
+}  // namespace seer
