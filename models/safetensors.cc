@@ -75,7 +75,8 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
     dims += (dims.empty() ? "" : ", ") + std::to_string(size);
     if (!foreign) entry.tensor.shape[static_cast<size_t>(entry.tensor.rank++)] = static_cast<int64_t>(size);
   }
-  if (foreign) entry.foreign = type_name + " [" + dims + "]";
+  const std::string what = shown_name(type_name) + " [" + shown_name(dims) + "]";
+  if (foreign) entry.foreign = what;
   if (!offsets.is_array() || offsets.size() != 2)
     fail(path, where + ": expected data_offsets to be [begin, end]");
   entry.begin = unsigned_value(offsets[0], path, where + " data_offsets");
@@ -83,8 +84,7 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
   const bool spans = entry.end >= entry.begin && entry.end - entry.begin == static_cast<uint64_t>(bytes);
   if (entry.end < entry.begin || (element && !spans))
     fail(path, where + ": data_offsets [" + std::to_string(entry.begin) + ", " + std::to_string(entry.end) +
-                   "] do not span the " + std::to_string(bytes) + " bytes of " + type_name + " [" + dims +
-                   "]");
+                   "] do not span the " + std::to_string(bytes) + " bytes of " + what);
   return entry;
 }
 

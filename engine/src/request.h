@@ -131,11 +131,12 @@ class Request {
   // ---- under the scheduler's mutex ----
   State state = State::kWaiting;
   int64_t arrival = 0;
-  int64_t n_passed = 0;       // times a later request was let in before this one, which did not fit
-  int64_t allotted = 0;       // tokens of the step being packed
-  std::vector<Event> events;  // a session's, to be delivered
-  int64_t n_undelivered = 0;  // these, and those being delivered
-  std::exception_ptr error;   // why it failed
+  int64_t n_passed = 0;                 // times a later request was let in before this one, which did not fit
+  int64_t allotted = 0;                 // tokens of the step being packed
+  std::vector<Event> events;            // a session's, to be delivered
+  int64_t n_undelivered = 0;            // these, and those being delivered
+  std::exception_ptr error;             // why it failed
+  std::shared_ptr<Request> next_ended;  // the next of the scheduler's chain
   std::condition_variable* changed;
   bool parked() const;  // so far ahead of its delivery that it waits for that
 

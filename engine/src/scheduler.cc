@@ -48,7 +48,7 @@ void Scheduler::loop() {
       const Turn turn(this, &lock);
       idle = !stopping_ && !one_session_alone() && !step(&lock);
     }
-    if (!ended_.empty()) {
+    if (ended_) {
       let_go(&lock);
       continue;
     }
@@ -181,17 +181,17 @@ void Scheduler::end(Request& request, int64_t EngineStats::*how) {
   ++(counts_.*how);
 }
 
-void Scheduler::fail(Request& request, std::exception_ptr error) {
+void Scheduler::fail(Request& request, std::exception_ptr error) noexcept {
   request.error = std::move(error);
   end(request, &EngineStats::n_failed);
 }
 
-void Scheduler::fail_all(const std::exception_ptr& error) {
+void Scheduler::fail_all(const std::exception_ptr& error) noexcept {
   for (const auto& request : live_)
     if (request->state != Request::State::kEnded) fail(*request, error);
 }
 
-bool Scheduler::remove_ended() {
+bool Scheduler::remove_ended() noexcept {
   const auto ended = [](const auto& request) { return request->state == Request::State::kEnded; };
   if (std::none_of(live_.begin(), live_.end(), ended)) return false;
   for (const auto& request : live_) {
@@ -199,20 +199,22 @@ bool Scheduler::remove_ended() {
     // Before anyone learns of the end: who waited finds the pages free.
     if (!request->of_session()) request->sequence().clear();
     request->changed->notify_all();
+    *ended_end_ = request;
+    ended_end_ = &request->next_ended;
   }
-  std::copy_if(live_.begin(), live_.end(), std::back_inserter(ended_), ended);
   std::erase_if(live_, ended);
   if (one_session_alone()) live_.front()->changed->notify_all();  // from now on it drives itself
   return true;
 }
 
 void Scheduler::let_go(Lock* lock) {
-  Requests gone;
-  gone.swap(ended_);
+  std::shared_ptr<Request> gone = std::move(ended_);
+  ended_end_ = &ended_;
   lock->unlock();
-  for (const auto& request : gone)
-    if (!request->of_session() && request->asked().on_end) request->asked().on_end();
-  gone.clear();
+  while (gone) {
+    if (!gone->of_session() && gone->asked().on_end) gone->asked().on_end();
+    gone = std::move(gone->next_ended);
+  }
   lock->lock();
 }
 

@@ -91,10 +91,10 @@ class Scheduler {
   // A session that is alone drives its own steps: its tokens need not cross threads.
   bool one_session_alone() const { return live_.size() == 1 && live_.front()->of_session(); }
   bool end_cancelled();
-  bool remove_ended();
+  bool remove_ended() noexcept;
   void end(Request& request, int64_t EngineStats::*how);
-  void fail(Request& request, std::exception_ptr error);
-  void fail_all(const std::exception_ptr& error);
+  void fail(Request& request, std::exception_ptr error) noexcept;
+  void fail_all(const std::exception_ptr& error) noexcept;
   // Tells users of ended requests and drops the last references to them, without the lock: callbacks are
   // destroyed with them, and these and what they hold may call the engine.
   void let_go(Lock* lock);
@@ -125,8 +125,10 @@ class Scheduler {
   uint64_t next_ticket_ = 0, turn_ = 0;  // the turn is free where they are equal
   bool stopping_ = false;
 
-  Requests live_;   // waiting and running, the oldest first
-  Requests ended_;  // to be let go
+  Requests live_;  // waiting and running, the oldest first
+  // To be let go: a chain through Request::next_ended, for a request must be able to end without memory.
+  std::shared_ptr<Request> ended_;
+  std::shared_ptr<Request>* ended_end_ = &ended_;
   int64_t n_arrived_ = 0;
   int64_t n_exclusive_ = 0;  // requests that their callers carry out
   EngineStats counts_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <new>
 #include <string>
 
 #if defined(__x86_64__)
@@ -67,6 +68,9 @@ ThreadPool::ThreadPool(int n_threads) : team_(n_threads), team_size_(n_threads) 
   workers_.reserve(static_cast<size_t>(std::max(0, n_threads - 1)));
   try {
     for (int t = 1; t < n_threads; ++t) workers_.emplace_back([this, t] { work(t); });
+  } catch (const std::bad_alloc&) {
+    stop();
+    throw;
   } catch (const std::exception& e) {
     const size_t n_started = workers_.size() + 1;
     stop();  // a thread that is destroyed while it runs ends the program

@@ -23,6 +23,7 @@ def text_file(command, name, path, *words, code=3):
 for command_name in COMMANDS:
     text_file(command_name, "missing", "/no/such/text", "/no/such/text", "No such file")
     text_file(command_name, "a folder", "/", "cannot read /", "found a folder")
+    text_file(command_name, "a file that cannot be read", "/proc/self/mem", "/proc/self/mem", "Input/output error")
     text_file(command_name, "/dev/zero", "/dev/zero", "cannot read /dev/zero", "found a device")
 
 

@@ -41,6 +41,27 @@ for place_name in PLACES:
         add(place_name, stranger_name)
 
 
+# The system refuses to read its first byte, as a broken disk would.
+UNREADABLE = "/proc/self/mem"
+
+
+def add_unreadable(place):
+    make, without, run = PLACES[place]
+    name = place.split("/")[-1]
+    words = ("found 0 bytes",) if name.endswith(".safetensors") else (
+        "too short",) if name.endswith(".pth") else ("reading failed: Input/output error",)
+
+    def build():
+        folder = make().without(*without).link(name, UNREADABLE)
+        return run(folder, f"/{name}: ", *words)
+
+    row("no file", f"{place}: a file that cannot be read")(build)
+
+
+for place_name in PLACES:
+    add_unreadable(place_name)
+
+
 @row("no file", "model folder: link to itself")
 def _():
     folder = files.Folder().link("loop", "loop")

@@ -5,14 +5,14 @@ import files
 from rows import Run, row
 
 
-def tokenizer(name, *words, code=3):
+def tokenizer(name, *words, code=3, prompt="x"):
     """The function changes a model folder without a tokenizer."""
 
     def add(function):
         def build():
             folder = files.model().without("tokenizer.model", "tokenizer_config.json")
             function(folder)
-            return Run(["tokenize", "-m", folder, "-p", "x"], code, *words, folder=folder)
+            return Run(["tokenize", "-m", folder, "-p", prompt], code, *words, folder=folder)
 
         row("tokenizer", name)(build)
         return function
@@ -41,11 +41,11 @@ model_file("tokenizer.model with a length of 2^63")(b"\x0a\xff\xff\xff\xff\xff\x
 BPE = {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}, "decoder": {"type": "ByteLevel"}}
 
 
-def json_file(name, *words, text=None, **keys):
+def json_file(name, *words, text=None, prompt="x", **keys):
     def change(folder):
         folder.write("tokenizer.json", {**BPE, **keys} if text is None else text() if callable(text) else text)
 
-    tokenizer(name, "tokenizer.json", *words)(change)
+    tokenizer(name, *words, prompt=prompt)(change)
 
 
 json_file("tokenizer.json empty", "JSON", text="")
@@ -61,6 +61,13 @@ json_file("an unknown pre-tokenizer", "Backwards", pre_tokenizer={"type": "Backw
 json_file("a pattern that is no pattern", "regular expression", "missing closing parenthesis",
           pre_tokenizer={"type": "Split", "pattern": {"Regex": "(((("}, "behavior": "Isolated", "invert": False})
 json_file("an added token without content", "an added token lacks", added_tokens=[{"id": 2}])
+
+# This ran out of memory.
+json_file("40 steps that each double the text", "Replace", prompt="a", normalizer={"type": "Sequence", "normalizers": [
+    {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 40})
+# This took 5 s for 28 letters, and twice that for each more.
+json_file("a pattern that tries 2^40 ways", "(?:a|a)+[bc]", prompt="a" * 40, pre_tokenizer={
+    "type": "Split", "pattern": {"Regex": "(?:a|a)+[bc]"}, "behavior": "Isolated", "invert": False})
 
 
 @tokenizer("tokenizer_config.json cut short", "tokenizer_config.json", "JSON")

@@ -38,7 +38,7 @@ weights("a header of 2^64-1 bytes", "header", "at most 100000000")(lambda file: 
 weights("a header that is a list", "header", "begin with")(lambda file: safetensors(b"[]"))
 weights("a header that is no JSON", "header", "JSON")(lambda file: safetensors(b"{\"a\": }"))
 weights("a header nested 500,000 deep", "header", "nested")(lambda file: safetensors(b'{"a":' + b"[" * 500_000))
-weights("a header of 1,000,000 numbers", "at most 1000000 values")(
+weights("a header of 1,000,000 numbers", "header", "at most 1000000 values")(
     lambda file: safetensors(b'{"a":[' + b"1," * 1_000_000 + b"1]}"))
 weights("a tensor twice", "there twice")(
     lambda file: safetensors(b'{"a":%s,"a":%s}' % ((json.dumps(tensor(0, 4, [1])).encode(),) * 2), b"1234"))
@@ -63,6 +63,10 @@ weights("10,000 tensors over the same bytes", "overlaps the one before it")(
     lambda file: safetensors({f"t{i}": tensor(0, 100_000, [25_000]) for i in range(10_000)}, bytes(100_000)))
 weights("10,000 tensors without elements", "missing", "unexpected")(
     lambda file: safetensors({f"model.t{i}": tensor(0, 0, [0, 2**40]) for i in range(10_000)}))
+weights("100,000 tensors", "missing", "unexpected", "more;")(
+    lambda file: safetensors({f"model.t{i}": tensor(4 * i, 4 * i + 4, [1]) for i in range(100_000)}, bytes(400_000)))
+weights("a type of 1 MB", "unexpected", "(1000000 bytes)")(
+    lambda file: safetensors({"model.a": tensor(0, 4, [1], "x" * 1_000_000)}, b"1234"))
 weights("a name of 1 MB", "tensor xxx", "(1000000 bytes)")(
     lambda file: safetensors({"x" * 1_000_000: tensor(0, 8, [1])}, bytes(8)))
 weights("Git LFS pointer", "Git LFS pointer", "git lfs pull")(
