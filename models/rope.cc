@@ -94,13 +94,10 @@ RopeFrequencies rope_frequencies(const RopeConfig& rope, int64_t d_head, int64_t
 
 std::string rope_description(const RopeConfig& rope) {
   static constexpr const char* kNames[] = {"default", "linear", "dynamic", "yarn", "llama3"};
+  const char* name = kNames[static_cast<int>(rope.type)];
+  if (rope.type == RopeConfig::Type::kDefault) return name;
   char text[96];
-  if (rope.type == RopeConfig::Type::kDefault) {
-    std::snprintf(text, sizeof text, "default, theta %g", rope.theta);
-  } else {
-    std::snprintf(text, sizeof text, "%s, theta %g, factor %g", kNames[static_cast<int>(rope.type)],
-                  rope.theta, rope.factor);
-  }
+  std::snprintf(text, sizeof text, "%s, factor %g", name, rope.factor);
   return text;
 }
 

@@ -15,7 +15,7 @@ struct RopeFrequencies {
 
 // `seq_len` matters for dynamic scaling alone: beyond the original context the base grows with it.
 RopeFrequencies rope_frequencies(const RopeConfig& rope, int64_t d_head, int64_t seq_len);
-// "default theta 10000", "llama3 factor 8", for people.
+// "default", or "llama3, factor 8", for people.
 std::string rope_description(const RopeConfig& rope);
 
 }  // namespace seer

@@ -145,11 +145,10 @@ TEST_CASE("rope: the length matters for dynamic alone") {
 
 TEST_CASE("rope: a description for people") {
   RopeConfig rope;
-  CHECK(rope_description(rope) == "default, theta 10000");
+  CHECK(rope_description(rope) == "default");
   rope = rope_of(Type::kLlama3, 8.0, 8192);
-  rope.theta = 500000.0;
-  CHECK(rope_description(rope) == "llama3, theta 500000, factor 8");
-  CHECK(rope_description(rope_of(Type::kDynamic, 2.5, 1)) == "dynamic, theta 10000, factor 2.5");
+  CHECK(rope_description(rope) == "llama3, factor 8");
+  CHECK(rope_description(rope_of(Type::kDynamic, 2.5, 1)) == "dynamic, factor 2.5");
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ constexpr const char* kDoNotMarkPastes = "\033[?2004l";
 std::string utf8(std::wstring_view text) {
   std::string out;
   for (const wchar_t w : text) {
-    const auto c = static_cast<uint32_t>(w);
+    const auto c = static_cast<uint32_t>(w);  // NOLINT(bugprone-signed-char-misuse): no char
     if (c < 0x80) {
       out += static_cast<char>(c);
     } else if (c < 0x800) {

@@ -75,6 +75,7 @@ void MessageReader::wait_for_input() const {
     throw_if_interrupted();
     if (while_waiting_) while_waiting_();
   } while (::poll(&input, 1, kLook) <= 0);
+  throw_if_interrupted();
 }
 
 std::optional<std::string> MessageReader::read_line() {

@@ -48,10 +48,10 @@ bool reorders(uint32_t code) {
   return (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
 }
 
+bool is_control(uint32_t code) { return (code < 0x20 && code != '\n' && code != '\t') || code == 0x7f; }
+
 void append_shown(std::string_view bytes, uint32_t code, std::string* out) {
-  if (code == '\n' || code == '\t') {
-    *out += bytes;
-  } else if (code < 0x20 || code == 0x7f) {
+  if (is_control(code)) {
     *out += '^';
     *out += static_cast<char>(code ^ 0x40U);
   } else if (code == kInvalid) {

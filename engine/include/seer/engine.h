@@ -97,7 +97,7 @@ struct SEER_API StopId {
 struct SEER_API ModelInfo {
   std::string architecture;  // "LlamaForCausalLM"
   std::string dtype;         // of most weights: "BF16", "F16" or "F32"
-  std::string rope;          // "default", "llama3 factor 8", ...
+  std::string rope;          // "default", "llama3, factor 8", ...
   int64_t n_layers = 0, n_heads = 0, n_kv_heads = 0, d_head = 0, d_model = 0, d_ff = 0, n_vocab = 0;
   int64_t max_positions = 0;      // max_position_embeddings
   std::optional<int64_t> window;  // tokens that sliding-window attention reaches back to, if the model has
