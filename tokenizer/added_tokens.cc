@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/base/stop_check.h"
 #include "tokenizer/characters.h"
 
 namespace seer {
@@ -20,24 +21,32 @@ bool Authorship::by_template(size_t begin, size_t end) const {
   return begin < end;
 }
 
+void AddedTokens::Entries::add(const std::string& spelling, int32_t id) {
+  ids[spelling].push_back(id);
+  ++n_beginning[static_cast<unsigned char>(spelling[0])];
+}
+
+void AddedTokens::Entries::remove(const std::string& spelling, int32_t id) {
+  const auto entry = ids.find(spelling);
+  if (entry == ids.end() || std::erase(entry->second, id) == 0) return;
+  --n_beginning[static_cast<unsigned char>(spelling[0])];
+  if (entry->second.empty()) ids.erase(entry);
+}
+
 void AddedTokens::add(AddedToken token, std::string spelling) {
   if (token.content.empty()) return;
   if (const AddedToken* old = find(token.id)) {
     if (const auto same = ids_.find(old->content); same != ids_.end() && same->second == token.id)
       ids_.erase(same);
-    for (Entries* entries : {&as_written_, &normalized_})
-      for (std::vector<Entry>& bucket : *entries)
-        std::erase_if(bucket, [&](const Entry& entry) { return entry.id == token.id; });
-    spellings_.erase(token.id);
+    if (const auto respelled = spellings_.find(token.id); respelled != spellings_.end()) {
+      normalized_.remove(respelled->second, token.id);
+      spellings_.erase(respelled);
+    } else {
+      as_written_.remove(old->content, token.id);
+    }
   }
-  if (token.normalized) spellings_[token.id] = spelling;
-  if (!spelling.empty()) {
-    Entries& entries = token.normalized ? normalized_ : as_written_;
-    std::vector<Entry>& bucket = entries[static_cast<unsigned char>(spelling[0])];
-    const auto at = std::find_if(bucket.begin(), bucket.end(),
-                                 [&](const Entry& entry) { return entry.spelling.size() < spelling.size(); });
-    bucket.insert(at, {std::move(spelling), token.id});
-  }
+  if (!spelling.empty()) (token.normalized ? normalized_ : as_written_).add(spelling, token.id);
+  if (token.normalized) spellings_[token.id] = std::move(spelling);
   ids_.emplace(token.content, token.id);
   tokens_[token.id] = std::move(token);
 }
@@ -80,15 +89,71 @@ bool AddedTokens::allowed(std::string_view text, size_t begin, size_t end, int32
   });
 }
 
-const AddedTokens::Entry* AddedTokens::match(std::string_view text, size_t at, Stage stage,
-                                             const Authorship* authors) const {
-  const Entries& entries = stage == Stage::kNormalized ? normalized_ : as_written_;
-  const std::string_view rest = text.substr(at);
-  for (const Entry& entry : entries[static_cast<unsigned char>(rest[0])])
-    if (rest.starts_with(entry.spelling) &&
-        (authors == nullptr || allowed(text, at, at + entry.spelling.size(), entry.id, stage, *authors)))
-      return &entry;
-  return nullptr;
+namespace {
+
+size_t common_prefix(std::string_view a, std::string_view b) {
+  const size_t n = std::min(a.size(), b.size());
+  return static_cast<size_t>(
+      std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(n), b.begin()).first - a.begin());
+}
+
+// Calls `visit` with each entry of a sorted map whose name `text` begins with, the longest first, until it
+// returns true. The greatest name that is not beyond the text is the longest such name, or shares a beginning
+// with the text that is no shorter than that.
+template <class Map, class Visit>
+void visit_prefixes(const Map& map, std::string_view text, const Visit& visit) {
+  while (!text.empty()) {
+    auto entry = map.upper_bound(text);
+    if (entry == map.begin()) return;
+    --entry;
+    const size_t shared = common_prefix(entry->first, text);
+    const bool found = shared == entry->first.size();
+    if (found && visit(*entry)) return;
+    text = text.substr(0, found ? shared - 1 : shared);
+  }
+}
+
+}  // namespace
+
+AddedTokens::Match AddedTokens::match(std::string_view text, size_t at, Stage stage,
+                                      const Authorship* authors) const {
+  Match match;
+  visit_prefixes((stage == Stage::kNormalized ? normalized_ : as_written_).ids, text.substr(at),
+                 [&](const auto& entry) {
+                   for (const int32_t id : entry.second) {
+                     const size_t size = entry.first.size();
+                     if (authors != nullptr && !allowed(text, at, at + size, id, stage, *authors)) continue;
+                     match = {id, size};
+                     return true;
+                   }
+                   return false;
+                 });
+  return match;
+}
+
+std::vector<std::pair<int32_t, std::string>> AddedTokens::found_in(std::string_view text) const {
+  std::set<std::string_view> contents;
+  for (size_t at = 0; at < text.size(); ++at)
+    visit_prefixes(ids_, text.substr(at), [&](const auto& entry) {
+      contents.insert(entry.first);
+      return false;
+    });
+  std::vector<std::pair<int32_t, std::string>> found;
+  for (const auto& [id, token] : tokens_)  // several may have one content
+    if (contents.contains(token.content)) found.emplace_back(id, token.content);
+  return found;
+}
+
+size_t AddedTokens::longest_spelling() const {
+  size_t longest = 0;
+  for (const Entries* entries : {&as_written_, &normalized_})
+    for (const auto& [spelling, ids] : entries->ids) longest = std::max(longest, spelling.size());
+  return longest;
+}
+
+bool AddedTokens::take_white_space_along() const {
+  return std::any_of(tokens_.begin(), tokens_.end(),
+                     [](const auto& entry) { return entry.second.lstrip || entry.second.rstrip; });
 }
 
 std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool parse_special, Stage stage,
@@ -98,17 +163,18 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool pa
       0;  // the end of the last part; of a token in white space that another took along, before that
   const Entries& entries = stage == Stage::kNormalized ? normalized_ : as_written_;
   for (size_t at = 0; at < text.size();) {
-    if (entries[static_cast<unsigned char>(text[at])].empty()) {
+    if (entries.n_beginning[static_cast<unsigned char>(text[at])] == 0) {
       ++at;
       continue;
     }
-    const Entry* entry = match(text, at, stage, authors);
-    if (entry == nullptr) {
+    StopCheck::work();
+    const Match found = match(text, at, stage, authors);
+    if (found.id < 0) {
       ++at;
       continue;
     }
-    const AddedToken& token = tokens_.at(entry->id);
-    size_t begin = at, end = at + entry->spelling.size();
+    const AddedToken& token = tokens_.at(found.id);
+    size_t begin = at, end = at + found.size;
     at = end;  // the next match begins after this one, whether this one counts or not
     if (token.special && !parse_special) continue;
     if (token.single_word && (ends_with_word(text.substr(0, begin)) || begins_with_word(text.substr(end))))
@@ -117,7 +183,7 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool pa
     if (token.rstrip) end += leading_space(text.substr(end));
     if (begin > done) parts.push_back({-1, text.substr(done, begin - done)});
     // White space that the token before took along can hold all of this one.
-    if (begin < end) parts.push_back({entry->id, text.substr(begin, end - begin)});
+    if (begin < end) parts.push_back({found.id, text.substr(begin, end - begin)});
     done = end;
   }
   if (done < text.size()) parts.push_back({-1, text.substr(done)});

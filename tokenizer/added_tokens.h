@@ -59,15 +59,27 @@ class AddedTokens {
   const std::map<int32_t, AddedToken>& all() const { return tokens_; }
   std::vector<Part> split(std::string_view text, bool parse_special, Stage stage = Stage::kAsWritten,
                           const Authorship* authors = nullptr) const;
+  // The tokens whose content is somewhere in the text, with it, in the order of their ids.
+  std::vector<std::pair<int32_t, std::string>> found_in(std::string_view text) const;
+  size_t longest_spelling() const;
+  bool take_white_space_along() const;  // whether any token does
 
  private:
-  struct Entry {
-    std::string spelling;
-    int32_t id;
-  };
-  using Entries = std::array<std::vector<Entry>, 256>;  // by the first byte, the longest spelling first
+  // What is looked for, in the order of its bytes: vocabularies may have tens of thousands of added tokens,
+  // and a text is searched for all of them at once.
+  struct Entries {
+    std::map<std::string, std::vector<int32_t>, std::less<>> ids;  // the token that was added first is first
+    std::array<int32_t, 256> n_beginning{};                        // spellings by their first byte
 
-  const Entry* match(std::string_view text, size_t at, Stage stage, const Authorship* authors) const;
+    void add(const std::string& spelling, int32_t id);
+    void remove(const std::string& spelling, int32_t id);
+  };
+  struct Match {
+    int32_t id = -1;  // -1: none
+    size_t size = 0;
+  };
+
+  Match match(std::string_view text, size_t at, Stage stage, const Authorship* authors) const;
   bool allowed(std::string_view text, size_t begin, size_t end, int32_t id, Stage stage,
                const Authorship& authors) const;
 

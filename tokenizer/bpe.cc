@@ -1,9 +1,11 @@
 #include "tokenizer/bpe.h"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <unordered_map>
 
+#include "engine/base/stop_check.h"
 #include "seer/error.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/json_file.h"
@@ -38,6 +40,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
         if (auto bytes = bytes_of_byte_level(piece)) word_ids_.emplace(std::move(*bytes), id);
     for (AddedToken& token : read_added_tokens(file, path)) add_token_of_file(std::move(token));
     read_policy(file, config);
+    set_bound(bound(), longest_piece());
   }
 
   std::string kind() const override {
@@ -67,6 +70,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     seen.reserve(words.list.size() / 4);
     std::vector<int32_t> word_ids;
     for (const std::string_view word : words.list) {
+      StopCheck::work(4);
       const auto known = seen.find(word);
       if (known != seen.end()) {
         const auto [begin, size] = known->second;
@@ -82,6 +86,34 @@ class BpeTokenizer final : public VocabularyTokenizer {
  private:
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(ErrorKind::kFile, path_ + ": " + what);
+  }
+
+  // Bytes of text: the alphabet of a byte-level vocabulary spells some bytes in two.
+  size_t longest_piece() const {
+    size_t longest = 4;  // a character that becomes unk_token
+    for (const auto& [piece, id] : ids_) {
+      const auto bytes = byte_level() ? bytes_of_byte_level(piece) : std::nullopt;
+      longest = std::max(longest, bytes ? bytes->size() : piece.size());
+    }
+    return longest;
+  }
+  bool byte_level() const { return pretokenizer_.byte_level(); }
+
+  TextBound bound() const {
+    TextBound bound;
+    normalizer_.restrict(&bound);
+    pretokenizer_.restrict(&bound);
+    if (unk_id_ >= 0 && !fuse_unk_) return bound;  // else unknown characters are joined or left out
+    bool all_bytes = byte_level() || byte_fallback_;
+    for (int byte = 0; byte < 256; ++byte) {
+      const bool never = byte == 0xC0 || byte == 0xC1 || byte >= 0xF5;
+      const bool replaced = never && pretokenizer_.spells_bytes_last() && unk_id_ < 0;
+      const int32_t id = byte_level() ? find(byte_level_piece(std::string(1, static_cast<char>(byte))))
+                                      : byte_ids_[static_cast<size_t>(byte)];
+      all_bytes = all_bytes && (id >= 0 || replaced);  // by U+FFFD, whose bytes are looked at too
+    }
+    if (!all_bytes) bound.drop();
+    return bound;
   }
 
   void add_token_of_file(AddedToken token) {

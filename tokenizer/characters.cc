@@ -6,6 +6,7 @@
 #include <cctype>
 #include <iterator>
 
+#include "engine/base/stop_check.h"
 #include "tokenizer/unicode_additions.h"
 #include "tokenizer/utf8.h"
 
@@ -109,6 +110,17 @@ size_t trailing_space(std::string_view text) {
   return done;
 }
 
+size_t count_white_space(std::string_view text) {
+  size_t n = 0;
+  while (!text.empty()) {
+    const Utf8Step step = utf8_step(text);
+    if (step.kind == Utf8Step::Kind::kCharacter && is_white_space(utf8_point(text.substr(0, step.size))))
+      n += step.size;
+    text.remove_prefix(step.size);
+  }
+  return n;
+}
+
 bool begins_with_word(std::string_view text) {
   size_t size = 0;
   return is_word_character(first_point(text, &size));
@@ -122,6 +134,7 @@ bool ends_with_word(std::string_view text) {
 std::string lower_case(std::string_view text) {
   std::string out;
   while (!text.empty()) {
+    StopCheck::work();
     const Utf8Step step = utf8_step(text);
     const std::string_view character = text.substr(0, step.size);
     text.remove_prefix(step.size);

@@ -20,6 +20,7 @@ bool is_word_character(int32_t point);
 // The bytes of white space (Unicode's White_Space) that a text begins or ends with.
 size_t leading_space(std::string_view text);
 size_t trailing_space(std::string_view text);
+size_t count_white_space(std::string_view text);  // all bytes of it
 // Whether the first or last character is one of a word. Bytes that are not UTF-8 are none.
 bool begins_with_word(std::string_view text);
 bool ends_with_word(std::string_view text);

@@ -149,8 +149,8 @@ MarkedText PromptTemplate::render(TemplateInput input,
 
 std::vector<int32_t> PromptTemplate::spelled_out(const TextTokenizer& tokenizer) const {
   std::vector<int32_t> ids;
-  for (const auto& [id, text] : tokenizer.added_tokens())
-    if (all_text_.find(text) != std::string::npos && !trimmed(text).empty()) ids.push_back(id);
+  for (const auto& [id, text] : tokenizer.added_tokens_in(all_text_))
+    if (!trimmed(text).empty()) ids.push_back(id);
   return ids;
 }
 

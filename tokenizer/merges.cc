@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/base/stop_check.h"
+
 namespace seer {
 namespace {
 
@@ -99,6 +101,7 @@ void Merges::apply_to_long(std::vector<int32_t>* ids) const {
   constexpr int32_t kGone = -2;  // the id of a symbol that was merged into its left neighbour
 
   while (!heap.empty()) {
+    StopCheck::work();
     std::pop_heap(heap.begin(), heap.end());
     const Candidate c = heap.back();
     heap.pop_back();

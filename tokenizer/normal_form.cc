@@ -7,6 +7,7 @@
 #include <iterator>
 #include <vector>
 
+#include "engine/base/stop_check.h"
 #include "tokenizer/unicode_additions.h"
 #include "tokenizer/utf8.h"
 
@@ -67,6 +68,7 @@ void append_normalized(std::string_view text, Options options, std::string* out)
   CodePoints points;
   points.reserve(text.size());
   while (!text.empty()) {
+    StopCheck::work();
     const size_t size = utf8_step(text).size;
     append_decomposed(utf8_point(text.substr(0, size)), options.decompose, &points);
     text.remove_prefix(size);

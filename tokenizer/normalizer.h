@@ -9,6 +9,7 @@
 
 #include "tokenizer/normal_form.h"
 #include "tokenizer/regex.h"
+#include "tokenizer/text_bound.h"
 
 namespace seer {
 
@@ -20,10 +21,13 @@ class Normalizer {
   // the file in messages. Throws Error{kUnsupported} that names any other type, and Error{kFile} if the
   // normalizer is malformed.
   Normalizer(const nlohmann::json& tokenizer, const std::string& path);
-  // Returns the changed text. An empty text stays empty, and bytes that are not UTF-8 stay as they are.
-  // `continues` says that the text follows another, so that nothing is put in front of it.
-  // *begins becomes false if the beginning of the text is dropped; nullptr: nobody asks.
+  // Returns the changed text. Throws Error{kUnsupported} that names the step after which the text would be
+  // more than 16 times as long as it was, and 64 KiB, which no normal form makes of any text. An empty text
+  // stays empty, and bytes that are not UTF-8 stay as they are. `continues` says that the text follows
+  // another, so that nothing is put in front of it. *begins becomes false if the beginning of the text is
+  // dropped; nullptr: nobody asks.
   std::string apply(std::string_view text, bool continues = false, bool* begins = nullptr) const;
+  void restrict(TextBound* bound) const;  // by what the steps may take away
   bool changes_nothing() const { return steps_.empty(); }
   // Returns text for messages: "NFC", "Prepend, Replace" or "none".
   std::string description() const;
@@ -39,9 +43,12 @@ class Normalizer {
     bool left = false, right = false;    // the ends that Strip strips
   };
   void add(const nlohmann::json& node, const std::string& path);
-  // Both return whether the beginning of the text is dropped.
-  static bool replace(const Step& step, std::string* text);
+  // Both return whether the beginning of the text is dropped. `max_bytes`: the most that the text may grow
+  // to.
+  bool replace(const Step& step, size_t max_bytes, std::string* text) const;
   static bool strip(const Step& step, std::string* text);
+  [[noreturn]] void fail_growth(const Step& step, size_t max_bytes) const;
+  std::string path_;
   std::vector<Step> steps_;
 };
 

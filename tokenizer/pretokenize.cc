@@ -161,18 +161,24 @@ void Pretokenizer::add(const nlohmann::json& node, const std::string& path) {
   } else if (type == "Metaspace") {
     add_metaspace(node, path);
   } else if (type == "Punctuation") {
-    divide_at(characters(is_punctuation), behavior_of(node, "Isolated", path), "punctuation");
+    const Behavior behavior = behavior_of(node, "Isolated", path);
+    divide_at(characters(is_punctuation), behavior, "punctuation");
+    if (behavior == Behavior::kRemoved) bound_.drop();
   } else if (type == "Whitespace") {
     divide_at(find_words, Behavior::kRemoved, "words");
+    bound_.drop_space();
   } else if (type == "WhitespaceSplit") {
     divide_at(characters(is_white_space), Behavior::kRemoved, "white space");
+    bound_.drop_space();
   } else if (type == "BertPreTokenizer") {
     divide_at(characters(is_white_space), Behavior::kRemoved, "white space");
+    bound_.drop_space();
     divide_at(characters(is_punctuation), Behavior::kIsolated, "punctuation");
   } else if (type == "CharDelimiterSplit") {
     const std::string delimiter = json_string(node, "delimiter", path).value_or("");
     if (delimiter.empty()) throw Error(ErrorKind::kFile, path + ": expected delimiter to be a character");
     divide_at(string_pattern(delimiter), Behavior::kRemoved, "a delimiter");
+    bound_.drop();
   } else {
     throw Error(ErrorKind::kUnsupported, path + ": type '" + type + "' is not supported; " + kKnown);
   }
@@ -181,6 +187,7 @@ void Pretokenizer::add(const nlohmann::json& node, const std::string& path) {
 void Pretokenizer::add_split(const nlohmann::json& node, const std::string& path) {
   const Behavior behavior = behavior_of(node, "", path);
   const bool invert = json_bool(node, "invert", false, path);
+  if (behavior == Behavior::kRemoved) bound_.drop();
   if (has_string_pattern(node)) {
     steps_.push_back(
         std::make_unique<Division>(string_pattern(node_pattern(node, "String", path)), behavior, invert));
@@ -263,6 +270,7 @@ void Pretokenizer::add_metaspace(const nlohmann::json& node, const std::string& 
                         : scheme == "first" ? Prefix::kFirst
                                             : Prefix::kNever;
   steps_.push_back(std::make_unique<MetaspaceStep>(space, prefix));
+  if (space.empty()) bound_.drop_space();
   if (!json_bool(node, "split", true, path)) return;
   steps_.push_back(std::make_unique<Division>(string_pattern(space), Behavior::kMergedWithNext));
   names_.emplace_back("spaces");

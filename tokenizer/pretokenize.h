@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/text_bound.h"
+
 namespace seer {
 
 // The words of a text: views of it, or of `owned` if a step has changed them.
@@ -34,6 +36,7 @@ class Pretokenizer {
   bool spells_bytes_last() const { return byte_level_ && !spells_; }
   // `first`: nothing comes before the text, not even an added token.
   Words split(std::string_view text, bool first) const;
+  void restrict(TextBound* bound) const { bound_.combine(bound); }  // by what the steps may take away
   // Returns text for people: "Qwen2 pattern", "5 regular expressions, single digits", "none".
   std::string description() const;
 
@@ -48,6 +51,7 @@ class Pretokenizer {
   void name_regex(const std::string& pattern);
 
   std::vector<std::unique_ptr<Step>> steps_;
+  TextBound bound_;
   bool byte_level_ = false;
   bool spells_ = false;             // steps spell bytes in the alphabet
   bool spelled_ = false;            // those of the last ByteLevel

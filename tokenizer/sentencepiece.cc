@@ -2,6 +2,8 @@
 
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
+
 #include "seer/error.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 
@@ -15,6 +17,78 @@ constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's 
 constexpr std::string_view kNoDummyPrefix("\x1A\x02\x18\x00", 4);
 
 using Processor = sentencepiece::SentencePieceProcessor;
+
+// What a model's normalizer does to a text, of normalizer_spec (field 3) of the serialized ModelProto.
+struct NormalizerSpec {
+  bool maps_characters = true;  // by rules that may drop any of them (precompiled_charsmap, field 2)
+  bool removes_spaces = true;   // remove_extra_whitespaces, field 4
+};
+
+// Reads the fields of a serialized protocol buffer, whose numbers and wire types are the keys.
+class ProtoReader {
+ public:
+  explicit ProtoReader(std::string_view bytes) : rest_(bytes) {}
+  struct Field {
+    uint64_t number = 0, value = 0;  // of a varint
+    std::string_view bytes;          // of a length-delimited field
+  };
+  // False at the end, and for bytes that are no message.
+  bool next(Field* field) {
+    uint64_t key = 0;
+    if (!varint(&key)) return false;
+    field->number = key >> 3;
+    field->bytes = {};
+    switch (key & 7) {
+      case 0:
+        return varint(&field->value);
+      case 1:
+        return take(8, &field->bytes);
+      case 2:
+        return varint(&field->value) && take(field->value, &field->bytes);
+      case 5:
+        return take(4, &field->bytes);
+      default:
+        return false;
+    }
+  }
+  bool at_end() const { return rest_.empty(); }
+
+ private:
+  bool take(uint64_t n, std::string_view* bytes) {
+    if (n > rest_.size()) return false;
+    *bytes = rest_.substr(0, n);
+    rest_.remove_prefix(n);
+    return true;
+  }
+  bool varint(uint64_t* value) {
+    *value = 0;
+    for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
+      const auto byte = static_cast<unsigned char>(rest_[0]);
+      rest_.remove_prefix(1);
+      *value |= static_cast<uint64_t>(byte & 0x7F) << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
+  }
+  std::string_view rest_;
+};
+
+NormalizerSpec normalizer_spec(std::string_view model) {
+  NormalizerSpec spec;
+  bool maps = false, removes = true;  // the format's defaults
+  ProtoReader reader(model);
+  for (ProtoReader::Field field; reader.next(&field);) {
+    if (field.number != 3) continue;
+    ProtoReader inner(field.bytes);
+    for (ProtoReader::Field member; inner.next(&member);) {
+      if (member.number == 2) maps = !member.bytes.empty();
+      if (member.number == 4) removes = member.value != 0;
+    }
+    if (!inner.at_end()) return spec;
+  }
+  if (reader.at_end()) spec = {maps, removes};
+  return spec;
+}
 
 std::unique_ptr<Processor> load_processor(const std::string& model, const std::string& path) {
   auto processor = std::make_unique<Processor>();
@@ -52,6 +126,7 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
     add_bos_ = bos_id_ >= 0 && !config.found;
     apply_tokens(config, path);
     apply_policy(config);
+    set_bound(bound(model), longest_piece());
   }
 
   std::string kind() const override { return "sentencepiece"; }
@@ -78,6 +153,23 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
   }
 
  private:
+  size_t longest_piece() const {
+    size_t longest = 0;
+    for (const std::string& name : names_) longest = std::max(longest, name.size());
+    return longest;
+  }
+
+  // The library joins unknown characters to one token, unless the vocabulary has all bytes.
+  TextBound bound(std::string_view model) const {
+    TextBound bound;
+    int n_bytes = 0;
+    for (int id = 0; id < processor_->GetPieceSize(); ++id) n_bytes += processor_->IsByte(id) ? 1 : 0;
+    const NormalizerSpec spec = normalizer_spec(model);
+    if (n_bytes < 256 || spec.maps_characters) bound.drop();
+    if (spec.removes_spaces) bound.drop_space();
+    return bound;
+  }
+
   // Which stretches of text between added tokens get a space in front, if the model gives one at all.
   enum class Spaces { kEach, kFirst, kNone };
 

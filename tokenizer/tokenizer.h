@@ -18,13 +18,17 @@ class TextTokenizer {
   virtual ~TextTokenizer() = default;
 
   // Ids of `text` without BOS/EOS. parse_special: special tokens written out in the text become their ids.
-  // Text is taken byte for byte; bytes that are not UTF-8 never fail.
+  // Text is taken byte for byte; bytes that are not UTF-8 never fail. A StopCheck of the thread may stop it.
   virtual std::vector<int32_t> encode(std::string_view text, bool parse_special) const = 0;
   // Ids of a chat prompt without BOS/EOS: `text` as a whole, special tokens parsed, except that no message
   // writes a special token or one of `guarded`, the ids of other added tokens that the template opens turns
   // with: what a message wrote of such a token is plain text. Throws Error{kUnsupported} where the normaliser
   // joins a message's characters to the template's and such a token is looked for in normalised text.
   virtual std::vector<int32_t> encode(const MarkedText& text, const std::vector<int32_t>& guarded) const = 0;
+  // So many ids at least has `text` with parse_special or without, found by its length in bytes alone: not
+  // more than encode() gives, and 0 if the vocabulary's rules may drop or join so much that nothing can be
+  // told.
+  virtual int64_t least_tokens(std::string_view text) const = 0;
   // The bytes one id stands for, as it appears in the middle of a text (a leading space kept). Empty for
   // special tokens, and for ids that no token has.
   virtual std::string piece(int32_t id) const = 0;
@@ -40,8 +44,8 @@ class TextTokenizer {
   virtual bool is_special(int32_t id) const = 0;
   virtual int32_t special_id(std::string_view text) const = 0;  // of a special token by its text; -1: none
   virtual int32_t added_id(std::string_view text) const = 0;    // of any added token by its text; -1: none
-  virtual std::vector<std::pair<int32_t, std::string>> added_tokens()
-      const = 0;  // all of them, with their texts
+  // The added tokens whose texts are somewhere in `text`, with these.
+  virtual std::vector<std::pair<int32_t, std::string>> added_tokens_in(std::string_view text) const = 0;
   // True where decode() drops the space that the first piece of a text begins with (SentencePiece's dummy
   // prefix).
   virtual bool strips_first_space() const = 0;

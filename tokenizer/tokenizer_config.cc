@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "seer/error.h"
@@ -70,12 +71,13 @@ std::vector<AddedToken> bare_tokens(const std::string& path, const std::vector<A
   std::vector<AddedToken> tokens;
   const auto object = read_json_file(path);
   if (!object) return tokens;
+  std::set<std::string> special_contents;
+  for (const AddedToken& token : special) special_contents.insert(token.content);
   for (const auto& [content, id] : object->items()) {
     if (!id.is_number_integer() || id < 0 || id > INT32_MAX)
       throw Error(ErrorKind::kFile, path + ": expected a token id for '" + content + "'");
     AddedToken token{id.get<int32_t>(), content};
-    token.special = std::any_of(special.begin(), special.end(),
-                                [&](const AddedToken& other) { return other.content == token.content; });
+    token.special = special_contents.contains(token.content);
     token.normalized = !token.special;
     tokens.push_back(std::move(token));
   }

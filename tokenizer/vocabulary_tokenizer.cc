@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "seer/error.h"
+#include "tokenizer/characters.h"
 
 namespace seer {
 
@@ -118,10 +119,21 @@ TextTokenizer::Description VocabularyTokenizer::description() const {
   return d;
 }
 
-std::vector<std::pair<int32_t, std::string>> VocabularyTokenizer::added_tokens() const {
-  std::vector<std::pair<int32_t, std::string>> tokens;
-  for (const auto& [id, token] : added_.all()) tokens.emplace_back(id, token.content);
-  return tokens;
+void VocabularyTokenizer::set_bound(TextBound bound, size_t longest) {
+  if (added_.take_white_space_along()) bound.drop_space();
+  counts_space_ = bound.counts_space();
+  const auto bytes = static_cast<int64_t>(std::max({longest, added_.longest_spelling(), size_t{1}}));
+  token_bytes_ = bound.holds() ? bytes * bound.factor() : 0;
+  token_bytes_of_ascii_ = bound.holds() ? bytes * bound.ascii_factor() : 0;
+}
+
+int64_t VocabularyTokenizer::least_tokens(std::string_view text) const {
+  if (token_bytes_ == 0) return 0;
+  const size_t n = counts_space_ ? text.size() : text.size() - count_white_space(text);
+  const bool ascii = token_bytes_ == token_bytes_of_ascii_ ||
+                     std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
+  const int64_t each = ascii ? token_bytes_of_ascii_ : token_bytes_;
+  return (static_cast<int64_t>(n) + each - 1) / each;
 }
 
 int32_t VocabularyTokenizer::special_id(std::string_view text) const {

@@ -8,6 +8,7 @@
 
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/decoder.h"
+#include "tokenizer/text_bound.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_config.h"
 
@@ -27,7 +28,10 @@ class VocabularyTokenizer : public TextTokenizer {
   bool is_special(int32_t id) const final;
   int32_t special_id(std::string_view text) const final;
   int32_t added_id(std::string_view text) const final { return added_.id_of(text); }
-  std::vector<std::pair<int32_t, std::string>> added_tokens() const final;
+  std::vector<std::pair<int32_t, std::string>> added_tokens_in(std::string_view text) const final {
+    return added_.found_in(text);
+  }
+  int64_t least_tokens(std::string_view text) const final;
   bool strips_first_space() const final { return decoder_.strips_first_space(); }
   Description description() const override;
 
@@ -54,6 +58,9 @@ class VocabularyTokenizer : public TextTokenizer {
   // The tokens of `config`, as transformers 5 adds them. Throws Error{kFile} naming `path` for a BOS or EOS
   // that does not exist.
   void apply_tokens(const TokenizerConfig& config, const std::string& path);
+  // What the tokenizer's steps may take away; to be called when all tokens have been added. Added tokens are
+  // considered here. `longest`: bytes of text that a token of the vocabulary may stand for.
+  void set_bound(TextBound bound, size_t longest);
   // Whether they are added: add_bos_token and add_eos_token of `config` where it has them, else what is set.
   void apply_policy(const TokenizerConfig& config);
 
@@ -68,6 +75,11 @@ class VocabularyTokenizer : public TextTokenizer {
   AddedTokens added_;
   int32_t bos_id_ = -1, eos_id_ = -1;
   bool add_bos_ = false, add_eos_ = false;
+
+ private:
+  // The most bytes of a text that one token stands for; 0: there is no bound.
+  int64_t token_bytes_ = 0, token_bytes_of_ascii_ = 0;
+  bool counts_space_ = true;  // else white space is no part of these
 };
 
 }  // namespace seer

@@ -7,7 +7,8 @@
 set -euo pipefail
 
 build_packages=(cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre2-dev libutf8proc-dev
-  libcli11-dev libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libboost-dev libopenmpi-dev openmpi-bin)
+  libcli11-dev libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libedit-dev
+  libboost-dev libopenmpi-dev openmpi-bin)
 # clang of the distribution's own version (14, 18 or 19), and its run time: the sanitizers and libFuzzer.
 test_packages=(catch2 curl jq clang libclang-rt-dev)
 # The style checks are pinned to one LLVM version, whose layout and findings the sources follow. A distribution

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/base/file_reader.h"
+#include "engine/base/stop_check.h"
 #include "engine/src/chat_template_impl.h"
 #include "tokenizer/json_file.h"
 
@@ -11,13 +12,15 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr size_t kWorkPerJsonCheck = 4096;  // the values that are read between two checks
+
 std::shared_ptr<const ChatTemplate> made_of(PromptTemplate prompt) {
   return std::make_shared<const ChatTemplate>(
       std::make_unique<ChatTemplate::Impl>(ChatTemplate::Impl{std::move(prompt)}));
 }
 
 ordered_json parsed(const std::string& text, const char* name, ordered_json::value_t type) {
-  ordered_json value = parse_json_text(text, name);
+  ordered_json value = parse_json_text(text, name, [] { StopCheck::work(kWorkPerJsonCheck); });
   if (value.type() != type)
     throw Error(ErrorKind::kUsage, std::string(name) + ": expected a JSON " + ordered_json(type).type_name() +
                                        ", found " + value.type_name());

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "engine/base/stop_check.h"
 #include "engine/src/chat_template_impl.h"
 #include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
@@ -50,8 +51,21 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model_dir) {
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Tokenizer::~Tokenizer() = default;
 
-std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special, bool parse_special) const {
+namespace {
+
+void check_length(const TextTokenizer& tokenizer, std::string_view text, const EncodeLimits& limits) {
+  if (limits.max_tokens < 0) return;
+  const int64_t n = tokenizer.least_tokens(text);
+  if (n > limits.max_tokens) throw TooManyTokens(n);
+}
+
+}  // namespace
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special, bool parse_special,
+                                       const EncodeLimits& limits) const {
   const TextTokenizer& t = *impl_->tokenizer;
+  check_length(t, text, limits);
+  const StopCheck stop(limits.check);
   std::vector<int32_t> ids = t.encode(text, parse_special);
   if (add_special && t.add_bos()) ids.insert(ids.begin(), t.bos_id());
   if (add_special && t.add_eos()) ids.push_back(t.eos_id());
@@ -101,13 +115,19 @@ std::vector<int32_t> Tokenizer::end_of_turn_ids(const ChatTemplate* with) const 
   return ids;
 }
 
-std::string Tokenizer::render_chat(const ChatPrompt& prompt, const ChatTemplate* with) const {
+std::string Tokenizer::render_chat(const ChatPrompt& prompt, const ChatTemplate* with,
+                                   const EncodeLimits& limits) const {
+  const StopCheck stop(limits.check);
   return impl_->rendered(prompt, impl_->chosen(with)).text;
 }
 
-std::vector<int32_t> Tokenizer::encode_chat(const ChatPrompt& prompt, const ChatTemplate* with) const {
+std::vector<int32_t> Tokenizer::encode_chat(const ChatPrompt& prompt, const ChatTemplate* with,
+                                            const EncodeLimits& limits) const {
   const PromptTemplate& chosen = impl_->chosen(with);
-  return chosen.encode(impl_->rendered(prompt, chosen), *impl_->tokenizer);
+  const StopCheck stop(limits.check);
+  const MarkedText rendered = impl_->rendered(prompt, chosen);
+  check_length(*impl_->tokenizer, rendered.text, limits);
+  return chosen.encode(rendered, *impl_->tokenizer);
 }
 
 std::optional<std::vector<int32_t>> Tokenizer::encode_chat_from(size_t from, const ChatPrompt& prompt,

@@ -23,7 +23,8 @@ class Pieces final : public TextTokenizer {
   bool is_special(int32_t id) const override { return id + 1 == n_vocab(); }
   int32_t special_id(std::string_view) const override { return -1; }
   int32_t added_id(std::string_view) const override { return -1; }
-  std::vector<std::pair<int32_t, std::string>> added_tokens() const override { return {}; }
+  std::vector<std::pair<int32_t, std::string>> added_tokens_in(std::string_view) const override { return {}; }
+  int64_t least_tokens(std::string_view) const override { return 0; }
   bool strips_first_space() const override { return strips_; }
   std::string kind() const override { return "pieces"; }
 

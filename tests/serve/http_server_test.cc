@@ -89,8 +89,8 @@ TEST_CASE("a body above the limit is refused before it is read, and the connecti
   options.max_body_size = 10;
   const Server server(options);
   CHECK_THAT(server.ask(post("/echo", "0123456789", kClose)), ContainsSubstring("<0123456789>"));
-  const std::string refused = server.ask(
-      "POST /echo HTTP/1.1\r\nHost: seer.localhost\r\nContent-Length: 999999999999999999\r\n\r\n");
+  const std::string refused =
+      server.ask("POST /echo HTTP/1.1\r\nHost: seer.localhost\r\nContent-Length: 999999999999999999\r\n\r\n");
   CHECK_THAT(refused, ContainsSubstring("HTTP/1.1 413 "));
   CHECK_THAT(refused, ContainsSubstring("Connection: close"));
   CHECK_THAT(server.ask(post("/echo", std::string(4'000'000, 'x'))), ContainsSubstring("HTTP/1.1 413 "));

@@ -90,5 +90,19 @@ TEST_CASE("what PCRE2 would take for something else is refused by name") {
   }
 }
 
+TEST_CASE("a pattern that tries exponentially many ways is ended with its name, a long text is not") {
+  for (const size_t n : {28, 60, 10'000}) {
+    const std::string error = testing::error_of([&] { words("(?:a|a)+[bc]", std::string(n, 'a')); });
+    CHECK_THAT(error, ContainsSubstring("tokenizer.json") && ContainsSubstring("\"(?:a|a)+[bc]\"") &&
+                          ContainsSubstring(std::to_string(n) + " bytes"));
+  }
+  CHECK(words("(?:a|a)+[bc]", "aaab") == Words{"aaab"});
+  // Steps back as many as the text is long, and a repetition deeper than compiled code's stack.
+  const std::string spaces(1'000'000, ' ');
+  CHECK(words("\\s+(?!\\S)|\\s+", spaces + "a") == Words{spaces.substr(1), " ", "a"});
+  const std::string letters(100'000, 'a');
+  CHECK(words("(?:a|b)+", letters) == Words{letters});
+}
+
 }  // namespace
 }  // namespace seer

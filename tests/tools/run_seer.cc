@@ -58,6 +58,8 @@ void block_interrupt(int how) {
   ::unsetenv("SEER_MODEL");
   ::unsetenv("SEER_GATES");
   ::setenv("SEER_DEVICE", "cpu", 1);
+  // Lines as they come, without editing: that has chat_terminal_test.py.
+  if (!options.session.empty()) ::setenv("TERM", "dumb", 1);
   if (options.stdout_path) out = ::open(options.stdout_path->c_str(), O_WRONLY | O_CLOEXEC);
   ::dup2(in, STDIN_FILENO);
   ::dup2(out, STDOUT_FILENO);

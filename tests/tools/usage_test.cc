@@ -21,8 +21,8 @@ using testing::Outcome;
 using testing::run_seer;
 using testing::RunOptions;
 
-const std::vector<std::string> kCommands = {"generate", "chat", "bench", "perplexity", "inspect", "tokenize",
-                                            "serve"};
+const std::vector<std::string> kCommands = {"generate", "chat",     "bench", "perplexity",
+                                            "inspect",  "tokenize", "serve"};
 
 std::vector<std::string> generate(std::vector<std::string> more) {
   more.insert(more.begin(), {"generate", "-m", testing::demo_model_dir()});

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/base/stop_check.h"
+
 namespace seer::jinja {
 
 struct Limits {
@@ -27,9 +29,11 @@ class Meter {
   Meter(const Meter&) = delete;
   Meter& operator=(const Meter&) = delete;
 
-  // The following throw Error{kUnsupported} when a limit is passed. Without a meter they do nothing.
+  // A StopCheck of the thread may stop the work at each step. The following throw Error{kUnsupported} when a
+  // limit is passed. Without a meter they do nothing.
   static void step(int64_t n = 1) {
     if (current_ != nullptr && (current_->steps_ -= n) < 0) current_->fail_steps();
+    StopCheck::work(static_cast<size_t>(n));
   }
   static void touch(size_t n_bytes) { step(static_cast<int64_t>(n_bytes / 32)); }
   static void text(size_t n_bytes) {

@@ -36,7 +36,7 @@ struct ChatOptions {
   std::optional<SparseRule> sparse;
   int64_t n_predict = -1;
   StopOptions stop;
-  std::string system;
+  std::string system, history;
   ChatTemplateOptions chat_template;
   std::optional<std::string> file;
   bool quiet = false, raw = false;
@@ -49,6 +49,8 @@ struct ChatOptions {
     args.value("-n,--n-predict", "N", "-1: until EOS or the context is full", "most tokens of an answer",
                into(n_predict, -1));
     stop.add_to(args, "an answer");
+    args.value("--history", "FILE", "none: in memory",
+               "on a terminal, keep the messages of all chats in FILE", into(history));
     args.flag("--raw", raw, kRawHelp);
     args.flag("-q,--quiet", quiet,
               "leave out the greeting, what an answer was stopped by, and warnings about the load");
@@ -70,12 +72,12 @@ class Chat {
   explicit Chat(ChatOptions options)
       : options_(std::move(options)),
         is_terminal_(stdin_is_terminal()),
+        reader_([this] { check_engine(); }, options_.history),
         engine_(load_engine(options_.model, options_.quiet)),
         session_(engine_->new_session()),
         conversation_(engine_->tokenizer(), options_.chat_template.load(engine_->tokenizer()),
                       options_.chat_template.kwargs),
-        sampling_(options_.sampling.apply(engine_->model().default_sampling)),
-        reader_([this] { check_engine(); }) {
+        sampling_(options_.sampling.apply(engine_->model().default_sampling)) {
     conversation_.start(options_.system);
     if (options_.file) attach(*options_.file);
   }
@@ -274,11 +276,11 @@ class Chat {
 
   ChatOptions options_;
   bool is_terminal_;
+  MessageReader reader_;  // before the engine: what is typed while that is loaded is kept as well
   std::shared_ptr<Engine> engine_;
   std::unique_ptr<Session> session_;
   Conversation conversation_;
   SamplingParams sampling_;
-  MessageReader reader_;
   std::string attached_;  // /file's text, for the next message
   std::optional<RequestStats> last_;
   SparseRule last_rule_;

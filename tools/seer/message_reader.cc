@@ -16,29 +16,36 @@ namespace {
 constexpr const char* kQuotes = "\"\"\"";
 constexpr int kLook = 200;  // ms between two calls of while_waiting
 
-void show_prompt(const char* text) {
-  if (stdin_is_terminal()) write_stderr(text);
-}
-
 }  // namespace
 
+MessageReader::MessageReader(std::function<void()> while_waiting, const std::string& history_file)
+    : while_waiting_(std::move(while_waiting)) {
+  if (LineEditor::usable()) editor_ = std::make_unique<LineEditor>(history_file, while_waiting_);
+}
+
 std::optional<std::string> MessageReader::next() {
-  show_prompt("> ");
-  std::optional<std::string> line = read_line();
+  std::optional<std::string> message = read_message();
+  if (message && editor_) editor_->remember(*message);
+  return message;
+}
+
+std::optional<std::string> MessageReader::read_message() {
+  std::optional<std::string> line = ask("> ");
   if (!line) return std::nullopt;
   if (line->starts_with(kQuotes)) return read_block(line->substr(3));
   std::string text;
   while (line && line->ends_with('\\')) {
     line->back() = '\n';
     text += *line;
-    show_prompt(". ");
-    line = read_line();
+    line = ask(". ");
   }
   return text + line.value_or("");
 }
 
 std::optional<std::string> MessageReader::read_block(std::string text) {
-  // What follows the opening quotes in their own line is the block's first line, where there is anything.
+  // What follows the opening quotes in their own line is the block's first line, where there is anything. A
+  // line that was pasted may be several.
+  if (text.starts_with('\n')) text.erase(0, 1);
   std::string block;
   std::optional<std::string> line = text.empty() ? std::nullopt : std::optional(std::move(text));
   while (true) {
@@ -46,15 +53,20 @@ std::optional<std::string> MessageReader::read_block(std::string text) {
       const size_t end = line->find(kQuotes);
       block += line->substr(0, end);
       if (end != std::string::npos) {
-        if (block.ends_with('\n') && end == 0) block.pop_back();
+        if (block.ends_with('\n')) block.pop_back();
         return block + line->substr(end + 3);
       }
       block += '\n';
     }
-    show_prompt(". ");
-    line = read_line();
+    line = ask(". ");
     if (!line) return block;
   }
+}
+
+std::optional<std::string> MessageReader::ask(const std::string& prompt) {
+  if (editor_) return editor_->next(prompt);
+  if (stdin_is_terminal()) write_stderr(prompt);
+  return read_line();
 }
 
 void MessageReader::wait_for_input() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,6 +27,29 @@ struct SEER_API TokenizerInfo {
   std::string note;       // something in the files that was not followed, and why; empty: nothing
 };
 
+// What ends the making of token ids early.
+struct SEER_API EncodeLimits {
+  // A text that must have more tokens is refused before it is tokenized, which takes a hundredth of the time:
+  // found by its length in bytes alone, so that a text which is a little too long is not. -1: none is.
+  int64_t max_tokens = -1;
+  // Called now and then on the calling thread, every few milliseconds, and may throw to stop the work. The
+  // one thing that it cannot interrupt is the sentencepiece library. May be empty.
+  std::function<void()> check = {};
+};
+
+// What EncodeLimits::max_tokens refuses. The message says neither where the text is from nor what the limit
+// is for.
+class SEER_API TooManyTokens : public Error {
+ public:
+  explicit TooManyTokens(int64_t n_least)
+      : Error(ErrorKind::kUsage, "the text has " + std::to_string(n_least) + " tokens or more"),
+        n_least_(n_least) {}
+  int64_t n_least() const noexcept { return n_least_; }  // the text has so many at least
+
+ private:
+  int64_t n_least_;
+};
+
 // Immutable after load; every const function may be called from many threads at once. Nothing that is
 // returned refers to it.
 class SEER_API Tokenizer {
@@ -39,10 +63,11 @@ class SEER_API Tokenizer {
 
   // `text` is UTF-8, taken byte for byte (invalid bytes become byte tokens or U+FFFD as the vocabulary
   // allows). add_special: apply the files' BOS/EOS policy. parse_special: recognise special tokens written
-  // out in `text`. Throws Error{kUsage} for a text beyond 2 GiB, Error{kRuntime} where splitting it into
-  // words fails.
-  std::vector<int32_t> encode(std::string_view text, bool add_special = true,
-                              bool parse_special = false) const;
+  // out in `text`. Throws Error{kUsage} for a text beyond 2 GiB, TooManyTokens, Error{kUnsupported} if
+  // the files' normalizer would let it grow without bound or a regular expression of theirs takes too long,
+  // Error{kRuntime} if splitting it into words fails otherwise.
+  std::vector<int32_t> encode(std::string_view text, bool add_special = true, bool parse_special = false,
+                              const EncodeLimits& limits = {}) const;
   // Special tokens are left out unless skip_special is false. An id that no token has stands for no text.
   std::string decode(const std::vector<int32_t>& ids, bool skip_special = true) const;
 
@@ -75,11 +100,13 @@ class SEER_API Tokenizer {
   // Error{kUsage} if there is no template, and for JSON that is malformed; Error{kUnsupported} with the
   // template's own words if it refuses the conversation (raise_exception), and for constructs that are not
   // built or go beyond the limits of steps, depth and size.
-  std::string render_chat(const ChatPrompt& prompt, const ChatTemplate* with = nullptr) const;
+  std::string render_chat(const ChatPrompt& prompt, const ChatTemplate* with = nullptr,
+                          const EncodeLimits& limits = {}) const;
   // The same as token ids. Special tokens, and other added tokens that the template spells out, are
   // recognised in the template's own text only: a message that spells one is plain text and cannot forge a
   // turn.
-  std::vector<int32_t> encode_chat(const ChatPrompt& prompt, const ChatTemplate* with = nullptr) const;
+  std::vector<int32_t> encode_chat(const ChatPrompt& prompt, const ChatTemplate* with = nullptr,
+                                   const EncodeLimits& limits = {}) const;
   // The last of these ids, those of the text from byte `from` on; absent if no token begins there. For
   // whoever holds the ids of the text before.
   std::optional<std::vector<int32_t>> encode_chat_from(size_t from, const ChatPrompt& prompt,

@@ -28,7 +28,22 @@ std::string without_folder(std::string text, const std::string& file) {
   return text;
 }
 
-std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatModel& chat) {
+ApiError too_long(const ApiRequest& request, const EngineInfo& info, const std::string& found) {
+  const char* what = request.chat ? "messages" : "prompt";
+  return {kBadRequest,
+          "this model's context has " + std::to_string(info.ctx_size) + " tokens: found " + found +
+              ". Shorten it" + cli::larger_context(info) + ".",
+          what, "context_length_exceeded"};
+}
+
+ApiError too_long(const ApiRequest& request, const EngineInfo& info, const TooManyTokens& error) {
+  return too_long(
+      request, info,
+      std::to_string(error.n_least()) + " or more in the " + (request.chat ? "messages" : "prompt"));
+}
+
+std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatModel& chat,
+                                 const EncodeLimits& limits) {
   if (!chat.chat_template)
     throw ApiError(kBadRequest,
                    "this model's files have no chat template: use /v1/completions, or start the server with "
@@ -42,7 +57,9 @@ std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine
   prompt.add_generation_prompt = input.add_generation_prompt;
   prompt.continue_final_message = input.continue_final_message;
   try {
-    return engine.tokenizer().encode_chat(prompt, chat.chat_template.get());
+    return engine.tokenizer().encode_chat(prompt, chat.chat_template.get(), limits);
+  } catch (const TooManyTokens& error) {
+    throw too_long(request, engine.info(), error);
   } catch (const Error& error) {
     throw ApiError(kBadRequest, "'messages': " + without_folder(error.what(), chat.chat_template->name()),
                    "messages", "invalid_value");
@@ -62,9 +79,13 @@ void check_ids(const std::vector<int32_t>& ids, const std::string& field, const 
 }
 
 std::vector<int32_t> encode_text(const ApiRequest& request, const std::string& text, const Engine& engine,
-                                 const PromptOptions& options) {
-  return engine.tokenizer().encode(text, request.add_special_tokens,
-                                   request.parse_special.value_or(options.parse_special));
+                                 const PromptOptions& options, const EncodeLimits& limits) {
+  try {
+    return engine.tokenizer().encode(text, request.add_special_tokens,
+                                     request.parse_special.value_or(options.parse_special), limits);
+  } catch (const TooManyTokens& error) {
+    throw too_long(request, engine.info(), error);
+  }
 }
 
 std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenizer) {
@@ -75,13 +96,14 @@ std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenize
 }
 
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
-                                          const ChatModel& chat, const PromptOptions& options) {
-  if (request.chat) return {{encode_chat(request, engine, chat), ""}};
+                                          const ChatModel& chat, const PromptOptions& options,
+                                          const EncodeLimits& limits) {
+  if (request.chat) return {{encode_chat(request, engine, chat, limits), ""}};
   std::vector<EncodedPrompt> encoded;
   for (const PromptInput& prompt : request.prompts) {
     EncodedPrompt one;
     if (const auto* text = std::get_if<std::string>(&prompt)) {
-      one.ids = encode_text(request, *text, engine, options);
+      one.ids = encode_text(request, *text, engine, options, limits);
       if (request.echo) one.text = *text;
     } else {
       one.ids = std::get<std::vector<int32_t>>(prompt);
@@ -97,19 +119,12 @@ std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engin
 }
 
 int64_t token_limit(const ApiRequest& request, int64_t n_prompt, const EngineInfo& info) {
-  const int64_t ctx_size = info.ctx_size;
-  const auto too_long = [&](const std::string& asked) {
-    return ApiError(kBadRequest,
-                    "this model's context has " + std::to_string(ctx_size) + " tokens: found " +
-                        std::to_string(n_prompt) + " in the " + (request.chat ? "messages" : "prompt") +
-                        asked + ". Shorten it" + cli::larger_context(info) + ".",
-                    request.chat ? "messages" : "prompt", "context_length_exceeded");
-  };
-  const int64_t room = ctx_size - n_prompt;
-  if (room < (request.max_tokens == 0 ? 0 : 1)) throw too_long("");
+  const std::string found = std::to_string(n_prompt) + " in the " + (request.chat ? "messages" : "prompt");
+  const int64_t room = info.ctx_size - n_prompt;
+  if (room < (request.max_tokens == 0 ? 0 : 1)) throw too_long(request, info, found);
   if (!request.max_tokens) return request.chat ? room : std::min(kCompletionTokens, room);
   if (*request.max_tokens > room)
-    throw too_long(" and " + std::to_string(*request.max_tokens) + " asked for");
+    throw too_long(request, info, found + " and " + std::to_string(*request.max_tokens) + " asked for");
   return *request.max_tokens;
 }
 

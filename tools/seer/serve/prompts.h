@@ -28,13 +28,16 @@ struct PromptOptions {
   bool parse_special = true;  // special tokens written out in prompts of completions are recognised
 };
 
-// Throws ApiError (400) for ids out of range, an empty prompt, or a chat that the template does not take.
+// Throws ApiError (400) for ids out of range, an empty prompt, a chat that the template does not take, or a
+// text that limits.max_tokens refuses by its length (context_length_exceeded). limits.check is called every
+// few milliseconds, and what it throws is passed on.
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
-                                          const ChatModel& chat, const PromptOptions& options);
+                                          const ChatModel& chat, const PromptOptions& options,
+                                          const EncodeLimits& limits = {});
 
 // Ids of one text, as encode_prompts; empty for an empty text.
 std::vector<int32_t> encode_text(const ApiRequest& request, const std::string& text, const Engine& engine,
-                                 const PromptOptions& options);
+                                 const PromptOptions& options, const EncodeLimits& limits = {});
 
 // How the prompt's text ends, special tokens by name: enough to see what the answer begins in.
 std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenizer);

@@ -160,7 +160,8 @@ std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiReque
                    "'n' times the prompts is " + std::to_string(request.n_choices()) + ": expected at most " +
                        std::to_string(options_.max_queue) + " (--max-queue)",
                    "n", "invalid_value");
-  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_model(), options_.prompts);
+  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_model(), options_.prompts,
+                                                      {engine->info().ctx_size, /*check=*/{}});
   std::vector<GenerateRequest> generations =
       generate_requests(request, prompts, *engine, options_.sparse, options_.temperature);
   if (request.chat && !request.ignore_eos)
