@@ -23,7 +23,12 @@ struct Conversation {
   std::vector<Request> requests;
   int refused = 0;     // the status
   bool begun = false;  // the bytes end within a request
-  bool operator==(const Conversation&) const = default;
+
+  // A request that is refused may be refused when it is complete, or as soon as the fault is seen.
+  bool agrees(const Conversation& other) const {
+    if (requests != other.requests) return false;
+    return refused == other.refused ? begun == other.begun : begun || other.begun;
+  }
 };
 
 void check_head(const RequestHead& head) {
@@ -116,9 +121,10 @@ void run(const std::string& bytes) {
   Conversation whole;
   accepts([&] { whole = read(sent, [&] { return sent.size(); }); });
   accepts([&] {
-    expect(read(sent, [&] { return size_t{1} + random.below(40); }) == whole, "other requests from pieces");
+    const Conversation pieces = read(sent, [&] { return size_t{1} + random.below(40); });
+    expect(pieces.agrees(whole), "other requests from pieces");
   });
-  accepts([&] { expect(read(sent, [] { return size_t{1}; }) == whole, "other requests byte by byte"); });
+  accepts([&] { expect(read(sent, [] { return size_t{1}; }).agrees(whole), "other requests byte by byte"); });
 }
 
 const Registration kTarget({"http", run, nullptr, kMaxSize});
