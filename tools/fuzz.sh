@@ -36,7 +36,7 @@ if [ "${#targets[@]}" = 0 ]; then
   for source in tests/fuzz/targets/*.cc; do targets+=("$(basename "$source" .cc)"); done
 fi
 
-configure asan -DSEER_BUILD_TESTS=ON
+configure_asan
 cmake --build --preset asan -j "$(jobs)" --target seer_fuzz
 
 fuzz_one() { # fuzz_one TARGET

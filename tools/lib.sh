@@ -24,3 +24,15 @@ configure() {
   fi
   cmake --preset "$preset" "${fresh[@]}" "$@"
 }
+
+# The asan preset, with tests. It is clang's; a folder that GCC was used in before cannot change its compiler.
+configure_asan() {
+  if ! command -v clang++ >/dev/null; then
+    echo "the asan preset takes clang, which was not found: run tools/install_deps.sh test, or install clang and libclang-rt-dev" >&2
+    return 1
+  fi
+  if [ -f build/asan/CMakeCache.txt ] && ! grep -q '^CMAKE_CXX_COMPILER:.*clang' build/asan/CMakeCache.txt; then
+    rm -r build/asan
+  fi
+  configure asan -DSEER_BUILD_TESTS=ON
+}

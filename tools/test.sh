@@ -58,13 +58,7 @@ release() {
 }
 
 # By clang, so that both compilers see the sources, and libFuzzer is there. The packages have been tested by then.
-asan() {
-  if ! command -v clang++ >/dev/null; then
-    echo "test: the asan step takes clang, which was not found: install clang and libclang-rt-dev" >&2
-    return 1
-  fi
-  build_and_test asan -LE package
-}
+asan() { configure_asan && build_and_test asan -LE package; }
 
 # Only what starts threads: the build takes most of the time, and everything else would tell nothing new.
 tsan_targets=(test_engine_threads test_serve)

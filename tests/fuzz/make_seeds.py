@@ -316,6 +316,23 @@ def request_seeds():
                         "add_generation_prompt": False, "continue_final_message": True, "response_format": {"type": "text"}}
 
 
+def http_seeds():
+    lines = lambda *all: "\x07" + "\r\n".join(all)
+    host = "Host: localhost:8080"
+    body = '{"prompt": "x"}'
+    yield "get", lines("GET /health HTTP/1.1", host, "Accept: */*", "", "") + "GET /v1/models/a%20b?x=1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    yield "post", lines("POST /v1/completions HTTP/1.1", host, "Content-Type: application/json", "Authorization: Bearer key",
+                        f"Content-Length: {len(body)}", "Expect: 100-continue", "", body)
+    yield "chunked", lines("POST /v1/completions HTTP/1.1", host, "Transfer-Encoding: chunked", "", "5;a=b", body[:5],
+                           f"{len(body) - 5:x}", body[5:], "0", "Trailer: x", "", "")
+    yield "preflight", lines("OPTIONS /v1/completions HTTP/1.1", host, "Origin: http://a.example",
+                             "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization", "", "")
+    yield "both", lines("POST / HTTP/1.1", host, "Content-Length: 3", "Transfer-Encoding: chunked", "", "0", "", "")
+    yield "lengths", lines("POST / HTTP/1.1", host, "Content-Length: 3", "Content-Length: 4", "", "abcd")
+    yield "folded", lines("GET / HTTP/1.1", host, "A: b", " c", "", "")
+    yield "close", lines("HEAD /health HTTP/1.1", "host: [::1]:80", "connection: close", "", "")
+
+
 def answer_seeds():
     call = '{"name": "get_weather", "arguments": {"city": "a\\u00e9\\"}", "n": [1, -2.5e3, true, null]}}'
     forms = {"none": 0, "hermes": 1, "llama3": 2, "mistral": 3}
@@ -369,7 +386,7 @@ def round_trip_seeds():
 
 
 SEEDS = {"answers": answer_seeds, "api_request": request_seeds, "chat_template": template_seeds, "config": config_seeds,
-         "flags": flags_seeds, "gates": gates_seeds, "generation_config": generation_seeds, "ids_file": ids_seeds,
+         "flags": flags_seeds, "gates": gates_seeds, "generation_config": generation_seeds, "http": http_seeds, "ids_file": ids_seeds,
          "pth": pth_seeds, "round_trip": round_trip_seeds, "safetensors": safetensors_seeds,
          "sentencepiece": sentencepiece_seeds, "shard_index": index_seeds, "text": text_seeds,
          "tokenizer_json": tokenizer_seeds, "weights": config_seeds}
