@@ -207,6 +207,22 @@ class Terminal(unittest.TestCase):
         self.assertTrue(termios.tcgetattr(chat.control)[3] & termios.ICANON)
         os.close(chat.control)
 
+    def test_a_signal_that_kills_leaves_the_terminal_as_it_was(self):
+        codes = set()
+        for milliseconds in (0, 1, 2, 5):  # the first is heeded within milliseconds, and the second may be the first
+            chat = Chat()
+            chat.ask("/file " + str(DEMO.parent / "long-document/document.txt"))
+            chat.type("What?\r")
+            chat.wait_for("prefill ")
+            self.assertFalse(termios.tcgetattr(chat.control)[3] & termios.ICANON)
+            chat.process.send_signal(signal.SIGINT)
+            time.sleep(milliseconds / 1000)
+            chat.process.send_signal(signal.SIGTERM)
+            codes.add(chat.process.wait(DEADLINE))
+            self.assertTrue(termios.tcgetattr(chat.control)[3] & termios.ICANON)
+            os.close(chat.control)
+        self.assertLessEqual(codes, {130, -signal.SIGTERM})
+
     def test_a_terminal_that_goes_away_ends_it(self):
         chat = Chat()
         os.close(chat.control)

@@ -7,8 +7,8 @@
 #     --triton FILE, --vsa DIR, --thunderkittens DIR   others' kernels, for attention: see tools/gpu/bench_attention.py
 #     --long           attention in full, and rivals at 131072 tokens too
 # Exits with 1 where a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
-# folder made by `dpkg -x` of libpcre2-dev and libutf8proc-dev, for a machine without their development files. SEER_TEST_DATA as in
-# tools/test.sh.
+# folder made by `dpkg -x` of libpcre2-dev, libutf8proc-dev and libedit-dev, for a machine without their development files; where it
+# lacks libedit itself, of libedit2, libbsd0 and libmd0 too. SEER_TEST_DATA as in tools/test.sh.
 # shellcheck disable=SC2317  # the steps are functions, called by name
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -70,16 +70,17 @@ run() {
   return "$rc"
 }
 
-# PCRE2 and utf8proc from unpacked packages: a prefix of its own, which has the static libraries where there are some, for
-# the shared ones in such packages are links to nothing.
+# PCRE2, utf8proc and libedit from unpacked packages: a prefix of its own, which has the static libraries where there are some,
+# for the shared ones in such packages are links to nothing. libedit's would need those of others, so it is the shared one.
 find_packages() {
   local from=${SEER_PCRE2_PREFIX:-} to=$out/packages name
   if [ -z "$from" ]; then return 0; fi
   rm -rf "$to"
   mkdir -p "$to/lib/pkgconfig" "$to/include"
-  for name in pcre2-8 utf8proc; do
-    local pc header lib
+  for name in pcre2-8 utf8proc edit; do
+    local pc header lib shared
     header=${name%-8}.h
+    if [ "$name" = edit ]; then header=histedit.h; fi
     pc=$(find "$from" -name "lib$name.pc" | head -n 1)
     if [ -z "$pc" ] && pkg-config --exists "lib$name"; then continue; fi
     if [ -z "$pc" ]; then
@@ -88,10 +89,15 @@ find_packages() {
     fi
     cp "$(find "$from" -name "$header" | head -n 1)" "$to/include"
     lib=$(dirname "$(dirname "$pc")")
-    if [ -f "$lib/lib$name.a" ]; then
+    if [ -f "$lib/lib$name.a" ] && [ "$name" != edit ]; then
       cp "$lib/lib$name.a" "$to/lib"
     else
-      ln -s "$(ldconfig -p | sed -n "s/.*lib$name\\.so\\.[0-9]* => //p" | head -n 1)" "$to/lib/lib$name.so"
+      shared=$(ldconfig -p | sed -n "s/.*lib$name\\.so\\.[0-9]* .*=> //p" | head -n 1)
+      if [ -z "$shared" ]; then
+        shared=$(realpath "$(find "$from" -name "lib$name.so.[0-9]" | head -n 1)")
+        export LD_LIBRARY_PATH=${shared%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+      fi
+      ln -s "$shared" "$to/lib/lib$name.so"
     fi
     sed -e "s|^prefix=.*|prefix=$to|" -e "s|^libdir=.*|libdir=$to/lib|" -e "s|^includedir=.*|includedir=$to/include|" "$pc" \
       >"$to/lib/pkgconfig/lib$name.pc"
@@ -109,7 +115,7 @@ architecture() {
 
 build() {
   local options=(-DSEER_BUILD_TESTS=ON -DSEER_CUDA=ON) only
-  find_packages || { note build 'FAILED: no PCRE2 or utf8proc' 0 && return 1; }
+  find_packages || { note build 'FAILED: no PCRE2, utf8proc or libedit' 0 && return 1; }
   only=$(architecture)
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&

@@ -1,5 +1,7 @@
 #include "tools/seer/interrupt.h"
 
+#include <unistd.h>
+
 #include <csignal>
 
 #include "seer/error.h"
@@ -8,12 +10,23 @@ namespace seer::cli {
 namespace {
 
 volatile std::sig_atomic_t g_interrupted = 0;
+volatile std::sig_atomic_t g_has_terminal = 0;
+termios g_terminal;  // written while g_has_terminal is 0
 
-// Async-signal-safe: a flag and two sigaction calls.
-extern "C" void handle_interrupt(int signal) {
-  g_interrupted = signal;
+// Both handlers are async-signal-safe: flags and system calls.
+extern "C" void handle_second(int signal) {
+  if (g_has_terminal != 0) tcsetattr(STDIN_FILENO, TCSANOW, &g_terminal);
   struct sigaction action = {};
   action.sa_handler = SIG_DFL;
+  sigaction(signal, &action, nullptr);
+  raise(signal);
+}
+
+extern "C" void handle_interrupt(int signal) {
+  // Of two that come at once, both are the first. A Ctrl-C may end less than SIGTERM does.
+  if (g_interrupted != SIGTERM) g_interrupted = signal;
+  struct sigaction action = {};
+  action.sa_handler = handle_second;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 }
@@ -44,6 +57,14 @@ void forget_interrupt() {
 }
 
 bool interrupted() noexcept { return g_interrupted != 0; }
+
+void restore_terminal_when_killed(const termios& mode) {
+  forget_terminal();
+  g_terminal = mode;
+  g_has_terminal = 1;
+}
+
+void forget_terminal() { g_has_terminal = 0; }
 
 void throw_if_interrupted() {
   if (interrupted()) throw Error(ErrorKind::kCancelled, "interrupted");

@@ -131,6 +131,7 @@ LineEditor::Impl::Impl(std::string file, std::function<void()> while_waiting)
   bind_keys();
   load_history();
   resize();
+  restore_terminal_when_killed(before);
   keep_what_is_typed();
   write_stderr(kMarkPastes);
 }
@@ -140,6 +141,7 @@ LineEditor::Impl::~Impl() {
   if (editor != nullptr) el_end(editor);
   write_stderr(kDoNotMarkPastes);
   ::tcsetattr(STDIN_FILENO, TCSANOW, &before);
+  forget_terminal();
   if (screen != nullptr) (void)std::fclose(screen);
 }
 
