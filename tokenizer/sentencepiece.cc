@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/base/stop_check.h"
 #include "seer/error.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 
@@ -144,6 +145,7 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
   }
 
   void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const override {
+    StopCheck::work(text.size());  // the library itself cannot be stopped
     std::vector<int> part;
     const bool prefixed = spaces_ == Spaces::kEach || (spaces_ == Spaces::kFirst && first);
     const auto status = (prefixed ? processor_ : without_prefix_)->Encode({text.data(), text.size()}, &part);

@@ -7,16 +7,16 @@
 
 namespace seer {
 
-// While one of these lives, what its thread does calls `check` now and then, which may throw to stop it. Work
-// that may take long says how far it has come by StopCheck::work(); without a StopCheck that does nothing.
-// It is not passed as a parameter because the work is found deep inside of regular expressions' loops, normal
-// forms and merges, all of which would have to hand it on.
+// While one of these lives, what its thread does calls `check` when it begins and now and then, which may
+// throw to stop it. Work that may take long says how far it has come by StopCheck::work(); without a
+// StopCheck that does nothing. It is not passed as a parameter because the work is found deep inside of
+// regular expressions' loops, normal forms and merges, all of which would have to hand it on.
 class StopCheck {
  public:
   // Takes the place of the thread's check until it is destroyed; an empty function leaves that in its place.
   // `check` must live as long.
   explicit StopCheck(const std::function<void()>& check) : before_(current_) {
-    if (check) current_ = {&check, kWorkPerCheck};
+    if (check) current_ = {&check, 0};  // the first work is checked too: it may be in vain already
   }
   ~StopCheck() { current_ = before_; }
   StopCheck(const StopCheck&) = delete;
