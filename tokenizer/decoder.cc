@@ -135,7 +135,29 @@ void Decoder::check_order(const std::string& path) const {
   }
 }
 
+namespace {
+
+constexpr size_t kMaxGrowth = 16;
+constexpr size_t kMinLimit = size_t{1} << 16;
+
+// A file's steps could double the text many times.
+void check_growth(size_t before, size_t now) {
+  if (now > kMaxGrowth * before + kMinLimit)
+    throw Error(ErrorKind::kUnsupported, "the decoder of tokenizer.json makes " + std::to_string(now) +
+                                             " bytes of tokens of " + std::to_string(before) +
+                                             "; expected steps that do not let the text grow without bound");
+}
+
+size_t total_size(const std::vector<std::string>& names) {
+  size_t n = 0;
+  for (const std::string& name : names) n += name.size();
+  return n;
+}
+
+}  // namespace
+
 std::string Decoder::decode(Names names) const {
+  const size_t before = total_size(names);
   for (const Step& step : steps_) {
     switch (step.kind) {
       case Kind::kByteLevel:
@@ -154,6 +176,7 @@ std::string Decoder::decode(Names names) const {
         break;
       case Kind::kReplace:
         for (std::string& name : names) replace_all(&name, step.pattern, step.content);
+        check_growth(before, total_size(names));
         break;
       case Kind::kStrip:
         for (std::string& name : names)
@@ -182,6 +205,7 @@ std::string Decoder::piece(std::string_view name) const {
       case Kind::kMetaspace:
       case Kind::kReplace:
         replace_all(&bytes, step.pattern, step.content);
+        check_growth(name.size(), bytes.size());
         break;
       case Kind::kStrip:
         if (!fused && bytes.starts_with(' ')) bytes.erase(0, 1);

@@ -92,9 +92,17 @@ NormalizerSpec normalizer_spec(std::string_view model) {
 
 std::unique_ptr<Processor> load_processor(const std::string& model, const std::string& path) {
   auto processor = std::make_unique<Processor>();
-  const auto status = processor->LoadFromSerializedProto(model);
-  if (!status.ok() || processor->GetPieceSize() <= 0)
-    throw Error(ErrorKind::kFile, path + ": expected a SentencePiece model: " + status.ToString() +
+  std::string problem;
+  try {
+    const auto status = processor->LoadFromSerializedProto(model);
+    if (!status.ok()) problem = status.ToString();
+    if (status.ok() && processor->GetPieceSize() <= 0) problem = "it has no pieces";
+  } catch (
+      const std::exception& error) {  // of the library's own parts, for a user-defined piece without text
+    problem = error.what();
+  }
+  if (!problem.empty())
+    throw Error(ErrorKind::kFile, path + ": expected a SentencePiece model: " + problem +
                                       ". The file may be damaged, or belong to another kind of tokenizer.");
   return processor;
 }

@@ -7,8 +7,10 @@
 set -euo pipefail
 
 build_packages=(cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre2-dev libutf8proc-dev
-  libcli11-dev libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libcpp-httplib-dev libopenmpi-dev openmpi-bin)
-test_packages=(catch2 curl jq)
+  libcli11-dev libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libedit-dev
+  libboost-dev libopenmpi-dev openmpi-bin)
+# clang of the distribution's own version (14, 18 or 19), and its run time: the sanitizers and libFuzzer.
+test_packages=(catch2 curl jq clang libclang-rt-dev)
 # The style checks are pinned to one LLVM version, whose layout and findings the sources follow. A distribution
 # without it (or a machine whose package lists are empty) still runs the tests.
 style_packages=(clang-format-14 clang-tidy-14 shellcheck)

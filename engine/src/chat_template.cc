@@ -38,6 +38,11 @@ ChatPrompt::ChatPrompt(const std::vector<ChatMessage>& chat_messages) {
 
 TemplateInput template_input(const ChatPrompt& prompt) {
   using Type = ordered_json::value_t;
+  constexpr int64_t kLastSecond = 253402300799;  // of the year 9999, where Python's dates end as well
+  if (prompt.now < -1 || prompt.now > kLastSecond)
+    throw Error(ErrorKind::kUsage, "expected a time (now) of 0 to " + std::to_string(kLastSecond) +
+                                       " seconds since 1970, or -1 for the clock's, found " +
+                                       std::to_string(prompt.now));
   TemplateInput input;
   input.messages = parsed(prompt.messages, "messages", Type::array);
   if (!prompt.tools.empty()) input.tools = parsed(prompt.tools, "tools", Type::array);

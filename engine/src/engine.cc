@@ -15,7 +15,8 @@
 namespace seer {
 namespace {
 
-constexpr uint64_t kRandomSeed = 20260101;  // of random weights: the same model on every device
+constexpr std::chrono::milliseconds kLookAtRanks(200);  // whether they live, while there is nothing to do
+constexpr uint64_t kRandomSeed = 20260101;              // of random weights: the same model on every device
 
 // A key that is absent has the value that vLLM gives it: temperature 1, and all tokens kept, where
 // transformers' generate() would keep the 50 likeliest and, without do_sample, be greedy.
@@ -35,7 +36,7 @@ SamplingParams sampling_of(const GenerationConfig& g) {
 int usable_cores() { return available_cores(); }
 
 std::shared_ptr<Engine> Engine::load(const EngineOptions& options) {
-  return std::make_shared<EngineImpl>(options);
+  return shared_here(std::make_unique<EngineImpl>(options));
 }
 
 EngineImpl::EngineImpl(const EngineOptions& options)
@@ -60,10 +61,11 @@ EngineImpl::EngineImpl(const EngineOptions& options)
   info_.n_ranks = ranks_.size();
   info_.rank_split = options_.rank_split;
   describe_model();
-  runner_ = std::make_unique<ModelRunner>(&model_.backend(), &model_.decoder());
+  runner_ = std::make_unique<ModelRunner>(&model_.backend(), &model_.decoder(), ranks_.comm());
   scheduler_ = std::make_unique<Scheduler>(
       runner_.get(), pages_.get(),
-      SchedulerLimits{info_.page_tokens, info_.chunk_size, info_.mixed_chunk_size, info_.max_batch_size});
+      SchedulerLimits{info_.page_tokens, info_.chunk_size, info_.mixed_chunk_size, info_.max_batch_size,
+                      ranks_.size() > 1 ? kLookAtRanks : std::chrono::milliseconds(0)});
 }
 
 void EngineImpl::open_model() {

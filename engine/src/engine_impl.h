@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/src/model_runner.h"
+#include "engine/src/own_process.h"
 #include "engine/src/prefix_cache.h"
 #include "engine/src/rank_leader.h"
 #include "engine/src/scheduler.h"
@@ -29,7 +30,18 @@ class EngineImpl final : public Engine {
   const Tokenizer& tokenizer() const override;
   std::unique_ptr<Session> new_session() override;
   std::unique_ptr<Generation> submit(GenerateRequest request) override;
-  EngineStats stats() const override { return scheduler_->stats(); }
+  EngineStats stats() const override {
+    check_process();
+    return scheduler_->stats();
+  }
+  std::optional<Error> failure() const override {
+    check_process();
+    return scheduler_->failure();
+  }
+
+  // Throws Error{kUsage} in a process that was forked from the one that loaded the engine.
+  void check_process() const { process_.check("the engine"); }
+  bool in_own_process() const noexcept { return process_.here(); }
 
   // For sessions.
   const ModelConfig& config() const { return model_.config(); }
@@ -72,6 +84,7 @@ class EngineImpl final : public Engine {
   void check_request(const GenerateRequest& asked) const;
   void log(LogLevel level, const std::string& message) const;
 
+  OwnProcess process_;
   EngineOptions options_;
   GenerationConfig generation_;
   std::shared_ptr<const Tokenizer> tokenizer_;

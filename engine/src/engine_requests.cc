@@ -11,6 +11,7 @@
 namespace seer {
 
 std::unique_ptr<Session> EngineImpl::new_session() {
+  check_process();
   return std::make_unique<SessionImpl>(std::static_pointer_cast<EngineImpl>(shared_from_this()));
 }
 
@@ -46,6 +47,10 @@ void EngineImpl::check_request(const GenerateRequest& asked) const {
   for (const auto& [id, bias] : asked.sampling.logit_bias) biased.push_back(id);
   check_ids(biased, "logit_bias");
   const int64_t most = asked.max_new_tokens;
+  if (most < -1)
+    throw Error(ErrorKind::kUsage,
+                "expected max_new_tokens from 0 on, or -1 for as many as the context holds, found " +
+                    std::to_string(most));
   if (asked.min_new_tokens < 0 || (most >= 0 && asked.min_new_tokens > most))
     throw Error(ErrorKind::kUsage,
                 "expected min_new_tokens from 0 " +
@@ -111,6 +116,7 @@ RequestSetup EngineImpl::setup(const GenerateRequest& asked, std::span<const int
 }
 
 std::unique_ptr<Generation> EngineImpl::submit(GenerateRequest asked) {
+  check_process();
   check_prompt(asked.prompt, 0);
   auto sequence = std::make_unique<Sequence>(pages_.get(), prefill_traits());
   sequence->append(asked.prompt);

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "engine/src/own_process.h"
 #include "engine/src/request.h"
 #include "engine/src/scheduler.h"
 #include "seer/generation.h"
@@ -16,26 +17,31 @@ class GenerationImpl final : public Generation {
   ~GenerationImpl() override { GenerationImpl::cancel(); }
 
   GenerateResult wait() override {
+    process_.check("the generation");
     std::unique_lock lock(signals_->mutex);
-    request_->changed->wait(lock, [this] { return ended(); });
-    if (request_->error) std::rethrow_exception(request_->error);
-    return request_->final_result();
+    request().changed->wait(lock, [this] { return ended(); });
+    if (request().error) std::rethrow_exception(request().error);
+    return request().final_result();
   }
   bool done() const noexcept override {
+    if (!process_.here()) return true;  // wait() throws
     const std::lock_guard lock(signals_->mutex);
     return ended();
   }
   void cancel() noexcept override {
+    if (!process_.here()) return;
     const std::lock_guard lock(signals_->mutex);
     if (ended()) return;
-    request_->cancelled = true;
+    request().cancelled = true;
     signals_->work.notify_one();
   }
 
  private:
-  bool ended() const { return request_->state == Request::State::kEnded; }
+  Request& request() const { return **request_; }
+  bool ended() const { return request().state == Request::State::kEnded; }
 
-  std::shared_ptr<Request> request_;
+  OwnProcess process_;
+  OwnedHere<std::shared_ptr<Request>> request_;
   std::shared_ptr<Scheduler::Signals> signals_;
 };
 

@@ -4,15 +4,19 @@
 #include "engine/src/batch.h"
 #include "engine/src/host_rows.h"
 #include "kernels/backend.h"
+#include "kernels/comm/communicator.h"
 
 namespace seer {
 
 class ModelRunner final : public StepRunner {
  public:
-  // Both outlive it.
-  ModelRunner(Backend* backend, Decoder* decoder)
-      : backend_(backend), decoder_(decoder), host_rows_(backend) {}
+  // All outlive it. `comm` is the decoder's, or null.
+  ModelRunner(Backend* backend, Decoder* decoder, Communicator* comm)
+      : backend_(backend), decoder_(decoder), comm_(comm), host_rows_(backend) {}
   void run(Batch* batch) override;
+  void check() override {
+    if (comm_ != nullptr) comm_->check({});
+  }
 
  private:
   // Chooses tokens by the logit rows first .. first + n, and reads those that are wanted on the host.
@@ -20,6 +24,7 @@ class ModelRunner final : public StepRunner {
 
   Backend* backend_;
   Decoder* decoder_;
+  Communicator* comm_;
   HostRows host_rows_;
 };
 

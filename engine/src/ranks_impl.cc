@@ -49,13 +49,13 @@ ModelSource ModelSource::read(MessageReader* reader) {
 
 std::shared_ptr<Ranks> Ranks::join() {
   if (std::unique_ptr<Communicator> comm = join_started_rank())
-    return std::make_shared<RanksImpl>(std::move(comm), /*parent_reports=*/true);
+    return shared_here(std::make_unique<RanksImpl>(std::move(comm), /*parent_reports=*/true));
   if (!started_by_mpi()) return nullptr;
-  return std::make_shared<RanksImpl>(make_mpi_communicator(), /*parent_reports=*/false);
+  return shared_here(std::make_unique<RanksImpl>(make_mpi_communicator(), /*parent_reports=*/false));
 }
 
 std::shared_ptr<Ranks> Ranks::start(int n, const std::vector<std::string>& command) {
-  return std::make_shared<RanksImpl>(start_ranks(n, command), /*parent_reports=*/true);
+  return shared_here(std::make_unique<RanksImpl>(start_ranks(n, command), /*parent_reports=*/true));
 }
 
 RanksImpl::RanksImpl(std::unique_ptr<Communicator> comm, bool parent_reports)
@@ -71,6 +71,7 @@ RanksImpl::~RanksImpl() {
 }
 
 void RanksImpl::set_timeout(double seconds) {
+  process_.check("Ranks");
   if (!(seconds > 0.0 && seconds <= kLongestTimeout))
     throw Error(ErrorKind::kUsage, "expected a timeout between ranks above 0 and at most " +
                                        std::to_string(static_cast<int64_t>(kLongestTimeout)) +
@@ -79,6 +80,7 @@ void RanksImpl::set_timeout(double seconds) {
 }
 
 void RanksImpl::take() {
+  process_.check("Ranks");
   if (rank() != 0)
     throw Error(ErrorKind::kUsage, "an engine was loaded on rank " + std::to_string(rank()) +
                                        ": expected it on rank 0 alone; the others call Ranks::follow()");
@@ -87,6 +89,7 @@ void RanksImpl::take() {
 }
 
 bool RanksImpl::follow() {
+  process_.check("Ranks");
   if (rank() == 0) throw Error(ErrorKind::kUsage, "rank 0 leads: expected follow() on the other ranks alone");
   try {
     obey();

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/src/own_process.h"
 #include "kernels/comm/communicator.h"
 #include "kernels/comm/message.h"
 #include "models/model.h"
@@ -61,6 +62,7 @@ class RanksImpl final : public Ranks {
  private:
   void obey();
 
+  OwnProcess process_;
   std::unique_ptr<Communicator> comm_;
   bool parent_reports_;
   std::atomic<bool> taken_{false};

@@ -52,8 +52,32 @@ void Scheduler::loop() {
       let_go(&lock);
       continue;
     }
-    if (idle && !stopping_) signals_->work.wait(lock);
+    if (idle && !stopping_) wait_for_work(&lock);
   }
+}
+
+// Nobody but this thread looks at the other ranks while there is nothing to compute.
+void Scheduler::wait_for_work(Lock* lock) {
+  if (limits_.check_interval.count() == 0 || failure_) return signals_->work.wait(*lock);
+  if (signals_->work.wait_for(*lock, limits_.check_interval) != std::cv_status::timeout || stopping_) return;
+  const Turn turn(this, lock);
+  look_at_runner();
+}
+
+// For the turn's holder, with the lock: a look takes microseconds.
+void Scheduler::look_at_runner() noexcept {
+  if (failure_) return;
+  try {
+    runner_->check();
+  } catch (const Error& error) {
+    failure_ = error;
+  } catch (...) {  // no memory for a message: the next look tries again
+  }
+}
+
+std::optional<Error> Scheduler::failure() const {
+  const std::lock_guard lock(mutex());
+  return failure_;
 }
 
 void Scheduler::add(const std::shared_ptr<Request>& request) {
@@ -130,6 +154,7 @@ bool Scheduler::step(Lock* lock) try {
     error = std::current_exception();
   }
   lock->lock();
+  if (error) look_at_runner();
   error ? fail_step(error) : commit(lock);
   remove_ended();
   return true;

@@ -2,10 +2,12 @@
 // engine/ draws it.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -22,6 +24,8 @@ struct SchedulerLimits {
   int64_t chunk_size = 0;        // prompt tokens of a step in which nothing decodes
   int64_t mixed_chunk_size = 0;  // of one in which something does
   int64_t max_batch_size = 0;    // sequences of a step
+  // How often StepRunner::check() is called while there is nothing to compute; 0: never.
+  std::chrono::milliseconds check_interval{0};
 };
 
 class Scheduler {
@@ -42,6 +46,8 @@ class Scheduler {
   // *cancelled stops it. Throws what it failed with, or what a callback threw. True: it ended by itself.
   bool run(const std::shared_ptr<Request>& request, const std::atomic<bool>& cancelled);
   EngineStats stats() const;
+  // Why no step can be run any more; absent: steps can be run.
+  std::optional<Error> failure() const;
   // Wakes whoever acts on a request's `cancelled`. Outlives the scheduler, for requests may.
   struct Signals {
     std::mutex mutex;
@@ -77,6 +83,8 @@ class Scheduler {
   using Requests = std::vector<std::shared_ptr<Request>>;
 
   void loop();
+  void wait_for_work(Lock* lock);
+  void look_at_runner() noexcept;
   // One step, by whoever has the turn. False where nothing was to be done.
   bool step(Lock* lock);
   void add(const std::shared_ptr<Request>& request);
@@ -124,6 +132,7 @@ class Scheduler {
   int64_t n_arrived_ = 0;
   int64_t n_exclusive_ = 0;  // requests that their callers carry out
   EngineStats counts_;
+  std::optional<Error> failure_;
 
   // The turn holder's.
   Batch batch_;

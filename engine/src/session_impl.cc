@@ -23,27 +23,32 @@ class SessionImpl::Running {
 SessionImpl::SessionImpl(std::shared_ptr<EngineImpl> engine)
     : engine_(std::move(engine)), sequence_(engine_->pages(), engine_->prefill_traits()) {}
 
-SessionImpl::~SessionImpl() { SessionImpl::reset(); }
+SessionImpl::~SessionImpl() {
+  if (engine_->in_own_process()) SessionImpl::reset();
+}
 
 void SessionImpl::reset() {
+  engine_->check_process();
   const std::lock_guard lock(engine_->scheduler().mutex());
-  sequence_.clear();
+  sequence_->clear();
 }
 
 void SessionImpl::cancel() noexcept {
+  if (!engine_->in_own_process()) return;
   const std::lock_guard lock(engine_->scheduler().mutex());
   if (!running_) return;
   cancelled_ = true;
-  changed_.notify_all();
+  changed_->notify_all();
 }
 
 GenerateResult SessionImpl::generate(const GenerateRequest& asked) {
+  engine_->check_process();
   const auto request =
-      std::make_shared<Request>(engine_->setup(asked, sequence_.tokens()), &sequence_, &changed_);
-  engine_->check_prompt(asked.prompt, sequence_.n_tokens());
-  const int64_t n_before = sequence_.n_tokens();
-  sequence_.append(asked.prompt);
-  const int64_t n_prompted = sequence_.n_tokens();
+      std::make_shared<Request>(engine_->setup(asked, sequence_->tokens()), &*sequence_, &*changed_);
+  engine_->check_prompt(asked.prompt, sequence_->n_tokens());
+  const int64_t n_before = sequence_->n_tokens();
+  sequence_->append(asked.prompt);
+  const int64_t n_prompted = sequence_->n_tokens();
   const Running running(this);
   try {
     if (engine_->scheduler().run(request, cancelled_)) return request->final_result();
@@ -63,22 +68,23 @@ GenerateResult SessionImpl::generate(const GenerateRequest& asked) {
 void SessionImpl::settle(Request& request, int64_t n_before, int64_t n_prompted) {
   const std::lock_guard lock(engine_->scheduler().mutex());
   const Delivery& delivery = request.delivery();
-  if (!request.started()) return sequence_.truncate(n_before);
+  if (!request.started()) return sequence_->truncate(n_before);
   // The batch may have been ahead of the callbacks.
-  sequence_.truncate(delivery.took_any() ? delivery.kept() : n_prompted);
-  if (delivery.result().stats.n_generated == 0) sequence_.drop_uncomputed();
+  sequence_->truncate(delivery.took_any() ? delivery.kept() : n_prompted);
+  if (delivery.result().stats.n_generated == 0) sequence_->drop_uncomputed();
 }
 
 RequestStats SessionImpl::evaluate(const EvaluateRequest& request) {
+  engine_->check_process();
   const SparseRule rule = engine_->resolve(request.sparse);
   if (request.n_last_logits < 0)
     throw Error(ErrorKind::kUsage, "expected logits of 0 (all) or more positions, found " +
                                        std::to_string(request.n_last_logits));
   reset();
   engine_->check_prompt(request.tokens, 0);
-  sequence_.append(request.tokens);
+  sequence_->append(request.tokens);
   const Running running(this);
-  return Evaluation(engine_.get(), &sequence_, request, rule, &cancelled_).run();
+  return Evaluation(engine_.get(), &*sequence_, request, rule, &cancelled_).run();
 }
 
 }  // namespace seer

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/src/engine_impl.h"
+#include "engine/src/own_process.h"
 #include "engine/src/sequence.h"
 
 namespace seer {
@@ -21,7 +22,7 @@ class SessionImpl final : public Session {
 
   GenerateResult generate(const GenerateRequest& request) override;
   RequestStats evaluate(const EvaluateRequest& request) override;
-  const std::vector<int32_t>& tokens() const override { return sequence_.tokens(); }
+  const std::vector<int32_t>& tokens() const override { return sequence_->tokens(); }
   void reset() override;
   void cancel() noexcept override;
 
@@ -32,9 +33,10 @@ class SessionImpl final : public Session {
   void settle(Request& request, int64_t n_before, int64_t n_prompted);
 
   std::shared_ptr<EngineImpl> engine_;
-  Sequence sequence_;
+  OwnedHere<Sequence> sequence_;
   std::atomic<bool> running_{false}, cancelled_{false};
-  std::condition_variable changed_;  // with the scheduler's mutex: something for the running request
+  OwnedHere<std::condition_variable>
+      changed_;  // with the scheduler's mutex: something for the running request
 };
 
 }  // namespace seer

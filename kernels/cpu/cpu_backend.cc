@@ -6,7 +6,6 @@
 
 #include "kernels/cpu/cores.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/cpu/openblas.h"
 #include "kernels/cpu/rotate.h"
 #include "kernels/random_weights.h"
 #include "seer/error.h"
@@ -48,9 +47,10 @@ std::unique_ptr<Backend> make_cpu_backend(int n_threads) {
 }
 
 CpuBackend::CpuBackend(int n_threads)
-    : pool_(n_threads), simd_(simd::functions()), thread_scratch_(static_cast<size_t>(n_threads)) {
-  prepare_openblas();
-}
+    : pool_(n_threads),
+      openblas_(n_threads),
+      simd_(simd::functions()),
+      thread_scratch_(static_cast<size_t>(n_threads)) {}
 
 std::string CpuBackend::description() const {
   const int n = pool_.n_threads();

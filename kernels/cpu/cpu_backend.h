@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/openblas.h"
 #include "kernels/cpu/simd/simd.h"
 #include "kernels/cpu/thread_pool.h"
 
@@ -111,6 +112,7 @@ class CpuBackend final : public Backend {
 
   StepInput step_;  // views of the caller's memory
   ThreadPool pool_;
+  OpenblasCallers openblas_;
   const simd::Functions& simd_;
   std::vector<Scratch> thread_scratch_;
   Scratch scratch_;  // the calling thread's, for one operation at a time

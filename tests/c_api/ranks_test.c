@@ -1,4 +1,8 @@
 /* Ranks from C99: ranks_test MODEL_DIR GATES_DIR (the demo model). The other ranks are this program again. */
+#define _GNU_SOURCE 1 /* usleep, kill */
+#include <signal.h>
+#include <unistd.h>
+
 #include "tests/c_api/check.h"
 
 enum { kTokens = 12 };
@@ -94,6 +98,38 @@ static void two_ranks_give_one_rank_s_tokens(char** argv) {
   seer_ranks_free(ranks);
 }
 
+/* The one child of this process, which is the other rank. */
+static int child(void) {
+  char name[64];
+  int pid = -1;
+  FILE* in;
+  (void)sprintf(name, "/proc/self/task/%d/children", (int)getpid());
+  in = fopen(name, "r");
+  if (in == NULL) return -1;
+  if (fscanf(in, "%d", &pid) != 1) pid = -1;
+  (void)fclose(in);
+  return pid;
+}
+
+static void a_rank_that_ends_is_noticed_while_nothing_is_computed(char** argv) {
+  seer_engine_options o = options(argv);
+  seer_engine* engine = NULL;
+  seer_ranks* ranks = NULL;
+  int pid, i;
+  CHECK(seer_ranks_start(&ranks, 2, command, 1) == SEER_OK);
+  o.ranks = ranks;
+  CHECK(seer_engine_load(&engine, &o) == SEER_OK);
+  CHECK(seer_engine_check(engine) == SEER_OK);
+  pid = child();
+  CHECK(pid > 0);
+  if (pid > 0) CHECK(kill(pid, SIGKILL) == 0);
+  for (i = 0; i < 1000 && seer_engine_check(engine) == SEER_OK; ++i) (void)usleep(10000);
+  CHECK_FAILS(seer_engine_check(engine), SEER_ERROR_DEVICE, "rank 1 of 2 was killed by signal 9");
+  CHECK_FAILS(seer_engine_check(NULL), SEER_ERROR_USAGE, "found null");
+  seer_engine_free(engine);
+  seer_ranks_free(ranks);
+}
+
 static void what_is_refused(char** argv) {
   static const char* const no_program[] = {"/no/such/program"};
   static const char* const no_word[] = {"/proc/self/exe", NULL};
@@ -149,6 +185,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   two_ranks_give_one_rank_s_tokens(argv);
+  a_rank_that_ends_is_noticed_while_nothing_is_computed(argv);
   what_is_refused(argv);
   if (n_failed != 0) fprintf(stderr, "%d checks failed\n", n_failed);
   return n_failed == 0 ? 0 : 1;

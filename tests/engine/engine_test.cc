@@ -10,6 +10,7 @@
 
 #include "tests/engine/demo.h"
 #include "tests/support/catch.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/test_data.h"
 #include "tests/tokenizer/error_of.h"
 
@@ -89,7 +90,7 @@ TEST_CASE("a number of threads out of range is a usage error that says it") {
 }
 
 // A sanitizer's shadow memory does not fit any limit.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !SEER_SANITIZED
 TEST_CASE("threads that the system does not give are a memory error that counts them") {
   rlimit before{};
   REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);

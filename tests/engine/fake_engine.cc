@@ -113,9 +113,9 @@ FakeEngine::FakeEngine(const FakeOptions& o)
     : options(o),
       runner(o.n_pages, o.page_tokens),
       pages(o.n_pages, o.page_tokens, o.prefix_cache),
-      scheduler(std::make_unique<Scheduler>(
-          &runner, &pages,
-          SchedulerLimits{o.page_tokens, o.chunk_size, o.mixed_chunk_size, o.max_batch_size})) {}
+      scheduler(std::make_unique<Scheduler>(&runner, &pages,
+                                            SchedulerLimits{o.page_tokens, o.chunk_size, o.mixed_chunk_size,
+                                                            o.max_batch_size, o.check_interval})) {}
 
 PrefillTraits FakeEngine::traits() const {
   return {options.page_tokens, options.last_block_dense, options.positions_depend_on_length};

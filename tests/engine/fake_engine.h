@@ -2,6 +2,8 @@
 // wrong way, read too early or shared wrongly changes the tokens behind it.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -29,11 +31,15 @@ class FakeRunner final : public StepRunner {
  public:
   FakeRunner(int64_t n_pages, int64_t page_tokens);
   void run(Batch* batch) override;
+  void check() override {
+    if (lost) throw Error(ErrorKind::kDevice, "a rank has ended");
+  }
 
   // Holds steps back, so that a test can submit all it wants in one.
   void hold();
   void release();
   std::function<void(int64_t step)> before_step;  // may throw
+  std::atomic<bool> lost{false};                  // check() throws
   std::vector<FakeStep> steps;                    // complete once all requests have ended
 
  private:
@@ -58,6 +64,7 @@ struct FakeOptions {
   bool prefix_cache = false;
   bool last_block_dense = true;
   bool positions_depend_on_length = false;
+  std::chrono::milliseconds check_interval{0};
 };
 
 class FakeEngine {

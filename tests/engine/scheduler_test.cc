@@ -374,5 +374,36 @@ TEST_CASE("a callback may submit, ask for statistics and cancel its own request"
   CHECK(n_running == 1);
 }
 
+TEST_CASE("a rank that ends while there is nothing to compute is noticed, and one in a step as well") {
+  FakeOptions options;
+  options.check_interval = std::chrono::milliseconds(1);
+  const bool idle = GENERATE(true, false);
+  FakeEngine engine(options);
+  CHECK(engine.submit(fake_request(fake_ids(30, 1), 5))->wait().tokens.size() == 5);
+  CHECK_FALSE(engine.scheduler->failure());
+  if (idle) {
+    engine.runner.lost = true;
+    while (!engine.scheduler->failure()) std::this_thread::yield();
+  } else {
+    engine.runner.before_step = [&](int64_t) {
+      engine.runner.lost = true;
+      throw Error(ErrorKind::kDevice, "a rank has ended");
+    };
+    const auto generation = engine.submit(fake_request(fake_ids(30, 2), 5));
+    CHECK_THROWS_AS(generation->wait(), Error);
+  }
+  REQUIRE(engine.scheduler->failure());
+  CHECK(engine.scheduler->failure()->kind() == ErrorKind::kDevice);
+  CHECK(std::string(engine.scheduler->failure()->what()) == "a rank has ended");
+}
+
+TEST_CASE("an engine without other ranks is never looked at while it has nothing to do") {
+  FakeEngine engine;
+  engine.runner.lost = true;
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  CHECK_FALSE(engine.scheduler->failure());
+  CHECK(engine.submit(fake_request(fake_ids(30, 1), 5))->wait().tokens.size() == 5);
+}
+
 }  // namespace
 }  // namespace seer

@@ -120,6 +120,14 @@ TEST_CASE("a wrong type or value is named with the field and what was expected")
   std::string many = "\"a\"";
   for (int i = 0; i < 64; ++i) many += ",\"a\"";
   completion_refused("\"stop\":[" + many + "]", "stop", {"up to 64", "65"});
+  const std::string longest(1024, 'x');
+  CHECK(completion("{\"prompt\":\"x\",\"stop\":\"" + longest + "\"}").stop[0] == longest);
+  completion_refused("\"stop\":\"x" + longest + "\"", "stop", {"at most 1024 bytes", "1025"});
+  completion_refused("\"stop\":[\"x" + longest + "\"]", "stop[0]", {"at most 1024 bytes"});
+  std::string ids = "0";
+  for (int i = 1; i < 1024; ++i) ids += ",0";
+  CHECK(completion("{\"prompt\":\"x\",\"stop_token_ids\":[" + ids + "]}").stop_token_ids.size() == 1024);
+  completion_refused("\"stop_token_ids\":[0," + ids + "]", "stop_token_ids", {"at most 1024", "1025"});
   completion_refused(R"("logprobs":21)", "logprobs", {"from 0 to 20", "21"});
   completion_refused(R"("logprobs":true)", "logprobs", {"a whole number", "true"});
   completion_refused(R"("logit_bias":[1])", "logit_bias", {"an object"});

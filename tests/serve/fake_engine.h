@@ -33,10 +33,14 @@ class FakeEngine final : public Engine {
   std::unique_ptr<Session> new_session() override;                     // throws
   std::unique_ptr<Generation> submit(GenerateRequest request) override;
   EngineStats stats() const override;
+  std::optional<Error> failure() const override {
+    return failed ? std::optional(Error(ErrorKind::kDevice, "rank 1 of 2 has ended")) : std::nullopt;
+  }
 
   std::vector<GenerateRequest> submitted() const;  // so far
   void release() { released_ = true; }
   std::atomic<int64_t> n_waiting{0}, n_cancelled{0};
+  std::atomic<bool> failed{false};  // failure() is there
 
  private:
   const Script script_;

@@ -1,5 +1,5 @@
 // HTTP by itself: connections, bodies, methods, threads.
-#include "tools/seer/serve/http_server.h"
+#include "tools/seer/serve/http/http_server.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -9,7 +9,7 @@
 #include "tests/serve/raw_client.h"
 #include "tests/support/catch.h"
 #include "tools/seer/serve/api_error.h"
-#include "tools/seer/serve/worker_threads.h"
+#include "tools/seer/serve/http/worker_threads.h"
 
 namespace seer::serve {
 namespace {
@@ -20,13 +20,22 @@ using testing::RawClient;
 
 std::vector<Route> routes() {
   return {
-      {"GET", "/open", [](const auto&, const auto&, auto& response) { send_json(response, kOk, "\"open\""); },
-       true},
-      {"GET", "/below/",
-       [](const auto& request, const auto&, auto& response) { send_json(response, kOk, request.path); }},
-      {"POST", "/echo",
-       [](const auto&, const auto& body, auto& response) { send_json(response, kOk, "<" + body + ">"); }},
-      {"POST", "/throw", [](const auto&, const auto&, auto&) { throw std::runtime_error("a bug"); }},
+      {"GET", "/open", [](Exchange& e) { e.answer_json(kOk, "\"open\""); }, true},
+      {"GET", "/closed", [](Exchange& e) { e.answer_json(kOk, "\"closed\""); }},
+      {"GET", "/below/", [](Exchange& e) { e.answer_json(kOk, e.head().path); }},
+      {"POST", "/echo", [](Exchange& e) { e.answer_json(kOk, "<" + e.take_body() + ">"); }},
+      {"POST", "/throw", [](Exchange&) { throw std::runtime_error("a bug"); }},
+      {"POST", "/stream",
+       [](Exchange& e) {
+         e.begin_stream({kOk, "text/plain", "", {}});
+         for (const char* piece : {"one", "", " two"}) e.write(piece);
+       }},
+      {"POST", "/break",
+       [](Exchange& e) {
+         e.begin_stream({kOk, "text/plain", "", {}});
+         e.write("half");
+         throw std::runtime_error("a bug");
+       }},
   };
 }
 
@@ -65,7 +74,7 @@ TEST_CASE("requests that come at once over one connection are answered in order"
 TEST_CASE("a body comes by its length, in chunks, or not at all") {
   const Server server;
   CHECK_THAT(server.ask(post("/echo", "abc", kClose)), ContainsSubstring("<abc>"));
-  const std::string head = "POST /echo HTTP/1.1\r\nConnection: close\r\n";
+  const std::string head = "POST /echo HTTP/1.1\r\nHost: seer.localhost\r\nConnection: close\r\n";
   CHECK_THAT(server.ask(head + "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
              ContainsSubstring("<abc>"));
   CHECK_THAT(server.ask(head + "\r\n"), ContainsSubstring("<>"));
@@ -81,22 +90,143 @@ TEST_CASE("a body above the limit is refused before it is read, and the connecti
   const Server server(options);
   CHECK_THAT(server.ask(post("/echo", "0123456789", kClose)), ContainsSubstring("<0123456789>"));
   const std::string refused =
-      server.ask("POST /echo HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n");
+      server.ask("POST /echo HTTP/1.1\r\nHost: seer.localhost\r\nContent-Length: 999999999999999999\r\n\r\n");
   CHECK_THAT(refused, ContainsSubstring("HTTP/1.1 413 "));
   CHECK_THAT(refused, ContainsSubstring("Connection: close"));
   CHECK_THAT(server.ask(post("/echo", std::string(4'000'000, 'x'))), ContainsSubstring("HTTP/1.1 413 "));
-  const std::string waits =
-      server.ask("POST /echo HTTP/1.1\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n");
+  const std::string waits = server.ask(
+      "POST /echo HTTP/1.1\r\nHost: seer.localhost\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n");
   CHECK_THAT(waits, ContainsSubstring("HTTP/1.1 413 "));
   CHECK(waits.find("100 Continue") == std::string::npos);
 }
 
+TEST_CASE("a stream comes in chunks, or until the end of an HTTP/1.0 connection") {
+  const Server server;
+  CHECK_THAT(server.ask(post("/stream", "", kClose)),
+             ContainsSubstring("\r\n\r\n3\r\none\r\n4\r\n two\r\n0\r\n\r\n"));
+  const std::string old = server.ask("POST /stream HTTP/1.0\r\n\r\n");
+  CHECK_THAT(old, ContainsSubstring("\r\n\r\none two"));
+  CHECK(old.find("chunked") == std::string::npos);
+  // Both over one connection.
+  RawClient client(server.url());
+  client.send(post("/stream", "") + post("/stream", "", kClose));
+  const std::string both = client.read_to_end();
+  CHECK(both.find("0\r\n\r\nHTTP/1.1 200") != std::string::npos);
+}
+
+TEST_CASE("a stream that breaks has no end") {
+  const Server server;
+  const std::string answer = server.ask(post("/break", ""));
+  CHECK_THAT(answer, ContainsSubstring("4\r\nhalf\r\n"));
+  CHECK_FALSE(answer.ends_with("0\r\n\r\n"));
+}
+
+TEST_CASE("a request is answered however slowly its bytes come") {
+  const Server server;
+  RawClient client(server.url());
+  for (const char byte : post("/echo", "abc", kClose)) client.send(std::string_view(&byte, 1));
+  CHECK_THAT(client.read_to_end(), ContainsSubstring("<abc>"));
+}
+
+TEST_CASE("a head that does not come to its end is answered, and an idle connection closed") {
+  HttpOptions options;
+  options.head_timeout = options.idle_timeout = std::chrono::milliseconds(50);
+  const Server server(options);
+  CHECK_THAT(server.ask("GET /open HTTP/1.1\r\nHost:"), ContainsSubstring("\"code\":\"head_timeout\""));
+  CHECK(server.ask("").empty());
+  CHECK(server.http.n_active() == 0);
+}
+
+TEST_CASE("what follows a request and is none is answered as such") {
+  const Server server;
+  RawClient client(server.url());
+  client.send(post("/echo", "abc") + "\r\nnonsense\r\n\r\n");
+  const std::string answer = client.read_to_end();
+  CHECK_THAT(answer, ContainsSubstring("<abc>"));
+  CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
+}
+
+TEST_CASE("connections beyond the limit take the place of the one that has waited longest") {
+  HttpOptions options;
+  options.max_connections = 3;
+  const Server server(options);
+  RawClient first(server.url()), second(server.url()), third(server.url());
+  first.send("GET /open");  // half a head waits too
+  for (const RawClient* client : {&second, &third})
+    client->send("GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  CHECK_THAT(second.read_until("\"open\""), ContainsSubstring(" 200 "));
+  CHECK_THAT(third.read_until("\"open\""), ContainsSubstring(" 200 "));
+  CHECK_THAT(get(server.url(), "/open"), ContainsSubstring("\"open\""));
+  CHECK(first.read_to_end().empty());
+  third.send(post("/echo", "abc", kClose));
+  CHECK_THAT(third.read_to_end(), ContainsSubstring("<abc>"));
+}
+
+TEST_CASE("more connections than the system allows are refused by name") {
+  HttpOptions options;
+  options.port = 0;
+  options.max_connections = int64_t{1} << 40;
+  HttpServer server(options, routes(), [](const Finished&) {});
+  CHECK_THROWS_WITH(server.start(), ContainsSubstring("--max-connections") && ContainsSubstring("ulimit -n"));
+}
+
+TEST_CASE("an open route is answered while every thread is busy") {
+  HttpOptions options;
+  options.max_threads = 1;
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool inside = false, go_on = false;
+  std::vector<Route> with = routes();
+  with.push_back({"POST", "/busy", [&](Exchange& e) {
+                    std::unique_lock lock(mutex);
+                    inside = true;
+                    wake.notify_all();
+                    wake.wait(lock, [&] { return go_on; });
+                    e.answer_json(kOk, "\"done\"");
+                  }});
+  HttpServer http(Server::any_port(options), with, [](const Finished&) {});
+  http.start();
+  RawClient busy(http.url()), waits(http.url());
+  busy.send(post("/busy", "", kClose));
+  {
+    std::unique_lock lock(mutex);
+    wake.wait(lock, [&] { return inside; });
+  }
+  waits.send(post("/echo", "abc", kClose));
+  CHECK_THAT(get(http.url(), "/open"), ContainsSubstring("\"open\""));
+  {
+    const std::lock_guard lock(mutex);
+    go_on = true;
+  }
+  wake.notify_all();
+  CHECK_THAT(busy.read_to_end(), ContainsSubstring("\"done\""));
+  CHECK_THAT(waits.read_to_end(), ContainsSubstring("<abc>"));
+}
+
+TEST_CASE("bodies that are too large together are refused") {
+  HttpOptions options;
+  options.max_body_size = 8 << 20;
+  const Server server(options);
+  // Sixteen times the largest body may be held, and small ones beyond that.
+  std::vector<std::unique_ptr<RawClient>> clients;
+  std::string refused;
+  const std::string part(7 << 20, 'x');
+  for (int i = 0; i < 40 && refused.empty(); ++i) {
+    clients.push_back(std::make_unique<RawClient>(server.url()));
+    clients.back()->send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8388608\r\n\r\n" + part);
+    refused = clients.back()->peek();
+  }
+  CHECK_THAT(refused, ContainsSubstring("HTTP/1.1 503 "));
+  CHECK_THAT(server.ask(post("/echo", "abc", kClose)), ContainsSubstring("<abc>"));
+}
+
 TEST_CASE("headers without an end are cut off") {
   const Server server;
-  const std::string many = "GET /open HTTP/1.1\r\n" + std::string(30'000, ' ') + "\r\n";
+  const std::string many =
+      "GET /open HTTP/1.1\r\nHost: seer.localhost\r\n" + std::string(30'000, ' ') + "\r\n";
   CHECK(server.ask(many + many + many + many).find(" 200 ") == std::string::npos);
-  CHECK(server.ask("GET /open HTTP/1.1\r\nX: " + std::string(100'000, 'x')).find(" 200 ") ==
-        std::string::npos);
+  CHECK(server.ask("GET /open HTTP/1.1\r\nHost: seer.localhost\r\nX: " + std::string(100'000, 'x'))
+            .find(" 200 ") == std::string::npos);
   CHECK_THAT(get(server.url(), "/open"), ContainsSubstring(" 200 "));
 }
 
@@ -109,18 +239,22 @@ TEST_CASE("methods and addresses that are not there") {
   CHECK_THAT(get(server.url(), "/below/"), ContainsSubstring("HTTP/1.1 404 "));
   CHECK_THAT(get(server.url(), "/below/" + std::string(8000, 'x')), ContainsSubstring("HTTP/1.1 200 "));
   CHECK_THAT(get(server.url(), "/below/%0ax"), ContainsSubstring("HTTP/1.1 200 "));
-  CHECK_THAT(server.ask("OPTIONS /echo HTTP/1.1\r\nConnection: close\r\n\r\n"),
+  CHECK_THAT(server.ask("OPTIONS /echo HTTP/1.1\r\nHost: seer.localhost\r\nConnection: close\r\n\r\n"),
              ContainsSubstring("HTTP/1.1 405 "));
-  const std::string head = server.ask("HEAD /open HTTP/1.1\r\nConnection: close\r\n\r\n");
+  const std::string head =
+      server.ask("HEAD /open HTTP/1.1\r\nHost: seer.localhost\r\nConnection: close\r\n\r\n");
   CHECK_THAT(head, ContainsSubstring("HTTP/1.1 200 "));
   CHECK(head.find("\"open\"") == std::string::npos);
-  CHECK_THAT(server.ask("GET /open HTTP/1.1\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n"),
-             ContainsSubstring("\"open\""));
+  CHECK_THAT(
+      server.ask(
+          "GET /open HTTP/1.1\r\nHost: seer.localhost\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n"),
+      ContainsSubstring("\"open\""));
 }
 
 TEST_CASE("a refused request's body is not taken for the next request") {
   const Server server;
-  const std::string answer = server.ask(post("/nothing", "GET /open HTTP/1.1\r\n\r\n"));
+  const std::string answer =
+      server.ask(post("/nothing", "GET /open HTTP/1.1\r\nHost: seer.localhost\r\n\r\n"));
   CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 404 "));
   CHECK(answer.find("\"open\"") == std::string::npos);
 }
@@ -134,11 +268,11 @@ TEST_CASE("a handler that throws is a server error with a message") {
 
 TEST_CASE("a key is asked for where one is set, before the body") {
   HttpOptions options;
-  options.api_key = "k-1";
+  options.access.api_key = "k-1";
   const Server server(options);
   CHECK_THAT(server.ask(post("/echo", "x", "Authorization: Bearer k-1\r\nConnection: close\r\n")),
              ContainsSubstring("<x>"));
-  CHECK_THAT(server.ask("POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\n"),
+  CHECK_THAT(server.ask("POST /echo HTTP/1.1\r\nHost: seer.localhost\r\nContent-Length: 5\r\n\r\n"),
              ContainsSubstring("HTTP/1.1 401 "));
   CHECK_THAT(server.ask(post("/echo", "x", "Authorization: Bearer k-2\r\n")),
              ContainsSubstring("HTTP/1.1 401 "));
@@ -147,7 +281,7 @@ TEST_CASE("a key is asked for where one is set, before the body") {
 
 TEST_CASE("the scheme of a key is the same in any case") {
   HttpOptions options;
-  options.api_key = "k-1";
+  options.access.api_key = "k-1";
   const Server server(options);
   for (const std::string scheme : {"bearer", "BEARER", "Bearer"})
     CHECK_THAT(server.ask(post("/echo", "x", "Authorization: " + scheme + " k-1\r\nConnection: close\r\n")),
@@ -171,7 +305,7 @@ TEST_CASE("a body that stalls is answered and the connection closed") {
   for (const std::string body :
        {"Content-Length: 5\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n2\r\nab"}) {
     RawClient client(server.url());
-    client.send("POST /echo HTTP/1.1\r\n" + body);
+    client.send("POST /echo HTTP/1.1\r\nHost: seer.localhost\r\n" + body);
     const std::string answer = client.read_until("--body-timeout");
     CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 408 "));
     CHECK_THAT(answer, ContainsSubstring("Connection: close"));
@@ -210,7 +344,7 @@ TEST_CASE("a port that is taken, or an address that is not ours, is refused by n
     CHECK(error.kind() == ErrorKind::kUsage);
     CHECK_THAT(error.what(), ContainsSubstring(std::to_string(options.port)));
   }
-  options.host = "192.0.2.1";  // of RFC 5737: nobody's
+  options.access.host = "192.0.2.1";  // of RFC 5737: nobody's
   HttpServer third(options, routes(), [](const Finished&) {});
   CHECK_THROWS_AS(third.start(), Error);
 }
@@ -218,9 +352,9 @@ TEST_CASE("a port that is taken, or an address that is not ours, is refused by n
 TEST_CASE("a server that stops answers what came before and takes nothing more") {
   Server server;
   RawClient idle(server.url()), late(server.url());
-  idle.send("GET /open HTTP/1.1\r\n\r\n");
+  idle.send("GET /open HTTP/1.1\r\nHost: seer.localhost\r\n\r\n");
   CHECK_THAT(idle.read_until("\"open\""), ContainsSubstring(" 200 "));
-  late.send("GET /open HTTP/1.1\r\n");  // half a request
+  late.send("GET /open HTTP/1.1\r\nHost: seer.localhost\r\n");  // half a request
   while (server.http.n_active() == 0) std::this_thread::yield();
   server.http.stop_accepting();
   late.send("\r\n");

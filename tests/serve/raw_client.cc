@@ -54,6 +54,14 @@ std::string RawClient::read_to_end() {
   return buffer_;
 }
 
+std::string RawClient::peek() {
+  char bytes[4096];
+  ssize_t n = 0;
+  while ((n = ::recv(fd_, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+    buffer_.append(bytes, static_cast<size_t>(n));
+  return buffer_;
+}
+
 void RawClient::close_half() const { ::shutdown(fd_, SHUT_WR); }
 
 void RawClient::close() {
@@ -63,12 +71,12 @@ void RawClient::close() {
 
 std::string get(const std::string& url, const std::string& path) {
   RawClient client(url);
-  client.send("GET " + path + " HTTP/1.1\r\nHost: seer\r\nConnection: close\r\n\r\n");
+  client.send("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   return client.read_to_end();
 }
 
 std::string post(const std::string& path, const std::string& body, const std::string& headers) {
-  return "POST " + path + " HTTP/1.1\r\nHost: seer\r\nContent-Length: " + std::to_string(body.size()) +
+  return "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(body.size()) +
          "\r\n" + headers + "\r\n" + body;
 }
 

@@ -3,9 +3,11 @@
 import gzip
 import json
 import socket
+import subprocess
+import tempfile
 import unittest
 
-from running_server import ENDLESS, PROMPT, Answer, Server, eventually
+from running_server import DEADLINE, ENDLESS, PROMPT, SEER, Answer, Server, environment, eventually, model_arguments
 
 KEY = "abc-123"
 MAX_BODY = 20000
@@ -58,12 +60,16 @@ class Refusals(unittest.TestCase):
         # In chunks, so that no length is announced; and far larger than what any buffer holds.
         chunks = (b"x" * 65536 for _ in range(64))
         self.refused(self.post_chunks(chunks), 413, None, "body_too_large", str(MAX_BODY))
-        # What counts is what comes out of a compressed one.
+
+    def test_a_body_that_is_compressed_or_not_json(self):
         packed = gzip.compress(json.dumps({"prompt": "x" * 5_000_000}).encode())
-        self.assertLess(len(packed), MAX_BODY)
-        self.refused(self.post(packed, **{"Content-Encoding": "gzip"}), 413, None, "body_too_large", str(MAX_BODY))
-        small = gzip.compress(json.dumps({"prompt": PROMPT, "max_tokens": 1}).encode())
-        self.assertEqual(self.post(small, **{"Content-Encoding": "gzip"}).status, 200)
+        self.refused(self.post(packed, **{"Content-Encoding": "gzip"}), 415, None, "unsupported_encoding", "Content-Encoding")
+        for kind in ("text/plain", "multipart/form-data; boundary=x"):
+            self.refused(self.post({"prompt": PROMPT}, **{"Content-Type": kind}), 415, None, "unsupported_media_type", "application/json")
+
+    def test_pages_of_other_origins(self):
+        self.refused(self.post({"prompt": PROMPT}, Origin="https://evil.example"), 403, None, "origin_not_allowed", "--cors-origin")
+        self.assertEqual(self.post({"prompt": PROMPT, "max_tokens": 1}, Origin="https://example.org").status, 200)
 
     def post_chunks(self, chunks):
         connection = self.server.connect()
@@ -95,6 +101,9 @@ class Refusals(unittest.TestCase):
         ids = [5] * 4000
         self.refused(self.post({"prompt": ids, "max_tokens": 12385}), 400, "prompt", "context_length_exceeded", "16384", "4000",
                      "12385")
+        # By its bytes: tokenizing it would take a minute.
+        long = self.post({"prompt": "The ship sails. " * 1_000_000})
+        self.refused(long, 400, "prompt", "context_length_exceeded", "16384", "1000000 or more")
         self.refused(self.post({"prompt": [5, 4096]}), 400, "prompt", "invalid_value", "4095", "4096")
 
     def test_another_model(self):
@@ -112,11 +121,12 @@ class Refusals(unittest.TestCase):
                     got = connection.recv(4096)
                 except ConnectionResetError:
                     got = b""
-                self.assertTrue(got == b"" or got.startswith((b"HTTP/1.1 400", b"HTTP/1.1 414")), got)
+                self.assertTrue(got == b"" or got.startswith((b"HTTP/1.1 400", b"HTTP/1.1 414", b"HTTP/1.1 431")), got)
         self.assertEqual(self.server.get("/health").status, 200)
 
     def test_browsers_of_the_named_origin_may_ask(self):
-        answer = self.server.ask("OPTIONS", "/v1/completions", headers={"Access-Control-Request-Headers": "authorization,x-stainless-os"})
+        answer = self.server.ask("OPTIONS", "/v1/completions", headers={"Origin": "https://example.org",
+                                                                              "Access-Control-Request-Headers": "authorization,x-stainless-os"})
         self.assertEqual(answer.status, 204)
         self.assertEqual(answer.headers["Access-Control-Allow-Origin"], "https://example.org")
         self.assertEqual(answer.headers["Access-Control-Allow-Headers"], "authorization,x-stainless-os")
@@ -129,17 +139,56 @@ class Stalling(unittest.TestCase):
         server = Server("--body-timeout", "1")
         try:
             with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: seer\r\nContent-Length: 50\r\n\r\n{")
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
                 answer = b"".join(iter(lambda: connection.recv(4096), b""))
             self.assertTrue(answer.startswith(b"HTTP/1.1 408 "), answer)
             self.assertIn(b"--body-timeout", answer)
             with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
                 body = json.dumps({"prompt": PROMPT, "max_tokens": 2}).encode()
-                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: seer\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                 connection.shutdown(socket.SHUT_WR)
                 self.assertTrue(connection.recv(4096).startswith(b"HTTP/1.1 200 "))
         finally:
             server.stop()
+
+
+class Keys(unittest.TestCase):
+    """Where a key comes from; what is no key is refused before anything is loaded."""
+
+    def refused(self, *arguments, **variables):
+        done = subprocess.run([SEER, "serve", *model_arguments(), "--port", "0", *arguments], env={**environment(), **variables},
+                              capture_output=True, text=True, timeout=DEADLINE, check=False)
+        self.assertEqual(done.stdout, "")
+        return done.returncode, done.stderr
+
+    def test_an_empty_key_is_not_taken_for_none(self):
+        for arguments, variables in ((("--api-key", ""), {}), ((), {"SEER_API_KEY": ""}), (("--api-key-file", "/dev/null"), {})):
+            code, message = self.refused(*arguments, **variables)
+            self.assertIn(code, (2, 3), message)
+            self.assertRegex(message, "empty|regular file")
+        self.assertEqual(self.refused("--api-key", "a b")[0], 2)
+        self.assertEqual(self.refused("--api-key-file", "/nonexistent")[0], 3)
+
+    def test_a_key_may_come_from_a_file(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".key") as file:
+            file.write(KEY + "\nsecond line\n")
+            file.flush()
+            code, message = self.refused("--api-key-file", file.name, "--api-key", "x")
+            self.assertEqual(code, 2)
+            self.assertIn("one of them", message)
+            server = Server("--api-key-file", file.name)
+            try:
+                self.assertEqual(server.get("/v1/models").status, 401)
+                self.assertEqual(server.get("/v1/models", Authorization="Bearer " + KEY).status, 200)
+            finally:
+                server.stop()
+
+    def test_an_open_server_on_the_network_is_said_to_be_one(self):
+        server = Server("--host", "0.0.0.0")
+        server.get("/health")
+        server.signal()
+        server.process.wait(DEADLINE)
+        self.assertIn("no API key", server.log())
 
 
 class Queue(unittest.TestCase):

@@ -126,7 +126,7 @@ class Server:
         """A connection on which the request has been sent and nothing read."""
         body = json.dumps(fields).encode()
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
-        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: seer\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         return connection
 
     def is_idle(self):

@@ -189,7 +189,9 @@ class Crowd(Serve):
             connection.close()
             eventually(self.server.is_idle, "its pages are free")
             self.assertEqual(self.server.metrics()["seer_generations_cancelled_total"], before + 1)
-        self.assertIn("POST /v1/completions 499", self.server.log())
+        log = self.server.log()
+        self.assertIn("POST /v1/completions 499", log)
+        self.assertRegex(log, r"POST /v1/completions 499 \d+\+[1-9]\d* tokens")  # those that it had been given
 
     def test_metrics_count_what_was_answered(self):
         before = self.server.metrics()

@@ -119,6 +119,16 @@ TEST_CASE("a generation that fails in mid-stream ends with an error event and wi
   CHECK_THAT(testing::get(server.http.url(), "/health"), ContainsSubstring("\"code\":\"device_failed\""));
 }
 
+TEST_CASE("an engine that has lost a rank answers health and requests with 503 and the reason") {
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  CHECK_THAT(testing::get(server.http.url(), "/health"), ContainsSubstring("HTTP/1.1 200 "));
+  server.engine->failed = true;
+  for (const std::string& answer : {testing::get(server.http.url(), "/health"), server.ask(kPlain)}) {
+    CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 503 "));
+    CHECK_THAT(answer, ContainsSubstring("\"message\":\"rank 1 of 2 has ended\""));
+  }
+}
+
 TEST_CASE("an answer is sent to HTTP 1.0 without chunks") {
   const Server server(engine_with({{"one", " two"}, std::nullopt, false, false}));
   RawClient client(server.http.url());

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """How `seer serve` ends."""
+import os
+import pathlib
 import signal
 import subprocess
+import time
 import unittest
 
 from running_server import DEADLINE, ENDLESS, PROMPT, SEER, Server, environment, eventually, model_arguments
@@ -58,6 +61,26 @@ class Shutdown(unittest.TestCase):
         server.signal(signal.SIGINT)
         self.assertEqual(server.wait(), 0)
         connection.close()
+
+    def test_a_rank_that_is_killed_ends_it_also_while_nothing_is_asked(self):
+        for option in ("--tp", "--cp"):
+            with self.subTest(option):
+                server = Server(option, "2")
+                children = pathlib.Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+                ranks = [int(pid) for pid in children.read_text().split()]
+                self.assertEqual(len(ranks), 1)
+                os.kill(ranks[0], signal.SIGKILL)
+                killed = time.monotonic()
+                eventually(lambda: self.is_refused(server), "/health stops saying 200")
+                log, code = self.log_and_code(server)
+                self.assertLess(time.monotonic() - killed, 10)
+                self.assertEqual(code, 1)
+                self.assertIn("seer: error: rank 1 of 2 was killed by signal 9", log)
+
+    @staticmethod
+    def log_and_code(server):
+        server.process.wait(DEADLINE)
+        return server.log(), server.wait()
 
     def test_a_port_that_is_taken(self):
         server = Server()

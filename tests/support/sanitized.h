@@ -3,12 +3,20 @@
 // long one.
 #pragma once
 
+// GCC says it by macros, clang (before 22) by features.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SEER_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SEER_SANITIZED 1
+#endif
+#endif
+#ifndef SEER_SANITIZED
+#define SEER_SANITIZED 0
+#endif
+
 namespace seer::testing {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
+inline constexpr bool kSanitized = SEER_SANITIZED;
 
 }  // namespace seer::testing

@@ -1,5 +1,6 @@
 // Output that cannot be written is an error, never a silent loss and never a crash.
 #include "tests/support/catch.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/test_data.h"
 #include "tests/tools/run_seer.h"
 
@@ -122,17 +123,42 @@ TEST_CASE("a picture or a saved conversation that fails keeps the file that was 
 }
 
 // The sanitizers map far more than a limited address space has.
-#if !defined(__SANITIZE_ADDRESS__)
+#if !SEER_SANITIZED
 TEST_CASE("memory that the system refuses ends with exit code 4 and the number of bytes") {
   RunOptions limited;
   limited.memory_limit = size_t{1} << 30;
-  const Outcome run = run_seer(
-      {"generate", "-m", testing::demo_model_dir(), "-p", "The ship", "-c", "16384000", "-q"}, limited);
+  const Outcome run = run_seer({"generate", "-m", testing::demo_model_dir(), "-p", "The ship", "-c",
+                                "16384000", "-q", "--threads", "1"},
+                               limited);
   CHECK(run.code == 4);
   CHECK(run.out.empty());
   CHECK_THAT(run.err, ContainsSubstring("seer: error: "));
   CHECK_THAT(run.err, ContainsSubstring("MiB for the KV cache"));
   CHECK_THAT(run.err, ContainsSubstring("--ctx-size"));
+}
+
+// OpenBLAS' threads, and the threads that call it, want 128 MiB each and ask for it for ever.
+TEST_CASE("whatever address space there is, the program ends, by its answer or with exit code 4") {
+  const testing::TempDir dir;
+  const std::string text =
+      testing::read_file(testing::demo_model().parent_path() / "long-document/document.txt");
+  testing::write_file(dir.path() / "text", text.substr(0, 6000));
+  int n_answers = 0, n_refusals = 0;
+  for (size_t mib = 100; mib <= 1000; mib += mib < 500 ? 50 : 100) {
+    RunOptions limited;
+    limited.memory_limit = mib << 20;
+    const Outcome run =
+        run_seer({"generate", "-m", testing::demo_model_dir(), "-f", (dir.path() / "text").string(), "-n",
+                  "2", "-c", "2048", "-q", "--threads", "2"},
+                 limited);
+    INFO(mib << " MiB: " << run.err);
+    CHECK((run.code == 0 || run.code == 4 ||
+           (run.code == 3 && run.err.find("cannot be mapped") != std::string::npos)));
+    run.code == 0 ? ++n_answers : ++n_refusals;
+    CHECK(run_seer({"--version"}, limited).code == 0);
+  }
+  CHECK(n_answers > 0);
+  CHECK(n_refusals > 0);
 }
 #endif
 

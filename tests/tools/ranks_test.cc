@@ -325,6 +325,26 @@ TEST_CASE("a rank that is killed in the middle ends the run with its number, and
   CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
 }
 
+TEST_CASE("a rank that is killed ends a chat that waits for a message, on a terminal and on a pipe") {
+  const Words chat = {"chat", "-m", testing::demo_model_dir(), "--chat-template", "none", "-n", "2"};
+  RunOptions terminal, pipe;
+  terminal.session = {{"/help lists commands", "Hello\n"}};
+  terminal.when_shown = "> ";
+  pipe.keep_input = true;
+  pipe.input = "Hello\n";
+  pipe.when_shown = "\n";
+  for (RunOptions options : {terminal, pipe}) {
+    int killed = 0;
+    options.act = [&](int pid) {
+      for (const int child : children(pid)) killed += ::kill(child, SIGKILL) == 0 ? 1 : 0;
+    };
+    const Outcome outcome = run({2, false}, chat, options);
+    CHECK(killed == 1);
+    CHECK(outcome.code == 1);
+    CHECK_THAT(outcome.err, ContainsSubstring("error: rank 1 of 2 was killed by signal 9"));
+  }
+}
+
 TEST_CASE("a rank that hangs ends the run after --comm-timeout, and is killed") {
   RunOptions options;
   options.when_shown = " ";

@@ -58,6 +58,8 @@ void block_interrupt(int how) {
   ::unsetenv("SEER_MODEL");
   ::unsetenv("SEER_GATES");
   ::setenv("SEER_DEVICE", "cpu", 1);
+  // Lines as they come, without editing: that has chat_terminal_test.py.
+  if (!options.session.empty()) ::setenv("TERM", "dumb", 1);
   if (options.stdout_path) out = ::open(options.stdout_path->c_str(), O_WRONLY | O_CLOEXEC);
   ::dup2(in, STDIN_FILENO);
   ::dup2(out, STDOUT_FILENO);
@@ -98,10 +100,10 @@ void take(int& fd, std::string& text) {
   }
 }
 
-void feed(int& fd, std::string& left) {
+void feed(int& fd, std::string& left, bool keep) {
   const ssize_t n = left.empty() ? 0 : ::write(fd, left.data(), left.size());
   if (n > 0) left.erase(0, static_cast<size_t>(n));
-  if (left.empty() || n < 0) close_fd(fd);
+  if ((left.empty() && !keep) || n < 0) close_fd(fd);
 }
 
 }  // namespace
@@ -124,17 +126,17 @@ Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& op
 
   Outcome outcome;
   std::string left = options.input;
-  if (left.empty()) close_fd(in.write);
+  if (left.empty() && !options.keep_input) close_fd(in.write);
   const Clock::time_point start = Clock::now();
   bool interrupted = false, acted = false;
   size_t step = 0;
   size_t seen[2] = {0, 0};  // of what the terminal and stdout showed
   while (out.read >= 0 || err.read >= 0) {
-    pollfd fds[] = {{out.read, POLLIN, 0}, {err.read, POLLIN, 0}, {in.write, POLLOUT, 0}};
+    pollfd fds[] = {{out.read, POLLIN, 0}, {err.read, POLLIN, 0}, {left.empty() ? -1 : in.write, POLLOUT, 0}};
     ::poll(fds, 3, 5);
     if (fds[0].revents != 0) take(out.read, outcome.out);
     if (fds[1].revents != 0) take(err.read, outcome.err);
-    if (fds[2].revents != 0) feed(in.write, left);
+    if (fds[2].revents != 0) feed(in.write, left, options.keep_input);
     if (step < options.session.size()) {
       const Step& next = options.session[step];
       const size_t at = (next.on_stdout ? outcome.out : outcome.err).find(next.when, seen[next.on_stdout]);

@@ -20,6 +20,7 @@ struct Step {
 struct RunOptions {
   std::vector<std::string> launcher;        // goes before seer: {"mpirun", "-np", "2"}
   std::string input;                        // standard input
+  bool keep_input = false;                  // the pipe of `input` stays open after it
   std::optional<std::string> stdout_path;   // opened for writing in place of a pipe, "/dev/full" say
   bool close_stdout = false;                // as `>&-` does
   bool drop_reader = false;                 // the pipe's reader goes away at once, as `| head -c0` does

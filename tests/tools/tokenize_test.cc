@@ -1,4 +1,8 @@
 // seer tokenize, there and back.
+#include <sys/stat.h>
+
+#include <filesystem>
+
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
 #include "tests/tools/run_seer.h"
@@ -78,6 +82,53 @@ TEST_CASE("what contradicts --decode is refused") {
   CHECK_THAT(refused({"--decode", "--no-bos", "-p", "1"}), ContainsSubstring("--no-bos"));
   CHECK_THAT(refused({"--special", "-p", "x"}), ContainsSubstring("--decode"));
   CHECK_THAT(refused({"--decode", "-p", "x"}), ContainsSubstring("x"));
+}
+
+TEST_CASE("tokenizer files that are no regular files, or too large, are refused at once and by name") {
+  namespace fs = std::filesystem;
+  const testing::TempDir dir;
+  const fs::path config = fs::path(testing::demo_model_dir()) / "tokenizer_config.json";
+  const auto refused = [&](const std::string& name) {
+    const std::string message = check_fails({"tokenize", "-m", dir.path().string(), "-p", "x"}, 3);
+    CHECK_THAT(message, ContainsSubstring(name));
+    fs::remove_all(dir.path() / name);
+    return message;
+  };
+  for (const char* name : {"tokenizer_config.json", "tokenizer.json", "tokenizer.model"}) {
+    INFO(name);
+    const fs::path path = dir.path() / name;
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    CHECK_THAT(refused(name), ContainsSubstring("a pipe"));
+    fs::create_symlink("/dev/zero", path);
+    CHECK_THAT(refused(name), ContainsSubstring("a device"));
+    fs::create_symlink(name, path);
+    CHECK_THAT(refused(name), ContainsSubstring("Too many levels of symbolic links"));
+    fs::create_directory(path);
+    CHECK_THAT(refused(name), ContainsSubstring("a folder"));
+    testing::write_file(path, "");
+    fs::resize_file(path, (uintmax_t{256} << 20) + 1);
+    CHECK_THAT(refused(name), ContainsSubstring("at most 256 MiB"));
+    fs::copy_file(config, dir.path() / "tokenizer_config.json", fs::copy_options::overwrite_existing);
+  }
+}
+
+TEST_CASE("prompts, messages and templates from what never ends are refused at once") {
+  const std::string model = testing::demo_model_dir();
+  const testing::TempDir dir;
+  const std::string loop = dir.path() / "loop", sparse = dir.path() / "large.jinja";
+  std::filesystem::create_symlink("loop", loop);
+  testing::write_file(sparse, "");
+  std::filesystem::resize_file(sparse, uintmax_t{200} << 20);
+  for (const std::string& path : {std::string("/dev/zero"), loop, dir.path().string()}) {
+    CHECK_THAT(check_fails({"tokenize", "-m", model, "-f", path}, 3), ContainsSubstring(path));
+    CHECK_THAT(check_fails({"render", "-m", model, "--chat-template", "none", "--messages", path}, 3),
+               ContainsSubstring(path));
+    CHECK_THAT(check_fails({"render", "-m", model, "--messages", "/dev/null", "--chat-template", path}, 3),
+               ContainsSubstring(path));
+  }
+  CHECK_THAT(check_fails({"render", "-m", model, "--messages", "/dev/null", "--chat-template", sparse}, 3),
+             ContainsSubstring("at most 524288 bytes"));
+  CHECK(tokenize(model, {"-f", "/dev/null", "--no-bos"}).out == "\n");
 }
 
 }  // namespace

@@ -21,11 +21,8 @@ using testing::Outcome;
 using testing::run_seer;
 using testing::RunOptions;
 
-const std::vector<std::string> kCommands = {"generate", "chat", "bench", "perplexity", "inspect", "tokenize",
-#if SEER_HAVE_SERVER
-                                            "serve"
-#endif
-};
+const std::vector<std::string> kCommands = {"generate", "chat",     "bench", "perplexity",
+                                            "inspect",  "tokenize", "serve"};
 
 std::vector<std::string> generate(std::vector<std::string> more) {
   more.insert(more.begin(), {"generate", "-m", testing::demo_model_dir()});
@@ -63,7 +60,6 @@ TEST_CASE("an option of another program is answered with the one here, or with w
                                                    {"serve", "-tp", "'--tp'"},
                                                    {"serve", "--trust-remote-code", "no code"}}) {
     INFO(c.command << " " << c.option);
-    if (!SEER_HAVE_SERVER && std::string(c.command) == "serve") continue;
     for (const std::vector<std::string>& form :
          {std::vector<std::string>{c.command, c.option, "1"}, {c.command, std::string(c.option) + "=1"}}) {
       if (form.size() == 2 && c.option[1] != '-') continue;
@@ -195,7 +191,6 @@ TEST_CASE("every command has a table, and its help is that table") {
 }
 
 TEST_CASE("the manual page is what the tables say now") {
-  if (!SEER_HAVE_SERVER) return testing::skip("the manual describes serve, which this build lacks");
   // After a change of options: build/release/bin/seer man > tools/seer/seer.1
   CHECK(testing::read_file(SEER_MANUAL) == cli::manual_page());
   const Outcome run = run_seer({"man"});

@@ -6,6 +6,7 @@ find_package(nlohmann_json 3.10 REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(PNG REQUIRED)
+pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 find_package(SentencePiece REQUIRED)
 if(NOT TARGET PkgConfig::SENTENCEPIECE)
@@ -13,31 +14,16 @@ if(NOT TARGET PkgConfig::SENTENCEPIECE)
 endif()
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
-# With it `seer serve` is built. Its pkg-config file carries the definitions the library was compiled with, which change
-# its classes.
-pkg_check_modules(HTTPLIB QUIET IMPORTED_TARGET cpp-httplib>=0.11)
-set(SEER_HAVE_SERVER OFF)
-if(HTTPLIB_FOUND)
-  # 0.11 (Debian 12) and 0.14 (Ubuntu 24.04) have what connections of our own need; later ones changed it.
-  include(CheckCXXSourceCompiles)
-  set(CMAKE_REQUIRED_LIBRARIES PkgConfig::HTTPLIB)
-  set(CMAKE_REQUIRED_FLAGS -std=c++20)
-  set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
-  check_cxx_source_compiles("
-    #include <httplib.h>
-    struct Server : httplib::Server {
-      bool process_and_close_socket(socket_t) override { return false; }
-      bool serve(httplib::Stream& s, bool& closed) {
-        return process_request(s, false, closed, [](httplib::Request&) {});
-      }
-    };
-    bool f(httplib::Stream& s, bool& closed) { return Server().serve(s, closed); }" SEER_HTTPLIB_IS_KNOWN)
-  unset(CMAKE_REQUIRED_LIBRARIES)
-  unset(CMAKE_REQUIRED_FLAGS)
-  unset(CMAKE_TRY_COMPILE_TARGET_TYPE)
-  if(SEER_HTTPLIB_IS_KNOWN)
-    set(SEER_HAVE_SERVER ON)
-  endif()
+# Headers alone: Asio's sockets and Beast's HTTP parser, for `seer serve`. Their code is compiled once, in
+# tools/seer/serve/http/boost_sources.cc.
+find_package(Boost 1.74 CONFIG REQUIRED)
+add_library(seer_boost INTERFACE)
+target_link_libraries(seer_boost INTERFACE Boost::headers)
+target_compile_definitions(seer_boost INTERFACE BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION
+                                                BOOST_ASIO_NO_DEPRECATED BOOST_ERROR_CODE_HEADER_ONLY)
+if(SEER_SANITIZE MATCHES "thread")
+  # ThreadSanitizer knows no fences. They order what several threads of one io_context do; `seer serve` has one.
+  target_compile_definitions(seer_boost INTERFACE BOOST_ASIO_DISABLE_FENCED_BLOCK)
 endif()
 if(SEER_BUILD_TESTS)
   find_package(Catch2 QUIET)  # 2.13 (Debian 12) and 3.x (Ubuntu 24.04) both work
@@ -87,12 +73,3 @@ if(SEER_NCCL STREQUAL "ON" AND NOT SEER_HAVE_NCCL)
                       "its prefix in NCCL_HOME; SEER_NCCL=AUTO builds for one GPU without it.")
 endif()
 message(STATUS "Found the CUDA Toolkit: ${SEER_HAVE_CUDA}, MPI: ${SEER_HAVE_MPI}, NCCL: ${SEER_HAVE_NCCL}")
-if(SEER_HAVE_SERVER)
-  message(STATUS "Found cpp-httplib ${HTTPLIB_VERSION}: the program has 'seer serve'")
-elseif(HTTPLIB_FOUND)
-  message(STATUS "cpp-httplib ${HTTPLIB_VERSION} is not one this project knows (0.11 to 0.14): the program is built without "
-                 "'seer serve'.")
-else()
-  message(STATUS "cpp-httplib was not found: the program is built without 'seer serve'. tools/install_deps.sh installs it "
-                 "(libcpp-httplib-dev).")
-endif()

@@ -27,6 +27,18 @@ if(PROJECT_IS_TOP_LEVEL AND NOT DEFINED CMAKE_COMPILE_WARNING_AS_ERROR)
   set(CMAKE_COMPILE_WARNING_AS_ERROR ON)
 endif()
 
+# clang's run time for sanitizers is a package of its own; without it the first program would fail to link.
+if(SEER_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  include(CheckCXXSourceCompiles)
+  set(CMAKE_REQUIRED_FLAGS -fsanitize=${SEER_SANITIZE})
+  check_cxx_source_compiles("int main() { return 0; }" SEER_CLANG_RUN_TIME)
+  unset(CMAKE_REQUIRED_FLAGS)
+  if(NOT SEER_CLANG_RUN_TIME)
+    message(FATAL_ERROR "clang ${CMAKE_CXX_COMPILER_VERSION} cannot link with -fsanitize=${SEER_SANITIZE}: its run time library "
+                        "was not found. Run 'tools/install_deps.sh test', or install libclang-rt-dev.")
+  endif()
+endif()
+
 function(seer_target_defaults target)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow>
                                            $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)

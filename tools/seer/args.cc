@@ -119,7 +119,7 @@ struct Args::Impl {
 };
 
 Args::Args(const CommandHead& head) : impl_(std::make_unique<Impl>()) {
-  impl_->table = {head.name, head.synopsis, head.description, {}};
+  impl_->table = {head.name, head.synopsis, head.description, {}, {}};
   impl_->app.set_help_flag();  // -h is added by table(), so that it looks like every other option
 }
 

@@ -65,7 +65,14 @@ CommandTable table_of() {
   Options options;
   Args args(Options::kHead);
   options.add_to(args);
-  return args.table();
+  CommandTable table = args.table();
+  table.try_parse = [](const std::vector<std::string>& arguments) {
+    Options own;
+    Args reader(Options::kHead);
+    own.add_to(reader);
+    reader.parse(arguments);
+  };
+  return table;
 }
 
 }  // namespace seer::cli

@@ -17,6 +17,7 @@
 #include "tools/seer/sampling_options.h"
 #include "tools/seer/status_line.h"
 #include "tools/seer/stop_options.h"
+#include "tools/seer/terminal_text.h"
 
 namespace seer::cli {
 namespace {
@@ -35,10 +36,10 @@ struct ChatOptions {
   std::optional<SparseRule> sparse;
   int64_t n_predict = -1;
   StopOptions stop;
-  std::string system;
+  std::string system, history;
   ChatTemplateOptions chat_template;
   std::optional<std::string> file;
-  bool quiet = false;
+  bool quiet = false, raw = false;
 
   void add_to(Args& args) {
     args.group("Chat");
@@ -48,6 +49,9 @@ struct ChatOptions {
     args.value("-n,--n-predict", "N", "-1: until EOS or the context is full", "most tokens of an answer",
                into(n_predict, -1));
     stop.add_to(args, "an answer");
+    args.value("--history", "FILE", "none: in memory",
+               "on a terminal, keep the messages of all chats in FILE", into(history));
+    args.flag("--raw", raw, kRawHelp);
     args.flag("-q,--quiet", quiet,
               "leave out the greeting, what an answer was stopped by, and warnings about the load");
     add_sparse(args, sparse);
@@ -68,6 +72,7 @@ class Chat {
   explicit Chat(ChatOptions options)
       : options_(std::move(options)),
         is_terminal_(stdin_is_terminal()),
+        reader_([this] { check_engine(); }, options_.history),
         engine_(load_engine(options_.model, options_.quiet)),
         session_(engine_->new_session()),
         conversation_(engine_->tokenizer(), options_.chat_template.load(engine_->tokenizer()),
@@ -95,8 +100,13 @@ class Chat {
   }
 
  private:
+  void check_engine() const {
+    if (const std::optional<Error> failure = engine_->failure()) throw *failure;
+  }
+
   // On a terminal a mistake costs a message; a script must not go on as if nothing had happened.
   void recover(const Error& error) {
+    check_engine();
     if (!is_terminal_ || interrupting_signal() == SIGTERM || error.kind() == ErrorKind::kRuntime) throw error;
     if (error.kind() != ErrorKind::kCancelled) {
       log_error(error.what());
@@ -172,7 +182,7 @@ class Chat {
 
   void show_history() const {
     for (const ChatMessage& message : conversation_.messages())
-      write_stderr(message.role + ": " + message.content + "\n");
+      write_stderr(visible(message.role + ": " + message.content) + "\n");
   }
 
   void save(const std::string& file) const {
@@ -266,11 +276,11 @@ class Chat {
 
   ChatOptions options_;
   bool is_terminal_;
+  MessageReader reader_;  // before the engine: what is typed while that is loaded is kept as well
   std::shared_ptr<Engine> engine_;
   std::unique_ptr<Session> session_;
   Conversation conversation_;
   SamplingParams sampling_;
-  MessageReader reader_;
   std::string attached_;  // /file's text, for the next message
   std::optional<RequestStats> last_;
   SparseRule last_rule_;
@@ -286,6 +296,7 @@ int run_chat(const Arguments& arguments) {
   Args args(ChatOptions::kHead);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
+  if (options.raw) leave_stdout_raw();
   options.check();
   return Chat(std::move(options)).run();
 }

@@ -37,7 +37,7 @@ struct GenerateOptions {
   StopOptions stop;
   std::optional<std::string> system;
   ChatTemplateOptions chat_template;
-  bool echo = false, parse_special = false, quiet = false, ids = false;
+  bool echo = false, parse_special = false, quiet = false, ids = false, raw = false;
 
   void add_to(Args& args) {
     args.group("Prompt");
@@ -54,6 +54,7 @@ struct GenerateOptions {
     stop.add_to(args, "the completion");
     args.flag("--echo", echo, "print the prompt before the completion");
     args.flag("--ids", ids, "print token ids separated by spaces instead of text");
+    args.flag("--raw", raw, kRawHelp);
     args.flag("-q,--quiet", quiet, "leave out the closing line, and warnings about the load");
     add_sparse(args, sparse);
     sampling.add_to(args);
@@ -85,7 +86,9 @@ void set_prompt(const Prompt& prompt, const GenerateOptions& options, const Engi
   }
   const Tokenizer& tokenizer = engine.tokenizer();
   if (!options.system && !options.chat_template.given()) {
-    request->prompt = tokenizer.encode(prompt.text, true, options.parse_special);
+    request->prompt = encode_prompt(engine.info(), [&](const EncodeLimits& limits) {
+      return tokenizer.encode(prompt.text, true, options.parse_special, limits);
+    });
     return;
   }
   std::vector<ChatMessage> messages;
@@ -94,7 +97,9 @@ void set_prompt(const Prompt& prompt, const GenerateOptions& options, const Engi
   ChatPrompt chat(messages);
   chat.kwargs = options.chat_template.kwargs;
   const auto chat_template = options.chat_template.load(tokenizer);
-  request->prompt = tokenizer.encode_chat(chat, chat_template.get());
+  request->prompt = encode_prompt(engine.info(), [&](const EncodeLimits& limits) {
+    return tokenizer.encode_chat(chat, chat_template.get(), limits);
+  });
   if (!options.stop.ignore_eos) request->stop_token_ids = tokenizer.end_of_turn_ids(chat_template.get());
 }
 
@@ -224,6 +229,7 @@ int run_generate(const Arguments& arguments) {
   Args args(GenerateOptions::kHead);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
+  if (options.raw) leave_stdout_raw();
   options.check();
   const Prompt prompt = read_prompt(options.prompt);
   const std::shared_ptr<Engine> engine = load_engine(options.model, options.quiet);

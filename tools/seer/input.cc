@@ -32,14 +32,14 @@ FileDescriptor open_input(const std::string& path) {
 }
 
 // A folder has no text, and a device such as /dev/zero has no end. /dev/null has one.
-void refuse_endless(const FileDescriptor& fd, const std::string& path) {
+void refuse_endless(int fd, const std::string& path) {
   struct stat info {};
   struct stat null {};
-  if (::fstat(fd.get(), &info) != 0)
+  if (::fstat(fd, &info) != 0)
     throw Error(ErrorKind::kFile, "cannot read " + path + ": " + std::strerror(errno));
   const bool is_null = ::stat("/dev/null", &null) == 0 && null.st_rdev == info.st_rdev;
   if (S_ISDIR(info.st_mode) || S_ISBLK(info.st_mode) ||
-      (S_ISCHR(info.st_mode) && !is_null && ::isatty(fd.get()) == 0))
+      (S_ISCHR(info.st_mode) && !is_null && ::isatty(fd) == 0))
     throw Error(ErrorKind::kFile, "cannot read " + path + ": expected a file, a pipe or a terminal, found " +
                                       (S_ISDIR(info.st_mode) ? "a folder" : "a device"));
   if (S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) > kMaxBytes)
@@ -50,10 +50,12 @@ void refuse_endless(const FileDescriptor& fd, const std::string& path) {
 }  // namespace
 
 std::string read_bytes(const std::string& path) {
-  if (path == "-") return read_to_end(STDIN_FILENO, "standard input", kMaxBytes, throw_if_interrupted);
-  const FileDescriptor fd = open_input(path);
-  refuse_endless(fd, path);
-  return read_to_end(fd.get(), path, kMaxBytes, throw_if_interrupted);
+  const bool is_stdin = path == "-";
+  const std::string name = is_stdin ? "standard input" : path;
+  const FileDescriptor file = is_stdin ? FileDescriptor(-1) : open_input(path);
+  const int fd = is_stdin ? STDIN_FILENO : file.get();
+  refuse_endless(fd, name);
+  return read_to_end(fd, name, kMaxBytes, throw_if_interrupted);
 }
 
 std::vector<int32_t> parse_ids(const std::string& text, const std::string& source) {

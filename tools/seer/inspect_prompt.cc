@@ -48,7 +48,10 @@ void check_layer_and_head(const LayerAndHead& at, const ModelInfo& model) {
 }
 
 std::vector<int32_t> encode(const Prompt& prompt, bool parse_special, const Engine& engine) {
-  if (!prompt.ids) return engine.tokenizer().encode(prompt.text, true, parse_special);
+  if (!prompt.ids)
+    return encode_prompt(engine.info(), [&](const EncodeLimits& limits) {
+      return engine.tokenizer().encode(prompt.text, true, parse_special, limits);
+    });
   check_ids(*prompt.ids, engine.model().n_vocab, prompt.source);
   return *prompt.ids;
 }
@@ -203,13 +206,14 @@ class Inspection {
     }
     std::string text = title + format(", density %.1f%%\n\n", 100.0 * density_) + density_table(layers_) +
                        "\n" + sharing_table(layers_);
+    write_stdout(text);
     if (shown_) {
       const GateSummary& layer = layers_[static_cast<size_t>(shown_->layer)];
-      text += format("\nlayer %lld head %lld: blocks kept, and gate scores from 0.0001 to 1\n",
-                     static_cast<long long>(shown_->layer), static_cast<long long>(shown_->head)) +
-              draw_map(layer.map(shown_->head), columns(), draws_in_color());
+      text = format("\nlayer %lld head %lld: blocks kept, and gate scores from 0.0001 to 1\n",
+                    static_cast<long long>(shown_->layer), static_cast<long long>(shown_->head)) +
+             draw_map(layer.map(shown_->head), columns(), draws_in_color());
+      write_stdout_as_it_is(text);
     }
-    write_stdout(text);
   }
 
   const PromptInspection& options_;

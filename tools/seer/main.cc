@@ -4,6 +4,7 @@
 #include "seer/error.h"
 #include "seer/mapped_files.h"
 #include "seer/version.h"
+#include "tools/seer/address_space.h"
 #include "tools/seer/args.h"
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
@@ -44,6 +45,7 @@ int run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace seer::cli;
+  restart_without_openblas_threads(argv);
   try {
     secure_standard_streams();
     install_signal_handlers();

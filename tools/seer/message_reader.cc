@@ -1,5 +1,6 @@
 #include "tools/seer/message_reader.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,30 +14,38 @@ namespace seer::cli {
 namespace {
 
 constexpr const char* kQuotes = "\"\"\"";
-
-void show_prompt(const char* text) {
-  if (stdin_is_terminal()) write_stderr(text);
-}
+constexpr int kLook = 200;  // ms between two calls of while_waiting
 
 }  // namespace
 
+MessageReader::MessageReader(std::function<void()> while_waiting, const std::string& history_file)
+    : while_waiting_(std::move(while_waiting)) {
+  if (LineEditor::usable()) editor_ = std::make_unique<LineEditor>(history_file, while_waiting_);
+}
+
 std::optional<std::string> MessageReader::next() {
-  show_prompt("> ");
-  std::optional<std::string> line = read_line();
+  std::optional<std::string> message = read_message();
+  if (message && editor_) editor_->remember(*message);
+  return message;
+}
+
+std::optional<std::string> MessageReader::read_message() {
+  std::optional<std::string> line = ask("> ");
   if (!line) return std::nullopt;
   if (line->starts_with(kQuotes)) return read_block(line->substr(3));
   std::string text;
   while (line && line->ends_with('\\')) {
     line->back() = '\n';
     text += *line;
-    show_prompt(". ");
-    line = read_line();
+    line = ask(". ");
   }
   return text + line.value_or("");
 }
 
 std::optional<std::string> MessageReader::read_block(std::string text) {
-  // What follows the opening quotes in their own line is the block's first line, where there is anything.
+  // What follows the opening quotes in their own line is the block's first line, where there is anything. A
+  // line that was pasted may be several.
+  if (text.starts_with('\n')) text.erase(0, 1);
   std::string block;
   std::optional<std::string> line = text.empty() ? std::nullopt : std::optional(std::move(text));
   while (true) {
@@ -44,15 +53,28 @@ std::optional<std::string> MessageReader::read_block(std::string text) {
       const size_t end = line->find(kQuotes);
       block += line->substr(0, end);
       if (end != std::string::npos) {
-        if (block.ends_with('\n') && end == 0) block.pop_back();
+        if (block.ends_with('\n')) block.pop_back();
         return block + line->substr(end + 3);
       }
       block += '\n';
     }
-    show_prompt(". ");
-    line = read_line();
+    line = ask(". ");
     if (!line) return block;
   }
+}
+
+std::optional<std::string> MessageReader::ask(const std::string& prompt) {
+  if (editor_) return editor_->next(prompt);
+  if (stdin_is_terminal()) write_stderr(prompt);
+  return read_line();
+}
+
+void MessageReader::wait_for_input() const {
+  pollfd input = {STDIN_FILENO, POLLIN, 0};
+  do {
+    throw_if_interrupted();
+    if (while_waiting_) while_waiting_();
+  } while (::poll(&input, 1, kLook) <= 0);
 }
 
 std::optional<std::string> MessageReader::read_line() {
@@ -66,7 +88,7 @@ std::optional<std::string> MessageReader::read_line() {
       return line;
     }
     if (at_end_) return std::nullopt;
-    throw_if_interrupted();
+    wait_for_input();
     const ssize_t n = ::read(STDIN_FILENO, bytes, sizeof bytes);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0)

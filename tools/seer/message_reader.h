@@ -1,22 +1,39 @@
 // Messages from standard input, line by line: typed on a terminal or piped.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
+
+#include "tools/seer/line_editor.h"
 
 namespace seer::cli {
 
 // A message is one line, or several: a line that ends in a backslash goes on in the next one, and """ opens a
-// block that the next """ closes. On a terminal a prompt is shown on stderr; on a pipe nothing is.
+// block that the next """ closes. On a terminal a prompt is shown on stderr, lines can be edited, a paste of
+// several lines is one message, and there is a history; on a pipe there is nothing of this. A terminal on
+// which lines cannot be edited (LineEditor::usable) has the prompt alone.
 class MessageReader {
  public:
-  // Absent at the end of the input. Throws Error{kCancelled} for a Ctrl-C meanwhile.
+  // `while_waiting` is called several times a second while there is nothing to read, and ends the wait by
+  // throwing; null: nothing is called. `history_file`: empty, or the file that history is kept in. Throws
+  // Error{kFile} where that cannot be read.
+  MessageReader(std::function<void()> while_waiting, const std::string& history_file);
+
+  // Absent at the end of the input. Throws Error{kCancelled} for a Ctrl-C meanwhile, and what
+  // `while_waiting` throws.
   std::optional<std::string> next();
 
  private:
-  std::optional<std::string> read_line();
+  void wait_for_input() const;
+  std::optional<std::string> read_message();
   std::optional<std::string> read_block(std::string text);
+  std::optional<std::string> ask(const std::string& prompt);
+  std::optional<std::string> read_line();
 
+  std::function<void()> while_waiting_;
+  std::unique_ptr<LineEditor> editor_;  // null: lines are read as they come
   std::string buffer_;
   bool at_end_ = false;
 };

@@ -164,6 +164,18 @@ std::string larger_context(const EngineInfo& info) {
   return info.ctx_size < info.max_ctx_size ? ", or start with a larger --ctx-size" : "";
 }
 
+std::vector<int32_t> encode_prompt(const EngineInfo& info,
+                                   const std::function<std::vector<int32_t>(const EncodeLimits&)>& encode) {
+  try {
+    return encode({info.ctx_size, throw_if_interrupted});
+  } catch (const TooManyTokens& error) {
+    throw Error(ErrorKind::kUsage, "the prompt of " + std::to_string(error.n_least()) +
+                                       " tokens or more is longer than the context of " +
+                                       std::to_string(info.ctx_size) + ". Shorten it" + larger_context(info) +
+                                       ".");
+  }
+}
+
 int64_t thread_count(const ModelOptions& options) {
   if (options.threads > 0) return options.threads;
   return cores_of_rank(usable_cores(), std::max(options.tp, options.cp));

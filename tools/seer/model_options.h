@@ -1,6 +1,8 @@
 // The options every subcommand that loads a model has, and the load with its progress line.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,6 +55,11 @@ SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo
 // Words for the end of advice about a context that is too short: ", or start with a larger --ctx-size", or
 // nothing if it is the model's largest already.
 std::string larger_context(const EngineInfo& info);
+
+// Calls encode(limits), which tokenizes a prompt that must fit the context and may be interrupted, and
+// returns its ids. Throws Error{kUsage} for a text so long that it is refused before it is tokenized.
+std::vector<int32_t> encode_prompt(const EngineInfo& info,
+                                   const std::function<std::vector<int32_t>(const EncodeLimits&)>& encode);
 
 int64_t thread_count(
     const ModelOptions& options);  // as the engine counts: --threads, else the cores we may use

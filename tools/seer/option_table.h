@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct OptionRow {
 struct CommandTable {
   std::string name, synopsis, description;  // `synopsis` follows "seer NAME"
   std::vector<OptionRow> options;
+  // Reads arguments as the command does before it runs, and forgets them: Args::parse, of which it has the
+  // errors.
+  std::function<void(const std::vector<std::string>& arguments)> try_parse;
 };
 
 std::string help_text(const CommandTable& table);

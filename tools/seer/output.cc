@@ -12,6 +12,7 @@
 
 #include "seer/error.h"
 #include "tools/seer/ranks.h"
+#include "tools/seer/terminal_text.h"
 
 namespace seer::cli {
 namespace {
@@ -33,13 +34,6 @@ bool write_all(int fd, std::string_view bytes) {
   return true;
 }
 
-std::string printable(std::string_view text) {
-  std::string line(text);
-  for (char& c : line)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = c == '\n' || c == '\t' ? ' ' : '?';
-  return line;
-}
-
 spdlog::logger& logger() {
   static const auto instance = [] {
     const auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
@@ -51,6 +45,16 @@ spdlog::logger& logger() {
     return made;
   }();
   return *instance;
+}
+
+struct Stdout {
+  bool filtered = stdout_is_terminal();
+  TerminalFilter filter;
+};
+
+Stdout& standard_output() {
+  static Stdout instance;
+  return instance;
 }
 
 }  // namespace
@@ -65,19 +69,28 @@ void secure_standard_streams() {
   }
 }
 
-void write_stdout(std::string_view bytes) {
+void write_stdout_as_it_is(std::string_view bytes) {
   if (!write_all(STDOUT_FILENO, bytes)) fail(errno);
 }
 
+void write_stdout(std::string_view bytes) {
+  Stdout& out = standard_output();
+  if (!out.filtered) return write_stdout_as_it_is(bytes);
+  write_stdout_as_it_is(out.filter.take(bytes));
+}
+
+void leave_stdout_raw() { standard_output().filtered = false; }
+
 void close_stdout() {
+  write_stdout_as_it_is(standard_output().filter.finish());
   if (::close(STDOUT_FILENO) != 0 && errno != EBADF) fail(errno);
 }
 
 void write_stderr(std::string_view bytes) { write_all(STDERR_FILENO, bytes); }
 
-void log_info(std::string_view text) { logger().info("{}", printable(text)); }
-void log_warning(std::string_view text) { logger().warn("warning: {}", printable(text)); }
-void log_error(std::string_view text) { logger().error("error: {}", printable(text)); }
+void log_info(std::string_view text) { logger().info("{}", one_line(text)); }
+void log_warning(std::string_view text) { logger().warn("warning: {}", one_line(text)); }
+void log_error(std::string_view text) { logger().error("error: {}", one_line(text)); }
 
 bool stdin_is_terminal() { return ::isatty(STDIN_FILENO) == 1; }
 // mpirun gives its ranks a terminal of their own, whatever its own stdout is.

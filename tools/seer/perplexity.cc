@@ -87,7 +87,8 @@ class Perplexity {
     if (options_.model.ctx_size == 0) options_.model.ctx_size = options_.window;
     engine_ = load_engine(options_.model, options_.quiet);
     if (text.ids) check_ids(*text.ids, engine_->model().n_vocab, text.source);
-    tokens_ = text.ids ? *text.ids : engine_->tokenizer().encode(text.text, false);
+    tokens_ = text.ids ? *text.ids
+                       : engine_->tokenizer().encode(text.text, false, false, {-1, throw_if_interrupted});
     choose_windows(text.source);
     for (const SparseRule& rule : rules_to_run(options_.rules, engine_->model()))
       totals_.emplace_back().rule = rule;

@@ -39,7 +39,7 @@ struct RenderOptions {
   ChatTemplateOptions chat_template;
   std::map<std::string, std::string> tokens;
   ChatPrompt prompt;
-  bool no_generation_prompt = false, ids = false;
+  bool no_generation_prompt = false, ids = false, raw = false;
 
   void add_to(Args& args) {
     add_model_dir(args, model_dir);
@@ -59,6 +59,7 @@ struct RenderOptions {
     args.flag("--continue", prompt.continue_final_message,
               "end with the last message's content, to be continued");
     args.flag("--ids", ids, "print the prompt's token ids");
+    args.flag("--raw", raw, kRawHelp);
   }
 
   void check() const {
@@ -95,6 +96,7 @@ int run_render(const Arguments& arguments) {
   Args args(RenderOptions::kHead);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
+  if (options.raw) leave_stdout_raw();
   options.check();
   options.prompt.messages = read_bytes(options.messages);
   if (!options.tools.empty()) options.prompt.tools = read_bytes(options.tools);

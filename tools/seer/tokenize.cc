@@ -6,6 +6,7 @@
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
 #include "tools/seer/input.h"
+#include "tools/seer/interrupt.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
 
@@ -21,7 +22,7 @@ struct TokenizeOptions {
 
   std::string model_dir;
   PromptOptions input;
-  bool decode = false, no_bos = false, parse_special = false, special = false;
+  bool decode = false, no_bos = false, parse_special = false, special = false, raw = false;
 
   void add_to(Args& args) {
     add_model_dir(args, model_dir);
@@ -30,6 +31,7 @@ struct TokenizeOptions {
     args.flag("--no-bos", no_bos, "leave out the BOS (and EOS) the model's files ask for");
     args.flag("--parse-special", parse_special, "special tokens written out in the text become those tokens");
     args.flag("--special", special, "with --decode: write special tokens out instead of leaving them out");
+    args.flag("--raw", raw, kRawHelp);
   }
 
   void check() const {
@@ -66,6 +68,7 @@ int run_tokenize(const Arguments& arguments) {
   Args args(TokenizeOptions::kHead);
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
+  if (options.raw) leave_stdout_raw();
   options.check();
 
   const Prompt prompt = read_prompt(options.input, true);
@@ -74,7 +77,9 @@ int run_tokenize(const Arguments& arguments) {
     const std::vector<int32_t> ids = parse_ids(prompt.text, prompt.source);
     write_stdout(tokenizer->decode(known_ids(ids, tokenizer->n_vocab(), prompt.source), !options.special));
   } else {
-    write_stdout(join_ids(tokenizer->encode(prompt.text, !options.no_bos, options.parse_special)) + "\n");
+    write_stdout(join_ids(tokenizer->encode(prompt.text, !options.no_bos, options.parse_special,
+                                            {-1, throw_if_interrupted})) +
+                 "\n");
   }
   return kDone;
 }

@@ -29,7 +29,7 @@ struct SEER_API ChatPrompt {
   // add_generation_prompt does not count.
   bool continue_final_message = false;
   // What strftime_now shows of a template that writes the date, in the local time zone: seconds since 1970
-  // UTC; -1: the clock.
+  // UTC, up to the end of the year 9999; -1: the clock. Error{kUsage} for others.
   int64_t now = -1;
 
   ChatPrompt() = default;

@@ -6,6 +6,12 @@
 // it. The library never prints, exits or installs signal handlers by itself; seer/mapped_files.h says what
 // happens if a model's file is changed while it is used. Options, requests and results are plain values: copy
 // them freely.
+//
+// Processes. An engine works in the process that loaded it. In a process that was forked from that one, its
+// threads are missing: whatever would compute, wait or count, of the engine and of its sessions, generations
+// and ranks, is refused there with Error{kUsage}, cancel() does nothing, and destroying them frees no memory.
+// What reads only goes on working: model(), info(), tokenizer(), Session::tokens(). Load an engine after the
+// fork; a child that calls exec or _exit at once needs to know nothing of this.
 #pragma once
 
 #include <cstdint>
@@ -155,7 +161,13 @@ class SEER_API Engine : public std::enable_shared_from_this<Engine> {
   // where pages are short, the youngest gives its own back and computes them again later, unnoticed but for
   // the time. Only pages that open sessions hold can be in its way: Error{kMemory} from wait().
   virtual std::unique_ptr<Generation> submit(GenerateRequest request) = 0;
-  virtual EngineStats stats() const = 0;  // never fails
+  virtual EngineStats stats() const = 0;  // fails in a forked process alone
+  // What keeps this engine from computing anything ever again: another of its ranks (seer/ranks.h) has
+  // failed, was killed, or did not answer in time. A rank that ends is noticed at once while requests are
+  // computed and within a second otherwise. From then on every request fails with this error: destroy the
+  // engine and load another one. Absent, which an engine without ranks always is: it can compute. Fails in a
+  // forked process alone.
+  virtual std::optional<Error> failure() const { return std::nullopt; }
 };
 
 // One conversation and its KV pages. One thread at a time, cancel() apart; it need not be always the same. No
@@ -178,7 +190,7 @@ class SEER_API Session {
 
   // What the session holds; the reference is valid until the next call but cancel(). Never fails.
   virtual const std::vector<int32_t>& tokens() const = 0;
-  virtual void reset() = 0;  // forgets the tokens and frees the pages; never fails
+  virtual void reset() = 0;  // forgets the tokens and frees the pages; fails in a forked process alone
   // Stops the running request at the next token or chunk; from any thread, any number of times. A cancel with
   // nothing running is forgotten.
   virtual void cancel() noexcept = 0;

@@ -10,6 +10,11 @@
  * seer_session_cancel() apart. A callback may call the library, but not for the session that called it
  * (seer_session_cancel() apart).
  *
+ * Processes. An engine works in the process that loaded it. In a process that was forked from that one, its
+ * threads are missing: whatever would compute, wait or count is SEER_ERROR_USAGE there, cancelling does
+ * nothing, and the _free functions of an engine, a session, a generation and ranks free no more than the
+ * handle. Text and token ids, seer_engine_get_info and seer_session_tokens go on working.
+ *
  * Lifetimes. What seer_..._new, _load, _encode, _decode return is the caller's, to be freed once by the
  * function each names. Strings and arrays that go in are copied before the function returns; pointers that
  * come out say how long they live. Strings are UTF-8 and end in a zero byte; where a size comes along, it
@@ -222,7 +227,8 @@ typedef struct seer_chat_prompt {
   const char* chat_template;      /* as in seer_encode_chat */
   int32_t add_generation_prompt;  /* 1: the text ends where the assistant's answer begins */
   int32_t continue_final_message; /* 1: it ends with the content of the last message, to be continued */
-  int64_t now; /* seconds since 1970 UTC for templates that write the date; -1: the clock */
+  int64_t
+      now; /* seconds since 1970 UTC, to the year 9999, for templates that write the date; -1: the clock */
 } seer_chat_prompt;
 
 /* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
@@ -421,6 +427,12 @@ typedef struct seer_engine_stats {
 
 /* `size` is sizeof(seer_engine_stats). SEER_ERROR_USAGE for null pointers or a wrong size. */
 SEER_API seer_status seer_engine_get_stats(const seer_engine* engine, seer_engine_stats* stats, size_t size);
+
+/* SEER_OK as long as the engine can compute. Otherwise another of its ranks has failed, was killed or did not
+ * answer in time, and every request fails as this does, with the status and the message of that error
+ * (seer::Engine::failure()): free the engine and load another one. An engine without ranks is always
+ * SEER_OK. */
+SEER_API seer_status seer_engine_check(const seer_engine* engine);
 
 #ifdef __cplusplus
 }

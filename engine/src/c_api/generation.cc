@@ -41,6 +41,13 @@ void seer_generation_cancel(seer_generation* generation) {
 
 void seer_generation_free(seer_generation* generation) { delete generation; }
 
+seer_status seer_engine_check(const seer_engine* engine) {
+  return guard([&] {
+    check_pointer(engine, "a seer_engine");
+    if (const std::optional<seer::Error> failure = engine->engine->failure()) throw *failure;
+  });
+}
+
 seer_status seer_engine_get_stats(const seer_engine* engine, seer_engine_stats* stats, size_t size) {
   return guard([&] {
     check_pointer(engine, "a seer_engine");

@@ -23,8 +23,15 @@ namespace {
 using Vec = float __attribute__((vector_size(SEER_VEC_BYTES)));
 using IVec = int32_t __attribute__((vector_size(SEER_VEC_BYTES)));
 using UVec = uint32_t __attribute__((vector_size(SEER_VEC_BYTES)));
-using VecUnaligned = float __attribute__((vector_size(SEER_VEC_BYTES), aligned(4), may_alias));
-using HVecUnaligned = uint16_t __attribute__((vector_size(SEER_VEC_BYTES / 2), aligned(2), may_alias));
+using HVec = uint16_t __attribute__((vector_size(SEER_VEC_BYTES / 2)));
+
+// A vector at any address, of which its elements may also be read one by one. It is a struct because clang
+// ignores aligned() in an alias, and because GCC 12 loads a vector that memcpy() fills with instructions for
+// integers.
+template <class V>
+struct __attribute__((packed, may_alias)) Unaligned {
+  V v;
+};
 
 constexpr int64_t kLanes = SEER_VEC_BYTES / 4;
 // Vector registers decide the tile that stays in them: kTileRows * kTileVecs accumulators.
@@ -34,8 +41,8 @@ constexpr int kTileRows = 6, kTileVecs = 4;
 constexpr int kTileRows = 6, kTileVecs = 2;
 #endif
 
-inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
-inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
+inline Vec load(const float* p) { return reinterpret_cast<const Unaligned<Vec>*>(p)->v; }
+inline void store(float* p, Vec v) { reinterpret_cast<Unaligned<Vec>*>(p)->v = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }  // b where either is NaN
 inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
@@ -58,7 +65,7 @@ inline UVec widen(const uint16_t* p) {
 #elif defined(__AVX2__)
   return reinterpret_cast<UVec>(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 #else
-  return __builtin_convertvector(*reinterpret_cast<const HVecUnaligned*>(p), UVec);
+  return __builtin_convertvector(reinterpret_cast<const Unaligned<HVec>*>(p)->v, UVec);
 #endif
 }
 

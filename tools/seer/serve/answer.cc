@@ -63,6 +63,13 @@ ChoiceTimes Answer::times(size_t choice) const {
   return inbox_->choices[choice].times;
 }
 
+int64_t Answer::n_tokens() const {
+  const std::lock_guard lock(inbox_->mutex);
+  int64_t n = 0;
+  for (const Inbox::Choice& choice : inbox_->choices) n += choice.n_tokens;
+  return n;
+}
+
 std::vector<News> Answer::wait(std::chrono::milliseconds timeout) {
   std::vector<News> news;
   std::vector<bool> ended(size());

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "seer/engine.h"
-#include "tools/seer/serve/connection.h"
+#include "tools/seer/serve/http/exchange.h"
 
 namespace seer::serve {
 
@@ -51,6 +51,7 @@ class Answer {
   size_t size() const { return generations_.size(); }
   const GenerateResult& result(size_t choice) const { return *results_[choice]; }  // of one that has ended
   ChoiceTimes times(size_t choice) const;
+  int64_t n_tokens() const;  // of all choices so far
 
  private:
   struct Inbox;

@@ -15,15 +15,21 @@ enum Status {
   kNoContent = 204,
   kBadRequest = 400,
   kUnauthorized = 401,
+  kForbidden = 403,
   kNotFound = 404,
   kMethodNotAllowed = 405,
   kRequestTimeout = 408,
   kBodyTooLarge = 413,
+  kTargetTooLong = 414,
   kUnsupportedMedia = 415,
+  kExpectationFailed = 417,
   kTooManyRequests = 429,
+  kHeadTooLarge = 431,
   kClientGone = 499,  // never sent: for logs and metrics, as nginx has it
   kServerError = 500,
+  kNotImplemented = 501,
   kUnavailable = 503,
+  kVersionNotSupported = 505,
 };
 
 inline constexpr const char* kDeviceFailed = "device_failed";  // a code: nothing can be computed any more

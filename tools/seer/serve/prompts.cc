@@ -28,19 +28,17 @@ std::string without_folder(std::string text, const std::string& file) {
   return text;
 }
 
-ApiError too_long(const ApiRequest& request, const EngineInfo& info, const std::string& found) {
-  const char* what = request.chat ? "messages" : "prompt";
+// `n` tokens, and what else needs room.
+ApiError too_long(const ApiRequest& request, const EngineInfo& info, const std::string& n,
+                  const std::string& more = "") {
+  const char* field = request.chat ? "messages" : "prompt";
   return {kBadRequest,
-          "this model's context has " + std::to_string(info.ctx_size) + " tokens: found " + found +
-              ". Shorten it" + cli::larger_context(info) + ".",
-          what, "context_length_exceeded"};
+          "this model's context has " + std::to_string(info.ctx_size) + " tokens: found " + n + " in the " +
+              field + more + ". Shorten it" + cli::larger_context(info) + ".",
+          field, "context_length_exceeded"};
 }
 
-ApiError too_long(const ApiRequest& request, const EngineInfo& info, const TooManyTokens& error) {
-  return too_long(
-      request, info,
-      std::to_string(error.n_least()) + " or more in the " + (request.chat ? "messages" : "prompt"));
-}
+}  // namespace
 
 std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatModel& chat,
                                  const EncodeLimits& limits) {
@@ -58,15 +56,14 @@ std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine
   prompt.continue_final_message = input.continue_final_message;
   try {
     return engine.tokenizer().encode_chat(prompt, chat.chat_template.get(), limits);
-  } catch (const TooManyTokens& error) {
-    throw too_long(request, engine.info(), error);
+  } catch (const TooManyTokens&) {
+    throw;
   } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kCancelled) throw;
     throw ApiError(kBadRequest, "'messages': " + without_folder(error.what(), chat.chat_template->name()),
                    "messages", "invalid_value");
   }
 }
-
-}  // namespace
 
 void check_ids(const std::vector<int32_t>& ids, const std::string& field, const Engine& engine) {
   const int64_t n_vocab = engine.model().n_vocab;
@@ -80,12 +77,8 @@ void check_ids(const std::vector<int32_t>& ids, const std::string& field, const 
 
 std::vector<int32_t> encode_text(const ApiRequest& request, const std::string& text, const Engine& engine,
                                  const PromptOptions& options, const EncodeLimits& limits) {
-  try {
-    return engine.tokenizer().encode(text, request.add_special_tokens,
-                                     request.parse_special.value_or(options.parse_special), limits);
-  } catch (const TooManyTokens& error) {
-    throw too_long(request, engine.info(), error);
-  }
+  return engine.tokenizer().encode(text, request.add_special_tokens,
+                                   request.parse_special.value_or(options.parse_special), limits);
 }
 
 std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenizer) {
@@ -95,36 +88,48 @@ std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenize
   return end;
 }
 
+namespace {
+
+EncodedPrompt encode_prompt(const ApiRequest& request, const PromptInput& prompt, const Engine& engine,
+                            const PromptOptions& options, const EncodeLimits& limits) {
+  EncodedPrompt one;
+  if (const auto* text = std::get_if<std::string>(&prompt)) {
+    one.ids = encode_text(request, *text, engine, options, limits);
+    if (request.echo) one.text = *text;
+  } else {
+    one.ids = std::get<std::vector<int32_t>>(prompt);
+    check_ids(one.ids, "prompt", engine);
+    if (request.echo) one.text = engine.tokenizer().decode(one.ids, request.skip_special_tokens);
+  }
+  if (one.ids.empty())
+    throw ApiError(kBadRequest, "'prompt' is empty: expected at least one token", "prompt", "invalid_value");
+  return one;
+}
+
+}  // namespace
+
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
                                           const ChatModel& chat, const PromptOptions& options,
-                                          const EncodeLimits& limits) {
-  if (request.chat) return {{encode_chat(request, engine, chat, limits), ""}};
-  std::vector<EncodedPrompt> encoded;
-  for (const PromptInput& prompt : request.prompts) {
-    EncodedPrompt one;
-    if (const auto* text = std::get_if<std::string>(&prompt)) {
-      one.ids = encode_text(request, *text, engine, options, limits);
-      if (request.echo) one.text = *text;
-    } else {
-      one.ids = std::get<std::vector<int32_t>>(prompt);
-      check_ids(one.ids, "prompt", engine);
-      if (request.echo) one.text = engine.tokenizer().decode(one.ids, request.skip_special_tokens);
-    }
-    if (one.ids.empty())
-      throw ApiError(kBadRequest, "'prompt' is empty: expected at least one token", "prompt",
-                     "invalid_value");
-    encoded.push_back(std::move(one));
+                                          const std::function<void()>& check) {
+  const EncodeLimits limits{engine.info().ctx_size, check};
+  try {
+    if (request.chat) return {{encode_chat(request, engine, chat, limits), ""}};
+    std::vector<EncodedPrompt> encoded;
+    for (const PromptInput& prompt : request.prompts)
+      encoded.push_back(encode_prompt(request, prompt, engine, options, limits));
+    return encoded;
+  } catch (const TooManyTokens& error) {
+    throw too_long(request, engine.info(), std::to_string(error.n_least()) + " or more");
   }
-  return encoded;
 }
 
 int64_t token_limit(const ApiRequest& request, int64_t n_prompt, const EngineInfo& info) {
-  const std::string found = std::to_string(n_prompt) + " in the " + (request.chat ? "messages" : "prompt");
+  const std::string n = std::to_string(n_prompt);
   const int64_t room = info.ctx_size - n_prompt;
-  if (room < (request.max_tokens == 0 ? 0 : 1)) throw too_long(request, info, found);
+  if (room < (request.max_tokens == 0 ? 0 : 1)) throw too_long(request, info, n);
   if (!request.max_tokens) return request.chat ? room : std::min(kCompletionTokens, room);
   if (*request.max_tokens > room)
-    throw too_long(request, info, found + " and " + std::to_string(*request.max_tokens) + " asked for");
+    throw too_long(request, info, n, " and " + std::to_string(*request.max_tokens) + " asked for");
   return *request.max_tokens;
 }
 

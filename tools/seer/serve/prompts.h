@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,15 +30,20 @@ struct PromptOptions {
 };
 
 // Throws ApiError (400) for ids out of range, an empty prompt, a chat that the template does not take, or a
-// text that limits.max_tokens refuses by its length (context_length_exceeded). limits.check is called every
-// few milliseconds, and what it throws is passed on.
+// text that is longer than any which the context could hold: that is refused without tokenizing it
+// (context_length_exceeded). `check`, if there is one, is called every few milliseconds on this thread while
+// templates and tokenizer work; what it throws is passed on, but for an Error of another kind than
+// kCancelled.
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
                                           const ChatModel& chat, const PromptOptions& options,
-                                          const EncodeLimits& limits = {});
+                                          const std::function<void()>& check = {});
 
-// Ids of one text, as encode_prompts; empty for an empty text.
+// Ids of one text, as encode_prompts; empty for an empty text. Both pass TooManyTokens on.
 std::vector<int32_t> encode_text(const ApiRequest& request, const std::string& text, const Engine& engine,
-                                 const PromptOptions& options, const EncodeLimits& limits = {});
+                                 const PromptOptions& options, const EncodeLimits& limits);
+// Ids of a chat, as encode_prompts.
+std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatModel& chat,
+                                 const EncodeLimits& limits);
 
 // How the prompt's text ends, special tokens by name: enough to see what the answer begins in.
 std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenizer);

@@ -10,6 +10,9 @@ namespace {
 
 constexpr int64_t kMaxChoices = 128;  // the API's
 constexpr size_t kMaxStops = 64;      // the API's own 4 is too few for some clients
+// Each choice looks for every stop string and id at every token. What ends an answer in practice is shorter:
+// a few words, or the names of tokens.
+constexpr size_t kMaxStopBytes = 1024, kMaxStopIds = 1024;
 constexpr Range kTemperature = {0.0, 2.0};
 constexpr Range kPenalty = {-2.0, 2.0};
 constexpr Range kRepetition = {0.01, 100.0};
@@ -26,6 +29,9 @@ std::vector<std::string> read_stop(const JsonFields& fields) {
     if (text.get_ref<const std::string&>().empty())
       throw ApiError(kBadRequest, "'" + name + "': an empty string would end every answer at once", "stop",
                      "invalid_value");
+    if (const size_t n = text.get_ref<const std::string&>().size(); n > kMaxStopBytes)
+      refuse(name, "expected at most " + std::to_string(kMaxStopBytes) + " bytes, found " + std::to_string(n),
+             "invalid_value");
     stops.push_back(text.get<std::string>());
   };
   if (value->is_string()) {
@@ -50,6 +56,15 @@ void read_stream(const JsonFields& fields, ApiRequest* request) {
   const JsonFields options(*value, "stream_options.");
   options.check_known({"include_usage"}, {}, {{"continuous_usage_stats", {}}, {"include_obfuscation", {}}});
   request->include_usage = options.boolean("include_usage").value_or(false);
+}
+
+std::vector<int32_t> read_stop_ids(const JsonFields& fields) {
+  std::vector<int32_t> ids = fields.ids("stop_token_ids").value_or(std::vector<int32_t>());
+  if (ids.size() > kMaxStopIds)
+    refuse("stop_token_ids",
+           "expected at most " + std::to_string(kMaxStopIds) + " ids, found " + std::to_string(ids.size()),
+           "invalid_value");
+  return ids;
 }
 
 std::map<int32_t, double> read_logit_bias(const JsonFields& fields) {
@@ -150,7 +165,7 @@ void read_common(const JsonFields& fields, ApiRequest* request) {
   if (request->seed == -1) request->seed.reset();
   request->min_tokens = fields.integer("min_tokens", 0).value_or(0);
   request->stop = read_stop(fields);
-  request->stop_token_ids = fields.ids("stop_token_ids").value_or(std::vector<int32_t>());
+  request->stop_token_ids = read_stop_ids(fields);
   read_stream(fields, request);
   request->ignore_eos = fields.boolean("ignore_eos").value_or(false);
   request->skip_special_tokens = fields.boolean("skip_special_tokens").value_or(true);

@@ -1,5 +1,6 @@
 // seer serve: the OpenAI API over HTTP.
 #include <cctype>
+#include <cstdlib>
 #include <filesystem>
 #include <thread>
 
@@ -7,10 +8,11 @@
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
 #include "tools/seer/format.h"
+#include "tools/seer/input.h"
 #include "tools/seer/interrupt.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
-#include "tools/seer/serve/http_server.h"
+#include "tools/seer/serve/http/http_server.h"
 #include "tools/seer/serve/service.h"
 
 namespace seer::cli {
@@ -22,7 +24,7 @@ using std::chrono::milliseconds;
 constexpr const char* kDescription =
     "Answers the OpenAI API's /v1/completions, /v1/chat/completions and /v1/models over HTTP, with /health "
     "and /metrics "
-    "beside them. Its address goes to stdout once it listens, a line for each request to stderr. SIGINT or "
+    "with them. Its address goes to stdout once it listens, a line for each request to stderr. SIGINT or "
     "SIGTERM lets "
     "requests under way finish; a second one kills.";
 constexpr milliseconds kTick(50);
@@ -33,6 +35,8 @@ struct ServeOptions {
 
   ModelOptions model;
   serve::HttpOptions http;
+  std::optional<std::string> api_key;
+  std::string api_key_file;
   std::string model_name;
   ChatTemplateOptions chat_template;
   std::string tool_parser = "auto", reasoning_parser = "auto";
@@ -44,11 +48,17 @@ struct ServeOptions {
   void add_to(Args& args) {
     args.group("Server");
     args.value("--host", "ADDRESS", "127.0.0.1", "address to listen on; 0.0.0.0 is every one",
-               into(http.host));
+               into(http.access.host));
     args.value("--port", "N", "8080", "port to listen on; 0 is any free one", into(http.port, 0, 65535));
-    args.value("--api-key", "KEY", "none: everybody may ask",
-               "what clients must send as 'Authorization: Bearer KEY', but for /health", into(http.api_key),
-               "SEER_API_KEY");
+    args.value(
+        "--api-key", "KEY", "none: everybody may ask",
+        "what clients must send as 'Authorization: Bearer KEY', but for /health; others on this machine "
+        "see a command line, so give it in the environment or by --api-key-file",
+        into(api_key), "SEER_API_KEY");
+    args.value("--api-key-file", "FILE", "none", "a file whose first line is the key", into(api_key_file));
+    args.values("--allowed-host", "NAME", "this machine's name, localhost, and every address",
+                "a name that clients may ask by without a key (DNS rebinding); * is any; may be repeated",
+                into(http.access.allowed_hosts));
     args.value("--served-model-name", "NAME", "the model folder's name", "what clients call the model",
                into(model_name));
     chat_template.add_to(args, "auto");
@@ -59,8 +69,9 @@ struct ServeOptions {
                 "how it marks its reasoning: think is <think>...</think>, none leaves it in the text");
     args.flag("--no-parse-special", no_parse_special,
               "take special tokens written out in prompts of completions as plain text");
-    args.value("--cors-origin", "ORIGIN", "none: no CORS headers",
-               "let pages of this origin ask from a browser; * is any", into(http.cors_origin));
+    args.values("--cors-origin", "ORIGIN", "none: pages of other origins are refused",
+                "let pages of this origin ask from a browser; * is any; may be repeated",
+                into(http.access.cors_origins));
     args.flag("-q,--quiet", quiet, "leave out the line for each request");
     add_sparse(args, sparse);
     args.group("Limits");
@@ -74,8 +85,11 @@ struct ServeOptions {
                "cancel what takes longer, from a request's arrival on", into(request_timeout, 0, 1'000'000));
     args.value("--shutdown-timeout", "SECONDS", "30", "how long requests under way may go on after SIGTERM",
                into(shutdown_timeout, 0, 1'000'000));
+    args.value("--max-connections", "N", "10000, or what ulimit -n allows",
+               "open at once; beyond, the one that has waited longest for its client is closed",
+               into(http.max_connections, 1, 1'000'000));
     args.value("--threads-http", "N", "512",
-               "connections served at once, started as needed; further ones wait",
+               "requests answered at once, each by a thread that is started as needed; further ones wait",
                into(http.max_threads, 1, 65536));
     model.add_to(args);
   }
@@ -83,16 +97,36 @@ struct ServeOptions {
   void check() const {
     require_model_dir(model.model_dir);
     require_gates(sparse, model);
-    // RFC 6750's characters: others cannot be sent in the header.
-    const auto may_be_sent = [](unsigned char c) {
-      return std::isalnum(c) != 0 ||
-             std::string_view("-._~+/=").find(static_cast<char>(c)) != std::string_view::npos;
-    };
-    if (!std::all_of(http.api_key.begin(), http.api_key.end(), may_be_sent))
-      throw Error(ErrorKind::kUsage,
-                  "--api-key: expected letters, digits and -._~+/= only, as a Bearer token has");
   }
 };
+
+// RFC 6750's characters: others cannot be sent in the header. An empty key would leave the server open to
+// everybody without a word.
+std::string checked_key(const std::string& key, const std::string& source) {
+  const auto may_be_sent = [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("-._~+/=").find(static_cast<char>(c)) != std::string_view::npos;
+  };
+  if (key.empty())
+    throw Error(ErrorKind::kUsage,
+                source + " is empty: expected an API key, or nothing of the kind to ask for none");
+  if (!std::all_of(key.begin(), key.end(), may_be_sent))
+    throw Error(ErrorKind::kUsage,
+                source + ": expected letters, digits and -._~+/= only, as a Bearer token has");
+  return key;
+}
+
+std::string api_key_of(const ServeOptions& options) {
+  if (!options.api_key_file.empty()) {
+    if (options.api_key) throw Error(ErrorKind::kUsage, "--api-key-file and --api-key: give one of them");
+    std::string text = read_bytes(options.api_key_file);
+    text.resize(std::min(text.find_first_of("\r\n"), text.size()));
+    return checked_key(text, "the first line of '" + options.api_key_file + "'");
+  }
+  if (options.api_key) return checked_key(*options.api_key, "--api-key, or SEER_API_KEY,");
+  if (std::getenv("SEER_API_KEY") != nullptr) return checked_key("", "SEER_API_KEY");
+  return "";
+}
 
 std::string folder_name(const std::string& dir) {
   const std::filesystem::path path = std::filesystem::absolute(dir).lexically_normal();
@@ -135,16 +169,15 @@ void wait_while(milliseconds limit, const Going& going) {
   while (going() && Clock::now() < until) std::this_thread::sleep_for(kTick);
 }
 
-void shut_down(serve::HttpServer& server, serve::Service& service, const ServeOptions& options) {
+void shut_down(serve::HttpServer& server, serve::Service& service, int64_t seconds) {
   const int64_t n = server.n_active();
-  log_info("stopping" +
-           (n > 0 ? format(": %lld requests under way may go on for %lld s", static_cast<long long>(n),
-                           static_cast<long long>(options.shutdown_timeout))
-                  : ""));
+  log_info("stopping" + (n > 0 ? format(": %lld requests under way may go on for %lld s",
+                                        static_cast<long long>(n), static_cast<long long>(seconds))
+                               : ""));
   const auto active = [&] { return server.n_active() > 0; };
   service.stop();
   server.stop_accepting();
-  wait_while(std::chrono::seconds(options.shutdown_timeout), active);
+  wait_while(std::chrono::seconds(seconds), active);
   service.abort();
   wait_while(kAfterAbort, active);
   server.join(true);
@@ -160,6 +193,7 @@ int run_serve(const Arguments& arguments) {
   options.add_to(args);
   if (!args.parse(arguments)) return kDone;
   options.check();
+  options.http.access.api_key = api_key_of(options);
   const std::string name =
       options.model_name.empty() ? folder_name(options.model.model_dir) : options.model_name;
 
@@ -178,17 +212,26 @@ int run_serve(const Arguments& arguments) {
   service.set_active_count([&] { return server.n_active(); });
   server.start();
   write_stdout(server.url() + "\n");
+  std::shared_ptr<Engine> engine;
   try {
-    const std::shared_ptr<Engine> engine = load_engine(options.model);
+    engine = load_engine(options.model);
     service.set_engine(engine, chat_model(options, engine->tokenizer()));
   } catch (const Error&) {
     if (!interrupted()) throw;
   }
   if (!interrupted()) log_info("serving '" + name + "' at " + server.url());
-  while (!interrupted() && server.listening()) std::this_thread::sleep_for(kTick);
-  if (!interrupted())
-    throw Error(ErrorKind::kRuntime, "the system accepts no more connections on " + server.url());
-  shut_down(server, service, options);
+  if (!interrupted() && options.http.access.api_key.empty() && !serve::is_loopback(options.http.access.host))
+    log_warning("everybody who reaches " + server.url() + " may ask: no API key is set (--api-key-file)");
+  std::optional<Error> failure;
+  while (!interrupted() && !failure) {
+    std::this_thread::sleep_for(kTick);
+    failure = engine->failure();
+  }
+  if (failure) {  // requests under way have failed by themselves
+    shut_down(server, service, 0);
+    throw *failure;
+  }
+  shut_down(server, service, options.shutdown_timeout);
   return kDone;
 }
 

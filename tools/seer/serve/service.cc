@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tools/seer/format.h"
+#include "tools/seer/serve/large_request.h"
 #include "tools/seer/serve/token_routes.h"
 
 namespace seer::serve {
@@ -21,19 +22,27 @@ double seconds_between(Clock::time_point begin, Clock::time_point end) {
 
 }  // namespace
 
+struct Service::Patience {
+  Exchange& exchange;
+  Clock::time_point deadline;
+  Clock::time_point next_check;  // of the client
+};
+
 struct Service::Work {
-  Work(const ApiRequest& asked, std::shared_ptr<Engine> of, std::vector<EncodedPrompt> prompts,
-       const AnswerFormat& format, const std::string& model_name)
-      : request(asked),
+  Work(const Patience& until, const ApiRequest& asked, std::shared_ptr<Engine> of,
+       std::vector<EncodedPrompt> prompts, const AnswerFormat& format, const std::string& model_name)
+      : patience(until),
+        exchange(until.exchange),
+        request(asked),
         engine(std::move(of)),
         reply(request, std::move(prompts), format, *engine, model_name) {}
 
-  ApiRequest request;
+  Patience patience;
+  Exchange& exchange;
+  const ApiRequest& request;
   std::shared_ptr<Engine> engine;
   Reply reply;  // refers to the engine
   std::unique_ptr<Answer> answer;
-  Clock::time_point deadline = Clock::time_point::max();
-  Clock::time_point next_check;
 };
 
 Service::Service(ServiceOptions options)
@@ -41,25 +50,27 @@ Service::Service(ServiceOptions options)
 
 std::vector<Route> Service::routes() {
   return {
-      {"GET", "/health", [this](const auto&, const auto&, auto& response) { health(response); }, true},
-      {"GET", "/metrics", [this](const auto&, const auto&, auto& response) { report_metrics(response); }},
-      {"GET", "/v1/models", [this](const auto&, const auto&, auto& response) { list_models(response); }},
-      {"GET", "/v1/models/",
-       [this](const auto& request, const auto&, auto& response) { show_model(request, response); }},
+      {"GET", "/health", [this](Exchange& exchange) { health(exchange); }, /*open=*/true},
+      {"GET", "/metrics", [this](Exchange& exchange) { report_metrics(exchange); }},
+      {"GET", "/v1/models", [this](Exchange& exchange) { list_models(exchange); }},
+      {"GET", "/v1/models/", [this](Exchange& exchange) { show_model(exchange); }},
       {"POST", "/v1/completions",
-       [this](const auto& request, const auto& body, auto& response) {
-         complete(request, parse_completion(parse_body(body)), response);
+       [this](Exchange& exchange) {
+         const LargeRequest large(exchange.body_size());
+         complete(exchange, parse_completion(parse_body(exchange.take_body())));
        }},
       {"POST", "/v1/chat/completions",
-       [this](const auto& request, const auto& body, auto& response) {
-         complete(request, parse_chat(parse_body(body)), response);
+       [this](Exchange& exchange) {
+         const LargeRequest large(exchange.body_size());
+         complete(exchange, parse_chat(parse_body(exchange.take_body())));
        }},
       {"POST", "/tokenize",
-       [this](const auto&, const auto& body, auto& response) { show_tokens(parse_body(body), response); }},
-      {"POST", "/detokenize",
-       [this](const auto&, const auto& body, auto& response) { show_text(parse_body(body), response); }},
-      {"GET", "/tokenizer_info",
-       [this](const auto&, const auto&, auto& response) { show_tokenizer(response); }},
+       [this](Exchange& exchange) {
+         const LargeRequest large(exchange.body_size());
+         show_tokens(exchange);
+       }},
+      {"POST", "/detokenize", [this](Exchange& exchange) { show_text(exchange); }},
+      {"GET", "/tokenizer_info", [this](Exchange& exchange) { show_tokenizer(exchange); }},
   };
 }
 
@@ -77,6 +88,8 @@ std::shared_ptr<Engine> Service::engine() const {
   if (stopping_) throw ApiError(kUnavailable, "the server is stopping", "", "stopping");
   const std::lock_guard lock(mutex_);
   if (!engine_) throw ApiError(kUnavailable, "the model is being loaded", "", "loading");
+  if (const std::optional<Error> failure = engine_->failure())
+    throw ApiError(kUnavailable, failure->what(), "", kDeviceFailed);
   return engine_;
 }
 
@@ -85,48 +98,52 @@ const ChatModel& Service::chat_model() const {
   return chat_;
 }
 
-void Service::health(httplib::Response& response) const {
+void Service::health(Exchange& exchange) const {
   engine();
   if (device_failed_)
     throw ApiError(kServerError, "the device has failed: restart the server", "", kDeviceFailed);
-  send_json(response, kOk, R"({"status":"ok"})");
+  exchange.answer_json(kOk, R"({"status":"ok"})");
 }
 
-void Service::report_metrics(httplib::Response& response) const {
+void Service::report_metrics(Exchange& exchange) const {
   std::shared_ptr<Engine> engine;
   {
     const std::lock_guard lock(mutex_);
     engine = engine_;
   }
   const EngineStats stats = engine ? engine->stats() : EngineStats();
-  response.status = kOk;
-  response.set_content(metrics_.text(engine ? &stats : nullptr, n_active_()), "text/plain; version=0.0.4");
+  exchange.answer(
+      {kOk, "text/plain; version=0.0.4", metrics_.text(engine ? &stats : nullptr, n_active_()), {}});
 }
 
-void Service::list_models(httplib::Response& response) const {
-  send_json(response, kOk, models_list(options_.model_name, created_, engine()->info().ctx_size));
+void Service::list_models(Exchange& exchange) const {
+  exchange.answer_json(kOk, models_list(options_.model_name, created_, engine()->info().ctx_size));
 }
 
-void Service::show_model(const httplib::Request& request, httplib::Response& response) const {
-  std::string name = request.path.substr(std::string("/v1/models/").size());
+void Service::show_model(Exchange& exchange) const {
+  std::string name = exchange.head().path.substr(std::string("/v1/models/").size());
   if (name.ends_with('/')) name.pop_back();
   check_model(name);
-  send_json(response, kOk, model_object(name, created_, engine()->info().ctx_size));
+  exchange.answer_json(kOk, model_object(name, created_, engine()->info().ctx_size));
 }
 
-void Service::show_tokens(const Json& body, httplib::Response& response) const {
+void Service::show_tokens(Exchange& exchange) const {
+  const Json body = parse_body(exchange.take_body());
   check_model(JsonFields(body).string("model"));
-  send_json(response, kOk, tokenize(body, *engine(), chat_model(), options_.prompts));
+  Patience patience = patience_for(exchange);
+  exchange.answer_json(
+      kOk, tokenize(body, *engine(), chat_model(), options_.prompts, [&] { check_going(patience); }));
 }
 
-void Service::show_text(const Json& body, httplib::Response& response) const {
+void Service::show_text(Exchange& exchange) const {
+  const Json body = parse_body(exchange.take_body());
   check_model(JsonFields(body).string("model"));
-  send_json(response, kOk, detokenize(body, *engine()));
+  exchange.answer_json(kOk, detokenize(body, *engine()));
 }
 
-void Service::show_tokenizer(httplib::Response& response) const {
+void Service::show_tokenizer(Exchange& exchange) const {
   const std::shared_ptr<Engine> engine = this->engine();
-  send_json(response, kOk, tokenizer_info(*engine, chat_model()));
+  exchange.answer_json(kOk, tokenizer_info(*engine, chat_model()));
 }
 
 void Service::check_model(const std::optional<std::string>& name) const {
@@ -151,7 +168,7 @@ void Service::check_tools(const ApiRequest& request) const {
         "tools", "unsupported_parameter");
 }
 
-std::shared_ptr<Service::Work> Service::admit(const ApiRequest& request) {
+std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiRequest& request) {
   std::shared_ptr<Engine> engine = this->engine();
   check_model(request.model);
   check_tools(request);
@@ -160,18 +177,18 @@ std::shared_ptr<Service::Work> Service::admit(const ApiRequest& request) {
                    "'n' times the prompts is " + std::to_string(request.n_choices()) + ": expected at most " +
                        std::to_string(options_.max_queue) + " (--max-queue)",
                    "n", "invalid_value");
-  std::vector<EncodedPrompt> prompts = encode_prompts(request, *engine, chat_model(), options_.prompts,
-                                                      {engine->info().ctx_size, /*check=*/{}});
+  Patience patience = patience_for(exchange);
+  std::vector<EncodedPrompt> prompts =
+      encode_prompts(request, *engine, chat_model(), options_.prompts, [&] { check_going(patience); });
   std::vector<GenerateRequest> generations =
       generate_requests(request, prompts, *engine, options_.sparse, options_.temperature);
   if (request.chat && !request.ignore_eos)
     for (const int32_t id : engine->tokenizer().end_of_turn_ids(chat_model().chat_template.get()))
       for (GenerateRequest& one : generations) one.stop_token_ids.push_back(id);
-  RequestRecord& record = Connection::current().record();
+  RequestRecord& record = exchange.record();
   for (const EncodedPrompt& prompt : prompts) record.n_prompt += static_cast<int64_t>(prompt.ids.size());
-  auto work =
-      std::make_shared<Work>(request, engine, std::move(prompts), chat_model().format, options_.model_name);
-  if (options_.request_timeout.count() > 0) work->deadline = record.start + options_.request_timeout;
+  auto work = std::make_unique<Work>(patience, request, engine, std::move(prompts), chat_model().format,
+                                     options_.model_name);
   const std::lock_guard lock(admission_);
   const int64_t n_waiting = engine->stats().n_waiting;
   metrics_.observe_queue(n_waiting);
@@ -184,19 +201,25 @@ std::shared_ptr<Service::Work> Service::admit(const ApiRequest& request) {
   return work;
 }
 
-void Service::check_going(Work& work) const {
+Service::Patience Service::patience_for(Exchange& exchange) const {
+  Clock::time_point deadline = Clock::time_point::max();
+  if (options_.request_timeout.count() > 0) deadline = exchange.record().start + options_.request_timeout;
+  return {exchange, deadline, {}};
+}
+
+void Service::check_going(Patience& patience) const {
   if (aborting_) throw ApiError(kUnavailable, "the server is stopping", "", "stopping");
   const Clock::time_point now = Clock::now();
-  if (now >= work.deadline)
+  if (now >= patience.deadline)
     throw ApiError(kUnavailable, "the answer took longer than the server allows (--request-timeout)", "",
                    "request_timeout");
-  if (now < work.next_check) return;
-  work.next_check = now + kCheckClient;
-  if (Connection::current().client_gone()) throw ApiError(kClientGone, "the client has gone");
+  if (now < patience.next_check) return;
+  patience.next_check = now + kCheckClient;
+  if (patience.exchange.client_gone()) throw ApiError(kClientGone, "the client has gone");
 }
 
 std::vector<News> Service::next(Work& work) const {
-  check_going(work);
+  check_going(work.patience);
   std::vector<News> news = work.answer->wait(kCheckClient);
   for (const News& one : news)
     if (one.result != nullptr && one.result->finish == FinishReason::kCancelled)
@@ -206,6 +229,7 @@ std::vector<News> Service::next(Work& work) const {
 
 ApiError Service::give_up(Work& work) {
   work.answer->cancel();
+  work.exchange.record().n_generated = work.answer->n_tokens();
   ApiError error = api_error(std::current_exception());
   if (error.code() == kDeviceFailed) device_failed_ = true;
   return error;
@@ -213,7 +237,7 @@ ApiError Service::give_up(Work& work) {
 
 // Once everything has ended.
 void Service::account(Work& work) {
-  RequestRecord& record = Connection::current().record();
+  RequestRecord& record = work.exchange.record();
   for (size_t i = 0; i < work.answer->size(); ++i) {
     const RequestStats& stats = work.answer->result(i).stats;
     record.n_generated += stats.n_generated;
@@ -241,65 +265,42 @@ Usage usage_of(const Answer& answer, size_t n, int64_t n_prompt) {
 
 }  // namespace
 
-void Service::complete(const httplib::Request& http, const ApiRequest& parsed, httplib::Response& response) {
-  const std::shared_ptr<Work> work = admit(parsed);
-  RequestRecord& record = Connection::current().record();
+void Service::complete(Exchange& exchange, const ApiRequest& request) {
+  const std::unique_ptr<Work> work = admit(exchange, request);
   try {
-    if (work->request.stream) {
-      stream(work, http.version != "HTTP/1.0", response);
-      return;
-    }
+    if (request.stream) return stream(*work);
     while (!work->answer->ended()) work->reply.collect(next(*work));
     account(*work);
-    const Usage usage = usage_of(*work->answer, static_cast<size_t>(work->request.n), record.n_prompt);
-    send_json(response, kOk, work->reply.whole(usage));
+    const Usage usage = usage_of(*work->answer, static_cast<size_t>(request.n), exchange.record().n_prompt);
+    exchange.answer_json(kOk, work->reply.whole(usage));
   } catch (...) {
     throw give_up(*work);
   }
 }
 
 // The answer's status is sent with its first byte, so that what fails before the first token still gets its
-// own.
-void Service::stream(const std::shared_ptr<Work>& work, bool chunked, httplib::Response& response) {
-  std::vector<News> first;
-  while (first.empty() && !work->answer->ended()) first = next(*work);
-  response.status = kOk;
-  response.set_header("Cache-Control", "no-cache");
-  // One call writes everything: between calls httplib looks for reasons to stop that are not ours.
-  const auto provide = [this, work, first](size_t, httplib::DataSink& sink) {
-    return write_stream(*work, first, sink);
-  };
-  if (chunked) {
-    response.set_chunked_content_provider(kEventStream, provide);
-  } else {
-    response.set_content_provider(kEventStream, provide);
-  }
-}
-
-bool Service::write_stream(Work& work, std::vector<News> news, httplib::DataSink& sink) {
-  const auto send = [&](const std::string& text) {
-    if (!text.empty() && !sink.write(text.data(), text.size()))
-      throw ApiError(kClientGone, "the client has gone");
-  };
-  RequestRecord& record = Connection::current().record();
+// own. What fails after it becomes the stream's last event.
+void Service::stream(Work& work) {
+  Exchange& exchange = work.exchange;
+  std::vector<News> news;
+  while (news.empty() && !work.answer->ended()) news = next(work);
+  exchange.begin_stream({kOk, kEventStream, "", {{"Cache-Control", "no-cache"}}});
   try {
-    send(work.reply.opening());
+    exchange.write(work.reply.opening());
     for (;;) {
-      send(work.reply.events(news));
+      exchange.write(work.reply.events(news));
       if (work.answer->ended()) break;
       news = next(work);
     }
     account(work);
-    send(work.reply.closing(usage_of(*work.answer, static_cast<size_t>(work.request.n), record.n_prompt)));
+    exchange.write(work.reply.closing(
+        usage_of(*work.answer, static_cast<size_t>(work.request.n), exchange.record().n_prompt)));
   } catch (...) {
     const ApiError error = give_up(work);
-    record.status = error.status();
-    if (error.status() == kClientGone) return false;
-    const std::string event = ResponseWriter::event(error.to_json());
-    if (!sink.write(event.data(), event.size())) return false;
+    exchange.record().status = error.status();
+    if (error.status() == kClientGone) throw error;
+    exchange.write(ResponseWriter::event(error.to_json()));
   }
-  sink.done();
-  return true;
 }
 
 }  // namespace seer::serve

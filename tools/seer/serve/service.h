@@ -14,7 +14,7 @@
 #include "tools/seer/serve/answer.h"
 #include "tools/seer/serve/api_error.h"
 #include "tools/seer/serve/api_request.h"
-#include "tools/seer/serve/http_server.h"
+#include "tools/seer/serve/http/http_server.h"
 #include "tools/seer/serve/metrics.h"
 #include "tools/seer/serve/prompts.h"
 #include "tools/seer/serve/reply.h"
@@ -46,26 +46,27 @@ class Service {
   void abort();  // those under way end with an error
 
  private:
-  struct Work;  // one request being answered
+  struct Work;      // one request being answered
+  struct Patience;  // until when it may go on
 
-  void health(httplib::Response& response) const;
-  void report_metrics(httplib::Response& response) const;
-  void list_models(httplib::Response& response) const;
-  void show_model(const httplib::Request& request, httplib::Response& response) const;
-  void show_tokens(const Json& body, httplib::Response& response) const;
-  void show_text(const Json& body, httplib::Response& response) const;
-  void show_tokenizer(httplib::Response& response) const;
-  void complete(const httplib::Request& request, const ApiRequest& parsed, httplib::Response& response);
-  void stream(const std::shared_ptr<Work>& work, bool chunked, httplib::Response& response);
-  bool write_stream(Work& work, std::vector<News> first, httplib::DataSink& sink);
+  void health(Exchange& exchange) const;
+  void report_metrics(Exchange& exchange) const;
+  void list_models(Exchange& exchange) const;
+  void show_model(Exchange& exchange) const;
+  void show_tokens(Exchange& exchange) const;
+  void show_text(Exchange& exchange) const;
+  void show_tokenizer(Exchange& exchange) const;
+  void complete(Exchange& exchange, const ApiRequest& request);
+  void stream(Work& work);
 
   std::shared_ptr<Engine> engine() const;  // throws ApiError (503) while there is none
   const ChatModel& chat_model() const;     // while there is an engine
   void check_model(const std::optional<std::string>& name) const;
   void check_tools(const ApiRequest& request) const;
-  std::shared_ptr<Work> admit(const ApiRequest& request);
-  // Throws ApiError where the client has gone, time is up, or the server aborts.
-  void check_going(Work& work) const;
+  std::unique_ptr<Work> admit(Exchange& exchange, const ApiRequest& request);
+  Patience patience_for(Exchange& exchange) const;
+  // Throws ApiError if the client has gone, time is up, or the server aborts.
+  void check_going(Patience& patience) const;
   std::vector<News> next(Work& work) const;
   void account(Work& work);
   ApiError give_up(Work& work);  // in a handler of exceptions: cancels what runs

@@ -20,16 +20,30 @@ ApiRequest text_request(const JsonFields& fields, std::string* prompt) {
   return request;
 }
 
+// Longer texts are refused: this route is for prompts, and for documents to be divided into some. Tokenizing
+// takes up to 200 bytes of memory for each byte of a text without a word's end.
+constexpr int64_t kMaxContexts = 4;
+
 std::vector<int32_t> ids_of(const Json& body, const Engine& engine, const ChatModel& model,
-                            const PromptOptions& options) {
-  if (!body.contains("messages")) {
+                            const PromptOptions& options, const std::function<void()>& check) {
+  const EncodeLimits limits{kMaxContexts * engine.info().ctx_size, check};
+  const bool chat = body.contains("messages");
+  try {
+    if (chat) {
+      Json request = body;
+      request.erase("return_token_strs");  // all else is as of a chat
+      return encode_chat(parse_chat(request), engine, model, limits);
+    }
     std::string prompt;
     const ApiRequest request = text_request(JsonFields(body), &prompt);
-    return encode_text(request, prompt, engine, options);
+    return encode_text(request, prompt, engine, options, limits);
+  } catch (const TooManyTokens& error) {
+    throw ApiError(kBadRequest,
+                   "expected at most " + std::to_string(kMaxContexts) + " times the context's " +
+                       std::to_string(engine.info().ctx_size) + " tokens, found " +
+                       std::to_string(error.n_least()) + " or more: divide the text",
+                   chat ? "messages" : "prompt", "context_length_exceeded");
   }
-  Json chat = body;
-  chat.erase("return_token_strs");  // all else is as of a chat
-  return encode_prompts(parse_chat(chat), engine, model, options).front().ids;
 }
 
 Json token_or_null(const Tokenizer& tokenizer, int32_t id) {
@@ -39,9 +53,9 @@ Json token_or_null(const Tokenizer& tokenizer, int32_t id) {
 }  // namespace
 
 std::string tokenize(const Json& body, const Engine& engine, const ChatModel& chat,
-                     const PromptOptions& options) {
+                     const PromptOptions& options, const std::function<void()>& check) {
   const bool strings = JsonFields(body).boolean("return_token_strs").value_or(false);
-  const std::vector<int32_t> ids = ids_of(body, engine, chat, options);
+  const std::vector<int32_t> ids = ids_of(body, engine, chat, options, check);
   Json texts;
   if (strings) texts = Json::array();
   if (strings)

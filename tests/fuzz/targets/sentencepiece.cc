@@ -1,0 +1,28 @@
+// tokenizer.model, a message of protobuf.
+#include "tests/fuzz/support.h"
+#include "tokenizer/tokenizer.h"
+
+namespace seer::fuzz {
+namespace {
+
+void run(const std::string& bytes) {
+  static const Folder folder;
+  folder.write("tokenizer.model", bytes);
+  std::unique_ptr<TextTokenizer> t;
+  if (!accepts([&] { t = load_tokenizer(folder.path()); })) return;
+  for (const std::string text : {"", " the ship  sails\n", "\xC3\xA9\xFF\xE2\x96\x81 12 <s></s>"}) {
+    std::vector<int32_t> ids;
+    // The library finds some faults of a model when it applies the model.
+    if (!accepts([&] { ids = t->encode(text, true); })) continue;
+    for (const int32_t id : ids) {
+      expect(id >= 0 && id < t->n_vocab(), "an id out of the vocabulary");
+      t->piece(id);
+    }
+    t->decode(ids, false);
+  }
+}
+
+const Registration kTarget({"sentencepiece", run, nullptr, 16384, 1024});
+
+}  // namespace
+}  // namespace seer::fuzz

@@ -1,0 +1,385 @@
+#include "tools/seer/serve/http/connection.h"
+
+#include <boost/asio/buffer.hpp>
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <exception>
+#include <utility>
+
+#include "tools/seer/format.h"
+
+namespace seer::serve {
+namespace {
+
+using boost::system::error_code;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kWriteTime(30'000);  // a client that takes nothing for this long is gone
+constexpr milliseconds kLingerTime(2'000);
+constexpr size_t kInputBytes = size_t{64} << 10;
+constexpr size_t kMaxLingerBytes = size_t{16} << 20;
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+// Bodies that are held at once may have this many times the size of the largest one.
+constexpr int64_t kBodiesHeld = 16;
+
+void set_option(int fd, int level, int name, int value) {
+  ::setsockopt(fd, level, name, &value, sizeof value);
+}
+
+std::string seconds_text(milliseconds time) {
+  return cli::human_seconds(std::chrono::duration<double>(time).count());
+}
+
+}  // namespace
+
+Shared::Shared(HttpOptions o, std::vector<Route> routes, std::function<void(const Finished&)> finished)
+    : options(std::move(o)),
+      rules(options.access, std::move(routes)),
+      on_finished(std::move(finished)),
+      input(kInputBytes),
+      workers(static_cast<size_t>(options.max_threads)) {}
+
+Connection::Connection(Shared* shared, boost::asio::ip::tcp::socket socket)
+    : shared_(shared),
+      socket_(std::move(socket)),
+      timer_(shared->io),
+      reader_(shared->options.max_body_size) {
+  const int fd = socket_.native_handle();
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // tokens are small writes that somebody waits for
+  // A client whose machine has vanished while an answer is computed is noticed after a minute.
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+Connection::~Connection() {
+  if (active_) --shared_->n_active;
+  shared_->n_body_bytes -= n_body_bytes_;
+}
+
+// Whatever fails here, for want of memory above all, ends this connection and no other.
+template <typename Action>
+void Connection::guarded(const Action& action) noexcept {
+  try {
+    action();
+  } catch (const std::exception&) {
+    close();
+  }
+}
+
+// What is refused while it is read is answered; the connection ends after that.
+template <typename Action>
+void Connection::reading(const Action& action) {
+  try {
+    action();
+  } catch (const ApiError& refused) {
+    refuse(refused);
+  }
+}
+
+void Connection::start(std::list<std::shared_ptr<Connection>>::iterator place) {
+  place_ = place;
+  guarded([&] {
+    socket_.non_blocking(true);
+    enter(Phase::kIdle, shared_->options.idle_timeout);
+    wait_for_input();
+  });
+}
+
+void Connection::stop() {
+  if (phase_ == Phase::kIdle) close();
+}
+
+void Connection::shut_down() noexcept {
+  error_code ignored;
+  socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_both, ignored);
+  if (phase_ != Phase::kHandler) close();
+}
+
+void Connection::leave_waiting() {
+  if (is_waiting_) shared_->waiting.erase(waiting_place_);
+  is_waiting_ = false;
+}
+
+// `time`: how long the phase may take.
+void Connection::enter(Phase phase, milliseconds time) {
+  phase_ = phase;
+  leave_waiting();
+  if (phase == Phase::kHandler) return;  // it takes as long as it takes
+  waiting_place_ = shared_->waiting.insert(shared_->waiting.end(), this);
+  is_waiting_ = true;
+  set_deadline(time);
+}
+
+void Connection::set_deadline(milliseconds time) {
+  deadline_ = Clock::now() + time;
+  if (!timing_) {
+    arm_timer();
+  } else if (timer_.expiry() > deadline_) {
+    timer_.cancel();  // its handler arms it anew
+  }
+}
+
+// One wait at a time: it is not moved with every phase, but looks at the deadline when it wakes.
+void Connection::arm_timer() {
+  timing_ = true;
+  timer_.expires_at(deadline_);
+  timer_.async_wait([self = shared_from_this()](const error_code&) {
+    self->timing_ = false;
+    if (self->phase_ == Phase::kClosed || self->phase_ == Phase::kHandler) return;
+    self->guarded([&] {
+      if (Clock::now() >= self->deadline_) {
+        self->on_timeout();
+      } else {
+        self->arm_timer();
+      }
+    });
+  });
+}
+
+void Connection::on_timeout() {
+  const HttpOptions& options = shared_->options;
+  if (phase_ == Phase::kHead) {
+    refuse(ApiError(kRequestTimeout,
+                    "the request's head did not arrive within " + seconds_text(options.head_timeout), "",
+                    "head_timeout"));
+  } else if (phase_ == Phase::kBody) {
+    refuse(
+        ApiError(kRequestTimeout,
+                 "the body did not arrive within " + seconds_text(options.body_timeout) + " (--body-timeout)",
+                 "", "body_timeout"));
+  } else {
+    close();
+  }
+}
+
+void Connection::wait_for_input() {
+  if (reading_) return;
+  reading_ = true;
+  socket_.async_wait(boost::asio::ip::tcp::socket::wait_read,
+                     [self = shared_from_this()](const error_code& error) {
+                       self->reading_ = false;
+                       if (!error) self->guarded([&] { self->on_input(); });
+                     });
+}
+
+void Connection::on_input() {
+  if (!takes_requests() && phase_ != Phase::kLinger) return;  // a wait that began in an earlier phase
+  error_code error;
+  const size_t n = socket_.read_some(boost::asio::buffer(shared_->input), error);
+  if (error == boost::asio::error::would_block || error == boost::asio::error::interrupted) {
+    wait_for_input();
+  } else if (error == boost::asio::error::eof) {
+    on_end_of_input();
+  } else if (error) {
+    close();
+  } else if (phase_ == Phase::kLinger) {
+    n_sent_ += n;
+    if (n_sent_ > kMaxLingerBytes) return close();
+    wait_for_input();
+  } else {
+    if (phase_ == Phase::kIdle) begin_request();
+    reading([&] {
+      reader_.feed({shared_->input.data(), n});
+      read_on();
+    });
+  }
+}
+
+void Connection::on_end_of_input() {
+  if (phase_ == Phase::kBody)
+    return refuse(ApiError(kBadRequest, "the body ended before its announced end", "", "incomplete_body"));
+  if (phase_ == Phase::kHead)
+    return refuse(ApiError(kBadRequest, "not valid HTTP: the head ended before its end", "", "invalid_http"));
+  close();
+}
+
+void Connection::begin_request() {
+  active_ = true;
+  ++shared_->n_active;
+  record_ = RequestRecord();
+  record_.start = Clock::now();
+  method_.clear();
+  path_.clear();
+  route_ = nullptr;
+  keep_alive_ = true;
+  enter(Phase::kHead, shared_->options.head_timeout);
+}
+
+// Throws ApiError.
+void Connection::read_on() {
+  if (reader_.state() == RequestReader::State::kHeadRead) on_head();
+  if (!takes_requests()) return;  // it has been refused
+  account_body();
+  if (reader_.state() == RequestReader::State::kDone) {
+    dispatch();
+  } else {
+    wait_for_input();
+  }
+}
+
+void Connection::on_head() {
+  const RequestHead& head = reader_.head();
+  method_ = head.method;
+  path_ = head.path;
+  keep_alive_ = head.keep_alive;
+  Admission admission = shared_->rules.admit(head);
+  if (admission.route != nullptr) record_.route = admission.route->path;
+  if (admission.refusal) return refuse(*admission.refusal, admission.allow);
+  route_ = admission.route;
+  if (head.has_body) enter(Phase::kBody, shared_->options.body_timeout);
+  reader_.begin_body();
+  if (head.count("expect") == 0 || reader_.state() == RequestReader::State::kDone) return;
+  // A client that does not get it sends its body after a moment.
+  error_code ignored;
+  socket_.write_some(boost::asio::buffer(kContinue), ignored);
+}
+
+// Throws ApiError if all clients together have sent more than the server has room for. Small requests are
+// taken even then: connections have a limit of their own.
+void Connection::account_body() {
+  const auto held = static_cast<int64_t>(reader_.held_bytes());
+  shared_->n_body_bytes += held - n_body_bytes_;
+  n_body_bytes_ = held;
+  const bool small = held <= static_cast<int64_t>(2 * kInputBytes);
+  if (!small && shared_->n_body_bytes > kBodiesHeld * shared_->options.max_body_size)
+    throw ApiError(kUnavailable, "the requests under way are too large together: try again later", "",
+                   "too_many_bytes");
+}
+
+void Connection::refuse(const ApiError& error, const std::string& allow) {
+  Response response = refusal(error);
+  if (!allow.empty()) response.fields.push_back({"Allow", allow});
+  if (!active_) return close();
+  // What was not read would be taken for the next request.
+  const bool whole = reader_.state() == RequestReader::State::kHeadRead && !reader_.head().has_body;
+  if (whole) reader_.begin_body();
+  const std::string common =
+      reader_.state() == RequestReader::State::kHead ? "" : shared_->rules.cors_fields(reader_.head());
+  respond(response, keep_alive_ && whole, common);
+}
+
+void Connection::dispatch() {
+  const std::string common = shared_->rules.cors_fields(reader_.head());
+  if (route_ == nullptr) {
+    respond(shared_->rules.preflight_response(reader_.head()), keep_alive_, common);
+    return;
+  }
+  enter(Phase::kHandler, milliseconds(0));
+  exchange_ = std::make_unique<Exchange>(socket_.native_handle(), reader_.head(), std::move(reader_.body()),
+                                         record_, common);
+  if (route_->open) {
+    handle();
+    return on_handled();
+  }
+  try {
+    shared_->workers.enqueue([this] {
+      handle();
+      shared_->handled.push(this);
+    });
+  } catch (const std::exception&) {
+    exchange_->fail(std::make_exception_ptr(
+        ApiError(kUnavailable, "the system starts no further thread: try again later", "", "no_thread")));
+    on_handled();
+  }
+}
+
+void Connection::handle() {
+  try {
+    route_->handler(*exchange_);
+  } catch (...) {
+    exchange_->fail(std::current_exception());
+  }
+  exchange_->finish();
+}
+
+void Connection::on_handled() {
+  const std::unique_ptr<Exchange> exchange = std::move(exchange_);
+  guarded([&] {
+    record_ = exchange->record();
+    keep_alive_ = exchange->head().keep_alive;
+    if (!exchange->streamed() && !exchange->broken())
+      return respond(exchange->response(), keep_alive_, exchange->common());
+    finish_request(exchange->response().status);
+    if (exchange->broken()) return close();
+    after_answer();
+  });
+}
+
+void Connection::respond(const Response& response, bool keep_alive, const std::string& common) {
+  keep_alive_ = keep_alive && !shared_->stopping;
+  output_ = head_text(response, Framing::kLength, keep_alive_, common);
+  if (method_ != "HEAD") output_ += response.body;
+  n_sent_ = 0;
+  finish_request(response.status);
+  enter(Phase::kWrite, kWriteTime);
+  write_on();
+}
+
+void Connection::write_on() {
+  const auto rest = boost::asio::buffer(output_.data() + n_sent_, output_.size() - n_sent_);
+  socket_.async_write_some(rest, [self = shared_from_this()](const error_code& error, size_t n) {
+    if (self->phase_ != Phase::kWrite) return;
+    self->guarded([&] {
+      if (error) return self->close();
+      self->n_sent_ += n;
+      if (self->n_sent_ == self->output_.size()) return self->after_answer();
+      self->set_deadline(kWriteTime);
+      self->write_on();
+    });
+  });
+}
+
+void Connection::finish_request(int status) {
+  if (!active_) return;
+  const double seconds = std::chrono::duration<double>(Clock::now() - record_.start).count();
+  shared_->on_finished({method_, path_, record_, record_.status != 0 ? record_.status : status, seconds});
+}
+
+void Connection::end_request() {
+  if (active_) --shared_->n_active;
+  active_ = false;
+}
+
+void Connection::after_answer() {
+  end_request();
+  output_ = std::string();
+  if (!keep_alive_ || shared_->stopping) return linger();
+  if (reader_.has_unread()) begin_request();  // it has come already
+  reading([&] {
+    reader_.next_request();
+    account_body();
+    if (reader_.begun()) return read_on();
+    end_request();  // those were empty lines
+    enter(Phase::kIdle, shared_->options.idle_timeout);
+    wait_for_input();
+  });
+}
+
+// A close() with unread bytes resets the connection, and the reset overtakes the answer: so this says that
+// nothing more comes, and waits a moment for the client to say the same.
+void Connection::linger() {
+  error_code error;
+  socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_send, error);
+  if (error) return close();
+  n_sent_ = 0;
+  enter(Phase::kLinger, kLingerTime);
+  wait_for_input();
+}
+
+void Connection::close() {
+  if (phase_ == Phase::kClosed) return;
+  const std::shared_ptr<Connection> self = shared_from_this();
+  phase_ = Phase::kClosed;
+  leave_waiting();
+  error_code ignored;
+  socket_.close(ignored);
+  timer_.cancel();
+  shared_->open.erase(place_);
+  shared_->on_closed();
+}
+
+}  // namespace seer::serve

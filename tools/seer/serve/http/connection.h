@@ -1,0 +1,123 @@
+// One client's connection on the thread that does all input and output: it waits for requests, reads them,
+// hands them to a handler, and sends what the handler answers.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/seer/serve/http/exchange.h"
+#include "tools/seer/serve/http/handled_queue.h"
+#include "tools/seer/serve/http/http_server.h"
+#include "tools/seer/serve/http/request_reader.h"
+#include "tools/seer/serve/http/request_rules.h"
+#include "tools/seer/serve/http/worker_threads.h"
+
+namespace seer::serve {
+
+class Connection;
+
+// What the connections of one server share. Used by the I/O thread, but for what is said to be for all.
+struct Shared {
+  Shared(HttpOptions o, std::vector<Route> routes, std::function<void(const Finished&)> finished);
+
+  const HttpOptions options;
+  const RequestRules rules;
+  const std::function<void(const Finished&)> on_finished;
+  boost::asio::io_context io{1};
+  HandledQueue handled;               // for all threads
+  std::atomic<int64_t> n_active{0};   // for all threads
+  std::atomic<bool> stopping{false};  // for all threads
+
+  std::list<std::shared_ptr<Connection>> open;
+  // Those that wait for their client, in the order in which that began. If there are too many connections,
+  // the first of them is closed.
+  std::list<Connection*> waiting;
+  int64_t n_body_bytes = 0;  // held by all connections for bodies that are arriving or being answered
+  std::vector<char> input;   // for reading: a connection that waits holds no buffer
+  std::function<void()> on_closed;
+  WorkerThreads workers;  // for all threads; the last member, since its threads use the others
+};
+
+// Belongs to Shared::open until it is closed, which it is not while a handler runs.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(Shared* shared, boost::asio::ip::tcp::socket socket);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // `place`: where Shared::open holds this.
+  void start(std::list<std::shared_ptr<Connection>>::iterator place);
+  void stop();                // takes no further request: closes if it is idle
+  void shut_down() noexcept;  // ends every read and write, also those of a handler
+  void on_handled();          // the handler has returned
+  void close();               // not while a handler runs
+
+  Connection* next_handled = nullptr;  // for HandledQueue
+
+ private:
+  // What it waits for: in every phase but kHandler, the client.
+  enum class Phase { kIdle, kHead, kBody, kHandler, kWrite, kLinger, kClosed };
+
+  bool takes_requests() const {
+    return phase_ == Phase::kIdle || phase_ == Phase::kHead || phase_ == Phase::kBody;
+  }
+  void enter(Phase phase, std::chrono::milliseconds time);
+  void leave_waiting();
+  void set_deadline(std::chrono::milliseconds time);
+  void arm_timer();
+  void on_timeout();
+  void wait_for_input();
+  void on_input();
+  void on_end_of_input();
+  void read_on();
+  void on_head();
+  void begin_request();
+  void account_body();
+  void refuse(const ApiError& error, const std::string& allow = "");
+  void dispatch();
+  void handle();  // on a thread of `workers`, or at once for a route that is open
+  void respond(const Response& response, bool keep_alive, const std::string& common);
+  void write_on();
+  void finish_request(int status);
+  void end_request();
+  void after_answer();
+  void linger();
+  template <typename Action>
+  void guarded(const Action& action) noexcept;
+  template <typename Action>
+  void reading(const Action& action);
+
+  Shared* shared_;
+  boost::asio::ip::tcp::socket socket_;
+  boost::asio::steady_timer timer_;
+  RequestReader reader_;
+  Phase phase_ = Phase::kIdle;
+  Clock::time_point deadline_;
+  bool reading_ = false, timing_ = false;  // an operation is under way
+  bool active_ = false;                    // a request is under way
+  bool keep_alive_ = true;
+  const Route* route_ = nullptr;
+  std::string method_, path_;  // of the request under way, for its record
+  RequestRecord record_;
+  std::unique_ptr<Exchange> exchange_;  // while a handler answers
+  std::string output_;
+  size_t n_sent_ = 0;
+  int64_t n_body_bytes_ = 0;  // what it adds to Shared's
+  std::list<std::shared_ptr<Connection>>::iterator place_;
+  std::list<Connection*>::iterator waiting_place_;
+  bool is_waiting_ = false;  // Shared::waiting holds this at waiting_place_
+};
+
+}  // namespace seer::serve

@@ -1,0 +1,51 @@
+#include "tools/seer/serve/http/worker_threads.h"
+
+#include <exception>
+
+namespace seer::serve {
+
+void WorkerThreads::enqueue(Task task) {
+  const std::lock_guard lock(mutex_);
+  tasks_.push_back(std::move(task));
+  // Idle threads that were woken for earlier tasks have not taken them yet, so they are counted against
+  // these.
+  if (tasks_.size() > n_idle_ && threads_.size() < max_threads_) {
+    try {
+      threads_.emplace_back([this] { work(); });
+    } catch (const std::exception&) {
+      if (threads_.empty()) {
+        tasks_.pop_back();
+        throw;
+      }
+      // Else the task waits for one of the threads that there are.
+    }
+  }
+  wake_.notify_one();
+}
+
+void WorkerThreads::shutdown() {
+  {
+    const std::lock_guard lock(mutex_);
+    shutting_down_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void WorkerThreads::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    ++n_idle_;
+    wake_.wait(lock, [&] { return !tasks_.empty() || shutting_down_; });
+    --n_idle_;
+    if (tasks_.empty()) return;
+    const Task task = std::move(tasks_.front());
+    tasks_.pop_front();
+    lock.unlock();
+    task();
+    lock.lock();
+  }
+}
+
+}  // namespace seer::serve

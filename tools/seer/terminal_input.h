@@ -1,0 +1,32 @@
+// The bytes that a terminal sends, as characters, and what it marks as pasted.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace seer::cli {
+
+class TerminalInput {
+ public:
+  // `wait` returns once standard input has something to read or has ended; what it throws passes through.
+  explicit TerminalInput(std::function<void()> wait) : wait_(std::move(wait)) {}
+
+  // The next character; bytes that are not UTF-8 are U+FFFD. Absent at the end of the input.
+  std::optional<char32_t> next();
+  // Everything up to the mark that ends a paste, or the end of the input, with the line breaks of any system
+  // as '\n' and without NUL. The mark that begins it has been read.
+  std::u32string paste();
+  // Puts bytes in front of what comes next.
+  void unread(const std::string& bytes) { bytes_.insert(at_, bytes); }
+
+ private:
+  bool fill();
+
+  std::function<void()> wait_;
+  std::string bytes_;
+  size_t at_ = 0;
+};
+
+}  // namespace seer::cli
