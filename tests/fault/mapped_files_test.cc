@@ -72,8 +72,7 @@ void read_last_byte(const std::byte* data) {
 // Another mapping of a file of one page, of which the library knows nothing.
 const std::byte* foreign_mapping(const fs::path& path) {
   testing::write_file(path, "x");
-  const fs::path real = path;
-  FILE* const file = std::fopen(real.c_str(), "rb");
+  FILE* const file = std::fopen(path.c_str(), "rb");
   void* data = ::mmap(nullptr, kSize, PROT_READ, MAP_PRIVATE, ::fileno(file), 0);
   std::fclose(file);
   return static_cast<const std::byte*>(data);
