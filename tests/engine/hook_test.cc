@@ -73,7 +73,7 @@ TEST_CASE("requests with a hook and without run side by side, and a hook that th
   const GenerateRequest plain = greedy(document(100), 24);
   GenerateRequest hooked = plain, throwing = plain;
   hooked.on_logits = [](std::span<const int32_t>, std::span<float> logits) { logits[7] = 1e4F; };
-  throwing.on_logits = [n = size_t{0}](std::span<const int32_t> tokens, std::span<float>) {
+  throwing.on_logits = [](std::span<const int32_t> tokens, std::span<float>) {
     if (tokens.size() == 105) throw std::runtime_error("no rule for this");
   };
   const Ids expected = engine->new_session()->generate(plain).tokens;

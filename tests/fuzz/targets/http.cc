@@ -24,10 +24,11 @@ struct Conversation {
   int refused = 0;     // the status
   bool begun = false;  // the bytes end within a request
 
-  // A request that is refused may be refused when it is complete, or as soon as the fault is seen.
+  // A request that is refused may be refused when it is complete, or as soon as a fault is seen; of several
+  // faults, another may be seen first.
   bool agrees(const Conversation& other) const {
     if (requests != other.requests) return false;
-    return refused == other.refused ? begun == other.begun : begun || other.begun;
+    return (refused != 0) == (other.refused != 0) ? begun == other.begun : begun || other.begun;
   }
 };
 
