@@ -25,7 +25,7 @@ void run(const std::string& bytes) {
 }
 
 // config.json may ask for 65,536 layers, whose missing weights take 4 kB of names each.
-const Registration kTarget({"weights", run, mutate, kMaxSize, 256, size_t{384} << 20});
+const Registration kTarget({"weights", run, mutate, kMaxSize, 256, size_t{64} << 20});
 
 }  // namespace
 }  // namespace seer::fuzz

@@ -135,7 +135,8 @@ std::string folder_name(const std::string& dir) {
 
 // The API's, unless the model's files say how it samples.
 std::optional<double> standard_temperature(const std::string& model_dir) {
-  if (std::filesystem::exists(std::filesystem::path(model_dir) / "generation_config.json"))
+  std::error_code unreadable;  // the load says what is wrong with a file that is not one
+  if (std::filesystem::exists(std::filesystem::path(model_dir) / "generation_config.json", unreadable))
     return std::nullopt;
   return 1.0;
 }

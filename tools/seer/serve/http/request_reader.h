@@ -13,12 +13,11 @@
 namespace seer::serve {
 
 // Bounds that are no options. SECURITY.md lists them, and tests/serve/request_reader_test.cc tries each.
-inline constexpr size_t kMaxHeadBytes = size_t{64} << 10;   // request line and fields together
-inline constexpr size_t kMaxTargetBytes = size_t{8} << 10;  // 8,192, as nginx and Apache have it
-inline constexpr size_t kMaxFields = 100;                   // as Apache and Node.js have it, roughly
-inline constexpr size_t kMaxChunkExtensions = size_t{16}
-                                              << 10;      // bytes in one body: nobody means anything by them
-inline constexpr size_t kMaxChunkLine = size_t{4} << 10;  // a chunk's size and extensions, or the trailer
+inline constexpr size_t kMaxHeadBytes = size_t{64} << 10;        // request line and fields together
+inline constexpr size_t kMaxTargetBytes = size_t{8} << 10;       // 8,192, as nginx and Apache have it
+inline constexpr size_t kMaxFields = 100;                        // as Apache has it
+inline constexpr size_t kMaxChunkExtensions = size_t{16} << 10;  // bytes in one body: nobody uses them
+inline constexpr size_t kMaxChunkLine = size_t{4} << 10;         // a chunk's size line, or the trailer
 
 class RequestReader {
  public:
