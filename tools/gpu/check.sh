@@ -7,7 +7,7 @@
 #     --triton FILE, --vsa DIR, --thunderkittens DIR   others' kernels, for attention: see tools/gpu/bench_attention.py
 #     --long           attention in full, and rivals at 131072 tokens too
 # Exits with 1 where a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
-# folder made by `dpkg -x` of libpcre2-dev, libutf8proc-dev and libedit-dev, for a machine without their development files; where it
+# folder made by `dpkg -x` of libpcre2-dev, libutf8proc-dev, libedit-dev and libboost1.*-dev, for a machine without them; if it
 # lacks libedit itself, of libedit2, libbsd0 and libmd0 too. SEER_TEST_DATA as in tools/test.sh.
 # shellcheck disable=SC2317  # the steps are functions, called by name
 set -euo pipefail
@@ -75,6 +75,8 @@ run() {
 find_packages() {
   local from=${SEER_PCRE2_PREFIX:-} to=$out/packages name
   if [ -z "$from" ]; then return 0; fi
+  # Boost's are headers, which are used where they are; cmake looks here first.
+  if [ -d "$from/usr/include/boost" ]; then export Boost_ROOT=$from/usr; fi
   rm -rf "$to"
   mkdir -p "$to/lib/pkgconfig" "$to/include"
   for name in pcre2-8 utf8proc edit; do
