@@ -136,7 +136,7 @@ TEST_CASE("framing that servers could read in two ways is refused") {
       post(kChunked, "0\r\nContent-Length: 5\r\n\r\n"),
       "GET  / HTTP/1.1\r\nHost: h\r\n\r\n",
       "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n",
-      std::string("GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", 38),
+      "GET / HTTP/1.1\r\nHost: h\r\nX: a" + std::string(1, '\0') + "b\r\n\r\n",
       "GET / HTTP/1.1\r\nHost: h\r\nX Y: a\r\n\r\n",
       "nonsense\r\n\r\n",
       "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  // a client that speaks TLS

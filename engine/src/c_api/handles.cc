@@ -83,7 +83,11 @@ void refuse_size(const char* type, size_t expected, size_t found) {
 const char* seer_version(void) { return seer::version(); }
 
 const char* seer_status_name(seer_status status) {
-  switch (status) {
+  // C may give any number, which is no value of the enumeration for C++.
+  unsigned number = 0;
+  static_assert(sizeof number == sizeof status);
+  std::memcpy(&number, &status, sizeof number);
+  switch (number) {
     case SEER_OK:
       return "ok";
     case SEER_ERROR_USAGE:
