@@ -8,6 +8,7 @@ namespace seer::serve {
 namespace {
 
 ApiRequest completion(const std::string& body) { return parse_completion(parse_body(body)); }
+Json whole_body(const std::string& body) { return parse_body(body); }
 ApiRequest chat(const std::string& body) { return parse_chat(parse_body(body)); }
 
 template <typename Parse>
@@ -321,18 +322,18 @@ TEST_CASE("a body is one JSON object, nested 64 deep at most") {
     return R"({"prompt":)" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
   };
   CHECK_NOTHROW(parse_body(nested(64)));
-  check_refused(parse_body, nested(65), "", {"64"});
-  check_refused(parse_body, std::string(1'000'000, '['), "", {"64"});
-  check_refused(parse_body, "", "", {"empty"});
-  check_refused(parse_body, "{} x", "", {"not valid JSON"});
-  check_refused(parse_body, "\"text\"", "", {"a JSON object", "'text'"});
-  check_refused(parse_body, "{\"a\":\"\xc3\"}", "", {"not valid JSON"});
-  check_refused(parse_body, R"({"a":1,"a":2})", "", {"column 10", "\"a\" is there twice"});
-  check_refused(parse_body, R"({"a":1e999})", "", {"not valid JSON"});
+  check_refused(whole_body, nested(65), "", {"64"});
+  check_refused(whole_body, std::string(1'000'000, '['), "", {"64"});
+  check_refused(whole_body, "", "", {"empty"});
+  check_refused(whole_body, "{} x", "", {"not valid JSON"});
+  check_refused(whole_body, "\"text\"", "", {"a JSON object", "'text'"});
+  check_refused(whole_body, "{\"a\":\"\xc3\"}", "", {"not valid JSON"});
+  check_refused(whole_body, R"({"a":1,"a":2})", "", {"column 10", "\"a\" is there twice"});
+  check_refused(whole_body, R"({"a":1e999})", "", {"not valid JSON"});
   std::string members;
   for (int i = 0; i < 1024; ++i) members += "\"m" + std::to_string(i) + "\":{},";
   CHECK_NOTHROW(parse_body("{" + members.substr(0, members.size() - 1) + "}"));
-  check_refused(parse_body, "{" + members + "\"z\":0}", "", {"1024"});
+  check_refused(whole_body, "{" + members + "\"z\":0}", "", {"1024"});
 }
 
 TEST_CASE("a body's values are counted, and so are those in the texts of calls' arguments") {
@@ -343,16 +344,19 @@ TEST_CASE("a body's values are counted, and so are those in the texts of calls' 
     return text;
   };
   CHECK_NOTHROW(parse_body("{\"a\":[" + zeros(kMaxValues - 2) + "]}"));
-  check_refused(parse_body, "{\"a\":[" + zeros(kMaxValues - 1) + "]}", "", {"more than 3000000 values"});
+  check_refused(whole_body, "{\"a\":[" + zeros(kMaxValues - 1) + "]}", "", {"more than 3000000 values"});
+  CHECK_NOTHROW(parse_body("{\"a\":[" + zeros(kMaxChatValues - 2) + "]}", kMaxChatValues));
+  check_refused([](const std::string& text) { return parse_body(text, kMaxChatValues); },
+                "{\"a\":[" + zeros(kMaxChatValues - 1) + "]}", "", {"more than 300000 values"});
   // Two texts of two thirds of what is allowed.
   const std::string call = R"({"type":"function","function":{"name":"f","arguments":"{\"a\":[)" +
-                           zeros(kMaxValues / 3 * 2) + R"(]}"}})";
+                           zeros(kMaxChatValues / 3 * 2) + R"(]}"}})";
   const std::string message = R"({"role":"assistant","tool_calls":[)" + call + "]}";
   const std::string end = R"(,{"role":"user","content":"x"}]})";
   CHECK_NOTHROW(parse_chat(parse_body(R"({"messages":[)" + message + end)));
   check_refused([](const std::string& text) { return parse_chat(parse_body(text)); },
                 R"({"messages":[)" + message + "," + message + end, "",
-                {"messages[1]", "more than 3000000 values"});
+                {"messages[1]", "more than 300000 values"});
 }
 
 }  // namespace

@@ -203,6 +203,48 @@ TEST_CASE("an open route is answered while every thread is busy") {
   CHECK_THAT(waits.read_to_end(), ContainsSubstring("<abc>"));
 }
 
+TEST_CASE("an open route is answered while every connection waits for its handler") {
+  HttpOptions options;
+  options.max_threads = 1;
+  options.max_connections = 2;
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool go_on = false;
+  std::vector<Route> with = routes();
+  with.push_back({"POST", "/busy", [&](Exchange& e) {
+                    std::unique_lock lock(mutex);
+                    wake.wait(lock, [&] { return go_on; });
+                    e.answer_json(kOk, "\"done\"");
+                  }});
+  HttpServer http(Server::any_port(options), with, [](const Finished&) {});
+  http.start();
+  RawClient first(http.url()), second(http.url());
+  first.send(post("/busy", "", kClose));
+  second.send(post("/busy", "", kClose));
+  while (http.n_active() < 2) std::this_thread::yield();
+  CHECK_THAT(get(http.url(), "/open"), ContainsSubstring("\"open\""));
+  CHECK_THAT(get(http.url(), "/closed"), ContainsSubstring("\"code\":\"too_many_connections\""));
+  {
+    const std::lock_guard lock(mutex);
+    go_on = true;
+  }
+  wake.notify_all();
+  CHECK_THAT(first.read_to_end(), ContainsSubstring("\"done\""));
+  CHECK_THAT(second.read_to_end(), ContainsSubstring("\"done\""));
+}
+
+TEST_CASE("a head under way does not hold up a server that stops") {
+  Server server;
+  RawClient half(server.url()), empty(server.url());
+  empty.send("\r\n");  // no request at all
+  half.send("G");
+  while (server.http.n_active() == 0) std::this_thread::yield();
+  server.http.stop_accepting();
+  server.http.join(false);
+  CHECK_THAT(half.read_to_end(), ContainsSubstring("HTTP/1.1 408 "));
+  CHECK(empty.read_to_end().empty());
+}
+
 TEST_CASE("bodies that are too large together are refused") {
   HttpOptions options;
   options.max_body_size = 8 << 20;

@@ -43,7 +43,7 @@ TEST_CASE("without a key a server is asked by an address or a name of its own") 
   for (const char* foreign : {"evil.example", "localhost.evil.example", "evil.example:8080",
                               "127.0.0.1.evil.example", "xlocalhost"})
     CHECK(status_for_host(access, foreign) == 403);
-  for (const char* bad : {"", ":80", "[::1", "[::1]x", "localhost:80x", "a:b:c"})
+  for (const char* bad : {"", ":80", "[::1", "[::1]x", "localhost:80x", "a:b:c", "[::1]:x"})
     CHECK(status_for_host(access, bad) == 400);
   // It tells nothing, and monitors ask by whatever name they have.
   CHECK(status(access, head_of("GET", "/open", {{"host", "evil.example"}})) == 200);
@@ -132,6 +132,19 @@ TEST_CASE("a body is JSON and not compressed") {
     CHECK(with("content-encoding", encoding) == 415);
   CHECK(with("expect", "100-Continue") == 200);
   CHECK(with("expect", "200-ok") == 417);
+}
+
+TEST_CASE("a body comes with POST alone, so that nobody without a key has one held") {
+  AccessRules access;
+  access.api_key = "k";
+  access.cors_origins = {"*"};
+  for (const auto& [method, path] : std::vector<std::pair<std::string, std::string>>{
+           {"GET", "/open"}, {"HEAD", "/open"}, {"OPTIONS", "/post"}}) {
+    RequestHead head = head_of(method, path);
+    CHECK(status(access, head) == 200);
+    head.has_body = true;
+    CHECK(status(access, head) == 400);
+  }
 }
 
 TEST_CASE("a method that is not for an address is told which are") {

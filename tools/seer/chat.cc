@@ -189,9 +189,14 @@ class Chat {
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
     for (const ChatMessage& message : conversation_.messages())
       json.push_back({{"role", message.role}, {"content", message.content}});
-    OutputFile out(file);
-    out.write(to_text(json, 2) + "\n");
-    out.finish();
+    try {
+      OutputFile out(file);
+      out.write(to_text(json, 2) + "\n");
+      out.finish();
+    } catch (const Error& error) {
+      if (!is_terminal_) throw;
+      return log_error(error.what());  // the conversation is still here, to be saved elsewhere
+    }
     log_info(file + ": " + std::to_string(conversation_.messages().size()) + " messages");
   }
 

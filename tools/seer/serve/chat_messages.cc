@@ -178,7 +178,7 @@ Json read_messages(const JsonFields& fields) {
   if (!messages->is_array() || messages->empty())
     wrong_type("messages", "an array of at least one message", *messages);
   Json read = Json::array();
-  size_t n_left = kMaxValues;
+  size_t n_left = kMaxChatValues;
   for (size_t i = 0; i < messages->size(); ++i)
     read.push_back(read_message((*messages)[i], place("messages", i), &n_left));
   return read;

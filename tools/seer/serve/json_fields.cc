@@ -77,7 +77,9 @@ Json parse_json(std::string_view text, const std::string& what, size_t max_value
         throw refused(" has an object of more than " + std::to_string(kMaxMembers) + " members",
                       "too_many_members");
       case JsonError::Kind::kValues:
-        throw refused(" brings the request to more than " + std::to_string(kMaxValues) + " values",
+        throw refused(" brings the request to more than " +
+                          std::to_string(max_values > kMaxChatValues ? kMaxValues : kMaxChatValues) +
+                          " values",
                       "too_many_values");
       case JsonError::Kind::kWideInteger:
         throw ApiError(kBadRequest, what + ": " + error.what(), error.key(), "invalid_value");
@@ -87,11 +89,11 @@ Json parse_json(std::string_view text, const std::string& what, size_t max_value
   }
 }
 
-Json parse_body(std::string_view body) {
+Json parse_body(std::string_view body, size_t max_values) {
   if (body.empty()) throw ApiError(kBadRequest, "the body is empty: expected a JSON object");
   Json parsed;
   try {
-    parsed = parse_json(body, "the body");
+    parsed = parse_json(body, "the body", max_values);
   } catch (const JsonError& error) {
     throw ApiError(kBadRequest, std::string("the body is not valid JSON: ") + error.what(), "",
                    "invalid_json");
@@ -187,11 +189,12 @@ void JsonFields::check_known(const std::vector<const char*>& supported,
     }
     std::vector<std::string> names(supported.begin(), supported.end());
     for (const Unsupported& entry : unsupported) names.emplace_back(entry.name);
-    const std::string guess = cli::nearest(field, names);
-    throw ApiError(
-        kBadRequest,
-        "unknown field '" + path_ + field + "'" + (guess.empty() ? "" : ": did you mean '" + guess + "'?"),
-        path_ + field, "unknown_parameter");
+    const std::string guess = field.size() > kMaxQuoted ? "" : cli::nearest(field, names);
+    const std::string shown =
+        path_ + (field.size() > kMaxQuoted ? field.substr(0, kMaxQuoted) + "..." : field);
+    throw ApiError(kBadRequest,
+                   "unknown field '" + shown + "'" + (guess.empty() ? "" : ": did you mean '" + guess + "'?"),
+                   shown, "unknown_parameter");
   }
 }
 

@@ -26,8 +26,12 @@ inline constexpr size_t kMaxValues = 3'000'000;
 // what is no JSON, has a key twice or a number that is too large.
 Json parse_json(std::string_view text, const std::string& what, size_t max_values = kMaxValues);
 
+// Of a body without token ids: messages become several texts on their way to a prompt, each with copies of
+// all values.
+inline constexpr size_t kMaxChatValues = 300'000;
+
 // A body that must be one JSON object.
-Json parse_body(std::string_view body);
+Json parse_body(std::string_view body, size_t max_values = kMaxValues);
 
 // "a string", "the number 1.5", "null", ...
 std::string describe(const Json& value);

@@ -1,4 +1,7 @@
 // seer serve: the OpenAI API over HTTP.
+#include <poll.h>
+#include <unistd.h>
+
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
@@ -97,6 +100,8 @@ struct ServeOptions {
   void check() const {
     require_model_dir(model.model_dir);
     require_gates(sparse, model);
+    if (http.access.host.empty())
+      throw Error(ErrorKind::kUsage, "--host is empty: expected an address; 0.0.0.0 is every one");
   }
 };
 
@@ -154,7 +159,10 @@ serve::ChatModel chat_model(const ServeOptions& options, const Tokenizer& tokeni
   return chat;
 }
 
+// Not while nobody reads what is logged: it is the thread of all connections that would wait.
 void log_request(const serve::Finished& request) {
+  pollfd log = {STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&log, 1, 0) != 1 || (log.revents & POLLOUT) == 0) return;
   std::string line = (request.method.empty() ? "-" : request.method) + " " +
                      (request.path.empty() ? "-" : request.path) + " " + std::to_string(request.status);
   if (request.record.n_prompt > 0)

@@ -62,14 +62,18 @@ std::vector<Route> Service::routes() {
       {"POST", "/v1/chat/completions",
        [this](Exchange& exchange) {
          const LargeRequest large(exchange.body_size());
-         complete(exchange, parse_chat(parse_body(exchange.take_body())));
+         complete(exchange, parse_chat(parse_body(exchange.take_body(), kMaxChatValues)));
        }},
       {"POST", "/tokenize",
        [this](Exchange& exchange) {
          const LargeRequest large(exchange.body_size());
          show_tokens(exchange);
        }},
-      {"POST", "/detokenize", [this](Exchange& exchange) { show_text(exchange); }},
+      {"POST", "/detokenize",
+       [this](Exchange& exchange) {
+         const LargeRequest large(exchange.body_size());
+         show_text(exchange);
+       }},
       {"GET", "/tokenizer_info", [this](Exchange& exchange) { show_tokenizer(exchange); }},
   };
 }
@@ -128,7 +132,7 @@ void Service::show_model(Exchange& exchange) const {
 }
 
 void Service::show_tokens(Exchange& exchange) const {
-  const Json body = parse_body(exchange.take_body());
+  const Json body = parse_body(exchange.take_body(), kMaxChatValues);
   check_model(JsonFields(body).string("model"));
   Patience patience = patience_for(exchange);
   exchange.answer_json(

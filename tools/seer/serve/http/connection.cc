@@ -19,6 +19,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kWriteTime(30'000);  // a client that takes nothing for this long is gone
 constexpr milliseconds kLingerTime(2'000);
 constexpr size_t kInputBytes = size_t{64} << 10;
+constexpr int kSendBytes = 128 << 10;
+constexpr milliseconds kStopTime(1'000);
 constexpr size_t kMaxLingerBytes = size_t{16} << 20;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 // Bodies that are held at once may have this many times the size of the largest one.
@@ -41,13 +43,17 @@ Shared::Shared(HttpOptions o, std::vector<Route> routes, std::function<void(cons
       input(kInputBytes),
       workers(static_cast<size_t>(options.max_threads)) {}
 
-Connection::Connection(Shared* shared, boost::asio::ip::tcp::socket socket)
+Connection::Connection(Shared* shared, boost::asio::ip::tcp::socket socket, bool spare)
     : shared_(shared),
       socket_(std::move(socket)),
       timer_(shared->io),
-      reader_(shared->options.max_body_size) {
+      reader_(shared->options.max_body_size),
+      spare_(spare) {
   const int fd = socket_.native_handle();
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // tokens are small writes that somebody waits for
+  // The kernel says that a socket takes more when a third of its buffer is free. With the megabytes that it
+  // would take by itself, a slow client would seem to take nothing for half a minute.
+  set_option(fd, SOL_SOCKET, SO_SNDBUF, kSendBytes);
   // A client whose machine has vanished while an answer is computed is noticed after a minute.
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
@@ -90,7 +96,11 @@ void Connection::start(std::list<std::shared_ptr<Connection>>::iterator place) {
 }
 
 void Connection::stop() {
-  if (phase_ == Phase::kIdle) close();
+  if (phase_ == Phase::kIdle) {
+    close();
+  } else if (phase_ == Phase::kHead) {
+    guarded([&] { set_deadline(kStopTime); });
+  }
 }
 
 void Connection::shut_down() noexcept {
@@ -181,10 +191,12 @@ void Connection::on_input() {
     if (n_sent_ > kMaxLingerBytes) return close();
     wait_for_input();
   } else {
-    if (phase_ == Phase::kIdle) begin_request();
+    const bool was_idle = phase_ == Phase::kIdle;
+    if (was_idle) begin_request();
     reading([&] {
       reader_.feed({shared_->input.data(), n});
-      read_on();
+      if (!was_idle || reader_.begun()) return read_on();
+      wait_for_request();  // those were empty lines
     });
   }
 }
@@ -213,7 +225,8 @@ void Connection::begin_request() {
 void Connection::read_on() {
   if (reader_.state() == RequestReader::State::kHeadRead) on_head();
   if (!takes_requests()) return;  // it has been refused
-  account_body();
+  account();
+  check_room();
   if (reader_.state() == RequestReader::State::kDone) {
     dispatch();
   } else {
@@ -229,22 +242,28 @@ void Connection::on_head() {
   Admission admission = shared_->rules.admit(head);
   if (admission.route != nullptr) record_.route = admission.route->path;
   if (admission.refusal) return refuse(*admission.refusal, admission.allow);
+  if (spare_ && (admission.route == nullptr || !admission.route->open))
+    throw ApiError(kUnavailable, "too many connections: try again later", "", "too_many_connections");
   route_ = admission.route;
   if (head.has_body) enter(Phase::kBody, shared_->options.body_timeout);
   reader_.begin_body();
-  if (head.count("expect") == 0 || reader_.state() == RequestReader::State::kDone) return;
+  if (head.count("expect") == 0 || head.version == 10 || reader_.state() == RequestReader::State::kDone)
+    return;
   // A client that does not get it sends its body after a moment.
   error_code ignored;
   socket_.write_some(boost::asio::buffer(kContinue), ignored);
 }
 
-// Throws ApiError if all clients together have sent more than the server has room for. Small requests are
-// taken even then: connections have a limit of their own.
-void Connection::account_body() {
-  const auto held = static_cast<int64_t>(reader_.held_bytes());
+void Connection::account() {
+  const auto held = static_cast<int64_t>(reader_.held_bytes() + output_.capacity());
   shared_->n_body_bytes += held - n_body_bytes_;
   n_body_bytes_ = held;
-  const bool small = held <= static_cast<int64_t>(2 * kInputBytes);
+}
+
+// Throws ApiError if all clients together have sent, or do not take of their answers, more than the server
+// has room for. Small requests are taken even then: connections have a limit of their own.
+void Connection::check_room() const {
+  const bool small = n_body_bytes_ <= static_cast<int64_t>(2 * kInputBytes);
   if (!small && shared_->n_body_bytes > kBodiesHeld * shared_->options.max_body_size)
     throw ApiError(kUnavailable, "the requests under way are too large together: try again later", "",
                    "too_many_bytes");
@@ -289,6 +308,8 @@ void Connection::dispatch() {
 
 void Connection::handle() {
   try {
+    // It may have waited for a thread.
+    if (exchange_->client_gone()) throw ApiError(kClientGone, "the client has gone");
     route_->handler(*exchange_);
   } catch (...) {
     exchange_->fail(std::current_exception());
@@ -313,6 +334,7 @@ void Connection::respond(const Response& response, bool keep_alive, const std::s
   keep_alive_ = keep_alive && !shared_->stopping;
   output_ = head_text(response, Framing::kLength, keep_alive_, common);
   if (method_ != "HEAD") output_ += response.body;
+  account();
   n_sent_ = 0;
   finish_request(response.status);
   enter(Phase::kWrite, kWriteTime);
@@ -351,12 +373,16 @@ void Connection::after_answer() {
   if (reader_.has_unread()) begin_request();  // it has come already
   reading([&] {
     reader_.next_request();
-    account_body();
+    account();
     if (reader_.begun()) return read_on();
-    end_request();  // those were empty lines
-    enter(Phase::kIdle, shared_->options.idle_timeout);
-    wait_for_input();
+    wait_for_request();  // those were empty lines
   });
+}
+
+void Connection::wait_for_request() {
+  end_request();
+  enter(Phase::kIdle, shared_->options.idle_timeout);
+  wait_for_input();
 }
 
 // A close() with unread bytes resets the connection, and the reset overtakes the answer: so this says that

@@ -52,14 +52,16 @@ struct Shared {
 // Belongs to Shared::open until it is closed, which it is not while a handler runs.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Shared* shared, boost::asio::ip::tcp::socket socket);
+  // `spare`: it is beyond the limit of connections, and takes requests for open routes only.
+  Connection(Shared* shared, boost::asio::ip::tcp::socket socket, bool spare);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   // `place`: where Shared::open holds this.
   void start(std::list<std::shared_ptr<Connection>>::iterator place);
-  void stop();                // takes no further request: closes if it is idle
+  // Takes no further request: closes if it is idle; a head under way gets another second.
+  void stop();
   void shut_down() noexcept;  // ends every read and write, also those of a handler
   void on_handled();          // the handler has returned
   void close();               // not while a handler runs
@@ -84,7 +86,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read_on();
   void on_head();
   void begin_request();
-  void account_body();
+  void account();
+  void check_room() const;
   void refuse(const ApiError& error, const std::string& allow = "");
   void dispatch();
   void handle();  // on a thread of `workers`, or at once for a route that is open
@@ -93,6 +96,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void finish_request(int status);
   void end_request();
   void after_answer();
+  void wait_for_request();
   void linger();
   template <typename Action>
   void guarded(const Action& action) noexcept;
@@ -107,6 +111,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Clock::time_point deadline_;
   bool reading_ = false, timing_ = false;  // an operation is under way
   bool active_ = false;                    // a request is under way
+  const bool spare_;
   bool keep_alive_ = true;
   const Route* route_ = nullptr;
   std::string method_, path_;  // of the request under way, for its record

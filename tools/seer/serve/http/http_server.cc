@@ -25,7 +25,8 @@ using boost::system::error_code;
 
 constexpr int kBacklog = 1024;
 constexpr int64_t kStandardConnections = 10'000;
-constexpr int64_t kOtherFiles = 64;  // weights, logs, the listener, a few of libraries
+constexpr int64_t kSpareConnections = 32;
+constexpr int64_t kOtherFiles = 96;  // weights, logs, the listener, a few of libraries
 constexpr std::chrono::milliseconds kAcceptAgain(50);
 
 // Raises the number of files this process may have as far as it is needed and allowed.
@@ -163,11 +164,14 @@ void HttpServer::Impl::on_accepted(const error_code& error, tcp::socket socket) 
     });
     return;
   }
-  // With every connection being answered, the new one is closed as it is destroyed.
-  if (static_cast<int64_t>(shared_.open.size()) < max_connections_) {
+  // With every connection being answered, a few more are taken for /health. Beyond, the new one is closed as
+  // it is destroyed.
+  const auto n_open = static_cast<int64_t>(shared_.open.size());
+  if (n_open < max_connections_ + kSpareConnections) {
     try {
-      const auto place =
-          shared_.open.insert(shared_.open.end(), std::make_shared<Connection>(&shared_, std::move(socket)));
+      const auto place = shared_.open.insert(
+          shared_.open.end(),
+          std::make_shared<Connection>(&shared_, std::move(socket), n_open >= max_connections_));
       (*place)->start(place);
     } catch (const std::bad_alloc&) {
       cli::log_error("a connection was closed: no memory is left");

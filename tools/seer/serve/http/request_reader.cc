@@ -17,6 +17,7 @@ using boost::beast::error_code;
 using boost::beast::string_view;
 
 constexpr const char* kNotHttp = "invalid_http";
+constexpr size_t kMaxMethodBytes = 32;
 
 ApiError not_http(const std::string& why) { return {kBadRequest, "not valid HTTP: " + why, "", kNotHttp}; }
 
@@ -104,6 +105,8 @@ class RequestReader::Parser final : public http::basic_parser<true> {
                      "the request's address has " + std::to_string(target.size()) +
                          " bytes: expected at most " + std::to_string(kMaxTargetBytes),
                      "", "address_too_long");
+    if (method.size() > kMaxMethodBytes)
+      throw ApiError(kNotImplemented, "the request's method is not known here", "", kNotHttp);
     head.method.assign(method.data(), method.size());
     head.target.assign(target.data(), target.size());
     head.version = version;

@@ -32,7 +32,9 @@ std::optional<std::string> name_of(const std::string& host) {
     end = host.find(']');
     if (end == std::string::npos) return std::nullopt;
     const std::string_view rest = std::string_view(host).substr(end + 1);
-    if (!rest.empty() && !rest.starts_with(':')) return std::nullopt;
+    if (!rest.empty() &&
+        (!rest.starts_with(':') || rest.find_first_not_of("0123456789", 1) != std::string_view::npos))
+      return std::nullopt;
     return lower(host.substr(1, end - 1));
   }
   const std::string_view port = end == std::string::npos ? "" : std::string_view(host).substr(end + 1);
@@ -68,6 +70,12 @@ void check_encoding(const RequestHead& head) {
                    "unsupported_encoding");
 }
 
+// Nobody would read it, and who asks without a key must not have the server hold it.
+void check_no_body(const RequestHead& head) {
+  if (head.has_body)
+    throw ApiError(kBadRequest, "expected no body with " + head.method, "", "unexpected_body");
+}
+
 void check_expectation(const RequestHead& head) {
   const std::string* expected = head.find("expect");
   if (expected != nullptr && lower(*expected) != "100-continue")
@@ -96,14 +104,20 @@ Admission RequestRules::admit(const RequestHead& head) const {
     const std::optional<std::string> name = check_host(head);
     admission.preflight = head.method == "OPTIONS" && !access_.cors_origins.empty();
     check_origin(head);
-    if (admission.preflight) return admission;
+    if (admission.preflight) {
+      check_no_body(head);
+      return admission;
+    }
     find_route(head, &admission);
     if (!admission.route->open) {
       if (name) check_name(*name);
       check_key(head);
     }
     check_expectation(head);
-    if (head.method != "POST") return admission;
+    if (head.method != "POST") {
+      check_no_body(head);
+      return admission;
+    }
     check_encoding(head);
     check_content_type(head);
   } catch (const ApiError& error) {
