@@ -60,7 +60,7 @@ namespace seer::testing {
 AllocationFault::AllocationFault(int64_t index, Shortage shortage) {
   g_struck = false;
   g_count = 0;
-  g_fail_to = shortage == Shortage::kOnce ? index + 1 : kNever;
+  g_fail_to = shortage == Shortage::kOnce && index != kNever ? index + 1 : kNever;
   g_fail_from = index;
 }
 

@@ -222,7 +222,7 @@ Response RequestRules::preflight_response(const RequestHead& head) const {
 
 std::string RequestRules::cors_fields(const RequestHead& head) const {
   if (access_.cors_origins.empty()) return "";
-  const std::string vary = "Vary: Origin\r\n";
+  std::string vary = "Vary: Origin\r\n";
   if (is_allowed_origin("*")) return "Access-Control-Allow-Origin: *\r\n" + vary;
   const std::string* origin = head.find("origin");
   if (origin == nullptr || !is_allowed_origin(*origin)) return vary;
