@@ -223,6 +223,15 @@ class Terminal(unittest.TestCase):
             os.close(chat.control)
         self.assertLessEqual(codes, {130, -signal.SIGTERM})
 
+    def test_signals_that_kill_at_once_leave_the_terminal_as_it_was(self):
+        for number in (signal.SIGHUP, signal.SIGQUIT):
+            chat = Chat()
+            self.assertFalse(termios.tcgetattr(chat.control)[3] & termios.ICANON)
+            chat.process.send_signal(number)
+            self.assertEqual(chat.process.wait(DEADLINE), -number)
+            self.assertTrue(termios.tcgetattr(chat.control)[3] & termios.ICANON)
+            os.close(chat.control)
+
     def test_a_terminal_that_goes_away_ends_it(self):
         chat = Chat()
         os.close(chat.control)

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <initializer_list>
 
 #include "seer/error.h"
 
@@ -14,7 +15,7 @@ volatile std::sig_atomic_t g_has_terminal = 0;
 termios g_terminal;  // written while g_has_terminal is 0
 
 // Both handlers are async-signal-safe: flags and system calls.
-extern "C" void handle_second(int signal) {
+extern "C" void handle_last(int signal) {
   if (g_has_terminal != 0) tcsetattr(STDIN_FILENO, TCSANOW, &g_terminal);
   struct sigaction action = {};
   action.sa_handler = SIG_DFL;
@@ -26,23 +27,29 @@ extern "C" void handle_interrupt(int signal) {
   // Of two that come at once, both are the first. A Ctrl-C may end less than SIGTERM does.
   if (g_interrupted != SIGTERM) g_interrupted = signal;
   struct sigaction action = {};
-  action.sa_handler = handle_second;
+  action.sa_handler = handle_last;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+}
+
+// A parent that ignores a signal (nohup-like, or a shell's background job) means it.
+void handle(std::initializer_list<int> signals, void (*handler)(int)) {
+  struct sigaction action = {};
+  action.sa_handler = handler;
+  sigemptyset(&action.sa_mask);
+  for (const int signal : signals) {
+    struct sigaction before = {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);
+  }
 }
 
 }  // namespace
 
 void install_signal_handlers() {
-  struct sigaction action = {};
-  action.sa_handler = handle_interrupt;  // without SA_RESTART: a read of stdin ends with EINTR
-  sigemptyset(&action.sa_mask);
-  for (const int signal : {SIGINT, SIGTERM}) {
-    struct sigaction before = {};
-    sigaction(signal, nullptr, &before);
-    // A parent that ignores the signal (nohup-like, or a shell's background job) means it.
-    if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);
-  }
+  // Without SA_RESTART: a read of stdin ends with EINTR.
+  handle({SIGINT, SIGTERM}, handle_interrupt);
+  handle({SIGHUP, SIGQUIT}, handle_last);
   struct sigaction ignore = {};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, nullptr);

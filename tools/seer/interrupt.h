@@ -1,4 +1,5 @@
-// Ctrl-C and SIGTERM: the first asks the running request to stop, the second kills the process.
+// Ctrl-C and SIGTERM: the first asks the running request to stop, the second kills the process. SIGHUP and
+// SIGQUIT kill at once; all that kill leave the terminal as it was.
 #pragma once
 
 #include <termios.h>
