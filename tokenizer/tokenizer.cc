@@ -16,7 +16,13 @@ std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir) {
   const std::filesystem::path dir = model_dir;
   const std::string json = (dir / "tokenizer.json").string(), model = (dir / "tokenizer.model").string();
   const TokenizerConfig config = TokenizerConfig::load(model_dir);
-  if (const auto file = read_json_file(json)) return make_bpe(*file, json, config);
+  if (const auto file = read_json_file(json)) {
+    try {
+      return make_bpe(*file, json, config);
+    } catch (const nlohmann::json::exception& error) {  // a value of a kind that no check expected
+      throw Error(ErrorKind::kFile, json + ": a value is of the wrong type: " + error.what());
+    }
+  }
   if (const auto bytes = read_whole_file_if_there(model, kMaxModelBytes))
     return make_sentencepiece(*bytes, model, config);
   throw Error(ErrorKind::kFile, model_dir + ": expected tokenizer.json or tokenizer.model, found neither");

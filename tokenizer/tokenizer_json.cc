@@ -58,7 +58,7 @@ void read_template(const json& node, const std::string& path, PostProcessor* pos
   bool before = true;
   for (const json& item : *single) {
     if (const json* text = member(item, "Sequence")) {
-      if (!before || text->value("id", json()) != "A")
+      if (!before || !text->is_object() || text->value("id", json()) != "A")
         unsupported(path, "a template with a second text or the text twice", "the text $A once");
       before = false;
       continue;
