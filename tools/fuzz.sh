@@ -3,7 +3,7 @@
 #   tools/fuzz.sh [TARGET...] [--minutes N] [--jobs N]
 # Without targets, all of them run: their names are those of the sources in tests/fuzz/targets. N minutes are each
 # target's (default 10); jobs are targets at a time (default: the number of processors). What each run learns is kept in
-# build/fuzz/TARGET/corpus and used by the next. Exits with 1 after a finding, whose input is kept beside the corpus.
+# build/fuzz/TARGET/corpus and used by the next. Exits with 1 after a finding, whose input is kept next to the corpus.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/lib.sh

@@ -1,5 +1,5 @@
 // The demo model on the CPU while memory runs out: at every allocation of a load, and of requests. Each ends
-// in std::bad_alloc or seer::Error, leaves nothing behind, and does not disturb what comes after.
+// in std::bad_alloc or seer::Error, leaks nothing, and does not disturb what comes after.
 //
 // By default some of the points are tried. SEER_ALL_FAULTS=1 tries every one, which takes minutes.
 #include <unistd.h>
@@ -138,7 +138,7 @@ class JsonModel {
   testing::TempDir dir_, gates_;
 };
 
-TEST_CASE("a load ends cleanly wherever memory runs out, and leaves nothing behind") {
+TEST_CASE("a load ends cleanly wherever memory runs out, and leaks nothing") {
   const JsonModel model;
   const EngineOptions options = model.options();
   std::shared_ptr<Engine> engine = Engine::load(options);  // what is made once stays

@@ -33,21 +33,19 @@ struct Writer {
 std::vector<Writer> writers(const std::string& text) {
   const std::string model = testing::demo_model_dir();
   std::vector<Writer> all = {
-    {{"generate", "-m", model, "-p", "The ship", "-n", "40"}},
-    {{"chat", "-m", model, "--chat-template", "none", "-n", "5"}, "The ship\n"},
-#if SEER_HAVE_SERVER
-    {{"serve", "-m", model, "--port", "0"}},
-#endif
-    {{"tokenize", "-m", model, "-p", "The ship"}},
-    {{"render", "-m", model, "--chat-template", "llama2", "--messages", "-"},
-     R"([{"role": "user", "content": "x"}])"},
-    {{"inspect", "-m", model}},
-    {{"inspect", "-m", model, "--output", "json"}},
-    {{"completion", "bash"}},
-    {{"man"}},
-    {{"--help"}},
-    {{"--version"}},
-    {{"generate", "--help"}},
+      {{"generate", "-m", model, "-p", "The ship", "-n", "40"}},
+      {{"chat", "-m", model, "--chat-template", "none", "-n", "5"}, "The ship\n"},
+      {{"serve", "-m", model, "--port", "0"}},
+      {{"tokenize", "-m", model, "-p", "The ship"}},
+      {{"render", "-m", model, "--chat-template", "llama2", "--messages", "-"},
+       R"([{"role": "user", "content": "x"}])"},
+      {{"inspect", "-m", model}},
+      {{"inspect", "-m", model, "--output", "json"}},
+      {{"completion", "bash"}},
+      {{"man"}},
+      {{"--help"}},
+      {{"--version"}},
+      {{"generate", "--help"}},
   };
   for (const char* format : {"md", "csv", "json", "jsonl"}) {
     all.push_back({{"bench", "-m", model, "-p", "64", "-n", "0", "-r", "1", "--output", format}});

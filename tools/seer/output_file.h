@@ -9,9 +9,9 @@ namespace seer::cli {
 
 class OutputFile {
  public:
-  // Opens `path`.tmp beside the target, so that a folder which cannot be written to is known before the work.
-  // If `path` is something other than a regular file (a pipe, /dev/full), it is written directly. Throws
-  // Error{kRuntime}, as the other functions do. A file that was there stays as it is until finish().
+  // Opens `path`.tmp next to the target, so that a folder which cannot be written to is known before the
+  // work. If `path` is something other than a regular file (a pipe, /dev/full), it is written directly.
+  // Throws Error{kRuntime}, as the other functions do. A file that was there stays as it is until finish().
   explicit OutputFile(std::string path);
   // Removes the temporary file unless finish() came to its end.
   ~OutputFile();
