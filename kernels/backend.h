@@ -85,6 +85,10 @@ class Backend {
   // Copies a tensor to the host, after all operations before this call. Returns when the copy is done.
   virtual void read(void* host, const Tensor& device) = 0;
 
+  // Returns if the device can compute. Otherwise throws Error{kDevice}: after a GPU's fault, nothing that
+  // this process asks of it will ever succeed. Takes microseconds and waits for nothing.
+  virtual void check_device() {}
+
   // ---- several GPUs ----
 
   // The CUDA stream, for a communicator that must order its work with ours; absent on a CPU.

@@ -28,7 +28,7 @@ FOREIGN_SUFFIXES = {".hpp", ".hh", ".hxx", ".cpp", ".cxx", ".c", ".inl", ".ipp"}
 C_STANDARD = {"stddef.h", "stdint.h"}  # what public headers for C use of it
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CUDA = re.compile(r"^(cuda|cublas|nccl|curand|cutlass|cute/|nvtx|nvml)")
-MAY_USE_CUDA = re.compile(r"kernels/(cuda/|comm/nccl)|tests/bench/[a-z_]*\.cu$")
+MAY_USE_CUDA = re.compile(r"kernels/(cuda/|comm/nccl)|tests/(bench/[a-z_]*\.cu|engine_cuda/cuda_calls\.cc)$")
 PUBLIC = "engine/include/seer/"
 
 
@@ -44,7 +44,7 @@ def reason(name, quote, target):
         if not standard and top != "seer":
             return f"a public header may include only the standard library and seer/ headers, not {target}"
     if CUDA.match(target) and not MAY_USE_CUDA.match(name):
-        return f"{target}: CUDA headers belong under kernels/cuda, kernels/comm/nccl.* and tests/bench/*.cu"
+        return f"{target}: CUDA headers belong under kernels/cuda, kernels/comm/nccl.*, tests/bench/*.cu and cuda_calls.cc"
     if target.startswith(BASE):
         return None
     if "/" in target:

@@ -67,8 +67,8 @@ class StepRunner {
   virtual ~StepRunner() = default;
   // Fills in what the step brings. Throws Error{kDevice} where the device is lost.
   virtual void run(Batch* batch) = 0;
-  // Throws Error if no step can be run any more, because another rank has failed or ended. Called between
-  // steps; returns at once.
+  // Throws Error if no step can be run any more, because the device or another rank has failed. Called
+  // between steps; returns at once.
   virtual void check() {}
 };
 

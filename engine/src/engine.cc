@@ -15,8 +15,9 @@
 namespace seer {
 namespace {
 
-constexpr std::chrono::milliseconds kLookAtRanks(200);  // whether they live, while there is nothing to do
-constexpr uint64_t kRandomSeed = 20260101;              // of random weights: the same model on every device
+// How often other ranks and a GPU are asked whether they live, while there is nothing to compute.
+constexpr std::chrono::milliseconds kLookInterval(200);
+constexpr uint64_t kRandomSeed = 20260101;  // of random weights: the same model on every device
 
 // A key that is absent has the value that vLLM gives it: temperature 1, and all tokens kept, where
 // transformers' generate() would keep the 50 likeliest and, without do_sample, be greedy.
@@ -62,10 +63,11 @@ EngineImpl::EngineImpl(const EngineOptions& options)
   info_.rank_split = options_.rank_split;
   describe_model();
   runner_ = std::make_unique<ModelRunner>(&model_.backend(), &model_.decoder(), ranks_.comm());
+  const bool may_fail = ranks_.size() > 1 || model_.backend().has_own_memory();
   scheduler_ = std::make_unique<Scheduler>(
       runner_.get(), pages_.get(),
       SchedulerLimits{info_.page_tokens, info_.chunk_size, info_.mixed_chunk_size, info_.max_batch_size,
-                      ranks_.size() > 1 ? kLookAtRanks : std::chrono::milliseconds(0)});
+                      may_fail ? kLookInterval : std::chrono::milliseconds(0)});
 }
 
 void EngineImpl::open_model() {

@@ -15,6 +15,7 @@ class ModelRunner final : public StepRunner {
       : backend_(backend), decoder_(decoder), comm_(comm), host_rows_(backend) {}
   void run(Batch* batch) override;
   void check() override {
+    backend_->check_device();
     if (comm_ != nullptr) comm_->check({});
   }
 

@@ -196,6 +196,12 @@ void CudaBackend::read(void* host, const Tensor& device) {
   wait();
 }
 
+void CudaBackend::check_device() {
+  use();
+  const cudaError_t error = cudaStreamQuery(stream_);
+  if (error != cudaErrorNotReady) check(error, "cudaStreamQuery");
+}
+
 void CudaBackend::prepare(const StepLimits& limits) {
   use();
   uploader_.reset();

@@ -37,6 +37,7 @@ class CudaBackend final : public Backend {
   void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
                    const RandomSlice& slice) override;
   void read(void* host, const Tensor& device) override;
+  void check_device() override;
   std::optional<DeviceStream> stream() override { return DeviceStream{device_.index, stream_}; }
   void set_wait_check(const std::function<void(std::chrono::nanoseconds waited)>& check) override {
     wait_check_ = check;

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <csignal>
+#include <cstdlib>
 #include <functional>
 
 #include "models/mapped_file.h"
@@ -183,28 +184,62 @@ TEST_CASE("hundreds of files are mapped at once, and their entries are used agai
   }
 }
 
+fs::path copy_of_demo_model(const fs::path& dir) {
+  for (const auto& entry : fs::directory_iterator(testing::demo_model() / "model"))
+    fs::copy_file(entry.path(), dir / entry.path().filename());
+  return dir / "model.safetensors";
+}
+
+EngineOptions options_for(const fs::path& dir, const std::string& device) {
+  EngineOptions options;
+  options.model_dir = dir.string();
+  options.device = device;
+  options.threads = 2;
+  options.ctx_size = 256;
+  return options;
+}
+
 TEST_CASE("a model whose weights are cut short between two steps is named by the process that ends") {
   const testing::TempDir dir;
-  for (const auto& entry : fs::directory_iterator(testing::demo_model() / "model"))
-    fs::copy_file(entry.path(), dir.path() / entry.path().filename());
+  const fs::path weights = copy_of_demo_model(dir.path());
   const Ended ended = in_child([&] {
     explain_lost_files("seer: error: ", 1);
-    EngineOptions options;
-    options.model_dir = dir.path().string();
-    options.device = "cpu";
-    options.threads = 2;
-    options.ctx_size = 256;
-    const auto engine = Engine::load(options);
+    const auto engine = Engine::load(options_for(dir.path(), "cpu"));
     GenerateRequest request;
     request.prompt = {1, 300, 301, 302};
     request.max_new_tokens = 50;
     request.ignore_eos = true;
     request.on_token = [&](const TokenEvent&) {
-      fs::resize_file(dir.path() / "model.safetensors", 4096);
+      fs::resize_file(weights, 4096);
       return true;
     };
     engine->new_session()->generate(request);
   });
+  CHECK(ended.code == 1);
+  CHECK_THAT(ended.err, ContainsSubstring("model.safetensors: the file was cut short"));
+}
+
+TEST_CASE("a model whose weights are cut short while they are copied to a GPU is named as well") {
+  constexpr int kNoGpu = 77;
+  const testing::TempDir dir;
+  const fs::path weights = copy_of_demo_model(dir.path());
+  const Ended ended =
+      in_child([&] {  // no other process than the child may use the GPU: CUDA does not survive fork
+        explain_lost_files("seer: error: ", 1);
+        EngineOptions options = options_for(dir.path(), "cuda");
+        options.on_load = [&](const LoadProgress&) {
+          fs::resize_file(weights, 4096);
+          return true;
+        };
+        try {
+          Engine::load(options);
+        } catch (const Error& error) {
+          ::_exit(error.kind() == ErrorKind::kDevice ? kNoGpu : 2);
+        }
+      });
+  const char* required = std::getenv("SEER_REQUIRE_GPU");
+  if (ended.code == kNoGpu && (required == nullptr || std::string(required) != "1"))
+    return testing::skip("no GPU");
   CHECK(ended.code == 1);
   CHECK_THAT(ended.err, ContainsSubstring("model.safetensors: the file was cut short"));
 }

@@ -122,7 +122,7 @@ build() {
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&
     run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_cuda_fault \
-      test_models_cuda test_engine_cuda test_cuda_ranks bench_gpu_ops bench_gpu_rates \
+      test_models_cuda test_engine_cuda test_engine_cuda_faults test_engine_cuda_lost test_fault test_cuda_ranks bench_gpu_ops bench_gpu_rates \
       bench_serve_load bench_rank_sums seer_attention_bench
 }
 
@@ -134,6 +134,9 @@ test() {
   run test-ranks 60 "$build/tests/kernels/test_cuda_ranks" || failed=1
   run test-models 90 "$build/tests/models_cuda/test_models_cuda" || failed=1
   run test-engine 90 "$build/tests/engine_cuda/test_engine_cuda" || failed=1
+  run test-engine-faults 120 "$build/tests/engine_cuda/test_engine_cuda_faults" || failed=1
+  run test-engine-lost 30 "$build/tests/engine_cuda/test_engine_cuda_lost" || failed=1
+  run test-mapped-files 60 "$build/tests/fault/test_fault" 'a model whose weights are cut short*' || failed=1
   return "$failed"
 }
 

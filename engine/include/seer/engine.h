@@ -162,10 +162,11 @@ class SEER_API Engine : public std::enable_shared_from_this<Engine> {
   // the time. Only pages that open sessions hold can be in its way: Error{kMemory} from wait().
   virtual std::unique_ptr<Generation> submit(GenerateRequest request) = 0;
   virtual EngineStats stats() const = 0;  // fails in a forked process alone
-  // What keeps this engine from computing anything ever again: another of its ranks (seer/ranks.h) has
-  // failed, was killed, or did not answer in time. A rank that ends is noticed at once while requests are
-  // computed and within a second otherwise. From then on every request fails with this error: destroy the
-  // engine and load another one. Absent, which an engine without ranks always is: it can compute. Fails in a
+  // What keeps this engine from computing anything ever again: its GPU has failed, or another of its ranks
+  // (seer/ranks.h) has failed, was killed, or did not answer in time. It is noticed at once while requests
+  // are computed and within a second otherwise. From then on every request fails. After a rank's end, destroy
+  // the engine and load another one; a GPU that has failed answers this process no more, so end it and start
+  // another. Absent: the engine can compute, as one on a CPU without other ranks always can. Fails in a
   // forked process alone.
   virtual std::optional<Error> failure() const { return std::nullopt; }
 };

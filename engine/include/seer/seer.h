@@ -428,10 +428,11 @@ typedef struct seer_engine_stats {
 /* `size` is sizeof(seer_engine_stats). SEER_ERROR_USAGE for null pointers or a wrong size. */
 SEER_API seer_status seer_engine_get_stats(const seer_engine* engine, seer_engine_stats* stats, size_t size);
 
-/* SEER_OK as long as the engine can compute. Otherwise another of its ranks has failed, was killed or did not
- * answer in time, and every request fails as this does, with the status and the message of that error
- * (seer::Engine::failure()): free the engine and load another one. An engine without ranks is always
- * SEER_OK. */
+/* SEER_OK as long as the engine can compute. Otherwise its GPU has failed, or another of its ranks has
+ * failed, was killed or did not answer in time, and every request fails (seer::Engine::failure()); this gives
+ * the status and the message of that error. After a rank's end, free the engine and load another one; a GPU
+ * that has failed answers this process no more, so end it and start another. An engine on a CPU without other
+ * ranks is always SEER_OK. */
 SEER_API seer_status seer_engine_check(const seer_engine* engine);
 
 #ifdef __cplusplus
