@@ -26,6 +26,16 @@ Utf8Step utf8_step(std::string_view text) {
   return {Utf8Step::Kind::kCharacter, size};
 }
 
+size_t utf8_prefix(std::string_view text) {
+  size_t at = 0;
+  while (at < text.size()) {
+    const Utf8Step step = utf8_step(text.substr(at));
+    if (step.kind != Utf8Step::Kind::kCharacter) break;
+    at += step.size;
+  }
+  return at;
+}
+
 int32_t utf8_point(std::string_view character) {
   constexpr int32_t kLeadBits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
   int32_t point = static_cast<unsigned char>(character[0]) & kLeadBits[character.size()];

@@ -21,6 +21,9 @@ struct Utf8Step {
 // What text begins with; text is not empty.
 Utf8Step utf8_step(std::string_view text);
 
+// How many bytes of the text are well-formed characters, from its beginning: all of them if it is UTF-8.
+size_t utf8_prefix(std::string_view text);
+
 // The code point of one well-formed character.
 int32_t utf8_point(std::string_view character);
 

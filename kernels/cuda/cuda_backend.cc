@@ -204,6 +204,7 @@ void CudaBackend::check_device() {
 
 void CudaBackend::prepare(const StepLimits& limits) {
   use();
+  if (uploader_) uploader_->finish();
   uploader_.reset();
   step_.prepare(limits);
   sample_.reserve(std::max(limits.n_logits, limits.n_sequences), limits.n_sequences * kUsualChanges);

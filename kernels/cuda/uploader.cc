@@ -22,11 +22,17 @@ Uploader::Uploader(cudaStream_t stream) : stream_(stream) {
 }
 
 Uploader::~Uploader() {
-  (void)cudaStreamSynchronize(stream_);
+  if (copying_) (void)cudaStreamSynchronize(stream_);
   for (const Buffer& b : buffers_) (void)cudaEventDestroy(b.free);
 }
 
+void Uploader::finish() {
+  check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  copying_ = false;
+}
+
 void Uploader::copy(void* out, const Tensor& host) {
+  copying_ = true;
   const int64_t size = dtype_bytes(host.dtype), per_buffer = kBufferBytes / size, n = host.numel();
   for (int64_t done = 0; done < n; done += per_buffer) {
     const int64_t count = std::min(per_buffer, n - done);

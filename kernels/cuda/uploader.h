@@ -21,6 +21,8 @@ class Uploader {
 
   // out: device memory of host.numel() bf16 values. Returns before the copy has ended; the stream orders it.
   void copy(void* out, const Tensor& host);
+  // Waits until every copy has ended. Throws Error{kDevice} if one failed.
+  void finish();
 
  private:
   struct Buffer {
@@ -31,6 +33,7 @@ class Uploader {
   cudaStream_t stream_;
   std::array<Buffer, 2> buffers_;
   size_t next_ = 0;
+  bool copying_ = false;
 };
 
 }  // namespace seer::cuda

@@ -77,6 +77,20 @@ TEST_CASE("the sandbox lets nothing be changed and no internals be used") {
   CHECK_THAT(render_error("{% set n = namespace() %}{% set n._a = 1 %}"), ContainsSubstring("underscore"));
 }
 
+TEST_CASE("sources and values that are not UTF-8 are refused: the interpreter reads whole characters") {
+  for (const char* text : {"\xF8", "\xFF", "\xC3", "\xE2\x96", "\xED\xA0\x80", "\xC0\x80"}) {
+    const std::string bytes = text;
+    INFO(bytes.size());
+    for (const std::string& source : {"x\n{{ name" + bytes, "x\n" + bytes, "x\n{{ '" + bytes + "' }}"})
+      CHECK_THAT(render_error(source), ContainsSubstring("file: t:2: expected UTF-8, found the byte 0x"));
+    for (const testing::OrderedJson& message :
+         {testing::OrderedJson{{"x", bytes}}, testing::OrderedJson{{"x", {"a", {{"b" + bytes, 1}}}}}})
+      CHECK_THAT(
+          render_error("{{ x }}", message),
+          ContainsSubstring("usage: the messages have text of another encoding: expected UTF-8, found"));
+  }
+}
+
 TEST_CASE("errors of rendering name the line") {
   CHECK(render_error("a\n{{ x.y }}") == "unsupported: t:2: 'x' is undefined");
   CHECK(render_error("{{ {}.a.b }}") == "unsupported: t:1: 'dict object' has no attribute 'a'");

@@ -8,13 +8,36 @@
 #include "tokenizer/jinja/lexer.h"
 #include "tokenizer/jinja/parser.h"
 #include "tokenizer/jinja/resolve.h"
+#include "tokenizer/utf8.h"
 
 namespace seer::jinja {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Real templates have at most some 30 kB.
+// All that the interpreter handles is UTF-8: these are the doors, for sources and for values.
+std::string not_utf8(std::string_view text, size_t at) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  const auto byte = static_cast<unsigned char>(text[at]);
+  return std::string("expected UTF-8, found the byte 0x") + kDigits[byte >> 4] + kDigits[byte & 15];
+}
+
+void check_source(const std::string& name, std::string_view source) {
+  const size_t good = utf8_prefix(source);
+  if (good == source.size()) return;
+  const auto line = 1 + std::count(source.begin(), source.begin() + static_cast<std::ptrdiff_t>(good), '\n');
+  throw Error(ErrorKind::kFile, name + ":" + std::to_string(line) + ": " + not_utf8(source, good));
+}
+
+Value string_value(const std::string& text, bool messages) {
+  const size_t good = utf8_prefix(text);
+  if (good != text.size())
+    throw Error(ErrorKind::kUsage, std::string(messages ? "the messages" : "a template's variables") +
+                                       " have text of another encoding: " + not_utf8(text, good));
+  TextBuilder builder;
+  builder.append(text, messages);
+  return Value::string(builder.take());
+}
 
 Value from_json(const Json& json, bool messages) {
   Meter::step();
@@ -32,11 +55,8 @@ Value from_json(const Json& json, bool messages) {
       return Value::integer(json.get<int64_t>());
     case Json::value_t::number_float:
       return Value::real(json.get<double>());
-    case Json::value_t::string: {
-      TextBuilder builder;
-      builder.append(json.get_ref<const std::string&>(), messages);
-      return Value::string(builder.take());
-    }
+    case Json::value_t::string:
+      return string_value(json.get_ref<const std::string&>(), messages);
     case Json::value_t::array: {
       std::vector<Value> items;
       for (const Json& item : json) items.push_back(from_json(item, messages));
@@ -44,11 +64,8 @@ Value from_json(const Json& json, bool messages) {
     }
     case Json::value_t::object: {
       std::vector<std::pair<Value, Value>> items;
-      for (const auto& [key, value] : json.items()) {
-        TextBuilder name;
-        name.append(key, messages);
-        items.emplace_back(Value::string(name.take()), from_json(value, messages));
-      }
+      for (const auto& [key, value] : json.items())
+        items.emplace_back(string_value(key, messages), from_json(value, messages));
       return make_dict(std::move(items));
     }
     default:
@@ -85,6 +102,7 @@ Template Template::parse(std::string_view source, std::string name) {
   if (source.size() > kMaxSource)
     throw Error(ErrorKind::kUnsupported,
                 name + ": a template of more than " + std::to_string(kMaxSource) + " bytes is not supported");
+  check_source(name, source);
   auto program = std::make_shared<Program>();
   program->name = std::move(name);
   Parser(tokenize(source, program->name), program.get()).parse();

@@ -78,7 +78,7 @@ find_packages() {
   # Boost's are headers, which are used where they are; cmake looks here first.
   if [ -d "$from/usr/include/boost" ]; then export Boost_ROOT=$from/usr; fi
   rm -rf "$to"
-  mkdir -p "$to/lib/pkgconfig" "$to/include"
+  mkdir -p "$to/lib/pkgconfig" "$to/include/editline" # libedit.pc names that folder too
   for name in pcre2-8 utf8proc edit; do
     local pc header lib shared
     header=${name%-8}.h

@@ -22,7 +22,8 @@ void run(const std::string& bytes) {
   }
 }
 
-const Registration kTarget({"sentencepiece", run, nullptr, 16384, 1024});
+// Protobuf makes room for up to 50 MB of a string on its length's word, before it finds the file shorter.
+const Registration kTarget({"sentencepiece", run, nullptr, 16384, 1024, size_t{64} << 20});
 
 }  // namespace
 }  // namespace seer::fuzz
