@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """A server under mixed, cancelled, malformed and pre-empted requests for as long as is asked.
 
-    soak.py [--seconds N] [--clients N] [--seed N] [--device cpu|cuda] [--model ARGUMENT...]
+    soak.py [--seconds N] [--clients N] [--seed N] [--device cpu|cuda] [ARGUMENT OF SERVE...]
 
 It fails if an answer differs from what the same server gave alone at the beginning (on a GPU: if one that is given
 alone at the end does) or from a fresh process's, if pages, files or threads are not given back, if memory grows after
-the first fifth of the time, the GPU's too, or if the server does not end cleanly. The last line has the figures."""
+the first fifth of the time, the GPU's too, if requests wait for a minute without a step that computes something (the
+server's threads are listed then, and it is killed), or if the server does not end cleanly. The last line has the
+figures."""
 import argparse
 import http.client
 import json
@@ -233,16 +235,39 @@ class Watch:
         return now
 
 
+class Progress:
+    """Whether the engine computes something as long as requests are under way."""
+    LONGEST = 60  # seconds without
+
+    def __init__(self, server):
+        self.server, self.counts, self.since = server, None, time.monotonic()
+
+    def stuck(self):
+        now = self.server.metrics()
+        busy = now["seer_generations_running"] + now["seer_generations_waiting"] > 0
+        counts = {name: value for name, value in now.items() if name.endswith("_total")}
+        if counts != self.counts or not busy:
+            self.counts, self.since = counts, time.monotonic()
+        return time.monotonic() - self.since > self.LONGEST
+
+    def report(self):
+        lines = [f"requests wait, and nothing has been computed for {self.LONGEST} s: {self.server.metrics()}"]
+        for task in sorted(pathlib.Path(f"/proc/{self.server.process.pid}/task").iterdir()):
+            texts = [(task / name).read_text().strip() for name in ("comm", "wchan", "stat")]
+            lines.append(f"thread {task.name} {texts[0]}: {texts[1]}; {texts[2]}")
+        return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
+    options, of_serve = parser.parse_known_args()
     # A pool that long prompts do not fit in together, and a short queue: pre-emptions and refusals happen.
     server = Server("--device", options.device, "--pool-size", "4096", "--ctx-size", "4096", "--max-queue", "8",
-                    "--max-body-size", "2000000", "-q")
+                    "--max-body-size", "2000000", "-q", *of_serve)
     # What is computed together with other rows is rounded otherwise on a GPU, so there the answers are compared that
     # are given alone, before, after, and by a fresh process; and pages of crowded steps are first driven out.
     exact = options.device == "cpu"
@@ -253,15 +278,22 @@ def main():
     begin = time.monotonic()
     for thread in threads:
         thread.start()
-    settled, on_gpu = None, 0
+    settled, on_gpu, progress = None, 0, Progress(server)
     while any(thread.is_alive() for thread in threads):
         time.sleep(min(1.0, options.seconds / 20))
         now = watch.sample()
         if settled is None and time.monotonic() - begin > options.seconds / 5:
             settled = now
             on_gpu = 0 if exact else gpu_memory()
+        if progress.stuck():
+            clients.fault(progress.report())
+            server.process.kill()
+            break
     for thread in threads:
         thread.join()
+    if server.process.poll() is not None:
+        print("\n".join(clients.faults), file=sys.stderr)
+        return 1
     eventually(server.is_idle, "pages are given back")
     eventually(lambda: watch.sample()[1] <= first[1], "files are given back")
     metrics = server.metrics()
@@ -274,7 +306,7 @@ def main():
     if not exact and gpu_memory() != on_gpu:
         clients.fault(f"the GPU's memory went from {on_gpu} to {gpu_memory()} bytes after the first fifth")
     server.stop()
-    fresh = Server("--device", options.device, "--pool-size", "4096", "--ctx-size", "4096", "-q")
+    fresh = Server("--device", options.device, "--pool-size", "4096", "--ctx-size", "4096", "-q", *of_serve)
     for i, body in enumerate(clients.bodies):
         clients.compare(i, texts_of(fresh.post("/v1/completions", body).json))
     fresh.stop()
