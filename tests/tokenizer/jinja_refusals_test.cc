@@ -64,6 +64,8 @@ TEST_CASE("an unknown filter within a branch is an error only when it is used") 
 TEST_CASE("raise_exception gives the template's words and nothing else") {
   CHECK_THROWS_AS(testing::render("{{ raise_exception('roles must alternate') }}"), jinja::RaisedError);
   CHECK(render_error("{{ raise_exception('roles must alternate') }}") == "unsupported: roles must alternate");
+  CHECK(render_error("\n{{ raise_exception('') }}") ==
+        "unsupported: t:2: the template refuses the messages without a word");
 }
 
 TEST_CASE("the sandbox lets nothing be changed and no internals be used") {

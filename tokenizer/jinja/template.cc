@@ -90,7 +90,11 @@ std::string at_line(const Program& program, int line) {
 }
 
 [[noreturn]] void rethrow(const Program& program, int line, const RenderError& error) {
-  if (error.type() == ErrorType::kRaised) throw RaisedError(error.what());
+  if (error.type() == ErrorType::kRaised) {
+    const std::string text = error.what();
+    throw RaisedError(
+        text.empty() ? at_line(program, line) + "the template refuses the messages without a word" : text);
+  }
   throw Error(ErrorKind::kUnsupported, at_line(program, line) + error.what());
 }
 
