@@ -61,11 +61,19 @@ TEST_CASE("an unknown filter within a branch is an error only when it is used") 
              ContainsSubstring("No filter named 'nonsense' found."));
 }
 
+std::string repeated(const std::string& text, int n) {
+  std::string all;
+  for (int i = 0; i < n; ++i) all += text;
+  return all;
+}
+
 TEST_CASE("raise_exception gives the template's words and nothing else") {
   CHECK_THROWS_AS(testing::render("{{ raise_exception('roles must alternate') }}"), jinja::RaisedError);
   CHECK(render_error("{{ raise_exception('roles must alternate') }}") == "unsupported: roles must alternate");
   CHECK(render_error("\n{{ raise_exception('') }}") ==
         "unsupported: t:2: the template refuses the messages without a word");
+  CHECK(render_error("{{ raise_exception('a' + '\u00e9' * 100000) }}") ==
+        "unsupported: a" + repeated("\xC3\xA9", 499) + "... (200001 bytes)");
 }
 
 TEST_CASE("the sandbox lets nothing be changed and no internals be used") {

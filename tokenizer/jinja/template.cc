@@ -89,13 +89,20 @@ std::string at_line(const Program& program, int line) {
   return program.name + ":" + std::to_string(line) + ": ";
 }
 
+// A template's own words, and values that an error shows, may be as long as the template's memory allows.
+std::string shown(const std::string& text) {
+  constexpr size_t kShown = 1000;
+  if (text.size() <= kShown) return text;
+  size_t end = kShown;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end) + "... (" + std::to_string(text.size()) + " bytes)";
+}
+
 [[noreturn]] void rethrow(const Program& program, int line, const RenderError& error) {
-  if (error.type() == ErrorType::kRaised) {
-    const std::string text = error.what();
-    throw RaisedError(
-        text.empty() ? at_line(program, line) + "the template refuses the messages without a word" : text);
-  }
-  throw Error(ErrorKind::kUnsupported, at_line(program, line) + error.what());
+  const std::string text = shown(error.what());
+  if (error.type() != ErrorType::kRaised) throw Error(ErrorKind::kUnsupported, at_line(program, line) + text);
+  throw RaisedError(text.empty() ? at_line(program, line) + "the template refuses the messages without a word"
+                                 : text);
 }
 
 MarkedText marked(Text text) { return {std::move(text.bytes), std::move(text.runs)}; }
