@@ -225,9 +225,10 @@ class Backend {
   virtual void reset_phases() = 0;
 };
 
-// With n_threads 0 there is one thread for each core this process may run on. Throws Error{kUsage} if the
-// count is out of range.
-std::unique_ptr<Backend> make_cpu_backend(int n_threads);
+// With n_threads 0 there is one thread for each core this process may run on. `round_inputs`: inputs of
+// quantised products are rounded as their format says (InputCodes), which a GPU gains speed by and a CPU
+// nothing: so it is for comparisons. Throws Error{kUsage} if the count is out of range.
+std::unique_ptr<Backend> make_cpu_backend(int n_threads, bool round_inputs = false);
 // Runs on GPU number `device`. Throws Error{kDevice} if there is no driver or no such GPU, if either is too
 // old, or if the build has no CUDA.
 std::unique_ptr<Backend> make_cuda_backend(int device);

@@ -10,10 +10,18 @@ const char* dtype_name(DType t) {
       return "F16";
     case DType::kBF16:
       return "BF16";
+    case DType::kI64:
+      return "I64";
     case DType::kI32:
       return "I32";
+    case DType::kI8:
+      return "I8";
     case DType::kU8:
       return "U8";
+    case DType::kF8E4M3:
+      return "F8_E4M3";
+    case DType::kU4:
+      return "U4";
   }
   return "?";
 }

@@ -10,20 +10,34 @@
 
 namespace seer {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kU8 };
+// kF8E4M3 is float8_e4m3fn. kU4 is a number of 0 to 15, two to a byte, the one with the lower index in the
+// low bits; only the last dimension of such a tensor is packed, and it is even.
+enum class DType : uint8_t { kF32, kF16, kBF16, kI64, kI32, kI8, kU8, kF8E4M3, kU4 };
 
-constexpr int64_t dtype_bytes(DType t) {
+constexpr int64_t dtype_bits(DType t) {
   switch (t) {
+    case DType::kI64:
+      return 64;
     case DType::kF32:
     case DType::kI32:
-      return 4;
+      return 32;
     case DType::kF16:
     case DType::kBF16:
-      return 2;
+      return 16;
+    case DType::kI8:
     case DType::kU8:
-      return 1;
+    case DType::kF8E4M3:
+      return 8;
+    case DType::kU4:
+      return 4;
   }
   return 0;
+}
+
+// For types of whole bytes, which all but kU4 are.
+constexpr int64_t dtype_bytes(DType t) {
+  assert(t != DType::kU4);
+  return dtype_bits(t) / 8;
 }
 
 // "F32" and so on, as safetensors spells it.
@@ -68,7 +82,7 @@ struct Tensor {
     for (int i = 0; i < rank; ++i) n *= dim(i);
     return n;
   }
-  int64_t nbytes() const { return numel() * dtype_bytes(dtype); }
+  int64_t nbytes() const { return numel() * dtype_bits(dtype) / 8; }
 
   template <class T>
   T* as() const {

@@ -29,13 +29,6 @@ void check_supported(const JsonReader& r) {
   const std::string activation = r.optional_string("hidden_act").value_or("silu");
   if (activation != "silu" && activation != "swish")
     unsupported(r.origin(), "hidden_act '" + shown_name(activation) + "' is not supported; expected silu");
-  if (const nlohmann::json* quantized = r.find("quantization_config")) {
-    std::string method = "no quant_method";
-    if (quantized->is_object() && quantized->contains("quant_method"))
-      method = "quant_method " + json_excerpt((*quantized)["quant_method"]);
-    unsupported(r.origin(), "quantized weights (quantization_config with " + method +
-                                ") are not supported; use BF16, F16 or F32 weights");
-  }
 }
 
 const Family* family_of_architecture(const std::string& name) {
@@ -157,6 +150,8 @@ ModelConfig read_config(const JsonReader& r) {
     unsupported(r.origin(), "dynamic rope scaling with a head size of 2 is not defined");
   c.bos_ids = read_ids(r, "bos_token_id", usual.bos_id, c);
   c.eos_ids = read_ids(r, "eos_token_id", usual.eos_id, c);
+  c.quant = QuantScheme::read(r);
+  if (c.quant) c.notes.insert(c.notes.end(), c.quant->notes.begin(), c.quant->notes.end());
   c.default_eos = !c.eos_ids.empty() && !r.has("eos_token_id");
   c.family->read(r, &c);
   return c;

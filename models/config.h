@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "models/quant/scheme.h"
+
 namespace seer {
 
 struct Family;
@@ -54,6 +56,7 @@ struct ModelConfig {
   // window.
   std::optional<int64_t> window;
   RopeConfig rope;
+  std::optional<QuantScheme> quant;  // how the checkpoint's linear layers are quantised; absent: they are not
   std::string dtype;  // dtype or torch_dtype as config.json spells it, for messages; may be empty
   std::vector<int32_t> bos_ids, eos_ids;
   bool default_eos = false;  // eos_ids are the family's, because config.json does not have the key

@@ -26,6 +26,9 @@ std::optional<int64_t> first_with(const Tensor& tensor, Bits exponent) {
   return std::nullopt;
 }
 
+// An E4M3 number has no infinities, and NaN is all bits but the sign.
+std::optional<int64_t> first_nan_e4m3(const Tensor& tensor) { return first_with<uint8_t>(tensor, 0x7F); }
+
 // "[3, 0, 17]" of an element's index in row-major order.
 std::string place(const Tensor& tensor, int64_t index) {
   std::string text;
@@ -35,6 +38,7 @@ std::string place(const Tensor& tensor, int64_t index) {
 }
 
 bool is_nan(const Tensor& tensor, int64_t index) {
+  if (tensor.dtype == DType::kF8E4M3) return true;
   if (tensor.dtype == DType::kF32) return (static_cast<const uint32_t*>(tensor.data)[index] & 0x7FFFFF) != 0;
   const uint16_t bits = static_cast<const uint16_t*>(tensor.data)[index];
   return (bits & (tensor.dtype == DType::kF16 ? 0x3FF : 0x7F)) != 0;
@@ -50,8 +54,13 @@ std::optional<int64_t> first_not_finite(const Tensor& tensor) {
       return first_with<uint16_t>(tensor, 0x7C00);
     case DType::kBF16:
       return first_with<uint16_t>(tensor, 0x7F80);
+    case DType::kF8E4M3:
+      return first_nan_e4m3(tensor);
+    case DType::kI64:
     case DType::kI32:
+    case DType::kI8:
     case DType::kU8:
+    case DType::kU4:
       break;
   }
   return std::nullopt;

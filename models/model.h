@@ -35,7 +35,8 @@ class Model {
   // load() throw the same for their files.
   explicit Model(ModelFiles files);
 
-  // Keeps the backend, and reads or makes the gates of the shard's heads.
+  // Keeps the backend, and reads or makes the gates of the shard's heads. Throws Error{kUnsupported} for
+  // quantised weights on a GPU, and for a quantised config.json of random weights.
   void open(std::unique_ptr<Backend> backend, const Shard& shard);
   // Throws Error{kUnsupported} if the backend cannot run this model with pages of page_tokens tokens and
   // contexts of n_blocks pages.

@@ -24,7 +24,8 @@ constexpr size_t kMaxIndexValues = 2'000'000;  // one for each tensor
 }
 
 std::optional<DType> parse_dtype(const std::string& name) {
-  for (const DType t : {DType::kF32, DType::kF16, DType::kBF16, DType::kI32, DType::kU8})
+  for (const DType t : {DType::kF32, DType::kF16, DType::kBF16, DType::kI64, DType::kI32, DType::kI8,
+                        DType::kU8, DType::kF8E4M3})
     if (name == dtype_name(t)) return t;
   return std::nullopt;
 }
@@ -32,10 +33,10 @@ std::optional<DType> parse_dtype(const std::string& name) {
 // Bytes of an element of the specification's other types; absent for those that are narrower than a byte, and
 // for names that the specification does not have yet.
 std::optional<int64_t> foreign_bytes(const std::string& dtype) {
-  if (dtype == "F64" || dtype == "I64" || dtype == "U64" || dtype == "C64") return 8;
+  if (dtype == "F64" || dtype == "U64" || dtype == "C64") return 8;
   if (dtype == "U32") return 4;
   if (dtype == "I16" || dtype == "U16") return 2;
-  if (dtype == "I8" || dtype == "BOOL" || dtype.starts_with("F8_")) return 1;
+  if (dtype == "BOOL" || dtype.starts_with("F8_")) return 1;
   return std::nullopt;
 }
 

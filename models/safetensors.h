@@ -19,7 +19,7 @@ class TensorMap {
   // nullptr where there is none of that name.
   const Tensor* find(const std::string& name) const;
   const std::map<std::string, Tensor>& all() const { return tensors_; }
-  // Tensors of types or ranks that no model here uses: each with a description, "I64 [2]". Their data are not
+  // Tensors of types or ranks that no model here uses: each with a description, "F64 [2]". Their data are not
   // to be had.
   const std::map<std::string, std::string>& foreign() const { return foreign_; }
   const std::string& source() const { return source_; }  // file or folder, for messages
@@ -45,7 +45,7 @@ class TensorMap {
 };
 
 // One file. Throws Error{kFile} for every departure from the specification. Tensors of other types than BF16,
-// F16, F32, I32 and U8, or of more than four dimensions, are foreign().
+// F16, F32, F8_E4M3, I64, I32, I8 and U8, or of more than four dimensions, are foreign().
 TensorMap read_safetensors(const std::string& path);
 // Reads model.safetensors, or every shard that model.safetensors.index.json names. As in transformers, the
 // index says which files there are, and the files say what they hold: its list of tensors may be out of date.

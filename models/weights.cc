@@ -12,104 +12,104 @@
 namespace seer {
 namespace {
 
-int64_t n_bytes(const Tensor& t) { return t ? t.nbytes() : 0; }
-int64_t n_bytes(const LinearWeights& w) {
-  int64_t n = 0;
-  for (const LinearWeights::Part& part : w.parts) n += n_bytes(part.weight) + n_bytes(part.bias);
-  return n;
-}
+using Owners = std::vector<std::shared_ptr<const void>>;
 
 // Returns the rank's rows of a weight, or the whole weight if it is not divided by rows. The result is a
 // view: the system reads only the pages of a mapped file that are accessed.
 LinearWeights::Part row_slice(LinearWeights::Part part, const WeightSlot& slot) {
   if (slot.split != WeightSlot::Split::kRows) return part;
-  part.weight = part.weight.rows(slot.first, slot.count);
+  if (part.weight) part.weight = part.weight.rows(slot.first, slot.count);
   if (part.bias) part.bias = part.bias.rows(slot.first, slot.count);
   return part;
 }
 
-// Returns the rank's columns of a weight, and its bias on rank 0 alone. The columns lie apart in memory, so
-// the result is a copy, which `owner` keeps alive.
-LinearWeights::Part column_slice(LinearWeights::Part part, const WeightSlot& slot, const Shard& shard,
-                                 std::shared_ptr<const void>* owner) {
-  if (shard.rank != 0) part.bias = {};
-  const int64_t element = dtype_bytes(part.weight.dtype);
+// Returns the rank's columns of a weight. They lie apart in memory, so the result is a copy, which `owners`
+// keep alive.
+Tensor column_slice(const Tensor& weight, const WeightSlot& slot, Owners* owners) {
+  const int64_t element = dtype_bytes(weight.dtype);
   const auto size = static_cast<size_t>(slot.count * element),
              pitch = static_cast<size_t>(slot.columns * element);
   const auto copy = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(slot.rows) * size);
-  const auto* from = static_cast<const std::byte*>(part.weight.data) + slot.first * element;
+  const auto* from = static_cast<const std::byte*>(weight.data) + slot.first * element;
   for (size_t r = 0; r < static_cast<size_t>(slot.rows); ++r)
     std::memcpy(copy->data() + r * size, from + r * pitch, size);
-  part.weight = Tensor(copy->data(), part.weight.dtype, {slot.rows, slot.count});
-  *owner = copy;
-  return part;
+  owners->push_back(copy);
+  return Tensor(copy->data(), weight.dtype, {slot.rows, slot.count});
 }
 
-// Puts a rank's part of the bound weights where the backend uses it. All arguments must outlive the placer.
+// Puts a rank's part of the bound weights where the backend uses it, one product after the other, so that a
+// device with memory of its own needs room on the host for the copies of one product only. All arguments must
+// outlive the placer.
 class Placer {
  public:
-  Placer(ModelWeights* weights, std::span<const WeightSlot> slots, const Shard& shard, Backend* backend,
-         const ModelWeights::Progress& on_progress)
-      : weights_(*weights), slots_(slots), shard_(shard), backend_(backend), on_progress_(on_progress) {
-    for_each_target(slots_, &weights_, [&](const WeightTarget& target, std::span<const WeightSlot> slots_of) {
-      slice_rows(target, slots_of);
-      bytes_total_ += target.tensor != nullptr       ? n_bytes(*target.tensor)
-                      : divided_by_columns(slots_of) ? column_bytes(*target.product)
-                                                     : n_bytes(*target.product);
-    });
+  Placer(ModelWeights* weights, std::span<const WeightSlot> slots, std::span<const BoundWeight> bound,
+         const Shard& shard, Backend* backend, const ModelWeights::Progress& on_progress)
+      : weights_(*weights),
+        slots_(slots),
+        bound_(bound),
+        shard_(shard),
+        backend_(backend),
+        on_progress_(on_progress) {
+    for (size_t i = 0; i < slots_.size(); ++i) bytes_total_ += local_bytes(i);
   }
 
-  // Throws Error{kCancelled} if the progress callback returns false.
+  // Throws Error{kCancelled} if the progress callback returns false, and the errors of local_part().
   void run() {
     for_each_target(slots_, &weights_, [&](const WeightTarget& target, std::span<const WeightSlot> slots_of) {
-      if (target.tensor != nullptr) {
-        place(target.tensor);
-      } else if (divided_by_columns(slots_of)) {
-        place_columns(target.product, slots_of);
-      } else {
-        place(target.product);
+      Owners owners;
+      LinearWeights product;
+      for (const WeightSlot& slot : slots_of) {
+        const auto i = static_cast<size_t>(&slot - slots_.data());
+        product.parts.push_back(local_of(slot, bound_[i], &owners));
+        bytes_done_ += local_bytes(i);
       }
+      if (on_progress_ && !on_progress_(bytes_done_, bytes_total_))
+        throw Error(ErrorKind::kCancelled, "loading " + weights_.tensors.source() + " was cancelled");
+      if (target.tensor != nullptr) {
+        *target.tensor = backend_->to_device(product.parts.front().weight, &weights_.buffers);
+      } else {
+        *target.product = backend_->to_device(product, &weights_.buffers);
+      }
+      if (backend_->has_own_memory()) return;
+      for (std::shared_ptr<const void>& owner : owners) weights_.tensors.keep(std::move(owner));
     });
   }
 
  private:
-  void slice_rows(const WeightTarget& target, std::span<const WeightSlot> slots) const {
-    if (target.tensor != nullptr) {
-      *target.tensor = row_slice({*target.tensor, {}}, slots.front()).weight;
-      return;
+  bool by_columns(const WeightSlot& slot) const {
+    return shard_.size > 1 && slot.split == WeightSlot::Split::kColumns;
+  }
+  LinearWeights::Part local_of(const WeightSlot& slot, const BoundWeight& bound, Owners* owners) const {
+    LinearWeights::Part part = row_slice(bound.plain, slot);
+    if (by_columns(slot) && shard_.rank != 0) part.bias = {};  // the sum over ranks includes it once
+    if (bound.quant) {
+      const bool by_rows = slot.split == WeightSlot::Split::kRows;
+      const MatrixPart matrix = {by_rows ? slot.first : 0, slot.local_rows(),
+                                 by_columns(slot) ? slot.first : 0,
+                                 by_columns(slot) ? slot.count : slot.columns};
+      const Tensor bias = part.bias;
+      part = local_part(*bound.quant, matrix, owners);
+      part.bias = bias;
+    } else if (by_columns(slot)) {
+      part.weight = column_slice(part.weight, slot, owners);
     }
-    for (size_t i = 0; i < slots.size(); ++i)
-      target.product->parts[i] = row_slice(target.product->parts[i], slots[i]);
+    return part;
   }
-  bool divided_by_columns(std::span<const WeightSlot> slots) const {
-    return shard_.size > 1 && slots.front().split == WeightSlot::Split::kColumns;
-  }
-  int64_t column_bytes(const LinearWeights& whole) const {
-    int64_t n = 0;
-    for (const LinearWeights::Part& part : whole.parts)
-      n += n_bytes(part.weight) / shard_.size + (shard_.rank == 0 ? n_bytes(part.bias) : 0);
-    return n;
-  }
-  template <class Weights>
-  void place(Weights* weights) {
-    bytes_done_ += n_bytes(*weights);
-    if (on_progress_ && !on_progress_(std::min(bytes_done_, bytes_total_), bytes_total_))
-      throw Error(ErrorKind::kCancelled, "loading " + weights_.tensors.source() + " was cancelled");
-    *weights = backend_->to_device(*weights, &weights_.buffers);
-  }
-  // Copies one product at a time, so that a device with memory of its own needs room on the host for one copy
-  // only.
-  void place_columns(LinearWeights* product, std::span<const WeightSlot> slots) {
-    std::vector<std::shared_ptr<const void>> owners(slots.size());
-    for (size_t i = 0; i < slots.size(); ++i)
-      product->parts[i] = column_slice(product->parts[i], slots[i], shard_, &owners[i]);
-    place(product);
-    if (backend_->has_own_memory()) return;
-    for (std::shared_ptr<const void>& owner : owners) weights_.tensors.keep(std::move(owner));
+  // Of the codes or the plain weight, and the bias.
+  int64_t local_bytes(size_t i) const {
+    const WeightSlot& slot = slots_[i];
+    const BoundWeight& bound = bound_[i];
+    const DType dtype = bound.quant ? bound.quant->scheme->codes : bound.plain.weight.dtype;
+    const int64_t n = slot.local_rows() * (slot.is_vector()   ? 1
+                                           : by_columns(slot) ? slot.count
+                                                              : slot.columns);
+    return n * dtype_bits(dtype) / 8 +
+           (bound.plain.bias ? slot.local_rows() * dtype_bytes(bound.plain.bias.dtype) : 0);
   }
 
   ModelWeights& weights_;
   std::span<const WeightSlot> slots_;
+  std::span<const BoundWeight> bound_;
   const Shard& shard_;
   Backend* backend_;
   const ModelWeights::Progress& on_progress_;
@@ -139,23 +139,16 @@ ModelWeights ModelWeights::load(const std::string& model_dir, const ModelConfig&
   WeightBinder binder(w.tensors, config);
   w.tied = binder.tied();
   const std::vector<WeightSlot> slots = weight_slots(config, shard, w.tied);
-  for_each_target(slots, &w, [&](const WeightTarget& target, std::span<const WeightSlot> slots_of) {
-    for (const WeightSlot& slot : slots_of) {
-      const LinearWeights::Part part = binder.bind(slot);
-      if (target.tensor != nullptr) {
-        *target.tensor = part.weight;
-      } else {
-        target.product->parts.push_back(part);
-      }
-    }
-  });
+  std::vector<BoundWeight> bound;
+  for (const WeightSlot& slot : slots) bound.push_back(binder.bind(slot));
   binder.finish();
   w.notes = binder.notes();
   w.skipped = binder.skipped();
   w.dtype = dtype_name(binder.main_dtype());
   w.n_params = binder.n_params();
   w.n_bytes = binder.n_bytes();
-  Placer(&w, slots, shard, backend, on_progress).run();
+  w.quantisation = binder.quantisation();
+  Placer(&w, slots, bound, shard, backend, on_progress).run();
   if (w.tied) w.lm_head.parts = {{w.embedding, {}}};
   if (backend->has_own_memory()) w.tensors = {};  // all weights were copied to the device
   return w;

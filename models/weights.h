@@ -27,11 +27,13 @@ struct LayerWeights {
 struct ModelWeights {
   Tensor embedding;  // [n_ids, d_model], for the shard's ids
   std::vector<LayerWeights> layers;
-  Tensor norm;                       // [d_model]
-  LinearWeights lm_head;             // [n_ids, d_model]; the embedding if the two are tied
-  std::string dtype;                 // the type of most bytes, "BF16"
-  int64_t n_params = 0;              // of the whole model, all ranks together
-  int64_t n_bytes = 0;               // of the whole model, as stored
+  Tensor norm;            // [d_model]
+  LinearWeights lm_head;  // [n_ids, d_model]; the embedding if the two are tied
+  std::string dtype;      // the type of most bytes, "BF16"
+  int64_t n_params = 0;   // of the whole model, all ranks together
+  int64_t n_bytes = 0;    // of the whole model, as stored
+  // A sentence about how linear layers are quantised: which of them, and in how many bits. Empty if none is.
+  std::string quantisation;
   bool tied = false;                 // whether lm_head is the embedding
   std::vector<std::string> notes;    // sentences about tensors that were read in a way that may surprise
   std::vector<std::string> skipped;  // names and shapes of tensors that this model does not use

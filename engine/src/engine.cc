@@ -110,6 +110,7 @@ void EngineImpl::describe_model() {
   ModelInfo& m = model_info_;
   m.architecture = config.architecture;
   m.dtype = weights.dtype;
+  m.quantisation = weights.quantisation;
   m.rope = rope_description(config.rope);
   m.n_layers = config.n_layers;
   m.n_heads = config.n_heads;

@@ -42,12 +42,13 @@ simd::WeightType weight_type(DType dtype) {
                                  : simd::WeightType::kF32;
 }
 
-std::unique_ptr<Backend> make_cpu_backend(int n_threads) {
-  return std::make_unique<CpuBackend>(checked_threads(n_threads));
+std::unique_ptr<Backend> make_cpu_backend(int n_threads, bool round_inputs) {
+  return std::make_unique<CpuBackend>(checked_threads(n_threads), round_inputs);
 }
 
-CpuBackend::CpuBackend(int n_threads)
-    : pool_(n_threads),
+CpuBackend::CpuBackend(int n_threads, bool round_inputs)
+    : round_inputs_(round_inputs),
+      pool_(n_threads),
       openblas_(n_threads),
       simd_(simd::functions()),
       thread_scratch_(static_cast<size_t>(n_threads)) {}

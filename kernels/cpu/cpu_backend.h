@@ -16,7 +16,7 @@ namespace seer {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int n_threads);
+  CpuBackend(int n_threads, bool round_inputs);
 
   std::string description() const override;
   DType activation_dtype() const override { return DType::kF32; }
@@ -79,6 +79,9 @@ class CpuBackend final : public Backend {
   void reserve_thread_scratch(int64_t n_floats);
   float* thread_scratch(int thread) const { return thread_scratch_[static_cast<size_t>(thread)].data(); }
 
+  // What each part of w multiplies: x, rounded if the format says so and this backend follows it, in the
+  // part's order. Copies lie in scratch_.
+  std::vector<const float*> inputs_of_parts(const Tensor& x, const LinearWeights& w);
   void linear_few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   // Normalised outputs [n, n_heads, d_head] of segments that follow one another, and, where given, the
@@ -110,6 +113,7 @@ class CpuBackend final : public Backend {
   void pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv, const FloatNorms& norms,
                    const PagedKv& kv, const Segment& segment);
 
+  bool round_inputs_;
   StepInput step_;  // views of the caller's memory
   ThreadPool pool_;
   OpenblasCallers openblas_;

@@ -1,8 +1,10 @@
 #include <cblas.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/input_codes.h"
 
 namespace seer {
 namespace {
@@ -27,7 +29,73 @@ void add_bias(float* out, int64_t out_stride, const Tensor& bias, int64_t begin,
     for (int64_t j = 0; j < n_outputs; ++j) out[i * out_stride + j] += scratch[j];
 }
 
+simd::CodeType code_type(DType dtype) {
+  assert(dtype == DType::kF8E4M3 || dtype == DType::kI8 || dtype == DType::kU4);
+  return dtype == DType::kF8E4M3 ? simd::CodeType::kE4M3
+         : dtype == DType::kI8   ? simd::CodeType::kI8
+                                 : simd::CodeType::kU4;
+}
+
+// Rows begin .. begin + count of a quantised weight.
+simd::CodeRows code_rows(const LinearWeights::Part& part, int64_t begin, int64_t count) {
+  return {code_type(part.weight.dtype),
+          static_cast<const uint8_t*>(part.weight.rows(begin, count).data),
+          part.scale.rows(begin, count).as<float>(),
+          part.zero ? part.zero.rows(begin, count).as<uint8_t>() : nullptr,
+          part.weight.dim(1),
+          part.group};
+}
+
+// Whether both take the same inputs in the same order.
+bool same_order(const LinearWeights::Part& a, const LinearWeights::Part& b) {
+  if (!a.input_order || !b.input_order) return !a.input_order && !b.input_order;
+  return a.input_order.data == b.input_order.data ||
+         std::memcmp(a.input_order.data, b.input_order.data, static_cast<size_t>(a.input_order.nbytes())) ==
+             0;
+}
+
+float largest_input_scale(const LinearWeights& w) {
+  float scale = 0.0F;
+  for (const LinearWeights::Part& part : w.parts) scale = std::max(scale, part.input_scale);
+  return scale;
+}
+
 }  // namespace
+
+// q, k and v, or gate and up, take the same inputs, so they are rounded once: by the largest of their scales.
+std::vector<const float*> CpuBackend::inputs_of_parts(const Tensor& x, const LinearWeights& w) {
+  const int64_t n = x.dim(0), d_in = x.dim(1);
+  const float* in = x.as<float>();
+  const InputCodes codes = round_inputs_ ? w.parts.front().input_codes : InputCodes::kNone;
+  int64_t n_copies = codes == InputCodes::kNone ? 0 : 1;
+  for (const LinearWeights::Part& part : w.parts) n_copies += part.input_order ? 1 : 0;
+  if (n_copies == 0) return std::vector<const float*>(w.parts.size(), in);
+  float* copy = scratch_.reserve(n_copies * n * d_in);
+  if (codes != InputCodes::kNone) {
+    const float scale = largest_input_scale(w);
+    const float* exact = in;
+    pool_.run(n,
+              [&](int64_t r, int) { round_inputs(copy + r * d_in, exact + r * d_in, d_in, codes, scale); });
+    in = copy;
+    copy += n * d_in;
+  }
+  std::vector<const float*> inputs;
+  for (size_t i = 0; i < w.parts.size(); ++i) {
+    if (i > 0 && same_order(w.parts[i], w.parts[i - 1])) {
+      inputs.push_back(inputs.back());
+    } else if (!w.parts[i].input_order) {
+      inputs.push_back(in);
+    } else {
+      const int32_t* order = w.parts[i].input_order.as<int32_t>();
+      pool_.run(n, [&](int64_t r, int) {
+        for (int64_t j = 0; j < d_in; ++j) copy[r * d_in + j] = in[r * d_in + order[j]];
+      });
+      inputs.push_back(copy);
+      copy += n * d_in;
+    }
+  }
+  return inputs;
+}
 
 void CpuBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) {
   assert(x.dim(1) == w.d_in() && out.dim(1) == w.d_out() && x.dim(0) == out.dim(0));
@@ -41,7 +109,8 @@ void CpuBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights&
 void CpuBackend::linear_few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w,
                                  bool accumulate) {
   const int64_t n = x.dim(0), d_in = w.d_in(), d_out = w.d_out();
-  const int64_t row_bytes = std::max<int64_t>(1, d_in * dtype_bytes(w.parts.front().weight.dtype));
+  const int64_t row_bytes = std::max<int64_t>(1, d_in * dtype_bits(w.parts.front().weight.dtype) / 8);
+  const std::vector<const float*> inputs = inputs_of_parts(x, w);
   // Two tasks a thread even out a core that is busy elsewhere. Whole groups of 8 rows suit the kernel's tile.
   const int64_t wanted = std::max<int64_t>(kTaskBytes / row_bytes, d_out / (2 * pool_.n_threads()));
   const int64_t task_rows = std::max<int64_t>(8, (wanted + 7) / 8 * 8);
@@ -49,15 +118,24 @@ void CpuBackend::linear_few_rows(const Tensor& out, const Tensor& x, const Linea
   pool_.run((d_out + task_rows - 1) / task_rows, [&](int64_t task, int thread) {
     const int64_t task_begin = task * task_rows, task_end = std::min(d_out, task_begin + task_rows);
     int64_t part_begin = 0;
-    for (const LinearWeights::Part& part : w.parts) {
+    for (size_t i = 0; i < w.parts.size(); ++i) {
+      const LinearWeights::Part& part = w.parts[i];
       const int64_t part_end = part_begin + part.weight.dim(0);
       const int64_t begin = std::max(task_begin, part_begin), end = std::min(task_end, part_end);
       if (begin < end) {
-        const Tensor rows = part.weight.rows(begin - part_begin, end - begin);
         float* o = out.as<float>() + begin;
-        for (int64_t m = 0; m < n; m += kDotInputs)
-          simd_.dot_rows(o + m * d_out, d_out, x.as<float>() + m * d_in, d_in, std::min(kDotInputs, n - m),
-                         rows.data, weight_type(rows.dtype), d_in, end - begin, accumulate);
+        for (int64_t m = 0; m < n; m += kDotInputs) {
+          const float* in = inputs[i] + m * d_in;
+          const int64_t n_in = std::min(kDotInputs, n - m), count = end - begin;
+          if (part.quantised()) {
+            simd_.dot_code_rows(o + m * d_out, d_out, in, d_in, n_in,
+                                code_rows(part, begin - part_begin, count), count, accumulate);
+          } else {
+            const Tensor rows = part.weight.rows(begin - part_begin, count);
+            simd_.dot_rows(o + m * d_out, d_out, in, d_in, n_in, rows.data, weight_type(rows.dtype), d_in,
+                           count, accumulate);
+          }
+        }
         if (part.bias)
           add_bias(o, d_out, part.bias, begin - part_begin, n, end - begin, simd_, thread_scratch(thread));
       }
@@ -70,15 +148,17 @@ void CpuBackend::linear_many_rows(const Tensor& out, const Tensor& x, const Line
                                   bool accumulate) {
   struct Panel {
     const LinearWeights::Part* part;
+    const float* inputs;
     int64_t begin, end;  // rows of the part's weight
     int64_t column;      // of the output
   };
+  const std::vector<const float*> inputs = inputs_of_parts(x, w);
   std::vector<Panel> panels;
   int64_t column = 0;
-  for (const LinearWeights::Part& part : w.parts) {
-    const int64_t d_part = part.weight.dim(0);
+  for (size_t i = 0; i < w.parts.size(); ++i) {
+    const int64_t d_part = w.parts[i].weight.dim(0);
     for (int64_t begin = 0; begin < d_part; begin += kPanel)
-      panels.push_back({&part, begin, std::min(d_part, begin + kPanel), column + begin});
+      panels.push_back({&w.parts[i], inputs[i], begin, std::min(d_part, begin + kPanel), column + begin});
     column += d_part;
   }
   const int64_t n = x.dim(0), d_in = w.d_in(), d_out = w.d_out();
@@ -90,13 +170,16 @@ void CpuBackend::linear_many_rows(const Tensor& out, const Tensor& x, const Line
     const int64_t n_outputs = panel.end - panel.begin;
     const Tensor weight = panel.part->weight.rows(panel.begin, n_outputs);
     const float* panel_weights = static_cast<const float*>(weight.data);
-    if (weight.dtype != DType::kF32) {
+    if (panel.part->quantised()) {
+      simd_.codes_to_float(thread_scratch(thread), code_rows(*panel.part, panel.begin, n_outputs), n_outputs);
+      panel_weights = thread_scratch(thread);
+    } else if (weight.dtype != DType::kF32) {
       simd_.to_float(thread_scratch(thread), weight.data, weight_type(weight.dtype), weight.numel());
       panel_weights = thread_scratch(thread);
     }
     float* o = out.as<float>() + row * d_out + panel.column;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(n_rows),
-                static_cast<int>(n_outputs), static_cast<int>(d_in), 1.0F, x.as<float>() + row * d_in,
+                static_cast<int>(n_outputs), static_cast<int>(d_in), 1.0F, panel.inputs + row * d_in,
                 static_cast<int>(d_in), panel_weights, static_cast<int>(d_in), accumulate ? 1.0F : 0.0F, o,
                 static_cast<int>(d_out));
     if (panel.part->bias)

@@ -311,7 +311,7 @@ TEST_CASE("config: what would change the mathematics is refused, its neutral val
   };
   const Case cases[] = {{"hidden_act", "gelu", "silu"},
                         {"hidden_act", "relu", "swish"},
-                        {"quantization_config", json{{"quant_method", "gptq"}}, nullptr},
+                        {"quantization_config", json{{"quant_method", "bitsandbytes"}}, nullptr},
                         {"quantization_config", json::object(), nullptr},
                         {"partial_rotary_factor", 0.5, 1.0}};
   for (const Case& c : cases) {
@@ -319,15 +319,6 @@ TEST_CASE("config: what would change the mathematics is refused, its neutral val
     CHECK_THAT(refused(with(c.key, c.refused), ErrorKind::kUnsupported), ContainsSubstring(c.key));
     CHECK(parse(with(c.key, c.neutral)).n_layers == 2);
   }
-}
-
-TEST_CASE("config: quantized weights are refused by their method") {
-  const auto message = [](const json& value) {
-    return refused(with("quantization_config", value), ErrorKind::kUnsupported);
-  };
-  CHECK_THAT(message({{"quant_method", "awq"}, {"bits", 4}}), ContainsSubstring("quant_method \"awq\""));
-  CHECK_THAT(message({{"bits", 4}}), ContainsSubstring("no quant_method"));
-  CHECK_THAT(message("awq"), ContainsSubstring("no quant_method"));
 }
 
 TEST_CASE("config: a folder, a file, and JSON that is none") {

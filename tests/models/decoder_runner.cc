@@ -12,13 +12,13 @@ std::vector<int32_t> random_ids(int64_t n, int64_t n_vocab, uint64_t seed) {
   return ids;
 }
 
-DecoderRunner::DecoderRunner(const TinyModel& model, const RunnerOptions& options)
+DecoderRunner::DecoderRunner(const std::string& model_dir, const RunnerOptions& options)
     : options_(options),
-      config_(ModelConfig::load(model.path())),
+      config_(ModelConfig::load(model_dir)),
       shard_(config_, options.comm == nullptr || options.divided ? 0 : options.comm->rank(),
              options.comm == nullptr || options.divided ? 1 : options.comm->size()),
-      backend_(make_cpu_backend(options.n_threads)),
-      weights_(ModelWeights::load(model.path(), config_, shard_, backend_.get(), {})) {
+      backend_(make_cpu_backend(options.n_threads, options.round_inputs)),
+      weights_(ModelWeights::load(model_dir, config_, shard_, backend_.get(), {})) {
   if (!options.gates.empty()) gates_ = GateWeights::load(options.gates, config_);
   if (gates_) gates_->keep(shard_);
   const GateConfig* gate = gates_ ? &gates_->config : nullptr;

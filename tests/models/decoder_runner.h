@@ -49,6 +49,7 @@ struct RunnerOptions {
   int n_threads = 2;
   std::string gates = {};        // a folder
   Communicator* comm = nullptr;  // with several ranks: this runner is one of them
+  bool round_inputs = false;     // of quantised products, as their format says
   bool divided = false;          // the ranks divide prompts and n_pages by tokens, and not the model
 };
 
@@ -65,7 +66,9 @@ class GatesDir {
 
 class DecoderRunner {
  public:
-  explicit DecoderRunner(const TinyModel& model, const RunnerOptions& options = {});
+  explicit DecoderRunner(const TinyModel& model, const RunnerOptions& options = {})
+      : DecoderRunner(model.path(), options) {}
+  explicit DecoderRunner(const std::string& model_dir, const RunnerOptions& options = {});
 
   // One step; logits of `rows`, or of every row where none are named.
   Logits step(const std::vector<Part>& prefills, const std::vector<Part>& decodes = {},

@@ -15,13 +15,16 @@ namespace seer::testing {
 // As DecoderRunner, with a thread for each rank.
 class RankedRunner {
  public:
-  RankedRunner(const TinyModel& model, int n_ranks, const RunnerOptions& options = {}) : ranks_(n_ranks) {
+  RankedRunner(const TinyModel& model, int n_ranks, const RunnerOptions& options = {})
+      : RankedRunner(model.path(), n_ranks, options) {}
+  RankedRunner(const std::string& model_dir, int n_ranks, const RunnerOptions& options = {})
+      : ranks_(n_ranks) {
     runners_.resize(static_cast<size_t>(n_ranks));
     ranks_.run_all([&](Communicator& comm) {
       RunnerOptions mine = options;
       mine.comm = &comm;
       mine.n_threads = 1;
-      runners_[static_cast<size_t>(comm.rank())] = std::make_unique<DecoderRunner>(model, mine);
+      runners_[static_cast<size_t>(comm.rank())] = std::make_unique<DecoderRunner>(model_dir, mine);
     });
   }
   DecoderRunner& leader() { return *runners_[0]; }

@@ -119,6 +119,7 @@ Json describe(const Engine& engine, const std::string& dir) {
   return {{"path", dir},
           {"architecture", model.architecture},
           {"dtype", model.dtype},
+          {"quantisation", model.quantisation.empty() ? Json() : Json(model.quantisation)},
           {"n_params", model.n_params},
           {"n_bytes", model.n_bytes},
           {"n_layers", model.n_layers},

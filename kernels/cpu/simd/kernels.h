@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/simd/codes.h"
 #include "kernels/cpu/simd/simd.h"
 #include "kernels/cpu/simd/vec.h"
 
@@ -271,8 +272,9 @@ void rms_norm(float* out, const float* x, const float* weight, int64_t n, float 
 }  // namespace
 
 const Functions kFunctions = {
-    SEER_SIMD_LABEL, attention_begin, attention_block, attention_end, transpose_queries, decode_block,
-    dot_rows,        to_float,        silu_mul,        rms_norm,      exp_sum,
+    SEER_SIMD_LABEL, attention_begin, attention_block, attention_end, transpose_queries,
+    decode_block,    dot_rows,        dot_code_rows,   to_float,      codes_to_float,
+    silu_mul,        rms_norm,        exp_sum,
 };
 
 }  // namespace seer::simd::SEER_SIMD_NAMESPACE

@@ -13,6 +13,16 @@ inline constexpr int64_t kTileQueries = 64;
 
 enum class WeightType { kF32, kF16, kBF16 };
 
+// Rows of a quantised weight: LinearWeights::Part says what each is.
+enum class CodeType { kE4M3, kI8, kU4 };
+struct CodeRows {
+  CodeType type;
+  const uint8_t* codes;
+  const float* scales;   // [n_rows, n_groups]
+  const uint8_t* zeros;  // [n_rows, n_groups], or null
+  int64_t d_in, group;   // a row of kU4 takes d_in / 2 bytes, of the others d_in
+};
+
 // Online-softmax state of up to 64 queries of one head. Everything is transposed, queries along the vector
 // lanes, so that maxima and sums need no horizontal steps and K needs no transpose.
 struct AttentionTile {
@@ -47,7 +57,13 @@ struct Functions {
   void (*dot_rows)(float* out, int64_t out_stride, const float* x, int64_t x_stride, int64_t n_x,
                    const void* w, WeightType type, int64_t d_in, int64_t n_rows, bool accumulate);
 
+  // As dot_rows, for codes.
+  void (*dot_code_rows)(float* out, int64_t out_stride, const float* x, int64_t x_stride, int64_t n_x,
+                        const CodeRows& w, int64_t n_rows, bool accumulate);
+
   void (*to_float)(float* out, const void* in, WeightType type, int64_t n);
+  // out [n_rows, d_in] = what the codes stand for.
+  void (*codes_to_float)(float* out, const CodeRows& w, int64_t n_rows);
   void (*silu_mul)(float* out, const float* gate, const float* up, int64_t n);
   void (*rms_norm)(float* out, const float* x, const float* weight, int64_t n, float eps);
   // x[i] = exp(x[i] - max) ; returns the sum.
