@@ -146,6 +146,20 @@ TEST_CASE("what follows a request and is none is answered as such") {
   CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
 }
 
+TEST_CASE("a request that is not valid HTTP is answered once and is its connection's last") {
+  const Server server;
+  const std::string host = "Host: seer.localhost\r\n", open = "GET /open HTTP/1.1\r\n" + host;
+  for (const std::string& head :
+       {"GET open HTTP/1.1\r\n" + host, "GET /%zz HTTP/1.1\r\n" + host, open + "X:\r\n y\r\n", open + "X\r\n",
+        open + "Content-Length: 0\r\nContent-Length: 0\r\n", open + "Content-Length: x\r\n",
+        open + "Transfer-Encoding: gzip\r\n", std::string("nonsense\r\n")}) {
+    INFO(head);
+    const std::string answer = server.ask(head + "\r\n" + open + kClose + "\r\n");
+    CHECK_THAT(answer, ContainsSubstring("\"code\":\"invalid_http\""));
+    CHECK(answer.rfind("HTTP/1.1 ") == 0);
+  }
+}
+
 TEST_CASE("connections beyond the limit take the place of the one that has waited longest") {
   HttpOptions options;
   options.max_connections = 3;

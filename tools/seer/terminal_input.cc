@@ -67,7 +67,7 @@ std::u32string TerminalInput::paste() {
     if (*c == '\n' && text.ends_with(U'\r')) text.pop_back();
     if (*c != 0) text += *c;
     if (!text.ends_with(kPasteEnd)) continue;
-    text.resize(text.size() - kPasteEnd.size());
+    text.erase(text.size() - kPasteEnd.size());
     break;
   }
   for (char32_t& c : text)

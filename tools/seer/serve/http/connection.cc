@@ -241,7 +241,7 @@ void Connection::on_head() {
   keep_alive_ = head.keep_alive;
   Admission admission = shared_->rules.admit(head);
   if (admission.route != nullptr) record_.route = admission.route->path;
-  if (admission.refusal) return refuse(*admission.refusal, admission.allow);
+  if (admission.refusal) return refuse_admission(admission);
   if (spare_ && (admission.route == nullptr || !admission.route->open))
     throw ApiError(kUnavailable, "too many connections: try again later", "", "too_many_connections");
   route_ = admission.route;
@@ -269,16 +269,22 @@ void Connection::check_room() const {
                    "too_many_bytes");
 }
 
-void Connection::refuse(const ApiError& error, const std::string& allow) {
-  Response response = refusal(error);
-  if (!allow.empty()) response.fields.push_back({"Allow", allow});
+// Ends the connection too: after an error in reading there is no next request, and of a body that did not
+// come to its end the rest would be taken for one.
+void Connection::refuse(const ApiError& error) {
   if (!active_) return close();
-  // What was not read would be taken for the next request.
-  const bool whole = reader_.state() == RequestReader::State::kHeadRead && !reader_.head().has_body;
-  if (whole) reader_.begin_body();
   const std::string common =
       reader_.state() == RequestReader::State::kHead ? "" : shared_->rules.cors_fields(reader_.head());
-  respond(response, keep_alive_ && whole, common);
+  respond(refusal(error), false, common);
+}
+
+// The head was read, so a request without a body has been read to its end: the connection may go on.
+void Connection::refuse_admission(const Admission& admission) {
+  Response response = refusal(*admission.refusal);
+  if (!admission.allow.empty()) response.fields.push_back({"Allow", admission.allow});
+  const bool whole = !reader_.head().has_body;
+  if (whole) reader_.begin_body();
+  respond(response, keep_alive_ && whole, shared_->rules.cors_fields(reader_.head()));
 }
 
 void Connection::dispatch() {

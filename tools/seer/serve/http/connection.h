@@ -88,7 +88,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void begin_request();
   void account();
   void check_room() const;
-  void refuse(const ApiError& error, const std::string& allow = "");
+  void refuse(const ApiError& error);
+  void refuse_admission(const Admission& admission);
   void dispatch();
   void handle();  // on a thread of `workers`, or at once for a route that is open
   void respond(const Response& response, bool keep_alive, const std::string& common);
