@@ -4,12 +4,12 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/base/json.h"
 #include "tokenizer/jinja/template.h"
 #include "tokenizer/marked_text.h"
 #include "tokenizer/tokenizer.h"
@@ -31,9 +31,9 @@ std::map<std::string, TemplateText> read_chat_templates(const std::string& model
 std::map<std::string, std::string> read_token_variables(const std::string& model_dir);
 
 struct TemplateInput {
-  nlohmann::ordered_json messages;                                   // an array of objects
-  std::optional<nlohmann::ordered_json> tools;                       // an array of objects
-  nlohmann::ordered_json kwargs = nlohmann::ordered_json::object();  // further variables
+  OrderedJson messages;                        // an array of objects
+  std::optional<OrderedJson> tools;            // an array of objects
+  OrderedJson kwargs = OrderedJson::object();  // further variables
   bool add_generation_prompt = true;
   bool continue_final_message = false;
   int64_t now = -1;  // seconds since 1970 for strftime_now; -1: the clock

@@ -12,7 +12,6 @@ namespace seer {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
 using Texts = std::map<std::string, TemplateText>;
 
 // transformers' named special tokens.
@@ -51,7 +50,7 @@ Texts from_json(const std::string& path) {
   }
   if (!it->is_array())
     throw Error(ErrorKind::kFile, origin + ": expected a string or an array of named templates");
-  for (const json& named : *it) {
+  for (const Json& named : *it) {
     const auto name = named.is_object() ? json_string(named, "name", origin) : std::nullopt;
     const auto text = named.is_object() ? json_string(named, "template", origin) : std::nullopt;
     if (!name || !text)
@@ -61,7 +60,7 @@ Texts from_json(const std::string& path) {
   return texts;
 }
 
-std::optional<std::string> token_text(const json& object, const char* key, const std::string& path) {
+std::optional<std::string> token_text(const Json& object, const char* key, const std::string& path) {
   const auto it = object.find(key);
   if (it != object.end() && it->is_object()) return json_string(*it, "content", path);
   return json_string(object, key, path);

@@ -19,7 +19,7 @@ std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir) {
   if (const auto file = read_json_file(json)) {
     try {
       return make_bpe(*file, json, config);
-    } catch (const nlohmann::json::exception& error) {  // a value of a kind that no check expected
+    } catch (const Json::exception& error) {  // a value of a kind that no check expected
       throw Error(ErrorKind::kFile, json + ": a value is of the wrong type: " + error.what());
     }
   }
