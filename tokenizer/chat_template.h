@@ -26,10 +26,6 @@ struct TemplateText {
 // them. Throws Error{kFile} for files that are malformed, and for several templates without a default.
 std::map<std::string, TemplateText> read_chat_templates(const std::string& model_dir);
 
-// bos_token, eos_token, unk_token and so on by name, as the files of the folder spell them: what a template
-// may use as variables. Throws Error{kFile} for files that are malformed.
-std::map<std::string, std::string> read_token_variables(const std::string& model_dir);
-
 struct TemplateInput {
   OrderedJson messages;                        // an array of objects
   std::optional<OrderedJson> tools;            // an array of objects
@@ -51,8 +47,8 @@ class PromptTemplate {
   static PromptTemplate named(std::string_view name);
   static bool is_name(std::string_view name);
 
-  // As transformers' apply_chat_template renders it. `tokens` as read_token_variables() returns them; strings
-  // in them are the template's own, all of `input` is the messages'. Throws Error{kUnsupported}: the
+  // As transformers' apply_chat_template renders it. `tokens` are TokenizerConfig's named_texts; strings in
+  // them are the template's own, all of `input` is the messages'. Throws Error{kUnsupported}: the
   // template's own words if it refuses the conversation, a construct or a limit; Error{kUsage} for messages
   // that are not what TemplateInput says.
   MarkedText render(TemplateInput input, const std::map<std::string, std::string>& tokens) const;

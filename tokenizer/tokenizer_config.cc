@@ -103,7 +103,7 @@ std::vector<AddedToken> read_special_tokens(const Json& object, const std::strin
   return tokens;
 }
 
-std::optional<std::string> text_of(const Json& object, const char* key, const std::string& path) {
+std::optional<std::string> token_text(const Json& object, const char* key, const std::string& path) {
   const auto it = object.find(key);
   const auto text = it != object.end() && it->is_object() ? json_string(*it, "content", path)
                                                           : json_string(object, key, path);
@@ -115,6 +115,7 @@ std::optional<std::string> text_of(const Json& object, const char* key, const st
 void merge_special_tokens_map(const std::string& path, Json* config) {
   const auto map = read_json_file(path);
   if (!map) return;
+  for (const char* name : kNames) token_text(*map, name, path);  // an error there names this file
   const bool listed =
       config->contains("extra_special_tokens") || config->contains("additional_special_tokens");
   for (const auto& [key, value] : map->items())
@@ -122,6 +123,11 @@ void merge_special_tokens_map(const std::string& path, Json* config) {
 }
 
 }  // namespace
+
+std::optional<std::string> TokenizerConfig::text_of(const std::string& name) const {
+  const auto at = named_texts.find(name);
+  return at == named_texts.end() ? std::nullopt : std::optional(at->second);
+}
 
 TokenizerConfig TokenizerConfig::load(const std::string& model_dir) {
   TokenizerConfig c;
@@ -132,8 +138,8 @@ TokenizerConfig TokenizerConfig::load(const std::string& model_dir) {
   Json object = file.value_or(Json::object());
   c.tokens_are_legacy = !object.contains("added_tokens_decoder");
   if (c.tokens_are_legacy) merge_special_tokens_map((dir / "special_tokens_map.json").string(), &object);
-  c.bos_token = text_of(object, "bos_token", path);
-  c.eos_token = text_of(object, "eos_token", path);
+  for (const char* name : kNames)
+    if (auto text = token_text(object, name, path)) c.named_texts.emplace(name, std::move(*text));
   c.tokenizer_class = json_string(object, "tokenizer_class", path).value_or("");
   const auto flag = [&](const char* key) -> std::optional<bool> {
     if (!object.contains(key) || object.at(key).is_null()) return std::nullopt;
