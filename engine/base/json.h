@@ -1,4 +1,5 @@
-// The one kind of JSON value that the program holds: nlohmann's, but for its end.
+// The one kind of JSON value that the program holds: nlohmann's, but for its end and its comparison with
+// text.
 //
 // nlohmann's destructor moves all values below the one that ends into a list, for which it allocates. It is
 // noexcept, so if there is no memory the program ends: for a server that means that one large request ends
@@ -23,6 +24,9 @@ static_assert(NLOHMANN_JSON_VERSION_MAJOR == 3 && NLOHMANN_JSON_VERSION_MINOR >=
 
 namespace seer {
 
+// A namespace of its own, so that the operators below are found for these types and no others.
+namespace json_types {
+
 // It does what nlohmann's own does. That it is ours makes the types below ours too, and so it is certain that
 // no code has their destructors yet when they are replaced.
 template <typename Value, typename Enable = void>
@@ -34,7 +38,15 @@ using Json = nlohmann::basic_json<std::map, std::vector, std::string, bool, std:
 using OrderedJson = nlohmann::basic_json<nlohmann::ordered_map, std::vector, std::string, bool, std::int64_t,
                                          std::uint64_t, double, std::allocator, JsonSerializer>;
 
-namespace json_release {
+// nlohmann's own comparison with a text makes a value of the text first, and is noexcept too.
+inline bool operator==(const Json& value, const char* text) noexcept {
+  return value.is_string() && *value.get_ptr<const std::string*>() == text;
+}
+inline bool operator==(const OrderedJson& value, const char* text) noexcept {
+  return value.is_string() && *value.get_ptr<const std::string*>() == text;
+}
+inline bool operator!=(const Json& value, const char* text) noexcept { return !(value == text); }
+inline bool operator!=(const OrderedJson& value, const char* text) noexcept { return !(value == text); }
 
 template <class Value>
 Value& first_of(Value& container) noexcept {
@@ -93,21 +105,25 @@ void release_all(Container* container) noexcept {
   delete container;
 }
 
-}  // namespace json_release
+}  // namespace json_types
+
+using json_types::Json;
+using json_types::OrderedJson;
+
 }  // namespace seer
 
 // A private member may be named here: [temp.spec] exempts explicit specializations from checks of access.
 template <>
 inline void seer::Json::json_value::destroy(value_t type) {
-  if (type == value_t::array) seer::json_release::release_all(array);
-  if (type == value_t::object) seer::json_release::release_all(object);
+  if (type == value_t::array) seer::json_types::release_all(array);
+  if (type == value_t::object) seer::json_types::release_all(object);
   if (type == value_t::string) delete string;
   if (type == value_t::binary) delete binary;
 }
 template <>
 inline void seer::OrderedJson::json_value::destroy(value_t type) {
-  if (type == value_t::array) seer::json_release::release_all(array);
-  if (type == value_t::object) seer::json_release::release_all(object);
+  if (type == value_t::array) seer::json_types::release_all(array);
+  if (type == value_t::object) seer::json_types::release_all(object);
   if (type == value_t::string) delete string;
   if (type == value_t::binary) delete binary;
 }

@@ -53,5 +53,18 @@ TEMPLATE_TEST_CASE("a value ends without allocating, and leaks nothing, however 
   CHECK(testing::n_live_allocations() == n_live);
 }
 
+TEMPLATE_TEST_CASE("a value is compared with a text without allocating", "", Json, OrderedJson) {
+  constexpr const char* kText = "a text that is longer than a string's own room";
+  const TestType text = kText, number = 1;
+  bool right = false;
+  {
+    const AllocationFault fault(0, testing::Shortage::kLasting);
+    right = text == kText && !(text != kText) && text != "a" && !(text == "a") && number != kText &&
+            kText == text && kText != number;
+  }
+  CHECK(right);
+  CHECK_FALSE(AllocationFault::struck());
+}
+
 }  // namespace
 }  // namespace seer
