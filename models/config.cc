@@ -29,7 +29,7 @@ void check_supported(const JsonReader& r) {
   const std::string activation = r.optional_string("hidden_act").value_or("silu");
   if (activation != "silu" && activation != "swish")
     unsupported(r.origin(), "hidden_act '" + shown_name(activation) + "' is not supported; expected silu");
-  if (const nlohmann::json* quantized = r.find("quantization_config")) {
+  if (const Json* quantized = r.find("quantization_config")) {
     std::string method = "no quant_method";
     if (quantized->is_object() && quantized->contains("quant_method"))
       method = "quant_method " + json_excerpt((*quantized)["quant_method"]);
@@ -54,7 +54,7 @@ const Family* family_of_type(const std::string& model_type) {
 // families that are supported, they must agree.
 void find_family(const JsonReader& r, ModelConfig* c) {
   const std::optional<std::string> type = r.optional_string("model_type");
-  const nlohmann::json* list = r.find("architectures");
+  const Json* list = r.find("architectures");
   if (list != nullptr && (!list->is_array() || (!list->empty() && !list->front().is_string())))
     r.fail("architectures", "a list of names", *list);
   if (list != nullptr && !list->empty()) {

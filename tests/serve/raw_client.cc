@@ -68,6 +68,12 @@ std::string RawClient::peek() {
 
 void RawClient::close_half() const { ::shutdown(fd_, SHUT_WR); }
 
+void RawClient::reset() {
+  const linger at_once = {1, 0};
+  ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  close();
+}
+
 void RawClient::close() {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;

@@ -19,6 +19,7 @@ class RawClient {
   std::string read_to_end();  // until the server closes; fails the test if it goes on for ever
   std::string peek();         // what has come by now
   void close();
+  void reset();             // closes at once, and says that the connection is broken
   void close_half() const;  // it has nothing more to send
 
  private:

@@ -65,7 +65,7 @@ std::u32string TerminalInput::paste() {
   std::u32string text;
   while (const std::optional<char32_t> c = next()) {
     if (*c == '\n' && text.ends_with(U'\r')) text.pop_back();
-    if (*c != 0) text += *c;
+    text += *c == 0 ? kReplacement : *c;  // libedit's line would end there
     if (!text.ends_with(kPasteEnd)) continue;
     text.erase(text.size() - kPasteEnd.size());
     break;
