@@ -47,7 +47,7 @@ const Family* family_of_type(const std::string& model_type) {
 // families that are supported, they must agree.
 void find_family(const JsonReader& r, ModelConfig* c) {
   const std::optional<std::string> type = r.optional_string("model_type");
-  const nlohmann::json* list = r.find("architectures");
+  const Json* list = r.find("architectures");
   if (list != nullptr && (!list->is_array() || (!list->empty() && !list->front().is_string())))
     r.fail("architectures", "a list of names", *list);
   if (list != nullptr && !list->empty()) {

@@ -30,7 +30,7 @@ struct RopeConfig {
 };
 
 struct ModelConfig {
-  static constexpr int64_t kMaxPositions = int64_t{1} << 31;
+  static constexpr int64_t kMaxPositions = int64_t{1} << 30;  // page ids and row counts stay within 32 bits
 
   const Family* family = nullptr;
   std::string architecture;  // as config.json spells it, "LlamaForCausalLM"

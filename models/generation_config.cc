@@ -48,7 +48,7 @@ constexpr IgnoredKey kIgnored[] = {
     {"top_h", {}, true},
 };
 
-bool changes_text(const nlohmann::json& value, const IgnoredKey& key) {
+bool changes_text(const Json& value, const IgnoredKey& key) {
   if (value.is_null()) return false;
   if (value.is_string()) return !value.get_ref<const std::string&>().empty();
   if (value.is_array() || value.is_object()) return !value.empty();
@@ -72,7 +72,7 @@ GenerationConfig GenerationConfig::load(const std::string& model_dir) {
   g.repetition_penalty = r.optional_number("repetition_penalty", 1e-6, 1e6);
   g.top_k = r.optional_integer("top_k", -1, kMaxTopK);
   for (const IgnoredKey& key : kIgnored) {
-    const nlohmann::json* value = r.find(key.name);
+    const Json* value = r.find(key.name);
     if (value == nullptr || (key.only_when_drawing && g.do_sample == false)) continue;
     if (changes_text(*value, key)) g.ignored.push_back(std::string(key.name) + " " + json_excerpt(*value));
   }

@@ -11,7 +11,7 @@ namespace seer {
 namespace {
 
 // The integer that a number is, "8192.0" included, if it is one of 64 bits.
-std::optional<int64_t> integer_of(const nlohmann::json& value) {
+std::optional<int64_t> integer_of(const Json& value) {
   if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX}) return std::nullopt;
   if (value.is_number_integer()) return value.get<int64_t>();
   if (!value.is_number_float()) return std::nullopt;
@@ -22,13 +22,13 @@ std::optional<int64_t> integer_of(const nlohmann::json& value) {
 
 }  // namespace
 
-nlohmann::json read_json_object(const std::string& path, int64_t max_bytes, size_t max_values) {
+Json read_json_object(const std::string& path, int64_t max_bytes, size_t max_values) {
   const std::string text = read_whole_file(path, static_cast<uint64_t>(max_bytes));
   refuse_stand_in(path, text);
   return parse_json_object(text, path, max_values);
 }
 
-const nlohmann::json* JsonReader::find(const char* key) const {
+const Json* JsonReader::find(const char* key) const {
   const auto it = object_.find(key);
   return it == object_.end() || it->is_null() ? nullptr : &*it;
 }
@@ -38,14 +38,13 @@ bool JsonReader::is_null(const char* key) const {
   return it != object_.end() && it->is_null();
 }
 
-void JsonReader::fail(const std::string& key, const std::string& expected,
-                      const nlohmann::json& found) const {
+void JsonReader::fail(const std::string& key, const std::string& expected, const Json& found) const {
   throw Error(ErrorKind::kFile,
               origin_ + ": expected " + key + " to be " + expected + ", found " + json_excerpt(found));
 }
 
 std::optional<int64_t> JsonReader::optional_integer(const char* key, int64_t low, int64_t high) const {
-  const nlohmann::json* value = find(key);
+  const Json* value = find(key);
   if (value == nullptr) return std::nullopt;
   const std::optional<int64_t> integer = integer_of(*value);
   if (!integer || *integer < low || *integer > high)
@@ -63,7 +62,7 @@ int64_t JsonReader::integer(std::initializer_list<const char*> keys, int64_t low
 }
 
 std::optional<double> JsonReader::optional_number(const char* key, double low, double high) const {
-  const nlohmann::json* value = find(key);
+  const Json* value = find(key);
   if (value == nullptr) return std::nullopt;
   if (!value->is_number() || !(value->get<double>() >= low && value->get<double>() <= high)) {
     char range[80];
@@ -78,31 +77,31 @@ double JsonReader::number(const char* key, double fallback, double low, double h
 }
 
 bool JsonReader::boolean(const char* key, bool fallback) const {
-  const nlohmann::json* value = find(key);
+  const Json* value = find(key);
   if (value == nullptr) return fallback;
   if (!value->is_boolean()) fail(key, "true or false", *value);
   return value->get<bool>();
 }
 
 std::optional<std::string> JsonReader::optional_string(const char* key) const {
-  const nlohmann::json* value = find(key);
+  const Json* value = find(key);
   if (value == nullptr) return std::nullopt;
   if (!value->is_string()) fail(key, "a string", *value);
   return value->get<std::string>();
 }
 
 std::vector<int32_t> JsonReader::ids(const char* key) const {
-  const nlohmann::json* value = find(key);
+  const Json* value = find(key);
   std::vector<int32_t> out;
   if (value == nullptr) return out;
-  const auto add = [&](const nlohmann::json& id) {
+  const auto add = [&](const Json& id) {
     const std::optional<int64_t> integer = integer_of(id);
     if (!integer || *integer > std::numeric_limits<int32_t>::max())
-      fail(key, "a token id or a list of them", *value);
+      fail(key, "a token id or a list of them, integers up to 2147483647", *value);
     if (*integer >= 0) out.push_back(static_cast<int32_t>(*integer));
   };
   if (value->is_array()) {
-    for (const nlohmann::json& id : *value) add(id);
+    for (const Json& id : *value) add(id);
   } else {
     add(*value);
   }

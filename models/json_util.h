@@ -2,31 +2,29 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "engine/base/json.h"
 #include "engine/base/json_file.h"
 
 namespace seer {
 
 // Throws as parse_json_object does, and Error{kFile} if the file is missing, unreadable, larger than
 // max_bytes, or a Git LFS pointer or a web page in place of one.
-nlohmann::json read_json_object(const std::string& path, int64_t max_bytes,
-                                size_t max_values = kMaxConfigValues);
+Json read_json_object(const std::string& path, int64_t max_bytes, size_t max_values = kMaxConfigValues);
 
 // Typed access to one object's keys; null counts as absent.
 class JsonReader {
  public:
-  JsonReader(const nlohmann::json& object, std::string origin)
-      : object_(object), origin_(std::move(origin)) {}
+  JsonReader(const Json& object, std::string origin) : object_(object), origin_(std::move(origin)) {}
 
   bool has(const char* key) const { return find(key) != nullptr; }
   // Whether the key is there with the value null, for the few keys whose null means something of its own.
   bool is_null(const char* key) const;
-  const nlohmann::json* find(const char* key) const;
+  const Json* find(const char* key) const;
   // The first of `keys` that is there, in [low, high]. Throws Error{kFile} if none is, or if it is no
   // integer. A number with a fraction of zero ("8192.0") is an integer, here and below.
   int64_t integer(std::initializer_list<const char*> keys, int64_t low, int64_t high) const;
@@ -40,11 +38,10 @@ class JsonReader {
   std::vector<int32_t> ids(const char* key) const;
 
   const std::string& origin() const { return origin_; }
-  [[noreturn]] void fail(const std::string& key, const std::string& expected,
-                         const nlohmann::json& found) const;
+  [[noreturn]] void fail(const std::string& key, const std::string& expected, const Json& found) const;
 
  private:
-  nlohmann::json object_;
+  Json object_;
   std::string origin_;
 };
 

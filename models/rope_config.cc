@@ -26,7 +26,7 @@ std::string number_text(double value) {
 // Reads the object of one key, rope_scaling or rope_parameters.
 class RopeReader {
  public:
-  RopeReader(const JsonReader& config, const char* key, const nlohmann::json& object, int64_t max_positions,
+  RopeReader(const JsonReader& config, const char* key, const Json& object, int64_t max_positions,
              std::vector<std::string>* notes)
       : config_(config),
         r_(object, config.origin() + ": " + key),
@@ -172,8 +172,8 @@ class RopeReader {
 };
 
 // Returns the object of a key, or null if it is absent or empty. Throws Error{kFile} if it is not an object.
-const nlohmann::json* find_object(const JsonReader& config, const char* key) {
-  const nlohmann::json* found = config.find(key);
+const Json* find_object(const JsonReader& config, const char* key) {
+  const Json* found = config.find(key);
   if (found == nullptr) return nullptr;
   if (!found->is_object()) config.fail(key, "an object", *found);
   return found->empty() ? nullptr : found;
@@ -184,12 +184,11 @@ const nlohmann::json* find_object(const JsonReader& config, const char* key) {
 RopeConfig read_rope(const JsonReader& config, int64_t max_positions, std::vector<std::string>* notes) {
   if (config.number("partial_rotary_factor", 1.0, 0.0, 1.0) != 1.0)
     unsupported(config.origin(), "partial_rotary_factor other than 1 is not supported");
-  const nlohmann::json *newer = find_object(config, "rope_parameters"),
-                       *older = find_object(config, "rope_scaling");
-  const auto read = [&](const char* key, const nlohmann::json& object, std::vector<std::string>* to) {
+  const Json *newer = find_object(config, "rope_parameters"), *older = find_object(config, "rope_scaling");
+  const auto read = [&](const char* key, const Json& object, std::vector<std::string>* to) {
     return RopeReader(config, key, object, max_positions, to).read();
   };
-  if (newer == nullptr && older == nullptr) return read("rope_parameters", nlohmann::json::object(), notes);
+  if (newer == nullptr && older == nullptr) return read("rope_parameters", Json::object(), notes);
   if (newer == nullptr) return read("rope_scaling", *older, notes);
   const RopeConfig rope = read("rope_parameters", *newer, notes);
   std::vector<std::string> same_notes;

@@ -47,19 +47,19 @@ struct Entry {
   uint64_t begin, end;  // bytes from the data section's start
 };
 
-uint64_t unsigned_value(const nlohmann::json& value, const std::string& path, const std::string& what) {
+uint64_t unsigned_value(const Json& value, const std::string& path, const std::string& what) {
   if (!value.is_number_integer() || (!value.is_number_unsigned() && value.get<int64_t>() < 0))
     fail(path, what + ": expected a non-negative integer");
   return value.get<uint64_t>();
 }
 
-Entry parse_entry(const std::string& name, const nlohmann::json& value, const std::string& path) {
+Entry parse_entry(const std::string& name, const Json& value, const std::string& path) {
   const std::string where = "tensor " + shown_name(name);
-  const auto member = [&](const char* key) -> const nlohmann::json& {
+  const auto member = [&](const char* key) -> const Json& {
     if (!value.is_object() || !value.contains(key)) fail(path, where + " has no " + key);
     return value[key];
   };
-  const nlohmann::json &dtype = member("dtype"), &shape = member("shape"), &offsets = member("data_offsets");
+  const Json &dtype = member("dtype"), &shape = member("shape"), &offsets = member("data_offsets");
   if (!dtype.is_string()) fail(path, where + ": expected dtype to be a string");
   if (!shape.is_array()) fail(path, where + ": expected shape to be a list");
   const auto type_name = dtype.get<std::string>();
@@ -69,7 +69,7 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
   const auto element = known ? dtype_bytes(*known) : foreign_bytes(type_name);
   int64_t bytes = element.value_or(1);
   std::string dims;
-  for (const nlohmann::json& d : shape) {
+  for (const Json& d : shape) {
     const uint64_t size = unsigned_value(d, path, where + " shape");
     if (size > INT64_MAX || __builtin_mul_overflow(bytes, static_cast<int64_t>(size), &bytes))
       fail(path, where + ": its shape is beyond 63 bits");
@@ -92,7 +92,7 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
 // In the order of their data, which must cover the data section without holes or overlaps.
 std::vector<Entry> parse_header(std::string_view header, uint64_t data_bytes, const std::string& path) {
   std::vector<Entry> entries;
-  parse_json_members(header, path + ": header", [&](const std::string& name, const nlohmann::json& value) {
+  parse_json_members(header, path + ": header", [&](const std::string& name, const Json& value) {
     if (name != "__metadata__") entries.push_back(parse_entry(name, value, path));
   });
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
@@ -194,7 +194,7 @@ TensorMap read_checkpoint(const std::string& model_dir) {
                  index = dir / "model.safetensors.index.json";
   if (has_entry(single)) return read_safetensors(single.string());  // first, as transformers has it
   if (!has_entry(index)) refuse_without_weights(model_dir);
-  const nlohmann::json object = read_json_object(index.string(), kMaxIndexBytes, kMaxIndexValues);
+  const Json object = read_json_object(index.string(), kMaxIndexBytes, kMaxIndexValues);
   const auto map = object.find("weight_map");
   if (map == object.end() || !map->is_object())
     fail(index.string(), "the key weight_map is missing or not an object");

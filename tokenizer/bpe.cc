@@ -21,9 +21,9 @@ namespace {
 
 class BpeTokenizer final : public VocabularyTokenizer {
  public:
-  BpeTokenizer(const nlohmann::json& file, const std::string& path, const TokenizerConfig& config)
+  BpeTokenizer(const Json& file, const std::string& path, const TokenizerConfig& config)
       : path_(path), normalizer_(file, path), pretokenizer_(file, path) {
-    const nlohmann::json& model = bpe_model(file, path);
+    const Json& model = bpe_model(file, path);
     decoder_ = Decoder(file, path);
     ignore_merges_ = json_bool(model, "ignore_merges", false, path);
     byte_fallback_ = json_bool(model, "byte_fallback", false, path);
@@ -124,7 +124,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     add_token(std::move(token));
   }
 
-  void read_policy(const nlohmann::json& file, const TokenizerConfig& config) {
+  void read_policy(const Json& file, const TokenizerConfig& config) {
     const PostProcessor post = read_post_processor(file, path_);
     for (const int32_t id : {post.bos_id, post.eos_id})
       if (id >= n_vocab()) fail("post_processor adds token " + std::to_string(id) + ", which does not exist");
@@ -159,7 +159,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     return std::string("<0x") + kHex[byte / 16] + kHex[byte % 16] + ">";
   }
 
-  void read_vocabulary(const nlohmann::json& model) {
+  void read_vocabulary(const Json& model) {
     const auto vocab = model.find("vocab");
     if (vocab == model.end() || !vocab->is_object() || vocab->empty())
       fail("expected model.vocab to be an object");
@@ -181,10 +181,10 @@ class BpeTokenizer final : public VocabularyTokenizer {
   }
 
   // "a b" or ["a", "b"].
-  void read_merges(const nlohmann::json& model) {
+  void read_merges(const Json& model) {
     const auto merges = model.find("merges");
     if (merges == model.end() || !merges->is_array()) fail("expected model.merges to be a list");
-    for (const nlohmann::json& merge : *merges) {
+    for (const Json& merge : *merges) {
       std::string left, right;
       if (merge.is_string()) {
         const std::string text = merge.get<std::string>();
@@ -290,7 +290,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
 
 }  // namespace
 
-std::unique_ptr<TextTokenizer> make_bpe(const nlohmann::json& file, const std::string& path,
+std::unique_ptr<TextTokenizer> make_bpe(const Json& file, const std::string& path,
                                         const TokenizerConfig& config) {
   return std::make_unique<BpeTokenizer>(file, path, config);
 }

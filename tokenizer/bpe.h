@@ -3,9 +3,9 @@
 #pragma once
 
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "engine/base/json.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_config.h"
 
@@ -13,7 +13,7 @@ namespace seer {
 
 // Of the file's object; `path` is for messages. Throws Error{kFile} for a malformed file, Error{kUnsupported}
 // that names the part this reader does not know.
-std::unique_ptr<TextTokenizer> make_bpe(const nlohmann::json& file, const std::string& path,
+std::unique_ptr<TextTokenizer> make_bpe(const Json& file, const std::string& path,
                                         const TokenizerConfig& config);
 
 }  // namespace seer

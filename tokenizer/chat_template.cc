@@ -8,8 +8,6 @@
 namespace seer {
 namespace {
 
-using nlohmann::ordered_json;
-
 // What transformers appends to a message that is to be continued, and looks for in the rendered text.
 constexpr std::string_view kContinueTag = "CONTINUE_FINAL_MESSAGE_TAG ";
 // Names under which a message's reasoning is passed; the first is the one that most templates read.
@@ -23,14 +21,14 @@ std::string_view without_last_space(std::string_view text) { return text.substr(
 
 // Members that are null count as absent, and reasoning goes by every name that templates know, as in
 // transformers 5.
-void normalize_message(ordered_json* message) {
+void normalize_message(OrderedJson* message) {
   if (!message->is_object())
     bad_messages(std::string("expected objects with role and content, found ") + message->type_name());
   for (auto member = message->begin(); member != message->end();)
     member = member->is_null() ? message->erase(member) : std::next(member);
   for (const char* name : kReasoningNames) {
     if (!message->contains(name)) continue;
-    const ordered_json reasoning = (*message)[name];
+    const OrderedJson reasoning = (*message)[name];
     if (!message->contains("thinking")) (*message)["thinking"] = reasoning;
     (*message)["reasoning_content"] = reasoning;
     break;
@@ -38,7 +36,7 @@ void normalize_message(ordered_json* message) {
 }
 
 // The last part of the content that is text.
-std::string* final_text(ordered_json* message) {
+std::string* final_text(OrderedJson* message) {
   const auto content = message->find("content");
   if (content == message->end()) return nullptr;
   if (content->is_string()) return content->get_ptr<std::string*>();
@@ -124,7 +122,7 @@ MarkedText PromptTemplate::render(TemplateInput input,
     if (input.kwargs.contains(own))
       throw Error(ErrorKind::kUsage, std::string("the template's variables: '") + own +
                                          "' is given in a way of its own, and not among them");
-  for (ordered_json& message : input.messages) normalize_message(&message);
+  for (OrderedJson& message : input.messages) normalize_message(&message);
   std::string continued;
   if (input.continue_final_message) {
     std::string* text = final_text(&input.messages.back());
@@ -132,17 +130,17 @@ MarkedText PromptTemplate::render(TemplateInput input,
     continued = *text;
     *text += kContinueTag;
   }
-  ordered_json given = ordered_json::object(), own = ordered_json::object();
+  OrderedJson given = OrderedJson::object(), own = OrderedJson::object();
   given["messages"] = std::move(input.messages);
-  given["tools"] = input.tools ? *input.tools : ordered_json();
+  given["tools"] = input.tools ? std::move(*input.tools) : OrderedJson();
   given["documents"] = nullptr;
   given["add_generation_prompt"] = input.add_generation_prompt && !input.continue_final_message;
-  for (const auto& [key, value] : input.kwargs.items()) given[key] = value;
+  for (auto& [key, value] : input.kwargs.get_ref<OrderedJson::object_t&>()) given[key] = std::move(value);
   for (const auto& [key, text] : tokens)
     if (!given.contains(key)) own[key] = text;
   jinja::RenderOptions options;
   options.now = input.now;
-  MarkedText rendered = chosen(input).render(own, given, options);
+  MarkedText rendered = chosen(input).render(std::move(own), std::move(given), options);
   if (input.continue_final_message) cut_after_final_message(continued, &rendered);
   return rendered;
 }

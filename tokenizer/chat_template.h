@@ -4,12 +4,12 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/base/json.h"
 #include "tokenizer/jinja/template.h"
 #include "tokenizer/marked_text.h"
 #include "tokenizer/tokenizer.h"
@@ -26,14 +26,10 @@ struct TemplateText {
 // them. Throws Error{kFile} for files that are malformed, and for several templates without a default.
 std::map<std::string, TemplateText> read_chat_templates(const std::string& model_dir);
 
-// bos_token, eos_token, unk_token and so on by name, as the files of the folder spell them: what a template
-// may use as variables. Throws Error{kFile} for files that are malformed.
-std::map<std::string, std::string> read_token_variables(const std::string& model_dir);
-
 struct TemplateInput {
-  nlohmann::ordered_json messages;                                   // an array of objects
-  std::optional<nlohmann::ordered_json> tools;                       // an array of objects
-  nlohmann::ordered_json kwargs = nlohmann::ordered_json::object();  // further variables
+  OrderedJson messages;                        // an array of objects
+  std::optional<OrderedJson> tools;            // an array of objects
+  OrderedJson kwargs = OrderedJson::object();  // further variables
   bool add_generation_prompt = true;
   bool continue_final_message = false;
   int64_t now = -1;  // seconds since 1970 for strftime_now; -1: the clock
@@ -51,8 +47,8 @@ class PromptTemplate {
   static PromptTemplate named(std::string_view name);
   static bool is_name(std::string_view name);
 
-  // As transformers' apply_chat_template renders it. `tokens` as read_token_variables() returns them; strings
-  // in them are the template's own, all of `input` is the messages'. Throws Error{kUnsupported}: the
+  // As transformers' apply_chat_template renders it. `tokens` are TokenizerConfig's named_texts; strings in
+  // them are the template's own, all of `input` is the messages'. Throws Error{kUnsupported}: the
   // template's own words if it refuses the conversation, a construct or a limit; Error{kUsage} for messages
   // that are not what TemplateInput says.
   MarkedText render(TemplateInput input, const std::map<std::string, std::string>& tokens) const;

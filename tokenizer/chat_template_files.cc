@@ -1,5 +1,4 @@
-// Where a checkpoint's folder keeps chat templates, and what it says of special tokens.
-#include <array>
+// Where a checkpoint's folder keeps chat templates.
 #include <filesystem>
 #include <utility>
 
@@ -12,12 +11,7 @@ namespace seer {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
 using Texts = std::map<std::string, TemplateText>;
-
-// transformers' named special tokens.
-constexpr std::array kTokenNames = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                    "pad_token", "cls_token", "mask_token"};
 
 void read_template(const std::string& name, const fs::path& path, Texts* texts) {
   if (auto source = read_whole_file_if_there(path.string(), jinja::kMaxSource))
@@ -51,7 +45,7 @@ Texts from_json(const std::string& path) {
   }
   if (!it->is_array())
     throw Error(ErrorKind::kFile, origin + ": expected a string or an array of named templates");
-  for (const json& named : *it) {
+  for (const Json& named : *it) {
     const auto name = named.is_object() ? json_string(named, "name", origin) : std::nullopt;
     const auto text = named.is_object() ? json_string(named, "template", origin) : std::nullopt;
     if (!name || !text)
@@ -59,12 +53,6 @@ Texts from_json(const std::string& path) {
     texts[*name] = {origin + " '" + *name + "'", *text};
   }
   return texts;
-}
-
-std::optional<std::string> token_text(const json& object, const char* key, const std::string& path) {
-  const auto it = object.find(key);
-  if (it != object.end() && it->is_object()) return json_string(*it, "content", path);
-  return json_string(object, key, path);
 }
 
 }  // namespace
@@ -80,19 +68,6 @@ Texts read_chat_templates(const std::string& model_dir) {
   throw Error(ErrorKind::kFile, texts.begin()->second.origin +
                                     ": expected a chat template named 'default' among several, found " +
                                     names + ". Name a file with --chat-template.");
-}
-
-std::map<std::string, std::string> read_token_variables(const std::string& model_dir) {
-  std::map<std::string, std::string> tokens;
-  // The first file that names a token counts.
-  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
-    const std::string path = (fs::path(model_dir) / name).string();
-    const auto file = read_json_file(path);
-    if (!file) continue;
-    for (const char* key : kTokenNames)
-      if (const auto text = token_text(*file, key, path)) tokens.emplace(key, *text);
-  }
-  return tokens;
 }
 
 }  // namespace seer

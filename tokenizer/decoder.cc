@@ -66,7 +66,7 @@ std::string valid_utf8(std::string_view bytes) {
 
 }  // namespace
 
-Decoder::Decoder(const nlohmann::json& tokenizer, const std::string& path) {
+Decoder::Decoder(const Json& tokenizer, const std::string& path) {
   const auto it = tokenizer.find("decoder");
   if (it == tokenizer.end() || it->is_null())
     throw Error(ErrorKind::kUnsupported,
@@ -85,13 +85,13 @@ Decoder Decoder::of_sentencepiece(bool strips) {
   return decoder;
 }
 
-void Decoder::add(const nlohmann::json& node, const std::string& path) {
+void Decoder::add(const Json& node, const std::string& path) {
   const auto refuse = [&](const std::string& what, const char* expected) {
     throw Error(ErrorKind::kUnsupported, path + ": " + what + " is not supported; expected " + expected);
   };
   const std::string type = node_type(node, path);
   if (type == "Sequence") {
-    for (const nlohmann::json& part : node_list(node, "decoders", path)) add(part, path);
+    for (const Json& part : node_list(node, "decoders", path)) add(part, path);
   } else if (type == "ByteLevel") {
     steps_.push_back({Kind::kByteLevel, {}, {}});
   } else if (type == "ByteFallback") {
@@ -109,7 +109,7 @@ void Decoder::add(const nlohmann::json& node, const std::string& path) {
     if (utf8_step(pattern).size != pattern.size()) refuse("Replace of several characters", "one");
     steps_.push_back({Kind::kReplace, pattern, json_string(node, "content", path).value_or("")});
   } else if (type == "Strip") {
-    const auto number = [&](const char* key) { return node.value(key, nlohmann::json(0)); };
+    const auto number = [&](const char* key) { return node.value(key, Json(0)); };
     if (json_string(node, "content", path).value_or("") != " " || number("start") != 1 || number("stop") != 0)
       refuse("Strip of anything but one space at the start", "content ' ', start 1, stop 0");
     steps_.push_back({Kind::kStrip, {}, {}});

@@ -1,10 +1,11 @@
 // The decoder of a tokenizer.json: the names of tokens become a text.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "engine/base/json.h"
 
 namespace seer {
 
@@ -16,7 +17,7 @@ class Decoder {
   // (of spaces at the start), or a Sequence of them. Throws Error{kUnsupported} that names any other type or
   // that no decoder is there (the tokenizers package would then put spaces between the tokens), and
   // Error{kFile} if the decoder is malformed.
-  Decoder(const nlohmann::json& tokenizer, const std::string& path);
+  Decoder(const Json& tokenizer, const std::string& path);
   // The decoder of SentencePiece's pieces. strips: the first space of a text is dropped.
   static Decoder of_sentencepiece(bool strips);
 
@@ -41,7 +42,7 @@ class Decoder {
     bool prepended = false;        // kMetaspace: the first token of a text loses its spaces
   };
 
-  void add(const nlohmann::json& node, const std::string& path);
+  void add(const Json& node, const std::string& path);
   void check_order(const std::string& path) const;
 
   std::vector<Step> steps_;

@@ -15,8 +15,8 @@ constexpr size_t kMaxTextValues = 4'000'000;
 
 }  // namespace
 
-nlohmann::ordered_json parse_json_text(std::string_view text, std::string_view name,
-                                       const std::function<void()>& check) {
+OrderedJson parse_json_text(std::string_view text, std::string_view name,
+                            const std::function<void()>& check) {
   JsonLimits limits;
   limits.max_depth = kMaxTextDepth;
   limits.max_values = kMaxTextValues;
@@ -30,20 +30,19 @@ nlohmann::ordered_json parse_json_text(std::string_view text, std::string_view n
   }
 }
 
-std::optional<nlohmann::json> read_json_file(const std::string& path) {
+std::optional<Json> read_json_file(const std::string& path) {
   const std::optional<std::string> text = read_whole_file_if_there(path, kMaxFileBytes);
   return text ? std::optional(parse_json_object(*text, path, kMaxFileValues)) : std::nullopt;
 }
 
-std::optional<std::string> json_string(const nlohmann::json& object, const char* key,
-                                       const std::string& path) {
+std::optional<std::string> json_string(const Json& object, const char* key, const std::string& path) {
   const auto it = object.find(key);
   if (it == object.end() || it->is_null()) return std::nullopt;
   if (!it->is_string()) throw Error(ErrorKind::kFile, path + ": expected " + key + " to be a string");
   return it->get<std::string>();
 }
 
-bool json_bool(const nlohmann::json& object, const char* key, bool fallback, const std::string& path) {
+bool json_bool(const Json& object, const char* key, bool fallback, const std::string& path) {
   const auto it = object.find(key);
   if (it == object.end() || it->is_null()) return fallback;
   if (!it->is_boolean()) throw Error(ErrorKind::kFile, path + ": expected " + key + " to be true or false");

@@ -19,20 +19,19 @@ constexpr size_t kMinLimit = size_t{1} << 16;
 
 }  // namespace
 
-Normalizer::Normalizer(const nlohmann::json& tokenizer, const std::string& path)
-    : path_(path + ": normalizer") {
+Normalizer::Normalizer(const Json& tokenizer, const std::string& path) : path_(path + ": normalizer") {
   const auto it = tokenizer.find("normalizer");
   if (it != tokenizer.end() && !it->is_null()) add(*it, path_);
 }
 
-void Normalizer::add(const nlohmann::json& node, const std::string& path) {
+void Normalizer::add(const Json& node, const std::string& path) {
   static const std::map<std::string, NormalForm> kForms = {{"NFC", NormalForm::kNfc},
                                                            {"NFD", NormalForm::kNfd},
                                                            {"NFKC", NormalForm::kNfkc},
                                                            {"NFKD", NormalForm::kNfkd}};
   const std::string type = node_type(node, path);
   if (type == "Sequence") {
-    for (const nlohmann::json& part : node_list(node, "normalizers", path)) add(part, path);
+    for (const Json& part : node_list(node, "normalizers", path)) add(part, path);
     return;
   }
   Step step{};

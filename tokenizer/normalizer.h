@@ -2,11 +2,11 @@
 #pragma once
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/base/json.h"
 #include "tokenizer/normal_form.h"
 #include "tokenizer/regex.h"
 #include "tokenizer/text_bound.h"
@@ -20,7 +20,7 @@ class Normalizer {
   // expression), Strip, or a Sequence of them. If it is absent or null, apply() changes nothing. `path` names
   // the file in messages. Throws Error{kUnsupported} that names any other type, and Error{kFile} if the
   // normalizer is malformed.
-  Normalizer(const nlohmann::json& tokenizer, const std::string& path);
+  Normalizer(const Json& tokenizer, const std::string& path);
   // Returns the changed text. Throws Error{kUnsupported} that names the step after which the text would be
   // more than 16 times as long as it was, and 64 KiB, which no normal form makes of any text. An empty text
   // stays empty, and bytes that are not UTF-8 stay as they are. `continues` says that the text follows
@@ -42,7 +42,7 @@ class Normalizer {
     std::shared_ptr<const Regex> regex;  // of a Replace without a string
     bool left = false, right = false;    // the ends that Strip strips
   };
-  void add(const nlohmann::json& node, const std::string& path);
+  void add(const Json& node, const std::string& path);
   // Both return whether the beginning of the text is dropped. `max_bytes`: the most that the text may grow
   // to.
   bool replace(const Step& step, size_t max_bytes, std::string* text) const;

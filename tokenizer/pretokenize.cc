@@ -76,7 +76,7 @@ constexpr const char* kKnown =
     "Whitespace, "
     "WhitespaceSplit or a Sequence of them";
 
-Behavior behavior_of(const nlohmann::json& node, const char* fallback, const std::string& path) {
+Behavior behavior_of(const Json& node, const char* fallback, const std::string& path) {
   static const std::map<std::string, Behavior> kBehaviors = {
       {"Removed", Behavior::kRemoved},
       {"Isolated", Behavior::kIsolated},
@@ -133,7 +133,7 @@ void find_words(std::string_view text, std::vector<Span>* spans) {
 
 }  // namespace
 
-Pretokenizer::Pretokenizer(const nlohmann::json& tokenizer, const std::string& path) {
+Pretokenizer::Pretokenizer(const Json& tokenizer, const std::string& path) {
   const auto it = tokenizer.find("pre_tokenizer");
   if (it != tokenizer.end() && !it->is_null()) add(*it, path + ": pre_tokenizer");
   if (spells_ && !spelled_) add_spelling();
@@ -141,7 +141,7 @@ Pretokenizer::Pretokenizer(const nlohmann::json& tokenizer, const std::string& p
 
 Pretokenizer::~Pretokenizer() = default;
 
-void Pretokenizer::add(const nlohmann::json& node, const std::string& path) {
+void Pretokenizer::add(const Json& node, const std::string& path) {
   const auto divide_at = [&](Division::Find find, Behavior behavior, const char* name) {
     steps_.push_back(std::make_unique<Division>(std::move(find), behavior));
     if (name != nullptr) names_.emplace_back(name);
@@ -149,7 +149,7 @@ void Pretokenizer::add(const nlohmann::json& node, const std::string& path) {
   const std::string type = node_type(node, path);
   if (byte_level_ && !spelled_ && type != "Sequence") add_spelling();  // as this step sees the words
   if (type == "Sequence") {
-    for (const nlohmann::json& part : node_list(node, "pretokenizers", path)) add(part, path);
+    for (const Json& part : node_list(node, "pretokenizers", path)) add(part, path);
   } else if (type == "Split") {
     add_split(node, path);
   } else if (type == "ByteLevel") {
@@ -184,7 +184,7 @@ void Pretokenizer::add(const nlohmann::json& node, const std::string& path) {
   }
 }
 
-void Pretokenizer::add_split(const nlohmann::json& node, const std::string& path) {
+void Pretokenizer::add_split(const Json& node, const std::string& path) {
   const Behavior behavior = behavior_of(node, "", path);
   const bool invert = json_bool(node, "invert", false, path);
   if (behavior == Behavior::kRemoved) bound_.drop();
@@ -199,7 +199,7 @@ void Pretokenizer::add_split(const nlohmann::json& node, const std::string& path
   name_regex(pattern);
 }
 
-void Pretokenizer::add_byte_level(const nlohmann::json& node, const std::string& path) {
+void Pretokenizer::add_byte_level(const Json& node, const std::string& path) {
   // A word gets a space in front unless it begins with one.
   class PrefixStep final : public Step {
    public:
@@ -238,7 +238,7 @@ void Pretokenizer::name_regex(const std::string& pattern) {
   }
 }
 
-void Pretokenizer::add_metaspace(const nlohmann::json& node, const std::string& path) {
+void Pretokenizer::add_metaspace(const Json& node, const std::string& path) {
   enum class Prefix { kNever, kFirst, kAlways };
   // Spaces become visible ones, and a word may get one in front.
   class MetaspaceStep final : public Step {

@@ -3,11 +3,11 @@
 
 #include <deque>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/base/json.h"
 #include "tokenizer/text_bound.h"
 
 namespace seer {
@@ -26,7 +26,7 @@ class Pretokenizer {
   // or a regular expression, with any behavior), Whitespace, WhitespaceSplit, or a Sequence of them. If it is
   // absent or null, a text is one word. Throws Error{kUnsupported} that names any other type, and
   // Error{kFile} if it is malformed.
-  Pretokenizer(const nlohmann::json& tokenizer, const std::string& path);
+  Pretokenizer(const Json& tokenizer, const std::string& path);
   ~Pretokenizer();
 
   // Whether the vocabulary is of bytes spelled in GPT-2's alphabet.
@@ -43,11 +43,11 @@ class Pretokenizer {
  private:
   class Step;
   class Division;
-  void add(const nlohmann::json& node, const std::string& path);
-  void add_split(const nlohmann::json& node, const std::string& path);
-  void add_byte_level(const nlohmann::json& node, const std::string& path);
+  void add(const Json& node, const std::string& path);
+  void add_split(const Json& node, const std::string& path);
+  void add_byte_level(const Json& node, const std::string& path);
   void add_spelling();
-  void add_metaspace(const nlohmann::json& node, const std::string& path);
+  void add_metaspace(const Json& node, const std::string& path);
   void name_regex(const std::string& pattern);
 
   std::vector<std::unique_ptr<Step>> steps_;

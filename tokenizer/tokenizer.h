@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tokenizer/marked_text.h"
+#include "tokenizer/tokenizer_config.h"
 
 namespace seer {
 
@@ -66,7 +67,8 @@ class TextTokenizer {
 // tokenizer_config.json. How a text is divided is said by tokenizer.json too, as in the tokenizers package,
 // transformers 4 and llama.cpp; transformers 5 puts the code of some tokenizer classes in its place, so that
 // its GPT2Tokenizer does not divide SmolLM2's numbers into digits. Throws Error{kFile} or
-// Error{kUnsupported}, naming the file.
-std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir);
+// Error{kUnsupported}, naming the file. `config` is of the same folder.
+std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir, const TokenizerConfig& config);
+std::unique_ptr<TextTokenizer> load_tokenizer(const std::string& model_dir);  // reads the config too
 
 }  // namespace seer

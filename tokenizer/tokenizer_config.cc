@@ -13,14 +13,12 @@
 namespace seer {
 namespace {
 
-using nlohmann::json;
-
 // In the order in which transformers adds them.
 constexpr const char* kNames[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                   "pad_token", "cls_token", "mask_token"};
 
 // The flags of a token that is written out as an object.
-AddedToken token_of(const json& object, const std::string& path) {
+AddedToken token_of(const Json& object, const std::string& path) {
   AddedToken token;
   token.content = json_string(object, "content", path).value_or("");
   token.special = json_bool(object, "special", false, path);
@@ -32,7 +30,7 @@ AddedToken token_of(const json& object, const std::string& path) {
 }
 
 // "<s>" or {"content": "<s>", ...}. Without content: anything else, or an empty text.
-AddedToken special_token(const json& value, const std::string& path) {
+AddedToken special_token(const Json& value, const std::string& path) {
   AddedToken token;
   if (value.is_object()) {
     token = token_of(value, path);
@@ -53,7 +51,7 @@ int32_t parse_id(const std::string& text, const std::string& path) {
   return id;
 }
 
-std::vector<AddedToken> tokens_of_decoder(const json& decoder, const std::string& path) {
+std::vector<AddedToken> tokens_of_decoder(const Json& decoder, const std::string& path) {
   if (!decoder.is_object())
     throw Error(ErrorKind::kFile, path + ": expected added_tokens_decoder to be an object");
   std::vector<AddedToken> tokens;
@@ -85,9 +83,9 @@ std::vector<AddedToken> bare_tokens(const std::string& path, const std::vector<A
 }
 
 // The special tokens that `object` names and lists.
-std::vector<AddedToken> read_special_tokens(const json& object, const std::string& path) {
+std::vector<AddedToken> read_special_tokens(const Json& object, const std::string& path) {
   std::vector<AddedToken> tokens;
-  const auto add = [&](const json& value, bool named) {
+  const auto add = [&](const Json& value, bool named) {
     AddedToken token = special_token(value, path);
     token.named = named;
     if (!token.content.empty()) tokens.push_back(std::move(token));
@@ -105,7 +103,7 @@ std::vector<AddedToken> read_special_tokens(const json& object, const std::strin
   return tokens;
 }
 
-std::optional<std::string> text_of(const json& object, const char* key, const std::string& path) {
+std::optional<std::string> token_text(const Json& object, const char* key, const std::string& path) {
   const auto it = object.find(key);
   const auto text = it != object.end() && it->is_object() ? json_string(*it, "content", path)
                                                           : json_string(object, key, path);
@@ -114,9 +112,10 @@ std::optional<std::string> text_of(const json& object, const char* key, const st
 
 // The tokens that special_tokens_map.json names count; its list of further tokens counts only if no other
 // file has one.
-void merge_special_tokens_map(const std::string& path, json* config) {
+void merge_special_tokens_map(const std::string& path, Json* config) {
   const auto map = read_json_file(path);
   if (!map) return;
+  for (const char* name : kNames) token_text(*map, name, path);  // an error there names this file
   const bool listed =
       config->contains("extra_special_tokens") || config->contains("additional_special_tokens");
   for (const auto& [key, value] : map->items())
@@ -125,17 +124,22 @@ void merge_special_tokens_map(const std::string& path, json* config) {
 
 }  // namespace
 
+std::optional<std::string> TokenizerConfig::text_of(const std::string& name) const {
+  const auto at = named_texts.find(name);
+  return at == named_texts.end() ? std::nullopt : std::optional(at->second);
+}
+
 TokenizerConfig TokenizerConfig::load(const std::string& model_dir) {
   TokenizerConfig c;
   const std::filesystem::path dir = model_dir;
   const std::string path = (dir / "tokenizer_config.json").string();
   const auto file = read_json_file(path);
   c.found = file.has_value();
-  json object = file.value_or(json::object());
+  Json object = file.value_or(Json::object());
   c.tokens_are_legacy = !object.contains("added_tokens_decoder");
   if (c.tokens_are_legacy) merge_special_tokens_map((dir / "special_tokens_map.json").string(), &object);
-  c.bos_token = text_of(object, "bos_token", path);
-  c.eos_token = text_of(object, "eos_token", path);
+  for (const char* name : kNames)
+    if (auto text = token_text(object, name, path)) c.named_texts.emplace(name, std::move(*text));
   c.tokenizer_class = json_string(object, "tokenizer_class", path).value_or("");
   const auto flag = [&](const char* key) -> std::optional<bool> {
     if (!object.contains(key) || object.at(key).is_null()) return std::nullopt;

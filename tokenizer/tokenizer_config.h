@@ -2,6 +2,7 @@
 // besides the vocabulary.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,8 +13,10 @@ namespace seer {
 
 // Read as transformers 5 reads them.
 struct TokenizerConfig {
-  bool found = false;                               // a tokenizer_config.json is there
-  std::optional<std::string> bos_token, eos_token;  // their texts
+  bool found = false;  // a tokenizer_config.json is there
+  // The texts of bos_token, eos_token, unk_token and the other tokens that transformers has a name for, by
+  // that name: what a chat template may use as variables. A name without a text is left out.
+  std::map<std::string, std::string> named_texts;
   std::optional<bool> add_bos_token, add_eos_token;
   // Of a class that reads a tokenizer.model in its own way.
   std::string tokenizer_class;
@@ -29,6 +32,8 @@ struct TokenizerConfig {
 
   // Every field is absent where the files are. Throws Error{kFile} if one is malformed.
   static TokenizerConfig load(const std::string& model_dir);
+
+  std::optional<std::string> text_of(const std::string& name) const;  // of named_texts
 };
 
 // Ids may be this far beyond the vocabulary's size: room for padding and reserved ids, and no more memory

@@ -6,8 +6,6 @@
 namespace seer {
 namespace {
 
-using nlohmann::json;
-
 [[noreturn]] void malformed(const std::string& path, const std::string& what) {
   throw Error(ErrorKind::kFile,
               path + ": " + what + ". Expected a tokenizer.json of Hugging Face tokenizers.");
@@ -17,28 +15,28 @@ using nlohmann::json;
   throw Error(ErrorKind::kUnsupported, path + ": " + what + " is not supported; expected " + expected);
 }
 
-const json* member(const json& node, const char* key) {
+const Json* member(const Json& node, const char* key) {
   const auto it = node.is_object() ? node.find(key) : node.end();
   return it == node.end() || it->is_null() ? nullptr : &*it;
 }
 
-std::string type_of(const json& node, const std::string& path) {
+std::string type_of(const Json& node, const std::string& path) {
   if (!node.is_object()) malformed(path, "expected an object with a type");
   return json_string(node, "type", path).value_or("");
 }
 
-int32_t id_of(const json& value, const std::string& path) {
+int32_t id_of(const Json& value, const std::string& path) {
   if (!value.is_number_integer() || value < 0 || value > INT32_MAX)
     malformed(path, "expected a token id, found " + value.dump());
   return value.get<int32_t>();
 }
 
 // The one id of a special token in a template.
-int32_t template_id(const json& node, const json& item, const std::string& path) {
+int32_t template_id(const Json& node, const Json& item, const std::string& path) {
   const auto name = json_string(item["SpecialToken"], "id", path);
-  const json* tokens = member(node, "special_tokens");
-  const json* token = tokens != nullptr && name ? member(*tokens, name->c_str()) : nullptr;
-  const json* ids = token != nullptr ? member(*token, "ids") : nullptr;
+  const Json* tokens = member(node, "special_tokens");
+  const Json* token = tokens != nullptr && name ? member(*tokens, name->c_str()) : nullptr;
+  const Json* ids = token != nullptr ? member(*token, "ids") : nullptr;
   if (ids == nullptr || !ids->is_array() || ids->empty())
     malformed(path, "a template names an unknown special token");
   if (ids->size() != 1) unsupported(path, "a template with a special token of several ids", "one id each");
@@ -52,13 +50,13 @@ void set_id(int32_t* place, int32_t id, const std::string& path) {
   *place = id;
 }
 
-void read_template(const json& node, const std::string& path, PostProcessor* post) {
-  const json* single = member(node, "single");
+void read_template(const Json& node, const std::string& path, PostProcessor* post) {
+  const Json* single = member(node, "single");
   if (single == nullptr || !single->is_array()) malformed(path, "expected single to be a list");
   bool before = true;
-  for (const json& item : *single) {
-    if (const json* text = member(item, "Sequence")) {
-      if (!before || !text->is_object() || text->value("id", json()) != "A")
+  for (const Json& item : *single) {
+    if (const Json* text = member(item, "Sequence")) {
+      if (!before || !text->is_object() || text->value("id", Json()) != "A")
         unsupported(path, "a template with a second text or the text twice", "the text $A once");
       before = false;
       continue;
@@ -70,19 +68,19 @@ void read_template(const json& node, const std::string& path, PostProcessor* pos
 }
 
 // ["<s>", 1]
-int32_t pair_id(const json& node, const char* key, const std::string& path) {
-  const json* pair = member(node, key);
+int32_t pair_id(const Json& node, const char* key, const std::string& path) {
+  const Json* pair = member(node, key);
   if (pair == nullptr || !pair->is_array() || pair->size() != 2)
     malformed(path, std::string("expected ") + key + " to be a token and its id");
   return id_of((*pair)[1], path);
 }
 
-void read_post_node(const json& node, const std::string& path, PostProcessor* post) {
+void read_post_node(const Json& node, const std::string& path, PostProcessor* post) {
   const std::string type = type_of(node, path);
   if (type == "Sequence") {
-    const json* list = member(node, "processors");
+    const Json* list = member(node, "processors");
     if (list == nullptr || !list->is_array()) malformed(path, "expected processors to be a list");
-    for (const json& part : *list) read_post_node(part, path, post);
+    for (const Json& part : *list) read_post_node(part, path, post);
     return;
   }
   if (type == "ByteLevel") return;  // which only adjusts offsets
@@ -101,25 +99,25 @@ void read_post_node(const json& node, const std::string& path, PostProcessor* po
 
 }  // namespace
 
-const json& bpe_model(const json& file, const std::string& path) {
-  const json* model = member(file, "model");
+const Json& bpe_model(const Json& file, const std::string& path) {
+  const Json* model = member(file, "model");
   if (model == nullptr || !model->is_object()) malformed(path, "the object model is missing");
   const std::string type = json_string(*model, "type", path).value_or("BPE");
   if (type != "BPE") unsupported(path, "the model type '" + type + "'", "BPE");
-  const json* dropout = member(*model, "dropout");
+  const Json* dropout = member(*model, "dropout");
   if (dropout != nullptr && *dropout != 0) unsupported(path, "dropout", "none");
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (!json_string(*model, key, path).value_or("").empty()) unsupported(path, key, "none");
   return *model;
 }
 
-std::vector<AddedToken> read_added_tokens(const json& file, const std::string& path) {
+std::vector<AddedToken> read_added_tokens(const Json& file, const std::string& path) {
   std::vector<AddedToken> tokens;
-  const json* list = member(file, "added_tokens");
+  const Json* list = member(file, "added_tokens");
   if (list == nullptr) return tokens;
   if (!list->is_array()) malformed(path, "expected added_tokens to be a list");
-  for (const json& node : *list) {
-    const json* id = member(node, "id");
+  for (const Json& node : *list) {
+    const Json* id = member(node, "id");
     const auto content = node.is_object() ? json_string(node, "content", path) : std::nullopt;
     if (id == nullptr || !content) malformed(path, "an added token lacks its id or content");
     AddedToken token{id_of(*id, path), *content};
@@ -133,9 +131,9 @@ std::vector<AddedToken> read_added_tokens(const json& file, const std::string& p
   return tokens;
 }
 
-PostProcessor read_post_processor(const json& file, const std::string& path) {
+PostProcessor read_post_processor(const Json& file, const std::string& path) {
   PostProcessor post;
-  const json* node = member(file, "post_processor");
+  const Json* node = member(file, "post_processor");
   if (node != nullptr) read_post_node(*node, path + ": post_processor", &post);
   return post;
 }

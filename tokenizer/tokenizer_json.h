@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "engine/base/json.h"
 #include "tokenizer/added_tokens.h"
 
 namespace seer {
@@ -14,14 +14,14 @@ namespace seer {
 
 // Returns the "model" object. Refuses a type other than BPE, and options that would change its results and
 // are not known here.
-const nlohmann::json& bpe_model(const nlohmann::json& file, const std::string& path);
-std::vector<AddedToken> read_added_tokens(const nlohmann::json& file, const std::string& path);
+const Json& bpe_model(const Json& file, const std::string& path);
+std::vector<AddedToken> read_added_tokens(const Json& file, const std::string& path);
 
 // What the post-processor puts around a text; -1: nothing.
 struct PostProcessor {
   int32_t bos_id = -1, eos_id = -1;
   bool found = false;  // a part that may add tokens was read
 };
-PostProcessor read_post_processor(const nlohmann::json& file, const std::string& path);
+PostProcessor read_post_processor(const Json& file, const std::string& path);
 
 }  // namespace seer

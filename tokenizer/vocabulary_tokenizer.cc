@@ -176,8 +176,8 @@ void VocabularyTokenizer::apply_tokens(const TokenizerConfig& config, const std:
     token.id = is_new ? std::max(id, token.id) : id;
     add_token(std::move(token));
   }
-  if (config.bos_token) missing(*config.bos_token, "bos_token");
-  if (config.eos_token) missing(*config.eos_token, "eos_token");
+  if (const auto bos = config.text_of("bos_token")) missing(*bos, "bos_token");
+  if (const auto eos = config.text_of("eos_token")) missing(*eos, "eos_token");
   for (AddedToken token : config.special_tokens) {
     token.id = id_for(token.content);
     if (const AddedToken* known = added_.find(token.id)) {
@@ -187,8 +187,8 @@ void VocabularyTokenizer::apply_tokens(const TokenizerConfig& config, const std:
     }
     add_token(std::move(token));
   }
-  if (config.bos_token) bos_id_ = added_.id_of(*config.bos_token);
-  if (config.eos_token) eos_id_ = added_.id_of(*config.eos_token);
+  if (const auto bos = config.text_of("bos_token")) bos_id_ = added_.id_of(*bos);
+  if (const auto eos = config.text_of("eos_token")) eos_id_ = added_.id_of(*eos);
 }
 
 void VocabularyTokenizer::apply_policy(const TokenizerConfig& config) {

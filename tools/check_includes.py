@@ -30,6 +30,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CUDA = re.compile(r"^(cuda|cublas|nccl|curand|cutlass|cute/|nvtx|nvml)")
 MAY_USE_CUDA = re.compile(r"kernels/(cuda/|comm/nccl)|tests/(bench/[a-z_]*\.cu|engine_cuda/cuda_calls\.cc)$")
 PUBLIC = "engine/include/seer/"
+JSON = "engine/base/json.h"  # the values that are released without allocating; tests may use nlohmann's own
 
 
 def reason(name, quote, target):
@@ -45,6 +46,8 @@ def reason(name, quote, target):
             return f"a public header may include only the standard library and seer/ headers, not {target}"
     if CUDA.match(target) and not MAY_USE_CUDA.match(name):
         return f"{target}: CUDA headers belong under kernels/cuda, kernels/comm/nccl.*, tests/bench/*.cu and cuda_calls.cc"
+    if target.startswith("nlohmann/") and name != JSON and folder != "tests":
+        return f"include {JSON} instead of {target}"
     if target.startswith(BASE):
         return None
     if "/" in target:

@@ -23,8 +23,8 @@ JsonLimits limits_of(size_t max_values) {
 
 }  // namespace
 
-nlohmann::json parse_json_object(std::string_view text, const std::string& origin, size_t max_values) {
-  nlohmann::json value;
+Json parse_json_object(std::string_view text, const std::string& origin, size_t max_values) {
+  Json value;
   try {
     value = read_json(text, limits_of(max_values));
   } catch (const JsonError& error) {

@@ -3,10 +3,10 @@
 
 #include <cstddef>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
+#include "engine/base/json.h"
 #include "engine/base/json_reader.h"
 
 namespace seer {
@@ -18,8 +18,8 @@ inline constexpr size_t kMaxConfigValues = 1'000'000;
 // names a key of an object twice, or is not an object at its top. NaN and Infinity, which Python writes
 // although JSON has no such numbers, are refused by the key that has them; integers beyond 64 bits are
 // rounded. `origin` is the file, for messages.
-nlohmann::json parse_json_object(std::string_view text, const std::string& origin,
-                                 size_t max_values = kMaxConfigValues);
+Json parse_json_object(std::string_view text, const std::string& origin,
+                       size_t max_values = kMaxConfigValues);
 
 // As read_json_members, with the errors above; each member has at most kMaxConfigValues values.
 void parse_json_members(std::string_view text, const std::string& origin, const JsonMember& member);

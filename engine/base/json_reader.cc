@@ -12,7 +12,6 @@ constexpr size_t kValuesPerCheck = 4096;
 constexpr size_t kMaxExcerpt = 60;
 constexpr size_t kMaxNear = 20;  // bytes of the text that a syntax error shows
 
-using nlohmann::json;
 using Kind = JsonError::Kind;
 
 std::string shortened(std::string text) {
@@ -22,8 +21,8 @@ std::string shortened(std::string text) {
 
 // In quotes, with escapes for everything but printable ASCII.
 std::string in_quotes(std::string_view text) {
-  const json value = std::string(text.substr(0, kMaxExcerpt));
-  return shortened(value.dump(-1, ' ', true, json::error_handler_t::replace));
+  const Json value = std::string(text.substr(0, kMaxExcerpt));
+  return shortened(value.dump(-1, ' ', true, Json::error_handler_t::replace));
 }
 
 // The bytes of the text as the parser takes them. All copies share one position, so that the position of an
@@ -54,24 +53,24 @@ class SharedPosition {
 // stack, and are moved into the container when it ends: then their number is known, and none is copied.
 // Growing nlohmann's ordered object would copy all members with all that is below them, for their keys are
 // constants, which cannot be moved.
-template <class Json>
+template <class Value>
 class Builder {
  public:
-  using number_integer_t = json::number_integer_t;
-  using number_unsigned_t = json::number_unsigned_t;
-  using number_float_t = json::number_float_t;
-  using string_t = json::string_t;
-  using binary_t = json::binary_t;
+  using number_integer_t = Json::number_integer_t;
+  using number_unsigned_t = Json::number_unsigned_t;
+  using number_float_t = Json::number_float_t;
+  using string_t = Json::string_t;
+  using binary_t = Json::binary_t;
 
   Builder(std::string_view text, const JsonLimits& limits, const JsonMember* member = nullptr)
       : text_(text), at_(text.data()), end_(text.data() + text.size()), limits_(limits), member_(member) {}
 
-  Json build() {
-    json::sax_parse(SharedPosition(&at_), SharedPosition(&end_), this);
+  Value build() {
+    Json::sax_parse(SharedPosition(&at_), SharedPosition(&end_), this);
     // The parser takes a byte of zero for the end of the text.
     if (const size_t zero = text_.find('\0'); zero != text_.npos)
       fail_at(zero + 1, Kind::kSyntax, "found a byte of zero");
-    return values_.empty() ? Json() : std::move(values_.back());
+    return values_.empty() ? Value() : std::move(values_.back());
   }
 
   // The events.
@@ -99,15 +98,15 @@ class Builder {
   bool start_object(size_t) { return start(true); }
   bool start_array(size_t) { return start(false); }
   bool end_object() {
-    Json value = taken_object();
+    Value value = taken_object();
     return ended(std::move(value));
   }
   bool end_array() {
-    typename Json::array_t array(std::make_move_iterator(first_value()),
-                                 std::make_move_iterator(values_.end()));
-    return ended(Json(std::move(array)));
+    typename Value::array_t array(std::make_move_iterator(first_value()),
+                                  std::make_move_iterator(values_.end()));
+    return ended(Value(std::move(array)));
   }
-  bool parse_error(size_t, const std::string&, const json::exception& error) {
+  bool parse_error(size_t, const std::string&, const Json::exception& error) {
     refuse_syntax(error);
     return false;
   }
@@ -144,7 +143,7 @@ class Builder {
          "expected " + below_key() + "integers of at most 64 bits, found " + shortened(digits));
   }
 
-  [[noreturn]] void refuse_syntax(const json::exception& error) const {
+  [[noreturn]] void refuse_syntax(const Json::exception& error) const {
     const size_t end = consumed();
     const std::string_view from = text_.substr(end == 0 ? 0 : end - 1);
     for (const std::string_view name : {"NaN", "Infinity"})
@@ -175,7 +174,7 @@ class Builder {
     if (limits_.check && n_values_ % kValuesPerCheck == 0) limits_.check();
   }
 
-  bool scalar(Json value) {
+  bool scalar(Value value) {
     if (member_ != nullptr && frames_.empty()) fail(Kind::kSyntax, "expected a JSON object");
     count();
     return add(std::move(value));
@@ -190,9 +189,9 @@ class Builder {
     return true;
   }
 
-  bool add(Json value) {
+  bool add(Value value) {
     if (member_ != nullptr && frames_.size() == 1) {
-      if constexpr (std::is_same_v<Json, json>) (*member_)(keys_.back().name, value);
+      if constexpr (std::is_same_v<Value, Json>) (*member_)(keys_.back().name, value);
       n_values_ = 0;
     } else {
       values_.push_back(std::move(value));
@@ -200,7 +199,7 @@ class Builder {
     return true;
   }
 
-  bool ended(Json value) {
+  bool ended(Value value) {
     values_.erase(first_value(), values_.end());
     keys_.resize(frames_.back().first_key);
     frames_.pop_back();
@@ -223,22 +222,22 @@ class Builder {
               "the key " + in_quotes(keys_[*twice].name) + " is there twice");
   }
 
-  Json taken_object() {
+  Value taken_object() {
     sort_keys();
     const Frame& frame = frames_.back();
-    typename Json::object_t object;
-    if (first_value() == values_.end()) return Json(std::move(object));
-    const auto value = [&](size_t key) -> Json&& {
+    typename Value::object_t object;
+    if (first_value() == values_.end()) return Value(std::move(object));
+    const auto value = [&](size_t key) -> Value&& {
       return std::move(values_[frame.first_value + key - frame.first_key]);
     };
-    if constexpr (std::is_same_v<Json, json>) {
+    if constexpr (std::is_same_v<Value, Json>) {
       for (const size_t i : order_) object.emplace_hint(object.end(), std::move(keys_[i].name), value(i));
     } else {
       object.reserve(order_.size());
       for (size_t i = frame.first_key; i < keys_.size(); ++i)
         object.emplace_back(std::move(keys_[i].name), value(i));
     }
-    return Json(std::move(object));
+    return Value(std::move(object));
   }
 
   std::string_view text_;
@@ -247,13 +246,13 @@ class Builder {
   const JsonMember* member_;
   size_t n_values_ = 0;
   std::vector<Frame> frames_;
-  std::vector<Json> values_;  // of the containers that are open, the outermost one's first
+  std::vector<Value> values_;  // of the containers that are open, the outermost one's first
   std::vector<Key> keys_;
   std::vector<size_t> order_;
 };
 
 // Writes `value` until there is enough of it.
-void append_excerpt(const json& value, std::string* out) {
+void append_excerpt(const Json& value, std::string* out) {
   if (value.is_string()) {
     *out += in_quotes(value.get_ref<const std::string&>());
   } else if (value.is_structured()) {
@@ -271,19 +270,19 @@ void append_excerpt(const json& value, std::string* out) {
 
 }  // namespace
 
-json read_json(std::string_view text, const JsonLimits& limits) {
-  return Builder<json>(text, limits).build();
+Json read_json(std::string_view text, const JsonLimits& limits) {
+  return Builder<Json>(text, limits).build();
 }
 
-nlohmann::ordered_json read_ordered_json(std::string_view text, const JsonLimits& limits) {
-  return Builder<nlohmann::ordered_json>(text, limits).build();
+OrderedJson read_ordered_json(std::string_view text, const JsonLimits& limits) {
+  return Builder<OrderedJson>(text, limits).build();
 }
 
 void read_json_members(std::string_view text, const JsonLimits& limits, const JsonMember& member) {
-  Builder<json>(text, limits, &member).build();
+  Builder<Json>(text, limits, &member).build();
 }
 
-std::string json_excerpt(const json& value) {
+std::string json_excerpt(const Json& value) {
   std::string text;
   append_excerpt(value, &text);
   return shortened(std::move(text));

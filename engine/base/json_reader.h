@@ -5,11 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "engine/base/json.h"
 
 namespace seer {
 
@@ -50,19 +51,19 @@ class JsonError : public std::runtime_error {
 
 // The value that the text is. Throws JsonError, whose message says line and column and quotes a few bytes of
 // the text at most; and whatever `limits.check` throws.
-nlohmann::json read_json(std::string_view text, const JsonLimits& limits = {});
+Json read_json(std::string_view text, const JsonLimits& limits = {});
 // The same with members in the order of the text.
-nlohmann::ordered_json read_ordered_json(std::string_view text, const JsonLimits& limits = {});
+OrderedJson read_ordered_json(std::string_view text, const JsonLimits& limits = {});
 
 // Hands over the members of the text's object one by one instead of keeping them: a header of a million
 // tensors needs little more memory than its keys. The limit on values counts for each member. A key that is
 // there twice is refused when the object ends, so `member` may have been given both. Throws also what
 // `member` throws.
-using JsonMember = std::function<void(const std::string& key, const nlohmann::json& value)>;
+using JsonMember = std::function<void(const std::string& key, const Json& value)>;
 void read_json_members(std::string_view text, const JsonLimits& limits, const JsonMember& member);
 
 // What a message can show of a value: the beginning of its JSON in ASCII, 60 bytes at most. A large value is
 // not written out for it.
-std::string json_excerpt(const nlohmann::json& value);
+std::string json_excerpt(const Json& value);
 
 }  // namespace seer

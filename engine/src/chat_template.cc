@@ -10,8 +10,6 @@
 namespace seer {
 namespace {
 
-using nlohmann::ordered_json;
-
 constexpr size_t kWorkPerJsonCheck = 4096;  // the values that are read between two checks
 
 std::shared_ptr<const ChatTemplate> made_of(PromptTemplate prompt) {
@@ -19,10 +17,10 @@ std::shared_ptr<const ChatTemplate> made_of(PromptTemplate prompt) {
       std::make_unique<ChatTemplate::Impl>(ChatTemplate::Impl{std::move(prompt)}));
 }
 
-ordered_json parsed(const std::string& text, const char* name, ordered_json::value_t type) {
-  ordered_json value = parse_json_text(text, name, [] { StopCheck::work(kWorkPerJsonCheck); });
+OrderedJson parsed(const std::string& text, const char* name, OrderedJson::value_t type) {
+  OrderedJson value = parse_json_text(text, name, [] { StopCheck::work(kWorkPerJsonCheck); });
   if (value.type() != type)
-    throw Error(ErrorKind::kUsage, std::string(name) + ": expected a JSON " + ordered_json(type).type_name() +
+    throw Error(ErrorKind::kUsage, std::string(name) + ": expected a JSON " + OrderedJson(type).type_name() +
                                        ", found " + value.type_name());
   return value;
 }
@@ -30,14 +28,14 @@ ordered_json parsed(const std::string& text, const char* name, ordered_json::val
 }  // namespace
 
 ChatPrompt::ChatPrompt(const std::vector<ChatMessage>& chat_messages) {
-  ordered_json array = ordered_json::array();
+  OrderedJson array = OrderedJson::array();
   for (const ChatMessage& message : chat_messages)
     array.push_back({{"role", message.role}, {"content", message.content}});
-  messages = array.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  messages = array.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 TemplateInput template_input(const ChatPrompt& prompt) {
-  using Type = ordered_json::value_t;
+  using Type = OrderedJson::value_t;
   constexpr int64_t kLastSecond = 253402300799;  // of the year 9999, where Python's dates end as well
   if (prompt.now < -1 || prompt.now > kLastSecond)
     throw Error(ErrorKind::kUsage, "expected a time (now) of 0 to " + std::to_string(kLastSecond) +

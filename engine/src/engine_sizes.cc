@@ -17,7 +17,7 @@ constexpr int64_t kMaxBatch = 1024;      // page tables and logits of a step sta
 constexpr int64_t kDefaultPage = 64;     // tokens of a page without gates
 constexpr int64_t kLogitRows = 256;      // rows of logits computed at once
 constexpr int64_t kGpuReserve = int64_t{512} << 20;  // bytes: modules, recorded steps, the library's own
-constexpr int64_t kMaxContext = int64_t{1} << 30;    // tokens; page ids and row counts stay within 32 bits
+constexpr int64_t kMaxContext = ModelConfig::kMaxPositions;  // tokens
 
 // Positions that the model is good for: more than max_position_embeddings if its rope scaling stretches an
 // original length further, as people set it for Qwen2.5 beyond 32768.

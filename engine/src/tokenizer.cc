@@ -34,8 +34,9 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model_dir) {
   require_folder(model_dir);
   refuse_stand_ins(model_dir);
   auto impl = std::make_unique<Impl>();
-  impl->tokenizer = load_tokenizer(model_dir);
-  impl->token_variables = read_token_variables(model_dir);
+  TokenizerConfig config = TokenizerConfig::load(model_dir);
+  impl->tokenizer = load_tokenizer(model_dir, config);
+  impl->token_variables = std::move(config.named_texts);
   add_token_variable(*impl->tokenizer, impl->tokenizer->bos_id(), "bos_token", &impl->token_variables);
   add_token_variable(*impl->tokenizer, impl->tokenizer->eos_id(), "eos_token", &impl->token_variables);
   try {

@@ -15,11 +15,11 @@ constexpr int64_t kUsualFullLayers = 28;
 
 // Returns whether any layer has a window according to layer_types, which names the kind of each layer. Throws
 // Error{kFile} or Error{kUnsupported} if it has another length or another kind.
-bool any_layer_slides(const JsonReader& json, const nlohmann::json& types, int64_t n_layers) {
+bool any_layer_slides(const JsonReader& json, const Json& types, int64_t n_layers) {
   if (!types.is_array() || static_cast<int64_t>(types.size()) != n_layers)
     json.fail("layer_types", "a list of " + std::to_string(n_layers) + " names, one for each layer", types);
   bool slides = false;
-  for (const nlohmann::json& type : types) {
+  for (const Json& type : types) {
     if (type == "sliding_attention") {
       slides = true;
     } else if (type != "full_attention") {
@@ -38,7 +38,7 @@ void read_layer_windows(const JsonReader& json, ModelConfig* config) {
   if (json.boolean("use_sliding_window", false) && !json.is_null("sliding_window"))
     window = json.optional_integer("sliding_window", 1, ModelConfig::kMaxPositions).value_or(kUsualWindow);
   bool slides;
-  if (const nlohmann::json* types = json.find("layer_types")) {
+  if (const Json* types = json.find("layer_types")) {
     slides = any_layer_slides(json, *types, config->n_layers);
     if (slides && !window)
       throw Error(ErrorKind::kFile,

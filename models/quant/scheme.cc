@@ -11,7 +11,6 @@
 namespace seer {
 namespace {
 
-using Json = nlohmann::json;
 using Layout = QuantScheme::Layout;
 
 constexpr int64_t kBlock = 128;  // of scales by blocks, in both directions

@@ -568,10 +568,7 @@ int main(int argc, char** argv) {
   int32_t* ids = NULL;
   size_t n = 0;
   Seen seen;
-  if (argc != 3) {
-    fprintf(stderr, "usage: c_api_test MODEL_DIR GATES_DIR\n");
-    return 2;
-  }
+  require_folders(argc, argv);
   model_dir = argv[1];
   gates_dir = argv[2];
   while (n + 64 < sizeof text)

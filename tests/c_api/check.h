@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "seer/seer.h"
@@ -15,6 +16,24 @@ static void check(int ok, const char* text, const char* file, int line) {
 }
 
 #define CHECK(condition) check((condition) ? 1 : 0, #condition, __FILE__, __LINE__)
+
+/* Ends the program unless it was given the demo model: PROGRAM MODEL_DIR GATES_DIR. */
+static inline void require_folders(int argc, char** argv) {
+  if (argc == 3) return;
+  fprintf(stderr, "usage: %s MODEL_DIR GATES_DIR\n", argv[0]);
+  exit(2);
+}
+
+/* That model on the CPU, as it is by default. */
+static inline seer_engine_options cpu_options(char** argv, int32_t threads) {
+  seer_engine_options o;
+  CHECK(seer_engine_options_init(&o, sizeof o) == SEER_OK);
+  o.model_dir = argv[1];
+  o.gates_dir = argv[2];
+  o.device = "cpu";
+  o.threads = threads;
+  return o;
+}
 
 /* The call fails with this status, and the message holds this text. */
 #define CHECK_FAILS(call, status, text)                                         \

@@ -66,15 +66,8 @@ int main(int argc, char** argv) {
     seer_ranks_free(ranks);
     return completed ? 0 : 1;
   }
-  if (argc != 3) {
-    fprintf(stderr, "usage: fork_test MODEL_DIR GATES_DIR\n");
-    return 2;
-  }
-  CHECK(seer_engine_options_init(&o, sizeof o) == SEER_OK);
-  o.model_dir = argv[1];
-  o.gates_dir = argv[2];
-  o.device = "cpu";
-  o.threads = 2;
+  require_folders(argc, argv);
+  o = cpu_options(argv, 2);
   CHECK(seer_engine_load(&engine, &o) == SEER_OK);
   CHECK(seer_ranks_start(&ranks, 2, command, 1) == SEER_OK);
   with_ranks = o;

@@ -171,10 +171,7 @@ int main(int argc, char** argv) {
   seer_engine_options options;
   int32_t* ids = NULL;
   size_t n = 0;
-  if (argc != 3) {
-    fprintf(stderr, "usage: logits_test MODEL_DIR GATES_DIR\n");
-    return 2;
-  }
+  require_folders(argc, argv);
   CHECK(seer_engine_options_init(&options, sizeof options) == SEER_OK);
   options.model_dir = argv[1];
   options.device = "cpu";

@@ -10,13 +10,8 @@ enum { kTokens = 12 };
 static const char* const command[] = {"/proc/self/exe"};
 
 static seer_engine_options options(char** argv) {
-  seer_engine_options o;
-  CHECK(seer_engine_options_init(&o, sizeof o) == SEER_OK);
+  seer_engine_options o = cpu_options(argv, 1);
   CHECK(o.ranks == NULL && o.rank_split == SEER_RANK_SPLIT_TENSOR);
-  o.model_dir = argv[1];
-  o.gates_dir = argv[2];
-  o.device = "cpu";
-  o.threads = 1;
   o.ctx_size = 1024;
   o.chunk_size = 256;
   return o;
@@ -180,10 +175,7 @@ int main(int argc, char** argv) {
     return completed && n_failed == 0 ? 0 : 1;
   }
   CHECK(ranks == NULL); /* this process was started alone */
-  if (argc != 3) {
-    fprintf(stderr, "usage: ranks_test MODEL_DIR GATES_DIR\n");
-    return 2;
-  }
+  require_folders(argc, argv);
   two_ranks_give_one_rank_s_tokens(argv);
   a_rank_that_ends_is_noticed_while_nothing_is_computed(argv);
   what_is_refused(argv);

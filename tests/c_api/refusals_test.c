@@ -176,15 +176,8 @@ int main(int argc, char** argv) {
   seer_ranks* ranks = NULL;
   seer_engine* engine = NULL;
   size_t i;
-  if (argc != 3) {
-    fprintf(stderr, "usage: refusals_test MODEL_DIR GATES_DIR\n");
-    return 2;
-  }
-  CHECK(seer_engine_options_init(&o, sizeof o) == SEER_OK);
-  o.model_dir = argv[1];
-  o.gates_dir = argv[2];
-  o.device = "cpu";
-  o.threads = 1;
+  require_folders(argc, argv);
+  o = cpu_options(argv, 1);
   o.ctx_size = 256;
   options_out_of_range(&o);
   CHECK(seer_engine_load(&engine, &o) == SEER_OK);

@@ -5,8 +5,6 @@
 #include <limits>
 #include <new>
 
-#include "tests/fault/spared_functions.h"
-
 namespace {
 
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
@@ -17,7 +15,7 @@ std::atomic<bool> g_struck{false};
 void* allocate(std::size_t size, std::size_t alignment) noexcept {
   const int64_t index = g_count.fetch_add(1, std::memory_order_relaxed);
   if (index >= g_fail_from.load(std::memory_order_relaxed) &&
-      index < g_fail_to.load(std::memory_order_relaxed) && !seer::testing::called_by_spared_function()) {
+      index < g_fail_to.load(std::memory_order_relaxed)) {
     g_struck.store(true);
     return nullptr;
   }

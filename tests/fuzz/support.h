@@ -85,5 +85,10 @@ std::string mutate_bytes(const std::string& bytes, size_t max_size);
 // A change to a value somewhere in a JSON text, which stays JSON; mutate_bytes() of what is none, and now and
 // then.
 std::string mutate_json(const std::string& text, Random& random, size_t max_size);
+// For targets whose input is one JSON text.
+template <size_t kMaxSize>
+std::string mutate_one_json(const std::string& text, Random& random) {
+  return mutate_json(text, random, kMaxSize);
+}
 
 }  // namespace seer::fuzz

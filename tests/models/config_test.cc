@@ -42,6 +42,17 @@ std::string refused(const json& config, ErrorKind kind = ErrorKind::kFile) {
   return message;
 }
 
+TEST_CASE("config: positions are those that a context can have") {
+  CHECK(parse(with("max_position_embeddings", 1 << 30)).max_positions == 1 << 30);
+  CHECK_THAT(
+      refused(with("max_position_embeddings", (1 << 30) + 1)),
+      ContainsSubstring("expected max_position_embeddings to be an integer from 1 to 1073741824, found "
+                        "1073741825"));
+  CHECK_THAT(refused(with("eos_token_id", int64_t{1} << 31)),
+             ContainsSubstring("eos_token_id") && ContainsSubstring("integers up to 2147483647") &&
+                 ContainsSubstring("found 2147483648"));
+}
+
 TEST_CASE("config: the least there is, and its defaults") {
   const ModelConfig c = parse(minimal());
   CHECK(c.architecture == "LlamaForCausalLM");

@@ -1,6 +1,4 @@
 // quantization_config: which schemes are read, and that every other is refused by the key that says so.
-#include <nlohmann/json.hpp>
-
 #include "models/json_util.h"
 #include "models/quant/scheme.h"
 #include "tests/models/refusal.h"
@@ -9,7 +7,7 @@
 namespace seer {
 namespace {
 
-using json = nlohmann::json;
+using json = Json;
 using Layout = QuantScheme::Layout;
 
 QuantScheme read(const json& quantisation, const char* key = "quantization_config") {

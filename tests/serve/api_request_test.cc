@@ -348,6 +348,9 @@ TEST_CASE("a body's values are counted, and so are those in the texts of calls' 
   CHECK_NOTHROW(parse_body("{\"a\":[" + zeros(kMaxChatValues - 2) + "]}", kMaxChatValues));
   check_refused([](const std::string& text) { return parse_body(text, kMaxChatValues); },
                 "{\"a\":[" + zeros(kMaxChatValues - 1) + "]}", "", {"more than 300000 values"});
+  // The limit that is named is the one that was passed.
+  check_refused([](const std::string& text) { return parse_body(text, 4); }, R"({"a":[0,0,0]})", "",
+                {"the body brings the request to more than 4 values"});
   // Two texts of two thirds of what is allowed.
   const std::string call = R"({"type":"function","function":{"name":"f","arguments":"{\"a\":[)" +
                            zeros(kMaxChatValues / 3 * 2) + R"(]}"}})";

@@ -146,6 +146,20 @@ TEST_CASE("what follows a request and is none is answered as such") {
   CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
 }
 
+TEST_CASE("a request that is not valid HTTP is answered once and is its connection's last") {
+  const Server server;
+  const std::string host = "Host: seer.localhost\r\n", open = "GET /open HTTP/1.1\r\n" + host;
+  for (const std::string& head :
+       {"GET open HTTP/1.1\r\n" + host, "GET /%zz HTTP/1.1\r\n" + host, open + "X:\r\n y\r\n", open + "X\r\n",
+        open + "Content-Length: 0\r\nContent-Length: 0\r\n", open + "Content-Length: x\r\n",
+        open + "Transfer-Encoding: gzip\r\n", std::string("nonsense\r\n")}) {
+    INFO(head);
+    const std::string answer = server.ask(head + "\r\n" + open + kClose + "\r\n");
+    CHECK_THAT(answer, ContainsSubstring("\"code\":\"invalid_http\""));
+    CHECK(answer.rfind("HTTP/1.1 ") == 0);
+  }
+}
+
 TEST_CASE("connections beyond the limit take the place of the one that has waited longest") {
   HttpOptions options;
   options.max_connections = 3;
@@ -170,66 +184,118 @@ TEST_CASE("more connections than the system allows are refused by name") {
   CHECK_THROWS_WITH(server.start(), ContainsSubstring("--max-connections") && ContainsSubstring("ulimit -n"));
 }
 
-TEST_CASE("an open route is answered while every thread is busy") {
-  HttpOptions options;
-  options.max_threads = 1;
+TEST_CASE("a request is recorded by its path as it was sent, without the query") {
   std::mutex mutex;
-  std::condition_variable wake;
-  bool inside = false, go_on = false;
-  std::vector<Route> with = routes();
-  with.push_back({"POST", "/busy", [&](Exchange& e) {
-                    std::unique_lock lock(mutex);
-                    inside = true;
-                    wake.notify_all();
-                    wake.wait(lock, [&] { return go_on; });
-                    e.answer_json(kOk, "\"done\"");
-                  }});
-  HttpServer http(Server::any_port(options), with, [](const Finished&) {});
+  std::vector<std::string> paths;
+  HttpServer http(Server::any_port({}), routes(), [&](const Finished& f) {
+    const std::lock_guard lock(mutex);
+    paths.push_back(f.method + " " + f.path);
+  });
   http.start();
-  RawClient busy(http.url()), waits(http.url());
-  busy.send(post("/busy", "", kClose));
-  {
+  for (const char* path : {"/below/a%20b?key=x", "/%00x", "/a%0d%0ab", "http://localhost/c%E2%80%A8?"})
+    get(http.url(), path);
+  const std::lock_guard lock(mutex);
+  CHECK(paths ==
+        std::vector<std::string>{"GET /below/a%20b", "GET /%00x", "GET /a%0d%0ab", "GET /c%E2%80%A8"});
+}
+
+// A server with one thread, which is busy until release().
+struct BusyServer {
+  explicit BusyServer(int64_t max_connections = 0)
+      : http(options(max_connections), with_busy(), [this](const Finished& f) { note(f); }) {
+    http.start();
+    busy = std::make_unique<RawClient>(http.url());
+    busy->send(post("/busy", "", kClose));
     std::unique_lock lock(mutex);
     wake.wait(lock, [&] { return inside; });
   }
-  waits.send(post("/echo", "abc", kClose));
-  CHECK_THAT(get(http.url(), "/open"), ContainsSubstring("\"open\""));
-  {
+  static HttpOptions options(int64_t max_connections) {
+    HttpOptions options;
+    options.max_threads = 1;
+    options.max_connections = max_connections;
+    return Server::any_port(options);
+  }
+  std::vector<Route> with_busy() {
+    std::vector<Route> with = routes();
+    with.push_back({"POST", "/busy", [this](Exchange& e) {
+                      std::unique_lock lock(mutex);
+                      inside = true;
+                      wake.notify_all();
+                      wake.wait(lock, [&] { return go_on; });
+                      e.answer_json(kOk, "\"done\"");
+                    }});
+    return with;
+  }
+  void note(const Finished& finished) {
+    const std::lock_guard lock(mutex);
+    statuses.push_back(finished.status);
+    wake.notify_all();
+  }
+  void release() {
     const std::lock_guard lock(mutex);
     go_on = true;
+    wake.notify_all();
   }
-  wake.notify_all();
-  CHECK_THAT(busy.read_to_end(), ContainsSubstring("\"done\""));
+  // The statuses of the first n requests that have ended.
+  std::vector<int> ended(size_t n) {
+    std::unique_lock lock(mutex);
+    wake.wait_for(lock, std::chrono::minutes(1), [&] { return statuses.size() >= n; });
+    return statuses;
+  }
+
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool inside = false, go_on = false;
+  std::vector<int> statuses;
+  HttpServer http;
+  std::unique_ptr<RawClient> busy;
+};
+
+TEST_CASE("a client that leaves while its request waits for a thread gives its connection back") {
+  BusyServer server;
+  RawClient resets(server.http.url()), closes(server.http.url());
+  for (const RawClient* client : {&resets, &closes}) client->send(post("/echo", "abc"));
+  while (server.http.n_active() < 3) std::this_thread::yield();
+  resets.reset();
+  closes.close();
+  CHECK(server.ended(2) == std::vector<int>{kClientGone, kClientGone});
+  while (server.http.n_active() > 1) std::this_thread::yield();
+  server.release();
+  CHECK_THAT(server.busy->read_to_end(), ContainsSubstring("\"done\""));
+  CHECK_THAT(get(server.http.url(), "/closed"), ContainsSubstring("\"closed\""));
+}
+
+TEST_CASE("a client that has nothing more to say is answered however long its request waits for a thread") {
+  BusyServer server;
+  RawClient half(server.http.url()), whole(server.http.url());
+  for (const RawClient* client : {&half, &whole}) client->send(post("/echo", "abc", kClose));
+  half.close_half();
+  // By now the server has looked whether its clients are there.
+  CHECK_THAT(half.read_until("100 Continue\r\n\r\n"), ContainsSubstring("HTTP/1.1 100 "));
+  server.release();
+  CHECK_THAT(half.read_to_end(), ContainsSubstring("<abc>"));
+  CHECK(whole.read_to_end().starts_with("HTTP/1.1 200 "));
+}
+
+TEST_CASE("an open route is answered while every thread is busy") {
+  BusyServer server;
+  RawClient waits(server.http.url());
+  waits.send(post("/echo", "abc", kClose));
+  CHECK_THAT(get(server.http.url(), "/open"), ContainsSubstring("\"open\""));
+  server.release();
+  CHECK_THAT(server.busy->read_to_end(), ContainsSubstring("\"done\""));
   CHECK_THAT(waits.read_to_end(), ContainsSubstring("<abc>"));
 }
 
 TEST_CASE("an open route is answered while every connection waits for its handler") {
-  HttpOptions options;
-  options.max_threads = 1;
-  options.max_connections = 2;
-  std::mutex mutex;
-  std::condition_variable wake;
-  bool go_on = false;
-  std::vector<Route> with = routes();
-  with.push_back({"POST", "/busy", [&](Exchange& e) {
-                    std::unique_lock lock(mutex);
-                    wake.wait(lock, [&] { return go_on; });
-                    e.answer_json(kOk, "\"done\"");
-                  }});
-  HttpServer http(Server::any_port(options), with, [](const Finished&) {});
-  http.start();
-  RawClient first(http.url()), second(http.url());
-  first.send(post("/busy", "", kClose));
+  BusyServer server(/*max_connections=*/2);
+  RawClient second(server.http.url());
   second.send(post("/busy", "", kClose));
-  while (http.n_active() < 2) std::this_thread::yield();
-  CHECK_THAT(get(http.url(), "/open"), ContainsSubstring("\"open\""));
-  CHECK_THAT(get(http.url(), "/closed"), ContainsSubstring("\"code\":\"too_many_connections\""));
-  {
-    const std::lock_guard lock(mutex);
-    go_on = true;
-  }
-  wake.notify_all();
-  CHECK_THAT(first.read_to_end(), ContainsSubstring("\"done\""));
+  while (server.http.n_active() < 2) std::this_thread::yield();
+  CHECK_THAT(get(server.http.url(), "/open"), ContainsSubstring("\"open\""));
+  CHECK_THAT(get(server.http.url(), "/closed"), ContainsSubstring("\"code\":\"too_many_connections\""));
+  server.release();
+  CHECK_THAT(server.busy->read_to_end(), ContainsSubstring("\"done\""));
   CHECK_THAT(second.read_to_end(), ContainsSubstring("\"done\""));
 }
 
@@ -281,6 +347,8 @@ TEST_CASE("methods and addresses that are not there") {
   CHECK_THAT(get(server.url(), "/below/"), ContainsSubstring("HTTP/1.1 404 "));
   CHECK_THAT(get(server.url(), "/below/" + std::string(8000, 'x')), ContainsSubstring("HTTP/1.1 200 "));
   CHECK_THAT(get(server.url(), "/below/%0ax"), ContainsSubstring("HTTP/1.1 200 "));
+  CHECK_THAT(get(server.url(), "/%00x%20"), ContainsSubstring("there is no /%00x%20 here"));
+  CHECK_THAT(get(server.url(), "/echo%2f"), ContainsSubstring("GET is not for /echo%2f: expected POST"));
   CHECK_THAT(server.ask("OPTIONS /echo HTTP/1.1\r\nHost: seer.localhost\r\nConnection: close\r\n\r\n"),
              ContainsSubstring("HTTP/1.1 405 "));
   const std::string head =
@@ -414,7 +482,7 @@ TEST_CASE("tasks beyond the threads wait and are all run") {
   std::condition_variable wake;
   int n_inside = 0, most_inside = 0, n_done = 0;
   for (int i = 0; i < 50; ++i)
-    threads.enqueue([&] {
+    threads.enqueue(&mutex, [&] {
       std::unique_lock lock(mutex);
       most_inside = std::max(most_inside, ++n_inside);
       wake.notify_all();

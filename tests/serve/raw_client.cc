@@ -10,6 +10,11 @@
 #include "tests/support/catch.h"
 
 namespace seer::serve::testing {
+namespace {
+
+constexpr size_t kEndless = size_t{64} << 20;  // bytes: more than any test asks for
+
+}  // namespace
 
 RawClient::RawClient(const std::string& url) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in address = {};
@@ -49,8 +54,7 @@ std::string RawClient::read_until(const std::string& mark) {
 }
 
 std::string RawClient::read_to_end() {
-  while (more()) {
-  }
+  while (more()) REQUIRE(buffer_.size() < kEndless);
   return buffer_;
 }
 
@@ -63,6 +67,12 @@ std::string RawClient::peek() {
 }
 
 void RawClient::close_half() const { ::shutdown(fd_, SHUT_WR); }
+
+void RawClient::reset() {
+  const linger at_once = {1, 0};
+  ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  close();
+}
 
 void RawClient::close() {
   if (fd_ >= 0) ::close(fd_);

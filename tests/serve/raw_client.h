@@ -16,9 +16,10 @@ class RawClient {
   void send(std::string_view bytes) const;
   // What comes up to and with `mark`; fails the test where it does not come within a minute.
   std::string read_until(const std::string& mark);
-  std::string read_to_end();  // until the server closes
+  std::string read_to_end();  // until the server closes; fails the test if it goes on for ever
   std::string peek();         // what has come by now
   void close();
+  void reset();             // closes at once, and says that the connection is broken
   void close_half() const;  // it has nothing more to send
 
  private:

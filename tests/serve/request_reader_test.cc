@@ -110,6 +110,24 @@ TEST_CASE("chunks are put together, and their trailer changes nothing") {
   CHECK(trailer.head.find("authorization") == nullptr);
 }
 
+TEST_CASE("a field over several lines is refused, in the head and in the trailer") {
+  for (const std::string space : {" ", "\t"}) {
+    const std::string folded = "X-One: a\r\n" + space + "b\r\n";
+    for (const std::string& fields : {folded, "X-Zero:\r\n" + space + "a\r\n", folded + "X-Two: c\r\n"}) {
+      const Outcome head = read(get("/", fields));
+      CHECK(head.status == kBadRequest);
+      CHECK_THAT(head.message, ContainsSubstring("a field of the head goes over several lines"));
+      const Outcome trailer = read(post(kChunked, "1\r\na\r\n0\r\n" + fields + "\r\n"));
+      CHECK(trailer.status == kBadRequest);
+      CHECK_THAT(trailer.message, ContainsSubstring("a field of the trailer goes over several lines"));
+    }
+    // It is no field in a body.
+    const Outcome body = read(post(kChunked, "8\r\nX: a\r\n" + space + "b\r\n0\r\nX-One: a\r\n\r\n"));
+    CHECK(body.status == 0);
+    CHECK(body.body == "X: a\r\n" + space + "b");
+  }
+}
+
 TEST_CASE("framing that servers could read in two ways is refused") {
   const std::vector<std::string> bad = {
       post("Content-Length: 1\r\nContent-Length: 2\r\n", "ab"),

@@ -88,6 +88,14 @@ TEST_CASE("health is 503 while the model loads and once the server stops") {
   CHECK_THAT(stopping, ContainsSubstring("Retry-After: 1"));
 }
 
+TEST_CASE("a message that quotes a byte of zero goes on after it") {
+  const Server server(engine_with({{}, std::nullopt, false, false}));
+  CHECK_THAT(testing::get(server.http.url(), "/v1/models/a%00b"),
+             ContainsSubstring(R"(there is no model 'a\\x00b' here, only 'm')"));
+  CHECK_THAT(server.ask(R"({"prompt":"x","mo\u0000del":1})"),
+             ContainsSubstring(R"(unknown field 'mo\\x00del')"));
+}
+
 TEST_CASE("a generation that fails before its first token gets a status by the kind of the error") {
   const std::vector<std::pair<ErrorKind, std::string>> kinds = {{ErrorKind::kUsage, "400"},
                                                                 {ErrorKind::kMemory, "503"},

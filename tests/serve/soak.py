@@ -144,7 +144,10 @@ class Clients:
             connection.sendall(self.request({"prompt": text_of(rng, rng.choice([5, 400])), "max_tokens": 3000, "stream": True,
                                              "ignore_eos": True, "n": rng.choice([1, 1, 3])}))
             for _ in range(rng.randrange(1, 6)):
-                if not connection.recv(4096):
+                piece = connection.recv(4096)
+                if piece.startswith(b"HTTP/1.1 429 "):
+                    return self.count("full")  # the connection stays open, and nothing more comes on it
+                if not piece:
                     break
 
     def leaves(self, rng):

@@ -214,6 +214,28 @@ TEST_CASE(
   CHECK(with({{"additional_special_tokens", {"<w>"}}})->token_id("<z>") == -1);
 }
 
+TEST_CASE("templates get the texts of named tokens from the file that counts") {
+  const json map = {{"bos_token", "<|eos|>"}, {"unk_token", {{"content", "<z>"}}}, {"mask_token", nullptr}};
+  const auto variables = [&](const json& config) {
+    return load_files(byte_level_json(),
+                      {{"tokenizer_config.json", config}, {"special_tokens_map.json", map}})
+        ->token_variables();
+  };
+  using Texts = std::map<std::string, std::string>;
+  const json config = {{"bos_token", "<|bos|>"}, {"pad_token", "<|eos|>"}, {"cls_token", ""}};
+  CHECK(variables(config) == Texts{{"bos_token", "<|eos|>"}, {"pad_token", "<|eos|>"}, {"unk_token", "<z>"}});
+  json with_decoder = config;
+  with_decoder["added_tokens_decoder"] = json::object();
+  CHECK(variables(with_decoder) == Texts{{"bos_token", "<|bos|>"}, {"pad_token", "<|eos|>"}});
+}
+
+TEST_CASE("a malformed special_tokens_map.json is named with its key") {
+  const json map = {{"unk_token", 1}};
+  const auto load = [&] { load_files(byte_level_json(), {{"special_tokens_map.json", map}}); };
+  CHECK_THAT(error_of(load),
+             ContainsSubstring("special_tokens_map.json") && ContainsSubstring("unk_token to be a string"));
+}
+
 TEST_CASE("added_tokens_decoder replaces the flags of tokenizer.json, by the token's text") {
   json file = byte_level_json();
   file["added_tokens"].push_back(added_token(266, "<x>", true));

@@ -115,6 +115,12 @@ class Terminal(unittest.TestCase):
         self.assertEqual(chat.messages("system"), [text])
         self.assertEqual(chat.end(), 0)
 
+    def test_a_zero_that_is_pasted_shows_and_cuts_nothing_off(self):
+        chat = Chat()
+        chat.ask("a" + pasted("one\0two\0") + "b")
+        self.assertEqual(chat.messages(), ["aone\ufffdtwo\ufffdb"])
+        self.assertEqual(chat.end(), 0)
+
     def test_what_is_pasted_while_an_answer_is_written_arrives_whole(self):
         chat = Chat("-n", "400", "--ignore-eos")
         text = "y" * 20_000

@@ -254,6 +254,22 @@ TEST_CASE("messages of several lines are one message") {
   CHECK(first_message("/file " + (dir.path() / "text.txt").string() + "\nWhy?\n") == "from a file\nWhy?");
 }
 
+TEST_CASE("a zero in a piped message is a character of it, and no file's name has one") {
+  const testing::TempDir dir;
+  const std::string file = (dir.path() / "chat.json").string(), zero(1, '\0');
+  const std::string input = "/system be" + zero + "brief\none" + zero + "two\n";
+  REQUIRE(piped(input + "/save " + file + "\n").code == 0);
+  const auto messages = nlohmann::json::parse(testing::read_file(file));
+  CHECK(messages[0]["content"] == "be" + zero + "brief");
+  CHECK(messages[1]["content"] == "one" + zero + "two");
+  for (const std::string command : {"/save ", "/file "}) {
+    const Outcome run = piped(input + command + file + ".2" + zero + "x\n");
+    CHECK(run.code == 2);
+    CHECK_THAT(run.err, ContainsSubstring("expected a file's name, found a character of zero in it"));
+  }
+  CHECK_FALSE(std::filesystem::exists(file + ".2"));
+}
+
 TEST_CASE("/undo, /reset and /system change what is remembered") {
   const testing::TempDir dir;
   const std::string file = (dir.path() / "chat.json").string();

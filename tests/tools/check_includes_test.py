@@ -83,12 +83,19 @@ class CheckIncludes(unittest.TestCase):
         self.accepted("engine/base/a.cc", '"seer/error.h"')
         self.refused("engine/include/seer/a.h", '"engine/base/json_reader.h"', says="public header")
 
+    def test_json_values_are_those_of_the_base(self):
+        for name in ("tokenizer/a.cc", "tools/seer/a.h", "engine/base/json_reader.h"):
+            self.refused(name, "<nlohmann/json.hpp>", says="include engine/base/json.h instead")
+        self.refused("tokenizer/a.h", "<nlohmann/json_fwd.hpp>", says="include engine/base/json.h instead")
+
     def test_downward_includes_are_accepted(self):
         for name, include in [
             ("kernels/a.cc", '"kernels/tensor.h"'),
             ("kernels/a.cc", '"seer/error.h"'),
             ("kernels/a.cc", "<cblas.h>"),
-            ("tokenizer/a.cc", "<nlohmann/json.hpp>"),
+            ("tokenizer/a.cc", '"engine/base/json.h"'),
+            ("engine/base/json.h", "<nlohmann/json.hpp>"),
+            ("tests/models/a.cc", "<nlohmann/json.hpp>"),
             ("models/a.cc", '"kernels/tensor.h"'),
             ("engine/src/a.cc", '"models/config.h"'),
             ("engine/src/a.cc", '"tokenizer/tokenizer.h"'),

@@ -56,6 +56,18 @@ Words mpirun(int n) {
           "none"};
 }
 
+// Open MPI 5.0.7 holds a line back until it ends, and writes what it holds to stderr if something else is
+// written there. Skips the test's rest if this mpirun does.
+bool mpirun_passes_output() {
+  static const bool passes =
+      std::system(  // NOLINT(cert-env33-c)
+          "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -np 1 --oversubscribe --bind-to "
+          "none "
+          "sh -c 'printf out; sleep 0.2; echo err >&2; sleep 0.2' 2>/dev/null </dev/null | grep -q out") == 0;
+  if (!passes) testing::skip("this mpirun writes unfinished lines of stdout to stderr");
+  return passes;
+}
+
 // A way to run N ranks, and its name.
 struct Start {
   int n;
@@ -148,6 +160,7 @@ class Alone {
     const Outcome ranks = run(start, generate());
     INFO(start.name() << ", " << model_.dir << ", " << rule_ << "\n" << ranks.err);
     REQUIRE(ranks.code == 0);
+    if (start.mpi && !mpirun_passes_output()) return;
     CHECK(ranks.out == ids_);
   }
 
@@ -384,7 +397,7 @@ TEST_CASE("ranks end with the process that started them") {
 TEST_CASE(
     "under mpirun a rank that is killed ends the run, and a rank that hangs does after --comm-timeout") {
   const Start two{2, true};
-  if (!can_run(two)) return;
+  if (!can_run(two) || !mpirun_passes_output()) return;
   RunOptions options;
   options.when_shown = " ";
   bool found = false;

@@ -17,6 +17,11 @@ const std::vector<std::pair<std::string, std::string>> kShown = {
      "\\x9b1m \\x80 \\x9f"},
     {"\xc2\xa0\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xc2\xa0\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
     {"\xe2\x80\xaa\xe2\x80\xae\xe2\x81\xa6\xe2\x81\xa9", "\\u202a\\u202e\\u2066\\u2069"},
+    {"a\xe2\x80\xa8"
+     "b\xe2\x80\xa9 \xe2\x80\xa7\xe2\x80\xaf",
+     "a\\u2028b\\u2029 \xe2\x80\xa7\xe2\x80\xaf"},
+    {"\xf3\xa0\x80\x80\xf3\xa0\x81\x81\xf3\xa0\x81\xbf \xf3\xa0\x82\x80",
+     "\\U000e0000\\U000e0041\\U000e007f \xf3\xa0\x82\x80"},
     {"\xe2\x80\x8f\xd7\xa9", "\xe2\x80\x8f\xd7\xa9"},  // a mark reorders nothing but itself
     {"\x9b"
      "1m",
@@ -52,6 +57,9 @@ TEST_CASE("a character is held back until all of it has come") {
 
 TEST_CASE("a log's line is one line, and of a very long text the middle is left out") {
   CHECK(one_line("a\nb\tc\x1b") == "a b c^[");
+  CHECK(one_line("a\xe2\x80\xa8"
+                 "b\xe2\x80\xae"
+                 "c") == "a\\u2028b\\u202ec");
   const std::string longest(kLongestLine, 'x');
   CHECK(one_line(longest) == longest);
   const std::string line = one_line("begin " + std::string(100'000, 'x') + " end");

@@ -15,7 +15,7 @@ std::string float_json(double value) {
   return float_repr(value);
 }
 
-std::string unit_escape(int32_t unit) {
+std::string unit_escape(char16_t unit) {
   char escape[8];
   std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(unit));
   return escape;
@@ -25,9 +25,10 @@ std::string json_escape(int32_t point) {
   constexpr std::string_view kSpecial = "\"\\\n\r\t\f\b", kLetters = "\"\\nrtfb";
   const size_t at = point < 0x80 ? kSpecial.find(static_cast<char>(point)) : std::string_view::npos;
   if (at != std::string_view::npos) return {'\\', kLetters[at]};
-  if (point < 0x10000) return unit_escape(point);
+  if (point < 0x10000) return unit_escape(static_cast<char16_t>(point));
   const int32_t rest = point - 0x10000;
-  return unit_escape(0xD800 | (rest >> 10)) + unit_escape(0xDC00 | (rest & 0x3FF));
+  return unit_escape(static_cast<char16_t>(0xD800 | (rest >> 10))) +
+         unit_escape(static_cast<char16_t>(0xDC00 | (rest & 0x3FF)));
 }
 
 void append_string(TextBuilder* out, const Text& text, bool ensure_ascii) {

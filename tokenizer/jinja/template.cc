@@ -1,8 +1,9 @@
 #include "tokenizer/jinja/template.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <utility>
 
+#include "engine/base/json.h"
 #include "tokenizer/jinja/errors.h"
 #include "tokenizer/jinja/interpreter.h"
 #include "tokenizer/jinja/lexer.h"
@@ -13,7 +14,7 @@
 namespace seer::jinja {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 
 // All that the interpreter handles is UTF-8: these are the doors, for sources and for values.
 std::string not_utf8(std::string_view text, size_t at) {
@@ -39,7 +40,8 @@ Value string_value(const std::string& text, bool messages) {
   return Value::string(builder.take());
 }
 
-Value from_json(const Json& json, bool messages) {
+// What has been read of `json` is released on the way, so that what is large is not there twice.
+Value from_json(Json json, bool messages) {
   Meter::step();
   switch (json.type()) {
     case Json::value_t::null:
@@ -59,13 +61,15 @@ Value from_json(const Json& json, bool messages) {
       return string_value(json.get_ref<const std::string&>(), messages);
     case Json::value_t::array: {
       std::vector<Value> items;
-      for (const Json& item : json) items.push_back(from_json(item, messages));
+      items.reserve(json.size());
+      for (Json& item : json) items.push_back(from_json(std::move(item), messages));
       return Value::list(std::move(items));
     }
     case Json::value_t::object: {
       std::vector<std::pair<Value, Value>> items;
-      for (const auto& [key, value] : json.items())
-        items.emplace_back(string_value(key, messages), from_json(value, messages));
+      items.reserve(json.size());
+      for (auto& [key, value] : json.get_ref<Json::object_t&>())
+        items.emplace_back(string_value(key, messages), from_json(std::move(value), messages));
       return make_dict(std::move(items));
     }
     default:
@@ -73,15 +77,15 @@ Value from_json(const Json& json, bool messages) {
   }
 }
 
-void add_variables(const Json& object, bool messages, const Program& program, std::vector<Value>* variables) {
+void add_variables(Json object, bool messages, const Program& program, std::vector<Value>* variables) {
   if (object.is_null()) return;
   if (!object.is_object())
     throw Error(ErrorKind::kUsage,
                 program.name + ": expected an object of variables, found " + object.type_name());
-  for (const auto& [name, value] : object.items()) {
+  for (auto& [name, value] : object.get_ref<Json::object_t&>()) {
     const auto it = program.variable_numbers.find(name);
     if (it != program.variable_numbers.end())
-      (*variables)[static_cast<size_t>(it->second)] = from_json(value, messages);
+      (*variables)[static_cast<size_t>(it->second)] = from_json(std::move(value), messages);
   }
 }
 
@@ -122,14 +126,14 @@ Template Template::parse(std::string_view source, std::string name) {
   return Template(std::move(program));
 }
 
-MarkedText Template::render(const Json& variables_from_files, const Json& variables_from_messages,
+MarkedText Template::render(Json variables_from_files, Json variables_from_messages,
                             const RenderOptions& options) const {
   const Program& program = *program_;
   const Meter meter(options.limits, program.name);
   std::vector<Value> variables(program.variables.size());
   try {
-    add_variables(variables_from_files, false, program, &variables);
-    add_variables(variables_from_messages, true, program, &variables);
+    add_variables(std::move(variables_from_files), false, program, &variables);
+    add_variables(std::move(variables_from_messages), true, program, &variables);
   } catch (const RenderError& error) {
     throw Error(ErrorKind::kUnsupported, program.name + ": " + error.what());
   }

@@ -6,17 +6,18 @@
 #include <cstddef>
 #include <ctime>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
+#include "engine/base/json.h"
 #include "seer/error.h"
 #include "tokenizer/jinja/meter.h"
 #include "tokenizer/marked_text.h"
 
 namespace seer::jinja {
 
-inline constexpr size_t kMaxSource = size_t{1} << 19;  // bytes of a template
+inline constexpr size_t kMaxSource = size_t{1}
+                                     << 19;  // bytes of a template: real ones have at most some 30 kB
 
 struct RenderOptions {
   Limits limits;
@@ -42,8 +43,7 @@ class Template {
   // The text that the template makes of its variables. Strings of the first object count as the template's
   // own (bos_token), those of the second as messages'; where both have a name, the second's is used. Both are
   // objects or null. Throws RaisedError; Error{kUnsupported} for every other error of rendering.
-  MarkedText render(const nlohmann::ordered_json& variables_from_files,
-                    const nlohmann::ordered_json& variables_from_messages,
+  MarkedText render(OrderedJson variables_from_files, OrderedJson variables_from_messages,
                     const RenderOptions& options = {}) const;
 
   // Whether the source reads the variable, other than one of that name that it has set itself before.

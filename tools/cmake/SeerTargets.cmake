@@ -17,7 +17,11 @@ if(SEER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 
 # An upward include (say, kernels/ including engine/) fails the build, not a review.
-find_package(Python3 REQUIRED COMPONENTS Interpreter)
+find_package(Python3 QUIET COMPONENTS Interpreter)
+if(NOT Python3_FOUND)
+  message(FATAL_ERROR "The build runs scripts of Python 3, which was not found. Run 'tools/install_deps.sh build', install "
+                      "python3, or name an interpreter with -DPython3_EXECUTABLE.")
+endif()
 add_custom_target(seer_check_includes ALL
   COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/check_includes.py ${CMAKE_CURRENT_SOURCE_DIR}
   COMMENT "Checking that no folder includes from one above it")

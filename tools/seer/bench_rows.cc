@@ -8,7 +8,7 @@
 namespace seer::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);

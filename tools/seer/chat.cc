@@ -186,7 +186,7 @@ class Chat {
   }
 
   void save(const std::string& file) const {
-    nlohmann::ordered_json json = nlohmann::ordered_json::array();
+    OrderedJson json = OrderedJson::array();
     for (const ChatMessage& message : conversation_.messages())
       json.push_back({{"role", message.role}, {"content", message.content}});
     try {

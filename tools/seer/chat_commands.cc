@@ -47,6 +47,8 @@ ChatLine parse_chat_line(const std::string& line) {
       throw Error(ErrorKind::kUsage, name + " takes nothing, found '" + argument + "'");
     if (takes && command.argument[0] != '[' && argument.empty())
       throw Error(ErrorKind::kUsage, name + " needs " + command.argument + "; see /help");
+    if (std::strcmp(command.argument, "FILE") == 0 && argument.find('\0') != std::string::npos)
+      throw Error(ErrorKind::kUsage, name + ": expected a file's name, found a character of zero in it");
     return {&command, argument};
   }
   const std::string guess = nearest(name, names);

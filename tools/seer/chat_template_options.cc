@@ -7,7 +7,7 @@ namespace seer::cli {
 std::string checked_kwargs(const std::string& text) {
   const std::string expected = "expected a JSON object such as {\"enable_thinking\": false}, found ";
   try {
-    const nlohmann::json json = read_json(text);
+    const Json json = read_json(text);
     if (!json.is_object()) throw Error(ErrorKind::kUsage, expected + json_excerpt(json));
   } catch (const JsonError& error) {
     throw Error(ErrorKind::kUsage, expected + json_excerpt(text) + ": " + error.what());

@@ -89,8 +89,8 @@ Spread spread(const std::vector<double>& samples) {
   return result;
 }
 
-std::string to_text(const nlohmann::ordered_json& json, int indent) {
-  return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+std::string to_text(const OrderedJson& json, int indent) {
+  return json.dump(indent, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 }  // namespace seer::cli

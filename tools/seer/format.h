@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
+#include "engine/base/json.h"
 #include "seer/engine.h"
 
 namespace seer::cli {
@@ -35,6 +34,6 @@ struct Spread {
 Spread spread(const std::vector<double>& samples);
 
 // Bytes that are not UTF-8 become U+FFFD instead of an exception. indent -1: one line.
-std::string to_text(const nlohmann::ordered_json& json, int indent = -1);
+std::string to_text(const OrderedJson& json, int indent = -1);
 
 }  // namespace seer::cli

@@ -13,7 +13,7 @@
 namespace seer::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 
 constexpr const char* kDescription =
     "Describes a model, its KV cache and its gates. With a prompt it says which blocks the gates chose: "

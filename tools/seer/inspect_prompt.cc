@@ -18,7 +18,7 @@
 namespace seer::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 
 // A page of maps stays below a few thousand pixels, and all of them together below a gigabyte.
 constexpr int64_t kMapSide = 384, kMapSideOfMany = 192, kManyHeads = 256;

@@ -283,7 +283,8 @@ std::optional<std::string> LineEditor::Impl::next(const std::string& shown) {
 }
 
 void LineEditor::Impl::remember(const std::string& message) {
-  if (message.empty() || message == last) return;
+  // libedit's history would end at a zero.
+  if (message.empty() || message == last || message.find('\0') != message.npos) return;
   last = message;
   HistEventW event = {};
   history_w(history, &event, H_ENTER, wide(message).c_str());

@@ -10,7 +10,8 @@ namespace seer::cli {
 
 // Arrow keys, words, undo and search are libedit's, by the user's ~/.editrc; history goes back by the upward
 // arrow. What is pasted becomes part of the line as it is, line breaks included, if the terminal marks it
-// (bracketed paste, which all but the oldest do). A line may have any length.
+// (bracketed paste, which all but the oldest do), with U+FFFD for characters of zero and for bytes that are
+// not UTF-8, neither of which a line on a terminal can hold. A line may have any length.
 class LineEditor {
  public:
   // Whether this process has a terminal that lines can be edited on: standard input, shown on standard error,
@@ -29,8 +30,8 @@ class LineEditor {
   // or where the terminal has gone. Throws Error{kCancelled} for a Ctrl-C meanwhile, and what `while_waiting`
   // throws.
   std::optional<std::string> next(const std::string& prompt);
-  // Puts a message into the history, unless it is empty or equals the last one. Throws Error{kFile} where the
-  // file cannot be written.
+  // Puts a message into the history, unless it is empty, equals the last one or has a zero. Throws
+  // Error{kFile} where the file cannot be written.
   void remember(const std::string& message);
 
  private:

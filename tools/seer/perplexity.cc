@@ -19,7 +19,7 @@ namespace seer::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 
 constexpr const char* kDescription =
     "Cuts a text's tokens (without BOS) into windows of N + 1, predicts each window's last N from an empty "

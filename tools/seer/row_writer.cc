@@ -32,7 +32,7 @@ RowWriter::RowWriter(std::string format, std::vector<Column> columns)
   for (Column& column : columns_) column.width = std::max(column.width, display_width(column.title));
 }
 
-void RowWriter::write(const nlohmann::ordered_json& fields, const std::vector<std::string>& cells) {
+void RowWriter::write(const OrderedJson& fields, const std::vector<std::string>& cells) {
   if (format_ == "md") {
     write_markdown(cells);
   } else if (format_ == "csv") {
@@ -66,7 +66,7 @@ void RowWriter::write_markdown(const std::vector<std::string>& cells) {
   write_stdout(text + "|\n");
 }
 
-void RowWriter::write_csv(const nlohmann::ordered_json& fields) {
+void RowWriter::write_csv(const OrderedJson& fields) {
   std::string names;
   std::string values;
   for (const auto& [key, value] : fields.items()) {

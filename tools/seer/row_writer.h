@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include "engine/base/json.h"
 
 namespace seer::cli {
 
@@ -22,12 +22,12 @@ class RowWriter {
  public:
   RowWriter(std::string format, std::vector<Column> columns);
   // `fields`: one object, the same keys in every row; CSV leaves arrays out. `cells`: one text a column.
-  void write(const nlohmann::ordered_json& fields, const std::vector<std::string>& cells);
+  void write(const OrderedJson& fields, const std::vector<std::string>& cells);
   void finish();
 
  private:
   void write_markdown(const std::vector<std::string>& cells);
-  void write_csv(const nlohmann::ordered_json& fields);
+  void write_csv(const OrderedJson& fields);
 
   std::string format_;
   std::vector<Column> columns_;

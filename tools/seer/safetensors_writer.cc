@@ -1,7 +1,6 @@
 #include "tools/seer/safetensors_writer.h"
 
-#include <nlohmann/json.hpp>
-
+#include "engine/base/json.h"
 #include "tools/seer/format.h"
 
 namespace seer::cli {
@@ -16,7 +15,7 @@ void SafetensorsWriter::add_metadata(const std::string& key, const std::string& 
 }
 
 void SafetensorsWriter::write() {
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  OrderedJson header = OrderedJson::object();
   for (const auto& [key, value] : metadata_) header["__metadata__"][key] = value;
   size_t offset = 0;
   for (const Tensor& tensor : tensors_) {

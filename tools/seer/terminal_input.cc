@@ -65,9 +65,9 @@ std::u32string TerminalInput::paste() {
   std::u32string text;
   while (const std::optional<char32_t> c = next()) {
     if (*c == '\n' && text.ends_with(U'\r')) text.pop_back();
-    if (*c != 0) text += *c;
+    text += *c == 0 ? kReplacement : *c;  // libedit's line would end there
     if (!text.ends_with(kPasteEnd)) continue;
-    text.resize(text.size() - kPasteEnd.size());
+    text.erase(text.size() - kPasteEnd.size());
     break;
   }
   for (char32_t& c : text)

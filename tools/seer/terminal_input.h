@@ -16,7 +16,7 @@ class TerminalInput {
   // The next character; bytes that are not UTF-8 are U+FFFD. Absent at the end of the input.
   std::optional<char32_t> next();
   // Everything up to the mark that ends a paste, or the end of the input, with the line breaks of any system
-  // as '\n' and without NUL. The mark that begins it has been read.
+  // as '\n', and NUL as U+FFFD. The mark that begins it has been read.
   std::u32string paste();
   // Puts bytes in front of what comes next.
   void unread(const std::string& bytes) { bytes_.insert(at_, bytes); }

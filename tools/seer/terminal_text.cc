@@ -44,8 +44,11 @@ Character first_character(std::string_view text) {
   return {static_cast<size_t>(n_more) + 1, code};
 }
 
-bool reorders(uint32_t code) {
-  return (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+// Nobody sees these, but they put lines or the text around them elsewhere (separators, the embeddings,
+// overrides and isolates of the bidirectional algorithm), or carry a text of their own (tags).
+bool is_hidden(uint32_t code) {
+  return (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
+         (code >= 0xe0000 && code <= 0xe007f);
 }
 
 bool is_control(uint32_t code) { return (code < 0x20 && code != '\n' && code != '\t') || code == 0x7f; }
@@ -58,8 +61,8 @@ void append_shown(std::string_view bytes, uint32_t code, std::string* out) {
     *out += format("\\x%02x", static_cast<unsigned char>(bytes[0]));
   } else if (code >= 0x80 && code <= 0x9f) {
     *out += format("\\x%02x", code);
-  } else if (reorders(code)) {
-    *out += format("\\u%04x", code);
+  } else if (is_hidden(code)) {
+    *out += format(code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
   } else {
     *out += bytes;
   }

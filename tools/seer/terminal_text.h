@@ -13,7 +13,8 @@ namespace seer::cli {
 //   ^[ ^G ^M ^?          control characters of ASCII; line breaks and tabs stay
 //   \x9b                 those from 0x80 to 0x9f, whether as a byte or in UTF-8, and bytes that are not UTF-8
 //   \u202e               characters that reorder the text around them (embeddings, overrides and isolates of
-//                        the bidirectional algorithm)
+//                        the bidirectional algorithm), and those that end a line or a paragraph
+//   \U000e0041           tags, which spell out a text that nobody sees
 //
 // A character may come in pieces: its first bytes are held back until the rest of it has come.
 class TerminalFilter {

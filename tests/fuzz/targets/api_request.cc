@@ -27,8 +27,6 @@ void check(const serve::ApiRequest& r) {
   for (const std::string& name : r.input.tool_names()) expect(!name.empty(), "a tool without a name");
 }
 
-std::string mutate(const std::string& bytes, Random& random) { return mutate_json(bytes, random, kMaxSize); }
-
 void run(const std::string& bytes) {
   serve::Json body;
   if (!accepts([&] { body = serve::parse_body(bytes); })) return;
@@ -38,7 +36,7 @@ void run(const std::string& bytes) {
   accepts([&] { check(serve::parse_chat(body)); });
 }
 
-const Registration kTarget({"api_request", run, mutate, kMaxSize, 1024});
+const Registration kTarget({"api_request", run, mutate_one_json<kMaxSize>, kMaxSize, 1024});
 
 }  // namespace
 }  // namespace seer::fuzz

@@ -25,13 +25,11 @@ void check(const ModelConfig& c) {
   expect(static_cast<int64_t>(rope.inv_freq.size()) == c.d_head / 2, "the number of frequencies");
 }
 
-std::string mutate(const std::string& bytes, Random& random) { return mutate_json(bytes, random, kMaxSize); }
-
 void run(const std::string& bytes) {
   accepts([&] { check(ModelConfig::parse(bytes, "config.json")); });
 }
 
-const Registration kTarget({"config", run, mutate, kMaxSize});
+const Registration kTarget({"config", run, mutate_one_json<kMaxSize>, kMaxSize});
 
 }  // namespace
 }  // namespace seer::fuzz

@@ -9,8 +9,6 @@ namespace {
 
 constexpr size_t kMaxSize = 4096;
 
-std::string mutate(const std::string& bytes, Random& random) { return mutate_json(bytes, random, kMaxSize); }
-
 void run(const std::string& bytes) {
   static const testing::TinyModel model;
   static const ModelConfig config = ModelConfig::load(model.path());
@@ -29,7 +27,7 @@ void run(const std::string& bytes) {
   });
 }
 
-const Registration kTarget({"gates", run, mutate, kMaxSize});
+const Registration kTarget({"gates", run, mutate_one_json<kMaxSize>, kMaxSize});
 
 }  // namespace
 }  // namespace seer::fuzz

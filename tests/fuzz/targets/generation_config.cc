@@ -10,8 +10,6 @@ namespace {
 
 constexpr size_t kMaxSize = 2048;
 
-std::string mutate(const std::string& bytes, Random& random) { return mutate_json(bytes, random, kMaxSize); }
-
 void run(const std::string& bytes) {
   static const Folder folder;
   folder.write("generation_config.json", bytes);
@@ -25,7 +23,7 @@ void run(const std::string& bytes) {
   });
 }
 
-const Registration kTarget({"generation_config", run, mutate, kMaxSize});
+const Registration kTarget({"generation_config", run, mutate_one_json<kMaxSize>, kMaxSize});
 
 }  // namespace
 }  // namespace seer::fuzz

@@ -21,15 +21,13 @@ struct Shards : Folder {
   }
 };
 
-std::string mutate(const std::string& bytes, Random& random) { return mutate_json(bytes, random, kMaxSize); }
-
 void run(const std::string& bytes) {
   static const Shards shards;
   shards.write("model.safetensors.index.json", bytes);
   accepts([&] { check_tensors(read_checkpoint(shards.path()), shards.bytes, shards.path() + "/again"); });
 }
 
-const Registration kTarget({"shard_index", run, mutate, kMaxSize});
+const Registration kTarget({"shard_index", run, mutate_one_json<kMaxSize>, kMaxSize});
 
 }  // namespace
 }  // namespace seer::fuzz

@@ -41,7 +41,6 @@ void run(const std::string& bytes) {
   }
   std::unique_ptr<TextTokenizer> tokenizer;
   if (accepts([&] { tokenizer = load_tokenizer(folder.path()); })) check(*tokenizer, parts[3].substr(0, 512));
-  accepts([&] { read_token_variables(folder.path()); });
   accepts([&] { read_chat_templates(folder.path()); });
 }
 

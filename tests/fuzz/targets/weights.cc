@@ -10,8 +10,6 @@ namespace {
 
 constexpr size_t kMaxSize = 4096;
 
-std::string mutate(const std::string& bytes, Random& random) { return mutate_json(bytes, random, kMaxSize); }
-
 void run(const std::string& bytes) {
   static const testing::TinyModel model;
   static const std::unique_ptr<Backend> backend = make_cpu_backend(1);
@@ -25,7 +23,7 @@ void run(const std::string& bytes) {
 }
 
 // config.json may ask for 65,536 layers, whose missing weights take 4 kB of names each.
-const Registration kTarget({"weights", run, mutate, kMaxSize, 256, size_t{64} << 20});
+const Registration kTarget({"weights", run, mutate_one_json<kMaxSize>, kMaxSize, 256, size_t{64} << 20});
 
 }  // namespace
 }  // namespace seer::fuzz

@@ -60,6 +60,13 @@ config("two families", "name different families", "Make them agree", model_type=
 config("a size as text", "hidden_size", "an integer from 1 to", "found", hidden_size="256")
 config("a negative size", "hidden_size", "an integer from 1 to", "found -1", hidden_size=-1)
 config("a size of 1e300", "hidden_size", "an integer from 1 to", hidden_size=1e300)
+config("positions of 2^30 + 1", "max_position_embeddings", "an integer from 1 to 1073741824", "found 1073741825",
+       max_position_embeddings=2**30 + 1)
+config("positions of 2^31", "max_position_embeddings", "an integer from 1 to 1073741824", "found 2147483648",
+       max_position_embeddings=2**31)
+config("positions beyond 64 bits", "max_position_embeddings", "an integer from 1 to 1073741824",
+       "found 1.8446744073709552e+19", max_position_embeddings=2**64)
+config("an id of 2^31", "eos_token_id", "integers up to 2147483647", "found 2147483648", eos_token_id=2**31)
 config("4097 layers", "num_hidden_layers", "from 1 to 4096", num_hidden_layers=4097)
 config("heads that do not divide", "num_attention_heads (4)", "multiple of num_key_value_heads (3)",
        num_attention_heads=4, num_key_value_heads=3)

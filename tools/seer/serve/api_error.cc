@@ -1,6 +1,7 @@
 #include "tools/seer/serve/api_error.h"
 
 #include <new>
+#include <utility>
 
 #include "seer/error.h"
 
@@ -18,8 +19,11 @@ const char* type_of(int status) {
   }
 }
 
-nlohmann::ordered_json or_null(const std::string& text) {
-  return text.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(text);
+OrderedJson or_null(const std::string& text) { return text.empty() ? OrderedJson() : OrderedJson(text); }
+
+std::string without_zeros(std::string message) {
+  for (size_t at = 0; (at = message.find('\0', at)) != std::string::npos;) message.replace(at, 1, "\\x00");
+  return message;
 }
 
 ApiError of_engine(const Error& error) {
@@ -42,7 +46,13 @@ ApiError of_engine(const Error& error) {
 
 }  // namespace
 
-nlohmann::ordered_json ApiError::to_json() const {
+ApiError::ApiError(int status, std::string message, std::string param, std::string code)
+    : std::runtime_error(without_zeros(std::move(message))),
+      status_(status),
+      param_(std::move(param)),
+      code_(std::move(code)) {}
+
+OrderedJson ApiError::to_json() const {
   return {{"error",
            {{"message", what()},
             {"type", type_of(status_)},

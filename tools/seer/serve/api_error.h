@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#include <nlohmann/json.hpp>
+#include "engine/base/json.h"
 
 namespace seer::serve {
 
@@ -37,11 +37,11 @@ inline constexpr const char* kDeviceFailed = "device_failed";  // a code: nothin
 class ApiError : public std::runtime_error {
  public:
   // `param`: the field at fault, `code`: for programs; empty: null in the object.
-  ApiError(int status, const std::string& message, std::string param = "", std::string code = "")
-      : std::runtime_error(message), status_(status), param_(std::move(param)), code_(std::move(code)) {}
+  // A byte of zero in the message is shown as "\x00", since what() would end there.
+  ApiError(int status, std::string message, std::string param = "", std::string code = "");
   int status() const { return status_; }
   const std::string& code() const { return code_; }
-  nlohmann::ordered_json to_json() const;  // {"error": {"message", "type", "param", "code"}}
+  OrderedJson to_json() const;  // {"error": {"message", "type", "param", "code"}}
 
  private:
   int status_;

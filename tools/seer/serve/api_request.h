@@ -55,8 +55,8 @@ struct ApiRequest {
   SamplingParams sampling(const SamplingParams& standard, int64_t index) const;
 };
 
-// Both throw ApiError (400).
+// Both throw ApiError (400). A chat's messages are moved out of its body.
 ApiRequest parse_completion(const Json& body);
-ApiRequest parse_chat(const Json& body);
+ApiRequest parse_chat(Json body);
 
 }  // namespace seer::serve

@@ -1,6 +1,7 @@
 #include "tools/seer/serve/chat_messages.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "tools/seer/serve/api_error.h"
 
@@ -19,10 +20,10 @@ std::string required_string(const JsonFields& fields, const char* name) {
   return *text;
 }
 
-// A string, or text parts, which are joined by newlines.
-std::string read_content(const JsonFields& message, const Json& value) {
+// A string, which is taken out of `value`, or text parts, which are joined by newlines.
+std::string read_content(const JsonFields& message, Json& value) {
   const std::string name = message.name("content");
-  if (value.is_string()) return value.get<std::string>();
+  if (value.is_string()) return std::move(value.get_ref<std::string&>());
   if (!value.is_array()) wrong_type(name, "a string or an array of text parts", value);
   std::string text;
   for (size_t i = 0; i < value.size(); ++i) {
@@ -51,8 +52,8 @@ size_t count_values(const Json& value) {
 }
 
 // Templates write arguments as JSON, so they are given the value that the text stands for. All texts of a
-// request together may have as many values as its body; `n_left` counts down.
-Json read_arguments(const JsonFields& function, size_t* n_left) {
+// request together may have as many values as its body.
+Json read_arguments(const JsonFields& function, ValueLimit* values) {
   const Json* value = function.find("arguments");
   if (value == nullptr) return Json::object();
   const std::string name = function.name("arguments");
@@ -61,15 +62,15 @@ Json read_arguments(const JsonFields& function, size_t* n_left) {
   const std::string& text = value->get_ref<const std::string&>();
   if (text.empty()) return Json::object();
   try {
-    Json arguments = parse_json(text, "'" + name + "'", *n_left);
-    *n_left -= count_values(arguments);
+    Json arguments = parse_json(text, "'" + name + "'", *values);
+    values->left -= count_values(arguments);
     return arguments;
   } catch (const JsonError&) {
     return *value;  // a model may have written it, and may want to see it again
   }
 }
 
-Json read_tool_call(const Json& value, const std::string& name, size_t* n_left) {
+Json read_tool_call(const Json& value, const std::string& name, ValueLimit* values) {
   if (!value.is_object()) wrong_type(name, "an object with a function", value);
   const JsonFields fields(value, name + ".");
   fields.check_known({"id", "type", "function"}, {"index"}, {});
@@ -83,18 +84,18 @@ Json read_tool_call(const Json& value, const std::string& name, size_t* n_left) 
   Json call = Json::object();
   if (const std::optional<std::string> id = fields.string("id")) call["id"] = *id;
   call["type"] = "function";
-  call["function"] = {{"name", required_string(parts, "name")}, {"arguments", read_arguments(parts, n_left)}};
+  call["function"] = {{"name", required_string(parts, "name")}, {"arguments", read_arguments(parts, values)}};
   return call;
 }
 
-Json read_tool_calls(const JsonFields& message, size_t* n_left) {
+Json read_tool_calls(const JsonFields& message, ValueLimit* values) {
   Json calls = Json::array();
   const Json* value = message.find("tool_calls");
   if (value == nullptr) return calls;
   const std::string name = message.name("tool_calls");
   if (!value->is_array()) wrong_type(name, "an array", *value);
   for (size_t i = 0; i < value->size(); ++i)
-    calls.push_back(read_tool_call((*value)[i], place(name, i), n_left));
+    calls.push_back(read_tool_call((*value)[i], place(name, i), values));
   return calls;
 }
 
@@ -124,33 +125,34 @@ void check_message_fields(const JsonFields& fields, const std::string& role) {
                       {"reasoning", {""}}});
 }
 
-Json read_message(const Json& value, const std::string& name, size_t* n_left) {
+Json read_message(Json value, const std::string& name, ValueLimit* values) {
   if (!value.is_object()) wrong_type(name, "an object with role and content", value);
   const JsonFields fields(value, name + ".");
   const std::string role = read_role(fields);
   check_message_fields(fields, role);
   const bool assistant = role == "assistant";
-  const Json calls = assistant ? read_tool_calls(fields, n_left) : Json::array();
+  Json calls = assistant ? read_tool_calls(fields, values) : Json::array();
   std::optional<std::string> reasoning = assistant ? fields.string("reasoning_content") : std::nullopt;
   if (assistant && !reasoning) reasoning = fields.string("reasoning");
-  const Json* content = fields.find("content");
-  if (content == nullptr && calls.empty() && !reasoning)
+  const auto content = value.find("content");
+  const bool has_content = content != value.end() && !content->is_null();
+  if (!has_content && calls.empty() && !reasoning)
     missing(name + ".content", "a string or an array of text parts");
 
-  Json message = {{"role", role}, {"content", content == nullptr ? "" : read_content(fields, *content)}};
+  Json message = {{"role", role}, {"content", has_content ? read_content(fields, *content) : ""}};
   for (const char* field : {"name", "tool_call_id"})
     if (const std::optional<std::string> text = fields.string(field)) message[field] = *text;
   if (reasoning) {  // some templates know the one name, some the other
     message["reasoning_content"] = *reasoning;
     message["reasoning"] = *reasoning;
   }
-  if (!calls.empty()) message["tool_calls"] = calls;
+  if (!calls.empty()) message["tool_calls"] = std::move(calls);
   return message;
 }
 
-Json read_tool(const Json& value, const std::string& name) {
-  if (!value.is_object()) wrong_type(name, "an object with type and function", value);
-  const JsonFields fields(value, name + ".");
+Json read_tool(Json tool, const std::string& name) {
+  if (!tool.is_object()) wrong_type(name, "an object with type and function", tool);
+  const JsonFields fields(tool, name + ".");
   if (const std::optional<std::string> type = fields.string("type"); type != "function")
     refuse(name + ".type",
            "expected 'function', the only kind of tool that this server knows, found " +
@@ -165,32 +167,28 @@ Json read_tool(const Json& value, const std::string& name) {
   parts.string("description");
   if (const Json* parameters = parts.find("parameters"); parameters != nullptr && !parameters->is_object())
     wrong_type(parts.name("parameters"), "an object, a JSON schema", *parameters);
-  Json tool = value;
   tool["function"].erase("strict");  // a wish to the server, which no model was trained to read
   return tool;
 }
 
 }  // namespace
 
-Json read_messages(const JsonFields& fields) {
-  const Json* messages = fields.find("messages");
-  if (messages == nullptr) missing("messages", "an array of messages");
-  if (!messages->is_array() || messages->empty())
-    wrong_type("messages", "an array of at least one message", *messages);
+Json read_messages(Json messages) {
+  if (messages.is_null()) missing("messages", "an array of messages");
+  if (!messages.is_array() || messages.empty())
+    wrong_type("messages", "an array of at least one message", messages);
   Json read = Json::array();
-  size_t n_left = kMaxChatValues;
-  for (size_t i = 0; i < messages->size(); ++i)
-    read.push_back(read_message((*messages)[i], place("messages", i), &n_left));
+  ValueLimit values(kMaxChatValues);
+  for (size_t i = 0; i < messages.size(); ++i)
+    read.push_back(read_message(std::move(messages[i]), place("messages", i), &values));
   return read;
 }
 
-Json read_tools(const JsonFields& fields) {
-  Json read = Json::array();
-  const Json* tools = fields.find("tools");
-  if (tools == nullptr) return read;
-  if (!tools->is_array()) wrong_type("tools", "an array of tools", *tools);
-  for (size_t i = 0; i < tools->size(); ++i) read.push_back(read_tool((*tools)[i], place("tools", i)));
-  return read;
+Json read_tools(Json tools) {
+  if (tools.is_null()) return Json::array();
+  if (!tools.is_array()) wrong_type("tools", "an array of tools", tools);
+  for (size_t i = 0; i < tools.size(); ++i) tools[i] = read_tool(std::move(tools[i]), place("tools", i));
+  return tools;
 }
 
 }  // namespace seer::serve

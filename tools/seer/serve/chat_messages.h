@@ -5,8 +5,10 @@
 
 namespace seer::serve {
 
-// ChatInput's messages and tools. Both throw ApiError (400) that names the place.
-Json read_messages(const JsonFields& fields);
-Json read_tools(const JsonFields& fields);
+// ChatInput's messages and tools, of what the request has under these names; null: nothing. Both throw
+// ApiError (400) that names the place. What has been read is released on the way, so that a large chat is
+// there once.
+Json read_messages(Json messages);
+Json read_tools(Json tools);
 
 }  // namespace seer::serve

@@ -1,4 +1,6 @@
 // The body of POST /v1/chat/completions.
+#include <utility>
+
 #include "tools/seer/serve/api_error.h"
 #include "tools/seer/serve/api_request.h"
 #include "tools/seer/serve/chat_messages.h"
@@ -30,6 +32,12 @@ const std::vector<JsonFields::Unsupported>& chat_unsupported() {
       {"web_search_options", {}},
   });
   return fields;
+}
+
+// The member of that name, which is null from then on; null if there is none.
+Json taken(Json* body, const char* name) {
+  const auto at = body->find(name);
+  return at == body->end() ? Json() : std::exchange(*at, nullptr);
 }
 
 // Whether the tools that were given are offered to the model.
@@ -110,14 +118,14 @@ std::vector<std::string> ChatInput::tool_names() const {
   return names;
 }
 
-ApiRequest parse_chat(const Json& body) {
+ApiRequest parse_chat(Json body) {
   const JsonFields fields(body);
   fields.check_known(chat_fields(), ignored_fields(), chat_unsupported());
   ApiRequest request;
   request.chat = true;
-  request.input.messages = read_messages(fields);
-  const Json tools = read_tools(fields);
-  if (offers_tools(fields)) request.input.tools = tools;
+  request.input.messages = read_messages(taken(&body, "messages"));
+  Json tools = read_tools(taken(&body, "tools"));
+  if (offers_tools(fields)) request.input.tools = std::move(tools);
   request.parallel_tool_calls = fields.boolean("parallel_tool_calls").value_or(true);
   request.input.kwargs = read_kwargs(fields);
   read_ending(fields, &request.input);

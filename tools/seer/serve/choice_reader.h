@@ -38,7 +38,7 @@ ReadingPlan reading_plan(const ApiRequest& request, const AnswerFormat& format, 
 // What a choice has brought since it was last asked.
 struct ChoiceNews {
   std::vector<AnswerDelta> deltas;  // of completions: content alone
-  nlohmann::ordered_json logprobs;  // as the route shows them; null: none
+  OrderedJson logprobs;             // as the route shows them; null: none
 };
 
 class ChoiceReader {

@@ -59,11 +59,11 @@ void wrong_type(const std::string& field, const std::string& expected, const Jso
                  kWrongType);
 }
 
-Json parse_json(std::string_view text, const std::string& what, size_t max_values) {
+Json parse_json(std::string_view text, const std::string& what, const ValueLimit& values) {
   JsonLimits limits;
   limits.max_depth = kMaxDepth;
   limits.max_members = kMaxMembers;
-  limits.max_values = max_values;
+  limits.max_values = values.left;
   try {
     return read_ordered_json(text, limits);
   } catch (const JsonError& error) {
@@ -77,9 +77,7 @@ Json parse_json(std::string_view text, const std::string& what, size_t max_value
         throw refused(" has an object of more than " + std::to_string(kMaxMembers) + " members",
                       "too_many_members");
       case JsonError::Kind::kValues:
-        throw refused(" brings the request to more than " +
-                          std::to_string(max_values > kMaxChatValues ? kMaxValues : kMaxChatValues) +
-                          " values",
+        throw refused(" brings the request to more than " + std::to_string(values.all) + " values",
                       "too_many_values");
       case JsonError::Kind::kWideInteger:
         throw ApiError(kBadRequest, what + ": " + error.what(), error.key(), "invalid_value");
@@ -93,7 +91,7 @@ Json parse_body(std::string_view body, size_t max_values) {
   if (body.empty()) throw ApiError(kBadRequest, "the body is empty: expected a JSON object");
   Json parsed;
   try {
-    parsed = parse_json(body, "the body", max_values);
+    parsed = parse_json(body, "the body", ValueLimit(max_values));
   } catch (const JsonError& error) {
     throw ApiError(kBadRequest, std::string("the body is not valid JSON: ") + error.what(), "",
                    "invalid_json");

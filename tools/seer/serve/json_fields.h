@@ -8,23 +8,28 @@
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
+#include "engine/base/json.h"
 #include "engine/base/json_reader.h"
 
 namespace seer::serve {
 
 // Members keep the order that a client gave them: templates show tools to the model in that order.
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 
 // A body may have as many values as this in all, members and elements and what holds them: token ids for the
 // largest contexts, in memory that is a small multiple of the largest body.
 inline constexpr size_t kMaxValues = 3'000'000;
 
+// How many values a request may have in all, and how many more those that were read leave it.
+struct ValueLimit {
+  explicit ValueLimit(size_t in_all) : all(in_all), left(in_all) {}
+  size_t all, left;
+};
+
 // Throws ApiError (400) for what nests deeper than 64 levels, has more than 1024 members in an object, which
-// would take too long to look up one by one, or more than `max_values` values; `what` names it. JsonError for
+// would take too long to look up one by one, or more values than are left; `what` names it. JsonError for
 // what is no JSON, has a key twice or a number that is too large.
-Json parse_json(std::string_view text, const std::string& what, size_t max_values = kMaxValues);
+Json parse_json(std::string_view text, const std::string& what, const ValueLimit& values);
 
 // Of a body without token ids: messages become several texts on their way to a prompt, each with copies of
 // all values.

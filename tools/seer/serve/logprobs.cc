@@ -8,8 +8,6 @@
 namespace seer::serve {
 namespace {
 
-using OrderedJson = nlohmann::ordered_json;
-
 constexpr double kLeast = -9999.0;  // JSON has no infinity; this is what OpenAI's API sends for it
 
 double shown(float logprob) { return std::max(static_cast<double>(logprob), kLeast); }

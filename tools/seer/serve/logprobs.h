@@ -5,15 +5,14 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
+#include "engine/base/json.h"
 #include "seer/request.h"
 #include "seer/tokenizer.h"
 
 namespace seer::serve {
 
 // An element of a chat's logprobs.content.
-nlohmann::ordered_json chat_logprob(const Tokenizer& tokenizer, const PositionLogprobs& at);
+OrderedJson chat_logprob(const Tokenizer& tokenizer, const PositionLogprobs& at);
 
 // A completion's logprobs: parallel arrays that grow token by token.
 class CompletionLogprobs {
@@ -26,14 +25,14 @@ class CompletionLogprobs {
   void add(const PositionLogprobs& at);
 
   // What was added since the last call; null if that is nothing.
-  nlohmann::ordered_json take();
+  OrderedJson take();
 
  private:
   void add_token(int32_t id, const PositionLogprobs* at);
 
   const Tokenizer& tokenizer_;
   int64_t offset_ = 0;  // characters of the choice's text before the next token
-  nlohmann::ordered_json tokens_, token_logprobs_, top_logprobs_, offsets_;
+  OrderedJson tokens_, token_logprobs_, top_logprobs_, offsets_;
 };
 
 }  // namespace seer::serve

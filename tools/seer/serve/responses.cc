@@ -10,8 +10,6 @@
 namespace seer::serve {
 namespace {
 
-using OrderedJson = nlohmann::ordered_json;
-
 OrderedJson model_json(const std::string& model, int64_t created, int64_t ctx_size) {
   // max_model_len is what other servers call it, and what clients look for.
   return {{"id", model},

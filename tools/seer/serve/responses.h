@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
+#include "engine/base/json.h"
 #include "seer/request.h"
 #include "tools/seer/serve/answers/answer_delta.h"
 
@@ -19,7 +18,7 @@ struct Usage {
 struct Choice {
   ParsedAnswer answer;  // of completions: content alone
   FinishReason finish = FinishReason::kLength;
-  nlohmann::ordered_json logprobs = {};  // null: none were asked for
+  OrderedJson logprobs = {};  // null: none were asked for
 };
 
 // "stop", "length", or "tool_calls" where the answer ended after one.
@@ -39,19 +38,18 @@ class ResponseWriter {
   // Events, each ending in an empty line.
   std::string first(size_t choice) const;  // of a chat: who speaks; empty for completions
   // What is new of a choice, with its log-probabilities in the first of the events. Empty for nothing.
-  std::string pieces(size_t choice, const std::vector<AnswerDelta>& deltas,
-                     nlohmann::ordered_json logprobs = {}) const;
+  std::string pieces(size_t choice, const std::vector<AnswerDelta>& deltas, OrderedJson logprobs = {}) const;
   std::string last(size_t choice, FinishReason finish, bool has_calls = false) const;
   std::string usage(const Usage& usage) const;  // empty where it was not asked for
   static std::string end();                     // "data: [DONE]\n\n"
-  static std::string event(const nlohmann::ordered_json& json);
+  static std::string event(const OrderedJson& json);
 
  private:
-  nlohmann::ordered_json envelope(bool streamed) const;
-  std::string chunk(size_t choice, const nlohmann::ordered_json& content,
-                    const nlohmann::ordered_json& finish, const nlohmann::ordered_json& logprobs = {}) const;
-  nlohmann::ordered_json message(const ParsedAnswer& answer) const;
-  nlohmann::ordered_json chat_delta(const AnswerDelta& delta) const;
+  OrderedJson envelope(bool streamed) const;
+  std::string chunk(size_t choice, const OrderedJson& content, const OrderedJson& finish,
+                    const OrderedJson& logprobs = {}) const;
+  OrderedJson message(const ParsedAnswer& answer) const;
+  OrderedJson chat_delta(const AnswerDelta& delta) const;
   std::string call_id() const;
 
   bool chat_;

@@ -20,6 +20,15 @@ double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
 }
 
+// Neither the body's text nor its values stay while the answer is computed.
+ApiRequest completion_of(Exchange& exchange) { return parse_completion(parse_body(exchange.take_body())); }
+
+ApiRequest chat_of(Exchange& exchange) {
+  Json body =
+      parse_body(exchange.take_body(), kMaxChatValues);  // the text goes before anything is made of it
+  return parse_chat(std::move(body));
+}
+
 }  // namespace
 
 struct Service::Patience {
@@ -57,12 +66,12 @@ std::vector<Route> Service::routes() {
       {"POST", "/v1/completions",
        [this](Exchange& exchange) {
          const LargeRequest large(exchange.body_size());
-         complete(exchange, parse_completion(parse_body(exchange.take_body())));
+         complete(exchange, completion_of(exchange));
        }},
       {"POST", "/v1/chat/completions",
        [this](Exchange& exchange) {
          const LargeRequest large(exchange.body_size());
-         complete(exchange, parse_chat(parse_body(exchange.take_body(), kMaxChatValues)));
+         complete(exchange, chat_of(exchange));
        }},
       {"POST", "/tokenize",
        [this](Exchange& exchange) {
@@ -132,11 +141,11 @@ void Service::show_model(Exchange& exchange) const {
 }
 
 void Service::show_tokens(Exchange& exchange) const {
-  const Json body = parse_body(exchange.take_body(), kMaxChatValues);
+  Json body = parse_body(exchange.take_body(), kMaxChatValues);
   check_model(JsonFields(body).string("model"));
   Patience patience = patience_for(exchange);
-  exchange.answer_json(
-      kOk, tokenize(body, *engine(), chat_model(), options_.prompts, [&] { check_going(patience); }));
+  exchange.answer_json(kOk, tokenize(std::move(body), *engine(), chat_model(), options_.prompts,
+                                     [&] { check_going(patience); }));
 }
 
 void Service::show_text(Exchange& exchange) const {

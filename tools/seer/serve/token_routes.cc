@@ -1,5 +1,7 @@
 #include "tools/seer/serve/token_routes.h"
 
+#include <utility>
+
 #include "tools/seer/format.h"
 #include "tools/seer/serve/api_error.h"
 #include "tools/seer/serve/token_texts.h"
@@ -24,15 +26,14 @@ ApiRequest text_request(const JsonFields& fields, std::string* prompt) {
 // takes up to 200 bytes of memory for each byte of a text without a word's end.
 constexpr int64_t kMaxContexts = 4;
 
-std::vector<int32_t> ids_of(const Json& body, const Engine& engine, const ChatModel& model,
+std::vector<int32_t> ids_of(Json body, const Engine& engine, const ChatModel& model,
                             const PromptOptions& options, const std::function<void()>& check) {
   const EncodeLimits limits{kMaxContexts * engine.info().ctx_size, check};
   const bool chat = body.contains("messages");
   try {
     if (chat) {
-      Json request = body;
-      request.erase("return_token_strs");  // all else is as of a chat
-      return encode_chat(parse_chat(request), engine, model, limits);
+      body.erase("return_token_strs");  // all else is as of a chat
+      return encode_chat(parse_chat(std::move(body)), engine, model, limits);
     }
     std::string prompt;
     const ApiRequest request = text_request(JsonFields(body), &prompt);
@@ -52,10 +53,10 @@ Json token_or_null(const Tokenizer& tokenizer, int32_t id) {
 
 }  // namespace
 
-std::string tokenize(const Json& body, const Engine& engine, const ChatModel& chat,
-                     const PromptOptions& options, const std::function<void()>& check) {
+std::string tokenize(Json body, const Engine& engine, const ChatModel& chat, const PromptOptions& options,
+                     const std::function<void()>& check) {
   const bool strings = JsonFields(body).boolean("return_token_strs").value_or(false);
-  const std::vector<int32_t> ids = ids_of(body, engine, chat, options, check);
+  const std::vector<int32_t> ids = ids_of(std::move(body), engine, chat, options, check);
   Json texts;
   if (strings) texts = Json::array();
   if (strings)

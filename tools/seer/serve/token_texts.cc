@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
+#include "engine/base/json.h"
 #include "tools/seer/format.h"
 
 namespace seer::serve {
@@ -12,9 +11,9 @@ namespace {
 // JSON's own writer knows whether bytes are whole characters.
 bool is_utf8(const std::string& bytes) {
   try {
-    static_cast<void>(nlohmann::json(bytes).dump());
+    static_cast<void>(Json(bytes).dump());
     return true;
-  } catch (const nlohmann::json::exception&) {
+  } catch (const Json::exception&) {
     return false;
   }
 }

@@ -3,12 +3,12 @@
 #include <cctype>
 #include <utility>
 
-#include <nlohmann/json.hpp>
+#include "engine/base/json.h"
 
 namespace seer::serve {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 using Place = JsonReader::Place;
 using Step = JsonReader::Step;
 

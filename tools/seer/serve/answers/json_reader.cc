@@ -3,7 +3,7 @@
 #include <cctype>
 #include <cstring>
 
-#include <nlohmann/json.hpp>
+#include "engine/base/json.h"
 
 namespace seer::serve {
 namespace {
@@ -134,7 +134,7 @@ bool JsonReader::in_number(char byte) {
     number_ += byte;
     return true;
   }
-  if (!nlohmann::json::accept(number_) || open_.empty()) return false;
+  if (!Json::accept(number_) || open_.empty()) return false;
   value_ended();
   return is_space(byte) || in_structure(byte);
 }

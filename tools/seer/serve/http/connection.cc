@@ -21,6 +21,7 @@ constexpr milliseconds kLingerTime(2'000);
 constexpr size_t kInputBytes = size_t{64} << 10;
 constexpr int kSendBytes = 128 << 10;
 constexpr milliseconds kStopTime(1'000);
+constexpr milliseconds kLookTime(1'000);  // between two looks at the client of a request that waits
 constexpr size_t kMaxLingerBytes = size_t{16} << 20;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 // Bodies that are held at once may have this many times the size of the largest one.
@@ -139,7 +140,8 @@ void Connection::arm_timer() {
   timer_.expires_at(deadline_);
   timer_.async_wait([self = shared_from_this()](const error_code&) {
     self->timing_ = false;
-    if (self->phase_ == Phase::kClosed || self->phase_ == Phase::kHandler) return;
+    if (self->phase_ == Phase::kHandler) return self->look_at_queue();
+    if (self->phase_ == Phase::kClosed) return;
     self->guarded([&] {
       if (Clock::now() >= self->deadline_) {
         self->on_timeout();
@@ -237,11 +239,11 @@ void Connection::read_on() {
 void Connection::on_head() {
   const RequestHead& head = reader_.head();
   method_ = head.method;
-  path_ = head.path;
+  path_ = head.shown_path;
   keep_alive_ = head.keep_alive;
   Admission admission = shared_->rules.admit(head);
   if (admission.route != nullptr) record_.route = admission.route->path;
-  if (admission.refusal) return refuse(*admission.refusal, admission.allow);
+  if (admission.refusal) return refuse_admission(admission);
   if (spare_ && (admission.route == nullptr || !admission.route->open))
     throw ApiError(kUnavailable, "too many connections: try again later", "", "too_many_connections");
   route_ = admission.route;
@@ -269,16 +271,22 @@ void Connection::check_room() const {
                    "too_many_bytes");
 }
 
-void Connection::refuse(const ApiError& error, const std::string& allow) {
-  Response response = refusal(error);
-  if (!allow.empty()) response.fields.push_back({"Allow", allow});
+// Ends the connection too: after an error in reading there is no next request, and of a body that did not
+// come to its end the rest would be taken for one.
+void Connection::refuse(const ApiError& error) {
   if (!active_) return close();
-  // What was not read would be taken for the next request.
-  const bool whole = reader_.state() == RequestReader::State::kHeadRead && !reader_.head().has_body;
-  if (whole) reader_.begin_body();
   const std::string common =
       reader_.state() == RequestReader::State::kHead ? "" : shared_->rules.cors_fields(reader_.head());
-  respond(response, keep_alive_ && whole, common);
+  respond(refusal(error), false, common);
+}
+
+// The head was read, so a request without a body has been read to its end: the connection may go on.
+void Connection::refuse_admission(const Admission& admission) {
+  Response response = refusal(*admission.refusal);
+  if (!admission.allow.empty()) response.fields.push_back({"Allow", admission.allow});
+  const bool whole = !reader_.head().has_body;
+  if (whole) reader_.begin_body();
+  respond(response, keep_alive_ && whole, shared_->rules.cors_fields(reader_.head()));
 }
 
 void Connection::dispatch() {
@@ -295,10 +303,11 @@ void Connection::dispatch() {
     return on_handled();
   }
   try {
-    shared_->workers.enqueue([this] {
+    queued_ = shared_->workers.enqueue(this, [this] {
       handle();
       shared_->handled.push(this);
     });
+    if (queued_) watch_queue();
   } catch (const std::exception&) {
     exchange_->fail(std::make_exception_ptr(
         ApiError(kUnavailable, "the system starts no further thread: try again later", "", "no_thread")));
@@ -317,7 +326,35 @@ void Connection::handle() {
   exchange_->finish();
 }
 
+void Connection::watch_queue() noexcept {
+  try {
+    set_deadline(kLookTime);
+  } catch (const std::exception&) {
+    queued_ = false;  // without memory for a timer it is as if nobody had looked
+  }
+}
+
+// A request that waits for a thread holds a descriptor and its body, maybe for a long time: both are given
+// back if its client has gone. That TCP tells a client that has closed from one that only has nothing more to
+// say takes up to three looks (Exchange::client_gone).
+void Connection::look_at_queue() noexcept {
+  if (!queued_) return;
+  switch (shared_->workers.look_at(this, [this] { return exchange_->client_gone(); })) {
+    case WorkerThreads::Place::kBegun:
+      queued_ = false;  // its handler looks from now on
+      break;
+    case WorkerThreads::Place::kWaits:
+      watch_queue();
+      break;
+    case WorkerThreads::Place::kTaken:
+      exchange_->abandon();
+      on_handled();
+      break;
+  }
+}
+
 void Connection::on_handled() {
+  queued_ = false;
   const std::unique_ptr<Exchange> exchange = std::move(exchange_);
   guarded([&] {
     record_ = exchange->record();

@@ -88,9 +88,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void begin_request();
   void account();
   void check_room() const;
-  void refuse(const ApiError& error, const std::string& allow = "");
+  void refuse(const ApiError& error);
+  void refuse_admission(const Admission& admission);
   void dispatch();
   void handle();  // on a thread of `workers`, or at once for a route that is open
+  void watch_queue() noexcept;
+  void look_at_queue() noexcept;
   void respond(const Response& response, bool keep_alive, const std::string& common);
   void write_on();
   void finish_request(int status);
@@ -111,10 +114,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Clock::time_point deadline_;
   bool reading_ = false, timing_ = false;  // an operation is under way
   bool active_ = false;                    // a request is under way
+  bool queued_ = false;                    // it may be waiting for a thread, and its client is looked at
   const bool spare_;
   bool keep_alive_ = true;
   const Route* route_ = nullptr;
-  std::string method_, path_;  // of the request under way, for its record
+  std::string method_, path_;  // of the request under way, as they were sent, for its record
   RequestRecord record_;
   std::unique_ptr<Exchange> exchange_;  // while a handler answers
   std::string output_;

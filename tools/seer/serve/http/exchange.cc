@@ -50,8 +50,10 @@ bool Exchange::client_gone() {
   const Clock::time_point now = Clock::now();
   if (half_closed_at_ == Clock::time_point()) half_closed_at_ = now;
   if (may_probe_ && now - half_closed_at_ >= kBeforeProbe) {
-    may_probe_ = false;
-    send_all(kInterim);
+    const ssize_t n = ::send(fd_, kInterim.data(), kInterim.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    // If nothing could be sent, it is tried again. A part of it cannot be taken back.
+    may_probe_ = n < 0 && (errno == EAGAIN || errno == EINTR);
+    broken_ = !may_probe_ && n != static_cast<ssize_t>(kInterim.size());
   }
   return broken_;
 }
@@ -95,6 +97,11 @@ void Exchange::fail(const std::exception_ptr& thrown) noexcept {
   } catch (...) {
     broken_ = true;  // no memory to answer with: closing says so
   }
+}
+
+void Exchange::abandon() noexcept {
+  record_.status = kClientGone;
+  broken_ = true;
 }
 
 void Exchange::finish() noexcept {

@@ -36,7 +36,7 @@ class Exchange {
   // Whether the client has closed the connection. One that has closed its own half only, having nothing more
   // to say, still reads, but TCP tells the two apart only once something is sent. So if an answer takes
   // longer than a moment after that, "100 Continue" is sent, which clients skip: one that has gone resets the
-  // connection.
+  // connection. Waits for nothing.
   bool client_gone();
 
   // Sets the whole answer, which is sent after the handler has returned.
@@ -52,6 +52,7 @@ class Exchange {
   // For whoever called the handler. fail(): it threw `thrown`. finish(): it has returned, and a stream gets
   // its end.
   void fail(const std::exception_ptr& thrown) noexcept;
+  void abandon() noexcept;  // the client has gone, and no handler is called
   void finish() noexcept;
 
   const Response& response() const { return response_; }

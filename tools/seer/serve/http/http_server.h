@@ -28,7 +28,7 @@ struct HttpOptions {
 };
 
 struct Finished {
-  std::string method, path;  // empty: its head did not arrive
+  std::string method, path;  // as they were sent; empty: its head did not arrive
   const RequestRecord& record;
   int status;
   double seconds;

@@ -17,6 +17,7 @@ struct RequestHead {
   std::string method;         // as it was sent: "GET"
   std::string target;         // as it was sent: "/v1/models/a%20b?x=1"
   std::string path;           // of it, with percent signs decoded: "/v1/models/a b"
+  std::string shown_path;     // the same as it was sent, for logs and messages: "/v1/models/a%20b"
   int version = 11;           // 10 or 11
   std::vector<Field> fields;  // names in lower case, in the order they came
   bool keep_alive = true;     // the client may ask again over this connection

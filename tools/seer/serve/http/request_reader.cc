@@ -50,7 +50,7 @@ std::string percent_decoded(std::string_view text) {
 }
 
 // Of "/path?query" or, as clients of proxies send it, "http://host/path?query".
-std::string path_of(std::string_view target) {
+std::string_view path_of(std::string_view target) {
   if (target == "*") return "*";
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (lower(target.substr(0, scheme.size())) != scheme) continue;
@@ -59,7 +59,7 @@ std::string path_of(std::string_view target) {
     break;
   }
   if (!target.starts_with('/')) throw not_http("expected an address that begins with '/'");
-  return percent_decoded(target.substr(0, target.find_first_of("?#")));
+  return target.substr(0, target.find_first_of("?#"));
 }
 
 ApiError error_for(const error_code& error, bool in_head) {
@@ -88,8 +88,9 @@ class RequestReader::Parser final : public http::basic_parser<true> {
 
   RequestHead head;
   std::string body;
-  bool in_body = false;  // what comes belongs to the body
-  size_t n_read = 0;     // bytes of the request so far
+  std::string_view input;  // what is being parsed
+  bool in_body = false;    // what comes belongs to the body
+  size_t n_read = 0;       // bytes of the request so far
 
   void begin_body() {
     if (content_length().value_or(0) > max_body_size_)
@@ -115,6 +116,7 @@ class RequestReader::Parser final : public http::basic_parser<true> {
   void on_response_impl(int, string_view, int, error_code&) override {}
 
   void on_field_impl(http::field, string_view name, string_view value, error_code&) override {
+    check_one_line({name.data(), name.size()});
     if (in_body) return;  // a trailer: it cannot change what was decided by the head
     if (head.fields.size() == kMaxFields)
       throw head_too_large("more than " + std::to_string(kMaxFields) + " fields");
@@ -123,10 +125,21 @@ class RequestReader::Parser final : public http::basic_parser<true> {
   }
 
   void on_header_impl(error_code&) override {
-    head.path = path_of(head.target);
+    head.shown_path = path_of(head.target);
+    head.path = percent_decoded(head.shown_path);
     head.keep_alive = keep_alive() && head.version > 10;
     check_framing();
     head.has_body = chunked() || content_length().value_or(0) > 0;
+  }
+
+  // A field over several lines, which RFC 9112 (5.2) lets servers refuse: not all see one field there. The
+  // value comes unfolded, so this looks at the bytes that the name begins.
+  void check_one_line(std::string_view name) const {
+    const size_t line_end = input.find("\r\n", static_cast<size_t>(name.data() - input.data()));
+    const size_t next = line_end == std::string_view::npos ? line_end : line_end + 2;
+    if (next < input.size() && (input[next] == ' ' || input[next] == '\t'))
+      throw not_http(std::string("a field of the ") + (in_body ? "trailer" : "head") +
+                     " goes over several lines");
   }
 
   // Servers that read these in different ways would not agree on where a request ends.
@@ -208,15 +221,11 @@ void RequestReader::advance() {
     // one.
     if (parser_->in_body && parser_->chunked() && pending_.size() - begin < std::strlen("0\r\n\r\n")) break;
     error_code error;
+    parser_->input = std::string_view(pending_).substr(begin);
     const size_t n =
-        parser_->put(boost::asio::const_buffer(pending_.data() + begin, pending_.size() - begin), error);
-    const std::string_view taken = std::string_view(pending_).substr(begin, n);
+        parser_->put(boost::asio::const_buffer(parser_->input.data(), parser_->input.size()), error);
     begin += n;
     parser_->n_read += n;
-    // A field over several lines, which RFC 9112 (5.2) lets servers refuse: not all see one field there.
-    if (!parser_->in_body &&
-        (taken.find("\r\n ") != std::string_view::npos || taken.find("\r\n\t") != std::string_view::npos))
-      throw not_http("a header field goes over several lines");
     const bool waits = error == http::error::need_more;
     // The head is as long as what was read of it and, while it has no end, what was not.
     if (!parser_->in_body && parser_->n_read + (waits ? pending_.size() - begin : 0) > kMaxHeadBytes)

@@ -135,9 +135,9 @@ void RequestRules::find_route(const RequestHead& head, Admission* admission) con
   }
   if (admission->route != nullptr)
     throw ApiError(kMethodNotAllowed,
-                   head.method + " is not for " + head.path + ": expected " + admission->allow, "",
+                   head.method + " is not for " + head.shown_path + ": expected " + admission->allow, "",
                    "method_not_allowed");
-  throw ApiError(kNotFound, "there is no " + head.path + " here", "", "unknown_url");
+  throw ApiError(kNotFound, "there is no " + head.shown_path + " here", "", "unknown_url");
 }
 
 // The name in it; nothing if HTTP/1.0 sent none.

@@ -1,12 +1,15 @@
 #include "tools/seer/serve/http/worker_threads.h"
 
+#include <algorithm>
 #include <exception>
+#include <utility>
 
 namespace seer::serve {
 
-void WorkerThreads::enqueue(Task task) {
+bool WorkerThreads::enqueue(const void* owner, Task task) {
   const std::lock_guard lock(mutex_);
-  tasks_.push_back(std::move(task));
+  tasks_.push_back({owner, std::move(task)});
+  bool waits = false;
   // Idle threads that were woken for earlier tasks have not taken them yet, so they are counted against
   // these.
   if (tasks_.size() > n_idle_ && threads_.size() < max_threads_) {
@@ -18,9 +21,23 @@ void WorkerThreads::enqueue(Task task) {
         throw;
       }
       // Else the task waits for one of the threads that there are.
+      waits = true;
     }
+  } else {
+    waits = tasks_.size() > n_idle_;
   }
   wake_.notify_one();
+  return waits;
+}
+
+WorkerThreads::Place WorkerThreads::look_at(const void* owner, const std::function<bool()>& given_up) {
+  const std::lock_guard lock(mutex_);
+  const auto at = std::find_if(tasks_.begin(), tasks_.end(),
+                               [&](const Waiting& waiting) { return waiting.owner == owner; });
+  if (at == tasks_.end()) return Place::kBegun;
+  if (!given_up()) return Place::kWaits;
+  tasks_.erase(at);
+  return Place::kTaken;
 }
 
 void WorkerThreads::shutdown() {
@@ -40,7 +57,7 @@ void WorkerThreads::work() {
     wake_.wait(lock, [&] { return !tasks_.empty() || shutting_down_; });
     --n_idle_;
     if (tasks_.empty()) return;
-    const Task task = std::move(tasks_.front());
+    const Task task = std::move(tasks_.front().task);
     tasks_.pop_front();
     lock.unlock();
     task();

@@ -1,0 +1,70 @@
+// JSON values end without asking for memory: their destructors could not say that there is none.
+#include "engine/base/json.h"
+
+#include <optional>
+#include <string>
+
+#include "tests/fault/allocations.h"
+#include "tests/support/catch.h"
+
+namespace seer {
+namespace {
+
+using testing::AllocationFault;
+
+// Ends `value` while no allocation succeeds. Returns whether one was asked for.
+template <class Value>
+bool asks_for_memory(std::optional<Value> value) {
+  const AllocationFault fault(0, testing::Shortage::kLasting);
+  value.reset();
+  return AllocationFault::struck();
+}
+
+template <class Value>
+Value nested(size_t depth) {
+  Value value = "a text that is longer than a string's own room";
+  for (size_t i = 0; i < depth; ++i) {
+    Value outer;
+    if (i % 2 == 0) {
+      outer = {"before", nullptr, "after"};
+      std::swap(outer[i % 3], outer[1]);
+      outer[i % 3] = std::move(value);
+    } else {
+      outer = {{"before", {1, {2, Value::array()}}}, {"c", Value::object()}};
+      outer[i % 3 == 0 ? "a" : "z"] = std::move(value);
+    }
+    value = std::move(outer);
+  }
+  return value;
+}
+
+TEMPLATE_TEST_CASE("a value ends without allocating, and leaks nothing, however deep and wide it is", "",
+                   Json, OrderedJson) {
+  const int64_t n_live = testing::n_live_allocations();
+  for (const size_t depth : {0, 1, 2, 3, 64, 100'000})
+    CHECK_FALSE(asks_for_memory<TestType>(nested<TestType>(depth)));
+  TestType wide = TestType::array();
+  for (int i = 0; i < 100'000; ++i) wide.push_back({{"key", {i, "text"}}});
+  TestType copy = wide;
+  CHECK(copy == wide);
+  CHECK_FALSE(asks_for_memory<TestType>(std::move(wide)));
+  CHECK_FALSE(asks_for_memory<TestType>(std::move(copy)));
+  CHECK_FALSE(asks_for_memory<TestType>(TestType::binary({1, 2, 3})));
+  CHECK(testing::n_live_allocations() == n_live);
+}
+
+TEMPLATE_TEST_CASE("a value is compared with a text without allocating", "", Json, OrderedJson) {
+  constexpr const char* kText = "a text that is longer than a string's own room";
+  const TestType text = kText, number = 1;
+  bool right = false;
+  {
+    const AllocationFault fault(0, testing::Shortage::kLasting);
+    right = text == kText && !(text != kText) && text != "a" && !(text == "a") && number != kText &&
+            kText == text && kText != number;
+  }
+  CHECK(right);
+  CHECK_FALSE(AllocationFault::struck());
+}
+
+}  // namespace
+}  // namespace seer

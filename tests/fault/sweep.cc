@@ -1,0 +1,113 @@
+#include "tests/fault/sweep.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "seer/error.h"
+#include "tests/fault/allocations.h"
+#include "tests/support/catch.h"
+#include "tests/support/sanitized.h"
+
+namespace seer::testing {
+namespace {
+
+constexpr unsigned kHang = 120;  // seconds that one point may take
+
+// Of n points: all, or some `wanted` that are spread over them, with the first and the last few.
+std::vector<int64_t> points(int64_t n, int64_t wanted) {
+  if (const char* one = std::getenv("SEER_FAULT")) return {std::stoll(one)};
+  if (std::getenv("SEER_ALL_FAULTS") != nullptr) wanted = n;
+  if (kSanitized) wanted /= 10;
+  const int64_t stride = std::max<int64_t>(1, n / std::max<int64_t>(wanted, 1));
+  std::vector<int64_t> all;
+  for (int64_t i = 0; i < n; ++i)
+    if (i < 8 || i + 8 >= n || i % stride == (i / stride) % stride) all.push_back(i);
+  return all;
+}
+
+// Runs `body` with the fault, and returns whether it threw. Any other exception than those that shortages may
+// end in fails the case.
+bool fails(int64_t index, Shortage shortage, const std::function<void()>& body) {
+  ::alarm(kHang);
+  std::exception_ptr thrown;
+  {
+    const AllocationFault fault(index, shortage);
+    try {
+      body();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+  }
+  ::alarm(0);
+  if (!thrown) return false;
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const std::bad_alloc&) {
+  } catch (const Error& e) {
+    INFO(index << ": " << e.what());
+    CHECK(std::string(e.what()).find("std::") == std::string::npos);
+  } catch (const std::exception& e) {
+    FAIL_CHECK("allocation " << index << " ended in: " << e.what());
+  }
+  return true;
+}
+
+// How many allocations `body` makes if all succeed.
+int64_t count(const std::function<void()>& body) {
+  const AllocationFault none(INT64_MAX, Shortage::kOnce);
+  body();
+  return AllocationFault::n_allocated();
+}
+
+// Reports the point whose failure ended the program: an exception in a thread or a destructor.
+struct Point {
+  static inline const char* what = "";
+  static inline int64_t index = 0;
+  static void report() {
+    std::cerr << "std::terminate at allocation " << index << " of " << what << std::endl;
+    std::abort();
+  }
+};
+
+}  // namespace
+
+void sweep(const char* what, int64_t wanted, const std::function<void()>& prepare,
+           const std::function<void()>& body, const std::function<void()>& after) {
+  std::set_terminate(Point::report);
+  Point::what = what;
+  for (int i = 0; i < 2; ++i) {  // what is made once stays
+    prepare();
+    body();
+    after();
+  }
+  prepare();
+  const int64_t n = count(body);
+  after();
+  REQUIRE(n > 16);
+  int64_t n_tried = 0, n_failed = 0;
+  for (const Shortage shortage : {Shortage::kOnce, Shortage::kLasting}) {
+    for (const int64_t i : points(n, wanted)) {
+      Point::index = i;
+      CAPTURE(what, i);
+      prepare();
+      const bool failed = fails(i, shortage, body);
+      // Threads share what they allocate, so a run may make a few allocations less than another.
+      n_tried += AllocationFault::struck() ? 1 : 0;
+      n_failed += failed ? 1 : 0;
+      after();
+    }
+  }
+  std::cout << what << ": " << n << " allocations, " << n_tried << " made to fail, " << n_failed
+            << " of which ended the call" << std::endl;
+  CHECK(n_tried > 0);
+  CHECK(n_failed > n_tried / 2);
+}
+
+}  // namespace seer::testing
