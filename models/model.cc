@@ -17,12 +17,15 @@ void Model::open(std::unique_ptr<Backend> backend, const Shard& shard) {
   backend_ = std::move(backend);
   shard_.emplace(shard);
   if (config_.quant && backend_->has_own_memory())
-    throw Error(ErrorKind::kUnsupported, files_.model_dir + ": quantised weights (" + config_.quant->method +
-                                             ") are not supported on a GPU yet: use --device cpu, or weights in BF16");
+    throw Error(ErrorKind::kUnsupported,
+                files_.model_dir + ": quantised weights (" + config_.quant->method +
+                    ") are not supported on a GPU yet: use --device cpu, or weights in BF16");
   if (config_.quant && files_.random())
-    throw Error(ErrorKind::kUnsupported, files_.random_config +
-                                             ": random weights are made in BF16: expected no quantization_config, "
-                                             "found " + config_.quant->method + ". Remove the key.");
+    throw Error(ErrorKind::kUnsupported,
+                files_.random_config +
+                    ": random weights are made in BF16: expected no quantization_config, "
+                    "found " +
+                    config_.quant->method + ". Remove the key.");
   if (files_.random()) {
     gates_ = GateWeights::random(files_.random_config, config_, files_.random_seed);
   } else if (!files_.gates_dir.empty()) {

@@ -1,7 +1,10 @@
 // Checkpoints that the libraries of users' files quantised (the test data's quant/), beside those libraries'
 // outputs.
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <nlohmann/json.hpp>
 
 #include "kernels/input_codes.h"
 #include "models/quant/layer.h"
@@ -233,6 +236,114 @@ TEST_CASE("every part of a quantised layer has the whole layer's codes, scales a
       n_wrong += columns[static_cast<size_t>(i)] == whole[static_cast<size_t>(k / 2 * n + i)] ? 0 : 1;
     CHECK(n_wrong == 0);
   }
+}
+
+// A copy of a golden's checkpoint, whose header or data are changed.
+class Edited {
+ public:
+  Edited(const Golden& g, const std::function<void(nlohmann::json& header, std::string& data)>& edit) {
+    std::filesystem::copy_file(std::filesystem::path(g.dir) / "config.json", dir_.path() / "config.json");
+    const std::string file = testing::read_file(std::filesystem::path(g.dir) / "model.safetensors");
+    uint64_t size = 0;
+    std::memcpy(&size, file.data(), sizeof size);
+    nlohmann::json header = nlohmann::json::parse(file.substr(8, size));
+    std::string data = file.substr(8 + size);
+    edit(header, data);
+    const std::string text = header.dump();
+    size = text.size();
+    std::string out(8, '\0');
+    std::memcpy(out.data(), &size, sizeof size);
+    testing::write_file(dir_.path() / "model.safetensors", out + text + data);
+  }
+  // What loading it says.
+  std::string message(ErrorKind kind = ErrorKind::kFile) const {
+    try {
+      const ModelConfig config = ModelConfig::load(dir_.path().string());
+      const auto backend = make_cpu_backend(1);
+      ModelWeights::load(dir_.path().string(), config, backend.get(), {});
+    } catch (const Error& error) {
+      CHECK(error.kind() == kind);
+      return error.what();
+    }
+    return "not refused";
+  }
+
+ private:
+  testing::TempDir dir_;
+};
+
+const std::string kDown = "model.layers.0.mlp.down_proj.";
+
+// Writes `bytes` over the first bytes of a tensor.
+std::function<void(nlohmann::json&, std::string&)> overwritten(const std::string& name,
+                                                               const std::string& bytes) {
+  return [=](nlohmann::json& header, std::string& data) {
+    data.replace(header.at(name).at("data_offsets").at(0).get<size_t>(), bytes.size(), bytes);
+  };
+}
+
+TEST_CASE(
+    "quantised checkpoints with damaged scales, codes or groups are refused by the tensor and the value") {
+  const std::string nan_bf16 = "\xC0\x7F", zero = std::string(2, '\0'), minus_bf16 = "\x80\xBF",
+                    inf_f16 = std::string("\0\x7C", 2);
+  const std::tuple<const char*, std::string, std::string, std::string> cases[] = {
+      {"fp8-channel-dynamic", "weight_scale", nan_bf16,
+       "down_proj.weight_scale: expected positive numbers, found nan at 0"},
+      {"fp8-channel-dynamic", "weight_scale", zero, "expected positive numbers, found 0.0"},
+      {"fp8-channel-dynamic", "weight_scale", minus_bf16, "expected positive numbers, found -1.0"},
+      {"fp8-channel-dynamic", "weight", "\x7F",
+       "down_proj.weight: expected finite numbers, found NaN at [0, 0]"},
+      {"fp8-tensor-static", "input_scale", zero, "down_proj.input_scale: expected positive numbers"},
+      {"fp8-block128", "weight_scale_inv", std::string(4, '\0'),
+       "down_proj.weight_scale_inv: expected positive"},
+      {"ct-w8a8-int", "weight_scale", zero, "down_proj.weight_scale: expected positive numbers"},
+      {"ct-w4a16-g128", "weight_scale", zero, "down_proj.weight_scale: expected positive numbers"},
+      {"ct-w4a16-g128", "weight_shape", "\x07",
+       "down_proj.weight_shape: expected 256 and 256, found 7 and 256"},
+      {"awq-g128", "scales", inf_f16, "down_proj.scales: expected positive numbers, found inf"},
+      {"gptq-g128-sym", "scales", inf_f16, "down_proj.scales: expected positive numbers, found inf"},
+      {"gptq-actorder-asym", "g_idx", "\x02", "down_proj.g_idx: expected groups from 0 to 1, found 2 at 0"},
+      {"gptq-actorder-asym", "g_idx", "\xFF\xFF\xFF\xFF", "found -1 at 0"},
+      {"gptq-actorder-asym", "g_idx", "\x01", "g_idx: expected 128 inputs in group 0, found 127"},
+  };
+  for (const auto& [name, tensor, bytes, expected] : cases) {
+    const auto g = golden(name);
+    if (!g) return;
+    INFO(name << " " << tensor);
+    CHECK_THAT(Edited(*g, overwritten(kDown + tensor, bytes)).message(), ContainsSubstring(expected));
+  }
+}
+
+TEST_CASE(
+    "quantised checkpoints with tensors that are missing, misshapen or needless are refused by their names") {
+  const auto g = golden("fp8-channel-dynamic");
+  if (!g) return;
+  const auto renamed = [&](const std::string& from, const std::string& to) {
+    return Edited(*g,
+                  [&](nlohmann::json& header, std::string&) {
+                    header[to] = header.at(from);
+                    header.erase(from);
+                  })
+        .message();
+  };
+  CHECK_THAT(renamed(kDown + "weight_scale", kDown + "scale"),
+             ContainsSubstring("missing: " + kDown + "weight_scale F32 or BF16 or F16 [256, 1] or [256]") &&
+                 ContainsSubstring("unexpected: " + kDown + "scale"));
+  CHECK_THAT(renamed(kDown + "weight", kDown + "weights"),
+             ContainsSubstring(
+                 "the codes of model.layers.0.mlp.down_proj, which quantization_config does not leave"));
+  CHECK_THAT(Edited(*g,
+                    [&](nlohmann::json& header, std::string&) {
+                      header[kDown + "weight_scale"]["shape"] = {1, 256};
+                    })
+                 .message(),
+             ContainsSubstring("misshapen: " + kDown +
+                               "weight_scale: expected F32 or BF16 or F16 [256, 1] or [256], "
+                               "found BF16 [1, 256]"));
+  CHECK_THAT(
+      Edited(*g, [&](nlohmann::json& header, std::string&) { header[kDown + "weight"]["dtype"] = "I8"; })
+          .message(),
+      ContainsSubstring(kDown + "weight: expected F8_E4M3 [256, 256], found I8 [256, 256]"));
 }
 
 TEST_CASE("E4M3 codes are the numbers that their bits say, and the nearest one is chosen") {

@@ -100,7 +100,7 @@ struct SEER_API ModelInfo {
   // How linear layers are quantised, for people: "fp8, dynamic: 224 of 225 linear layers, 8.01 bits a weight;
   // plain: lm_head". Empty if none is.
   std::string quantisation;
-  std::string rope;          // "default", "llama3, factor 8", ...
+  std::string rope;  // "default", "llama3, factor 8", ...
   int64_t n_layers = 0, n_heads = 0, n_kv_heads = 0, d_head = 0, d_model = 0, d_ff = 0, n_vocab = 0;
   int64_t max_positions = 0;      // max_position_embeddings
   std::optional<int64_t> window;  // tokens that sliding-window attention reaches back to, if the model has
