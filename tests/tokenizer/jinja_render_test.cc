@@ -37,6 +37,16 @@ TEST_CASE("loops have jinja2's special variable") {
                xs) == "1231 1232 1233 ");
 }
 
+TEST_CASE("an attribute without a name is a key like another") {
+  CHECK(render("{{ [{'a': 1}] | map(attribute='') | list }}") == "[Undefined]");
+  CHECK(render("{{ [{'': {'a': 5}}] | map(attribute='.a') | list }}") == "[5]");
+  CHECK(render("{{ [{'a': {'': 7}}] | map(attribute='a.') | list }}") == "[7]");
+  CHECK(render("{{ {'': 3} | attr('') }}").empty());
+  CHECK(render("{{ {'': 3}[''] }}") == "3");
+  CHECK(testing::render_error("{{ [{'a': 1}] | map(attribute='..') | list }}") ==
+        "unsupported: t:1: 'dict object' has no attribute ''");
+}
+
 TEST_CASE("else of a loop runs unless the body came to its end once") {
   CHECK(render("{% for x in [1] %}{% continue %}{% else %}e{% endfor %}") == "e");
   CHECK(render("{% for x in [1] %}{% break %}{% else %}e{% endfor %}") == "e");

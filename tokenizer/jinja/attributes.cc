@@ -133,7 +133,7 @@ Value cycler_attribute(const Value& value, std::string_view name) {
 }
 
 bool internal(const Value& value, std::string_view name) {
-  if (name[0] != '_' || value.is(Type::kNamespace)) return name == "__class__";
+  if (!name.starts_with('_') || value.is(Type::kNamespace)) return name == "__class__";
   return !listed(kInternal, name).empty() ||
          (has_length(value) && !listed(kInternalOfContainers, name).empty());
 }
