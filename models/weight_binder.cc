@@ -96,7 +96,8 @@ Tensor WeightBinder::take(const std::string& name, std::initializer_list<int64_t
   }
   if (!is_float(found->dtype)) {
     wrong_type_ = true;
-    misshapen_.add(name + ": expected F32, F16 or BF16, found " + dtype_name(found->dtype));
+    misshapen_.add(name + ": expected F32, F16 or BF16, found " + dtype_name(found->dtype) + " " +
+                   shape_string(*found));
     return {};
   }
   // Norms and biases are small. Matrices are not read at the start, for they would be read from the disk

@@ -299,7 +299,7 @@ TEST_CASE(
       {"ct-w8a8-int", "weight_scale", zero, "down_proj.weight_scale: expected positive numbers"},
       {"ct-w4a16-g128", "weight_scale", zero, "down_proj.weight_scale: expected positive numbers"},
       {"ct-w4a16-g128", "weight_shape", "\x07",
-       "down_proj.weight_shape: expected 256 and 256, found 7 and 256"},
+       "down_proj.weight_shape: expected 256 and 256, found 263 and 256"},
       {"awq-g128", "scales", inf_f16, "down_proj.scales: expected positive numbers, found inf"},
       {"gptq-g128-sym", "scales", inf_f16, "down_proj.scales: expected positive numbers, found inf"},
       {"gptq-actorder-asym", "g_idx", "\x02", "down_proj.g_idx: expected groups from 0 to 1, found 2 at 0"},

@@ -214,7 +214,7 @@ TEST_CASE("weights: a tensor that the config does not ask for is named") {
   }
   tensors.push_back(zero_tensor("model.layers.0.mlp.up_proj.qweight", "I32", {5}));
   model.write_tensors(tensors);
-  CHECK_THAT(refused(model), ContainsSubstring("unexpected: model.layers.0.mlp.up_proj.qweight [5]"));
+  CHECK_THAT(refused(model), ContainsSubstring("unexpected: model.layers.0.mlp.up_proj.qweight I32 [5]"));
 }
 
 TEST_CASE("weights: tensors that change nothing of what a decoder computes are skipped, and named") {

@@ -71,7 +71,8 @@ config("4097 layers", "num_hidden_layers", "from 1 to 4096", num_hidden_layers=4
 config("heads that do not divide", "num_attention_heads (4)", "multiple of num_key_value_heads (3)",
        num_attention_heads=4, num_key_value_heads=3)
 config("an odd head size", "even head size", "found 63", head_dim=63)
-config("quantized weights", "quant_method", "use BF16, F16 or F32", quantization_config={"quant_method": "gptq"})
+config("quantised by another method", "quant_method", "expected", "bitsandbytes", quantization_config={"quant_method": "bitsandbytes"})
+config("quantised, without its sizes", "bits", "expected", quantization_config={"quant_method": "gptq"})
 config("another activation", "hidden_act 'gelu'", "expected silu", hidden_act="gelu")
 config("another rope", "rope", "yarnish", rope_scaling={"rope_type": "yarnish", "factor": 2.0})
 config("a negative rope factor", "factor", rope_scaling={"rope_type": "linear", "factor": -2.0})
