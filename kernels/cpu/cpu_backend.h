@@ -22,7 +22,7 @@ class CpuBackend final : public Backend {
   std::string description() const override;
   DType activation_dtype() const override { return DType::kF32; }
   std::span<const DType> kv_dtypes() const override {
-    static constexpr DType kTypes[] = {DType::kBF16, DType::kF32};
+    static constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
     return kTypes;
   }
   Buffer allocate(int64_t bytes, const std::string& purpose) override;
