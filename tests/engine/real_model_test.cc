@@ -20,8 +20,8 @@ using Ids = std::vector<int32_t>;
 
 // transformers 5.24 in float32 wrote the reference, as Seer computes on a CPU; it is printed with 17 digits.
 constexpr double kPerplexityTolerance = 1e-4;  // relative; seen: 9e-6
-// Over pages that round keys and values to bf16. The keys of Qwen2.5 have large biases, beside which rounding
-// loses more.
+// Over pages that round keys and values to bf16. Of Qwen2.5 they moved one text by 0.19% and another by
+// 0.02%.
 constexpr double kRoundedTolerance = 1e-3, kRoundedQwenTolerance = 5e-3;
 
 struct RealModel {
