@@ -57,7 +57,9 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual std::string description() const = 0;  // "cpu (2 threads, AVX-512, OpenBLAS SkylakeX)"
-  virtual DType activation_dtype() const = 0;   // of activations and KV pages
+  virtual DType activation_dtype() const = 0;   // of activations and gate keys
+  // The types in which pages can hold keys and values; the first is the usual one.
+  virtual std::span<const DType> kv_dtypes() const = 0;
 
   // ---- memory and weights ----
 
@@ -160,8 +162,9 @@ class Backend {
   virtual void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) = 0;
 
   // Splits the rows of qkv into heads, normalises queries and keys if there are norms, writes the rotated
-  // queries to q, and writes the rotated keys and the values to the pages. qkv stays as it is. If `pooled` is
-  // given, it gets the pools of the prefill segments' blocks, taken from normalised heads.
+  // queries to q, and writes the rotated keys and the values to the pages, rounded to the nearest, ties to
+  // even, if the pages' type is narrower than the result. qkv stays as it is. If `pooled` is given, it gets
+  // the pools of the prefill segments' blocks, taken from normalised heads of qkv and not from the pages.
   //
   // `step` is the step that begin_step opened, or a part of it: any of its prefill segments, and all of its
   // decodes or none. It says which rows are appended. A GPU reads page tables, and the positions of decodes,

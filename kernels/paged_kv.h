@@ -15,6 +15,7 @@ constexpr int64_t blocks_of(int64_t n_tokens, int64_t page_tokens) {
 }
 
 // One layer. A page is one gate block of one sequence, so a selected block index is a page-table index.
+// Keys and values have the same type, one of Backend::kv_dtypes(); gate keys have the type of activations.
 struct PagedKv {
   Tensor k;       // [n_pages, n_kv_heads, page_tokens, d_head], after RoPE
   Tensor v;       // [n_pages, n_kv_heads, page_tokens, d_head]
@@ -23,6 +24,15 @@ struct PagedKv {
   int64_t n_kv_heads() const { return k.dim(1); }
   int64_t page_tokens() const { return k.dim(2); }
   int64_t d_head() const { return k.dim(3); }
+  // Return the address of slot 0 of a head in a page: [page_tokens, d_head] of the pages' type.
+  void* k_head(int64_t page, int64_t head) const { return head_of(k, page, head); }
+  void* v_head(int64_t page, int64_t head) const { return head_of(v, page, head); }
+
+ private:
+  static void* head_of(const Tensor& t, int64_t page, int64_t head) {
+    const int64_t bytes = t.dim(2) * t.dim(3) * dtype_bytes(t.dtype);
+    return static_cast<char*>(t.data) + (page * t.dim(1) + head) * bytes;
+  }
 };
 
 // Consecutive new tokens of one sequence, rows [row, row + n_tokens) of the step's token axis.

@@ -25,19 +25,21 @@ std::vector<int64_t> numbers(size_t n, int64_t first = 0) {
 
 }  // namespace
 
-void ContextParallel::Tensors::take(Arena* arena, DType activations, const ModelConfig& model,
+void ContextParallel::Tensors::take(Arena* arena, DType kv_dtype, DType activations, const ModelConfig& model,
                                     const GateConfig* gate, const StepLimits& limits, int64_t n_ranks,
                                     bool with_logits) {
   const int64_t n_blocks = limits.n_blocks, n_gate_heads = gate == nullptr ? 0 : gate->n_gate_heads(model);
   const int64_t key_elements = model.n_kv_heads * limits.page_tokens * model.d_head;
   const int64_t gate_elements = gate == nullptr ? 0 : n_gate_heads * gate->d_gate;
-  const int64_t batch = std::min(kBatchPages, n_blocks) * std::max(key_elements, gate_elements);
+  const int64_t page_bytes =
+      std::max(key_elements * dtype_bytes(kv_dtype), gate_elements * dtype_bytes(activations));
+  const int64_t batch_bytes = std::min(kBatchPages, n_blocks) * page_bytes;
   const int64_t part_elements = attention_part_size(limits.n_sequences, model.n_heads, model.d_head);
-  pages.k = arena->take(activations, {n_blocks, model.n_kv_heads, limits.page_tokens, model.d_head});
-  pages.v = arena->take(activations, {n_blocks, model.n_kv_heads, limits.page_tokens, model.d_head});
+  pages.k = arena->take(kv_dtype, {n_blocks, model.n_kv_heads, limits.page_tokens, model.d_head});
+  pages.v = arena->take(kv_dtype, {n_blocks, model.n_kv_heads, limits.page_tokens, model.d_head});
   if (gate != nullptr) pages.gate_k = arena->take(activations, {n_blocks, n_gate_heads, gate->d_gate});
-  send = arena->take(activations, {batch});
-  receive = arena->take(activations, {batch});
+  send = arena->take(DType::kU8, {batch_bytes});
+  receive = arena->take(DType::kU8, {batch_bytes});
   marks = arena->take(DType::kF32, {n_ranks * n_blocks});
   part = arena->take(DType::kF32, {part_elements});
   parts = arena->take(DType::kF32, {n_ranks * part_elements});
@@ -54,8 +56,8 @@ ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const Mod
       page_tokens_(limits.page_tokens),
       arena_(Arena::allocate(backend, "the pages of a layer that ranks bring together", too_large(limits),
                              [&](Arena* arena) {
-                               t_.take(arena, backend->activation_dtype(), model, gate, limits, comm->size(),
-                                       /*with_logits=*/comm->rank() == 0);
+                               t_.take(arena, cache->dtype(), backend->activation_dtype(), model, gate,
+                                       limits, comm->size(), /*with_logits=*/comm->rank() == 0);
                              })),
       n_heads_(model.n_heads),
       d_head_(model.d_head),
@@ -69,10 +71,11 @@ ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const Mod
 
 // As the constructor takes it, for the rank that needs most.
 int64_t ContextParallel::arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
-                                     const StepLimits& limits, int64_t n_ranks) {
+                                     const StepLimits& limits, int64_t n_ranks, DType kv_dtype) {
   Tensors sizes;
   return Arena::measure(too_large(limits), [&](Arena* arena) {
-    sizes.take(arena, backend.activation_dtype(), model, gate, limits, n_ranks, /*with_logits=*/true);
+    sizes.take(arena, kv_dtype, backend.activation_dtype(), model, gate, limits, n_ranks,
+               /*with_logits=*/true);
   });
 }
 
@@ -231,7 +234,7 @@ void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence
   backend_->copy_rows(to, moves.stay, from, local);
 
   const int64_t elements = to.numel() / to.dim(0);
-  const auto batch = static_cast<size_t>(t_.receive.numel() / elements);
+  const auto batch = static_cast<size_t>(t_.receive.nbytes() / (elements * dtype_bytes(to.dtype)));
   const auto n_ranks = static_cast<size_t>(comm_->size());
   for (size_t first = 0; first < moves.travel.size(); first += batch) {
     const auto blocks = std::span(moves.travel).subspan(first, std::min(batch, moves.travel.size() - first));
@@ -246,7 +249,7 @@ void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence
     for (const int64_t b : of[static_cast<size_t>(comm_->rank())]) local.push_back(local_page(s.segment, b));
     const auto view = [&](const Tensor& buffer, size_t n) {
       const auto rows = static_cast<int64_t>(n);
-      return buffer.rows(0, rows * elements).reshaped({rows, elements});
+      return Tensor(buffer.data, to.dtype, {rows, elements});
     };
     const Tensor mine = view(t_.send, local.size()), all = view(t_.receive, blocks.size());
     backend_->copy_rows(mine, numbers(local.size()), from, local);

@@ -32,7 +32,7 @@ class ContextParallel {
   // Bytes that a rank allocates besides weights, activations and cache: room for the pages of one layer of
   // one context, for every rank's results of decode attention, and for logits on rank 0.
   static int64_t arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
-                             const StepLimits& limits, int64_t n_ranks);
+                             const StepLimits& limits, int64_t n_ranks, DType kv_dtype);
   // Limits of a rank's part of a step. It may have more segments than the step, because each run of blocks of
   // one owner is a segment, and so is each decode's part.
   static StepLimits local_limits(const StepLimits& limits);
@@ -114,13 +114,13 @@ class ContextParallel {
   // Everything that lies in the arena.
   struct Tensors {
     PagedKv pages;                    // [n_blocks of a context, ...]
-    Tensor send, receive;             // [elements of a batch of pages]
+    Tensor send, receive;             // u8 [bytes of a batch of pages], of keys, values or gate keys
     Tensor marks;                     // f32 [n_ranks * n_blocks]: 1 if the rank wants the block
     Tensor part, parts;               // f32: results of attention of the most decodes, here and of every rank
     Tensor local_logits, all_logits;  // f32 [n_logits, n_vocab]; on rank 0
 
-    void take(Arena* arena, DType activations, const ModelConfig& model, const GateConfig* gate,
-              const StepLimits& limits, int64_t n_ranks, bool with_logits);
+    void take(Arena* arena, DType kv_dtype, DType activations, const ModelConfig& model,
+              const GateConfig* gate, const StepLimits& limits, int64_t n_ranks, bool with_logits);
   };
   struct Moves {
     std::vector<int64_t> travel;  // blocks that some rank wants and lacks

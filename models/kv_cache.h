@@ -13,21 +13,24 @@ namespace seer {
 
 class KvCache {
  public:
-  // `gate` is null for a model without gates. Throws Error{kMemory}.
+  // `gate` is null for a model without gates. `dtype` is the type of keys and values, one of the backend's
+  // kv_dtypes(). Throws Error{kMemory}.
   KvCache(Backend* backend, const ModelConfig& model, const GateConfig* gate, int64_t page_tokens,
-          int64_t n_pages);
+          int64_t n_pages, DType dtype);
 
   // Of one page in all layers.
   static int64_t page_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
-                            int64_t page_tokens);
+                            int64_t page_tokens, DType dtype);
 
   PagedKv layer(int64_t l) const { return layers_[static_cast<size_t>(l)]; }
   int64_t n_pages() const { return n_pages_; }
   int64_t page_tokens() const { return page_tokens_; }
   int64_t nbytes() const { return nbytes_; }
+  DType dtype() const { return dtype_; }  // of keys and values
 
  private:
   int64_t n_pages_, page_tokens_, nbytes_ = 0;
+  DType dtype_;
   std::vector<PagedKv> layers_;
   std::vector<Buffer> buffers_;
 };

@@ -13,8 +13,9 @@ Model::Model(ModelFiles files)
   if (!files_.random()) find_vocabulary(files_.model_dir, &config_);
 }
 
-void Model::open(std::unique_ptr<Backend> backend, const Shard& shard) {
+void Model::open(std::unique_ptr<Backend> backend, const Shard& shard, DType kv_dtype) {
   backend_ = std::move(backend);
+  kv_dtype_ = kv_dtype;
   shard_.emplace(shard);
   if (config_.quant && backend_->has_own_memory())
     throw Error(ErrorKind::kUnsupported,
@@ -53,14 +54,14 @@ void Model::load(const ModelWeights::Progress& on_progress) {
 }
 
 void Model::allocate(const StepLimits& limits, int64_t n_pages, Communicator* comm) {
-  cache_ =
-      std::make_unique<KvCache>(backend_.get(), shard_->local, gate_config(), limits.page_tokens, n_pages);
+  cache_ = std::make_unique<KvCache>(backend_.get(), shard_->local, gate_config(), limits.page_tokens,
+                                     n_pages, kv_dtype_);
   decoder_ =
       std::make_unique<Decoder>(backend_.get(), *shard_, weights_, gates(), cache_.get(), limits, comm);
 }
 
 int64_t Model::page_bytes(int64_t page_tokens) const {
-  return KvCache::page_bytes(*backend_, shard_->local, gate_config(), page_tokens);
+  return KvCache::page_bytes(*backend_, shard_->local, gate_config(), page_tokens, kv_dtype_);
 }
 
 int64_t Model::activation_bytes(const StepLimits& limits) const {

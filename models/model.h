@@ -35,9 +35,10 @@ class Model {
   // load() throw the same for their files.
   explicit Model(ModelFiles files);
 
-  // Keeps the backend, and reads or makes the gates of the shard's heads. Throws Error{kUnsupported} for
-  // quantised weights on a GPU, and for a quantised config.json of random weights.
-  void open(std::unique_ptr<Backend> backend, const Shard& shard);
+  // Keeps the backend, and reads or makes the gates of the shard's heads. kv_dtype is the type of keys and
+  // values in pages, one of the backend's kv_dtypes(). Throws Error{kUnsupported} for quantised weights on a
+  // GPU, and for a quantised config.json of random weights.
+  void open(std::unique_ptr<Backend> backend, const Shard& shard, DType kv_dtype);
   // Throws Error{kUnsupported} if the backend cannot run this model with pages of page_tokens tokens and
   // contexts of n_blocks pages.
   void check(int64_t page_tokens, int64_t n_blocks) const;
@@ -54,6 +55,7 @@ class Model {
   const GateWeights* gates() const { return gates_ ? &*gates_ : nullptr; }  // null if none
   const GateConfig* gate_config() const { return gates_ ? &gates_->config : nullptr; }
   const ModelWeights& weights() const { return weights_; }
+  DType kv_dtype() const { return kv_dtype_; }
   const KvCache& cache() const { return *cache_; }
   Decoder& decoder() const { return *decoder_; }
 
@@ -66,6 +68,7 @@ class Model {
   ModelFiles files_;
   ModelConfig config_;
   std::unique_ptr<Backend> backend_;
+  DType kv_dtype_ = DType::kF32;
   std::optional<Shard> shard_;
   std::optional<GateWeights> gates_;
   ModelWeights weights_;

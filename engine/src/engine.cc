@@ -5,6 +5,7 @@
 
 #include "engine/src/devices.h"
 #include "engine/src/engine_impl.h"
+#include "engine/src/kv_dtype.h"
 #include "engine/src/select_rule.h"
 #include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
@@ -42,6 +43,7 @@ std::shared_ptr<Engine> Engine::load(const EngineOptions& options) {
 
 EngineImpl::EngineImpl(const EngineOptions& options)
     : options_(options),
+      kv_dtype_asked_(named_kv_dtype(options.kv_cache_dtype)),
       model_({options.model_dir, options.gates_dir, options.random_config, kRandomSeed}),
       ranks_(options.ranks) {
   if (!model_.files().random()) {
@@ -73,9 +75,12 @@ EngineImpl::EngineImpl(const EngineOptions& options)
 void EngineImpl::open_model() {
   // Before the device, which takes longer: a model that does not divide among the ranks is refused.
   const Shard shard(model_.config(), 0, options_.rank_split == RankSplit::kTensor ? ranks_.size() : 1);
-  model_.open(open_device(options_.device, ranks_.threads(options_.threads),
-                          [this](const std::string& text) { log(LogLevel::kWarning, text); }),
-              shard);
+  std::unique_ptr<Backend> backend =
+      open_device(options_.device, ranks_.threads(options_.threads),
+                  [this](const std::string& text) { log(LogLevel::kWarning, text); });
+  const DType kv_dtype = kv_dtype_on(*backend, kv_dtype_asked_);
+  model_.open(std::move(backend), shard, kv_dtype);
+  info_.kv_cache_dtype = kv_dtype_name(kv_dtype);
   info_.device = model_.backend().description();
   if (ranks_.size() > 1) info_.device += ", " + std::to_string(ranks_.size()) + " ranks";
   if (divided()) info_.device += " that divide prompts";
@@ -86,7 +91,7 @@ void EngineImpl::load_weights() {
                              : options_.device == "auto"        ? "cuda"
                                                                 : options_.device;
   ranks_.load({model_.files(), device, options_.threads, info_.page_tokens, info_.n_pages,
-               options_.gpu_memory_utilization, 0, options_.rank_split},
+               options_.gpu_memory_utilization, 0, options_.rank_split, model_.kv_dtype()},
               &model_.backend());
   model_.load([&](int64_t done, int64_t total) {
     ranks_.check();

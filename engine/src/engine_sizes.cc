@@ -137,7 +137,7 @@ int64_t EngineImpl::pages_that_fit(int64_t room, int64_t n_blocks) const {
   int64_t left = room - kGpuReserve - model_.activation_bytes(limits);
   if (divided())
     left -= ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gate_config(), limits,
-                                         layout_.n_owners);
+                                         layout_.n_owners, model_.kv_dtype());
   return std::max<int64_t>(0, left / model_.page_bytes(info_.page_tokens));
 }
 

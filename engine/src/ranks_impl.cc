@@ -31,6 +31,7 @@ void ModelSource::write(MessageWriter* writer) const {
   writer->put(files.random_seed);
   writer->put(timeout_ns);
   writer->put(split);
+  writer->put(kv_dtype);
 }
 
 ModelSource ModelSource::read(MessageReader* reader) {
@@ -44,6 +45,7 @@ ModelSource ModelSource::read(MessageReader* reader) {
   s.files.random_seed = reader->get<uint64_t>();
   s.timeout_ns = reader->get<int64_t>();
   s.split = reader->get<RankSplit>();
+  s.kv_dtype = reader->get<DType>();
   return s;
 }
 

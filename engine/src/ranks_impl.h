@@ -33,6 +33,7 @@ struct ModelSource {
   double gpu_memory_utilization = 0.0;
   int64_t timeout_ns = 0;
   RankSplit split = RankSplit::kTensor;
+  DType kv_dtype = DType::kF32;  // of keys and values in pages
 
   // What a rank has of the model.
   Shard shard(const ModelConfig& config, int rank, int size) const {

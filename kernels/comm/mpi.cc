@@ -102,10 +102,11 @@ class MpiCommunicator final : public Communicator {
       begins.push_back(static_cast<int>(begin_at));
       begin_at += count;
     }
-    assert(begin_at <= INT_MAX && mine.dtype == DType::kF32);
+    assert(begin_at <= INT_MAX && (mine.dtype == DType::kF32 || mine.dtype == DType::kBF16));
+    const MPI_Datatype type = mine.dtype == DType::kBF16 ? MPI_UINT16_T : MPI_FLOAT;
     MPI_Request request = MPI_REQUEST_NULL;
-    begin(MPI_Iallgatherv(mine.data, sizes[static_cast<size_t>(rank_)], MPI_FLOAT, out.data, sizes.data(),
-                          begins.data(), MPI_FLOAT, comm_, &request),
+    begin(MPI_Iallgatherv(mine.data, sizes[static_cast<size_t>(rank_)], type, out.data, sizes.data(),
+                          begins.data(), type, comm_, &request),
           "MPI_Iallgatherv");
     wait(&request, Patience::kStep);
   }

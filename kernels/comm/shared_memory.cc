@@ -138,10 +138,10 @@ class SharedMemoryCommunicator final : public Communicator {
   }
 
   void gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) override {
-    gather_floats(out, mine, counts, rank_ == 0);
+    gather_parts(out, mine, counts, rank_ == 0);
   }
   void all_gather(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts) override {
-    gather_floats(out, mine, counts, true);
+    gather_parts(out, mine, counts, true);
   }
 
   void broadcast(void* data, int64_t bytes, Patience patience) override {
@@ -266,16 +266,16 @@ class SharedMemoryCommunicator final : public Communicator {
     }
   }
 
-  void gather_floats(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts, bool wanted) {
+  void gather_parts(const Tensor& out, const Tensor& mine, std::span<const int64_t> counts, bool wanted) {
     assert(static_cast<int>(counts.size()) == size());
-    constexpr int64_t kFloat = sizeof(float);
+    const int64_t element = dtype_bytes(mine.dtype);
     int64_t most = 0;
-    for (const int64_t count : counts) most = std::max(most, count * kFloat);
+    for (const int64_t count : counts) most = std::max(most, count * element);
     const auto part = [&](int rank, int64_t first, int64_t n) {
-      return std::clamp<int64_t>(counts[static_cast<size_t>(rank)] * kFloat - first, 0, n);
+      return std::clamp<int64_t>(counts[static_cast<size_t>(rank)] * element - first, 0, n);
     };
     std::vector<int64_t> begins(counts.size());
-    for (size_t r = 1; r < counts.size(); ++r) begins[r] = begins[r - 1] + counts[r - 1] * kFloat;
+    for (size_t r = 1; r < counts.size(); ++r) begins[r] = begins[r - 1] + counts[r - 1] * element;
     exchange(
         most, Patience::kStep,
         [&](std::byte* area, int64_t first, int64_t n) {

@@ -205,14 +205,12 @@ void CpuBackend::decode_rope_table(const RopeTable& out, std::span<const double>
                decodes[i].start, 1, inv_freq, scaling);
 }
 
-CpuBackend::FloatNorms CpuBackend::float_norms(const HeadNorms& norms, int64_t d_head,
-                                               int64_t n_heads_of_thread) {
+CpuBackend::FloatNorms CpuBackend::float_norms(const HeadNorms& norms, int64_t d_head) {
   if (!norms) return {};
   assert(norms.q.numel() == d_head && norms.k.numel() == d_head);
   float* weights = scratch_.reserve(2 * d_head);
   simd_.to_float(weights, norms.q.data, weight_type(norms.q.dtype), d_head);
   simd_.to_float(weights + d_head, norms.k.data, weight_type(norms.k.dtype), d_head);
-  reserve_thread_scratch(n_heads_of_thread * d_head);
   return {weights, weights + d_head, static_cast<float>(norms.eps)};
 }
 
@@ -223,7 +221,16 @@ void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv
   assert(qkv.dim(1) == width && rope.cos.dim(1) == half && kv.d_head() == d_head);
   // Pooling normalises the heads once more, a page of one head at a time, because qkv stays as it is. That is
   // about as much work as their rotation.
-  const FloatNorms float_norms = this->float_norms(norms, d_head, page);
+  const FloatNorms float_norms = this->float_norms(norms, d_head);
+  reserve_thread_scratch((page + 1) * d_head);  // a page of normalised heads, and one that is rotated
+  assert(kv.v.dtype == kv.k.dtype && (kv.k.dtype == DType::kF32 || kv.k.dtype == DType::kBF16));
+  const auto store = [&](void* head, int64_t slot, const float* in) {
+    if (kv.k.dtype == DType::kBF16) {
+      simd_.to_bf16(static_cast<uint16_t*>(head) + slot * d_head, in, d_head);
+    } else {
+      std::memcpy(static_cast<float*>(head) + slot * d_head, in, static_cast<size_t>(d_head) * sizeof(float));
+    }
+  };
   const auto normalised = [&](const float* in, const float* weight, int thread) {
     return normalise({in, d_head}, 1, weight, float_norms.eps, d_head, thread).data;
   };
@@ -240,11 +247,11 @@ void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv
         const int64_t page_id = segment.page_table[position / page];
         if (page_id < 0) continue;
         for (int64_t h = 0; h < n_kv_heads; ++h) {
-          const int64_t slot = ((page_id * n_kv_heads + h) * page + position % page) * d_head;
-          const float* k_in = in + (n_heads + h) * d_head;
-          rotate(kv.k.as<float>() + slot, normalised(k_in, float_norms.k, thread), cos, sin, half);
-          std::memcpy(kv.v.as<float>() + slot, k_in + n_kv_heads * d_head,
-                      static_cast<size_t>(d_head) * sizeof(float));
+          const float *k_in = in + (n_heads + h) * d_head, *v_in = k_in + n_kv_heads * d_head;
+          float* rotated = thread_scratch(thread) + page * d_head;
+          rotate(rotated, normalised(k_in, float_norms.k, thread), cos, sin, half);
+          store(kv.k_head(page_id, h), position % page, rotated);
+          store(kv.v_head(page_id, h), position % page, v_in);
         }
       }
     });

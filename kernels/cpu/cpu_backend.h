@@ -1,4 +1,5 @@
-// The CPU implementation of Backend: float32 activations and KV pages, weights read in their stored type.
+// The CPU implementation of Backend: float32 activations and gate keys, keys and values in float32 or bf16,
+// weights read in their stored type.
 // OpenBLAS runs one thread a call; this backend's own threads divide the work, so that matrix products and
 // everything between them share one pool.
 #pragma once
@@ -20,6 +21,10 @@ class CpuBackend final : public Backend {
 
   std::string description() const override;
   DType activation_dtype() const override { return DType::kF32; }
+  std::span<const DType> kv_dtypes() const override {
+    static constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
+    return kTypes;
+  }
   Buffer allocate(int64_t bytes, const std::string& purpose) override;
   Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) override;
   LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) override;
@@ -94,8 +99,7 @@ class CpuBackend final : public Backend {
     const float* k = nullptr;
     float eps = 0.0F;
   };
-  // The weights come to lie in scratch_, and every thread's scratch gets room for so many normalised heads.
-  FloatNorms float_norms(const HeadNorms& norms, int64_t d_head, int64_t n_heads_of_thread);
+  FloatNorms float_norms(const HeadNorms& norms, int64_t d_head);  // the weights come to lie in scratch_
   struct Heads {
     const float* data;
     int64_t stride;  // floats from one head to the next

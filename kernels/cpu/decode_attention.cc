@@ -78,6 +78,7 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
   float* partials =
       scratch_.reserve(n_splits * partial_size);  // each [group, d_head], max [group], sum [group]
   reserve_thread_scratch(group * (d_head + page));
+  const simd::WeightType type = weight_type(kv.k.dtype);
 
   pool_.run(n_splits, [&](int64_t task, int thread) {
     const Split& split = splits[static_cast<size_t>(task)];
@@ -94,9 +95,11 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
 
     const int64_t end = std::min(segment.end(), (split.first_page + split_pages) * page);
     for (int64_t p = split.first_page; p * page < end; ++p) {
-      const int64_t at = (segment.page_table[p] * n_kv_heads + split.kv_head) * page * d_head;
-      simd_.decode_block(sums, row_max, row_sum, scaled_q + group * d_head, scaled_q, kv.k.as<float>() + at,
-                         kv.v.as<float>() + at, group, d_head, std::min(page, end - p * page));
+      simd_.decode_block(sums, row_max, row_sum, scaled_q + group * d_head, scaled_q,
+                         kv.k_head(segment.page_table[p], split.kv_head),
+                         kv.v_head(segment.page_table[p], split.kv_head),
+                         (p + 1) * page < end ? kv.k_head(segment.page_table[p + 1], split.kv_head) : nullptr,
+                         type, group, d_head, std::min(page, end - p * page));
     }
   });
 

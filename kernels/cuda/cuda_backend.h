@@ -28,6 +28,10 @@ class CudaBackend final : public Backend {
 
   std::string description() const override;
   DType activation_dtype() const override { return DType::kBF16; }
+  std::span<const DType> kv_dtypes() const override {
+    static constexpr DType kTypes[] = {DType::kBF16};
+    return kTypes;
+  }
   bool has_own_memory() const override { return true; }
   std::optional<Memory> memory() override;
   void check_model(const ModelShape& shape) const override;

@@ -59,6 +59,8 @@ static void options_out_of_range(const seer_engine_options* good) {
       {OPTION(gpu_memory_utilization, 'd'), (double)NAN, NULL, "GPU memory utilization"},
       {OPTION(rank_split, 'i'), -1, NULL, "rank_split"},
       {OPTION(rank_split, 'i'), 2, NULL, "rank_split"},
+      {OPTION(kv_cache_dtype, 'p'), 0, "", "auto, f32 or bf16, found ''"},
+      {OPTION(kv_cache_dtype, 'p'), 0, "float", "auto, f32 or bf16, found 'float'"},
       {OPTION(device, 'p'), 0, "cuda:-1", "'cuda:-1'"},
       {OPTION(device, 'p'), 0, "", "found ''"},
   };

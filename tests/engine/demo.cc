@@ -5,7 +5,7 @@
 
 namespace seer::testing {
 
-EngineOptions demo_options(int64_t ctx_size, int64_t chunk_size) {
+EngineOptions demo_options(int64_t ctx_size, int64_t chunk_size, const std::string& kv_cache_dtype) {
   EngineOptions options;
   options.model_dir = (demo_model() / "model").string();
   options.gates_dir = (demo_model() / "gates").string();
@@ -13,13 +13,16 @@ EngineOptions demo_options(int64_t ctx_size, int64_t chunk_size) {
   options.threads = 2;
   options.ctx_size = ctx_size;
   options.chunk_size = chunk_size;
+  options.kv_cache_dtype = kv_cache_dtype;
   options.prefix_cache = false;  // what one case computed must not serve the next
   return options;
 }
 
-std::shared_ptr<Engine> load_demo(int64_t ctx_size, int64_t chunk_size) {
-  return Engine::load(demo_options(ctx_size, chunk_size));
+std::shared_ptr<Engine> load_demo(int64_t ctx_size, int64_t chunk_size, const std::string& kv_cache_dtype) {
+  return Engine::load(demo_options(ctx_size, chunk_size, kv_cache_dtype));
 }
+
+double logprob_margin(const std::string& kv_cache_dtype) { return kv_cache_dtype == "bf16" ? 2e-2 : 2e-4; }
 
 void link_model_without_tokenizer(const std::filesystem::path& dir) {
   for (const char* name : {"config.json", "generation_config.json", "model.safetensors"})

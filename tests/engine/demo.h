@@ -19,8 +19,17 @@ inline const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
 inline const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
 inline const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
 
-EngineOptions demo_options(int64_t ctx_size, int64_t chunk_size = 64);
-std::shared_ptr<Engine> load_demo(int64_t ctx_size, int64_t chunk_size = 64);
+// Pages are float32 unless a test asks for bf16: then ways to compute the same tokens differ in the last bits
+// of a sum alone, and tokens that are compared cannot be near a tie by chance.
+EngineOptions demo_options(int64_t ctx_size, int64_t chunk_size = 64,
+                           const std::string& kv_cache_dtype = "f32");
+std::shared_ptr<Engine> load_demo(int64_t ctx_size, int64_t chunk_size = 64,
+                                  const std::string& kv_cache_dtype = "f32");
+// How far log-probabilities of the demo model may lie apart if they are computed in other steps or on other
+// ranks: by the last bits of sums over float32 pages. Over bf16 pages these bits decide how numbers on a tie
+// are rounded, and later layers round numbers that differ by that: seen 6e-3, where rounding all numbers
+// moves logits by up to 0.05.
+double logprob_margin(const std::string& kv_cache_dtype);
 // The demo model's weights and configuration in an empty folder, by links; no tokenizer.
 void link_model_without_tokenizer(const std::filesystem::path& dir);
 

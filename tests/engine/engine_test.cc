@@ -49,6 +49,36 @@ TEST_CASE("a loaded engine says what the model, its gates and its cache are") {
   CHECK_THAT(engine->info().device, ContainsSubstring("cpu (2 threads"));
 }
 
+TEST_CASE("a KV cache of bf16 takes half of float32's memory, gate keys apart, and says what it is") {
+  EngineOptions options = demo_options(1000);
+  options.kv_cache_dtype = "f32";
+  const auto wide = Engine::load(options);
+  options.kv_cache_dtype = "bf16";
+  const auto narrow = Engine::load(options);
+  CHECK(wide->info().kv_cache_dtype == "f32");
+  CHECK(narrow->info().kv_cache_dtype == "bf16");
+  const int64_t gate_bytes = 16 * 6 * 4 * narrow->model().gates->d_gate * int64_t{sizeof(float)};
+  CHECK(wide->info().kv_bytes == 16 * 6 * 2 * 64 * 2 * 64 * int64_t{sizeof(float)} + gate_bytes);
+  CHECK(narrow->info().kv_bytes - gate_bytes == (wide->info().kv_bytes - gate_bytes) / 2);
+  options.kv_cache_dtype = "auto";
+  CHECK(Engine::load(options)->info().kv_cache_dtype == "f32");
+}
+
+TEST_CASE("a KV cache type that is not there is refused by name before any file is read") {
+  EngineOptions options;
+  options.model_dir = "no-such-folder";
+  for (const char* type : {"fp8", "fp8_e4m3", "fp8_e5m2"}) {
+    options.kv_cache_dtype = type;
+    CHECK_THAT(load_error(options), ContainsSubstring("unsupported: ") && ContainsSubstring(type) &&
+                                        ContainsSubstring("not supported yet: expected f32 or bf16"));
+  }
+  for (const char* type : {"", "f16", "BF16", "float32"}) {
+    options.kv_cache_dtype = type;
+    CHECK_THAT(load_error(options), ContainsSubstring("usage: ") && ContainsSubstring("auto, f32 or bf16") &&
+                                        ContainsSubstring("found '" + std::string(type) + "'"));
+  }
+}
+
 TEST_CASE("a context of 1, 63, 64 or 65 tokens has the pages it needs") {
   for (const auto& [ctx, pages] : {std::pair(1, 1), std::pair(63, 1), std::pair(64, 1), std::pair(65, 2)}) {
     const auto engine = load_demo(ctx);

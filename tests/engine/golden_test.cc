@@ -19,11 +19,12 @@ using testing::Golden;
 
 constexpr ConfigSpelling kSpellings[] = {ConfigSpelling::kTransformers4, ConfigSpelling::kTransformers5};
 
-// How the model is run: in chunks, on ranks.
+// How the model is run: in chunks, on ranks, over pages of a type.
 struct Run {
   int64_t chunk_size = 0;
   std::shared_ptr<Ranks> ranks;  // absent: one process
   RankSplit split = RankSplit::kTensor;
+  std::string kv_cache_dtype = "f32";
 };
 
 std::shared_ptr<Engine> load(const Golden& golden, const Run& run, const std::string& gates) {
@@ -34,6 +35,7 @@ std::shared_ptr<Engine> load(const Golden& golden, const Run& run, const std::st
   options.threads = run.ranks ? 1 : 2;
   options.ranks = run.ranks;
   options.rank_split = run.split;
+  options.kv_cache_dtype = run.kv_cache_dtype;
   return Engine::load(options);
 }
 
@@ -131,23 +133,87 @@ TEST_CASE("a golden's config.json in version 5's spelling has none of version 4'
   }
 }
 
-TEST_CASE("any chunk size selects the same blocks and gives the same logits") {
+TEST_CASE("any chunk size selects the same blocks and gives the same logits, over pages of each type") {
   for (const char* name : {"demo", "gqa-d128-llama3", "double-linear"}) {
     const auto golden = Golden::read(name);
     if (!golden) return;
-    for (const testing::GoldenRule& rule : golden->rules) {
-      const std::string gates = golden->gates_with(rule.last_dense);
-      const auto one_shot = load(*golden, {16384, {}}, gates);
-      const Output whole = evaluate(*one_shot, *golden, rule.rule, golden->n_logits());
-      for (const int64_t chunk : {64, 192, 4096}) {
-        INFO(name << " " << rule.name << " chunk " << chunk);
-        const auto chunked = load(*golden, {chunk, {}}, gates);
-        const Output parts = evaluate(*chunked, *golden, rule.rule, golden->n_logits());
-        CHECK(parts.masks == whole.masks);
-        CHECK(max_difference(parts.logits, whole.logits) < 1e-4);
+    for (const testing::GoldenRule& rule : golden->rules)
+      for (const char* type : {"f32", "bf16"}) {
+        const auto run = [&](int64_t chunk) {
+          const auto engine =
+              load(*golden, {chunk, {}, RankSplit::kTensor, type}, golden->gates_with(rule.last_dense));
+          return evaluate(*engine, *golden, rule.rule, golden->n_logits());
+        };
+        const Output whole = run(16384);
+        for (const int64_t chunk : {64, 192, 4096}) {
+          INFO(name << " " << rule.name << " chunk " << chunk << " " << type);
+          const Output parts = run(chunk);
+          CHECK(parts.masks == whole.masks);
+          CHECK(max_difference(parts.logits, whole.logits) < 1e-4);
+        }
       }
+  }
+}
+
+// How far bf16 pages may move logits. Rounding to 8 bits moves a stored key or value by at most u = 2^-8 of
+// itself. To first order, an output of attention moves by at most u of its size for its values, and by as
+// much again for its scores, whose d_head products are off independently of one another; the two are
+// independent too: sqrt(2) u. What a layer adds is a part of the residual stream, so the logits are off by no
+// more than that, as a root of mean squares; seen: 0.2 to 0.8 of it. A single one of 10^5 logits lies within
+// 12 times the mean, because rows differ; seen: 10.
+constexpr double kRmsError = 1.4142 * 0x1p-8;
+constexpr double kLargestError = 12.0 * kRmsError;
+
+void check_rounded(const std::vector<float>& logits, const std::vector<float>& expected) {
+  REQUIRE(logits.size() == expected.size());
+  double error = 0.0, size = 0.0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    error += std::pow(static_cast<double>(logits[i]) - expected[i], 2.0);
+    size += static_cast<double>(expected[i]) * expected[i];
+  }
+  CHECK(std::sqrt(error / size) < kRmsError);
+  CHECK(std::sqrt(error / size) > 1e-4);  // float32 pages are 1e-5 away: these were rounded
+  const double rms = std::sqrt(size / static_cast<double>(logits.size()));
+  CHECK(max_difference(logits, expected) < kLargestError * rms);
+}
+
+void check_rounded_golden(const std::string& name, Run run) {
+  const auto golden = Golden::read(name);
+  if (!golden) return;
+  run.kv_cache_dtype = "bf16";
+  {
+    const auto engine = load(*golden, run, golden->gates_dir);
+    check_rounded(evaluate(*engine, *golden, {}, golden->n_logits()).logits, golden->dense_logits);
+  }
+  for (const testing::GoldenRule& rule : golden->rules) {
+    INFO(name << ", " << rule.name);
+    const auto engine = load(*golden, run, golden->gates_with(rule.last_dense));
+    const Output out = evaluate(*engine, *golden, rule.rule, golden->n_logits());
+    check_rounded(out.logits, rule.logits);
+    // Near a threshold a probability moves in proportion to itself.
+    const bool threshold = rule.rule.method == SparseRule::Method::kThreshold;
+    for (const auto& [layer, mask] : out.masks) {
+      INFO("layer " << layer);
+      // The first layer's gates read nothing that was rounded.
+      const double tolerance = layer == 0  ? testing::kScoreTolerance
+                               : threshold ? kLargestError * rule.rule.value
+                                           : kLargestError;
+      CHECK(golden->count_mask_errors(rule, layer, mask, tolerance) == 0);
+      CHECK(golden->max_score_difference(rule, layer, out.scores.at(layer)) <
+            (layer == 0 ? testing::kScoreDifference : kLargestError));
     }
   }
+}
+
+TEST_CASE("golden: over bf16 pages logits, scores and blocks stay within bf16's rounding") {
+  for (const char* name : {"demo", "double-linear", "edge-65", "gqa-d128-llama3", "qwen2-bias", "qwen3"})
+    check_rounded_golden(name, {});
+}
+
+TEST_CASE("goldens over bf16 pages on two ranks") {
+  for (const RankSplit split : {RankSplit::kTensor, RankSplit::kContext})
+    for (const char* name : {"double-linear", "qwen3"})
+      check_rounded_golden(name, {0, Ranks::start(2, {SEER_BINARY}), split});
 }
 
 // Not the demo model, which other tests run on ranks at length.
@@ -155,7 +221,7 @@ void check_on_ranks(const std::string& name, RankSplit split, int n_ranks = 2) {
   INFO(name << " on " << n_ranks << " ranks");
   const auto golden = Golden::read(name);
   if (!golden) return;
-  const Run run{0, Ranks::start(n_ranks, {SEER_BINARY}), split};
+  const Run run{0, Ranks::start(n_ranks, {SEER_BINARY}), split, "f32"};
   check_dense(*golden, run);
   for (const testing::GoldenRule& rule : golden->rules) {
     INFO(rule.name);

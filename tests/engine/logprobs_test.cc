@@ -45,22 +45,23 @@ Ids likeliest(const std::vector<float>& row, size_t n) {
 }
 
 // A prefill and decodes differ in the last bits of a sum.
-constexpr double kMargin = 2e-4;
+const double kMargin = logprob_margin("f32");
 
-void check_position(const PositionLogprobs& found, const std::vector<float>& row, int32_t id, size_t n_top) {
+void check_position(const PositionLogprobs& found, const std::vector<float>& row, int32_t id, size_t n_top,
+                    double margin = kMargin) {
   CHECK(found.token.id == id);
-  CHECK(found.token.logprob == Approx(logprob_of(row, id)).margin(kMargin));
+  CHECK(found.token.logprob == Approx(logprob_of(row, id)).margin(margin));
   REQUIRE(found.top.size() == n_top);
   for (size_t i = 0; i < n_top; ++i) {
-    CHECK(found.top[i].logprob == Approx(logprob_of(row, likeliest(row, n_top)[i])).margin(kMargin));
+    CHECK(found.top[i].logprob == Approx(logprob_of(row, likeliest(row, n_top)[i])).margin(margin));
     if (i > 0) CHECK(found.top[i].logprob <= found.top[i - 1].logprob);
   }
 }
 
 void check_prompt(const std::vector<PositionLogprobs>& found, const Rows& rows, const Ids& prompt,
-                  size_t n_top) {
+                  size_t n_top, double margin = kMargin) {
   REQUIRE(found.size() + 1 == prompt.size());
-  for (size_t i = 0; i < found.size(); ++i) check_position(found[i], rows[i], prompt[i + 1], n_top);
+  for (size_t i = 0; i < found.size(); ++i) check_position(found[i], rows[i], prompt[i + 1], n_top, margin);
 }
 
 GenerateRequest asking(const Ids& prompt, int64_t max_new_tokens, const SparseRule& rule = kDense) {
@@ -179,9 +180,11 @@ TEST_CASE("a session computes all it holds again for the log-probabilities of al
 }
 
 TEST_CASE("pages of others are no substitute for logits, and requests side by side get their own") {
-  EngineOptions options = demo_options(512);
+  const std::string type = GENERATE("f32", "bf16");
+  const double margin = logprob_margin(type);
+  EngineOptions options = demo_options(512, 64, type);
   options.prefix_cache = true;
-  const auto engine = Engine::load(options), alone = load_demo(512);
+  const auto engine = Engine::load(options), alone = load_demo(512, 64, type);
   const Ids ids = document(300);
   engine->submit(greedy(ids, 1))->wait();
   const std::vector<GenerateRequest> requests = {asking(ids, 8), greedy(ids, 8),
@@ -199,10 +202,10 @@ TEST_CASE("pages of others are no substitute for logits, and requests side by si
       continue;
     }
     CHECK(result.stats.n_cached == 0);
-    check_prompt(result.prompt_logprobs, rows, prompt, 2);
+    check_prompt(result.prompt_logprobs, rows, prompt, 2, margin);
     REQUIRE(result.logprobs.size() == 8);
     for (size_t t = 0; t < 8; ++t)
-      check_position(result.logprobs[t], rows[prompt.size() + t - 1], result.tokens[t], 3);
+      check_position(result.logprobs[t], rows[prompt.size() + t - 1], result.tokens[t], 3, margin);
   }
 }
 
@@ -217,9 +220,11 @@ TEST_CASE("under a sparse rule a prompt's log-probabilities are those of its spa
 }
 
 TEST_CASE("a request whose pages were taken reports each position once") {
-  EngineOptions options = demo_options(512);
+  const std::string type = GENERATE("f32", "bf16");
+  const double margin = logprob_margin(type);
+  EngineOptions options = demo_options(512, 64, type);
   options.pool_size = 640;
-  const auto engine = Engine::load(options), alone = load_demo(512);
+  const auto engine = Engine::load(options), alone = load_demo(512, 64, type);
   const Ids ids = document(300);
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 4; ++i) requests.push_back(asking(slice(ids, i, i + 200), 150));
@@ -232,10 +237,10 @@ TEST_CASE("a request whose pages were taken reports each position once") {
     REQUIRE(result.logprobs.size() == 150);
     REQUIRE(result.prompt_logprobs.size() == 199);
     for (size_t t = 0; t < 150; ++t)
-      CHECK(result.logprobs[t].token.logprob == Approx(expected.logprobs[t].token.logprob).margin(kMargin));
+      CHECK(result.logprobs[t].token.logprob == Approx(expected.logprobs[t].token.logprob).margin(margin));
     for (size_t t = 0; t < 199; ++t)
       CHECK(result.prompt_logprobs[t].token.logprob ==
-            Approx(expected.prompt_logprobs[t].token.logprob).margin(kMargin));
+            Approx(expected.prompt_logprobs[t].token.logprob).margin(margin));
   }
   CHECK(engine->stats().n_preempted > 0);
 }

@@ -59,7 +59,7 @@ TEST_CASE("requests together on two ranks give what each gives alone, pre-empted
 }
 
 // In parallel, prompts of several chunks; one asks for nothing.
-void check_logprobs(Engine& ranked, Engine& alone) {
+void check_logprobs(Engine& ranked, Engine& alone, double margin) {
   std::vector<GenerateRequest> requests;
   for (const int64_t n : {1, 65, 300, 400}) {
     GenerateRequest& request = requests.emplace_back(greedy(document(n), 6, n == 300 ? kThreshold : kDense));
@@ -72,12 +72,12 @@ void check_logprobs(Engine& ranked, Engine& alone) {
   std::vector<std::unique_ptr<Generation>> running;
   running.reserve(requests.size());
   for (const GenerateRequest& request : requests) running.push_back(ranked.submit(request));
-  const auto check = [](const std::vector<PositionLogprobs>& found,
-                        const std::vector<PositionLogprobs>& other) {
+  const auto check = [margin](const std::vector<PositionLogprobs>& found,
+                              const std::vector<PositionLogprobs>& other) {
     REQUIRE(found.size() == other.size());
     for (size_t i = 0; i < found.size(); ++i) {
       CHECK(found[i].token.id == other[i].token.id);
-      CHECK(found[i].token.logprob == Approx(other[i].token.logprob).margin(2e-4));
+      CHECK(found[i].token.logprob == Approx(other[i].token.logprob).margin(margin));
       REQUIRE(found[i].top.size() == other[i].top.size());
     }
   };
@@ -92,13 +92,16 @@ void check_logprobs(Engine& ranked, Engine& alone) {
 }
 
 TEST_CASE("log-probabilities and hooks are the same whether ranks divide the model, prompts or nothing") {
-  const auto alone = testing::load_demo(512, 128);
+  const std::string type = GENERATE("f32", "bf16");
+  const double margin = testing::logprob_margin(type);
+  const auto alone = testing::load_demo(512, 128, type);
   EngineOptions options = on_ranks(Ranks::start(2, {SEER_BINARY}), 512);
-  check_logprobs(*Engine::load(options), *alone);
+  options.kv_cache_dtype = type;
+  check_logprobs(*Engine::load(options), *alone, margin);
   options.ranks = Ranks::start(3, {SEER_BINARY});
   options.rank_split = RankSplit::kContext;
   options.threads = 1;
-  check_logprobs(*Engine::load(options), *alone);
+  check_logprobs(*Engine::load(options), *alone, margin);
 }
 
 TEST_CASE("ranks serve one engine after another, with other options, but not two at once") {

@@ -20,6 +20,9 @@ using Ids = std::vector<int32_t>;
 
 // transformers 5.24 in float32 wrote the reference, as Seer computes on a CPU; it is printed with 17 digits.
 constexpr double kPerplexityTolerance = 1e-4;  // relative; seen: 9e-6
+// Over pages that round keys and values to bf16. Of Qwen2.5 they moved one text by 0.19% and another by
+// 0.02%.
+constexpr double kRoundedTolerance = 1e-3, kRoundedQwenTolerance = 5e-3;
 
 struct RealModel {
   std::shared_ptr<Engine> engine;
@@ -27,7 +30,8 @@ struct RealModel {
   fs::path texts;
 
   // Empty, after skip(), where the model or its reference is absent.
-  static std::optional<RealModel> load(const std::string& name, int64_t ctx_size) {
+  static std::optional<RealModel> load(const std::string& name, int64_t ctx_size,
+                                       const std::string& kv_cache_dtype = "f32") {
     const char* root = std::getenv("SEER_REAL_MODELS");
     const fs::path model = fs::path(root != nullptr ? root : "") / name;
     if (root == nullptr || !fs::exists(model / "config.json")) {
@@ -41,6 +45,7 @@ struct RealModel {
     options.model_dir = model.string();
     options.ctx_size = ctx_size;
     options.threads = 2;
+    options.kv_cache_dtype = kv_cache_dtype;
     return RealModel{Engine::load(options), json::parse(testing::read_file(*reference)), *texts};
   }
 };
@@ -103,8 +108,8 @@ double mean_loss(Engine& engine, const Ids& window) {
   return sum / static_cast<double>(n);
 }
 
-void check_perplexity(const std::string& name) {
-  const auto model = RealModel::load(name, 2048);
+void check_perplexity(const std::string& name, const std::string& kv_cache_dtype, double tolerance) {
+  const auto model = RealModel::load(name, 2048, kv_cache_dtype);
   if (!model) return;
   const json& texts = model->reference.at("perplexity");
   REQUIRE(!texts.empty());
@@ -118,7 +123,7 @@ void check_perplexity(const std::string& name) {
       loss += mean_loss(*model->engine, Ids(ids.begin() + i * size, ids.begin() + (i + 1) * size));
     const double found = std::exp(loss / static_cast<double>(n_windows));
     INFO(text << ": perplexity " << found);
-    CHECK(found == Approx(expected.at("value").get<double>()).epsilon(kPerplexityTolerance));
+    CHECK(found == Approx(expected.at("value").get<double>()).epsilon(tolerance));
   }
 }
 
@@ -155,10 +160,16 @@ TEST_CASE("Qwen2.5-Coder-0.5B-Instruct's greedy completions are transformers'") 
   check_completions("qwen2.5-coder-0.5b");
 }
 TEST_CASE("SmolLM2-135M-Instruct's perplexity of two novels is transformers'") {
-  check_perplexity("smollm2");
+  check_perplexity("smollm2", "f32", kPerplexityTolerance);
 }
 TEST_CASE("Qwen2.5-Coder-0.5B-Instruct's perplexity of two novels is transformers'") {
-  check_perplexity("qwen2.5-coder-0.5b");
+  check_perplexity("qwen2.5-coder-0.5b", "f32", kPerplexityTolerance);
+}
+TEST_CASE("over bf16 pages SmolLM2-135M-Instruct's perplexity of two novels stays within 0.1%") {
+  check_perplexity("smollm2", "bf16", kRoundedTolerance);
+}
+TEST_CASE("over bf16 pages Qwen2.5-Coder-0.5B-Instruct's perplexity of two novels stays within 0.5%") {
+  check_perplexity("qwen2.5-coder-0.5b", "bf16", kRoundedQwenTolerance);
 }
 
 }  // namespace

@@ -206,6 +206,22 @@ TEST_CASE("cuda: a share of the memory that holds no page is refused by the opti
              ContainsSubstring("found room for 0") && ContainsSubstring("--gpu-memory-utilization"));
 }
 
+TEST_CASE("cuda: a KV cache of bf16 is the only one, and f32 is refused by name") {
+  if (!testing::have_gpu()) return;
+  EngineOptions options = testing::demo_options("cuda");
+  options.ctx_size = 1024;
+  options.kv_cache_dtype = "bf16";
+  CHECK(Engine::load(options)->info().kv_cache_dtype == "bf16");
+  options.kv_cache_dtype = "f32";
+  try {
+    Engine::load(options);
+    FAIL("no error");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kUnsupported);
+    CHECK_THAT(error.what(), ContainsSubstring("KV cache of f32") && ContainsSubstring("expected bf16"));
+  }
+}
+
 TEST_CASE("cuda: without a context size the model's own is used, and the pool holds more than one of them") {
   if (!testing::have_gpu()) return;
   const auto engine = Engine::load(testing::demo_options("cuda"));

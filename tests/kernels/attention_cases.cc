@@ -9,16 +9,16 @@
 namespace seer::testing {
 namespace {
 
-AttentionCase make_attention_case(Random& random, DType activation, const PagedShape& shape,
+AttentionCase make_attention_case(Random& random, CaseTypes types, const PagedShape& shape,
                                   const std::vector<Run>& prefills, const std::vector<int64_t>& decodes) {
   AttentionCase c;
   set_shape(&c, shape);
   lay_out(&c, random, prefills, decodes);
   // Scores with a standard deviation of 2: some keys matter and none alone.
-  c.q = random.tensor(activation, {c.n_tokens, c.n_heads, c.d_head}, 2.5F);
+  c.q = random.tensor(types.activation, {c.n_tokens, c.n_heads, c.d_head}, 2.5F);
   const auto all = [](const CaseSegment& s) { return s.end(); };
-  c.k = make_pool(c, random, activation, 2.5F, all);
-  c.v = make_pool(c, random, activation, 1.0F, all);
+  c.k = make_pool(c, random, types.kv, 2.5F, all);
+  c.v = make_pool(c, random, types.kv, 1.0F, all);
   c.first_tokens.assign(prefills.size(), 0);
   return c;
 }
@@ -66,44 +66,43 @@ int64_t poison_dropped(AttentionCase* c, size_t i) {
 }
 
 // Steps of two prefills, from the start and from later pages, and decodes of unequal length.
-std::vector<AttentionCase> prefill_cases(Random& random, DType activation) {
+std::vector<AttentionCase> prefill_cases(Random& random, CaseTypes types) {
   std::vector<AttentionCase> cases;
   for (const PagedShape& shape : kPagedShapes) {
     const int64_t page = shape.page;
     cases.push_back(
-        make_attention_case(random, activation, shape, {{0, 127}, {2 * page, page + 1}}, {5, 3 * page - 1}));
-    cases.push_back(make_attention_case(random, activation, shape, {{0, 1}, {page, 63}}, {}));
-    cases.push_back(make_attention_case(random, activation, shape, {{0, 65}, {3 * page, 64}}, {page}));
+        make_attention_case(random, types, shape, {{0, 127}, {2 * page, page + 1}}, {5, 3 * page - 1}));
+    cases.push_back(make_attention_case(random, types, shape, {{0, 1}, {page, 63}}, {}));
+    cases.push_back(make_attention_case(random, types, shape, {{0, 65}, {3 * page, 64}}, {page}));
     // The last layer starts where the first wanted row's page does.
-    AttentionCase later =
-        make_attention_case(random, activation, shape, {{0, 2 * page + 7}, {page, page}}, {1});
+    AttentionCase later = make_attention_case(random, types, shape, {{0, 2 * page + 7}, {page, page}}, {1});
     later.first_tokens = {2 * page, 0};
     cases.push_back(std::move(later));
   }
   for (const PagedShape& shape : kOddGroups) {
-    cases.push_back(make_attention_case(random, activation, shape, {{0, 65}, {64, 63}}, {5}));
-    cases.push_back(make_attention_case(random, activation, shape, {{192, 129}}, {}));
+    cases.push_back(make_attention_case(random, types, shape, {{0, 65}, {64, 63}}, {5}));
+    cases.push_back(make_attention_case(random, types, shape, {{192, 129}}, {}));
   }
   return cases;
 }
 
 }  // namespace
 
-std::vector<AttentionCase> dense_prefill_cases(DType activation) {
+std::vector<AttentionCase> dense_prefill_cases(CaseTypes types) {
   Random random(14);
-  std::vector<AttentionCase> cases = prefill_cases(random, activation);
+  std::vector<AttentionCase> cases = prefill_cases(random, types);
   // So many heads that a GPU takes neighbouring rows together, at the beginning of the prompt and
   // after other blocks.
-  cases.push_back(make_attention_case(random, activation, {136, 8, 64, 64}, {{0, 130}}, {}));
-  cases.push_back(make_attention_case(random, activation, {136, 8, 128, 64}, {{64, 65}}, {}));
-  cases.push_back(make_attention_case(random, activation, {140, 20, 64, 64}, {{0, 130}}, {}));
-  cases.push_back(make_attention_case(random, activation, {135, 27, 128, 64}, {{64, 65}}, {}));
+  cases.push_back(make_attention_case(random, types, {136, 8, 64, 64}, {{0, 130}}, {}));
+  cases.push_back(make_attention_case(random, types, {136, 8, 128, 64}, {{64, 65}}, {}));
+  cases.push_back(make_attention_case(random, types, {140, 20, 64, 64}, {{0, 130}}, {}));
+  cases.push_back(make_attention_case(random, types, {135, 27, 128, 64}, {{64, 65}}, {}));
   return cases;
 }
 
-std::vector<AttentionCase> masked_prefill_cases(DType activation) {
+std::vector<AttentionCase> masked_prefill_cases(CaseTypes types) {
   Random random(15);
-  std::vector<AttentionCase> cases = prefill_cases(random, activation);
+  std::vector<AttentionCase> cases = prefill_cases(random, types);
   for (AttentionCase& c : cases) {
     for (const CaseSegment& segment : c.prefills) c.masks.push_back(make_mask(random, c, segment));
     int64_t n_poisoned = 0;
@@ -113,13 +112,13 @@ std::vector<AttentionCase> masked_prefill_cases(DType activation) {
   return cases;
 }
 
-std::vector<AttentionCase> growing_scores_cases(DType activation) {
+std::vector<AttentionCase> growing_scores_cases(CaseTypes types) {
   Random random(18);
   std::vector<AttentionCase> cases;
   for (const PagedShape& shape :
        {PagedShape{8, 2, 128, 64}, PagedShape{4, 1, 64, 64}, PagedShape{2, 2, 96, 32}})
     for (const bool grows : {true, false}) {
-      AttentionCase c = make_attention_case(random, activation, shape, {{0, 513}}, {});
+      AttentionCase c = make_attention_case(random, types, shape, {{0, 513}}, {});
       for (float& x : c.q.values) x = std::abs(x);
       const CaseSegment& segment = c.prefills[0];
       const auto n_blocks = static_cast<float>(segment.page_table.size());
@@ -130,37 +129,37 @@ std::vector<AttentionCase> growing_scores_cases(DType activation) {
           page[i] = std::abs(page[i]) * 64.0F * step;
       }
       // Rounded again, as what a device is given.
-      c.q = {activation, c.q.shape, std::move(c.q.values)};
-      c.k = {activation, c.k.shape, std::move(c.k.values)};
+      c.q = {types.activation, c.q.shape, std::move(c.q.values)};
+      c.k = {types.kv, c.k.shape, std::move(c.k.values)};
       c.name += grows ? ", scores grow" : ", scores shrink";
       cases.push_back(std::move(c));
     }
   return cases;
 }
 
-std::vector<AttentionCase> decode_cases(DType activation) {
+std::vector<AttentionCase> decode_cases(CaseTypes types) {
   Random random(16);
   std::vector<AttentionCase> cases;
   // The CPU splits a sequence after 1024 keys.
   for (const PagedShape& shape : kPagedShapes) {
-    cases.push_back(make_attention_case(random, activation, shape, {{0, 2}},
-                                        {0, 62, 63, 64, 126, 127, 1023, 1024, 2100}));
-    cases.push_back(make_attention_case(random, activation, shape, {}, {700}));
+    cases.push_back(
+        make_attention_case(random, types, shape, {{0, 2}}, {0, 62, 63, 64, 126, 127, 1023, 1024, 2100}));
+    cases.push_back(make_attention_case(random, types, shape, {}, {700}));
   }
   for (const PagedShape& shape : kOddGroups)
-    cases.push_back(make_attention_case(random, activation, shape, {{0, 2}}, {0, 63, 64, 1100}));
+    cases.push_back(make_attention_case(random, types, shape, {{0, 2}}, {0, 63, 64, 1100}));
   return cases;
 }
 
-std::vector<AttentionCase> long_attention_cases(DType activation) {
+std::vector<AttentionCase> long_attention_cases(CaseTypes types) {
   Random random(17);
   std::vector<AttentionCase> cases;
   for (const PagedShape& shape : {PagedShape{8, 8, 64, 64}, PagedShape{8, 2, 128, 64},
                                   PagedShape{8, 1, 128, 128}, PagedShape{14, 2, 128, 64}}) {
-    cases.push_back(make_attention_case(random, activation, shape, {{0, 4097}}, {}));
-    cases.push_back(make_attention_case(random, activation, shape, {{2048, 2049}}, {}));
-    cases.push_back(make_attention_case(random, activation, shape, {}, {4096, 1, 8000, 63, 64, 2047}));
-    AttentionCase masked = make_attention_case(random, activation, shape, {{0, 4097}}, {});
+    cases.push_back(make_attention_case(random, types, shape, {{0, 4097}}, {}));
+    cases.push_back(make_attention_case(random, types, shape, {{2048, 2049}}, {}));
+    cases.push_back(make_attention_case(random, types, shape, {}, {4096, 1, 8000, 63, 64, 2047}));
+    AttentionCase masked = make_attention_case(random, types, shape, {{0, 4097}}, {});
     masked.masks.push_back(make_mask(random, masked, masked.prefills[0]));
     poison_dropped(&masked, 0);
     cases.push_back(std::move(masked));

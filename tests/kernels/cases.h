@@ -26,6 +26,14 @@ class Random {
   uint64_t state_;
 };
 
+// The types of a case's tensors: `activation` is the backend's activation_dtype(), and `kv`, that of keys and
+// values in pages, is one of its kv_dtypes().
+struct CaseTypes {
+  CaseTypes(DType both) : activation(both), kv(both) {}  // implicit, for backends of one type
+  CaseTypes(DType activation_, DType kv_) : activation(activation_), kv(kv_) {}
+  DType activation, kv;
+};
+
 // ---- rows ----
 
 struct EmbedCase {
@@ -175,11 +183,11 @@ struct AttentionPartsCase : AttentionCase {
   CaseSegment part(size_t decode, int64_t which) const;
 };
 
-std::vector<AppendKvCase> append_kv_cases(DType activation);
+std::vector<AppendKvCase> append_kv_cases(CaseTypes types);
 // Decodes whose open page is not here, without norms and with them.
-std::vector<AppendKvCase> elsewhere_append_kv_cases(DType activation);
+std::vector<AppendKvCase> elsewhere_append_kv_cases(CaseTypes types);
 // Norms of query and key heads, of tokens so small that eps decides among others, with pools and without.
-std::vector<AppendKvCase> norm_append_kv_cases(DType activation);
+std::vector<AppendKvCase> norm_append_kv_cases(CaseTypes types);
 std::vector<GateProjectCase> gate_project_cases(DType activation);
 // Every combination of pools, with one weight where the gate allows it and with two.
 std::vector<GateProjectCase> gate_pool_cases(DType activation);
@@ -189,19 +197,19 @@ std::vector<SelectBlocksCase> select_blocks_cases(DType activation);
 // Many rows, heads and blocks: what a device cuts into tiles.
 std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation);
 std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation);
-std::vector<AttentionCase> dense_prefill_cases(DType activation);
+std::vector<AttentionCase> dense_prefill_cases(CaseTypes types);
 // Block masks whose dropped tiles are NaN: attention over kept blocks may not look at others.
-std::vector<AttentionCase> masked_prefill_cases(DType activation);
+std::vector<AttentionCase> masked_prefill_cases(CaseTypes types);
 // Scores that rise, or fall, by hundreds from one end of the keys to the other: softmax must move what it
 // subtracts, time and again.
-std::vector<AttentionCase> growing_scores_cases(DType activation);
-std::vector<AttentionCase> decode_cases(DType activation);
+std::vector<AttentionCase> growing_scores_cases(CaseTypes types);
+std::vector<AttentionCase> decode_cases(CaseTypes types);
 // In one to four parts: runs of pages in turn, all in the last, by chance.
-std::vector<AttentionPartsCase> attention_parts_cases(DType activation);
+std::vector<AttentionPartsCase> attention_parts_cases(CaseTypes types);
 // The decodes of `c`, runs of `run` pages in turn.
 AttentionPartsCase in_parts(const AttentionCase& c, int64_t n_parts, int64_t run);
 // Whole prompts of thousands of tokens, chunks and decodes, dense and masked: too long for a float64
 // reference.
-std::vector<AttentionCase> long_attention_cases(DType activation);
+std::vector<AttentionCase> long_attention_cases(CaseTypes types);
 
 }  // namespace seer::testing

@@ -67,6 +67,31 @@ TEST_CASE("gather and all_gather put uneven parts one behind the other") {
   }
 }
 
+TEST_CASE("gather and all_gather count elements of the tensors' type: bf16 has two bytes") {
+  for (const int64_t n : kCounts) {
+    ThreadRanks ranks(3);
+    const std::vector<int64_t> counts = {n, 0, n + 5};
+    std::vector<uint16_t> expected;
+    for (uint16_t r = 0; r < 3; ++r)
+      for (int64_t i = 0; i < counts[r]; ++i) expected.push_back(static_cast<uint16_t>(r * 1000 + i % 251));
+    const auto halves = [](std::vector<uint16_t>* values) {
+      return Tensor(values->data(), DType::kBF16, {static_cast<int64_t>(values->size())});
+    };
+    std::vector<std::vector<uint16_t>> on_root(3), on_all(3);
+    ranks.run_all([&](Communicator& comm) {
+      const auto r = static_cast<size_t>(comm.rank());
+      const auto before = r == 2 ? expected.end() - counts[2] : expected.begin();
+      std::vector<uint16_t> mine(before, before + counts[r]);
+      on_root[r].resize(expected.size());
+      on_all[r].resize(expected.size());
+      comm.gather(r == 0 ? halves(&on_root[r]) : Tensor(), halves(&mine), counts);
+      comm.all_gather(halves(&on_all[r]), halves(&mine), counts);
+    });
+    CHECK(on_root[0] == expected);
+    for (const std::vector<uint16_t>& all : on_all) CHECK(all == expected);
+  }
+}
+
 TEST_CASE("broadcast and gather_host carry any number of bytes, zero among them") {
   for (const int64_t n :
        {int64_t{0}, int64_t{1}, int64_t{32} << 10, (int64_t{32} << 10) + 1, int64_t{3} << 20}) {

@@ -125,6 +125,36 @@ TEST_CASE("append_kv normalises query and key heads before it pools and rotates 
   }
 }
 
+// Keys before and after rotation, and norms, may round to either side of a tie's neighbourhood in float64, so
+// the reference is the float32 pages', rounded apart from the library.
+TEST_CASE("append_kv rounds to the nearest bf16 what float32 pages get, and pools from what is not rounded") {
+  const auto cpu = make_cpu_backend(2);
+  const auto check = [&](std::vector<AppendKvCase> wide, const std::vector<AppendKvCase>& narrow) {
+    REQUIRE(wide.size() == narrow.size());
+    for (size_t i = 0; i < wide.size(); ++i) {
+      INFO(narrow[i].name);
+      wide[i].k.values = narrow[i].k.values;  // what pages held before is bf16 in both
+      wide[i].v.values = narrow[i].v.values;
+      const AppendKvResult exact = run_append_kv(*cpu, wide[i]), rounded = run_append_kv(*cpu, narrow[i]);
+      CHECK(same_bits(rounded.k, HostTensor(DType::kBF16, wide[i].k.shape, exact.k).values));
+      CHECK(same_bits(rounded.v, HostTensor(DType::kBF16, wide[i].v.shape, exact.v).values));
+      CHECK(same_bits(rounded.q, exact.q));
+      CHECK(same_bits(rounded.pooled_q, exact.pooled_q));
+      CHECK(same_bits(rounded.pooled_k, exact.pooled_k));
+      CHECK(same_bits(rounded.qkv, exact.qkv));
+      // A unit in the last of bf16's 8 bits is 2^-7 of the leading bit, so half of it is at most 2^-8.
+      constexpr Tolerance kRounded{1e-6, 0x1p-8 + 1e-5};
+      const reference::AppendKv expected = reference::append_kv(narrow[i]);
+      CHECK(mismatch(rounded.k, expected.k, kRounded) == "");
+      CHECK(mismatch(rounded.v, expected.v, kRounded) == "");
+    }
+  };
+  const CaseTypes types(cpu->activation_dtype(), DType::kBF16);
+  check(append_kv_cases(cpu->activation_dtype()), append_kv_cases(types));
+  check(elsewhere_append_kv_cases(cpu->activation_dtype()), elsewhere_append_kv_cases(types));
+  check(norm_append_kv_cases(cpu->activation_dtype()), norm_append_kv_cases(types));
+}
+
 TEST_CASE("results do not depend on the number of threads") {
   const auto one = make_cpu_backend(1), three = make_cpu_backend(3);
   for (const LinearCase& c : linear_cases(one->activation_dtype())) {

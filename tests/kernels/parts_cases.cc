@@ -39,10 +39,10 @@ AttentionPartsCase in_parts(const AttentionCase& c, int64_t n_parts, int64_t run
                 [&](int64_t block) { return block / run % n_parts; });
 }
 
-std::vector<AttentionPartsCase> attention_parts_cases(DType activation) {
+std::vector<AttentionPartsCase> attention_parts_cases(CaseTypes types) {
   Random random(19);
   std::vector<AttentionPartsCase> cases;
-  for (const AttentionCase& c : decode_cases(activation))
+  for (const AttentionCase& c : decode_cases(types))
     for (int64_t n_parts = 1; n_parts <= 4; ++n_parts) {
       cases.push_back(in_parts(c, n_parts, 1));  // pages of one key are parts of their own
       if (n_parts == 1) continue;

@@ -124,13 +124,15 @@ TEST_CASE("transposed queries are scaled and the lanes behind the last are zero"
 }
 
 void check_decode(const simd::Functions& simd, Random& random, int64_t group, int64_t d_head,
-                  const std::vector<int64_t>& blocks) {
-  INFO(simd.name << ", group " << group << ", d_head " << d_head << ", first block of " << blocks.front());
+                  const std::vector<int64_t>& blocks, DType type) {
+  INFO(simd.name << ", group " << group << ", d_head " << d_head << ", first block of " << blocks.front()
+                 << ", " << dtype_name(type));
   int64_t n_keys = 0;
   for (const int64_t n : blocks) n_keys += n;
   const HostTensor q = random.tensor(DType::kF32, {group, d_head}, 1.0F);
-  const HostTensor k = random.tensor(DType::kF32, {n_keys, d_head}, 1.0F);
-  const HostTensor v = random.tensor(DType::kF32, {n_keys, d_head}, 1.0F);
+  const HostTensor k = random.tensor(type, {n_keys, d_head}, 1.0F);
+  const HostTensor v = random.tensor(type, {n_keys, d_head}, 1.0F);
+  const std::vector<std::byte> bytes_k = k.encoded(), bytes_v = v.encoded();
   const int64_t most = *std::max_element(blocks.begin(), blocks.end());
   std::vector<float> out(static_cast<size_t>(group * d_head), 0.0F),
       scores(static_cast<size_t>(group * most), kNan);
@@ -138,8 +140,11 @@ void check_decode(const simd::Functions& simd, Random& random, int64_t group, in
       row_sum(static_cast<size_t>(group), 0.0F);
   int64_t first = 0;
   for (const int64_t n : blocks) {
-    simd.decode_block(out.data(), row_max.data(), row_sum.data(), scores.data(), q.values.data(), k.at(first),
-                      v.at(first), group, d_head, n);
+    simd.decode_block(
+        out.data(), row_max.data(), row_sum.data(), scores.data(), q.values.data(),
+        bytes_k.data() + first * d_head * dtype_bytes(type),
+        bytes_v.data() + first * d_head * dtype_bytes(type), first % 2 == 0 ? nullptr : bytes_k.data(),
+        type == DType::kBF16 ? simd::WeightType::kBF16 : simd::WeightType::kF32, group, d_head, n);
     first += n;
   }
   std::vector<double> expected;
@@ -154,12 +159,13 @@ void check_decode(const simd::Functions& simd, Random& random, int64_t group, in
 
 TEST_CASE("decode blocks merge to the reference's attention for any group and head size") {
   Random random(32);
-  for (const simd::Functions* simd : runnable_tables()) {
-    for (const int64_t d_head : {1, 5, 8, 15, 20, 33, 64, 96, 128, 256})
-      check_decode(*simd, random, 4, d_head, {64, 64, 1});
-    for (const int64_t group : {1, 3, 8}) check_decode(*simd, random, group, 64, {16, 5});
-    for (const int64_t n : {1, 2, 15, 17, 63, 65, 128}) check_decode(*simd, random, 2, 64, {n, 3, n});
-  }
+  for (const simd::Functions* simd : runnable_tables())
+    for (const DType type : {DType::kF32, DType::kBF16}) {
+      for (const int64_t d_head : {1, 5, 8, 15, 20, 33, 64, 96, 128, 256})
+        check_decode(*simd, random, 4, d_head, {64, 64, 1}, type);
+      for (const int64_t group : {1, 3, 8}) check_decode(*simd, random, group, 64, {16, 5}, type);
+      for (const int64_t n : {1, 2, 15, 17, 63, 65, 128}) check_decode(*simd, random, 2, 64, {n, 3, n}, type);
+    }
 }
 
 TEST_CASE("a NaN query makes its own lane NaN and no other") {

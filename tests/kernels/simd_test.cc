@@ -1,5 +1,6 @@
 // The CPU's inner loops, each instruction set's against float64 or an exact conversion. Lengths around a
 // vector's 4, 8 and 16 lanes take every path through a loop and its remainder.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -71,6 +72,29 @@ TEST_CASE("half subnormals, infinities and NaN widen to what they are") {
       CHECK((std::isinf(x[6]) && x[6] < 0.0F));
       CHECK(std::isnan(x[7]));
       CHECK(std::isnan(x[8]));
+    }
+  }
+}
+
+// Every upper half with the lower halves that lie on, just below and just above a tie, and next to no change:
+// subnormals, infinities, NaNs, and floats that overflow to infinity are among them.
+TEST_CASE("to_bf16 rounds every float32 near a bfloat16 or a tie to the nearest, ties to even") {
+  std::vector<float> in;
+  for (uint32_t high = 0; high < (1U << 16); ++high)
+    for (const uint32_t low : {0x0000U, 0x0001U, 0x7FFFU, 0x8000U, 0x8001U, 0xFFFFU})
+      in.push_back(std::bit_cast<float>(high << 16 | low));
+  std::vector<uint16_t> expected;
+  for (const float x : in) expected.push_back(to_bf16(x));
+  for (const simd::Functions* simd : runnable_tables()) {
+    INFO(simd->name);
+    std::vector<uint16_t> out(in.size());
+    simd->to_bf16(out.data(), in.data(), static_cast<int64_t>(in.size()));
+    CHECK(out == expected);
+    for (const int64_t n : kLengths) {
+      std::vector<uint16_t> few(static_cast<size_t>(n) + 1, 7);
+      simd->to_bf16(few.data(), in.data() + 1000, n);
+      CHECK(std::equal(few.begin(), few.end() - 1, expected.begin() + 1000));
+      CHECK(few.back() == 7);
     }
   }
 }

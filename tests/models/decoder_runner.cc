@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "tests/support/narrow_floats.h"
+
 namespace seer::testing {
 
 std::vector<int32_t> random_ids(int64_t n, int64_t n_vocab, uint64_t seed) {
@@ -23,7 +25,8 @@ DecoderRunner::DecoderRunner(const std::string& model_dir, const RunnerOptions& 
   if (gates_) gates_->keep(shard_);
   const GateConfig* gate = gates_ ? &gates_->config : nullptr;
   const int64_t n_pages = options.divided ? options.n_pages / options.comm->size() : options.n_pages;
-  cache_ = std::make_unique<KvCache>(backend_.get(), shard_.local, gate, options.page_tokens, n_pages);
+  cache_ = std::make_unique<KvCache>(backend_.get(), shard_.local, gate, options.page_tokens, n_pages,
+                                     options.kv_dtype);
   StepLimits limits;
   limits.n_tokens = options.n_tokens;
   limits.n_sequences = 4;
@@ -55,7 +58,11 @@ void DecoderRunner::follow() {
 void DecoderRunner::fill_pages(float value) {
   for (int64_t l = 0; l < config_.n_layers; ++l)
     for (const Tensor& t : {cache_->layer(l).k, cache_->layer(l).v, cache_->layer(l).gate_k})
-      if (t) std::fill_n(t.as<float>(), t.numel(), value);
+      if (t && t.dtype == DType::kBF16) {
+        std::fill_n(static_cast<uint16_t*>(t.data), t.numel(), to_bf16(value));
+      } else if (t) {
+        std::fill_n(t.as<float>(), t.numel(), value);
+      }
 }
 
 Logits DecoderRunner::step(const std::vector<Part>& prefills, const std::vector<Part>& decodes,

@@ -47,6 +47,7 @@ struct RunnerOptions {
   int64_t n_tokens = 256;  // of the largest step
   int64_t n_logits = 7;    // rows at once: most steps take several rounds
   int n_threads = 2;
+  DType kv_dtype = DType::kF32;
   std::string gates = {};        // a folder
   Communicator* comm = nullptr;  // with several ranks: this runner is one of them
   bool round_inputs = false;     // of quantised products, as their format says

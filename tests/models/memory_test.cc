@@ -39,7 +39,7 @@ StepLimits limits(int64_t n_tokens) {
 
 TEST_CASE("kv cache: pages of keys and values, without gates") {
   const auto backend = make_cpu_backend(1);
-  const KvCache cache(backend.get(), model(), nullptr, 64, 7);
+  const KvCache cache(backend.get(), model(), nullptr, 64, 7, DType::kF32);
   CHECK(cache.n_pages() == 7);
   CHECK(cache.page_tokens() == 64);
   CHECK(cache.nbytes() == 3 * 2 * (7 * 2 * 64 * 8) * 4);
@@ -56,16 +56,32 @@ TEST_CASE("kv cache: pages of keys and values, without gates") {
 TEST_CASE("kv cache: gate keys per query head with one weight, per KV head with two") {
   const auto backend = make_cpu_backend(1);
   const GateConfig one = gate(false), two = gate(true);
-  const KvCache single(backend.get(), model(), &one, 16, 5), pair(backend.get(), model(), &two, 16, 5);
+  const KvCache single(backend.get(), model(), &one, 16, 5, DType::kF32),
+      pair(backend.get(), model(), &two, 16, 5, DType::kF32);
   CHECK(shape_string(single.layer(2).gate_k) == "[5, 4, 12]");
   CHECK(shape_string(pair.layer(2).gate_k) == "[5, 2, 12]");
   CHECK(single.nbytes() == 3 * (2 * (5 * 2 * 16 * 8) + 5 * 4 * 12) * 4);
   CHECK(pair.nbytes() == 3 * (2 * (5 * 2 * 16 * 8) + 5 * 2 * 12) * 4);
 }
 
+TEST_CASE("kv cache: bf16 halves keys and values, and gate keys stay in the type of activations") {
+  const auto backend = make_cpu_backend(1);
+  const GateConfig config = gate(false);
+  const KvCache cache(backend.get(), model(), &config, 16, 5, DType::kBF16);
+  CHECK(cache.dtype() == DType::kBF16);
+  for (int64_t l = 0; l < 3; ++l) {
+    CHECK(cache.layer(l).k.dtype == DType::kBF16);
+    CHECK(cache.layer(l).v.dtype == DType::kBF16);
+    CHECK(cache.layer(l).gate_k.dtype == DType::kF32);
+  }
+  const int64_t of_a_page = 3 * (2 * (2 * 16 * 8) * 2 + 4 * 12 * 4);
+  CHECK(cache.nbytes() == 5 * of_a_page);
+  CHECK(KvCache::page_bytes(*backend, model(), &config, 16, DType::kBF16) == of_a_page);
+}
+
 TEST_CASE("kv cache: the last element of the last page can be written") {
   const auto backend = make_cpu_backend(1);
-  const KvCache cache(backend.get(), model(), nullptr, 64, 3);
+  const KvCache cache(backend.get(), model(), nullptr, 64, 3, DType::kF32);
   for (int64_t l = 0; l < 3; ++l)
     for (const Tensor& t : {cache.layer(l).k, cache.layer(l).v}) {
       CHECK(t.as<float>()[t.numel() - 1] == 0.0F);  // fresh memory
@@ -79,15 +95,18 @@ TEST_CASE("kv cache: a size that overflows, or that no address space holds, is o
   // 2 * 64 * 8 * 4 bytes are 2^12: 2^51 and more pages overflow, 2^45 do not, but have nowhere to lie.
   for (const int64_t n_pages : {INT64_MAX, int64_t{1} << 52, int64_t{1} << 51}) {
     INFO(n_pages);
-    const std::string message = refusal(
-        ErrorKind::kMemory, [&] { const KvCache cache(backend.get(), model(), nullptr, 64, n_pages); });
+    const std::string message = refusal(ErrorKind::kMemory, [&] {
+      const KvCache cache(backend.get(), model(), nullptr, 64, n_pages, DType::kF32);
+    });
     CHECK_THAT(message,
                ContainsSubstring("a KV cache of " + std::to_string(n_pages) + " pages of 64 tokens"));
     CHECK_THAT(message, ContainsSubstring("--ctx-size"));
   }
-  CHECK_THAT(refusal(ErrorKind::kMemory,
-                     [&] { const KvCache cache(backend.get(), model(), nullptr, 64, int64_t{1} << 45); }),
-             ContainsSubstring("the KV cache"));
+  CHECK_THAT(
+      refusal(
+          ErrorKind::kMemory,
+          [&] { const KvCache cache(backend.get(), model(), nullptr, 64, int64_t{1} << 45, DType::kF32); }),
+      ContainsSubstring("the KV cache"));
 }
 
 TEST_CASE("workspace: a view of every activation, sized for the limits") {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tests/support/narrow_floats.h"
+
 namespace seer::testing {
 namespace {
 
@@ -72,7 +74,7 @@ void add(Row& x, const Row& y) {
 }  // namespace
 
 std::vector<Row> reference_forward(const TinyModel& model, const std::vector<int32_t>& ids,
-                                   const SeesToken& sees) {
+                                   const SeesToken& sees, bool bf16_pages) {
   const TinyShape& shape = model.shape();
   const auto d_model = static_cast<size_t>(shape.d_model), d_head = static_cast<size_t>(shape.d_head);
   const auto n_heads = static_cast<size_t>(shape.n_heads);
@@ -95,6 +97,9 @@ std::vector<Row> reference_forward(const TinyModel& model, const std::vector<int
       norm_heads(model, attn + "k_norm.weight", d_head, k[i]);
       rotate(q[i], d_head, i);
       rotate(k[i], d_head, i);
+      if (!bf16_pages) continue;
+      for (Row* stored : {&k[i], &v[i]})
+        for (double& value : *stored) value = from_bf16(to_bf16(static_cast<float>(value)));
     }
     for (size_t i = 0; i < n; ++i) {
       Row out(n_heads * d_head);

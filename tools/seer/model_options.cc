@@ -28,10 +28,10 @@ void describe_engine(const Engine& engine) {
   const ModelInfo& model = engine.model();
   const EngineInfo& info = engine.info();
   log_info(model_type(model) + ", " + human_bytes(model.n_bytes) + " of weights, on " + info.device);
-  log_info(format("context %lld tokens in %lld pages of %lld (%s), chunks of %lld tokens",
+  log_info(format("context %lld tokens in %lld pages of %lld (%s, %s), chunks of %lld tokens",
                   static_cast<long long>(info.ctx_size), static_cast<long long>(info.n_pages),
                   static_cast<long long>(info.page_tokens), human_bytes(info.kv_bytes).c_str(),
-                  static_cast<long long>(info.chunk_size)));
+                  info.kv_cache_dtype.c_str(), static_cast<long long>(info.chunk_size)));
   log_info(format("%lld tokens of a prompt beside others' decoding, %lld requests a step, %s",
                   static_cast<long long>(info.mixed_chunk_size), static_cast<long long>(info.max_batch_size),
                   info.prefix_cache ? "pages shared by content" : "no prefix cache"));
@@ -66,6 +66,10 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
              into(max_batch_size, 0));
   args.value("--pool-size", "N", "0: --ctx-size on a CPU, what fits on a GPU",
              "tokens of KV pages that all requests share, at least --ctx-size", into(pool_size, 0));
+  args.value("--kv-cache-dtype", "TYPE", "auto: f32 on a CPU, bf16 on a GPU",
+             "type of keys and values in the KV cache: f32, or bf16, which takes half the memory and decodes "
+             "faster after long prompts, but rounds them; a GPU has bf16 alone",
+             into(kv_cache_dtype));
   args.flag("--no-prefix-cache", no_prefix_cache,
             "forget a request's pages with it; else they serve prompts that begin alike");
   args.value("-t,--threads", "N", "0: every core, within the container's CPU limit", "CPU threads",
@@ -129,6 +133,7 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet) {
   engine_options.mixed_chunk_size = options.mixed_chunk_size;
   engine_options.max_batch_size = options.max_batch_size;
   engine_options.pool_size = options.pool_size;
+  engine_options.kv_cache_dtype = options.kv_cache_dtype;
   engine_options.prefix_cache = !options.no_prefix_cache;
   engine_options.ranks = ranks_for(options.tp, options.cp);
   if (options.cp > 1) engine_options.rank_split = RankSplit::kContext;

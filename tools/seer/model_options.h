@@ -25,6 +25,7 @@ struct ModelOptions {
   int64_t tp = 0;  // ranks to start on this machine; 0: mpirun's, or one
   std::optional<double> comm_timeout;
   std::optional<double> gpu_memory_utilization;
+  std::string kv_cache_dtype = "auto";
   bool no_prefix_cache = false;
   bool verbose = false;
 

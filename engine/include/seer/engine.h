@@ -63,6 +63,10 @@ struct SEER_API EngineOptions {
   int64_t pool_size = 0;       // tokens of KV pages that all requests and sessions share, at least ctx_size;
                                // 0: ctx_size on a CPU, what fits on a GPU
   bool prefix_cache = true;    // keep full pages of requests that are over, and share pages by content
+  // The type of keys and values in the KV cache: f32 or bf16; auto: f32 on a CPU, bf16 on a GPU, which has
+  // bf16 alone. On a CPU, bf16 takes half the memory and half of what a decoded token reads of it; keys and
+  // values are rounded to 8 significant bits when they are stored, where f32 keeps what was computed.
+  std::string kv_cache_dtype = "auto";
   double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
   // The processes that hold the model together with this one, which is their rank 0 (seer/ranks.h); null:
   // alone. One engine at a time uses them. `device` is every rank's: auto and cuda give each rank of a
@@ -130,7 +134,8 @@ struct SEER_API EngineInfo {
   bool prefix_cache = false;
   int64_t n_ranks = 1;
   RankSplit rank_split = RankSplit::kTensor;
-  int64_t max_ctx_size = 0;  // tokens: the largest context that the model was made for
+  int64_t max_ctx_size = 0;    // tokens: the largest context that the model was made for
+  std::string kv_cache_dtype;  // "f32" or "bf16": the type of keys and values in pages
 };
 
 // How many CPU cores this process may use: those of its affinity mask, or fewer where its cgroups (a

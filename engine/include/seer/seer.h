@@ -148,6 +148,9 @@ typedef struct seer_engine_options {
    * GPU. The engine keeps them: the handle may be freed once it is loaded. */
   seer_ranks* ranks;
   int32_t rank_split; /* a seer_rank_split; SEER_ERROR_USAGE for any other value */
+  /* The type of keys and values in the KV cache: null or "auto" (f32 on a CPU, bf16 on a GPU), "f32", "bf16".
+   * SEER_ERROR_UNSUPPORTED for one that the device has not. */
+  const char* kv_cache_dtype;
 } seer_engine_options;
 
 /* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
@@ -186,6 +189,7 @@ typedef struct seer_engine_info {
   const int32_t* stop_ids;
   const char* const* stop_id_sources;
   size_t n_stop_ids;
+  const char* kv_cache_dtype; /* "f32" or "bf16"; lives as long as the handle */
 } seer_engine_info;
 
 /* Describes the engine. `size` is sizeof(seer_engine_info). SEER_ERROR_USAGE for null pointers or a wrong

@@ -136,37 +136,132 @@ float exp_sum(float* x, int64_t n, float row_max) {
   return sum(total) + rest;
 }
 
-void decode_block(float* out, float* row_max, float* row_sum, float* scores, const float* q, const float* k,
-                  const float* v, int64_t group, int64_t d_head, int64_t n_keys) {
-  for (int64_t g = 0; g < group; ++g) {
-    float* s = scores + g * n_keys;
-    const float* qg = q + g * d_head;
-    float new_max = row_max[g];
-    for (int64_t j = 0; j < n_keys; ++j) {
-      s[j] = dot(qg, k + j * d_head, d_head);
-      new_max = s[j] > new_max ? s[j] : new_max;
-    }
-    const float scale = exp(broadcast(row_max[g] - new_max))[0];
-    row_sum[g] = row_sum[g] * scale + exp_sum(s, n_keys, new_max);
-    row_max[g] = new_max;
-    float* og = out + g * d_head;
-    int64_t d = 0;
-    for (; d + kLanes <= d_head; d += kLanes) {
-      Vec acc0 = load(og + d) * scale, acc1{};
-      int64_t j = 0;
-      for (; j + 2 <= n_keys; j += 2) {
-        acc0 += load(v + j * d_head + d) * s[j];
-        acc1 += load(v + (j + 1) * d_head + d) * s[j + 1];
-      }
-      if (j < n_keys) acc0 += load(v + j * d_head + d) * s[j];
-      store(og + d, acc0 + acc1);
-    }
-    for (; d < d_head; ++d) {
-      float acc = og[d] * scale;
-      for (int64_t j = 0; j < n_keys; ++j) acc += v[j * d_head + d] * s[j];
-      og[d] = acc;
+// The largest of x[0..n) and `least`; NaN is passed over.
+inline float largest(const float* x, int64_t n, float least) {
+  Vec top = broadcast(least);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) top = max(load(x + i), top);
+  for (; i < n; ++i) top = max(broadcast(x[i]), top);
+  float lanes[kLanes];
+  store(lanes, top);
+  float result = lanes[0];
+  for (int64_t l = 1; l < kLanes; ++l) result = lanes[l] > result ? lanes[l] : result;
+  return result;
+}
+
+// Asks for memory that is read soon. Rows of keys lie one after the other, but the processor's own prefetcher
+// stops at every 4 KB and does not know the next page of a sequence.
+inline void prefetch(const char* p, int64_t n_bytes) {
+  for (int64_t i = 0; i < n_bytes; i += 64) __builtin_prefetch(p + i);
+}
+
+// out[g * n_keys + m] = the product of query g and key m, for G queries and M keys: each key is loaded and
+// widened once for all queries. A product's bits depend on neither G nor M nor the type of the keys.
+template <class K, int G, int M>
+inline void key_tile(float* out, const float* q, const typename K::Element* k, int64_t d_head,
+                     int64_t n_keys) {
+  Vec acc[G][M] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= d_head; i += kLanes) {
+    Vec qi[G];
+    for (int g = 0; g < G; ++g) qi[g] = load(q + g * d_head + i);
+    for (int m = 0; m < M; ++m) {
+      const Vec km = K::load_vec(k + m * d_head + i);
+      for (int g = 0; g < G; ++g) acc[g][m] += qi[g] * km;
     }
   }
+  for (int g = 0; g < G; ++g) {
+    float totals[M];
+    sums<M>(totals, acc[g]);
+    for (int m = 0; m < M; ++m) {
+      // In vectors of one number each: compilers would fuse scalar sums of some types and not of others.
+      Vec total = broadcast(totals[m]);
+      for (int64_t t = i; t < d_head; ++t)
+        total += broadcast(q[g * d_head + t]) * broadcast(K::load_one(k + m * d_head + t));
+      out[g * n_keys + m] = total[0];
+    }
+  }
+}
+
+// C vectors of G queries' outputs, out[g * d_head + ..] = out * scale[g] + sum over keys of p[g][j] * v[j].
+// `next`, if given, are n_keys rows of keys to prefetch.
+template <class K, int G, int C>
+inline void value_tile(float* out, const float* p, const float* scale, const typename K::Element* v,
+                       int64_t d_head, int64_t n_keys, const char* next) {
+  const int64_t row_bytes = d_head * int64_t{sizeof(typename K::Element)};
+  Vec acc[G][C];
+  for (int g = 0; g < G; ++g)
+    for (int c = 0; c < C; ++c) acc[g][c] = load(out + g * d_head + c * kLanes) * scale[g];
+  for (int64_t j = 0; j < n_keys; ++j) {
+    if (next != nullptr) prefetch(next + j * row_bytes, row_bytes);
+    Vec vj[C];
+    for (int c = 0; c < C; ++c) vj[c] = K::load_vec(v + j * d_head + c * kLanes);
+    for (int g = 0; g < G; ++g) {
+      const Vec pj = broadcast(p[g * n_keys + j]);
+      for (int c = 0; c < C; ++c) acc[g][c] += vj[c] * pj;
+    }
+  }
+  for (int g = 0; g < G; ++g)
+    for (int c = 0; c < C; ++c) store(out + g * d_head + c * kLanes, acc[g][c]);
+}
+
+// decode_block of G queries. Prefetches if they are the first of the group.
+template <class K, int G>
+inline void decode_queries(float* out, float* row_max, float* row_sum, float* scores, const float* q,
+                           const typename K::Element* k, const typename K::Element* v, int64_t d_head,
+                           int64_t n_keys, bool first, const char* next_k) {
+  const int64_t row_bytes = d_head * int64_t{sizeof(typename K::Element)};
+  int64_t key = 0;
+  for (; key + 4 <= n_keys; key += 4) {
+    if (first) prefetch(reinterpret_cast<const char*>(v + key * d_head), 4 * row_bytes);
+    key_tile<K, G, 4>(scores + key, q, k + key * d_head, d_head, n_keys);
+  }
+  for (; key < n_keys; ++key) key_tile<K, G, 1>(scores + key, q, k + key * d_head, d_head, n_keys);
+  float scale[G];
+  for (int g = 0; g < G; ++g) {
+    float* s = scores + g * n_keys;
+    const float new_max = largest(s, n_keys, row_max[g]);
+    scale[g] = exp(broadcast(row_max[g] - new_max))[0];
+    row_sum[g] = row_sum[g] * scale[g] + exp_sum(s, n_keys, new_max);
+    row_max[g] = new_max;
+  }
+  int64_t d = 0;
+  for (; d + 4 * kLanes <= d_head; d += 4 * kLanes)
+    value_tile<K, G, 4>(out + d, scores, scale, v + d, d_head, n_keys, first && d == 0 ? next_k : nullptr);
+  for (; d + kLanes <= d_head; d += kLanes)
+    value_tile<K, G, 1>(out + d, scores, scale, v + d, d_head, n_keys, first && d == 0 ? next_k : nullptr);
+  for (; d < d_head; ++d)
+    for (int g = 0; g < G; ++g) {
+      Vec acc = broadcast(out[g * d_head + d]) * scale[g];
+      for (int64_t j = 0; j < n_keys; ++j)
+        acc += broadcast(K::load_one(v + j * d_head + d)) * broadcast(scores[g * n_keys + j]);
+      out[g * d_head + d] = acc[0];
+    }
+}
+
+template <class K>
+void decode_block_of(float* out, float* row_max, float* row_sum, float* scores, const float* q,
+                     const typename K::Element* k, const typename K::Element* v, const void* next_k,
+                     int64_t group, int64_t d_head, int64_t n_keys) {
+  int64_t g = 0;
+  const auto run = [&]<int G>() {
+    for (; g + G <= group; g += G)
+      decode_queries<K, G>(out + g * d_head, row_max + g, row_sum + g, scores + g * n_keys, q + g * d_head, k,
+                           v, d_head, n_keys, g == 0, static_cast<const char*>(next_k));
+  };
+  if constexpr (kDecodeQueries > 2) run.template operator()<kDecodeQueries>();
+  run.template operator()<2>();
+  run.template operator()<1>();
+}
+
+void decode_block(float* out, float* row_max, float* row_sum, float* scores, const float* q, const void* k,
+                  const void* v, const void* next_k, WeightType type, int64_t group, int64_t d_head,
+                  int64_t n_keys) {
+  if (type == WeightType::kBF16)
+    return decode_block_of<BF16Weights>(out, row_max, row_sum, scores, q, static_cast<const uint16_t*>(k),
+                                        static_cast<const uint16_t*>(v), next_k, group, d_head, n_keys);
+  decode_block_of<F32Weights>(out, row_max, row_sum, scores, q, static_cast<const float*>(k),
+                              static_cast<const float*>(v), next_k, group, d_head, n_keys);
 }
 
 // R rows of W against X vectors: each weight is loaded and widened once.
@@ -252,6 +347,16 @@ void to_float(float* out, const void* in, WeightType type, int64_t n) {
   }
 }
 
+void to_bf16(uint16_t* out, const float* in, int64_t n) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) BF16Weights::store_vec(out + i, load(in + i));
+  for (; i < n; ++i) {
+    uint16_t lanes[kLanes];
+    BF16Weights::store_vec(lanes, broadcast(in[i]));
+    out[i] = lanes[0];
+  }
+}
+
 // Where exp would overflow, x / e^88 is as good as the zero it stands for.
 inline Vec silu(Vec x) { return x / (1.0F + exp(min(-x, broadcast(88.0F)))); }
 
@@ -273,8 +378,8 @@ void rms_norm(float* out, const float* x, const float* weight, int64_t n, float 
 
 const Functions kFunctions = {
     SEER_SIMD_LABEL, attention_begin, attention_block, attention_end, transpose_queries,
-    decode_block,    dot_rows,        dot_code_rows,   to_float,      codes_to_float,
-    silu_mul,        rms_norm,        exp_sum,
+    decode_block,    dot_rows,        dot_code_rows,   to_float,      to_bf16,
+    codes_to_float,  silu_mul,        rms_norm,        exp_sum,
 };
 
 }  // namespace seer::simd::SEER_SIMD_NAMESPACE

@@ -49,9 +49,12 @@ struct Functions {
                             float scale);
 
   // Decode attention of `group` queries that share a KV head over n_keys rows: merges into (out, max, sum).
-  // q [group, d_head] scaled, k and v [n_keys, d_head], scores scratch [group, n_keys].
+  // q [group, d_head] scaled, k and v [n_keys, d_head] of `type`, which is kF32 or kBF16, scores scratch
+  // [group, n_keys]. next_k, which may be null, are keys that the next call reads. bf16 gives the bits that
+  // float32 keys and values of the same numbers give.
   void (*decode_block)(float* out, float* row_max, float* row_sum, float* scores, const float* q,
-                       const float* k, const float* v, int64_t group, int64_t d_head, int64_t n_keys);
+                       const void* k, const void* v, const void* next_k, WeightType type, int64_t group,
+                       int64_t d_head, int64_t n_keys);
 
   // out[m * out_stride + r] (+)= dot(x[m], w[r]) + bias[r] for r < n_rows, m < n_x (at most 4).
   void (*dot_rows)(float* out, int64_t out_stride, const float* x, int64_t x_stride, int64_t n_x,
@@ -62,6 +65,7 @@ struct Functions {
                         const CodeRows& w, int64_t n_rows, bool accumulate);
 
   void (*to_float)(float* out, const void* in, WeightType type, int64_t n);
+  void (*to_bf16)(uint16_t* out, const float* in, int64_t n);  // to the nearest, ties to even
   // out [n_rows, d_in] = what the codes stand for.
   void (*codes_to_float)(float* out, const CodeRows& w, int64_t n_rows);
   void (*silu_mul)(float* out, const float* gate, const float* up, int64_t n);

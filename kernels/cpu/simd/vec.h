@@ -37,8 +37,10 @@ constexpr int64_t kLanes = SEER_VEC_BYTES / 4;
 // Vector registers decide the tile that stays in them: kTileRows * kTileVecs accumulators.
 #if defined(__AVX512F__)
 constexpr int kTileRows = 6, kTileVecs = 4;
+constexpr int kDecodeQueries = 4;  // that share a key or value which is widened, with 4 accumulators each
 #else
 constexpr int kTileRows = 6, kTileVecs = 2;
+constexpr int kDecodeQueries = 2;
 #endif
 
 inline Vec load(const float* p) { return reinterpret_cast<const Unaligned<Vec>*>(p)->v; }
@@ -47,14 +49,43 @@ inline Vec broadcast(float x) { return x - Vec{}; }
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }  // b where either is NaN
 inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
 
-// By quarters of the widest register, which extracts them: no compiler's own shuffle is needed.
+using Vec4 = float __attribute__((vector_size(16)));
+
+// The sums of lanes i, i + 4, i + 8 and so on, by halves of the register.
+inline Vec4 quarter_sums(Vec v) {
+#if defined(__AVX512F__)
+  using Vec8 = float __attribute__((vector_size(32)));
+  Vec8 half[2];
+  std::memcpy(half, &v, sizeof v);
+  const Vec8 w = half[0] + half[1];
+#else
+  const Vec w = v;
+#endif
+  Vec4 part[sizeof w / 16];
+  std::memcpy(part, &w, sizeof w);
+  if constexpr (sizeof w == 16) return part[0];
+  return part[0] + part[sizeof w / 16 - 1];
+}
+
 inline float sum(Vec v) {
-  using Vec4 = float __attribute__((vector_size(16)));
-  Vec4 part[kLanes / 4];
-  std::memcpy(part, &v, sizeof v);
-  for (int64_t n = kLanes / 8; n > 0; n /= 2)
-    for (int64_t i = 0; i < n; ++i) part[i] += part[i + n];
-  return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
+  const Vec4 x = quarter_sums(v);
+  return (x[0] + x[2]) + (x[1] + x[3]);
+}
+
+// out[m] = sum(v[m]), with the same bits. Four sums share their last steps.
+template <int M>
+inline void sums(float* out, const Vec* v) {
+  static_assert(M == 1 || M == 4);
+  if constexpr (M == 1) {
+    out[0] = sum(v[0]);
+  } else {
+    const Vec4 a = quarter_sums(v[0]), b = quarter_sums(v[1]), c = quarter_sums(v[2]), d = quarter_sums(v[3]);
+    const Vec4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const Vec4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const Vec4 all =
+        __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    std::memcpy(out, &all, sizeof all);
+  }
 }
 
 // Element i of the result is p[i]. GCC 12 turns __builtin_convertvector into twice the instructions.
@@ -66,6 +97,15 @@ inline UVec widen(const uint16_t* p) {
   return reinterpret_cast<UVec>(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 #else
   return __builtin_convertvector(reinterpret_cast<const Unaligned<HVec>*>(p)->v, UVec);
+#endif
+}
+
+// p[i] = the low 16 bits of element i, which fit.
+inline void store_low_halves(uint16_t* p, UVec v) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(v)));
+#else
+  reinterpret_cast<Unaligned<HVec>*>(p)->v = __builtin_convertvector(v, HVec);
 #endif
 }
 
@@ -97,6 +137,13 @@ struct F32Weights {
 struct BF16Weights {
   using Element = uint16_t;
   static Vec load_vec(const uint16_t* p) { return reinterpret_cast<Vec>(widen(p) << 16); }
+  // To the nearest, ties to even. Infinity stays infinity, and NaN stays NaN, made quiet.
+  static void store_vec(uint16_t* p, Vec x) {
+    const UVec bits = reinterpret_cast<UVec>(x);
+    const UVec is_nan = reinterpret_cast<UVec>(x != x);
+    const UVec rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16, quiet = (bits >> 16) | 0x40U;
+    store_low_halves(p, (rounded & ~is_nan) | (quiet & is_nan));
+  }
   static float load_one(const uint16_t* p) {
     const uint32_t bits = static_cast<uint32_t>(*p) << 16;
     float x;
