@@ -145,7 +145,8 @@ void TensorMap::merge(TensorMap other, const std::string& origin) {
 void TensorMap::add_mapped(const std::string& name, Tensor tensor, const std::byte* data,
                            const std::string& origin) {
   const auto size = static_cast<size_t>(tensor.nbytes());
-  if (reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(dtype_bytes(tensor.dtype)) == 0) {
+  const auto alignment = static_cast<uintptr_t>(std::max<int64_t>(1, dtype_bits(tensor.dtype) / 8));
+  if (reinterpret_cast<uintptr_t>(data) % alignment == 0) {
     tensor.data = const_cast<std::byte*>(data);
   } else {
     const auto copy = std::make_shared<std::vector<uint32_t>>(size / sizeof(uint32_t) + 1);

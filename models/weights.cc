@@ -140,6 +140,7 @@ ModelWeights ModelWeights::load(const std::string& model_dir, const ModelConfig&
   w.tied = binder.tied();
   const std::vector<WeightSlot> slots = weight_slots(config, shard, w.tied);
   std::vector<BoundWeight> bound;
+  bound.reserve(slots.size());
   for (const WeightSlot& slot : slots) bound.push_back(binder.bind(slot));
   binder.finish();
   w.notes = binder.notes();

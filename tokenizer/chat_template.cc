@@ -118,6 +118,10 @@ MarkedText PromptTemplate::render(TemplateInput input,
                                   const std::map<std::string, std::string>& tokens) const {
   if (!input.messages.is_array() || input.messages.empty())
     bad_messages("expected an array of at least one message");
+  if (input.kwargs.is_null()) input.kwargs = OrderedJson::object();
+  if (!input.kwargs.is_object())
+    throw Error(ErrorKind::kUsage, "the template's variables: expected an object, found " +
+                                       std::string(input.kwargs.type_name()));
   for (const char* own : {"messages", "tools", "add_generation_prompt", "continue_final_message"})
     if (input.kwargs.contains(own))
       throw Error(ErrorKind::kUsage, std::string("the template's variables: '") + own +

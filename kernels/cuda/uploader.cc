@@ -33,7 +33,8 @@ void Uploader::finish() {
 
 void Uploader::copy(void* out, const Tensor& host) {
   copying_ = true;
-  const int64_t size = dtype_bytes(host.dtype), per_buffer = kBufferBytes / size, n = host.numel();
+  const int64_t size = dtype_bytes(host.dtype), n = host.numel();
+  const int64_t per_buffer = kBufferBytes * 8 / dtype_bits(host.dtype);
   for (int64_t done = 0; done < n; done += per_buffer) {
     const int64_t count = std::min(per_buffer, n - done);
     const auto bytes = static_cast<size_t>(count * size);

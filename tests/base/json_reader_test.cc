@@ -5,8 +5,6 @@
 namespace seer {
 namespace {
 
-using nlohmann::json;
-using nlohmann::ordered_json;
 using Kind = JsonError::Kind;
 
 // The message for a text that is refused for a reason of this kind, by both readers alike.
@@ -41,8 +39,8 @@ TEST_CASE("json: values of every kind are those that nlohmann's own parser gives
                            "1e3", "-0.0", R"("")", R"("aé\n\ud83d\ude00")", "[]", "{}", "[[],{},[1,[2]]]",
                            R"({"b":{"y":1,"x":[true,null]},"a":"text","":0})", " \t\r\n[ 1 , 2 ] \n"}) {
     INFO(text);
-    CHECK(read_json(text) == json::parse(text));
-    CHECK(read_ordered_json(text).dump() == ordered_json::parse(text).dump());
+    CHECK(read_json(text) == Json::parse(text));
+    CHECK(read_ordered_json(text).dump() == OrderedJson::parse(text).dump());
   }
 }
 
@@ -112,7 +110,7 @@ TEST_CASE("json: integers beyond 64 bits are refused, or rounded if a file may h
   for (const char* text : {"9223372036854775808", "18446744073709551615", "18446744073709551616",
                            "-9223372036854775809", "1000000000000000019884624838656"}) {
     CHECK_THAT(refused(Kind::kWideInteger, text), ContainsSubstring(text));
-    CHECK(read_json(text, rounding) == json::parse(text));
+    CHECK(read_json(text, rounding) == Json::parse(text));
   }
   CHECK(read_json("1e30") == 1e30);
 }
@@ -157,7 +155,7 @@ TEST_CASE("json: the check is called now and then, and may stop the reading") {
 
 TEST_CASE("json: members are handed over in order and not kept") {
   std::string seen;
-  const auto note = [&](const std::string& key, const json& value) {
+  const auto note = [&](const std::string& key, const Json& value) {
     seen += key + "=" + value.dump() + ";";
   };
   read_json_members(R"({"b":{"x":[1,2]},"a":3,"c":{}})", {}, note);
@@ -176,11 +174,11 @@ TEST_CASE("json: members are handed over in order and not kept") {
 }
 
 TEST_CASE("json: an excerpt is the value's beginning in ASCII") {
-  CHECK(json_excerpt(json::parse(R"({"b":[1,"é"],"a":null})")) == R"({"a":null,"b":[1,"\u00e9"]})");
-  CHECK(json_excerpt(json(std::string(100, 'x'))) == "\"" + std::string(56, 'x') + "...");
-  CHECK(json_excerpt(json(std::string("\xff"))) == R"("\ufffd")");
-  CHECK(json_excerpt(json(std::vector<int>(1'000'000, 1))).size() == 60);
-  CHECK(json_excerpt(json(12)) == "12");
+  CHECK(json_excerpt(Json::parse(R"({"b":[1,"é"],"a":null})")) == R"({"a":null,"b":[1,"\u00e9"]})");
+  CHECK(json_excerpt(Json(std::string(100, 'x'))) == "\"" + std::string(56, 'x') + "...");
+  CHECK(json_excerpt(Json(std::string("\xff"))) == R"("\ufffd")");
+  CHECK(json_excerpt(Json(std::vector<int>(1'000'000, 1))).size() == 60);
+  CHECK(json_excerpt(Json(12)) == "12");
 }
 
 }  // namespace
