@@ -7,13 +7,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <thread>
 
 #include "tests/engine_cuda/cuda_calls.h"
 #include "tests/engine_cuda/evaluation.h"
+#include "tests/fault/points.h"
 #include "tests/support/catch.h"
 
 namespace seer {
@@ -23,15 +23,6 @@ using testing::CudaCalls;
 using testing::CudaFault;
 
 constexpr unsigned kHang = 120;  // seconds that one point may take
-
-std::vector<int64_t> points(int64_t n, int64_t wanted) {
-  if (std::getenv("SEER_ALL_FAULTS") != nullptr) wanted = n;
-  const int64_t stride = std::max<int64_t>(1, n / wanted);
-  std::vector<int64_t> all;
-  for (int64_t i = 0; i < n; ++i)
-    if (i < 8 || i + 8 >= n || i % stride == (i / stride) % stride) all.push_back(i);
-  return all;
-}
 
 // Whether `body` failed, with an error of this kind: any other exception fails the case.
 bool fails(ErrorKind kind, const std::function<void()>& body) {
@@ -65,7 +56,7 @@ void sweep(const char* what, CudaCalls calls, int64_t wanted, const std::functio
   REQUIRE(n > 0);
   int64_t n_tried = 0;
   for (const bool lasting : {false, true}) {
-    for (const int64_t i : points(n, wanted)) {
+    for (const int64_t i : testing::fault_points(n, wanted)) {
       bool failed = false;
       {
         const CudaFault fault(calls, i, lasting);
@@ -178,7 +169,7 @@ TEST_CASE("cuda: a session's request and an evaluation end cleanly wherever a ca
     testing::evaluate(*engine, tokens, *request.sparse, 0);
     n = CudaFault::n_called();
   }
-  for (const int64_t i : points(n, 30)) {
+  for (const int64_t i : testing::fault_points(n, 30)) {
     session = engine->new_session();
     const CudaFault fault(CudaCalls::kWork, i, false);
     CAPTURE(i);

@@ -12,25 +12,13 @@
 
 #include "seer/error.h"
 #include "tests/fault/allocations.h"
+#include "tests/fault/points.h"
 #include "tests/support/catch.h"
-#include "tests/support/sanitized.h"
 
 namespace seer::testing {
 namespace {
 
 constexpr unsigned kHang = 120;  // seconds that one point may take
-
-// Of n points: all, or some `wanted` that are spread over them, with the first and the last few.
-std::vector<int64_t> points(int64_t n, int64_t wanted) {
-  if (const char* one = std::getenv("SEER_FAULT")) return {std::stoll(one)};
-  if (std::getenv("SEER_ALL_FAULTS") != nullptr) wanted = n;
-  if (kSanitized) wanted /= 10;
-  const int64_t stride = std::max<int64_t>(1, n / std::max<int64_t>(wanted, 1));
-  std::vector<int64_t> all;
-  for (int64_t i = 0; i < n; ++i)
-    if (i < 8 || i + 8 >= n || i % stride == (i / stride) % stride) all.push_back(i);
-  return all;
-}
 
 // Runs `body` with the fault, and returns whether it threw. Any other exception than those that shortages may
 // end in fails the case.
@@ -93,7 +81,7 @@ void sweep(const char* what, int64_t wanted, const std::function<void()>& prepar
   REQUIRE(n > 16);
   int64_t n_tried = 0, n_failed = 0;
   for (const Shortage shortage : {Shortage::kOnce, Shortage::kLasting}) {
-    for (const int64_t i : points(n, wanted)) {
+    for (const int64_t i : fault_points(n, wanted)) {
       Point::index = i;
       CAPTURE(what, i);
       prepare();

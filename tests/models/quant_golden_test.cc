@@ -1,5 +1,5 @@
-// Checkpoints that the libraries of users' files quantised (the test data's quant/), beside those libraries'
-// outputs.
+// Checkpoints that compressed-tensors, AutoAWQ and AutoGPTQ quantised (the test data's quant/): what Seer
+// computes from them is compared with what these libraries compute.
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/input_codes.h"
+#include "models/model.h"
 #include "models/quant/layer.h"
 #include "models/weight_binder.h"
 #include "tests/models/ranked_runner.h"
@@ -102,6 +103,16 @@ TEST_CASE("inputs that are ordered by activation are not divided among ranks") {
   const auto backend = make_cpu_backend(1);
   CHECK_THROWS_WITH(ModelWeights::load(g->dir, config, Shard(config, 0, 2), backend.get(), {}),
                     ContainsSubstring("o_proj: ranks cannot divide inputs that are ordered by activation"));
+}
+
+TEST_CASE("random weights are not made of a quantised config.json") {
+  const auto g = golden("awq-g128");
+  if (!g) return;
+  ModelFiles files;
+  files.random_config = g->dir + "/config.json";
+  Model model(files);
+  CHECK_THROWS_WITH(model.open(make_cpu_backend(1), Shard(model.config())),
+                    ContainsSubstring("expected no quantization_config, found awq"));
 }
 
 // Rounding one value the other way changes later tokens: the same sums in float32 and float64 differ by 0.1
