@@ -103,6 +103,9 @@ class Backend {
 
   // ---- steps ----
 
+  // Returns how many bytes of the device's memory prepare() takes. Call it after the weights have been
+  // brought to the device, because their products decide.
+  virtual int64_t step_bytes(const StepLimits&) const { return 0; }
   // Makes room for every step within the limits. Call it once, before the first step. Throws Error{kMemory}.
   virtual void prepare(const StepLimits&) {}
   // Opens a step. The operations after this call read ids, page tables, positions and logit rows as `in`
@@ -126,6 +129,9 @@ class Backend {
                      int64_t first_id) = 0;
   virtual void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight,
                         double eps) = 0;  // [n, d_model]
+  // Returns whether products of many rows with w round their inputs as w's format says. If not, and for few
+  // rows, inputs are used as they are.
+  virtual bool rounds_inputs(const LinearWeights&) const { return false; }
   // out [n, d_out] = x W^T + b, or out += with accumulate.
   virtual void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) = 0;
   // x += y; y in x's type or float32.

@@ -9,8 +9,6 @@ namespace seer {
 namespace {
 
 constexpr float kLargestI8 = 127.0F;
-// vLLM's least scale of a token. It keeps a token of zeros from a division by zero.
-constexpr float kLeastScale = 1.0F / (kLargestE4M3 * 512.0F);
 
 float largest_magnitude(const float* x, int64_t n) {
   float largest = 0.0F;
@@ -52,7 +50,7 @@ float from_e4m3(uint8_t code) {
 void round_inputs(float* out, const float* x, int64_t n, InputCodes codes, float input_scale) {
   constexpr int64_t kBlock = 128;
   const auto token_scale = [](const float* from, int64_t count) {
-    return std::max(largest_magnitude(from, count) / kLargestE4M3, kLeastScale);
+    return std::max(largest_magnitude(from, count) / kLargestE4M3, kLeastE4M3Scale);
   };
   switch (codes) {
     case InputCodes::kE4M3Token:

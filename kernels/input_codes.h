@@ -8,6 +8,8 @@
 namespace seer {
 
 inline constexpr float kLargestE4M3 = 448.0F;
+// vLLM's least scale of a token's inputs. It keeps a token of zeros from a division by zero.
+inline constexpr float kLeastE4M3Scale = 1.0F / (kLargestE4M3 * 512.0F);
 
 // The nearest E4M3 number, the even one of two; what lies beyond the largest becomes the largest. NaN stays
 // NaN.

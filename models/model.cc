@@ -17,10 +17,6 @@ void Model::open(std::unique_ptr<Backend> backend, const Shard& shard, DType kv_
   backend_ = std::move(backend);
   kv_dtype_ = kv_dtype;
   shard_.emplace(shard);
-  if (config_.quant && backend_->has_own_memory())
-    throw Error(ErrorKind::kUnsupported,
-                files_.model_dir + ": quantised weights (" + config_.quant->method +
-                    ") are not supported on a GPU yet: use --device cpu, or weights in BF16");
   if (config_.quant && files_.random())
     throw Error(ErrorKind::kUnsupported,
                 files_.random_config +
@@ -65,7 +61,7 @@ int64_t Model::page_bytes(int64_t page_tokens) const {
 }
 
 int64_t Model::activation_bytes(const StepLimits& limits) const {
-  return Workspace::arena_bytes(*backend_, *shard_, gate_config(), limits);
+  return Workspace::arena_bytes(*backend_, *shard_, gate_config(), limits) + backend_->step_bytes(limits);
 }
 
 }  // namespace seer

@@ -36,6 +36,7 @@ class CpuBackend final : public Backend {
 
   void embed(const Tensor& out, const Tensor& table, int64_t first_id) override;
   void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) override;
+  bool rounds_inputs(const LinearWeights&) const override { return round_inputs_; }
   void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
   void add(const Tensor& x, const Tensor& y) override;
   void copy_columns(const Tensor& out, int64_t first, const Tensor& in) override;

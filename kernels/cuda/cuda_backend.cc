@@ -150,33 +150,6 @@ Tensor CudaBackend::to_device(const Tensor& host, std::vector<Buffer>* keep) {
   return out;
 }
 
-// One matrix for all parts, so that they are one product.
-LinearWeights CudaBackend::to_device(const LinearWeights& host, std::vector<Buffer>* keep) {
-  use();
-  bool bias = false;
-  for (const LinearWeights::Part& part : host.parts) bias = bias || part.bias;
-  LinearWeights::Part whole;
-  whole.weight = Tensor(nullptr, DType::kBF16, {host.d_out(), host.d_in()});
-  keep->push_back(allocate(whole.weight.nbytes(), "weights"));
-  whole.weight.data = keep->back().get();
-  if (bias) {
-    whole.bias = Tensor(nullptr, DType::kBF16, {host.d_out()});
-    keep->push_back(allocate(whole.bias.nbytes(), "weights"));
-    whole.bias.data = keep->back().get();
-    check(cudaMemsetAsync(whole.bias.data, 0, static_cast<size_t>(whole.bias.nbytes()), stream_),
-          "cudaMemsetAsync");
-  }
-  if (!uploader_) uploader_ = std::make_unique<Uploader>(stream_);
-  int64_t row = 0;
-  for (const LinearWeights::Part& part : host.parts) {
-    const int64_t n = part.weight.dim(0);
-    uploader_->copy(whole.weight.rows(row, n).data, part.weight);
-    if (part.bias) uploader_->copy(whole.bias.rows(row, n).data, part.bias);
-    row += n;
-  }
-  return {{whole}};
-}
-
 void CudaBackend::fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
                               const RandomSlice& slice) {
   use();
@@ -207,6 +180,7 @@ void CudaBackend::prepare(const StepLimits& limits) {
   if (uploader_) uploader_->finish();
   uploader_.reset();
   step_.prepare(limits);
+  prepare_codes(limits.n_tokens);
   sample_.reserve(std::max(limits.n_logits, limits.n_sequences), limits.n_sequences * kUsualChanges);
 }
 
@@ -288,53 +262,8 @@ void CudaBackend::rms_norm(const Tensor& out, const Tensor& x, const Tensor& wei
         "rms_norm");
 }
 
-bool CudaBackend::few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, const Tensor* norm,
-                           double eps, bool accumulate, bool swiglu) {
-  const LinearWeights::Part& part = w.parts.front();
-  if (!few_rows_fits(device_, x.dim(0), w.d_in())) return false;
-  FewRowsParams p = {};
-  p.out = out.data;
-  p.x = x.data;
-  p.weight = part.weight.data;
-  p.bias = part.bias.data;
-  p.norm = norm == nullptr ? nullptr : norm->data;
-  p.eps = static_cast<float>(eps);
-  p.n = as_int(x.dim(0));
-  p.d_in = w.d_in();
-  p.d_out = w.d_out();
-  p.accumulate = accumulate;
-  p.float_out = out.dtype == DType::kF32;
-  p.swiglu = swiglu;
-  check(launch_few_rows(p, device_, stream_), "few_rows");
-  return true;
-}
-
-void CudaBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) {
-  assert(w.parts.size() == 1 && x.dim(1) == w.d_in() && out.dim(1) == w.d_out() && x.dim(0) == out.dim(0));
-  if (few_rows(out, x, w, nullptr, 0.0, accumulate, false)) return;
-  const LinearWeights::Part& part = w.parts.front();
-  GemmShape s;
-  s.n = x.dim(0);
-  s.d_in = s.ld_x = s.ld_w = w.d_in();
-  s.d_out = s.ld_out = w.d_out();
-  s.float_out = out.dtype == DType::kF32;
-  s.accumulate = accumulate;
-  s.bias = static_cast<bool>(part.bias);
-  gemm_->run(out.data, x.data, part.weight.data, part.bias.data, s, stream_);
-}
-
 void CudaBackend::silu_mul(const Tensor& out, const Tensor& gate_up) {
   check(launch_silu_mul(out.data, gate_up.data, out.dim(0), out.dim(1), stream_), "silu_mul");
-}
-
-void CudaBackend::norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm,
-                              double eps, const LinearWeights& w) {
-  if (!few_rows(out, x, w, &norm, eps, false, false)) Backend::norm_linear(out, h, x, norm, eps, w);
-}
-
-void CudaBackend::norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& gate_up, const Tensor& x,
-                              const Tensor& norm, double eps, const LinearWeights& w) {
-  if (!few_rows(out, x, w, &norm, eps, false, true)) Backend::norm_swiglu(out, h, gate_up, x, norm, eps, w);
 }
 
 void CudaBackend::gather_rows(const Tensor& out, const Tensor& x) {

@@ -11,6 +11,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/gemm_cublaslt.h"
 #include "kernels/cuda/phase_timer.h"
 #include "kernels/cuda/sample_state.h"
@@ -48,12 +49,14 @@ class CudaBackend final : public Backend {
   }
   void forget_recordings() override;
 
+  int64_t step_bytes(const StepLimits& limits) const override;
   void prepare(const StepLimits& limits) override;
   void begin_step(const StepInput& in, int64_t page_tokens) override;
   void run_step(int64_t key, const std::function<void()>& operations) override;
 
   void embed(const Tensor& out, const Tensor& table, int64_t first_id) override;
   void rms_norm(const Tensor& out, const Tensor& x, const Tensor& weight, double eps) override;
+  bool rounds_inputs(const LinearWeights& w) const override;
   void linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) override;
   void add(const Tensor& x, const Tensor& y) override;
   void copy_columns(const Tensor& out, int64_t first, const Tensor& in) override;
@@ -103,8 +106,25 @@ class CudaBackend final : public Backend {
   void wgmma_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                      const BlockMask* mask, int64_t first_token);
   DecodeParams decode_params(const Tensor& q, const PagedKv& kv);
-  bool few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, const Tensor* norm, double eps,
-                bool accumulate, bool swiglu);
+  // One product, of x or of its norm; its SwiGLU if it is one of gate and up.
+  struct Product {
+    const Tensor& out;
+    const Tensor& x;
+    const LinearWeights& w;
+    const Tensor* norm = nullptr;
+    double eps = 0.0;
+    bool accumulate = false, swiglu = false;
+  };
+  // Runs it as a product of few rows, if it is one that the kernels for those take.
+  bool few_rows(const Product& product);
+  bool few_code_rows(const Product& product);
+  LinearWeights codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep);
+  // Makes room for products of n_rows with the quantised weights that were brought so far.
+  void prepare_codes(int64_t n_rows);
+  // out (+)= x W^T, of rounded inputs, or with weights that are widened first. The norm is taken on the way,
+  // if there is one; then codes are written to `h`.
+  void linear_rounded(const Product& product, void* h);
+  void linear_widened(const Product& product);
 
   // A step recorded under its key: seen once it runs as it is (which loads every kernel), the second time it
   // is recorded, from then on replayed.
@@ -117,6 +137,15 @@ class CudaBackend final : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
+  // For products with quantised weights: what they need at most, and the memory.
+  struct CodeSizes {
+    int64_t row_bytes = 0, row_scales = 0;  // of rounded inputs
+    int64_t widened_bytes = 0;
+  };
+  CodeSizes code_sizes_;
+  int64_t n_code_rows_ = 0;
+  DeviceMemory rounded_, input_scales_, widened_;
+  DeviceMemory staging_;  // codes on their way into their layout, while weights are loaded
   StepState step_;
   SampleState sample_;
   PhaseTimer timer_;

@@ -23,6 +23,7 @@ DeviceMemory::DeviceMemory(int64_t bytes, const std::string& purpose) {
                     ". Use a smaller --ctx-size or --chunk-size, or end what else runs on this GPU.");
   }
   check(error, "cudaMalloc");
+  bytes_ = bytes;
 }
 
 DeviceMemory::~DeviceMemory() {

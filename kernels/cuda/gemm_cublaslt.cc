@@ -27,6 +27,12 @@ struct Handle {
   }
 };
 
+// Sums of E4M3 products lose bits on Hopper's tensor cores unless they are added to float32 sums every 128
+// columns, which takes 10% of the speed. Up to this many columns the loss stays below what rounding the
+// result to bf16 loses: a relative 1.4e-3 against 1.7e-3 at 4096, and 2.9e-3 at 14336 (root mean squares,
+// normal inputs, H200).
+constexpr int64_t kFastColumns = 4096;
+
 }  // namespace
 
 // cuBLASLt is column-major: out^T [d_out, n] = w x^T, so that w is A and x is B.
@@ -43,9 +49,17 @@ struct GemmCublasLt::Plan {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_16BF);
     }
+    if (s.inputs != GemmInputs::kBf16) {
+      const auto mode = s.inputs == GemmInputs::kE4M3Rows ? CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F
+                                                          : CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F;
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode);
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode);
+      set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<int8_t>(s.d_in <= kFastColumns ? 1 : 0));
+    }
     const auto rows = [](int64_t x) { return static_cast<uint64_t>(x); };
-    layout(&a.value, CUDA_R_16BF, rows(s.d_in), rows(s.d_out), s.ld_w);
-    layout(&b.value, CUDA_R_16BF, rows(s.d_in), rows(s.n), s.ld_x);
+    const cudaDataType_t type = s.inputs == GemmInputs::kBf16 ? CUDA_R_16BF : CUDA_R_8F_E4M3;
+    layout(&a.value, type, rows(s.d_in), rows(s.d_out), s.ld_w);
+    layout(&b.value, type, rows(s.d_in), rows(s.n), s.ld_x);
     layout(&c.value, s.float_out ? CUDA_R_32F : CUDA_R_16BF, rows(s.d_out), rows(s.n), s.ld_out);
 
     Handle<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy> preference;
@@ -66,12 +80,13 @@ struct GemmCublasLt::Plan {
     algorithm = result.algo;
   }
 
- private:
   template <class T>
-  void set(cublasLtMatmulDescAttributes_t attribute, T value) {
+  void set(cublasLtMatmulDescAttributes_t attribute, T value) const {
     check(cublasLtMatmulDescSetAttribute(operation.value, attribute, &value, sizeof value),
           "cublasLtMatmulDescSetAttribute");
   }
+
+ private:
   static void layout(cublasLtMatrixLayout_t* out, cudaDataType_t type, uint64_t rows, uint64_t columns,
                      int64_t ld) {
     check(cublasLtMatrixLayoutCreate(out, type, rows, columns, ld), "cublasLtMatrixLayoutCreate");
@@ -90,13 +105,14 @@ const GemmCublasLt::Plan& GemmCublasLt::plan(const GemmShape& shape) {
   return *plan;
 }
 
-void GemmCublasLt::run(void* out, const void* x, const void* w, const void* bias, const GemmShape& shape,
-                       cudaStream_t stream) {
+void GemmCublasLt::run(void* out, const void* x, const void* w, const void* bias, const GemmScales& scales,
+                       const GemmShape& shape, cudaStream_t stream) {
   const Plan& p = plan(shape);
-  if (shape.bias)
-    check(cublasLtMatmulDescSetAttribute(p.operation.value, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
-                                         sizeof bias),
-          "cublasLtMatmulDescSetAttribute");
+  if (shape.bias) p.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  if (shape.inputs != GemmInputs::kBf16) {
+    p.set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scales.w);
+    p.set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scales.x);
+  }
   const float alpha = 1.0F, beta = shape.accumulate ? 1.0F : 0.0F;
   check(cublasLtMatmul(handle_, p.operation.value, &alpha, w, p.a.value, x, p.b.value, &beta, out, p.c.value,
                        out, p.c.value, &p.algorithm, workspace_.get(), static_cast<size_t>(kWorkspaceBytes),

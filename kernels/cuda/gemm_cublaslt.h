@@ -12,8 +12,19 @@
 
 namespace seer::cuda {
 
-// out (+)= x w^T (+ bias). bf16 inputs, float32 accumulation.
+// What x and w are. E4M3 numbers have scales in float32: one for each row of x and of w, or one for each row
+// and 128 columns.
+enum class GemmInputs : uint8_t { kBf16, kE4M3Rows, kE4M3Groups };
+
+// The scales of E4M3 inputs: [n] and [d_out], or [d_in / 128, n] and [d_in / 128, d_out].
+struct GemmScales {
+  const float* x = nullptr;
+  const float* w = nullptr;
+};
+
+// out (+)= x w^T (+ bias), accumulated in float32.
 struct GemmShape {
+  GemmInputs inputs = GemmInputs::kBf16;
   int64_t n = 0;                           // rows of x and out
   int64_t d_in = 0;                        // columns of x
   int64_t d_out = 0;                       // columns of out
@@ -33,9 +44,10 @@ class GemmCublasLt {
   GemmCublasLt(const GemmCublasLt&) = delete;
   GemmCublasLt& operator=(const GemmCublasLt&) = delete;
 
-  // Throws Error{kDevice} where cuBLASLt fails or has no algorithm for the shape.
-  void run(void* out, const void* x, const void* w, const void* bias, const GemmShape& shape,
-           cudaStream_t stream);
+  // Throws Error{kDevice} if cuBLASLt fails or has no algorithm for the shape. E4M3 needs a Hopper GPU, and
+  // d_in, d_out and rows in memory that are multiples of 16.
+  void run(void* out, const void* x, const void* w, const void* bias, const GemmScales& scales,
+           const GemmShape& shape, cudaStream_t stream);
 
  private:
   struct Plan;

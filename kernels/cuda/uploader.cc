@@ -31,27 +31,39 @@ void Uploader::finish() {
   copying_ = false;
 }
 
-void Uploader::copy(void* out, const Tensor& host) {
+template <class Send>
+void Uploader::in_parts(const void* host, int64_t n_bytes, const Send& send) {
   copying_ = true;
-  const int64_t size = dtype_bytes(host.dtype), n = host.numel();
-  const int64_t per_buffer = kBufferBytes * 8 / dtype_bits(host.dtype);
-  for (int64_t done = 0; done < n; done += per_buffer) {
-    const int64_t count = std::min(per_buffer, n - done);
-    const auto bytes = static_cast<size_t>(count * size);
+  for (int64_t done = 0; done < n_bytes; done += kBufferBytes) {
+    const int64_t bytes = std::min(kBufferBytes, n_bytes - done);
     Buffer& b = buffers_[next_];
     next_ = (next_ + 1) % buffers_.size();
     check(cudaEventSynchronize(b.free), "cudaEventSynchronize");
-    std::memcpy(b.host.get(), static_cast<const char*>(host.data) + done * size, bytes);
-    char* to = static_cast<char*>(out) + done * dtype_bytes(DType::kBF16);
-    if (host.dtype == DType::kBF16) {
-      check(cudaMemcpyAsync(to, b.host.get(), bytes, cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
-    } else {
-      check(cudaMemcpyAsync(b.device.get(), b.host.get(), bytes, cudaMemcpyHostToDevice, stream_),
-            "cudaMemcpyAsync");
-      check(launch_to_bf16(to, b.device.get(), host.dtype, count, stream_), "to_bf16");
-    }
+    std::memcpy(b.host.get(), static_cast<const char*>(host) + done, static_cast<size_t>(bytes));
+    send(b, done, bytes);
     check(cudaEventRecord(b.free, stream_), "cudaEventRecord");
   }
+}
+
+void Uploader::copy_bytes(void* out, const void* host, int64_t n_bytes) {
+  in_parts(host, n_bytes, [&](const Buffer& b, int64_t done, int64_t bytes) {
+    check(cudaMemcpyAsync(static_cast<char*>(out) + done, b.host.get(), static_cast<size_t>(bytes),
+                          cudaMemcpyHostToDevice, stream_),
+          "cudaMemcpyAsync");
+  });
+}
+
+void Uploader::copy(void* out, const Tensor& host) {
+  if (host.dtype == DType::kBF16) return copy_bytes(out, host.data, host.nbytes());
+  const int64_t size = dtype_bytes(host.dtype);  // which divides a buffer
+  in_parts(host.data, host.nbytes(), [&](const Buffer& b, int64_t done, int64_t bytes) {
+    check(cudaMemcpyAsync(b.device.get(), b.host.get(), static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
+                          stream_),
+          "cudaMemcpyAsync");
+    check(launch_to_bf16(static_cast<char*>(out) + done / size * dtype_bytes(DType::kBF16), b.device.get(),
+                         host.dtype, bytes / size, stream_),
+          "to_bf16");
+  });
 }
 
 }  // namespace seer::cuda

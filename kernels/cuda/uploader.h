@@ -21,10 +21,16 @@ class Uploader {
 
   // out: device memory of host.numel() bf16 values. Returns before the copy has ended; the stream orders it.
   void copy(void* out, const Tensor& host);
+  // As they are.
+  void copy_bytes(void* out, const void* host, int64_t n_bytes);
   // Waits until every copy has ended. Throws Error{kDevice} if one failed.
   void finish();
 
  private:
+  // Calls `send` with each part of the bytes in a pinned buffer, and with where the part begins.
+  template <class Send>
+  void in_parts(const void* host, int64_t n_bytes, const Send& send);
+
   struct Buffer {
     PinnedMemory host;
     DeviceMemory device;  // for values that are not bf16 yet

@@ -1,0 +1,173 @@
+// Inputs of FP8 products: each row is made, looked through for its largest magnitude, and written as codes,
+// in one pass over memory.
+#include <cuda_fp8.h>
+
+#include <cassert>
+
+#include "kernels/cuda/codes/codes.h"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ptx/pdl.cuh"
+#include "kernels/cuda/vector.cuh"
+#include "kernels/input_codes.h"
+
+namespace seer::cuda {
+namespace {
+
+using Bf16 = __nv_bfloat16;
+
+constexpr int kThreads = 256;
+constexpr int kGroup = 128;  // inputs of kE4M3Token128 that share a scale: those of 16 lanes
+
+enum class Source : uint8_t { kPlain, kNorm, kSwiglu };
+
+template <int kLanes>
+__device__ __forceinline__ float lanes_max(float x) {
+#pragma unroll
+  for (int mask = kLanes / 2; mask > 0; mask /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffU, x, mask));
+  return x;
+}
+
+__device__ __forceinline__ float block_max(float x, float* warps) {
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  x = lanes_max<32>(x);
+  if (threadIdx.x % 32 == 0) warps[warp] = x;
+  __syncthreads();
+  x = 0.0F;
+#pragma unroll
+  for (int w = 0; w < kThreads / 32; ++w) x = fmaxf(x, warps[w]);
+  return x;
+}
+
+__device__ __forceinline__ float largest(const Bf16x8& v) {
+  float f[8], x = 0.0F;
+  v.to_floats(f);
+#pragma unroll
+  for (const float e : f) x = fmaxf(x, fabsf(e));
+  return x;
+}
+
+__device__ __forceinline__ float token_scale(float most) {
+  return fmaxf(__fdiv_rn(most, kLargestE4M3), kLeastE4M3Scale);
+}
+
+// The nearest codes, ties to even; what is too large saturates.
+__device__ __forceinline__ uint2 to_codes(const Bf16x8& v, float scale) {
+  float f[8];
+  v.to_floats(f);
+  uint32_t words[2] = {};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 pair = {__fdiv_rn(f[2 * i], scale), __fdiv_rn(f[2 * i + 1], scale)};
+    words[i / 2] |= static_cast<uint32_t>(__nv_cvt_float2_to_fp8x2(pair, __NV_SATFINITE, __NV_E4M3))
+                    << i % 2 * 16;
+  }
+  return {words[0], words[1]};
+}
+
+// Eight numbers of the row that is rounded, of which the first is i.
+template <Source kSource>
+__device__ __forceinline__ Bf16x8 make(const RoundedInputs& in, int64_t row, int64_t i, float norm_scale) {
+  const auto* x = static_cast<const Bf16*>(in.x);
+  if constexpr (kSource == Source::kPlain) return load8(x + row * in.d_in + i);
+  float f[8], other[8];
+  if constexpr (kSource == Source::kNorm) {
+    load8(x + row * in.d_in + i).to_floats(f);
+    load8(static_cast<const Bf16*>(in.norm) + i).to_floats(other);
+#pragma unroll
+    for (int e = 0; e < 8; ++e) f[e] *= norm_scale * other[e];
+  } else {
+    load8(x + row * 2 * in.d_in + i).to_floats(f);
+    load8(x + (row * 2 + 1) * in.d_in + i).to_floats(other);
+#pragma unroll
+    for (int e = 0; e < 8; ++e) f[e] *= other[e] / (1.0F + __expf(-f[e]));
+  }
+  return Bf16x8::from_floats(f);
+}
+
+template <Source kSource, InputCodes kCodes>
+__global__ void __launch_bounds__(kThreads)
+    round_inputs_kernel(uint8_t* out, int64_t ld_out, float* scales, const RoundedInputs in) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  __shared__ float warps[2][kThreads / 32];
+  auto* made = reinterpret_cast<Bf16*>(shared);  // the row, if a scale must wait for all of it
+  ptx::let_next_kernel_start();
+  ptx::wait_for_previous_kernel();
+  const int64_t row = blockIdx.x, d_in = in.d_in;
+  uint8_t* codes = out + row * ld_out;
+  float norm_scale = 0.0F;
+  if constexpr (kSource == Source::kNorm) {
+    float squares = 0.0F;
+    for (int64_t i = threadIdx.x * 8; i < d_in; i += kThreads * 8) {
+      float f[8];
+      load8(static_cast<const Bf16*>(in.x) + row * d_in + i).to_floats(f);
+#pragma unroll
+      for (const float e : f) squares += e * e;
+    }
+    norm_scale = rsqrtf(block_sum<kThreads>(squares, warps[0]) / static_cast<float>(d_in) + in.eps);
+  }
+  if constexpr (kCodes == InputCodes::kE4M3Token) {
+    float most = 0.0F;
+    for (int64_t i = threadIdx.x * 8; i < d_in; i += kThreads * 8) {
+      const Bf16x8 v = make<kSource>(in, row, i, norm_scale);
+      store8(made + i, v);
+      most = fmaxf(most, largest(v));
+    }
+    const float scale = token_scale(block_max(most, warps[1]));
+    if (threadIdx.x == 0) scales[row] = scale;
+    for (int64_t i = threadIdx.x * 8; i < d_in; i += kThreads * 8)
+      *reinterpret_cast<uint2*>(codes + i) = to_codes(load8(made + i), scale);
+  } else if constexpr (kCodes == InputCodes::kE4M3Static) {
+    if (threadIdx.x == 0) scales[row] = in.static_scale;
+    for (int64_t i = threadIdx.x * 8; i < d_in; i += kThreads * 8)
+      *reinterpret_cast<uint2*>(codes + i) = to_codes(make<kSource>(in, row, i, norm_scale), in.static_scale);
+  } else {
+    // All lanes take part in the comparison of their group, so the loop ends for whole groups.
+    const int64_t end = (d_in + kGroup - 1) / kGroup * kGroup;
+    for (int64_t i = threadIdx.x * 8; i - i % kGroup < end; i += kThreads * 8) {
+      const bool inside = i < d_in;
+      const Bf16x8 v = inside ? make<kSource>(in, row, i, norm_scale) : Bf16x8{};
+      const float scale = token_scale(lanes_max<kGroup / 8>(largest(v)));
+      if (!inside) continue;
+      if (i % kGroup == 0) scales[i / kGroup * in.n + row] = scale;
+      *reinterpret_cast<uint2*>(codes + i) = to_codes(v, scale);
+    }
+  }
+  // The padding of rows is zeros, which are multiplied by zeros of the weight.
+  for (int64_t i = d_in + threadIdx.x * 8; i < ld_out; i += kThreads * 8)
+    *reinterpret_cast<uint2*>(codes + i) = uint2{0, 0};
+}
+
+template <Source kSource, InputCodes kCodes>
+cudaError_t launch_codes(void* out, int64_t ld_out, float* scale, const RoundedInputs& in,
+                         cudaStream_t stream) {
+  const int shared_bytes = kCodes == InputCodes::kE4M3Token ? static_cast<int>(in.d_in * 2) : 0;
+  return launch(round_inputs_kernel<kSource, kCodes>, dim3(static_cast<unsigned>(in.n)), kThreads,
+                shared_bytes, stream, static_cast<uint8_t*>(out), ld_out, scale, in);
+}
+
+template <Source kSource>
+cudaError_t launch_source(void* out, int64_t ld_out, float* scale, const RoundedInputs& in,
+                          cudaStream_t stream) {
+  switch (in.codes) {
+    case InputCodes::kE4M3Token:
+      return launch_codes<kSource, InputCodes::kE4M3Token>(out, ld_out, scale, in, stream);
+    case InputCodes::kE4M3Token128:
+      return launch_codes<kSource, InputCodes::kE4M3Token128>(out, ld_out, scale, in, stream);
+    case InputCodes::kE4M3Static:
+      return launch_codes<kSource, InputCodes::kE4M3Static>(out, ld_out, scale, in, stream);
+    default:
+      assert(false);
+      return cudaErrorInvalidValue;
+  }
+}
+
+}  // namespace
+
+cudaError_t launch_round_inputs(void* out, int64_t ld_out, float* scale, const RoundedInputs& in,
+                                cudaStream_t stream) {
+  if (in.swiglu) return launch_source<Source::kSwiglu>(out, ld_out, scale, in, stream);
+  if (in.norm != nullptr) return launch_source<Source::kNorm>(out, ld_out, scale, in, stream);
+  return launch_source<Source::kPlain>(out, ld_out, scale, in, stream);
+}
+
+}  // namespace seer::cuda

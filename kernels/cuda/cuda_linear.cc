@@ -1,0 +1,172 @@
+// Matrix products on the GPU: which kernel computes which.
+//
+//   rows         plain weights   E4M3                              8 bits, 4 bits
+//   1, 2         few_rows        codes/product.cu                  codes/product.cu
+//   to 32        cuBLASLt        codes/product.cu                  codes/product.cu
+//   to 64        cuBLASLt        as more rows                      codes/product.cu, twice
+//   more         cuBLASLt        cuBLASLt, inputs rounded to E4M3  widened to bf16, then cuBLASLt
+//
+// E4M3 products of many rows need a Hopper GPU, and sizes that are multiples of 16; else the weights are
+// widened.
+#include <algorithm>
+#include <cassert>
+
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/codes/codes.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/few_rows/few_rows.h"
+#include "kernels/cuda/rows.h"
+
+namespace seer::cuda {
+namespace {
+
+constexpr int64_t kMostPasses = 2;  // over the codes, for rows that are few
+
+CodeMatrix matrix(const LinearWeights& w) {
+  const LinearWeights::Part& part = w.parts.front();
+  return {part.weight.dtype,
+          part.weight.data,
+          part.scale.as<float>(),
+          part.zero.as<uint8_t>(),
+          part.weight.dim(0),
+          part.weight.dim(1),
+          part.group};
+}
+
+GemmShape shape_of(const Tensor& out, const LinearWeights& w, bool accumulate) {
+  GemmShape s;
+  s.n = out.dim(0);
+  s.d_in = s.ld_x = s.ld_w = w.d_in();
+  s.d_out = s.ld_out = w.d_out();
+  s.float_out = out.dtype == DType::kF32;
+  s.accumulate = accumulate;
+  s.bias = static_cast<bool>(w.parts.front().bias);
+  return s;
+}
+
+}  // namespace
+
+bool CudaBackend::few_rows(const Product& product) {
+  const LinearWeights& w = product.w;
+  if (w.quantised()) return few_code_rows(product);
+  const LinearWeights::Part& part = w.parts.front();
+  if (!few_rows_fits(device_, product.x.dim(0), w.d_in())) return false;
+  FewRowsParams p = {};
+  p.out = product.out.data;
+  p.x = product.x.data;
+  p.weight = part.weight.data;
+  p.bias = part.bias.data;
+  p.norm = product.norm == nullptr ? nullptr : product.norm->data;
+  p.eps = static_cast<float>(product.eps);
+  p.n = static_cast<int>(product.x.dim(0));
+  p.d_in = w.d_in();
+  p.d_out = w.d_out();
+  p.accumulate = product.accumulate;
+  p.float_out = product.out.dtype == DType::kF32;
+  p.swiglu = product.swiglu;
+  check(launch_few_rows(p, device_, stream_), "few_rows");
+  return true;
+}
+
+bool CudaBackend::rounds_inputs(const LinearWeights& w) const {
+  const LinearWeights::Part& part = w.parts.front();
+  if (part.weight.dtype != DType::kF8E4M3 || !device_.is_hopper()) return false;
+  if (w.d_in() % 16 != 0 || w.d_out() % 16 != 0) return false;
+  return part.input_codes == InputCodes::kE4M3Token128
+             ? part.group == 128
+             : part.input_codes != InputCodes::kNone && part.group >= w.d_in();
+}
+
+bool CudaBackend::few_code_rows(const Product& product) {
+  const int64_t n = product.x.dim(0);
+  if (n > (rounds_inputs(product.w) ? kMostCodeRows : kMostPasses * kMostCodeRows)) return false;
+  CodeRowsParams p = {};
+  p.w = matrix(product.w);
+  if (product.norm != nullptr &&
+      !code_rows_take_norm(p.w, std::min<int64_t>(n, kMostCodeRows), device_.max_shared_bytes))
+    return false;
+  p.bias = product.w.parts.front().bias.data;
+  p.norm = product.norm == nullptr ? nullptr : product.norm->data;
+  p.eps = static_cast<float>(product.eps);
+  p.accumulate = product.accumulate;
+  p.float_out = product.out.dtype == DType::kF32;
+  p.swiglu = product.swiglu;
+  for (int64_t row = 0; row < n; row += kMostCodeRows) {
+    const int64_t count = std::min<int64_t>(n - row, kMostCodeRows);
+    p.out = product.out.rows(row, count).data;
+    p.x = product.x.rows(row, count).data;
+    p.n = static_cast<int>(count);
+    check(launch_code_rows(p, device_.n_multiprocessors, device_.max_shared_bytes, stream_), "code_rows");
+  }
+  return true;
+}
+
+void CudaBackend::linear_rounded(const Product& product, void* h) {
+  const LinearWeights& w = product.w;
+  const LinearWeights::Part& part = w.parts.front();
+  const int64_t n = product.x.dim(0), pitch = CodeMatrix::code_pitch(DType::kF8E4M3, w.d_in());
+  if (n > n_code_rows_) prepare_codes(n);
+  RoundedInputs in = {};
+  in.x = product.x.data;
+  in.norm = product.norm == nullptr ? nullptr : product.norm->data;
+  in.eps = static_cast<float>(product.eps);
+  in.codes = part.input_codes;
+  in.static_scale = part.input_scale;
+  in.n = n;
+  in.d_in = w.d_in();
+  void* codes = h == nullptr ? rounded_.get() : h;
+  check(launch_round_inputs(codes, pitch, input_scales_.as<float>(), in, stream_), "round_inputs");
+  GemmShape s = shape_of(product.out, w, product.accumulate);
+  s.inputs = part.input_codes == InputCodes::kE4M3Token128 ? GemmInputs::kE4M3Groups : GemmInputs::kE4M3Rows;
+  s.ld_x = s.ld_w = pitch;
+  gemm_->run(product.out.data, codes, part.weight.data, part.bias.data,
+             {input_scales_.as<float>(), part.scale.as<float>()}, s, stream_);
+}
+
+void CudaBackend::linear_widened(const Product& product) {
+  const LinearWeights& w = product.w;
+  const LinearWeights::Part& part = w.parts.front();
+  if (widened_.get() == nullptr) prepare_codes(product.x.dim(0));
+  check(launch_to_bf16(widened_.get(), matrix(w), stream_), "to_bf16");
+  gemm_->run(product.out.data, product.x.data, widened_.get(), part.bias.data, {},
+             shape_of(product.out, w, product.accumulate), stream_);
+}
+
+void CudaBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) {
+  assert(w.parts.size() == 1 && x.dim(1) == w.d_in() && out.dim(1) == w.d_out() && x.dim(0) == out.dim(0));
+  const Product product{.out = out, .x = x, .w = w, .accumulate = accumulate};
+  if (few_rows(product)) return;
+  if (!w.quantised()) {
+    const LinearWeights::Part& part = w.parts.front();
+    gemm_->run(out.data, x.data, part.weight.data, part.bias.data, {}, shape_of(out, w, accumulate), stream_);
+  } else if (rounds_inputs(w)) {
+    linear_rounded(product, nullptr);
+  } else {
+    linear_widened(product);
+  }
+}
+
+void CudaBackend::norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm,
+                              double eps, const LinearWeights& w) {
+  const Product product{.out = out, .x = x, .w = w, .norm = &norm, .eps = eps};
+  if (few_rows(product)) return;
+  if (w.quantised() && x.dim(0) > kMostCodeRows && rounds_inputs(w)) {
+    // Codes take half of the bytes of h's rows, which hold at least a chunk.
+    linear_rounded(product, w.d_in() >= CodeMatrix::kChunkBytes ? h.data : nullptr);
+  } else {
+    Backend::norm_linear(out, h, x, norm, eps, w);
+  }
+}
+
+void CudaBackend::norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& gate_up, const Tensor& x,
+                              const Tensor& norm, double eps, const LinearWeights& w) {
+  if (few_rows({.out = out, .x = x, .w = w, .norm = &norm, .eps = eps, .swiglu = true})) return;
+  if (w.quantised()) {
+    // The inputs do not fit into shared memory beside a norm, or they are many.
+    rms_norm(h, x, norm, eps);
+    if (few_rows({.out = out, .x = h, .w = w, .swiglu = true})) return;
+  }
+  Backend::norm_swiglu(out, h, gate_up, x, norm, eps, w);
+}
+
+}  // namespace seer::cuda

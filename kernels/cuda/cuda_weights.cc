@@ -1,0 +1,135 @@
+// Weights to the GPU: plain ones as bf16, quantised ones as codes in the layout of codes/.
+#include <algorithm>
+
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/codes/codes.h"
+#include "kernels/cuda/cuda_backend.h"
+
+namespace seer::cuda {
+namespace {
+
+// Throws for parts that do not make one matrix: q, k and v, or gate and up, are one product on a GPU.
+void check_parts(const LinearWeights& host) {
+  const LinearWeights::Part& first = host.parts.front();
+  const auto refuse = [](const std::string& text) {
+    throw Error(ErrorKind::kUnsupported, "quantised weights on a GPU: " + text + ". Use --device cpu.");
+  };
+  for (const LinearWeights::Part& part : host.parts) {
+    if (part.weight.dtype != first.weight.dtype || part.group != first.group ||
+        part.input_codes != first.input_codes || !part.quantised())
+      refuse("expected q, k and v, and gate and up, in one format, found two");
+    if (part.input_order)
+      refuse("expected inputs in groups that follow one another, found GPTQ's desc_act (g_idx)");
+  }
+  if (!code_groups_fit(first.weight.dtype, first.group, host.d_in()))
+    refuse("expected groups of 32, 64 or a multiple of 128 inputs, found " + std::to_string(first.group));
+}
+
+}  // namespace
+
+// One matrix for all parts, so that they are one product.
+LinearWeights CudaBackend::to_device(const LinearWeights& host, std::vector<Buffer>* keep) {
+  use();
+  if (host.quantised()) return codes_to_device(host, keep);
+  bool bias = false;
+  for (const LinearWeights::Part& part : host.parts) bias = bias || part.bias;
+  LinearWeights::Part whole;
+  whole.weight = Tensor(nullptr, DType::kBF16, {host.d_out(), host.d_in()});
+  keep->push_back(allocate(whole.weight.nbytes(), "weights"));
+  whole.weight.data = keep->back().get();
+  if (bias) {
+    whole.bias = Tensor(nullptr, DType::kBF16, {host.d_out()});
+    keep->push_back(allocate(whole.bias.nbytes(), "weights"));
+    whole.bias.data = keep->back().get();
+    check(cudaMemsetAsync(whole.bias.data, 0, static_cast<size_t>(whole.bias.nbytes()), stream_),
+          "cudaMemsetAsync");
+  }
+  if (!uploader_) uploader_ = std::make_unique<Uploader>(stream_);
+  int64_t row = 0;
+  for (const LinearWeights::Part& part : host.parts) {
+    const int64_t n = part.weight.dim(0);
+    uploader_->copy(whole.weight.rows(row, n).data, part.weight);
+    if (part.bias) uploader_->copy(whole.bias.rows(row, n).data, part.bias);
+    row += n;
+  }
+  return {{whole}};
+}
+
+LinearWeights CudaBackend::codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep) {
+  check_parts(host);
+  const LinearWeights::Part& first = host.parts.front();
+  const int64_t d_in = host.d_in(), d_out = host.d_out(), n_groups = first.n_groups();
+  const DType type = first.weight.dtype;
+  const int64_t pitch = CodeMatrix::code_pitch(type, d_in);
+  if (!uploader_) uploader_ = std::make_unique<Uploader>(stream_);
+  const auto take = [&](Tensor* tensor, int64_t bytes) {
+    keep->push_back(allocate(bytes, "weights"));
+    tensor->data = keep->back().get();
+  };
+  LinearWeights::Part whole = first;
+  whole.weight = Tensor(nullptr, type, {d_out, d_in});
+  take(&whole.weight, d_out * pitch);
+  whole.scale = Tensor(nullptr, DType::kF32, {n_groups, d_out});
+  take(&whole.scale, whole.scale.nbytes());
+  whole.zero = {};
+  whole.bias = {};
+  if (std::ranges::any_of(host.parts, [](const auto& part) { return static_cast<bool>(part.zero); })) {
+    whole.zero = Tensor(nullptr, DType::kU8, {n_groups, d_out});
+    take(&whole.zero, whole.zero.nbytes());
+    check(cudaMemsetAsync(whole.zero.data, type == DType::kU4 ? 8 : 0,
+                          static_cast<size_t>(whole.zero.nbytes()), stream_),
+          "cudaMemsetAsync");
+  }
+  if (std::ranges::any_of(host.parts, [](const auto& part) { return static_cast<bool>(part.bias); })) {
+    whole.bias = Tensor(nullptr, DType::kBF16, {d_out});
+    take(&whole.bias, whole.bias.nbytes());
+    check(cudaMemsetAsync(whole.bias.data, 0, static_cast<size_t>(whole.bias.nbytes()), stream_),
+          "cudaMemsetAsync");
+  }
+  int64_t row = 0;
+  for (const LinearWeights::Part& part : host.parts) {
+    const int64_t n = part.weight.dim(0);
+    const auto staged = [&](const Tensor& t) {
+      void* to = staging_.reserve(t.nbytes(), "loading weights");
+      uploader_->copy_bytes(to, t.data, t.nbytes());
+      return to;
+    };
+    check(launch_pack_codes(static_cast<char*>(whole.weight.data) + row * pitch, staged(part.weight), type, n,
+                            d_in, stream_),
+          "pack_codes");
+    check(launch_transpose(whole.scale.as<float>() + row, d_out,
+                           static_cast<const float*>(staged(part.scale)), n, n_groups, stream_),
+          "transpose");
+    if (part.zero)
+      check(launch_transpose(whole.zero.as<uint8_t>() + row, d_out,
+                             static_cast<const uint8_t*>(staged(part.zero)), n, n_groups, stream_),
+            "transpose");
+    if (part.bias) uploader_->copy(whole.bias.rows(row, n).data, part.bias);
+    whole.input_scale = std::max(whole.input_scale, part.input_scale);
+    row += n;
+  }
+  LinearWeights weights{{whole}};
+  if (rounds_inputs(weights)) {
+    code_sizes_.row_bytes = std::max(code_sizes_.row_bytes, pitch);
+    code_sizes_.row_scales = std::max(code_sizes_.row_scales, n_groups);
+  } else {
+    code_sizes_.widened_bytes = std::max(code_sizes_.widened_bytes, d_out * d_in * dtype_bytes(DType::kBF16));
+  }
+  return weights;
+}
+
+int64_t CudaBackend::step_bytes(const StepLimits& limits) const {
+  const int64_t scale_bytes = code_sizes_.row_scales * static_cast<int64_t>(sizeof(float));
+  return limits.n_tokens * (code_sizes_.row_bytes + scale_bytes) + code_sizes_.widened_bytes;
+}
+
+void CudaBackend::prepare_codes(int64_t n_rows) {
+  staging_ = {};
+  rounded_.reserve(n_rows * code_sizes_.row_bytes, "rounded inputs");
+  input_scales_.reserve(n_rows * code_sizes_.row_scales * static_cast<int64_t>(sizeof(float)),
+                        "rounded inputs");
+  widened_.reserve(code_sizes_.widened_bytes, "widened weights");
+  n_code_rows_ = n_rows;
+}
+
+}  // namespace seer::cuda

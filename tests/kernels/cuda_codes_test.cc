@@ -1,0 +1,215 @@
+// Quantised weights on the GPU against the CPU backend, which multiplies the same codes in float32.
+#include <cmath>
+#include <random>
+
+#include "kernels/input_codes.h"
+#include "tests/kernels/compare.h"
+#include "tests/kernels/device.h"
+#include "tests/kernels/gpu.h"
+#include "tests/support/catch.h"
+
+namespace seer::testing {
+namespace {
+
+// The GPU's sums are float32 sums of exact products, in another order.
+constexpr Tolerance kExactProducts{2e-5, 2e-5};
+// Results in bf16, of inputs that are normalised and rounded to bf16 (see cuda_rows_test.cc).
+constexpr Tolerance kRounded{2e-3, 1.0 / 250};
+constexpr Tolerance kNormed{2e-2, 1.0 / 100};
+constexpr Tolerance kSwiglu{4e-2, 1.0 / 40};
+// Weights that are widened to bf16, or sums of E4M3 products that the tensor cores keep with 13 bits:
+// relative to the size of results, which is 1, as inputs and weights are made below.
+constexpr Tolerance kWidened{2e-2, 1.0 / 100};
+
+struct CodesCase {
+  std::string name;
+  DType type;
+  int64_t d_in, d_out, group;  // group 0: a whole row
+  bool zeros = false, bias = false;
+  InputCodes inputs = InputCodes::kNone;
+};
+
+// Codes, scales and zeros in host memory.
+class HostCodes {
+ public:
+  HostCodes(const CodesCase& c, uint32_t seed) : random_(seed) {
+    const int64_t group = c.group == 0 ? c.d_in : c.group, n_groups = (c.d_in + group - 1) / group;
+    std::uniform_int_distribution<int> byte(0, 255);
+    codes_.resize(static_cast<size_t>(c.d_out * c.d_in * dtype_bits(c.type) / 8));
+    for (uint8_t& code : codes_) {
+      do {
+        code = static_cast<uint8_t>(byte(random_));
+      } while (c.type == DType::kF8E4M3 && (code & 0x7F) == 0x7F);
+    }
+    // Root mean squares of uniform codes: 118 for E4M3, 74 for int8, 4.6 or more for 4 bits.
+    const double size = c.type == DType::kF8E4M3 ? 118.0 : c.type == DType::kI8 ? 74.0 : c.zeros ? 6.5 : 4.6;
+    std::uniform_real_distribution<float> spread(0.5F, 1.5F);
+    scales_.resize(static_cast<size_t>(c.d_out * n_groups));
+    for (float& s : scales_)
+      s = spread(random_) / static_cast<float>(size * std::sqrt(static_cast<double>(c.d_in)));
+    part_.weight = Tensor(codes_.data(), c.type, {c.d_out, c.d_in});
+    part_.scale = Tensor(scales_.data(), DType::kF32, {c.d_out, n_groups});
+    part_.group = group;
+    part_.input_codes = c.inputs;
+    part_.input_scale = c.inputs == InputCodes::kE4M3Static ? 1.0F / 128 : 0.0F;
+    if (c.zeros) {
+      zeros_.resize(scales_.size());
+      for (uint8_t& z : zeros_) z = static_cast<uint8_t>(byte(random_) % 16);
+      part_.zero = Tensor(zeros_.data(), DType::kU8, {c.d_out, n_groups});
+    }
+    if (c.bias) {
+      bias_ = random(DType::kBF16, {c.d_out});
+      bias_bytes_ = bias_.encoded();
+      part_.bias = Tensor(bias_bytes_.data(), DType::kBF16, {c.d_out});
+    }
+  }
+
+  const LinearWeights::Part& part() const { return part_; }
+  HostTensor random(DType dtype, std::vector<int64_t> shape) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(1);
+    for (const int64_t d : shape) values.resize(values.size() * static_cast<size_t>(d));
+    for (float& v : values) v = normal(random_);
+    return {dtype, std::move(shape), std::move(values)};
+  }
+
+ private:
+  std::mt19937 random_;
+  std::vector<uint8_t> codes_, zeros_;
+  std::vector<float> scales_;
+  HostTensor bias_;
+  std::vector<std::byte> bias_bytes_;
+  LinearWeights::Part part_;
+};
+
+HostTensor for_device(const Backend& backend, const HostTensor& t) {
+  return {backend.activation_dtype(), t.shape, t.values};
+}
+
+struct Asked {
+  bool float_out = false, accumulate = false;
+  const HostTensor* norm = nullptr;
+  bool swiglu = false;
+};
+
+std::vector<float> run(Backend& backend, const LinearWeights& host, const HostTensor& x, const Asked& asked) {
+  Device device(&backend);
+  const LinearWeights w = device.upload(host);
+  const int64_t n = x.dim(0), d_out = w.d_out();
+  const DType type = backend.activation_dtype();
+  const Tensor in = device.upload(for_device(backend, x)), h = device.poisoned(type, {n, x.dim(1)});
+  Tensor out = device.poisoned(asked.float_out ? DType::kF32 : type, {n, asked.swiglu ? d_out / 2 : d_out});
+  if (asked.accumulate) {
+    std::vector<float> before(static_cast<size_t>(n * d_out));
+    for (size_t i = 0; i < before.size(); ++i) before[i] = static_cast<float>(i % 7) - 3.0F;
+    out = device.upload(HostTensor(type, {n, d_out}, before));
+  }
+  const Tensor norm = asked.norm == nullptr ? Tensor() : device.upload(for_device(backend, *asked.norm));
+  if (asked.swiglu) {
+    backend.norm_swiglu(out, h, device.poisoned(type, {n, d_out}), in, norm, 1e-5, w);
+  } else if (asked.norm != nullptr) {
+    backend.norm_linear(out, h, in, norm, 1e-5, w);
+  } else {
+    backend.linear(out, in, w, asked.accumulate);
+  }
+  return device.read(out);
+}
+
+std::vector<CodesCase> few_rows_cases() {
+  const auto e4m3 = DType::kF8E4M3, i8 = DType::kI8, u4 = DType::kU4;
+  return {
+      {"e4m3, whole rows", e4m3, 256, 48, 0},
+      {"e4m3, a chunk that is cut, outputs that fill no tile", e4m3, 72, 24, 0, false, true},
+      {"e4m3, blocks", e4m3, 512, 32, 128},
+      {"e4m3, many chunks", e4m3, 4096, 64, 0},
+      {"e4m3, inputs that do not fit into shared memory", e4m3, 14336, 32, 0},
+      {"int8", i8, 1024, 32, 0, false, true},
+      {"int8, a chunk that is cut", i8, 200, 16, 0},
+      {"4 bits, groups of 128", u4, 1024, 64, 128},
+      {"4 bits, groups of 128 with zeros", u4, 4096, 48, 128, true, true},
+      {"4 bits, groups of 64", u4, 576, 40, 64},
+      {"4 bits, groups of 32 with zeros", u4, 96, 24, 32, true},
+      {"4 bits, groups of 256", u4, 1024, 32, 256, true},
+      {"4 bits, whole rows", u4, 328, 32, 0, true},
+      {"4 bits, inputs that do not fit into shared memory", u4, 14336, 32, 128},
+  };
+}
+
+TEST_CASE("cuda: products of up to 64 rows with codes are exact up to the order of their sums") {
+  const auto device = gpu();
+  if (!device) return;
+  const auto cpu = make_cpu_backend(2);
+  for (const CodesCase& c : few_rows_cases()) {
+    HostCodes codes(c, 7);
+    const LinearWeights w{{codes.part()}};
+    std::vector<float> one;
+    for (const int64_t n : {1, 2, 3, 8, 9, 17, 32, 33, 64}) {
+      if (n > 32 && c.type == DType::kF8E4M3) continue;  // those may be widened, by GPU
+      INFO(c.name << ", " << n << " rows");
+      const HostTensor x = HostCodes(c, 11).random(DType::kBF16, {n, c.d_in});
+      const std::vector<float> out = run(*device, w, x, {.float_out = true});
+      CHECK(mismatch(out, as_doubles(run(*cpu, w, x, {.float_out = true})), kExactProducts) == "");
+      // A row's result does not depend on the others'.
+      const std::vector<float> first(out.begin(), out.begin() + c.d_out);
+      if (one.empty()) one = first;
+      CHECK(first == one);
+      CHECK(mismatch(run(*device, w, x, {.accumulate = true}),
+                     as_doubles(run(*cpu, w, x, {.accumulate = true})), kRounded) == "");
+    }
+  }
+}
+
+TEST_CASE("cuda: norms and SwiGLUs of products with codes are the CPU's") {
+  const auto device = gpu();
+  if (!device) return;
+  const auto cpu = make_cpu_backend(2);
+  for (const CodesCase& c : few_rows_cases()) {
+    HostCodes gate(c, 7), up(c, 8);
+    const LinearWeights both{{gate.part(), up.part()}};
+    for (const int64_t n : {1, 2, 5, 16, 31, 40, 100}) {
+      INFO(c.name << ", " << n << " rows");
+      HostCodes more(c, 11);
+      const HostTensor x = more.random(DType::kBF16, {n, c.d_in}), norm = more.random(DType::kBF16, {c.d_in});
+      const Asked linear{.norm = &norm}, swiglu{.norm = &norm, .swiglu = true};
+      CHECK(mismatch(run(*device, both, x, linear), as_doubles(run(*cpu, both, x, linear)), kNormed) == "");
+      CHECK(mismatch(run(*device, both, x, swiglu), as_doubles(run(*cpu, both, x, swiglu)), kSwiglu) == "");
+    }
+  }
+}
+
+TEST_CASE("cuda: products of many rows widen codes, or round inputs as the format says") {
+  const auto device = gpu();
+  if (!device) return;
+  const auto exact = make_cpu_backend(2), rounding = make_cpu_backend(2, true);
+  const auto e4m3 = DType::kF8E4M3;
+  std::vector<CodesCase> cases = few_rows_cases();
+  for (const InputCodes inputs : {InputCodes::kE4M3Token, InputCodes::kE4M3Static}) {
+    cases.push_back({"e4m3, inputs rounded", e4m3, 256, 48, 0, false, true, inputs});
+    cases.push_back({"e4m3, inputs rounded, rows that are padded", e4m3, 4112, 64, 0, false, false, inputs});
+    cases.push_back({"e4m3, inputs rounded, wide", e4m3, 14336, 64, 0, false, false, inputs});
+  }
+  cases.push_back(
+      {"e4m3, blocks, inputs rounded", e4m3, 512, 64, 128, false, false, InputCodes::kE4M3Token128});
+  cases.push_back(
+      {"e4m3, blocks that are cut", e4m3, 4160, 144, 128, false, true, InputCodes::kE4M3Token128});
+  cases.push_back({"e4m3, sizes that cuBLASLt does not take", e4m3, 4104, 24, 0, false, true});
+  for (const CodesCase& c : cases) {
+    HostCodes codes(c, 7);
+    const LinearWeights w{{codes.part()}};
+    for (const int64_t n : {65, 129, 300}) {
+      INFO(c.name << ", " << n << " rows");
+      HostTensor x = HostCodes(c, 11).random(DType::kBF16, {n, c.d_in});
+      std::fill_n(x.at(1), c.d_in, 0.0F);  // a token of zeros
+      // Inputs are rounded on a Hopper GPU alone.
+      const auto& cpu = device->rounds_inputs(w) ? rounding : exact;
+      for (const bool accumulate : {false, true})
+        CHECK(mismatch(run(*device, w, x, {.accumulate = accumulate}),
+                       as_doubles(run(*cpu, w, x, {.accumulate = accumulate})), kWidened) == "");
+      CHECK(mismatch(run(*device, w, x, {.float_out = true}),
+                     as_doubles(run(*cpu, w, x, {.float_out = true})), kWidened) == "");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace seer::testing
