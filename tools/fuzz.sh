@@ -47,10 +47,15 @@ fuzz_one() { # fuzz_one TARGET
     touch "$folder/failed"
 }
 
+running=0
 for target in "${targets[@]}"; do
   rm -f "build/fuzz/$target/failed"
-  while [ "$(builtin jobs -rp | wc -l)" -ge "$at_a_time" ]; do wait -n; done
+  if [ "$running" -ge "$at_a_time" ]; then
+    wait -n
+    running=$((running - 1))
+  fi
   fuzz_one "$target" &
+  running=$((running + 1))
 done
 wait
 
