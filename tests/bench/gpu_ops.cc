@@ -2,7 +2,7 @@
 // copy and a large product measured in the same run.
 //
 //   bench_gpu_ops [--heads Q/KV] [NAME...]     runs the groups whose names are given, all without:
-//                                              linear append decode prefill gate sample
+//                                              linear codes append decode prefill gate sample
 //
 // --heads: query and key heads, of 128, in place of 32/8.
 #include <algorithm>
@@ -74,6 +74,59 @@ class Bench {
         });
         report("linear " + std::string(s.name) + " n=" + std::to_string(n), seconds,
                static_cast<double>(bytes), 0.0);
+        kept_.clear();
+      }
+  }
+
+  // A layer's products with quantised weights: bytes are the codes' and their scales'. Beyond 64 rows the
+  // figure to look at is operations.
+  void codes() {
+    struct Shape {
+      const char* name;
+      int64_t d_out, d_in;
+      bool swiglu;
+    };
+    struct Format {
+      const char* name;
+      DType type;
+      int64_t group;  // 0: a whole row
+      InputCodes inputs;
+    };
+    for (const Format& f : {Format{"bf16", DType::kBF16, 0, InputCodes::kNone},
+                            Format{"fp8", DType::kF8E4M3, 0, InputCodes::kE4M3Token},
+                            Format{"fp8 blocks", DType::kF8E4M3, 128, InputCodes::kE4M3Token128},
+                            Format{"int4", DType::kU4, 128, InputCodes::kNone}})
+      for (const Shape& s : {Shape{"qkv", (n_heads_ + 2 * n_kv_heads_) * kHead, kModel, false},
+                             Shape{"output", kModel, n_heads_ * kHead, false},
+                             Shape{"gate_up", 2 * kFf, kModel, true}, Shape{"down", kModel, kFf, false}}) {
+        const int64_t groups = f.type == DType::kBF16 ? 0
+                               : f.group == 0         ? 1
+                                                      : s.d_in / f.group,
+                      bytes = s.d_out * (s.d_in * dtype_bits(f.type) / 8 + groups * 4);
+        const auto n_copies =
+            static_cast<size_t>(std::max<int64_t>(1, (int64_t{200} << 20) / bytes));  // beyond L2
+        std::vector<LinearWeights> copies;
+        for (size_t i = 0; i < n_copies; ++i)
+          copies.push_back(f.type == DType::kBF16 ? LinearWeights{{{random({s.d_out, s.d_in}, 0.02F), {}}}}
+                                                  : random_codes(s.d_out, s.d_in, f.type, f.group, f.inputs));
+        for (const int64_t n : {1, 2, 4, 8, 16, 32, 64, 8192}) {
+          const auto first_kept = kept_.size();
+          const Tensor x = random({n, s.d_in}, 1.0F), norm = random({s.d_in}, 1.0F),
+                       h = tensor(DType::kBF16, {n, s.d_in});
+          const Tensor out = tensor(DType::kBF16, {n, s.d_out}), act = tensor(DType::kBF16, {n, s.d_out / 2});
+          const double seconds = time([&](int i) {
+            const LinearWeights& w = copies[static_cast<size_t>(i) % n_copies];
+            if (s.swiglu) {
+              gpu_->norm_swiglu(act, h, out, x, norm, 1e-5, w);
+            } else {
+              gpu_->linear(out, x, w, false);
+            }
+          });
+          report(std::string(f.name) + " " + s.name + " n=" + std::to_string(n), seconds,
+                 static_cast<double>(bytes),
+                 n < 1024 ? 0.0 : 2.0 * static_cast<double>(n * s.d_out * s.d_in));
+          kept_.resize(first_kept);
+        }
         kept_.clear();
       }
   }
@@ -283,6 +336,20 @@ class Bench {
     return t;
   }
 
+  // Random codes, none of which is an E4M3 NaN, with scales that give weights of a size of about 0.02.
+  LinearWeights random_codes(int64_t d_out, int64_t d_in, DType type, int64_t group, InputCodes inputs) {
+    std::vector<uint64_t> words(static_cast<size_t>(d_out * d_in * dtype_bits(type) / 64));
+    for (uint64_t& w : words) w = next() & (type == DType::kF8E4M3 ? 0xF7F7F7F7F7F7F7F7U : ~uint64_t{0});
+    LinearWeights::Part part;
+    part.weight = Tensor(words.data(), type, {d_out, d_in});
+    part.group = group == 0 ? d_in : group;
+    std::vector<float> scales(static_cast<size_t>(d_out * part.n_groups()));
+    for (float& s : scales) s = static_cast<float>(1 + next() % 8) * (type == DType::kU4 ? 1e-3F : 5e-5F);
+    part.scale = Tensor(scales.data(), DType::kF32, {d_out, part.n_groups()});
+    part.input_codes = inputs;
+    return gpu_->to_device(LinearWeights{{part}}, &kept_);
+  }
+
   Sequence sequence(int64_t n_tokens, bool keys = true) {
     const int64_t n_pages = n_tokens / kPage;
     Sequence s;
@@ -391,6 +458,7 @@ int run(int argc, char** argv) {
     return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
   };
   if (wanted("linear")) bench.linear();
+  if (wanted("codes")) bench.codes();
   if (wanted("append")) bench.append();
   if (wanted("decode")) bench.decode();
   if (wanted("prefill")) bench.prefill();
