@@ -275,7 +275,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   product.x = k.x_pitch != 0 ? shared_x : static_cast<const Bf16*>(p.x);
   product.x_pitch = k.x_pitch != 0 ? k.x_pitch : p.w.d_in;
   product.x_end = k.x_pitch != 0 ? INT64_MAX : p.w.d_in;
-  constexpr int kScales = kParts == 0 ? 1 : kParts;
+  constexpr int kScales = kParts == 0 ? 1 : kParts, kChunk = chunk_codes(kType);
   float scale[kScales][2];
   uint32_t zeros[kScales][2];
   // Of the lane's two rows, the scales and zeros of a chunk.
@@ -283,8 +283,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
     const int64_t rows[2] = {weight_row(p, tile, g), weight_row(p, tile, g + 8)};
 #pragma unroll
     for (int i = 0; i < kScales; ++i) {
-      const int64_t code =
-          static_cast<int64_t>(chunk) * chunk_codes(kType) + i * (chunk_codes(kType) / kScales);
+      const int64_t code = static_cast<int64_t>(chunk) * kChunk + i * (kChunk / kScales);
       const int64_t group = kParts == 0 ? 0 : min(code / p.w.group, k.n_groups - 1);
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
