@@ -26,13 +26,15 @@ constexpr int kStageBytes = kTileRows * 64;  // a chunk of 16 rows
 constexpr int kRingBytes = kWarps * kStages * kStageBytes;
 constexpr int kPartialPitch = 20;  // floats from column to column: lanes of a store hit all banks
 
-constexpr int chunk_codes(DType type) { return type == DType::kU4 ? 128 : 64; }
+template <DType kType>
+constexpr int kChunkCodes = kType == DType::kU4 ? 128 : 64;
 
 // Elements from row to row of inputs in shared memory, so that two neighbouring rows' accesses of 8 lanes
 // meet in no bank: lanes read 64 bytes together for codes of 4 bits, and 16 of every 32 for those of 8.
 int64_t shared_pitch(const CodeMatrix& w) {
   const int64_t n_chunks = w.pitch() / CodeMatrix::kChunkBytes;
-  return n_chunks * chunk_codes(w.type) + (w.type == DType::kU4 ? 32 : 8);
+  return w.type == DType::kU4 ? n_chunks * kChunkCodes<DType::kU4> + 32
+                              : n_chunks * kChunkCodes<DType::kI8> + 8;
 }
 
 int partial_bytes(int n_tiles) { return 2 * kWarps * n_tiles * 8 * kPartialPitch * 4; }
@@ -275,7 +277,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   product.x = k.x_pitch != 0 ? shared_x : static_cast<const Bf16*>(p.x);
   product.x_pitch = k.x_pitch != 0 ? k.x_pitch : p.w.d_in;
   product.x_end = k.x_pitch != 0 ? INT64_MAX : p.w.d_in;
-  constexpr int kScales = kParts == 0 ? 1 : kParts, kChunk = chunk_codes(kType);
+  constexpr int kScales = kParts == 0 ? 1 : kParts, kChunk = kChunkCodes<kType>;
   float scale[kScales][2];
   uint32_t zeros[kScales][2];
   // Of the lane's two rows, the scales and zeros of a chunk.
