@@ -180,6 +180,7 @@ void CudaBackend::prepare(const StepLimits& limits) {
   if (uploader_) uploader_->finish();
   uploader_.reset();
   step_.prepare(limits);
+  staging_ = {};
   prepare_codes(limits.n_tokens);
   sample_.reserve(std::max(limits.n_logits, limits.n_sequences), limits.n_sequences * kUsualChanges);
 }

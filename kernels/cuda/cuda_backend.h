@@ -143,7 +143,6 @@ class CudaBackend final : public Backend {
     int64_t widened_bytes = 0;
   };
   CodeSizes code_sizes_;
-  int64_t n_code_rows_ = 0;
   DeviceMemory rounded_, input_scales_, widened_;
   DeviceMemory staging_;  // codes on their way into their layout, while weights are loaded
   StepState step_;

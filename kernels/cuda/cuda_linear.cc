@@ -105,7 +105,7 @@ void CudaBackend::linear_rounded(const Product& product, void* h) {
   const LinearWeights& w = product.w;
   const LinearWeights::Part& part = w.parts.front();
   const int64_t n = product.x.dim(0), pitch = CodeMatrix::code_pitch(DType::kF8E4M3, w.d_in());
-  if (n > n_code_rows_) prepare_codes(n);
+  prepare_codes(n);
   RoundedInputs in = {};
   in.x = product.x.data;
   in.norm = product.norm == nullptr ? nullptr : product.norm->data;
@@ -126,7 +126,7 @@ void CudaBackend::linear_rounded(const Product& product, void* h) {
 void CudaBackend::linear_widened(const Product& product) {
   const LinearWeights& w = product.w;
   const LinearWeights::Part& part = w.parts.front();
-  if (widened_.get() == nullptr) prepare_codes(product.x.dim(0));
+  prepare_codes(product.x.dim(0));
   check(launch_to_bf16(widened_.get(), matrix(w), stream_), "to_bf16");
   gemm_->run(product.out.data, product.x.data, widened_.get(), part.bias.data, {},
              shape_of(product.out, w, product.accumulate), stream_);

@@ -123,13 +123,12 @@ int64_t CudaBackend::step_bytes(const StepLimits& limits) const {
   return limits.n_tokens * (code_sizes_.row_bytes + scale_bytes) + code_sizes_.widened_bytes;
 }
 
+// After the first call for a step's limits, no further one allocates.
 void CudaBackend::prepare_codes(int64_t n_rows) {
-  staging_ = {};
   rounded_.reserve(n_rows * code_sizes_.row_bytes, "rounded inputs");
   input_scales_.reserve(n_rows * code_sizes_.row_scales * static_cast<int64_t>(sizeof(float)),
                         "rounded inputs");
   widened_.reserve(code_sizes_.widened_bytes, "widened weights");
-  n_code_rows_ = n_rows;
 }
 
 }  // namespace seer::cuda

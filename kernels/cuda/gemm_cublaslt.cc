@@ -41,7 +41,8 @@ struct GemmCublasLt::Plan {
   Handle<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy> a, b, c;
   cublasLtMatmulAlgo_t algorithm;
 
-  Plan(cublasLtHandle_t handle, const GemmShape& s) {
+  // `somewhere` is any device memory: the search for an algorithm refuses scales without an address.
+  Plan(cublasLtHandle_t handle, const GemmShape& s, const void* somewhere) {
     check(cublasLtMatmulDescCreate(&operation.value, CUBLAS_COMPUTE_32F, CUDA_R_32F),
           "cublasLtMatmulDescCreate");
     set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
@@ -54,6 +55,8 @@ struct GemmCublasLt::Plan {
                                                           : CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F;
       set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode);
       set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode);
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, somewhere);
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, somewhere);
       set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<int8_t>(s.d_in <= kFastColumns ? 1 : 0));
     }
     const auto rows = [](int64_t x) { return static_cast<uint64_t>(x); };
@@ -101,7 +104,7 @@ GemmCublasLt::~GemmCublasLt() { cublasLtDestroy(handle_); }
 
 const GemmCublasLt::Plan& GemmCublasLt::plan(const GemmShape& shape) {
   std::unique_ptr<Plan>& plan = plans_[shape];
-  if (!plan) plan = std::make_unique<Plan>(handle_, shape);
+  if (!plan) plan = std::make_unique<Plan>(handle_, shape, workspace_.get());
   return *plan;
 }
 
