@@ -44,6 +44,8 @@ TEST_CASE("operations on strings keep every byte's origin") {
   CHECK(marked("{{ ('<' ~ pad ~ '>').strip('<> ') }}{{ pad | trim }}") == "«pp»");
   CHECK(marked("{{ ('<' ~ s).split(' ') | join('+') }}") == "<«ab»+«cd»");
   CHECK(marked("{{ s.replace(' ', '_') }}{{ 'a-b'.replace('-', s) }}") == "«ab»_«cd»a«ab cd»b");
+  CHECK(marked("{{ pad.replace(' ', '_') }}{{ pad.split(' ') | join('+') }}") ==
+        "__«p»__++«p»++");  // cuts of nothing
   CHECK(marked("{{ ('x' ~ s) | upper }}{{ ('x' ~ s) | title }}") == "X«AB CD»X«ab Cd»");
   CHECK(marked("{{ xs | join(',') }}") == "«x»,«y»");
   CHECK(marked("{{ ('a\n' ~ s) | indent(2) }}") == "a\n  «ab cd»");

@@ -26,7 +26,7 @@ void TextBuilder::append(std::string_view bytes, bool from_messages) {
 void TextBuilder::append(const Text& text, size_t begin, size_t end) {
   const size_t to = text_.size();
   append(std::string_view(text.bytes).substr(begin, end - begin));
-  if (text.runs.empty()) return;
+  if (text.runs.empty() || begin == end) return;
   auto run = std::upper_bound(text.runs.begin(), text.runs.end(), begin,
                               [](size_t at, const auto& r) { return at < r.second; });
   for (; run != text.runs.end() && run->first < end; ++run) {
