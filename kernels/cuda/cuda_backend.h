@@ -125,6 +125,8 @@ class CudaBackend final : public Backend {
   // if there is one; then codes are written to `h`.
   void linear_rounded(const Product& product, void* h);
   void linear_widened(const Product& product);
+  void multiply(const Tensor& out, const void* x, const void* w, const Tensor& bias, const GemmScales& scales,
+                GemmShape shape);
 
   // A step recorded under its key: seen once it runs as it is (which loads every kernel), the second time it
   // is recorded, from then on replayed.

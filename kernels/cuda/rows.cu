@@ -55,6 +55,18 @@ __global__ void __launch_bounds__(kThreads) add_kernel(Bf16* x, const T* y, int6
   store8(x + i, Bf16x8::from_floats(sum));
 }
 
+__global__ void __launch_bounds__(kThreads) fill_rows_kernel(float4* out, const Bf16* row, int64_t width) {
+  ptx::let_next_kernel_start();
+  ptx::wait_for_previous_kernel();
+  for (int64_t i = threadIdx.x * 8; i < width; i += kThreads * 8) {
+    float v[8];
+    load8(row + i).to_floats(v);
+    float4* to = out + (blockIdx.x * width + i) / 4;
+    to[0] = {v[0], v[1], v[2], v[3]};
+    to[1] = {v[4], v[5], v[6], v[7]};
+  }
+}
+
 __global__ void __launch_bounds__(kThreads)
     rms_norm_kernel(Bf16* out, const Bf16* x, const Bf16* weight, float eps, int64_t d_model) {
   __shared__ float warps[kThreads / 32];
@@ -123,6 +135,11 @@ cudaError_t launch_add(void* x, const void* y, DType y_type, int64_t n, cudaStre
   if (y_type == DType::kF32)
     return launch(add_kernel<float>, grid, kThreads, 0, stream, out, static_cast<const float*>(y), n);
   return launch(add_kernel<Bf16>, grid, kThreads, 0, stream, out, static_cast<const Bf16*>(y), n);
+}
+
+cudaError_t launch_fill_rows(void* out, const void* row, int64_t n, int64_t width, cudaStream_t stream) {
+  return launch(fill_rows_kernel, dim3(static_cast<unsigned>(n)), kThreads, 0, stream,
+                static_cast<float4*>(out), static_cast<const Bf16*>(row), width);
 }
 
 cudaError_t launch_rms_norm(void* out, const void* x, const void* weight, float eps, int64_t n,

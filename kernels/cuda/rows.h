@@ -15,6 +15,8 @@ cudaError_t launch_embed(void* out, const void* table, const int32_t* ids, int64
                          int64_t first_id, int64_t n_ids, cudaStream_t stream);
 // x += y, n elements, a multiple of 8: x bf16, y bf16 or float32; float32 arithmetic.
 cudaError_t launch_add(void* x, const void* y, DType y_type, int64_t n, cudaStream_t stream);
+// Every row of out [n, width] float32 = row [width] bf16; width a multiple of 8.
+cudaError_t launch_fill_rows(void* out, const void* row, int64_t n, int64_t width, cudaStream_t stream);
 // RMSNorm (Zhang and Sennrich, 2019, arXiv:1910.07467) of bf16 rows with float32 arithmetic.
 cudaError_t launch_rms_norm(void* out, const void* x, const void* weight, float eps, int64_t n,
                             int64_t d_model, cudaStream_t stream);

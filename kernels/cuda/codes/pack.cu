@@ -96,7 +96,8 @@ cudaError_t transpose(T* out, int64_t ld, const T* in, int64_t n_rows, int64_t n
 
 bool code_groups_fit(DType type, int64_t group, int64_t d_in) {
   if (group >= d_in) return true;
-  return type == DType::kU4 ? group == 32 || group == 64 || group % 128 == 0 : group % 64 == 0;
+  return type == DType::kU4 ? group == 32 || group == 64 || group % 128 == 0
+                            : type == DType::kF8E4M3 && group % 64 == 0;
 }
 
 cudaError_t launch_pack_codes(void* out, const void* in, DType type, int64_t n_rows, int64_t d_in,

@@ -58,7 +58,8 @@ struct SharedSizes {
 
 struct Kernel {
   CodeRowsParams p;
-  int64_t pitch, n_groups;
+  int64_t pitch;
+  int n_groups, group;
   int64_t x_pitch;  // of inputs in shared memory, or 0
 };
 
@@ -115,74 +116,104 @@ __device__ void stage_inputs(Bf16* shared, const Bf16* norm, float* squares, con
   }
 }
 
-// A tile's sums so far of one warp, and what one lane multiplies.
-template <DType kType, int kTiles, int kParts>
+// What one lane multiplies, and a tile's sums so far of its warp.
+template <DType kType, int kTiles, int kParts, bool kShared>
 struct Product {
-  float sum[kTiles][4];
-  int64_t row[2];  // of the weight: the lane's two
-  const Bf16* x;   // inputs, in whichever memory
-  int64_t x_pitch, x_end;
+  static constexpr int kScales = kParts == 0 ? 1 : kParts;
+  // Products that follow one another on the same sums wait for each other, so few tiles have two sets of
+  // sums.
+  static constexpr int kChains = kTiles == 1 ? 2 : 1;
 
+  float sum[kChains][kTiles][4];
+  // The lane's inputs of chunk 0 in each tile's row of x; in shared memory, or in global memory up to x_end.
+  const Bf16* x[kTiles];
+  int x_end;
+
+  __device__ void begin(const Bf16* first, int64_t pitch, int n, int d_in, int lane) {
+    const int g = lane / 4, t = lane % 4;
+#pragma unroll
+    for (int i = 0; i < kTiles; ++i)
+      x[i] = first + min(i * 8 + g, n - 1) * pitch + t * (kType == DType::kU4 ? 8 : 16);
+    x_end = d_in - t * (kType == DType::kU4 ? 8 : 16);
+  }
   __device__ void clear() {
 #pragma unroll
-    for (int i = 0; i < kTiles; ++i)
+    for (auto& chain : sum)
 #pragma unroll
-      for (float& f : sum[i]) f = 0.0F;
+      for (auto& tile : chain)
+#pragma unroll
+        for (float& f : tile) f = 0.0F;
+  }
+  __device__ float total(int tile, int e) const {
+    return kChains == 1 ? sum[0][tile][e] : sum[0][tile][e] + sum[kChains - 1][tile][e];
   }
 
-  __device__ static void fold(float (&to)[kTiles][4], float (&part)[kTiles][4], const float (&scale)[2]) {
+  __device__ void fold(float (&part)[kChains][kTiles][4], const float (&scale)[2]) {
 #pragma unroll
-    for (int i = 0; i < kTiles; ++i)
+    for (int c = 0; c < kChains; ++c)
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        to[i][e] += scale[e / 2] * part[i][e];
-        part[i][e] = 0.0F;
-      }
+      for (int i = 0; i < kTiles; ++i)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          sum[c][i][e] += scale[e / 2] * part[c][i][e];
+          part[c][i][e] = 0.0F;
+        }
   }
 
-  // Eight inputs of one row of x for each tile of columns: k is the first.
-  __device__ __forceinline__ uint4 inputs(int tile, int n, int g, int64_t k) const {
-    const int row = min(tile * 8 + g, n - 1);
-    if (k >= x_end) return uint4{0, 0, 0, 0};
-    return *reinterpret_cast<const uint4*>(x + row * x_pitch + k);
+  // Eight inputs of one row of x: k is the first, counted from the lane's first.
+  __device__ __forceinline__ uint4 inputs(int tile, int k) const {
+    if (!kShared && k >= x_end) return uint4{0, 0, 0, 0};
+    return *reinterpret_cast<const uint4*>(x[tile] + k);
   }
 
   // a and b: the lane's 16 bytes of its two rows' chunk.
-  __device__ __forceinline__ void multiply(const uint4& a, const uint4& b, int64_t chunk, int n, int lane,
-                                           const float (&scale)[kParts == 0 ? 1 : kParts][2],
-                                           const uint32_t (&zeros)[kParts == 0 ? 1 : kParts][2]) {
-    const int g = lane / 4, t = lane % 4;
+  __device__ __forceinline__ void multiply(const uint4& a, const uint4& b, int chunk,
+                                           const float (&scale)[kScales][2],
+                                           const uint32_t (&zeros)[kScales][2]) {
     const uint32_t wa[4] = {a.x, a.y, a.z, a.w}, wb[4] = {b.x, b.y, b.z, b.w};
-    float part[kTiles][4] = {};
+    float part[kChains][kTiles][4] = {};
     auto& to = kParts == 0 ? sum : part;
     constexpr int kSteps = kType == DType::kU4 ? 4 : 2;  // of eight codes a lane
 #pragma unroll
     for (int j = 0; j < kSteps; ++j) {
       uint32_t pa[4], pb[4];
-      int64_t k;
       if constexpr (kType == DType::kU4) {
-        constexpr int kWords = kParts == 0 ? 4 : 4 / kParts;  // that share a scale
+        constexpr int kWords = 4 / kScales;  // that share a scale
         decode_u4(pa, wa[j], zeros[j / kWords][0]);
         decode_u4(pb, wb[j], zeros[j / kWords][1]);
-        k = chunk * 128 + j * 32 + t * 8;
       } else {
         const auto decode = kType == DType::kI8 ? decode_i8 : decode_e4m3;
         decode(pa[0], pa[1], wa[2 * j]);
         decode(pa[2], pa[3], wa[2 * j + 1]);
         decode(pb[0], pb[1], wb[2 * j]);
         decode(pb[2], pb[3], wb[2 * j + 1]);
-        k = chunk * 64 + t * 16 + j * 8;
       }
+      const int k = chunk * kChunkCodes<kType> + j * (kType == DType::kU4 ? 32 : 8);
 #pragma unroll
       for (int i = 0; i < kTiles; ++i) {
-        const uint4 v = inputs(i, n, g, k);
-        ptx::mma_16x8x16(to[i], {pa[0], pb[0], pa[1], pb[1]}, v.x, v.y);
-        ptx::mma_16x8x16(to[i], {pa[2], pb[2], pa[3], pb[3]}, v.z, v.w);
+        const uint4 v = inputs(i, k);
+        ptx::mma_16x8x16(to[0][i], {pa[0], pb[0], pa[1], pb[1]}, v.x, v.y);
+        ptx::mma_16x8x16(to[kChains - 1][i], {pa[2], pb[2], pa[3], pb[3]}, v.z, v.w);
       }
       if constexpr (kParts > 1)
-        if ((j + 1) % (kSteps / kParts) == 0) fold(sum, part, scale[j / (kSteps / kParts)]);
+        if ((j + 1) % (kSteps / kParts) == 0) fold(part, scale[j / (kSteps / kParts)]);
     }
-    if constexpr (kParts == 1) fold(sum, part, scale[0]);
+    if constexpr (kParts == 1) fold(part, scale[0]);
+  }
+};
+
+// The codes that one lane asks for: in the order in which it will multiply them, so it waits for no one else.
+struct Feed {
+  const char* from[2] = {};  // of the next chunk, in the lane's two rows
+  int64_t tile;
+  int chunk;
+
+  __device__ void begin_tile(const Kernel& k, int lane) {
+    const int64_t offset = static_cast<int64_t>(chunk) * CodeMatrix::kChunkBytes + lane % 4 * 16;
+#pragma unroll
+    for (int r = 0; r < 2; ++r)
+      from[r] =
+          static_cast<const char*>(k.p.w.codes) + weight_row(k.p, tile, lane / 4 + 8 * r) * k.pitch + offset;
   }
 };
 
@@ -224,11 +255,12 @@ __device__ void store_tile(const float* partial, int64_t tile, bool scaled, cons
 }
 
 // kParts: scales of a row's chunk, whose sums are folded one by one; 0 if a row has one scale, which its
-// outputs are multiplied by.
-template <DType kType, int kTiles, int kParts>
+// outputs are multiplied by. kShared: inputs are in shared memory.
+template <DType kType, int kTiles, int kParts, bool kShared>
 __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) {
   extern __shared__ __align__(128) unsigned char shared[];
   __shared__ float squares[kWarps];
+  using Lane = Product<kType, kTiles, kParts, kShared>;
   const CodeRowsParams& p = k.p;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int g = lane / 4, t = lane % 4;
@@ -239,22 +271,23 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
 
   const int n_chunks = static_cast<int>(k.pitch / CodeMatrix::kChunkBytes);
   const int64_t n_units = p.swiglu ? p.w.d_out / 2 : p.w.d_out, per_tile = p.swiglu ? 8 : kTileRows;
-  const int64_t n_tiles = (n_units + per_tile - 1) / per_tile;
+  const int64_t n_tiles = (n_units + per_tile - 1) / per_tile, first_tile = blockIdx.x, step = gridDim.x;
 
-  // The next chunk to be asked for: a lane copies what it will multiply itself, so it waits for no one else.
-  int64_t next_tile = blockIdx.x;
-  int next_chunk = warp;
+  Feed feed;
+  feed.tile = warp < n_chunks ? first_tile : n_tiles;
+  feed.chunk = warp;
+  if (feed.tile < n_tiles) feed.begin_tile(k, lane);
+  const uint32_t ring_address = ptx::shared_address(ring);
   const auto fill = [&](int stage) {
-    if (next_chunk < n_chunks && next_tile < n_tiles) {
-      const uint32_t to = ptx::shared_address(ring + stage * kStageBytes);
-      const char* from = static_cast<const char*>(p.w.codes) +
-                         static_cast<int64_t>(next_chunk) * CodeMatrix::kChunkBytes + t * 16;
-      ptx::cp_async_16(to, from + weight_row(p, next_tile, g) * k.pitch, true);
-      ptx::cp_async_16(to + kStageBytes / 2, from + weight_row(p, next_tile, g + 8) * k.pitch, true);
-      next_chunk += kWarps;
-      if (next_chunk >= n_chunks) {
-        next_chunk = warp;
-        next_tile += gridDim.x;
+    if (feed.tile < n_tiles) {
+      ptx::cp_async_16(ring_address + stage * kStageBytes, feed.from[0], true);
+      ptx::cp_async_16(ring_address + stage * kStageBytes + kStageBytes / 2, feed.from[1], true);
+      feed.from[0] += kWarps * CodeMatrix::kChunkBytes;
+      feed.from[1] += kWarps * CodeMatrix::kChunkBytes;
+      if ((feed.chunk += kWarps) >= n_chunks) {
+        feed.chunk = warp;
+        feed.tile += step;
+        if (feed.tile < n_tiles) feed.begin_tile(k, lane);
       }
     }
     ptx::cp_async_commit();
@@ -267,26 +300,25 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
     for (int64_t i = threadIdx.x * 8; i < p.w.d_in; i += kThreads * 8)
       store8(shared_norm + i, load8(static_cast<const Bf16*>(p.norm) + i));
   ptx::wait_for_previous_kernel();
-  if (k.x_pitch != 0) {
+  if (kShared) {
     if (shared_norm != nullptr) __syncthreads();
     stage_inputs(shared_x, shared_norm, squares, k);
     __syncthreads();
   }
 
-  Product<kType, kTiles, kParts> product;
-  product.x = k.x_pitch != 0 ? shared_x : static_cast<const Bf16*>(p.x);
-  product.x_pitch = k.x_pitch != 0 ? k.x_pitch : p.w.d_in;
-  product.x_end = k.x_pitch != 0 ? INT64_MAX : p.w.d_in;
-  constexpr int kScales = kParts == 0 ? 1 : kParts, kChunk = kChunkCodes<kType>;
-  float scale[kScales][2];
-  uint32_t zeros[kScales][2];
+  Lane product;
+  product.begin(kShared ? shared_x : static_cast<const Bf16*>(p.x), kShared ? k.x_pitch : p.w.d_in, p.n,
+                static_cast<int>(p.w.d_in), lane);
+  float scale[Lane::kScales][2];
+  uint32_t zeros[Lane::kScales][2];
   // Of the lane's two rows, the scales and zeros of a chunk.
   const auto load_scales = [&](int64_t tile, int chunk) {
+    constexpr int kChunk = kChunkCodes<kType>;
     const int64_t rows[2] = {weight_row(p, tile, g), weight_row(p, tile, g + 8)};
 #pragma unroll
-    for (int i = 0; i < kScales; ++i) {
-      const int64_t code = static_cast<int64_t>(chunk) * kChunk + i * (kChunk / kScales);
-      const int64_t group = kParts == 0 ? 0 : min(code / p.w.group, k.n_groups - 1);
+    for (int i = 0; i < Lane::kScales; ++i) {
+      const int group =
+          kParts == 0 ? 0 : min((chunk * kChunk + i * (kChunk / Lane::kScales)) / k.group, k.n_groups - 1);
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         const int64_t at = group * p.w.d_out + rows[r];
@@ -295,27 +327,27 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
       }
     }
   };
-  if (warp < n_chunks && static_cast<int64_t>(blockIdx.x) < n_tiles) load_scales(blockIdx.x, warp);
+  if (warp < n_chunks && first_tile < n_tiles) load_scales(first_tile, warp);
   int stage = 0, set = 0;
-  for (int64_t tile = blockIdx.x; tile < n_tiles; tile += gridDim.x, set ^= 1) {
+  for (int64_t tile = first_tile; tile < n_tiles; tile += step, set ^= 1) {
     product.clear();
     for (int chunk = warp; chunk < n_chunks; chunk += kWarps) {
-      float now_scale[kScales][2];
-      uint32_t now_zeros[kScales][2];
+      float now_scale[Lane::kScales][2];
+      uint32_t now_zeros[Lane::kScales][2];
 #pragma unroll
-      for (int i = 0; i < kScales; ++i)
+      for (int i = 0; i < Lane::kScales; ++i)
 #pragma unroll
         for (int r = 0; r < 2; ++r) now_scale[i][r] = scale[i][r], now_zeros[i][r] = zero_pair(zeros[i][r]);
       // Those of the next chunk are on their way during this one's products.
-      if (chunk + kWarps < n_chunks) {
-        load_scales(tile, chunk + kWarps);
-      } else if (tile + gridDim.x < n_tiles) {
-        load_scales(tile + gridDim.x, warp);
+      if (kParts != 0 || kType == DType::kU4) {
+        const bool more = chunk + kWarps < n_chunks;
+        if (more || tile + step < n_tiles)
+          load_scales(more ? tile : tile + step, more ? chunk + kWarps : warp);
       }
       ptx::cp_async_wait<kStages - 1>();
       const uint4 a = *reinterpret_cast<const uint4*>(ring + stage * kStageBytes),
                   b = *reinterpret_cast<const uint4*>(ring + stage * kStageBytes + kStageBytes / 2);
-      product.multiply(a, b, chunk, p.n, lane, now_scale, now_zeros);
+      product.multiply(a, b, chunk, now_scale, now_zeros);
       fill(stage);
       if (++stage == kStages) stage = 0;
     }
@@ -324,33 +356,43 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
     for (int i = 0; i < kTiles; ++i)
 #pragma unroll
       for (int e = 0; e < 4; ++e)
-        mine[(i * 8 + 2 * t + e % 2) * kPartialPitch + g + e / 2 * 8] = product.sum[i][e];
+        mine[(i * 8 + 2 * t + e % 2) * kPartialPitch + g + e / 2 * 8] = product.total(i, e);
     // One barrier a tile: the other set is written before the next.
     __syncthreads();
     store_tile<kTiles>(partial + set * kPartialFloats, tile, kParts != 0, p);
   }
 }
 
-template <DType kType, int kTiles, int kParts>
-cudaError_t launch_kernel(const Kernel& k, int64_t shared_bytes, int n_multiprocessors, cudaStream_t stream) {
-  const auto kernel = code_rows_kernel<kType, kTiles, kParts>;
-  const cudaError_t error = prefer_shared_memory(kernel);
-  if (error != cudaSuccess) return error;
-  return launch(kernel, dim3(static_cast<unsigned>(n_multiprocessors)), kThreads,
-                static_cast<int>(shared_bytes), stream, k);
-}
+struct Launch {
+  Kernel kernel;
+  SharedSizes sizes;
+  int n_multiprocessors;
+  cudaStream_t stream;
 
-template <DType kType, int kParts>
-cudaError_t launch_parts(const Kernel& k, int64_t shared_bytes, int n_multiprocessors, cudaStream_t stream) {
-  switch (tiles_of(k.p.n)) {
-    case 1:
-      return launch_kernel<kType, 1, kParts>(k, shared_bytes, n_multiprocessors, stream);
-    case 2:
-      return launch_kernel<kType, 2, kParts>(k, shared_bytes, n_multiprocessors, stream);
-    default:
-      return launch_kernel<kType, 4, kParts>(k, shared_bytes, n_multiprocessors, stream);
+  template <DType kType, int kTiles, int kParts, bool kShared>
+  cudaError_t run() const {
+    const auto f = code_rows_kernel<kType, kTiles, kParts, kShared>;
+    const cudaError_t error = prefer_shared_memory(f);
+    if (error != cudaSuccess) return error;
+    return launch(f, dim3(static_cast<unsigned>(n_multiprocessors)), kThreads, static_cast<int>(sizes.bytes),
+                  stream, kernel);
   }
-}
+  template <DType kType, int kTiles, int kParts>
+  cudaError_t tiled() const {
+    return sizes.x_pitch != 0 ? run<kType, kTiles, kParts, true>() : run<kType, kTiles, kParts, false>();
+  }
+  template <DType kType, int kParts>
+  cudaError_t typed() const {
+    switch (tiles_of(kernel.p.n)) {
+      case 1:
+        return tiled<kType, 1, kParts>();
+      case 2:
+        return tiled<kType, 2, kParts>();
+      default:
+        return tiled<kType, 4, kParts>();
+    }
+  }
+};
 
 }  // namespace
 
@@ -364,19 +406,22 @@ cudaError_t launch_code_rows(const CodeRowsParams& params, int n_multiprocessors
   assert(params.n <= kMostCodeRows && code_groups_fit(w.type, w.group, w.d_in));
   const SharedSizes sizes(w, params.n, params.norm != nullptr, max_shared_bytes);
   assert(params.norm == nullptr || sizes.x_pitch != 0);
-  const Kernel k{params, w.pitch(), w.n_groups(), sizes.x_pitch};
-  const auto with = [&](auto kernel) { return kernel(k, sizes.bytes, n_multiprocessors, stream); };
+  const Launch l{{params, w.pitch(), static_cast<int>(w.n_groups()),
+                  static_cast<int>(std::min(w.group, w.d_in)), sizes.x_pitch},
+                 sizes,
+                 n_multiprocessors,
+                 stream};
   const bool whole = w.group >= w.d_in;
   switch (w.type) {
     case DType::kF8E4M3:
-      return whole ? with(launch_parts<DType::kF8E4M3, 0>) : with(launch_parts<DType::kF8E4M3, 1>);
+      return whole ? l.typed<DType::kF8E4M3, 0>() : l.typed<DType::kF8E4M3, 1>();
     case DType::kI8:
-      return whole ? with(launch_parts<DType::kI8, 0>) : with(launch_parts<DType::kI8, 1>);
+      return l.typed<DType::kI8, 0>();
     default:
-      return whole           ? with(launch_parts<DType::kU4, 0>)
-             : w.group == 32 ? with(launch_parts<DType::kU4, 4>)
-             : w.group == 64 ? with(launch_parts<DType::kU4, 2>)
-                             : with(launch_parts<DType::kU4, 1>);
+      return whole           ? l.typed<DType::kU4, 0>()
+             : w.group == 32 ? l.typed<DType::kU4, 4>()
+             : w.group == 64 ? l.typed<DType::kU4, 2>()
+                             : l.typed<DType::kU4, 1>();
   }
 }
 
