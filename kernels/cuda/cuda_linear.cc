@@ -3,7 +3,7 @@
 //   rows         plain weights   E4M3                              8 bits, 4 bits
 //   1, 2         few_rows        codes/product.cu                  codes/product.cu
 //   to 16        cuBLASLt        codes/product.cu                  codes/product.cu
-//   to 64        cuBLASLt        as more rows                      codes/product.cu, twice beyond 32
+//   to 32        cuBLASLt        as more rows                      codes/product.cu
 //   more         cuBLASLt        cuBLASLt, inputs rounded to E4M3  widened to bf16, then cuBLASLt
 //
 // E4M3 products of many rows need a Hopper GPU, and sizes that are multiples of 16; else the weights are
@@ -20,10 +20,12 @@
 namespace seer::cuda {
 namespace {
 
-// Up to so many rows, codes are multiplied where they lie, in passes of kMostCodeRows rows. Beyond 16,
-// cuBLASLt is faster with E4M3: 126 us for the products of a Llama-3.1-8B layer, against 118 at 16 rows and
-// 185 at 32.
-constexpr int64_t kFewRows = 64, kFewRoundedRows = 16;
+// Up to so many rows, codes are multiplied where they lie. Beyond 16, cuBLASLt is faster with E4M3: 126 us
+// for the products of a Llama-3.1-8B layer, against 118 at 16 rows and 185 at 32. Codes of 4 bits take 200 us
+// at 32 rows, and 407 in two passes at 64, where widening them takes about 330.
+constexpr int64_t kFewRows = kMostCodeRows, kFewRoundedRows = 16;
+// cuBLASLt takes scales of groups for multiples of so many rows alone.
+constexpr int64_t kGroupRows = 4;
 
 CodeMatrix matrix(const LinearWeights& w) {
   const LinearWeights::Part& part = w.parts.front();
@@ -94,13 +96,10 @@ bool CudaBackend::few_code_rows(const Product& product) {
   p.accumulate = product.accumulate;
   p.float_out = product.out.dtype == DType::kF32;
   p.swiglu = product.swiglu;
-  for (int64_t row = 0; row < n; row += kMostCodeRows) {
-    const int64_t count = std::min<int64_t>(n - row, kMostCodeRows);
-    p.out = product.out.rows(row, count).data;
-    p.x = product.x.rows(row, count).data;
-    p.n = static_cast<int>(count);
-    check(launch_code_rows(p, device_.n_multiprocessors, device_.max_shared_bytes, stream_), "code_rows");
-  }
+  p.out = product.out.data;
+  p.x = product.x.data;
+  p.n = static_cast<int>(n);
+  check(launch_code_rows(p, device_.n_multiprocessors, device_.max_shared_bytes, stream_), "code_rows");
   return true;
 }
 
@@ -119,7 +118,8 @@ void CudaBackend::multiply(const Tensor& out, const void* x, const void* w, cons
 void CudaBackend::linear_rounded(const Product& product, void* h) {
   const LinearWeights& w = product.w;
   const LinearWeights::Part& part = w.parts.front();
-  const int64_t n = product.x.dim(0), pitch = CodeMatrix::code_pitch(DType::kF8E4M3, w.d_in());
+  const int64_t rest = part.input_codes == InputCodes::kE4M3Token128 ? product.x.dim(0) % kGroupRows : 0;
+  const int64_t n = product.x.dim(0) - rest, pitch = CodeMatrix::code_pitch(DType::kF8E4M3, w.d_in());
   prepare_codes(n);
   RoundedInputs in = {};
   in.x = product.x.data;
@@ -132,10 +132,21 @@ void CudaBackend::linear_rounded(const Product& product, void* h) {
   void* codes = h == nullptr ? rounded_.get() : h;
   check(launch_round_inputs(codes, pitch, input_scales_.as<float>(), in, stream_), "round_inputs");
   GemmShape s = shape_of(product.out, w, product.accumulate);
+  s.n = n;
   s.inputs = part.input_codes == InputCodes::kE4M3Token128 ? GemmInputs::kE4M3Groups : GemmInputs::kE4M3Rows;
   s.ld_x = s.ld_w = pitch;
   multiply(product.out, codes, part.weight.data, part.bias,
            {input_scales_.as<float>(), part.scale.as<float>()}, s);
+  if (rest == 0) return;
+  const Tensor out = product.out.rows(n, rest), x = product.x.rows(n, rest);
+  Product last{.out = out, .x = x, .w = w, .norm = product.norm, .eps = product.eps};
+  last.accumulate = product.accumulate;
+  if (few_rows(last)) return;
+  // The norm does not fit into shared memory. Its rows of x become those of h, which no one reads after this.
+  const Tensor normed(static_cast<char*>(h) + n * w.d_in() * dtype_bytes(DType::kBF16), x.dtype,
+                      {rest, w.d_in()});
+  rms_norm(normed, x, *product.norm, product.eps);
+  (void)few_rows({.out = out, .x = normed, .w = w, .accumulate = product.accumulate});
 }
 
 void CudaBackend::linear_widened(const Product& product) {

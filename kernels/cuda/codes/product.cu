@@ -144,9 +144,7 @@ struct Product {
 #pragma unroll
         for (float& f : tile) f = 0.0F;
   }
-  __device__ float total(int tile, int e) const {
-    return kChains == 1 ? sum[0][tile][e] : sum[0][tile][e] + sum[kChains - 1][tile][e];
-  }
+  __device__ float total(int tile, int e) const { return sum[0][tile][e] + sum[1][tile][e]; }
 
   __device__ void fold(float (&part)[kChains][kTiles][4], const float (&scale)[2]) {
 #pragma unroll
@@ -193,7 +191,7 @@ struct Product {
       for (int i = 0; i < kTiles; ++i) {
         const uint4 v = inputs(i, k);
         ptx::mma_16x8x16(to[0][i], {pa[0], pb[0], pa[1], pb[1]}, v.x, v.y);
-        ptx::mma_16x8x16(to[kChains - 1][i], {pa[2], pb[2], pa[3], pb[3]}, v.z, v.w);
+        ptx::mma_16x8x16(to[1][i], {pa[2], pb[2], pa[3], pb[3]}, v.z, v.w);
       }
       if constexpr (kParts > 1)
         if ((j + 1) % (kSteps / kParts) == 0) fold(part, scale[j / (kSteps / kParts)]);
