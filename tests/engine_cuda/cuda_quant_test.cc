@@ -1,0 +1,76 @@
+// Quantised checkpoints on a GPU against the CPU, which rounds nothing.
+#include <cmath>
+#include <random>
+
+#include "seer/error.h"
+#include "tests/engine_cuda/evaluation.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_data.h"
+
+namespace seer::testing {
+namespace {
+
+EngineOptions options_of(const std::filesystem::path& folder, const std::string& device) {
+  EngineOptions options;
+  options.model_dir = folder.string();
+  options.device = device;
+  options.gpu_memory_utilization = 0.5;
+  options.prefix_cache = false;
+  if (device == "cpu") options.kv_cache_dtype = "f32";
+  return options;
+}
+
+// Root mean square of the difference, of the expected logits'.
+double relative_error(const std::vector<float>& actual, const std::vector<float>& expected) {
+  REQUIRE(actual.size() == expected.size());
+  double squares = 0.0, all = 0.0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double d = static_cast<double>(actual[i]) - static_cast<double>(expected[i]);
+    squares += d * d;
+    all += static_cast<double>(expected[i]) * static_cast<double>(expected[i]);
+  }
+  return std::sqrt(squares / all);
+}
+
+struct Checkpoint {
+  const char* name;
+  bool rounds;  // inputs of many rows, on a Hopper GPU
+};
+
+TEST_CASE("quantised checkpoints give the CPU's logits on a GPU, within the rounding of activations") {
+  if (!have_gpu()) return;
+  const auto folder = test_data("quant");
+  if (!folder) return;
+  for (const Checkpoint& c :
+       {Checkpoint{"awq-g128", false}, Checkpoint{"ct-w4a16-g128", false}, Checkpoint{"ct-w8a8-int", false},
+        Checkpoint{"fp8-block128", true}, Checkpoint{"fp8-channel-dynamic", true},
+        Checkpoint{"fp8-tensor-static", true}, Checkpoint{"gptq-g128-sym", false}}) {
+    const auto gpu = Engine::load(options_of(*folder / c.name, "cuda")),
+               cpu = Engine::load(options_of(*folder / c.name, "cpu"));
+    std::mt19937 random(3);
+    std::vector<int32_t> ids(200);
+    for (int32_t& id : ids) id = static_cast<int32_t>(random() % 256);
+    // Few tokens multiply codes where they lie, many widen them or round their inputs.
+    for (const size_t n : {size_t{12}, ids.size()}) {
+      INFO(c.name << ", " << n << " tokens");
+      const std::vector<int32_t> prompt(ids.begin(), ids.begin() + static_cast<int64_t>(n));
+      const auto count = static_cast<int64_t>(prompt.size());
+      const Evaluation on_gpu = evaluate(*gpu, prompt, SparseRule{}, count),
+                       on_cpu = evaluate(*cpu, prompt, SparseRule{}, count);
+      const double error = relative_error(on_gpu.logits, on_cpu.logits);
+      WARN(c.name << " " << n << " error " << error);
+      CHECK(error < (c.rounds && n > 16 ? 0.2 : 0.05));
+    }
+  }
+}
+
+TEST_CASE("GPTQ's inputs in another order are refused on a GPU, with what reads them") {
+  if (!have_gpu()) return;
+  const auto folder = test_data("quant");
+  if (!folder) return;
+  CHECK_THROWS_WITH(Engine::load(options_of(*folder / "gptq-actorder-asym", "cuda")),
+                    ContainsSubstring("desc_act (g_idx). Use --device cpu."));
+}
+
+}  // namespace
+}  // namespace seer::testing
