@@ -8,7 +8,6 @@
 //
 // E4M3 products of many rows need a Hopper GPU, and sizes that are multiples of 16; else the weights are
 // widened.
-#include <algorithm>
 #include <cassert>
 
 #include "kernels/cuda/check.h"
@@ -78,7 +77,7 @@ bool CudaBackend::rounds_inputs(const LinearWeights& w) const {
   if (part.weight.dtype != DType::kF8E4M3 || !device_.is_hopper()) return false;
   if (w.d_in() % 16 != 0 || w.d_out() % 16 != 0) return false;
   return part.input_codes == InputCodes::kE4M3Token128
-             ? part.group == 128
+             ? part.group == 128 && w.d_in() % 128 == 0
              : part.input_codes != InputCodes::kNone && part.group >= w.d_in();
 }
 
@@ -87,9 +86,7 @@ bool CudaBackend::few_code_rows(const Product& product) {
   if (n > (rounds_inputs(product.w) ? kFewRoundedRows : kFewRows)) return false;
   CodeRowsParams p = {};
   p.w = matrix(product.w);
-  if (product.norm != nullptr &&
-      !code_rows_take_norm(p.w, std::min<int64_t>(n, kMostCodeRows), device_.max_shared_bytes))
-    return false;
+  if (product.norm != nullptr && !code_rows_take_norm(p.w, n, device_.max_shared_bytes)) return false;
   p.bias = product.w.parts.front().bias.data;
   p.norm = product.norm == nullptr ? nullptr : product.norm->data;
   p.eps = static_cast<float>(product.eps);

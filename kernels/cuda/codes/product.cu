@@ -120,11 +120,10 @@ __device__ void stage_inputs(Bf16* shared, const Bf16* norm, float* squares, con
 template <DType kType, int kTiles, int kParts, bool kShared>
 struct Product {
   static constexpr int kScales = kParts == 0 ? 1 : kParts;
-  // Products that follow one another on the same sums wait for each other, so few tiles have two sets of
-  // sums.
-  static constexpr int kChains = kTiles == 1 ? 2 : 1;
 
-  float sum[kChains][kTiles][4];
+  // Products that follow one another on the same sums wait for each other, so there are two sets of sums.
+  // (One would do for more tiles, but a row's result shall not depend on how many rows there are.)
+  float even[kTiles][4], odd[kTiles][4];
   // The lane's inputs of chunk 0 in each tile's row of x; in shared memory, or in global memory up to x_end.
   const Bf16* x[kTiles];
   int x_end;
@@ -138,24 +137,20 @@ struct Product {
   }
   __device__ void clear() {
 #pragma unroll
-    for (auto& chain : sum)
+    for (int i = 0; i < kTiles; ++i)
 #pragma unroll
-      for (auto& tile : chain)
-#pragma unroll
-        for (float& f : tile) f = 0.0F;
+      for (int e = 0; e < 4; ++e) even[i][e] = odd[i][e] = 0.0F;
   }
-  __device__ float total(int tile, int e) const { return sum[0][tile][e] + sum[1][tile][e]; }
+  __device__ float total(int tile, int e) const { return even[tile][e] + odd[tile][e]; }
 
-  __device__ void fold(float (&part)[kChains][kTiles][4], const float (&scale)[2]) {
+  __device__ static void fold(float (&sum)[kTiles][4], float (&part)[kTiles][4], const float (&scale)[2]) {
 #pragma unroll
-    for (int c = 0; c < kChains; ++c)
+    for (int i = 0; i < kTiles; ++i)
 #pragma unroll
-      for (int i = 0; i < kTiles; ++i)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          sum[c][i][e] += scale[e / 2] * part[c][i][e];
-          part[c][i][e] = 0.0F;
-        }
+      for (int e = 0; e < 4; ++e) {
+        sum[i][e] += scale[e / 2] * part[i][e];
+        part[i][e] = 0.0F;
+      }
   }
 
   // Eight inputs of one row of x: k is the first, counted from the lane's first.
@@ -169,8 +164,7 @@ struct Product {
                                            const float (&scale)[kScales][2],
                                            const uint32_t (&zeros)[kScales][2]) {
     const uint32_t wa[4] = {a.x, a.y, a.z, a.w}, wb[4] = {b.x, b.y, b.z, b.w};
-    float part[kChains][kTiles][4] = {};
-    auto& to = kParts == 0 ? sum : part;
+    float part_even[kTiles][4] = {}, part_odd[kTiles][4] = {};
     constexpr int kSteps = kType == DType::kU4 ? 4 : 2;  // of eight codes a lane
 #pragma unroll
     for (int j = 0; j < kSteps; ++j) {
@@ -190,13 +184,25 @@ struct Product {
 #pragma unroll
       for (int i = 0; i < kTiles; ++i) {
         const uint4 v = inputs(i, k);
-        ptx::mma_16x8x16(to[0][i], {pa[0], pb[0], pa[1], pb[1]}, v.x, v.y);
-        ptx::mma_16x8x16(to[1][i], {pa[2], pb[2], pa[3], pb[3]}, v.z, v.w);
+        const uint32_t first[4] = {pa[0], pb[0], pa[1], pb[1]}, second[4] = {pa[2], pb[2], pa[3], pb[3]};
+        if constexpr (kParts == 0) {
+          ptx::mma_16x8x16(even[i], first, v.x, v.y);
+          ptx::mma_16x8x16(odd[i], second, v.z, v.w);
+        } else {
+          ptx::mma_16x8x16(part_even[i], first, v.x, v.y);
+          ptx::mma_16x8x16(part_odd[i], second, v.z, v.w);
+        }
       }
       if constexpr (kParts > 1)
-        if ((j + 1) % (kSteps / kParts) == 0) fold(part, scale[j / (kSteps / kParts)]);
+        if ((j + 1) % (kSteps / kParts) == 0) {
+          fold(even, part_even, scale[j / (kSteps / kParts)]);
+          fold(odd, part_odd, scale[j / (kSteps / kParts)]);
+        }
     }
-    if constexpr (kParts == 1) fold(part, scale[0]);
+    if constexpr (kParts == 1) {
+      fold(even, part_even, scale[0]);
+      fold(odd, part_odd, scale[0]);
+    }
   }
 };
 
