@@ -111,7 +111,7 @@ TEST_CASE("random weights are not made of a quantised config.json") {
   ModelFiles files;
   files.random_config = g->dir + "/config.json";
   Model model(files);
-  CHECK_THROWS_WITH(model.open(make_cpu_backend(1), Shard(model.config())),
+  CHECK_THROWS_WITH(model.open(make_cpu_backend(1), Shard(model.config()), DType::kF32),
                     ContainsSubstring("expected no quantization_config, found awq"));
 }
 
