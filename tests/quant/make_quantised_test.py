@@ -156,6 +156,31 @@ class Forms(Case):
         self.assertIn("plain: model.layers.0.mlp.down_proj", model["quantisation"])
 
 
+class Ranks(Case):
+    def test_ranks_divide_whole_groups_and_give_one_ranks_text(self):
+        for i, (options, ranks) in enumerate(((["fp8"], (2, 4)), (["fp8-block"], (2,)), (["int8"], (2, 4)),
+                                              (["int4"], (2,)), (["int4", "--group", "64"], (2, 4)),
+                                              (["int4-asym", "--group", "32"], (2, 4)), (["gptq", "--group", "-1"], (2, 4)),
+                                              (["awq", "--group", "64"], (2, 4)))):
+            out, _ = self.made(str(i), *options)
+            for n in ranks:
+                with self.subTest(" ".join(options), ranks=n):
+                    self.assertEqual(generate(out, "--tp", n), generate(out))
+
+    def test_a_cut_within_a_group_or_of_ordered_inputs_is_refused_by_name(self):
+        within = ("o_proj: ranks would divide its inputs within a group of 128: expected parts of whole groups, "
+                  "found inputs ", "Use fewer ranks, or divide prompts instead of the model")
+        for options, n, words in ((["int4"], 4, within), (["fp8-block"], 4, within), (["awq"], 4, within),
+                                  (["gptq-act"], 2, ("o_proj: ranks cannot divide inputs that are ordered by activation "
+                                                     "(desc_act). Use one rank, or divide prompts instead",))):
+            with self.subTest(" ".join(options)):
+                out, _ = self.made(options[0], *options)
+                message = generate(out, "--tp", n, code=3)
+                for word in words:
+                    self.assertIn(word, message)
+                self.assertEqual(generate(out, "--cp", 2), generate(out))  # the remedy
+
+
 class Refusals(Case):
     def test_groups_that_do_not_divide_are_refused_with_those_that_do(self):
         narrow = self.folder / "narrow"
