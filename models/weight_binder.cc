@@ -216,7 +216,8 @@ void WeightBinder::check_words(const std::string& module, int64_t n_out, int64_t
   throw Error(ErrorKind::kUnsupported,
               tensors_.source() + ": " + module + " of " + std::to_string(n_in) + " inputs and " +
                   std::to_string(n_out) + " outputs: expected multiples of 8" +
-                  (groups ? "" : ", and inputs that groups of " + std::to_string(s.group) + " divide"));
+                  (groups ? "" : ", and inputs that groups of " + std::to_string(s.group) + " divide") +
+                  ". Use the model's plain checkpoint, or one with smaller groups.");
 }
 
 void WeightBinder::check_weight_shape(const std::string& module, int64_t n_out, int64_t n_in) {
