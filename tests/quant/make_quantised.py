@@ -11,6 +11,7 @@ compressed-tensors int-quantized; int4 and int4-asym: compressed-tensors pack-qu
 import argparse
 import json
 import pathlib
+import re
 import shutil
 import sys
 
@@ -35,10 +36,18 @@ def parse():
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--form", required=True, choices=forms.FORMS)
     parser.add_argument("--group", type=int, choices=GROUPS, help="inputs that share a scale, of 4 bits alone; default 128")
-    parser.add_argument("--ignore", nargs="*", default=["lm_head"], metavar="MODULE", help="modules that stay plain")
+    parser.add_argument("--ignore", nargs="*", default=["lm_head"], metavar="MODULE",
+                        help="modules that stay plain, by name or its last parts; compressed-tensors' own forms take "
+                        "patterns too, such as re:.*down_proj")
     parser.add_argument("--plain", action="store_true",
                         help="write the numbers that the form stands for as a plain checkpoint of F32, to compare with")
     return parser.parse_args()
+
+
+def leaves_plain(entry, module):
+    if entry.startswith("re:"):
+        return re.match(entry[3:], module) is not None
+    return module == entry or module.endswith("." + entry) or f".{entry}." in f".{module}."
 
 
 class Sums:
@@ -66,8 +75,7 @@ class Maker:
 
     def quantised(self, name, shape):
         module = name.removesuffix(".weight")
-        ignored = any(module == i or module.endswith("." + i) or f".{i}." in f".{module}." for i in self.options.ignore)
-        return name.endswith(LINEAR) and len(shape) == 2 and not ignored
+        return name.endswith(LINEAR) and len(shape) == 2 and not any(leaves_plain(i, module) for i in self.options.ignore)
 
     def check(self, reader):
         """Refuses what has no such form, before anything is written."""
@@ -115,6 +123,11 @@ def main():
     grouped = isinstance(forms.FORMS[options.form](128), forms.Groups)
     if options.group is not None and not grouped:
         fail(f"--group: the form {options.form} has no groups of inputs; leave it out")
+    own = options.form in ("fp8", "int8", "int4", "int4-asym")
+    if any(entry.startswith("re:") for entry in options.ignore) and not own:
+        fail(f"--ignore: the config of the form {options.form} has no patterns; name the modules")
+    if options.form.startswith("gptq") and options.ignore != ["lm_head"]:
+        fail(f"--ignore: the config of the form {options.form} has no list of plain modules; leave it out")
     config_path = options.checkpoint / "config.json"
     if not config_path.is_file():
         fail(f"{options.checkpoint}: expected a checkpoint's folder with config.json")

@@ -148,12 +148,23 @@ class Forms(Case):
         self.assertEqual((parts / "tokenizer.model").read_bytes(), (DEMO / "tokenizer.model").read_bytes())
         self.assertEqual(generate(parts), generate(whole))
 
-    def test_ignored_modules_stay_plain(self):
-        out, said = self.made("ignored", "fp8", "--ignore", "lm_head", "down_proj")
-        self.assertIn("36 matrices", said)
-        model = json.loads(seer("inspect", "-m", out, "--output", "json"))["model"]
-        self.assertIn("36 of 42 linear layers", model["quantisation"])
-        self.assertIn("plain: model.layers.0.mlp.down_proj", model["quantisation"])
+    def test_ignored_modules_stay_plain_by_name_and_by_pattern(self):
+        for i, (form, entry) in enumerate((("fp8", "down_proj"), ("int4", "re:.*down_proj$"), ("awq", "down_proj"))):
+            with self.subTest(form):
+                out, said = self.made(f"codes{i}", form, "--ignore", "lm_head", entry)
+                numbers, _ = self.made(f"numbers{i}", form, "--ignore", "lm_head", entry, "--plain")
+                self.assertIn("36 matrices", said)
+                model = json.loads(seer("inspect", "-m", out, "--output", "json"))["model"]
+                self.assertIn("36 of 42 linear layers", model["quantisation"])
+                self.assertIn("plain: model.layers.0.mlp.down_proj", model["quantisation"])
+                self.assertEqual(generate(out), generate(numbers))
+                config = json.loads((out / "config.json").read_text())
+                for key in ("ignore", "modules_to_not_convert"):
+                    if key in config["quantization_config"]:
+                        config["quantization_config"][key] = ["lm_head"]
+                (out / "config.json").write_text(json.dumps(config))
+                self.assertIn("missing: the codes of model.layers.0.mlp.down_proj, which quantization_config does not leave",
+                              generate(out, code=3))
 
 
 class Ranks(Case):
@@ -200,6 +211,8 @@ class Refusals(Case):
         self.assertIn("invalid choice: 'int3'", self.refused("--form", "int3"))
         self.assertIn("invalid choice: 48", self.refused("--form", "int4", "--group", "48"))
         self.assertIn("the form fp8 has no groups", self.refused("--form", "fp8", "--group", "64"))
+        self.assertIn("awq has no patterns", self.refused("--form", "awq", "--ignore", "re:.*"))
+        self.assertIn("gptq has no list", self.refused("--form", "gptq", "--ignore", "down_proj"))
         self.assertIn("expected a checkpoint's folder with config.json",
                       self.refused("--form", "fp8", source=self.folder / "none"))
         codes, _ = self.made("codes", "fp8")
