@@ -251,6 +251,18 @@ QuantScheme read_gptq(const JsonReader& r) {
 
 }  // namespace
 
+std::string QuantScheme::codes_text() const {
+  if (codes != DType::kU4) {
+    const std::string name = dtype_name(codes);
+    if (group != 0)
+      return name + " in blocks of " + std::to_string(row_block) + " x " + std::to_string(group);
+    return name + (row_block == 0 ? " with a scale for each matrix" : " with a scale for each output");
+  }
+  return (group == 0 ? "int4 with a scale for each output"
+                     : "int4 in groups of " + std::to_string(group) + " inputs") +
+         std::string(", in words of I32");
+}
+
 bool QuantScheme::leaves_plain(const std::string& module) const {
   return std::any_of(plain.begin(), plain.end(), [&](const std::string& name) {
     return !name.empty() &&

@@ -25,6 +25,7 @@ SAME = 1e-6
 # Rounding errors have no direction, so the loss rises with their square: by 3 to 10 times e^2 for an rms error e, in what
 # was seen. The second number is the noise of 1024 tokens' loss where e is small.
 RISE, NOISE = 20, 0.002
+CODES = {"fp8": "F8_E4M3", "fp8-block": "F8_E4M3", "int8": "I8"}  # the others have 4 bits
 FORMS = [  # options, the error in percent that the script may say, words of `seer inspect`
     (["fp8"], 2.7, "compressed-tensors, float-quantized: 42 of 42 linear layers, 8.05 bits a weight"),
     (["fp8-block"], 2.7, "fp8, blocks of 128 x 128: 42 of 42 linear layers, 8.00 bits a weight"),
@@ -119,6 +120,13 @@ class Forms(Case):
                 self.assertEqual(generate(codes), generate(numbers))
                 model = json.loads(seer("inspect", "-m", codes, "--output", "json"))["model"]
                 self.assertIn(words, model["quantisation"])
+                kind, group = CODES.get(options[0], "int4"), options[2] if "--group" in options else "128"
+                self.assertEqual(model["dtype"], kind)
+                self.assertIn({"fp8-block": "F8_E4M3 in blocks of 128 x 128"}.get(
+                    options[0], f"{kind} with a scale for each output" if options[0] in CODES or group == "-1" else
+                    f"int4 in groups of {group} inputs, in words of I32"), model["quantisation"])
+                with_plain = 8 * model["n_bytes"] / model["n_params"]
+                self.assertIn(f", {with_plain:.2f} with embeddings", model["quantisation"])
                 self.assertEqual(model["n_params"], 5770496)
                 bits = re.search(r"[\d.]+ bits a weight", said)[0]
                 self.assertIn(bits, model["quantisation"])
