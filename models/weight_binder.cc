@@ -216,7 +216,8 @@ void WeightBinder::check_words(const std::string& module, int64_t n_out, int64_t
   throw Error(ErrorKind::kUnsupported,
               tensors_.source() + ": " + module + " of " + std::to_string(n_in) + " inputs and " +
                   std::to_string(n_out) + " outputs: expected multiples of 8" +
-                  (groups ? "" : ", and inputs that groups of " + std::to_string(s.group) + " divide"));
+                  (groups ? "" : ", and inputs that groups of " + std::to_string(s.group) + " divide") +
+                  ". Use the model's plain checkpoint, or one with smaller groups.");
 }
 
 void WeightBinder::check_weight_shape(const std::string& module, int64_t n_out, int64_t n_in) {
@@ -324,19 +325,23 @@ std::string WeightBinder::quantisation() const {
        << n_quantised_ + static_cast<int64_t>(plain_linear_.size()) << " linear layers, " << std::fixed
        << std::setprecision(2)
        << 8.0 * static_cast<double>(quantised_bytes_) / static_cast<double>(quantised_params_)
-       << " bits a weight";
+       << " bits a weight (" << config_.quant->codes_text() << "), "
+       << 8.0 * static_cast<double>(n_bytes()) / static_cast<double>(n_params_)
+       << " with embeddings and all else that is plain";
   for (size_t i = 0; i < plain_linear_.size() && i < kShown; ++i)
     text << (i == 0 ? "; plain: " : ", ") << plain_linear_[i];
   if (plain_linear_.size() > kShown) text << " and " << plain_linear_.size() - kShown << " more";
   return text.str();
 }
 
-DType WeightBinder::main_dtype() const {
+std::string WeightBinder::dtype() const {
+  if (2 * quantised_params_ > n_params_)
+    return config_.quant->codes == DType::kU4 ? "int4" : dtype_name(config_.quant->codes);
   DType best = DType::kF32;
   int64_t most = -1;
   for (const auto& [dtype, bytes] : bytes_by_dtype_)
-    if (bytes > most) best = dtype, most = bytes;
-  return best;
+    if (bytes > most && is_float(dtype)) best = dtype, most = bytes;
+  return dtype_name(best);
 }
 
 int64_t WeightBinder::n_bytes() const {

@@ -145,7 +145,7 @@ ModelWeights ModelWeights::load(const std::string& model_dir, const ModelConfig&
   binder.finish();
   w.notes = binder.notes();
   w.skipped = binder.skipped();
-  w.dtype = dtype_name(binder.main_dtype());
+  w.dtype = binder.dtype();
   w.n_params = binder.n_params();
   w.n_bytes = binder.n_bytes();
   w.quantisation = binder.quantisation();

@@ -29,7 +29,7 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
   Tensor norm;            // [d_model]
   LinearWeights lm_head;  // [n_ids, d_model]; the embedding if the two are tied
-  std::string dtype;      // the type of most bytes, "BF16"
+  std::string dtype;      // of most weights: "BF16", or of codes "F8_E4M3", "I8", "int4"
   int64_t n_params = 0;   // of the whole model, all ranks together
   int64_t n_bytes = 0;    // of the whole model, as stored
   // A sentence about how linear layers are quantised: which of them, and in how many bits. Empty if none is.

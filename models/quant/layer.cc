@@ -16,6 +16,8 @@ namespace {
 using Layout = QuantScheme::Layout;
 static_assert(std::endian::native == std::endian::little, "packed codes are read byte by byte");
 
+constexpr const char* kDamaged = ". The file may be damaged: use another copy.";
+
 // Output j of a word of AWQ's lies in nibble kAwqNibble[j].
 constexpr std::array<int, 8> kAwqNibble = {0, 4, 1, 5, 2, 6, 3, 7};
 
@@ -96,7 +98,7 @@ class Converter {
     for (int64_t i = 0; i < n; ++i) {
       if (groups[i] < 0 || groups[i] >= layer_.n_groups())
         fail(layer_, ".g_idx: expected groups from 0 to " + std::to_string(layer_.n_groups() - 1) +
-                         ", found " + std::to_string(groups[i]) + " at " + std::to_string(i));
+                         ", found " + std::to_string(groups[i]) + " at " + std::to_string(i) + kDamaged);
       ++sizes[static_cast<size_t>(groups[i])];
       in_place = in_place && groups[i] == i / group;
     }
@@ -105,7 +107,7 @@ class Converter {
       const int64_t expected = std::min(group, n - static_cast<int64_t>(g) * group);
       if (sizes[g] != expected)
         fail(layer_, ".g_idx: expected " + std::to_string(expected) + " inputs in group " +
-                         std::to_string(g) + ", found " + std::to_string(sizes[g]));
+                         std::to_string(g) + ", found " + std::to_string(sizes[g]) + kDamaged);
     }
     if (!whole)
       throw Error(ErrorKind::kUnsupported,
@@ -217,7 +219,7 @@ class Converter {
     const float scale = to_float(scales, i);
     if (!(scale > 0.0F) || std::isinf(scale))
       fail(layer_, "." + std::string(name) + ": expected positive numbers, found " + std::to_string(scale) +
-                       " at " + std::to_string(i) + ". The file may be damaged: use another copy.");
+                       " at " + std::to_string(i) + kDamaged);
     return scale;
   }
   float input_scale() const { return checked_scale(layer_.input_scale, 0, "input_scale"); }

@@ -17,8 +17,9 @@ constexpr int64_t kBlock = 128;  // of scales by blocks, in both directions
 
 [[noreturn]] void refuse(const JsonReader& r, const std::string& key, const std::string& expected,
                          const std::string& found) {
-  throw Error(ErrorKind::kUnsupported, r.origin() + ": this quantisation is not supported: expected " + key +
-                                           " to be " + expected + ", found " + found);
+  throw Error(ErrorKind::kUnsupported,
+              r.origin() + ": this quantisation is not supported: expected " + key + " to be " + expected +
+                  ", found " + found + ". Use the model's plain checkpoint, or one that is quantised so.");
 }
 void refuse(const JsonReader& r, const std::string& key, const std::string& expected) {
   const Json* found = r.find(key.c_str());
@@ -134,19 +135,29 @@ void read_inputs(const JsonReader& group, bool floats, QuantScheme* s) {
   }
 }
 
-// One group of layers, all of which are alike.
+// Groups of layers may differ in their targets alone. A group's own `format` decides which tensors its layers
+// have, and stands before the format of all.
+void check_alike(const JsonReader& r, const Json& groups) {
+  const auto value = [&](const Json& group, const std::string& key) {
+    const Json own = group.value(key, Json());
+    return own.is_null() && key == "format" ? Json(text(r, "format")) : own;
+  };
+  const auto first = groups.items().begin();
+  for (const auto& [name, group] : groups.items()) {
+    if (!group.is_object()) r.fail("config_groups", "groups that are objects", groups);
+    for (const char* key : {"weights", "input_activations", "output_activations", "format"})
+      if (value(group, key) != value(first.value(), key))
+        refuse(r, "config_groups", "groups that are all alike but for their targets",
+               std::string(key) + " " + json_excerpt(value(group, key)) + " in " + shown_name(name) +
+                   " and " + json_excerpt(value(first.value(), key)) + " in " + shown_name(first.key()));
+  }
+}
+
 JsonReader read_config_group(const JsonReader& r) {
   const Json* groups = r.find("config_groups");
   if (groups == nullptr || !groups->is_object() || groups->empty())
     r.fail("config_groups", "an object with a group", groups == nullptr ? Json() : *groups);
-  const auto same = [&](const Json& other) {
-    const Json& first = groups->front();
-    return other.is_object() && first.is_object() &&
-           other.value("weights", Json()) == first.value("weights", Json()) &&
-           other.value("input_activations", Json()) == first.value("input_activations", Json());
-  };
-  for (const Json& group : *groups)
-    if (!same(group)) refuse(r, "config_groups", "groups that are all alike", json_excerpt(*groups));
+  check_alike(r, *groups);
   const std::string name = "config_groups." + shown_name(groups->begin().key());
   JsonReader group(groups->front(), r.origin() + "." + name);
   const Json* targets = group.find("targets");
@@ -239,6 +250,18 @@ QuantScheme read_gptq(const JsonReader& r) {
 }
 
 }  // namespace
+
+std::string QuantScheme::codes_text() const {
+  if (codes != DType::kU4) {
+    const std::string name = dtype_name(codes);
+    if (group != 0)
+      return name + " in blocks of " + std::to_string(row_block) + " x " + std::to_string(group);
+    return name + (row_block == 0 ? " with a scale for each matrix" : " with a scale for each output");
+  }
+  return (group == 0 ? "int4 with a scale for each output"
+                     : "int4 in groups of " + std::to_string(group) + " inputs") +
+         std::string(", in words of I32");
+}
 
 bool QuantScheme::leaves_plain(const std::string& module) const {
   return std::any_of(plain.begin(), plain.end(), [&](const std::string& name) {

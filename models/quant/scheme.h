@@ -37,6 +37,8 @@ struct QuantScheme {
   // Bits of a code: 4 or 8.
   int64_t bits() const { return dtype_bits(codes); }
   bool static_inputs() const { return input_codes == InputCodes::kE4M3Static; }
+  // Returns what the codes are, for people: "int4 in groups of 128 inputs, in words of I32".
+  std::string codes_text() const;
   // Whether the config says that this module keeps its plain weight.
   bool leaves_plain(const std::string& module) const;
 

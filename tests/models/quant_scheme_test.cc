@@ -106,6 +106,43 @@ TEST_CASE("quantisation: GPTQ, AWQ and fp8 are read") {
   CHECK((block.group == 128 && block.row_block == 128 && block.input_codes == InputCodes::kE4M3Token128));
 }
 
+// compressed-tensors takes each group's own format: the layers of groups that differ in it have other
+// tensors.
+TEST_CASE(
+    "quantisation: several groups of layers are read if they are alike, with the format of all in mind") {
+  const std::string second = "/config_groups/group_1";
+  json two = with(kFloat, second, kFloatGroup);
+  two = with(two, second + "/targets", {"re:.*mlp.*"});
+  CHECK(read(two).codes == DType::kF8E4M3);
+  CHECK(read(with(two, second + "/format", nullptr)).codes == DType::kF8E4M3);
+  CHECK(read(with(two, second + "/format", "float-quantized")).codes == DType::kF8E4M3);
+  json mixed = with(with(two, "/format", "mixed-precision"), second + "/format", "float-quantized");
+  CHECK_THAT(refused(mixed),
+             ContainsSubstring("expected config_groups to be groups that are all alike but for their "
+                               "targets, found format \"float-quantized\" in group_1 and "
+                               "\"mixed-precision\" in group_0"));
+  mixed = with(mixed, "/config_groups/group_0/format", "float-quantized");
+  CHECK(read(mixed).method == "compressed-tensors, float-quantized");
+  for (const auto& [key, value] : {std::pair<const char*, json>{"format", "naive-quantized"},
+                                   {"output_activations", {{"num_bits", 8}}},
+                                   {"input_activations", nullptr}}) {
+    INFO(key);
+    CHECK_THAT(
+        refused(with(two, second + "/" + key, value)),
+        ContainsSubstring("groups that are all alike but for their targets, found " + std::string(key)));
+  }
+}
+
+TEST_CASE("quantisation: a single group's targets must be all linear layers") {
+  for (const json& targets : {json{"Embedding"}, json{"Linear", "Embedding"}, json{"re:.*down_proj"},
+                              json("Linear"), json(nullptr), json::array()}) {
+    INFO(targets.dump());
+    CHECK_THAT(refused(with(kFloat, "/config_groups/group_0/targets", targets)),
+               ContainsSubstring("targets to be [\"Linear\"], found " +
+                                 (targets.is_null() ? std::string("none") : "")));
+  }
+}
+
 TEST_CASE("quantisation: a plain checkpoint has none") {
   CHECK_FALSE(QuantScheme::read(JsonReader(json::object(), "config.json")));
   CHECK_FALSE(QuantScheme::read(JsonReader(json{{"quantization_config", nullptr}}, "config.json")));

@@ -16,7 +16,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "bad_files"))
 import files  # noqa: E402
 import rows  # noqa: E402
-import special, json_files, weights, gates, texts, inputs  # noqa: E402,E401,F401  they add their rows
+import special, json_files, weights, quantised, gates, texts, inputs  # noqa: E402,E401,F401  they add their rows
 
 MAX_MS = 1000
 MAX_BYTES = 200 * 1_000_000

@@ -100,7 +100,7 @@ struct SEER_API StopId {
 
 struct SEER_API ModelInfo {
   std::string architecture;  // "LlamaForCausalLM"
-  std::string dtype;         // of most weights: "BF16", "F16", "F32", or of codes: "F8_E4M3", "I8", "I32"
+  std::string dtype;         // of most weights: "BF16", "F16", "F32", or of codes: "F8_E4M3", "I8", "int4"
   // How linear layers are quantised, for people: "fp8, dynamic: 224 of 225 linear layers, 8.01 bits a weight;
   // plain: lm_head". Empty if none is.
   std::string quantisation;
