@@ -36,8 +36,8 @@ class Model {
   explicit Model(ModelFiles files);
 
   // Keeps the backend, and reads or makes the gates of the shard's heads. kv_dtype is the type of keys and
-  // values in pages, one of the backend's kv_dtypes(). Throws Error{kUnsupported} for quantised weights on a
-  // GPU, and for a quantised config.json of random weights.
+  // values in pages, one of the backend's kv_dtypes(). Throws Error{kUnsupported} for a quantised config.json
+  // of random weights.
   void open(std::unique_ptr<Backend> backend, const Shard& shard, DType kv_dtype);
   // Throws Error{kUnsupported} if the backend cannot run this model with pages of page_tokens tokens and
   // contexts of n_blocks pages.

@@ -58,8 +58,8 @@ TEST_CASE("quantised checkpoints give the CPU's logits on a GPU, within the roun
       const Evaluation on_gpu = evaluate(*gpu, prompt, SparseRule{}, count),
                        on_cpu = evaluate(*cpu, prompt, SparseRule{}, count);
       const double error = relative_error(on_gpu.logits, on_cpu.logits);
-      // Seen on an H200: 0.0050 to 0.0060, and 0.034 to 0.037 with rounded inputs: E4M3 keeps four significant
-      // bits, bf16 eight.
+      // Seen on an H200: 0.0050 to 0.0060, and 0.034 to 0.037 with rounded inputs: E4M3 keeps four
+      // significant bits, bf16 eight.
       CHECK(error < (c.rounds && n > 16 ? 0.1 : 0.015));
     }
   }

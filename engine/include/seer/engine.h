@@ -101,8 +101,8 @@ struct SEER_API StopId {
 struct SEER_API ModelInfo {
   std::string architecture;  // "LlamaForCausalLM"
   std::string dtype;         // of most weights: "BF16", "F16", "F32", or of codes: "F8_E4M3", "I8", "int4"
-  // How linear layers are quantised, for people: "fp8, dynamic: 224 of 225 linear layers, 8.01 bits a weight;
-  // plain: lm_head". Empty if none is.
+  // How linear layers are quantised, for people: "fp8, dynamic: 224 of 225 linear layers, 8.01 bits a weight
+  // (E4M3), 8.94 with embeddings and all else that is plain; plain: lm_head". Empty if none is.
   std::string quantisation;
   std::string rope;  // "default", "llama3, factor 8", ...
   int64_t n_layers = 0, n_heads = 0, n_kv_heads = 0, d_head = 0, d_model = 0, d_ff = 0, n_vocab = 0;
