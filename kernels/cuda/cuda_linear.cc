@@ -3,7 +3,6 @@
 //   rows         plain weights   E4M3                              8 bits, 4 bits
 //   1, 2         few_rows        codes/product.cu                  codes/product.cu
 //   to 16        cuBLASLt        codes/product.cu                  codes/product.cu
-//   to 32        cuBLASLt        as more rows                      codes/product.cu
 //   more         cuBLASLt        cuBLASLt, inputs rounded to E4M3  widened to bf16, then cuBLASLt
 //
 // E4M3 products of many rows need a Hopper GPU, and sizes that are multiples of 16; else the weights are
@@ -19,10 +18,6 @@
 namespace seer::cuda {
 namespace {
 
-// Up to so many rows, codes are multiplied where they lie. Beyond 16, cuBLASLt is faster with E4M3: 126 us
-// for the products of a Llama-3.1-8B layer, against 118 at 16 rows and 185 at 32. Codes of 4 bits take 200 us
-// at 32 rows, and 407 in two passes at 64, where widening them takes about 330.
-constexpr int64_t kFewRows = kMostCodeRows, kFewRoundedRows = 16;
 // cuBLASLt takes scales of groups for multiples of so many rows alone.
 constexpr int64_t kGroupRows = 4;
 
@@ -83,7 +78,7 @@ bool CudaBackend::rounds_inputs(const LinearWeights& w) const {
 
 bool CudaBackend::few_code_rows(const Product& product) {
   const int64_t n = product.x.dim(0);
-  if (n > (rounds_inputs(product.w) ? kFewRoundedRows : kFewRows)) return false;
+  if (n > kMostCodeRows) return false;
   CodeRowsParams p = {};
   p.w = matrix(product.w);
   if (product.norm != nullptr && !code_rows_take_norm(p.w, n, device_.max_shared_bytes)) return false;
@@ -173,7 +168,7 @@ void CudaBackend::norm_linear(const Tensor& out, const Tensor& h, const Tensor& 
                               double eps, const LinearWeights& w) {
   const Product product{.out = out, .x = x, .w = w, .norm = &norm, .eps = eps};
   if (few_rows(product)) return;
-  if (w.quantised() && x.dim(0) > kFewRoundedRows && rounds_inputs(w)) {
+  if (w.quantised() && x.dim(0) > kMostCodeRows && rounds_inputs(w)) {
     // Codes take half of the bytes of h's rows, which hold at least a chunk.
     linear_rounded(product, w.d_in() >= CodeMatrix::kChunkBytes ? h.data : nullptr);
   } else {

@@ -63,7 +63,7 @@ struct CodeRowsParams {
   bool swiglu;  // w is gate above up; out = silu(gate x) * (up x)
 };
 
-inline constexpr int kMostCodeRows = 32;
+inline constexpr int kMostCodeRows = 16;
 // Whether a norm can be part of the product: then the inputs fit into shared memory.
 bool code_rows_take_norm(const CodeMatrix& w, int64_t n, int max_shared_bytes);
 // Reads each weight once. Row r of out depends on row r of x alone, bit for bit, whatever n is.

@@ -1,4 +1,4 @@
-// Products of up to 32 rows with codes: bound by reading the codes once, which are widened to bf16 in
+// Products of up to 16 rows with codes: bound by reading the codes once, which are widened to bf16 in
 // registers and multiplied by tensor cores. A block takes 16 rows of the weight at a time, or 8 of gate and
 // the 8 of up that belong to them, and its warps divide their chunks. DESIGN.md beside this file has the
 // arithmetic.
@@ -39,7 +39,7 @@ int64_t shared_pitch(const CodeMatrix& w) {
 
 int partial_bytes(int n_tiles) { return 2 * kWarps * n_tiles * 8 * kPartialPitch * 4; }
 
-int tiles_of(int64_t n) { return n <= 8 ? 1 : n <= 16 ? 2 : 4; }
+int tiles_of(int64_t n) { return n <= 8 ? 1 : 2; }
 
 // Dynamic shared memory: the ring, two sets of the warps' partial sums, and the inputs and the norm if they
 // fit.
@@ -387,14 +387,7 @@ struct Launch {
   }
   template <DType kType, int kParts>
   cudaError_t typed() const {
-    switch (tiles_of(kernel.p.n)) {
-      case 1:
-        return tiled<kType, 1, kParts>();
-      case 2:
-        return tiled<kType, 2, kParts>();
-      default:
-        return tiled<kType, 4, kParts>();
-    }
+    return tiles_of(kernel.p.n) == 1 ? tiled<kType, 1, kParts>() : tiled<kType, 2, kParts>();
   }
 };
 
