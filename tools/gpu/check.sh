@@ -146,6 +146,7 @@ test() {
 attention='cuda: append_kv*,cuda: dense prefill*,cuda: masked prefill*,cuda: prefill*,cuda: decode attention*'
 gate='cuda: gate_project*,cuda: select_blocks*'
 rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
+codes='cuda: products of up to 16 rows*'
 batches='cuda: a batch of 2 *,cuda: a batch of 3 *'
 sanitize() {
   local tool failed=0 pid pids=()
@@ -159,7 +160,10 @@ sanitize() {
     run "$tool-attention" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$attention" & pids+=($!)
     run "$tool-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$gate" & pids+=($!)
     run "$tool-rows" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$rows" & pids+=($!)
+    run "$tool-codes" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$codes" & pids+=($!)
     if [ "$tool" = racecheck ]; then continue; fi
+    run "$tool-code-products" 100 "${check[@]}" "$build/tests/kernels/test_cuda" \
+      'cuda: norms and SwiGLUs*,cuda: inputs that*,cuda: products of many rows*' & pids+=($!)
     run "$tool-linear" 100 "${check[@]}" "$build/tests/kernels/test_cuda" 'cuda: linear*' & pids+=($!)
     run "$tool-batches" 100 "${check[@]}" "$build/tests/models_cuda/test_models_cuda" "$batches" & pids+=($!)
   done
@@ -170,7 +174,7 @@ sanitize() {
 bench() {
   local failed=0 shape=(--config examples/configs/llama-3.1-8b.json --random-weights --device cuda --output jsonl)
   case "$(architecture)" in *90a*) run bench-rates 30 "$build/bin/bench_gpu_rates" || failed=1 ;; esac
-  run bench-ops 90 "$build/bin/bench_gpu_ops" || failed=1
+  run bench-ops 120 "$build/bin/bench_gpu_ops" || failed=1
   run bench-model 120 "$build/bin/seer" bench "${shape[@]}" --sparse dense,nz_ratio=0.1 -p 8192,32768 -n 128 -d 0,32768 ||
     failed=1
   run bench-serve 120 "$build/bin/bench_serve_load" --config examples/configs/llama-3.1-8b.json --device cuda || failed=1
