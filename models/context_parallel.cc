@@ -234,7 +234,9 @@ void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence
   backend_->copy_rows(to, moves.stay, from, local);
 
   const int64_t elements = to.numel() / to.dim(0);
-  const auto batch = static_cast<size_t>(t_.receive.nbytes() / (elements * dtype_bytes(to.dtype)));
+  // Pages have bytes; the static analyzer does not know that types have.
+  const int64_t page_bytes = std::max<int64_t>(1, elements * dtype_bytes(to.dtype));
+  const auto batch = static_cast<size_t>(t_.receive.nbytes() / page_bytes);
   const auto n_ranks = static_cast<size_t>(comm_->size());
   for (size_t first = 0; first < moves.travel.size(); first += batch) {
     const auto blocks = std::span(moves.travel).subspan(first, std::min(batch, moves.travel.size() - first));
