@@ -147,7 +147,7 @@ const std::vector<SparseRule> kLongRules = {kDense, SparseRule::parse("threshold
 // 256 blocks in eight chunks.
 constexpr int64_t kLongContext = testing::kSanitized ? 4096 : 16384, kLongChunk = kLongContext / 8;
 
-TEST_CASE("a 16k prompt on two and four ranks gives one rank's masks and logits, then its tokens") {
+TEST_CASE("a 16k prompt on two and four ranks gives one rank's masks and logits, then its tokens", "[long]") {
   const Ids ids = long_prompt(kLongContext - 64 - 20);
   const auto alone = testing::load_demo(kLongContext, kLongChunk);
   std::vector<LongCase> expected;

@@ -68,7 +68,7 @@ TEST_CASE("prefill attention stays right where scores grow or shrink by hundreds
   }
 }
 
-TEST_CASE("a mask of every causal block is dense attention") {
+TEST_CASE("a mask of every causal block is dense attention", "[long]") {
   const auto cpu = make_cpu_backend(2);
   for (AttentionCase c : with_each_page_type(*cpu, dense_prefill_cases)) {
     INFO(c.name);
