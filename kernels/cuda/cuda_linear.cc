@@ -179,8 +179,8 @@ void CudaBackend::norm_linear(const Tensor& out, const Tensor& h, const Tensor& 
 void CudaBackend::norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& gate_up, const Tensor& x,
                               const Tensor& norm, double eps, const LinearWeights& w) {
   if (few_rows({.out = out, .x = x, .w = w, .norm = &norm, .eps = eps, .swiglu = true})) return;
-  if (w.quantised()) {
-    // The inputs do not fit into shared memory beside a norm, or they are many.
+  if (w.quantised() && x.dim(0) <= kMostCodeRows) {
+    // The inputs and the norm do not fit into shared memory together.
     rms_norm(h, x, norm, eps);
     if (few_rows({.out = out, .x = h, .w = w, .swiglu = true})) return;
   }

@@ -1,6 +1,6 @@
-// Layers of 4-bit codes at the edges of their formats, beside a float64 reading of the formats' own words:
-// both versions of GPTQ's zeros, one group for all inputs, a last group that is smaller, zeros in words that
-// are not full.
+// Layers of 4-bit codes at the edges of their formats, compared with a float64 reading of the formats' own
+// words: both versions of GPTQ's zeros, one group for all inputs, a last group that is smaller, zeros in
+// words that are not full.
 #include <cmath>
 #include <numeric>
 

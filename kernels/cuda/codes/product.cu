@@ -1,6 +1,6 @@
 // Products of up to 16 rows with codes: bound by reading the codes once, which are widened to bf16 in
 // registers and multiplied by tensor cores. A block takes 16 rows of the weight at a time, or 8 of gate and
-// the 8 of up that belong to them, and its warps divide their chunks. DESIGN.md beside this file has the
+// the 8 of up that belong to them, and its warps divide their chunks. DESIGN.md next to this file has the
 // arithmetic.
 #include <algorithm>
 #include <cassert>
@@ -70,8 +70,8 @@ __device__ __forceinline__ int64_t weight_row(const CodeRowsParams& p, int64_t t
   return min(tile * 8 + i % 8, half - 1) + (i < 8 ? 0 : half);
 }
 
-// Inputs to shared memory with zeros behind them, normalised if there is a norm, which is there already. Rows
-// are divided among the warps.
+// Copies the inputs to shared memory, with zeros after each row. If there is a norm, which shared memory
+// holds already, they are normalised. The warps divide the rows.
 __device__ void stage_inputs(Bf16* shared, const Bf16* norm, float* squares, const Kernel& k) {
   const CodeRowsParams& p = k.p;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
