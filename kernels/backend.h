@@ -14,6 +14,7 @@
 #include "kernels/block_mask.h"
 #include "kernels/linear_weights.h"
 #include "kernels/paged_kv.h"
+#include "kernels/quantise.h"
 #include "kernels/sample_row.h"
 #include "kernels/step.h"
 #include "kernels/tensor.h"
@@ -80,6 +81,12 @@ class Backend {
   // memory is added to `keep`. The CPU makes no copy: it returns the mapped weights themselves.
   virtual Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) = 0;
   virtual LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) = 0;
+  // Returns the weights in another format. `plain` are what to_device returned or fill_random filled, and
+  // `buffers` own them as far as the device has them in memory of its own. Afterwards `buffers` own the
+  // result, and no longer the matrices that it replaces. Plain weights that are in the format already are
+  // returned as they are. The caller promises that int4_group() has a group for d_in.
+  virtual LinearWeights quantise(const LinearWeights& plain, WeightFormat format,
+                                 std::vector<Buffer>* buffers) = 0;
   // Fills a bf16 tensor with values uniform in [mean - scale, mean + scale]. Value i depends only on seed and
   // i.
   virtual void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,

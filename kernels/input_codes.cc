@@ -32,11 +32,15 @@ uint8_t to_e4m3(float x) {
   const uint8_t sign = std::signbit(x) ? 0x80 : 0;
   if (std::isnan(x)) return sign | 0x7F;
   const float magnitude = std::min(std::fabs(x), kLargestE4M3);
-  // Steps are 2^-9 up to 2^-6, and an eighth of the power of two below the number from there on.
-  const int exponent = magnitude < 0x1p-6F ? -6 : std::ilogb(magnitude);
-  const int steps = static_cast<int>(std::nearbyint(std::ldexp(magnitude, 3 - exponent)));  // 0 to 16
-  // A rounding up to 16 steps is the next exponent's first number, which this sum makes of it.
-  return sign | static_cast<uint8_t>(((exponent + 6) << 3) + steps);
+  // Below 2^-6, codes are multiples of 2^-9, which is the last bit of a float between 2^14 and 2^15: the sum
+  // rounds to it.
+  if (magnitude < 0x1p-6F) return sign | static_cast<uint8_t>(std::bit_cast<uint32_t>(magnitude + 0x1p14F));
+  // From there on, a code is a float's exponent and 3 bits of its mantissa. A carry out of the mantissa makes
+  // the next exponent's first number.
+  constexpr uint32_t kDropped = 20, kExponentOffset = (127 - 7) << 3;
+  const auto bits = std::bit_cast<uint32_t>(magnitude);
+  const uint32_t rounded = bits + (1U << (kDropped - 1)) - 1 + (bits >> kDropped & 1U);
+  return sign | static_cast<uint8_t>((rounded >> kDropped) - kExponentOffset);
 }
 
 float from_e4m3(uint8_t code) {

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "models/weight_format.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -23,6 +24,7 @@ void Model::open(std::unique_ptr<Backend> backend, const Shard& shard, DType kv_
                     ": random weights are made in BF16: expected no quantization_config, "
                     "found " +
                     config_.quant->method + ". Remove the key.");
+  check_format(files_.weights, config_, *shard_, files_.random() ? files_.random_config : files_.model_dir);
   if (files_.random()) {
     gates_ = GateWeights::random(files_.random_config, config_, files_.random_seed);
   } else if (!files_.gates_dir.empty()) {
@@ -44,9 +46,10 @@ void Model::check(int64_t page_tokens, int64_t n_blocks) const {
 }
 
 void Model::load(const ModelWeights::Progress& on_progress) {
-  weights_ = files_.random()
-                 ? ModelWeights::random(config_, *shard_, backend_.get(), files_.random_seed, on_progress)
-                 : ModelWeights::load(files_.model_dir, config_, *shard_, backend_.get(), on_progress);
+  weights_ = files_.random() ? ModelWeights::random(config_, *shard_, backend_.get(), files_.random_seed,
+                                                    on_progress, files_.weights)
+                             : ModelWeights::load(files_.model_dir, config_, *shard_, backend_.get(),
+                                                  on_progress, files_.weights);
 }
 
 void Model::allocate(const StepLimits& limits, int64_t n_pages, Communicator* comm) {

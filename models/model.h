@@ -24,6 +24,7 @@ struct ModelFiles {
   std::string model_dir, gates_dir;  // gates_dir is empty if there are no gates
   std::string random_config;         // path of a config.json; if not empty, it is used instead of the folders
   uint64_t random_seed = 0;
+  WeightFormat weights = WeightFormat::kStored;  // to which matrices of layers are brought
 
   bool random() const { return !random_config.empty(); }
 };
@@ -37,7 +38,7 @@ class Model {
 
   // Keeps the backend, and reads or makes the gates of the shard's heads. kv_dtype is the type of keys and
   // values in pages, one of the backend's kv_dtypes(). Throws Error{kUnsupported} for a quantised config.json
-  // of random weights.
+  // of random weights, and the errors of check_format().
   void open(std::unique_ptr<Backend> backend, const Shard& shard, DType kv_dtype);
   // Throws Error{kUnsupported} if the backend cannot run this model with pages of page_tokens tokens and
   // contexts of n_blocks pages.

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "models/weight_binder.h"
+#include "models/weight_format.h"
 #include "models/weight_slots.h"
 #include "seer/error.h"
 
@@ -37,18 +38,23 @@ Tensor column_slice(const Tensor& weight, const WeightSlot& slot, Owners* owners
   return Tensor(copy->data(), weight.dtype, {slot.rows, slot.count});
 }
 
+bool same_memory(const LinearWeights& a, const LinearWeights& b) {
+  return a.parts.front().weight.data == b.parts.front().weight.data;
+}
+
 // Puts a rank's part of the bound weights where the backend uses it, one product after the other, so that a
 // device with memory of its own needs room on the host for the copies of one product only. All arguments must
 // outlive the placer.
 class Placer {
  public:
   Placer(ModelWeights* weights, std::span<const WeightSlot> slots, std::span<const BoundWeight> bound,
-         const Shard& shard, Backend* backend, const ModelWeights::Progress& on_progress)
+         const Shard& shard, Backend* backend, WeightFormat format, const ModelWeights::Progress& on_progress)
       : weights_(*weights),
         slots_(slots),
         bound_(bound),
         shard_(shard),
         backend_(backend),
+        format_(format),
         on_progress_(on_progress) {
     for (size_t i = 0; i < slots_.size(); ++i) bytes_total_ += local_bytes(i);
   }
@@ -69,8 +75,11 @@ class Placer {
         *target.tensor = backend_->to_device(product.parts.front().weight, &weights_.buffers);
       } else {
         *target.product = backend_->to_device(product, &weights_.buffers);
+        if (takes_format(slots_of.front(), format_))
+          *target.product = backend_->quantise(*target.product, format_, &weights_.buffers);
       }
       if (backend_->has_own_memory()) return;
+      if (target.product != nullptr && !same_memory(*target.product, product)) return;
       for (std::shared_ptr<const void>& owner : owners) weights_.tensors.keep(std::move(owner));
     });
   }
@@ -112,9 +121,20 @@ class Placer {
   std::span<const BoundWeight> bound_;
   const Shard& shard_;
   Backend* backend_;
+  WeightFormat format_;
   const ModelWeights::Progress& on_progress_;
   int64_t bytes_done_ = 0, bytes_total_ = 0;
 };
+
+// Brings the description of a model whose matrices were brought to a format.
+void describe_format(WeightFormat format, std::span<const WeightSlot> slots, int64_t plain_bytes,
+                     ModelWeights* w) {
+  if (format == WeightFormat::kStored) return;
+  const FormatSize size = format_size(format, slots);
+  w->n_bytes += size.n_bytes - plain_bytes;
+  if (2 * size.n_params > w->n_params) w->dtype = format_dtype(format);
+  w->quantisation = format_text(format, size, w->n_bytes, w->n_params);
+}
 
 // Bytes of a rank's part of a weight that is made in BF16.
 int64_t local_bytes(const WeightSlot& slot) {
@@ -132,7 +152,7 @@ void find_vocabulary(const std::string& model_dir, ModelConfig* config) {
 }
 
 ModelWeights ModelWeights::load(const std::string& model_dir, const ModelConfig& config, const Shard& shard,
-                                Backend* backend, const Progress& on_progress) {
+                                Backend* backend, const Progress& on_progress, WeightFormat format) {
   ModelWeights w;
   w.tensors = read_checkpoint(model_dir);
   w.layers.resize(static_cast<size_t>(config.n_layers));
@@ -149,14 +169,18 @@ ModelWeights ModelWeights::load(const std::string& model_dir, const ModelConfig&
   w.n_params = binder.n_params();
   w.n_bytes = binder.n_bytes();
   w.quantisation = binder.quantisation();
-  Placer(&w, slots, bound, shard, backend, on_progress).run();
+  int64_t plain_bytes = 0;
+  for (size_t i = 0; i < slots.size(); ++i)
+    if (takes_format(slots[i], format)) plain_bytes += bound[i].plain.weight.nbytes();
+  describe_format(format, slots, plain_bytes, &w);
+  Placer(&w, slots, bound, shard, backend, format, on_progress).run();
   if (w.tied) w.lm_head.parts = {{w.embedding, {}}};
   if (backend->has_own_memory()) w.tensors = {};  // all weights were copied to the device
   return w;
 }
 
 ModelWeights ModelWeights::random(const ModelConfig& config, const Shard& shard, Backend* backend,
-                                  uint64_t seed, const Progress& on_progress) {
+                                  uint64_t seed, const Progress& on_progress, WeightFormat format) {
   ModelWeights w;
   w.dtype = dtype_name(DType::kBF16);
   w.tied = config.tied_embeddings;
@@ -203,9 +227,12 @@ ModelWeights ModelWeights::random(const ModelConfig& config, const Shard& shard,
       *target.tensor = whole.weight;
     } else {
       target.product->parts = {whole};
+      if (takes_format(like, format))
+        *target.product = backend->quantise(*target.product, format, &w.buffers);
     }
   });
   w.n_bytes = w.n_params * dtype_bytes(DType::kBF16);
+  describe_format(format, slots, format_size(WeightFormat::kBF16, slots).n_bytes, &w);
   if (w.tied) w.lm_head.parts = {{w.embedding, {}}};
   return w;
 }

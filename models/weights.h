@@ -31,7 +31,7 @@ struct ModelWeights {
   LinearWeights lm_head;  // [n_ids, d_model]; the embedding if the two are tied
   std::string dtype;      // of most weights: "BF16", or of codes "F8_E4M3", "I8", "int4"
   int64_t n_params = 0;   // of the whole model, all ranks together
-  int64_t n_bytes = 0;    // of the whole model, as stored
+  int64_t n_bytes = 0;    // of the whole model, as stored, or as the format that was asked for takes
   // A sentence about how linear layers are quantised: which of them, and in how many bits. Empty if none is.
   std::string quantisation;
   bool tied = false;                 // whether lm_head is the embedding
@@ -49,16 +49,21 @@ struct ModelWeights {
   // equal. `backend` must outlive the result. Throws Error{kFile} that names missing, unexpected and
   // misshapen tensors (the first few of each) or a norm or bias with a value that is NaN or
   // infinite, Error{kCancelled}, and the errors of read_checkpoint.
+  //
+  // Matrices of layers are brought to `format`, one after the other. A rank rounds its own part: if it has
+  // some of a matrix's inputs, they have scales of their own. check_format() must have been called.
   static ModelWeights load(const std::string& model_dir, const ModelConfig& config, const Shard& shard,
-                           Backend* backend, const Progress& on_progress);
+                           Backend* backend, const Progress& on_progress,
+                           WeightFormat format = WeightFormat::kStored);
   static ModelWeights load(const std::string& model_dir, const ModelConfig& config, Backend* backend,
                            const Progress& on_progress) {
     return load(model_dir, config, Shard(config), backend, on_progress);
   }
   // Returns random weights of the model's shape for measuring. All biases are zero. The same seed gives the
-  // same weights on every device and for every count of ranks. Throws Error{kMemory} or Error{kCancelled}.
+  // same weights on every device and for every count of ranks, before they are brought to `format` as load()
+  // does. Throws Error{kMemory} or Error{kCancelled}.
   static ModelWeights random(const ModelConfig& config, const Shard& shard, Backend* backend, uint64_t seed,
-                             const Progress& on_progress = {});
+                             const Progress& on_progress = {}, WeightFormat format = WeightFormat::kStored);
 };
 
 // If config.json does not say vocab_size, sets it to the number of rows that the saved embedding has, and

@@ -9,6 +9,7 @@
 #include "engine/src/select_rule.h"
 #include "engine/src/stop_ids.h"
 #include "engine/src/tokenizer_impl.h"
+#include "engine/src/weight_format.h"
 #include "kernels/cpu/cores.h"
 #include "models/checkpoint_folder.h"
 #include "models/rope.h"
@@ -44,7 +45,8 @@ std::shared_ptr<Engine> Engine::load(const EngineOptions& options) {
 EngineImpl::EngineImpl(const EngineOptions& options)
     : options_(options),
       kv_dtype_asked_(named_kv_dtype(options.kv_cache_dtype)),
-      model_({options.model_dir, options.gates_dir, options.random_config, kRandomSeed}),
+      model_({options.model_dir, options.gates_dir, options.random_config, kRandomSeed,
+              named_weight_format(options.weights)}),
       ranks_(options.ranks) {
   if (!model_.files().random()) {
     generation_ = GenerationConfig::load(options.model_dir);

@@ -29,6 +29,7 @@ void ModelSource::write(MessageWriter* writer) const {
   writer->put(n_blocks);
   writer->put(gpu_memory_utilization);
   writer->put(files.random_seed);
+  writer->put(files.weights);
   writer->put(timeout_ns);
   writer->put(split);
   writer->put(kv_dtype);
@@ -43,6 +44,7 @@ ModelSource ModelSource::read(MessageReader* reader) {
   s.n_blocks = reader->get<int64_t>();
   s.gpu_memory_utilization = reader->get<double>();
   s.files.random_seed = reader->get<uint64_t>();
+  s.files.weights = reader->get<WeightFormat>();
   s.timeout_ns = reader->get<int64_t>();
   s.split = reader->get<RankSplit>();
   s.kv_dtype = reader->get<DType>();

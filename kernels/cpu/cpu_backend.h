@@ -28,6 +28,8 @@ class CpuBackend final : public Backend {
   Buffer allocate(int64_t bytes, const std::string& purpose) override;
   Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) override;
   LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) override;
+  LinearWeights quantise(const LinearWeights& plain, WeightFormat format,
+                         std::vector<Buffer>* buffers) override;
   void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
                    const RandomSlice& slice) override;
   void read(void* host, const Tensor& device) override;
@@ -85,6 +87,8 @@ class CpuBackend final : public Backend {
   void reserve_thread_scratch(int64_t n_floats);
   float* thread_scratch(int thread) const { return thread_scratch_[static_cast<size_t>(thread)].data(); }
 
+  LinearWeights::Part quantise_part(const LinearWeights::Part& plain, WeightFormat format,
+                                    std::vector<Buffer>* buffers);
   // What each part of w multiplies: x, rounded if the format says so and this backend follows it, in the
   // part's order. Copies lie in scratch_.
   std::vector<const float*> inputs_of_parts(const Tensor& x, const LinearWeights& w);

@@ -39,6 +39,8 @@ class CudaBackend final : public Backend {
   Buffer allocate(int64_t bytes, const std::string& purpose) override;
   Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) override;
   LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) override;
+  LinearWeights quantise(const LinearWeights& plain, WeightFormat format,
+                         std::vector<Buffer>* buffers) override;
   void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
                    const RandomSlice& slice) override;
   void read(void* host, const Tensor& device) override;
@@ -119,6 +121,11 @@ class CudaBackend final : public Backend {
   bool few_rows(const Product& product);
   bool few_code_rows(const Product& product);
   LinearWeights codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep);
+  // Takes memory for a matrix of codes in the layout of codes/, without zeros and bias.
+  LinearWeights::Part allocate_codes(DType type, int64_t d_out, int64_t d_in, int64_t group,
+                                     std::vector<Buffer>* keep);
+  // Products with these weights count when prepare() makes room.
+  void count_codes(const LinearWeights& weights);
   // Makes room for products of n_rows with the quantised weights that were brought so far.
   void prepare_codes(int64_t n_rows);
   // out (+)= x W^T, of rounded inputs, or with weights that are widened first. The norm is taken on the way,

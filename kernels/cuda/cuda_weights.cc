@@ -1,5 +1,7 @@
-// Weights to the GPU: plain ones as bf16, quantised ones as codes in the layout of codes/.
+// Weights to the GPU: plain ones as bf16, quantised ones as codes in the layout of codes/, and the former
+// turned into the latter.
 #include <algorithm>
+#include <cassert>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/codes/codes.h"
@@ -55,6 +57,31 @@ LinearWeights CudaBackend::to_device(const LinearWeights& host, std::vector<Buff
   return {{whole}};
 }
 
+LinearWeights::Part CudaBackend::allocate_codes(DType type, int64_t d_out, int64_t d_in, int64_t group,
+                                                std::vector<Buffer>* keep) {
+  LinearWeights::Part part;
+  part.weight = Tensor(nullptr, type, {d_out, d_in});
+  part.group = group;
+  part.scale = Tensor(nullptr, DType::kF32, {part.n_groups(), d_out});
+  keep->push_back(allocate(d_out * CodeMatrix::code_pitch(type, d_in), "weights"));
+  part.weight.data = keep->back().get();
+  keep->push_back(allocate(part.scale.nbytes(), "weights"));
+  part.scale.data = keep->back().get();
+  return part;
+}
+
+void CudaBackend::count_codes(const LinearWeights& weights) {
+  const LinearWeights::Part& part = weights.parts.front();
+  if (rounds_inputs(weights)) {
+    code_sizes_.row_bytes =
+        std::max(code_sizes_.row_bytes, CodeMatrix::code_pitch(part.weight.dtype, weights.d_in()));
+    code_sizes_.row_scales = std::max(code_sizes_.row_scales, part.n_groups());
+  } else {
+    code_sizes_.widened_bytes =
+        std::max(code_sizes_.widened_bytes, part.weight.numel() * dtype_bytes(DType::kBF16));
+  }
+}
+
 LinearWeights CudaBackend::codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep) {
   check_parts(host);
   const LinearWeights::Part& first = host.parts.front();
@@ -62,29 +89,22 @@ LinearWeights CudaBackend::codes_to_device(const LinearWeights& host, std::vecto
   const DType type = first.weight.dtype;
   const int64_t pitch = CodeMatrix::code_pitch(type, d_in);
   if (!uploader_) uploader_ = std::make_unique<Uploader>(stream_);
-  const auto take = [&](Tensor* tensor, int64_t bytes) {
-    keep->push_back(allocate(bytes, "weights"));
+  LinearWeights::Part whole = allocate_codes(type, d_out, d_in, first.group, keep);
+  whole.input_codes = first.input_codes;
+  // Takes memory for one of the tensors that some parts have, filled with what it is for the others.
+  const auto take = [&](Tensor* tensor, int value) {
+    keep->push_back(allocate(tensor->nbytes(), "weights"));
     tensor->data = keep->back().get();
+    check(cudaMemsetAsync(tensor->data, value, static_cast<size_t>(tensor->nbytes()), stream_),
+          "cudaMemsetAsync");
   };
-  LinearWeights::Part whole = first;
-  whole.weight = Tensor(nullptr, type, {d_out, d_in});
-  take(&whole.weight, d_out * pitch);
-  whole.scale = Tensor(nullptr, DType::kF32, {n_groups, d_out});
-  take(&whole.scale, whole.scale.nbytes());
-  whole.zero = {};
-  whole.bias = {};
   if (std::ranges::any_of(host.parts, [](const auto& part) { return static_cast<bool>(part.zero); })) {
     whole.zero = Tensor(nullptr, DType::kU8, {n_groups, d_out});
-    take(&whole.zero, whole.zero.nbytes());
-    check(cudaMemsetAsync(whole.zero.data, type == DType::kU4 ? 8 : 0,
-                          static_cast<size_t>(whole.zero.nbytes()), stream_),
-          "cudaMemsetAsync");
+    take(&whole.zero, type == DType::kU4 ? 8 : 0);
   }
   if (std::ranges::any_of(host.parts, [](const auto& part) { return static_cast<bool>(part.bias); })) {
     whole.bias = Tensor(nullptr, DType::kBF16, {d_out});
-    take(&whole.bias, whole.bias.nbytes());
-    check(cudaMemsetAsync(whole.bias.data, 0, static_cast<size_t>(whole.bias.nbytes()), stream_),
-          "cudaMemsetAsync");
+    take(&whole.bias, 0);
   }
   int64_t row = 0;
   for (const LinearWeights::Part& part : host.parts) {
@@ -109,12 +129,37 @@ LinearWeights CudaBackend::codes_to_device(const LinearWeights& host, std::vecto
     row += n;
   }
   LinearWeights weights{{whole}};
-  if (rounds_inputs(weights)) {
-    code_sizes_.row_bytes = std::max(code_sizes_.row_bytes, pitch);
-    code_sizes_.row_scales = std::max(code_sizes_.row_scales, n_groups);
+  count_codes(weights);
+  return weights;
+}
+
+LinearWeights CudaBackend::quantise(const LinearWeights& plain, WeightFormat format,
+                                    std::vector<Buffer>* buffers) {
+  use();
+  const LinearWeights::Part& from = plain.parts.front();
+  assert(plain.parts.size() == 1 && from.weight.dtype == DType::kBF16);
+  if (format == WeightFormat::kStored || format == WeightFormat::kBF16) return plain;
+  const int64_t d_out = plain.d_out(), d_in = plain.d_in();
+  LinearWeights::Part whole;
+  if (format == WeightFormat::kE4M3) {
+    whole = allocate_codes(DType::kF8E4M3, d_out, d_in, d_in, buffers);
+    whole.input_codes = InputCodes::kE4M3Token;
+    check(launch_quantise_e4m3(whole.weight.data, CodeMatrix::code_pitch(DType::kF8E4M3, d_in),
+                               whole.scale.as<float>(), from.weight.data, d_out, d_in, stream_),
+          "quantise_e4m3");
   } else {
-    code_sizes_.widened_bytes = std::max(code_sizes_.widened_bytes, d_out * d_in * dtype_bytes(DType::kBF16));
+    whole = allocate_codes(DType::kU4, d_out, d_in, int4_group(d_in).value(), buffers);
+    void* staged = staging_.reserve(whole.weight.nbytes(), "loading weights");
+    check(launch_quantise_int4(staged, whole.scale.as<float>(), from.weight.data, d_out, d_in, whole.group,
+                               stream_),
+          "quantise_int4");
+    check(launch_pack_codes(whole.weight.data, staged, DType::kU4, d_out, d_in, stream_), "pack_codes");
   }
+  whole.bias = from.bias;
+  // The stream has read the plain matrix before its memory is given back: that waits for the device.
+  std::erase_if(*buffers, [&](const Buffer& buffer) { return buffer.get() == from.weight.data; });
+  LinearWeights weights{{whole}};
+  count_codes(weights);
   return weights;
 }
 

@@ -65,6 +65,29 @@ TEST_CASE("quantised checkpoints give the CPU's logits on a GPU, within the roun
   }
 }
 
+TEST_CASE("plain weights that are rounded while loading give the CPU's logits on a GPU") {
+  if (!have_gpu()) return;
+  for (const char* weights : {"bf16", "fp8", "int4"}) {
+    EngineOptions options = demo_options("cuda");
+    options.weights = weights;
+    const auto gpu = Engine::load(options);
+    options.device = "cpu";
+    options.kv_cache_dtype = "f32";
+    const auto cpu = Engine::load(options);
+    CHECK(gpu->model().quantisation == cpu->model().quantisation);
+    CHECK(gpu->model().n_bytes == cpu->model().n_bytes);
+    const std::vector<int32_t> prompt = document_tokens(*gpu, 200);
+    for (const int64_t n : {12, 200}) {
+      INFO(weights << ", " << n << " tokens");
+      const std::vector<int32_t> some(prompt.begin(), prompt.begin() + n);
+      const Evaluation on_gpu = evaluate(*gpu, some, SparseRule{}, n),
+                       on_cpu = evaluate(*cpu, some, SparseRule{}, n);
+      const double error = relative_error(on_gpu.logits, on_cpu.logits);
+      CHECK(error < (std::string(weights) == "fp8" && n > 16 ? 0.1 : 0.02));
+    }
+  }
+}
+
 TEST_CASE("GPTQ's inputs in another order are refused on a GPU, with what reads them") {
   if (!have_gpu()) return;
   const auto folder = test_data("quant");

@@ -1,5 +1,6 @@
 // Quantised weights on the GPU against the CPU backend, which multiplies the same codes in float32.
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "kernels/input_codes.h"
@@ -156,6 +157,50 @@ TEST_CASE("cuda: products of up to 16 rows with codes are exact up to the order 
                      as_doubles(run(*cpu, w, x, {.accumulate = true})), kRounded) == "");
     }
   }
+}
+
+std::vector<uint8_t> codes_of(Backend& backend, const Tensor& t, int64_t n_bytes) {
+  std::vector<uint8_t> bytes(static_cast<size_t>(n_bytes));
+  backend.read(bytes.data(), Tensor(t.data, DType::kU8, {n_bytes}));
+  return bytes;
+}
+
+// A scale that is NaN becomes -1, because NaN is no number's equal.
+std::vector<float> scales_of(Backend& backend, const Tensor& t) {
+  std::vector<float> scales(static_cast<size_t>(t.numel()));
+  backend.read(scales.data(), t);
+  for (float& s : scales)
+    if (std::isnan(s)) s = -1.0F;
+  return scales;
+}
+
+TEST_CASE("cuda: plain weights become the same codes and scales as on the CPU, to the bit") {
+  const auto device = gpu();
+  if (!device) return;
+  const auto cpu = make_cpu_backend(2);
+  for (const WeightFormat format : {WeightFormat::kE4M3, WeightFormat::kU4})
+    for (const int64_t d_in : {96, 576, 1024, 14336}) {
+      constexpr int64_t kOut = 40;
+      INFO("format " << static_cast<int>(format) << ", " << d_in << " inputs");
+      HostTensor values = HostCodes({"", DType::kI8, d_in, kOut, 0}, 3).random(DType::kBF16, {kOut, d_in});
+      for (int64_t i = 0; i < d_in; ++i) {
+        values.values[static_cast<size_t>(i)] = 0.0F;               // an output of zeros
+        values.values[static_cast<size_t>(d_in + i)] *= 0x1p-130F;  // one whose scale is no normal number
+      }
+      values.values[static_cast<size_t>(2 * d_in + 5)] = std::numeric_limits<float>::infinity();
+      std::vector<std::byte> stored = values.encoded();
+      const LinearWeights plain{{{Tensor(stored.data(), DType::kBF16, {kOut, d_in}), {}}}};
+      std::vector<Buffer> host_buffers, buffers, expected_buffers;
+      const LinearWeights host = cpu->quantise(plain, format, &host_buffers);
+      const LinearWeights expected = device->to_device(host, &expected_buffers);
+      const LinearWeights found = device->quantise(device->to_device(plain, &buffers), format, &buffers);
+      CHECK(buffers.size() == 2);  // codes and scales: the plain matrix has gone
+      const LinearWeights::Part &a = found.parts.front(), &b = expected.parts.front();
+      REQUIRE((a.weight.dtype == b.weight.dtype && a.group == b.group && a.input_codes == b.input_codes));
+      const int64_t row_bytes = (d_in * dtype_bits(a.weight.dtype) / 8 + 63) / 64 * 64;
+      CHECK(codes_of(*device, a.weight, kOut * row_bytes) == codes_of(*device, b.weight, kOut * row_bytes));
+      CHECK(scales_of(*device, a.scale) == scales_of(*device, b.scale));
+    }
 }
 
 TEST_CASE("cuda: norms and SwiGLUs of products with codes are the CPU's") {

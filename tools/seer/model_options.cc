@@ -70,6 +70,11 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
              "type of keys and values in the KV cache: f32, or bf16, which takes half the memory and decodes "
              "faster after long prompts, but rounds them; a GPU has bf16 alone",
              into(kv_cache_dtype));
+  args.value(
+      "--weights", "TYPE", "auto: as they are stored",
+      "round the layers' matrices while loading: bf16, fp8 (a scale for each output), or int4 (groups of "
+      "128 inputs), which loses more than a calibrated checkpoint; not for quantised checkpoints",
+      into(weights));
   args.flag("--no-prefix-cache", no_prefix_cache,
             "forget a request's pages with it; else they serve prompts that begin alike");
   args.value("-t,--threads", "N", "0: every core, within the container's CPU limit", "CPU threads",
@@ -134,6 +139,7 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet) {
   engine_options.max_batch_size = options.max_batch_size;
   engine_options.pool_size = options.pool_size;
   engine_options.kv_cache_dtype = options.kv_cache_dtype;
+  engine_options.weights = options.weights;
   engine_options.prefix_cache = !options.no_prefix_cache;
   engine_options.ranks = ranks_for(options.tp, options.cp);
   if (options.cp > 1) engine_options.rank_split = RankSplit::kContext;

@@ -26,6 +26,7 @@ struct ModelOptions {
   std::optional<double> comm_timeout;
   std::optional<double> gpu_memory_utilization;
   std::string kv_cache_dtype = "auto";
+  std::string weights = "auto";
   bool no_prefix_cache = false;
   bool verbose = false;
 

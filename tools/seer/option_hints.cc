@@ -108,7 +108,9 @@ constexpr Foreign kForeign[] = {
     {"--mlock", kAlways},
     {"--dtype", kOwnType},
     {"--torch-dtype", kOwnType},
-    {"--quantization", kOwnType},
+    {"--quantization", "--weights"},
+    {"--load-in-8bit", "--weights"},
+    {"--load-in-4bit", "--weights"},
     {"--trust-remote-code", kNoCode},
 };
 

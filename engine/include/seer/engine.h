@@ -67,6 +67,13 @@ struct SEER_API EngineOptions {
   // bf16 alone. On a CPU, bf16 takes half the memory and half of what a decoded token reads of it; keys and
   // values are rounded to 8 significant bits when they are stored, where f32 keeps what was computed.
   std::string kv_cache_dtype = "auto";
+  // The type to which matrices of layers are brought while they are loaded, in the place of the stored one.
+  // auto: as stored (a GPU turns float32 and float16 into bf16). bf16. fp8: E4M3 with a scale for each
+  // output; on a GPU, products of many tokens round their inputs to E4M3 as well, a scale for each token.
+  // int4: in groups of 128 inputs (64 or 32, if 128 do not divide). Codes are rounded to nearest, which loses
+  // more than a calibrated checkpoint does. The embedding, lm_head, norms and gates stay as they are.
+  // Error{kUnsupported} for a checkpoint that is quantised already.
+  std::string weights = "auto";
   double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
   // The processes that hold the model together with this one, which is their rank 0 (seer/ranks.h); null:
   // alone. One engine at a time uses them. `device` is every rank's: auto and cuda give each rank of a
@@ -102,7 +109,8 @@ struct SEER_API ModelInfo {
   std::string architecture;  // "LlamaForCausalLM"
   std::string dtype;         // of most weights: "BF16", "F16", "F32", or of codes: "F8_E4M3", "I8", "int4"
   // How linear layers are quantised, for people: "fp8, dynamic: 224 of 225 linear layers, 8.01 bits a weight
-  // (E4M3), 8.94 with embeddings and all else that is plain; plain: lm_head". Empty if none is.
+  // (E4M3), 8.94 with embeddings and all else that is plain; plain: lm_head"; begins with "--weights" if
+  // EngineOptions::weights did that. Empty if none is.
   std::string quantisation;
   std::string rope;  // "default", "llama3, factor 8", ...
   int64_t n_layers = 0, n_heads = 0, n_kv_heads = 0, d_head = 0, d_model = 0, d_ff = 0, n_vocab = 0;
@@ -111,7 +119,7 @@ struct SEER_API ModelInfo {
                                   // it; no context goes beyond it
   double rope_theta = 0.0, rms_norm_eps = 0.0;
   bool tied_embeddings = false;
-  int64_t n_params = 0, n_bytes = 0;  // weights, gates apart
+  int64_t n_params = 0, n_bytes = 0;  // weights, gates apart; bytes as stored, or as EngineOptions::weights
   std::vector<int32_t> eos_ids;       // any of these ends a generation; all of stop_ids
   std::vector<StopId> stop_ids;       // the same with where each comes from
   // generation_config.json's; greedy if it says do_sample false; temperature 1 if the file is there and has

@@ -151,6 +151,9 @@ typedef struct seer_engine_options {
   /* The type of keys and values in the KV cache: null or "auto" (f32 on a CPU, bf16 on a GPU), "f32", "bf16".
    * SEER_ERROR_UNSUPPORTED for one that the device has not. */
   const char* kv_cache_dtype;
+  /* The type of the layers' matrices: null or "auto" (as stored), "bf16", "fp8", "int4": see
+   * EngineOptions::weights. SEER_ERROR_UNSUPPORTED for a checkpoint that is quantised already. */
+  const char* weights;
 } seer_engine_options;
 
 /* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */

@@ -33,6 +33,7 @@ EngineOptions options_of(const seer_engine_options& in) {
   if (in.ranks != nullptr) out.ranks = in.ranks->ranks;
   out.rank_split = split_of(in.rank_split);
   if (in.kv_cache_dtype != nullptr) out.kv_cache_dtype = in.kv_cache_dtype;
+  if (in.weights != nullptr) out.weights = in.weights;
   if (in.gpu_memory_utilization != 0.0) out.gpu_memory_utilization = in.gpu_memory_utilization;
   if (out.model_dir.empty() && out.random_config.empty())
     throw Error(ErrorKind::kUsage, "seer_engine_options: expected a model_dir, found none");

@@ -48,6 +48,16 @@ cudaError_t launch_transpose(uint8_t* out, int64_t ld, const uint8_t* in, int64_
 // out [d_out, d_in] bf16: the weights, each rounded once.
 cudaError_t launch_to_bf16(void* out, const CodeMatrix& w, cudaStream_t stream);
 
+// ---- plain weights ----
+
+// Weights bf16 [d_out, d_in] to codes as kernels/quantise.h says, the same bits. codes [d_out, pitch bytes];
+// scale [d_out].
+cudaError_t launch_quantise_e4m3(void* codes, int64_t pitch, float* scale, const void* weight, int64_t d_out,
+                                 int64_t d_in, cudaStream_t stream);
+// codes [d_out, d_in / 2 bytes], not yet in the order of launch_pack_codes; scale [d_in / group, d_out].
+cudaError_t launch_quantise_int4(void* codes, float* scale, const void* weight, int64_t d_out, int64_t d_in,
+                                 int64_t group, cudaStream_t stream);
+
 // ---- products of few rows ----
 
 struct CodeRowsParams {
