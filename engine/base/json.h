@@ -73,13 +73,22 @@ Value taken_last(Value& container) noexcept {
   return last;
 }
 
+// False for a container that could not be made as well: if there is no memory for it, nlohmann's operator[]
+// and push_back leave a value of its type that has none.
+template <class Value>
+bool has_elements(const Value& value) noexcept {
+  if (const auto* array = value.template get_ptr<const typename Value::array_t*>()) return !array->empty();
+  const auto* object = value.template get_ptr<const typename Value::object_t*>();
+  return object != nullptr && !object->empty();
+}
+
 // Makes `value` null. While a container's elements are released, the place of its first element holds the
 // container that it was an element of: so the way back needs no memory.
 template <class Value>
 void release(Value& value) noexcept {
   Value node = std::move(value), open;
   for (;;) {
-    if (node.is_structured() && !node.empty()) {
+    if (has_elements(node)) {
       Value first = std::exchange(first_of(node), std::move(open));
       open = std::move(node);
       node = std::move(first);

@@ -1,8 +1,10 @@
 // JSON values end without asking for memory: their destructors could not say that there is none.
 #include "engine/base/json.h"
 
+#include <new>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "tests/fault/allocations.h"
 #include "tests/support/catch.h"
@@ -51,6 +53,31 @@ TEMPLATE_TEST_CASE("a value ends without allocating, and leaks nothing, however 
   CHECK_FALSE(asks_for_memory<TestType>(std::move(copy)));
   CHECK_FALSE(asks_for_memory<TestType>(TestType::binary({1, 2, 3})));
   CHECK(testing::n_live_allocations() == n_live);
+}
+
+TEMPLATE_TEST_CASE("a value that memory ran out for, anywhere in its making, ends as others do", "", Json,
+                   OrderedJson) {
+  const int64_t n_live = testing::n_live_allocations();
+  for (int64_t i = 0;; ++i) {
+    std::optional<TestType> value(std::in_place);
+    std::optional<AllocationFault> fault(std::in_place, i, testing::Shortage::kOnce);
+    try {
+      (*value)["a"]["b"]["c"] = 1;
+      (*value)["a"]["d"].push_back(2);
+      (*value)["e"]["f"].push_back({{"g", {3, "a text that is longer than a string's own room"}}});
+      (*value)["h"].emplace_back().push_back(TestType::object());
+      (*value)["i"] = (*value)["a"];
+    } catch (const std::bad_alloc&) {
+    }
+    const bool struck = AllocationFault::struck();
+    value.reset();
+    fault.reset();
+    CHECK(testing::n_live_allocations() == n_live);
+    if (!struck) {
+      CHECK(i > 16);
+      break;
+    }
+  }
 }
 
 TEMPLATE_TEST_CASE("a value is compared with a text without allocating", "", Json, OrderedJson) {
