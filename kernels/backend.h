@@ -161,9 +161,12 @@ class Backend {
     linear(out, h, w, /*accumulate=*/false);
   }
   // act [n, d_ff] = silu(gate) * up, with gate and up side by side in linear(rms_norm(x)). `h` [n, d_model]
-  // and `gate_up` [n, 2 d_ff] are scratch for devices that do this in several steps.
+  // and `gate_up` [n, 2 d_ff] are scratch for devices that do this in several steps. If `next` is given, the
+  // next operation is linear() of act with these weights, and nothing else reads act: a device may then leave
+  // act as that product takes its inputs.
   virtual void norm_swiglu(const Tensor& act, const Tensor& h, const Tensor& gate_up, const Tensor& x,
-                           const Tensor& norm, double eps, const LinearWeights& w) {
+                           const Tensor& norm, double eps, const LinearWeights& w,
+                           [[maybe_unused]] const LinearWeights* next) {
     norm_linear(gate_up, h, x, norm, eps, w);
     silu_mul(act, gate_up);
   }

@@ -135,7 +135,7 @@ void Decoder::mlp(const LayerWeights& layer, ResidualStream::RowRange* range) {
   stream_.finish(range);
   backend_->norm_swiglu(range->of(workspace_.act), range->of(stream_.scratch()),
                         range->of(workspace_.gate_up), range->of(stream_.x()), layer.mlp_norm,
-                        config_.rms_norm_eps, layer.gate_up);
+                        config_.rms_norm_eps, layer.gate_up, &layer.down);
   stream_.add_linear(range, workspace_.act, layer.down);
 }
 

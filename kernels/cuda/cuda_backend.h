@@ -21,6 +21,7 @@
 namespace seer::cuda {
 
 struct DecodeParams;
+struct RoundedInputs;
 
 class CudaBackend final : public Backend {
  public:
@@ -68,7 +69,8 @@ class CudaBackend final : public Backend {
   void norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm, double eps,
                    const LinearWeights& w) override;
   void norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& gate_up, const Tensor& x,
-                   const Tensor& norm, double eps, const LinearWeights& w) override;
+                   const Tensor& norm, double eps, const LinearWeights& w,
+                   const LinearWeights* next) override;
   void gather_rows(const Tensor& out, const Tensor& x) override;
 
   void rope_table(const RopeTable& out, int64_t start, int64_t stride, std::span<const double> inv_freq,
@@ -131,6 +133,12 @@ class CudaBackend final : public Backend {
   // out (+)= x W^T, of rounded inputs, or with weights that are widened first. The norm is taken on the way,
   // if there is one; then codes are written to `h`.
   void linear_rounded(const Product& product, void* h);
+  // Rounds inputs for w: codes to `codes`, scales to input_scales_.
+  void round_for(const LinearWeights& w, RoundedInputs in, void* codes);
+  // out (+)= the inputs of round_for() W^T.
+  void multiply_rounded(const Tensor& out, const void* codes, const LinearWeights& w, bool accumulate);
+  // Whether silu(gate) * up can be rounded for `next` where it is made.
+  bool rounds_swiglu(const Tensor& act, const LinearWeights* next) const;
   void linear_widened(const Product& product);
   void multiply(const Tensor& out, const void* x, const void* w, const Tensor& bias, const GemmScales& scales,
                 GemmShape shape);
@@ -153,7 +161,8 @@ class CudaBackend final : public Backend {
   };
   CodeSizes code_sizes_;
   DeviceMemory rounded_, input_scales_, widened_;
-  DeviceMemory staging_;  // codes on their way into their layout, while weights are loaded
+  const void* act_codes_ = nullptr;  // the act that norm_swiglu() left as codes for the next product
+  DeviceMemory staging_;             // codes on their way into their layout, while weights are loaded
   StepState step_;
   SampleState sample_;
   PhaseTimer timer_;

@@ -8,6 +8,7 @@
 // E4M3 products of many rows need a Hopper GPU, and sizes that are multiples of 16; else the weights are
 // widened.
 #include <cassert>
+#include <utility>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/codes/codes.h"
@@ -20,6 +21,11 @@ namespace {
 
 // cuBLASLt takes scales of groups for multiples of so many rows alone.
 constexpr int64_t kGroupRows = 4;
+
+// Rows at the end that a product of rounded inputs leaves to the kernel for few rows.
+int64_t rows_left_over(const LinearWeights& w, int64_t n) {
+  return w.parts.front().input_codes == InputCodes::kE4M3Token128 ? n % kGroupRows : 0;
+}
 
 CodeMatrix matrix(const LinearWeights& w) {
   const LinearWeights::Part& part = w.parts.front();
@@ -107,28 +113,37 @@ void CudaBackend::multiply(const Tensor& out, const void* x, const void* w, cons
   gemm_->run(out.data, x, w, bias.data, scales, shape, stream_);
 }
 
+void CudaBackend::round_for(const LinearWeights& w, RoundedInputs in, void* codes) {
+  const LinearWeights::Part& part = w.parts.front();
+  in.codes = part.input_codes;
+  in.static_scale = part.input_scale;
+  in.d_in = w.d_in();
+  check(launch_round_inputs(codes, CodeMatrix::code_pitch(DType::kF8E4M3, w.d_in()),
+                            input_scales_.as<float>(), in, stream_),
+        "round_inputs");
+}
+
+void CudaBackend::multiply_rounded(const Tensor& out, const void* codes, const LinearWeights& w,
+                                   bool accumulate) {
+  const LinearWeights::Part& part = w.parts.front();
+  GemmShape s = shape_of(out, w, accumulate);
+  s.inputs = part.input_codes == InputCodes::kE4M3Token128 ? GemmInputs::kE4M3Groups : GemmInputs::kE4M3Rows;
+  s.ld_x = s.ld_w = CodeMatrix::code_pitch(DType::kF8E4M3, w.d_in());
+  multiply(out, codes, part.weight.data, part.bias, {input_scales_.as<float>(), part.scale.as<float>()}, s);
+}
+
 void CudaBackend::linear_rounded(const Product& product, void* h) {
   const LinearWeights& w = product.w;
-  const LinearWeights::Part& part = w.parts.front();
-  const int64_t rest = part.input_codes == InputCodes::kE4M3Token128 ? product.x.dim(0) % kGroupRows : 0;
-  const int64_t n = product.x.dim(0) - rest, pitch = CodeMatrix::code_pitch(DType::kF8E4M3, w.d_in());
+  const int64_t rest = rows_left_over(w, product.x.dim(0)), n = product.x.dim(0) - rest;
   prepare_codes(n);
   RoundedInputs in = {};
   in.x = product.x.data;
   in.norm = product.norm == nullptr ? nullptr : product.norm->data;
   in.eps = static_cast<float>(product.eps);
-  in.codes = part.input_codes;
-  in.static_scale = part.input_scale;
   in.n = n;
-  in.d_in = w.d_in();
   void* codes = h == nullptr ? rounded_.get() : h;
-  check(launch_round_inputs(codes, pitch, input_scales_.as<float>(), in, stream_), "round_inputs");
-  GemmShape s = shape_of(product.out, w, product.accumulate);
-  s.n = n;
-  s.inputs = part.input_codes == InputCodes::kE4M3Token128 ? GemmInputs::kE4M3Groups : GemmInputs::kE4M3Rows;
-  s.ld_x = s.ld_w = pitch;
-  multiply(product.out, codes, part.weight.data, part.bias,
-           {input_scales_.as<float>(), part.scale.as<float>()}, s);
+  round_for(w, in, codes);
+  multiply_rounded(product.out.rows(0, n), codes, w, product.accumulate);
   if (rest == 0) return;
   const Tensor out = product.out.rows(n, rest), x = product.x.rows(n, rest);
   Product last{.out = out, .x = x, .w = w, .norm = product.norm, .eps = product.eps};
@@ -152,6 +167,11 @@ void CudaBackend::linear_widened(const Product& product) {
 
 void CudaBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) {
   assert(w.parts.size() == 1 && x.dim(1) == w.d_in() && out.dim(1) == w.d_out() && x.dim(0) == out.dim(0));
+  if (const void* codes = std::exchange(act_codes_, nullptr)) {
+    assert(codes == x.data);
+    multiply_rounded(out, codes, w, accumulate);
+    return;
+  }
   const Product product{.out = out, .x = x, .w = w, .accumulate = accumulate};
   if (few_rows(product)) return;
   if (!w.quantised()) {
@@ -176,15 +196,29 @@ void CudaBackend::norm_linear(const Tensor& out, const Tensor& h, const Tensor& 
   }
 }
 
+bool CudaBackend::rounds_swiglu(const Tensor& act, const LinearWeights* next) const {
+  return next != nullptr && next->quantised() && act.dim(0) > kMostCodeRows && rounds_inputs(*next) &&
+         rows_left_over(*next, act.dim(0)) == 0 && next->d_in() >= CodeMatrix::kChunkBytes;
+}
+
 void CudaBackend::norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& gate_up, const Tensor& x,
-                              const Tensor& norm, double eps, const LinearWeights& w) {
+                              const Tensor& norm, double eps, const LinearWeights& w,
+                              const LinearWeights* next) {
   if (few_rows({.out = out, .x = x, .w = w, .norm = &norm, .eps = eps, .swiglu = true})) return;
   if (w.quantised() && x.dim(0) <= kMostCodeRows) {
     // The inputs and the norm do not fit into shared memory together.
     rms_norm(h, x, norm, eps);
     if (few_rows({.out = out, .x = h, .w = w, .swiglu = true})) return;
   }
-  Backend::norm_swiglu(out, h, gate_up, x, norm, eps, w);
+  norm_linear(gate_up, h, x, norm, eps, w);
+  if (!rounds_swiglu(out, next)) return silu_mul(out, gate_up);
+  prepare_codes(out.dim(0));
+  RoundedInputs in = {};
+  in.x = gate_up.data;
+  in.swiglu = true;
+  in.n = out.dim(0);
+  round_for(*next, in, out.data);
+  act_codes_ = out.data;
 }
 
 }  // namespace seer::cuda

@@ -67,7 +67,7 @@ class Bench {
         const double seconds = time([&](int i) {
           const LinearWeights& w = copies[static_cast<size_t>(i) % n_copies];
           if (s.swiglu) {
-            gpu_->norm_swiglu(act, h, out, x, norm, 1e-5, w);
+            gpu_->norm_swiglu(act, h, out, x, norm, 1e-5, w, nullptr);
           } else {
             gpu_->linear(out, x, w, false);
           }
@@ -117,7 +117,7 @@ class Bench {
           const double seconds = time([&](int i) {
             const LinearWeights& w = copies[static_cast<size_t>(i) % n_copies];
             if (s.swiglu) {
-              gpu_->norm_swiglu(act, h, out, x, norm, 1e-5, w);
+              gpu_->norm_swiglu(act, h, out, x, norm, 1e-5, w, nullptr);
             } else {
               gpu_->linear(out, x, w, false);
             }

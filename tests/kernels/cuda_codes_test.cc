@@ -107,7 +107,7 @@ std::vector<float> run(Backend& backend, const LinearWeights& host, const HostTe
   }
   const Tensor norm = asked.norm == nullptr ? Tensor() : device.upload(for_device(backend, *asked.norm));
   if (asked.swiglu) {
-    backend.norm_swiglu(out, h, device.poisoned(type, {n, d_out}), in, norm, 1e-5, w);
+    backend.norm_swiglu(out, h, device.poisoned(type, {n, d_out}), in, norm, 1e-5, w, nullptr);
   } else if (asked.norm != nullptr) {
     backend.norm_linear(out, h, in, norm, 1e-5, w);
   } else {
@@ -248,6 +248,36 @@ TEST_CASE("cuda: inputs that a product normalises first are rounded as those tha
       CHECK(same_bits(memory.read(out.rows(0, same)), memory.read(expected.rows(0, same))));
     }
   }
+}
+
+TEST_CASE("cuda: SwiGLUs that are rounded where they are made give the product that rounds them itself") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const InputCodes inputs : {InputCodes::kE4M3Token, InputCodes::kE4M3Static, InputCodes::kE4M3Token128})
+    for (const int64_t d_ff : {512, 28672}) {
+      const int64_t group = inputs == InputCodes::kE4M3Token128 ? 128 : 0;
+      HostCodes gate({"", DType::kF8E4M3, 256, d_ff, group, false, false, inputs}, 7),
+          up({"", DType::kF8E4M3, 256, d_ff, group, false, false, inputs}, 8),
+          down({"", DType::kF8E4M3, d_ff, 64, group, false, true, inputs}, 9);
+      for (const int64_t n : {8, 17, 64, 67}) {
+        INFO(static_cast<int>(inputs) << ", " << d_ff << ", " << n << " rows");
+        Device memory(device.get());
+        const LinearWeights w = memory.upload(LinearWeights{{gate.part(), up.part()}}),
+                            next = memory.upload(LinearWeights{{down.part()}});
+        const Tensor x = memory.upload(gate.random(DType::kBF16, {n, 256})),
+                     norm = memory.upload(gate.random(DType::kBF16, {256}));
+        const auto run = [&](const LinearWeights* hint) {
+          const Tensor h = memory.poisoned(DType::kBF16, {n, 256}),
+                       both = memory.poisoned(DType::kBF16, {n, 2 * d_ff}),
+                       act = memory.poisoned(DType::kBF16, {n, d_ff}),
+                       out = memory.poisoned(DType::kF32, {n, 64});
+          device->norm_swiglu(act, h, both, x, norm, 1e-5, w, hint);
+          device->linear(out, act, next, false);
+          return memory.read(out);
+        };
+        CHECK(same_bits(run(&next), run(nullptr)));
+      }
+    }
 }
 
 TEST_CASE("cuda: products of many rows widen codes, or round inputs as the format says") {

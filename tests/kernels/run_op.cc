@@ -111,7 +111,7 @@ std::vector<float> run_norm_swiglu(Backend& backend, const LinearCase& c, const 
     return device.poisoned(backend.activation_dtype(), {x.dim(0), width});
   };
   const Tensor out = scratch(weights.d_out() / 2);
-  backend.norm_swiglu(out, h, scratch(weights.d_out()), x, device.upload(norm), 1e-5, weights);
+  backend.norm_swiglu(out, h, scratch(weights.d_out()), x, device.upload(norm), 1e-5, weights, nullptr);
   return device.read(out);
 }
 

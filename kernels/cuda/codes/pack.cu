@@ -69,13 +69,10 @@ __global__ void __launch_bounds__(kThreads)
   const uint32_t* words = reinterpret_cast<const uint32_t*>(static_cast<const char*>(w.codes) + row * pitch);
   alignas(16) uint32_t pairs[4];
   if constexpr (kType == DType::kU4) {
-    decode_u4(pairs, words[word_of(m)], zero_pair(w.zero == nullptr ? 8 : w.zero[at]));
-  } else if constexpr (kType == DType::kI8) {
-    decode_i8(pairs[0], pairs[1], words[2 * m]);
-    decode_i8(pairs[2], pairs[3], words[2 * m + 1]);
+    decode_u4(pairs, words[word_of(m)], ZeroPair<__nv_bfloat162>::of(w.zero == nullptr ? 8 : w.zero[at]));
   } else {
-    decode_e4m3(pairs[0], pairs[1], words[2 * m]);
-    decode_e4m3(pairs[2], pairs[3], words[2 * m + 1]);
+    Decode<kType, __nv_bfloat162>::four(pairs[0], pairs[1], words[2 * m]);
+    Decode<kType, __nv_bfloat162>::four(pairs[2], pairs[3], words[2 * m + 1]);
   }
   const float scale = w.scale[at];
   float weights[8];

@@ -1,9 +1,10 @@
-// Products of up to 16 rows with codes: bound by reading the codes once, which are widened to bf16 in
+// Products of up to 16 rows with codes: bound by reading the codes once, which are widened to float16 in
 // registers and multiplied by tensor cores. A block takes 16 rows of the weight at a time, or 8 of gate and
 // the 8 of up that belong to them, and its warps divide their chunks. DESIGN.md next to this file has the
 // arithmetic.
 #include <algorithm>
 #include <cassert>
+#include <type_traits>
 
 #include "kernels/cuda/codes/codes.h"
 #include "kernels/cuda/codes/decode.cuh"
@@ -22,9 +23,8 @@ constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 constexpr int kTileRows = 16;
 constexpr int kStages = 6;                   // of a warp's ring
-constexpr int kStageBytes = kTileRows * 64;  // a chunk of 16 rows
-constexpr int kRingBytes = kWarps * kStages * kStageBytes;
-constexpr int kPartialPitch = 20;  // floats from column to column: lanes of a store hit all banks
+constexpr int kChunkBytes = kTileRows * 64;  // codes of a chunk of 16 rows
+constexpr int kPartialPitch = 20;            // floats from column to column: lanes of a store hit all banks
 
 template <DType kType>
 constexpr int kChunkCodes = kType == DType::kU4 ? 128 : 64;
@@ -35,6 +35,15 @@ int64_t shared_pitch(const CodeMatrix& w) {
   const int64_t n_chunks = w.pitch() / CodeMatrix::kChunkBytes;
   return w.type == DType::kU4 ? n_chunks * kChunkCodes<DType::kU4> + 32
                               : n_chunks * kChunkCodes<DType::kI8> + 8;
+}
+
+// What follows takes the number of scales that a row's chunk has: 0 if a row has one.
+__host__ __device__ constexpr int stage_bytes(int n_parts) { return kChunkBytes + n_parts * kTileRows * 4; }
+__host__ __device__ constexpr int ring_bytes(int n_parts) { return kWarps * kStages * stage_bytes(n_parts); }
+
+int parts_of(const CodeMatrix& w) {
+  if (w.group >= w.d_in) return 0;
+  return w.type != DType::kU4 ? 1 : w.group == 32 ? 4 : w.group == 64 ? 2 : 1;
 }
 
 int partial_bytes(int n_tiles) { return 2 * kWarps * n_tiles * 8 * kPartialPitch * 4; }
@@ -48,7 +57,7 @@ struct SharedSizes {
   int64_t bytes = 0;
 
   SharedSizes(const CodeMatrix& w, int64_t n, bool norm, int64_t max_shared_bytes) {
-    bytes = kRingBytes + partial_bytes(tiles_of(n));
+    bytes = ring_bytes(parts_of(w)) + partial_bytes(tiles_of(n));
     const int64_t pitch = shared_pitch(w), inputs = (n + (norm ? 1 : 0)) * pitch * 2;
     if (bytes + inputs > max_shared_bytes) return;
     x_pitch = pitch;
@@ -59,8 +68,16 @@ struct SharedSizes {
 struct Kernel {
   CodeRowsParams p;
   int64_t pitch;
-  int n_groups, group;
-  int64_t x_pitch;  // of inputs in shared memory, or 0
+  int n_groups;
+  int chunks_a_group;  // 1 if a chunk has several groups
+  int64_t x_pitch;     // of inputs in shared memory, or 0
+
+  // The group of part `part` of a chunk that has kParts.
+  template <int kParts>
+  __device__ __forceinline__ int group_of(int chunk, int part) const {
+    if (kParts > 1 || chunks_a_group == 1) return min(chunk * kParts + part, n_groups - 1);
+    return min(chunk / chunks_a_group, n_groups - 1);
+  }
 };
 
 // The row of the weight in row i of a tile.
@@ -70,65 +87,113 @@ __device__ __forceinline__ int64_t weight_row(const CodeRowsParams& p, int64_t t
   return min(tile * 8 + i % 8, half - 1) + (i < 8 ? 0 : half);
 }
 
-// Copies the inputs to shared memory, with zeros after each row. If there is a norm, which shared memory
-// holds already, they are normalised. The warps divide the rows.
-__device__ void stage_inputs(Bf16* shared, const Bf16* norm, float* squares, const Kernel& k) {
+// The power of two that brings a row's largest magnitude to between 2^14 and 2^15, so that float16 numbers
+// keep what bf16 numbers have: all 8 bits down to 2^-28 of the largest, and 2^-39 of it as the last place
+// below.
+__device__ __forceinline__ float float16_factor(float largest) {
+  const int exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127;
+  if (largest == 0.0F || exponent == 128) return 1.0F;
+  return __uint_as_float(static_cast<uint32_t>(min(14 - exponent, 100) + 127) << 23);
+}
+
+__device__ __forceinline__ float largest_of(const float (&f)[8]) {
+  float x = 0.0F;
+#pragma unroll
+  for (const float e : f) x = fmaxf(x, fabsf(e));
+  return x;
+}
+
+__device__ __forceinline__ float warp_max(float x) {
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffU, x, mask));
+  return x;
+}
+
+// What the warps tell each other while inputs are staged, and the result's factor of each row.
+struct Staging {
+  float squares[kWarps], largest[kWarps];
+  float factor[kMostCodeRows];
+};
+
+// Copies the inputs to shared memory as float16 numbers, with zeros after each row. Each row is multiplied by
+// a power of two, whose inverse is its factor. If there is a norm, which shared memory holds already, rows
+// are normalised and rounded to bf16 first. The warps divide the rows.
+__device__ void stage_inputs(__half* shared, const Bf16* norm, Staging* staging, const Kernel& k) {
   const CodeRowsParams& p = k.p;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   int warps_a_row = kWarps;
   while (warps_a_row > 1 && warps_a_row * p.n > kWarps) warps_a_row /= 2;
   const int rows_at_once = kWarps / warps_a_row, part = warp % warps_a_row;
-  const int64_t d_in = p.w.d_in;
+  const int begin = (part * 32 + lane) * 8, step = warps_a_row * 256, d_in = static_cast<int>(p.w.d_in);
   for (int first = 0; first < p.n; first += rows_at_once) {
     const int row = first + warp / warps_a_row;
     const bool mine = row < p.n;
-    const Bf16* x = static_cast<const Bf16*>(p.x) + row * d_in;
-    Bf16* out = shared + row * k.x_pitch;
-    float sum = 0.0F;
-    for (int64_t i = (part * 32 + lane) * 8; mine && i < k.x_pitch; i += warps_a_row * 256) {
-      if (i >= d_in) {
-        store8(out + i, Bf16x8{});
-        continue;
-      }
+    const Bf16* x = static_cast<const Bf16*>(p.x) + static_cast<int64_t>(row) * d_in;
+    auto* out = reinterpret_cast<Bf16*>(shared + row * k.x_pitch);  // bf16 until the factor is known
+    float sum = 0.0F, largest = 0.0F;
+    for (int i = begin; mine && i < d_in; i += step) {
       const Bf16x8 v = load8(x + i);
       store8(out + i, v);
       float f[8];
       v.to_floats(f);
+      largest = fmaxf(largest, largest_of(f));
 #pragma unroll
       for (const float e : f) sum += e * e;
     }
-    if (norm == nullptr) continue;
-    sum = warp_sum(sum);
-    if (lane == 0) squares[warp] = sum;
-    __syncthreads();
-    sum = 0.0F;
-    for (int w = warp - part; w < warp - part + warps_a_row; ++w) sum += squares[w];
-    const float scale = rsqrtf(sum / static_cast<float>(d_in) + p.eps);
-    for (int64_t i = (part * 32 + lane) * 8; mine && i < d_in; i += warps_a_row * 256) {
-      float f[8], w[8];
-      load8(out + i).to_floats(f);  // this thread's own
-      load8(norm + i).to_floats(w);
+    if (norm != nullptr) {
+      sum = warp_sum(sum);
+      if (lane == 0) staging->squares[warp] = sum;
+      __syncthreads();
+      sum = 0.0F;
+      for (int w = warp - part; w < warp - part + warps_a_row; ++w) sum += staging->squares[w];
+      const float scale = rsqrtf(sum / static_cast<float>(d_in) + p.eps);
+      largest = 0.0F;
+      for (int i = begin; mine && i < d_in; i += step) {
+        float f[8], w[8];
+        load8(out + i).to_floats(f);  // this thread's own
+        load8(norm + i).to_floats(w);
 #pragma unroll
-      for (int e = 0; e < 8; ++e) f[e] *= scale * w[e];
-      store8(out + i, Bf16x8::from_floats(f));
+        for (int e = 0; e < 8; ++e) f[e] *= scale * w[e];
+        const Bf16x8 v = Bf16x8::from_floats(f);
+        v.to_floats(f);
+        largest = fmaxf(largest, largest_of(f));
+        store8(out + i, v);
+      }
     }
-    __syncthreads();  // `squares` is used again
+    largest = warp_max(largest);
+    if (lane == 0) staging->largest[warp] = largest;
+    __syncthreads();
+    for (int w = warp - part; w < warp - part + warps_a_row; ++w)
+      largest = fmaxf(largest, staging->largest[w]);
+    const float factor = float16_factor(largest);
+    if (mine && part == 0 && lane == 0) staging->factor[row] = 1.0F / factor;
+    for (int i = begin; mine && i < k.x_pitch; i += step) {
+      float f[8] = {};
+      if (i < d_in) load8(out + i).to_floats(f);
+      alignas(16) __half2 pairs[4];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) pairs[e] = __floats2half2_rn(f[2 * e] * factor, f[2 * e + 1] * factor);
+      *reinterpret_cast<uint4*>(out + i) = *reinterpret_cast<const uint4*>(pairs);
+    }
+    __syncthreads();  // `staging` is used again
   }
 }
 
 // What one lane multiplies, and a tile's sums so far of its warp.
-template <DType kType, int kTiles, int kParts, bool kShared>
+template <DType kType, int kTiles, int kParts, class Pair>
 struct Product {
+  static constexpr bool kShared = std::is_same_v<Pair, __half2>;
   static constexpr int kScales = kParts == 0 ? 1 : kParts;
 
   // Products that follow one another on the same sums wait for each other, so there are two sets of sums.
   // (One would do for more tiles, but a row's result shall not depend on how many rows there are.)
   float even[kTiles][4], odd[kTiles][4];
-  // The lane's inputs of chunk 0 in each tile's row of x; in shared memory, or in global memory up to x_end.
-  const Bf16* x[kTiles];
+  // The lane's inputs of chunk 0 in each tile's row of x: float16 in shared memory, or bf16 in global memory
+  // up to x_end.
+  const uint16_t* x[kTiles];
   int x_end;
 
-  __device__ void begin(const Bf16* first, int64_t pitch, int n, int d_in, int lane) {
+  __device__ void begin(const uint16_t* first, int64_t pitch, int n, int d_in, int lane) {
     const int g = lane / 4, t = lane % 4;
 #pragma unroll
     for (int i = 0; i < kTiles; ++i)
@@ -159,10 +224,19 @@ struct Product {
     return *reinterpret_cast<const uint4*>(x[tile] + k);
   }
 
+  __device__ __forceinline__ static void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                             uint32_t b1) {
+    if constexpr (kShared) {
+      ptx::mma_16x8x16_f16(c, a, b0, b1);
+    } else {
+      ptx::mma_16x8x16(c, a, b0, b1);
+    }
+  }
+
   // a and b: the lane's 16 bytes of its two rows' chunk.
   __device__ __forceinline__ void multiply(const uint4& a, const uint4& b, int chunk,
                                            const float (&scale)[kScales][2],
-                                           const uint32_t (&zeros)[kScales][2]) {
+                                           const ZeroPair<Pair> (&zeros)[kScales][2]) {
     const uint32_t wa[4] = {a.x, a.y, a.z, a.w}, wb[4] = {b.x, b.y, b.z, b.w};
     float part_even[kTiles][4] = {}, part_odd[kTiles][4] = {};
     constexpr int kSteps = kType == DType::kU4 ? 4 : 2;  // of eight codes a lane
@@ -174,11 +248,10 @@ struct Product {
         decode_u4(pa, wa[j], zeros[j / kWords][0]);
         decode_u4(pb, wb[j], zeros[j / kWords][1]);
       } else {
-        const auto decode = kType == DType::kI8 ? decode_i8 : decode_e4m3;
-        decode(pa[0], pa[1], wa[2 * j]);
-        decode(pa[2], pa[3], wa[2 * j + 1]);
-        decode(pb[0], pb[1], wb[2 * j]);
-        decode(pb[2], pb[3], wb[2 * j + 1]);
+        Decode<kType, Pair>::four(pa[0], pa[1], wa[2 * j]);
+        Decode<kType, Pair>::four(pa[2], pa[3], wa[2 * j + 1]);
+        Decode<kType, Pair>::four(pb[0], pb[1], wb[2 * j]);
+        Decode<kType, Pair>::four(pb[2], pb[3], wb[2 * j + 1]);
       }
       const int k = chunk * kChunkCodes<kType> + j * (kType == DType::kU4 ? 32 : 8);
 #pragma unroll
@@ -186,11 +259,11 @@ struct Product {
         const uint4 v = inputs(i, k);
         const uint32_t first[4] = {pa[0], pb[0], pa[1], pb[1]}, second[4] = {pa[2], pb[2], pa[3], pb[3]};
         if constexpr (kParts == 0) {
-          ptx::mma_16x8x16(even[i], first, v.x, v.y);
-          ptx::mma_16x8x16(odd[i], second, v.z, v.w);
+          mma(even[i], first, v.x, v.y);
+          mma(odd[i], second, v.z, v.w);
         } else {
-          ptx::mma_16x8x16(part_even[i], first, v.x, v.y);
-          ptx::mma_16x8x16(part_odd[i], second, v.z, v.w);
+          mma(part_even[i], first, v.x, v.y);
+          mma(part_odd[i], second, v.z, v.w);
         }
       }
       if constexpr (kParts > 1)
@@ -206,9 +279,12 @@ struct Product {
   }
 };
 
-// The codes that one lane asks for: in the order in which it will multiply them, so it waits for no one else.
+// What one lane asks for, in the order in which its warp will multiply it: codes, which it multiplies itself,
+// and scales, which the warp shares.
+template <int kParts>
 struct Feed {
-  const char* from[2] = {};  // of the next chunk, in the lane's two rows
+  const char* codes[2] = {};      // of the next chunk, in the lane's two rows
+  const float* scales = nullptr;  // of group 0, in row lane % 16 of the tile
   int64_t tile;
   int chunk;
 
@@ -216,8 +292,25 @@ struct Feed {
     const int64_t offset = static_cast<int64_t>(chunk) * CodeMatrix::kChunkBytes + lane % 4 * 16;
 #pragma unroll
     for (int r = 0; r < 2; ++r)
-      from[r] =
+      codes[r] =
           static_cast<const char*>(k.p.w.codes) + weight_row(k.p, tile, lane / 4 + 8 * r) * k.pitch + offset;
+    if (kParts != 0) scales = k.p.w.scale + weight_row(k.p, tile, lane % kTileRows);
+  }
+
+  // Fills a stage of the warp's ring, and goes on to the next chunk.
+  __device__ __forceinline__ void fill(uint32_t stage, const Kernel& k, int lane) {
+    ptx::cp_async_16(stage + lane * 16, codes[0], true);
+    ptx::cp_async_16(stage + kChunkBytes / 2 + lane * 16, codes[1], true);
+#pragma unroll
+    for (int i = 0; i < (kParts + 1) / 2; ++i) {
+      const int part = 2 * i + lane / kTileRows;
+      if (part < kParts)
+        ptx::cp_async_4(stage + kChunkBytes + (i * 32 + lane) * 4,
+                        scales + k.group_of<kParts>(chunk, part) * k.p.w.d_out);
+    }
+    codes[0] += kWarps * CodeMatrix::kChunkBytes;
+    codes[1] += kWarps * CodeMatrix::kChunkBytes;
+    chunk += kWarps;
   }
 };
 
@@ -231,11 +324,12 @@ __device__ __forceinline__ float total(const float* partial, int column, int row
 }
 
 template <int kTiles>
-__device__ void store_tile(const float* partial, int64_t tile, bool scaled, const CodeRowsParams& p) {
+__device__ void store_tile(const float* partial, const float* factor, int64_t tile, bool scaled,
+                           const CodeRowsParams& p) {
   const int i = static_cast<int>(threadIdx.x), column = i / kTileRows, r = i % kTileRows;
   if (column >= p.n || i >= kTiles * 8 * kTileRows) return;
   const auto value = [&](int row_in_tile, int64_t row) {
-    float v = total<kTiles>(partial, column, row_in_tile);
+    float v = total<kTiles>(partial, column, row_in_tile) * factor[column];
     if (!scaled) v *= p.w.scale[row];
     return p.bias == nullptr ? v : v + __bfloat162float(static_cast<const Bf16*>(p.bias)[row]);
   };
@@ -259,36 +353,34 @@ __device__ void store_tile(const float* partial, int64_t tile, bool scaled, cons
 }
 
 // kParts: scales of a row's chunk, whose sums are folded one by one; 0 if a row has one scale, which its
-// outputs are multiplied by. kShared: inputs are in shared memory.
-template <DType kType, int kTiles, int kParts, bool kShared>
+// outputs are multiplied by. Pair: __half2 if inputs are in shared memory, else __nv_bfloat162.
+template <DType kType, int kTiles, int kParts, class Pair>
 __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) {
   extern __shared__ __align__(128) unsigned char shared[];
-  __shared__ float squares[kWarps];
-  using Lane = Product<kType, kTiles, kParts, kShared>;
+  __shared__ Staging staging;
+  using Lane = Product<kType, kTiles, kParts, Pair>;
   const CodeRowsParams& p = k.p;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int g = lane / 4, t = lane % 4;
-  unsigned char* ring = shared + warp * kStages * kStageBytes + lane * 16;
-  auto* partial = reinterpret_cast<float*>(shared + kRingBytes);
+  constexpr int kStageBytes = stage_bytes(kParts);
+  unsigned char* ring = shared + warp * kStages * kStageBytes;
+  auto* partial = reinterpret_cast<float*>(shared + ring_bytes(kParts));
   constexpr int kPartialFloats = kWarps * kTiles * 8 * kPartialPitch;
-  auto* shared_x = reinterpret_cast<Bf16*>(partial + 2 * kPartialFloats);
+  auto* shared_x = reinterpret_cast<uint16_t*>(partial + 2 * kPartialFloats);
 
   const int n_chunks = static_cast<int>(k.pitch / CodeMatrix::kChunkBytes);
   const int64_t n_units = p.swiglu ? p.w.d_out / 2 : p.w.d_out, per_tile = p.swiglu ? 8 : kTileRows;
   const int64_t n_tiles = (n_units + per_tile - 1) / per_tile, first_tile = blockIdx.x, step = gridDim.x;
 
-  Feed feed;
+  Feed<kParts> feed;
   feed.tile = warp < n_chunks ? first_tile : n_tiles;
   feed.chunk = warp;
   if (feed.tile < n_tiles) feed.begin_tile(k, lane);
   const uint32_t ring_address = ptx::shared_address(ring);
   const auto fill = [&](int stage) {
     if (feed.tile < n_tiles) {
-      ptx::cp_async_16(ring_address + stage * kStageBytes, feed.from[0], true);
-      ptx::cp_async_16(ring_address + stage * kStageBytes + kStageBytes / 2, feed.from[1], true);
-      feed.from[0] += kWarps * CodeMatrix::kChunkBytes;
-      feed.from[1] += kWarps * CodeMatrix::kChunkBytes;
-      if ((feed.chunk += kWarps) >= n_chunks) {
+      feed.fill(ring_address + stage * kStageBytes, k, lane);
+      if (feed.chunk >= n_chunks) {
         feed.chunk = warp;
         feed.tile += step;
         if (feed.tile < n_tiles) feed.begin_tile(k, lane);
@@ -299,59 +391,58 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
 #pragma unroll
   for (int s = 0; s < kStages; ++s) fill(s);
   ptx::let_next_kernel_start();
-  Bf16* shared_norm = p.norm == nullptr ? nullptr : shared_x + p.n * k.x_pitch;
+  auto* shared_norm = p.norm == nullptr ? nullptr : reinterpret_cast<Bf16*>(shared_x + p.n * k.x_pitch);
   if (shared_norm != nullptr)
     for (int64_t i = threadIdx.x * 8; i < p.w.d_in; i += kThreads * 8)
       store8(shared_norm + i, load8(static_cast<const Bf16*>(p.norm) + i));
+  if (threadIdx.x < kMostCodeRows) staging.factor[threadIdx.x] = 1.0F;
   ptx::wait_for_previous_kernel();
-  if (kShared) {
-    if (shared_norm != nullptr) __syncthreads();
-    stage_inputs(shared_x, shared_norm, squares, k);
-    __syncthreads();
-  }
+  __syncthreads();
+  if (Lane::kShared) stage_inputs(reinterpret_cast<__half*>(shared_x), shared_norm, &staging, k);
 
   Lane product;
-  product.begin(kShared ? shared_x : static_cast<const Bf16*>(p.x), kShared ? k.x_pitch : p.w.d_in, p.n,
-                static_cast<int>(p.w.d_in), lane);
-  float scale[Lane::kScales][2];
+  product.begin(Lane::kShared ? shared_x : static_cast<const uint16_t*>(p.x),
+                Lane::kShared ? k.x_pitch : p.w.d_in, p.n, static_cast<int>(p.w.d_in), lane);
+  // Of the lane's two rows, the zeros of a chunk.
   uint32_t zeros[Lane::kScales][2];
-  // Of the lane's two rows, the scales and zeros of a chunk.
-  const auto load_scales = [&](int64_t tile, int chunk) {
-    constexpr int kChunk = kChunkCodes<kType>;
-    const int64_t rows[2] = {weight_row(p, tile, g), weight_row(p, tile, g + 8)};
+  const auto load_zeros = [&](int64_t tile, int chunk) {
 #pragma unroll
-    for (int i = 0; i < Lane::kScales; ++i) {
-      const int group =
-          kParts == 0 ? 0 : min((chunk * kChunk + i * (kChunk / Lane::kScales)) / k.group, k.n_groups - 1);
+    for (int i = 0; i < Lane::kScales; ++i)
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const int64_t at = group * p.w.d_out + rows[r];
-        if (kParts != 0) scale[i][r] = p.w.scale[at];
-        if (kType == DType::kU4) zeros[i][r] = p.w.zero == nullptr ? 8U : p.w.zero[at];
+        const int group = kParts == 0 ? 0 : k.group_of<kParts>(chunk, i);
+        zeros[i][r] = p.w.zero == nullptr ? 8U : p.w.zero[group * p.w.d_out + weight_row(p, tile, g + 8 * r)];
       }
-    }
   };
-  if (warp < n_chunks && first_tile < n_tiles) load_scales(first_tile, warp);
+  if (kType == DType::kU4 && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
   int stage = 0, set = 0;
   for (int64_t tile = first_tile; tile < n_tiles; tile += step, set ^= 1) {
     product.clear();
     for (int chunk = warp; chunk < n_chunks; chunk += kWarps) {
-      float now_scale[Lane::kScales][2];
-      uint32_t now_zeros[Lane::kScales][2];
+      ZeroPair<Pair> now_zeros[Lane::kScales][2];
+      if constexpr (kType == DType::kU4) {
 #pragma unroll
-      for (int i = 0; i < Lane::kScales; ++i)
+        for (int i = 0; i < Lane::kScales; ++i)
 #pragma unroll
-        for (int r = 0; r < 2; ++r) now_scale[i][r] = scale[i][r], now_zeros[i][r] = zero_pair(zeros[i][r]);
-      // Those of the next chunk are on their way during this one's products.
-      if (kParts != 0 || kType == DType::kU4) {
+          for (int r = 0; r < 2; ++r) now_zeros[i][r] = ZeroPair<Pair>::of(zeros[i][r]);
+        // Those of the next chunk are on their way during this one's products.
         const bool more = chunk + kWarps < n_chunks;
-        if (more || tile + step < n_tiles)
-          load_scales(more ? tile : tile + step, more ? chunk + kWarps : warp);
+        if (p.w.zero != nullptr && (more || tile + step < n_tiles))
+          load_zeros(more ? tile : tile + step, more ? chunk + kWarps : warp);
       }
       ptx::cp_async_wait<kStages - 1>();
-      const uint4 a = *reinterpret_cast<const uint4*>(ring + stage * kStageBytes),
-                  b = *reinterpret_cast<const uint4*>(ring + stage * kStageBytes + kStageBytes / 2);
-      product.multiply(a, b, chunk, now_scale, now_zeros);
+      if (kParts != 0) __syncwarp();  // other lanes' scales have come too
+      const unsigned char* from = ring + stage * kStageBytes;
+      const uint4 a = *reinterpret_cast<const uint4*>(from + lane * 16),
+                  b = *reinterpret_cast<const uint4*>(from + kChunkBytes / 2 + lane * 16);
+      float scale[Lane::kScales][2];
+#pragma unroll
+      for (int i = 0; i < kParts; ++i)
+#pragma unroll
+        for (int r = 0; r < 2; ++r)
+          scale[i][r] = reinterpret_cast<const float*>(from + kChunkBytes)[i * kTileRows + g + 8 * r];
+      product.multiply(a, b, chunk, scale, now_zeros);
+      if (kParts != 0) __syncwarp();  // other lanes have read theirs
       fill(stage);
       if (++stage == kStages) stage = 0;
     }
@@ -363,7 +454,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
         mine[(i * 8 + 2 * t + e % 2) * kPartialPitch + g + e / 2 * 8] = product.total(i, e);
     // One barrier a tile: the other set is written before the next.
     __syncthreads();
-    store_tile<kTiles>(partial + set * kPartialFloats, tile, kParts != 0, p);
+    store_tile<kTiles>(partial + set * kPartialFloats, staging.factor, tile, kParts != 0, p);
   }
 }
 
@@ -373,9 +464,9 @@ struct Launch {
   int n_multiprocessors;
   cudaStream_t stream;
 
-  template <DType kType, int kTiles, int kParts, bool kShared>
+  template <DType kType, int kTiles, int kParts, class Pair>
   cudaError_t run() const {
-    const auto f = code_rows_kernel<kType, kTiles, kParts, kShared>;
+    const auto f = code_rows_kernel<kType, kTiles, kParts, Pair>;
     const cudaError_t error = prefer_shared_memory(f);
     if (error != cudaSuccess) return error;
     return launch(f, dim3(static_cast<unsigned>(n_multiprocessors)), kThreads, static_cast<int>(sizes.bytes),
@@ -383,7 +474,8 @@ struct Launch {
   }
   template <DType kType, int kTiles, int kParts>
   cudaError_t tiled() const {
-    return sizes.x_pitch != 0 ? run<kType, kTiles, kParts, true>() : run<kType, kTiles, kParts, false>();
+    return sizes.x_pitch != 0 ? run<kType, kTiles, kParts, __half2>()
+                              : run<kType, kTiles, kParts, __nv_bfloat162>();
   }
   template <DType kType, int kParts>
   cudaError_t typed() const {
@@ -403,22 +495,21 @@ cudaError_t launch_code_rows(const CodeRowsParams& params, int n_multiprocessors
   assert(params.n <= kMostCodeRows && code_groups_fit(w.type, w.group, w.d_in));
   const SharedSizes sizes(w, params.n, params.norm != nullptr, max_shared_bytes);
   assert(params.norm == nullptr || sizes.x_pitch != 0);
-  const Launch l{{params, w.pitch(), static_cast<int>(w.n_groups()),
-                  static_cast<int>(std::min(w.group, w.d_in)), sizes.x_pitch},
-                 sizes,
-                 n_multiprocessors,
-                 stream};
-  const bool whole = w.group >= w.d_in;
+  const int64_t chunk = CodeMatrix::kChunkBytes * 8 / dtype_bits(w.type);
+  const Kernel kernel{params, w.pitch(), static_cast<int>(w.n_groups()),
+                      static_cast<int>(std::max<int64_t>(w.group / chunk, 1)), sizes.x_pitch};
+  const Launch l{kernel, sizes, n_multiprocessors, stream};
+  const int parts = parts_of(w);
   switch (w.type) {
     case DType::kF8E4M3:
-      return whole ? l.typed<DType::kF8E4M3, 0>() : l.typed<DType::kF8E4M3, 1>();
+      return parts == 0 ? l.typed<DType::kF8E4M3, 0>() : l.typed<DType::kF8E4M3, 1>();
     case DType::kI8:
       return l.typed<DType::kI8, 0>();
     default:
-      return whole           ? l.typed<DType::kU4, 0>()
-             : w.group == 32 ? l.typed<DType::kU4, 4>()
-             : w.group == 64 ? l.typed<DType::kU4, 2>()
-                             : l.typed<DType::kU4, 1>();
+      return parts == 0   ? l.typed<DType::kU4, 0>()
+             : parts == 4 ? l.typed<DType::kU4, 4>()
+             : parts == 2 ? l.typed<DType::kU4, 2>()
+                          : l.typed<DType::kU4, 1>();
   }
 }
 

@@ -1,4 +1,4 @@
-// Asynchronous copies from global to shared memory (sm_80 and newer), 16 bytes a thread.
+// Asynchronous copies from global to shared memory (sm_80 and newer), 16 or 4 bytes a thread.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,10 @@ __device__ __forceinline__ void cp_async_16(uint32_t shared, const void* global,
   const int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared), "l"(global), "r"(bytes)
                : "memory");
+}
+
+__device__ __forceinline__ void cp_async_4(uint32_t shared, const void* global) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;\n" ::"r"(shared), "l"(global) : "memory");
 }
 
 // Closes a group of this thread's copies; cp_async_wait<N> waits until at most the N youngest are unfinished.
