@@ -92,6 +92,12 @@ class CpuBackend final : public Backend {
   // What each part of w multiplies: x, rounded if the format says so and this backend follows it, in the
   // part's order. Copies lie in scratch_.
   std::vector<const float*> inputs_of_parts(const Tensor& x, const LinearWeights& w);
+  // The same, in the form that products with each part's codes take.
+  struct FormedInputs {
+    const float* data;
+    int64_t stride;  // floats from one row to the next
+  };
+  std::vector<FormedInputs> formed_inputs(const Tensor& x, const LinearWeights& w);
   void linear_few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   // Normalised outputs [n, n_heads, d_head] of segments that follow one another, and, where given, the
@@ -129,6 +135,7 @@ class CpuBackend final : public Backend {
   const simd::Functions& simd_;
   std::vector<Scratch> thread_scratch_;
   Scratch scratch_;  // the calling thread's, for one operation at a time
+  Scratch formed_;   // formed_inputs
   std::array<std::chrono::steady_clock::time_point, 3> phase_begin_{};
   std::array<int64_t, 3> phase_ns_{};
 };

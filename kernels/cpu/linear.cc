@@ -97,6 +97,36 @@ std::vector<const float*> CpuBackend::inputs_of_parts(const Tensor& x, const Lin
   return inputs;
 }
 
+std::vector<CpuBackend::FormedInputs> CpuBackend::formed_inputs(const Tensor& x, const LinearWeights& w) {
+  const int64_t n = x.dim(0), d_in = w.d_in();
+  const std::vector<const float*> inputs = inputs_of_parts(x, w);
+  std::vector<FormedInputs> formed;
+  int64_t n_floats = 0;
+  for (size_t i = 0; i < w.parts.size(); ++i) {
+    formed.push_back({inputs[i], d_in});
+    if (w.parts[i].quantised()) n_floats += n * simd_.code_input_floats(code_rows(w.parts[i], 0, 0));
+  }
+  if (n_floats == 0) return formed;
+  float* copy = formed_.reserve(n_floats);
+  for (size_t i = 0; i < w.parts.size(); ++i) {
+    if (!w.parts[i].quantised()) continue;
+    const simd::CodeRows codes = code_rows(w.parts[i], 0, 0);
+    const int64_t stride = simd_.code_input_floats(codes);
+    if (stride == 0) continue;
+    const bool same_form = i > 0 && inputs[i] == inputs[i - 1] && formed[i - 1].stride == stride &&
+                           w.parts[i].weight.dtype == w.parts[i - 1].weight.dtype;
+    if (same_form) {
+      formed[i] = formed[i - 1];
+      continue;
+    }
+    formed[i] = {copy, stride};
+    pool_.run(
+        n, [&](int64_t r, int) { simd_.prepare_code_input(copy + r * stride, inputs[i] + r * d_in, codes); });
+    copy += n * stride;
+  }
+  return formed;
+}
+
 void CpuBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) {
   assert(x.dim(1) == w.d_in() && out.dim(1) == w.d_out() && x.dim(0) == out.dim(0));
   if (x.dim(0) <= kFewRows) {
@@ -110,7 +140,7 @@ void CpuBackend::linear_few_rows(const Tensor& out, const Tensor& x, const Linea
                                  bool accumulate) {
   const int64_t n = x.dim(0), d_in = w.d_in(), d_out = w.d_out();
   const int64_t row_bytes = std::max<int64_t>(1, d_in * dtype_bits(w.parts.front().weight.dtype) / 8);
-  const std::vector<const float*> inputs = inputs_of_parts(x, w);
+  const std::vector<FormedInputs> inputs = formed_inputs(x, w);
   // Two tasks a thread even out a core that is busy elsewhere. Whole groups of 8 rows suit the kernel's tile.
   const int64_t wanted = std::max<int64_t>(kTaskBytes / row_bytes, d_out / (2 * pool_.n_threads()));
   const int64_t task_rows = std::max<int64_t>(8, (wanted + 7) / 8 * 8);
@@ -125,10 +155,10 @@ void CpuBackend::linear_few_rows(const Tensor& out, const Tensor& x, const Linea
       if (begin < end) {
         float* o = out.as<float>() + begin;
         for (int64_t m = 0; m < n; m += kDotInputs) {
-          const float* in = inputs[i] + m * d_in;
+          const float* in = inputs[i].data + m * inputs[i].stride;
           const int64_t n_in = std::min(kDotInputs, n - m), count = end - begin;
           if (part.quantised()) {
-            simd_.dot_code_rows(o + m * d_out, d_out, in, d_in, n_in,
+            simd_.dot_code_rows(o + m * d_out, d_out, in, inputs[i].stride, n_in,
                                 code_rows(part, begin - part_begin, count), count, accumulate);
           } else {
             const Tensor rows = part.weight.rows(begin - part_begin, count);

@@ -16,6 +16,9 @@ inline std::vector<const simd::Functions*> runnable_tables() {
   if (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
       __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0)
     tables.push_back(&simd::avx512::kFunctions);
+  if (__builtin_cpu_supports("avx512bf16") != 0 && __builtin_cpu_supports("avx512vnni") != 0 &&
+      __builtin_cpu_supports("avx512vbmi") != 0)
+    tables.push_back(&simd::avx512bf16::kFunctions);
 #endif
   return tables;
 }

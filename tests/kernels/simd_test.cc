@@ -283,6 +283,10 @@ TEST_CASE("the best table is chosen, and SEER_SIMD forces a lower one") {
     forced.set("avx2");
     CHECK(&simd::functions() == tables[1]);
   }
+  if (tables.size() > 2) {
+    forced.set("avx512");
+    CHECK(&simd::functions() == tables[2]);
+  }
 }
 
 }  // namespace

@@ -8,6 +8,12 @@
 #include "kernels/cpu/simd/simd.h"
 #include "kernels/cpu/simd/vec.h"
 
+#if defined(__AVX512BF16__) && defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
+#include "kernels/cpu/simd/digits.h"
+#include "kernels/cpu/simd/fp8.h"
+#define SEER_PREPARED_INPUTS
+#endif
+
 namespace seer::simd::SEER_SIMD_NAMESPACE {
 namespace {
 
@@ -374,12 +380,19 @@ void rms_norm(float* out, const float* x, const float* weight, int64_t n, float 
   for (; i < n; ++i) out[i] = x[i] * scale * weight[i];
 }
 
+#if !defined(SEER_PREPARED_INPUTS)
+int64_t code_input_floats(const CodeRows&) { return 0; }
+void prepare_code_input(float*, const float*, const CodeRows&) {}
+constexpr auto dot_prepared_rows = dot_code_rows;
+#endif
+
 }  // namespace
 
 const Functions kFunctions = {
-    SEER_SIMD_LABEL, attention_begin, attention_block, attention_end, transpose_queries,
-    decode_block,    dot_rows,        dot_code_rows,   to_float,      to_bf16,
-    codes_to_float,  silu_mul,        rms_norm,        exp_sum,
+    SEER_SIMD_LABEL,    attention_begin,   attention_block, attention_end,
+    transpose_queries,  decode_block,      dot_rows,        code_input_floats,
+    prepare_code_input, dot_prepared_rows, to_float,        to_bf16,
+    codes_to_float,     silu_mul,          rms_norm,        exp_sum,
 };
 
 }  // namespace seer::simd::SEER_SIMD_NAMESPACE

@@ -35,7 +35,7 @@ struct AttentionTile {
 };
 
 struct Functions {
-  const char* name;  // "AVX-512", "AVX2", "baseline"
+  const char* name;  // "AVX512-BF16", "AVX-512", "AVX2", "baseline"
 
   void (*attention_begin)(const AttentionTile& tile);
   // Adds n_keys (at most 128) keys and values, [n_keys, d_head] each. Query lane i sees key j where
@@ -60,7 +60,12 @@ struct Functions {
   void (*dot_rows)(float* out, int64_t out_stride, const float* x, int64_t x_stride, int64_t n_x,
                    const void* w, WeightType type, int64_t d_in, int64_t n_rows, bool accumulate);
 
-  // As dot_rows, for codes.
+  // Inputs of products with codes may need another form: this many floats for each, or 0 if they are read as
+  // they are. Of `w`, only the type, the sizes and whether it has zeros matter.
+  int64_t (*code_input_floats)(const CodeRows& w);
+  // Writes that form of x[0..d_in) to `out`, whose address is a multiple of 64. Not called if there is none.
+  void (*prepare_code_input)(float* out, const float* x, const CodeRows& w);
+  // As dot_rows, for codes and inputs in that form, x_stride floats apart.
   void (*dot_code_rows)(float* out, int64_t out_stride, const float* x, int64_t x_stride, int64_t n_x,
                         const CodeRows& w, int64_t n_rows, bool accumulate);
 
@@ -74,7 +79,7 @@ struct Functions {
   float (*exp_sum)(float* x, int64_t n, float max);
 };
 
-// The best set this processor can run. SEER_SIMD=baseline|avx2|avx512 forces a lower one.
+// The best set this processor can run. SEER_SIMD=baseline|avx2|avx512|avx512bf16 sets the highest.
 const Functions& functions();
 
 namespace baseline {
@@ -85,6 +90,9 @@ namespace avx2 {
 extern const Functions kFunctions;
 }
 namespace avx512 {
+extern const Functions kFunctions;
+}
+namespace avx512bf16 {
 extern const Functions kFunctions;
 }
 #endif
