@@ -46,17 +46,23 @@ std::unique_ptr<Backend> make_cpu_backend(int n_threads, bool round_inputs) {
   return std::make_unique<CpuBackend>(checked_threads(n_threads), round_inputs);
 }
 
-CpuBackend::CpuBackend(int n_threads, bool round_inputs)
+CpuBackend::CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs)
     : round_inputs_(round_inputs),
+      bf16_inputs_(bf16_inputs),
       pool_(n_threads),
       openblas_(n_threads),
       simd_(simd::functions()),
-      thread_scratch_(static_cast<size_t>(n_threads)) {}
+      thread_scratch_(static_cast<size_t>(n_threads)) {
+  if (bf16_inputs && simd_.product_bf16 == nullptr)
+    throw Error(ErrorKind::kUsage, std::string("expected a processor with AVX512-BF16 for products of bf16 "
+                                               "inputs, found ") +
+                                       simd_.name + ". Leave inputs in float32.");
+}
 
 std::string CpuBackend::description() const {
   const int n = pool_.n_threads();
   return "cpu (" + std::to_string(n) + (n == 1 ? " thread, " : " threads, ") + simd_.name + ", OpenBLAS " +
-         openblas_kernels() + ")";
+         openblas_kernels() + (bf16_inputs_ ? ", bf16 inputs)" : ")");
 }
 
 float* CpuBackend::Scratch::reserve(int64_t n_floats) {

@@ -17,7 +17,10 @@ namespace seer {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int n_threads, bool round_inputs);
+  // `bf16_inputs`: inputs of products of many rows with bf16 weights are rounded to bf16, as programs that
+  // compute in bf16 throughout round them: 1.8 times as fast, and different in the third digit of a logit
+  // (kernels/cpu/DESIGN.md, chapter 3). Throws Error{kUsage} if the processor has no AVX512-BF16.
+  CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs = false);
 
   std::string description() const override;
   DType activation_dtype() const override { return DType::kF32; }
@@ -99,6 +102,16 @@ class CpuBackend final : public Backend {
   };
   std::vector<FormedInputs> formed_inputs(const Tensor& x, const LinearWeights& w);
   void linear_few_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
+  struct Panel {
+    const LinearWeights::Part* part;
+    const float* inputs;
+    int64_t begin, end;  // rows of the part's weight
+    int64_t column;      // of the output
+  };
+  static std::vector<Panel> panels_of(const LinearWeights& w, const std::vector<const float*>& inputs);
+  // out [n_rows, the panel's outputs], d_out floats apart; widens weights into the thread's scratch.
+  void multiply_panel(float* out, int64_t d_out, const Panel& panel, int64_t row, int64_t n_rows,
+                      bool accumulate, int thread) const;
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   // Normalised outputs [n, n_heads, d_head] of segments that follow one another, and, where given, the
   // logarithms [n, n_heads]. Nothing for a segment without keys.
@@ -128,14 +141,14 @@ class CpuBackend final : public Backend {
   void pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv, const FloatNorms& norms,
                    const PagedKv& kv, const Segment& segment);
 
-  bool round_inputs_;
+  bool round_inputs_, bf16_inputs_;
   StepInput step_;  // views of the caller's memory
   ThreadPool pool_;
   OpenblasCallers openblas_;
   const simd::Functions& simd_;
   std::vector<Scratch> thread_scratch_;
   Scratch scratch_;  // the calling thread's, for one operation at a time
-  Scratch formed_;   // formed_inputs
+  Scratch formed_;   // formed_inputs, and inputs that are rounded to bf16
   std::array<std::chrono::steady_clock::time_point, 3> phase_begin_{};
   std::array<int64_t, 3> phase_ns_{};
 };

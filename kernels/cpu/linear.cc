@@ -174,15 +174,8 @@ void CpuBackend::linear_few_rows(const Tensor& out, const Tensor& x, const Linea
   });
 }
 
-void CpuBackend::linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w,
-                                  bool accumulate) {
-  struct Panel {
-    const LinearWeights::Part* part;
-    const float* inputs;
-    int64_t begin, end;  // rows of the part's weight
-    int64_t column;      // of the output
-  };
-  const std::vector<const float*> inputs = inputs_of_parts(x, w);
+std::vector<CpuBackend::Panel> CpuBackend::panels_of(const LinearWeights& w,
+                                                     const std::vector<const float*>& inputs) {
   std::vector<Panel> panels;
   int64_t column = 0;
   for (size_t i = 0; i < w.parts.size(); ++i) {
@@ -191,27 +184,56 @@ void CpuBackend::linear_many_rows(const Tensor& out, const Tensor& x, const Line
       panels.push_back({&w.parts[i], inputs[i], begin, std::min(d_part, begin + kPanel), column + begin});
     column += d_part;
   }
+  return panels;
+}
+
+void CpuBackend::multiply_panel(float* out, int64_t d_out, const Panel& panel, int64_t row, int64_t n_rows,
+                                bool accumulate, int thread) const {
+  const int64_t n_outputs = panel.end - panel.begin, d_in = panel.part->weight.dim(1);
+  const Tensor weight = panel.part->weight.rows(panel.begin, n_outputs);
+  const float* weights = static_cast<const float*>(weight.data);
+  if (panel.part->quantised()) {
+    simd_.codes_to_float(thread_scratch(thread), code_rows(*panel.part, panel.begin, n_outputs), n_outputs);
+    weights = thread_scratch(thread);
+  } else if (weight.dtype != DType::kF32) {
+    simd_.to_float(thread_scratch(thread), weight.data, weight_type(weight.dtype), weight.numel());
+    weights = thread_scratch(thread);
+  }
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(n_rows), static_cast<int>(n_outputs),
+              static_cast<int>(d_in), 1.0F, panel.inputs + row * d_in, static_cast<int>(d_in), weights,
+              static_cast<int>(d_in), accumulate ? 1.0F : 0.0F, out, static_cast<int>(d_out));
+}
+
+void CpuBackend::linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w,
+                                  bool accumulate) {
+  const std::vector<Panel> panels = panels_of(w, inputs_of_parts(x, w));
   const int64_t n = x.dim(0), d_in = w.d_in(), d_out = w.d_out();
   const int64_t n_panels = static_cast<int64_t>(panels.size()), n_slabs = (n + kSlab - 1) / kSlab;
+  // An odd number of cache lines apart, rows do not share the few places that a cache has for an address.
+  const int64_t bf16_stride = (d_in + 63) / 64 * 64 + 32;
+  const bool bf16 = bf16_inputs_ && !w.quantised();
+  uint16_t* rounded = nullptr;
+  if (bf16) {
+    rounded = reinterpret_cast<uint16_t*>(formed_.reserve(n * bf16_stride / 2));
+    pool_.run(n, [&](int64_t r, int) {
+      uint16_t* row = rounded + r * bf16_stride;
+      simd_.to_bf16(row, x.as<float>() + r * d_in, d_in);
+      row[d_in] = 0;
+    });
+  }
   reserve_thread_scratch(kPanel * d_in);
   pool_.run(n_panels * n_slabs, [&](int64_t task, int thread) {
     const Panel& panel = panels[static_cast<size_t>(task / n_slabs)];
     const int64_t row = task % n_slabs * kSlab, n_rows = std::min(kSlab, n - row);
     const int64_t n_outputs = panel.end - panel.begin;
-    const Tensor weight = panel.part->weight.rows(panel.begin, n_outputs);
-    const float* panel_weights = static_cast<const float*>(weight.data);
-    if (panel.part->quantised()) {
-      simd_.codes_to_float(thread_scratch(thread), code_rows(*panel.part, panel.begin, n_outputs), n_outputs);
-      panel_weights = thread_scratch(thread);
-    } else if (weight.dtype != DType::kF32) {
-      simd_.to_float(thread_scratch(thread), weight.data, weight_type(weight.dtype), weight.numel());
-      panel_weights = thread_scratch(thread);
-    }
     float* o = out.as<float>() + row * d_out + panel.column;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(n_rows),
-                static_cast<int>(n_outputs), static_cast<int>(d_in), 1.0F, panel.inputs + row * d_in,
-                static_cast<int>(d_in), panel_weights, static_cast<int>(d_in), accumulate ? 1.0F : 0.0F, o,
-                static_cast<int>(d_out));
+    if (bf16 && panel.part->weight.dtype == DType::kBF16) {
+      simd_.product_bf16(o, d_out, rounded + row * bf16_stride, bf16_stride, n_rows,
+                         static_cast<const uint16_t*>(panel.part->weight.rows(panel.begin, n_outputs).data),
+                         d_in, n_outputs, accumulate);
+    } else {
+      multiply_panel(o, d_out, panel, row, n_rows, accumulate, thread);
+    }
     if (panel.part->bias)
       add_bias(o, d_out, panel.part->bias, panel.begin, n_rows, n_outputs, simd_, thread_scratch(thread));
   });

@@ -1,7 +1,7 @@
 // Times products of the CPU backend on the shapes of a model of 1B parameters, each type of weights in turn
 // and all of them in every round, so that what else runs on the machine slows each alike.
 //
-//   bench_cpu_linear [--threads N] [--rounds N] [--types bf16,e4m3,i8,u4,u4z,u4g32] [ROWS...]
+//   bench_cpu_linear [--threads N] [--rounds N] [--bf16-inputs] [--types bf16,e4m3,i8,u4,u4z,u4g32] [ROWS...]
 //
 // ROWS: input rows of a product, 1 without. Weights of a type are some layers' that no cache holds together.
 #include <algorithm>
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/cpu/cpu_backend.h"
 
 namespace seer {
 namespace {
@@ -26,7 +26,8 @@ struct Layer {
 
 class Bench {
  public:
-  Bench(int n_threads, int rounds) : cpu_(make_cpu_backend(n_threads)), rounds_(rounds) {
+  Bench(int n_threads, int rounds, bool bf16_inputs)
+      : cpu_(std::make_unique<CpuBackend>(n_threads, false, bf16_inputs)), rounds_(rounds) {
     std::printf("%s\n", cpu_->description().c_str());
   }
 
@@ -123,16 +124,20 @@ class Bench {
 }  // namespace seer
 
 int main(int argc, char** argv) {
-  int n_threads = 0, rounds = 9;
+  int n_threads = 2, rounds = 9;
+  bool bf16_inputs = false;
   std::string types = "bf16,e4m3,i8,u4,u4z,u4g32";
   std::vector<int64_t> rows;
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
     if (arg.rfind("--", 0) != 0) {
       rows.push_back(std::atoll(argv[i]));
+    } else if (arg == "--bf16-inputs") {
+      bf16_inputs = true;
     } else if (i + 1 == argc || (arg != "--threads" && arg != "--rounds" && arg != "--types")) {
       std::fprintf(stderr,
-                   "usage: bench_cpu_linear [--threads N] [--rounds N] [--types NAME,...] [ROWS...]\n");
+                   "usage: bench_cpu_linear [--threads N] [--rounds N] [--bf16-inputs] [--types NAME,...] "
+                   "[ROWS...]\n");
       return 2;
     } else if (arg == "--types") {
       types = argv[++i];
@@ -144,5 +149,5 @@ int main(int argc, char** argv) {
   std::istringstream list(types);
   for (std::string name; std::getline(list, name, ',');) names.push_back(name);
   if (rows.empty()) rows.push_back(1);
-  seer::Bench(n_threads, rounds).run(names, rows);
+  seer::Bench(n_threads, rounds, bf16_inputs).run(names, rows);
 }

@@ -41,6 +41,11 @@ __attribute__((always_inline)) inline void unrolled(const F& f) {
 #define SEER_INLINE __attribute__((always_inline))
 
 inline __m512i load_bytes(const void* p) { return _mm512_loadu_si512(p); }
+// Each lane of `sum` plus the products of its two bfloat16 numbers in a and in b.
+inline Vec add_products(Vec sum, __m512i a, __m512i b) {
+  return reinterpret_cast<Vec>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(a),
+                                                reinterpret_cast<__m512bh>(b)));
+}
 inline __m512i as_ints(Vec x) { return reinterpret_cast<__m512i>(x); }
 inline Vec as_vec(__m512i x) { return reinterpret_cast<Vec>(x); }
 inline Vec ints_to_vec(__m512i x) { return to_vec(reinterpret_cast<IVec>(x)); }

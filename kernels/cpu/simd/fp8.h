@@ -69,11 +69,6 @@ void prepare_parts(PartsBlock* out, const float* x, int64_t n) {
   }
 }
 
-inline Vec add_products(Vec sum, __m512i a, const uint16_t* b) {
-  return reinterpret_cast<Vec>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(a),
-                                                reinterpret_cast<__m512bh>(load_bytes(b))));
-}
-
 template <int R, int X>
 SEER_INLINE inline void add_parts_block(Vec (*acc)[X][2], const E4M3Bf16& table, const uint8_t* codes,
                                         int64_t stride, const PartsBlock* x, int64_t x_blocks) {
@@ -86,7 +81,8 @@ SEER_INLINE inline void add_parts_block(Vec (*acc)[X][2], const E4M3Bf16& table,
         constexpr int m = decltype(input)::value;
         for (int p = 2; p >= 0; --p)
           for (int v = 0; v < 2; ++v)
-            acc[r][m][v] = add_products(acc[r][m][v], c[v], x[m * x_blocks].part[p][2 * half + v]);
+            acc[r][m][v] =
+                add_products(acc[r][m][v], c[v], load_bytes(x[m * x_blocks].part[p][2 * half + v]));
       });
     });
 }

@@ -9,6 +9,7 @@
 #include "kernels/cpu/simd/vec.h"
 
 #if defined(__AVX512BF16__) && defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
+#include "kernels/cpu/simd/bf16_product.h"
 #include "kernels/cpu/simd/digits.h"
 #include "kernels/cpu/simd/fp8.h"
 #define SEER_PREPARED_INPUTS
@@ -384,15 +385,16 @@ void rms_norm(float* out, const float* x, const float* weight, int64_t n, float 
 int64_t code_input_floats(const CodeRows&) { return 0; }
 void prepare_code_input(float*, const float*, const CodeRows&) {}
 constexpr auto dot_prepared_rows = dot_code_rows;
+constexpr decltype(Functions::product_bf16) product_bf16 = nullptr;
 #endif
 
 }  // namespace
 
 const Functions kFunctions = {
-    SEER_SIMD_LABEL,    attention_begin,   attention_block, attention_end,
-    transpose_queries,  decode_block,      dot_rows,        code_input_floats,
-    prepare_code_input, dot_prepared_rows, to_float,        to_bf16,
-    codes_to_float,     silu_mul,          rms_norm,        exp_sum,
+    SEER_SIMD_LABEL, attention_begin, attention_block,   attention_end,      transpose_queries,
+    decode_block,    dot_rows,        code_input_floats, prepare_code_input, dot_prepared_rows,
+    product_bf16,    to_float,        to_bf16,           codes_to_float,     silu_mul,
+    rms_norm,        exp_sum,
 };
 
 }  // namespace seer::simd::SEER_SIMD_NAMESPACE

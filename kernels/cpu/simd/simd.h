@@ -69,6 +69,12 @@ struct Functions {
   void (*dot_code_rows)(float* out, int64_t out_stride, const float* x, int64_t x_stride, int64_t n_x,
                         const CodeRows& w, int64_t n_rows, bool accumulate);
 
+  // out[m * out_stride + r] (+)= dot(x[m], w[r]) for r < n_rows, m < n_x, any number of either, all bfloat16.
+  // x rows are x_stride apart, an even number larger than d_in, and what lies past an odd d_in is zero. Null
+  // where the processor has no such instruction.
+  void (*product_bf16)(float* out, int64_t out_stride, const uint16_t* x, int64_t x_stride, int64_t n_x,
+                       const uint16_t* w, int64_t d_in, int64_t n_rows, bool accumulate);
+
   void (*to_float)(float* out, const void* in, WeightType type, int64_t n);
   void (*to_bf16)(uint16_t* out, const float* in, int64_t n);  // to the nearest, ties to even
   // out [n_rows, d_in] = what the codes stand for.
