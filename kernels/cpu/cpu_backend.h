@@ -18,7 +18,7 @@ namespace seer {
 class CpuBackend final : public Backend {
  public:
   // `bf16_inputs`: inputs of products of many rows with bf16 weights are rounded to bf16, as programs that
-  // compute in bf16 throughout round them: 1.8 times as fast, and different in the third digit of a logit
+  // compute in bf16 throughout round them: 2.2 times as fast, and different in the third digit of a logit
   // (kernels/cpu/DESIGN.md, chapter 3). Throws Error{kUsage} if the processor has no AVX512-BF16.
   CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs = false);
 
