@@ -246,8 +246,11 @@ class Backend {
 
 // With n_threads 0 there is one thread for each core this process may run on. `round_inputs`: inputs of
 // quantised products are rounded as their format says (InputCodes), which a GPU gains speed by and a CPU
-// nothing: so it is for comparisons. Throws Error{kUsage} if the count is out of range.
-std::unique_ptr<Backend> make_cpu_backend(int n_threads, bool round_inputs = false);
+// nothing: so it is for comparisons. `bf16_inputs`: inputs of products of many rows are rounded to bf16, as
+// PyTorch and llama.cpp round them if weights are bf16, which takes half the time (kernels/cpu/DESIGN.md,
+// chapter 3). Throws Error{kUsage} if the count is out of range, and Error{kUnsupported} for bf16_inputs on a
+// processor without AVX512-BF16.
+std::unique_ptr<Backend> make_cpu_backend(int n_threads, bool round_inputs = false, bool bf16_inputs = false);
 // Runs on GPU number `device`. Throws Error{kDevice} if there is no driver or no such GPU, if either is too
 // old, or if the build has no CUDA.
 std::unique_ptr<Backend> make_cuda_backend(int device);

@@ -41,7 +41,7 @@ std::unique_ptr<Backend> open_cuda(const std::string& device) {
 
 }  // namespace
 
-std::unique_ptr<Backend> open_device(const std::string& device, int threads,
+std::unique_ptr<Backend> open_device(const std::string& device, int threads, DType cpu_activations,
                                      const std::function<void(const std::string&)>& warn) {
   if (device.starts_with("cuda")) return open_cuda(device);
   if (device != "auto" && device != "cpu") refuse_device(device);
@@ -52,11 +52,12 @@ std::unique_ptr<Backend> open_device(const std::string& device, int threads,
       warn(std::string("running on the CPU: ") + error.what());
     }
   }
-  return make_cpu_backend(threads);
+  return make_cpu_backend(threads, false, cpu_activations == DType::kBF16);
 }
 
-std::unique_ptr<Backend> open_rank_device(const std::string& device, int threads, const Communicator& comm) {
-  if (device == "cpu") return make_cpu_backend(threads);
+std::unique_ptr<Backend> open_rank_device(const std::string& device, int threads, DType cpu_activations,
+                                          const Communicator& comm) {
+  if (device == "cpu") return make_cpu_backend(threads, false, cpu_activations == DType::kBF16);
   return make_cuda_backend(cuda_index(device, comm.local_rank() % std::max(1, cuda_device_count())));
 }
 

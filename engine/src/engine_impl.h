@@ -87,6 +87,7 @@ class EngineImpl final : public Engine {
   OwnProcess process_;
   EngineOptions options_;
   std::optional<DType> kv_dtype_asked_;  // by the options; checked before any file is read
+  DType cpu_activations_;                // likewise
   GenerationConfig generation_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   Model model_;

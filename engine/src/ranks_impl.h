@@ -34,6 +34,7 @@ struct ModelSource {
   int64_t timeout_ns = 0;
   RankSplit split = RankSplit::kTensor;
   DType kv_dtype = DType::kF32;  // of keys and values in pages
+  DType cpu_activations = DType::kF32;
 
   // What a rank has of the model.
   Shard shard(const ModelConfig& config, int rank, int size) const {

@@ -42,8 +42,8 @@ simd::WeightType weight_type(DType dtype) {
                                  : simd::WeightType::kF32;
 }
 
-std::unique_ptr<Backend> make_cpu_backend(int n_threads, bool round_inputs) {
-  return std::make_unique<CpuBackend>(checked_threads(n_threads), round_inputs);
+std::unique_ptr<Backend> make_cpu_backend(int n_threads, bool round_inputs, bool bf16_inputs) {
+  return std::make_unique<CpuBackend>(checked_threads(n_threads), round_inputs, bf16_inputs);
 }
 
 CpuBackend::CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs)
@@ -54,9 +54,10 @@ CpuBackend::CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs)
       simd_(simd::functions()),
       thread_scratch_(static_cast<size_t>(n_threads)) {
   if (bf16_inputs && simd_.product_bf16 == nullptr)
-    throw Error(ErrorKind::kUsage, std::string("expected a processor with AVX512-BF16 for products of bf16 "
-                                               "inputs, found ") +
-                                       simd_.name + ". Leave inputs in float32.");
+    throw Error(ErrorKind::kUnsupported,
+                std::string("CPU activations of bf16 are not supported on this processor: expected one with "
+                            "AVX512-BF16, AVX512-VNNI and AVX512-VBMI, found ") +
+                    simd_.name + ". Use --cpu-activations f32.");
 }
 
 std::string CpuBackend::description() const {

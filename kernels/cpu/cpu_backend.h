@@ -17,9 +17,7 @@ namespace seer {
 
 class CpuBackend final : public Backend {
  public:
-  // `bf16_inputs`: inputs of products of many rows with bf16 weights are rounded to bf16, as programs that
-  // compute in bf16 throughout round them: 2.2 times as fast, and different in the third digit of a logit
-  // (kernels/cpu/DESIGN.md, chapter 3). Throws Error{kUsage} if the processor has no AVX512-BF16.
+  // As make_cpu_backend(), for 1 thread or more.
   CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs = false);
 
   std::string description() const override;
@@ -105,10 +103,15 @@ class CpuBackend final : public Backend {
   struct Panel {
     const LinearWeights::Part* part;
     const float* inputs;
-    int64_t begin, end;  // rows of the part's weight
-    int64_t column;      // of the output
+    const uint16_t* rounded;  // the inputs as bf16, bf16_stride(d_in) apart; null: they are not rounded
+    int64_t begin, end;       // rows of the part's weight
+    int64_t column;           // of the output
   };
-  static std::vector<Panel> panels_of(const LinearWeights& w, const std::vector<const float*>& inputs);
+  // For each part the n inputs that it multiplies, rounded to bf16, or null if its products do not round
+  // them.
+  std::vector<const uint16_t*> rounded_inputs(const std::vector<const float*>& inputs, int64_t n,
+                                              const LinearWeights& w);
+  std::vector<Panel> panels_of(const Tensor& x, const LinearWeights& w);
   // out [n_rows, the panel's outputs], d_out floats apart; widens weights into the thread's scratch.
   void multiply_panel(float* out, int64_t d_out, const Panel& panel, int64_t row, int64_t n_rows,
                       bool accumulate, int thread) const;
@@ -148,7 +151,7 @@ class CpuBackend final : public Backend {
   const simd::Functions& simd_;
   std::vector<Scratch> thread_scratch_;
   Scratch scratch_;  // the calling thread's, for one operation at a time
-  Scratch formed_;   // formed_inputs, and inputs that are rounded to bf16
+  Scratch formed_;   // formed_inputs and rounded_inputs
   std::array<std::chrono::steady_clock::time_point, 3> phase_begin_{};
   std::array<int64_t, 3> phase_ns_{};
 };

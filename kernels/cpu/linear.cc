@@ -10,8 +10,10 @@ namespace seer {
 namespace {
 
 // Up to this many input rows each weight is widened in registers and used at once; beyond, OpenBLAS's
-// blocking pays for widening a panel of weights into memory first.
-constexpr int64_t kFewRows = 16;
+// blocking pays for widening a panel of weights into memory first. Codes that the processor has no loop of
+// its own for are widened more slowly, and product_bf16 is worth its packing earlier
+// (kernels/cpu/DESIGN.md, chapter 1).
+constexpr int64_t kFewRows = 32, kFewerRows = 16;
 constexpr int64_t kDotInputs = 4;  // what simd's dot_rows takes at once
 
 // A task multiplies kSlab input rows with kPanel outputs. OpenBLAS reaches its peak on one core from about
@@ -28,6 +30,10 @@ void add_bias(float* out, int64_t out_stride, const Tensor& bias, int64_t begin,
   for (int64_t i = 0; i < n_rows; ++i)
     for (int64_t j = 0; j < n_outputs; ++j) out[i * out_stride + j] += scratch[j];
 }
+
+// Numbers from one input that is rounded to bf16 to the next. An odd number of cache lines apart, they do not
+// share the few places that a cache has for an address.
+int64_t bf16_stride(int64_t d_in) { return (d_in + 63) / 64 * 64 + 32; }
 
 simd::CodeType code_type(DType dtype) {
   assert(dtype == DType::kF8E4M3 || dtype == DType::kI8 || dtype == DType::kU4);
@@ -129,7 +135,8 @@ std::vector<CpuBackend::FormedInputs> CpuBackend::formed_inputs(const Tensor& x,
 
 void CpuBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) {
   assert(x.dim(1) == w.d_in() && out.dim(1) == w.d_out() && x.dim(0) == out.dim(0));
-  if (x.dim(0) <= kFewRows) {
+  const bool slow_codes = w.quantised() && simd_.code_input_floats(code_rows(w.parts.front(), 0, 0)) == 0;
+  if (x.dim(0) <= (slow_codes || bf16_inputs_ ? kFewerRows : kFewRows)) {
     linear_few_rows(out, x, w, accumulate);
   } else {
     linear_many_rows(out, x, w, accumulate);
@@ -174,14 +181,41 @@ void CpuBackend::linear_few_rows(const Tensor& out, const Tensor& x, const Linea
   });
 }
 
-std::vector<CpuBackend::Panel> CpuBackend::panels_of(const LinearWeights& w,
-                                                     const std::vector<const float*>& inputs) {
+std::vector<const uint16_t*> CpuBackend::rounded_inputs(const std::vector<const float*>& inputs, int64_t n,
+                                                        const LinearWeights& w) {
+  std::vector<const uint16_t*> rounded(w.parts.size(), nullptr);
+  if (!bf16_inputs_) return rounded;
+  const int64_t d_in = w.d_in(), stride = bf16_stride(d_in);
+  auto* copy = reinterpret_cast<uint16_t*>(
+      formed_.reserve((static_cast<int64_t>(w.parts.size()) * n * stride + 1) / 2));
+  for (size_t i = 0; i < w.parts.size(); ++i) {
+    const LinearWeights::Part& part = w.parts[i];
+    if (part.quantised() ? !simd_.takes_bf16(code_rows(part, 0, 0)) : part.weight.dtype != DType::kBF16)
+      continue;
+    if (i > 0 && inputs[i] == inputs[i - 1] && rounded[i - 1] != nullptr) {
+      rounded[i] = rounded[i - 1];
+      continue;
+    }
+    rounded[i] = copy;
+    pool_.run(n, [&](int64_t r, int) {
+      simd_.to_bf16(copy + r * stride, inputs[i] + r * d_in, d_in);
+      copy[r * stride + d_in] = 0;
+    });
+    copy += n * stride;
+  }
+  return rounded;
+}
+
+std::vector<CpuBackend::Panel> CpuBackend::panels_of(const Tensor& x, const LinearWeights& w) {
+  const std::vector<const float*> inputs = inputs_of_parts(x, w);
+  const std::vector<const uint16_t*> rounded = rounded_inputs(inputs, x.dim(0), w);
   std::vector<Panel> panels;
   int64_t column = 0;
   for (size_t i = 0; i < w.parts.size(); ++i) {
     const int64_t d_part = w.parts[i].weight.dim(0);
     for (int64_t begin = 0; begin < d_part; begin += kPanel)
-      panels.push_back({&w.parts[i], inputs[i], begin, std::min(d_part, begin + kPanel), column + begin});
+      panels.push_back(
+          {&w.parts[i], inputs[i], rounded[i], begin, std::min(d_part, begin + kPanel), column + begin});
     column += d_part;
   }
   return panels;
@@ -189,11 +223,21 @@ std::vector<CpuBackend::Panel> CpuBackend::panels_of(const LinearWeights& w,
 
 void CpuBackend::multiply_panel(float* out, int64_t d_out, const Panel& panel, int64_t row, int64_t n_rows,
                                 bool accumulate, int thread) const {
-  const int64_t n_outputs = panel.end - panel.begin, d_in = panel.part->weight.dim(1);
-  const Tensor weight = panel.part->weight.rows(panel.begin, n_outputs);
+  const LinearWeights::Part& part = *panel.part;
+  const int64_t n_outputs = panel.end - panel.begin, d_in = part.weight.dim(1);
+  const Tensor weight = part.weight.rows(panel.begin, n_outputs);
+  if (panel.rounded != nullptr) {
+    const int64_t stride = bf16_stride(d_in);
+    const uint16_t* x = panel.rounded + row * stride;
+    if (part.quantised())
+      return simd_.product_codes_bf16(out, d_out, x, stride, n_rows, code_rows(part, panel.begin, n_outputs),
+                                      n_outputs, accumulate);
+    return simd_.product_bf16(out, d_out, x, stride, n_rows, static_cast<const uint16_t*>(weight.data), d_in,
+                              n_outputs, accumulate);
+  }
   const float* weights = static_cast<const float*>(weight.data);
-  if (panel.part->quantised()) {
-    simd_.codes_to_float(thread_scratch(thread), code_rows(*panel.part, panel.begin, n_outputs), n_outputs);
+  if (part.quantised()) {
+    simd_.codes_to_float(thread_scratch(thread), code_rows(part, panel.begin, n_outputs), n_outputs);
     weights = thread_scratch(thread);
   } else if (weight.dtype != DType::kF32) {
     simd_.to_float(thread_scratch(thread), weight.data, weight_type(weight.dtype), weight.numel());
@@ -206,36 +250,18 @@ void CpuBackend::multiply_panel(float* out, int64_t d_out, const Panel& panel, i
 
 void CpuBackend::linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w,
                                   bool accumulate) {
-  const std::vector<Panel> panels = panels_of(w, inputs_of_parts(x, w));
-  const int64_t n = x.dim(0), d_in = w.d_in(), d_out = w.d_out();
+  const std::vector<Panel> panels = panels_of(x, w);
+  const int64_t n = x.dim(0), d_out = w.d_out();
   const int64_t n_panels = static_cast<int64_t>(panels.size()), n_slabs = (n + kSlab - 1) / kSlab;
-  // An odd number of cache lines apart, rows do not share the few places that a cache has for an address.
-  const int64_t bf16_stride = (d_in + 63) / 64 * 64 + 32;
-  const bool bf16 = bf16_inputs_ && !w.quantised();
-  uint16_t* rounded = nullptr;
-  if (bf16) {
-    rounded = reinterpret_cast<uint16_t*>(formed_.reserve(n * bf16_stride / 2));
-    pool_.run(n, [&](int64_t r, int) {
-      uint16_t* row = rounded + r * bf16_stride;
-      simd_.to_bf16(row, x.as<float>() + r * d_in, d_in);
-      row[d_in] = 0;
-    });
-  }
-  reserve_thread_scratch(kPanel * d_in);
+  reserve_thread_scratch(kPanel * w.d_in());
   pool_.run(n_panels * n_slabs, [&](int64_t task, int thread) {
     const Panel& panel = panels[static_cast<size_t>(task / n_slabs)];
     const int64_t row = task % n_slabs * kSlab, n_rows = std::min(kSlab, n - row);
-    const int64_t n_outputs = panel.end - panel.begin;
     float* o = out.as<float>() + row * d_out + panel.column;
-    if (bf16 && panel.part->weight.dtype == DType::kBF16) {
-      simd_.product_bf16(o, d_out, rounded + row * bf16_stride, bf16_stride, n_rows,
-                         static_cast<const uint16_t*>(panel.part->weight.rows(panel.begin, n_outputs).data),
-                         d_in, n_outputs, accumulate);
-    } else {
-      multiply_panel(o, d_out, panel, row, n_rows, accumulate, thread);
-    }
+    multiply_panel(o, d_out, panel, row, n_rows, accumulate, thread);
     if (panel.part->bias)
-      add_bias(o, d_out, panel.part->bias, panel.begin, n_rows, n_outputs, simd_, thread_scratch(thread));
+      add_bias(o, d_out, panel.part->bias, panel.begin, n_rows, panel.end - panel.begin, simd_,
+               thread_scratch(thread));
   });
 }
 

@@ -106,9 +106,9 @@ std::vector<LinearCase> linear_cases(DType activation) {
                        const std::vector<DType>& types, bool bias, bool accumulate, DType out_type) {
     cases.push_back(linear_case(random, activation, n, d_in, d_outs, types, bias, accumulate, out_type));
   };
-  // Around 16 rows the CPU changes its method; decode steps have 1 to 4.
+  // Around 16 or 32 rows the CPU changes its method; decode steps have 1 to 4.
   for (const DType type : kStored) {
-    for (const int64_t n : {1, 2, 3, 4, 5, 15, 16, 17, 64, 65}) {
+    for (const int64_t n : {1, 2, 3, 4, 5, 15, 16, 17, 32, 33, 64, 65}) {
       add(n, 64, {64}, {type}, false, false, activation);
       add(n, 96, {32, 8, 8}, {type}, true, false, activation);  // q, k and v
       add(n, 100, {65}, {type}, n % 2 == 0, true, activation);

@@ -7,75 +7,17 @@
 #include <cmath>
 #include <vector>
 
-#include "tests/kernels/cases.h"
+#include "tests/kernels/code_weights.h"
 #include "tests/kernels/simd_tables.h"
 #include "tests/support/catch.h"
 
 namespace seer::testing {
 namespace {
 
-using simd::CodeRows;
 using simd::CodeType;
 
-struct CodesCase {
-  CodeType type;
-  int64_t d_in, group, n_rows, n_x;
-  bool zeros = false;
-  bool accumulate = false;
-};
-
-std::string name_of(const CodesCase& c) {
-  const char* types[] = {"E4M3", "I8", "U4"};
-  return std::string(types[static_cast<int>(c.type)]) + ", " + std::to_string(c.n_x) + " inputs of " +
-         std::to_string(c.d_in) + " in groups of " + std::to_string(c.group) + ", " +
-         std::to_string(c.n_rows) + " rows" + (c.zeros ? ", zeros" : "") +
-         (c.accumulate ? ", accumulated" : "");
-}
-
-double e4m3(uint8_t code) {
-  const int exponent = code >> 3 & 15, mantissa = code & 7;
-  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
-  return (code & 0x80) != 0 ? -magnitude : magnitude;
-}
-
-// Codes, scales and zeros of random rows, and float64 numbers that they stand for.
-struct Weights {
-  Weights(Random& random, const CodesCase& c)
-      : n_groups((c.d_in + c.group - 1) / c.group),
-        codes(static_cast<size_t>(c.n_rows * (c.type == CodeType::kU4 ? c.d_in / 2 : c.d_in))) {
-    for (uint8_t& code : codes) {
-      code = static_cast<uint8_t>(random.below(256));
-      if (c.type == CodeType::kE4M3 && (code & 0x7F) == 0x7F) code = 0x80;
-    }
-    for (int64_t i = 0; i < c.n_rows * n_groups; ++i) {
-      scales.push_back(random.uniform(0.5F, 2.0F));
-      zeros.push_back(static_cast<uint8_t>(random.below(c.type == CodeType::kU4 ? 17 : 256)));
-    }
-    rows = {c.type, codes.data(), scales.data(), c.zeros ? zeros.data() : nullptr, c.d_in, c.group};
-  }
-  // The code less its zero: of row r, input i.
-  double level(int64_t r, int64_t i) const {
-    const auto at = static_cast<size_t>(r * n_groups + i / rows.group);
-    const auto index = static_cast<size_t>(r * rows.d_in + i);
-    const double zero = rows.zeros != nullptr ? zeros[at] : 0.0;
-    if (rows.type == CodeType::kE4M3) return e4m3(codes[index]) - zero;
-    if (rows.type == CodeType::kI8) return static_cast<int8_t>(codes[index]) - zero;
-    return (codes[index / 2] >> (index % 2 * 4) & 15) - (rows.zeros != nullptr ? zero : 8.0);
-  }
-  // What rounding may multiply: the code, and the zero that is subtracted apart from it.
-  double size(int64_t r, int64_t i) const {
-    const double zero = rows.zeros != nullptr ? zeros[static_cast<size_t>(r * n_groups + i / rows.group)] : 0;
-    return std::abs(level(r, i)) + 2.0 * zero + (rows.type == CodeType::kU4 ? 8.0 : 0.0);
-  }
-
-  int64_t n_groups;
-  std::vector<uint8_t> codes, zeros;
-  std::vector<float> scales;
-  CodeRows rows;
-};
-
 std::vector<float> product(const simd::Functions& simd, const std::vector<float>& x, const CodesCase& c,
-                           const Weights& w, std::vector<float> out, int64_t out_stride) {
+                           const CodeWeights& w, std::vector<float> out, int64_t out_stride) {
   const int64_t floats = simd.code_input_floats(w.rows), stride = floats != 0 ? floats : c.d_in;
   std::vector<float> memory(static_cast<size_t>(c.n_x * stride) + 16);
   const auto address = reinterpret_cast<uintptr_t>(memory.data());
@@ -93,7 +35,7 @@ std::vector<float> product(const simd::Functions& simd, const std::vector<float>
 
 // How far the worst output lies from float64, as a part of the bound.
 double worst_of(const simd::Functions& simd, const std::vector<float>& x, const CodesCase& c,
-                const Weights& w, Random& random) {
+                const CodeWeights& w, Random& random) {
   const int64_t out_stride = c.n_rows + 2;
   const std::vector<float> before = random.tensor(DType::kF32, {c.n_x, out_stride}, 1.0F).values;
   const std::vector<float> out = product(simd, x, c, w, before, out_stride);
@@ -127,7 +69,7 @@ double worst_of(const simd::Functions& simd, const std::vector<float>& x, const 
 
 void check(Random& random, const CodesCase& c) {
   INFO(name_of(c));
-  const Weights w(random, c);
+  const CodeWeights w(random, c);
   const std::vector<float> x = random.tensor(DType::kF32, {c.n_x, c.d_in}, 1.0F).values;
   for (const simd::Functions* simd : runnable_tables()) {
     INFO(simd->name);
@@ -166,7 +108,7 @@ TEST_CASE("products with codes stay within the bound where inputs differ by many
   for (const CodeType type : kTypes)
     for (const bool zeros : {false, true}) {
       const CodesCase c{type, 512, 128, 6, 2, zeros};
-      const Weights w(random, c);
+      const CodeWeights w(random, c);
       std::vector<float> x = random.tensor(DType::kF32, {c.n_x, c.d_in}, 1.0F).values;
       for (size_t i = 0; i < x.size(); ++i) x[i] = std::ldexp(x[i], static_cast<int>(random.below(60)) - 40);
       x[3] = 1e20F;
@@ -184,7 +126,7 @@ TEST_CASE("products with codes lose no more than float32 sums do") {
   Random random(63);
   for (const CodeType type : kTypes) {
     const CodesCase c{type, 2048, 128, 32, 1};
-    const Weights w(random, c);
+    const CodeWeights w(random, c);
     const std::vector<float> x = random.tensor(DType::kF32, {c.n_x, c.d_in}, 1.0F).values;
     for (const simd::Functions* simd : runnable_tables()) {
       INFO(simd->name << ", " << name_of(c));
@@ -209,7 +151,7 @@ TEST_CASE("every code is multiplied as what it stands for") {
       if (type == CodeType::kE4M3 && (code & 0x7F) == 0x7F) continue;
       Random random(64);
       const CodesCase c{type, 2, 2, 1, 1};
-      Weights w(random, c);
+      CodeWeights w(random, c);
       std::fill(w.codes.begin(), w.codes.end(), static_cast<uint8_t>(code));
       w.scales[0] = 1.0F;
       for (const simd::Functions* simd : runnable_tables())
@@ -227,7 +169,7 @@ TEST_CASE("zeros as inputs give zero, and an input that is no number gives an ou
   Random random(65);
   for (const CodeType type : kTypes) {
     const CodesCase c{type, 256, 128, 5, 1};
-    const Weights w(random, c);
+    const CodeWeights w(random, c);
     for (const simd::Functions* simd : runnable_tables()) {
       INFO(simd->name << ", " << name_of(c));
       std::vector<float> x(256);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "tests/kernels/compare.h"
 #include "tests/kernels/simd_tables.h"
 #include "tests/support/catch.h"
+#include "tests/support/forced_simd.h"
 #include "tests/support/narrow_floats.h"
 
 namespace seer::testing {
@@ -254,23 +254,6 @@ TEST_CASE("dot_rows is the reference's for every type, length and number of rows
         for (const int64_t n_x : {1, 4}) check_dot_rows(*simd, random, {n_x, 40, n_rows, dtype, n_x == 1});
     }
 }
-
-// Restores the variable that the test changes.
-class ForcedSimd {
- public:
-  ForcedSimd() {
-    if (const char* value = std::getenv(kName)) before_ = value, was_set_ = true;
-  }
-  ~ForcedSimd() { was_set_ ? setenv(kName, before_.c_str(), 1) : unsetenv(kName); }
-  ForcedSimd(const ForcedSimd&) = delete;
-  ForcedSimd& operator=(const ForcedSimd&) = delete;
-  void set(const char* value) { value != nullptr ? setenv(kName, value, 1) : unsetenv(kName); }
-
- private:
-  static constexpr const char* kName = "SEER_SIMD";
-  std::string before_;
-  bool was_set_ = false;
-};
 
 TEST_CASE("the best table is chosen, and SEER_SIMD forces a lower one") {
   ForcedSimd forced;

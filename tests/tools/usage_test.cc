@@ -128,6 +128,9 @@ TEST_CASE("values out of range are refused with the option, the value and the ra
   CHECK_THAT(refused({"-c", "512", "--pool-size", "511"}), ContainsSubstring("--pool-size"));
   CHECK_THAT(refused({"--kv-cache-dtype", "f16"}), ContainsSubstring("auto, f32 or bf16, found 'f16'"));
   CHECK_THAT(refused({"--weights", "q4_0"}), ContainsSubstring("auto, bf16, fp8 or int4, found 'q4_0'"));
+  CHECK_THAT(refused({"--cpu-activations", "f16"}), ContainsSubstring("f32 or bf16, found 'f16'"));
+  CHECK_THAT(refused({"--cpu-activations", "bf16", "--device", "cuda"}),
+             ContainsSubstring("device 'cuda'") && ContainsSubstring("leave out --cpu-activations"));
   CHECK_THAT(refused({"--sparse", "threshold=2"}), ContainsSubstring("threshold"));
   CHECK_THAT(refused({"--sparse", "half"}), ContainsSubstring("half"));
   CHECK_THAT(refused({"--sparse", "threshold=0.01"}), ContainsSubstring("SEER_GATES"));

@@ -94,6 +94,7 @@ void BenchRows::write(const BenchResult& result) {
       {"n_ctx", engine_.info().ctx_size},
       {"n_batch", engine_.info().chunk_size},
       {"kv_cache_dtype", engine_.info().kv_cache_dtype},
+      {"cpu_activations", engine_.info().cpu_activations},
       {"sparse", rule},
       {"n_prompt", test.n_prompt},
       {"n_gen", test.n_gen},

@@ -144,7 +144,7 @@ Json describe(const EngineInfo& info) {
   return {{"device", info.device},         {"ctx_size", info.ctx_size},
           {"chunk_size", info.chunk_size}, {"page_tokens", info.page_tokens},
           {"n_pages", info.n_pages},       {"kv_cache_dtype", info.kv_cache_dtype},
-          {"kv_bytes", info.kv_bytes}};
+          {"kv_bytes", info.kv_bytes},     {"cpu_activations", info.cpu_activations}};
 }
 
 // "n_params  5774592 (5.77 M)": the number as it is, and as people say it.

@@ -74,6 +74,11 @@ struct SEER_API EngineOptions {
   // more than a calibrated checkpoint does. The embedding, lm_head, norms and gates stay as they are.
   // Error{kUnsupported} for a checkpoint that is quantised already.
   std::string weights = "auto";
+  // The type that a CPU rounds inputs of matrix products to, in steps that compute a prompt (those of few
+  // tokens round nothing): f32, which rounds nothing, or bf16, which processors with AVX512-BF16 multiply
+  // about twice as fast with bf16 and quantised weights. bf16 is refused on a GPU, whose activations have
+  // that type anyway, on other processors, and with F16 or F32 weights.
+  std::string cpu_activations = "f32";
   double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
   // The processes that hold the model together with this one, which is their rank 0 (seer/ranks.h); null:
   // alone. One engine at a time uses them. `device` is every rank's: auto and cuda give each rank of a
@@ -142,8 +147,9 @@ struct SEER_API EngineInfo {
   bool prefix_cache = false;
   int64_t n_ranks = 1;
   RankSplit rank_split = RankSplit::kTensor;
-  int64_t max_ctx_size = 0;    // tokens: the largest context that the model was made for
-  std::string kv_cache_dtype;  // "f32" or "bf16": the type of keys and values in pages
+  int64_t max_ctx_size = 0;     // tokens: the largest context that the model was made for
+  std::string kv_cache_dtype;   // "f32" or "bf16": the type of keys and values in pages
+  std::string cpu_activations;  // "f32" or "bf16", as EngineOptions has it; empty on a GPU
 };
 
 // How many CPU cores this process may use: those of its affinity mask, or fewer where its cgroups (a

@@ -154,6 +154,12 @@ typedef struct seer_engine_options {
   /* The type of the layers' matrices: null or "auto" (as stored), "bf16", "fp8", "int4": see
    * EngineOptions::weights. SEER_ERROR_UNSUPPORTED for a checkpoint that is quantised already. */
   const char* weights;
+  /* The type that a CPU rounds inputs of matrix products to in steps that compute a prompt: null or "f32"
+   * (nothing is rounded), "bf16".
+   * SEER_ERROR_UNSUPPORTED for bf16 on a GPU, on a processor without AVX512-BF16, and with F16 or F32
+   * weights.
+   */
+  const char* cpu_activations;
 } seer_engine_options;
 
 /* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
@@ -192,7 +198,8 @@ typedef struct seer_engine_info {
   const int32_t* stop_ids;
   const char* const* stop_id_sources;
   size_t n_stop_ids;
-  const char* kv_cache_dtype; /* "f32" or "bf16"; lives as long as the handle */
+  const char* kv_cache_dtype;  /* "f32" or "bf16"; lives as long as the handle */
+  const char* cpu_activations; /* "f32" or "bf16", and "" on a GPU; lives as long as the handle */
 } seer_engine_info;
 
 /* Describes the engine. `size` is sizeof(seer_engine_info). SEER_ERROR_USAGE for null pointers or a wrong

@@ -37,8 +37,8 @@ constexpr E4M3Table kE4M3Table;
 // 64 codes at a time, as two vectors: of each 16 codes that follow one another the first 8, and the last 8.
 class E4M3Bf16 {
  public:
-  void load(__m512i* out, const uint8_t* p) const {
-    const __m512i codes = load_bytes(p);
+  void load(__m512i* out, const uint8_t* p) const { convert(out, load_bytes(p)); }
+  void convert(__m512i* out, __m512i codes) const {
     const __m512i low = _mm512_permutex2var_epi8(low_[0], codes, low_[1]);
     const __m512i magnitude = _mm512_permutex2var_epi8(high_[0], codes, high_[1]);
     // Bits of `magnitude`, and those of `codes` that the mask has.

@@ -1,5 +1,5 @@
-// The inner loops, written once. baseline.cc, avx2.cc and avx512.cc compile them, each for its instruction
-// set and into a namespace of its own.
+// The inner loops, written once. baseline.cc, avx2.cc, avx512.cc and avx512bf16.cc compile them, each for its
+// instruction set and into a namespace of its own.
 #pragma once
 
 #include <cstdint>
@@ -386,15 +386,18 @@ int64_t code_input_floats(const CodeRows&) { return 0; }
 void prepare_code_input(float*, const float*, const CodeRows&) {}
 constexpr auto dot_prepared_rows = dot_code_rows;
 constexpr decltype(Functions::product_bf16) product_bf16 = nullptr;
+constexpr decltype(Functions::takes_bf16) takes_bf16 = nullptr;
+constexpr decltype(Functions::product_codes_bf16) product_codes_bf16 = nullptr;
 #endif
 
 }  // namespace
 
 const Functions kFunctions = {
-    SEER_SIMD_LABEL, attention_begin, attention_block,   attention_end,      transpose_queries,
-    decode_block,    dot_rows,        code_input_floats, prepare_code_input, dot_prepared_rows,
-    product_bf16,    to_float,        to_bf16,           codes_to_float,     silu_mul,
-    rms_norm,        exp_sum,
+    SEER_SIMD_LABEL,    attention_begin,   attention_block, attention_end,
+    transpose_queries,  decode_block,      dot_rows,        code_input_floats,
+    prepare_code_input, dot_prepared_rows, product_bf16,    takes_bf16,
+    product_codes_bf16, to_float,          to_bf16,         codes_to_float,
+    silu_mul,           rms_norm,          exp_sum,
 };
 
 }  // namespace seer::simd::SEER_SIMD_NAMESPACE

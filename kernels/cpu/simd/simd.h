@@ -74,6 +74,10 @@ struct Functions {
   // where the processor has no such instruction.
   void (*product_bf16)(float* out, int64_t out_stride, const uint16_t* x, int64_t x_stride, int64_t n_x,
                        const uint16_t* w, int64_t d_in, int64_t n_rows, bool accumulate);
+  // The same for codes, if takes_bf16(w); nothing else is rounded. Null where product_bf16 is.
+  bool (*takes_bf16)(const CodeRows& w);
+  void (*product_codes_bf16)(float* out, int64_t out_stride, const uint16_t* x, int64_t x_stride, int64_t n_x,
+                             const CodeRows& w, int64_t n_rows, bool accumulate);
 
   void (*to_float)(float* out, const void* in, WeightType type, int64_t n);
   void (*to_bf16)(uint16_t* out, const float* in, int64_t n);  // to the nearest, ties to even
