@@ -133,6 +133,10 @@ TEST_CASE("a golden's config.json in version 5's spelling has none of version 4'
   }
 }
 
+// A last chunk of few rows is multiplied by another loop, whose sums differ in the last bits. These decide
+// how numbers near a tie are rounded to bf16 pages (logprob_margin).
+double chunk_margin(const std::string& kv_cache_dtype) { return kv_cache_dtype == "bf16" ? 2e-2 : 1e-4; }
+
 TEST_CASE("any chunk size selects the same blocks and gives the same logits, over pages of each type") {
   for (const char* name : {"demo", "gqa-d128-llama3", "double-linear"}) {
     const auto golden = Golden::read(name);
@@ -149,7 +153,7 @@ TEST_CASE("any chunk size selects the same blocks and gives the same logits, ove
           INFO(name << " " << rule.name << " chunk " << chunk << " " << type);
           const Output parts = run(chunk);
           CHECK(parts.masks == whole.masks);
-          CHECK(max_difference(parts.logits, whole.logits) < 1e-4);
+          CHECK(max_difference(parts.logits, whole.logits) < chunk_margin(type));
         }
       }
   }

@@ -1,6 +1,7 @@
 // seer generate, run as a user runs it, on the demo model.
 #include <sstream>
 
+#include "kernels/cpu/simd/simd.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
 #include "tests/tools/run_seer.h"
@@ -35,6 +36,21 @@ TEST_CASE("generate prints the completion alone and how fast it went on stderr")
   CHECK_THAT(run.err, ContainsSubstring("decode 11 tokens in "));
   CHECK_THAT(run.err, ContainsSubstring("tokens/s), first token after "));
   CHECK_THAT(run.err, ContainsSubstring("density 100.0% (dense), stopped at -n\n"));
+}
+
+TEST_CASE("generate rounds inputs to bf16 if it is told to, or says what the processor lacks") {
+  std::string prompt;
+  for (int i = 0; i < 20; ++i) prompt += "The captain of the ship ";
+  const Outcome run = run_seer(generate({"-p", prompt, "-n", "5", "--cpu-activations", "bf16", "-v"}));
+  INFO(run.err);
+  if (simd::functions().product_bf16 != nullptr) {
+    CHECK(run.code == 0);
+    CHECK(!run.out.empty());
+    CHECK_THAT(run.err, ContainsSubstring(", bf16 inputs)"));
+  } else {
+    CHECK(run.code == 3);
+    CHECK_THAT(run.err, ContainsSubstring("Use --cpu-activations f32"));
+  }
 }
 
 TEST_CASE("a prompt from -p, a file and standard input is the same prompt, byte for byte") {
