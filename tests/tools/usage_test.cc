@@ -129,7 +129,7 @@ TEST_CASE("values out of range are refused with the option, the value and the ra
   CHECK_THAT(refused({"--kv-cache-dtype", "f16"}), ContainsSubstring("auto, f32 or bf16, found 'f16'"));
   CHECK_THAT(refused({"--weights", "q4_0"}), ContainsSubstring("auto, bf16, fp8 or int4, found 'q4_0'"));
   CHECK_THAT(refused({"--cpu-activations", "f16"}), ContainsSubstring("f32 or bf16, found 'f16'"));
-  CHECK_THAT(refused({"--cpu-activations", "bf16", "--device", "cuda"}),
+  CHECK_THAT(check_fails(generate({"-p", "hi", "--cpu-activations", "bf16", "--device", "cuda"}), 3),
              ContainsSubstring("device 'cuda'") && ContainsSubstring("leave out --cpu-activations"));
   CHECK_THAT(refused({"--sparse", "threshold=2"}), ContainsSubstring("threshold"));
   CHECK_THAT(refused({"--sparse", "half"}), ContainsSubstring("half"));
