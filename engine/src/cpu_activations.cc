@@ -25,11 +25,22 @@ void check_cpu_activations(DType activations, const Backend& backend) {
   if (activations == DType::kBF16 && backend.has_own_memory()) refuse_device(backend.description());
 }
 
-void check_cpu_activations(DType activations, const std::string& weights) {
-  if (activations != DType::kBF16 || (weights != "F16" && weights != "F32")) return;
+void check_cpu_activations(DType activations, std::span<const LayerWeights> layers) {
+  if (activations != DType::kBF16) return;
+  int64_t n_rounding = 0, n_exact = 0;  // weights
+  DType exact = DType::kF32;
+  for (const LayerWeights& layer : layers)
+    for (const LinearWeights* w : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})
+      for (const LinearWeights::Part& part : w->parts) {
+        const bool rounds = part.quantised() || part.weight.dtype == DType::kBF16;
+        (rounds ? n_rounding : n_exact) += part.weight.numel();
+        if (!rounds) exact = part.weight.dtype;
+      }
+  if (n_rounding >= n_exact) return;
   throw Error(ErrorKind::kUnsupported,
-              "CPU activations of bf16 are not supported with weights of " + weights +
-                  ": expected BF16 or quantised weights. Use --cpu-activations f32.");
+              std::string("CPU activations of bf16 are not supported with layers' weights of ") +
+                  dtype_name(exact) +
+                  ": expected BF16 or quantised ones. Use --weights bf16, or --cpu-activations f32.");
 }
 
 }  // namespace seer

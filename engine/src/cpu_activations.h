@@ -1,9 +1,11 @@
 // The type that inputs of matrix products are rounded to on a CPU, as options name it.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "kernels/backend.h"
+#include "models/weights.h"
 
 namespace seer {
 
@@ -12,8 +14,8 @@ namespace seer {
 DType named_cpu_activations(const std::string& name, const std::string& device);
 // Throws Error{kUnsupported} for bf16 if `backend` is a GPU, which "auto" may have chosen.
 void check_cpu_activations(DType activations, const Backend& backend);
-// Throws Error{kUnsupported} for bf16 if `weights`, the type of most weights as ModelInfo::dtype names it, is
-// one whose products round no inputs.
-void check_cpu_activations(DType activations, const std::string& weights);
+// Throws Error{kUnsupported} for bf16 if most of the layers' weights are F32 or F16, whose products round no
+// inputs. The type of lm_head does not matter: if it is one of these two, its products alone stay exact.
+void check_cpu_activations(DType activations, std::span<const LayerWeights> layers);
 
 }  // namespace seer

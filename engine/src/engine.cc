@@ -104,7 +104,7 @@ void EngineImpl::load_weights() {
     return !options_.on_load || options_.on_load({total, done});
   });
   ranks_.loaded();
-  check_cpu_activations(cpu_activations_, model_.weights().dtype);
+  check_cpu_activations(cpu_activations_, model_.weights().layers);
 }
 
 void EngineImpl::load_tokenizer_files() {

@@ -6,6 +6,7 @@
 #include "kernels/cpu/simd/simd.h"
 #include "seer/ranks.h"
 #include "tests/engine/demo.h"
+#include "tests/models/tiny_model.h"
 #include "tests/support/catch.h"
 #include "tests/support/forced_simd.h"
 #include "tests/support/test_data.h"
@@ -18,8 +19,11 @@ using testing::demo_options;
 using testing::document;
 using testing::error_of;
 using testing::greedy;
+using testing::Ids;
 using testing::kDense;
 using testing::kThreshold;
+using testing::TinyModel;
+using testing::TinyShape;
 
 std::string load_error(const EngineOptions& options) {
   return error_of([&] { Engine::load(options); });
@@ -62,15 +66,37 @@ TEST_CASE("CPU activations that are not there, or meant for a GPU, are refused b
   }
 }
 
-TEST_CASE("CPU activations of bf16 are refused with weights whose products would not round them") {
-  for (const char* weights : {"F16", "F32"}) {
-    CHECK_THAT(error_of([&] { check_cpu_activations(DType::kBF16, weights); }),
-               ContainsSubstring("unsupported: ") &&
-                   ContainsSubstring(std::string("weights of ") + weights) &&
-                   ContainsSubstring("Use --cpu-activations f32"));
-    check_cpu_activations(DType::kF32, weights);
+// One layer whose products have these types, each with as many weights as the others.
+std::vector<LayerWeights> layer_of(DType qkv, DType output, DType gate_up, DType down, bool codes = false) {
+  static float scale = 1.0F;
+  const auto product = [&](DType dtype) {
+    LinearWeights::Part part{Tensor(nullptr, dtype, {64, 64}), {}};
+    if (codes) part.scale = Tensor(&scale, DType::kF32, {1, 1});
+    return LinearWeights{{part}};
+  };
+  LayerWeights layer;
+  layer.qkv = product(qkv);
+  layer.output = product(output);
+  layer.gate_up = product(gate_up);
+  layer.down = product(down);
+  return {layer};
+}
+
+TEST_CASE("CPU activations of bf16 are refused if most of the layers' weights are F16 or F32") {
+  constexpr DType kBF16 = DType::kBF16;
+  for (const DType exact : {DType::kF16, DType::kF32}) {
+    for (const auto& layers : {layer_of(exact, exact, exact, exact), layer_of(kBF16, exact, exact, exact)}) {
+      CHECK_THAT(error_of([&] { check_cpu_activations(kBF16, layers); }),
+                 ContainsSubstring("unsupported: ") &&
+                     ContainsSubstring(std::string("weights of ") + dtype_name(exact)) &&
+                     ContainsSubstring("Use --weights bf16, or --cpu-activations f32."));
+      CHECK_NOTHROW(check_cpu_activations(DType::kF32, layers));
+    }
+    CHECK_NOTHROW(check_cpu_activations(kBF16, layer_of(exact, exact, kBF16, kBF16)));
   }
-  for (const char* weights : {"BF16", "F8_E4M3", "I8", "int4"}) check_cpu_activations(DType::kBF16, weights);
+  CHECK_NOTHROW(check_cpu_activations(kBF16, layer_of(kBF16, kBF16, kBF16, kBF16)));
+  for (const DType code : {DType::kF8E4M3, DType::kI8, DType::kU4})
+    CHECK_NOTHROW(check_cpu_activations(kBF16, layer_of(code, code, code, code, true)));
 }
 
 TEST_CASE("CPU activations of bf16 are refused on a processor without AVX512-BF16") {
@@ -106,6 +132,91 @@ TEST_CASE("a prompt of one row is computed as without rounding") {
   const auto exact = testing::load_demo(128), rounding = Engine::load(rounding_options(128));
   CHECK(rounding->new_session()->generate(greedy(document(1), 40)).tokens ==
         exact->new_session()->generate(greedy(document(1), 40)).tokens);
+}
+
+TEST_CASE("weights that are rounded while loading take CPU activations of bf16: int4 and fp8") {
+  if (!can_round()) return;
+  GenerateRequest request = greedy(document(1000), 8, kThreshold);
+  request.n_prompt_logprobs = 0;
+  for (const char* weights : {"int4", "fp8"}) {
+    INFO(weights);
+    const auto found = [&](const char* activations) {
+      EngineOptions options = rounding_options(1024);
+      options.weights = weights;
+      options.cpu_activations = activations;
+      const auto engine = Engine::load(options);
+      CHECK_THAT(engine->model().quantisation, ContainsSubstring(std::string("--weights ") + weights));
+      const GenerateResult result = engine->new_session()->generate(request);
+      CHECK(result.tokens.size() == 8);
+      return perplexity(result.prompt_logprobs);
+    };
+    const double exact = found("f32"), rounded = found("bf16");
+    CHECK(rounded == Approx(exact).epsilon(1e-3));
+    CHECK(rounded != exact);
+  }
+}
+
+// More than half of its weights are the embedding and lm_head, which `--weights` leaves in F32.
+TinyShape wide_shape() {
+  TinyShape shape;
+  shape.d_model = 64;
+  shape.d_ff = 64;
+  shape.n_vocab = 1000;
+  return shape;
+}
+
+std::vector<float> logprobs_of_prompt(const TinyModel& model, const char* weights, const char* activations) {
+  EngineOptions options;
+  options.model_dir = model.path();
+  options.device = "cpu";
+  options.threads = 2;
+  options.ctx_size = 256;
+  options.weights = weights;
+  options.cpu_activations = activations;
+  Ids prompt;
+  for (int32_t i = 0; i < 120; ++i) prompt.push_back(i * 37 % 1000);
+  GenerateRequest request = greedy(prompt, 1);
+  request.n_prompt_logprobs = 0;
+  std::vector<float> logprobs;
+  for (const PositionLogprobs& p : Engine::load(options)->new_session()->generate(request).prompt_logprobs)
+    logprobs.push_back(p.token.logprob);
+  REQUIRE(logprobs.size() == 119);
+  return logprobs;
+}
+
+TEST_CASE("layers of an F32 checkpoint round inputs if they are loaded in a format that does") {
+  if (!can_round()) return;
+  const TinyModel model(wide_shape());
+  CHECK_THAT(error_of([&] { logprobs_of_prompt(model, "auto", "bf16"); }),
+             ContainsSubstring("layers' weights of F32") && ContainsSubstring("Use --weights bf16"));
+  for (const char* weights : {"bf16", "fp8", "int4"}) {
+    INFO(weights);
+    const std::vector<float> exact = logprobs_of_prompt(model, weights, "f32"),
+                             rounded = logprobs_of_prompt(model, weights, "bf16");
+    CHECK(rounded != exact);
+    for (size_t i = 0; i < exact.size(); ++i) CHECK(rounded[i] == Approx(exact[i]).margin(0.1));
+  }
+}
+
+// Layers that add nothing to the embedding leave lm_head's inputs the same, whatever they round.
+TEST_CASE("lm_head in F32 rounds no inputs though layers do, and lm_head in BF16 rounds them") {
+  if (!can_round()) return;
+  const TinyModel model(wide_shape());
+  std::vector<testing::NamedTensor> tensors = model.tensors();
+  for (testing::NamedTensor& t : tensors)
+    if (t.name.find("o_proj") != std::string::npos || t.name.find("down_proj") != std::string::npos)
+      t = testing::zero_tensor(t.name, t.dtype, t.shape);
+  model.write_tensors(tensors);
+  CHECK(logprobs_of_prompt(model, "bf16", "bf16") == logprobs_of_prompt(model, "bf16", "f32"));
+  for (testing::NamedTensor& t : tensors) {
+    if (t.name != "lm_head.weight") continue;
+    std::string upper_halves;  // of little-endian float32 numbers, which are bf16 numbers
+    for (size_t i = 0; i < t.bytes.size(); i += 4) upper_halves += t.bytes.substr(i + 2, 2);
+    t.dtype = "BF16";
+    t.bytes = upper_halves;
+  }
+  model.write_tensors(tensors);
+  CHECK(logprobs_of_prompt(model, "bf16", "bf16") != logprobs_of_prompt(model, "bf16", "f32"));
 }
 
 TEST_CASE("ranks round as one does") {

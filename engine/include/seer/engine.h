@@ -77,7 +77,7 @@ struct SEER_API EngineOptions {
   // The type that a CPU rounds inputs of matrix products to, in steps that compute a prompt (those of few
   // tokens round nothing): f32, which rounds nothing, or bf16, which processors with AVX512-BF16 multiply
   // about twice as fast with bf16 and quantised weights. bf16 is refused on a GPU, whose activations have
-  // that type anyway, on other processors, and with F16 or F32 weights.
+  // that type anyway, on other processors, and if layers have F16 or F32 weights (see `weights`).
   std::string cpu_activations = "f32";
   double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
   // The processes that hold the model together with this one, which is their rank 0 (seer/ranks.h); null:

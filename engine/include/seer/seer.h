@@ -156,8 +156,8 @@ typedef struct seer_engine_options {
   const char* weights;
   /* The type that a CPU rounds inputs of matrix products to in steps that compute a prompt: null or "f32"
    * (nothing is rounded), "bf16".
-   * SEER_ERROR_UNSUPPORTED for bf16 on a GPU, on a processor without AVX512-BF16, and with F16 or F32
-   * weights.
+   * SEER_ERROR_UNSUPPORTED for bf16 on a GPU, on a processor without AVX512-BF16, and if layers have F16
+   * or F32 weights (see `weights`).
    */
   const char* cpu_activations;
 } seer_engine_options;
