@@ -1,7 +1,6 @@
 // Products of up to 16 rows with codes: bound by reading the codes once, which are widened to float16 in
 // registers and multiplied by tensor cores. A block takes 16 rows of the weight at a time, or 8 of gate and
-// the 8 of up that belong to them, and its warps divide their chunks. One warp more adds up and stores what
-// the others have summed, so that none of them waits for another. DESIGN.md next to this file has the
+// the 8 of up that belong to them, and its warps divide their chunks. DESIGN.md next to this file has the
 // arithmetic.
 #include <algorithm>
 #include <cassert>
@@ -11,7 +10,6 @@
 #include "kernels/cuda/codes/decode.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/cp_async.cuh"
-#include "kernels/cuda/ptx/mbarrier.cuh"
 #include "kernels/cuda/ptx/mma.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
 #include "kernels/cuda/vector.cuh"
@@ -21,8 +19,8 @@ namespace {
 
 using Bf16 = __nv_bfloat16;
 
-constexpr int kWarps = 16;  // that multiply; one more stores what they have summed
-constexpr int kThreads = (kWarps + 1) * 32;
+constexpr int kThreads = 512;
+constexpr int kWarps = kThreads / 32;
 constexpr int kTileRows = 16;
 constexpr int kStages = 6;                   // of a warp's ring
 constexpr int kChunkBytes = kTileRows * 64;  // codes of a chunk of 16 rows
@@ -48,14 +46,11 @@ int parts_of(const CodeMatrix& w) {
   return w.type != DType::kU4 ? 1 : w.group == 32 ? 4 : w.group == 64 ? 2 : 1;
 }
 
-// Sets of the warps' partial sums: so many tiles may a warp be ahead of what has been stored.
-__host__ __device__ constexpr int sets_of(int n_tiles) { return n_tiles == 1 ? 4 : 2; }
-
-int partial_bytes(int n_tiles) { return sets_of(n_tiles) * kWarps * n_tiles * 8 * kPartialPitch * 4; }
+int partial_bytes(int n_tiles) { return 2 * kWarps * n_tiles * 8 * kPartialPitch * 4; }
 
 int tiles_of(int64_t n) { return n <= 8 ? 1 : 2; }
 
-// Dynamic shared memory: the ring, the sets of the warps' partial sums, and the inputs and the norm if they
+// Dynamic shared memory: the ring, two sets of the warps' partial sums, and the inputs and the norm if they
 // fit.
 struct SharedSizes {
   int64_t x_pitch = 0;  // 0: inputs stay in global memory
@@ -114,18 +109,16 @@ __device__ __forceinline__ float warp_max(float x) {
   return x;
 }
 
-// What the warps tell each other while inputs are staged, the result's factor of each row, and the barriers
-// of each set of partial sums.
-struct Common {
+// What the warps tell each other while inputs are staged, and the result's factor of each row.
+struct Staging {
   float squares[kWarps], largest[kWarps];
   float factor[kMostCodeRows];
-  uint64_t full[sets_of(1)], empty[sets_of(1)];
 };
 
 // Copies the inputs to shared memory as float16 numbers, with zeros after each row. Each row is multiplied by
 // a power of two, whose inverse is its factor. If there is a norm, which shared memory holds already, rows
 // are normalised and rounded to bf16 first. The warps divide the rows.
-__device__ void stage_inputs(__half* shared, const Bf16* norm, Common* common, const Kernel& k) {
+__device__ void stage_inputs(__half* shared, const Bf16* norm, Staging* staging, const Kernel& k) {
   const CodeRowsParams& p = k.p;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   int warps_a_row = kWarps;
@@ -134,7 +127,7 @@ __device__ void stage_inputs(__half* shared, const Bf16* norm, Common* common, c
   const int begin = (part * 32 + lane) * 8, step = warps_a_row * 256, d_in = static_cast<int>(p.w.d_in);
   for (int first = 0; first < p.n; first += rows_at_once) {
     const int row = first + warp / warps_a_row;
-    const bool mine = warp < kWarps && row < p.n;
+    const bool mine = row < p.n;
     const Bf16* x = static_cast<const Bf16*>(p.x) + static_cast<int64_t>(row) * d_in;
     auto* out = reinterpret_cast<Bf16*>(shared + row * k.x_pitch);  // bf16 until the factor is known
     float sum = 0.0F, largest = 0.0F;
@@ -149,10 +142,10 @@ __device__ void stage_inputs(__half* shared, const Bf16* norm, Common* common, c
     }
     if (norm != nullptr) {
       sum = warp_sum(sum);
-      if (lane == 0 && mine) common->squares[warp] = sum;
+      if (lane == 0) staging->squares[warp] = sum;
       __syncthreads();
       sum = 0.0F;
-      for (int w = warp - part; mine && w < warp - part + warps_a_row; ++w) sum += common->squares[w];
+      for (int w = warp - part; w < warp - part + warps_a_row; ++w) sum += staging->squares[w];
       const float scale = rsqrtf(sum / static_cast<float>(d_in) + p.eps);
       largest = 0.0F;
       for (int i = begin; mine && i < d_in; i += step) {
@@ -168,12 +161,12 @@ __device__ void stage_inputs(__half* shared, const Bf16* norm, Common* common, c
       }
     }
     largest = warp_max(largest);
-    if (lane == 0 && mine) common->largest[warp] = largest;
+    if (lane == 0) staging->largest[warp] = largest;
     __syncthreads();
-    for (int w = warp - part; mine && w < warp - part + warps_a_row; ++w)
-      largest = fmaxf(largest, common->largest[w]);
+    for (int w = warp - part; w < warp - part + warps_a_row; ++w)
+      largest = fmaxf(largest, staging->largest[w]);
     const float factor = float16_factor(largest);
-    if (mine && part == 0 && lane == 0) common->factor[row] = 1.0F / factor;
+    if (mine && part == 0 && lane == 0) staging->factor[row] = 1.0F / factor;
     for (int i = begin; mine && i < k.x_pitch; i += step) {
       float f[8] = {};
       if (i < d_in) load8(out + i).to_floats(f);
@@ -182,7 +175,7 @@ __device__ void stage_inputs(__half* shared, const Bf16* norm, Common* common, c
       for (int e = 0; e < 4; ++e) pairs[e] = __floats2half2_rn(f[2 * e] * factor, f[2 * e + 1] * factor);
       *reinterpret_cast<uint4*>(out + i) = *reinterpret_cast<const uint4*>(pairs);
     }
-    __syncthreads();  // `common` is used again
+    __syncthreads();  // `staging` is used again
   }
 }
 
@@ -330,66 +323,32 @@ __device__ __forceinline__ float total(const float* partial, int column, int row
   return sum;
 }
 
-__device__ __forceinline__ void wait_for(const uint64_t* barrier, uint32_t parity) {
-  const uint32_t address = ptx::shared_address(barrier);
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  ptx::mbarrier_wait(address, parity);
-#else
-  while (!ptx::mbarrier_test(address, parity)) {
-  }
-#endif
-}
-
-// Once for a warp.
-__device__ __forceinline__ void arrive_at(const uint64_t* barrier, int lane) {
-  __syncwarp();
-  if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(barrier));
-}
-
-// The storing warp. A lane has one row of each tile, and every second row of x. What does not depend on the
-// tile's sums is read before they are waited for.
 template <int kTiles>
-__device__ void store_tiles(const float* partials, Common* common, int64_t n_tiles, bool scaled,
-                            const CodeRowsParams& p, int lane) {
-  constexpr int kSets = sets_of(kTiles), kColumns = kTiles * 8;
-  const int r = lane % kTileRows;
-  const int64_t half = p.w.d_out / 2;
-  int set = 0;
-  uint32_t parity = 0;
-  for (int64_t tile = blockIdx.x; tile < n_tiles; tile += gridDim.x) {
-    const int64_t row = weight_row(p, tile, r);
-    const bool inside = p.swiglu ? tile * 8 + r % 8 < half : tile * kTileRows + r < p.w.d_out;
-    const float scale = scaled ? 1.0F : p.w.scale[row];
-    const float bias = p.bias == nullptr ? 0.0F : __bfloat162float(static_cast<const Bf16*>(p.bias)[row]);
-    float before[kColumns / 2] = {};
-    if (p.accumulate) {
-#pragma unroll
-      for (int j = 0; j < kColumns / 2; ++j) {
-        const int column = 2 * j + lane / kTileRows;
-        if (column < p.n && inside)
-          before[j] = __bfloat162float(static_cast<const Bf16*>(p.out)[column * p.w.d_out + row]);
-      }
-    }
-    wait_for(&common->full[set], parity);
-#pragma unroll
-    for (int j = 0; j < kColumns / 2; ++j) {
-      if (2 * j >= p.n) break;
-      const int column = 2 * j + lane / kTileRows;
-      const float* partial = partials + set * kWarps * kColumns * kPartialPitch;
-      const float v = total<kTiles>(partial, column, r) * common->factor[min(column, p.n - 1)] * scale + bias;
-      const float up = __shfl_down_sync(0xffffffffU, v, 8);
-      if (column >= p.n || !inside) continue;
-      if (p.swiglu) {
-        if (r < 8)
-          static_cast<Bf16*>(p.out)[column * half + row] = __float2bfloat16(v * up / (1.0F + __expf(-v)));
-      } else if (p.float_out) {
-        static_cast<float*>(p.out)[column * p.w.d_out + row] = v;
-      } else {
-        static_cast<Bf16*>(p.out)[column * p.w.d_out + row] = __float2bfloat16(v + before[j]);
-      }
-    }
-    arrive_at(&common->empty[set], lane);
-    if (++set == kSets) set = 0, parity ^= 1U;
+__device__ void store_tile(const float* partial, const float* factor, int64_t tile, bool scaled,
+                           const CodeRowsParams& p) {
+  const int i = static_cast<int>(threadIdx.x), column = i / kTileRows, r = i % kTileRows;
+  if (column >= p.n || i >= kTiles * 8 * kTileRows) return;
+  const auto value = [&](int row_in_tile, int64_t row) {
+    float v = total<kTiles>(partial, column, row_in_tile) * factor[column];
+    if (!scaled) v *= p.w.scale[row];
+    return p.bias == nullptr ? v : v + __bfloat162float(static_cast<const Bf16*>(p.bias)[row]);
+  };
+  if (p.swiglu) {
+    const int64_t half = p.w.d_out / 2, unit = tile * 8 + r;
+    if (r >= 8 || unit >= half) return;
+    const float gate = value(r, unit), up = value(r + 8, unit + half);
+    static_cast<Bf16*>(p.out)[column * half + unit] = __float2bfloat16(gate * up / (1.0F + __expf(-gate)));
+    return;
+  }
+  const int64_t row = tile * kTileRows + r;
+  if (row >= p.w.d_out) return;
+  const float v = value(r, row);
+  const int64_t at = column * p.w.d_out + row;
+  if (p.float_out) {
+    static_cast<float*>(p.out)[at] = v;
+  } else {
+    Bf16* out = static_cast<Bf16*>(p.out) + at;
+    *out = __float2bfloat16(p.accumulate ? v + __bfloat162float(*out) : v);
   }
 }
 
@@ -398,7 +357,7 @@ __device__ void store_tiles(const float* partials, Common* common, int64_t n_til
 template <DType kType, int kTiles, int kParts, class Pair>
 __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) {
   extern __shared__ __align__(128) unsigned char shared[];
-  __shared__ Common common;
+  __shared__ Staging staging;
   using Lane = Product<kType, kTiles, kParts, Pair>;
   const CodeRowsParams& p = k.p;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
@@ -406,15 +365,15 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   constexpr int kStageBytes = stage_bytes(kParts);
   unsigned char* ring = shared + warp * kStages * kStageBytes;
   auto* partial = reinterpret_cast<float*>(shared + ring_bytes(kParts));
-  constexpr int kPartialFloats = kWarps * kTiles * 8 * kPartialPitch, kSets = sets_of(kTiles);
-  auto* shared_x = reinterpret_cast<uint16_t*>(partial + kSets * kPartialFloats);
+  constexpr int kPartialFloats = kWarps * kTiles * 8 * kPartialPitch;
+  auto* shared_x = reinterpret_cast<uint16_t*>(partial + 2 * kPartialFloats);
 
   const int n_chunks = static_cast<int>(k.pitch / CodeMatrix::kChunkBytes);
   const int64_t n_units = p.swiglu ? p.w.d_out / 2 : p.w.d_out, per_tile = p.swiglu ? 8 : kTileRows;
   const int64_t n_tiles = (n_units + per_tile - 1) / per_tile, first_tile = blockIdx.x, step = gridDim.x;
 
   Feed<kParts> feed;
-  feed.tile = warp < kWarps && warp < n_chunks ? first_tile : n_tiles;
+  feed.tile = warp < n_chunks ? first_tile : n_tiles;
   feed.chunk = warp;
   if (feed.tile < n_tiles) feed.begin_tile(k, lane);
   const uint32_t ring_address = ptx::shared_address(ring);
@@ -436,15 +395,10 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   if (shared_norm != nullptr)
     for (int64_t i = threadIdx.x * 8; i < p.w.d_in; i += kThreads * 8)
       store8(shared_norm + i, load8(static_cast<const Bf16*>(p.norm) + i));
-  if (threadIdx.x < kMostCodeRows) common.factor[threadIdx.x] = 1.0F;
-  if (threadIdx.x < kSets) {
-    ptx::mbarrier_init(ptx::shared_address(&common.full[threadIdx.x]), kWarps);
-    ptx::mbarrier_init(ptx::shared_address(&common.empty[threadIdx.x]), 1);
-  }
+  if (threadIdx.x < kMostCodeRows) staging.factor[threadIdx.x] = 1.0F;
   ptx::wait_for_previous_kernel();
   __syncthreads();
-  if (Lane::kShared) stage_inputs(reinterpret_cast<__half*>(shared_x), shared_norm, &common, k);
-  if (warp == kWarps) return store_tiles<kTiles>(partial, &common, n_tiles, kParts != 0, p, lane);
+  if (Lane::kShared) stage_inputs(reinterpret_cast<__half*>(shared_x), shared_norm, &staging, k);
 
   Lane product;
   product.begin(Lane::kShared ? shared_x : static_cast<const uint16_t*>(p.x),
@@ -462,8 +416,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   };
   if (kType == DType::kU4 && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
   int stage = 0, set = 0;
-  uint32_t parity = 1;  // of the set's last use, before which there was none
-  for (int64_t tile = first_tile; tile < n_tiles; tile += step) {
+  for (int64_t tile = first_tile; tile < n_tiles; tile += step, set ^= 1) {
     product.clear();
     for (int chunk = warp; chunk < n_chunks; chunk += kWarps) {
       ZeroPair<Pair> now_zeros[Lane::kScales][2];
@@ -493,15 +446,15 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
       fill(stage);
       if (++stage == kStages) stage = 0;
     }
-    wait_for(&common.empty[set], parity);
     float* mine = partial + set * kPartialFloats + warp * kTiles * 8 * kPartialPitch;
 #pragma unroll
     for (int i = 0; i < kTiles; ++i)
 #pragma unroll
       for (int e = 0; e < 4; ++e)
         mine[(i * 8 + 2 * t + e % 2) * kPartialPitch + g + e / 2 * 8] = product.total(i, e);
-    arrive_at(&common.full[set], lane);
-    if (++set == kSets) set = 0, parity ^= 1U;
+    // One barrier a tile: the other set is written before the next.
+    __syncthreads();
+    store_tile<kTiles>(partial + set * kPartialFloats, staging.factor, tile, kParts != 0, p);
   }
 }
 
