@@ -22,7 +22,6 @@ using Bf16 = __nv_bfloat16;
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 constexpr int kTileRows = 16;
-constexpr int kStages = 6;                   // of a warp's ring
 constexpr int kChunkBytes = kTileRows * 64;  // codes of a chunk of 16 rows
 constexpr int kPartialPitch = 20;            // floats from column to column: lanes of a store hit all banks
 
@@ -37,9 +36,15 @@ int64_t shared_pitch(const CodeMatrix& w) {
                               : n_chunks * kChunkCodes<DType::kI8> + 8;
 }
 
+// Stages of a warp's ring. What they hold is multiplied after the last copy has been asked for, while memory
+// rests: 4 bits take longer for that than 8.
+__host__ __device__ constexpr int stages_of(DType type) { return type == DType::kU4 ? 4 : 6; }
+
 // What follows takes the number of scales that a row's chunk has: 0 if a row has one.
 __host__ __device__ constexpr int stage_bytes(int n_parts) { return kChunkBytes + n_parts * kTileRows * 4; }
-__host__ __device__ constexpr int ring_bytes(int n_parts) { return kWarps * kStages * stage_bytes(n_parts); }
+__host__ __device__ constexpr int ring_bytes(DType type, int n_parts) {
+  return kWarps * stages_of(type) * stage_bytes(n_parts);
+}
 
 int parts_of(const CodeMatrix& w) {
   if (w.group >= w.d_in) return 0;
@@ -57,7 +62,7 @@ struct SharedSizes {
   int64_t bytes = 0;
 
   SharedSizes(const CodeMatrix& w, int64_t n, bool norm, int64_t max_shared_bytes) {
-    bytes = ring_bytes(parts_of(w)) + partial_bytes(tiles_of(n));
+    bytes = ring_bytes(w.type, parts_of(w)) + partial_bytes(tiles_of(n));
     const int64_t pitch = shared_pitch(w), inputs = (n + (norm ? 1 : 0)) * pitch * 2;
     if (bytes + inputs > max_shared_bytes) return;
     x_pitch = pitch;
@@ -363,8 +368,9 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int g = lane / 4, t = lane % 4;
   constexpr int kStageBytes = stage_bytes(kParts);
+  constexpr int kStages = stages_of(kType);
   unsigned char* ring = shared + warp * kStages * kStageBytes;
-  auto* partial = reinterpret_cast<float*>(shared + ring_bytes(kParts));
+  auto* partial = reinterpret_cast<float*>(shared + ring_bytes(kType, kParts));
   constexpr int kPartialFloats = kWarps * kTiles * 8 * kPartialPitch;
   auto* shared_x = reinterpret_cast<uint16_t*>(partial + 2 * kPartialFloats);
 
