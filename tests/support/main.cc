@@ -15,7 +15,9 @@ using Listener = Catch::EventListenerBase;
 
 namespace {
 
-constexpr int kSkipped = 77;  // SKIP_RETURN_CODE in tests/CMakeLists.txt
+// SKIP_RETURN_CODE in tests/CMakeLists.txt. It is Catch2's own: since 3.7 its discovery of tests sets it after
+// what a project asks for.
+constexpr int kSkipped = 4;
 int n_cases = 0;
 int n_skipped = 0;
 bool case_skipped = false;

@@ -33,6 +33,7 @@ struct RunOptions {
   std::function<void(int pid)> act;
   size_t file_size_limit = 0;  // RLIMIT_FSIZE in bytes; 0: none
   size_t memory_limit = 0;     // RLIMIT_AS in bytes; 0: none
+  bool may_hang = false;       // then it is killed after some seconds, and Outcome::signal says so
 };
 
 struct Outcome {
