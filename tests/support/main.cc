@@ -15,8 +15,8 @@ using Listener = Catch::EventListenerBase;
 
 namespace {
 
-// SKIP_RETURN_CODE in tests/CMakeLists.txt. It is Catch2's own: since 3.7 its discovery of tests sets it after
-// what a project asks for.
+// SKIP_RETURN_CODE in tests/CMakeLists.txt. It is Catch2's own: since 3.7 its discovery of tests sets it
+// after what a project asks for.
 constexpr int kSkipped = 4;
 int n_cases = 0;
 int n_skipped = 0;

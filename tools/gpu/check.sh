@@ -58,7 +58,7 @@ run() {
   timeout -k 10 "$seconds" "$@" >"$out/$name.log" 2>"$out/$name.err" </dev/null || rc=$?
   case $rc in
     0) ;;
-    77) result='FAILED: every case was skipped' ;;
+    4) result='FAILED: every case was skipped' ;;
     124 | 137) result="FAILED: stopped after $seconds s" ;;
     *) result="FAILED: exit code $rc" ;;
   esac
