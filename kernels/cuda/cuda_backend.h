@@ -122,6 +122,7 @@ class CudaBackend final : public Backend {
   // Runs it as a product of few rows, if it is one that the kernels for those take.
   bool few_rows(const Product& product);
   bool few_code_rows(const Product& product);
+  int64_t most_code_rows(const LinearWeights& w) const;  // that few_code_rows takes
   LinearWeights codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep);
   // Takes memory for a matrix of codes in the layout of codes/, without zeros and bias.
   LinearWeights::Part allocate_codes(DType type, int64_t d_out, int64_t d_in, int64_t group,

@@ -3,10 +3,12 @@
 //   rows         plain weights   E4M3                              8 bits, 4 bits
 //   1, 2         few_rows        codes/product.cu                  codes/product.cu
 //   to 16        cuBLASLt        codes/product.cu                  codes/product.cu
+//   to 48        cuBLASLt        cuBLASLt, inputs rounded to E4M3  codes/product.cu, 16 rows at a time
 //   more         cuBLASLt        cuBLASLt, inputs rounded to E4M3  widened to bf16, then cuBLASLt
 //
-// E4M3 products of many rows need a Hopper GPU, and sizes that are multiples of 16; else the weights are
-// widened.
+// E4M3 products of many rows need a Hopper GPU, and sizes that are multiples of 16; else they are done as
+// those of 8 bits.
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -82,22 +84,31 @@ bool CudaBackend::rounds_inputs(const LinearWeights& w) const {
              : part.input_codes != InputCodes::kNone && part.group >= w.d_in();
 }
 
+// Several passes over the codes take less time than widening them.
+int64_t CudaBackend::most_code_rows(const LinearWeights& w) const {
+  return rounds_inputs(w) ? kMostCodeRows : 3 * kMostCodeRows;
+}
+
 bool CudaBackend::few_code_rows(const Product& product) {
   const int64_t n = product.x.dim(0);
-  if (n > kMostCodeRows) return false;
+  if (n > most_code_rows(product.w)) return false;
   CodeRowsParams p = {};
   p.w = matrix(product.w);
-  if (product.norm != nullptr && !code_rows_take_norm(p.w, n, device_.max_shared_bytes)) return false;
+  if (product.norm != nullptr &&
+      !code_rows_take_norm(p.w, std::min<int64_t>(n, kMostCodeRows), device_.max_shared_bytes))
+    return false;
   p.bias = product.w.parts.front().bias.data;
   p.norm = product.norm == nullptr ? nullptr : product.norm->data;
   p.eps = static_cast<float>(product.eps);
   p.accumulate = product.accumulate;
   p.float_out = product.out.dtype == DType::kF32;
   p.swiglu = product.swiglu;
-  p.out = product.out.data;
-  p.x = product.x.data;
-  p.n = static_cast<int>(n);
-  check(launch_code_rows(p, device_.n_multiprocessors, device_.max_shared_bytes, stream_), "code_rows");
+  for (int64_t row = 0; row < n; row += kMostCodeRows) {
+    p.n = static_cast<int>(std::min<int64_t>(n - row, kMostCodeRows));
+    p.out = product.out.rows(row, p.n).data;
+    p.x = product.x.rows(row, p.n).data;
+    check(launch_code_rows(p, device_.n_multiprocessors, device_.max_shared_bytes, stream_), "code_rows");
+  }
   return true;
 }
 
@@ -205,7 +216,7 @@ void CudaBackend::norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& 
                               const Tensor& norm, double eps, const LinearWeights& w,
                               const LinearWeights* next) {
   if (few_rows({.out = out, .x = x, .w = w, .norm = &norm, .eps = eps, .swiglu = true})) return;
-  if (w.quantised() && x.dim(0) <= kMostCodeRows) {
+  if (w.quantised() && x.dim(0) <= most_code_rows(w)) {
     // The inputs and the norm do not fit into shared memory together.
     rms_norm(h, x, norm, eps);
     if (few_rows({.out = out, .x = h, .w = w, .swiglu = true})) return;

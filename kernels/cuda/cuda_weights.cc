@@ -24,7 +24,7 @@ void check_parts(const LinearWeights& host) {
       refuse("expected inputs in groups that follow one another, found GPTQ's desc_act (g_idx)");
   }
   if (!code_groups_fit(first.weight.dtype, first.group, host.d_in()))
-    refuse("expected groups of 32, 64 or a multiple of 128 inputs, found " + std::to_string(first.group));
+    refuse("expected groups of 32 inputs or more, a power of two, found " + std::to_string(first.group));
 }
 
 }  // namespace

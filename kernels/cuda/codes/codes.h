@@ -30,8 +30,8 @@ struct CodeMatrix {
   }
 };
 
-// Whether the kernels here take this weight's groups: all inputs, or a multiple of 64 E4M3 codes, or of codes
-// of 4 bits 32, 64 or a multiple of 128.
+// Whether the kernels here take this weight's groups: all inputs, or a power of two of at least 64 E4M3 codes
+// or 32 codes of 4 bits.
 bool code_groups_fit(DType type, int64_t group, int64_t d_in);
 
 // ---- layout ----

@@ -116,15 +116,22 @@ __device__ __forceinline__ void decode_u4(uint32_t (&pairs)[4], uint32_t codes,
                                as_pair<__nv_bfloat162>(zero.plus128)));
 }
 
+// (x & mask) | bits in one instruction, which the compiler makes two of if mask and bits are constants.
+__device__ __forceinline__ uint32_t and_or(uint32_t x, uint32_t mask, uint32_t bits) {
+  uint32_t y;
+  asm("lop3.b32 %0, %1, %2, %3, 0xEA;\n" : "=r"(y) : "r"(x), "r"(mask), "r"(bits));
+  return y;
+}
+
 __device__ __forceinline__ void decode_u4(uint32_t (&pairs)[4], uint32_t codes,
                                           const ZeroPair<__half2>& zero) {
   const uint32_t sixteenth = 0x2C002C00U;
 #pragma unroll
   for (int i = 0; i < 4; i += 2, codes >>= 8) {
     pairs[i] = bits_of(
-        __hsub2(as_pair<__half2>((codes & 0x000F000FU) | kF16Of1024), as_pair<__half2>(zero.plus1024)));
+        __hsub2(as_pair<__half2>(and_or(codes, 0x000F000FU, kF16Of1024)), as_pair<__half2>(zero.plus1024)));
     // 1024 + 16 code, a sixteenth of which is 64 + code.
-    pairs[i + 1] = bits_of(__hfma2(as_pair<__half2>((codes & 0x00F000F0U) | kF16Of1024),
+    pairs[i + 1] = bits_of(__hfma2(as_pair<__half2>(and_or(codes, 0x00F000F0U, kF16Of1024)),
                                    as_pair<__half2>(sixteenth), as_pair<__half2>(zero.minus64)));
   }
 }

@@ -5,6 +5,8 @@
 // 8 t + 7: so the four lanes multiply 32 codes that lie together at a time, which share a scale in every
 // format. And in a word, nibbles 0 to 7 hold its codes 0, 2, 4, 6, 1, 3, 5, 7: a shift and a mask give the
 // codes of a pair where two bf16 numbers have their last bits.
+#include <bit>
+
 #include "kernels/cuda/codes/codes.h"
 #include "kernels/cuda/codes/decode.cuh"
 #include "kernels/cuda/vector.cuh"
@@ -93,8 +95,8 @@ cudaError_t transpose(T* out, int64_t ld, const T* in, int64_t n_rows, int64_t n
 
 bool code_groups_fit(DType type, int64_t group, int64_t d_in) {
   if (group >= d_in) return true;
-  return type == DType::kU4 ? group == 32 || group == 64 || group % 128 == 0
-                            : type == DType::kF8E4M3 && group % 64 == 0;
+  const int64_t least = type == DType::kU4 ? 32 : 64;
+  return type != DType::kI8 && group >= least && std::has_single_bit(static_cast<uint64_t>(group));
 }
 
 cudaError_t launch_pack_codes(void* out, const void* in, DType type, int64_t n_rows, int64_t d_in,

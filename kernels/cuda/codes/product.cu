@@ -3,7 +3,9 @@
 // the 8 of up that belong to them, and its warps divide their chunks. DESIGN.md next to this file has the
 // arithmetic.
 #include <algorithm>
+#include <bit>
 #include <cassert>
+#include <climits>
 #include <type_traits>
 
 #include "kernels/cuda/codes/codes.h"
@@ -73,24 +75,23 @@ struct SharedSizes {
 struct Kernel {
   CodeRowsParams p;
   int64_t pitch;
-  int n_groups;
-  int chunks_a_group;  // 1 if a chunk has several groups
-  int64_t x_pitch;     // of inputs in shared memory, or 0
+  int d_out, n_groups;
+  int group_shift;  // a group has 1 << group_shift chunks, or a chunk has several groups
+  int64_t x_pitch;  // of inputs in shared memory, or 0
 
-  // The group of part `part` of a chunk that has kParts.
+  // Where the scales of part `part` of a chunk that has kParts begin, and its zeros.
   template <int kParts>
-  __device__ __forceinline__ int group_of(int chunk, int part) const {
-    if (kParts > 1 || chunks_a_group == 1) return min(chunk * kParts + part, n_groups - 1);
-    return min(chunk / chunks_a_group, n_groups - 1);
+  __device__ __forceinline__ int group_begin(int chunk, int part) const {
+    const int group = kParts > 1 ? min(chunk * kParts + part, n_groups - 1) : chunk >> group_shift;
+    return group * d_out;
+  }
+  // The row of the weight in row i of a tile.
+  __device__ __forceinline__ int weight_row(int tile, int i) const {
+    if (!p.swiglu) return min(tile * kTileRows + i, d_out - 1);
+    const int half = d_out / 2;
+    return min(tile * 8 + i % 8, half - 1) + (i < 8 ? 0 : half);
   }
 };
-
-// The row of the weight in row i of a tile.
-__device__ __forceinline__ int64_t weight_row(const CodeRowsParams& p, int64_t tile, int i) {
-  if (!p.swiglu) return min(tile * kTileRows + i, p.w.d_out - 1);
-  const int64_t half = p.w.d_out / 2;
-  return min(tile * 8 + i % 8, half - 1) + (i < 8 ? 0 : half);
-}
 
 // The power of two that brings a row's largest magnitude to between 2^14 and 2^15, so that float16 numbers
 // keep what bf16 numbers have: all 8 bits down to 2^-28 of the largest, and 2^-39 of it as the last place
@@ -290,16 +291,15 @@ template <int kParts>
 struct Feed {
   const char* codes[2] = {};      // of the next chunk, in the lane's two rows
   const float* scales = nullptr;  // of group 0, in row lane % 16 of the tile
-  int64_t tile;
-  int chunk;
+  int tile, chunk;
 
   __device__ void begin_tile(const Kernel& k, int lane) {
     const int64_t offset = static_cast<int64_t>(chunk) * CodeMatrix::kChunkBytes + lane % 4 * 16;
 #pragma unroll
     for (int r = 0; r < 2; ++r)
       codes[r] =
-          static_cast<const char*>(k.p.w.codes) + weight_row(k.p, tile, lane / 4 + 8 * r) * k.pitch + offset;
-    if (kParts != 0) scales = k.p.w.scale + weight_row(k.p, tile, lane % kTileRows);
+          static_cast<const char*>(k.p.w.codes) + k.weight_row(tile, lane / 4 + 8 * r) * k.pitch + offset;
+    if (kParts != 0) scales = k.p.w.scale + k.weight_row(tile, lane % kTileRows);
   }
 
   // Fills a stage of the warp's ring, and goes on to the next chunk.
@@ -311,7 +311,7 @@ struct Feed {
       const int part = 2 * i + lane / kTileRows;
       if (part < kParts)
         ptx::cp_async_4(stage + kChunkBytes + (i * 32 + lane) * 4,
-                        scales + k.group_of<kParts>(chunk, part) * k.p.w.d_out);
+                        scales + k.group_begin<kParts>(chunk, part));
     }
     codes[0] += kWarps * CodeMatrix::kChunkBytes;
     codes[1] += kWarps * CodeMatrix::kChunkBytes;
@@ -375,8 +375,9 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   auto* shared_x = reinterpret_cast<uint16_t*>(partial + 2 * kPartialFloats);
 
   const int n_chunks = static_cast<int>(k.pitch / CodeMatrix::kChunkBytes);
-  const int64_t n_units = p.swiglu ? p.w.d_out / 2 : p.w.d_out, per_tile = p.swiglu ? 8 : kTileRows;
-  const int64_t n_tiles = (n_units + per_tile - 1) / per_tile, first_tile = blockIdx.x, step = gridDim.x;
+  const int n_units = p.swiglu ? k.d_out / 2 : k.d_out, per_tile = p.swiglu ? 8 : kTileRows;
+  const int n_tiles = (n_units + per_tile - 1) / per_tile;
+  const int first_tile = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
 
   Feed<kParts> feed;
   feed.tile = warp < n_chunks ? first_tile : n_tiles;
@@ -411,18 +412,18 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
                 Lane::kShared ? k.x_pitch : p.w.d_in, p.n, static_cast<int>(p.w.d_in), lane);
   // Of the lane's two rows, the zeros of a chunk.
   uint32_t zeros[Lane::kScales][2];
-  const auto load_zeros = [&](int64_t tile, int chunk) {
+  const auto load_zeros = [&](int tile, int chunk) {
 #pragma unroll
     for (int i = 0; i < Lane::kScales; ++i)
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const int group = kParts == 0 ? 0 : k.group_of<kParts>(chunk, i);
-        zeros[i][r] = p.w.zero == nullptr ? 8U : p.w.zero[group * p.w.d_out + weight_row(p, tile, g + 8 * r)];
+        const int begin = kParts == 0 ? 0 : k.group_begin<kParts>(chunk, i);
+        zeros[i][r] = p.w.zero == nullptr ? 8U : p.w.zero[begin + k.weight_row(tile, g + 8 * r)];
       }
   };
   if (kType == DType::kU4 && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
   int stage = 0, set = 0;
-  for (int64_t tile = first_tile; tile < n_tiles; tile += step, set ^= 1) {
+  for (int tile = first_tile; tile < n_tiles; tile += step, set ^= 1) {
     product.clear();
     for (int chunk = warp; chunk < n_chunks; chunk += kWarps) {
       ZeroPair<Pair> now_zeros[Lane::kScales][2];
@@ -501,9 +502,15 @@ cudaError_t launch_code_rows(const CodeRowsParams& params, int n_multiprocessors
   assert(params.n <= kMostCodeRows && code_groups_fit(w.type, w.group, w.d_in));
   const SharedSizes sizes(w, params.n, params.norm != nullptr, max_shared_bytes);
   assert(params.norm == nullptr || sizes.x_pitch != 0);
+  assert(w.d_out * w.n_groups() <= INT_MAX);
   const int64_t chunk = CodeMatrix::kChunkBytes * 8 / dtype_bits(w.type);
-  const Kernel kernel{params, w.pitch(), static_cast<int>(w.n_groups()),
-                      static_cast<int>(std::max<int64_t>(w.group / chunk, 1)), sizes.x_pitch};
+  const auto chunks_a_group = static_cast<uint64_t>(std::max<int64_t>(w.group / chunk, 1));
+  const Kernel kernel{params,
+                      w.pitch(),
+                      static_cast<int>(w.d_out),
+                      static_cast<int>(w.n_groups()),
+                      std::countr_zero(chunks_a_group),
+                      sizes.x_pitch};
   const Launch l{kernel, sizes, n_multiprocessors, stream};
   const int parts = parts_of(w);
   switch (w.type) {
