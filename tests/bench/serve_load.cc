@@ -1,7 +1,8 @@
 // What requests cost one another: decodes together, a decode beside a long prompt, a prompt whose prefix is
 // cached. On random weights of a configuration's shape.
 //
-//   bench_serve_load --config FILE [--device cuda] [--sparse RULE] [--scale X] [--output md|json]
+//   bench_serve_load --config FILE [--device cuda] [--weights TYPE] [--sparse RULE] [--scale X]
+//                    [--output md|json]
 //
 // --scale X multiplies all lengths, for devices on which 64k tokens take too long; --threads,
 // --mixed-chunk-size and --max-batch-size are the engine's.
@@ -55,6 +56,8 @@ Options parse(int argc, char** argv) {
       options.engine.random_config = value;
     } else if (name == "--device") {
       options.engine.device = value;
+    } else if (name == "--weights") {
+      options.engine.weights = value;
     } else if (name == "--sparse") {
       options.sparse = SparseRule::parse(value);
     } else if (name == "--scale") {
