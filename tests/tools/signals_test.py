@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Signals at every stage of `seer`: each ends it soon, with the exit code that README.md names, or does nothing."""
+"""Signals at every stage of `seer`: each ends it soon, with the exit code that tools/seer/README.md names, or does nothing."""
 import os
 import pathlib
 import signal
