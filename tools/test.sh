@@ -28,6 +28,7 @@ sources() { find engine kernels models tokenizer tools tests examples -type d -n
 style() {
   local failed=0 formatter='' name
   python3 tools/check_includes.py . || failed=1
+  python3 tools/check_links.py . || failed=1
   for name in clang-format-14 clang-format; do
     if command -v "$name" >/dev/null && "$name" --version | grep -q 'version 14\.'; then formatter=$name; fi
   done
