@@ -187,6 +187,7 @@ void CudaBackend::prepare(const StepLimits& limits) {
 
 void CudaBackend::begin_step(const StepInput& in, int64_t page_tokens) {
   use();
+  act_codes_ = nullptr;  // of a step that an error ended
   if (wait_check_) wait_until([this] { return cudaEventQuery(step_.copied()); });
   step_.begin(in, page_tokens, stream_);
 }
