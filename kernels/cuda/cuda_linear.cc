@@ -159,7 +159,7 @@ void CudaBackend::linear_rounded(const Product& product, void* h) {
   const Tensor out = product.out.rows(n, rest), x = product.x.rows(n, rest);
   Product last{.out = out, .x = x, .w = w, .norm = product.norm, .eps = product.eps};
   last.accumulate = product.accumulate;
-  if (few_rows(last)) return;
+  if (few_rows(last) || product.norm == nullptr) return;  // without a norm, few rows are always taken
   // The norm does not fit into shared memory. Its rows of x become those of h, which no one reads after this.
   const Tensor normed(static_cast<char*>(h) + n * w.d_in() * dtype_bytes(DType::kBF16), x.dtype,
                       {rest, w.d_in()});
