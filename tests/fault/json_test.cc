@@ -55,6 +55,8 @@ TEMPLATE_TEST_CASE("a value ends without allocating, and leaks nothing, however 
   CHECK(testing::n_live_allocations() == n_live);
 }
 
+// nlohmann's own assertions do not allow for the values that it leaves if there is no memory for them.
+#if defined(NDEBUG)
 TEMPLATE_TEST_CASE("a value that memory ran out for, anywhere in its making, ends as others do", "", Json,
                    OrderedJson) {
   for (int64_t i = 0;; ++i) {
@@ -82,6 +84,7 @@ TEMPLATE_TEST_CASE("a value that memory ran out for, anywhere in its making, end
     }
   }
 }
+#endif
 
 TEMPLATE_TEST_CASE("a value is compared with a text without allocating", "", Json, OrderedJson) {
   constexpr const char* kText = "a text that is longer than a string's own room";
