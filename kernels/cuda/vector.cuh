@@ -42,6 +42,21 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
+// The largest of kLanes lanes that follow one another; each of them gets it.
+template <int kLanes = 32>
+__device__ __forceinline__ float warp_max(float x) {
+#pragma unroll
+  for (int mask = kLanes / 2; mask > 0; mask /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffU, x, mask));
+  return x;
+}
+
+__device__ __forceinline__ float largest_magnitude(const float (&x)[8]) {
+  float largest = 0.0F;
+#pragma unroll
+  for (const float e : x) largest = fmaxf(largest, fabsf(e));
+  return largest;
+}
+
 // Sums over the block; every thread gets the result. `shared` holds one float a warp.
 template <int kThreads>
 __device__ __forceinline__ float block_sum(float x, float* shared) {

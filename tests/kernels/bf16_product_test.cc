@@ -155,7 +155,7 @@ TEST_CASE("a backend with bf16 inputs rounds those of many rows with bf16 weight
     for (float& x : rounded.x.values) x = from_bf16(to_bf16(x));
     const std::vector<double> exact = reference::linear(c), expected = reference::linear(rounded);
     const std::vector<float> out = run_linear(cpu, c);
-    // Outputs lie part beside part.
+    // The outputs of one part follow those of the part before it.
     const auto d_out = static_cast<size_t>(c.before.dim(1));
     size_t column = 0;
     for (const LinearCase::Part& part : c.parts) {

@@ -224,8 +224,9 @@ SEER_INLINE inline Vec block_product(const __m512i* codes, const DigitBlock& in)
   return ints_to_vec(sum[2]) * 65536.0F + ints_to_vec(low);
 }
 
-// Asks for the next tile's codes in the order of addresses: read row beside row, they come from memory at a
-// third of the speed. The first cache has room for a small tile, the second one for any.
+// Asks for the next tile's codes in the order of their addresses. If rows were read in turns, as the products
+// need them, codes would come from memory at a third of the speed. The first cache has room for a small tile,
+// the second one for any.
 template <int R, int64_t kBytes>
 SEER_INLINE inline void prefetch_codes(const uint8_t* rows, int64_t row_bytes, int64_t at) {
   const uint8_t* next = rows + R * (row_bytes + at);

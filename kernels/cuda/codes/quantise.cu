@@ -12,13 +12,6 @@ namespace {
 using Bf16 = __nv_bfloat16;
 
 constexpr int kThreads = 256;
-constexpr unsigned kAllLanes = 0xffffffffU;
-
-__device__ __forceinline__ float warp_max(float x) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, mask));
-  return x;
-}
 
 // The larger of `most` and the magnitude; infinite from the first value on that is NaN or infinite.
 __device__ __forceinline__ float larger(float most, float value) {

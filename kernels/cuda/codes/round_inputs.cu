@@ -20,16 +20,9 @@ constexpr int kGroup = 128;  // inputs of kE4M3Token128 that share a scale: thos
 
 enum class Source : uint8_t { kPlain, kNorm, kSwiglu };
 
-template <int kLanes>
-__device__ __forceinline__ float lanes_max(float x) {
-#pragma unroll
-  for (int mask = kLanes / 2; mask > 0; mask /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffU, x, mask));
-  return x;
-}
-
 __device__ __forceinline__ float block_max(float x, float* warps) {
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  x = lanes_max<32>(x);
+  x = warp_max(x);
   if (threadIdx.x % 32 == 0) warps[warp] = x;
   __syncthreads();
   x = 0.0F;
@@ -39,11 +32,9 @@ __device__ __forceinline__ float block_max(float x, float* warps) {
 }
 
 __device__ __forceinline__ float largest(const Bf16x8& v) {
-  float f[8], x = 0.0F;
+  float f[8];
   v.to_floats(f);
-#pragma unroll
-  for (const float e : f) x = fmaxf(x, fabsf(e));
-  return x;
+  return largest_magnitude(f);
 }
 
 __device__ __forceinline__ float token_scale(float most) {
@@ -126,7 +117,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t i = threadIdx.x * 8; i - i % kGroup < end; i += kThreads * 8) {
       const bool inside = i < d_in;
       const Bf16x8 v = inside ? make<kSource>(in, row, i, norm_scale) : Bf16x8{};
-      const float scale = token_scale(lanes_max<kGroup / 8>(largest(v)));
+      const float scale = token_scale(warp_max<kGroup / 8>(largest(v)));
       if (!inside) continue;
       if (i % kGroup == 0) scales[i / kGroup * in.n + row] = scale;
       *reinterpret_cast<uint2*>(codes + i) = to_codes(v, scale);
