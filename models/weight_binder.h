@@ -17,7 +17,7 @@
 
 namespace seer {
 
-// A weight of a checkpoint, whole and as the files have it.
+// A whole weight of a checkpoint, as the files have it.
 struct BoundWeight {
   LinearWeights::Part plain;  // its weight is empty if the layer is quantised; the bias is here in any case
   std::optional<QuantLayer> quant;
