@@ -81,9 +81,9 @@ class Backend {
   // memory is added to `keep`. The CPU makes no copy: it returns the mapped weights themselves.
   virtual Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) = 0;
   virtual LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) = 0;
-  // Returns the weights in another format. `plain` are what to_device returned or fill_random filled, and
-  // `buffers` own them as far as the device has them in memory of its own. Afterwards `buffers` own the
-  // result, and no longer the matrices that it replaces. Plain weights that are in the format already are
+  // Returns the weights in another format. `plain` must come from to_device() or be filled by fill_random(),
+  // and `buffers` must own them as far as the device has them in memory of its own. Afterwards `buffers` own
+  // the result, and no longer the matrices that it replaces. Plain weights that are in the format already are
   // returned as they are. The caller promises that int4_group() has a group for d_in.
   virtual LinearWeights quantise(const LinearWeights& plain, WeightFormat format,
                                  std::vector<Buffer>* buffers) = 0;
@@ -175,7 +175,8 @@ class Backend {
   // Row r of out gets the cosines and sines of position start + r * stride.
   virtual void rope_table(const RopeTable& out, int64_t start, int64_t stride,
                           std::span<const double> inv_freq, double scaling) = 0;
-  // Row r of out gets those of the position of the step's decode r; out has one row for each decode.
+  // Row r of out gets the cosines and sines of the position of the step's decode r; out has one row for each
+  // decode.
   virtual void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) = 0;
 
   // Splits the rows of qkv into heads, normalises queries and keys if there are norms, writes the rotated

@@ -19,8 +19,8 @@ struct LogitChange {
 // rank by their changed logit, the lower id first among equals, and top_k, top_p and min_p each keep the
 // first part of that ranking:
 //   top_k  the k first;
-//   top_p  the shortest part whose probability, among what top_k kept, reaches top_p; at least one token;
-//   min_p  tokens with at least min_p times the first one's probability.
+//   top_p  the shortest part whose probability, among the tokens that top_k kept, reaches top_p; at least
+//   one; min_p  tokens with at least min_p times the first one's probability.
 // The draw walks the kept ids in ascending order and takes the first at which the sum of their probabilities,
 // scaled to 1, exceeds `uniform`. A logit that is NaN or -infinity is never chosen.
 struct SampleRow {

@@ -1,4 +1,4 @@
-// A pickle interpreter that builds plain values and records what a file asks to be called, but calls nothing.
+// A pickle interpreter that builds plain values. It records the calls that a file asks for, but makes none.
 // Format: CPython's Lib/pickletools.py describes every opcode.
 #pragma once
 

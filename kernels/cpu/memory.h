@@ -1,4 +1,4 @@
-// Memory that costs only what is touched.
+// Memory that takes up only the pages that are touched.
 #pragma once
 
 #include <cstdint>

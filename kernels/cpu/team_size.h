@@ -12,7 +12,7 @@ class TeamSize {
  public:
   explicit TeamSize(int most) : most_(most), size_(most) {}
 
-  // What the caller saw of a region, a set of tasks that the team ran together.
+  // The caller's measurements of a region, which is a set of tasks that the team ran together.
   struct Region {
     int64_t own = 0;        // time in which the caller ran tasks
     int64_t wait = 0;       // time in which it waited for the others' last tasks after that

@@ -10,7 +10,7 @@ namespace seer::cuda {
 class DeviceMemory {
  public:
   DeviceMemory() = default;
-  // Throws Error{kMemory} with `purpose`, the size, and what the GPU has free.
+  // Throws Error{kMemory} with `purpose`, the size, and the GPU's free memory.
   DeviceMemory(int64_t bytes, const std::string& purpose);
   ~DeviceMemory();
   DeviceMemory(DeviceMemory&& other) noexcept

@@ -53,17 +53,17 @@ struct SEER_API EngineOptions {
   int threads = 0;              // CPU threads; 0: as many as usable_cores()
   int64_t ctx_size = 0;         // most tokens of a session; 0: max_position_embeddings or the
                                 // attention window if that is shorter, or what fits on the GPU
-  int64_t chunk_size =
-      0;  // prompt tokens computed at a time, a multiple of the gate block; 0: 1024 on a CPU, 8192 on a GPU
+  int64_t chunk_size = 0;  // prompt tokens computed at a time, a multiple of EngineInfo::page_tokens; 0: 1024
+                           // on a CPU, 8192 on a GPU
   // Requests share steps. In each step, every request that decodes gets one token, and waiting prompts share
   // a chunk.
-  int64_t mixed_chunk_size =
-      0;  // prompt tokens of a step in which other requests decode, a multiple of the gate block; fewer
-          // shorten the time between their tokens, more finish prompts sooner; 0: 64 on a CPU, 256 on a GPU
-  int64_t max_batch_size = 0;  // requests computed in one step; 0: 16 on a CPU, 64 on a GPU
-  int64_t pool_size = 0;       // tokens for which the shared pool of KV pages has room, at least ctx_size; 0:
-                               // ctx_size on a CPU, as many as fit on a GPU
-  bool prefix_cache = true;    // keep full pages of finished requests, and share pages of equal content
+  int64_t mixed_chunk_size = 0;  // prompt tokens of a step in which other requests decode, a multiple of
+                                 // EngineInfo::page_tokens; fewer shorten the time between their tokens, more
+                                 // finish prompts sooner; 0: 64 on a CPU, 256 on a GPU
+  int64_t max_batch_size = 0;    // requests computed in one step; 0: 16 on a CPU, 64 on a GPU
+  int64_t pool_size = 0;     // tokens for which the shared pool of KV pages has room, at least ctx_size; 0:
+                             // ctx_size on a CPU, as many as fit on a GPU
+  bool prefix_cache = true;  // keep full pages of finished requests, and share pages of equal content
   // The type of keys and values in the KV cache: f32, bf16 or auto, which is f32 on a CPU and bf16 on a GPU.
   // A GPU supports bf16 only. On a CPU, bf16 halves the memory of the cache and the bytes that a decoded
   // token reads from it, but rounds keys and values to 8 significant bits when they are stored; f32 stores
@@ -141,7 +141,7 @@ struct SEER_API EngineInfo {
   std::string device;            // "cpu (2 threads, AVX-512, OpenBLAS SkylakeX)"
   int64_t ctx_size = 0;          // tokens
   int64_t chunk_size = 0;        // tokens
-  int64_t page_tokens = 0;       // tokens a KV page holds: the gate block, 64 without gates
+  int64_t page_tokens = 0;       // tokens of a KV page: as many as in a block of the gates, 64 without gates
   int64_t n_pages = 0;           // of all ranks together if they divide prompts
   int64_t kv_bytes = 0;          // of each rank's part of the pool, gate keys included
   int64_t mixed_chunk_size = 0;  // tokens

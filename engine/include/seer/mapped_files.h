@@ -1,4 +1,4 @@
-// What happens if a model's file is changed while it is used.
+// Help for programs whose model files may be cut short while they are used.
 //
 // On a CPU, weights are used where they lie in mapped files; for a GPU they are copied from there while they
 // are loaded. If another process cuts such a file short meanwhile, or its disk fails, the system sends SIGBUS

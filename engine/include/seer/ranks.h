@@ -5,7 +5,7 @@
 //   // Null unless mpirun, or Ranks::start(), started this process.
 //   const auto ranks = seer::Ranks::join();
 //   if (ranks && ranks->rank() > 0) return ranks->follow() ? 0 : 1;
-//   options.ranks = ranks;  // rank 0, or alone: goes on as ever
+//   options.ranks = ranks;  // rank 0, or alone: goes on as without ranks
 //
 // For C: seer_ranks in seer/seer.h.
 #pragma once

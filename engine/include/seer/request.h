@@ -130,10 +130,11 @@ struct SEER_API GenerateResult {
   RequestStats stats;
 };
 
-// One layer's selection for some block rows of a prompt. Valid during the callback only.
+// One layer's selection of key blocks for some rows of a prompt. A row is a query block. Valid during the
+// callback only.
 struct SEER_API GateRows {
   int64_t layer;
-  int64_t first_row;  // block row of row 0 here
+  int64_t first_row;  // number of row 0's query block in the prompt
   int64_t n_rows;     // rows in this report
   int64_t n_heads;
   int64_t n_blocks;     // of the whole prompt: the row length

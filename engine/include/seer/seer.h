@@ -84,7 +84,7 @@ SEER_API const char* seer_mapped_file_at(const void* address);
  *     seer_ranks_free(ranks);
  *     return completed ? 0 : 1;
  *   }
- *   options.ranks = ranks;                               rank 0, or alone: goes on as ever */
+ *   options.ranks = ranks;                               rank 0, or alone: goes on as without ranks */
 
 /* Says what the ranks of an engine divide among themselves, as seer::RankSplit. */
 typedef enum seer_rank_split {
@@ -107,10 +107,11 @@ SEER_API seer_status seer_ranks_start(seer_ranks** ranks, int32_t n, const char*
  * sessions, are freed. Null is fine. No other thread may be using the handle. */
 SEER_API void seer_ranks_free(seer_ranks* ranks);
 
-/* These never fail; null, a program alone, is rank 0 of 1. Any thread. */
+/* Return the number of this rank, and of all ranks. They never fail. Null stands for a program without ranks,
+ * which is rank 0 of 1. Any thread. */
 SEER_API int32_t seer_ranks_rank(const seer_ranks* ranks);
 SEER_API int32_t seer_ranks_size(const seer_ranks* ranks);
-/* How many ranks, this one included, may run on the same CPU cores. */
+/* Returns how many ranks, this one included, may run on the same CPU cores. */
 SEER_API int32_t seer_ranks_core_sharers(const seer_ranks* ranks);
 
 /* Sets how many seconds a rank waits for the others within a step before it gives up; 60 unless set. Call it
@@ -148,8 +149,8 @@ typedef struct seer_engine_options {
   void (*on_log)(void* user, seer_log_level level, const char* message);
   int64_t mixed_chunk_size; /* prompt tokens of a step in which others decode; 0: the device's default */
   int64_t max_batch_size;   /* requests computed in one step; 0: the device's default */
-  int64_t pool_size;        /* tokens of pages that all share; 0: ctx_size, or what fits on the GPU */
-  int32_t no_prefix_cache;  /* 1: no page is kept for, or shared with, another request */
+  int64_t pool_size;       /* tokens for which the page pool has room; 0: ctx_size, or what fits on the GPU */
+  int32_t no_prefix_cache; /* 1: no page is kept for other requests or shared with them */
   /* The processes that compute the model together with this one, which is their rank 0; null: this process
    * computes alone. One engine at a time may use them. `device` holds for every rank: auto and cuda give each
    * rank of a machine the next GPU. The handle may be freed once the engine is loaded, because the engine

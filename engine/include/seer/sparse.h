@@ -9,8 +9,8 @@
 namespace seer {
 
 // A selection rule of SeerAttention's prefill gate (Gao et al., 2024, arXiv:2410.13276, section 3), or
-// kNzRatioRow, which is Seer's own. A row is a query block of the prompt (64 tokens in most gates), and its
-// causal blocks are the key blocks up to its own.
+// kNzRatioRow, which is Seer's own. A row is a query block of the prompt, and its causal blocks are the key
+// blocks up to its own.
 struct SEER_API SparseRule {
   enum class Method {
     kDense,      // every causal block

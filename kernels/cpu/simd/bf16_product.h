@@ -61,7 +61,7 @@ inline void pack_strip(uint32_t* to, const uint16_t* w, int64_t stride, int64_t 
 struct Strip {
   const uint32_t* words;  // packed
   int64_t n_pairs, n_outputs;
-  const float* scales;  // [kStrip]: what each output's sum is multiplied by; null: by nothing
+  const float* scales;  // [kStrip]: a factor for each output's sum; null: none
 };
 
 // out[m][0..n_outputs) (+)= the products of M inputs with a strip.

@@ -16,7 +16,7 @@ struct GateProjectParams {
   struct Side {
     void* out;            // bf16 [n_pages, n_out, d_gate] for keys, [n_rows, n_out, d_gate] for queries
     const void* in;       // bf16 [n_rows, n_in, d_in]; output head h reads head h / (n_out / n_in)
-    const void* weights;  // bf16 [n_out, d_in, d_gate]; null (queries only): d_in = d_gate, rotation alone
+    const void* weights;  // bf16 [n_out, d_in, d_gate]; null (queries only): d_in = d_gate, only rotation
     int n_out, n_in, d_in;
   };
   Side k, q;
