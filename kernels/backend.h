@@ -81,9 +81,9 @@ class Backend {
   // memory is added to `keep`. The CPU makes no copy: it returns the mapped weights themselves.
   virtual Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) = 0;
   virtual LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) = 0;
-  // Returns the weights in another format. `plain` are what to_device returned or fill_random filled, and
-  // `buffers` own them as far as the device has them in memory of its own. Afterwards `buffers` own the
-  // result, and no longer the matrices that it replaces. Plain weights that are in the format already are
+  // Returns the weights in another format. `plain` must come from to_device() or be filled by fill_random(),
+  // and `buffers` must own them as far as the device has them in memory of its own. Afterwards `buffers` own
+  // the result, and no longer the matrices that it replaces. Plain weights that are in the format already are
   // returned as they are. The caller promises that int4_group() has a group for d_in.
   virtual LinearWeights quantise(const LinearWeights& plain, WeightFormat format,
                                  std::vector<Buffer>* buffers) = 0;
@@ -102,8 +102,9 @@ class Backend {
 
   // The CUDA stream, for a communicator that must order its work with ours; absent on a CPU.
   virtual std::optional<DeviceStream> stream() { return std::nullopt; }
-  // The function is called about every 20 ms while the backend waits for the device, with the time waited so
-  // far; it may throw to end the wait (a lost rank). An empty function ends this.
+  // Sets a function that is called about every 20 ms while the backend waits for the device, with the time
+  // waited so far. It may throw to end the wait, for example if a rank is lost. An empty function is not
+  // called.
   virtual void set_wait_check(const std::function<void(std::chrono::nanoseconds waited)>&) {}
   // Drops all recorded graphs. Call it before destroying anything a recorded step uses (NCCL).
   virtual void forget_recordings() {}
@@ -162,8 +163,8 @@ class Backend {
   }
   // act [n, d_ff] = silu(gate) * up, with gate and up side by side in linear(rms_norm(x)). `h` [n, d_model]
   // and `gate_up` [n, 2 d_ff] are scratch for devices that do this in several steps. If `next` is given, the
-  // next operation is linear() of act with these weights, and nothing else reads act: a device may then leave
-  // act as that product takes its inputs.
+  // caller promises that the next operation is linear() of act with these weights, and that nothing else
+  // reads act. A device may then write act in the form in which that product takes its inputs.
   virtual void norm_swiglu(const Tensor& act, const Tensor& h, const Tensor& gate_up, const Tensor& x,
                            const Tensor& norm, double eps, const LinearWeights& w,
                            [[maybe_unused]] const LinearWeights* next) {
@@ -174,7 +175,8 @@ class Backend {
   // Row r of out gets the cosines and sines of position start + r * stride.
   virtual void rope_table(const RopeTable& out, int64_t start, int64_t stride,
                           std::span<const double> inv_freq, double scaling) = 0;
-  // Row r of out gets those of the position of the step's decode r; out has one row for each decode.
+  // Row r of out gets the cosines and sines of the position of the step's decode r; out has one row for each
+  // decode.
   virtual void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) = 0;
 
   // Splits the rows of qkv into heads, normalises queries and keys if there are norms, writes the rotated
@@ -244,12 +246,12 @@ class Backend {
   virtual void reset_phases() = 0;
 };
 
-// With n_threads 0 there is one thread for each core this process may run on. `round_inputs`: inputs of
-// quantised products are rounded as their format says (InputCodes), which a GPU gains speed by and a CPU
-// nothing: so it is for comparisons. `bf16_inputs`: inputs of products of many rows are rounded to bf16, as
-// PyTorch and llama.cpp round them if weights are bf16, which takes half the time (kernels/cpu/DESIGN.md,
-// chapter 3). Throws Error{kUsage} if the count is out of range, and Error{kUnsupported} for bf16_inputs on a
-// processor without AVX512-BF16.
+// If n_threads is 0, there is one thread for each core this process may run on. `round_inputs`: inputs of
+// quantised products are rounded as their format says (InputCodes). This is for comparisons with a GPU,
+// because only a GPU gains speed by it. `bf16_inputs`: inputs of products of many rows are rounded to bf16,
+// as PyTorch and llama.cpp round them if weights are bf16. This halves the time of the products
+// (kernels/cpu/DESIGN.md, chapter 3). Throws Error{kUsage} if the count is out of range, and
+// Error{kUnsupported} for bf16_inputs on a processor without AVX512-BF16.
 std::unique_ptr<Backend> make_cpu_backend(int n_threads, bool round_inputs = false, bool bf16_inputs = false);
 // Runs on GPU number `device`. Throws Error{kDevice} if there is no driver or no such GPU, if either is too
 // old, or if the build has no CUDA.

@@ -1,4 +1,4 @@
-// Marks functions that GPU code calls as well; nothing where a C++ compiler reads them.
+// Marks functions that GPU code calls as well. For compilers other than nvcc the mark is empty.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -9,8 +9,8 @@
 namespace seer {
 
 // How a format rounds the inputs of a product whose weights it quantises. Each rounded input is a code times
-// a scale: the largest magnitude of what shares the scale, divided by the largest code (448 for E4M3, 127 for
-// int8).
+// a scale. The scale is the largest magnitude among the inputs that share it, divided by the largest code
+// (448 for E4M3, 127 for int8).
 enum class InputCodes : uint8_t {
   kNone,          // inputs are used as they are
   kE4M3Token,     // one scale for each token
@@ -27,8 +27,8 @@ struct LinearWeights {
   struct Part {
     Tensor weight;  // [d_out, d_in]: F32, F16 or BF16, or codes: F8_E4M3, I8 or U4
     Tensor bias;    // [d_out] or empty
-    // What follows is for codes alone.
-    Tensor scale = {};  // F32 [d_out, n_groups()]; empty: the weight is no code
+    // The members below are used only if the weight is quantised.
+    Tensor scale = {};  // F32 [d_out, n_groups()]; empty: the weight is not quantised
     Tensor zero = {};   // U8 [d_out, n_groups()]; empty: 8 for U4, 0 for the others
     // I32 [d_in], a permutation: column j is multiplied with input input_order[j]. Empty: with input j.
     Tensor input_order = {};

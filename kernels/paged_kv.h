@@ -1,4 +1,4 @@
-// The paged KV cache as kernels see it: one layer's pages, and the runs of new tokens a step adds to
+// The paged KV cache as kernels see it: one layer's pages, and the runs of new tokens that a step adds to
 // sequences.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace seer {
 
-// Pages, or gate blocks, that n tokens take.
+// Returns how many pages, or gate blocks, n tokens take.
 constexpr int64_t blocks_of(int64_t n_tokens, int64_t page_tokens) {
   return (n_tokens + page_tokens - 1) / page_tokens;
 }
@@ -40,8 +40,8 @@ struct Segment {
   int64_t row = 0;
   int64_t n_tokens = 0;
   int64_t start = 0;  // position of the first new token; a prefill starts on a page boundary
-  // [ceil((start + n_tokens) / page_tokens)]: block index to page id. -1 in a decode's: the page is not here,
-  // and the token's key and value are not stored.
+  // [ceil((start + n_tokens) / page_tokens)]: block index to page id. In a decode's table, -1 means that
+  // another rank has the page; the token's key and value are then not stored here.
   const int32_t* page_table = nullptr;
 
   int64_t end() const { return start + n_tokens; }

@@ -17,7 +17,7 @@ namespace seer {
 // even: nothing is calibrated.
 enum class WeightFormat : uint8_t { kStored, kBF16, kE4M3, kU4 };
 
-// Returns the inputs that share a scale in kU4: the largest of 128, 64 and 32 that divides d_in, or nothing
+// Returns how many inputs share a scale in kU4: the largest of 128, 64 and 32 that divides d_in, or nothing
 // if none does.
 constexpr std::optional<int64_t> int4_group(int64_t d_in) {
   for (const int64_t group : {128, 64, 32})
@@ -25,8 +25,8 @@ constexpr std::optional<int64_t> int4_group(int64_t d_in) {
   return std::nullopt;
 }
 
-// What follows takes a row of d_in values. A value that is NaN or infinite makes its scale NaN, so that the
-// product shows it. Zeros alone have the scale 1.
+// The functions below quantise a row of d_in values. A NaN or infinite value makes its scale NaN, so that the
+// product is NaN as well. A row or group of zeros has the scale 1.
 
 // codes [d_in], scale [1].
 void quantise_e4m3(uint8_t* codes, float* scale, const float* values, int64_t d_in);

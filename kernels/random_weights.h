@@ -7,8 +7,8 @@
 
 namespace seer {
 
-// Value i of a tensor: uniform in [mean - scale, mean + scale], as bf16 bits (round to nearest even).
-// splitmix64 (Steele, Lea and Flood, 2014, OOPSLA) as a counter-based generator.
+// Returns value i of a tensor, uniform in [mean - scale, mean + scale], as bf16 bits (round to nearest even).
+// The generator is splitmix64 (Steele, Lea and Flood, 2014, OOPSLA) of a counter.
 SEER_HOST_DEVICE inline uint16_t random_bf16(uint64_t seed, uint64_t i, float mean, float scale) {
   uint64_t x = (seed << 40U) + i + 0x9e3779b97f4a7c15ULL;
   x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9ULL;

@@ -34,7 +34,7 @@ constexpr int64_t dtype_bits(DType t) {
   return 0;
 }
 
-// For types of whole bytes, which all but kU4 are.
+// `t` must be a type of whole bytes, as all but kU4 are.
 constexpr int64_t dtype_bytes(DType t) {
   assert(t != DType::kU4);
   return dtype_bits(t) / 8;

@@ -1,4 +1,4 @@
-// What a user may have given in place of a checkpoint's folder, and what to do about it.
+// Recognises things that users give in place of a checkpoint's folder, for messages that say what to do.
 #pragma once
 
 #include <string>

@@ -76,7 +76,7 @@ struct ModelConfig {
 
   // Adds a note that an important key is absent, and which default is used.
   void note_default(const std::string& key, int64_t value);
-  // Sets n_vocab to what the weights have, in place of a default, and changes the note.
+  // Sets n_vocab to the number of ids that the weights have, in place of a default, and changes the note.
   void set_vocabulary(int64_t n);
 };
 

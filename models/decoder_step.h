@@ -1,4 +1,4 @@
-// One forward step, as the decoder takes it, and what it says of it.
+// The input of one forward step of the decoder, and the statistics that it returns.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +11,13 @@
 
 namespace seer {
 
-// What prefill segments kept, summed over layers and heads; and, where a prompt is divided among ranks by its
-// tokens, pages summed over layers.
+// How many blocks prefill segments kept, summed over layers and heads. If a prompt is divided among ranks by
+// its tokens, also how many pages moved, summed over layers.
 struct DecoderStats {
   int64_t kept_blocks = 0;
   int64_t causal_blocks = 0;
   int64_t moved_pages = 0;    // pages of keys and values that went to ranks that lacked them
-  int64_t movable_pages = 0;  // that would have, had every row been dense
+  int64_t movable_pages = 0;  // pages that would have moved if every row were dense
 
   DecoderStats& operator+=(const DecoderStats& other) {
     kept_blocks += other.kept_blocks;
@@ -31,14 +31,14 @@ struct DecoderStats {
 // One step's input. Prefill segments come first; each starts on a page boundary.
 struct DecoderStep : StepInput {
   std::span<const PrefillPlan> plans;  // one for each of step.prefills
-  // Logits f32 [n, n_vocab] on the device, of logit_rows[first] and those after it; false leaves the rest
-  // out.
+  // Gets logits f32 [n, n_vocab] on the device, of logit_rows[first] and the n - 1 rows after it. If it
+  // returns false, the other logits are not computed.
   std::function<bool(int64_t first, const Tensor& logits)> on_logits;
   GateObserver on_gate;
   std::span<DecoderStats> segment_stats;  // written, one for each of step.prefills; may be empty
 };
 
-// Whether gates choose for any of the step's prompts.
+// Returns whether gates choose for any of the step's prompts.
 inline bool any_sparse(const DecoderStep& step) {
   return std::any_of(step.plans.begin(), step.plans.end(),
                      [](const PrefillPlan& plan) { return plan.select.has_value(); });

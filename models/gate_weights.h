@@ -1,4 +1,4 @@
-// Trained SeerAttention gates: the seerattn_* keys of a config.json and the weights beside it.
+// Trained SeerAttention gates: the seerattn_* keys of a config.json, and the weights in the same folder.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,12 @@
 namespace seer {
 
 struct GateConfig {
-  std::string gate_type;  // as written: "Qavg_Kmaxminavg"
+  std::string gate_type;  // as the file spells it: "Qavg_Kmaxminavg"
   GatePools q, k;
   int64_t gate_block = 64;     // tokens; 16 to 128
   int64_t d_gate = 0;          // seerattn_gate_hidden_size
   bool double_linear = false;  // more than one Q pool, d_gate != d_head, or seerattn_gate_force_double
-  SelectRule rule;             // their own; of no prompt
+  SelectRule rule;             // the gates' own rule; n_prompt_blocks is not set
   bool untuned = false;        // seerattn_threshold was 0.0 ("never tuned"): 2e-3 is used instead
 
   int64_t n_gate_heads(const ModelConfig& model) const {
@@ -39,15 +39,15 @@ struct GateWeights {
   TensorMap tensors;  // owns what the layers point to
 
   // Reads config.json and attn_gate_weights.{safetensors,pth} of `gates_dir` and checks both against the
-  // model. Throws Error{kFile} (malformed, a tensor missing, unexpected or misshapen, or with a value that is
-  // NaN or infinite; gates of another model: the message names the first differing key with both values) or
-  // Error{kUnsupported}.
+  // model. Throws Error{kFile} if a file is malformed, if a tensor is missing, unexpected or misshapen, or
+  // has a value that is NaN or infinite, and if the gates are those of another model; the message then names
+  // the first differing key with both values. Throws Error{kUnsupported} for gates that Seer cannot run.
   static GateWeights load(const std::string& gates_dir, const ModelConfig& model);
-  // Gates of the shape that the seerattn_* keys of `config_path` describe, for measuring; absent where it has
-  // none.
+  // Returns random gates of the shape that the seerattn_* keys of `config_path` describe, for measuring;
+  // absent if it has no such keys.
   static std::optional<GateWeights> random(const std::string& config_path, const ModelConfig& model,
                                            uint64_t seed);
-  // Leaves the layers the weights of this rank's heads.
+  // Drops the weights of heads that are not this rank's.
   void keep(const Shard& shard);
 };
 

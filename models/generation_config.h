@@ -10,7 +10,7 @@
 namespace seer {
 
 // The contents of the file. A field is absent if the file or its key is. Values are as they are in the file:
-// a top_p of 0 keeps the likeliest token, a min_p of 1 those that are as likely, a top_k of 0 or -1 all
+// a top_p of 0 keeps the likeliest token, a min_p of 1 all tokens that are as likely, a top_k of 0 or -1 all
 // tokens.
 struct GenerationConfig {
   bool exists = false;

@@ -22,19 +22,20 @@ class JsonReader {
   JsonReader(const Json& object, std::string origin) : object_(object), origin_(std::move(origin)) {}
 
   bool has(const char* key) const { return find(key) != nullptr; }
-  // Whether the key is there with the value null, for the few keys whose null means something of its own.
+  // Returns whether the key is there with the value null, for the few keys for which null has a meaning of
+  // its own.
   bool is_null(const char* key) const;
   const Json* find(const char* key) const;
-  // The first of `keys` that is there, in [low, high]. Throws Error{kFile} if none is, or if it is no
-  // integer. A number with a fraction of zero ("8192.0") is an integer, here and below.
+  // Returns the value of the first of `keys` that is there. Throws Error{kFile} if none is, or if the value
+  // is no integer in [low, high]. A number with a fraction of zero ("8192.0") is an integer, here and below.
   int64_t integer(std::initializer_list<const char*> keys, int64_t low, int64_t high) const;
   std::optional<int64_t> optional_integer(const char* key, int64_t low, int64_t high) const;
   std::optional<double> optional_number(const char* key, double low, double high) const;
   double number(const char* key, double fallback, double low, double high) const;
   bool boolean(const char* key, bool fallback) const;
   std::optional<std::string> optional_string(const char* key) const;
-  // One id or a list of them; empty where absent. A negative id, which people write for "none" and which no
-  // token has, is left out.
+  // Returns the value of a key that is one id or a list of ids; empty if it is absent. Negative ids are left
+  // out: no token has one, and people write them for "none".
   std::vector<int32_t> ids(const char* key) const;
 
   const std::string& origin() const { return origin_; }

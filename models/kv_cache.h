@@ -1,5 +1,5 @@
-// The storage of the paged KV cache: per layer a pool of pages of keys, values and gate keys. Which sequence
-// owns which page is the engine's business.
+// The storage of the paged KV cache: for each layer, a pool of pages of keys, values and gate keys. The
+// engine decides which sequence owns which page.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ class KvCache {
   KvCache(Backend* backend, const ModelConfig& model, const GateConfig* gate, int64_t page_tokens,
           int64_t n_pages, DType dtype);
 
-  // Of one page in all layers.
+  // Returns the bytes of one page in all layers.
   static int64_t page_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
                             int64_t page_tokens, DType dtype);
 

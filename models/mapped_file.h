@@ -12,8 +12,8 @@
 
 namespace seer {
 
-// If the file is cut short, or its disk fails, while it is mapped, reading what is gone raises SIGBUS in the
-// thread that reads. seer/mapped_files.h says what a program can do about it.
+// If the file is cut short, or its disk fails, while it is mapped, a thread that reads the lost part gets
+// SIGBUS. seer/mapped_files.h says what a program can do about it.
 class MappedFile {
  public:
   // Throws Error{kFile} if the file is missing, unreadable or not a regular file, or is a Git LFS pointer or

@@ -1,11 +1,12 @@
-// Which file is mapped at an address: what a handler of SIGBUS asks.
+// A registry of mapped files by address, for handlers of SIGBUS.
 #pragma once
 
 #include <cstddef>
 
 namespace seer {
 
-// An entry for a mapped range while it lives. Threads may make and end entries at once.
+// An entry of the registry, for as long as the object lives. Entries may be made and destroyed on several
+// threads at the same time.
 class MappedRange {
  public:
   // `path` must outlive the entry. Throws std::bad_alloc.

@@ -1,4 +1,4 @@
-// A pickle interpreter that builds plain values and records what a file asks to be called, but calls nothing.
+// A pickle interpreter that builds plain values. It records the calls that a file asks for, but makes none.
 // Format: CPython's Lib/pickletools.py describes every opcode.
 #pragma once
 
@@ -22,17 +22,17 @@ struct PickleValue {
     kDict,        // items: a key, its value, the next key, and so on
     kGlobal,      // text: "module.name"
     kPersistent,  // operand: the one value that stands for the external object
-    kCall,        // text: the global's name; operand: the tuple of its arguments. Never carried out.
+    kCall,        // text: the global's name; operand: the tuple of its arguments. It is never called.
   };
   Kind kind = Kind::kNone;
   int64_t integer = 0;
-  std::string_view text;                  // lies in the pickle's bytes, or is an allowed name
-  std::vector<const PickleValue*> items;  // values may be shared, and may hold themselves
+  std::string_view text;                  // points into the pickle's bytes, or to an allowed name
+  std::vector<const PickleValue*> items;  // values may be shared, and may contain themselves
   const PickleValue* operand = nullptr;
 };
 
-// Owns every value of one pickle, so that values may refer to each other freely. An operation adds one value
-// at most and copies none: memory stays within kMaxOperations times 128 bytes, whatever a file holds.
+// Owns every value of one pickle, so that values may refer to each other freely. Its memory stays within
+// kMaxOperations times 128 bytes for any file, because an operation adds one value at most and copies none.
 class Pickle {
  public:
   // A tensor takes some 30 operations; a file with gates has a few hundred tensors at most.

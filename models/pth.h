@@ -1,5 +1,5 @@
-// torch.save files (a zip of stored entries and a pickle), read by an interpreter that knows a handful of
-// opcodes and builds only tensors, so that a hostile file can execute nothing.
+// Reads files of torch.save (a zip of stored entries and a pickle). A hostile file can execute nothing,
+// because the interpreter knows a handful of opcodes and builds only tensors.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace seer {
 
-// A flat dictionary of tensors. Throws Error{kFile} for a malformed or hostile file, naming what it asked
-// for.
+// Reads a flat dictionary of tensors. Throws Error{kFile} for a malformed or hostile file; the message names
+// the construct.
 TensorMap read_pth(const std::string& path);
 
 }  // namespace seer

@@ -13,9 +13,9 @@ struct RopeFrequencies {
   double attention_scaling = 1.0;  // multiplies cos and sin (yarn)
 };
 
-// `seq_len` matters for dynamic scaling alone: beyond the original context the base grows with it.
+// `seq_len` matters only for dynamic scaling, whose base grows with it beyond the original context.
 RopeFrequencies rope_frequencies(const RopeConfig& rope, int64_t d_head, int64_t seq_len);
-// "default", or "llama3, factor 8", for people.
+// Returns "default", or "llama3, factor 8" and so on, for people.
 std::string rope_description(const RopeConfig& rope);
 
 }  // namespace seer

@@ -16,13 +16,13 @@ struct Shard {
   int64_t first_head = 0;      // this rank's query heads: [first_head, first_head + local.n_heads)
   int64_t first_kv_head = 0;   // ranks beyond the number of KV heads share them
   int64_t first_ff = 0;        // of d_ff
-  std::vector<int64_t> vocab;  // ids of each rank, which follow one another
+  std::vector<int64_t> vocab;  // [size]: how many ids each rank has, in the order of ranks
 
   int64_t first_id() const;
   int64_t n_ids() const { return vocab[static_cast<size_t>(rank)]; }
 
-  // Throws Error{kUnsupported} where heads or MLP do not divide among so many ranks: with the numbers, and
-  // which counts of ranks do.
+  // Throws Error{kUnsupported} if heads or MLP cannot be divided among so many ranks. The message has the
+  // numbers, and says which counts of ranks are possible.
   Shard(const ModelConfig& model, int rank, int size);
   explicit Shard(const ModelConfig& model) : Shard(model, 0, 1) {}
 };

@@ -1,4 +1,4 @@
-// What a message shows of a name that a file gives: a name may be as long as its file.
+// Shortens a name from a file for a message, because such a name may be as long as the file.
 #pragma once
 
 #include <string>

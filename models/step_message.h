@@ -9,13 +9,14 @@
 
 namespace seer {
 
-// What the other ranks need of a step; not its callbacks. Into `out`, whose memory is used again.
+// Writes the part of a step that the other ranks need to `out`, whose memory is used again. Callbacks are not
+// part of it.
 void pack_step(const DecoderStep& step, int64_t page_tokens, std::vector<std::byte>* out);
 
-// A step that was packed, with the memory it points into.
+// A step that was packed, with the memory into which it points.
 class ReceivedStep {
  public:
-  // Throws Error{kDevice} where the bytes are not a step.
+  // Throws Error{kDevice} if the bytes are not a step.
   void read(std::span<const std::byte> bytes, int64_t page_tokens);
   // Valid until the next read().
   const DecoderStep& step() const { return step_; }

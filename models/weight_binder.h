@@ -17,7 +17,7 @@
 
 namespace seer {
 
-// A weight of a checkpoint, whole and as the files have it.
+// A whole weight of a checkpoint, as the files have it.
 struct BoundWeight {
   LinearWeights::Part plain;  // its weight is empty if the layer is quantised; the bias is here in any case
   std::optional<QuantLayer> quant;
@@ -89,7 +89,7 @@ class WeightBinder {
   std::map<DType, int64_t> bytes_by_dtype_;
   int64_t n_params_ = 0;
   int64_t n_quantised_ = 0, quantised_params_ = 0, quantised_bytes_ = 0;  // of linear layers with codes
-  std::vector<std::string> plain_linear_;                                 // names of those without
+  std::vector<std::string> plain_linear_;  // names of linear layers without codes
   std::set<std::string> taken_;
   std::vector<std::string> notes_, skipped_;
   Problems missing_{"missing"}, misshapen_{"misshapen"}, unexpected_{"unexpected"};

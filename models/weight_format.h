@@ -1,4 +1,4 @@
-// Which weights a format given by options applies to, and what the model is then.
+// Says which weights the format of EngineOptions::weights applies to, and describes the resulting model.
 #pragma once
 
 #include <cstdint>
@@ -21,17 +21,18 @@ bool takes_format(const WeightSlot& slot, WeightFormat format);
 void check_format(WeightFormat format, const ModelConfig& config, const Shard& shard,
                   const std::string& source);
 
-// What the matrices that takes_format() names take in the whole model.
+// Sizes, over the whole model, of the matrices for which takes_format() is true.
 struct FormatSize {
-  int64_t n_layers = 0, n_linear = 0;  // matrices that are brought to the format, and all but the embedding
-  int64_t n_params = 0, n_bytes = 0;   // of those that are; scales are included
+  int64_t n_layers = 0,
+          n_linear = 0;  // matrices that are brought to the format; all matrices but the embedding
+  int64_t n_params = 0, n_bytes = 0;  // of the matrices that are brought to the format, with scales
 };
 FormatSize format_size(WeightFormat format, std::span<const WeightSlot> slots);
-// As ModelWeights::quantisation; `model_bytes` and `model_params` are of the whole model in this format.
-// Empty for formats that are not codes.
+// Returns the text for ModelWeights::quantisation. `model_bytes` and `model_params` are of the whole model in
+// this format. Empty if the format has no codes.
 std::string format_text(WeightFormat format, const FormatSize& size, int64_t model_bytes,
                         int64_t model_params);
-// As ModelWeights::dtype. `format` is not kStored.
+// Returns the text for ModelWeights::dtype. `format` must not be kStored.
 std::string format_dtype(WeightFormat format);
 
 }  // namespace seer

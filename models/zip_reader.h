@@ -1,5 +1,5 @@
-// The members of a zip file that torch.save wrote: stored, not compressed, so that they are read where they
-// lie. Format: PKWARE APPNOTE 6.3, sections 4.3 and 4.5.3 (zip64).
+// Reads the members of a zip file that torch.save wrote. They are stored, not compressed, so they are used in
+// the mapped file. Format: PKWARE APPNOTE 6.3, sections 4.3 and 4.5.3 (zip64).
 #pragma once
 
 #include <cstddef>
@@ -15,16 +15,16 @@ namespace seer {
 
 class ZipReader {
  public:
-  // Throws Error{kFile} if the file is no zip, its directory is damaged, or members lie over each other;
+  // Throws Error{kFile} if the file is no zip, its directory is damaged, or members overlap, and
   // Error{kUnsupported} for compressed or encrypted members.
   explicit ZipReader(std::shared_ptr<const MappedFile> file);
 
   bool has(const std::string& name) const { return members_.count(name) != 0; }
-  // Throws Error{kFile} where there is no such member, or its bytes do not have the checksum the directory
+  // Throws Error{kFile} if there is no such member, or its bytes do not have the checksum that the directory
   // gives.
   std::span<const std::byte> read(const std::string& name) const;
   const std::string& path() const { return file_->path(); }
-  // The folder every member lies in ("archive" in most files of torch.save).
+  // Returns the folder in which every member lies ("archive" in most files of torch.save).
   const std::string& root() const { return root_; }
 
  private:

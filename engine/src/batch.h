@@ -1,4 +1,4 @@
-// One forward step as the scheduler packs it, and who runs it.
+// One forward step as the scheduler packs it, and the interface that runs it.
 #pragma once
 
 #include <cstdint>
@@ -19,24 +19,24 @@ class Sequence;
 struct HostRow {
   size_t row = 0;  // its index among the logit rows
   Request* request = nullptr;
-  int64_t prompt_position = -1;  // whose next token is the prompt's; -1: the row is the next token's choice
-  std::exception_ptr error;      // what the request is to fail with
+  int64_t prompt_position = -1;  // its position if the prompt has the next token; -1: the row chooses that
+  std::exception_ptr error;      // the error with which the request is to fail
 };
 
-// Used again for every step, so that packing allocates nothing once the vectors have grown. Prefill segments
-// come first on the token axis; logit rows ascend.
+// Prefill segments come first on the token axis, and logit rows ascend. The same Batch is used for every
+// step, so that packing allocates nothing once the vectors have grown.
 struct Batch {
   std::vector<int32_t> ids;  // [n_tokens]
   std::vector<Segment> prefills, decodes;
-  std::vector<PrefillPlan> plans;    // one for each prefill
-  std::vector<int64_t> logit_rows;   // of segments that end with their sequence, and of every decode
-  std::vector<SampleRow> samples;    // how the token after each logit row is chosen
-  std::vector<HostRow> host_rows;    // ascending
-  std::vector<Request*> prefill_of;  // whose each prefill is
+  std::vector<PrefillPlan> plans;   // one for each prefill
+  std::vector<int64_t> logit_rows;  // last rows of segments that end with their sequence, and of every decode
+  std::vector<SampleRow> samples;   // how the token after each logit row is chosen
+  std::vector<HostRow> host_rows;   // ascending
+  std::vector<Request*> prefill_of;  // the request of each prefill
   std::vector<Request*> decode_of;
-  std::vector<Request*> sampled_by;  // who chooses a token by each logit row; null if it is known already
+  std::vector<Request*> sampled_by;  // the request of each logit row; null if its next token is known already
 
-  // What the step brought.
+  // The results of the step.
   std::vector<int32_t> chosen;       // one for each logit row
   std::vector<DecoderStats> blocks;  // one for each prefill
   int64_t attention_ns = 0, gate_ns = 0, step_ns = 0;
@@ -58,14 +58,14 @@ struct Batch {
   }
 };
 
-// How the next chunk of a sequence that is prefilling is to be computed.
+// Returns how the next chunk of a sequence that is prefilling is to be computed.
 PrefillPlan prefill_plan(const Sequence& sequence);
 
 // Runs steps: the model on its device, or a test's stand-in.
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
-  // Fills in what the step brings. Throws Error{kDevice} where the device is lost.
+  // Runs the step and fills in its results. Throws Error{kDevice} if the device is lost.
   virtual void run(Batch* batch) = 0;
   // Throws Error if no step can be run any more, because the device or another rank has failed. Called
   // between steps; returns at once.

@@ -1,4 +1,4 @@
-// The type that inputs of matrix products are rounded to on a CPU, as options name it.
+// The type to which a CPU rounds inputs of matrix products, as options name it.
 #pragma once
 
 #include <span>

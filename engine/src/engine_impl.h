@@ -1,4 +1,4 @@
-// The engine behind the public interface: the model, its page pool, and the scheduler that runs both.
+// The implementation of the public Engine: the model, its page pool, and the scheduler that runs both.
 #pragma once
 
 #include <cstdint>
@@ -45,21 +45,21 @@ class EngineImpl final : public Engine {
 
   // For sessions.
   const ModelConfig& config() const { return model_.config(); }
-  // The rule a request runs under: its own, else the gates', else dense. Throws Error{kUsage} for a sparse
-  // rule without gates, or out of range.
+  // Returns the rule under which a request runs: its own, else the gates', else dense. Throws Error{kUsage}
+  // if a sparse rule is out of range, or the model has no gates for it.
   SparseRule resolve(const std::optional<SparseRule>& asked) const;
   bool last_block_dense() const {
     return model_.gates() != nullptr && model_.gates()->config.rule.last_block_dense;
   }
   PrefillTraits prefill_traits() const;
-  // What the scheduler needs for `asked` behind the tokens that are held, its prompt apart. Throws
-  // Error{kUsage}.
+  // Returns what the scheduler needs, besides the prompt, to carry out `asked` after the tokens `held`.
+  // Throws Error{kUsage}.
   RequestSetup setup(const GenerateRequest& asked, std::span<const int32_t> held) const;
-  // Throws Error{kUsage} where `ids` cannot go behind n_held tokens.
+  // Throws Error{kUsage} if `ids` cannot follow n_held tokens.
   void check_prompt(std::span<const int32_t> ids, int64_t n_held) const;
   Scheduler& scheduler() { return *scheduler_; }
-  PrefixCache* pages() { return pages_.get(); }  // under the scheduler's mutex
-  // In a turn of the scheduler's.
+  PrefixCache* pages() { return pages_.get(); }  // use it only under the scheduler's mutex
+  // The caller of these two must have the scheduler's turn.
   Decoder& decoder() { return model_.decoder(); }
   Backend& backend() { return model_.backend(); }
 
@@ -86,14 +86,14 @@ class EngineImpl final : public Engine {
 
   OwnProcess process_;
   EngineOptions options_;
-  std::optional<DType> kv_dtype_asked_;  // by the options; checked before any file is read
+  std::optional<DType> kv_dtype_asked_;  // asked for by the options; checked before any file is read
   DType cpu_activations_;                // likewise
   GenerationConfig generation_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   Model model_;
-  RankLeader ranks_;  // connects the backend's device to others: ends before it
+  RankLeader ranks_;  // after model_, because it uses model_'s backend
   StepLimits limits_;
-  PageLayout layout_;  // of one owner, but where ranks divide prompts
+  PageLayout layout_;  // of one owner, unless ranks divide prompts
   std::unique_ptr<PrefixCache> pages_;
   std::unique_ptr<ModelRunner> runner_;
   ModelInfo model_info_;

@@ -1,5 +1,5 @@
-// A prompt prefilled for its logits and gate rows, on the thread that asked: each chunk is a step of its own,
-// in a turn of the scheduler's.
+// Prefills a prompt for its logits and gate rows, on the calling thread. Each chunk is a step of its own, for
+// which the scheduler's turn is taken.
 #pragma once
 
 #include <atomic>
@@ -13,10 +13,10 @@ namespace seer {
 
 class Evaluation {
  public:
-  // Of all tokens of `sequence`, none of which are computed. Everything outlives it.
+  // Evaluates all tokens of `sequence`, none of which may be computed yet. All arguments must outlive it.
   Evaluation(EngineImpl* engine, Sequence* sequence, const EvaluateRequest& request, const SparseRule& rule,
              std::atomic<bool>* cancelled);
-  // Throws Error{kCancelled} where it was cancelled; the sequence then holds what was computed.
+  // Throws Error{kCancelled} if it was cancelled; the sequence then holds the tokens that were computed.
   RequestStats run();
 
  private:
@@ -31,7 +31,7 @@ class Evaluation {
   const EvaluateRequest& request_;
   SparseRule rule_;
   std::atomic<bool>* cancelled_;
-  int64_t n_logits_;  // of this many last positions
+  int64_t n_logits_;  // how many last positions' logits are reported
   Clock::time_point begin_ = Clock::now();
   RequestStats stats_;
   DecoderStats blocks_;

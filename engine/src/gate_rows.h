@@ -1,4 +1,4 @@
-// Gate decisions for the public interface: lists become a mask.
+// Turns the gates' lists of blocks into the masks of the public interface.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// A submitted request as its user holds it.
+// The handle of a submitted request that its user holds.
 #pragma once
 
 #include <memory>

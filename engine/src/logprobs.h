@@ -8,13 +8,13 @@
 
 namespace seer {
 
-// What a row says of its likeliest tokens; the row itself is still needed for any other token.
+// Log-probabilities of a row's likeliest tokens. For any other token, the caller passes its logit.
 class RowLogprobs {
  public:
   // Throws Error{kRuntime} if the row has no distribution, because a logit is NaN or infinite or none is
   // finite. n_top is in [0, n_vocab].
   RowLogprobs(std::span<const float> logits, int64_t n_top);
-  // `logit` is the row's of this token.
+  // `logit` must be the row's logit of token `id`.
   PositionLogprobs of(int32_t id, float logit) const { return {{id, logprob(logit)}, top_}; }
 
  private:

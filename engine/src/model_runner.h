@@ -1,4 +1,4 @@
-// Steps on the model: a batch goes through the decoder, and tokens are chosen from its logits.
+// Runs steps on the model: a batch goes through the decoder, and tokens are chosen from its logits.
 #pragma once
 
 #include "engine/src/batch.h"
@@ -10,7 +10,7 @@ namespace seer {
 
 class ModelRunner final : public StepRunner {
  public:
-  // All outlive it. `comm` is the decoder's, or null.
+  // All arguments must outlive it. `comm` is the decoder's, or null.
   ModelRunner(Backend* backend, Decoder* decoder, Communicator* comm)
       : backend_(backend), decoder_(decoder), comm_(comm), host_rows_(backend) {}
   void run(Batch* batch) override;
@@ -20,7 +20,7 @@ class ModelRunner final : public StepRunner {
   }
 
  private:
-  // Chooses tokens by the logit rows first .. first + n, and reads those that are wanted on the host.
+  // Chooses tokens by the logit rows first .. first + n, and reads those rows that are wanted on the host.
   void take_logits(Batch* batch, size_t first, const Tensor& logits);
 
   Backend* backend_;

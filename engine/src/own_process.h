@@ -1,5 +1,5 @@
-// The process that an engine belongs to. A process that was forked from it has a copy of the engine's memory,
-// but none of its threads: locks may be held there by nobody, and waits have no end.
+// Detects use of an engine in a process that was forked from its own. Such a process has a copy of the
+// engine's memory but none of its threads, so a lock may stay locked for ever, and a wait may never end.
 #pragma once
 
 #include <unistd.h>
@@ -16,7 +16,7 @@ class OwnProcess {
  public:
   // False in a process that was forked from the one that made this.
   bool here() const noexcept { return ::getpid() == pid_; }
-  // Throws Error{kUsage} there. `what` begins the message: "the engine".
+  // Throws Error{kUsage} if here() is false. `what` begins the message: "the engine".
   void check(const char* what) const {
     if (here()) return;
     throw Error(ErrorKind::kUsage, std::string(what) + " belongs to the process " + std::to_string(pid_) +
@@ -29,8 +29,8 @@ class OwnProcess {
   pid_t pid_ = ::getpid();
 };
 
-// A T that is destroyed by its own process only. In a forked one it is left as it is, for its destructor
-// could wait for ever.
+// Owns a T that only its own process destroys. In a forked process it is leaked, because its destructor could
+// wait for ever.
 template <class T>
 class OwnedHere {
  public:
@@ -50,7 +50,7 @@ class OwnedHere {
   std::unique_ptr<T> value_;
 };
 
-// The same for what several share.
+// The same for an object that several share.
 template <class T>
 std::shared_ptr<T> shared_here(std::unique_ptr<T> value) {
   return std::shared_ptr<T>(value.release(), [process = OwnProcess()](T* owned) {

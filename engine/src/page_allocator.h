@@ -1,4 +1,4 @@
-// Which KV pages are in use. Knows ids and reference counts; holds no tensor.
+// Keeps track of the KV pages that are in use, by ids and reference counts. It holds no tensors.
 #pragma once
 
 #include <cstddef>
@@ -7,17 +7,17 @@
 
 namespace seer {
 
-// Not thread-safe: the scheduler's mutex guards it.
+// Not thread-safe: the caller must hold the scheduler's mutex.
 class PageAllocator {
  public:
-  // n_pages is a multiple of n_owners, to whom ids belong in runs: the first n_pages / n_owners are owner
-  // 0's.
+  // n_pages must be a multiple of n_owners. The first n_pages / n_owners ids belong to owner 0, the next ones
+  // to owner 1, and so on. An owner is a rank, if ranks divide prompts.
   explicit PageAllocator(int64_t n_pages, int64_t n_owners = 1);
 
-  // A page of `owner` with one reference. Throws Error{kMemory} with the numbers where none is free.
+  // Returns a page of `owner` with one reference. Throws Error{kMemory} with the numbers if none is free.
   int32_t allocate(int64_t owner = 0);
   void add_reference(int32_t page);
-  void release(int32_t page);  // free again with the last reference
+  void release(int32_t page);  // the page is free after the last reference's release
 
   int32_t n_references(int32_t page) const { return references_[static_cast<std::size_t>(page)]; }
   int64_t n_pages() const { return static_cast<int64_t>(references_.size()); }

@@ -1,5 +1,5 @@
-// Which rank a page of the pool belongs to, and which rank's pages a sequence takes, where a prompt is
-// divided among ranks by its tokens.
+// If prompts are divided among ranks by their tokens: says to which rank a page of the pool belongs, and
+// which rank's pages a sequence takes.
 #pragma once
 
 #include <algorithm>
@@ -7,9 +7,9 @@
 
 namespace seer {
 
-// Page ids are global: those of an owner follow one another. Block b of any sequence lies in a page of
-// owner(b): runs of whole blocks go to the owners in zig-zag, 0 1 .. n-1 n-1 .. 1 0, so that each has early
-// blocks, whose rows attend to little, and late ones.
+// An owner is a rank. Page ids are global, and those of an owner follow one another. Block b of any sequence
+// lies in a page of owner(b). Runs of whole blocks go to the owners in zig-zag, 0 1 .. n-1 n-1 .. 1 0, so
+// that each has early blocks, whose rows attend to little, and late ones.
 struct PageLayout {
   int64_t n_owners = 1;
   int64_t run = 1;  // blocks
@@ -18,7 +18,7 @@ struct PageLayout {
     const int64_t at = block / run % (2 * n_owners);
     return at < n_owners ? at : 2 * n_owners - 1 - at;
   }
-  // Blocks of [0, n_blocks) that `who` owns.
+  // Returns how many of the blocks [0, n_blocks) `who` owns.
   int64_t share(int64_t n_blocks, int64_t who) const {
     const int64_t round = 2 * n_owners * run, rest = n_blocks % round;
     const auto of_run = [&](int64_t r) { return std::clamp<int64_t>(rest - r * run, 0, run); };

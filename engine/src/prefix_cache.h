@@ -1,5 +1,5 @@
-// Full KV pages shared by content, and the pages to be had: free ones first, then those that were kept for
-// reuse alone.
+// Shares full KV pages by their content, and gives out pages: free ones first, then those that are only kept
+// for reuse.
 #pragma once
 
 #include <cstdint>
@@ -15,41 +15,43 @@
 
 namespace seer {
 
-// What a page's contents depend on beside the tokens from the beginning up to its end: keys and values of
-// every layer but the first come out of an attention that the rule chose.
+// The properties that a page's contents depend on, besides the tokens from the beginning up to its end. The
+// rule is one, because keys and values of every layer but the first come out of attention over the blocks
+// that it chose.
 struct PrefixKey {
   SparseRule rule;
-  int64_t n_prompt_blocks = 0;  // nz_ratio: how much a row keeps depends on it; 0 for the other rules
+  int64_t n_prompt_blocks = 0;  // only for nz_ratio, under which it decides how much a row keeps; else 0
 
   friend bool operator==(const PrefixKey&, const PrefixKey&) = default;
 };
 
-// A tree: the parent of a cached page holds the tokens before its own. A page is referenced by the cache and
-// by each sequence whose table it is in. A sequence that references a page references its ancestors too, so
-// whatever hangs below an unreferenced page is unreferenced, and pages are evicted leaves first. Not
-// thread-safe: the scheduler's mutex guards it.
+// A tree of pages: the parent of a cached page holds the tokens before its own. A page is referenced by the
+// cache, if it is cached, and by each sequence whose table it is in. A sequence that references a page must
+// also reference the page's ancestors. So if no sequence references a page, none references its descendants,
+// and pages are evicted leaves first. Not thread-safe: the caller must hold the scheduler's mutex.
 class PrefixCache {
  public:
   static constexpr int32_t kRoot = -1;  // parent of first pages
   static constexpr int32_t kNone = -2;
   using Hash = uint64_t (*)(uint64_t parent, std::span<const int32_t> ids);
 
-  // keep false: nothing is cached, and this is an allocator. `hash` is for tests; equal hashes of unequal
-  // pages cost time only.
+  // If `keep` is false, nothing is cached, and this is only an allocator. `hash` is for tests; equal hashes
+  // of unequal pages cost only time.
   PrefixCache(int64_t n_pages, int64_t page_tokens, bool keep, Hash hash = nullptr,
               const PageLayout& layout = {});
 
-  // A page for block `block` of a sequence, of that block's owner, with one reference; kNone where all of
-  // those are in use. Evicts what was unused the longest.
+  // Returns a page for block `block` of a sequence, with one reference. It belongs to that block's owner;
+  // kNone if all pages of the owner are in use. Evicts the page that was unused the longest.
   int32_t allocate(int64_t block = 0);
   // Gives back one reference. Never fails.
   void release(int32_t page);
 
-  // The cached page that holds `ids` behind `parent`, with a reference for the caller; else kNone. The caller
-  // holds a reference of `parent`.
+  // Returns the cached page that holds `ids` after `parent`, with a reference for the caller, or kNone if
+  // there is none. The caller must have a reference to `parent`.
   int32_t find(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
-  // Caches `page`, which holds `ids` behind `parent` and will not be written again. Where such a page is
-  // cached already, the caller's reference of `page` becomes one of that. Returns which page it is.
+  // Caches `page`, which holds `ids` after `parent` and must not be written again, and returns it. If an
+  // equal page is cached already, returns that one instead: the caller's reference to `page` becomes one to
+  // the returned page.
   int32_t add(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids, int32_t page);
   bool holds(int32_t page) const { return keep_ && nodes_[static_cast<size_t>(page)].cached; }
 
@@ -72,7 +74,8 @@ class PrefixCache {
     uint64_t hash = 0;       // of all tokens up to the page's end, and the key
     uint64_t last_used = 0;  // when its last sequence let go of it
     PrefixKey key;
-    std::set<Entry>::node_type entry;  // its place in evictable_ while it is not there: release() never fails
+    std::set<Entry>::node_type entry;  // its node for evictable_ while it is not in it, so that release()
+                                       // allocates nothing and never fails
   };
   Node& node(int32_t page) { return nodes_[static_cast<size_t>(page)]; }
   uint64_t hash_of(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
@@ -91,7 +94,7 @@ class PrefixCache {
   bool keep_;
   Hash hash_;
   std::vector<Node> nodes_;      // [n_pages]
-  std::vector<int32_t> tokens_;  // [n_pages, page_tokens]: what decides a match, for hashes may agree
+  std::vector<int32_t> tokens_;  // [n_pages, page_tokens], compared to confirm a match of hashes
   std::unordered_multimap<uint64_t, int32_t> index_;  // by hash
   PageLayout layout_;
   std::vector<std::set<Entry>> evictable_;  // of each owner: unreferenced leaves, the longest unused first

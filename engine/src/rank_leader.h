@@ -1,5 +1,5 @@
-// What an engine on rank 0 asks of the other ranks, in this order: load(), loaded(), least_room(),
-// allocate(). Where there are none, each does nothing.
+// The requests of an engine on rank 0 to the other ranks. Call load(), loaded(), least_room(), allocate(),
+// allocated() in this order. If there are no other ranks, they do nothing.
 #pragma once
 
 #include <memory>
@@ -12,30 +12,30 @@ namespace seer {
 
 class RankLeader {
  public:
-  // Takes the ranks, which may be null. Throws Error{kUsage} where another engine has them.
+  // Takes the ranks, which may be null. Throws Error{kUsage} if another engine uses them.
   explicit RankLeader(const std::shared_ptr<Ranks>& ranks);
-  // The others let go of the model. Where the engine did not come to be, no rank can go on.
+  // Tells the others to unload the model. If the engine was not completed, no rank can go on.
   ~RankLeader();
   RankLeader(const RankLeader&) = delete;
   RankLeader& operator=(const RankLeader&) = delete;
 
   int size() const { return ranks_ ? ranks_->size() : 1; }
   int threads(int asked) const { return ranks_ ? threads_of_rank(ranks_->comm(), asked) : asked; }
-  // The decoder's; null for one rank.
+  // Returns the decoder's communicator; null if there is only one rank.
   Communicator* comm() { return device_comm_ ? device_comm_.get() : ranks_ ? &ranks_->comm() : nullptr; }
 
-  // The others begin to load; GPUs are connected.
+  // Tells the others to load the model, and connects the GPUs.
   void load(ModelSource source, Backend* backend);
-  // Throws where a rank has failed: for whoever is busy with something else.
+  // Throws if a rank has failed. For use during long work that does not communicate.
   void check() {
     if (comm() != nullptr) comm()->check({});
   }
   void loaded();  // waits until every rank has loaded
-  // Bytes that any rank may take: `backend` is this one's.
+  // Returns how many bytes every rank can still take on its device. `backend` is this rank's.
   int64_t least_room(Backend* backend, double utilization);
-  // The others make caches and decoders of this size.
+  // Tells the others to make caches and decoders of this size.
   void allocate(const StepLimits& limits, int64_t n_pages);
-  void allocated();  // waits until every rank has
+  void allocated();  // waits until every rank has made them
 
  private:
   std::shared_ptr<RanksImpl> ranks_;

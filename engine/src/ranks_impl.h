@@ -1,4 +1,4 @@
-// Ranks behind the public interface, and what rank 0 says to the others.
+// The implementation of the public Ranks, and the messages of rank 0 to the others.
 #pragma once
 
 #include <atomic>
@@ -15,7 +15,7 @@
 
 namespace seer {
 
-// Beside Decoder::kStepMessage.
+// The kinds of messages besides Decoder::kStepMessage, with their contents.
 enum RankMessage : uint32_t {
   kLoadMessage = Decoder::kStepMessage + 1,  // ModelSource
   kAllocateMessage,                          // StepLimits, number of a rank's pages
@@ -23,7 +23,7 @@ enum RankMessage : uint32_t {
   kEndMessage,
 };
 
-// What a rank needs to load its part of the model.
+// Everything that a rank needs to load its part of the model.
 struct ModelSource {
   ModelFiles files;
   std::string device;  // cpu, cuda or cuda:N
@@ -36,7 +36,7 @@ struct ModelSource {
   DType kv_dtype = DType::kF32;  // of keys and values in pages
   DType cpu_activations = DType::kF32;
 
-  // What a rank has of the model.
+  // Returns the part of the model that a rank has.
   Shard shard(const ModelConfig& config, int rank, int size) const {
     return split == RankSplit::kTensor ? Shard(config, rank, size) : Shard(config);
   }
@@ -46,7 +46,8 @@ struct ModelSource {
 
 class RanksImpl final : public Ranks {
  public:
-  // `parent_reports`: this process's end is seen by rank 0 itself, so nobody has to wait to be heard.
+  // `parent_reports`: rank 0 itself notices the end of this process, so the process need not wait until rank
+  // 0 has heard of a failure.
   RanksImpl(std::unique_ptr<Communicator> comm, bool parent_reports);
   ~RanksImpl() override;
 
@@ -57,7 +58,7 @@ class RanksImpl final : public Ranks {
   bool follow() override;
 
   Communicator& comm() { return *comm_; }
-  // For one engine at a time: throws Error{kUsage} while another has them.
+  // Reserves the ranks for one engine. Throws Error{kUsage} if another engine has them.
   void take();
   void give_back() noexcept { taken_ = false; }
 
@@ -70,10 +71,10 @@ class RanksImpl final : public Ranks {
   std::atomic<bool> taken_{false};
 };
 
-// A rank's share of the cores that it may use, where `asked` is 0.
+// Returns `asked`, or if it is 0, the rank's share of the cores that it may use.
 int threads_of_rank(const Communicator& comm, int asked);
 
-// Bytes a rank may still take on its device, and which device that is.
+// How many bytes a rank may still take on its device, and which device that is.
 struct DeviceRoom {
   int64_t left = 0;
   uint64_t host = 0;  // hash of its name

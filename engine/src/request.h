@@ -1,4 +1,4 @@
-// One request on its way: what the scheduler knows of it, what it chose so far, and how that reaches the
+// One request under way: its state for the scheduler, the tokens chosen so far, and their delivery to the
 // user.
 #pragma once
 
@@ -25,33 +25,35 @@ namespace seer {
 
 using Clock = std::chrono::steady_clock;
 
-// Something that the user is told, with what the request had done by then.
+// A token or a progress that the user is told of, with the state of the request at that time.
 struct Event {
-  bool is_token = false;  // else the prefill's progress
+  bool is_token = false;  // else it is the prefill's progress
   PrefillProgress progress{};
   int32_t id = -1;
   std::string text;
   std::optional<PositionLogprobs> logprobs;
   std::shared_ptr<const std::vector<PositionLogprobs>> prompt_logprobs;  // with the first token
   bool last = false;
-  FinishReason finish = FinishReason::kLength;  // where last
+  FinishReason finish = FinishReason::kLength;  // valid if `last`
   std::string stop;                             // the stop string met
   int32_t stop_id = -1;                         // the id that ended the request
-  int64_t n_tokens = 0;  // what the sequence holds where the request is stopped by this event
+  int64_t n_tokens = 0;  // how many tokens the sequence holds if the request is stopped by this event
   Clock::time_point at;
   RequestStats stats;
 };
 
-// Makes the result out of events, and calls the user's callbacks. On one thread: that which called a session,
-// or the scheduler's.
+// Makes the result from events, and calls the user's callbacks. It is used on one thread: the thread that
+// called the session, or the scheduler's for a submitted request.
 class Delivery {
  public:
-  // `request` outlives it.
+  // `request` must outlive it.
   explicit Delivery(const GenerateRequest* request) : request_(request) {}
 
-  // False where a callback stops the request. Passes on what a callback throws; kept() is then this event's.
+  // Returns false if a callback stops the request. Passes on an exception of a callback; kept() is then this
+  // event's.
   bool take(const Event& event);
-  // What the sequence is to hold where delivery was stopped: that of the last event taken.
+  // Returns how many tokens the sequence is to hold if delivery was stopped: n_tokens of the last event
+  // taken.
   int64_t kept() const { return kept_; }
   bool took_any() const { return took_any_; }
   bool took_last() const { return took_last_; }
@@ -66,27 +68,28 @@ class Delivery {
   Clock::time_point first_token_;
 };
 
-// What the scheduler must know to carry out a request.
+// Everything that the scheduler must know to carry out a request.
 struct RequestSetup {
   GenerateRequest request;  // its prompt is in the sequence already
   SparseRule rule;
-  bool share = false;  // pages, through the prefix cache
+  bool share = false;  // whether pages are shared through the prefix cache
   const std::vector<int32_t>* eos_ids = nullptr;
   std::vector<std::pair<int32_t, std::string>> stop_names;  // stop strings that name a token, by its id
   const TextTokenizer* tokenizer = nullptr;                 // null: no text
-  bool at_start = true;                                     // nothing but special tokens came before
+  bool at_start = true;                                     // whether only special tokens came before
   int64_t ctx_size = 0;
 };
 
-// Between submission and end the sequence, sampler, text and statistics belong to whoever holds the
-// scheduler's turn; `state`, `events` and what else is marked so to the scheduler's mutex.
+// From submission to the end, only the holder of the scheduler's turn (Scheduler::Turn) may use the sequence,
+// sampler, text and statistics. The scheduler's mutex guards the members under the heading that names it.
 class Request {
  public:
   enum class State { kWaiting, kRunning, kEnded };
 
-  // A submitted request, which owns its sequence and is delivered by the scheduler.
+  // Makes a submitted request, which owns its sequence; the scheduler's thread delivers it.
   Request(RequestSetup setup, std::unique_ptr<Sequence> sequence);
-  // A session's, delivered on the thread that called it; `changed` is waited for there.
+  // Makes a session's request, which is delivered on the thread that called the session; that thread waits
+  // for `changed`.
   Request(RequestSetup setup, Sequence* sequence, std::condition_variable* changed);
 
   Sequence& sequence() { return *sequence_; }
@@ -94,58 +97,62 @@ class Request {
   bool of_session() const { return own_ == nullptr; }
   Delivery& delivery() { return delivery_; }
   const RequestStats& stats() const { return stats_; }
-  // Of one that has ended and was delivered whole.
+  // The request must have ended and been delivered completely.
   GenerateResult final_result() const;
 
-  // ---- the turn holder's ----
-  // Enters the batch for the first time, or again after its pages were taken.
+  // ---- only for the holder of the turn ----
+
+  // Is called when the request enters the batch for the first time, or again after its pages were taken.
   void start();
   bool started() const { return started_; }
   bool finished() const { return finished_; }  // chose its last token
-  // A step computed n_tokens of a prefill, with its share of the step's times.
+  // Is called after a step that computed n_tokens of the request's prefill, with the request's share of the
+  // step's times.
   void prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t attention_ns, int64_t gate_ns);
   void decoded(int64_t step_ns);
   SampleRow next_sample() { return sampler_.next(sequence_->tokens()); }
-  // Takes the token that a step chose. Throws Error{kRuntime} where there was none to choose.
+  // Takes the token that a step chose. Throws Error{kRuntime} if there was no token to choose.
   void chosen(int32_t id);
 
-  // The positions of the prompt whose logits are wanted, and were not taken yet: from first_ on, and before
-  // n_.
+  // The logits of the prompt's positions first_prompt_logits() to n_prompt_logits() - 1 are wanted, and were
+  // not taken yet.
   int64_t first_prompt_logits() const { return n_taken_; }
   int64_t n_prompt_logits() const {
     return setup_.request.n_prompt_logprobs ? sequence_->prompt_tokens() - 1 : 0;
   }
-  // The logits of `position`, the next one wanted. They are read here, and in keep_logits(), only.
+  // Takes the logits of `position`, the next one wanted. The span need not be valid after the call; that
+  // holds for keep_logits() too.
   void take_prompt_logits(int64_t position, std::span<const float> logits);
-  // Whether the row by which a token is chosen is to come to the host. It then comes by keep_logits(), and
-  // finish_row() follows in the same step: it chooses the token if the request has a hook, which may throw.
+  // Returns whether the row by which a token is chosen must be read to the host. If so, keep_logits() gets
+  // it, and finish_row() must follow in the same step. finish_row() chooses the token if the request has a
+  // hook (on_logits), and may throw as the hook does.
   bool wants_row() const {
     return setup_.request.max_new_tokens != 0 && (setup_.request.n_logprobs || has_hook());
   }
   bool has_hook() const { return setup_.request.on_logits != nullptr; }
   void keep_logits(std::span<const float> logits) { logits_.assign(logits.begin(), logits.end()); }
   void finish_row(const SampleRow& row, int32_t* chosen, std::vector<float>* scratch);
-  // Events that no one has seen yet.
+  // Returns the events that were not queued or delivered yet.
   std::vector<Event>& fresh() { return fresh_; }
 
   // ---- under the scheduler's mutex ----
   State state = State::kWaiting;
   int64_t arrival = 0;
-  int64_t n_passed = 0;                 // times a later request was let in before this one, which did not fit
+  int64_t n_passed = 0;                 // how often a later request was let in while this one did not fit
   int64_t allotted = 0;                 // tokens of the step being packed
-  std::vector<Event> events;            // a session's, to be delivered
-  int64_t n_undelivered = 0;            // these, and those being delivered
+  std::vector<Event> events;            // of a session's request, to be delivered
+  int64_t n_undelivered = 0;            // `events`, and those that are being delivered
   std::exception_ptr error;             // why it failed
   std::shared_ptr<Request> next_ended;  // the next of the scheduler's chain
   std::condition_variable* changed;
-  bool parked() const;  // so far ahead of its delivery that it waits for that
+  bool parked() const;  // whether it must wait for its delivery, because it is too far ahead of it
 
   // Any thread.
   std::atomic<bool> cancelled{false};
 
  private:
   void report_progress();
-  // Why `id` ends the request, with event's stop and stop_id; absent if it does not.
+  // Returns why `id` ends the request, and sets event's stop and stop_id; absent if it does not end it.
   std::optional<FinishReason> ended_by(int32_t id, Event* event) const;
 
   RequestSetup setup_;

@@ -1,5 +1,5 @@
-// Continuous batching: which requests run, what each step computes, and whose pages go where. DESIGN.md of
-// engine/ draws it.
+// Continuous batching: decides which requests run, what each step computes, and which request gives way if
+// pages are short. engine/DESIGN.md has a drawing and the terms.
 #pragma once
 
 #include <chrono>
@@ -22,7 +22,7 @@ namespace seer {
 struct SchedulerLimits {
   int64_t page_tokens = 0;
   int64_t chunk_size = 0;        // prompt tokens of a step in which nothing decodes
-  int64_t mixed_chunk_size = 0;  // of one in which something does
+  int64_t mixed_chunk_size = 0;  // prompt tokens of a step in which something decodes
   int64_t max_batch_size = 0;    // sequences of a step
   // How often StepRunner::check() is called while there is nothing to compute; 0: never.
   std::chrono::milliseconds check_interval{0};
@@ -32,23 +32,25 @@ class Scheduler {
  public:
   using Lock = std::unique_lock<std::mutex>;
 
-  // `runner` and `pages` outlive it. With `pages`, everything here but what says otherwise is used under
-  // mutex().
+  // `runner` and `pages` must outlive it. `pages`, and all functions below that do not say otherwise, may be
+  // used only under mutex().
   Scheduler(StepRunner* runner, PrefixCache* pages, const SchedulerLimits& limits);
-  // Ends what is still under way as cancelled. No session may be running.
+  // Ends the remaining requests as cancelled. No session may be running.
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
   // ---- without the mutex ----
   void submit(const std::shared_ptr<Request>& request);
-  // Carries out a session's request and delivers it on this thread, until it has ended or `delivery` or
-  // *cancelled stops it. Throws what it failed with, or what a callback threw. True: it ended by itself.
+  // Carries out a session's request and delivers it on this thread, until it has ended, or a callback or
+  // `cancelled` stops it. Returns true if it ended by itself. Throws the error with which it failed, or the
+  // exception of a callback.
   bool run(const std::shared_ptr<Request>& request, const std::atomic<bool>& cancelled);
   EngineStats stats() const;
-  // Why no step can be run any more; absent: steps can be run.
+  // Returns why no step can be run any more; absent if steps can be run.
   std::optional<Error> failure() const;
-  // Wakes whoever acts on a request's `cancelled`. Outlives the scheduler, for requests may.
+  // The mutex, and the condition that wakes the scheduler's thread, for example if a request is cancelled. It
+  // may outlive the scheduler, because handles of requests may.
   struct Signals {
     std::mutex mutex;
     std::condition_variable work;  // for the scheduler's thread
@@ -57,8 +59,9 @@ class Scheduler {
 
   std::mutex& mutex() const { return signals_->mutex; }
 
-  // The right to run the decoder, and to change the sequences of live requests. Handed on in the order it was
-  // asked for. The lock is held again when the turn begins, and need not be held while it lasts.
+  // The right to run the decoder, and to change the sequences of live requests. One thread at a time has it,
+  // in the order in which threads asked for it. The constructor waits for it without the lock, and returns
+  // with the lock held; while the turn lasts, the lock need not be held.
   class Turn {
    public:
     Turn(Scheduler* scheduler, Lock* lock);
@@ -70,8 +73,8 @@ class Scheduler {
     Scheduler* scheduler_;
     Lock* lock_;
   };
-  // For an evaluation, which no one can pre-empt: pages for n tokens of `sequence`, whoever has to give way.
-  // The caller has the turn and the lock. Throws Error{kMemory}.
+  // Takes pages for n tokens of `sequence`, from any running request if need be. It is for an evaluation,
+  // which cannot be pre-empted. The caller must have the turn and the lock. Throws Error{kMemory}.
   void reserve_at_any_price(Sequence* sequence, int64_t n_tokens);
   // Counts a request that the caller carries out itself.
   void count_started();
@@ -85,20 +88,21 @@ class Scheduler {
   void loop();
   void wait_for_work(Lock* lock);
   void look_at_runner() noexcept;
-  // One step, by whoever has the turn. False where nothing was to be done.
+  // Runs one step; the caller must have the turn. Returns false if there was nothing to do.
   bool step(Lock* lock);
   void add(const std::shared_ptr<Request>& request);
-  // A session that is alone drives its own steps: its tokens need not cross threads.
+  // A session's request that is alone drives its own steps, so that its tokens need not cross threads.
   bool one_session_alone() const { return live_.size() == 1 && live_.front()->of_session(); }
   bool end_cancelled();
   bool remove_ended() noexcept;
   void end(Request& request, int64_t EngineStats::*how);
   void fail(Request& request, std::exception_ptr error) noexcept;
   void fail_all(const std::exception_ptr& error) noexcept;
-  // Tells users of ended requests and drops the last references to them, without the lock: callbacks are
-  // destroyed with them, and these and what they hold may call the engine.
+  // Tells users that their requests have ended, and drops the last references to these requests. Both happen
+  // without the lock, because callbacks, and the destructors of what they hold, may call the engine.
   void let_go(Lock* lock);
-  // Queues a session's fresh events, and delivers a submitted request's, without the lock. The turn holder's.
+  // Queues a session's fresh events, and delivers those of a submitted request without the lock. The caller
+  // must have the turn.
   void deliver(Request& request, Lock* lock);
 
   // admission.cc
@@ -122,11 +126,12 @@ class Scheduler {
   SchedulerLimits limits_;
   std::shared_ptr<Signals> signals_ = std::make_shared<Signals>();
   std::condition_variable turn_passed_;
-  uint64_t next_ticket_ = 0, turn_ = 0;  // the turn is free where they are equal
+  uint64_t next_ticket_ = 0, turn_ = 0;  // the turn is free if they are equal
   bool stopping_ = false;
 
   Requests live_;  // waiting and running, the oldest first
-  // To be let go: a chain through Request::next_ended, for a request must be able to end without memory.
+  // Requests for let_go(): a chain through Request::next_ended, because a request must be able to end without
+  // an allocation.
   std::shared_ptr<Request> ended_;
   std::shared_ptr<Request>* ended_end_ = &ended_;
   int64_t n_arrived_ = 0;
@@ -134,7 +139,7 @@ class Scheduler {
   EngineStats counts_;
   std::optional<Error> failure_;
 
-  // The turn holder's.
+  // Only the holder of the turn uses these.
   Batch batch_;
   std::vector<Request*> prefilling_, decoding_;  // of the step being packed
   uint64_t n_shared_ = 0;                        // steps that several prompts shared

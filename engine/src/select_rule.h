@@ -1,5 +1,5 @@
-// Between the rule that the public headers name and the one that the gates' kernels follow. Nothing else
-// translates one into the other.
+// Translates between the rule of the public headers and the rule that the gates' kernels follow. No other
+// code does.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace seer {
 
-// Absent for the dense rule.
+// The result is absent for the dense rule.
 std::optional<SelectRule> select_rule(const SparseRule& rule, bool last_block_dense, int64_t n_prompt_blocks);
 SparseRule sparse_rule(const SelectRule& rule);
 

@@ -1,4 +1,4 @@
-// One conversation's tokens, its KV pages, and how far each is computed.
+// One conversation's tokens and KV pages, and how many of the tokens are computed.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 
 namespace seer {
 
-// Its pages are a state of their own: they may be taken away at any time between steps, and computed again
-// from the tokens to the same contents (see resume).
+// The pages may be taken away between any two steps. They can be computed again from the tokens, with the
+// same contents (see resume()).
 class Sequence {
  public:
   Sequence(PrefixCache* pages, const PrefillTraits& traits) : pages_(pages), reuse_(traits) {}
@@ -27,7 +27,7 @@ class Sequence {
   int64_t n_computed() const { return n_computed_; }  // leading tokens whose keys and values lie in the pages
   int64_t n_pages() const { return static_cast<int64_t>(page_table_.size()); }
   int64_t n_pages_for(int64_t n_tokens) const { return reuse_.n_pages_for(n_tokens); }
-  // Pages of `owner` that the first n tokens need beside those that are held.
+  // Returns how many more pages of `owner` (a rank, see PageLayout) the first n tokens need.
   int64_t n_missing(int64_t n_tokens, int64_t owner) const {
     const PageLayout& layout = pages_->layout();
     return std::max<int64_t>(0, layout.share(n_pages_for(n_tokens), owner) - layout.share(n_pages(), owner));
@@ -38,35 +38,38 @@ class Sequence {
   void append(std::span<const int32_t> tokens) {
     tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   }
-  // Pages for the first n tokens. False where the pool has no more; pages got before are kept for the next
-  // try.
+  // Takes pages for the first n tokens. Returns false if the pool has no more; the pages taken so far are
+  // kept for the next try.
   bool reserve(int64_t n_tokens);
 
-  // Begins the prefill of all tokens under `rule`. Returns how many leading tokens need not be computed:
-  // whole pages, own or (with share) cached, that hold what a prefill of all tokens in one shot would put
-  // there. With `whole` that is none: every token is computed, which logits of the whole prompt need.
+  // Begins the prefill of all tokens under `rule`. Returns how many leading tokens need not be computed,
+  // because whole pages hold the same contents as one prefill of all tokens would put there. These are the
+  // sequence's own pages and, with `share`, cached ones. With `whole` there are none, so that every token is
+  // computed: logits of the whole prompt need that.
   int64_t begin_prefill(const SparseRule& rule, bool share, bool whole = false);
   // Takes the pages away and keeps the tokens.
   void give_up_pages();
-  // After give_up_pages: begins to compute the same state again. The prompt goes under its rule as it did;
-  // what was decoded behind it was dense, and will be. Returns how much of it the cache still had.
+  // Must be called after give_up_pages(). Begins to compute the same state again: the prompt under its rule,
+  // and tokens that were decoded after it densely, as before. Returns how many tokens the cache still had.
   int64_t resume();
 
-  // Where the run of tokens ends that a prefill may compute from n_computed() on, n_computed() where the next
-  // token must be decoded. A prefill begins on a page boundary.
+  // Returns the end of the run of tokens that a prefill may compute from n_computed() on. It is n_computed()
+  // if the next token must be decoded, because a prefill begins on a page boundary.
   int64_t prefill_end() const { return reuse_.prefill_end(n_tokens(), n_computed_); }
   bool prefilling() const { return prefill_end() > n_computed_; }
-  // The run lies in a prompt under a sparse rule (else it is dense), whose length is prompt_tokens().
+  // Returns whether the run lies in a prompt under a sparse rule, whose length is prompt_tokens(). Otherwise
+  // it is dense.
   bool in_sparse_prompt() const { return reuse_.in_sparse_prompt(n_computed_); }
   int64_t prompt_tokens() const { return reuse_.prompt_tokens(); }
-  // The rule of that prompt; absent where it is dense.
+  // Returns the rule of that prompt; absent if it is dense.
   const std::optional<SelectRule>& select() const { return reuse_.select(); }
 
-  // n more tokens lie in the pages. Pages that are full now are cached where others may use them.
+  // Must be called when the keys and values of n more tokens lie in the pages. Pages that are full now are
+  // cached, if others may use them.
   void computed(int64_t n);
   // Forgets the tokens from n on.
   void truncate(int64_t n);
-  // Forgets tokens that were not computed, and the pages beyond.
+  // Forgets tokens that were not computed, and the pages after the computed ones.
   void drop_uncomputed() { truncate(n_computed_); }
   void clear();
 

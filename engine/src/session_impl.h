@@ -1,5 +1,5 @@
-// One conversation. Generations go through the scheduler's batch; evaluations, which read logits and gates on
-// the way, take turns with it chunk by chunk.
+// The implementation of the public Session. Generations go through the scheduler's batch. Evaluations read
+// logits and gates on the way, so they compute one chunk at a time between the batch's steps.
 #pragma once
 
 #include <atomic>
@@ -29,7 +29,8 @@ class SessionImpl final : public Session {
  private:
   class Running;  // marks the session as running for its lifetime
 
-  // After a request that was stopped or failed: the session holds what its user saw.
+  // Must be called after a request that was stopped or failed. Afterwards the session holds only the tokens
+  // that its user has seen.
   void settle(Request& request, int64_t n_before, int64_t n_prompted);
 
   std::shared_ptr<EngineImpl> engine_;

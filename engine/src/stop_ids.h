@@ -1,4 +1,4 @@
-// Which ids end a generation, from all files of a checkpoint that say so.
+// Finds the ids that end a generation, in all files of a checkpoint that name them.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,16 @@
 
 namespace seer {
 
-// The union, each id once, in this order: generation_config.json's and config.json's eos_token_id, the
-// tokenizer's EOS, and the ends of a turn that the chat template writes. Ids beyond the model's vocabulary
-// are left out, since no logit is theirs. The EOS that a family of models has by default, without any file
-// that says so, counts only if nothing else does and there is no generation_config.json: that is when
-// transformers uses it. `tokenizer` may be null, and `chat_template` empty.
+// Returns the union, each id once, in this order: eos_token_id of generation_config.json and of config.json,
+// the tokenizer's EOS, and the tokens with which the chat template ends a turn. Ids beyond the model's
+// vocabulary are left out, because they have no logit. The default EOS of the model's family counts only if
+// there is no other id and no generation_config.json, as in transformers. `tokenizer` may be null, and
+// `chat_template` empty.
 std::vector<StopId> find_stop_ids(const GenerationConfig& generation, const ModelConfig& config,
                                   const TextTokenizer* tokenizer, std::string_view chat_template);
 
-// The names of tokens that end an assistant's turn in known chat formats, if the template has the name in its
-// text and the vocabulary has it as an added token.
+// Returns the names of tokens that end an assistant's turn in known chat formats, if the template's text has
+// the name and the vocabulary has it as an added token.
 std::vector<std::string> ends_of_turn(const TextTokenizer& tokenizer, std::string_view chat_template);
 
 }  // namespace seer

@@ -1,4 +1,4 @@
-// Finds stop strings in streamed text, holding back only what could still become one.
+// Finds stop strings in streamed text. It holds back only text that could still become one.
 #pragma once
 
 #include <string>
@@ -12,9 +12,10 @@ class StopMatcher {
   // Throws Error{kUsage} for an empty stop string.
   explicit StopMatcher(std::vector<std::string> stops);
 
-  // Adds text and returns what is certain to lie before any stop string. After a match, nothing more.
+  // Adds text, and returns the text that certainly lies before any stop string; after a match, always
+  // nothing.
   std::string push(std::string_view text);
-  // What was held back; the text has ended without a match.
+  // Must be called when the text has ended without a match. Returns the text that was held back.
   std::string finish();
   bool matched() const { return !match_.empty(); }
   const std::string& match() const { return match_; }  // the stop string met first

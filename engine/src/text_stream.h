@@ -1,4 +1,4 @@
-// Turns chosen ids into the text a user sees: whole UTF-8 characters, up to a stop string.
+// Turns chosen ids into the text that a user sees: whole UTF-8 characters, up to a stop string.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,16 @@ namespace seer {
 
 class TextStream {
  public:
-  // `tokenizer` may be null: the text is then empty. at_start: nothing but special tokens came before, so
-  // that the vocabulary's rule for the first space of a text applies. Throws Error{kUsage} for stop strings
-  // that are empty, or that no tokenizer could produce.
+  // `tokenizer` may be null, and then the text is empty. at_start: only special tokens came before, so the
+  // vocabulary's rule for the first space of a text applies. Throws Error{kUsage} for stop strings that are
+  // empty, or that no tokenizer could produce.
   TextStream(const TextTokenizer* tokenizer, const std::vector<std::string>& stops, bool at_start);
 
-  // The text that became certain with this token. An id beyond the tokenizer's vocabulary, which a model
-  // whose vocabulary is padded may choose, has none. look_for_stops false: stop strings are not looked for in
-  // the token's text; they may begin after it.
+  // Returns the text that became certain with this token. An id beyond the tokenizer's vocabulary, which a
+  // model with a padded vocabulary may choose, has no text. If look_for_stops is false, stop strings are only
+  // looked for after the token's text.
   std::string push(int32_t id, bool look_for_stops = true);
-  // The rest; no token follows.
+  // Must be called when no token follows. Returns the rest of the text.
   std::string finish();
   bool stopped() const { return stops_.matched(); }
   const std::string& stop() const { return stops_.match(); }

@@ -1,9 +1,9 @@
-// What an MPI launcher tells the processes it starts.
+// Reads what an MPI launcher tells the processes that it starts.
 #pragma once
 
 namespace seer {
 
-// How many it started together with this one; 1 where there was none.
+// Returns how many processes the launcher started, this one included; 1 if no launcher started this process.
 int launched_ranks();
 
 }  // namespace seer

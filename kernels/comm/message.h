@@ -1,4 +1,4 @@
-// What rank 0 tells the others to do: a kind and bytes, from rank 0 to every rank.
+// Messages by which rank 0 tells the other ranks what to do: a kind and bytes.
 #pragma once
 
 #include <cstddef>
@@ -19,13 +19,14 @@ struct Message {
   std::vector<std::byte> bytes;
 };
 
-// On rank 0; the others call receive_message(), which waits for as long as rank 0 has nothing to do.
+// Must be called on rank 0, and receive_message() on the others at the same time. receive_message() waits as
+// long as rank 0 has nothing to do.
 void send_message(Communicator& comm, uint32_t kind, std::span<const std::byte> bytes);
-// Into `message`, whose memory is used again.
+// Writes the message to `message`, whose memory is used again.
 void receive_message(Communicator& comm, Message* message);
 
-// Values one behind the other, as memory holds them: all ranks run the same program on the same kind of
-// machine.
+// Writes values one after the other, as they lie in memory. The other ranks can read them so because all run
+// the same program on the same kind of machine.
 class MessageWriter {
  public:
   explicit MessageWriter(std::vector<std::byte>* out) : out_(*out) { out_.clear(); }
@@ -50,8 +51,8 @@ class MessageWriter {
   std::vector<std::byte>& out_;
 };
 
-// Reads what MessageWriter wrote, in the same order. Throws Error{kDevice} at the end of the bytes: then the
-// ranks do not run the same program.
+// Reads the values that MessageWriter wrote, in the same order. Throws Error{kDevice} if the bytes end too
+// early, because then the ranks do not run the same program.
 class MessageReader {
  public:
   explicit MessageReader(std::span<const std::byte> bytes) : left_(bytes) {}

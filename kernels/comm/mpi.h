@@ -1,5 +1,5 @@
 // Ranks as processes that mpirun started, on one host or many. Tensors are float32 on the host (the CPU
-// backend's); for GPUs this communicator starts NCCL's.
+// backend's). For GPUs, this communicator serves to start NCCL's.
 #pragma once
 
 #include <memory>
@@ -8,9 +8,10 @@
 
 namespace seer {
 
-// Whether this process is one of several that an MPI launcher started.
+// Returns whether this process is one of several that an MPI launcher started.
 bool started_by_mpi();
-// Joins them; once a process. Throws Error{kUnsupported} in a build without MPI, {kDevice} where MPI fails.
+// Joins these processes. Must be called only once. Throws Error{kUnsupported} in a build without MPI, and
+// Error{kDevice} if MPI fails.
 std::unique_ptr<Communicator> make_mpi_communicator();
 
 }  // namespace seer

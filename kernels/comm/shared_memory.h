@@ -1,5 +1,5 @@
-// Ranks on one machine, by memory that all of them map: processes that one of them started, or, in tests,
-// threads. Tensors are float32 on the host (the CPU backend's); bytes are bytes.
+// Ranks on one machine that exchange data through memory which all of them map. They are processes that one
+// of them started, or threads in tests. Tensors are float32 on the host (the CPU backend's).
 #pragma once
 
 #include <atomic>
@@ -11,12 +11,12 @@
 
 namespace seer {
 
-// The memory itself. Mapped by every rank, made by one.
+// The memory itself. One rank makes it, and every rank maps it.
 class SharedRegion {
  public:
-  // Anonymous memory behind a file descriptor, for `n_ranks`. Throws Error{kMemory}.
+  // Makes anonymous memory with a file descriptor, for `n_ranks` ranks. Throws Error{kMemory}.
   static std::shared_ptr<SharedRegion> create(int n_ranks);
-  // Maps what another process created; takes the descriptor. Throws Error{kDevice}.
+  // Maps memory that another process created, and takes ownership of the descriptor. Throws Error{kDevice}.
   static std::shared_ptr<SharedRegion> attach(int fd);
   ~SharedRegion();
   SharedRegion(const SharedRegion&) = delete;
@@ -34,7 +34,8 @@ class SharedRegion {
   size_t size_;
 };
 
-// Looks whether the other ranks still live, as far as this one can see. Empty: yes; else what happened.
+// Returns an empty text if the other ranks still live, as far as this one can see, and otherwise what
+// happened.
 using PeerCheck = std::function<std::string()>;
 
 std::unique_ptr<Communicator> make_shared_memory_communicator(std::shared_ptr<SharedRegion> region, int rank,

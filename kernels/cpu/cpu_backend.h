@@ -1,7 +1,8 @@
 // The CPU implementation of Backend: float32 activations and gate keys, keys and values in float32 or bf16,
 // weights read in their stored type.
-// OpenBLAS runs one thread a call; this backend's own threads divide the work, so that matrix products and
-// everything between them share one pool.
+//
+// This backend's own threads divide the work, and each call of OpenBLAS runs on one of them. So matrix
+// products and the operations between them share one pool of threads.
 #pragma once
 
 #include <array>
@@ -74,7 +75,7 @@ class CpuBackend final : public Backend {
   void reset_phases() override;
 
  private:
-  // Float scratch that only grows. Tasks may not throw, so scratch is sized before they start.
+  // Float scratch that only grows. It must be sized before tasks start, because they may not throw.
   class Scratch {
    public:
     float* reserve(int64_t n_floats);
@@ -90,10 +91,10 @@ class CpuBackend final : public Backend {
 
   LinearWeights::Part quantise_part(const LinearWeights::Part& plain, WeightFormat format,
                                     std::vector<Buffer>* buffers);
-  // What each part of w multiplies: x, rounded if the format says so and this backend follows it, in the
-  // part's order. Copies lie in scratch_.
+  // Returns the inputs that each part of w multiplies: x in the part's order, and rounded if the format says
+  // so and this backend follows it. Copies lie in scratch_.
   std::vector<const float*> inputs_of_parts(const Tensor& x, const LinearWeights& w);
-  // The same, in the form that products with each part's codes take.
+  // Returns the same inputs in the form that products with each part's codes take.
   struct FormedInputs {
     const float* data;
     int64_t stride;  // floats from one row to the next
@@ -107,20 +108,21 @@ class CpuBackend final : public Backend {
     int64_t begin, end;       // rows of the part's weight
     int64_t column;           // of the output
   };
-  // For each part the n inputs that it multiplies, rounded to bf16, or null if its products do not round
-  // them.
+  // Returns, for each part, the n inputs that it multiplies, rounded to bf16, or null if its products do not
+  // round them.
   std::vector<const uint16_t*> rounded_inputs(const std::vector<const float*>& inputs, int64_t n,
                                               const LinearWeights& w);
   std::vector<Panel> panels_of(const Tensor& x, const LinearWeights& w);
-  // out [n_rows, the panel's outputs], d_out floats apart; widens weights into the thread's scratch.
+  // Writes out [n_rows, the panel's outputs], whose rows are d_out floats apart. Widens weights into the
+  // thread's scratch.
   void multiply_panel(float* out, int64_t d_out, const Panel& panel, int64_t row, int64_t n_rows,
                       bool accumulate, int thread) const;
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
-  // Normalised outputs [n, n_heads, d_head] of segments that follow one another, and, where given, the
-  // logarithms [n, n_heads]. Nothing for a segment without keys.
+  // Writes the normalised outputs [n, n_heads, d_head] of consecutive segments, and the logarithms [n,
+  // n_heads] if log_sums is given. Writes nothing for a segment without keys.
   void attend_decodes(float* out, float* log_sums, const Tensor& q, const PagedKv& kv,
                       std::span<const Segment> segments);
-  // A HeadNorms as float32; its weights are null if there are none.
+  // The norms of a HeadNorms in float32; null if there are none.
   struct FloatNorms {
     const float* q = nullptr;
     const float* k = nullptr;
@@ -131,7 +133,7 @@ class CpuBackend final : public Backend {
     const float* data;
     int64_t stride;  // floats from one head to the next
   };
-  // n heads, normalised in the thread's scratch; without a weight they are returned as they are.
+  // Returns n normalised heads in the thread's scratch, or the heads as they are if there is no weight.
   Heads normalise(const Heads& in, int64_t n, const float* weight, float eps, int64_t d_head,
                   int thread) const {
     if (weight == nullptr) return in;
@@ -140,7 +142,7 @@ class CpuBackend final : public Backend {
       simd_.rms_norm(out + i * d_head, in.data + i * in.stride, weight, d_head, eps);
     return {out, d_head};
   }
-  // Rows from first_row on of `pooled` get the segment's blocks.
+  // Writes the pools of the segment's blocks to the rows of `pooled` from first_row on.
   void pool_blocks(const PooledBlocks& pooled, int64_t first_row, const Tensor& qkv, const FloatNorms& norms,
                    const PagedKv& kv, const Segment& segment);
 
@@ -156,7 +158,7 @@ class CpuBackend final : public Backend {
   std::array<int64_t, 3> phase_ns_{};
 };
 
-// How simd's kernels name a stored type.
+// Returns the name that the simd kernels have for a stored type.
 simd::WeightType weight_type(DType dtype);
 
 }  // namespace seer

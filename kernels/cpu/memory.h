@@ -1,4 +1,4 @@
-// Memory that costs only what is touched.
+// Memory that takes up only the pages that are touched.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,9 @@
 
 namespace seer {
 
-// Zero-filled pages that the system commits at their first use, so that a large context costs nothing until
-// it is filled. Throws Error{kMemory} with `purpose` and the size where even the address space is refused.
+// Returns zero-filled pages that the system commits at their first use, so that a large context costs nothing
+// until it is filled. Throws Error{kMemory} with `purpose` and the size if the system refuses even the
+// address space.
 std::shared_ptr<void> allocate_lazily(int64_t bytes, const std::string& purpose);
 
 }  // namespace seer

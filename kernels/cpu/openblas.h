@@ -5,19 +5,19 @@
 
 namespace seer {
 
-// Lets `n_threads` threads call OpenBLAS at the same time, for as long as it lives; each call computes on the
-// thread that makes it. Any thread may make one.
+// While such an object lives, `n_threads` threads may call OpenBLAS at the same time, and each call computes
+// on the thread that makes it. It may be constructed on any thread, but the first one of a process before
+// other threads use OpenBLAS.
 //
-// The first of a process picks the kernels for the processor at hand. OpenBLAS picks by the processor's model
-// number; a release older than the processor falls back to SSE3 (0.3.21 of Debian 12 on Emerald Rapids: 30
-// GFLOP/s a core instead of 120). Where its choice is below what the processor can run, it is asked to choose
-// again with OPENBLAS_CORETYPE set, which a user's own setting overrules. Make the first one before other
-// threads of the process use OpenBLAS.
+// The first one makes sure that OpenBLAS uses kernels for this processor. OpenBLAS picks them by the
+// processor's model number, and a release older than the processor falls back to SSE3 (0.3.21 of Debian 12 on
+// Emerald Rapids: 30 GFLOP/s a core instead of 120). If the processor can run better kernels than OpenBLAS
+// picked, it is asked to choose again with OPENBLAS_CORETYPE set, unless the user has set that variable.
 //
-// A thread in OpenBLAS needs a buffer of 128 MiB, most of which it never touches, and asks for it again and
-// again for ever if the system refuses. So if the process may have so much address space only (ulimit -v, or
-// a system that does not overcommit), the buffers are taken here. Throws Error{kMemory} if there is no room
-// for them.
+// Throws Error{kMemory} if address space is limited (ulimit -v, or a system that does not overcommit) and has
+// no room for OpenBLAS's buffers. Each thread in OpenBLAS needs one of 128 MiB, most of which it never
+// touches, and if the system refuses it, the thread asks again for ever. So under such a limit the buffers
+// are taken here.
 class OpenblasCallers {
  public:
   explicit OpenblasCallers(int n_threads);
@@ -29,7 +29,7 @@ class OpenblasCallers {
   int n_threads_;
 };
 
-// The kernels in use, as OpenBLAS names them: "SkylakeX".
+// Returns the kernels in use, as OpenBLAS names them: "SkylakeX".
 std::string openblas_kernels();
 
 }  // namespace seer

@@ -5,7 +5,7 @@
 
 namespace seer {
 
-// Turns x's first 2 * half components; `out` may be `x`.
+// Rotates the first 2 * half components of x; `out` may be `x`.
 inline void rotate(float* out, const float* x, const float* cos, const float* sin, int64_t half) {
   for (int64_t i = 0; i < half; ++i) {
     const float a = x[i], b = x[i + half];

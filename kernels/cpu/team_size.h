@@ -1,6 +1,6 @@
-// Decides how many threads of a pool take part, so that two threads next to a busy process are no slower than
-// one. The system then takes a core away in the middle of a task now and again, and the thread that has
-// finished its own tasks waits for milliseconds, in which it could have done all of them.
+// Decides how many threads of a pool take part, so that two threads are no slower than one if another process
+// keeps a core busy. In that case the system sometimes takes a core away in the middle of a task, and the
+// thread that has finished its own tasks waits for milliseconds, in which it could have run all of them.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ class TeamSize {
  public:
   explicit TeamSize(int most) : most_(most), size_(most) {}
 
-  // What the caller saw of a region, a set of tasks that the team ran together.
+  // The caller's measurements of a region, which is a set of tasks that the team ran together.
   struct Region {
     int64_t own = 0;        // time in which the caller ran tasks
     int64_t wait = 0;       // time in which it waited for the others' last tasks after that

@@ -1,4 +1,4 @@
-// CUDA's return codes as Seer's errors.
+// Turns CUDA's return codes into Seer's errors.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,7 +7,7 @@
 
 namespace seer::cuda {
 
-// Throws Error{kDevice} (kMemory for an allocation that failed) that names the call.
+// Throws an Error that names the call if it failed: kMemory for an allocation, else kDevice.
 void check(cudaError_t error, const char* what);
 
 }  // namespace seer::cuda

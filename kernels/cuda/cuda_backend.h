@@ -96,7 +96,8 @@ class CudaBackend final : public Backend {
   void begin_phase(Phase phase) override;
   void end_phase(Phase phase) override;
   int64_t phase_ns(Phase phase) override;
-  // The first operation of a step, on whatever thread runs it: the events that time it are of this device.
+  // Makes this device the calling thread's, because it is the first operation of a step on whatever thread
+  // runs it, and the events that time the step must belong to this device.
   void reset_phases() override {
     use();
     timer_.reset();
@@ -104,13 +105,14 @@ class CudaBackend final : public Backend {
 
  private:
   void use() const;  // makes the device the calling thread's
-  // Until `done` says so: with other GPUs at work, looking after them meanwhile.
+  // Waits while `done` returns cudaErrorNotReady, and calls wait_check_ meanwhile. Throws for other errors.
   void wait_until(const std::function<cudaError_t()>& done);
   void wait();  // for the stream
   void wgmma_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                      const BlockMask* mask, int64_t first_token);
   DecodeParams decode_params(const Tensor& q, const PagedKv& kv);
-  // One product, of x or of its norm; its SwiGLU if it is one of gate and up.
+  // One product of x, or of its norm if `norm` is set. With `swiglu`, w is gate and up, and out is their
+  // SwiGLU.
   struct Product {
     const Tensor& out;
     const Tensor& x;
@@ -119,33 +121,34 @@ class CudaBackend final : public Backend {
     double eps = 0.0;
     bool accumulate = false, swiglu = false;
   };
-  // Runs it as a product of few rows, if it is one that the kernels for those take.
+  // Run the product by the kernels for few rows and return true, or return false if they do not take it.
   bool few_rows(const Product& product);
   bool few_code_rows(const Product& product);
-  int64_t most_code_rows(const LinearWeights& w) const;  // that few_code_rows takes
+  int64_t most_code_rows(const LinearWeights& w) const;  // rows that few_code_rows takes
   LinearWeights codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep);
-  // Takes memory for a matrix of codes in the layout of codes/, without zeros and bias.
+  // Takes memory for a matrix of codes in the layout of codes/, without memory for zeros and bias.
   LinearWeights::Part allocate_codes(DType type, int64_t d_out, int64_t d_in, int64_t group,
                                      std::vector<Buffer>* keep);
-  // Products with these weights count when prepare() makes room.
+  // Counts the memory that products with these weights need, for which prepare() makes room.
   void count_codes(const LinearWeights& weights);
-  // Makes room for products of n_rows with the quantised weights that were brought so far.
+  // Makes room for products of n_rows with the quantised weights that are on the device so far.
   void prepare_codes(int64_t n_rows);
-  // out (+)= x W^T, of rounded inputs, or with weights that are widened first. The norm is taken on the way,
-  // if there is one; then codes are written to `h`.
+  // out (+)= x W^T with rounded inputs. The norm is taken on the way, if there is one. Codes are written to
+  // `h`, or to rounded_ if `h` is null.
   void linear_rounded(const Product& product, void* h);
   // Rounds inputs for w: codes to `codes`, scales to input_scales_.
   void round_for(const LinearWeights& w, RoundedInputs in, void* codes);
   // out (+)= the inputs of round_for() W^T.
   void multiply_rounded(const Tensor& out, const void* codes, const LinearWeights& w, bool accumulate);
-  // Whether silu(gate) * up can be rounded for `next` where it is made.
+  // Returns whether the kernel that makes silu(gate) * up can also round it for `next`.
   bool rounds_swiglu(const Tensor& act, const LinearWeights* next) const;
+  // out (+)= x W^T with weights that are widened to bf16 first.
   void linear_widened(const Product& product);
   void multiply(const Tensor& out, const void* x, const void* w, const Tensor& bias, const GemmScales& scales,
                 GemmShape shape);
 
-  // A step recorded under its key: seen once it runs as it is (which loads every kernel), the second time it
-  // is recorded, from then on replayed.
+  // A step recorded under its key. The first time, the step runs without a record, which loads every kernel;
+  // the second time it is recorded, and from then on the record is replayed.
   struct Recording {
     cudaGraphExec_t graph = nullptr;
   };
@@ -155,7 +158,7 @@ class CudaBackend final : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
-  // For products with quantised weights: what they need at most, and the memory.
+  // The most that products with quantised weights need; rounded_, input_scales_ and widened_ are that memory.
   struct CodeSizes {
     int64_t row_bytes = 0, row_scales = 0;  // of rounded inputs
     int64_t widened_bytes = 0;

@@ -1,4 +1,4 @@
-// Memory of the current GPU, and pinned memory of the host, owned.
+// Owners of memory of the current GPU, and of pinned memory of the host.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace seer::cuda {
 class DeviceMemory {
  public:
   DeviceMemory() = default;
-  // Throws Error{kMemory} with `purpose`, the size, and what the GPU has free.
+  // Throws Error{kMemory} with `purpose`, the size, and the GPU's free memory.
   DeviceMemory(int64_t bytes, const std::string& purpose);
   ~DeviceMemory();
   DeviceMemory(DeviceMemory&& other) noexcept
@@ -21,7 +21,8 @@ class DeviceMemory {
     return *this;
   }
 
-  // Makes it at least so large, if it is smaller; what it held is then lost. Returns its beginning.
+  // Makes room for at least `bytes`, and returns the beginning. If the memory has to grow, its contents are
+  // lost.
   void* reserve(int64_t bytes, const std::string& purpose) {
     if (bytes > bytes_) *this = DeviceMemory(bytes, purpose);
     return data_;
@@ -38,7 +39,7 @@ class DeviceMemory {
   int64_t bytes_ = 0;
 };
 
-// Page-locked, so that copies from it run beside the host.
+// Page-locked memory of the host, so that copies from it run while the host goes on.
 class PinnedMemory {
  public:
   PinnedMemory() = default;

@@ -1,4 +1,4 @@
-// Matrix products by cuBLASLt, in row-major terms. Plans are made once a shape and kept.
+// Matrix products by cuBLASLt, in row-major terms. A plan is made once for each shape, and kept.
 #pragma once
 
 #include <cublasLt.h>
@@ -12,8 +12,8 @@
 
 namespace seer::cuda {
 
-// What x and w are. E4M3 numbers have scales in float32: one for each row of x and of w, or one for each row
-// and 128 columns.
+// The type of x and w. E4M3 numbers have scales in float32: one for each row of x and of w, or one for each
+// row and 128 columns.
 enum class GemmInputs : uint8_t { kBf16, kE4M3Rows, kE4M3Groups };
 
 // The scales of E4M3 inputs: [n] and [d_out], or [d_in / 128, n] and [d_in / 128, d_out].
@@ -33,7 +33,7 @@ struct GemmShape {
   bool accumulate = false;
   bool bias = false;
 
-  // clang-tidy 14 takes the comparison with 0 behind it for a null pointer.
+  // NOLINT, because clang-tidy 14 takes the 0 with which the result is compared for a null pointer.
   friend auto operator<=>(const GemmShape&, const GemmShape&) = default;  // NOLINT(modernize-use-nullptr)
 };
 

@@ -12,8 +12,9 @@ namespace seer::cuda {
 
 inline constexpr int kMaxHalfHead = 128;  // pairs of a head of 256
 
-// cos and sin [n_rows, half] of rows at positions start + i * stride, or at positions[i] where those are
-// given (device). Angles in float64: at position 10^6 float32 is off by 0.06.
+// Writes cos and sin [n_rows, half] for position start + i * stride in row i, or for positions[i] (device) if
+// positions are given. Angles are computed in float64, because in float32 they are off by 0.06 at position
+// 10^6.
 struct RopeTableParams {
   float* cos;
   float* sin;
@@ -27,11 +28,11 @@ struct RopeTableParams {
 cudaError_t launch_rope_table(const RopeTableParams& params, cudaStream_t stream);
 
 struct KvAppendParams {
-  void* q;  // bf16 [n_tokens, n_heads, d_head], rotated; rows from the segment's first on
+  void* q;  // bf16 [n_tokens, n_heads, d_head], rotated; begins at the segment's first row
   void* k;  // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
   void* v;
-  const void* qkv;   // bf16 [n_tokens, (n_heads + 2 n_kv_heads) * d_head], from the segment's first row on
-  const float* cos;  // [n_tokens, d_head / 2], likewise
+  const void* qkv;   // bf16 [n_tokens, (n_heads + 2 n_kv_heads) * d_head]; likewise
+  const float* cos;  // [n_tokens, d_head / 2]; likewise
   const float* sin;
   int n_heads, n_kv_heads, d_head;
   int page_tokens;  // at most 128
@@ -45,9 +46,9 @@ struct HeadNormParams {
   float eps;
 };
 
-// A prefill segment from position start, a multiple of page_tokens. pooled_q [n_rows, n_heads, n_pools *
-// d_head] and pooled_k [n_rows, n_kv_heads, n_pools * d_head], bf16, get the pools of each block before RoPE;
-// null: not wanted.
+// Appends a prefill segment that begins at position start, a multiple of page_tokens. If they are not null,
+// pooled_q [n_rows, n_heads, n_pools * d_head] and pooled_k [n_rows, n_kv_heads, n_pools * d_head], bf16, get
+// the pools of each block, taken before RoPE.
 struct PrefillAppendParams {
   KvAppendParams common;
   const int32_t* page_table;  // device
@@ -59,7 +60,8 @@ struct PrefillAppendParams {
 cudaError_t launch_prefill_append(const PrefillAppendParams& params, const HeadNormParams& norms,
                                   cudaStream_t stream);
 
-// One token of each of n sequences. Of those whose page is -1 only the query is rotated.
+// Appends one token of each of n sequences. If a token's page is -1, only its query is rotated, and nothing
+// is stored.
 struct DecodeAppendParams {
   KvAppendParams common;
   const int32_t* positions;      // device [n]

@@ -1,6 +1,6 @@
-// One way to launch a kernel: with programmatic dependent launch, so that its prologue overlaps the end of
-// the kernel in front of it. Every kernel launched so must call ptx::wait_for_previous_kernel before it reads
-// or writes anything that another kernel touches, whatever else it does.
+// Launches kernels with programmatic dependent launch. Every kernel that is launched so must call
+// ptx::wait_for_previous_kernel() before it reads or writes anything that another kernel touches, because its
+// prologue overlaps the end of the previous kernel.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,7 +11,7 @@ template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,
                    cudaStream_t stream, Arguments... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return cudaSuccess;  // no rows, no work
-  // 48 KiB need no permission, but a kernel's static shared memory counts too.
+  // Up to 48 KiB need no permission, but a kernel's static shared memory counts as well.
   if (shared_bytes > 32 * 1024) {
     const cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
@@ -30,10 +30,10 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, int sh
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 
-// For the kernels of a decode step: blocks of two kernels stand side by side only where both split a
-// multiprocessor's memory alike; a kernel of another split waits until the multiprocessor is empty (decoding
-// took 8% longer). Not for kernels that read through L1, which this makes small (a copy went from 4.0 to 3.4
-// TB/s).
+// Use this for the kernels of a decode step, and not for kernels that read through L1, which it makes small
+// (a copy went from 4.0 to 3.4 TB/s). Blocks of two kernels run on a multiprocessor at the same time only if
+// both kernels split its memory between L1 and shared memory alike. Otherwise the second kernel waits until
+// the multiprocessor is empty, and decoding took 8% longer.
 template <class... Parameters>
 cudaError_t prefer_shared_memory(void (*kernel)(Parameters...)) {
   return cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,

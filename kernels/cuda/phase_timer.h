@@ -1,4 +1,4 @@
-// Time the device spends in each phase, by events in the stream.
+// Measures the time that the device spends in each phase, by events in the stream.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -18,7 +18,7 @@ class PhaseTimer {
   PhaseTimer& operator=(const PhaseTimer&) = delete;
 
   void begin(Phase phase, cudaStream_t stream);
-  void end(Phase phase, cudaStream_t stream);  // the last that began, if it has not ended
+  void end(Phase phase, cudaStream_t stream);  // ends the last begun one, if it has not ended
   int64_t sum_ns(Phase phase) const;           // waits for the phases' ends
   void reset() { n_used_ = 0; }
 

@@ -9,11 +9,11 @@
 
 namespace seer::cuda {
 
-// out [n, d_model] = table[ids[i] - first_id], zeros where that is not in [0, n_ids); bf16. d_model a
-// multiple of 8. ids: device.
+// Row i of out [n, d_model] = table[ids[i] - first_id], or zeros if that index is not in [0, n_ids); bf16.
+// d_model must be a multiple of 8. ids: device.
 cudaError_t launch_embed(void* out, const void* table, const int32_t* ids, int64_t n, int64_t d_model,
                          int64_t first_id, int64_t n_ids, cudaStream_t stream);
-// x += y, n elements, a multiple of 8: x bf16, y bf16 or float32; float32 arithmetic.
+// x += y for n elements, a multiple of 8. x is bf16, y bf16 or float32; the arithmetic is float32.
 cudaError_t launch_add(void* x, const void* y, DType y_type, int64_t n, cudaStream_t stream);
 // Every row of out [n, width] float32 = row [width] bf16; width a multiple of 8.
 cudaError_t launch_fill_rows(void* out, const void* row, int64_t n, int64_t width, cudaStream_t stream);
@@ -27,8 +27,8 @@ cudaError_t launch_gather_rows(void* out, const void* x, const int32_t* rows, in
                                cudaStream_t stream);
 // n elements of F32, F16 or BF16 to bf16, round to nearest even.
 cudaError_t launch_to_bf16(void* out, const void* in, DType dtype, int64_t n, cudaStream_t stream);
-// n values of random_bf16 (kernels/random_weights.h) in rows of `width`: of (r, c), value first + r * stride
-// + c.
+// n values of random_bf16 (kernels/random_weights.h) in rows of `width`: element (r, c) is value first + r *
+// stride + c.
 cudaError_t launch_random_bf16(void* out, uint64_t seed, float mean, float scale, int64_t n, int64_t width,
                                int64_t first, int64_t stride, cudaStream_t stream);
 

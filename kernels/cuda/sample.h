@@ -15,7 +15,7 @@ struct SampleRowParams {
   int32_t top_k = 0;             // 0: all
   double top_p = 1.0;
   double uniform = 0.0;
-  uint64_t min_weight = 0;   // weight of the least likely token min_p keeps
+  uint64_t min_weight = 0;   // weight of the least likely token that min_p keeps
   int64_t first_change = 0;  // into changes
   int64_t n_changes = 0;
 
@@ -23,7 +23,7 @@ struct SampleRowParams {
 };
 
 struct SampleParams {
-  int32_t* ids;   // [n]; memory of the host that the device can write to will do
+  int32_t* ids;   // [n]; may be host memory that the device can write to
   float* logits;  // [n, n_vocab]
   int32_t n_vocab;
   const SampleRowParams* rows;  // [n]

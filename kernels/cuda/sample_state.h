@@ -1,4 +1,4 @@
-// How rows are to be sampled, brought to the device in one copy, and the ids that come back.
+// Brings the parameters of sampling to the device in one copy, and receives the ids that are chosen.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +11,13 @@ namespace seer::cuda {
 
 class SampleState {
  public:
-  // Room for this many rows and changes, so that sampling within them allocates nothing. Throws
+  // Makes room for this many rows and changes, so that sampling within them allocates nothing. Throws
   // Error{kMemory}.
   void reserve(int64_t n_rows, int64_t n_changes);
-  // Copies the rows behind the work in `stream`, whose last sampling must be over. Pointers of the result
-  // other than the logits' are valid until the next call.
+  // Copies the rows to the device, in the order of `stream`. The last sampling must have ended. The caller
+  // sets the result's `logits`; its other pointers are valid until the next call.
   SampleParams begin(std::span<const SampleRow> rows, cudaStream_t stream);
-  // What the kernel wrote, once the stream has been waited for.
+  // Returns the ids that the kernel wrote; wait for the stream before reading them.
   const int32_t* ids() const { return ids_.as<int32_t>(); }
 
  private:

@@ -1,4 +1,4 @@
-// A second stream, for work that runs beside a backend's.
+// A second stream, for work that runs at the same time as a backend's.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,7 +7,7 @@
 
 namespace seer::cuda {
 
-// Of the current device, whose blocks go before those of other streams.
+// A stream of the current device with a high priority: its thread blocks start before those of other streams.
 class SideStream {
  public:
   explicit SideStream(int n_marks);
@@ -16,9 +16,9 @@ class SideStream {
   SideStream& operator=(const SideStream&) = delete;
 
   cudaStream_t stream() const { return stream_; }
-  void wait_for(cudaStream_t other);     // what is put here from now on comes behind what `other` has
-  void mark(int i);                      // here
-  void join(cudaStream_t other, int i);  // what `other` gets from now on comes behind mark i
+  void wait_for(cudaStream_t other);     // later work here runs after the present work of `other`
+  void mark(int i);                      // sets mark i after the present work here
+  void join(cudaStream_t other, int i);  // later work of `other` runs after mark i
 
  private:
   cudaStream_t stream_ = nullptr;

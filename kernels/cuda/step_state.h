@@ -1,6 +1,5 @@
-// What a step's kernels read beside activations and weights: ids, positions, page tables. Goes to the device
-// in one copy, at offsets that depend on the step's counts alone, so that a recorded step finds it there
-// again.
+// The ids, positions and page tables that a step's kernels read. They go to the device in one copy. Their
+// offsets depend only on the step's counts, so that a recorded step finds them in the same places.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -20,12 +19,12 @@ class StepState {
   StepState(const StepState&) = delete;
   StepState& operator=(const StepState&) = delete;
 
-  // Room for every step within the limits. Throws Error{kMemory}.
+  // Makes room for every step within the limits. Throws Error{kMemory}.
   void prepare(const StepLimits& limits);
-  // Copies the step's input after the work in `stream`. The host's input is not read again.
+  // Copies the step's input to the device, in the order of `stream`. `in` is not read after this call.
   void begin(const StepInput& in, int64_t page_tokens, cudaStream_t stream);
 
-  // Passes when the copy of the last begin() is done; the next begin() waits for it.
+  // The event of the end of the last begin()'s copy; the next begin() waits for it.
   cudaEvent_t copied() const { return copied_; }
 
   // Counts of the last begin(). The step's decodes have consecutive rows from first_decode_row() on.
@@ -45,7 +44,7 @@ class StepState {
   // keys.
   const int32_t* part_positions() const { return device_ints(part_positions_at_); }
   const int32_t* part_table_offsets() const { return device_ints(part_offsets_at_); }  // into tables()
-  // The page table of one of the step's prefill segments.
+  // Returns the page table of one of the step's prefill segments.
   const int32_t* prefill_table(const Segment& segment) const;
 
  private:

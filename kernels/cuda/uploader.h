@@ -1,5 +1,5 @@
-// Weights from the host (mapped files, mostly) to the device as bf16, through pinned buffers, so that reading
-// a file and copying over the bus overlap.
+// Copies weights from the host, mostly from mapped files, to the device as bf16. They go through pinned
+// buffers, so that reading a file and copying over the bus overlap.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -19,15 +19,17 @@ class Uploader {
   Uploader(const Uploader&) = delete;
   Uploader& operator=(const Uploader&) = delete;
 
-  // out: device memory of host.numel() bf16 values. Returns before the copy has ended; the stream orders it.
+  // Copies a tensor to `out`, device memory of host.numel() bf16 values. Returns before the copy has ended;
+  // later work in the stream sees it.
   void copy(void* out, const Tensor& host);
-  // As they are.
+  // Copies bytes as they are, otherwise likewise.
   void copy_bytes(void* out, const void* host, int64_t n_bytes);
   // Waits until every copy has ended. Throws Error{kDevice} if one failed.
   void finish();
 
  private:
-  // Calls `send` with each part of the bytes in a pinned buffer, and with where the part begins.
+  // Calls `send` for each part of the bytes, with the pinned buffer that has it and the offset of its
+  // beginning.
   template <class Send>
   void in_parts(const void* host, int64_t n_bytes, const Send& send);
 

@@ -29,7 +29,7 @@ struct alignas(16) Bf16x8 {
 __device__ __forceinline__ Bf16x8 load8(const void* p) { return *static_cast<const Bf16x8*>(p); }
 __device__ __forceinline__ void store8(void* p, const Bf16x8& v) { *static_cast<Bf16x8*>(p) = v; }
 
-// Weights are read once: they pass L1 by.
+// For weights, which are read only once: the load bypasses L1.
 __device__ __forceinline__ Bf16x8 load8_streaming(const void* p) {
   const uint4 raw = __ldcs(static_cast<const uint4*>(p));
   return *reinterpret_cast<const Bf16x8*>(&raw);

@@ -1,4 +1,4 @@
-// The error every part of Seer throws. Library code never aborts, exits or prints.
+// The error that every part of Seer throws. Library code never aborts, exits or prints.
 #pragma once
 
 #include <stdexcept>

@@ -1,6 +1,6 @@
-/* What libseer_engine exports. Everything else in it is hidden. For C too. */
+/* Marks the symbols that libseer_engine exports; all others are hidden. C can include this header too. */
 #pragma once
 
-/* The archive's objects carry the mark as well. A shared library that takes them in and wants none of it in
- * its own interface is linked with -Wl,--exclude-libs,libseer_engine.a. */
+/* The objects of the static library carry the mark as well. If you link them into a shared library that must
+ * not export them itself, link it with -Wl,--exclude-libs,libseer_engine.a. */
 #define SEER_API __attribute__((visibility("default")))

@@ -1,12 +1,12 @@
-// What happens if a model's file is changed while it is used.
+// Help for programs whose model files may be cut short while they are used.
 //
 // On a CPU, weights are used where they lie in mapped files; for a GPU they are copied from there while they
 // are loaded. If another process cuts such a file short meanwhile, or its disk fails, the system sends SIGBUS
-// to the thread that reads what is gone, and by default that ends the process without a word. (To replace a
+// to a thread that reads the lost part, and by default this ends the process without a message. (To replace a
 // model that is in use, write the new files under other names and rename them: a mapping keeps the old ones.)
 //
-// The library installs no signal handler by itself. A program that wants a message instead calls
-// explain_lost_files() once; one that handles SIGBUS itself can ask mapped_file_at() what was lost.
+// The library installs no signal handler by itself. A program that wants a message calls explain_lost_files()
+// once; a program with its own SIGBUS handler can ask mapped_file_at() which file was lost.
 #pragma once
 
 #include <string>

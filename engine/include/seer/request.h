@@ -1,4 +1,4 @@
-// What a session is asked to do, and what it reports.
+// The requests that sessions and engines carry out, and what they report.
 #pragma once
 
 #include <cstdint>
@@ -16,31 +16,31 @@ namespace seer {
 
 // Reported before the first chunk (processed == 0) and after each one. Counts are tokens.
 struct SEER_API PrefillProgress {
-  int64_t total;      // of this request's prompt with what the session holds
+  int64_t total;      // of this request's prompt and of what the session holds
   int64_t cached;     // taken from the cache, not computed
   int64_t processed;  // computed so far; cached + processed == total at the end
   double time_ms;     // since the prefill began
 };
 
 // The natural logarithm of the probability that the model's logits give a token, before on_logits, penalties,
-// biases, temperature and truncation. -infinity for a token whose logit is.
+// biases, temperature and truncation. It is -infinity if the token's logit is.
 struct SEER_API TokenLogprob {
   int32_t id = -1;
   float logprob = 0.0F;
 };
 struct SEER_API PositionLogprobs {
-  TokenLogprob token;  // of the token that is there
+  TokenLogprob token;  // of the token at this position
   // As many of the likeliest tokens as were asked for: the largest logit first, the lower id first among
   // equals. `token` may be among them.
   std::vector<TokenLogprob> top;
 };
 
 struct SEER_API TokenEvent {
-  int32_t id;             // the token just chosen (an EOS or stop id too, with no text of its own)
-  std::string_view text;  // whole UTF-8 characters that became certain with it; empty while held back
+  int32_t id;             // the token just chosen; an EOS or stop id too, which has no text
+  std::string_view text;  // the text that became certain with it, in whole UTF-8 characters; may be empty
   const PositionLogprobs* logprobs = nullptr;  // null unless the request asks for n_logprobs
-  // What GenerateResult::prompt_logprobs will be, with the first token; null otherwise, and unless the
-  // request asks for n_prompt_logprobs.
+  // The value that GenerateResult::prompt_logprobs will have. Not null only with the first token, and only if
+  // the request asks for n_prompt_logprobs.
   const std::vector<PositionLogprobs>* prompt_logprobs = nullptr;
 };
 
@@ -48,102 +48,106 @@ struct SEER_API GenerateRequest {
   std::vector<int32_t> prompt;  // appended to what the session holds; together at least one token
   int64_t max_new_tokens = -1;  // -1: until EOS, a stop string, or the context is full
   SamplingParams sampling;
-  // Generation ends before any of these, which is held back until it is unambiguous. A string that is the
-  // name of an added token, such as "<|im_end|>", is met by that token as well, which then has no text of its
-  // own.
+  // Generation ends before any of these strings. Text that may be the beginning of one is held back until
+  // that is certain. If a string is the name of an added token, such as "<|im_end|>", that token ends the
+  // generation too, and has no text.
   std::vector<std::string> stop;
   bool ignore_eos = false;  // EOS ids (ModelInfo::eos_ids) are never chosen
-  // Further ids that end the generation as EOS does, without text of their own. In [0, n_vocab).
+  // Further ids that end the generation as EOS does, and have no text. In [0, n_vocab).
   std::vector<int32_t> stop_token_ids;
-  // Until this many tokens are chosen, no id can be chosen that would end the generation: neither EOS, nor
-  // stop_token_ids, nor tokens that `stop` names. Other stop strings are looked for in the text after them.
-  // At least 0, and at most max_new_tokens.
+  // The first min_new_tokens tokens cannot be ids that end the generation: neither EOS, nor stop_token_ids,
+  // nor tokens that `stop` names. Other stop strings are only looked for in the text after these tokens. At
+  // least 0, and at most max_new_tokens.
   int64_t min_new_tokens = 0;
-  // Absent: no log-probabilities. n in [0, n_vocab]: those of each chosen token and of the n likeliest at its
-  // place. The row of logits is read to the host for each token; other requests do not pay for it.
+  // Asks for the log-probabilities of each chosen token, and of the n_logprobs likeliest tokens at its place;
+  // in [0, n_vocab]. Absent: none. The row of logits is then read to the host for each token, which costs
+  // other requests nothing.
   std::optional<int64_t> n_logprobs;
-  // The same for the tokens of what the session holds and the prompt together, from the second one on
-  // (nothing predicts the first). All of them are computed again, under the request's sparse rule, and pages
-  // are neither taken from other requests nor given to them.
+  // The same for the tokens that the session holds and those of the prompt, from the second one on, because
+  // nothing predicts the first. All of them are computed again under the request's sparse rule, and no pages
+  // are shared with other requests in either direction.
   std::optional<int64_t> n_prompt_logprobs;
   std::optional<SparseRule> sparse;  // absent: the gates' own rule; dense without gates
 
-  // Callbacks run on the thread that called generate(), those of a submitted request on the engine's; what
-  // they are given lives during the call. Returning false stops the request as cancel() does; an exception
-  // ends it and passes through generate() or wait().
+  // Callbacks run on the thread that called generate(), or for a submitted request on the engine's thread.
+  // Their arguments are valid during the call. Returning false stops the request as cancel() does; an
+  // exception ends it and passes through generate() or wait().
   std::function<bool(const TokenEvent&)> on_token;
   std::function<bool(const PrefillProgress&)> on_progress;
-  // May change the logits [n_vocab] from which the next token is chosen, given all tokens before it, the
-  // session's and the prompt's included; -infinity forbids a token. It runs before penalties and logit_bias,
-  // on the host: the request's logits leave the device, which costs n_vocab floats a token; other requests do
-  // not pay for it. If it leaves no token to choose, the request fails with Error{kRuntime}. An exception
-  // fails the request alone, and passes through generate() or wait(). Log-probabilities are the model's, as
-  // they were before this call. Unlike the callbacks above it always runs on the thread that computes the
-  // step, once for each token that is chosen: the engine's, or, while a session's request is the only one,
-  // the thread that called generate(). It must be quick, for all requests wait for it, and may not run a
-  // session.
+  // Is called once for each token that is chosen, before penalties and logit_bias are applied. It gets all
+  // tokens before that one, including the session's and the prompt's, and may change the logits [n_vocab]
+  // from which it is chosen; -infinity forbids a token. It must be quick, because all requests wait for it,
+  // and it may not run a session. Unlike the callbacks above, it always runs on the thread that computes the
+  // step: the engine's, or, while a session's request is the only one, the thread that called generate().
+  //
+  // If it leaves no token to choose, the request fails with Error{kRuntime}. An exception fails this request
+  // only, and passes through generate() or wait(). Log-probabilities are those of the model's logits before
+  // this call. Reading the logits to the host costs n_vocab floats for each token, and costs other requests
+  // nothing.
   std::function<void(std::span<const int32_t> tokens, std::span<float> logits)> on_logits;
-  // Of a submitted request: called once, when it has ended, however it did: Generation::done() is true. On
-  // the engine's thread, or on one that runs a session or destroys the engine. It may not throw.
+  // Is called once when a submitted request has ended, in whatever way; Generation::done() is true by then.
+  // Runs on the engine's thread, or on a thread that runs a session or destroys the engine. It may not throw.
   std::function<void()> on_end;
 };
 
-// kStopToken: one of stop_token_ids that is no EOS id.
+// Says why a generation ended. kStopToken means an id of stop_token_ids that is not an EOS id.
 enum class FinishReason { kLength, kEos, kStopString, kContextFull, kCancelled, kStopToken };
 
 struct SEER_API RequestStats {
-  // Of what the session held and the new prompt together: tokens that the prefill computed, those of earlier
-  // turns that it had to compute again among them, and tokens reused, from the session or from other
-  // requests' pages.
+  // n_prompt: tokens that the prefill computed, including tokens of earlier turns that had to be computed
+  // again. n_cached: tokens that were reused, from the session or from other requests' pages. Together they
+  // are what the session held and the new prompt.
   int64_t n_prompt = 0;
   int64_t n_cached = 0;
   int64_t n_generated = 0;       // tokens chosen, a final EOS included
   int64_t prefill_ns = 0;        // the whole prefill, the choice of the first token included
   int64_t decode_ns = 0;         // from the first token chosen to the last
-  int64_t decode_device_ns = 0;  // of decode_ns: while the device was at work on a step
-  // Of the prefill; in steps shared with others, the part that its tokens are of all prompts' tokens.
+  int64_t decode_device_ns = 0;  // the part of decode_ns in which the device worked on a step
+  // The next two are of the prefill. Of a step that several prompts share, each counts the share that its
+  // tokens have among the step's prompt tokens.
   int64_t attention_ns = 0;  // attention over kept blocks
-  // Of sparse prompts, besides attention: gate scores and selection, and the operation that pools queries and
-  // keys.
-  // That one rotates and stores them as well, in a single kernel on a GPU, so all of it counts, on every
-  // device. Dense prompts are rotated and stored too, which is counted in neither.
+  // The time that sparse prompts take besides attention: gate scores and selection, and the whole operation
+  // that pools, rotates and stores queries and keys, because it is a single kernel on a GPU. Dense prompts
+  // are rotated and stored too, but that time is in neither figure.
   int64_t gate_ns = 0;
-  double density = 1.0;  // kept / causal blocks of the prefill, mean over layers and heads
-  // Where ranks divide prompts (RankSplit::kContext): pages of keys and values that the prefill moved to
-  // ranks that lacked them, and those that dense attention would have moved; summed over layers and chunks.
+  double density = 1.0;  // kept / causal blocks of the prefill, averaged over layers and heads
+  // If ranks divide prompts (RankSplit::kContext): the pages of keys and values that the prefill moved to
+  // ranks that lacked them, and the pages that dense attention would have moved, summed over layers and
+  // chunks.
   int64_t moved_pages = 0, movable_pages = 0;
 };
 
 struct SEER_API GenerateResult {
   std::vector<int32_t> tokens;  // chosen ids, without the id that ended it, if one did
-  std::string text;             // empty where the model has no tokenizer
+  std::string text;             // empty if the model has no tokenizer
   FinishReason finish = FinishReason::kLength;
   std::string stop;      // the stop string met, if one was
   int32_t stop_id = -1;  // the id that ended it: kEos, kStopToken, or kStopString by a token of that name
-  std::vector<PositionLogprobs> logprobs;  // [n tokens chosen, one that ended it included], if asked for
-  // Of tokens 1 and on of what the session held and the prompt together: [their number - 1], if asked for.
-  // Empty where the request was cancelled before its first token.
+  std::vector<PositionLogprobs> logprobs;  // of each token chosen, including one that ended it, if asked for
+  // If asked for, one element for each token but the first of what the session held followed by the prompt.
+  // Empty if the request was cancelled before its first token.
   std::vector<PositionLogprobs> prompt_logprobs;
   RequestStats stats;
 };
 
-// One layer's selection for some block rows of a prompt. Valid during the callback only.
+// One layer's selection of key blocks for some rows of a prompt. A row is a query block. Valid during the
+// callback only.
 struct SEER_API GateRows {
   int64_t layer;
-  int64_t first_row;  // block row of row 0 here
+  int64_t first_row;  // number of row 0's query block in the prompt
   int64_t n_rows;     // rows in this report
   int64_t n_heads;
   int64_t n_blocks;     // of the whole prompt: the row length
-  const float* scores;  // [n_heads, n_rows, n_blocks]; softmax for a threshold, else raw; 0 where j > i
-  const uint8_t* mask;  // [n_heads, n_rows, n_blocks]; 1 where kept
+  const float* scores;  // [n_heads, n_rows, n_blocks]; softmaxed for a threshold, else raw; 0 if j > i
+  const uint8_t* mask;  // [n_heads, n_rows, n_blocks]; 1 if kept
 };
 
 struct SEER_API EvaluateRequest {
   std::vector<int32_t> tokens;       // a whole prompt, evaluated from an empty session
   std::optional<SparseRule> sparse;  // as in GenerateRequest
-  int64_t n_last_logits = 1;         // report logits of this many last positions; 0: of all
-  // Callbacks as in GenerateRequest.
-  // Rows in order of position: logits of `n_rows` positions from `position` on, [n_rows, n_vocab], float32.
+  int64_t n_last_logits = 1;         // how many last positions' logits are reported; 0: all
+  // Callbacks as in GenerateRequest. Gets the logits of `n_rows` positions from `position` on, float32
+  // [n_rows, n_vocab]. Calls come in the order of positions.
   std::function<bool(int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits)> on_logits;
   std::function<void(const GateRows&)> on_gate;  // sparse rules only
   std::function<bool(const PrefillProgress&)> on_progress;

@@ -1,28 +1,30 @@
-/* libseer_engine for C (C99) and for languages that call C. The same engine as seer/engine.h's, whose
- * comments say more about what the fields mean.
+/* libseer_engine for C (C99) and for languages that call C. It is the engine of seer/engine.h, whose comments
+ * say more about the meaning of the fields.
  *
- * Errors. A function that can fail returns a seer_status; where it is not SEER_OK, seer_last_error() says
- * what was expected, what was found and what to do about it, and no output has been written unless the
- * function says otherwise. A null handle or a null required pointer is SEER_ERROR_USAGE. No C++ exception
+ * Errors. A function that can fail returns a seer_status. If it is not SEER_OK, seer_last_error() says what
+ * was expected, what was found and what to do about it, and no output has been written unless the function's
+ * comment says otherwise. A null handle or a null required pointer is SEER_ERROR_USAGE. No C++ exception
  * leaves the library, and none may leave a callback.
  *
- * Threads. Everything but a session may be used from many threads at once; a session by one thread at a time,
- * seer_session_cancel() apart. A callback may call the library, but not for the session that called it
- * (seer_session_cancel() apart).
+ * Threads. A session may be used by one thread at a time, everything else by many threads at once. A callback
+ * may call the library, but not for the session that called it. seer_session_cancel() is the exception from
+ * both rules: any thread and any callback may call it.
  *
- * Processes. An engine works in the process that loaded it. In a process that was forked from that one, its
- * threads are missing: whatever would compute, wait or count is SEER_ERROR_USAGE there, cancelling does
- * nothing, and the _free functions of an engine, a session, a generation and ranks free no more than the
- * handle. Text and token ids, seer_engine_get_info and seer_session_tokens go on working.
+ * Processes. An engine works only in the process that loaded it, because a process that is forked from that
+ * one lacks the engine's threads. There, functions that compute, wait or count return SEER_ERROR_USAGE,
+ * functions that cancel do nothing, and the _free functions of an engine, a session, a generation and ranks
+ * free only the handle. The functions for text and token ids, seer_engine_get_info and seer_session_tokens
+ * still work.
  *
- * Lifetimes. What seer_..._new, _load, _encode, _decode return is the caller's, to be freed once by the
- * function each names. Strings and arrays that go in are copied before the function returns; pointers that
- * come out say how long they live. Strings are UTF-8 and end in a zero byte; where a size comes along, it
- * does not count that byte.
+ * Lifetimes. The caller owns the results of seer_..._new, _load, _encode and _decode, and must free each
+ * once, by the function that the comment names. Strings and arrays that go in are copied before the function
+ * returns; comments say how long pointers that come out are valid. Strings are UTF-8 and end in a zero byte,
+ * which sizes do not count.
  *
- * Structs that grow. A struct with a `size` is prepared by its _init function, called with sizeof of the
- * struct: fields are then at their defaults, and a program keeps working with a library whose struct is
- * longer. Zero in a later version's field means what this version does. */
+ * Structs that grow. Before a struct with a `size` is filled in, its _init function must be called with
+ * sizeof of the struct. It sets the fields to their defaults, and the program keeps working with a later
+ * library whose struct is longer: zero in a field that a later version adds means the behaviour of this
+ * version. */
 #pragma once
 
 #include <stddef.h>
@@ -52,19 +54,21 @@ typedef enum seer_status {
   SEER_ERROR_RUNTIME = 7      /* an operation failed while running */
 } seer_status;
 
-/* SEER_VERSION of the library that runs. Never freed; any thread. */
+/* Returns the SEER_VERSION of the library that runs. Do not free the result. Any thread. */
 SEER_API const char* seer_version(void);
-/* "usage", "file", ...; "ok" for SEER_OK, "unknown" for what is no status. Never freed; any thread. */
+/* Returns "usage", "file", ...; "ok" for SEER_OK, and "unknown" for any other number. Do not free the result.
+ * Any thread. */
 SEER_API const char* seer_status_name(seer_status status);
-/* The message of the calling thread's last call that failed, "" before the first. Lives until that thread's
- * next call that fails. */
+/* Returns the message of the calling thread's last call that failed, or "" if none has failed. It is valid
+ * until that thread's next call that fails. */
 SEER_API const char* seer_last_error(void);
-/* Frees what seer_encode, seer_encode_chat and seer_decode returned. Null is fine. Any thread. */
+/* Frees an array or a text that seer_encode, seer_encode_chat, seer_encode_chat_prompt, seer_render_chat or
+ * seer_decode returned. Null is fine. Any thread. */
 SEER_API void seer_free(void* memory);
 
-/* The path of the file that the library has mapped at an address, or null: what a handler of SIGBUS asks
- * about si_addr, if a model's file may be cut short while it is used (seer/mapped_files.h). Safe in a signal
- * handler. Lives as long as the engine. */
+/* Returns the path of the file that the library has mapped at an address, or null if there is none. It is
+ * safe in a signal handler: a handler of SIGBUS passes si_addr to it, to learn which of a model's files was
+ * cut short while it was used (seer/mapped_files.h). The result is valid as long as the engine. */
 SEER_API const char* seer_mapped_file_at(const void* address);
 
 /* --- Ranks (seer/ranks.h): one model on several devices or machines. ---
@@ -80,42 +84,44 @@ SEER_API const char* seer_mapped_file_at(const void* address);
  *     seer_ranks_free(ranks);
  *     return completed ? 0 : 1;
  *   }
- *   options.ranks = ranks;                               rank 0, or alone: goes on as ever */
+ *   options.ranks = ranks;                               rank 0, or alone: goes on as without ranks */
 
-/* What the ranks of an engine divide among them, as seer::RankSplit. */
+/* Says what the ranks of an engine divide among themselves, as seer::RankSplit. */
 typedef enum seer_rank_split {
   SEER_RANK_SPLIT_TENSOR = 0, /* the model: each has its heads, its part of the MLP and the vocabulary */
   SEER_RANK_SPLIT_CONTEXT = 1 /* every prompt and its KV pages: each has the whole model */
 } seer_rank_split;
 
-/* Of a process that mpirun or seer_ranks_start() started; *ranks is null, with SEER_OK, in one that was
- * started alone, and where this fails. Call it once, before other threads start. SEER_ERROR_DEVICE where the
- * ranks do not come together, SEER_ERROR_UNSUPPORTED where mpirun started this process and the build has no
- * MPI. Free with seer_ranks_free. */
+/* Joins the ranks if mpirun or seer_ranks_start() started this process; in a process that was started alone,
+ * *ranks is null and the status SEER_OK. Call it once, before other threads start. If it fails, *ranks is
+ * null: SEER_ERROR_DEVICE if the ranks do not come together, SEER_ERROR_UNSUPPORTED if mpirun started this
+ * process and the build has no MPI. Free with seer_ranks_free. */
 SEER_API seer_status seer_ranks_join(seer_ranks** ranks);
 /* Starts n - 1 processes of `command` ([n_command]: a program's path, then its arguments) on this machine,
- * which are to join and to follow, and makes this one rank 0; *ranks is null where that fails.
- * SEER_ERROR_USAGE for a count out of range or, where n > 1, no command, SEER_ERROR_DEVICE where they cannot
- * be started. Free with seer_ranks_free. */
+ * and makes this process rank 0. The started processes must call seer_ranks_join() and seer_ranks_follow().
+ * If it fails, *ranks is null: SEER_ERROR_USAGE if n is out of range, or n > 1 and there is no command;
+ * SEER_ERROR_DEVICE if the processes cannot be started. Free with seer_ranks_free. */
 SEER_API seer_status seer_ranks_start(seer_ranks** ranks, int32_t n, const char* const* command,
                                       size_t n_command);
-/* Lets go of the ranks. An engine that was loaded with them keeps them: they end when it and its sessions are
- * gone too. Null is fine. No other thread may be using the handle. */
+/* Frees the handle. The processes end after that, but not before an engine that was loaded with them, and its
+ * sessions, are freed. Null is fine. No other thread may be using the handle. */
 SEER_API void seer_ranks_free(seer_ranks* ranks);
 
-/* These never fail; null, a program alone, is rank 0 of 1. Any thread. */
+/* Return the number of this rank, and of all ranks. They never fail. Null stands for a program without ranks,
+ * which is rank 0 of 1. Any thread. */
 SEER_API int32_t seer_ranks_rank(const seer_ranks* ranks);
 SEER_API int32_t seer_ranks_size(const seer_ranks* ranks);
-/* How many ranks, this one included, may run on the same CPU cores. */
+/* Returns how many ranks, this one included, may run on the same CPU cores. */
 SEER_API int32_t seer_ranks_core_sharers(const seer_ranks* ranks);
 
-/* Seconds that a rank waits for the others within a step before it gives them up; 60 unless set. On rank 0,
- * before the engine is loaded: it tells the others. SEER_ERROR_USAGE for a time that is not above 0 or too
- * long. */
+/* Sets how many seconds a rank waits for the others within a step before it gives up; 60 unless set. Call it
+ * on rank 0, which tells the others, and before the engine is loaded. SEER_ERROR_USAGE if the time is not
+ * above 0 or is too long. */
 SEER_API seer_status seer_ranks_set_timeout(seer_ranks* ranks, double seconds);
-/* On ranks other than 0: loads and computes what rank 0 says, until it is over. *completed, which may be
- * null, is 1 where rank 0 let go of its ranks and 0 where a rank failed: with SEER_OK rank 0 has the error,
- * with any other status nobody else can report it. SEER_ERROR_USAGE on rank 0. One thread. */
+/* Must be called on ranks other than 0, on one thread. Loads and computes the parts that rank 0 asks for, and
+ * returns when rank 0 has freed its ranks or a rank has failed. *completed, which may be null, is 1 in the
+ * first case and 0 in the second. After a failure, report the error only if the status is not SEER_OK: with
+ * SEER_OK rank 0 reports it, otherwise no other rank can. SEER_ERROR_USAGE on rank 0. */
 SEER_API seer_status seer_ranks_follow(seer_ranks* ranks, int* completed);
 
 /* --- An engine. --- */
@@ -134,56 +140,59 @@ typedef struct seer_engine_options {
   int64_t chunk_size; /* prompt tokens computed at a time; 0: the device's default */
   double gpu_memory_utilization; /* (0, 1]; 0: the default, 0.9 */
   void* user;                    /* handed to the callbacks below */
-  /* While weights are read, on the thread that loads. 0 cancels: SEER_ERROR_CANCELLED. May be null. */
+  /* Called while weights are read, on the thread that loads. 0 cancels the load: SEER_ERROR_CANCELLED. May be
+   * null. */
   int (*on_load)(void* user, int64_t bytes_done, int64_t bytes_total);
-  /* What a user may want to know. Any thread that uses the engine, as long as it or a session of it exists;
-   * `user` must live as long. `message` lives during the call. Null: dropped. */
+  /* Gets messages that a user may want to see; null: they are dropped. Called on any thread that uses the
+   * engine, as long as the engine or a session of it exists; `user` must be valid as long. `message` is valid
+   * during the call. */
   void (*on_log)(void* user, seer_log_level level, const char* message);
   int64_t mixed_chunk_size; /* prompt tokens of a step in which others decode; 0: the device's default */
   int64_t max_batch_size;   /* requests computed in one step; 0: the device's default */
-  int64_t pool_size;        /* tokens of pages that all share; 0: ctx_size, or what fits on the GPU */
-  int32_t no_prefix_cache;  /* 1: no page is kept for, or shared with, another request */
-  /* The processes that compute the model together with this one, which is their rank 0; null: alone. One
-   * engine at a time uses them. `device` is every rank's: auto and cuda give each rank of a machine the next
-   * GPU. The engine keeps them: the handle may be freed once it is loaded. */
+  int64_t pool_size;       /* tokens for which the page pool has room; 0: ctx_size, or what fits on the GPU */
+  int32_t no_prefix_cache; /* 1: no page is kept for other requests or shared with them */
+  /* The processes that compute the model together with this one, which is their rank 0; null: this process
+   * computes alone. One engine at a time may use them. `device` holds for every rank: auto and cuda give each
+   * rank of a machine the next GPU. The handle may be freed once the engine is loaded, because the engine
+   * keeps the ranks. */
   seer_ranks* ranks;
   int32_t rank_split; /* a seer_rank_split; SEER_ERROR_USAGE for any other value */
   /* The type of keys and values in the KV cache: null or "auto" (f32 on a CPU, bf16 on a GPU), "f32", "bf16".
-   * SEER_ERROR_UNSUPPORTED for one that the device has not. */
+   * SEER_ERROR_UNSUPPORTED for a type that the device does not have. */
   const char* kv_cache_dtype;
   /* The type of the layers' matrices: null or "auto" (as stored), "bf16", "fp8", "int4": see
-   * EngineOptions::weights. SEER_ERROR_UNSUPPORTED for a checkpoint that is quantised already. */
+   * EngineOptions::weights. SEER_ERROR_UNSUPPORTED if the checkpoint is quantised already. */
   const char* weights;
-  /* The type that a CPU rounds inputs of matrix products to in steps that compute a prompt: null or "f32"
-   * (nothing is rounded), "bf16".
-   * SEER_ERROR_UNSUPPORTED for bf16 on a GPU, on a processor without AVX512-BF16, and if layers have F16
-   * or F32 weights (see `weights`).
+  /* The type to which a CPU rounds inputs of matrix products in steps that compute a prompt: null or "f32"
+   * (nothing is rounded), "bf16". SEER_ERROR_UNSUPPORTED for bf16 on a GPU, on a processor without
+   * AVX512-BF16, and if layers have F16 or F32 weights (see `weights`).
    */
   const char* cpu_activations;
 } seer_engine_options;
 
-/* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
+/* SEER_ERROR_USAGE for a null pointer or a wrong `size`. */
 SEER_API seer_status seer_engine_options_init(seer_engine_options* options, size_t size);
 
-/* Loads a model; *engine is null where that fails. SEER_ERROR_FILE or _UNSUPPORTED for the files, _USAGE for
- * the options, _MEMORY, _DEVICE, _CANCELLED. Free with seer_engine_free. */
+/* Loads a model. If it fails, *engine is null: SEER_ERROR_FILE or _UNSUPPORTED for the files, _USAGE for the
+ * options, _MEMORY, _DEVICE, _CANCELLED. Free with seer_engine_free. */
 SEER_API seer_status seer_engine_load(seer_engine** engine, const seer_engine_options* options);
-/* Sessions that are still open keep the model until they are freed; where there are none, requests that were
- * submitted end as cancelled. Null is fine. No other thread may be using the handle, and no callback may. */
+/* Frees the handle. Sessions that are still open keep the model until they are freed. If there are none,
+ * submitted requests end as cancelled. Null is fine. No other thread and no callback may be using the handle.
+ */
 SEER_API void seer_engine_free(seer_engine* engine);
 
 typedef struct seer_engine_info {
   size_t size;
-  /* These live as long as the handle. */
+  /* The strings up to chat_template are valid as long as the handle. */
   const char* device;        /* "cpu (2 threads, ...)" */
   const char* architecture;  /* "LlamaForCausalLM" */
   const char* default_rule;  /* of prompts that name none: "threshold=0.002"; "dense" without gates */
-  const char* chat_template; /* the file of the model's own; "" if there is none that can be used */
+  const char* chat_template; /* the file of the model's template; "" if none can be used */
   int64_t ctx_size;          /* most tokens of a session */
   int64_t chunk_size;        /* tokens */
   int64_t page_tokens;       /* tokens of a KV page, the gate block */
-  int64_t n_pages;           /* of the pool, of all ranks together where they divide prompts */
-  int64_t kv_bytes;          /* of the pool, that each rank holds */
+  int64_t n_pages;           /* of the pool; of all ranks together if they divide prompts */
+  int64_t kv_bytes;          /* of the pool, for each rank */
   int64_t n_vocab;           /* ids are in [0, n_vocab) */
   int64_t n_layers, n_heads, n_kv_heads, d_head, d_model;
   int64_t n_params, n_bytes; /* weights, gates apart */
@@ -193,20 +202,20 @@ typedef struct seer_engine_info {
   int64_t max_batch_size;    /* requests */
   int64_t n_ranks;           /* 1: alone */
   int32_t rank_split;        /* a seer_rank_split */
-  /* [n_stop_ids] both: the ids that end a generation as EOS, and the files that say so. They live as long as
-   * the handle. */
+  /* The ids that end a generation as EOS does, and the files that name them; [n_stop_ids] both, valid as long
+   * as the handle. */
   const int32_t* stop_ids;
   const char* const* stop_id_sources;
   size_t n_stop_ids;
-  const char* kv_cache_dtype;  /* "f32" or "bf16"; lives as long as the handle */
-  const char* cpu_activations; /* "f32" or "bf16", and "" on a GPU; lives as long as the handle */
+  const char* kv_cache_dtype;  /* "f32" or "bf16"; valid as long as the handle */
+  const char* cpu_activations; /* "f32" or "bf16", and "" on a GPU; valid as long as the handle */
 } seer_engine_info;
 
 /* Describes the engine. `size` is sizeof(seer_engine_info). SEER_ERROR_USAGE for null pointers or a wrong
  * size. */
 SEER_API seer_status seer_engine_get_info(const seer_engine* engine, seer_engine_info* info, size_t size);
 
-/* --- Text and tokens. SEER_ERROR_FILE where the model folder has no tokenizer. --- */
+/* --- Text and tokens. SEER_ERROR_FILE if the model folder has no tokenizer. --- */
 
 enum {
   SEER_ENCODE_PLAIN = 0,
@@ -214,8 +223,8 @@ enum {
   SEER_ENCODE_PARSE_SPECIAL = 2 /* special tokens written out in the text become those tokens */
 };
 
-/* `text` has text_size bytes and may hold zero bytes. *ids is the caller's, for seer_free; null where n_ids
- * is 0. SEER_ERROR_USAGE for unknown flags. */
+/* Turns a text into token ids. `text` has text_size bytes, and zero bytes may be among them. The caller must
+ * free *ids by seer_free; it is null if n_ids is 0. SEER_ERROR_USAGE for unknown flags. */
 SEER_API seer_status seer_encode(const seer_engine* engine, const char* text, size_t text_size,
                                  uint32_t flags, int32_t** ids, size_t* n_ids);
 
@@ -224,15 +233,16 @@ typedef struct seer_chat_message {
   const char* content;
 } seer_chat_message;
 
-/* The conversation up to where the assistant's answer begins. chat_template: null for the model's own, else a
- * file that holds a Jinja template, or "llama2", "llama3", "chatml", "mistral" or "none". SEER_ERROR_USAGE
- * for a template that is unknown or missing; SEER_ERROR_UNSUPPORTED for one that cannot be interpreted or
- * refuses the conversation. *ids as seer_encode's. */
+/* Turns a conversation into the token ids of a prompt that ends where the assistant's answer begins.
+ * chat_template is null for the model's own template, or names a file that holds a Jinja template, or is
+ * "llama2", "llama3", "chatml", "mistral" or "none". SEER_ERROR_USAGE for a template that is unknown or
+ * missing; SEER_ERROR_UNSUPPORTED for one that cannot be interpreted or refuses the conversation. *ids is as
+ * in seer_encode. */
 SEER_API seer_status seer_encode_chat(const seer_engine* engine, const seer_chat_message* messages,
                                       size_t n_messages, const char* chat_template, int32_t** ids,
                                       size_t* n_ids);
 
-/* seer::ChatPrompt: what a template is given. The texts are JSON in the form of OpenAI's chat API. */
+/* The input of a chat template, as seer::ChatPrompt. The texts are JSON in the form of OpenAI's chat API. */
 typedef struct seer_chat_prompt {
   size_t size;
   const char* messages;           /* an array of objects */
@@ -245,17 +255,17 @@ typedef struct seer_chat_prompt {
       now; /* seconds since 1970 UTC, to the year 9999, for templates that write the date; -1: the clock */
 } seer_chat_prompt;
 
-/* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
+/* SEER_ERROR_USAGE for a null pointer or a wrong `size`. */
 SEER_API seer_status seer_chat_prompt_init(seer_chat_prompt* prompt, size_t size);
-/* The prompt as token ids, and as text. Errors as seer_encode_chat; SEER_ERROR_USAGE for malformed JSON. *ids
- * as seer_encode's, *text as seer_decode's. */
+/* Return the prompt as token ids, and as text. Errors are those of seer_encode_chat, and SEER_ERROR_USAGE for
+ * malformed JSON. *ids is as in seer_encode, and *text as in seer_decode. */
 SEER_API seer_status seer_encode_chat_prompt(const seer_engine* engine, const seer_chat_prompt* prompt,
                                              int32_t** ids, size_t* n_ids);
 SEER_API seer_status seer_render_chat(const seer_engine* engine, const seer_chat_prompt* prompt, char** text,
                                       size_t* text_size);
 
-/* Special tokens are left out unless keep_special. *text is the caller's, for seer_free, and ends in a zero
- * byte; text_size may be null. An id that no token has stands for no text. */
+/* Turns token ids into text. Special tokens are left out unless keep_special is set, and ids without a token
+ * have no text. The caller must free *text by seer_free. It ends in a zero byte; text_size may be null. */
 SEER_API seer_status seer_decode(const seer_engine* engine, const int32_t* ids, size_t n_ids,
                                  int keep_special, char** text, size_t* text_size);
 
@@ -272,17 +282,17 @@ typedef struct seer_sampling {
   double presence_penalty;  /* 0: none */
   double frequency_penalty; /* 0: none */
   int64_t repeat_last_n;    /* tokens that repeat_penalty looks at; -1: all */
-  uint64_t seed;            /* used where has_seed; equal seeds give equal text */
+  uint64_t seed;            /* used if has_seed is set; equal seeds give equal text */
   int32_t has_seed;         /* 0: a fresh random seed */
-  /* [n_biases] both: bias_values[i] is added to the logit of bias_ids[i], which is in [0, n_vocab) and there
-   * once. A value is finite, or -INFINITY: the id is never chosen. */
+  /* [n_biases] both. bias_values[i] is added to the logit of bias_ids[i]. Each id is in [0, n_vocab) and
+   * occurs once. A value is finite, or -INFINITY, and then the id is never chosen. */
   const int32_t* bias_ids;
   const double* bias_values;
   size_t n_biases;
 } seer_sampling;
 
-/* The model's own parameters (generation_config.json's), or with a null engine Seer's defaults.
- * SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
+/* Fills in the parameters of the model's generation_config.json, or Seer's defaults if `engine` is null.
+ * SEER_ERROR_USAGE for a null pointer or a wrong `size`. */
 SEER_API seer_status seer_sampling_init(seer_sampling* sampling, size_t size, const seer_engine* engine);
 
 typedef struct seer_progress {
@@ -303,33 +313,39 @@ typedef struct seer_request {
   /* "dense", "threshold=T", "nz_ratio=R" or "nz_ratio_row=R"; null: the engine's default_rule */
   const char* sparse;
   int32_t ignore_eos; /* 1: EOS ids are never chosen */
-  /* Handed to the callbacks below. A session's run on the calling thread; those of a submitted request on the
-   * engine's, between the steps of all requests: they must be quick. */
+  /* Passed to the callbacks below. For a session they run on the calling thread. For a submitted request they
+   * run on the engine's thread, between the steps of all requests, so they must be quick. */
   void* user;
-  /* A token was chosen; `text` are the whole characters that became certain with it, maybe none, and live
-   * during the call. 0 stops as seer_session_cancel() does. May be null. */
+  /* Called when a token is chosen. `text` is the text that became certain with it, in whole characters; it
+   * may be empty, and is valid during the call. 0 stops the request as seer_session_cancel() does. May be
+   * null. */
   int (*on_token)(void* user, int32_t id, const char* text, size_t text_size);
-  /* Before the first chunk of the prompt and after each. 0 stops likewise. May be null. */
+  /* Called before the first chunk of the prompt and after each chunk. 0 stops the request likewise. May be
+   * null. */
   int (*on_progress)(void* user, const seer_progress* progress);
-  /* A submitted request has ended, however it did: seer_generation_wait would not block. Once; on the
-   * engine's thread, or on one that runs a session or destroys the engine. May be null. */
+  /* Called once when a submitted request has ended, in whatever way: seer_generation_wait does not block any
+   * more. Runs on the engine's thread, or on one that runs a session or frees the engine. May be null.
+   */
   void (*on_end)(void* user);
   const int32_t* stop_token_ids; /* [n_stop_token_ids], in [0, n_vocab); they end it as EOS does */
   size_t n_stop_token_ids;
-  int64_t min_new_tokens; /* until so many are chosen nothing that would end it can be; 0 to max_new_tokens */
-  /* Log-probabilities: 1 with n >= 0, of each chosen token and of the n likeliest at its place; 0: none. */
+  int64_t min_new_tokens; /* no id that ends the request is chosen before this many; 0 to max_new_tokens */
+  /* 1: report log-probabilities of each chosen token and of the n_logprobs >= 0 likeliest at its place; 0:
+   * none. */
   int32_t has_logprobs;
-  /* The same for the tokens of what the session holds and of the prompt, all of which are computed again. */
+  /* The same for the tokens of the session and of the prompt. All of them are computed again.
+   */
   int32_t has_prompt_logprobs;
-  int64_t n_logprobs, n_prompt_logprobs; /* n of each, at most n_vocab */
-  /* May change logits [n_vocab], from which the next token is chosen, given all tokens before it, [n_tokens];
-   * -INFINITY forbids an id. Both live during the call. It runs before penalties and biases, on the thread
-   * that computes the step, for which all requests wait. 0 fails the request with SEER_ERROR_RUNTIME. It may
-   * not run a session. Log-probabilities are the model's, as they were before. May be null. */
+  int64_t n_logprobs, n_prompt_logprobs; /* how many likeliest tokens each reports, at most n_vocab */
+  /* Gets `tokens` [n_tokens], all tokens before the next one, and may change the logits [n_vocab] from which
+   * the next one is chosen; -INFINITY forbids an id. Both arrays are valid during the call. It is called
+   * before penalties and biases are applied, on the thread that computes the step. It must be quick, because
+   * all requests wait for it, and it may not run a session. 0 fails the request with SEER_ERROR_RUNTIME.
+   * Reported log-probabilities are those of the model's logits before this call. May be null. */
   int (*on_logits)(void* user, const int32_t* tokens, size_t n_tokens, float* logits, size_t n_vocab);
 } seer_request;
 
-/* SEER_ERROR_USAGE for a null pointer or a `size` that is none. */
+/* SEER_ERROR_USAGE for a null pointer or a wrong `size`. */
 SEER_API seer_status seer_request_init(seer_request* request, size_t size);
 
 typedef enum seer_finish {
@@ -341,13 +357,13 @@ typedef enum seer_finish {
   SEER_FINISH_STOP_TOKEN = 5 /* one of stop_token_ids */
 } seer_finish;
 
-/* Natural logarithm of the probability that the model's logits give a token; -INFINITY where it has none. */
+/* The natural logarithm of the probability that the model's logits give a token; -INFINITY if it is 0. */
 typedef struct seer_logprob {
   int32_t id;
   float logprob;
 } seer_logprob;
 typedef struct seer_position_logprobs {
-  seer_logprob token;      /* of the token that is there */
+  seer_logprob token;      /* of the token at this position */
   const seer_logprob* top; /* [n_top], the likeliest first, the lower id first among equals */
   size_t n_top;
 } seer_position_logprobs;
@@ -355,31 +371,33 @@ typedef struct seer_position_logprobs {
 typedef struct seer_result {
   size_t size;
   seer_finish finish;
-  /* These are the session's, and live until its next generate or until it is freed; or the generation's, and
-   * live until it is freed. */
+  /* All pointers of the result belong to the session or to the generation. Those of a session are valid until
+   * its next generate or until it is freed, those of a generation until it is freed. */
   const int32_t* tokens; /* [n_tokens], chosen ids without the id that ended it, if one did */
   size_t n_tokens;
   const char* text; /* "" without a tokenizer */
   size_t text_size;
-  const char* stop; /* the stop string that was met, "" where none was */
-  /* Of what the session held and the prompt together: tokens that the prefill computed, those of earlier
-   * turns that it had to compute again among them, and tokens reused. */
+  const char* stop; /* the stop string that was met, "" if none was */
+  /* n_prompt: tokens that the prefill computed, including tokens of earlier turns that had to be computed
+   * again. n_cached: tokens that were reused. Together they are what the session held and the prompt. */
   int64_t n_prompt, n_cached;
   int64_t n_generated;  /* tokens chosen, a final EOS included */
   int64_t prefill_ns;   /* the first token's choice included */
   int64_t decode_ns;    /* from the first token to the last */
   int64_t attention_ns; /* of prefill_ns */
-  /* Of prefill_ns, of sparse prompts: gate scores and selection, and the operation that rotates, stores and
-   * pools queries and keys. */
+  /* The part of prefill_ns that sparse prompts spend on gate scores and selection, and on the operation that
+   * rotates, stores and pools queries and keys. */
   int64_t gate_ns;
-  double density; /* kept blocks of the prefill, of the causal ones */
-  /* Where ranks divide prompts: pages that the prefill moved to ranks that lacked them, and those that dense
-   * attention would have moved; summed over layers and chunks. */
+  double density; /* the share of the prefill's causal blocks that was kept */
+  /* If ranks divide prompts: the pages that the prefill moved to ranks that lacked them, and the pages that
+   * dense attention would have moved, summed over layers and chunks. */
   int64_t moved_pages, movable_pages;
-  /* The id that ended it: EOS, one of stop_token_ids, or a token that a stop string names; -1 if none did. */
+  /* The id that ended the request: EOS, one of stop_token_ids, or a token that a stop string names; -1 if
+   * none did. */
   int64_t stop_id;
-  /* Null and 0 unless asked for; they and `top` live as long as tokens do. Of the chosen tokens, one that
-   * ended it included; and of tokens 1 and on of what the session held and the prompt together. */
+  /* Null and 0 unless asked for; they and their `top` are valid as long as `tokens`. logprobs has an element
+   * for each chosen token, including one that ended the request. prompt_logprobs has one for each token but
+   * the first of what the session held followed by the prompt. */
   const seer_position_logprobs* logprobs; /* [n_logprobs] */
   size_t n_logprobs;
   const seer_position_logprobs* prompt_logprobs; /* [n_prompt_logprobs] */
@@ -388,49 +406,50 @@ typedef struct seer_result {
 
 /* --- A session. --- */
 
-/* An empty conversation; *session is null where that fails. Free with seer_session_free. */
+/* Makes an empty conversation. If it fails, *session is null. Free with seer_session_free. */
 SEER_API seer_status seer_session_new(seer_session** session, seer_engine* engine);
-/* Frees its pages. Null is fine. No request of it may be running. */
+/* Frees the session and its pages. Null is fine. No request of the session may be running. */
 SEER_API void seer_session_free(seer_session* session);
 
-/* Appends the prompt, computes what the cache does not hold, then decodes. `result` may be null, else
- * result_size is sizeof(seer_result). A cancelled request is SEER_OK with SEER_FINISH_CANCELLED.
+/* Appends the prompt, computes the tokens that the cache does not hold, then decodes. `result` may be null,
+ * else result_size is sizeof(seer_result). A cancelled request is SEER_OK with SEER_FINISH_CANCELLED.
  * SEER_ERROR_USAGE for an empty prompt, ids out of range, a prompt beyond the context, sampling out of range,
- * or a sparse rule that is malformed or lacks gates; SEER_ERROR_MEMORY where the page pool is exhausted;
- * SEER_ERROR_DEVICE. After an error or a cancel seer_session_tokens is what the session still holds. */
+ * or a sparse rule that is malformed or lacks gates; SEER_ERROR_MEMORY if the page pool is exhausted;
+ * SEER_ERROR_DEVICE. After an error or a cancel, seer_session_tokens says what the session still holds. */
 SEER_API seer_status seer_session_generate(seer_session* session, const seer_request* request,
                                            seer_result* result, size_t result_size);
-/* Stops the running request at its next token or chunk. Any thread, any number of times, also from a
- * callback; with nothing running it is forgotten. Null is fine. */
+/* Stops the running request at its next token or chunk; does nothing if none is running. May be called from
+ * any thread and from callbacks, any number of times. Null is fine. */
 SEER_API void seer_session_cancel(seer_session* session);
 /* Forgets the tokens and frees the pages. */
 SEER_API seer_status seer_session_reset(seer_session* session);
-/* What the session holds. *tokens lives until the session's next call, seer_session_cancel() apart; null
- * where *n is 0. */
+/* Returns the tokens that the session holds. *tokens is valid until the session's next call other than
+ * seer_session_cancel(), and null if *n_tokens is 0. */
 SEER_API seer_status seer_session_tokens(const seer_session* session, const int32_t** tokens,
                                          size_t* n_tokens);
 
 /* --- Many requests at once. --- */
 
-/* Queues a request without a session and returns; the engine computes all that are under way together.
- * *generation is null where that fails: SEER_ERROR_USAGE as seer_session_generate. Free with
+/* Queues a request without a session, and returns at once; the engine computes all queued requests together.
+ * If it fails, *generation is null: SEER_ERROR_USAGE as in seer_session_generate. Free with
  * seer_generation_free. */
 SEER_API seer_status seer_engine_submit(seer_engine* engine, const seer_request* request,
                                         seer_generation** generation);
 /* Blocks until the request has ended. `result` may be null, else result_size is sizeof(seer_result). A
- * cancelled request is SEER_OK with SEER_FINISH_CANCELLED. SEER_ERROR_MEMORY where the pages that open
- * sessions hold leave too few; SEER_ERROR_DEVICE. Any thread, any number of times, but no callback of the
- * request. */
+ * cancelled request is SEER_OK with SEER_FINISH_CANCELLED. SEER_ERROR_MEMORY if the pages that open sessions
+ * hold leave too few; SEER_ERROR_DEVICE. May be called from any thread, any number of times, but from no
+ * callback of the request. */
 SEER_API seer_status seer_generation_wait(seer_generation* generation, seer_result* result,
                                           size_t result_size);
 SEER_API int seer_generation_done(const seer_generation* generation); /* 1: wait would not block */
-/* Ends it at the next step. Any thread, also a callback; of one that has ended: forgotten. Null is fine. */
+/* Ends the request at the next step; does nothing if it has ended. May be called from any thread and from
+ * callbacks. Null is fine. */
 SEER_API void seer_generation_cancel(seer_generation* generation);
-/* Cancels what has not ended, without waiting: callbacks may still be running when it returns, for the last
- * time. Null is fine. No other thread may be using the handle. */
+/* Cancels the request if it has not ended, and frees the handle. It does not wait: one callback may still be
+ * running when it returns. Null is fine. No other thread may be using the handle. */
 SEER_API void seer_generation_free(seer_generation* generation);
 
-/* seer::EngineStats: one consistent snapshot. */
+/* One consistent snapshot, as seer::EngineStats. */
 typedef struct seer_engine_stats {
   size_t size;
   int64_t n_waiting, n_running;                  /* requests now */
@@ -442,11 +461,11 @@ typedef struct seer_engine_stats {
 /* `size` is sizeof(seer_engine_stats). SEER_ERROR_USAGE for null pointers or a wrong size. */
 SEER_API seer_status seer_engine_get_stats(const seer_engine* engine, seer_engine_stats* stats, size_t size);
 
-/* SEER_OK as long as the engine can compute. Otherwise its GPU has failed, or another of its ranks has
- * failed, was killed or did not answer in time, and every request fails (seer::Engine::failure()); this gives
- * the status and the message of that error. After a rank's end, free the engine and load another one; a GPU
- * that has failed answers this process no more, so end it and start another. An engine on a CPU without other
- * ranks is always SEER_OK. */
+/* Returns SEER_OK as long as the engine can compute, which an engine on a CPU without other ranks always can.
+ * Otherwise returns the status, and sets the message, of the error with which every request fails from then
+ * on (seer::Engine::failure()): its GPU has failed, or another of its ranks has failed, was killed or did not
+ * answer in time. After the loss of a rank, free the engine and load another one. After the failure of a GPU,
+ * end this process and start another, because the GPU does not answer this one any more. */
 SEER_API seer_status seer_engine_check(const seer_engine* engine);
 
 #ifdef __cplusplus

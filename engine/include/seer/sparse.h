@@ -1,4 +1,4 @@
-// Which key blocks a prefill attends to.
+// The rule by which a prefill chooses the key blocks that it attends to.
 #pragma once
 
 #include <string>
@@ -8,8 +8,9 @@
 
 namespace seer {
 
-// The selection rule of SeerAttention's prefill gate (Gao et al., 2024, arXiv:2410.13276, section 3), and
-// kNzRatioRow, which is Seer's own.
+// A selection rule of SeerAttention's prefill gate (Gao et al., 2024, arXiv:2410.13276, section 3), or
+// kNzRatioRow, which is Seer's own. A row is a query block of the prompt, and its causal blocks are the key
+// blocks up to its own.
 struct SEER_API SparseRule {
   enum class Method {
     kDense,      // every causal block
@@ -27,7 +28,7 @@ struct SEER_API SparseRule {
   // "dense", "threshold=T" with 0 <= T < 1, "nz_ratio=R" or "nz_ratio_row=R" with 0 < R <= 1. Throws
   // Error{kUsage} otherwise.
   static SparseRule parse(std::string_view text);
-  std::string to_string() const;  // what parse() reads back as an equal rule; never fails
+  std::string to_string() const;  // returns a text that parse() reads as an equal rule; never fails
 
   friend bool operator==(const SparseRule&, const SparseRule&) = default;
 };

@@ -1,5 +1,5 @@
-// Products of many bfloat16 inputs with bfloat16 weights and with codes. Included by kernels.h alone, for
-// processors with AVX512-BF16. kernels/cpu/DESIGN.md, chapter 3, has the reasons.
+// Products of many bfloat16 inputs with bfloat16 weights and with codes, for processors with AVX512-BF16.
+// Only kernels.h may include it. kernels/cpu/DESIGN.md, chapter 3, has the reasons.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 namespace seer::simd::SEER_SIMD_NAMESPACE {
 namespace {
 
-// A strip of kStrip outputs takes kDepth pairs of inputs at a time, packed: pair after pair, the outputs'
-// weights of a pair side by side. That is 32 KB.
+// A strip holds the packed weights of kStrip outputs for kDepth pairs of inputs: pair after pair, and for
+// each pair the outputs side by side. It takes 32 KB.
 constexpr int64_t kStripVecs = 4, kStrip = kStripVecs * kLanes, kDepth = 128;
 constexpr int kStripRows = 6;  // inputs whose sums stay in registers
 
@@ -61,7 +61,7 @@ inline void pack_strip(uint32_t* to, const uint16_t* w, int64_t stride, int64_t 
 struct Strip {
   const uint32_t* words;  // packed
   int64_t n_pairs, n_outputs;
-  const float* scales;  // [kStrip]: what each output's sum is multiplied by; null: by nothing
+  const float* scales;  // [kStrip]: a factor for each output's sum; null: none
 };
 
 // out[m][0..n_outputs) (+)= the products of M inputs with a strip.
@@ -146,8 +146,8 @@ void product_bf16(float* out, int64_t out_stride, const uint16_t* x, int64_t x_s
 
 // ---- codes ----
 
-// Codes less their zeros must be bfloat16 numbers: integers up to 256, and E4M3. Groups must be worth a
-// strip.
+// A code less its zero must be a bfloat16 number without rounding, as integers up to 256 and E4M3 numbers
+// are. Groups must be large enough to be worth a strip.
 bool takes_bf16(const CodeRows& w) {
   return (w.zeros == nullptr || w.type == CodeType::kU4) && (w.group >= w.d_in || w.group % 32 == 0);
 }
@@ -155,7 +155,8 @@ bool takes_bf16(const CodeRows& w) {
 // to[i] = E4M3 code i for i < n rounded up to 64, for which `to` has room.
 inline void e4m3_to_bf16(uint16_t* to, const uint8_t* codes, int64_t n) {
   const E4M3Bf16 table;
-  // The table gives eights of each 16 codes apart: exchanged before, they come out in their order.
+  // The table separates the two halves of each 16 codes. So the halves are exchanged first, and the results
+  // come out in the order of the codes.
   const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
   for (int64_t i = 0; i < n; i += 64) {
     const __m512i next = _mm512_maskz_loadu_epi8(first_bytes(n - i), codes + i);
@@ -185,7 +186,7 @@ inline void codes_to_bf16(uint16_t* to, const uint8_t* codes, float zero, int64_
 template <class C>
 void product_codes(float* out, int64_t out_stride, const uint16_t* x, int64_t x_stride, int64_t n_x,
                    const CodeRows& w, int64_t n_rows, bool accumulate) {
-  // An odd number of cache lines apart, rows do not share the few places that a cache has for an address.
+  // Rows are an odd number of cache lines apart, so that they fall into different sets of the cache.
   constexpr int64_t kStride = 2 * kDepth + 32;
   alignas(64) uint32_t words[kDepth * kStrip];
   alignas(64) uint16_t levels[kStrip * kStride];

@@ -1,4 +1,4 @@
-// Products with quantised weights, which are decoded in registers. Included by kernels.h alone.
+// Products with quantised weights, which are decoded in registers. Only kernels.h may include it.
 #pragma once
 
 #include <cstdint>
@@ -24,20 +24,23 @@ inline UVec widen_bytes(const uint8_t* p) {
 
 inline Vec to_vec(IVec x) { return __builtin_convertvector(x, Vec); }
 
-// Each type of codes gives kLanes of a row from input i on, and one.
+// For each type of codes, load_vec() returns kLanes codes of a row from input i on, and load_one() returns
+// code i.
 struct E4M3Codes {
   static constexpr float kZero = 0.0F;
   static int64_t row_bytes(int64_t d_in) { return d_in; }
   static Vec load_vec(const uint8_t* row, int64_t i) {
     const UVec w = widen_bytes(row + i);
 #if defined(__AVX512F__)
-    // As half floats, whose exponent has a bias that is larger by 8, and whose subnormals cost nothing.
+    // Codes are converted as half floats. Their exponent has a bias that is larger by 8, and their subnormals
+    // cost nothing.
     const UVec half = (w & 0x7FU) << 7 | (w & 0x80U) << 8;
     const Vec x =
         reinterpret_cast<Vec>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(half))));
     return x * 0x1p8F;
 #else
-    // As floats: the multiplication moves the exponent's bias, and makes numbers of subnormals.
+    // Codes are converted as floats. The multiplication corrects the exponent's bias and normalises
+    // subnormals.
     const Vec magnitude = reinterpret_cast<Vec>((w & 0x7FU) << 20) * 0x1p120F;
     return reinterpret_cast<Vec>(reinterpret_cast<UVec>(magnitude) | (w & 0x80U) << 24);
 #endif
@@ -69,7 +72,7 @@ struct U4Codes {
     uint64_t nibbles = 0;
     std::memcpy(&nibbles, row + i / 2, static_cast<size_t>(kLanes) / 2);
 #if defined(__AVX512F__)
-    // Every lane has the half that its nibble is in, shifted to where the nibble begins.
+    // Every lane gets the 32-bit half that its nibble is in, and shifts it right to where the nibble begins.
     const __m512i words = _mm512_mask_set1_epi32(_mm512_set1_epi32(static_cast<int>(nibbles)), 0xFF00,
                                                  static_cast<int>(nibbles >> 32));
     const __m512i shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);

@@ -1,5 +1,5 @@
-// Products of 4-bit and 8-bit codes with integer dot products. Included by kernels.h alone, for processors
-// with AVX512-VNNI and AVX512-VBMI. kernels/cpu/DESIGN.md, chapter 2, has the reasons and the error bound.
+// Products of 4-bit and 8-bit codes by integer dot products, for processors with AVX512-VNNI and AVX512-VBMI.
+// Only kernels.h may include it. kernels/cpu/DESIGN.md, chapter 2, has the reasons and the error bound.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace seer::simd::SEER_SIMD_NAMESPACE {
 namespace {
 
 constexpr int64_t kBlock = 128;  // inputs that are prepared together
-// What the largest input of a lane becomes. Three digits hold one more, which two roundings may add.
+// The integer to which the largest input of a lane is scaled. It is one less than three digits hold, because
+// two roundings may add one.
 constexpr float kLargestInput = 127.0F * (65536.0F + 256.0F + 1.0F) - 1.0F;
 
 // 128 inputs, as integers of three digits in base 256, each from -128 to 127, times a scale that the inputs
@@ -20,7 +21,7 @@ constexpr float kLargestInput = 127.0F * (65536.0F + 256.0F + 1.0F) - 1.0F;
 // vector h are multiplied with.
 struct alignas(64) DigitBlock {
   int8_t digits[3][2][64];
-  int32_t start[3][16];  // what sums of code * digit start from, because codes are read with an offset
+  int32_t start[3][16];  // initial values of the sums of code * digit, because codes are read with an offset
   float scale[16];
   float sum[16];  // of a lane's inputs
 };
@@ -53,7 +54,7 @@ inline __mmask64 first_bytes(int64_t n) {
   return n >= 64 ? ~uint64_t{0} : n <= 0 ? uint64_t{0} : (uint64_t{1} << n) - 1;
 }
 
-// A block's codes as two vectors of bytes without a sign. What is less kOffset is the code less kZero.
+// A block's codes as two vectors of unsigned bytes. A byte less kOffset equals the code less kZero.
 struct U4Bytes {
   static constexpr CodeType kType = CodeType::kU4;
   static constexpr int64_t kBlockBytes = 64;
@@ -82,8 +83,8 @@ struct I8Bytes {
 
 // ---- inputs ----
 
-// In every lane, the largest magnitude's bits among 4 neighbours, or among 8. NaN and infinity are larger
-// than any number.
+// Return, in every lane, the bits of the largest magnitude among 4 neighbours, or among 8. NaN and infinity
+// are larger than any number.
 inline __m512i largest_of_4(__m512i bits) {
   bits = _mm512_max_epu32(bits, _mm512_shuffle_epi32(bits, _MM_PERM_CDAB));
   return _mm512_max_epu32(bits, _mm512_shuffle_epi32(bits, _MM_PERM_BADC));
@@ -122,8 +123,8 @@ inline Vec scales_of_lanes(const Vec* largest) {
   return scale <= broadcast(__FLT_MAX__) ? scale : broadcast(__builtin_nanf(""));
 }
 
-// Digits of `v` in the order of the inputs: an integer plus 128 in each of three bytes has digits without a
-// sign, which the exclusive or gives their sign.
+// Stores the digits of `v` in the order of the inputs. Adding 128 to each of an integer's three bytes gives
+// its digits plus 128, and the exclusive or takes the 128 off again.
 inline void store_digits(int8_t (*linear)[kBlock], int64_t at, __m512i v) {
   const __m512i middle = _mm512_set1_epi32(0x808080);
   const __m512i bytes = _mm512_xor_si512(_mm512_add_epi32(v, middle), middle);
@@ -166,7 +167,7 @@ void prepare_block(DigitBlock* out, const float* x, int64_t n) {
   }
   largest_of_lanes<C>(largest, in);
   for (int v = 0; v < 8; ++v) {
-    // Where all inputs of a lane are smaller than 2^-100, they count in parts of 2^-123.
+    // If all inputs of a lane are smaller than 2^-100, they are rounded to multiples of about 2^-123.
     const Vec scaled = in[v] * (kLargestInput / max(largest[v], broadcast(0x1p-100F)));
     store_digits(linear, v * kLanes, _mm512_cvtps_epi32(reinterpret_cast<__m512>(scaled)));
     largest[v] = max(broadcast(0x1p-100F), largest[v]);
@@ -186,8 +187,8 @@ void prepare_block(DigitBlock* out, const float* x, int64_t n) {
 
 // ---- products ----
 
-// How a row's scales lie over its blocks: `n_scales` for each block if groups are smaller, else one for
-// `blocks` of them.
+// How a row's scales belong to its blocks: each block has `n_scales` of them if groups are smaller than a
+// block, else `blocks` blocks share one.
 struct GroupLayout {
   int64_t n_groups, n_scales, blocks;
   explicit GroupLayout(const CodeRows& w) : n_groups((w.d_in + w.group - 1) / w.group) {
@@ -197,7 +198,7 @@ struct GroupLayout {
   }
 };
 
-// Each lane's scale, and its scale times its zero, for the groups from `first` on.
+// Gives each lane its scale, and its scale times its zero, for the groups from `first` on.
 template <class C>
 SEER_INLINE inline void group_lanes(Vec* scale, Vec* zero, const CodeRows& w, const GroupLayout& layout,
                                     int64_t row, int64_t first, __m512i lane_group) {
@@ -211,7 +212,7 @@ SEER_INLINE inline void group_lanes(Vec* scale, Vec* zero, const CodeRows& w, co
   *zero = *scale * (ints_to_vec(lanes) - C::kZero);
 }
 
-// The sums of code * input in each lane, as parts of the input's scale.
+// Returns each lane's sum of code * input, in units of the inputs' scale.
 template <class C>
 SEER_INLINE inline Vec block_product(const __m512i* codes, const DigitBlock& in) {
   __m512i sum[3];
@@ -224,9 +225,9 @@ SEER_INLINE inline Vec block_product(const __m512i* codes, const DigitBlock& in)
   return ints_to_vec(sum[2]) * 65536.0F + ints_to_vec(low);
 }
 
-// Asks for the next tile's codes in the order of their addresses. If rows were read in turns, as the products
-// need them, codes would come from memory at a third of the speed. The first cache has room for a small tile,
-// the second one for any.
+// Prefetches the next tile's codes in the order of their addresses. If they were first read in the products' order,
+// which alternates between rows, they would come from memory at a third of the speed. A small tile fits into the
+// first-level cache, and any tile into the second-level one.
 template <int R, int64_t kBytes>
 SEER_INLINE inline void prefetch_codes(const uint8_t* rows, int64_t row_bytes, int64_t at) {
   const uint8_t* next = rows + R * (row_bytes + at);
@@ -249,8 +250,8 @@ SEER_INLINE inline void write_tile(float* out, int64_t out_stride, const Vec (*a
   });
 }
 
-// Where a tile's codes of a block lie: in place, or for a row's last codes, which may be fewer than a block,
-// in a copy that zeros fill up. Zeros meet inputs that are zero.
+// The place of a tile's codes of one block. That is the weight itself, except for a row's last codes if they
+// are fewer than a block: those lie in a copy that is filled up with zeros, which meet inputs that are zero.
 template <int R, int64_t kBytes>
 struct TileCodes {
   const uint8_t* first;

@@ -1,5 +1,5 @@
-// Products of E4M3 codes as bfloat16 numbers. Included by kernels.h alone, for processors with AVX512-BF16
-// and AVX512-VBMI. kernels/cpu/DESIGN.md, chapter 2, has the reasons and the error bound.
+// Products of E4M3 codes as bfloat16 numbers, for processors with AVX512-BF16 and AVX512-VBMI. Only kernels.h
+// may include it. kernels/cpu/DESIGN.md, chapter 2, has the reasons and the error bound.
 #pragma once
 
 #include <cstdint>
@@ -34,14 +34,15 @@ struct E4M3Table {
 };
 constexpr E4M3Table kE4M3Table;
 
-// 64 codes at a time, as two vectors: of each 16 codes that follow one another the first 8, and the last 8.
+// Converts 64 codes to bfloat16, as two vectors: the first has the first 8 of each 16 consecutive codes, and
+// the second the last 8.
 class E4M3Bf16 {
  public:
   void load(__m512i* out, const uint8_t* p) const { convert(out, load_bytes(p)); }
   void convert(__m512i* out, __m512i codes) const {
     const __m512i low = _mm512_permutex2var_epi8(low_[0], codes, low_[1]);
     const __m512i magnitude = _mm512_permutex2var_epi8(high_[0], codes, high_[1]);
-    // Bits of `magnitude`, and those of `codes` that the mask has.
+    // The bits of `magnitude`, or those of `codes` in the mask, which are the signs.
     const __m512i high = _mm512_ternarylogic_epi32(magnitude, codes, _mm512_set1_epi8(-128), 0xF8);
     out[0] = _mm512_unpacklo_epi8(low, high);
     out[1] = _mm512_unpackhi_epi8(low, high);
@@ -52,8 +53,8 @@ class E4M3Bf16 {
   __m512i high_[2] = {load_bytes(kE4M3Table.high), load_bytes(kE4M3Table.high + 64)};
 };
 
-// By truncation, each part takes the next 8 bits of the mantissa, so that no part overflows; an infinity
-// leaves NaN as its second part.
+// Splits inputs into three bfloat16 parts by truncation, so that no part overflows: each takes the next 8
+// bits of the mantissa. An infinity leaves NaN as its second part.
 void prepare_parts(PartsBlock* out, const float* x, int64_t n) {
   for (int64_t v = 0; v < 8; ++v) {
     const auto mask = static_cast<__mmask16>(first_bytes(n - v * kLanes));
@@ -115,7 +116,7 @@ inline void fp8_tile(float* out, int64_t out_stride, const PartsBlock* x, int64_
 
 // ---- any codes ----
 
-// Whether a row's groups end where blocks of 128 inputs do, or divide them into whole lanes.
+// Returns whether a row's groups end where blocks of 128 inputs do, or divide them into whole lanes.
 inline bool suits_blocks(const CodeRows& w) {
   if (w.type == CodeType::kE4M3 && w.zeros != nullptr) return false;
   if (w.group >= w.d_in || w.group % kBlock == 0) return true;
@@ -165,7 +166,7 @@ inline void prepared_tile(float* out, int64_t out_stride, const float* x, const 
   }
 }
 
-// Rows' codes that one pair of inputs has read are in the cache for the next.
+// Takes the inputs in pairs: the codes that one pair has read are in the cache for the next.
 template <int R>
 inline void prepared_rows(float* out, int64_t out_stride, const float* x, int64_t x_stride, int64_t n_x,
                           const CodeRows& w, int64_t row, bool accumulate) {

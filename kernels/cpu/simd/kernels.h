@@ -22,9 +22,9 @@ constexpr int64_t kQ = kTileQueries;
 
 // ---- attention over a tile of 64 queries ----
 
-// c[m][0..kTileVecs) (+)= sum over k of a[m * a_row + k * a_step] * b[k * kQ ..]: M rows of one register
-// tile. Starts from c * init where `init` is given (the online softmax's correction of each query lane), else
-// from zero.
+// c[m][0..kTileVecs) (+)= sum over k of a[m * a_row + k * a_step] * b[k * kQ ..], for the M rows of one
+// register tile. If `init` is given, the sums start from c * init (the online softmax's correction of each
+// query lane), else from zero.
 template <int M>
 inline void tile_product(float* c, const float* a, int64_t a_row, int64_t a_step, const float* b, int64_t n_k,
                          const float* init) {
@@ -143,7 +143,7 @@ float exp_sum(float* x, int64_t n, float row_max) {
   return sum(total) + rest;
 }
 
-// The largest of x[0..n) and `least`; NaN is passed over.
+// Returns the largest of x[0..n) and `least`; NaN is ignored.
 inline float largest(const float* x, int64_t n, float least) {
   Vec top = broadcast(least);
   int64_t i = 0;
@@ -156,8 +156,8 @@ inline float largest(const float* x, int64_t n, float least) {
   return result;
 }
 
-// Asks for memory that is read soon. Rows of keys lie one after the other, but the processor's own prefetcher
-// stops at every 4 KB and does not know the next page of a sequence.
+// Prefetches memory that is read soon. Rows of keys lie one after the other, but the processor's own
+// prefetcher stops at every 4 KB and does not know the next page of a sequence.
 inline void prefetch(const char* p, int64_t n_bytes) {
   for (int64_t i = 0; i < n_bytes; i += 64) __builtin_prefetch(p + i);
 }
@@ -181,7 +181,8 @@ inline void key_tile(float* out, const float* q, const typename K::Element* k, i
     float totals[M];
     sums<M>(totals, acc[g]);
     for (int m = 0; m < M; ++m) {
-      // In vectors of one number each: compilers would fuse scalar sums of some types and not of others.
+      // The rest is summed in vectors that hold one number, because compilers would fuse the multiplications
+      // and additions of scalars for some types and not for others.
       Vec total = broadcast(totals[m]);
       for (int64_t t = i; t < d_head; ++t)
         total += broadcast(q[g * d_head + t]) * broadcast(K::load_one(k + m * d_head + t));
@@ -191,7 +192,7 @@ inline void key_tile(float* out, const float* q, const typename K::Element* k, i
 }
 
 // C vectors of G queries' outputs, out[g * d_head + ..] = out * scale[g] + sum over keys of p[g][j] * v[j].
-// `next`, if given, are n_keys rows of keys to prefetch.
+// `next`, if given, points to n_keys rows of keys that are prefetched.
 template <class K, int G, int C>
 inline void value_tile(float* out, const float* p, const float* scale, const typename K::Element* v,
                        int64_t d_head, int64_t n_keys, const char* next) {
@@ -212,7 +213,7 @@ inline void value_tile(float* out, const float* p, const float* scale, const typ
     for (int c = 0; c < C; ++c) store(out + g * d_head + c * kLanes, acc[g][c]);
 }
 
-// decode_block of G queries. Prefetches if they are the first of the group.
+// decode_block for G queries. Prefetches if they are the first of the group.
 template <class K, int G>
 inline void decode_queries(float* out, float* row_max, float* row_sum, float* scores, const float* q,
                            const typename K::Element* k, const typename K::Element* v, int64_t d_head,
@@ -364,7 +365,8 @@ void to_bf16(uint16_t* out, const float* in, int64_t n) {
   }
 }
 
-// Where exp would overflow, x / e^88 is as good as the zero it stands for.
+// If -x is beyond 88, exp would overflow. x / e^88 is used then, which is as good as the exact result,
+// because both are all but 0.
 inline Vec silu(Vec x) { return x / (1.0F + exp(min(-x, broadcast(88.0F)))); }
 
 void silu_mul(float* out, const float* gate, const float* up, int64_t n) {

@@ -1,5 +1,5 @@
-// A vector of floats as wide as the instruction set this file is compiled for. Included by
-// kernels.h alone.
+// A vector of floats as wide as the registers of the instruction set for which this file is compiled. Only
+// kernels.h may include it.
 #pragma once
 
 #include <cstdint>
@@ -25,19 +25,18 @@ using IVec = int32_t __attribute__((vector_size(SEER_VEC_BYTES)));
 using UVec = uint32_t __attribute__((vector_size(SEER_VEC_BYTES)));
 using HVec = uint16_t __attribute__((vector_size(SEER_VEC_BYTES / 2)));
 
-// A vector at any address, of which its elements may also be read one by one. It is a struct because clang
-// ignores aligned() in an alias, and because GCC 12 loads a vector that memcpy() fills with instructions for
-// integers.
+// A vector at any address; its elements may also be read one by one. It is a struct because clang ignores
+// aligned() in an alias, and because GCC 12 uses integer instructions for a vector that memcpy() fills.
 template <class V>
 struct __attribute__((packed, may_alias)) Unaligned {
   V v;
 };
 
 constexpr int64_t kLanes = SEER_VEC_BYTES / 4;
-// Vector registers decide the tile that stays in them: kTileRows * kTileVecs accumulators.
+// The tile of kTileRows * kTileVecs accumulators that fits into the vector registers.
 #if defined(__AVX512F__)
 constexpr int kTileRows = 6, kTileVecs = 4;
-constexpr int kDecodeQueries = 4;  // that share a key or value which is widened, with 4 accumulators each
+constexpr int kDecodeQueries = 4;  // queries that share one load of a key or value, with 4 accumulators each
 #else
 constexpr int kTileRows = 6, kTileVecs = 2;
 constexpr int kDecodeQueries = 2;
@@ -46,12 +45,13 @@ constexpr int kDecodeQueries = 2;
 inline Vec load(const float* p) { return reinterpret_cast<const Unaligned<Vec>*>(p)->v; }
 inline void store(float* p, Vec v) { reinterpret_cast<Unaligned<Vec>*>(p)->v = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
-inline Vec max(Vec a, Vec b) { return a > b ? a : b; }  // b where either is NaN
+inline Vec max(Vec a, Vec b) { return a > b ? a : b; }  // b if either is NaN
 inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
 
 using Vec4 = float __attribute__((vector_size(16)));
 
-// The sums of lanes i, i + 4, i + 8 and so on, by halves of the register.
+// Element i of the result is the sum of lanes i, i + 4, i + 8 and so on. It is formed by adding halves of the
+// register.
 inline Vec4 quarter_sums(Vec v) {
 #if defined(__AVX512F__)
   using Vec8 = float __attribute__((vector_size(32)));
@@ -72,7 +72,7 @@ inline float sum(Vec v) {
   return (x[0] + x[2]) + (x[1] + x[3]);
 }
 
-// out[m] = sum(v[m]), with the same bits. Four sums share their last steps.
+// out[m] = sum(v[m]), with the same bits as sum() gives. Four sums share their last steps.
 template <int M>
 inline void sums(float* out, const Vec* v) {
   static_assert(M == 1 || M == 4);
@@ -109,7 +109,8 @@ inline void store_low_halves(uint16_t* p, UVec v) {
 #endif
 }
 
-// exp(x) for x <= 88, within 2 ulp; 0 below -87 (so that a mask of -inf gives exactly nothing); NaN of NaN.
+// exp(x) for x <= 88, within 2 ulp. It is 0 below -87, so that a mask of -inf gives exactly 0, and NaN for
+// NaN.
 inline Vec exp(Vec x) {
   const Vec low = broadcast(-87.0F);
   const Vec clamped = max(low, x);
@@ -154,8 +155,9 @@ struct BF16Weights {
 
 struct F16Weights {
   using Element = uint16_t;
-  // Exponent and mantissa move up by 13 bits and the exponent's bias by a multiplication, which also turns
-  // half subnormals into normal floats; infinities and NaNs keep their all-ones exponent.
+  // The portable version shifts exponent and mantissa up by 13 bits. A multiplication then corrects the
+  // exponent's bias, and also turns half subnormals into normal floats. Infinities and NaNs get an exponent
+  // of all ones.
   static Vec load_vec(const uint16_t* p) {
 #if defined(__AVX512F__)
     return reinterpret_cast<Vec>(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));

@@ -1,4 +1,4 @@
-// Which prefill kernel runs where.
+// Chooses the prefill kernel for a GPU and a shape.
 //
 //   GPU                 d_head        page        kernel
 //   Hopper (sm_90)      64, 128       64          sparse_prefill: wgmma, bulk tensor copies

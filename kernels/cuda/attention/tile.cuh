@@ -24,8 +24,8 @@ struct Tile {
     return static_cast<uint32_t>(row * kRowBytes + swizzled * 16);
   }
 
-  // Copies `kRows` rows that lie `stride` elements apart; rows from `n_valid` on become zeros. All threads of
-  // the block take part; the caller commits.
+  // Copies `kRows` rows that lie `stride` elements apart; rows from `n_valid` on become zeros. kThreads
+  // threads must call it with `thread` from 0 on, and the caller must commit the copies.
   template <int kRows, int kThreads>
   __device__ static void load(uint32_t shared, const __nv_bfloat16* global, int64_t stride, int n_valid,
                               int thread) {

@@ -1,4 +1,4 @@
-// What the kernels for a few rows share: the way in and the way out.
+// Loads of inputs and stores of outputs, which the kernels for a few rows share.
 #pragma once
 
 #include "kernels/cuda/few_rows/few_rows.h"
@@ -6,7 +6,7 @@
 
 namespace seer::cuda {
 
-// x to shared memory, normalised where asked by what stands in `norm`.
+// Copies x to shared memory, and normalises it by the weights in `norm` if p.norm is set.
 template <int kRows, int kThreads>
 __device__ void stage_input(__nv_bfloat16* shared_x, const __nv_bfloat16* norm, float* warps,
                             const FewRowsParams& p) {
@@ -38,12 +38,12 @@ __device__ void stage_input(__nv_bfloat16* shared_x, const __nv_bfloat16* norm, 
   __syncthreads();
 }
 
-// Outputs: with swiglu half as many as rows of the weight.
+// Returns the number of outputs: with swiglu, half the weight's rows.
 __device__ __forceinline__ int64_t few_rows_units(const FewRowsParams& p) {
   return p.swiglu ? p.d_out / 2 : p.d_out;
 }
 
-// One output of all rows; one lane.
+// Stores one output of all rows. One lane calls it.
 template <int kRows>
 __device__ __forceinline__ void store_unit(const float (&acc)[kRows], const float (&before)[kRows],
                                            int64_t unit, const FewRowsParams& p) {
@@ -59,8 +59,8 @@ __device__ __forceinline__ void store_unit(const float (&acc)[kRows], const floa
   }
 }
 
-// What an accumulating launch adds to; zeros for others. Asked for before the products, so that nobody waits
-// for it.
+// Loads the values to which an accumulating launch adds; zeros for other launches. Call it before the
+// products, so that they hide the load.
 template <int kRows>
 __device__ __forceinline__ void load_unit(float (&before)[kRows], int64_t unit, const FewRowsParams& p) {
 #pragma unroll

@@ -9,17 +9,18 @@
 namespace seer::cuda {
 
 inline constexpr int kBins = 256;
-inline constexpr int kBinWords = kBins + 4;  // one more bin for what is not to be counted, 16-byte rows
-inline constexpr int kVector = 128;          // words a warp reads at once, four a lane
+inline constexpr int kBinWords =
+    kBins + 4;  // one more bin, for keys that do not count; rows are multiples of 16 bytes
+inline constexpr int kVector = 128;  // words a warp reads at once, four a lane
 
 // A row's scores, as floats or as sortable keys; its warp may overwrite them.
 struct ScoreRow {
-  uint32_t* words;  // [n_vectors * kVector]; behind n_causal -inf or the key 0, below all others
+  uint32_t* words;  // [n_vectors * kVector]; from n_causal on -inf or the key 0, below all others
   int n_causal, n_vectors;
   int lane;
 };
 
-// Order of floats as unsigned integers, above 0; NaN counts as the lowest. -0 has to be 0 already.
+// Returns an integer above 0 that is larger for larger floats. NaN counts as the lowest. x must not be -0.
 __device__ __forceinline__ uint32_t sortable(float x) {
   const auto bits = static_cast<int32_t>(__float_as_uint(fmaxf(x, -INFINITY)));  // fmaxf drops a NaN
   return static_cast<uint32_t>(bits ^ ((bits >> 31) | INT32_MIN));
@@ -48,29 +49,29 @@ __device__ __forceinline__ float exponentiate(const ScoreRow& row) {
   return warp_sum(total);
 }
 
-// The k largest keys are those above `above` and the first n_equal of those equal to it.
+// Describes the k largest keys: those above `above`, and the first n_equal of those equal to it.
 struct Cut {
   uint32_t above;
   int n_equal;
 };
 
-// A radix selection from the top, eight bits a round: counts the keys of [low, low + 2^(shift + 8)) by digit
-// and goes on with the digit in which the k-th lies, until all of that digit's keys are wanted. k below
-// n_causal; `bins` [kBinWords] is the warp's.
+// Finds the k largest keys by a radix selection from the top, eight bits in each round. A round counts the
+// keys of [low, low + 2^(shift + 8)) by digit, and goes on with the digit in which the k-th key lies, until
+// all of that digit's keys are wanted. k must be below n_causal; `bins` [kBinWords] is the warp's own.
 __device__ __forceinline__ Cut find_cut(const ScoreRow& row, int k, uint32_t* bins) {
   constexpr unsigned kFull = 0xffffffffU;
   const auto* keys = reinterpret_cast<const uint4*>(row.words) + row.lane;
   auto* own_bins = reinterpret_cast<uint4*>(bins) + row.lane * 2;  // eight bins a lane
   uint32_t low = 0;
-  int left = k;  // still to be found among the keys of the range
+  int left = k;  // keys still to be found in the range
   for (int shift = 24;; shift -= 8) {
     own_bins[0] = own_bins[1] = uint4{};
     __syncwarp();
-    // Keys outside the range go to the last bin: a branch around the atomic would cost more.
+    // Keys outside the range go to the last bin, because a branch around the atomic would cost more.
     const auto count = [&](uint32_t key) {
       atomicAdd(&bins[min((key - low) >> shift, static_cast<uint32_t>(kBins))], 1U);
     };
-    uint4 next = keys[0];  // read ahead: the compiler moves no read in front of an atomic
+    uint4 next = keys[0];  // read ahead, because the compiler moves no read before an atomic
 #pragma unroll 2
     for (int v = 1; v <= row.n_vectors; ++v) {
       const uint4 x = next;
@@ -108,19 +109,19 @@ __device__ __forceinline__ Cut find_cut(const ScoreRow& row, int k, uint32_t* bi
     left -= __shfl_sync(kFull, before, source);
     size = __shfl_sync(kFull, size, source);
     low += static_cast<uint32_t>(digit) << shift;
-    // low is not 0: the digit's keys, all wanted, would be all keys, but k is below their number.
+    // low is not 0 here: if it were, all keys would be wanted, but k is below their number.
     if (size == left) return {low - 1, 0};
     if (shift == 0) return {low, left};
   }
 }
 
-// Writes the blocks that keep(word) takes, asked 32 at a time in ascending order, and returns how
-// many there are. The list grows over the row's own words.
+// Writes the blocks for which keep(word) is true, in ascending order, and returns how many there are. 32
+// words are tested at a time. The list overwrites the row's own words as it grows.
 template <class Keep>
 __device__ __forceinline__ int write_kept(int32_t* out, const ScoreRow& row, Keep&& keep) {
   constexpr unsigned kFull = 0xffffffffU;
   int n = 0;
-  // 32 words of 32 blocks at a time, a word a lane.
+  // A round takes 32 words of 32 blocks, one word for each lane.
   for (int first_word = 0; first_word * 32 < row.n_causal; first_word += 32) {
     const int n_words = min(32, (row.n_causal + 31) / 32 - first_word);
     const uint32_t* words = row.words + first_word * 32 + row.lane;
@@ -131,13 +132,14 @@ __device__ __forceinline__ int write_kept(int32_t* out, const ScoreRow& row, Kee
       if (row.lane == w) mine = votes;
     }
     const int word = first_word + row.lane;
-    int upto = __popc(mine);  // kept blocks in words up to the lane's
+    int upto = __popc(mine);  // kept blocks in all words up to this lane's
 #pragma unroll
     for (int step = 1; step < 32; step *= 2) {
       const int other = __shfl_up_sync(kFull, upto, step);
       if (row.lane >= step) upto += other;
     }
-    // At most as many blocks are kept as have been read: the list stays behind what is still to be read.
+    // The list never overwrites words that are still to be read, because at most as many blocks are kept as
+    // have been read.
     __syncwarp();
     for (int at = n + upto - __popc(mine); mine != 0; mine &= mine - 1)
       row.words[at++] = static_cast<uint32_t>(word * 32 + __ffs(static_cast<int>(mine)) - 1);
@@ -148,13 +150,13 @@ __device__ __forceinline__ int write_kept(int32_t* out, const ScoreRow& row, Kee
   return n;
 }
 
-// Every causal block.
+// Writes every causal block.
 __device__ __forceinline__ int write_all(int32_t* out, const ScoreRow& row) {
   for (int j = row.lane; j < row.n_causal; j += 32) out[j] = j;
   return row.n_causal;
 }
 
-// The diagonal block of a row that kept nothing.
+// Writes the diagonal block, for a row that kept nothing.
 __device__ __forceinline__ int write_diagonal(int32_t* out, const ScoreRow& row) {
   if (row.lane == 0) out[0] = row.n_causal - 1;
   return 1;

@@ -1,4 +1,4 @@
-// Sums over ranks whose GPUs reach one another's memory. See DESIGN.md beside this file.
+// Sums over ranks whose GPUs reach one another's memory. See DESIGN.md in this folder.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -10,30 +10,31 @@ namespace seer::cuda {
 inline constexpr int kMaxPeers = 8;         // GPUs of one host
 inline constexpr int kMaxPeerBlocks = 512;  // of a launch
 
-// Where blocks of one number meet over all ranks. Zeros before the first launch. Every rank makes the same
-// launches in the same order.
+// The memory by which thread blocks of the same number wait for one another over all ranks. flags and epochs
+// must be zeros before the first launch. Every rank must make the same launches in the same order.
 struct PeerMeeting {
-  uint32_t* flags[kMaxPeers];  // [kMaxPeerBlocks, kMaxPeers] of each rank: the last meeting that peer came to
-  uint32_t* epochs;            // [kMaxPeerBlocks] of this rank: meetings so far
-  const uint32_t* stop;        // host memory: not 0 once a rank is gone; results are then worthless
+  uint32_t*
+      flags[kMaxPeers];  // [kMaxPeerBlocks, kMaxPeers] of each rank: the last meeting to which a peer came
+  uint32_t* epochs;      // [kMaxPeerBlocks] of this rank: meetings so far
+  const uint32_t* stop;  // host memory: not 0 if a rank is gone, and then results are worthless
   int rank, n_ranks;
 };
 
 struct PeerSumParams {
   PeerMeeting meeting;
   void* x[kMaxPeers];             // bf16 [n] of each rank, all alike: x += sum of shares
-  const float* share[kMaxPeers];  // [n] of each rank; by parts, only this rank's part is read
+  const float* share[kMaxPeers];  // [n] of each rank; a sum by parts reads only this rank's part
   int64_t n;                      // a multiple of 8
 
-  // The part of [0, n) that rank r sums.
+  // Returns the beginning of the part of [0, n) that rank r sums.
   int64_t part_begin(int r) const { return n / 4 * r / meeting.n_ranks * 4; }
 };
 
-// Every rank reads all shares. They may still be read where the launch has ended on this rank; no longer
-// where the next launch has. n at most kMaxAtOnce.
+// Every rank reads all shares. n must be at most kMaxAtOnce. When this launch has ended on this rank, others
+// may still read its share; when the next launch has ended, they do not any more.
 inline constexpr int64_t kMaxAtOnce = 1 << 18;
 cudaError_t launch_peer_sum_at_once(const PeerSumParams& params, cudaStream_t stream);
-// Every rank sums its part of x and hands it to the others. Any n.
+// Every rank sums its part of x and writes it to the others. Any n.
 cudaError_t launch_peer_sum_by_parts(const PeerSumParams& params, cudaStream_t stream);
 
 struct PeerGatherParams {

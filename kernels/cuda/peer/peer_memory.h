@@ -1,4 +1,5 @@
-// Memory of this GPU that other ranks' processes on this host read and write, and theirs.
+// Memory of this GPU that other ranks' processes on this host read and write, and their memory as this
+// process sees it.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,34 +13,35 @@
 
 namespace seer::cuda {
 
-// Every rank makes one of the same size, then opens the others' handles. The ranks part in two steps: all
-// close(), and once they have, each may be destroyed.
+// Every rank makes one of the same size, then opens the others' handles. At the end all ranks must call
+// close() before any of them destroys its own.
 class PeerMemory {
  public:
   using Handle = cudaIpcMemHandle_t;
 
-  // Of the current device. Throws Error{kMemory}.
+  // Allocates memory of the current device. Throws Error{kMemory}.
   explicit PeerMemory(int64_t bytes);
   ~PeerMemory() { close(); }
   PeerMemory(const PeerMemory&) = delete;
   PeerMemory& operator=(const PeerMemory&) = delete;
 
-  // False where this memory cannot leave the process.
+  // Returns false if other processes cannot use this memory.
   bool get_handle(Handle* handle) const;
-  // `handles`: one of each rank. False where another's memory is out of reach.
+  // `handles` has one of each rank. Returns false if another rank's memory cannot be reached.
   bool open(std::span<const Handle> handles, int rank);
   void close();
 
   void* data() const { return memory_.as<char>() + kControlBytes; }
 
-  // x += the sum of the ranks' `share`: both of this memory, and at the same place on all ranks.
+  // x += the sum of the ranks' `share`. Both must lie in this memory, at the same place on all ranks.
   cudaError_t add_sum(const Tensor& x, const Tensor& share, cudaStream_t stream) const;
-  // The same for sums of more than kMaxAtOnce elements, where copy engines carry the shares, to `inbox`, as
-  // large as share: multiprocessors are left to other streams meanwhile.
+  // The same for more than kMaxAtOnce elements. Copy engines bring the shares to `inbox`, which must be as
+  // large as `share`, so that multiprocessors are free for other streams meanwhile.
   cudaError_t add_sum(const Tensor& x, const Tensor& share, const Tensor& inbox, cudaStream_t stream) const;
-  // out, of any memory: the ranks' `share`, of this memory, one behind the other.
+  // Writes the ranks' `share`, which must lie in this memory, one after the other to `out`, which may lie in
+  // any memory.
   cudaError_t gather(const Tensor& out, const Tensor& share, cudaStream_t stream) const;
-  // Kernels that wait for other ranks end. From any thread.
+  // Ends kernels that wait for other ranks. Any thread.
   void stop();
 
  private:

@@ -1,19 +1,19 @@
-// The bulk copy engine without tensor maps (sm_90): contiguous bytes.
+// Copies of contiguous bytes by the bulk copy engine, without tensor maps (sm_90).
 #pragma once
 
 #include <cstdint>
 
 namespace seer::cuda::ptx {
 
-// For what is read once: it leaves L2 before anything else does.
+// The cache policy for data that are read only once: L2 evicts them first.
 __device__ __forceinline__ uint64_t evict_first_policy() {
   uint64_t policy;
   asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;\n" : "=l"(policy));
   return policy;
 }
 
-// Copies `bytes`, a multiple of 16 between 16-byte boundaries, to shared memory; they count for `barrier`.
-// One thread.
+// Copies `bytes` from global to shared memory, and reports them to `barrier` when they have arrived. One
+// thread must call it. Both addresses and `bytes` must be multiples of 16.
 __device__ __forceinline__ void bulk_load(uint32_t shared, const void* from, uint32_t bytes, uint32_t barrier,
                                           uint64_t policy) {
   asm volatile(

@@ -1,6 +1,6 @@
-// Barriers in shared memory (PTX ISA, "mbarrier"): a phase ends when the expected arrivals have come and the
-// bytes that copies promised have landed. Waiters name the parity of the phase they wait for: 0 for the
-// first.
+// Barriers in shared memory (PTX ISA, "mbarrier"). A phase ends when the expected arrivals have come and all
+// announced bytes of copies have landed. Waiters pass the parity of the phase that they wait for; the first
+// has 0.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ __device__ __forceinline__ void mbarrier_arrive_expect(uint32_t barrier, uint32_
                : "memory");
 }
 
-// Whether the phase has ended, without waiting.
+// Returns whether the phase has ended, without waiting.
 __device__ __forceinline__ bool mbarrier_test(uint32_t barrier, uint32_t parity) {
   uint32_t done;
   asm volatile(

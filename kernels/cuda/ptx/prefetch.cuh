@@ -1,12 +1,12 @@
-// Bringing memory into L2 ahead of its use.
+// Brings memory into L2 before it is used.
 #pragma once
 
 #include <cstdint>
 
 namespace seer::cuda::ptx {
 
-// Asks for `bytes` (a multiple of 16) from a 16-byte boundary on; one thread asks for all of them. GPUs
-// before sm_90 have no such instruction and do nothing.
+// Asks for `bytes` bytes from p on; both must be multiples of 16. One thread asks for all of them. Does
+// nothing on GPUs before sm_90, which have no such instruction.
 __device__ __forceinline__ void prefetch_l2(const void* p, uint32_t bytes) {
 #if __CUDA_ARCH__ >= 900
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;\n" ::"l"(p), "r"(bytes) : "memory");

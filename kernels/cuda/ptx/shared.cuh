@@ -1,4 +1,4 @@
-// Shared memory by its own addresses, as PTX instructions take them.
+// Access to shared memory by the 32-bit addresses that PTX instructions take.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@ __device__ __forceinline__ uint32_t shared_address(const void* p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
 
-// The same number, of which the compiler knows nothing: it stays in a register instead of being computed
-// again at each use.
+// Returns x, but hides from the compiler how it was computed. So the number stays in a register and is not
+// computed again at each use.
 __device__ __forceinline__ uint32_t opaque(uint32_t x) {
   asm volatile("mov.b32 %0, %0;\n" : "+r"(x));
   return x;

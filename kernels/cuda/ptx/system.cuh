@@ -1,12 +1,13 @@
-// Loads and stores that other GPUs and the host take part in: of system scope (PTX ISA, "Memory Consistency
-// Model").
+// Loads and stores of system scope, by which this GPU exchanges data with other GPUs and with the host (PTX
+// ISA, "Memory Consistency Model").
 #pragma once
 
 #include <cstdint>
 
 namespace seer::cuda::ptx {
 
-// What this thread's block wrote or saw written before a barrier is visible to who acquires the value.
+// A thread that acquires the value sees everything that this thread's block wrote, or saw written, before its
+// last barrier.
 __device__ __forceinline__ void store_release_system(uint32_t* p, uint32_t value) {
   asm volatile("st.release.sys.global.u32 [%0], %1;\n" ::"l"(p), "r"(value) : "memory");
 }
@@ -29,7 +30,8 @@ __device__ __forceinline__ float load_relaxed_system(const float* p) {
   return value;
 }
 
-// Each of the four floats is relaxed by itself. Past L1, which does not know what other GPUs write.
+// Each of the four floats is a relaxed load by itself. The load bypasses L1, which does not know what other
+// GPUs write.
 __device__ __forceinline__ float4 load_relaxed_system(const float4* p) {
   float4 v;
   asm volatile("ld.relaxed.sys.global.v4.f32 {%0, %1, %2, %3}, [%4];\n"

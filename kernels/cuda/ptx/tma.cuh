@@ -11,8 +11,8 @@ __device__ __forceinline__ void tma_prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];\n" ::"l"(map) : "memory");
 }
 
-// Copies the map's box at (x, y, z), the innermost first, to shared memory; its bytes count for `barrier`.
-// One thread.
+// Copies the map's box at (x, y, z) to shared memory, and reports its bytes to `barrier` when they have
+// arrived. x is the innermost coordinate. One thread must call it.
 __device__ __forceinline__ void tma_load_3d(uint32_t shared, const CUtensorMap* map, uint32_t barrier, int x,
                                             int y, int z) {
   asm volatile(
@@ -22,7 +22,8 @@ __device__ __forceinline__ void tma_load_3d(uint32_t shared, const CUtensorMap* 
       : "memory");
 }
 
-// What threads wrote to shared memory before this is seen by the copy engine and the tensor cores behind it.
+// Makes shared memory that threads wrote before this call visible to the copy engine and the tensor cores
+// after it.
 __device__ __forceinline__ void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
 }

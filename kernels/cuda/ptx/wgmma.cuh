@@ -1,11 +1,11 @@
 // Products of a warpgroup on the tensor cores (sm_90a; PTX ISA, "wgmma"). The left operand and the
-// accumulators are registers in the layout of ptx/mma.cuh, warp w of the group holding rows [16 w, 16 w +
-// 16); accumulator 4 j + i is column group j (of 8), register i. The right operand lies in shared memory and
-// is named by a descriptor.
+// accumulators are registers in the layout of ptx/mma.cuh. Warp w of the group holds rows [16 w, 16 w + 16),
+// and accumulator 4 j + i is register i of column group j, which has 8 columns. The right operand lies in
+// shared memory and is given by a descriptor.
 //
-// Products run asynchronously: fence() before the first that reads registers written by other instructions,
-// commit() closes a group, wait<N>() until at most N groups are unfinished. Registers of an unfinished
-// product may not be touched.
+// Products run asynchronously. Call wgmma_fence() before the first product that uses registers which other
+// instructions wrote. wgmma_commit() closes a group, and wgmma_wait<N>() waits until at most N groups are
+// unfinished. Registers of an unfinished product may not be touched.
 #pragma once
 
 #include <cstdint>
@@ -21,16 +21,17 @@ __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(kPending) : "memory");
 }
 
-// Keeps the compiler from moving uses of these registers over an asynchronous product's begin or end.
+// Keeps the compiler from moving uses of these registers across the begin or the end of an asynchronous
+// product.
 template <int kCount>
 __device__ __forceinline__ void pin_registers(float (&x)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(x[i])::"memory");
 }
 
-// Uses registers in a way that ptxas does not see through. Without it, ptxas 13.0 gives the left operand of a
-// product in a loop away to another product's, though the next round needs it again (seen with operands of 16
-// registers).
+// Makes ptxas keep these registers over a loop, by a use that it cannot analyse. Without it, ptxas 13.0
+// reuses the registers of one product's left operand for another's, although the next round needs them again
+// (seen with operands of 16 registers).
 template <int kCount>
 __device__ __forceinline__ void keep_registers(uint32_t (&x)[kCount]) {
 #pragma unroll
@@ -38,21 +39,22 @@ __device__ __forceinline__ void keep_registers(uint32_t (&x)[kCount]) {
 }
 
 // An operand in shared memory: rows of 128 bytes, swizzled in groups of eight (1024 bytes), as the copy
-// engine's 128-byte swizzle leaves them. The upper half of its descriptor is always the same, so that the
-// lower is all that is computed.
+// engine's 128-byte swizzle leaves them. Only the lower half of its descriptor is computed, because the upper
+// half is always the same.
 struct SharedOperand {
   uint32_t low = 0;
   static constexpr uint32_t kHigh = 1U << 30 | 1024 >> 4;  // the swizzle, and the groups' stride
 
-  // panel_stride: bytes from one 64-element panel to the next, where an operand contiguous along n is wider
-  // than one.
+  // panel_stride: bytes from one 64-element panel to the next, for an operand that is contiguous along n and
+  // wider than one panel.
   SharedOperand() = default;
   __device__ explicit SharedOperand(uint32_t address, uint32_t panel_stride = 16)
       : low((panel_stride >> 4) << 16 | (address & 0x3ffffU) >> 4) {}
 };
 
-// c [64, 64] += a [64, 16] b [16, 64], b kOffset bytes into the operand (shared memory's addresses do not
-// carry out of their field). kContiguousN: b is contiguous along n, as values are; else along k, as keys are.
+// c [64, 64] += a [64, 16] b [16, 64], or c = a b if `accumulate` is false. b begins kOffset bytes into the
+// operand; adding the offset does not overflow the descriptor's address field. If kContiguousN, b is
+// contiguous along n, as values are; else along k, as keys are.
 template <bool kContiguousN, int kOffset>
 __device__ __forceinline__ void wgmma_64x64x16(float (&c)[32], const uint32_t (&a)[4], SharedOperand b,
                                                bool accumulate) {
@@ -78,7 +80,7 @@ __device__ __forceinline__ void wgmma_64x64x16(float (&c)[32], const uint32_t (&
         "n"(kContiguousN ? 1 : 0), "n"(kOffset >> 4), "n"(SharedOperand::kHigh));
 }
 
-// c [64, 128] += a [64, 16] b [16, 128]; likewise.
+// The same for c [64, 128] and b [16, 128].
 template <bool kContiguousN, int kOffset>
 __device__ __forceinline__ void wgmma_64x128x16(float (&c)[64], const uint32_t (&a)[4], SharedOperand b,
                                                 bool accumulate) {
@@ -110,7 +112,7 @@ __device__ __forceinline__ void wgmma_64x128x16(float (&c)[64], const uint32_t (
         "n"(kContiguousN ? 1 : 0), "n"(kOffset >> 4), "n"(SharedOperand::kHigh));
 }
 
-// Registers move between the warpgroups of a block: all warps of a group execute the same one.
+// Move registers between the warpgroups of a block. All warps of a warpgroup must execute the same call.
 template <int kRegisters>
 __device__ __forceinline__ void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
@@ -120,7 +122,7 @@ __device__ __forceinline__ void give_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
 }
 
-// A barrier of a warpgroup's 128 threads; 0 is the block's own.
+// Waits for the 128 threads of a warpgroup. kBarrier must not be 0, which is the block's own barrier.
 template <int kBarrier>
 __device__ __forceinline__ void warpgroup_barrier() {
   asm volatile("bar.sync %0, 128;\n" ::"n"(kBarrier) : "memory");

@@ -1,5 +1,5 @@
-// The kernel. One thread block computes kTileRows queries of one head; a warp owns 16 or 32 of them and walks
-// all keys, so that softmax needs no exchange between warps. See DESIGN.md beside this file.
+// The kernel. One thread block computes kTileRows queries of one head. A warp owns 16 or 32 of them and walks
+// all keys, so that softmax needs no exchange between warps. See DESIGN.md in this folder.
 #pragma once
 
 #include <cmath>
@@ -23,14 +23,14 @@ struct PrefillShape {
   // With one row tile a warp keeps its queries in registers; two would leave too few for the accumulators.
   static constexpr bool kQueriesInRegisters = kWarpTiles == 1;
   static constexpr int kQueryBytes = kTileRows * kDHead * 2;
-  // What registers allow at the accumulators' size.
+  // As many as registers allow for accumulators of this size.
   static constexpr int kBlocksPerSm = kWarpTiles == 2 ? 2 : kDHead <= 128 ? 3 : 1;
   static constexpr int kKvBytes = 2 * kStages * kKeyBytes;
   static constexpr int kSharedBytes =
       kQueriesInRegisters ? (kKvBytes > kQueryBytes ? kKvBytes : kQueryBytes) : kQueryBytes + kKvBytes;
 };
 
-// Where a step's keys are. With pages of 128 tokens a block is two steps.
+// The place of the keys of one step of the kernel's loop. If pages have 128 tokens, a block takes two steps.
 struct KeyStep {
   int page;         // page id
   int row_in_page;  // of the first key
@@ -47,7 +47,7 @@ class KeySteps {
         page_tokens_(p.page_tokens),
         shift_(p.page_tokens > Shape::kKeys ? 1 : 0),
         n_steps_(count << shift_) {
-    // The second half of a diagonal block of 128 lies behind the queries of its first half.
+    // The queries in the first half of a diagonal block of 128 see no key of its second half.
     if (n_steps_ > 0 && first_key(n_steps_ - 1, block(n_steps_ - 1)) > last_position) --n_steps_;
   }
   __device__ int n_steps() const { return n_steps_; }
@@ -79,8 +79,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
   const uint32_t shared_k = shared_q + (Shape::kQueriesInRegisters ? 0 : Shape::kQueryBytes);
   const uint32_t shared_v = shared_k + Shape::kStages * Shape::kKeyBytes;
 
-  // Consecutive blocks: the heads of one KV group at one query tile, then the tile before it (long rows
-  // first), then the next KV head, so that the keys in flight are those of few KV heads and stay in L2.
+  // Consecutive thread blocks take the heads of one KV group at one query tile, then the same at the tile
+  // before it (long rows first), then the next KV head. So the keys in flight belong to few KV heads and stay
+  // in L2.
   const int group = p.n_heads / p.n_kv_heads;
   const int n_tiles =
       static_cast<int>((p.n_tokens - p.first_token + Shape::kTileRows - 1) / Shape::kTileRows);
@@ -106,7 +107,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
   const KeySteps<Shape> steps(p, list, count, last_position);
   const int n_steps = steps.n_steps();
 
-  // Queries: through shared memory (where the keys go later, if they end in registers) into mma's A layout.
+  // Queries go through shared memory into mma's A layout. If they end in registers, keys take their place
+  // later.
   const int64_t stride = static_cast<int64_t>(p.n_heads) * kDHead;
   const auto* q = static_cast<const __nv_bfloat16*>(p.q) + (p.row + token) * stride + head * kDHead;
   DTile::template load<Shape::kTileRows, Shape::kThreads>(shared_q, q, stride, n_queries, thread);
@@ -124,11 +126,12 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
     __syncthreads();  // every warp has its queries before keys overwrite them
   }
 
-  // Keys and values of a step. K and V are groups of their own, so that the scores start when K is there. The
-  // list and the page table are two dependent loads, made one and two steps ahead of their use.
+  // Loads the keys and values of a step. K and V are separate groups of copies, so that the scores can start
+  // when K is there. The list and the page table are two dependent loads, which are made two steps and one
+  // step ahead.
   const int64_t head_stride = static_cast<int64_t>(p.page_tokens) * kDHead;
   KeyStep ahead = {};   // the step that is loaded next
-  int block_ahead = 0;  // the block of the one behind it
+  int block_ahead = 0;  // the block of the step after it
   if (n_steps > 0) ahead = steps.at(0, steps.block(0));
   if (n_steps > 1) block_ahead = steps.block(1);
   const auto load_step = [&](int step) {
@@ -136,7 +139,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
       const int stage = step % Shape::kStages;
       const int64_t at = (static_cast<int64_t>(ahead.page) * p.n_kv_heads + kv_head) * head_stride +
                          ahead.row_in_page * kDHead;
-      // Nothing behind the tile's last query has been written, and 0 * NaN is NaN.
+      // Keys after the tile's last query become zeros: nothing has written them yet, and 0 * NaN is NaN.
       const int n_valid = last_position + 1 - ahead.first_key;
       DTile::template load<kKeys, Shape::kThreads>(shared_k + stage * Shape::kKeyBytes,
                                                    static_cast<const __nv_bfloat16*>(p.k) + at, kDHead,
@@ -208,8 +211,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
       }
     }
 
-    // Online softmax (Milakov and Gimelshein, 2018, arXiv:1805.02867); a row lies in the four lanes of a
-    // quad.
+    // Online softmax (Milakov and Gimelshein, 2018, arXiv:1805.02867); each row is held by the four lanes of
+    // a quad.
 #pragma unroll
     for (int m = 0; m < kWarpTiles; ++m)
 #pragma unroll
@@ -220,7 +223,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
           top = fmaxf(top, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 1));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 2));
-        // A row that has seen no key yet stays at -inf; 0 in its place keeps -inf - -inf out of the sums.
+        // A row that has seen no key yet has the maximum -inf. The shift is 0 then, because -inf - -inf would
+        // be NaN.
         const float shift = top == -INFINITY ? 0.0F : top * scale;
         const float correction = ptx::exp2_approx(row_max[m][half] * scale - shift);
         row_max[m][half] = top;

@@ -1,4 +1,5 @@
-// Chooses a shape for one d_head. Each d_head is a source of its own, so that they compile side by side.
+// Chooses a kernel shape for one d_head. Each d_head is a source file of its own, so that they compile in
+// parallel.
 #pragma once
 
 #include "kernels/cuda/attention/mma_prefill/kernel.cuh"
@@ -17,7 +18,8 @@ cudaError_t launch_shape(const PrefillParams& p, cudaStream_t stream) {
   return cudaPeekAtLastError();
 }
 
-// Without a mask, 32 rows a warp read each key half as often; with one, a tile may not leave its block row.
+// Without a mask, a warp takes 32 rows and so reads each key half as often. With a mask, a tile must stay
+// within its block row.
 template <int kDHead>
 cudaError_t launch_d_head(const PrefillParams& p, cudaStream_t stream) {
   if (p.page_tokens == 16) return launch_shape<PrefillShape<kDHead, 1, 1, 16>>(p, stream);

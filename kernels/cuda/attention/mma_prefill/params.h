@@ -19,7 +19,7 @@ struct PrefillParams {
   int64_t row;                // the segment's first row of out and q
   int64_t start;              // its first position, a multiple of page_tokens
   int64_t n_tokens;
-  int64_t first_token;  // of the segment; earlier ones are left out; a multiple of page_tokens
+  int64_t first_token;  // of the segment, a multiple of page_tokens; earlier tokens are not computed
   int64_t row_capacity;
   int n_mask_rows;
   int n_heads, n_kv_heads, d_head;
@@ -27,7 +27,7 @@ struct PrefillParams {
   float scale;
 };
 
-// d_head 32, 64, 96, 128 or 256. Returns the launch's error.
+// d_head must be 32, 64, 96, 128 or 256. Returns the launch's error.
 cudaError_t launch_mma_prefill(const PrefillParams& params, cudaStream_t stream);
 
 }  // namespace seer::cuda

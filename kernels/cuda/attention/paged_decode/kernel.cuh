@@ -1,5 +1,5 @@
-// The kernel. A block takes one split of one sequence's keys for up to 16 query heads that share a KV head;
-// each of its warps walks slices of 16 keys with a pipeline of its own. See DESIGN.md beside this file.
+// The kernel. A thread block takes one split of one sequence's keys, for up to 16 query heads that share a KV
+// head. Each of its warps walks slices of 16 keys with a pipeline of its own. See DESIGN.md in this folder.
 #pragma once
 
 #include <cmath>
@@ -15,33 +15,33 @@ inline constexpr int kDecodeWarps = 4;
 inline constexpr int kDecodeRows = 16;       // query heads of a block: the rows of one mma tile
 inline constexpr int kDecodeSliceKeys = 16;  // keys of a slice
 inline constexpr int kDecodeMaxSplits = 64;
-inline constexpr int kDecodeMinRounds = 2;  // slices of a warp: 128 keys of a split
+inline constexpr int kDecodeMinRounds = 2;  // least slices of a warp, so that a split has at least 128 keys
 
 template <int kDHead>
 struct DecodeShape {
   static constexpr int kStages = kDHead <= 128 ? 3 : 2;
   static constexpr int kSliceBytes = kDecodeSliceKeys * kDHead * 2;  // of K, and as much of V
   static constexpr int kWarpBytes = kStages * 2 * kSliceBytes;
-  // The warps' results, merged at the end where the keys were: sums, then maxima and totals.
+  // The warps' results, sums, then maxima and totals, which take the place of the keys at the end.
   static constexpr int kMergeBytes = kDecodeWarps * kDecodeRows * (kDHead + 2) * 4;
   static constexpr int kPipelineBytes = kDecodeWarps * kWarpBytes;
   static constexpr int kSharedBytes = kPipelineBytes > kMergeBytes ? kPipelineBytes : kMergeBytes;
 };
 
-// Results of the splits of one sequence and head group: float sums [kDecodeRows, d_head], then (max, total) a
-// row.
+// Floats of one split's result for one sequence and head group: for each of kDecodeRows rows, d_head sums,
+// then its maximum and its total.
 __host__ __device__ constexpr int64_t decode_partial_floats(int d_head) {
   return static_cast<int64_t>(kDecodeRows) * (d_head + 2);
 }
 
-// One element of a row's result: sum of weight times value, and the weights' sum, of scores less `top`, which
-// is in powers of two.
+// One element of a row's result: the sum of weight times value, and the total of the weights. A weight is
+// 2^(score - top), with scores in powers of two.
 struct DecodeElement {
   float top, sum, total;
 };
 
-// Merges weighted partial results of one row: sum_i w_i x_i and sum_i w_i total_i, w_i = 2^(max_i - max).
-// Results lie `stride` floats apart; other blocks wrote them, so L1 is passed by.
+// Merges n partial results of one row that lie `stride` floats apart: sum_i w_i x_i and sum_i w_i total_i,
+// w_i = 2^(max_i - max). Other thread blocks wrote them, so the loads bypass L1.
 __device__ inline DecodeElement merge_partials(const float* sums, const float* stats, int64_t stride, int n) {
   float top = -INFINITY;
   for (int i = 0; i < n; ++i) top = fmaxf(top, __ldcg(stats + i * stride));
@@ -54,7 +54,7 @@ __device__ inline DecodeElement merge_partials(const float* sums, const float* s
   return {top, sum, total};
 }
 
-// Where a block's heads go.
+// Writes the results of a thread block's heads.
 template <int kDHead, bool kPart>
 struct DecodeOutput {
   __nv_bfloat16* whole;
@@ -64,7 +64,7 @@ struct DecodeOutput {
       : whole(static_cast<__nv_bfloat16*>(p.out) + first_head * kDHead),
         part(static_cast<float*>(p.out) + first_head * kDHead),
         log_sums(kPart ? p.log_sums + first_head : nullptr) {}
-  // Element i of [heads, kDHead].
+  // Writes element i of [heads, kDHead].
   __device__ void put(int i, const DecodeElement& x) const {
     if constexpr (kPart) {
       constexpr float kLn2 = 0.6931471805599453F;
@@ -80,7 +80,7 @@ struct DecodeOutput {
   }
 };
 
-// kPart: of a sequence's keys this GPU has some, or none.
+// kPart: this GPU has only some of a sequence's keys, or none.
 template <int kDHead, bool kPart>
 __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const DecodeParams p) {
   using Shape = DecodeShape<kDHead>;
@@ -101,7 +101,8 @@ __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const D
   const int n_keys = p.positions[sequence] + 1;
   const int32_t* table = p.tables + p.table_offsets[sequence];
   const int n_slices = (n_keys + kDecodeSliceKeys - 1) / kDecodeSliceKeys;
-  // Whole rounds of the block's warps, and enough of them that merging splits costs less than it saves.
+  // A split takes whole rounds of the block's warps, and at least kDecodeMinRounds, so that merging splits
+  // costs less than it saves.
   const int even_slices = (n_slices + p.n_splits - 1) / p.n_splits;
   const int split_slices =
       max(kDecodeMinRounds, (even_slices + kDecodeWarps - 1) / kDecodeWarps) * kDecodeWarps;
@@ -116,7 +117,7 @@ __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const D
   if (split >= n_used_splits) return;
   const int begin = split * split_slices, end = min(n_slices, begin + split_slices);
 
-  // Queries straight into mma's A layout; rows behind the last head are zeros.
+  // Loads the queries straight into mma's A layout; rows after the last head are zeros.
   const auto* q = static_cast<const __nv_bfloat16*>(p.q) + first_output * kDHead;
   uint32_t a[kDSteps][4];
 #pragma unroll
@@ -127,7 +128,8 @@ __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const D
       a[i][r] = row < n_rows ? *reinterpret_cast<const uint32_t*>(q + row * kDHead + column) : 0U;
     }
 
-  // This warp's slices: begin + warp, then every fourth. Lane i knows the page of the i-th of the next 32.
+  // This warp takes slice begin + warp, then every fourth. Lane i has the page of the i-th of each 32 of
+  // them.
   const uint32_t pipeline = ptx::shared_address(shared) + warp * Shape::kWarpBytes;
   const int n_mine = end > begin + warp ? (end - begin - warp + kDecodeWarps - 1) / kDecodeWarps : 0;
   const auto slice_at = [&](int i) { return begin + warp + i * kDecodeWarps; };
@@ -244,7 +246,7 @@ __global__ void __launch_bounds__(kDecodeWarps * 32) paged_decode_kernel(const D
   const Output output(p, first_output);
   for (int i = thread; i < n_rows * kDHead; i += kDecodeWarps * 32) {
     const int row = i / kDHead, d = i % kDHead;
-    // The block's own four warps first.
+    // Merges the block's own four warps.
     float top = -INFINITY;
 #pragma unroll
     for (int w = 0; w < kDecodeWarps; ++w) top = fmaxf(top, stats[(w * kDecodeRows + row) * 2]);

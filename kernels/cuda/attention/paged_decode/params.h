@@ -1,5 +1,5 @@
-// Decode attention: one new token of each sequence over all its pages, or over a part of them that others
-// are merged with.
+// Decode attention: one new token of each sequence over all its pages, or over a part of them, whose results
+// are merged with those of the other parts.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,40 +9,40 @@
 namespace seer::cuda {
 
 struct DecodeParams {
-  void* out;        // [n_sequences, n_heads, d_head]: bf16, of a part float
-  float* log_sums;  // [n_sequences, n_heads]: of a part, the natural logarithm of the sum of exp(scores);
-                    // null otherwise
+  void* out;        // [n_sequences, n_heads, d_head]: bf16, or float for a part
+  float* log_sums;  // [n_sequences, n_heads]: for a part, the natural logarithm of the sum of exp(scores);
+                    // else null
   const void* q;    // bf16, as out
   const void* k;    // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
   const void* v;
-  const int32_t* positions;      // device [n_sequences]: of the last key, the new token's own; of a part that
-                                 // has no keys -1
-  const int32_t* tables;         // device: the sequences' page tables
-  const int32_t* table_offsets;  // device [n_sequences]: where each begins in `tables`
+  const int32_t* positions;  // device [n_sequences]: of the last key, which is the new token's own unless it
+                             // is a part; -1 for a part without keys
+  const int32_t* tables;     // device: the sequences' page tables
+  const int32_t* table_offsets;  // device [n_sequences]: the place in `tables` at which each begins
   int n_sequences;
   int n_heads, n_kv_heads, d_head;
   int page_tokens;  // a multiple of 16
   int n_splits;     // of the keys of one sequence and KV head; from decode_splits()
   float scale;
   int32_t* counters;  // device [kDecodeMaxGroups], zeros; every launch leaves zeros there
-  float* partials;    // device, decode_partial_bytes(); of launches with more than one split
+  float* partials;    // device, decode_partial_bytes(); used by launches with more than one split
 };
 
-// Sequences times groups of at most 16 query heads that share a KV head, in one launch.
+// The most groups in one launch, over all sequences. A group is at most 16 query heads that share a KV head.
 inline constexpr int64_t kDecodeMaxGroups = 65536;
 
-// How many blocks to split a sequence's keys over so that the GPU is full. A function of these arguments
-// alone, so that the order of every sum, and with it every bit, is the same from run to run.
+// Returns over how many thread blocks to split a sequence's keys so that the GPU is full. It depends on these
+// arguments only, so that the order of every sum, and with it every bit, is the same from run to run.
 int decode_splits(int n_sequences, int n_heads, int n_kv_heads, int n_multiprocessors);
 int64_t decode_partial_bytes(int d_head, int n_multiprocessors);  // enough for every launch
 
-// d_head 64, 96, 128 or 256. Returns the launch's error.
+// d_head must be 64, 96, 128 or 256. Returns the launch's error.
 cudaError_t launch_paged_decode(const DecodeParams& params, cudaStream_t stream);
 
-// Parts of the same queries, each as paged_decode gives it: float outputs [n_rows, d_head], then logarithms
-// [n_rows]; a row is a head of a sequence.
+// Merges parts of the same queries. Each part is as paged_decode writes it: float outputs [n_rows, d_head],
+// then logarithms [n_rows]; a row is a head of a sequence.
 struct MergeParams {
-  void* out;           // bf16 [n_rows, d_head]; zeros where no part has keys
+  void* out;           // bf16 [n_rows, d_head]; zeros for a row without keys in any part
   const float* parts;  // [n_parts, n_rows * (d_head + 1)]
   int n_parts;
   int64_t n_rows;

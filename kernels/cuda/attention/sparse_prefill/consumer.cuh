@@ -1,4 +1,5 @@
-// The consumers: a warpgroup each, products on the tensor cores and online softmax between them.
+// The consumers. Each is a warpgroup that multiplies on the tensor cores, with online softmax between the
+// products.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -18,16 +19,15 @@ namespace seer::cuda {
 
 inline constexpr float kSlack = 32.0F;  // far from both ends of bf16 and float32
 
-// f(0), ..., f(kCount - 1), each number a type.
+// Calls f(0), ..., f(kCount - 1), with each number as a type.
 template <int kCount, class F>
 __device__ __forceinline__ void unroll(F&& f) {
   [&]<int... kI>(std::integer_sequence<int, kI...>) { (f(std::integral_constant<int, kI>{}), ...); }
   (std::make_integer_sequence<int, kCount>{});
 }
 
-// One warpgroup, which computes one tile after the other. Products and softmax of a tile follow each other;
-// what keeps the tensor cores busy meanwhile are the other consumers. kBundled: its tiles are those of
-// bundles.
+// One warpgroup, which computes one tile after the other. Within a tile, products and softmax alternate;
+// during softmax the other consumers keep the tensor cores busy. kBundled: the tiles come in bundles.
 template <int kDHead, bool kBundled>
 class Consumer {
   using Shape = WgmmaShape<kDHead>;
@@ -43,8 +43,8 @@ class Consumer {
         keys_(shared_k),
         scale_(p.scale * 1.4426950408889634F) {  // exp(x) = 2^(x log2 e)
     keys_.low = ptx::opaque(keys_.low);
-    // ptxas only issues the products of the scores back to back, 3% faster, with one of the two in each
-    // kernel.
+    // full_entry_ must be opaque in one of the two kernels and not in the other: only so does ptxas issue the
+    // products of the scores back to back, which is 3% faster.
     if constexpr (!kBundled) full_entry_ = ptx::opaque(full_entry_);
   }
 
@@ -82,13 +82,13 @@ class Consumer {
         min(static_cast<int64_t>(kTile), p_.n_tokens - static_cast<int64_t>(tile.row) * kTile));
   }
 
-  // An entry, and where its slot lies.
+  // An entry, and the place of its slot.
   struct Load {
     Entry entry;
-    uint32_t barrier;  // address of its full_k; the others' stand at fixed distances
+    uint32_t barrier;  // address of its full_k; its other barriers lie at fixed distances
     ptx::SharedOperand keys;
   };
-  static constexpr uint32_t kKeysAreThere = 1U << 31;  // of an entry's word, known here alone
+  static constexpr uint32_t kKeysAreThere = 1U << 31;  // a bit of an entry's word that only consumers use
   static constexpr uint32_t kFullV = offsetof(Barriers, full_v) - offsetof(Barriers, full_k),
                             kEmptyK = offsetof(Barriers, empty_k) - offsetof(Barriers, full_k),
                             kEmptyV = offsetof(Barriers, empty_v) - offsetof(Barriers, full_k);
@@ -100,12 +100,12 @@ class Consumer {
     return is_there;
   }
 
-  // The next load, whose entry's barrier may have been seen open already. All that can be known of it is
-  // found here, beside a product, rather than in front of the next one.
+  // Reads the next entry; `is_there` says that its barrier has been seen open already. Everything about the
+  // load is worked out here, while a product runs, so that the next product need not wait for it.
   __device__ __forceinline__ void fetch(Load* load, bool is_there) {
     const uint32_t place = full_entry_ + n_entries_ % Shape::kQueue * 8;
     if (!is_there) ptx::mbarrier_wait(place, n_entries_ / Shape::kQueue % 2);
-    // Lane 0 reads, for it is lane 0 that gives the slot back, and with it the place.
+    // Lane 0 must read it, because lane 0 gives back the slot, and with it the entry's place.
     uint32_t word = 0, tile = 0;
     if (lane() == 0)
       ptx::load_8(place + offsetof(Barriers, entries) - offsetof(Barriers, full_entry), word, tile);
@@ -123,13 +123,13 @@ class Consumer {
            static_cast<uint32_t>(consumer_) * 8;
   }
 
-  // The next tile's queries, which its first entry names, become wgmma's left operand.
+  // Loads the next tile's queries, which its first entry names, as wgmma's left operand.
   __device__ __forceinline__ void load_queries(uint32_t tile, Entry first) {
     if constexpr (kBundled) return load_queries_from_memory(Tile::unpack(tile));
     ptx::mbarrier_wait(queries_barrier(offsetof(Barriers, full_q)), first.queries_parity());
-    // Matrices of 8 rows, two above each other, then the same of the next eight columns: lane l gives the
-    // address of row l % 16 of the warp's, chunk l / 16 of 16 bytes, where the swizzle has put it. Computed
-    // here each time: the loop has no register to keep it in.
+    // ldmatrix reads two matrices of 8 rows, one above the other, then the same of the next eight columns.
+    // Lane l passes the swizzled address of row l % 16 of the warp's rows, chunk l / 16 of 16 bytes. It is
+    // computed here each time, because the loop has no register to keep it in.
     const uint32_t thread = ptx::opaque(threadIdx.x) % 128;
     const uint32_t row = ((keys_.low & 0x3fffU) << 4) + first.queries_slot() * Shape::kTileBytes +
                          (thread / 32 * 16 + thread % 16) * 128;
@@ -141,7 +141,7 @@ class Consumer {
     arrive(queries_barrier(offsetof(Barriers, empty_q)));
   }
 
-  // This lane's rows of the queries, straight into wgmma's layout.
+  // Loads this lane's rows of the queries from global memory, straight into wgmma's layout.
   __device__ __forceinline__ void load_queries_from_memory(const Tile& tile) {
     const auto thread = static_cast<int>(ptx::opaque(threadIdx.x)), lane = thread % 32;
     const int64_t stride = static_cast<int64_t>(p_.n_heads) * kDHead;
@@ -160,7 +160,7 @@ class Consumer {
     }
   }
 
-  // One block of the tile; *load becomes the next one.
+  // Computes one block of the tile. Afterwards *load is the next one.
   __device__ __forceinline__ void step(uint32_t tile, Load* load) {
     const Load now = *load;
     const Entry entry = now.entry;
@@ -194,8 +194,8 @@ class Consumer {
     if (!values_are_there) ptx::mbarrier_wait(now.barrier + kFullV, entry.parity());
     if (entry.partial()) clear_unwritten(entry.slot(), n_queries(Tile::unpack(tile)));
     ptx::wgmma_fence();
-    // From the keys' operand to the values': as many bytes further on as the ring's keys take, and panels
-    // apart where keys have no such distance.
+    // Turns the keys' operand into the values': the address moves on by the bytes of the ring's keys, and the
+    // panel stride, which keys do not need, is added.
     constexpr int kValues = Shape::kSlots * Shape::kTileBytes + ((Shape::kPanelBytes - 16) << 16);
     unroll<4>([&](auto i) {
       constexpr int kI = decltype(i)::value;
@@ -206,7 +206,8 @@ class Consumer {
       }
     });
     ptx::wgmma_commit();
-    // Beside the product, but not waiting: what comes next may need the slot that is still in use here.
+    // Fetches the next load while the product runs, but must not wait for it: it may need the slot that is
+    // still in use here.
     const bool next_is_there = fetch_if_there(load);
     ptx::wgmma_wait<0>();
     ptx::pin_registers(out_);
@@ -214,7 +215,7 @@ class Consumer {
     if (!next_is_there) fetch(load, false);
   }
 
-  // Of the warpgroup.
+  // Waits for all threads of the warpgroup.
   __device__ __forceinline__ void barrier() const {
     switch (consumer_) {
       case 0:
@@ -228,10 +229,10 @@ class Consumer {
     }
   }
 
-  // Causal inside the diagonal block only.
+  // Masks the future keys of a diagonal block. In all other blocks every key is seen.
   __device__ __forceinline__ void mask_diagonal() {
-    // This lane's first row less its first column; computed here each time, for the loop has no register to
-    // keep it in.
+    // This lane's first row less its first column. It is computed here each time, because the loop has no
+    // register to keep it in.
     const auto thread = static_cast<int>(ptx::opaque(threadIdx.x));
     [[maybe_unused]] const int ahead = thread / 32 % 4 * 16 + thread % 32 / 4 - thread % 4 * 2;
 #pragma unroll
@@ -240,7 +241,7 @@ class Consumer {
         scores_[j] = -INFINITY;
   }
 
-  // Nothing behind the prompt's last token has been written, and 0 * NaN is NaN.
+  // Sets the values after the prompt's last token to zero: nothing has written them, and 0 * NaN is NaN.
   __device__ void clear_unwritten(uint32_t slot, int n_queries) const {
     const uint32_t tile = ((keys_.low & 0x3fffU) << 4) + (Shape::kSlots + slot) * Shape::kTileBytes;
     const int n_chunks = (kTile - n_queries) * 8;  // of a panel, 16 bytes each
@@ -250,9 +251,9 @@ class Consumer {
     barrier();
   }
 
-  // Online softmax: scores become probabilities in place. The shift only has to keep 2^x and sums of it in
-  // range, for bf16 and float32 alike: while no score is more than 2^kSlack above it, it stays, whatever the
-  // maximum.
+  // Online softmax: scores become probabilities in place. The shift need not be the maximum; it only has to
+  // keep 2^x and sums of it in the range of bf16 and float32. So it stays as long as no scaled score is more
+  // than kSlack above it.
   __device__ __forceinline__ void softmax() {
     float tops[2];
     bool above = false;
@@ -280,8 +281,8 @@ class Consumer {
     }
   }
 
-  // The shift becomes the rows' maximum, and what was summed shrinks accordingly. A tile's first block comes
-  // here: every row sees a key of every causal block, so that the maximum is finite, unless the scores are
+  // Raises the shift to the rows' maximum, and scales the sums so far accordingly. A tile's first block
+  // always comes here. Every row sees a key of every causal block, so the maximum is finite unless scores are
   // not.
   __device__ __forceinline__ void shift_up(const float (&tops)[2]) {
     const bool first = shift_[0] == -INFINITY;
@@ -315,8 +316,8 @@ class Consumer {
       const float inverse = __fdividef(1.0F, sum);
       auto* o = static_cast<__nv_bfloat16*>(p_.out) +
                 (p_.row + static_cast<int64_t>(tile.row) * kTile + row) * stride + tile.head * kDHead;
-      // Two lanes exchange halves of two column groups, so that each holds four columns of one: whole sectors
-      // are written.
+      // Two lanes exchange halves of two column groups, so that each holds four columns of one group and
+      // whole sectors are written.
       const int odd = lane % 2, column = lane % 4 * 2 + odd * 6;
 #pragma unroll
       for (int j = 0; j < kDHead / 8; j += 2) {
@@ -325,7 +326,7 @@ class Consumer {
                        second = ptx::pack_bf16(out_[4 * j + 4 + 2 * half] * inverse,
                                                out_[4 * j + 5 + 2 * half] * inverse),
                        other = __shfl_xor_sync(0xffffffffU, odd != 0 ? first : second, 1);
-        // Nobody reads them soon: they need not push keys and values out of L2.
+        // Streaming stores: nothing reads the outputs soon, so they need not push keys and values out of L2.
         if (row < n_queries(tile))
           __stcs(reinterpret_cast<uint2*>(o + j * 8 + column),
                  odd != 0 ? make_uint2(other, second) : make_uint2(first, other));
@@ -340,7 +341,7 @@ class Consumer {
   float scale_;
   uint32_t n_entries_ = 0, next_tile_ = 0;
 
-  // Of the tile.
+  // State of the tile.
   uint32_t q_[kDSteps][4];
   float scores_[32];
   float out_[kDHead / 2];

@@ -1,5 +1,5 @@
-// What the kernel computes and in which order: tiles of 64 queries of one head, or bundles of three
-// neighbouring ones, which share their loads and keep every block.
+// The work items of the kernel and their order. An item is a tile of 64 queries of one head, or a bundle of
+// three neighbouring tiles, which keep every block and share their loads.
 #pragma once
 
 #include <algorithm>
@@ -24,9 +24,9 @@ struct Tile {
   }
 };
 
-// Division of numbers below 2^31 by one that the host knows, in two instructions (Granlund and Montgomery,
-// "Division by invariant integers using multiplication", 1994). A producer that divides takes a quarter of a
-// multiprocessor's time from the consumers beside it.
+// Divides numbers below 2^31 by a number that the host knows, in two instructions (Granlund and Montgomery,
+// "Division by invariant integers using multiplication", 1994). Ordinary divisions in a producer would take a
+// quarter of the multiprocessor's time from its consumers.
 struct Divider {
   uint32_t divisor, multiplier, shift;
 
@@ -42,15 +42,15 @@ struct Divider {
   __device__ int remainder(int x, int quotient) const { return x - quotient * static_cast<int>(divisor); }
 };
 
-// Items are the tiles, or bundles of tile.row .. tile.row + 2, of which the first rows may lie before
-// first_row.
+// The items of one launch. A bundle has the tiles of rows tile.row .. tile.row + 2; its first rows may lie
+// before first_row, and are then not computed.
 struct Items {
   int n_rows, first_row;  // query blocks of the segment, and the first that is wanted
   int rows_of_item;       // 1 or kConsumers
   int n_steps;            // items of a head
   int n_front;            // steps that come first
   int n_items;
-  Divider heads, group, of_kv;  // of_kv: items of a KV head behind the front
+  Divider heads, group, of_kv;  // of_kv: items of a KV head after the front
 
   Items(const WgmmaPrefillParams& p, bool bundled)
       : n_rows(static_cast<int>((p.n_tokens + kTile - 1) / kTile)),
@@ -64,9 +64,9 @@ struct Items {
         group(p.n_heads / p.n_kv_heads),
         of_kv(std::max(1, (n_steps - n_front) * (p.n_heads / p.n_kv_heads))) {}
 
-  // The schedule: the items of the last kDenseRows query blocks of all heads first, which may be dense where
-  // others are not; then one KV head after the other, so that the keys in flight are those of few, and long
-  // rows before short ones.
+  // Returns item i of the schedule. The items of the last kDenseRows query blocks of all heads come first,
+  // because they may be dense when others are sparse. Then one KV head follows the other, so that the keys in
+  // flight belong to few KV heads, with long rows before short ones.
   __device__ Tile at(int i) const {
     int step = 0, head = 0;  // steps count from the prompt's end
     const int n_in_front = n_front * static_cast<int>(heads.divisor);
@@ -83,7 +83,7 @@ struct Items {
   }
 };
 
-// Where the list of a tile begins, and how many blocks it keeps.
+// Return the index of a tile's list, the number of a row's causal blocks, and the number that a tile keeps.
 __device__ inline int64_t list_of(const WgmmaPrefillParams& p, const Tile& tile) {
   return static_cast<int64_t>(tile.head) * p.n_mask_rows + tile.row;
 }

@@ -1,5 +1,5 @@
-// The kernel: one persistent block a multiprocessor, of three consumer warpgroups and one of producers. See
-// DESIGN.md.
+// The kernel: one persistent thread block on each multiprocessor, with three warpgroups of consumers and one
+// of producers. See DESIGN.md in this folder.
 #pragma once
 
 #include "kernels/cuda/attention/sparse_prefill/consumer.cuh"

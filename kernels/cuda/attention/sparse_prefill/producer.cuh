@@ -1,4 +1,4 @@
-// Producers: warps that hand out work and keep tiles coming.
+// Producers: warps that hand out work to the consumers and load the tiles for it.
 #pragma once
 
 #include "kernels/cuda/attention/sparse_prefill/ring.cuh"
@@ -11,7 +11,7 @@ namespace seer::cuda {
 
 inline constexpr unsigned kWarp = 0xffffffffU;
 
-// Puts tiles into slots and entries into queues. Called by whole warps; lane 0 acts.
+// Puts tiles into slots and entries into queues. Whole warps must call the functions; lane 0 acts.
 template <int kDHead>
 class Feed {
   using Shape = WgmmaShape<kDHead>;
@@ -23,14 +23,14 @@ class Feed {
         barriers_(ptx::opaque(ptx::shared_address(&barriers))),
         shared_k_(ptx::opaque(shared_k)) {}
 
-  // The page pool's tokens [row, row + 64) of one KV head into the slot, a phase of the given parity.
-  // Consumers that do not use it, of those that its empty barriers count, are given as `idle`.
+  // Loads the page pool's tokens [row, row + 64) of one KV head into the slot, in a phase of the given
+  // parity. `idle` is how many of the consumers that its empty barriers count do not use the tile.
   __device__ void load(uint32_t slot, uint32_t parity, int row, int idle) const {
     fill<kFullK, kEmptyK, 0>(maps_.k, slot, parity, row, idle);
     fill<kFullV, kEmptyV, kValues>(maps_.v, slot, parity, row, idle);
   }
-  // The step's tokens from `row` on, of a head, where the slot has its keys, whose phase has the given
-  // parity.
+  // Loads the queries of the step's tokens from `row` on, of one head, into the slot's place for keys, once
+  // the keys of the phase with the given parity have been used.
   __device__ void load_queries(int consumer, uint32_t slot, uint32_t parity, int row, int head) const {
     ptx::mbarrier_wait(barriers_ + slot * 8 + kEmptyK, parity);
     if (threadIdx.x % 32 != 0) return;
@@ -38,13 +38,14 @@ class Feed {
     ptx::mbarrier_arrive_expect(full, Shape::kTileBytes);
     ptx::tma_load_3d(shared_k_ + slot * Shape::kTileBytes, &maps_.q, full, 0, row, head * Shape::kPanels);
   }
-  // Until the consumer has taken them from there.
+  // Waits until the consumer has taken its queries from there.
   __device__ void wait_for_queries(int consumer, uint32_t parity) const {
     ptx::mbarrier_wait(barriers_ + offsetof(Barriers, empty_q) + consumer * 8, parity);
   }
 
-  // Entry n of the consumer. Not before the slot's last values were given back, which load() waits for: until
-  // then their full barrier may be a phase behind, and a parity cannot tell that from a phase ahead.
+  // Writes entry n of the consumer. Call it only after load() for the same slot, which waits until the slot's
+  // previous values were given back. Before that, their full barrier may be a phase behind, and a parity
+  // cannot tell that from a phase ahead.
   __device__ void push(int consumer, uint32_t n, uint32_t word, uint32_t tile) const {
     const uint32_t place = consumer * Shape::kQueue + n % Shape::kQueue;
     ptx::store_8(barriers_ + offsetof(Barriers, entries) + place * 8, word, tile);
@@ -59,8 +60,8 @@ class Feed {
   template <uint32_t kFull, uint32_t kEmpty, uint32_t kTiles>
   __device__ void fill(const CUtensorMap& map, uint32_t slot, uint32_t parity, int row, int idle) const {
     const uint32_t barrier = barriers_ + slot * 8;
-    // The phase in front of this fill's; in front of the first there is none, which a barrier takes for
-    // ended.
+    // Waits for the phase before this fill's. Before the first fill there is none, and a barrier reports that
+    // one as ended.
     ptx::mbarrier_wait(barrier + kEmpty, parity ^ 1U);
     if (threadIdx.x % 32 != 0) return;
     if (idle > 0) ptx::mbarrier_arrive(barrier + kEmpty, static_cast<uint32_t>(idle * kConsumerWarps));
@@ -72,7 +73,7 @@ class Feed {
   uint32_t barriers_, shared_k_;  // addresses
 };
 
-// The consumers read their queries when they come to a tile, some loads from now.
+// Prefetches the queries of a tile, which its consumer reads some loads later.
 template <int kDHead>
 __device__ void prefetch_queries(const WgmmaPrefillParams& p, const Tile& tile, int lane) {
   for (int r = lane; r < kTile; r += 32) {
@@ -83,16 +84,16 @@ __device__ void prefetch_queries(const WgmmaPrefillParams& p, const Tile& tile, 
   }
 }
 
-// Items of the schedule: every producer begins with the one of its own number, and asks a counter for more.
-// Lane 0 asks, and all learn of it when they need to.
+// Hands out the items of the schedule. Every producer begins with the item of its own number, and asks a
+// counter for more. Lane 0 asks; the other lanes get the answer from answer().
 struct Schedule {
   int own, n_producers, n_items;
 
   __device__ int ask(const WgmmaPrefillParams& p, int lane) const {
     return lane == 0 ? atomicAdd(p.next_item, 1) : 0;
   }
-  // The item, or -1. Who has begun asks until then, so that as many answers are given as there are items; the
-  // last one leaves the counter as it was found.
+  // Returns the item, or -1 if there are no more. Every producer that had an item must ask until it gets -1,
+  // so that there are as many answers as items; the last answer sets the counter back to zero.
   __device__ int answer(const WgmmaPrefillParams& p, int asked, int lane) const {
     const int number = __shfl_sync(kWarp, asked, 0);
     if (number == n_items - 1 && lane == 0) *p.next_item = 0;
@@ -106,10 +107,10 @@ __device__ inline bool ends_in(const WgmmaPrefillParams& p, int row) {
   return static_cast<int64_t>(row + 1) * kTile > p.n_tokens;
 }
 
-// One warp serves one consumer with tiles of their own lists through slots of its own.
+// One warp serves one consumer, through slots of its own. Each tile has its own list of blocks.
 //
-// To find the next tile takes three trips to memory, one after the other: each starts between two loads of
-// the present tile, and the next load hides it.
+// Finding the next tile takes three dependent reads of memory. Each one starts between two loads of the
+// present tile, and the next load hides its latency.
 template <int kDHead>
 __device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, const Feed<kDHead>& feed,
                               int consumer) {
@@ -120,8 +121,8 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, c
   const Schedule schedule{consumer * n_blocks + static_cast<int>(blockIdx.x), n_blocks * kConsumers,
                           items.n_items};
 
-  // A block of the tile's list, if it has so many, then the word that loads it: the pool's row, a multiple of
-  // 64, and whether it is the diagonal block.
+  // block_of returns the block at a place of the tile's list, and 0 beyond the list's capacity. word_of
+  // returns the word that loads it: the pool's row, a multiple of 64, plus 1 for the diagonal block.
   const auto block_of = [&](const Tile& tile, int at) {
     if (p.blocks == nullptr) return at;
     return at < p.row_capacity ? p.blocks[list_of(p, tile) * p.row_capacity + at] : 0;
@@ -132,7 +133,7 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, c
   };
 
   Tile next = {};
-  int next_total = 0, next_word = 0;  // while it is looked for: item and block
+  int next_total = 0, next_word = 0;  // during the search they hold the item and the block
   const auto found = [&](int item) {
     next_total = 0;
     if (item < 0) return;
@@ -154,7 +155,7 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, c
 
   uint32_t n = 0;  // loads so far
   uint32_t n_tiles = 0;
-  uint32_t taken = kSlots;  // the slot whose place for keys queries are in, until they are known to be gone
+  uint32_t taken = kSlots;  // the slot whose place for keys holds queries, or kSlots if none does
   while (next_total > 0) {
     const Tile tile = next;
     const int total = next_total;
@@ -171,8 +172,9 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, c
           taken = kSlots;
         }
         feed.load(slot, parity, word & ~1, 0);
-        // The queries go where the load before this one had its keys: that place is free as soon as the tile
-        // before has its last scores, and must be empty again for the load behind this one.
+        // The queries go to the place where the previous load had its keys. It is free as soon as the
+        // previous tile has its last scores, and the queries must have left it before its slot is loaded
+        // again.
         const uint32_t before = (n - 1) % kSlots;
         if (lane == 0) {
           uint32_t entry = slot | parity << 8;
@@ -196,8 +198,8 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, c
   if (lane == 0) feed.push(consumer, n, Entry::kEnd, 0);
 }
 
-// One warp serves all consumers, three neighbouring tiles of a head at a time over all causal blocks, through
-// all slots. Lane i keeps the books of consumer i.
+// One warp serves all consumers through all slots: three neighbouring tiles of a head at a time, over all
+// causal blocks. Lane i has the state of consumer i.
 template <int kDHead>
 __device__ void produce_bundles(const WgmmaPrefillParams& p, const Items& items, const Feed<kDHead>& feed) {
   constexpr uint32_t kSlots = WgmmaShape<kDHead>::kSlots;

@@ -15,17 +15,17 @@ struct WgmmaShape {
   static constexpr int kPanels = kDHead / 64;      // 64 columns of 128 bytes, the widest swizzle
   static constexpr int kPanelBytes = kTile * 128;  // 64 rows of a panel
   static constexpr int kTileBytes = kPanels * kPanelBytes;
-  static constexpr int kSlots = kDHead == 128 ? 7 : 14;  // tiles of K, and as many of V, on the way or in use
+  static constexpr int kSlots = kDHead == 128 ? 7 : 14;  // for tiles of K, and as many for V
   static constexpr int kThreads = (kConsumers + 1) * 128;
-  // 1024-byte alignment of the tiles is the swizzle's.
+  // 1024 bytes more, because the swizzle needs tiles at multiples of 1024 bytes.
   static constexpr int kSharedBytes = 2 * kSlots * kTileBytes + 1024;
-  // A place of the queue is written again when more than kSlots loads lie behind it, and then its reader has
-  // given back the load it names.
+  // More places than slots: when a place is written again, more than kSlots loads have followed, so its
+  // reader has given back the load that it named.
   static constexpr int kQueue = kDHead == 128 ? 8 : 16;
   static_assert(kQueue > kSlots);
 };
 
-// What a consumer is to do next with which slot.
+// Tells a consumer which slot to use next, and how.
 struct Entry {
   uint32_t word, tile;
 
@@ -38,7 +38,7 @@ struct Entry {
   __device__ uint32_t queries_slot() const { return word >> 12 & 0xfU; }
   __device__ uint32_t queries_parity() const { return word >> 9 & 1U; }
   __device__ bool diagonal() const { return (word & kDiagonal) != 0; }
-  // The diagonal block of a tile that the prompt ends in.
+  // True for the diagonal block of a tile in which the prompt ends.
   __device__ bool partial() const { return (word & kPartial) != 0; }
   __device__ bool last() const { return (word & kLast) != 0; }
   __device__ bool end() const { return (word & kEnd) != 0; }  // of all work
@@ -47,13 +47,14 @@ struct Entry {
 template <int kDHead>
 struct WgmmaBarriers {
   static constexpr int kSlots = WgmmaShape<kDHead>::kSlots, kQueue = WgmmaShape<kDHead>::kQueue;
-  // full: the producer arrives and the copy engine's bytes complete it; the tile's users wait. empty: the
-  // four warps of the slot's consumer arrive, or of all consumers where they share it, the producer itself
-  // for those that do not use the tile; the producer waits before it fills the slot again.
+  // full: the tile's users wait for it; the producer arrives, and the copy engine's bytes complete it. empty:
+  // the producer waits for it before it fills the slot again; the four warps of the slot's consumer arrive,
+  // or, if all consumers share the slot, the four of each. The producer arrives for consumers that do not use
+  // the tile.
   uint64_t full_k[kSlots], full_v[kSlots], empty_k[kSlots], empty_v[kSlots];
-  // Of a consumer's queries, which lie where keys lay: likewise.
+  // The same for a consumer's queries, which lie in a place for keys.
   uint64_t full_q[kConsumers], empty_q[kConsumers];
-  // The producer arrives when the entry is written; the consumer's warps wait.
+  // The consumer's warps wait for full_entry; the producer arrives when it has written the entry.
   uint64_t full_entry[kConsumers][kQueue];
   uint64_t entries[kConsumers][kQueue];
 };
