@@ -225,9 +225,9 @@ SEER_INLINE inline Vec block_product(const __m512i* codes, const DigitBlock& in)
   return ints_to_vec(sum[2]) * 65536.0F + ints_to_vec(low);
 }
 
-// Prefetches the next tile's codes in the order of their addresses. If they were first read in the products' order,
-// which alternates between rows, they would come from memory at a third of the speed. A small tile fits into the
-// first-level cache, and any tile into the second-level one.
+// Prefetches the next tile's codes in the order of their addresses. If they were first read in the products'
+// order, which alternates between rows, they would come from memory at a third of the speed. A small tile
+// fits into the first-level cache, and any tile into the second-level one.
 template <int R, int64_t kBytes>
 SEER_INLINE inline void prefetch_codes(const uint8_t* rows, int64_t row_bytes, int64_t at) {
   const uint8_t* next = rows + R * (row_bytes + at);
