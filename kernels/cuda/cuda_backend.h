@@ -21,6 +21,7 @@
 namespace seer::cuda {
 
 struct DecodeParams;
+struct CodeMatrix;
 struct RoundedInputs;
 
 class CudaBackend final : public Backend {
@@ -128,9 +129,15 @@ class CudaBackend final : public Backend {
   LinearWeights codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep);
   // Takes memory for a matrix of codes in the layout of codes/, without memory for zeros and bias.
   LinearWeights::Part allocate_codes(DType type, int64_t d_out, int64_t d_in, int64_t group,
-                                     std::vector<Buffer>* keep);
-  // Counts the memory that products with these weights need, for which prepare() makes room.
-  void count_codes(const LinearWeights& weights);
+                                     InputCodes inputs, std::vector<Buffer>* keep);
+  // Completes weights whose codes and scales are on the device, and counts the memory that products with them
+  // need, for which prepare() makes room.
+  void finish_codes(const LinearWeights& weights);
+  // Of quantised weights on the device.
+  static CodeMatrix matrix(const LinearWeights& w);
+  // The memory for scales of n_rows of inputs, and for the outputs of a product whose rows are padded.
+  int64_t scale_bytes(int64_t n_rows) const;
+  int64_t padded_bytes() const;
   // Makes room for products of n_rows with the quantised weights that are on the device so far.
   void prepare_codes(int64_t n_rows);
   // out (+)= x W^T with rounded inputs. The norm is taken on the way, if there is one. Codes are written to
@@ -140,6 +147,8 @@ class CudaBackend final : public Backend {
   void round_for(const LinearWeights& w, RoundedInputs in, void* codes);
   // out (+)= the inputs of round_for() W^T.
   void multiply_rounded(const Tensor& out, const void* codes, const LinearWeights& w, bool accumulate);
+  // Returns whether cuBLASLt gets scales of groups for a product of n rounded rows.
+  static bool takes_groups(const LinearWeights& w, int64_t n);
   // Returns whether the kernel that makes silu(gate) * up can also round it for `next`.
   bool rounds_swiglu(const Tensor& act, const LinearWeights* next) const;
   // out (+)= x W^T with weights that are widened to bf16 first.
@@ -158,13 +167,15 @@ class CudaBackend final : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
-  // The most that products with quantised weights need; rounded_, input_scales_ and widened_ are that memory.
+  // The most that products with quantised weights need; rounded_, input_scales_, padded_ and widened_ are
+  // that memory.
   struct CodeSizes {
     int64_t row_bytes = 0, row_scales = 0;  // of rounded inputs
+    int64_t group_scales = 0, outputs = 0;  // of a row of up to kMostSpreadRows
     int64_t widened_bytes = 0;
   };
   CodeSizes code_sizes_;
-  DeviceMemory rounded_, input_scales_, widened_;
+  DeviceMemory rounded_, input_scales_, padded_, widened_;
   const void* act_codes_ = nullptr;  // the act that norm_swiglu() left as codes for the next product
   DeviceMemory staging_;             // codes on their way into their layout, while weights are loaded
   StepState step_;

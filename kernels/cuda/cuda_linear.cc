@@ -2,9 +2,11 @@
 //
 //   rows         plain weights   E4M3                              8 bits, 4 bits
 //   1, 2         few_rows        codes/product.cu                  codes/product.cu
-//   to 16        cuBLASLt        codes/product.cu                  codes/product.cu
+//   to 8         cuBLASLt        codes/product.cu                  codes/product.cu
 //   to 48        cuBLASLt        cuBLASLt, inputs rounded to E4M3  codes/product.cu, 16 rows at a time
 //   more         cuBLASLt        cuBLASLt, inputs rounded to E4M3  widened to bf16, then cuBLASLt
+//
+// Up to kMostSpreadRows, cuBLASLt gets E4M3 scales of rows as if they were scales of groups.
 //
 // E4M3 products of many rows need a Hopper GPU, and sizes that are multiples of 16; else they are done as
 // those of 8 bits.
@@ -24,20 +26,13 @@ namespace {
 // cuBLASLt takes scales of groups for multiples of so many rows alone.
 constexpr int64_t kGroupRows = 4;
 
-// Rows at the end that a product of rounded inputs leaves to the kernel for few rows.
-int64_t rows_left_over(const LinearWeights& w, int64_t n) {
-  return w.parts.front().input_codes == InputCodes::kE4M3Token128 ? n % kGroupRows : 0;
-}
+int64_t rows_with_padding(int64_t n) { return (n + kGroupRows - 1) / kGroupRows * kGroupRows; }
 
-CodeMatrix matrix(const LinearWeights& w) {
-  const LinearWeights::Part& part = w.parts.front();
-  return {part.weight.dtype,
-          part.weight.data,
-          part.scale.as<float>(),
-          part.zero.as<uint8_t>(),
-          part.weight.dim(0),
-          part.weight.dim(1),
-          part.group};
+// Rows at the end that a product of rounded inputs leaves to the kernel for few rows. A few rows are padded
+// instead.
+int64_t rows_left_over(const LinearWeights& w, int64_t n) {
+  const bool groups = w.parts.front().input_codes == InputCodes::kE4M3Token128;
+  return groups && n > kMostSpreadRows ? n % kGroupRows : 0;
 }
 
 GemmShape shape_of(const Tensor& out, const LinearWeights& w, bool accumulate) {
@@ -86,7 +81,7 @@ bool CudaBackend::rounds_inputs(const LinearWeights& w) const {
 
 // Several passes over the codes take less time than widening them.
 int64_t CudaBackend::most_code_rows(const LinearWeights& w) const {
-  return rounds_inputs(w) ? kMostCodeRows : 3 * kMostCodeRows;
+  return rounds_inputs(w) ? kMostExactRows : 3 * kMostCodeRows;
 }
 
 bool CudaBackend::few_code_rows(const Product& product) {
@@ -124,8 +119,15 @@ void CudaBackend::multiply(const Tensor& out, const void* x, const void* w, cons
   gemm_->run(out.data, x, w, bias.data, scales, shape, stream_);
 }
 
+bool CudaBackend::takes_groups(const LinearWeights& w, int64_t n) {
+  const LinearWeights::Part& part = w.parts.front();
+  if (part.input_codes == InputCodes::kE4M3Token128) return true;
+  return n <= kMostSpreadRows && CodeMatrix::spreads(part.input_codes, part.group, w.d_in());
+}
+
 void CudaBackend::round_for(const LinearWeights& w, RoundedInputs in, void* codes) {
   const LinearWeights::Part& part = w.parts.front();
+  in.columns = takes_groups(w, in.n) ? rows_with_padding(in.n) : 0;
   in.codes = part.input_codes;
   in.static_scale = part.input_scale;
   in.d_in = w.d_in();
@@ -138,9 +140,21 @@ void CudaBackend::multiply_rounded(const Tensor& out, const void* codes, const L
                                    bool accumulate) {
   const LinearWeights::Part& part = w.parts.front();
   GemmShape s = shape_of(out, w, accumulate);
-  s.inputs = part.input_codes == InputCodes::kE4M3Token128 ? GemmInputs::kE4M3Groups : GemmInputs::kE4M3Rows;
+  const bool groups = takes_groups(w, s.n), rows = part.input_codes != InputCodes::kE4M3Token128;
+  s.inputs = groups ? GemmInputs::kE4M3Groups : GemmInputs::kE4M3Rows;
   s.ld_x = s.ld_w = CodeMatrix::code_pitch(DType::kF8E4M3, w.d_in());
-  multiply(out, codes, part.weight.data, part.bias, {input_scales_.as<float>(), part.scale.as<float>()}, s);
+  const GemmScales scales{input_scales_.as<float>(),
+                          groups && rows ? matrix(w).spread_scale() : part.scale.as<float>()};
+  if (!groups || s.n % kGroupRows == 0) return multiply(out, codes, part.weight.data, part.bias, scales, s);
+  // The rows of padding hold anything, and so do their outputs.
+  s.n = rows_with_padding(s.n);
+  s.accumulate = false;
+  const Tensor padded(padded_.get(), out.dtype, {s.n, w.d_out()});
+  multiply(padded, codes, part.weight.data, part.bias, scales, s);
+  if (accumulate) return add(out, padded.rows(0, out.dim(0)));
+  check(cudaMemcpyAsync(out.data, padded.data, static_cast<size_t>(out.nbytes()), cudaMemcpyDeviceToDevice,
+                        stream_),
+        "cudaMemcpyAsync");
 }
 
 void CudaBackend::linear_rounded(const Product& product, void* h) {
@@ -199,17 +213,17 @@ void CudaBackend::norm_linear(const Tensor& out, const Tensor& h, const Tensor& 
                               double eps, const LinearWeights& w) {
   const Product product{.out = out, .x = x, .w = w, .norm = &norm, .eps = eps};
   if (few_rows(product)) return;
-  if (w.quantised() && x.dim(0) > kMostCodeRows && rounds_inputs(w)) {
+  if (w.quantised() && x.dim(0) > kMostExactRows && rounds_inputs(w)) {
     // Codes take half of the bytes of h's rows, which hold at least a chunk.
-    linear_rounded(product, w.d_in() >= CodeMatrix::kChunkBytes ? h.data : nullptr);
+    linear_rounded(product, w.d_in() >= CodeMatrix::kChunkCodes ? h.data : nullptr);
   } else {
     Backend::norm_linear(out, h, x, norm, eps, w);
   }
 }
 
 bool CudaBackend::rounds_swiglu(const Tensor& act, const LinearWeights* next) const {
-  return next != nullptr && next->quantised() && act.dim(0) > kMostCodeRows && rounds_inputs(*next) &&
-         rows_left_over(*next, act.dim(0)) == 0 && next->d_in() >= CodeMatrix::kChunkBytes;
+  return next != nullptr && next->quantised() && act.dim(0) > kMostExactRows && rounds_inputs(*next) &&
+         rows_left_over(*next, act.dim(0)) == 0 && next->d_in() >= CodeMatrix::kChunkCodes;
 }
 
 void CudaBackend::norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& gate_up, const Tensor& x,

@@ -29,6 +29,17 @@ void check_parts(const LinearWeights& host) {
 
 }  // namespace
 
+CodeMatrix CudaBackend::matrix(const LinearWeights& w) {
+  const LinearWeights::Part& part = w.parts.front();
+  return {part.weight.dtype,
+          part.weight.data,
+          part.scale.as<float>(),
+          part.zero.as<uint8_t>(),
+          part.weight.dim(0),
+          part.weight.dim(1),
+          part.group};
+}
+
 // One matrix for all parts, so that they are one product.
 LinearWeights CudaBackend::to_device(const LinearWeights& host, std::vector<Buffer>* keep) {
   use();
@@ -58,24 +69,31 @@ LinearWeights CudaBackend::to_device(const LinearWeights& host, std::vector<Buff
 }
 
 LinearWeights::Part CudaBackend::allocate_codes(DType type, int64_t d_out, int64_t d_in, int64_t group,
-                                                std::vector<Buffer>* keep) {
+                                                InputCodes inputs, std::vector<Buffer>* keep) {
   LinearWeights::Part part;
   part.weight = Tensor(nullptr, type, {d_out, d_in});
   part.group = group;
+  part.input_codes = inputs;
   part.scale = Tensor(nullptr, DType::kF32, {part.n_groups(), d_out});
-  keep->push_back(allocate(d_out * CodeMatrix::code_pitch(type, d_in), "weights"));
+  const int64_t spread = CodeMatrix::spreads(inputs, group, d_in) ? d_in / CodeMatrix::kSpreadGroup : 0;
+  keep->push_back(allocate((d_out + CodeMatrix::kTileRows) * CodeMatrix::code_pitch(type, d_in), "weights"));
   part.weight.data = keep->back().get();
-  keep->push_back(allocate(part.scale.nbytes(), "weights"));
+  keep->push_back(allocate(
+      ((part.n_groups() + spread) * d_out + CodeMatrix::kTileRows) * int64_t{sizeof(float)}, "weights"));
   part.scale.data = keep->back().get();
   return part;
 }
 
-void CudaBackend::count_codes(const LinearWeights& weights) {
+void CudaBackend::finish_codes(const LinearWeights& weights) {
   const LinearWeights::Part& part = weights.parts.front();
+  if (CodeMatrix::spreads(part.input_codes, part.group, weights.d_in()))
+    check(launch_spread_scales(matrix(weights), stream_), "spread_scales");
   if (rounds_inputs(weights)) {
     code_sizes_.row_bytes =
         std::max(code_sizes_.row_bytes, CodeMatrix::code_pitch(part.weight.dtype, weights.d_in()));
     code_sizes_.row_scales = std::max(code_sizes_.row_scales, part.n_groups());
+    code_sizes_.group_scales = std::max(code_sizes_.group_scales, weights.d_in() / CodeMatrix::kSpreadGroup);
+    code_sizes_.outputs = std::max(code_sizes_.outputs, weights.d_out());
   } else {
     code_sizes_.widened_bytes =
         std::max(code_sizes_.widened_bytes, part.weight.numel() * dtype_bytes(DType::kBF16));
@@ -89,11 +107,10 @@ LinearWeights CudaBackend::codes_to_device(const LinearWeights& host, std::vecto
   const DType type = first.weight.dtype;
   const int64_t pitch = CodeMatrix::code_pitch(type, d_in);
   if (!uploader_) uploader_ = std::make_unique<Uploader>(stream_);
-  LinearWeights::Part whole = allocate_codes(type, d_out, d_in, first.group, keep);
-  whole.input_codes = first.input_codes;
+  LinearWeights::Part whole = allocate_codes(type, d_out, d_in, first.group, first.input_codes, keep);
   // Takes memory for one of the tensors that some parts have, filled with what it is for the others.
   const auto take = [&](Tensor* tensor, int value) {
-    keep->push_back(allocate(tensor->nbytes(), "weights"));
+    keep->push_back(allocate(tensor->nbytes() + CodeMatrix::kTileRows, "weights"));
     tensor->data = keep->back().get();
     check(cudaMemsetAsync(tensor->data, value, static_cast<size_t>(tensor->nbytes()), stream_),
           "cudaMemsetAsync");
@@ -129,7 +146,7 @@ LinearWeights CudaBackend::codes_to_device(const LinearWeights& host, std::vecto
     row += n;
   }
   LinearWeights weights{{whole}};
-  count_codes(weights);
+  finish_codes(weights);
   return weights;
 }
 
@@ -142,13 +159,12 @@ LinearWeights CudaBackend::quantise(const LinearWeights& plain, WeightFormat for
   const int64_t d_out = plain.d_out(), d_in = plain.d_in();
   LinearWeights::Part whole;
   if (format == WeightFormat::kE4M3) {
-    whole = allocate_codes(DType::kF8E4M3, d_out, d_in, d_in, buffers);
-    whole.input_codes = InputCodes::kE4M3Token;
+    whole = allocate_codes(DType::kF8E4M3, d_out, d_in, d_in, InputCodes::kE4M3Token, buffers);
     check(launch_quantise_e4m3(whole.weight.data, CodeMatrix::code_pitch(DType::kF8E4M3, d_in),
                                whole.scale.as<float>(), from.weight.data, d_out, d_in, stream_),
           "quantise_e4m3");
   } else {
-    whole = allocate_codes(DType::kU4, d_out, d_in, int4_group(d_in).value(), buffers);
+    whole = allocate_codes(DType::kU4, d_out, d_in, int4_group(d_in).value(), InputCodes::kNone, buffers);
     void* staged = staging_.reserve(whole.weight.nbytes(), "loading weights");
     check(launch_quantise_int4(staged, whole.scale.as<float>(), from.weight.data, d_out, d_in, whole.group,
                                stream_),
@@ -159,20 +175,29 @@ LinearWeights CudaBackend::quantise(const LinearWeights& plain, WeightFormat for
   // The stream has read the plain matrix before its memory is given back: that waits for the device.
   std::erase_if(*buffers, [&](const Buffer& buffer) { return buffer.get() == from.weight.data; });
   LinearWeights weights{{whole}};
-  count_codes(weights);
+  finish_codes(weights);
   return weights;
 }
 
+int64_t CudaBackend::scale_bytes(int64_t n_rows) const {
+  return int64_t{sizeof(float)} *
+         std::max(n_rows * code_sizes_.row_scales, kMostSpreadRows * code_sizes_.group_scales);
+}
+
+int64_t CudaBackend::padded_bytes() const {
+  return int64_t{sizeof(float)} * kMostSpreadRows * code_sizes_.outputs;
+}
+
 int64_t CudaBackend::step_bytes(const StepLimits& limits) const {
-  const int64_t scale_bytes = code_sizes_.row_scales * static_cast<int64_t>(sizeof(float));
-  return limits.n_tokens * (code_sizes_.row_bytes + scale_bytes) + code_sizes_.widened_bytes;
+  return limits.n_tokens * code_sizes_.row_bytes + scale_bytes(limits.n_tokens) + code_sizes_.widened_bytes +
+         padded_bytes();
 }
 
 // After the first call for a step's limits, no further one allocates.
 void CudaBackend::prepare_codes(int64_t n_rows) {
   rounded_.reserve(n_rows * code_sizes_.row_bytes, "rounded inputs");
-  input_scales_.reserve(n_rows * code_sizes_.row_scales * static_cast<int64_t>(sizeof(float)),
-                        "rounded inputs");
+  input_scales_.reserve(scale_bytes(n_rows), "rounded inputs");
+  padded_.reserve(padded_bytes(), "outputs of rounded inputs");
   widened_.reserve(code_sizes_.widened_bytes, "widened weights");
 }
 

@@ -50,6 +50,12 @@ __device__ __forceinline__ float warp_max(float x) {
   return x;
 }
 
+__device__ __forceinline__ float largest_magnitude(const Bf16x8& x) {
+  const __nv_bfloat162 largest = __hmax2(__hmax2(__habs2(x.pair[0]), __habs2(x.pair[1])),
+                                         __hmax2(__habs2(x.pair[2]), __habs2(x.pair[3])));
+  return fmaxf(__low2float(largest), __high2float(largest));
+}
+
 __device__ __forceinline__ float largest_magnitude(const float (&x)[8]) {
   float largest = 0.0F;
 #pragma unroll

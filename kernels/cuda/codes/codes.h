@@ -13,20 +13,33 @@ namespace seer::cuda {
 //
 // Rows of codes begin `pitch` bytes apart, a multiple of a chunk, and what lies between is zeros. Codes of 8
 // bits are in order. Codes of 4 bits lie in the order in which the product kernel multiplies them: see
-// pack.cu.
+// pack.cu. The product kernel reads whole tiles: the memory of codes, scales and zeros goes on for kTileRows
+// rows after the last, and these may hold anything.
 struct CodeMatrix {
   DType type = DType::kU4;  // kF8E4M3, kI8 or kU4
   void* codes = nullptr;    // [d_out, pitch]
-  float* scale = nullptr;   // [n_groups, d_out]
+  float* scale = nullptr;   // [n_groups, d_out]; see spread_scale()
   uint8_t* zero = nullptr;  // [n_groups, d_out]; null: 8 for 4 bits, 0 for 8
   int64_t d_out = 0, d_in = 0, group = 0;
 
   int64_t pitch() const { return code_pitch(type, d_in); }
   int64_t n_groups() const { return (d_in + group - 1) / group; }
 
-  static constexpr int64_t kChunkBytes = 64;
+  // cuBLASLt's products of few rows are faster with scales of groups than with scales of rows: it has one
+  // tile size for the latter, and never divides columns. So weights whose inputs are rounded by row have
+  // their scales a second time after the first, for each group of kSpreadGroup columns: [d_in / kSpreadGroup,
+  // d_out].
+  static constexpr int64_t kSpreadGroup = 128;
+  static bool spreads(InputCodes inputs, int64_t group, int64_t d_in) {
+    return (inputs == InputCodes::kE4M3Token || inputs == InputCodes::kE4M3Static) && group >= d_in &&
+           d_in % kSpreadGroup == 0;
+  }
+  float* spread_scale() const { return scale + d_out; }
+
+  static constexpr int64_t kTileRows = 16;
+  static constexpr int64_t kChunkCodes = 128;
   static int64_t code_pitch(DType type, int64_t d_in) {
-    return (d_in * dtype_bits(type) / 8 + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
+    return (d_in + kChunkCodes - 1) / kChunkCodes * (kChunkCodes * dtype_bits(type) / 8);
   }
 };
 
@@ -40,6 +53,8 @@ bool code_groups_fit(DType type, int64_t group, int64_t d_in);
 // d_in is a multiple of 8.
 cudaError_t launch_pack_codes(void* out, const void* in, DType type, int64_t n_rows, int64_t d_in,
                               cudaStream_t stream);
+// The scales [d_out] of a weight whose inputs are rounded by row, to each row of its spread_scale().
+cudaError_t launch_spread_scales(const CodeMatrix& w, cudaStream_t stream);
 // Column c of in [n_rows, n_columns] to out[c * ld + 0 .. n_rows).
 cudaError_t launch_transpose(float* out, int64_t ld, const float* in, int64_t n_rows, int64_t n_columns,
                              cudaStream_t stream);
@@ -74,6 +89,10 @@ struct CodeRowsParams {
 };
 
 inline constexpr int kMostCodeRows = 16;
+// Products with more rows of E4M3 codes round their inputs, if the format says so.
+inline constexpr int kMostExactRows = 8;
+// Products with more rounded rows take scales of rows where the format has these, not spread_scale().
+inline constexpr int64_t kMostSpreadRows = 64;
 // Whether a norm can be part of the product: then the inputs fit into shared memory.
 bool code_rows_take_norm(const CodeMatrix& w, int64_t n, int max_shared_bytes);
 // Reads each weight once. Row r of out depends on row r of x alone, bit for bit, whatever n is.
@@ -92,8 +111,10 @@ struct RoundedInputs {
   InputCodes codes;    // one of the E4M3 ones
   float static_scale;  // of kE4M3Static
   int64_t n, d_in;     // d_in a multiple of 8
+  int64_t columns;     // of `scale`, if it has a row for every 128 inputs; 0: it is one row
 };
-// out: E4M3 [n, ld_out bytes]. scale: [n], or of kE4M3Token128 [groups of 128, n].
+// out: E4M3 [n, ld_out bytes]. scale: [n], or [d_in / 128, columns], which kE4M3Token128 needs and of which
+// the others fill each column with one scale.
 cudaError_t launch_round_inputs(void* out, int64_t ld_out, float* scale, const RoundedInputs& in,
                                 cudaStream_t stream);
 

@@ -1,10 +1,10 @@
 // The layout of codes on a GPU.
 //
-// The product kernel's lane t of four takes 16 bytes of each chunk of 64. Of codes of 8 bits that is what
-// lies there. Of 4 bits, whose chunk is 128 codes, word j of the lane's four holds codes 32 j + 8 t to 32 j +
-// 8 t + 7: so the four lanes multiply 32 codes that lie together at a time, which share a scale in every
-// format. And in a word, nibbles 0 to 7 hold its codes 0, 2, 4, 6, 1, 3, 5, 7: a shift and a mask give the
-// codes of a pair where two bf16 numbers have their last bits.
+// Codes of 8 bits are in order. Of 4 bits, the product kernel's lane t of four takes 16 bytes of each chunk
+// of 128 codes, and word j of these holds codes 32 j + 8 t to 32 j + 8 t + 7: so the four lanes multiply 32
+// codes that lie together at a time, which share a scale in every format. And in a word, nibbles 0 to 7 hold
+// its codes 0, 2, 4, 6, 1, 3, 5, 7: a shift and a mask give the codes of a pair where two bf16 numbers have
+// their last bits.
 #include <bit>
 
 #include "kernels/cuda/codes/codes.h"
@@ -84,6 +84,12 @@ __global__ void __launch_bounds__(kThreads)
   store8(out + row * w.d_in + m * 8, Bf16x8::from_floats(weights));
 }
 
+__global__ void __launch_bounds__(kThreads)
+    spread_scales_kernel(float* out, const float* scale, int64_t d_out, int64_t n) {
+  const int64_t i = thread_index();
+  if (i < n) out[i] = scale[i % d_out];
+}
+
 template <class T>
 cudaError_t transpose(T* out, int64_t ld, const T* in, int64_t n_rows, int64_t n_columns,
                       cudaStream_t stream) {
@@ -120,6 +126,12 @@ cudaError_t launch_transpose(float* out, int64_t ld, const float* in, int64_t n_
 cudaError_t launch_transpose(uint8_t* out, int64_t ld, const uint8_t* in, int64_t n_rows, int64_t n_columns,
                              cudaStream_t stream) {
   return transpose(out, ld, in, n_rows, n_columns, stream);
+}
+
+cudaError_t launch_spread_scales(const CodeMatrix& w, cudaStream_t stream) {
+  const int64_t n = w.d_in / CodeMatrix::kSpreadGroup * w.d_out;
+  spread_scales_kernel<<<blocks_for(n), kThreads, 0, stream>>>(w.spread_scale(), w.scale, w.d_out, n);
+  return cudaPeekAtLastError();
 }
 
 cudaError_t launch_to_bf16(void* out, const CodeMatrix& w, cudaStream_t stream) {

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cassert>
 #include <climits>
+#include <cmath>
 #include <type_traits>
 
 #include "kernels/cuda/codes/codes.h"
@@ -15,6 +16,7 @@
 #include "kernels/cuda/ptx/cp_async.cuh"
 #include "kernels/cuda/ptx/mma.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
+#include "kernels/cuda/ptx/prefetch.cuh"
 #include "kernels/cuda/vector.cuh"
 
 namespace seer::cuda {
@@ -25,6 +27,9 @@ template <DType kType, int kTiles, int kParts, class Pair>
 struct Product {
   static constexpr bool kShared = std::is_same_v<Pair, __half2>;
   static constexpr int kScales = kParts == 0 ? 1 : kParts;
+  static constexpr int kVectors = row_bytes(kType) / 64;  // of 16 bytes, that a lane has of a row's chunk
+  static constexpr int kSteps = 4;                        // of a chunk, each of eight codes a lane and row
+  static constexpr int kFirst = kType == DType::kU4 ? 8 : 16;  // elements from lane to lane
 
   // Products that follow one another on the same sums wait for each other, so there are two sets of sums.
   // (One would do for more tiles, but a row's result shall not depend on how many rows there are.)
@@ -37,9 +42,8 @@ struct Product {
   __device__ void begin(const uint16_t* first, int64_t pitch, int n, int d_in, int lane) {
     const int g = lane / 4, t = lane % 4;
 #pragma unroll
-    for (int i = 0; i < kTiles; ++i)
-      x[i] = first + min(i * 8 + g, n - 1) * pitch + t * (kType == DType::kU4 ? 8 : 16);
-    x_end = d_in - t * (kType == DType::kU4 ? 8 : 16);
+    for (int i = 0; i < kTiles; ++i) x[i] = first + min(i * 8 + g, n - 1) * pitch + t * kFirst;
+    x_end = d_in - t * kFirst;
   }
   __device__ void clear() {
 #pragma unroll
@@ -74,27 +78,34 @@ struct Product {
     }
   }
 
-  // a and b: the lane's 16 bytes of its two rows' chunk.
-  __device__ __forceinline__ void multiply(const uint4& a, const uint4& b, int chunk,
+  // The lane's inputs of step j of a chunk begin so many elements after those of its first.
+  __device__ __forceinline__ static constexpr int step_begin(int j) {
+    return kType == DType::kU4 ? j * 32 : j / 2 * 64 + j % 2 * 8;
+  }
+
+  // a and b: what the lane has of its two rows' chunk.
+  __device__ __forceinline__ void multiply(const uint4 (&a)[kVectors], const uint4 (&b)[kVectors], int chunk,
                                            const float (&scale)[kScales][2],
                                            const ZeroPair<Pair> (&zeros)[kScales][2]) {
-    const uint32_t wa[4] = {a.x, a.y, a.z, a.w}, wb[4] = {b.x, b.y, b.z, b.w};
     float part_even[kTiles][4] = {}, part_odd[kTiles][4] = {};
-    constexpr int kSteps = kType == DType::kU4 ? 4 : 2;  // of eight codes a lane
 #pragma unroll
     for (int j = 0; j < kSteps; ++j) {
+      const auto word = [j](const uint4(&v)[kVectors], int i) {
+        const int at = j * kVectors + i;
+        const uint4& of = v[at / 4];
+        return at % 4 == 0 ? of.x : at % 4 == 1 ? of.y : at % 4 == 2 ? of.z : of.w;
+      };
       uint32_t pa[4], pb[4];
       if constexpr (kType == DType::kU4) {
-        constexpr int kWords = 4 / kScales;  // that share a scale
-        decode_u4(pa, wa[j], zeros[j / kWords][0]);
-        decode_u4(pb, wb[j], zeros[j / kWords][1]);
+        decode_u4(pa, word(a, 0), zeros[j * kScales / kSteps][0]);
+        decode_u4(pb, word(b, 0), zeros[j * kScales / kSteps][1]);
       } else {
-        Decode<kType, Pair>::four(pa[0], pa[1], wa[2 * j]);
-        Decode<kType, Pair>::four(pa[2], pa[3], wa[2 * j + 1]);
-        Decode<kType, Pair>::four(pb[0], pb[1], wb[2 * j]);
-        Decode<kType, Pair>::four(pb[2], pb[3], wb[2 * j + 1]);
+        Decode<kType, Pair>::four(pa[0], pa[1], word(a, 0));
+        Decode<kType, Pair>::four(pa[2], pa[3], word(a, 1));
+        Decode<kType, Pair>::four(pb[0], pb[1], word(b, 0));
+        Decode<kType, Pair>::four(pb[2], pb[3], word(b, 1));
       }
-      const int k = chunk * kChunkCodes<kType> + j * (kType == DType::kU4 ? 32 : 8);
+      const int k = chunk * kChunkCodes + step_begin(j);
 #pragma unroll
       for (int i = 0; i < kTiles; ++i) {
         const uint4 v = inputs(i, k);
@@ -107,80 +118,105 @@ struct Product {
           mma(part_odd[i], second, v.z, v.w);
         }
       }
-      if constexpr (kParts > 1)
+      if constexpr (kParts != 0)
         if ((j + 1) % (kSteps / kParts) == 0) {
           fold(even, part_even, scale[j / (kSteps / kParts)]);
           fold(odd, part_odd, scale[j / (kSteps / kParts)]);
         }
     }
-    if constexpr (kParts == 1) {
-      fold(even, part_even, scale[0]);
-      fold(odd, part_odd, scale[0]);
-    }
   }
 };
 
-// What one lane asks for, in the order in which its warp will multiply it: codes, which it multiplies itself,
-// and scales, which the warp shares.
-template <int kParts>
+// What one lane asks for, in the order in which its warp will multiply it: codes and scales, which the warp
+// shares.
+//
+// A copy of the warp takes whole pieces of rows: of 8 bits 128 bytes of 4 rows, of 4 bits 64 bytes of 8.
+// Lanes then read 16 bytes each of two neighbouring rows at a time. 128 bytes would have these in the same
+// banks, so odd rows have their halves exchanged.
+template <DType kType, int kParts>
 struct Feed {
-  const char* codes[2] = {};      // of the next chunk, in the lane's two rows
-  const float* scales = nullptr;  // of group 0, in row lane % 16 of the tile
-  int tile, chunk;
+  static constexpr int kRowBytes = row_bytes(kType), kLanes = kRowBytes / 16, kRowsAtOnce = 32 / kLanes;
+  static constexpr int kCopies = kTileRows / kRowsAtOnce;
 
-  __device__ void begin_tile(const Kernel& k, int lane) {
-    const int64_t offset = static_cast<int64_t>(chunk) * CodeMatrix::kChunkBytes + lane % 4 * 16;
+  const char* codes[kCopies] = {};  // of the next chunk
+  const float* scales = nullptr;    // of group 0, in row lane % 16 of the tile
+  int chunk;
+  int left;     // chunks that are still to be asked for
+  int to_tile;  // bytes from the end of the warp's last chunk of a tile to its first of the next
+  int n_chunks, first;
+
+  // Where a row's 16 bytes `piece` lie in a stage.
+  __device__ __forceinline__ static int place(int row, int piece) {
+    return row * kRowBytes + (piece ^ (kType == DType::kU4 ? 0 : row % 2 * 4)) * 16;
+  }
+
+  __device__ __forceinline__ void begin(const Kernel& k, int warp, int lane, int tile, int n_tiles,
+                                        int step) {
+    n_chunks = static_cast<int>(k.pitch) / kRowBytes;
+    first = chunk = warp;
+    const int per_tile = max(0, (n_chunks - warp + kWarps - 1) / kWarps);
+    left = per_tile * n_tiles;
+    to_tile = step * k.per_tile * static_cast<int>(k.pitch) - per_tile * kWarps * kRowBytes;
+    const char* row = static_cast<const char*>(k.p.w.codes) + k.weight_row(tile, lane / kLanes) * k.pitch +
+                      warp * kRowBytes + lane % kLanes * 16;
 #pragma unroll
-    for (int r = 0; r < 2; ++r)
-      codes[r] =
-          static_cast<const char*>(k.p.w.codes) + k.weight_row(tile, lane / 4 + 8 * r) * k.pitch + offset;
+    for (int r = 0; r < kCopies; ++r) {
+      const int i = kRowsAtOnce * r;
+      codes[r] = row + (i % (kTileRows / 2) + i / (kTileRows / 2) * k.upper) * k.pitch;
+    }
     if (kParts != 0) scales = k.p.w.scale + k.weight_row(tile, lane % kTileRows);
   }
 
   // Fills a stage of the warp's ring, and goes on to the next chunk.
-  __device__ __forceinline__ void fill(uint32_t stage, const Kernel& k, int lane) {
-    ptx::cp_async_16(stage + lane * 16, codes[0], true);
-    ptx::cp_async_16(stage + kChunkBytes / 2 + lane * 16, codes[1], true);
+  __device__ __forceinline__ void fill(uint32_t stage, const Kernel& k, int lane, int step) {
+    if (left == 0) return;
+    --left;
+#pragma unroll
+    for (int r = 0; r < kCopies; ++r) {
+      ptx::cp_async_16(stage + place(lane / kLanes, lane % kLanes) + r * kRowsAtOnce * kRowBytes, codes[r],
+                       true);
+      codes[r] += kWarps * kRowBytes;
+    }
 #pragma unroll
     for (int i = 0; i < (kParts + 1) / 2; ++i) {
       const int part = 2 * i + lane / kTileRows;
       if (part < kParts)
-        ptx::cp_async_4(stage + kChunkBytes + (i * 32 + lane) * 4,
+        ptx::cp_async_4(stage + kTileRows * kRowBytes + (i * 32 + lane) * 4,
                         scales + k.group_begin<kParts>(chunk, part));
     }
-    codes[0] += kWarps * CodeMatrix::kChunkBytes;
-    codes[1] += kWarps * CodeMatrix::kChunkBytes;
     chunk += kWarps;
+    if (chunk < n_chunks) return;
+    chunk = first;
+#pragma unroll
+    for (int r = 0; r < kCopies; ++r) codes[r] += to_tile;
+    if (kParts != 0) scales += step * k.per_tile;
   }
 };
 
-// One output of the tile: the sum of what the warps have.
-template <int kTiles>
-__device__ __forceinline__ float total(const float* partial, int column, int row) {
+// One output of a tile: the sum of what the warps have.
+__device__ __forceinline__ float total(const float* partial, int n_rows, int column, int row) {
   float sum = 0.0F;
 #pragma unroll
-  for (int w = 0; w < kWarps; ++w) sum += partial[(w * kTiles * 8 + column) * kPartialPitch + row];
+  for (int w = 0; w < kWarps; ++w) sum += partial[(w * n_rows + column) * kPartialPitch + row];
   return sum;
 }
 
-template <int kTiles>
-__device__ void store_tile(const float* partial, const float* factor, int64_t tile, bool scaled,
-                           const CodeRowsParams& p) {
-  const int i = static_cast<int>(threadIdx.x), column = i / kTileRows, r = i % kTileRows;
-  if (column >= p.n || i >= kTiles * 8 * kTileRows) return;
+// One output of row `column` of the inputs; r: its row in the tile.
+__device__ __forceinline__ void store_output(const float* partial, const float* factor, int tile, int column,
+                                             int r, bool scaled, const CodeRowsParams& p) {
   const auto value = [&](int row_in_tile, int64_t row) {
-    float v = total<kTiles>(partial, column, row_in_tile) * factor[column];
+    float v = total(partial, p.n, column, row_in_tile) * factor[column];
     if (!scaled) v *= p.w.scale[row];
     return p.bias == nullptr ? v : v + __bfloat162float(static_cast<const Bf16*>(p.bias)[row]);
   };
   if (p.swiglu) {
-    const int64_t half = p.w.d_out / 2, unit = tile * 8 + r;
+    const int64_t half = p.w.d_out / 2, unit = static_cast<int64_t>(tile) * 8 + r;
     if (r >= 8 || unit >= half) return;
     const float gate = value(r, unit), up = value(r + 8, unit + half);
     static_cast<Bf16*>(p.out)[column * half + unit] = __float2bfloat16(gate * up / (1.0F + __expf(-gate)));
     return;
   }
-  const int64_t row = tile * kTileRows + r;
+  const int64_t row = static_cast<int64_t>(tile) * kTileRows + r;
   if (row >= p.w.d_out) return;
   const float v = value(r, row);
   const int64_t at = column * p.w.d_out + row;
@@ -189,6 +225,16 @@ __device__ void store_tile(const float* partial, const float* factor, int64_t ti
   } else {
     Bf16* out = static_cast<Bf16*>(p.out) + at;
     *out = __float2bfloat16(p.accumulate ? v + __bfloat162float(*out) : v);
+  }
+}
+
+// The outputs of n_tiles tiles, the first of which is `tile` and each other `step` after the one before it.
+__device__ __forceinline__ void store_tiles(const float* partial, const float* factor, int tile, int step,
+                                            int n_tiles, bool scaled, const CodeRowsParams& p) {
+  const int n_outputs = n_tiles * p.n * kTileRows;
+  for (int i = static_cast<int>(threadIdx.x); i < n_outputs; i += kThreads) {
+    const int r = i % kTileRows, column = i / kTileRows % p.n, t = i / kTileRows / p.n;
+    store_output(partial + t * partial_floats(p.n), factor, tile + t * step, column, r, scaled, p);
   }
 }
 
@@ -202,45 +248,42 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   const CodeRowsParams& p = k.p;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int g = lane / 4, t = lane % 4;
-  constexpr int kStageBytes = stage_bytes(kParts);
-  constexpr int kStages = stages_of(kType);
+  using Source = Feed<kType, kParts>;
+  constexpr int kStageBytes = stage_bytes(kType, kParts);
+  constexpr bool kSharedStages = kParts != 0 || kType != DType::kU4;  // a lane reads what others have copied
   unsigned char* ring = shared + warp * kStages * kStageBytes;
   auto* partial = reinterpret_cast<float*>(shared + ring_bytes(kType, kParts));
-  constexpr int kPartialFloats = kWarps * kTiles * 8 * kPartialPitch;
-  auto* shared_x = reinterpret_cast<uint16_t*>(partial + 2 * kPartialFloats);
+  const int batch = tiles_a_batch(p.n), tile_floats = partial_floats(p.n);
+  auto* shared_x = reinterpret_cast<uint16_t*>(shared + ring_bytes(kType, kParts) + partial_bytes(p.n));
 
-  const int n_chunks = static_cast<int>(k.pitch / CodeMatrix::kChunkBytes);
-  const int n_units = p.swiglu ? k.d_out / 2 : k.d_out, per_tile = p.swiglu ? 8 : kTileRows;
-  const int n_tiles = (n_units + per_tile - 1) / per_tile;
+  const int n_chunks = static_cast<int>(k.pitch) / row_bytes(kType);
+  const int n_units = p.swiglu ? k.d_out / 2 : k.d_out;
+  const int n_tiles = (n_units + k.per_tile - 1) / k.per_tile;
   const int first_tile = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
 
-  Feed<kParts> feed;
-  feed.tile = warp < n_chunks ? first_tile : n_tiles;
-  feed.chunk = warp;
-  if (feed.tile < n_tiles) feed.begin_tile(k, lane);
+  Source feed;
+  feed.begin(k, warp, lane, first_tile, max(0, (n_tiles - first_tile + step - 1) / step), step);
   const uint32_t ring_address = ptx::shared_address(ring);
   const auto fill = [&](int stage) {
-    if (feed.tile < n_tiles) {
-      feed.fill(ring_address + stage * kStageBytes, k, lane);
-      if (feed.chunk >= n_chunks) {
-        feed.chunk = warp;
-        feed.tile += step;
-        if (feed.tile < n_tiles) feed.begin_tile(k, lane);
-      }
-    }
+    feed.fill(ring_address + stage * kStageBytes, k, lane, step);
     ptx::cp_async_commit();
   };
-#pragma unroll
-  for (int s = 0; s < kStages; ++s) fill(s);
+#pragma unroll 1
+  for (int s = 0; s < kEarlyStages; ++s) fill(s);
   ptx::let_next_kernel_start();
   auto* shared_norm = p.norm == nullptr ? nullptr : reinterpret_cast<Bf16*>(shared_x + p.n * k.x_pitch);
-  if (shared_norm != nullptr)
-    for (int64_t i = threadIdx.x * 8; i < p.w.d_in; i += kThreads * 8)
-      store8(shared_norm + i, load8(static_cast<const Bf16*>(p.norm) + i));
-  if (threadIdx.x < kMostCodeRows) staging.factor[threadIdx.x] = 1.0F;
+  if (Lane::kShared) stage_constants(reinterpret_cast<__half*>(shared_x), shared_norm, &staging, k);
+  // Scales of whole rows are read when a tile is done, and would have to be waited for then.
+  if (kParts == 0)
+    for (int i = static_cast<int>(threadIdx.x); first_tile + i / 2 * step < n_tiles; i += kThreads)
+      ptx::prefetch_l2_line(p.w.scale + k.weight_row(first_tile + i / 2 * step, i % 2 * (kTileRows / 2)));
+  if (!Lane::kShared && threadIdx.x < kMostCodeRows) staging.factor[threadIdx.x] = 1.0F;
   ptx::wait_for_previous_kernel();
   __syncthreads();
-  if (Lane::kShared) stage_inputs(reinterpret_cast<__half*>(shared_x), shared_norm, &staging, k);
+  if (Lane::kShared) ask_for_inputs(reinterpret_cast<__half*>(shared_x), &staging, k);
+#pragma unroll 1
+  for (int s = kEarlyStages; s < kStages; ++s) fill(s);
+  if (Lane::kShared) stage_inputs(reinterpret_cast<__half*>(shared_x), shared_norm, &staging, partial, k);
 
   Lane product;
   product.begin(Lane::kShared ? shared_x : static_cast<const uint16_t*>(p.x),
@@ -257,8 +300,9 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
       }
   };
   if (kType == DType::kU4 && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
-  int stage = 0, set = 0;
-  for (int tile = first_tile; tile < n_tiles; tile += step, set ^= 1) {
+  int stage = 0, in_batch = 0;
+  float* sums = partial;  // of the batch
+  for (int tile = first_tile; tile < n_tiles; tile += step) {
     product.clear();
     for (int chunk = warp; chunk < n_chunks; chunk += kWarps) {
       ZeroPair<Pair> now_zeros[Lane::kScales][2];
@@ -273,30 +317,43 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
           load_zeros(more ? tile : tile + step, more ? chunk + kWarps : warp);
       }
       ptx::cp_async_wait<kStages - 1>();
-      if (kParts != 0) __syncwarp();  // other lanes' scales have come too
+      if (kSharedStages) __syncwarp();  // what other lanes have asked for has come too
       const unsigned char* from = ring + stage * kStageBytes;
-      const uint4 a = *reinterpret_cast<const uint4*>(from + lane * 16),
-                  b = *reinterpret_cast<const uint4*>(from + kChunkBytes / 2 + lane * 16);
+      uint4 a[Lane::kVectors], b[Lane::kVectors];
+#pragma unroll
+      for (int i = 0; i < Lane::kVectors; ++i) {
+        a[i] = *reinterpret_cast<const uint4*>(from + Source::place(g, t + 4 * i));
+        b[i] = *reinterpret_cast<const uint4*>(from + Source::place(g + 8, t + 4 * i));
+      }
       float scale[Lane::kScales][2];
 #pragma unroll
       for (int i = 0; i < kParts; ++i)
 #pragma unroll
         for (int r = 0; r < 2; ++r)
-          scale[i][r] = reinterpret_cast<const float*>(from + kChunkBytes)[i * kTileRows + g + 8 * r];
+          scale[i][r] =
+              reinterpret_cast<const float*>(from + kTileRows * row_bytes(kType))[i * kTileRows + g + 8 * r];
       product.multiply(a, b, chunk, scale, now_zeros);
-      if (kParts != 0) __syncwarp();  // other lanes have read theirs
+      if (kSharedStages) __syncwarp();  // other lanes have read theirs
       fill(stage);
       if (++stage == kStages) stage = 0;
     }
-    float* mine = partial + set * kPartialFloats + warp * kTiles * 8 * kPartialPitch;
+    float* mine = sums + in_batch * tile_floats + warp * p.n * kPartialPitch;
 #pragma unroll
     for (int i = 0; i < kTiles; ++i)
 #pragma unroll
       for (int e = 0; e < 4; ++e)
-        mine[(i * 8 + 2 * t + e % 2) * kPartialPitch + g + e / 2 * 8] = product.total(i, e);
-    // One barrier a tile: the other set is written before the next.
+        if (const int column = i * 8 + 2 * t + e % 2; column < p.n)
+          mine[column * kPartialPitch + g + e / 2 * 8] = product.total(i, e);
+    if (++in_batch < batch && tile + step < n_tiles) continue;
+    // One barrier a batch, if the next one is written elsewhere.
     __syncthreads();
-    store_tile<kTiles>(partial + set * kPartialFloats, staging.factor, tile, kParts != 0, p);
+    store_tiles(sums, staging.factor, tile - (in_batch - 1) * step, step, in_batch, kParts != 0, p);
+    if (batches(p.n) == 1) {
+      __syncthreads();  // the sums have been read
+    } else {
+      sums = sums == partial ? partial + batch * tile_floats : partial;
+    }
+    in_batch = 0;
   }
 }
 
@@ -338,19 +395,23 @@ cudaError_t launch_code_rows(const CodeRowsParams& params, int n_multiprocessors
   const SharedSizes sizes(w, params.n, params.norm != nullptr, max_shared_bytes);
   assert(params.norm == nullptr || sizes.x_pitch != 0);
   assert(w.d_out * w.n_groups() <= INT_MAX);
-  const int64_t chunk = CodeMatrix::kChunkBytes * 8 / dtype_bits(w.type);
-  const auto chunks_a_group = static_cast<uint64_t>(std::max<int64_t>(w.group / chunk, 1));
+  const auto chunks_a_group = static_cast<uint64_t>(std::max<int64_t>(w.group / kChunkCodes, 1));
   const Kernel kernel{params,
                       w.pitch(),
                       static_cast<int>(w.d_out),
                       static_cast<int>(w.n_groups()),
                       std::countr_zero(chunks_a_group),
-                      sizes.x_pitch};
+                      sizes.x_pitch,
+                      std::sqrt(static_cast<float>(w.d_in)) * 1.01F,  // the factor covers roundings
+                      params.swiglu ? kTileRows / 2 : kTileRows,
+                      params.swiglu ? static_cast<int>(w.d_out / 2) : kTileRows / 2};
   const Launch l{kernel, sizes, n_multiprocessors, stream};
   const int parts = parts_of(w);
   switch (w.type) {
     case DType::kF8E4M3:
-      return parts == 0 ? l.typed<DType::kF8E4M3, 0>() : l.typed<DType::kF8E4M3, 1>();
+      return parts == 0   ? l.typed<DType::kF8E4M3, 0>()
+             : parts == 2 ? l.typed<DType::kF8E4M3, 2>()
+                          : l.typed<DType::kF8E4M3, 1>();
     case DType::kI8:
       return l.typed<DType::kI8, 0>();
     default:

@@ -75,6 +75,16 @@ __device__ __forceinline__ Bf16x8 make(const RoundedInputs& in, int64_t row, int
   return Bf16x8::from_floats(f);
 }
 
+// Stores the one scale of a row, and every place in which it stands.
+__device__ __forceinline__ void store_scale(float* scales, int64_t row, float scale,
+                                            const RoundedInputs& in) {
+  if (in.columns == 0) {
+    if (threadIdx.x == 0) scales[row] = scale;
+    return;
+  }
+  for (int64_t g = threadIdx.x; g < in.d_in / kGroup; g += kThreads) scales[g * in.columns + row] = scale;
+}
+
 template <Source kSource, InputCodes kCodes>
 __global__ void __launch_bounds__(kThreads)
     round_inputs_kernel(uint8_t* out, int64_t ld_out, float* scales, const RoundedInputs in) {
@@ -104,11 +114,11 @@ __global__ void __launch_bounds__(kThreads)
       most = fmaxf(most, largest(v));
     }
     const float scale = token_scale(block_max(most, warps[1]));
-    if (threadIdx.x == 0) scales[row] = scale;
+    store_scale(scales, row, scale, in);
     for (int64_t i = threadIdx.x * 8; i < d_in; i += kThreads * 8)
       *reinterpret_cast<uint2*>(codes + i) = to_codes(load8(made + i), scale);
   } else if constexpr (kCodes == InputCodes::kE4M3Static) {
-    if (threadIdx.x == 0) scales[row] = in.static_scale;
+    store_scale(scales, row, in.static_scale, in);
     for (int64_t i = threadIdx.x * 8; i < d_in; i += kThreads * 8)
       *reinterpret_cast<uint2*>(codes + i) = to_codes(make<kSource>(in, row, i, norm_scale), in.static_scale);
   } else {
@@ -119,7 +129,7 @@ __global__ void __launch_bounds__(kThreads)
       const Bf16x8 v = inside ? make<kSource>(in, row, i, norm_scale) : Bf16x8{};
       const float scale = token_scale(warp_max<kGroup / 8>(largest(v)));
       if (!inside) continue;
-      if (i % kGroup == 0) scales[i / kGroup * in.n + row] = scale;
+      if (i % kGroup == 0) scales[i / kGroup * in.columns + row] = scale;
       *reinterpret_cast<uint2*>(codes + i) = to_codes(v, scale);
     }
   }

@@ -7,6 +7,9 @@
 #include <cstdint>
 
 #include "kernels/cuda/codes/codes.h"
+#include "kernels/cuda/ptx/bulk.cuh"
+#include "kernels/cuda/ptx/mbarrier.cuh"
+#include "kernels/cuda/ptx/shared.cuh"
 #include "kernels/cuda/vector.cuh"
 
 namespace seer::cuda {
@@ -16,37 +19,50 @@ using Bf16 = __nv_bfloat16;
 
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
-constexpr int kTileRows = 16;
-constexpr int kChunkBytes = kTileRows * 64;  // codes of a chunk of 16 rows
-constexpr int kPartialPitch = 20;            // floats from column to column: lanes of a store hit all banks
+constexpr int kTileRows = CodeMatrix::kTileRows;
+constexpr int kChunkCodes = CodeMatrix::kChunkCodes;  // of one row that a warp multiplies at a time
+constexpr int kPartialPitch = 20;  // floats from column to column: lanes of a store hit all banks
 
-template <DType kType>
-constexpr int kChunkCodes = kType == DType::kU4 ? 128 : 64;
+// Bytes of a row's chunk.
+__host__ __device__ constexpr int row_bytes(DType type) { return type == DType::kU4 ? 64 : 128; }
 
 // Elements from row to row of inputs in shared memory, so that two neighbouring rows' accesses of 8 lanes
 // meet in no bank: lanes read 64 bytes together for codes of 4 bits, and 16 of every 32 for those of 8.
 int64_t shared_pitch(const CodeMatrix& w) {
-  const int64_t n_chunks = w.pitch() / CodeMatrix::kChunkBytes;
-  return w.type == DType::kU4 ? n_chunks * kChunkCodes<DType::kU4> + 32
-                              : n_chunks * kChunkCodes<DType::kI8> + 8;
+  const int64_t n_chunks = (w.d_in + kChunkCodes - 1) / kChunkCodes;
+  return n_chunks * kChunkCodes + (w.type == DType::kU4 ? 32 : 8);
 }
 
-// Stages of a warp's ring. What they hold is multiplied after the last copy has been asked for, while memory
-// rests: 4 bits take longer for that than 8.
-__host__ __device__ constexpr int stages_of(DType type) { return type == DType::kU4 ? 4 : 6; }
+// Stages of a warp's ring, of which the first kEarlyStages are filled before the inputs are asked for, as
+// inputs come after everything that was asked for before them. What the ring holds is multiplied after the
+// last copy has been asked for, while memory rests.
+constexpr int kStages = 3, kEarlyStages = 1;
 
 // What follows takes the number of scales that a row's chunk has: 0 if a row has one.
-__host__ __device__ constexpr int stage_bytes(int n_parts) { return kChunkBytes + n_parts * kTileRows * 4; }
+__host__ __device__ constexpr int stage_bytes(DType type, int n_parts) {
+  return kTileRows * (row_bytes(type) + n_parts * 4);
+}
 __host__ __device__ constexpr int ring_bytes(DType type, int n_parts) {
-  return kWarps * stages_of(type) * stage_bytes(n_parts);
+  return kWarps * kStages * stage_bytes(type, n_parts);
 }
 
 int parts_of(const CodeMatrix& w) {
-  if (w.group >= w.d_in) return 0;
-  return w.type != DType::kU4 ? 1 : w.group == 32 ? 4 : w.group == 64 ? 2 : 1;
+  return w.group >= w.d_in ? 0 : std::max(1, static_cast<int>(kChunkCodes / w.group));
 }
 
-int partial_bytes(int n_tiles) { return 2 * kWarps * n_tiles * 8 * kPartialPitch * 4; }
+// Tiles whose sums the warps exchange at a time, one barrier for all of them: as many as take no more memory
+// for one row than for eight.
+__host__ __device__ constexpr int tiles_a_batch(int n_rows) { return n_rows <= 2 ? 4 : n_rows <= 4 ? 2 : 1; }
+
+// Batches for which there is memory: one is added up while the other is written, unless there are so many
+// rows that one takes as much.
+__host__ __device__ constexpr int batches(int n_rows) { return n_rows <= 8 ? 2 : 1; }
+
+// Floats of the warps' partial sums of one tile, and bytes of all batches.
+__host__ __device__ constexpr int partial_floats(int n_rows) { return kWarps * n_rows * kPartialPitch; }
+__host__ __device__ constexpr int partial_bytes(int n_rows) {
+  return batches(n_rows) * tiles_a_batch(n_rows) * partial_floats(n_rows) * 4;
+}
 
 int tiles_of(int64_t n) { return n <= 8 ? 1 : 2; }
 
@@ -57,7 +73,7 @@ struct SharedSizes {
   int64_t bytes = 0;
 
   SharedSizes(const CodeMatrix& w, int64_t n, bool norm, int64_t max_shared_bytes) {
-    bytes = ring_bytes(w.type, parts_of(w)) + partial_bytes(tiles_of(n));
+    bytes = ring_bytes(w.type, parts_of(w)) + partial_bytes(static_cast<int>(n));
     const int64_t pitch = shared_pitch(w), inputs = (n + (norm ? 1 : 0)) * pitch * 2;
     if (bytes + inputs > max_shared_bytes) return;
     x_pitch = pitch;
@@ -69,8 +85,11 @@ struct Kernel {
   CodeRowsParams p;
   int64_t pitch;
   int d_out, n_groups;
-  int group_shift;  // a group has 1 << group_shift chunks, or a chunk has several groups
-  int64_t x_pitch;  // of inputs in shared memory, or 0
+  int group_shift;   // a group has 1 << group_shift chunks, or a chunk has several groups
+  int64_t x_pitch;   // of inputs in shared memory, or 0
+  float norm_bound;  // no normalised element is larger than this times the largest weight of the norm
+  int per_tile;  // outputs of a tile: kTileRows, or half of them if each takes a row of gate and one of up
+  int upper;     // rows of the weight from the first row of a tile to the first of its upper half
 
   // Where the scales of part `part` of a chunk that has kParts begin, and its zeros.
   template <int kParts>
@@ -78,11 +97,9 @@ struct Kernel {
     const int group = kParts > 1 ? min(chunk * kParts + part, n_groups - 1) : chunk >> group_shift;
     return group * d_out;
   }
-  // The row of the weight in row i of a tile.
+  // The row of the weight in row i of a tile. It is after the last one in tiles that are not whole.
   __device__ __forceinline__ int weight_row(int tile, int i) const {
-    if (!p.swiglu) return min(tile * kTileRows + i, d_out - 1);
-    const int half = d_out / 2;
-    return min(tile * 8 + i % 8, half - 1) + (i < 8 ? 0 : half);
+    return tile * per_tile + i % (kTileRows / 2) + i / (kTileRows / 2) * upper;
   }
 };
 
@@ -95,74 +112,216 @@ __device__ __forceinline__ float float16_factor(float largest) {
   return __uint_as_float(static_cast<uint32_t>(min(14 - exponent, 100) + 127) << 23);
 }
 
-// What the warps tell each other while inputs are staged, and the result's factor of each row.
+__device__ __forceinline__ float inverse_of_power(float power) {
+  return __uint_as_float((254U << 23) - __float_as_uint(power));
+}
+
+// What the threads tell each other while inputs are staged.
 struct Staging {
-  float squares[kWarps], largest[kWarps];
-  float factor[kMostCodeRows];
+  uint64_t arrived;             // a barrier: the inputs are in shared memory, as they were
+  float norm_of_warp[kWarps];   // the largest magnitude of the warp's weights of the norm
+  float scale[kMostCodeRows];   // of each row's norm
+  float power[kMostCodeRows];   // the power of two that makes float16 numbers of a row
+  float factor[kMostCodeRows];  // of the row's results: the inverse of the power
 };
 
-// Copies the inputs to shared memory as float16 numbers, with zeros after each row. Each row is multiplied by
-// a power of two, whose inverse is its factor. If there is a norm, which shared memory holds already, rows
-// are normalised and rounded to bf16 first. The warps divide the rows.
-__device__ void stage_inputs(__half* shared, const Bf16* norm, Staging* staging, const Kernel& k) {
+// The elements that a thread stages, eight at a time and row by row. Thread t has every row's at 8 t, 8 t +
+// 4096 and so on, so that sums over a row do not depend on how many rows there are.
+struct Place {
+  int at = static_cast<int>(threadIdx.x) * 8;
+  int row = 0;
+  int row_begin = 0;  // in shared memory, in elements
+
+  static constexpr int kStep = kThreads * 8;
+  __device__ static int count(int n_rows, int width) { return n_rows * ((width + kStep - 1) / kStep); }
+  // Returns whether that was the row's last.
+  __device__ __forceinline__ bool next(int width, int pitch) {
+    at += kStep;
+    if (at - static_cast<int>(threadIdx.x) * 8 < width) return false;
+    at = static_cast<int>(threadIdx.x) * 8;
+    row_begin += pitch;
+    ++row;
+    return true;
+  }
+};
+
+// What follows is read from memory and executed once by each block, in the time in which no product can
+// begin. Loops are not unrolled, as instructions that are not in a multiprocessor's cache take longer to come
+// than to execute: with unrolled loops the kernel had 49 KB, and each barrier 0.35 us of such instructions
+// before it.
+
+// What does not depend on the kernels before this one: the norm's weights, and zeros after each row.
+__device__ __forceinline__ void stage_constants(__half* shared, Bf16* norm, Staging* staging,
+                                                const Kernel& k) {
   const CodeRowsParams& p = k.p;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  int warps_a_row = kWarps;
-  while (warps_a_row > 1 && warps_a_row * p.n > kWarps) warps_a_row /= 2;
-  const int rows_at_once = kWarps / warps_a_row, part = warp % warps_a_row;
-  const int begin = (part * 32 + lane) * 8, step = warps_a_row * 256, d_in = static_cast<int>(p.w.d_in);
-  for (int first = 0; first < p.n; first += rows_at_once) {
-    const int row = first + warp / warps_a_row;
-    const bool mine = row < p.n;
-    const Bf16* x = static_cast<const Bf16*>(p.x) + static_cast<int64_t>(row) * d_in;
-    auto* out = reinterpret_cast<Bf16*>(shared + row * k.x_pitch);  // bf16 until the factor is known
-    float sum = 0.0F, largest = 0.0F;
-    for (int i = begin; mine && i < d_in; i += step) {
-      const Bf16x8 v = load8(x + i);
-      store8(out + i, v);
-      float f[8];
-      v.to_floats(f);
-      largest = fmaxf(largest, largest_magnitude(f));
+  const int d_in = static_cast<int>(p.w.d_in), pitch = static_cast<int>(k.x_pitch);
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_init(ptx::shared_address(&staging->arrived), 1);
+    ptx::fence_barrier_init();
+  }
+#endif
+  if (const int after = d_in + static_cast<int>(threadIdx.x) * 8; after < pitch)
+#pragma unroll 1
+    for (int row = 0; row < p.n; ++row)
+      *reinterpret_cast<uint4*>(shared + row * pitch + after) = uint4{0, 0, 0, 0};
+  if (p.norm == nullptr) return;
+  float largest = 0.0F;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x) * 8; i < d_in; i += kThreads * 8) {
+    const Bf16x8 v = load8(static_cast<const Bf16*>(p.norm) + i);
+    store8(norm + i, v);
+    largest = fmaxf(largest, largest_magnitude(v));
+  }
+  largest = warp_max(largest);
+  if (lane == 0) staging->norm_of_warp[warp] = largest;
+}
+
+// Asks the copy engine, if there is one, for the inputs as they are.
+__device__ __forceinline__ void ask_for_inputs([[maybe_unused]] __half* shared,
+                                               [[maybe_unused]] Staging* staging,
+                                               [[maybe_unused]] const Kernel& k) {
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x != 0) return;
+  const CodeRowsParams& p = k.p;
+  const int d_in = static_cast<int>(p.w.d_in), pitch = static_cast<int>(k.x_pitch);
+  const auto* x = static_cast<const Bf16*>(p.x);
+  const uint32_t barrier = ptx::shared_address(&staging->arrived);
+  ptx::mbarrier_arrive_expect(barrier, p.n * d_in * 2);
+  const uint64_t policy = ptx::evict_last_policy();
+#pragma unroll 1
+  for (int row = 0; row < p.n; ++row)
+    ptx::bulk_load(ptx::shared_address(shared + row * pitch), x + row * d_in, d_in * 2, barrier, policy);
+#endif
+}
+
+// After this, the inputs are in shared memory as they are.
+__device__ __forceinline__ void wait_for_inputs([[maybe_unused]] __half* shared,
+                                                [[maybe_unused]] Staging* staging,
+                                                [[maybe_unused]] const Kernel& k) {
+#if __CUDA_ARCH__ >= 900
+  ptx::mbarrier_wait(ptx::shared_address(&staging->arrived), 0);
+#else
+  const CodeRowsParams& p = k.p;
+  const int d_in = static_cast<int>(p.w.d_in), pitch = static_cast<int>(k.x_pitch);
+  const auto* x = static_cast<const Bf16*>(p.x);
+  // Eight loads are asked for before the first is used: one after the other, each would take as long as all.
+  constexpr int kLoads = 8;
+  const int n_loads = Place::count(p.n, d_in);
+  Place load, use;
+  for (int first = 0; first < n_loads; first += kLoads) {
+    Bf16x8 v[kLoads];
 #pragma unroll
-      for (const float e : f) sum += e * e;
+    for (int j = 0; j < kLoads; ++j) {
+      if (first + j >= n_loads) break;
+      if (load.at < d_in) v[j] = load8(x + load.row * d_in + load.at);
+      load.next(d_in, pitch);
     }
-    if (norm != nullptr) {
-      sum = warp_sum(sum);
-      if (lane == 0) staging->squares[warp] = sum;
-      __syncthreads();
-      sum = 0.0F;
-      for (int w = warp - part; w < warp - part + warps_a_row; ++w) sum += staging->squares[w];
-      const float scale = rsqrtf(sum / static_cast<float>(d_in) + p.eps);
-      largest = 0.0F;
-      for (int i = begin; mine && i < d_in; i += step) {
-        float f[8], w[8];
-        load8(out + i).to_floats(f);  // this thread's own
-        load8(norm + i).to_floats(w);
 #pragma unroll
-        for (int e = 0; e < 8; ++e) f[e] *= scale * w[e];
-        const Bf16x8 v = Bf16x8::from_floats(f);
+    for (int j = 0; j < kLoads; ++j) {
+      if (first + j >= n_loads) break;
+      if (use.at < d_in) store8(shared + use.row_begin + use.at, v[j]);
+      use.next(d_in, pitch);
+    }
+  }
+#endif
+}
+
+// Leaves in lanes[row] the sums of the squares of two threads' elements, if there is a norm, or else their
+// largest magnitudes.
+constexpr int kPairs = kThreads / 2;  // of lanes l and l + 16 of a warp
+
+__device__ __forceinline__ void measure_inputs(const __half* shared, float* lanes, const Kernel& k) {
+  const int d_in = static_cast<int>(k.p.w.d_in), pitch = static_cast<int>(k.x_pitch);
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const bool squares = k.p.norm != nullptr;
+  Place place;
+  float of_row = 0.0F;
+#pragma unroll 1
+  while (place.row < k.p.n) {
+    if (place.at < d_in) {
+      const Bf16x8 v = load8(shared + place.row_begin + place.at);
+      if (squares) {
+        float f[8];
         v.to_floats(f);
-        largest = fmaxf(largest, largest_magnitude(f));
-        store8(out + i, v);
+#pragma unroll
+        for (const float e : f) of_row += e * e;
+      } else {
+        of_row = fmaxf(of_row, largest_magnitude(v));
       }
     }
-    largest = warp_max(largest);
-    if (lane == 0) staging->largest[warp] = largest;
-    __syncthreads();
-    for (int w = warp - part; w < warp - part + warps_a_row; ++w)
-      largest = fmaxf(largest, staging->largest[w]);
-    const float factor = float16_factor(largest);
-    if (mine && part == 0 && lane == 0) staging->factor[row] = 1.0F / factor;
-    for (int i = begin; mine && i < k.x_pitch; i += step) {
-      float f[8] = {};
-      if (i < d_in) load8(out + i).to_floats(f);
-      alignas(16) __half2 pairs[4];
-#pragma unroll
-      for (int e = 0; e < 4; ++e) pairs[e] = __floats2half2_rn(f[2 * e] * factor, f[2 * e + 1] * factor);
-      *reinterpret_cast<uint4*>(out + i) = *reinterpret_cast<const uint4*>(pairs);
-    }
-    __syncthreads();  // `staging` is used again
+    const int row = place.row;
+    if (!place.next(d_in, pitch)) continue;
+    const float other = __shfl_xor_sync(0xFFFFFFFFU, of_row, 16);
+    if (lane < 16) lanes[row * kPairs + warp * 16 + lane] = squares ? of_row + other : fmaxf(of_row, other);
+    of_row = 0.0F;
   }
+}
+
+// Warp w chooses the norm's scale and the power of two of row w.
+__device__ __forceinline__ void choose_powers(const float* lanes, Staging* staging, const Kernel& k) {
+  static_assert(kMostCodeRows <= kWarps, "a warp for each row");
+  const int row = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  if (row >= k.p.n) return;
+  float sum = 0.0F, largest = 0.0F;
+#pragma unroll
+  for (int i = lane; i < kPairs; i += 32) {
+    const float of_pair = lanes[row * kPairs + i];
+    sum += of_pair;
+    largest = fmaxf(largest, of_pair);
+  }
+  if (k.p.norm != nullptr) {
+    sum = warp_sum(sum);
+    if (lane == 0) staging->scale[row] = rsqrtf(sum / static_cast<float>(k.p.w.d_in) + k.p.eps);
+    largest = staging->norm_of_warp[lane % kWarps] * k.norm_bound;
+  }
+  largest = warp_max(largest);
+  if (lane != 0) return;
+  const float power = float16_factor(largest);
+  staging->power[row] = power;
+  staging->factor[row] = inverse_of_power(power);
+}
+
+// The inputs in shared memory, normalised and rounded to bf16 if there is a norm, become float16 numbers.
+__device__ __forceinline__ void convert_inputs(__half* shared, const Bf16* norm, const Staging& staging,
+                                               const Kernel& k) {
+  const int d_in = static_cast<int>(k.p.w.d_in), pitch = static_cast<int>(k.x_pitch);
+#pragma unroll 1
+  for (Place place; place.row < k.p.n; place.next(d_in, pitch)) {
+    if (place.at >= d_in) continue;
+    __half* at = shared + place.row_begin + place.at;
+    float f[8];
+    load8(at).to_floats(f);
+    if (norm != nullptr) {
+      float weights[8];
+      load8(norm + place.at).to_floats(weights);
+      const float scale = staging.scale[place.row];
+#pragma unroll
+      for (int e = 0; e < 8; ++e) f[e] *= scale * weights[e];
+      Bf16x8::from_floats(f).to_floats(f);
+    }
+    const float power = staging.power[place.row];
+    alignas(16) __half2 pairs[4];
+#pragma unroll
+    for (int e = 0; e < 4; ++e) pairs[e] = __floats2half2_rn(f[2 * e] * power, f[2 * e + 1] * power);
+    *reinterpret_cast<uint4*>(at) = *reinterpret_cast<const uint4*>(pairs);
+  }
+}
+
+// Makes float16 numbers of the inputs in shared memory. Each row is multiplied by a power of two, whose
+// inverse is its factor. If there is a norm, rows are normalised and rounded to bf16 first. Comes after
+// stage_constants() and ask_for_inputs(), between which all threads have met. lanes: room for a float of each
+// thread and row.
+__device__ __forceinline__ void stage_inputs(__half* shared, const Bf16* norm, Staging* staging, float* lanes,
+                                             const Kernel& k) {
+  wait_for_inputs(shared, staging, k);
+  measure_inputs(shared, lanes, k);
+  __syncthreads();
+  choose_powers(lanes, staging, k);
+  __syncthreads();
+  convert_inputs(shared, norm, *staging, k);
+  __syncthreads();
 }
 
 }  // namespace

@@ -12,6 +12,13 @@ __device__ __forceinline__ uint64_t evict_first_policy() {
   return policy;
 }
 
+// The cache policy for data that all multiprocessors read: L2 evicts them last.
+__device__ __forceinline__ uint64_t evict_last_policy() {
+  uint64_t policy;
+  asm volatile("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;\n" : "=l"(policy));
+  return policy;
+}
+
 // Copies `bytes` from global to shared memory, and reports them to `barrier` when they have arrived. One
 // thread must call it. Both addresses and `bytes` must be multiples of 16.
 __device__ __forceinline__ void bulk_load(uint32_t shared, const void* from, uint32_t bytes, uint32_t barrier,
