@@ -12,6 +12,7 @@
 #include "kernels/cuda/codes/codes.h"
 #include "kernels/cuda/codes/decode.cuh"
 #include "kernels/cuda/codes/stage.cuh"
+#include "kernels/cuda/codes/store.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/cp_async.cuh"
 #include "kernels/cuda/ptx/mma.cuh"
@@ -192,51 +193,6 @@ struct Feed {
     if (kParts != 0) scales += step * k.per_tile;
   }
 };
-
-// One output of a tile: the sum of what the warps have.
-__device__ __forceinline__ float total(const float* partial, int n_rows, int column, int row) {
-  float sum = 0.0F;
-#pragma unroll
-  for (int w = 0; w < kWarps; ++w) sum += partial[(w * n_rows + column) * kPartialPitch + row];
-  return sum;
-}
-
-// One output of row `column` of the inputs; r: its row in the tile.
-__device__ __forceinline__ void store_output(const float* partial, const float* factor, int tile, int column,
-                                             int r, bool scaled, const CodeRowsParams& p) {
-  const auto value = [&](int row_in_tile, int64_t row) {
-    float v = total(partial, p.n, column, row_in_tile) * factor[column];
-    if (!scaled) v *= p.w.scale[row];
-    return p.bias == nullptr ? v : v + __bfloat162float(static_cast<const Bf16*>(p.bias)[row]);
-  };
-  if (p.swiglu) {
-    const int64_t half = p.w.d_out / 2, unit = static_cast<int64_t>(tile) * 8 + r;
-    if (r >= 8 || unit >= half) return;
-    const float gate = value(r, unit), up = value(r + 8, unit + half);
-    static_cast<Bf16*>(p.out)[column * half + unit] = __float2bfloat16(gate * up / (1.0F + __expf(-gate)));
-    return;
-  }
-  const int64_t row = static_cast<int64_t>(tile) * kTileRows + r;
-  if (row >= p.w.d_out) return;
-  const float v = value(r, row);
-  const int64_t at = column * p.w.d_out + row;
-  if (p.float_out) {
-    static_cast<float*>(p.out)[at] = v;
-  } else {
-    Bf16* out = static_cast<Bf16*>(p.out) + at;
-    *out = __float2bfloat16(p.accumulate ? v + __bfloat162float(*out) : v);
-  }
-}
-
-// The outputs of n_tiles tiles, the first of which is `tile` and each other `step` after the one before it.
-__device__ __forceinline__ void store_tiles(const float* partial, const float* factor, int tile, int step,
-                                            int n_tiles, bool scaled, const CodeRowsParams& p) {
-  const int n_outputs = n_tiles * p.n * kTileRows;
-  for (int i = static_cast<int>(threadIdx.x); i < n_outputs; i += kThreads) {
-    const int r = i % kTileRows, column = i / kTileRows % p.n, t = i / kTileRows / p.n;
-    store_output(partial + t * partial_floats(p.n), factor, tile + t * step, column, r, scaled, p);
-  }
-}
 
 // kParts: scales of a row's chunk, whose sums are folded one by one; 0 if a row has one scale, which its
 // outputs are multiplied by. Pair: __half2 if inputs are in shared memory, else __nv_bfloat162.

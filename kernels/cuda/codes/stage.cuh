@@ -66,8 +66,7 @@ __host__ __device__ constexpr int partial_bytes(int n_rows) {
 
 int tiles_of(int64_t n) { return n <= 8 ? 1 : 2; }
 
-// Dynamic shared memory: the ring, two sets of the warps' partial sums, and the inputs and the norm if they
-// fit.
+// Dynamic shared memory: the ring, the warps' partial sums, and the inputs and the norm if they fit.
 struct SharedSizes {
   int64_t x_pitch = 0;  // 0: inputs stay in global memory
   int64_t bytes = 0;
@@ -106,7 +105,7 @@ struct Kernel {
 // The power of two that brings a row's largest magnitude to between 2^14 and 2^15, so that float16 numbers
 // keep what bf16 numbers have: all 8 bits down to 2^-28 of the largest, and 2^-39 of it as the last place
 // below.
-__device__ __forceinline__ float float16_factor(float largest) {
+__device__ __forceinline__ float power_for(float largest) {
   const int exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127;
   if (largest == 0.0F || exponent == 128) return 1.0F;
   return __uint_as_float(static_cast<uint32_t>(min(14 - exponent, 100) + 127) << 23);
@@ -278,7 +277,7 @@ __device__ __forceinline__ void choose_powers(const float* lanes, Staging* stagi
   }
   largest = warp_max(largest);
   if (lane != 0) return;
-  const float power = float16_factor(largest);
+  const float power = power_for(largest);
   staging->power[row] = power;
   staging->factor[row] = inverse_of_power(power);
 }
