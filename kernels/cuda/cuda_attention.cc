@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "kernels/cuda/attention/choose.h"
-#include "kernels/cuda/attention/mma_prefill/params.h"
 #include "kernels/cuda/attention/paged_decode/params.h"
-#include "kernels/cuda/attention/sparse_prefill/params.h"
+#include "kernels/cuda/attention/prefill_sm80/params.h"
+#include "kernels/cuda/attention/prefill_sm90/params.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/gate/params.h"
@@ -151,8 +151,8 @@ void CudaBackend::mark_blocks(const Tensor& marks, int64_t row, std::span<const 
 void CudaBackend::prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                                     const Segment& segment, const BlockMask* mask, int64_t first_token) {
   if (choose_prefill(device_, kv.d_head(), kv.page_tokens()) == PrefillKernel::kWgmma)
-    return wgmma_prefill(out, q, kv, segment, mask, first_token);
-  PrefillParams p = {};
+    return prefill_sm90(out, q, kv, segment, mask, first_token);
+  PrefillSm80Params p = {};
   p.out = out.data;
   p.q = q.data;
   p.k = kv.k.data;
@@ -173,12 +173,12 @@ void CudaBackend::prefill_attention(const Tensor& out, const Tensor& q, const Pa
   p.d_head = as_int(kv.d_head());
   p.page_tokens = as_int(kv.page_tokens());
   p.scale = 1.0F / std::sqrt(static_cast<float>(kv.d_head()));
-  check(launch_mma_prefill(p, stream_), "prefill_attention");
+  check(launch_prefill_sm80(p, stream_), "prefill_attention");
 }
 
-void CudaBackend::wgmma_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
-                                const BlockMask* mask, int64_t first_token) {
-  WgmmaPrefillParams p = {};
+void CudaBackend::prefill_sm90(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
+                               const BlockMask* mask, int64_t first_token) {
+  PrefillSm90Params p = {};
   p.out = out.data;
   p.q = q.data;
   p.page_table = step_.prefill_table(segment);
@@ -201,7 +201,7 @@ void CudaBackend::wgmma_prefill(const Tensor& out, const Tensor& q, const PagedK
   if (!make_tile_maps(&maps, p, kv.k.data, kv.v.data, kv.k.dim(0), q.dim(0)))
     throw Error(ErrorKind::kDevice,
                 "the driver made no tensor map of a pool of " + std::to_string(kv.k.dim(0)) + " pages");
-  check(launch_wgmma_prefill(p, maps, device_.n_multiprocessors, stream_), "prefill_attention");
+  check(launch_prefill_sm90(p, maps, device_.n_multiprocessors, stream_), "prefill_attention");
 }
 
 DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv) {

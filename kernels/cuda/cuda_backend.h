@@ -109,8 +109,8 @@ class CudaBackend final : public Backend {
   // Waits while `done` returns cudaErrorNotReady, and calls wait_check_ meanwhile. Throws for other errors.
   void wait_until(const std::function<cudaError_t()>& done);
   void wait();  // for the stream
-  void wgmma_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
-                     const BlockMask* mask, int64_t first_token);
+  void prefill_sm90(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
+                    const BlockMask* mask, int64_t first_token);
   DecodeParams decode_params(const Tensor& q, const PagedKv& kv);
   // One product of x, or of its norm if `norm` is set. With `swiglu`, w is gate and up, and out is their
   // SwiGLU.

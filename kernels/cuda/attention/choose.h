@@ -1,9 +1,9 @@
 // Chooses the prefill kernel for a GPU and a shape.
 //
 //   GPU                 d_head        page        kernel
-//   Hopper (sm_90)      64, 128       64          sparse_prefill: wgmma, bulk tensor copies
-//   Hopper (sm_90)      other         any         mma_prefill
-//   Ampere and newer    any           any         mma_prefill
+//   Hopper (sm_90)      64, 128       64          prefill_sm90: wgmma, bulk tensor copies
+//   Hopper (sm_90)      other         any         prefill_sm80: mma.sync
+//   Ampere and newer    any           any         prefill_sm80
 #pragma once
 
 #include <cstdint>

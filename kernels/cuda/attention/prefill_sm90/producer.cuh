@@ -1,7 +1,7 @@
 // Producers: warps that hand out work to the consumers and load the tiles for it.
 #pragma once
 
-#include "kernels/cuda/attention/sparse_prefill/ring.cuh"
+#include "kernels/cuda/attention/prefill_sm90/ring.cuh"
 #include "kernels/cuda/ptx/mbarrier.cuh"
 #include "kernels/cuda/ptx/prefetch.cuh"
 #include "kernels/cuda/ptx/shared.cuh"
@@ -75,7 +75,7 @@ class Feed {
 
 // Prefetches the queries of a tile, which its consumer reads some loads later.
 template <int kDHead>
-__device__ void prefetch_queries(const WgmmaPrefillParams& p, const Tile& tile, int lane) {
+__device__ void prefetch_queries(const PrefillSm90Params& p, const Tile& tile, int lane) {
   for (int r = lane; r < kTile; r += 32) {
     const int64_t token = static_cast<int64_t>(tile.row) * kTile + r;
     const char* q = static_cast<const char*>(p.q) + ((p.row + token) * p.n_heads + tile.head) * (2 * kDHead);
@@ -89,21 +89,21 @@ __device__ void prefetch_queries(const WgmmaPrefillParams& p, const Tile& tile, 
 struct Schedule {
   int own, n_producers, n_items;
 
-  __device__ int ask(const WgmmaPrefillParams& p, int lane) const {
+  __device__ int ask(const PrefillSm90Params& p, int lane) const {
     return lane == 0 ? atomicAdd(p.next_item, 1) : 0;
   }
   // Returns the item, or -1 if there are no more. Every producer that had an item must ask until it gets -1,
   // so that there are as many answers as items; the last answer sets the counter back to zero.
-  __device__ int answer(const WgmmaPrefillParams& p, int asked, int lane) const {
+  __device__ int answer(const PrefillSm90Params& p, int asked, int lane) const {
     const int number = __shfl_sync(kWarp, asked, 0);
     if (number == n_items - 1 && lane == 0) *p.next_item = 0;
     return number + n_producers < n_items ? number + n_producers : -1;
   }
 };
-__device__ inline int pool_row(const WgmmaPrefillParams& p, const Items& items, int block, int head) {
+__device__ inline int pool_row(const PrefillSm90Params& p, const Items& items, int block, int head) {
   return (p.page_table[block] * p.n_kv_heads + items.group.quotient(head)) * kTile;
 }
-__device__ inline bool ends_in(const WgmmaPrefillParams& p, int row) {
+__device__ inline bool ends_in(const PrefillSm90Params& p, int row) {
   return static_cast<int64_t>(row + 1) * kTile > p.n_tokens;
 }
 
@@ -112,7 +112,7 @@ __device__ inline bool ends_in(const WgmmaPrefillParams& p, int row) {
 // Finding the next tile takes three dependent reads of memory. Each one starts between two loads of the
 // present tile, and the next load hides its latency.
 template <int kDHead>
-__device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, const Feed<kDHead>& feed,
+__device__ void produce_tiles(const PrefillSm90Params& p, const Items& items, const Feed<kDHead>& feed,
                               int consumer) {
   constexpr uint32_t kSlots = WgmmaShape<kDHead>::kSlots / kConsumers;
   constexpr int kStages = 3;
@@ -201,7 +201,7 @@ __device__ void produce_tiles(const WgmmaPrefillParams& p, const Items& items, c
 // One warp serves all consumers through all slots: three neighbouring tiles of a head at a time, over all
 // causal blocks. Lane i has the state of consumer i.
 template <int kDHead>
-__device__ void produce_bundles(const WgmmaPrefillParams& p, const Items& items, const Feed<kDHead>& feed) {
+__device__ void produce_bundles(const PrefillSm90Params& p, const Items& items, const Feed<kDHead>& feed) {
   constexpr uint32_t kSlots = WgmmaShape<kDHead>::kSlots;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const Schedule schedule{static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), items.n_items};

@@ -10,7 +10,7 @@
 
 namespace seer::cuda {
 
-struct WgmmaPrefillParams {
+struct PrefillSm90Params {
   void* out;                  // bf16 [n_tokens of the step, n_heads, d_head]; rows of the segment
   const void* q;              // bf16, as out
   const int32_t* page_table;  // device: block index to page id
@@ -33,11 +33,11 @@ struct TileMaps {
 };
 // Returns false if the driver refuses. k, v: bf16 [n_pages, n_kv_heads, 64, d_head]. Of `params`, only q and
 // its shape matter; q has n_rows rows.
-bool make_tile_maps(TileMaps* maps, const WgmmaPrefillParams& params, const void* k, const void* v,
+bool make_tile_maps(TileMaps* maps, const PrefillSm90Params& params, const void* k, const void* v,
                     int64_t n_pages, int64_t n_rows);
 
 // d_head must be 64 or 128, and pages must have 64 tokens. Returns the launch's error.
-cudaError_t launch_wgmma_prefill(const WgmmaPrefillParams& params, const TileMaps& maps,
-                                 int n_multiprocessors, cudaStream_t stream);
+cudaError_t launch_prefill_sm90(const PrefillSm90Params& params, const TileMaps& maps, int n_multiprocessors,
+                                cudaStream_t stream);
 
 }  // namespace seer::cuda

@@ -8,7 +8,7 @@
 
 namespace seer::cuda {
 
-struct PrefillParams {
+struct PrefillSm80Params {
   void* out;      // bf16 [n_tokens of the step, n_heads, d_head]; rows of the segment
   const void* q;  // bf16, as out
   const void* k;  // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
@@ -28,6 +28,6 @@ struct PrefillParams {
 };
 
 // d_head must be 32, 64, 96, 128 or 256. Returns the launch's error.
-cudaError_t launch_mma_prefill(const PrefillParams& params, cudaStream_t stream);
+cudaError_t launch_prefill_sm80(const PrefillSm80Params& params, cudaStream_t stream);
 
 }  // namespace seer::cuda

@@ -1,13 +1,13 @@
 #include <cassert>
 
-#include "kernels/cuda/attention/mma_prefill/params.h"
+#include "kernels/cuda/attention/prefill_sm80/params.h"
 
 namespace seer::cuda {
 
 template <int kDHead>
-cudaError_t launch_d_head(const PrefillParams& params, cudaStream_t stream);
+cudaError_t launch_d_head(const PrefillSm80Params& params, cudaStream_t stream);
 
-cudaError_t launch_mma_prefill(const PrefillParams& params, cudaStream_t stream) {
+cudaError_t launch_prefill_sm80(const PrefillSm80Params& params, cudaStream_t stream) {
   switch (params.d_head) {
     case 64:
       return launch_d_head<64>(params, stream);

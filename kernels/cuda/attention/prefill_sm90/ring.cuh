@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cuda/attention/sparse_prefill/items.cuh"
+#include "kernels/cuda/attention/prefill_sm90/items.cuh"
 
 namespace seer::cuda {
 

@@ -1,18 +1,18 @@
 #include <algorithm>
 #include <cassert>
 
-#include "kernels/cuda/attention/sparse_prefill/kernel.cuh"
+#include "kernels/cuda/attention/prefill_sm90/kernel.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace seer::cuda {
 namespace {
 
 template <int kDHead, bool kBundled>
-cudaError_t launch_kernel(const WgmmaPrefillParams& p, const TileMaps& maps, int n_multiprocessors,
+cudaError_t launch_kernel(const PrefillSm90Params& p, const TileMaps& maps, int n_multiprocessors,
                           cudaStream_t stream) {
   using Shape = WgmmaShape<kDHead>;
   const Items items(p, kBundled);
-  const auto kernel = wgmma_prefill_kernel<kDHead, kBundled>;
+  const auto kernel = prefill_sm90_kernel<kDHead, kBundled>;
   const dim3 n_blocks(static_cast<unsigned>(std::min(n_multiprocessors, items.n_items)));
   return launch(kernel, n_blocks, Shape::kThreads, Shape::kSharedBytes, stream, p, items, maps);
 }
@@ -20,7 +20,7 @@ cudaError_t launch_kernel(const WgmmaPrefillParams& p, const TileMaps& maps, int
 // Every block is kept without a mask, and bundles share loads; but a few query blocks behind a long prompt
 // are too few bundles for all multiprocessors.
 template <int kDHead>
-cudaError_t launch_d_head(const WgmmaPrefillParams& p, const TileMaps& maps, int n_multiprocessors,
+cudaError_t launch_d_head(const PrefillSm90Params& p, const TileMaps& maps, int n_multiprocessors,
                           cudaStream_t stream) {
   const bool bundled = p.counts == nullptr && Items(p, true).n_items >= n_multiprocessors;
   return bundled ? launch_kernel<kDHead, true>(p, maps, n_multiprocessors, stream)
@@ -44,7 +44,7 @@ Encode find_encode() {
 
 }  // namespace
 
-bool make_tile_maps(TileMaps* maps, const WgmmaPrefillParams& params, const void* k, const void* v,
+bool make_tile_maps(TileMaps* maps, const PrefillSm90Params& params, const void* k, const void* v,
                     int64_t n_pages, int64_t n_rows) {
   static const Encode encode = find_encode();
   if (encode == nullptr) return false;
@@ -65,8 +65,8 @@ bool make_tile_maps(TileMaps* maps, const WgmmaPrefillParams& params, const void
          make(&maps->q, params.q, n_rows, params.n_heads);
 }
 
-cudaError_t launch_wgmma_prefill(const WgmmaPrefillParams& params, const TileMaps& maps,
-                                 int n_multiprocessors, cudaStream_t stream) {
+cudaError_t launch_prefill_sm90(const PrefillSm90Params& params, const TileMaps& maps, int n_multiprocessors,
+                                cudaStream_t stream) {
   switch (params.d_head) {
     case 64:
       return launch_d_head<64>(params, maps, n_multiprocessors, stream);

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "kernels/cuda/attention/sparse_prefill/ring.cuh"
+#include "kernels/cuda/attention/prefill_sm90/ring.cuh"
 #include "kernels/cuda/ptx/mbarrier.cuh"
 #include "kernels/cuda/ptx/mma.cuh"
 #include "kernels/cuda/ptx/shared.cuh"
@@ -35,7 +35,7 @@ class Consumer {
   using Barriers = WgmmaBarriers<kDHead>;
 
  public:
-  __device__ Consumer(const WgmmaPrefillParams& p, Barriers& barriers, uint32_t shared_k, int consumer)
+  __device__ Consumer(const PrefillSm90Params& p, Barriers& barriers, uint32_t shared_k, int consumer)
       : p_(p),
         consumer_(consumer),
         full_k_(ptx::opaque(address(barriers.full_k[0]))),
@@ -334,7 +334,7 @@ class Consumer {
     }
   }
 
-  const WgmmaPrefillParams& p_;
+  const PrefillSm90Params& p_;
   int consumer_;
   uint32_t full_k_, full_entry_;  // addresses
   ptx::SharedOperand keys_;

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "kernels/block_mask.h"
-#include "kernels/cuda/attention/sparse_prefill/params.h"
+#include "kernels/cuda/attention/prefill_sm90/params.h"
 
 namespace seer::cuda {
 
@@ -52,7 +52,7 @@ struct Items {
   int n_items;
   Divider heads, group, of_kv;  // of_kv: items of a KV head after the front
 
-  Items(const WgmmaPrefillParams& p, bool bundled)
+  Items(const PrefillSm90Params& p, bool bundled)
       : n_rows(static_cast<int>((p.n_tokens + kTile - 1) / kTile)),
         first_row(static_cast<int>(p.first_token / kTile)),
         rows_of_item(bundled ? kConsumers : 1),
@@ -84,13 +84,13 @@ struct Items {
 };
 
 // Return the index of a tile's list, the number of a row's causal blocks, and the number that a tile keeps.
-__device__ inline int64_t list_of(const WgmmaPrefillParams& p, const Tile& tile) {
+__device__ inline int64_t list_of(const PrefillSm90Params& p, const Tile& tile) {
   return static_cast<int64_t>(tile.head) * p.n_mask_rows + tile.row;
 }
-__device__ inline int causal_blocks(const WgmmaPrefillParams& p, int row) {
+__device__ inline int causal_blocks(const PrefillSm90Params& p, int row) {
   return static_cast<int>(p.start / kTile) + row + 1;
 }
-__device__ inline int kept_blocks(const WgmmaPrefillParams& p, const Tile& tile) {
+__device__ inline int kept_blocks(const PrefillSm90Params& p, const Tile& tile) {
   return p.counts == nullptr ? causal_blocks(p, tile.row) : p.counts[list_of(p, tile)];
 }
 

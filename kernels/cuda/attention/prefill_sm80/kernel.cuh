@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "kernels/cuda/attention/mma_prefill/params.h"
+#include "kernels/cuda/attention/prefill_sm80/params.h"
 #include "kernels/cuda/attention/tile.cuh"
 #include "kernels/cuda/ptx/mma.cuh"
 
@@ -41,7 +41,7 @@ struct KeyStep {
 template <class Shape>
 class KeySteps {
  public:
-  __device__ KeySteps(const PrefillParams& p, const int32_t* list, int count, int last_position)
+  __device__ KeySteps(const PrefillSm80Params& p, const int32_t* list, int count, int last_position)
       : table_(p.page_table),
         list_(list),
         page_tokens_(p.page_tokens),
@@ -70,7 +70,7 @@ class KeySteps {
 
 template <class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
-    mma_prefill_kernel(const PrefillParams p) {
+    prefill_sm80_kernel(const PrefillSm80Params p) {
   constexpr int kDHead = Shape::kDHead, kKeys = Shape::kKeys, kWarpTiles = Shape::kWarpTiles;
   constexpr int kDSteps = kDHead / 16, kKeyTiles = kKeys / 8, kOutTiles = kDHead / 8;
   using DTile = Tile<kDHead>;

@@ -2,13 +2,13 @@
 // parallel.
 #pragma once
 
-#include "kernels/cuda/attention/mma_prefill/kernel.cuh"
+#include "kernels/cuda/attention/prefill_sm80/kernel.cuh"
 
 namespace seer::cuda {
 
 template <class Shape>
-cudaError_t launch_shape(const PrefillParams& p, cudaStream_t stream) {
-  const auto kernel = mma_prefill_kernel<Shape>;
+cudaError_t launch_shape(const PrefillSm80Params& p, cudaStream_t stream) {
+  const auto kernel = prefill_sm80_kernel<Shape>;
   const cudaError_t error =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kSharedBytes);
   if (error != cudaSuccess) return error;
@@ -21,7 +21,7 @@ cudaError_t launch_shape(const PrefillParams& p, cudaStream_t stream) {
 // Without a mask, a warp takes 32 rows and so reads each key half as often. With a mask, a tile must stay
 // within its block row.
 template <int kDHead>
-cudaError_t launch_d_head(const PrefillParams& p, cudaStream_t stream) {
+cudaError_t launch_d_head(const PrefillSm80Params& p, cudaStream_t stream) {
   if (p.page_tokens == 16) return launch_shape<PrefillShape<kDHead, 1, 1, 16>>(p, stream);
   if (p.page_tokens == 32) return launch_shape<PrefillShape<kDHead, 2, 1, 32>>(p, stream);
   if constexpr (kDHead <= 128)

@@ -2,16 +2,15 @@
 // of producers. See DESIGN.md in this folder.
 #pragma once
 
-#include "kernels/cuda/attention/sparse_prefill/consumer.cuh"
-#include "kernels/cuda/attention/sparse_prefill/producer.cuh"
+#include "kernels/cuda/attention/prefill_sm90/consumer.cuh"
+#include "kernels/cuda/attention/prefill_sm90/producer.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
 
 namespace seer::cuda {
 
 template <int kDHead, bool kBundled>
 __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
-    wgmma_prefill_kernel(const WgmmaPrefillParams p, const Items items,
-                         const __grid_constant__ TileMaps maps) {
+    prefill_sm90_kernel(const PrefillSm90Params p, const Items items, const __grid_constant__ TileMaps maps) {
   using Shape = WgmmaShape<kDHead>;
   extern __shared__ unsigned char dynamic_shared[];
   __shared__ WgmmaBarriers<kDHead> barriers;
