@@ -12,7 +12,7 @@
 #include "tools/seer/manual.h"
 #include "tools/seer/option_hints.h"
 #include "tools/seer/output.h"
-#include "tools/seer/ranks.h"
+#include "tools/seer/rank_options.h"
 
 namespace seer::cli {
 

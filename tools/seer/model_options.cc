@@ -5,7 +5,7 @@
 #include "tools/seer/format.h"
 #include "tools/seer/interrupt.h"
 #include "tools/seer/output.h"
-#include "tools/seer/ranks.h"
+#include "tools/seer/rank_options.h"
 #include "tools/seer/status_line.h"
 
 namespace seer::cli {

@@ -11,7 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include "seer/error.h"
-#include "tools/seer/ranks.h"
+#include "tools/seer/rank_options.h"
 #include "tools/seer/terminal_text.h"
 
 namespace seer::cli {

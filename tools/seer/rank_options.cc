@@ -1,4 +1,4 @@
-#include "tools/seer/ranks.h"
+#include "tools/seer/rank_options.h"
 
 #include <algorithm>
 #include <csignal>
