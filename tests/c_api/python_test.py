@@ -104,7 +104,7 @@ class Interface(unittest.TestCase):
         page = (ROOT / "examples/python/README.md").read_text(encoding="utf-8")
         blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
         self.assertEqual(len(blocks), 1)
-        done = program(blocks[0], SEER_DEVICE="cpu")
+        done = program(blocks[0])
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("58213", done.stdout)
         self.assertTrue(done.stdout.splitlines()[-1].startswith("file no/such/model"), done.stdout)
