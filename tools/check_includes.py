@@ -5,7 +5,10 @@ Direction: tools, examples -> engine (public headers) -> models -> kernels, and 
 seer/error.h is the one public header that every folder may use: it is the project's error vocabulary.
 engine/base, which reads files and JSON, is what every folder may use besides; it uses nothing of theirs.
 
-    tools/check_includes.py [ROOT]     prints FILE:LINE: reason, and exits with 1, for each include that may not be"""
+    tools/check_includes.py [ROOT]     prints FILE:LINE: reason, and exits with 1, for each include that may not be
+      --stamp FILE      is written if all is well, so that a build repeats the check only after a change
+      --depfile FILE    gets what the stamp depends on, in make's form: all sources, and the folders they lie in"""
+import argparse
 import pathlib
 import re
 import sys
@@ -58,13 +61,20 @@ def reason(name, quote, target):
     return None
 
 
-def problems(root):
+def problems(root, seen):
+    """Adds to `seen` each source, and each folder, whose time changes when a file comes or goes."""
     n_files = 0
     for folder in ALLOWED:
+        seen.append(root / folder)
         for path in sorted((root / folder).rglob("*")):
             relative = path.relative_to(root)
-            # An example is a project of its own and may have been built in place.
-            if any(part.startswith("build") for part in relative.parts[1:-1]) or not path.is_file():
+            # An example is a project of its own and may have been built in place; Python writes folders while tests run.
+            folders = relative.parts[1:] if path.is_dir() else relative.parts[1:-1]
+            if any(part.startswith("build") or part == "__pycache__" for part in folders):
+                continue
+            if path.is_dir():
+                seen.append(path)
+            if not path.is_file():
                 continue
             name = relative.as_posix()
             in_c = MAY_BE_C.match(name)
@@ -73,6 +83,7 @@ def problems(root):
             if path.suffix not in SUFFIXES and not in_c:
                 continue
             n_files += 1
+            seen.append(path)
             for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
                 match = INCLUDE.match(line)
                 why = match and reason(name, *match.groups())
@@ -83,9 +94,24 @@ def problems(root):
 
 
 def main():
-    found = list(problems(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", nargs="?", type=pathlib.Path, default=".", metavar="ROOT")
+    parser.add_argument("--stamp", type=pathlib.Path)
+    parser.add_argument("--depfile", type=pathlib.Path)
+    options = parser.parse_args()
+    if options.depfile and not options.stamp:
+        parser.error("--depfile takes --stamp")
+    seen = []
+    found = list(problems(options.root, seen))
     print("\n".join(found), end="\n" if found else "")
-    return 1 if found else 0
+    if found:
+        return 1
+    if options.depfile:
+        names = [str(path.absolute()).replace("$", "$$").replace("#", r"\#").replace(" ", r"\ ") for path in seen]
+        options.depfile.write_text(f"{options.stamp.name}: " + " \\\n ".join(names) + "\n", encoding="utf-8")
+    if options.stamp:
+        options.stamp.touch()
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 #   tools/test.sh                 everything
 #   tools/test.sh STEP...         some of: style release asan tsan tidy, and tidy-tests
 # Test data outside the project are looked for in $SEER_TEST_DATA, else ../shared; tests that need them are skipped
-# where they are absent. Later runs repeat only what changed, and need neither root nor network.
+# where they are absent. The last lines say what was skipped, and why. Later runs repeat only what changed, and need neither
+# root nor network.
 # shellcheck disable=SC2317  # the steps are functions, called by name
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,11 +17,18 @@ for step in "${steps[@]}"; do
   case "$step" in
     style | release | asan | tsan | tidy | tidy-tests) ;;
     *)
-      sed -n '2,6s/^# //p' "$0" >&2
+      sed -n '2,7s/^# //p' "$0" >&2
       case "$step" in -h | --help) exit 0 ;; *) exit 2 ;; esac
       ;;
   esac
 done
+
+# skip WHAT...: for the list at the end.
+skipped=()
+skip() {
+  echo "SKIPPED: $*"
+  skipped+=("$step: $*")
+}
 
 sources() { find engine kernels models tokenizer tools tests examples -type d -name 'build*' -prune -o -type f \
   \( -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) -print; }
@@ -35,27 +43,36 @@ style() {
   if [ -n "$formatter" ]; then
     sources | xargs "$formatter" --dry-run --Werror || failed=1
   else
-    echo "SKIPPED: the layout of sources was not checked: clang-format 14 is not installed"
+    skip "the layout of sources was not checked: clang-format 14 is not installed"
   fi
   if command -v shellcheck >/dev/null; then
     shellcheck -x tools/*.sh tools/gpu/*.sh tests/tools/*.sh .ci/run || failed=1
   else
-    echo "SKIPPED: shell scripts were not checked: shellcheck is not installed"
+    skip "shell scripts were not checked: shellcheck is not installed"
   fi
   return "$failed"
 }
 
 build_and_test() { # build_and_test PRESET [CTEST OPTION...]
-  local preset=$1
+  local preset=$1 status=0 line log=build/$1/Testing/Temporary/LastTest.log
   shift
-  configure "$preset" -DSEER_BUILD_TESTS=ON &&
-    cmake --build --preset "$preset" -j "$(jobs)" &&
-    ctest --preset "$preset" -j "$(nproc)" "$@"
+  configure "$preset" -DSEER_BUILD_TESTS=ON && cmake --build --preset "$preset" -j "$(jobs)" || return 1
+  rm -f "$log"
+  ctest --preset "$preset" -j "$(nproc)" "$@" || status=1
+  if [ -f "$log" ]; then
+    while IFS= read -r line; do skipped+=("$step: $line"); done < <(python3 tools/skipped.py "$log")
+  fi
+  return "$status"
 }
 
 # Without PTX for GPUs to come, which no test runs and which takes a third of nvcc's time.
 release() {
-  configure release -DSEER_BUILD_TESTS=ON '-DCMAKE_CUDA_ARCHITECTURES=80-real;90a-real' && build_and_test release
+  local status=0 seer=build/release/bin/seer line
+  configure release -DSEER_BUILD_TESTS=ON '-DCMAKE_CUDA_ARCHITECTURES=80-real;90a-real' && build_and_test release || status=1
+  if [ -x "$seer" ]; then
+    while read -r line; do skip "neither built nor tested: $line"; done < <("$seer" --help | sed '1,/^Left out/d')
+  fi
+  return "$status"
 }
 
 # By clang, so that both compilers see the sources, and libFuzzer is there. The packages have been tested by then.
@@ -74,10 +91,18 @@ tsan() {
   return "$status"
 }
 
-tidy() { configure release -DSEER_BUILD_TESTS=ON && tools/tidy.py build/release -j "$(jobs)" --without tests; }
+run_tidy() { # run_tidy [OPTION...]
+  local status=0 log=build/release/tidy.log
+  configure release -DSEER_BUILD_TESTS=ON || return 1
+  tools/tidy.py build/release -j "$(jobs)" "$@" | tee "$log" || status=1
+  if grep -q SKIPPED "$log"; then skip "sources were not checked: clang-tidy 14 is not installed"; fi
+  return "$status"
+}
+
+tidy() { run_tidy --without tests; }
 
 # Not one of the usual: the tests are more sources than all else together, and no user meets what is found there.
-tidy-tests() { configure release -DSEER_BUILD_TESTS=ON && tools/tidy.py build/release -j "$(jobs)"; }
+tidy-tests() { run_tidy; }
 
 tools/install_deps.sh test
 if ! [ -d "${SEER_TEST_DATA:-../shared}" ]; then
@@ -93,4 +118,10 @@ for step in "${steps[@]}"; do
 done
 printf '\n== summary\n'
 printf '%s\n' "${summary[@]}"
+if [ "${#skipped[@]}" = 0 ]; then
+  echo 'nothing was skipped'
+else
+  printf '\n== skipped\n'
+  printf '%s\n' "${skipped[@]}"
+fi
 exit $status

@@ -125,6 +125,25 @@ class CheckIncludes(unittest.TestCase):
             self.accepted(name, '"seer/seer.h"')
         self.refused("examples/a.c", '"engine/src/batch.h"', says="may not include")
 
+    def test_a_stamp_is_written_if_all_is_well_and_depends_on_sources_and_folders(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root, stamp, depfile = (pathlib.Path(folder, name) for name in ("a b", "stamp", "stamp.d"))
+            for name in ("kernels/cpu/a.cc", "kernels/build/b.cc", "kernels/__pycache__/c.pyc", "kernels/notes.md", "kernels/build_c.cc"):
+                root.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+                root.joinpath(name).touch()
+            command = [sys.executable, SCRIPT, root, "--stamp", stamp, "--depfile", depfile]
+            self.assertEqual(subprocess.run(command).returncode, 0)
+            target, names = depfile.read_text(encoding="utf-8").replace("\\\n", "").split(": ")
+            self.assertEqual(target, "stamp")
+            paths = [pathlib.Path(name.replace("\0", " ")) for name in names.replace("\\ ", "\0").split()]
+            found = {path.relative_to(root).as_posix() for path in paths}
+            self.assertEqual({name for name in found if name.startswith("kernels")},
+                             {"kernels", "kernels/cpu", "kernels/cpu/a.cc", "kernels/build_c.cc"})
+            stamp.unlink()
+            root.joinpath("kernels/cpu/a.cc").write_text('#include "models/config.h"\n', encoding="utf-8")
+            self.assertEqual(subprocess.run(command, stdout=subprocess.DEVNULL).returncode, 1)
+            self.assertFalse(stamp.exists())
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -73,8 +73,15 @@ class InstallDeps(unittest.TestCase):
         system = self.system()
         self.assertEqual(system.run("build")[0], 0)
         self.assertIn("libopenblas-dev", system.calls[1])
-        for package in ("catch2", "clang"):
+        for package in ("catch2", "clang", "openmpi"):
             self.assertNotIn(package, " ".join(system.calls))
+
+    def test_ranks_on_several_machines_have_a_set_of_their_own(self):
+        for name, tests in (("mpi", False), ("test", True)):
+            system = self.system()
+            self.assertEqual(system.run(name)[0], 0)
+            self.assertIn(" libopenmpi-dev openmpi-bin", system.calls[1])
+            self.assertEqual("catch2" in system.calls[1], tests)
 
     def test_without_root_it_goes_through_sudo_and_never_waits_for_a_password(self):
         system = self.system()

@@ -38,6 +38,21 @@ TEST_CASE("a misspelt command or option is answered with its likely name") {
   CHECK_THAT(check_fails({"generate", "-p", "hi"}, 2), ContainsSubstring("SEER_MODEL"));
 }
 
+TEST_CASE("seer --help ends with what was left out of the build, and the package that brings it") {
+  CHECK(cli::left_out({true, true, true}).empty());
+  const std::string nothing = cli::left_out({false, false, false});
+  for (const char* package : {"cuda-toolkit", "libnccl-dev", "libopenmpi-dev"})
+    CHECK_THAT(nothing, ContainsSubstring(package));
+  const std::string cpu_ranks = cli::left_out({true, false, true});
+  CHECK_THAT(cpu_ranks, ContainsSubstring("libnccl-dev"));
+  CHECK_THAT(cpu_ranks, !ContainsSubstring("cuda-toolkit") && !ContainsSubstring("libopenmpi-dev"));
+
+  const std::string help = run_seer({"--help"}).out;
+  const std::string expected =
+      cli::left_out({SEER_BUILT_WITH_CUDA != 0, SEER_BUILT_WITH_NCCL != 0, SEER_BUILT_WITH_MPI != 0});
+  CHECK(help.ends_with("everything else to stderr.\n" + expected));
+}
+
 TEST_CASE("an option of another program is answered with the one here, or with why there is none") {
   const auto refused = [](const std::vector<std::string>& arguments) { return check_fails(arguments, 2); };
   struct Case {

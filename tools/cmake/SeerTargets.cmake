@@ -22,9 +22,13 @@ if(NOT Python3_FOUND)
   message(FATAL_ERROR "The build runs scripts of Python 3, which was not found. Run 'tools/install_deps.sh build', install "
                       "python3, or name an interpreter with -DPython3_EXECUTABLE.")
 endif()
-add_custom_target(seer_check_includes ALL
-  COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/check_includes.py ${CMAKE_CURRENT_SOURCE_DIR}
+add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/includes-checked
+  COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/tools/check_includes.py ${CMAKE_CURRENT_SOURCE_DIR}
+    --stamp ${CMAKE_CURRENT_BINARY_DIR}/includes-checked --depfile ${CMAKE_CURRENT_BINARY_DIR}/includes-checked.d
+  DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/tools/check_includes.py
+  DEPFILE ${CMAKE_CURRENT_BINARY_DIR}/includes-checked.d
   COMMENT "Checking that no folder includes from one above it")
+add_custom_target(seer_check_includes ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/includes-checked)
 
 # Warnings are errors here, but not where Seer is a part of another project with a compiler we have not seen.
 if(PROJECT_IS_TOP_LEVEL AND NOT DEFINED CMAKE_COMPILE_WARNING_AS_ERROR)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one call of under ten minutes: builds, tests, runs sanitizers, measures; a table last.
+# Everything that needs a GPU, in one call of under ten minutes: builds, tests, runs sanitizers, measures; last a table, and
+# which of its figures moved since the last ones of the same card (tests/bench/results).
 #   tools/gpu/check.sh [OPTION...] [STEP...]   steps: build test sanitize bench attention rivals (all unless named)
 #     --build DIR      use the programs of this build folder; the step build is then left out unless named
 #     --out DIR        logs and results (build/gpu-check)
@@ -15,7 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=tools/lib.sh
 . tools/lib.sh
 
-usage() { sed -n '2,11s/^# //p' tools/gpu/check.sh >&2; }
+usage() { sed -n '2,12s/^# //p' tools/gpu/check.sh >&2; }
 
 build='' out=build/gpu-check limit=570 triton='' vsa='' thunderkittens='' long='' steps=()
 while [ $# != 0 ]; do
@@ -217,4 +218,5 @@ for step in "${steps[@]}"; do
 done
 printf '\n'
 python3 tools/gpu/table.py "$out"
+python3 tools/gpu/compare_results.py "$out" || status=1
 exit "$status"

@@ -87,6 +87,20 @@ struct ManOptions {
 
 }  // namespace
 
+Parts built_parts() {
+  return {SEER_BUILT_WITH_CUDA != 0, SEER_BUILT_WITH_NCCL != 0, SEER_BUILT_WITH_MPI != 0};
+}
+
+std::string left_out(const Parts& parts) {
+  std::string lines;
+  if (!parts.cuda)
+    lines += "  GPUs           the CUDA Toolkit, 12.4 or newer (NVIDIA's package cuda-toolkit)\n";
+  if (!parts.nccl) lines += "  ranks on GPUs  NCCL, next to the CUDA Toolkit (package libnccl-dev)\n";
+  if (!parts.mpi) lines += "  mpirun         MPI, for ranks on several machines (package libopenmpi-dev)\n";
+  if (lines.empty()) return lines;
+  return "\nLeft out of this build, and what brings it when Seer is configured and built again:\n" + lines;
+}
+
 std::string overview() {
   std::string out =
       "usage: seer COMMAND [options]\n\nLong-prompt inference with trained block-sparse prefill.\n"
@@ -100,7 +114,7 @@ std::string overview() {
   for (const Line& line : kEnvironment) out += format("  %-12s %s\n", line.name, line.text);
   out += "\nExit codes:\n";
   for (const Line& line : kExitCodes) out += format("  %-12s %s\n", line.name, line.text);
-  out += "\nResults go to stdout, everything else to stderr.\n";
+  out += "\nResults go to stdout, everything else to stderr.\n" + left_out(built_parts());
   return out;
 }
 
