@@ -36,7 +36,7 @@ if [ "${#targets[@]}" = 0 ]; then
   for source in tests/fuzz/targets/*.cc; do targets+=("$(basename "$source" .cc)"); done
 fi
 
-configure_asan
+configure_clang asan
 cmake --build --preset asan -j "$(jobs)" --target seer_fuzz
 
 fuzz_one() { # fuzz_one TARGET

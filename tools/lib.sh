@@ -25,14 +25,15 @@ configure() {
   cmake --preset "$preset" "${fresh[@]}" "$@"
 }
 
-# The asan preset, with tests. It is clang's; a folder that GCC was used in before cannot change its compiler.
-configure_asan() {
+# configure_clang PRESET: a preset of clang's, with tests. A folder that GCC was used in before cannot change its compiler.
+configure_clang() {
+  local preset=$1
   if ! command -v clang++ >/dev/null; then
-    echo "the asan preset takes clang, which was not found: run tools/install_deps.sh test, or install clang and libclang-rt-dev" >&2
+    echo "the $preset preset takes clang, which was not found: run tools/install_deps.sh test, or install clang and libclang-rt-dev" >&2
     return 1
   fi
-  if [ -f build/asan/CMakeCache.txt ] && ! grep -q '^CMAKE_CXX_COMPILER:.*clang' build/asan/CMakeCache.txt; then
-    rm -r build/asan
+  if [ -f "build/$preset/CMakeCache.txt" ] && ! grep -q '^CMAKE_CXX_COMPILER:.*clang' "build/$preset/CMakeCache.txt"; then
+    rm -r "build/$preset"
   fi
-  configure asan -DSEER_BUILD_TESTS=ON
+  configure "$preset" -DSEER_BUILD_TESTS=ON
 }

@@ -11,7 +11,7 @@ namespace {
 
 using namespace testing;
 
-constexpr int64_t kContext = kSanitized ? 2048 : 8192, kLongest = kContext - 192;
+constexpr int64_t kContext = kSanitized ? 1024 : 8192, kLongest = kContext - 192;
 
 std::vector<GenerateRequest> mixed_requests() {
   const Ids text = document(9000);

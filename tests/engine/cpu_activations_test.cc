@@ -107,7 +107,8 @@ TEST_CASE("CPU activations of bf16 are refused on a processor without AVX512-BF1
                                                     ContainsSubstring("Use --cpu-activations f32."));
 }
 
-TEST_CASE("CPU activations of bf16 move the demo model's perplexity by less than 0.1%, but do move it") {
+TEST_CASE("CPU activations of bf16 move the demo model's perplexity by less than 0.1%, but do move it",
+          "[long]") {
   if (!can_round()) return;
   const auto exact = testing::load_demo(2048, 128), rounding = Engine::load(rounding_options(2048));
   CHECK(exact->info().cpu_activations == "f32");

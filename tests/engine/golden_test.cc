@@ -137,7 +137,8 @@ TEST_CASE("a golden's config.json in version 5's spelling has none of version 4'
 // how numbers near a tie are rounded to bf16 pages (logprob_margin).
 double chunk_margin(const std::string& kv_cache_dtype) { return kv_cache_dtype == "bf16" ? 2e-2 : 1e-4; }
 
-TEST_CASE("any chunk size selects the same blocks and gives the same logits, over pages of each type") {
+TEST_CASE("any chunk size selects the same blocks and gives the same logits, over pages of each type",
+          "[long]") {
   for (const char* name : {"demo", "gqa-d128-llama3", "double-linear"}) {
     const auto golden = Golden::read(name);
     if (!golden) return;

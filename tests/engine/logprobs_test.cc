@@ -27,19 +27,22 @@ Rows logits_of(Engine& engine, const Ids& ids, const SparseRule& rule = kDense) 
   return rows;
 }
 
-double logprob_of(const std::vector<float>& row, int32_t id) {
+// The logarithm of the sum of exp(logits).
+double log_sum_of(const std::vector<float>& row) {
   const double largest = *std::max_element(row.begin(), row.end());
   double sum = 0.0;
   for (const float logit : row) sum += std::exp(static_cast<double>(logit) - largest);
-  return static_cast<double>(row[static_cast<size_t>(id)]) - largest - std::log(sum);
+  return largest + std::log(sum);
 }
 
 Ids likeliest(const std::vector<float>& row, size_t n) {
   Ids ids(row.size());
   std::iota(ids.begin(), ids.end(), 0);
-  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
-    return row[static_cast<size_t>(a)] > row[static_cast<size_t>(b)];
-  });
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n), ids.end(),
+                    [&](int32_t a, int32_t b) {
+                      const float x = row[static_cast<size_t>(a)], y = row[static_cast<size_t>(b)];
+                      return x > y || (x == y && a < b);
+                    });
   ids.resize(n);
   return ids;
 }
@@ -49,11 +52,14 @@ const double kMargin = logprob_margin("f32");
 
 void check_position(const PositionLogprobs& found, const std::vector<float>& row, int32_t id, size_t n_top,
                     double margin = kMargin) {
+  const double log_sum = log_sum_of(row);
+  const auto logprob_of = [&](int32_t of) { return row[static_cast<size_t>(of)] - log_sum; };
+  const Ids top = likeliest(row, n_top);
   CHECK(found.token.id == id);
-  CHECK(found.token.logprob == Approx(logprob_of(row, id)).margin(margin));
+  CHECK(found.token.logprob == Approx(logprob_of(id)).margin(margin));
   REQUIRE(found.top.size() == n_top);
   for (size_t i = 0; i < n_top; ++i) {
-    CHECK(found.top[i].logprob == Approx(logprob_of(row, likeliest(row, n_top)[i])).margin(margin));
+    CHECK(found.top[i].logprob == Approx(logprob_of(top[i])).margin(margin));
     if (i > 0) CHECK(found.top[i].logprob <= found.top[i - 1].logprob);
   }
 }

@@ -26,6 +26,7 @@ HostTensor::HostTensor(DType dtype_, std::vector<int64_t> shape_, std::vector<fl
     : dtype(dtype_), shape(std::move(shape_)), values(std::move(values_)) {
   if (product(shape) != static_cast<int64_t>(values.size()))
     throw std::logic_error("as many values as " + description() + " has");
+  if (dtype == DType::kF32) return;
   for (float& x : values) x = rounded(x, dtype);
 }
 

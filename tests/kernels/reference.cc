@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "tests/kernels/compare.h"
+#include "tests/kernels/reference_sums.h"
 
 namespace seer::testing::reference {
 
@@ -31,9 +32,8 @@ std::vector<double> linear(const LinearCase& c) {
   for (int64_t r = 0; r < c.x.dim(0); ++r) {
     for (const LinearCase::Part& part : c.parts)
       for (int64_t o = 0; o < part.weight.dim(0); ++o) {
-        double sum = part.bias.empty() ? 0.0 : part.bias.values[static_cast<size_t>(o)];
-        for (int64_t i = 0; i < c.x.dim(1); ++i)
-          sum += static_cast<double>(c.x.at(r)[i]) * part.weight.at(o)[i];
+        const double bias = part.bias.empty() ? 0.0 : part.bias.values[static_cast<size_t>(o)];
+        double sum = dot(c.x.at(r), part.weight.at(o), c.x.dim(1), bias);
         if (c.accumulate) sum += c.before.values[out.size()];
         out.push_back(sum);
       }

@@ -3,6 +3,7 @@
 
 #include "tests/kernels/compare.h"
 #include "tests/kernels/reference.h"
+#include "tests/kernels/reference_sums.h"
 
 namespace seer::testing::reference {
 namespace {
@@ -16,13 +17,13 @@ double attend(double* out, const AttentionCase& c, const CaseSegment& segment, i
   std::vector<double> weights;
   std::vector<const float*> values;
   for (const int32_t block : blocks) {
-    const int32_t page_id = segment.page_table[static_cast<size_t>(block)];
+    const int32_t page_id = segment.page_table.at(static_cast<size_t>(block));
+    const float* keys = c.k.at(page_id) + tile;
+    const float* page_values = c.v.at(page_id) + tile;
     for (int64_t i = 0; i < c.page && block * c.page + i <= position; ++i) {
-      const float* k = c.k.at(page_id) + tile + i * c.d_head;
-      double sum = 0.0;
-      for (int64_t d = 0; d < c.d_head; ++d) sum += static_cast<double>(q[d]) * k[d];
-      weights.push_back(sum / std::sqrt(static_cast<double>(c.d_head)));
-      values.push_back(c.v.at(page_id) + tile + i * c.d_head);
+      const float* k = keys + i * c.d_head;
+      weights.push_back(dot(q, k, c.d_head) / std::sqrt(static_cast<double>(c.d_head)));
+      values.push_back(page_values + i * c.d_head);
     }
   }
   const double top = *std::max_element(weights.begin(), weights.end());
@@ -30,8 +31,7 @@ double attend(double* out, const AttentionCase& c, const CaseSegment& segment, i
   for (const double score : weights) sum += std::exp(score - top);
   softmax(&weights);
   for (int64_t d = 0; d < c.d_head; ++d) out[d] = 0.0;
-  for (size_t i = 0; i < weights.size(); ++i)
-    for (int64_t d = 0; d < c.d_head; ++d) out[d] += weights[i] * values[i][d];
+  for (size_t i = 0; i < weights.size(); ++i) add_scaled(out, weights[i], values[i], c.d_head);
   return top + std::log(sum);
 }
 

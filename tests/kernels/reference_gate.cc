@@ -7,16 +7,17 @@
 
 #include "tests/kernels/compare.h"
 #include "tests/kernels/reference.h"
+#include "tests/kernels/reference_sums.h"
 
 namespace seer::testing::reference {
 namespace {
 
 std::vector<double> project(const std::vector<double>& x, const HostTensor& weights, int64_t head) {
   const int64_t d_out = weights.dim(2);
+  const float* rows = weights.at(head);
   std::vector<double> out(static_cast<size_t>(d_out), 0.0);
   for (size_t i = 0; i < x.size(); ++i)
-    for (int64_t o = 0; o < d_out; ++o)
-      out[static_cast<size_t>(o)] += x[i] * weights.at(head)[static_cast<int64_t>(i) * d_out + o];
+    add_scaled(out.data(), x[i], rows + static_cast<int64_t>(i) * d_out, d_out);
   return out;
 }
 
@@ -102,9 +103,7 @@ SelectBlocks select_blocks(const SelectBlocksCase& c) {
       for (int64_t j = 0; j <= first_block + r; ++j) {
         const float* k =
             c.gate_k.at(segment.page_table[static_cast<size_t>(j)]) + h / (c.n_heads / n_gate_heads) * d_gate;
-        double sum = 0.0;
-        for (int64_t d = 0; d < d_gate; ++d) sum += static_cast<double>(q[d]) * k[d];
-        scores.push_back(sum / std::sqrt(static_cast<double>(d_gate)));
+        scores.push_back(dot(q, k, d_gate) / std::sqrt(static_cast<double>(d_gate)));
       }
       if (c.rule.method == SelectRule::Method::kThreshold) softmax(&scores);
       double edge = 0.0;

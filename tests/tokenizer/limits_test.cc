@@ -184,7 +184,7 @@ TEST_CASE("a decoder may not let a text grow without bound") {
   CHECK_THAT(error, ContainsSubstring("unsupported: ") && ContainsSubstring("the decoder of tokenizer.json"));
 }
 
-TEST_CASE("20,000 added tokens are read and looked for, not compared one by one") {
+TEST_CASE("20,000 added tokens are read and looked for, not compared one by one", "[long]") {
   json file = byte_level_json(), config;
   for (int i = 266; i < 20'266; ++i)
     file["added_tokens"].push_back(added_token(i, "<|token " + std::to_string(i) + "|>", i % 2 == 0));

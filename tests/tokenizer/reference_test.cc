@@ -6,6 +6,7 @@
 #include "seer/tokenizer.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
+#include "tests/tokenizer/real_tokenizers.h"
 #include "tests/tokenizer/small_tokenizers.h"
 #include "tokenizer/normal_form.h"
 
@@ -62,9 +63,9 @@ void check_all(const Tokenizer& tokenizer, const std::vector<Case>& cases, size_
 void check_folder(const std::string& name) {
   const auto dir = test_data("tokenizers/" + name);
   if (!dir) return;
-  const auto tokenizer = Tokenizer::load(dir->string());
-  check_all(*tokenizer, read_cases(*dir), 40, std::nullopt);
-  check_all(*tokenizer, read_vectors(*dir), 100, std::nullopt);
+  const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
+  check_all(tokenizer, read_cases(*dir), 40, std::nullopt);
+  check_all(tokenizer, read_vectors(*dir), 100, std::nullopt);
 }
 
 TEST_CASE("Llama 2's SentencePiece model gives the reference ids and its texts back") {
@@ -80,9 +81,9 @@ TEST_CASE("Llama 3.1's tokenizer.json gives the reference ids and its texts back
 void check_folder_with_special(const std::string& name, std::optional<NormalForm> form) {
   const auto dir = test_data("tokenizers/" + name);
   if (!dir) return;
-  const auto tokenizer = Tokenizer::load(dir->string());
-  check_all(*tokenizer, read_cases(*dir), 40, form);
-  check_all(*tokenizer, read_vectors(*dir), 100, form, /*parse_special=*/true);
+  const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
+  check_all(tokenizer, read_cases(*dir), 40, form);
+  check_all(tokenizer, read_vectors(*dir), 100, form, /*parse_special=*/true);
 }
 
 TEST_CASE("Qwen2's tokenizer.json gives the reference ids and its texts back in NFC") {
@@ -97,32 +98,32 @@ TEST_CASE("bytes of any value encode with the vocabularies of Qwen2 and DeepSeek
   for (const char* name : {"tokenizers/qwen2", "tokenizers/deepseek-llm"}) {
     const auto dir = test_data(name);
     if (!dir) return;
-    const auto tokenizer = Tokenizer::load(dir->string());
+    const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
     for (uint64_t seed = 0; seed < 20; ++seed) {
       const std::string bytes = testing::random_bytes(seed, 500);
-      CHECK_NOTHROW(tokenizer->encode(bytes));
+      CHECK_NOTHROW(tokenizer.encode(bytes));
     }
-    CHECK(tokenizer->decode(tokenizer->encode("a\xFF\u4F60")) == "a\uFFFD\u4F60");
+    CHECK(tokenizer.decode(tokenizer.encode("a\xFF\u4F60")) == "a\uFFFD\u4F60");
   }
 }
 
 TEST_CASE("what is added around a text, of Qwen2 and DeepSeek") {
   if (const auto dir = test_data("tokenizers/qwen2")) {
-    const auto tokenizer = Tokenizer::load(dir->string());
-    CHECK(tokenizer->bos_id() == -1);
-    CHECK(tokenizer->eos_id() == 151645);
-    CHECK(tokenizer->encode("").empty());
-    CHECK(tokenizer->info().splits == "Qwen2 pattern");
-    CHECK(tokenizer->info().normalizer == "NFC");
-    CHECK(tokenizer->info().note.empty());
+    const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
+    CHECK(tokenizer.bos_id() == -1);
+    CHECK(tokenizer.eos_id() == 151645);
+    CHECK(tokenizer.encode("").empty());
+    CHECK(tokenizer.info().splits == "Qwen2 pattern");
+    CHECK(tokenizer.info().normalizer == "NFC");
+    CHECK(tokenizer.info().note.empty());
   }
   if (const auto dir = test_data("tokenizers/deepseek-llm")) {
-    const auto tokenizer = Tokenizer::load(dir->string());
-    CHECK(tokenizer->bos_id() == 100000);
-    CHECK(tokenizer->eos_id() == 100001);
-    CHECK(tokenizer->encode("").empty());  // as transformers 5, whatever add_bos_token says
-    CHECK(tokenizer->info().splits == "5 regular expressions, single digits");
-    CHECK_THAT(tokenizer->info().note, ContainsSubstring("add_bos_token"));
+    const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
+    CHECK(tokenizer.bos_id() == 100000);
+    CHECK(tokenizer.eos_id() == 100001);
+    CHECK(tokenizer.encode("").empty());  // as transformers 5, whatever add_bos_token says
+    CHECK(tokenizer.info().splits == "5 regular expressions, single digits");
+    CHECK_THAT(tokenizer.info().note, ContainsSubstring("add_bos_token"));
   }
 }
 
@@ -154,40 +155,40 @@ TEST_CASE("a SentencePiece model and its tokenizer.json give the same ids") {
 TEST_CASE("BOS comes from the tokenizer's files") {
   const auto dir = test_data("tokenizers/llama3.1");
   if (!dir) return;
-  const auto tokenizer = Tokenizer::load(dir->string());
-  CHECK(tokenizer->bos_id() == 128000);
-  CHECK(tokenizer->encode("a") == std::vector<int32_t>{128000, 64});
-  CHECK(tokenizer->encode("a", false) == std::vector<int32_t>{64});
+  const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
+  CHECK(tokenizer.bos_id() == 128000);
+  CHECK(tokenizer.encode("a") == std::vector<int32_t>{128000, 64});
+  CHECK(tokenizer.encode("a", false) == std::vector<int32_t>{64});
 }
 
 TEST_CASE("special tokens written out are text unless they are asked for") {
   const auto dir = test_data("tokenizers/llama3.1");
   if (!dir) return;
-  const auto tokenizer = Tokenizer::load(dir->string());
-  CHECK(tokenizer->encode("<|eot_id|>", false, /*parse_special=*/true) == std::vector<int32_t>{128009});
-  CHECK(tokenizer->encode("<|eot_id|>", false).size() > 1);
-  CHECK(tokenizer->decode({128009, 64}) == "a");
-  CHECK(tokenizer->decode({128009, 64}, /*skip_special=*/false) == "<|eot_id|>a");
+  const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
+  CHECK(tokenizer.encode("<|eot_id|>", false, /*parse_special=*/true) == std::vector<int32_t>{128009});
+  CHECK(tokenizer.encode("<|eot_id|>", false).size() > 1);
+  CHECK(tokenizer.decode({128009, 64}) == "a");
+  CHECK(tokenizer.decode({128009, 64}, /*skip_special=*/false) == "<|eot_id|>a");
 }
 
 TEST_CASE("bytes that are not UTF-8 are encoded, and come back as replacement characters") {
   for (const char* name : {"tokenizers/llama2", "tokenizers/llama3.1"}) {
     const auto dir = test_data(name);
     if (!dir) return;
-    const auto tokenizer = Tokenizer::load(dir->string());
+    const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
     const std::string text = "a\xFF(b";
-    CHECK(tokenizer->decode(tokenizer->encode(text, false)) == "a\uFFFD(b");
+    CHECK(tokenizer.decode(tokenizer.encode(text, false)) == "a\uFFFD(b");
   }
 }
 
-TEST_CASE("a megabyte without a space is encoded in reasonable time") {
+TEST_CASE("a megabyte without a space is encoded in reasonable time", "[long]") {
   for (const char* name : {"tokenizers/llama2", "tokenizers/llama3.1"}) {
     const auto dir = test_data(name);
     if (!dir) return;
-    const auto tokenizer = Tokenizer::load(dir->string());
+    const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
     std::string text;
     while (text.size() < (1 << 20)) text += "abcdefghijklmnopqrstuvwxyz";
-    CHECK(tokenizer->decode(tokenizer->encode(text, false)) == text);
+    CHECK(tokenizer.decode(tokenizer.encode(text, false)) == text);
   }
 }
 

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/catch.h"
+#include "tests/tokenizer/real_tokenizers.h"
 #include "tests/tokenizer/small_tokenizers.h"
 
 namespace seer {
@@ -54,16 +55,15 @@ TEST_CASE("the demo model's SentencePiece: every text comes back") {
 
 TEST_CASE("Llama 2's SentencePiece: every text comes back") {
   if (const auto dir = test_data("tokenizers/llama2"))
-    check_round_trips(*Tokenizer::load(dir->string()), Replace::kBytes);
+    check_round_trips(real_tokenizer(*dir), Replace::kBytes);
 }
 
 TEST_CASE("DeepSeek LLM's vocabulary: every text comes back") {
-  if (const auto dir = test_data("tokenizers/deepseek-llm"))
-    check_round_trips(*Tokenizer::load(dir->string()));
+  if (const auto dir = test_data("tokenizers/deepseek-llm")) check_round_trips(real_tokenizer(*dir));
 }
 
 TEST_CASE("Llama 3.1's vocabulary: every text comes back") {
-  if (const auto dir = test_data("tokenizers/llama3.1")) check_round_trips(*Tokenizer::load(dir->string()));
+  if (const auto dir = test_data("tokenizers/llama3.1")) check_round_trips(real_tokenizer(*dir));
 }
 
 }  // namespace

@@ -222,7 +222,7 @@ TEST_CASE("perplexity shows figures and what is left after each window, and the 
         rows[1]["perplexity_error"].get<double>() / rows[1]["perplexity"].get<double>());
 }
 
-TEST_CASE("perplexity in windows of 4096 loses by sparsity what the demo model's report says") {
+TEST_CASE("perplexity in windows of 4096 loses by sparsity what the demo model's report says", "[long]") {
   const auto novel = testing::test_data("texts/treasure-island.txt");
   if (!novel) return;
   const json report = json::parse(testing::read_file(testing::demo_model() / "report.json"));

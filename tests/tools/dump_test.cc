@@ -66,7 +66,7 @@ void check_rule(const Golden& golden, const testing::GoldenRule& rule) {
   }
 }
 
-TEST_CASE("dumps equal every golden, whatever the chunk size") {
+TEST_CASE("dumps equal every golden, whatever the chunk size", "[long]") {
   for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3", "qwen2-bias", "qwen3", "demo"}) {
     const auto golden = Golden::read(name);
     if (!golden) return;

@@ -212,7 +212,7 @@ TEST_CASE("generate says how many pages ranks moved to each other") {
   CHECK(run_seer(arguments).err.find("moved") == std::string::npos);
 }
 
-TEST_CASE("ranks give one process's logits, masks and tokens on the goldens, gates of both kinds") {
+TEST_CASE("ranks give one process's logits, masks and tokens on the goldens, gates of both kinds", "[long]") {
   for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3"}) {
     const auto golden = testing::test_data("goldens");
     if (!golden) return;

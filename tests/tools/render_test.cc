@@ -50,7 +50,7 @@ Words command(const json& wanted, const std::string& chat_template, const Files&
   return words;
 }
 
-TEST_CASE("published templates render character for character as transformers renders them") {
+TEST_CASE("published templates render character for character as transformers renders them", "[long]") {
   const auto dir = testing::test_data("templates");
   if (!dir) return;
   const Files files;

@@ -69,13 +69,25 @@ function(seer_target_defaults target)
   add_dependencies(${target} seer_check_includes)
 endfunction()
 
+# seer_read_once(seer_models <nlohmann/json.hpp>): the target's sources find these headers read already, with what most
+# sources include, which saves a quarter of their compilation. Only clang's builds with sanitizers do so: the release
+# build finds an include that is missing, ccache refuses precompiled headers unless it is told to be sloppy, and GCC 12
+# warns falsely of std::string once it is precompiled.
+function(seer_read_once target)
+  if(SEER_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
+    target_precompile_headers(${target} PRIVATE
+      <algorithm> <functional> <map> <memory> <optional> <span> <stdexcept> <string> <vector> ${ARGN})
+  endif()
+endfunction()
+
 # seer_add_folder(kernels SOURCES a.cc b.cc DEPENDS seer_x): the static library seer_kernels of that folder.
-# Includes are written from the project's root: "kernels/tensor.h".
+# Includes are written from the project's root: "kernels/tensor.h". READ_ONCE: headers for seer_read_once.
 function(seer_add_folder name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;READ_ONCE" ${ARGN})
   add_library(seer_${name} STATIC ${ARG_SOURCES})
   target_include_directories(seer_${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/engine/include
                                                  ${PROJECT_BINARY_DIR}/engine/include)
   target_link_libraries(seer_${name} PUBLIC ${ARG_DEPENDS})
   seer_target_defaults(seer_${name})
+  seer_read_once(seer_${name} ${ARG_READ_ONCE})
 endfunction()

@@ -38,7 +38,7 @@ bool TerminalInput::fill() {
   }
 }
 
-std::optional<char32_t> TerminalInput::next() {
+std::optional<char32_t> TerminalInput::decode() {
   const auto byte = [this](size_t i) { return static_cast<unsigned char>(bytes_[at_ + i]); };
   if (at_ == bytes_.size() && !fill()) return std::nullopt;
   const unsigned char first = byte(0);
@@ -59,6 +59,26 @@ std::optional<char32_t> TerminalInput::next() {
   }
   at_ += static_cast<size_t>(n_more) + 1;
   return is_character(code, n_more) ? code : kReplacement;
+}
+
+void TerminalInput::follow(char32_t c) {
+  if (sequence_ == Sequence::kControl) {
+    if (c < 0x20 || c > 0x3f) sequence_ = Sequence::kNone;  // all but parameters end it
+  } else if (c == 0x1b) {
+    sequence_ = Sequence::kEscape;
+  } else if (sequence_ == Sequence::kEscape && c == '[') {
+    sequence_ = Sequence::kControl;
+  } else if (sequence_ == Sequence::kEscape && c == 'O') {
+    sequence_ = Sequence::kShift;
+  } else {
+    sequence_ = Sequence::kNone;
+  }
+}
+
+std::optional<char32_t> TerminalInput::next() {
+  const std::optional<char32_t> c = decode();
+  if (c) follow(*c);
+  return c;
 }
 
 std::u32string TerminalInput::paste() {

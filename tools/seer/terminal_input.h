@@ -20,13 +20,20 @@ class TerminalInput {
   std::u32string paste();
   // Puts bytes in front of what comes next.
   void unread(const std::string& bytes) { bytes_.insert(at_, bytes); }
+  // Whether the last character belongs to a key's sequence (an arrow's, say) that has not ended.
+  bool within_sequence() const { return sequence_ != Sequence::kNone; }
 
  private:
+  enum class Sequence { kNone, kEscape, kControl, kShift };  // none, and after ESC, ESC [ and ESC O
+
   bool fill();
+  std::optional<char32_t> decode();
+  void follow(char32_t c);
 
   std::function<void()> wait_;
   std::string bytes_;
   size_t at_ = 0;
+  Sequence sequence_ = Sequence::kNone;
 };
 
 }  // namespace seer::cli
