@@ -72,7 +72,7 @@ class AddedTokens {
   // The spellings that are looked for, in the order of their bytes. Vocabularies may have tens of thousands
   // of added tokens, and a text is searched for all of them at once.
   struct Entries {
-    // by spelling; the token added first is first
+    // By spelling. The token added first is first.
     std::map<std::string, std::vector<int32_t>, std::less<>> ids;
     std::array<int32_t, 256> n_beginning{};  // the number of spellings with each first byte
 

@@ -38,7 +38,7 @@ class Pretokenizer {
   bool spells_bytes_last() const { return byte_level_ && !spells_; }
   // `first` says that nothing comes before the text, not even an added token.
   Words split(std::string_view text, bool first) const;
-  // tells `bound` how much text the steps may remove
+  // Tells `bound` how much text the steps may remove.
   void restrict(TextBound* bound) const { bound_.combine(bound); }
   // Returns text for people: "Qwen2 pattern", "5 regular expressions, single digits", "none".
   std::string description() const;

@@ -45,9 +45,9 @@ class TextTokenizer {
   virtual bool add_bos() const = 0;    // as the files say
   virtual bool add_eos() const = 0;
   virtual bool is_special(int32_t id) const = 0;
-  // of the special token with this text; -1 if there is none
+  // Returns the id of the special token with this text; -1 if there is none.
   virtual int32_t special_id(std::string_view text) const = 0;
-  // of any added token with this text; -1 if there is none
+  // Returns the id of any added token with this text; -1 if there is none.
   virtual int32_t added_id(std::string_view text) const = 0;
   // Returns the ids and texts of the added tokens whose texts are somewhere in `text`.
   virtual std::vector<std::pair<int32_t, std::string>> added_tokens_in(std::string_view text) const = 0;

@@ -113,7 +113,8 @@ class Parser {
   Program& program_;
   size_t at_ = 0;
   int nesting_ = 0;
-  // the number of loops around the current statement within the same function; without one, break is an error
+  // The number of loops around the current statement within the same function. Without one, break is an
+  // error.
   int loops_ = 0;
 };
 

@@ -36,9 +36,8 @@ struct ModelOptions {
 };
 
 void add_model_dir(Args& args, std::string& model_dir);
-void require_model_dir(
-    // throws Error{kUsage} if there is neither -m nor SEER_MODEL
-    const std::string& model_dir);
+// Throws Error{kUsage} if there is neither -m nor SEER_MODEL.
+void require_model_dir(const std::string& model_dir);
 
 // --sparse, given once. `require_gates` refuses a sparse rule if no gates were given, before anything is
 // loaded.
@@ -66,8 +65,7 @@ std::string larger_context(const EngineInfo& info);
 std::vector<int32_t> encode_prompt(const EngineInfo& info,
                                    const std::function<std::vector<int32_t>(const EncodeLimits&)>& encode);
 
-int64_t thread_count(
-    // as the engine counts: --threads, else the cores that this process may use
-    const ModelOptions& options);
+// Returns the number of threads as the engine counts it: --threads, else the cores that this process may use.
+int64_t thread_count(const ModelOptions& options);
 
 }  // namespace seer::cli

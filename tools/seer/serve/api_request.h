@@ -42,9 +42,8 @@ struct ApiRequest {
   std::map<int32_t, double> logit_bias;
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;
-  std::optional<int64_t>
-      // that many of the likeliest tokens are wanted at each place, next to the chosen one
-      n_logprobs;
+  // How many of the likeliest tokens are wanted at each place, next to the chosen one.
+  std::optional<int64_t> n_logprobs;
   bool stream = false, include_usage = false, echo = false, ignore_eos = false;
   bool skip_special_tokens = true, parallel_tool_calls = true;
   bool add_special_tokens = true;     // for completions
