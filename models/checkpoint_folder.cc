@@ -127,7 +127,7 @@ std::string adapter_advice(const fs::path& folder) {
          "folder";
 }
 
-// What a folder without config.json is.
+// Returns advice about a folder without config.json: what it seems to be, and what to give instead.
 std::string folder_advice(const fs::path& folder) {
   const std::vector<std::string> names = names_in(folder);
   const auto has = [&](const char* name) { return std::binary_search(names.begin(), names.end(), name); };
