@@ -18,9 +18,8 @@ namespace {
 
 using Bf16 = __nv_bfloat16;
 
-constexpr int kMaxRows =
-    // With 4 rows, reading the inputs from shared memory delays the stream, and cuBLASLt is faster.
-    2;
+// With 4 rows, reading the inputs from shared memory delays the stream, and cuBLASLt is faster.
+constexpr int kMaxRows = 2;
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 constexpr int kUnroll = 8;               // 16-byte loads that a lane has in flight
