@@ -83,7 +83,7 @@ fs::path hub_cache() {
   return variable("HOME") / ".cache/huggingface/hub";
 }
 
-// Whether a path has the form of a name on the hub: "organisation/model".
+// Returns whether a path has the form of a name on the hub: "organisation/model".
 bool is_hub_name(const std::string& path) {
   const size_t slash = path.find('/');
   const auto allowed = [](char c) {

@@ -27,7 +27,7 @@ void append_mapped(TextBuilder* out, const Text& text, size_t at, Case to) {
   out->append(mapped, from_messages(text, at, at + 1));
 }
 
-// Returns whether a Greek sigma at `at` ends a word, where its small form differs.
+// Returns whether a Greek sigma at `at` ends a word, because its small form is different there.
 bool final_sigma(std::string_view text, size_t at) {
   size_t before = at;
   bool cased = false;

@@ -19,7 +19,7 @@ using PromptInput = std::variant<std::string, std::vector<int32_t>>;  // text, o
 // The input of a chat template, in the form that transformers' apply_chat_template takes.
 struct ChatInput {
   // At least one {"role", "content", ...}. Roles are system, user, assistant and tool; content is text.
-  // tool_calls are never empty, and their arguments are JSON values, not text, where the text was JSON.
+  // tool_calls are never empty, and their arguments are JSON values, not text, if the text was JSON.
   Json messages = Json::array();
   Json tools = Json::array();    // {"type": "function", "function": {...}}; empty if none are offered
   Json kwargs = Json::object();  // further variables of the template
