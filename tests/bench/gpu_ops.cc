@@ -44,7 +44,7 @@ class Bench {
                 flop_rate_ * 1e-12);
   }
 
-  // A layer's products, and the output head, for a few rows: bytes are the weights'.
+  // A layer's products, and the output head, for a few rows. The bytes are those of the weights.
   void linear() {
     struct Shape {
       const char* name;
@@ -78,8 +78,8 @@ class Bench {
       }
   }
 
-  // A layer's products with quantised weights: bytes are the codes' and their scales'. Beyond 64 rows the
-  // figure to look at is operations.
+  // A layer's products with quantised weights. The bytes are those of codes and scales. With more than 64
+  // rows, the operations are the figure to look at.
   void codes() {
     struct Shape {
       const char* name;
@@ -131,8 +131,8 @@ class Bench {
       }
   }
 
-  // A layer's append, with and without norms of heads and the gate's pools: bytes are q, k and v, read and
-  // written.
+  // A layer's append, with and without norms of heads and the gate's pools. The bytes are those of q, k and
+  // v, read and written.
   void append() {
     const auto measure = [&](const std::string& name, int64_t n_tokens, const std::vector<Segment>& prefills,
                              const std::vector<Segment>& decodes, const Sequence& s) {
@@ -213,7 +213,7 @@ class Bench {
     }
   }
 
-  // The choice of tokens, with the wait for their ids: bytes are one pass over the logits.
+  // The choice of tokens, including the wait for their ids. The bytes are one pass over the logits.
   void sample() {
     constexpr int64_t kVocab = 128256;
     const std::vector<LogitChange> changes = {{1, 1.1F, 0.0F, false}, {2, 1.1F, 0.0F, false}};
@@ -224,7 +224,7 @@ class Bench {
         {"top_p=0.9", {0.8, 0, 0.9, 0.0, 0.5, changes}},
         {"top_p=0.95 hot", {4.0, 0, 0.95, 0.0, 0.5, {}}}};
     for (const int64_t n : {1, 8, 64}) {
-      // The sum of six uniform numbers: bell-shaped, as logits are.
+      // The sum of six uniform numbers has a bell shape, as logits have.
       std::vector<float> logits(static_cast<size_t>(n * kVocab));
       for (float& x : logits)
         for (int i = 0; i < 6; ++i) x += static_cast<float>(next() >> 40) * 0x1p-22F - 2.0F;
@@ -241,9 +241,9 @@ class Bench {
     }
   }
 
-  // Projection and selection of one chunk at the end of a prompt, then of all its chunks: one layer's gate
-  // path. Weights and gate keys are as many layers' as do not stay in L2; the pools are fresh from append_kv
-  // in a model too.
+  // Projection and selection for one chunk at the end of a prompt, and then for all its chunks: the gate's
+  // part of one layer. There are weights and gate keys of so many layers that they do not stay in L2. The
+  // pools are fresh from append_kv, as in a model.
   void gate() {
     constexpr int64_t kChunk = 8192, kRows = kChunk / kPage, kPools = 3;
     using Method = SelectRule::Method;
@@ -365,7 +365,7 @@ class Bench {
     return s;
   }
 
-  // The diagonal and random others of every row, ascending.
+  // Returns the diagonal and random other blocks of every row, ascending.
   std::pair<BlockMask, int64_t> random_mask(int64_t n, double density, bool shared) {
     std::vector<int32_t> counts, blocks(static_cast<size_t>(n_heads_ * n * n));
     int64_t n_kept = 0;
