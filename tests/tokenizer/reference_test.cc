@@ -1,4 +1,5 @@
-// Ids of real tokenizers against the reference implementations' (Hugging Face tokenizers, sentencepiece).
+// Ids of real tokenizers, compared with the reference implementations' (Hugging Face tokenizers,
+// sentencepiece).
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -20,7 +21,8 @@ struct Case {
   std::vector<int32_t> ids;
 };
 
-// Texts and ids as llama.cpp keeps them: texts split by a marker line, ids a line each, without BOS.
+// Reads texts and ids in llama.cpp's form: texts divided by a marker line, and the ids of each on a line,
+// without BOS.
 std::vector<Case> read_cases(const std::filesystem::path& dir) {
   const std::string marker = "\n__ggml_vocab_test__\n", texts = read_file(dir / "cases.inp");
   std::istringstream ids(read_file(dir / "cases.out"));
@@ -75,8 +77,8 @@ TEST_CASE("Llama 3.1's tokenizer.json gives the reference ids and its texts back
   check_folder("llama3.1");
 }
 
-// Folders whose vectors have special tokens, as the tokenizers library reads them. `form`: the one that the
-// tokenizer puts texts in, if any.
+// Checks a folder whose vectors contain special tokens, as the tokenizers library reads them. `form` is the
+// normal form of the tokenizer, if it has one.
 void check_folder_with_special(const std::string& name, std::optional<NormalForm> form) {
   const auto dir = test_data("tokenizers/" + name);
   if (!dir) return;
@@ -120,7 +122,7 @@ TEST_CASE("what is added around a text, of Qwen2 and DeepSeek") {
     const auto tokenizer = Tokenizer::load(dir->string());
     CHECK(tokenizer->bos_id() == 100000);
     CHECK(tokenizer->eos_id() == 100001);
-    CHECK(tokenizer->encode("").empty());  // as transformers 5, whatever add_bos_token says
+    CHECK(tokenizer->encode("").empty());  // as in transformers 5, whatever add_bos_token says
     CHECK(tokenizer->info().splits == "5 regular expressions, single digits");
     CHECK_THAT(tokenizer->info().note, ContainsSubstring("add_bos_token"));
   }
