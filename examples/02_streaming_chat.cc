@@ -1,9 +1,9 @@
 // A chat on the terminal, or of lines from a pipe: 02_streaming_chat MODEL_DIR [TEMPLATE]
 //
-// TEMPLATE is a Jinja file, llama2, llama3, chatml or mistral; without it the model's own. The session keeps
-// its KV pages: where the template renders the conversation so far in just the tokens that the session holds,
-// a turn computes the last question alone, and else all of it (an answer may be tokenised otherwise than it
-// was generated). Ctrl-C stops an answer, Ctrl-D ends the chat.
+// TEMPLATE is a Jinja file, llama2, llama3, chatml or mistral; without it the model's own is used. The
+// session keeps its KV pages. If the template renders the conversation so far into just the tokens that the
+// session holds, a turn computes only the last question. Otherwise it computes everything, because an answer
+// may be tokenised differently from how it was generated. Ctrl-C stops an answer, Ctrl-D ends the chat.
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -15,10 +15,11 @@
 
 namespace {
 
-// A handler may not call the library: it leaves a note that the next callback reads.
+// A handler must not call the library, so it sets a flag that the next callback reads.
 volatile std::sig_atomic_t interrupted = 0;
 
-// What to add to the session so that it holds `all`; where it holds something else, it starts anew.
+// Returns the tokens to add to the session so that it holds `all`. If it holds something else, it starts
+// anew.
 std::vector<int32_t> rest_of(const std::vector<int32_t>& all, seer::Session& session) {
   const std::vector<int32_t>& held = session.tokens();
   const bool begins = held.size() < all.size() && std::equal(held.begin(), held.end(), all.begin());

@@ -1,7 +1,7 @@
 // Several prompts at once: 03_batch MODEL_DIR PROMPT...
 //
-// All are submitted, and the engine computes them together: every step gives each of them its next token.
-// What each gives is what it would give alone.
+// All prompts are submitted, and the engine computes them together: every step gives each of them its next
+// token. Each gives the same tokens as it would alone.
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -16,7 +16,7 @@ int main(int argc, char** argv) try {
   seer::EngineOptions options;
   options.model_dir = argv[1];
   options.ctx_size = 1024;   // tokens of each request
-  options.pool_size = 8192;  // of all; where it is short, requests wait or take turns
+  options.pool_size = 8192;  // of all requests; if it is too small, requests wait or take turns
   const auto engine = seer::Engine::load(options);
 
   std::vector<std::unique_ptr<seer::Generation>> running;

@@ -1,7 +1,7 @@
-// What the gates save on a long text: 04_dense_vs_sparse MODEL_DIR GATES_DIR TEXT_FILE [RULE...]
+// Shows how much the gates save on a long text: 04_dense_vs_sparse MODEL_DIR GATES_DIR TEXT_FILE [RULE...]
 //
-// Reads the text once with every block of keys and once with each rule (threshold=0.01 unless told), and says
-// how long that took, which share of the blocks was computed, and how the answer goes on.
+// Reads the text once with every block of keys and once with each rule (threshold=0.01 by default). For each
+// it prints how long that took, which share of the blocks was computed, and how the answer continues.
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -39,7 +39,7 @@ int main(int argc, char** argv) try {
   seer::EngineOptions options;
   options.model_dir = argv[1];
   options.gates_dir = argv[2];
-  options.prefix_cache = false;  // every rule computes the whole prompt, also one that is named twice
+  options.prefix_cache = false;  // every rule must compute the whole prompt, even a rule that is named twice
   const auto engine = seer::Engine::load(options);
   const std::vector<int32_t> prompt = engine->tokenizer().encode(read_text(argv[3]));
 

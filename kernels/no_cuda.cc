@@ -1,4 +1,4 @@
-// The CUDA backend's place in a build without it.
+// Replaces the CUDA backend in a build without it.
 #include "kernels/backend.h"
 #include "seer/error.h"
 

@@ -11,7 +11,7 @@
 namespace seer {
 namespace {
 
-// The largest magnitude; NaN if a value is NaN or infinite.
+// Returns the largest magnitude, or NaN if a value is NaN or infinite.
 float largest_magnitude(const float* values, int64_t n) {
   constexpr uint32_t kSign = 0x80000000U, kInfinity = 0x7F800000U;
   uint32_t most = 0;

@@ -54,7 +54,8 @@ BlockMask AttnGate::select(int64_t layer, const PagedKv& kv, const Segment& segm
 
 void AttnGate::report(int64_t layer, int64_t first_row, const BlockMask& mask, const Tensor& scores,
                       const GateObserver& observer) {
-  // Heads are the first axis, and each rank has the next few: rank by rank they are all heads in order.
+  // Heads are the first axis, and each rank has some consecutive ones. So the ranks' heads, one rank after
+  // another, are all heads in order.
   const auto read = [&]<class T>(const Tensor& t, T) {
     std::vector<T> mine(static_cast<size_t>(t.numel()));
     backend_->read(mine.data(), t);

@@ -83,7 +83,7 @@ fs::path hub_cache() {
   return variable("HOME") / ".cache/huggingface/hub";
 }
 
-// Whether a path has the form of a name on the hub: "organisation/model".
+// Returns whether a path has the form of a name on the hub: "organisation/model".
 bool is_hub_name(const std::string& path) {
   const size_t slash = path.find('/');
   const auto allowed = [](char c) {
@@ -127,7 +127,7 @@ std::string adapter_advice(const fs::path& folder) {
          "folder";
 }
 
-// What a folder without config.json is.
+// Returns advice about a folder without config.json: what it seems to be, and what to give instead.
 std::string folder_advice(const fs::path& folder) {
   const std::vector<std::string> names = names_in(folder);
   const auto has = [&](const char* name) { return std::binary_search(names.begin(), names.end(), name); };

@@ -10,7 +10,8 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kBatchPages = 256;  // that travel at once: hides latency, and bounds what is held twice
+constexpr int64_t kBatchPages = 256;  // pages that travel at once: enough to hide latency, and a limit to the
+                                      // memory that is held twice
 
 std::string too_large(const StepLimits& limits) {
   return "the pages of a layer of a context of " + std::to_string(limits.n_blocks * limits.page_tokens) +
@@ -69,7 +70,7 @@ ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const Mod
   if (reaches_peers_) t_.part.data = shared;
 }
 
-// As the constructor takes it, for the rank that needs most.
+// Returns the bytes of the arena for the constructor's arguments, on the rank that needs most.
 int64_t ContextParallel::arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
                                      const StepLimits& limits, int64_t n_ranks, DType kv_dtype) {
   Tensors sizes;
@@ -101,7 +102,7 @@ void ContextParallel::divide(const DecoderStep& in) {
   for (size_t i = 0; i < in.step.prefills.size(); ++i) divide_prefill(in, i);
   size_t table_size = 0;
   for (const Segment& segment : in.step.decodes) table_size += static_cast<size_t>(2 * n_blocks(segment));
-  decode_tables_.reserve(table_size);  // segments point into it
+  decode_tables_.reserve(table_size);  // segments point into it, so it must not grow later
   for (const Segment& segment : in.step.decodes) divide_decode(in, segment);
   decodes_want_logits_ = !in.step.decodes.empty() && !in.logit_rows.empty() &&
                          in.logit_rows.back() >= in.step.decodes.front().row;
@@ -121,7 +122,7 @@ void ContextParallel::divide(const DecoderStep& in) {
   local_.logit_rows = logit_rows_;
 }
 
-// Runs of blocks of one owner: segments of their own.
+// Divides a prefill: each run of blocks of one owner becomes a segment of its own.
 void ContextParallel::divide_prefill(const DecoderStep& in, size_t i) {
   const Segment& segment = in.step.prefills[i];
   int64_t block_row = 0;
@@ -150,7 +151,8 @@ void ContextParallel::divide_prefill(const DecoderStep& in, size_t i) {
   sequences_.push_back(std::move(s));
 }
 
-// Behind the prefill rows of every rank. Its part ends with the open page, or has whole pages alone.
+// Adds a decode. The decodes come after the prefill rows of every rank. This rank's part ends with the open
+// page if this rank has it; otherwise it consists of whole pages.
 void ContextParallel::divide_decode(const DecoderStep& in, const Segment& segment) {
   const int64_t row = n_rows_of_[static_cast<size_t>(comm_->rank())], end = n_blocks(segment);
   rows_.emplace_back(0, n_rows_of_.front());
@@ -234,13 +236,13 @@ void ContextParallel::bring(const Tensor& to, const Tensor& from, const Sequence
   backend_->copy_rows(to, moves.stay, from, local);
 
   const int64_t elements = to.numel() / to.dim(0);
-  // Pages have bytes; the static analyzer does not know that types have.
+  // page_bytes is never 0, but the static analyzer does not know that every type has bytes.
   const int64_t page_bytes = std::max<int64_t>(1, elements * dtype_bytes(to.dtype));
   const auto batch = static_cast<size_t>(t_.receive.nbytes() / page_bytes);
   const auto n_ranks = static_cast<size_t>(comm_->size());
   for (size_t first = 0; first < moves.travel.size(); first += batch) {
     const auto blocks = std::span(moves.travel).subspan(first, std::min(batch, moves.travel.size() - first));
-    std::vector<std::vector<int64_t>> of(n_ranks);  // rank by rank, as they come
+    std::vector<std::vector<int64_t>> of(n_ranks);  // by rank, in the order in which they arrive
     for (const int64_t b : blocks) of[static_cast<size_t>(owner(s.segment, b))].push_back(b);
     std::vector<int64_t> counts, received;
     for (const std::vector<int64_t>& theirs : of) {
@@ -284,7 +286,8 @@ void ContextParallel::bring_pages(int64_t layer, Sequence* s, std::span<const Bl
   bring(t_.pages.v, cache.v, *s, m);
 }
 
-// Its own rows of the step's follow one another among the rank's.
+// Returns which of the rows of logits [first, first + n) `rank` has, as a range of the rank's own rows, among
+// which they follow one another.
 ContextParallel::LogitRows ContextParallel::logit_rows_of(int rank, int64_t first, int64_t n) const {
   const std::vector<int64_t>& all = logits_of_[static_cast<size_t>(rank)];
   const auto begin = std::lower_bound(all.begin(), all.end(), first);

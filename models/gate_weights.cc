@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
-constexpr double kUntunedThreshold = 2e-3;  // upstream's default where the config says 0.0
+constexpr double kUntunedThreshold = 2e-3;  // upstream's default if the config says 0.0
 constexpr const char* kTypeForm = "Q<pools>_K<pools> with pools from max, min and avg, as in Qavg_Kmaxminavg";
 
 // "maxminavg": each pool at most once, in any order; they are always concatenated as max, min, avg.

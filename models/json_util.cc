@@ -10,7 +10,7 @@
 namespace seer {
 namespace {
 
-// The integer that a number is, "8192.0" included, if it is one of 64 bits.
+// Returns the integer that a number stands for (8192 for "8192.0"), if it fits 64 bits.
 std::optional<int64_t> integer_of(const Json& value) {
   if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX}) return std::nullopt;
   if (value.is_number_integer()) return value.get<int64_t>();

@@ -27,7 +27,7 @@ struct MappedRange::Slot::Chunk {
   }
 };
 
-// Called with the lock held.
+// The caller must hold the lock.
 MappedRange::Slot* MappedRange::Slot::take() {
   Chunk* last = nullptr;
   for (Chunk* chunk = Chunk::first(); chunk != nullptr; chunk = chunk->next) {

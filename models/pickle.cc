@@ -33,7 +33,7 @@ class Pickle::Machine {
                     ". Only plain tensors saved with torch.save are read; nothing was executed.");
   }
 
-  // ---- the stream ----
+  // ---- reading the stream ----
   std::string_view take(uint64_t size) {
     if (size > bytes_.size() - at_) fail("ends in the middle");
     const std::string_view text(reinterpret_cast<const char*>(bytes_.data()) + at_, size);
@@ -133,7 +133,7 @@ class Pickle::Machine {
     PickleValue* function = pop();
     if (function->kind != Kind::kGlobal || arguments->kind != Kind::kTuple)
       fail("calls something that is no function");
-    // The one call whose result later opcodes fill in.
+    // This is the only call whose result later opcodes fill in.
     if (function->text == "collections.OrderedDict" && arguments->items.empty())
       return push(make(Kind::kDict));
     PickleValue* call = make(Kind::kCall);
@@ -234,7 +234,8 @@ class Pickle::Machine {
       }
       case 'R':
         return reduce();
-      case 'b':  // BUILD: attributes of an ordered dictionary (a state_dict's _metadata), which nobody needs
+      case 'b':  // BUILD: sets attributes of an ordered dictionary (a state_dict's _metadata), which are not
+                 // needed
         pop();
         if (top()->kind != Kind::kDict) fail("sets attributes of what is no dictionary");
         return;

@@ -42,7 +42,7 @@ class TensorReader {
     }
     if (call->kind != Kind::kCall || call->text != kRebuildTensor || call->operand->items.size() < 4)
       fail("something else");
-    const auto& arguments = call->operand->items;  // storage, offset, size, stride, ...
+    const auto& arguments = call->operand->items;  // these are storage, offset, size, stride, ...
     DType dtype{};
     const std::span<const std::byte> storage = read_storage(*arguments[0], &dtype);
     const int64_t offset = integer(*arguments[1]);
@@ -87,8 +87,8 @@ class TensorReader {
     return bytes;
   }
 
-  // The bytes of a storage, aligned for any type. Any number of tensors may share one, so it is checked, and
-  // copied if the file leaves it unaligned, for the first of them alone.
+  // Returns the bytes of a storage, aligned for any type. Any number of tensors may share one, so it is
+  // checked only for the first of them, and then copied if the file does not align it.
   std::span<const std::byte> storage(std::string_view key) {
     if (const auto it = storages_.find(key); it != storages_.end()) return it->second;
     std::span<const std::byte> bytes = zip_.read(zip_.root() + "/data/" + std::string(key));
@@ -113,7 +113,7 @@ class TensorReader {
       shape.shape[static_cast<size_t>(shape.rank++)] = dim;
       if (__builtin_mul_overflow(bytes, dim, &bytes)) fail("a shape beyond 63 bits");
     }
-    if (bytes == 0) return shape;  // no element has a place, so strides mean nothing
+    if (bytes == 0) return shape;  // there are no elements, so strides mean nothing
     int64_t stride = 1;
     for (size_t i = sizes.items.size(); i-- > 0;) {
       if (shape.shape[i] > 1 && integer(*strides.items[i]) != stride)
@@ -125,7 +125,7 @@ class TensorReader {
 
   const ZipReader& zip_;
   TensorMap* tensors_;
-  std::map<std::string_view, std::span<const std::byte>> storages_;  // by key, which lies in the pickle
+  std::map<std::string_view, std::span<const std::byte>> storages_;  // by key, a view of the pickle's text
   std::string name_;
 };
 

@@ -14,10 +14,10 @@ void ResidualStream::narrow(int64_t n) {
   set(h_.rows(0, n), x_.rows(0, n));
 }
 
-// Makes two ranges if sums can run during products and the stream is large enough for that to pay: then the
-// sum of one range is under way while the products of the other are computed.
+// Makes two ranges if sums can run during products and the stream is large enough for that to pay. Then the
+// sum of one range runs while the products of the other are computed.
 void ResidualStream::set(const Tensor& x, const Tensor& h) {
-  constexpr int64_t kLeastRows = 1024;  // of a range: products of fewer rows leave multiprocessors idle
+  constexpr int64_t kLeastRows = 1024;  // rows of a range; products of fewer rows leave multiprocessors idle
   x_ = x;
   h_ = h;
   ranges_.clear();

@@ -14,7 +14,7 @@
 namespace seer {
 namespace {
 
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the specification's limit
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as the specification limits them
 constexpr int64_t kMaxIndexBytes = 100'000'000;
 constexpr size_t kMaxIndexValues = 2'000'000;  // one for each tensor
 
@@ -30,8 +30,8 @@ std::optional<DType> parse_dtype(const std::string& name) {
   return std::nullopt;
 }
 
-// Bytes of an element of the specification's other types; absent for those that are narrower than a byte, and
-// for names that the specification does not have yet.
+// Returns the bytes of an element of the specification's other types. Returns nothing for types narrower than
+// a byte, and for names that the specification does not have yet.
 std::optional<int64_t> foreign_bytes(const std::string& dtype) {
   if (dtype == "F64" || dtype == "U64" || dtype == "C64") return 8;
   if (dtype == "U32") return 4;
@@ -43,7 +43,7 @@ std::optional<int64_t> foreign_bytes(const std::string& dtype) {
 struct Entry {
   std::string name;
   Tensor tensor;        // shape and dtype
-  std::string foreign;  // else a description
+  std::string foreign;  // a description if the type is not supported
   uint64_t begin, end;  // bytes from the data section's start
 };
 
@@ -89,14 +89,15 @@ Entry parse_entry(const std::string& name, const Json& value, const std::string&
   return entry;
 }
 
-// In the order of their data, which must cover the data section without holes or overlaps.
+// Returns the entries in the order of their data. The data must cover the data section without holes or
+// overlaps.
 std::vector<Entry> parse_header(std::string_view header, uint64_t data_bytes, const std::string& path) {
   std::vector<Entry> entries;
   parse_json_members(header, path + ": header", [&](const std::string& name, const Json& value) {
     if (name != "__metadata__") entries.push_back(parse_entry(name, value, path));
   });
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;  // empty tensors first
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;  // empty tensors come first
   });
   uint64_t end = 0;
   for (const Entry& entry : entries) {
@@ -193,14 +194,14 @@ TensorMap read_checkpoint(const std::string& model_dir) {
   namespace fs = std::filesystem;
   const fs::path dir = model_dir, single = dir / "model.safetensors",
                  index = dir / "model.safetensors.index.json";
-  if (has_entry(single)) return read_safetensors(single.string());  // first, as transformers has it
+  if (has_entry(single)) return read_safetensors(single.string());  // it takes precedence, as in transformers
   if (!has_entry(index)) refuse_without_weights(model_dir);
   const Json object = read_json_object(index.string(), kMaxIndexBytes, kMaxIndexValues);
   const auto map = object.find("weight_map");
   if (map == object.end() || !map->is_object())
     fail(index.string(), "the key weight_map is missing or not an object");
 
-  std::map<std::string, std::set<std::string>> shards;  // shard to the tensors it should hold
+  std::map<std::string, std::set<std::string>> shards;  // from shard to the tensors it should hold
   for (const auto& [tensor, shard] : map->items()) {
     const std::string name = shard.is_string() ? shard.get<std::string>() : "";
     if (name.empty() || fs::path(name).filename() != name || name == "." || name == ".." ||
@@ -210,7 +211,7 @@ TensorMap read_checkpoint(const std::string& model_dir) {
                                json_excerpt(shard));
     shards[name].insert(tensor);
   }
-  for (const auto& [shard, names] : shards)  // before gigabytes of the others are read
+  for (const auto& [shard, names] : shards)  // checked before gigabytes of the others are read
     if (!has_entry(dir / shard))
       fail((dir / shown_name(shard)).string(), "the shard is missing, which " + index.string() +
                                                    " names for " + std::to_string(names.size()) +

@@ -7,10 +7,12 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kIdUnit = 8;  // of a rank's share of the vocabulary: what GPU kernels load at once
+constexpr int64_t kIdUnit = 8;  // a rank's share of the vocabulary is a multiple of this: the ids that GPU
+                                // kernels load at once
 constexpr int kMostNamed = 64;
 
-// Whether each rank has whole heads, of one KV head where there are fewer of those than ranks.
+// Returns whether each rank has whole heads. If there are fewer KV heads than ranks, each rank has the query
+// heads of one KV head.
 bool heads_divide(const ModelConfig& m, int size) {
   return m.n_heads % size == 0 && (m.n_kv_heads % size == 0 || size % m.n_kv_heads == 0);
 }

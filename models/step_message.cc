@@ -69,9 +69,10 @@ void ReceivedStep::read(std::span<const std::byte> bytes, int64_t page_tokens) {
                 std::span(segments_).subspan(n_prefills)};
   step_.plans = plans_;
   step_.logit_rows = logit_rows_;
-  step_.on_logits = nullptr;  // rank 0's
+  step_.on_logits = nullptr;  // the callback is rank 0's
   step_.on_gate = nullptr;
-  if (header.wants_gates) step_.on_gate = [](const GateReport&) {};  // takes part in the gathering
+  // Only so that this rank takes part in gathering the gates' results.
+  if (header.wants_gates) step_.on_gate = [](const GateReport&) {};
 }
 
 }  // namespace seer

@@ -20,7 +20,7 @@ using Bytes = std::span<const std::byte>;
       path + ": " + what + ". Expected a zip file written by torch.save; it may be damaged or cut short.");
 }
 
-// Little-endian integers at checked positions.
+// Reads little-endian integers at checked positions.
 class Fields {
  public:
   Fields(Bytes bytes, const std::string& path) : bytes_(bytes), path_(path) {}
@@ -52,7 +52,7 @@ class Fields {
 constexpr uint32_t kEndSignature = 0x06054b50, kEnd64Signature = 0x06064b50, kLocator64Signature = 0x07064b50;
 constexpr uint32_t kEntrySignature = 0x02014b50, kLocalSignature = 0x04034b50;
 constexpr uint64_t kEndSize = 22, kEntrySize = 46, kLocalSize = 30, kLocator64Size = 20;
-constexpr uint32_t kIn64 = 0xFFFFFFFF;  // the real value stands in a zip64 field
+constexpr uint32_t kIn64 = 0xFFFFFFFF;  // the real value is in a zip64 field
 
 // The end record lies before a comment of at most 65,535 bytes.
 uint64_t find_end(const Fields& file, const std::string& path) {
@@ -137,7 +137,7 @@ void ZipReader::read_directory() {
   refuse_overlaps();
 }
 
-// Members that lie over each other could make a small file one of any size.
+// Refuses members that overlap, since those could make a small file expand to any size.
 void ZipReader::refuse_overlaps() const {
   using Named = std::map<std::string, Member>::value_type;
   std::vector<const Named*> members;

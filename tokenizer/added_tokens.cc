@@ -98,8 +98,8 @@ size_t common_prefix(std::string_view a, std::string_view b) {
 }
 
 // Calls `visit` with each entry of a sorted map whose name `text` begins with, the longest first, until it
-// returns true. The greatest name that is not beyond the text is the longest such name, or shares a beginning
-// with the text that is no shorter than that.
+// returns true. The greatest name that is not beyond the text is either the longest such name, or has a
+// common beginning with the text that is no shorter than that name.
 template <class Map, class Visit>
 void visit_prefixes(const Map& map, std::string_view text, const Visit& visit) {
   while (!text.empty()) {
@@ -139,7 +139,7 @@ std::vector<std::pair<int32_t, std::string>> AddedTokens::found_in(std::string_v
       return false;
     });
   std::vector<std::pair<int32_t, std::string>> found;
-  for (const auto& [id, token] : tokens_)  // several may have one content
+  for (const auto& [id, token] : tokens_)  // several tokens may have the same content
     if (contents.contains(token.content)) found.emplace_back(id, token.content);
   return found;
 }
@@ -175,14 +175,14 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool pa
     }
     const AddedToken& token = tokens_.at(found.id);
     size_t begin = at, end = at + found.size;
-    at = end;  // the next match begins after this one, whether this one counts or not
+    at = end;  // the next match begins after this one, whether or not this one counts
     if (token.special && !parse_special) continue;
     if (token.single_word && (ends_with_word(text.substr(0, begin)) || begins_with_word(text.substr(end))))
       continue;
     if (token.lstrip) begin = std::max(begin - trailing_space(text.substr(0, begin)), done);
     if (token.rstrip) end += leading_space(text.substr(end));
     if (begin > done) parts.push_back({-1, text.substr(done, begin - done)});
-    // White space that the token before took along can hold all of this one.
+    // White space that the token before took along may be all of this token.
     if (begin < end) parts.push_back({found.id, text.substr(begin, end - begin)});
     done = end;
   }

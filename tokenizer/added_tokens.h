@@ -1,4 +1,4 @@
-// Tokens that are cut out of a text before the model of the vocabulary sees it.
+// Tokens that are cut out of a text before the vocabulary's model sees it.
 #pragma once
 
 #include <array>
@@ -16,14 +16,15 @@ struct AddedToken {
   int32_t id = -1;
   std::string content;
   bool special = false;
-  bool single_word = false;  // only where no word character touches it
-  bool lstrip = false;       // takes the white space before it along
-  bool rstrip = false;       // and after it
-  bool normalized = false;   // looked for in the normalised text, in a normalised spelling
+  bool single_word = false;  // counts only if no word character touches it
+  bool lstrip = false;       // includes the white space before it
+  bool rstrip = false;       // includes the white space after it
+  bool normalized = false;   // is looked for in the normalised text, in a normalised spelling
   bool named = false;        // a file names it as bos_token, pad_token or the like
 };
 
-// Who wrote a text, where messages must not write every token. A text of a single writer has none of these.
+// Says who wrote each byte of a text, because messages must not write every token. A text of a single writer
+// needs no Authorship.
 struct Authorship {
   // The byte ranges of the text that messages wrote: half-open, in order, not empty.
   std::vector<std::pair<size_t, size_t>> from_messages;
@@ -34,12 +35,13 @@ struct Authorship {
   bool by_template(size_t begin, size_t end) const;  // whether the template wrote any byte of the range
 };
 
-// As the Hugging Face tokenizers library has it: tokens that are not normalised are cut out of the text as it
-// is, then the others out of what is left, normalised. In either, matches are found from the left, the
-// longest wherever several begin, and none overlaps another; then those that do not count are dropped:
-// special tokens without parse_special, and words with single_word inside of others. Where an Authorship is
-// given, a reserved token is no match if a message wrote a byte of it, and neither is another token that lies
-// across the border of a message and covers the beginning of a reserved token that the template wrote.
+// Added tokens are found as the Hugging Face tokenizers library finds them. Tokens that are not normalised
+// are cut out of the text as it is; then the others are cut out of the rest, normalised. In both stages
+// matches are found from the left, the longest one if several begin at a place, and none overlaps another.
+// Then matches that do not count are dropped: special tokens without parse_special, and single_word tokens
+// inside of other words. If an Authorship is given, a reserved token is no match if a message wrote a byte of
+// it. Neither is another token that lies across the border of a message and covers the beginning of a
+// reserved token that the template wrote.
 class AddedTokens {
  public:
   // A part of a text: an added token (id >= 0) or plain text.
@@ -49,33 +51,36 @@ class AddedTokens {
   };
   enum class Stage { kAsWritten, kNormalized };
 
-  // `spelling`: what is looked for: the content, normalised if the token is. A second token of the same id
-  // replaces the first.
+  // `spelling` is the text that is looked for: the content, normalised if the token is. A second token of the
+  // same id replaces the first.
   void add(AddedToken token, std::string spelling);
-  void add(AddedToken token);  // spelled as its content
+  void add(AddedToken token);  // adds it with its content as spelling
   const AddedToken* find(int32_t id) const;
-  int32_t id_of(std::string_view content) const;  // -1: none
-  bool respelled(int32_t id) const;  // a normalised token is looked for in another spelling than its content
+  int32_t id_of(std::string_view content) const;  // -1 if there is none
+  bool respelled(int32_t id) const;  // whether a normalised token is looked for in another spelling than its
+                                     // content
   const std::map<int32_t, AddedToken>& all() const { return tokens_; }
   std::vector<Part> split(std::string_view text, bool parse_special, Stage stage = Stage::kAsWritten,
                           const Authorship* authors = nullptr) const;
-  // The tokens whose content is somewhere in the text, with it, in the order of their ids.
+  // Returns the ids and contents of the tokens whose content is somewhere in the text, in the order of their
+  // ids.
   std::vector<std::pair<int32_t, std::string>> found_in(std::string_view text) const;
   size_t longest_spelling() const;
-  bool take_white_space_along() const;  // whether any token does
+  bool take_white_space_along() const;  // whether any token includes white space next to it
 
  private:
-  // What is looked for, in the order of its bytes: vocabularies may have tens of thousands of added tokens,
-  // and a text is searched for all of them at once.
+  // The spellings that are looked for, in the order of their bytes. Vocabularies may have tens of thousands
+  // of added tokens, and a text is searched for all of them at once.
   struct Entries {
-    std::map<std::string, std::vector<int32_t>, std::less<>> ids;  // the token that was added first is first
-    std::array<int32_t, 256> n_beginning{};                        // spellings by their first byte
+    // By spelling. The token added first is first.
+    std::map<std::string, std::vector<int32_t>, std::less<>> ids;
+    std::array<int32_t, 256> n_beginning{};  // the number of spellings with each first byte
 
     void add(const std::string& spelling, int32_t id);
     void remove(const std::string& spelling, int32_t id);
   };
   struct Match {
-    int32_t id = -1;  // -1: none
+    int32_t id = -1;  // -1 if there is no match
     size_t size = 0;
   };
 

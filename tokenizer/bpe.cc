@@ -65,7 +65,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
 
   void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const override {
     const Words words = pretokenizer_.split(text, first);
-    // Words repeat: in a novel nine of ten have been seen before.
+    // Words repeat: nine of ten words in a novel have been seen before.
     std::unordered_map<std::string_view, std::pair<size_t, size_t>> seen;
     seen.reserve(words.list.size() / 4);
     std::vector<int32_t> word_ids;
@@ -88,7 +88,8 @@ class BpeTokenizer final : public VocabularyTokenizer {
     throw Error(ErrorKind::kFile, path_ + ": " + what);
   }
 
-  // Bytes of text: the alphabet of a byte-level vocabulary spells some bytes in two.
+  // Returns the largest number of bytes of text in a piece. The alphabet of a byte-level vocabulary spells
+  // some bytes with two.
   size_t longest_piece() const {
     size_t longest = 4;  // a character that becomes unk_token
     for (const auto& [piece, id] : ids_) {
@@ -103,14 +104,15 @@ class BpeTokenizer final : public VocabularyTokenizer {
     TextBound bound;
     normalizer_.restrict(&bound);
     pretokenizer_.restrict(&bound);
-    if (unk_id_ >= 0 && !fuse_unk_) return bound;  // else unknown characters are joined or left out
+    // In the other cases unknown characters are joined or left out.
+    if (unk_id_ >= 0 && !fuse_unk_) return bound;
     bool all_bytes = byte_level() || byte_fallback_;
     for (int byte = 0; byte < 256; ++byte) {
       const bool never = byte == 0xC0 || byte == 0xC1 || byte >= 0xF5;
       const bool replaced = never && pretokenizer_.spells_bytes_last() && unk_id_ < 0;
       const int32_t id = byte_level() ? find(byte_level_piece(std::string(1, static_cast<char>(byte))))
                                       : byte_ids_[static_cast<size_t>(byte)];
-      all_bytes = all_bytes && (id >= 0 || replaced);  // by U+FFFD, whose bytes are looked at too
+      all_bytes = all_bytes && (id >= 0 || replaced);  // replaced by U+FFFD, whose bytes this loop checks too
     }
     if (!all_bytes) bound.drop();
     return bound;
@@ -133,11 +135,13 @@ class BpeTokenizer final : public VocabularyTokenizer {
     add_bos_ = bos_id_ >= 0;
     add_eos_ = eos_id_ >= 0;
     apply_tokens(config, path_);
-    if (post.bos_id >= 0) bos_id_ = post.bos_id;  // the token that is added, whatever else is called BOS
+    // The token that is really added counts, whatever else is called BOS.
+    if (post.bos_id >= 0) bos_id_ = post.bos_id;
     note_ = note_on(config);
   }
 
-  // Where tokenizer_config.json asks for another policy than tokenizer.json's post_processor has.
+  // Returns a note if tokenizer_config.json asks for another policy than that of tokenizer.json's
+  // post_processor.
   std::string note_on(const TokenizerConfig& config) const {
     const auto differs = [](std::optional<bool> wanted, bool added) { return wanted && *wanted != added; };
     std::string keys;
@@ -180,7 +184,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     for (const auto& [piece, id] : ids_) names_[static_cast<size_t>(id)] = piece;
   }
 
-  // "a b" or ["a", "b"].
+  // Reads merges, each of which is "a b" or ["a", "b"].
   void read_merges(const Json& model) {
     const auto merges = model.find("merges");
     if (merges == model.end() || !merges->is_array()) fail("expected model.merges to be a list");
@@ -226,7 +230,8 @@ class BpeTokenizer final : public VocabularyTokenizer {
     return it == word_ids_.end() ? -1 : it->second;
   }
 
-  // DeepSeek's vocabularies lack the bytes that UTF-8 never has; such a byte is as U+FFFD to them.
+  // Appends a word's bytes as ids. DeepSeek's vocabularies lack the bytes that UTF-8 never has; such a byte
+  // is treated as U+FFFD.
   void push_bytes(std::string_view word, std::vector<int32_t>* ids) const {
     Unknown unknown;
     for (const char c : word) {
@@ -239,9 +244,9 @@ class BpeTokenizer final : public VocabularyTokenizer {
     push_unknown(&unknown, ids);
   }
 
-  // A character outside of the vocabulary becomes unk_token, or nothing if there is none. As in the
-  // tokenizers package it waits for the next character, with which fuse_unk may make it one token; the bytes
-  // of byte fallback overtake it.
+  // A character outside of the vocabulary, which becomes unk_token, or nothing if there is none. As in the
+  // tokenizers package it waits for the next character, since fuse_unk may make them one token. The bytes of
+  // byte fallback come out before a waiting character.
   struct Unknown {
     bool waits = false;
   };
@@ -259,7 +264,8 @@ class BpeTokenizer final : public VocabularyTokenizer {
     }
   }
 
-  // Characters outside the vocabulary, and bytes that are none, become their bytes' tokens.
+  // Appends a word's characters as ids. Characters outside the vocabulary, and bytes that are no character,
+  // become the tokens of their bytes.
   void push_characters(std::string_view word, std::vector<int32_t>* ids) const {
     Unknown unknown;
     while (!word.empty()) {

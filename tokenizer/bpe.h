@@ -1,5 +1,5 @@
-// Byte-pair encodings in Hugging Face's tokenizer.json: byte-level (GPT-2, Llama 3) and with visible spaces
-// and byte fallback (Llama 2).
+// Byte-pair encodings in Hugging Face's tokenizer.json: the byte-level kind (GPT-2, Llama 3), and the kind
+// with visible spaces and byte fallback (Llama 2).
 #pragma once
 
 #include <memory>
@@ -11,8 +11,8 @@
 
 namespace seer {
 
-// Of the file's object; `path` is for messages. Throws Error{kFile} for a malformed file, Error{kUnsupported}
-// that names the part this reader does not know.
+// Makes a tokenizer of the file's object; `path` is for messages. Throws Error{kFile} for a malformed file,
+// and Error{kUnsupported} that names the part which is not supported here.
 std::unique_ptr<TextTokenizer> make_bpe(const Json& file, const std::string& path,
                                         const TokenizerConfig& config);
 

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kFirstSubstitute = 0x100;
 
-// Printable Latin-1 stands for itself; the other 68 bytes take the code points from U+0100 on, in order.
+// Printable Latin-1 stands for itself. The other 68 bytes have the code points from U+0100 on, in order.
 constexpr std::array<int, 256> kCodePoints = [] {
   std::array<int, 256> points{};
   int substitute = kFirstSubstitute;

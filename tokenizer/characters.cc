@@ -15,9 +15,9 @@ namespace {
 
 constexpr int32_t kNone = -1;
 
-// Where Unicode 14 and the package's older tables differ about punctuation, as measured with tokenizers
-// 0.23.3: nearly all are characters that became punctuation since, and a few (U+166D, U+111C9) were it
-// before. The tables lack all of unicode_additions.h too.
+// Differences in punctuation between Unicode 14 and the package's older tables, as measured with tokenizers
+// 0.23.3. Nearly all are characters that became punctuation since; a few (U+166D, U+111C9) were punctuation
+// before. The tables also lack everything in unicode_additions.h.
 struct Range {
   int32_t first, last;
 };
@@ -48,14 +48,14 @@ int32_t last_point(std::string_view text, size_t* size) {
   return kNone;
 }
 
-// The general category, "Lu"; of a number that is no code point, "Cn".
+// Returns the general category, such as "Lu", or "Cn" for a number that is no code point.
 std::string_view category_of(int32_t point) {
   if (point < 0 || point > 0x10FFFF) return "Cn";
   const std::string_view addition = unicode_addition(point);
   return addition.empty() ? std::string_view(utf8proc_category_string(point)) : addition;
 }
 
-// The package's numbers and lower case are those of Unicode 17, which has these beyond Unicode 16.
+// Numbers and lower case in the package follow Unicode 17, which has these beyond Unicode 16.
 bool is_later_number(int32_t point) {
   return (point >= 0x11DE0 && point <= 0x11DE9) || (point >= 0x16FF4 && point <= 0x16FF6);
 }
@@ -143,7 +143,7 @@ std::string lower_case(std::string_view text) {
       continue;
     }
     const int32_t point = utf8_point(character);
-    if (point == 0x130) {  // the one character whose lower case is two
+    if (point == 0x130) {  // the only character whose lower case has two characters
       out += "i\u0307";
       continue;
     }

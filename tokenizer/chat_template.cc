@@ -8,9 +8,9 @@
 namespace seer {
 namespace {
 
-// What transformers appends to a message that is to be continued, and looks for in the rendered text.
+// transformers appends this text to a message that is to be continued, and looks for it in the rendered text.
 constexpr std::string_view kContinueTag = "CONTINUE_FINAL_MESSAGE_TAG ";
-// Names under which a message's reasoning is passed; the first is the one that most templates read.
+// The names under which a message's reasoning is passed. Most templates read the first one.
 constexpr const char* kReasoningNames[] = {"reasoning_content", "thinking", "reasoning"};
 
 std::string_view without_last_space(std::string_view text) { return text.substr(0, text.size() - 1); }
@@ -19,8 +19,8 @@ std::string_view without_last_space(std::string_view text) { return text.substr(
   throw Error(ErrorKind::kUsage, "messages: " + what);
 }
 
-// Members that are null count as absent, and reasoning goes by every name that templates know, as in
-// transformers 5.
+// Removes members that are null, and passes reasoning under every name that templates know, as transformers 5
+// does.
 void normalize_message(OrderedJson* message) {
   if (!message->is_object())
     bad_messages(std::string("expected objects with role and content, found ") + message->type_name());
@@ -35,7 +35,7 @@ void normalize_message(OrderedJson* message) {
   }
 }
 
-// The last part of the content that is text.
+// Returns the last part of the content that is text.
 std::string* final_text(OrderedJson* message) {
   const auto content = message->find("content");
   if (content == message->end()) return nullptr;
@@ -61,8 +61,8 @@ std::string trimmed(std::string_view text) {
   return std::string(text.substr(begin, text.find_last_not_of(kSpaces) - begin + 1));
 }
 
-// Cuts after the message that is to be continued. A template may have trimmed the tag's own space, and with
-// it the message's.
+// Cuts the rendered text after the message that is to be continued. A template may have trimmed the tag's own
+// space; then the message's space is cut too.
 void cut_after_final_message(const std::string& content, MarkedText* rendered) {
   const size_t at = rendered->text.rfind(without_last_space(kContinueTag));
   if (at == std::string::npos || rendered->text.find(trimmed(content)) == std::string::npos)

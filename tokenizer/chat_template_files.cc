@@ -1,4 +1,4 @@
-// Where a checkpoint's folder keeps chat templates.
+// Finds the chat templates in a checkpoint's folder.
 #include <filesystem>
 #include <utility>
 
@@ -31,7 +31,7 @@ Texts from_jinja_files(const fs::path& dir) {
   return texts;
 }
 
-// "chat_template": a text, or [{"name": "default", "template": "..."}, ...].
+// Reads "chat_template", which is a text or [{"name": "default", "template": "..."}, ...].
 Texts from_json(const std::string& path) {
   Texts texts;
   const auto file = read_json_file(path);

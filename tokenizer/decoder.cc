@@ -99,7 +99,7 @@ void Decoder::add(const Json& node, const std::string& path) {
   } else if (type == "Fuse") {
     steps_.push_back({Kind::kFuse, {}, {}});
   } else if (type == "Metaspace") {
-    const bool add_prefix = json_bool(node, "add_prefix_space", true, path);  // the older spelling
+    const bool add_prefix = json_bool(node, "add_prefix_space", true, path);  // an older name of the setting
     const std::string scheme =
         json_string(node, "prepend_scheme", path).value_or(add_prefix ? "always" : "never");
     steps_.push_back({Kind::kMetaspace, json_string(node, "replacement", path).value_or(std::string(kSpace)),
@@ -119,8 +119,8 @@ void Decoder::add(const Json& node, const std::string& path) {
   }
 }
 
-// What is decoded token by token as a text is generated must be what decode() makes of all tokens: of a
-// fused text nothing may be changed but single characters, and its beginning.
+// Checks that tokens decoded one by one, as a text is generated, give the same text as decode() for all
+// tokens. So steps after Fuse may change only single characters and the beginning of the text.
 void Decoder::check_order(const std::string& path) const {
   bool fused = false;
   for (const Step& step : steps_) {
@@ -140,7 +140,7 @@ namespace {
 constexpr size_t kMaxGrowth = 16;
 constexpr size_t kMinLimit = size_t{1} << 16;
 
-// A file's steps could double the text many times.
+// Throws if the text has grown too much. A file's steps could double it many times.
 void check_growth(size_t before, size_t now) {
   if (now > kMaxGrowth * before + kMinLimit)
     throw Error(ErrorKind::kUnsupported, "the decoder of tokenizer.json makes " + std::to_string(now) +

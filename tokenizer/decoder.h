@@ -1,4 +1,4 @@
-// The decoder of a tokenizer.json: the names of tokens become a text.
+// The decoder of a tokenizer.json, which turns the names of tokens into a text.
 #pragma once
 
 #include <string>
@@ -9,36 +9,37 @@
 
 namespace seer {
 
-// Immutable; safe from many threads.
+// A Decoder is immutable, and many threads may use it.
 class Decoder {
  public:
-  Decoder() = default;  // which puts names together as they are
+  Decoder() = default;  // puts the names together unchanged
   // Reads the decoder: ByteLevel, ByteFallback, Fuse, Metaspace, Replace (of a one-character string), Strip
-  // (of spaces at the start), or a Sequence of them. Throws Error{kUnsupported} that names any other type or
-  // that no decoder is there (the tokenizers package would then put spaces between the tokens), and
-  // Error{kFile} if the decoder is malformed.
+  // (of spaces at the start), or a Sequence of them. Throws Error{kUnsupported} that names any other type.
+  // Also throws it if there is no decoder, since the tokenizers package would then put spaces between the
+  // tokens. Throws Error{kFile} if the decoder is malformed.
   Decoder(const Json& tokenizer, const std::string& path);
-  // The decoder of SentencePiece's pieces. strips: the first space of a text is dropped.
+  // Returns the decoder of SentencePiece's pieces. With `strips` it drops the first space of a text.
   static Decoder of_sentencepiece(bool strips);
 
-  // The text that the tokens of these names stand for. Bytes that are not UTF-8 become U+FFFD as the
-  // tokenizers package has it: one for each maximal subpart with ByteLevel, and with ByteFallback one for
-  // each byte of a run of byte tokens that is not UTF-8 as a whole.
+  // Returns the text that the tokens of these names stand for. Bytes that are not UTF-8 become U+FFFD as in
+  // the tokenizers package: one for each maximal subpart with ByteLevel, and with ByteFallback one for each
+  // byte of a run of byte tokens that is not UTF-8 as a whole.
   std::string decode(std::vector<std::string> names) const;
-  // The bytes that one token stands for in the middle of a text: a part of decode()'s, if that is UTF-8.
+  // Returns the bytes that one token stands for in the middle of a text. They are a part of decode()'s result
+  // if that is UTF-8.
   std::string piece(std::string_view name) const;
-  // The name under which an added token of this content is decoded: the content, unless ByteLevel would make
-  // of it what is not UTF-8. (The tokenizers package does make U+FFFD of the added token "\u00FC" of DeepSeek
-  // LLM.)
+  // Returns the name under which an added token of this content is decoded: the content, unless ByteLevel
+  // would turn it into bytes that are not UTF-8. (The tokenizers package does turn the added token "\u00FC"
+  // of DeepSeek LLM into U+FFFD.)
   std::string name_of_added(const std::string& content) const;
-  // Whether decode() drops a space that a text begins with.
+  // Returns whether decode() drops a space at the beginning of a text.
   bool strips_first_space() const;
 
  private:
   enum class Kind { kByteLevel, kByteFallback, kFuse, kMetaspace, kReplace, kStrip };
   struct Step {
     Kind kind;
-    std::string pattern, content;  // of kReplace; kMetaspace's replacement is the pattern
+    std::string pattern, content;  // of kReplace; for kMetaspace the pattern is its replacement character
     bool prepended = false;        // kMetaspace: the first token of a text loses its spaces
   };
 

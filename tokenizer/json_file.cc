@@ -8,7 +8,8 @@ namespace seer {
 namespace {
 
 constexpr uint64_t kMaxFileBytes = uint64_t{256} << 20;
-// The largest vocabularies, of 256k tokens with 580k merges, have some two million.
+// The limit of values in a file. The largest vocabularies, of 256k tokens with 580k merges, have some two
+// million.
 constexpr size_t kMaxFileValues = 8'000'000;
 constexpr size_t kMaxTextDepth = 128;
 constexpr size_t kMaxTextValues = 4'000'000;

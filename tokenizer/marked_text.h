@@ -1,4 +1,4 @@
-// A text of which every byte knows who wrote it: a chat template, or a message that the template was given.
+// A text that says of every byte whether a chat template or one of the template's messages wrote it.
 #pragma once
 
 #include <cstddef>

@@ -49,9 +49,9 @@ void Merges::apply(std::vector<int32_t>* ids) const {
   }
 }
 
-// Looks at all pairs for each merge, which is faster than a heap for the few symbols that most words have.
+// Looks at all pairs for each merge. For the few symbols of most words this is faster than a heap.
 void Merges::apply_to_short(std::vector<int32_t>* ids) const {
-  std::array<const Rule*, kShort> rules{};  // of the pair that begins at each symbol
+  std::array<const Rule*, kShort> rules{};  // the rule for the pair that begins at each symbol
   size_t n = ids->size();
   for (size_t i = 0; i + 1 < n; ++i) rules[i] = find((*ids)[i], (*ids)[i + 1]);
   while (n > 1) {
@@ -106,7 +106,7 @@ void Merges::apply_to_long(std::vector<int32_t>* ids) const {
     const Candidate c = heap.back();
     heap.pop_back();
     Symbol& left = symbol(c.left);
-    // Stale where a merge has changed either side since.
+    // The candidate is out of date if a merge has changed either side since.
     if (left.id != c.left_id || left.next < 0 || symbol(left.next).id != c.right_id) continue;
     Symbol& right = symbol(left.next);
     left.id = c.merged;

@@ -1,5 +1,5 @@
-// The merge loop of byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909): the pair that was learned
-// first is merged first, the leftmost among equals.
+// The merge loop of byte-pair encoding (Sennrich et al., 2016, arXiv:1508.07909). The pair that was learned
+// first is merged first, and among equal pairs the leftmost.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@ namespace seer {
 
 class Merges {
  public:
-  // Rules are added in the order they were learned. Of a pair that comes twice the last rule counts, as in
-  // the tokenizers package.
+  // Add rules in the order in which they were learned. If a pair comes twice, its last rule counts, as in the
+  // tokenizers package.
   void add(int32_t left, int32_t right, int32_t merged);
   // Merges `ids`, one word's symbols, in place. O(n log n). Negative ids never merge.
   void apply(std::vector<int32_t>* ids) const;
@@ -37,8 +37,8 @@ class Merges {
   void apply_to_short(std::vector<int32_t>* ids) const;
   void apply_to_long(std::vector<int32_t>* ids) const;
 
-  // A hash table with open addressing, at most half full: a look-up is one access to memory in most cases,
-  // where std::unordered_map takes a division and two, which was a third of the time of tokenizing a text.
+  // A hash table with open addressing, at most half full. Most look-ups take one access to memory.
+  // std::unordered_map takes a division and two accesses, which was a third of the time of tokenizing a text.
   std::vector<Slot> slots_;
   size_t n_rules_ = 0;
   int32_t n_added_ = 0;

@@ -143,7 +143,7 @@ namespace {
 
 int64_t ratio(size_t before, size_t after) { return static_cast<int64_t>((before + after - 1) / after); }
 
-// `pattern` empty: anything.
+// Notes how much text a Replace may remove. An empty `pattern` may match anything.
 void restrict_by_replace(std::string_view pattern, std::string_view content, TextBound* bound) {
   const size_t spaces = count_white_space(pattern), kept = content.size() - count_white_space(content);
   const bool of_spaces = !pattern.empty() && spaces == pattern.size();
@@ -159,8 +159,9 @@ void restrict_by_replace(std::string_view pattern, std::string_view content, Tex
 
 }  // namespace
 
-// As computed over all characters of Unicode 15, of one byte in NFC came 3.5 bytes at most (U+1FBE, U+0308,
-// U+0301 become U+0390), in NFKC 4 (a mathematical digit), and in lower case 3 (U+212A).
+// The factors were computed over all characters of Unicode 15. One byte in NFC came from at most 3.5 bytes
+// (U+1FBE, U+0308, U+0301 become U+0390), in NFKC from 4 (a mathematical digit), and in lower case from 3
+// (U+212A).
 void Normalizer::restrict(TextBound* bound) const {
   for (const Step& step : steps_) switch (step.kind) {
       case Kind::kForm:

@@ -13,7 +13,7 @@
 
 namespace seer {
 
-// Immutable; safe from many threads.
+// A Normalizer is immutable, and many threads may use it.
 class Normalizer {
  public:
   // Reads the normalizer: NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace (of a string or of a regular
@@ -21,13 +21,13 @@ class Normalizer {
   // the file in messages. Throws Error{kUnsupported} that names any other type, and Error{kFile} if the
   // normalizer is malformed.
   Normalizer(const Json& tokenizer, const std::string& path);
-  // Returns the changed text. Throws Error{kUnsupported} that names the step after which the text would be
-  // more than 16 times as long as it was, and 64 KiB, which no normal form makes of any text. An empty text
-  // stays empty, and bytes that are not UTF-8 stay as they are. `continues` says that the text follows
-  // another, so that nothing is put in front of it. *begins becomes false if the beginning of the text is
-  // dropped; nullptr: nobody asks.
+  // Returns the changed text. An empty text stays empty, and bytes that are not UTF-8 stay as they are.
+  // `continues` says that the text follows another, so that nothing is put in front of it. If `begins` is not
+  // null, *begins becomes false if the beginning of the text is dropped. Throws Error{kUnsupported} that
+  // names the step after which the text would exceed both 64 KiB and 16 times its first length; no normal
+  // form makes any text grow so much.
   std::string apply(std::string_view text, bool continues = false, bool* begins = nullptr) const;
-  void restrict(TextBound* bound) const;  // by what the steps may take away
+  void restrict(TextBound* bound) const;  // tells `bound` how much text the steps may remove
   bool changes_nothing() const { return steps_.empty(); }
   // Returns text for messages: "NFC", "Prepend, Replace" or "none".
   std::string description() const;
@@ -39,12 +39,12 @@ class Normalizer {
     std::string type;  // the name in the file
     NormalForm form{};
     std::string pattern, content;
-    std::shared_ptr<const Regex> regex;  // of a Replace without a string
+    std::shared_ptr<const Regex> regex;  // set for a Replace without a string
     bool left = false, right = false;    // the ends that Strip strips
   };
   void add(const Json& node, const std::string& path);
-  // Both return whether the beginning of the text is dropped. `max_bytes`: the most that the text may grow
-  // to.
+  // Both return whether the beginning of the text is dropped. `max_bytes` is the largest size that the text
+  // may grow to.
   bool replace(const Step& step, size_t max_bytes, std::string* text) const;
   static bool strip(const Step& step, std::string* text);
   [[noreturn]] void fail_growth(const Step& step, size_t max_bytes) const;

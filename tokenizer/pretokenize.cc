@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, the visible space of SentencePiece
 
-// GPT-2's words (Radford et al., 2019), which ByteLevel splits by unless it says use_regex false.
+// The pattern of GPT-2's words (Radford et al., 2019). ByteLevel splits by it unless use_regex is false.
 constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 struct NamedPattern {
@@ -41,7 +41,7 @@ class Pretokenizer::Step {
   virtual void apply(Words* words) const = 0;
 };
 
-// Divides words at what `find` matches.
+// Divides words at the matches that `find` returns.
 class Pretokenizer::Division final : public Pretokenizer::Step {
  public:
   using Find = std::function<void(std::string_view, std::vector<Span>*)>;
@@ -109,7 +109,7 @@ auto regex_pattern(const std::string& pattern, const std::string& path) {
              std::string_view word, std::vector<Span>* spans) { regex->find(word, spans); };
 }
 
-// A text becomes its words and what is neither word nor white space, whose spans are no matches.
+// Finds the words of a text, and the parts that are neither word nor white space, whose spans are no matches.
 void find_words(std::string_view text, std::vector<Span>* spans) {
   std::vector<Span> space, words;
   find_characters(text, is_white_space, &space);
@@ -147,7 +147,7 @@ void Pretokenizer::add(const Json& node, const std::string& path) {
     if (name != nullptr) names_.emplace_back(name);
   };
   const std::string type = node_type(node, path);
-  if (byte_level_ && !spelled_ && type != "Sequence") add_spelling();  // as this step sees the words
+  if (byte_level_ && !spelled_ && type != "Sequence") add_spelling();  // this step must see spelled words
   if (type == "Sequence") {
     for (const Json& part : node_list(node, "pretokenizers", path)) add(part, path);
   } else if (type == "Split") {
@@ -200,7 +200,7 @@ void Pretokenizer::add_split(const Json& node, const std::string& path) {
 }
 
 void Pretokenizer::add_byte_level(const Json& node, const std::string& path) {
-  // A word gets a space in front unless it begins with one.
+  // Puts a space in front of a word that does not begin with one.
   class PrefixStep final : public Step {
    public:
     void apply(Words* words) const override {
@@ -240,7 +240,7 @@ void Pretokenizer::name_regex(const std::string& pattern) {
 
 void Pretokenizer::add_metaspace(const Json& node, const std::string& path) {
   enum class Prefix { kNever, kFirst, kAlways };
-  // Spaces become visible ones, and a word may get one in front.
+  // Makes spaces visible, and may put one in front of a word.
   class MetaspaceStep final : public Step {
    public:
     MetaspaceStep(std::string space, Prefix prefix) : space_(std::move(space)), prefix_(prefix) {}
@@ -260,7 +260,7 @@ void Pretokenizer::add_metaspace(const Json& node, const std::string& path) {
     Prefix prefix_;
   };
   const std::string space = json_string(node, "replacement", path).value_or(std::string(kSpace));
-  const bool add_prefix = json_bool(node, "add_prefix_space", true, path);  // the older spelling
+  const bool add_prefix = json_bool(node, "add_prefix_space", true, path);  // an older name of the setting
   const std::string scheme =
       json_string(node, "prepend_scheme", path).value_or(add_prefix ? "always" : "never");
   if (scheme != "always" && scheme != "first" && scheme != "never")

@@ -1,4 +1,5 @@
-// The pre_tokenizer of a tokenizer.json: a text becomes the words that merges may not cross.
+// The pre_tokenizer of a tokenizer.json, which divides a text into words. Merges do not cross the borders of
+// words.
 #pragma once
 
 #include <deque>
@@ -12,14 +13,14 @@
 
 namespace seer {
 
-// The words of a text: views of it, or of `owned` if a step has changed them.
+// The words of a text. They are views of it, or of `owned` if a step has changed them.
 struct Words {
   std::vector<std::string_view> list;
   std::deque<std::string> owned;
-  bool at_start = false;  // the first word begins where the whole text does
+  bool at_start = false;  // the first word begins at the start of the whole text
 };
 
-// Immutable; safe from many threads.
+// A Pretokenizer is immutable, and many threads may use it.
 class Pretokenizer {
  public:
   // Reads BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, Metaspace, Punctuation, Split (by a string
@@ -29,14 +30,16 @@ class Pretokenizer {
   Pretokenizer(const Json& tokenizer, const std::string& path);
   ~Pretokenizer();
 
-  // Whether the vocabulary is of bytes spelled in GPT-2's alphabet.
+  // Returns whether the vocabulary consists of bytes spelled in GPT-2's alphabet.
   bool byte_level() const { return byte_level_; }
-  // Whether words are the text's own bytes, to be spelled in that alphabet. If byte_level() and not this, a
-  // step that follows ByteLevel has seen them spelled, and they are.
+  // Returns whether the words are the text's own bytes, so that the caller has to spell them in that
+  // alphabet. If this is false and byte_level() is true, the words are spelled already, because a step after
+  // ByteLevel had to see them so.
   bool spells_bytes_last() const { return byte_level_ && !spells_; }
-  // `first`: nothing comes before the text, not even an added token.
+  // `first` says that nothing comes before the text, not even an added token.
   Words split(std::string_view text, bool first) const;
-  void restrict(TextBound* bound) const { bound_.combine(bound); }  // by what the steps may take away
+  // Tells `bound` how much text the steps may remove.
+  void restrict(TextBound* bound) const { bound_.combine(bound); }
   // Returns text for people: "Qwen2 pattern", "5 regular expressions, single digits", "none".
   std::string description() const;
 
@@ -53,10 +56,10 @@ class Pretokenizer {
   std::vector<std::unique_ptr<Step>> steps_;
   TextBound bound_;
   bool byte_level_ = false;
-  bool spells_ = false;             // steps spell bytes in the alphabet
-  bool spelled_ = false;            // those of the last ByteLevel
-  std::vector<std::string> names_;  // of steps that have one
-  int n_unnamed_ = 0;               // regular expressions without one
+  bool spells_ = false;             // steps have spelled bytes in the alphabet
+  bool spelled_ = false;            // the last ByteLevel's bytes are spelled
+  std::vector<std::string> names_;  // the names of the steps that have one
+  int n_unnamed_ = 0;               // the number of regular expressions without a name
 };
 
 }  // namespace seer

@@ -48,15 +48,16 @@ struct Regex::Code {
     if (code == nullptr)
       throw Error(ErrorKind::kUnsupported, origin + ": the regular expression is not supported (" +
                                                message_of(error) + "): " + pattern);
-    pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // where the machine has none, matching interprets
+    pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // if the machine has no such compiler, matching
+                                                        // interprets the pattern
   }
 };
 
 namespace {
 
 constexpr uint32_t kHeapKiB = uint32_t{64} << 10;
-// Tens of milliseconds. A megabyte of spaces is legitimate text and needs as many steps back, so that the
-// limit grows with the text; (?:a|a)+b needs 2^n steps for n letters.
+// Ten million steps take tens of milliseconds. A megabyte of spaces is legitimate text and needs as many
+// steps back, so the limit grows with the text. (?:a|a)+b needs 2^n steps for n letters.
 constexpr uint64_t kMinSteps = 10'000'000, kStepsPerByte = 16;
 
 using MatchContext = std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)>;
@@ -71,7 +72,8 @@ MatchContext limits_for(size_t n_bytes) {
   return context;
 }
 
-// The result of pcre2_match. Compiled code has a stack of 32 KiB; what needs more is interpreted.
+// Returns the result of pcre2_match. Compiled code has a stack of 32 KiB; a match that needs more is
+// interpreted.
 int match(const pcre2_code* code, std::string_view text, size_t at, pcre2_match_data* data,
           pcre2_match_context* context) {
   const auto with = [&](uint32_t options) {
@@ -111,14 +113,14 @@ void Regex::find(std::string_view text, std::vector<Span>* spans) const {
   const MatchContext context = limits_for(text.size());
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(data.get());
   size_t done = 0, at = 0;
-  std::optional<size_t> last_end;  // of the match before
+  std::optional<size_t> last_end;  // the end of the match before
   while (at < text.size()) {
     const int found = match(regex.code.get(), text, at, data.get(), context.get());
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0) fail(found, text.size());
     const size_t begin = range[0], end = range[1];
     if (begin == end && last_end == end) {
-      at += utf8_step(text.substr(at)).size;  // an empty match that follows another counts for nothing
+      at += utf8_step(text.substr(at)).size;  // an empty match directly after another one does not count
       continue;
     }
     if (begin > done) spans->push_back({done, begin, false});

@@ -1,4 +1,4 @@
-// Regular expressions of tokenizer files, with Oniguruma's meaning, by PCRE2.
+// Regular expressions of tokenizer files, with Oniguruma's meaning, matched by PCRE2.
 #pragma once
 
 #include <memory>
@@ -12,16 +12,17 @@ namespace seer {
 
 class Regex {
  public:
-  // Throws Error{kUnsupported} that names `origin` for a pattern that is not taken (oniguruma.h).
+  // Throws Error{kUnsupported} that names `origin` for a pattern that is not supported (see oniguruma.h).
   Regex(const std::string& pattern, const std::string& origin);
   ~Regex();
   Regex(const Regex&) = delete;
   Regex& operator=(const Regex&) = delete;
 
-  // Appends the matches and what lies between them, in order, nothing left out. A match may be empty. Bytes
-  // that are not UTF-8 match nothing. Throws Error{kUnsupported} that names the pattern if a match takes more
-  // than 10 million steps and 16 for each byte of the text, or more than 64 MiB; Error{kRuntime} if PCRE2
-  // fails in another way. Safe from many threads; a StopCheck of the thread may stop it between matches.
+  // Appends the matches and the text between them, in order, with nothing left out. A match may be empty.
+  // Bytes that are not UTF-8 match nothing. Many threads may call it; a StopCheck of the thread may stop it
+  // between matches. Throws Error{kUnsupported} that names the pattern if a match takes more than 10 million
+  // steps and 16 for each byte of the text, or more than 64 MiB. Throws Error{kRuntime} if PCRE2 fails in
+  // another way.
   void find(std::string_view text, std::vector<Span>* spans) const;
 
   const std::string& pattern() const { return pattern_; }
@@ -31,7 +32,7 @@ class Regex {
   [[noreturn]] void fail(int error, size_t n_bytes) const;
 
   std::string pattern_, origin_;
-  // For text with the characters of unicode_additions.h, and, faster, for text without.
+  // complete_ is for text with characters of unicode_additions.h; plain_ is faster, for text without them.
   std::unique_ptr<Code> complete_, plain_;
 };
 

@@ -13,27 +13,27 @@ namespace {
 
 constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's visible space
 
-// Serialized messages that follow one another are one message, in which the later fields count: this says of
-// a model that normalizer_spec.add_dummy_prefix is false.
+// Serialized messages that follow one another are one message, in which later fields take precedence.
+// Appending this text to a model sets normalizer_spec.add_dummy_prefix to false.
 constexpr std::string_view kNoDummyPrefix("\x1A\x02\x18\x00", 4);
 
 using Processor = sentencepiece::SentencePieceProcessor;
 
-// What a model's normalizer does to a text, of normalizer_spec (field 3) of the serialized ModelProto.
+// The effects of a model's normalizer on a text, from normalizer_spec (field 3) of the serialized ModelProto.
 struct NormalizerSpec {
-  bool maps_characters = true;  // by rules that may drop any of them (precompiled_charsmap, field 2)
-  bool removes_spaces = true;   // remove_extra_whitespaces, field 4
+  bool maps_characters = true;  // rules may drop any character (precompiled_charsmap, field 2)
+  bool removes_spaces = true;   // it removes spaces (remove_extra_whitespaces, field 4)
 };
 
-// Reads the fields of a serialized protocol buffer, whose numbers and wire types are the keys.
+// Reads the fields of a serialized protocol buffer, which are identified by numbers and wire types.
 class ProtoReader {
  public:
   explicit ProtoReader(std::string_view bytes) : rest_(bytes) {}
   struct Field {
-    uint64_t number = 0, value = 0;  // of a varint
-    std::string_view bytes;          // of a length-delimited field
+    uint64_t number = 0, value = 0;  // the value of a varint
+    std::string_view bytes;          // the bytes of a length-delimited field
   };
-  // False at the end, and for bytes that are no message.
+  // Returns false at the end, and for bytes that are no message.
   bool next(Field* field) {
     uint64_t key = 0;
     if (!varint(&key)) return false;
@@ -123,7 +123,7 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
     if (spaces_ != Spaces::kEach) without_prefix_ = load_processor(model + std::string(kNoDummyPrefix), path);
     bos_id_ = processor_->bos_id();
     eos_id_ = processor_->eos_id();
-    // Llama's own program adds BOS; transformers 5 does so if the file says it.
+    // Llama's own program always adds BOS; transformers 5 adds it if the file says so.
     add_bos_ = bos_id_ >= 0 && !config.found;
     apply_tokens(config, path);
     apply_policy(config);
@@ -161,7 +161,7 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
     return longest;
   }
 
-  // The library joins unknown characters to one token, unless the vocabulary has all bytes.
+  // Sets the bound. The library joins unknown characters to one token, unless the vocabulary has all bytes.
   TextBound bound(std::string_view model) const {
     TextBound bound;
     int n_bytes = 0;
@@ -172,13 +172,13 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
     return bound;
   }
 
-  // Which stretches of text between added tokens get a space in front, if the model gives one at all.
+  // The stretches of text between added tokens that get a space in front, if the model adds one at all.
   enum class Spaces { kEach, kFirst, kNone };
 
-  // As transformers 5 has it: its LlamaTokenizer is not legacy unless the file says so and heeds
+  // Follows transformers 5. Its LlamaTokenizer is not legacy unless the file says so, and uses
   // add_prefix_space; any other class is legacy unless the file says otherwise. Its LlamaTokenizer also
-  // merges runs of spaces otherwise than SentencePiece does, and drops the space that a text begins with; a
-  // model that was trained with SentencePiece has not seen that, and it is not done here.
+  // merges runs of spaces differently from SentencePiece, and drops the space that a text begins with. A
+  // model that was trained with SentencePiece has never seen that, so it is not done here.
   void read_spaces(const TokenizerConfig& config) {
     std::string name = config.tokenizer_class;
     if (name.ends_with("Fast")) name.resize(name.size() - 4);

@@ -1,4 +1,4 @@
-// A SentencePiece model file (tokenizer.model), through the sentencepiece library.
+// Tokenizers of SentencePiece model files (tokenizer.model), through the sentencepiece library.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,8 @@
 
 namespace seer {
 
-// Of the file's bytes; `path` is for messages. Throws Error{kFile} if they are no SentencePiece model.
+// Makes a tokenizer of the file's bytes; `path` is for messages. Throws Error{kFile} if they are no
+// SentencePiece model.
 std::unique_ptr<TextTokenizer> make_sentencepiece(const std::string& model, const std::string& path,
                                                   const TokenizerConfig& config);
 

@@ -66,7 +66,7 @@ void find_string(std::string_view text, std::string_view pattern, std::vector<Sp
 
 void find_characters(std::string_view text, const std::function<bool(int32_t)>& matches,
                      std::vector<Span>* spans) {
-  // Most characters are ASCII, which needs neither decoding nor tables of Unicode.
+  // Most characters are ASCII, for which neither decoding nor tables of Unicode are needed.
   std::array<bool, 128> ascii{};
   if (text.size() > ascii.size())
     for (int32_t c = 0; c < 128; ++c) ascii[static_cast<size_t>(c)] = matches(c);

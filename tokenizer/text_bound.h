@@ -1,4 +1,4 @@
-// How much text can become few tokens: what allows a text to be refused by its length.
+// A bound on how much text can become few tokens. It allows a text to be refused for its length.
 #pragma once
 
 #include <algorithm>
@@ -6,23 +6,24 @@
 
 namespace seer {
 
-// What the steps of a tokenizer may take away from a text. Each step that takes something away says so here.
+// Collects how much of a text the steps of a tokenizer may remove. Each step that removes something must say
+// so here.
 class TextBound {
  public:
-  // A step after which one byte may stand for up to `n` bytes before it, or for `n_of_ascii` if all of the
-  // text is ASCII.
+  // Call it for a step after which one byte may stand for up to `n` bytes before the step, or for
+  // `n_of_ascii` if the whole text is ASCII.
   void shrink(int64_t n, int64_t n_of_ascii) {
     multiply(n, &factor_);
     multiply(n_of_ascii, &ascii_factor_);
   }
-  // A step may drop text, however much.
+  // Call it for a step that may drop any amount of text.
   void drop() { drops_ = true; }
-  // A step may drop white space, however much, but nothing else.
+  // Call it for a step that may drop any amount of white space, but nothing else.
   void drop_space() { drops_space_ = true; }
-  // A step may turn other characters into white space, which another step may drop.
+  // Call it for a step that may turn other characters into white space, which another step may drop.
   void make_space() { makes_space_ = true; }
 
-  // Adds to `other` what this one's steps take away.
+  // Adds to `other` the removals noted here.
   void combine(TextBound* other) const {
     other->shrink(factor_, ascii_factor_);
     other->drops_ = other->drops_ || drops_;
@@ -30,14 +31,14 @@ class TextBound {
     other->makes_space_ = other->makes_space_ || makes_space_;
   }
 
-  // Whether a long text must have many tokens.
+  // Returns whether a long text must have many tokens.
   bool holds() const { return !drops_ && !(drops_space_ && makes_space_) && factor_ <= kMaxFactor; }
   bool counts_space() const { return !drops_space_; }
   int64_t factor() const { return factor_; }
   int64_t ascii_factor() const { return ascii_factor_; }
 
  private:
-  static constexpr int64_t kMaxFactor = 1000;  // beyond it the bound says too little to be of use
+  static constexpr int64_t kMaxFactor = 1000;  // beyond this factor the bound is too weak to be of use
   static void multiply(int64_t n, int64_t* factor) {
     if (*factor <= kMaxFactor) *factor *= std::max<int64_t>(n, 1);
   }

@@ -13,11 +13,11 @@
 namespace seer {
 namespace {
 
-// In the order in which transformers adds them.
+// The names in the order in which transformers adds them.
 constexpr const char* kNames[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                   "pad_token", "cls_token", "mask_token"};
 
-// The flags of a token that is written out as an object.
+// Reads the flags of a token that is written as an object.
 AddedToken token_of(const Json& object, const std::string& path) {
   AddedToken token;
   token.content = json_string(object, "content", path).value_or("");
@@ -29,7 +29,8 @@ AddedToken token_of(const Json& object, const std::string& path) {
   return token;
 }
 
-// "<s>" or {"content": "<s>", ...}. Without content: anything else, or an empty text.
+// Reads "<s>" or {"content": "<s>", ...}. For anything else, and for an empty text, the result has no
+// content.
 AddedToken special_token(const Json& value, const std::string& path) {
   AddedToken token;
   if (value.is_object()) {
@@ -64,7 +65,7 @@ std::vector<AddedToken> tokens_of_decoder(const Json& decoder, const std::string
   return tokens;
 }
 
-// Of added_tokens.json. A token is special if it is one of `special`.
+// Returns the tokens of added_tokens.json. A token is special if it is one of `special`.
 std::vector<AddedToken> bare_tokens(const std::string& path, const std::vector<AddedToken>& special) {
   std::vector<AddedToken> tokens;
   const auto object = read_json_file(path);
@@ -82,7 +83,7 @@ std::vector<AddedToken> bare_tokens(const std::string& path, const std::vector<A
   return tokens;
 }
 
-// The special tokens that `object` names and lists.
+// Returns the special tokens that `object` names and lists.
 std::vector<AddedToken> read_special_tokens(const Json& object, const std::string& path) {
   std::vector<AddedToken> tokens;
   const auto add = [&](const Json& value, bool named) {
@@ -110,12 +111,13 @@ std::optional<std::string> token_text(const Json& object, const char* key, const
   return text && !text->empty() ? text : std::nullopt;
 }
 
-// The tokens that special_tokens_map.json names count; its list of further tokens counts only if no other
+// Takes the tokens that special_tokens_map.json names. Its list of further tokens counts only if no other
 // file has one.
 void merge_special_tokens_map(const std::string& path, Json* config) {
   const auto map = read_json_file(path);
   if (!map) return;
-  for (const char* name : kNames) token_text(*map, name, path);  // an error there names this file
+  // Only checks them, so that an error names this file.
+  for (const char* name : kNames) token_text(*map, name, path);
   const bool listed =
       config->contains("extra_special_tokens") || config->contains("additional_special_tokens");
   for (const auto& [key, value] : map->items())

@@ -31,7 +31,7 @@ int32_t id_of(const Json& value, const std::string& path) {
   return value.get<int32_t>();
 }
 
-// The one id of a special token in a template.
+// Returns the one id of a special token in a template.
 int32_t template_id(const Json& node, const Json& item, const std::string& path) {
   const auto name = json_string(item["SpecialToken"], "id", path);
   const Json* tokens = member(node, "special_tokens");
@@ -67,7 +67,7 @@ void read_template(const Json& node, const std::string& path, PostProcessor* pos
   if (before) unsupported(path, "a template without the text", "the text $A once");
 }
 
-// ["<s>", 1]
+// Returns the id of a pair such as ["<s>", 1].
 int32_t pair_id(const Json& node, const char* key, const std::string& path) {
   const Json* pair = member(node, key);
   if (pair == nullptr || !pair->is_array() || pair->size() != 2)
@@ -83,7 +83,7 @@ void read_post_node(const Json& node, const std::string& path, PostProcessor* po
     for (const Json& part : *list) read_post_node(part, path, post);
     return;
   }
-  if (type == "ByteLevel") return;  // which only adjusts offsets
+  if (type == "ByteLevel") return;  // it only adjusts offsets
   if (post->found) unsupported(path, "a Sequence of two parts that add tokens", "one");
   post->found = true;
   if (type == "TemplateProcessing") {

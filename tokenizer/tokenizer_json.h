@@ -1,4 +1,5 @@
-// The parts of a tokenizer.json around its vocabulary, checked to be ones this project carries out exactly.
+// The parts of a tokenizer.json around its vocabulary. They are checked: only those that this project carries
+// out exactly are accepted.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +11,15 @@
 
 namespace seer {
 
-// All throw Error{kFile} where the file is malformed and Error{kUnsupported} that names what is not known.
+// All throw Error{kFile} if the file is malformed, and Error{kUnsupported} that names a part which is not
+// known.
 
-// Returns the "model" object. Refuses a type other than BPE, and options that would change its results and
-// are not known here.
+// Returns the "model" object. Throws for a type other than BPE, and for options that would change its results
+// and are not known here.
 const Json& bpe_model(const Json& file, const std::string& path);
 std::vector<AddedToken> read_added_tokens(const Json& file, const std::string& path);
 
-// What the post-processor puts around a text; -1: nothing.
+// The tokens that the post-processor puts around a text; -1 if there is none.
 struct PostProcessor {
   int32_t bos_id = -1, eos_id = -1;
   bool found = false;  // a part that may add tokens was read

@@ -8,14 +8,14 @@
 
 namespace seer {
 
-// The general category of a code point among them ("Lu"); empty for any other.
+// Returns the general category of one of these code points ("Lu"), or an empty text for any other.
 std::string_view unicode_addition(int32_t point);
-// The lower case of a code point among them.
+// Returns the lower case of one of these code points.
 int32_t addition_in_lower_case(int32_t point);
 bool has_unicode_additions(std::string_view text);
 
-// Those of a general category ("L", "Lu") or of the script Han, as ranges for a set of a regular expression
-// ("\x{1C89}-\x{1C8A}..."); empty for any other property.
+// Returns those of a general category ("L", "Lu") or of the script Han, as ranges for a set of a regular
+// expression ("\x{1C89}-\x{1C8A}..."); empty for any other property.
 std::string unicode_additions(std::string_view property);
 
 }  // namespace seer

@@ -13,7 +13,7 @@ Utf8Step utf8_step(std::string_view text) {
   if (size == 0) return {Utf8Step::Kind::kInvalid, 1};
   for (size_t i = 1; i < size; ++i) {
     if (i == text.size()) return {Utf8Step::Kind::kTruncated, i};
-    // The second byte's range excludes overlong forms, surrogates and what lies beyond U+10FFFF.
+    // The range of the second byte excludes overlong forms, surrogates, and code points above U+10FFFF.
     unsigned char low = 0x80, high = 0xBF;
     if (i == 1) {
       if (lead == 0xE0) low = 0xA0;

@@ -11,20 +11,21 @@ struct Utf8Step {
   enum class Kind {
     kCharacter,  // `size` bytes are one well-formed character
     kTruncated,  // the text ends within a character whose first `size` bytes are fine
-    kInvalid,    // `size` bytes (at least 1) can begin no character: the maximal subpart to replace by one
-                 // U+FFFD
+    kInvalid,    // `size` bytes (at least 1) cannot begin a character: the maximal subpart, to be replaced by
+                 // one U+FFFD
   };
   Kind kind;
   size_t size;
 };
 
-// What text begins with; text is not empty.
+// Classifies the beginning of `text`, which must not be empty.
 Utf8Step utf8_step(std::string_view text);
 
-// How many bytes of the text are well-formed characters, from its beginning: all of them if it is UTF-8.
+// Returns how many bytes from the beginning of the text are well-formed characters; all of them if it is
+// UTF-8.
 size_t utf8_prefix(std::string_view text);
 
-// The code point of one well-formed character.
+// Returns the code point of one well-formed character.
 int32_t utf8_point(std::string_view character);
 
 }  // namespace seer

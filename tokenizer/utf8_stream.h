@@ -8,10 +8,10 @@ namespace seer {
 
 class Utf8Stream {
  public:
-  // The longest prefix of what has been given so far, and not returned yet, that ends on a character
-  // boundary. Bytes that can begin no character become U+FFFD.
+  // Returns the longest part of the bytes given so far, and not returned yet, that ends on a character
+  // boundary. Bytes that cannot begin a character become U+FFFD.
   std::string push(std::string_view bytes);
-  // What is left, an unfinished character as U+FFFD; the stream is empty afterwards.
+  // Returns the rest, an unfinished character as U+FFFD. The stream is empty afterwards.
   std::string finish();
 
  private:

@@ -61,7 +61,7 @@ Authorship VocabularyTokenizer::normalized_authors(std::string_view text, size_t
         const AddedToken* token = added_.find(id);
         return token != nullptr && token->normalized;
       }))
-    return result;  // every normalised token may be written by anyone
+    return result;  // anyone may write every normalised token
   std::string pieces;
   size_t done = 0;
   const auto append = [&](size_t end, bool message) {
@@ -97,8 +97,8 @@ std::string VocabularyTokenizer::decode(const std::vector<int32_t>& ids, bool sk
   for (const int32_t id : ids) {
     if (id < 0 || id >= n_vocab()) continue;
     const std::string& name = names_[static_cast<size_t>(id)];
-    // As the tokenizers package has it, a special token that is spelled otherwise in normalised text is not
-    // left out.
+    // As in the tokenizers package, a special token that has another spelling in normalised text is not left
+    // out.
     const bool left_out = skip_special && is_special(id) && !added_.respelled(id);
     if (!name.empty() && !left_out) names.push_back(name);
   }

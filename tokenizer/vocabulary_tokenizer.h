@@ -1,5 +1,5 @@
-// What every tokenizer shares: ids with their names, what these decode to, added tokens, and the BOS/EOS
-// policy. The kinds differ in how they encode plain text.
+// The common part of all tokenizers: ids with their names, the decoding of these, added tokens, and the
+// BOS/EOS policy. The kinds differ in how they encode plain text.
 #pragma once
 
 #include <cstdint>
@@ -36,32 +36,35 @@ class VocabularyTokenizer : public TextTokenizer {
   Description description() const override;
 
  protected:
-  // What happens to a stretch of text before normalised added tokens are looked for in it.
+  // normalize() changes a stretch of text before normalised added tokens are looked for in it; normalizes()
+  // returns whether it changes anything.
   virtual bool normalizes() const { return false; }
-  // `continues`: something of the same stretch comes before the text. *begins becomes false if the beginning
-  // of the text is dropped; nullptr: nobody asks.
+  // `continues` says that some of the same stretch comes before the text. If `begins` is not null, *begins
+  // becomes false if the beginning of the text is dropped.
   virtual std::string normalize(std::string_view text, bool /*continues*/, bool* /*begins*/ = nullptr) const {
     return std::string(text);
   }
-  // Appends the ids of a stretch of normalised text between added tokens; `first`: nothing comes before it.
+  // Appends the ids of a stretch of normalised text between added tokens. `first` says that nothing comes
+  // before it.
   virtual void encode_plain(std::string_view text, bool first, std::vector<int32_t>* ids) const = 0;
 
-  // What the file of the vocabulary knows of itself, before any token is added.
+  // These describe the vocabulary in its file, before any token is added.
   virtual int64_t vocabulary_size() const = 0;                     // the number of its tokens
-  virtual int32_t vocabulary_id(std::string_view name) const = 0;  // -1: it has no such token
+  virtual int32_t vocabulary_id(std::string_view name) const = 0;  // -1 if it has no such token
 
-  // The id that the tokenizers package gives an added token, whatever a file says: the one that the
-  // vocabulary or an equal added token has, else the next one.
+  // Returns the id that the tokenizers package gives an added token, whatever a file says: the id of the
+  // vocabulary or of an equal added token, else the next free one.
   int32_t id_for(std::string_view content) const;
-  // Adds `token` or replaces what was added under its id.
+  // Adds `token`, or replaces the token that was added under its id.
   void add_token(AddedToken token);
-  // The tokens of `config`, as transformers 5 adds them. Throws Error{kFile} naming `path` for a BOS or EOS
+  // Adds the tokens of `config`, as transformers 5 does. Throws Error{kFile} naming `path` for a BOS or EOS
   // that does not exist.
   void apply_tokens(const TokenizerConfig& config, const std::string& path);
-  // What the tokenizer's steps may take away; to be called when all tokens have been added. Added tokens are
-  // considered here. `longest`: bytes of text that a token of the vocabulary may stand for.
+  // Sets how much text the tokenizer's steps may remove. Call it after all tokens have been added, since it
+  // considers them. `longest` is how many bytes of text a token of the vocabulary may stand for.
   void set_bound(TextBound bound, size_t longest);
-  // Whether they are added: add_bos_token and add_eos_token of `config` where it has them, else what is set.
+  // Sets whether BOS and EOS are added: as add_bos_token and add_eos_token of `config` say, or unchanged if
+  // it has none.
   void apply_policy(const TokenizerConfig& config);
 
  private:
@@ -70,16 +73,16 @@ class VocabularyTokenizer : public TextTokenizer {
                                 const Authorship& authors) const;
 
  protected:
-  std::vector<std::string> names_;  // [n_vocab], as files spell them; empty: no token has the id
+  std::vector<std::string> names_;  // [n_vocab], as files spell them; empty if no token has the id
   Decoder decoder_;
   AddedTokens added_;
   int32_t bos_id_ = -1, eos_id_ = -1;
   bool add_bos_ = false, add_eos_ = false;
 
  private:
-  // The most bytes of a text that one token stands for; 0: there is no bound.
+  // How many bytes of a text one token stands for at most; 0: there is no bound.
   int64_t token_bytes_ = 0, token_bytes_of_ascii_ = 0;
-  bool counts_space_ = true;  // else white space is no part of these
+  bool counts_space_ = true;  // if false, white space does not count among these bytes
 };
 
 }  // namespace seer

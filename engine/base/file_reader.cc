@@ -19,7 +19,7 @@ constexpr size_t kReadBytes = size_t{1} << 16;
   throw Error(ErrorKind::kFile, name + ": " + what);
 }
 
-// 268435456 is "256 MiB", 1000 is "1000 bytes".
+// Returns "256 MiB" for 268435456 and "1000 bytes" for 1000.
 std::string size_text(uint64_t bytes) {
   constexpr uint64_t kMiB = uint64_t{1} << 20;
   return bytes >= kMiB && bytes % kMiB == 0 ? std::to_string(bytes / kMiB) + " MiB"
@@ -38,8 +38,9 @@ bool is_link(const std::string& path) {
   return lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode);
 }
 
-// Reads into `text`, which is the room there is, and returns how much of it was filled. `check` is called
-// before every attempt, so also after a signal: it may be the signal that ends the reading.
+// Reads into `text`, which has room for `room` bytes, and returns how many bytes were filled. `check` is
+// called before every attempt, so also after a signal, since that signal may be the one that ends the
+// reading.
 size_t read_some(int fd, const std::string& name, char* text, size_t room,
                  const std::function<void()>& check) {
   while (true) {
@@ -50,7 +51,7 @@ size_t read_some(int fd, const std::string& name, char* text, size_t room,
   }
 }
 
-// The size is only a hint of how much room to make.
+// Reads to the end. `size` is only a hint of how much memory to reserve.
 std::string read_all(int fd, const std::string& name, uint64_t size, uint64_t max_bytes,
                      const std::function<void()>& check) {
   std::string text;
@@ -78,7 +79,7 @@ FileDescriptor::~FileDescriptor() {
 }
 
 std::optional<OpenFile> open_file_if_there(const std::string& path) {
-  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  // With O_NONBLOCK, opening a pipe does not wait for its writer.
   FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (fd.get() < 0) {
     const int error = errno;

@@ -19,14 +19,14 @@ std::string shortened(std::string text) {
   return text;
 }
 
-// In quotes, with escapes for everything but printable ASCII.
+// Returns the text in quotes, with escapes for everything but printable ASCII.
 std::string in_quotes(std::string_view text) {
   const Json value = std::string(text.substr(0, kMaxExcerpt));
   return shortened(value.dump(-1, ' ', true, Json::error_handler_t::replace));
 }
 
-// The bytes of the text as the parser takes them. All copies share one position, so that the position of an
-// event is known to who receives it.
+// Gives the parser the bytes of the text. All copies share one position, so that the receiver of an event
+// knows its position.
 class SharedPosition {
  public:
   using iterator_category = std::input_iterator_tag;
@@ -49,9 +49,9 @@ class SharedPosition {
   const char** at_;
 };
 
-// Receives the parser's events and builds the value. The elements of every container that is open lie on one
-// stack, and are moved into the container when it ends: then their number is known, and none is copied.
-// Growing nlohmann's ordered object would copy all members with all that is below them, for their keys are
+// Receives the parser's events and builds the value. The elements of all open containers lie on one stack,
+// and are moved into a container when it ends. Then their number is known, and none is copied. If nlohmann's
+// ordered object grew instead, it would copy all members with everything below them, because their keys are
 // constants, which cannot be moved.
 template <class Value>
 class Builder {
@@ -67,13 +67,13 @@ class Builder {
 
   Value build() {
     Json::sax_parse(SharedPosition(&at_), SharedPosition(&end_), this);
-    // The parser takes a byte of zero for the end of the text.
+    // The parser takes a NUL byte for the end of the text.
     if (const size_t zero = text_.find('\0'); zero != text_.npos)
       fail_at(zero + 1, Kind::kSyntax, "found a byte of zero");
     return values_.empty() ? Value() : std::move(values_.back());
   }
 
-  // The events.
+  // The parser's events.
   bool null() { return scalar(nullptr); }
   bool boolean(bool value) { return scalar(value); }
   bool number_integer(number_integer_t value) { return scalar(value); }
@@ -85,9 +85,9 @@ class Builder {
     if (!limits_.rounds_wide_integers && digits.find_first_of(".eE") == digits.npos) refuse_integer(digits);
     return scalar(value);
   }
-  // Copied: what is copied is as large as it must be, and the parser's buffer stays what it has grown to.
+  // The string is copied: the copy is only as large as it must be, and the parser keeps its buffer.
   bool string(string_t& value) { return scalar(std::as_const(value)); }
-  bool binary(binary_t&) { return false; }  // no JSON has it
+  bool binary(binary_t&) { return false; }  // JSON has no binary values
   bool key(string_t& name) {
     if (keys_.size() - frames_.back().first_key == limits_.max_members)
       fail(Kind::kMembers,
@@ -114,7 +114,7 @@ class Builder {
  private:
   struct Key {
     std::string name;
-    size_t end;  // in the text
+    size_t end;  // position in the text
   };
   struct Frame {
     bool is_object;
@@ -124,7 +124,7 @@ class Builder {
   size_t consumed() const { return static_cast<size_t>(at_ - text_.data()); }
   auto first_value() { return values_.begin() + static_cast<std::ptrdiff_t>(frames_.back().first_value); }
 
-  // `end`: after the last byte of what is refused.
+  // Throws. `end` is the position after the last byte of the refused part.
   [[noreturn]] void fail_at(size_t end, Kind kind, const std::string& reason) const {
     const std::string_view before = text_.substr(0, end);
     const size_t line = static_cast<size_t>(std::count(before.begin(), before.end(), '\n')) + 1;
@@ -155,8 +155,8 @@ class Builder {
     constexpr int kOverflow = 406;
     if (error.id == kOverflow)
       fail(Kind::kNotFinite, "expected " + below_key() + "finite numbers, found one too large for a double");
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: REASON; last read: 'TOKEN'", whose
-    // token may be as long as the text.
+    // The message is "[json.exception.parse_error.101] parse error at line 1, column 2: REASON; last read:
+    // 'TOKEN'", and TOKEN may be as long as the text.
     std::string reason = error.what();
     if (const size_t last = reason.find("; last read: '"); last != reason.npos) {
       const size_t rest = reason.rfind("'; expected ");
@@ -206,8 +206,8 @@ class Builder {
     return add(std::move(value));
   }
 
-  // Sorts the keys of the object that ends, and refuses one that is there twice. Sorting has no worst case
-  // that a sender could choose, as a hash table has.
+  // Sorts the keys of the object that ends, and refuses a key that occurs twice. Sorting has no worst case
+  // that a sender could choose, unlike a hash table.
   void sort_keys() {
     order_.clear();
     for (size_t i = frames_.back().first_key; i < keys_.size(); ++i) order_.push_back(i);
@@ -246,12 +246,12 @@ class Builder {
   const JsonMember* member_;
   size_t n_values_ = 0;
   std::vector<Frame> frames_;
-  std::vector<Value> values_;  // of the containers that are open, the outermost one's first
+  std::vector<Value> values_;  // of the open containers, beginning with the outermost one's
   std::vector<Key> keys_;
   std::vector<size_t> order_;
 };
 
-// Writes `value` until there is enough of it.
+// Writes `value` until the excerpt is long enough.
 void append_excerpt(const Json& value, std::string* out) {
   if (value.is_string()) {
     *out += in_quotes(value.get_ref<const std::string&>());

@@ -1,4 +1,4 @@
-// Who may run, and who gives way when pages are short.
+// Decides which requests run, and which one gives way if there are too few pages.
 #include <algorithm>
 #include <string>
 
@@ -8,18 +8,18 @@
 namespace seer {
 namespace {
 
-// How often a request that does not fit yet may see later ones let in before it. Small ones gain by it; it
-// must not starve.
+// How often later requests may be admitted before one that does not fit yet. Small requests gain by this; the
+// limit keeps the large one from starving.
 constexpr int64_t kMaxPassed = 32;
 
 }  // namespace
 
-// Waiting requests enter in order of arrival while their tokens fit beside what those that run will need for
-// theirs. Decodes may outgrow the pool later; then pre-emption decides.
+// Admits waiting requests in order of arrival, as long as their tokens fit together with the tokens that
+// running requests will need. Decodes may outgrow the pool later; then pre-emption decides.
 bool Scheduler::admit(Lock* lock) {
   const int64_t n_owners = pages_->layout().n_owners;
   int64_t n_active = 0;
-  std::vector<int64_t> promised(static_cast<size_t>(n_owners), 0);  // of each owner's pages
+  std::vector<int64_t> promised(static_cast<size_t>(n_owners), 0);  // by owner, in pages
   const auto missing = [](Request& r, int64_t owner) {
     return r.sequence().n_missing(r.sequence().n_tokens() + 1, owner);
   };
@@ -32,12 +32,13 @@ bool Scheduler::admit(Lock* lock) {
     if (!request->parked()) ++n_active;
   }
   bool any = false;
-  Request* passed = nullptr;  // the first that does not fit
-  // Callbacks run without the lock, and may submit: live_ can grow meanwhile.
+  Request* passed = nullptr;  // the first request that does not fit
+  // Callbacks run without the lock and may submit requests, so live_ can grow meanwhile.
   for (size_t i = 0; i < live_.size() && n_active < limits_.max_batch_size; ++i) {
     const std::shared_ptr<Request> request = live_[i];
     if (request->state != Request::State::kWaiting) continue;
-    // A page of slack for each that runs, else who was pre-empted would be back at once, and out again.
+    // Each running request gets a page of slack. Otherwise a pre-empted request would return at once, and be
+    // pre-empted again.
     bool fits = true;
     for (int64_t o = 0; o < n_owners; ++o)
       fits = fits &&
@@ -67,8 +68,9 @@ bool Scheduler::reserve(Request& request, int64_t n_tokens) {
   return true;
 }
 
-// The pool is used up, cached pages included. True where someone gave way to `request`; false where that was
-// itself, or nobody could. The oldest never gives way to a younger one, so it gets on, and with time all do.
+// Called if the pool is used up, cached pages included. Returns true if another request gave way to
+// `request`, and false if `request` itself did, or none could. The oldest request never gives way to a
+// younger one, so it makes progress, and in time all do.
 bool Scheduler::make_room(Request& request) {
   Request *youngest = nullptr, *parked = nullptr;
   bool others = false;
@@ -82,7 +84,8 @@ bool Scheduler::make_room(Request& request) {
       others = true;
     }
   }
-  // One that waits for its callback may wait for long, even for this request: its age does not protect it.
+  // A request that waits for its callback may wait for long, perhaps even for this request. So its age does
+  // not protect it.
   Request* victim = youngest != nullptr ? youngest : others ? nullptr : parked;
   if (victim != nullptr) {
     pre_empt(*victim);
@@ -98,7 +101,7 @@ bool Scheduler::make_room(Request& request) {
 
 void Scheduler::pre_empt(Request& request) {
   request.sequence().give_up_pages();
-  if (request.state != Request::State::kRunning) return;  // of a session, from its last turn
+  if (request.state != Request::State::kRunning) return;  // pages of a session, from its last turn
   request.state = Request::State::kWaiting;
   ++counts_.n_preempted;
 }

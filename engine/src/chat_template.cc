@@ -10,7 +10,7 @@
 namespace seer {
 namespace {
 
-constexpr size_t kWorkPerJsonCheck = 4096;  // the values that are read between two checks
+constexpr size_t kWorkPerJsonCheck = 4096;  // JSON values read between two checks
 
 std::shared_ptr<const ChatTemplate> made_of(PromptTemplate prompt) {
   return std::make_shared<const ChatTemplate>(
@@ -36,7 +36,8 @@ ChatPrompt::ChatPrompt(const std::vector<ChatMessage>& chat_messages) {
 
 TemplateInput template_input(const ChatPrompt& prompt) {
   using Type = OrderedJson::value_t;
-  constexpr int64_t kLastSecond = 253402300799;  // of the year 9999, where Python's dates end as well
+  constexpr int64_t kLastSecond = 253402300799;  // the last second of the year 9999, at which Python's dates
+                                                 // end too
   if (prompt.now < -1 || prompt.now > kLastSecond)
     throw Error(ErrorKind::kUsage, "expected a time (now) of 0 to " + std::to_string(kLastSecond) +
                                        " seconds since 1970, or -1 for the clock's, found " +

@@ -27,7 +27,7 @@ void check_cpu_activations(DType activations, const Backend& backend) {
 
 void check_cpu_activations(DType activations, std::span<const LayerWeights> layers) {
   if (activations != DType::kBF16) return;
-  int64_t n_rounding = 0, n_exact = 0;  // weights
+  int64_t n_rounding = 0, n_exact = 0;  // the numbers of weights with and without rounding
   DType exact = DType::kF32;
   for (const LayerWeights& layer : layers)
     for (const LinearWeights* w : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})

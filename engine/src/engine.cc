@@ -18,17 +18,18 @@
 namespace seer {
 namespace {
 
-// How often other ranks and a GPU are asked whether they live, while there is nothing to compute.
+// How often the engine checks that other ranks and the GPU are alive, while there is nothing to compute.
 constexpr std::chrono::milliseconds kLookInterval(200);
-constexpr uint64_t kRandomSeed = 20260101;  // of random weights: the same model on every device
+constexpr uint64_t kRandomSeed = 20260101;  // for random weights: the model is the same on every device
 
-// A key that is absent has the value that vLLM gives it: temperature 1, and all tokens kept, where
-// transformers' generate() would keep the 50 likeliest and, without do_sample, be greedy.
+// Returns the sampling parameters of generation_config.json. An absent key has vLLM's default: temperature 1,
+// and all tokens kept. transformers' generate() would keep the 50 likeliest tokens and, without do_sample, be
+// greedy.
 SamplingParams sampling_of(const GenerationConfig& g) {
   SamplingParams params;
   if (g.exists) params.temperature = g.temperature.value_or(1.0);
   if (g.top_p) params.top_p = *g.top_p;
-  if (g.top_k) params.top_k = std::max<int64_t>(*g.top_k, 0);  // -1 is "all" to other programs
+  if (g.top_k) params.top_k = std::max<int64_t>(*g.top_k, 0);  // other programs write -1 for "all"
   if (g.min_p) params.min_p = *g.min_p;
   if (g.repetition_penalty) params.repeat_penalty = *g.repetition_penalty;
   if (g.do_sample && !*g.do_sample) params.temperature = 0.0;
@@ -77,7 +78,8 @@ EngineImpl::EngineImpl(const EngineOptions& options)
 }
 
 void EngineImpl::open_model() {
-  // Before the device, which takes longer: a model that does not divide among the ranks is refused.
+  // This comes before opening the device, which takes longer. It refuses a model that cannot be divided among
+  // the ranks.
   const Shard shard(model_.config(), 0, options_.rank_split == RankSplit::kTensor ? ranks_.size() : 1);
   std::unique_ptr<Backend> backend =
       open_device(options_.device, ranks_.threads(options_.threads), cpu_activations_,

@@ -1,4 +1,4 @@
-// What requests are checked for, and how they begin.
+// The checks of requests, and how requests begin.
 #include <algorithm>
 #include <string>
 #include <utility>

@@ -1,4 +1,5 @@
-// How large a step, a context and the page pool are: what was asked for, what is usual, what fits.
+// Decides the sizes of a step, of a context and of the page pool from the options, the defaults and the
+// memory.
 #include <algorithm>
 #include <string>
 
@@ -7,20 +8,22 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kCpuChunk = 1024;      // tokens: long enough for OpenBLAS's peak, a few MB of activations
-constexpr int64_t kGpuChunk = 8192;      // tokens: every product at its peak, and few launches
-constexpr int64_t kCpuMixedChunk = 64;   // tokens: a page, some ten times a decode's work
-constexpr int64_t kGpuMixedChunk = 256;  // tokens: about what a GPU computes while it reads the weights twice
-constexpr int64_t kCpuBatch = 16;        // what the CPU's kernels for few rows take at once
+constexpr int64_t kCpuChunk = 1024;      // tokens; enough for OpenBLAS's peak, with a few MB of activations
+constexpr int64_t kGpuChunk = 8192;      // tokens; enough for the peak of every product, with few launches
+constexpr int64_t kCpuMixedChunk = 64;   // tokens; a page, which takes some ten times a decode's work
+constexpr int64_t kGpuMixedChunk = 256;  // tokens; a GPU computes about as many while it reads the weights
+                                         // twice
+constexpr int64_t kCpuBatch = 16;        // as many rows as the CPU's kernels for few rows take at once
 constexpr int64_t kGpuBatch = 64;        // steps that only decode are recorded for each size
-constexpr int64_t kMaxBatch = 1024;      // page tables and logits of a step stay small
-constexpr int64_t kDefaultPage = 64;     // tokens of a page without gates
+constexpr int64_t kMaxBatch = 1024;      // keeps the page tables and logits of a step small
+constexpr int64_t kDefaultPage = 64;     // tokens of a page if there are no gates
 constexpr int64_t kLogitRows = 256;      // rows of logits computed at once
-constexpr int64_t kGpuReserve = int64_t{512} << 20;  // bytes: modules, recorded steps, the library's own
+constexpr int64_t kGpuReserve = int64_t{512} << 20;  // bytes for modules, recorded steps and the library's
+                                                     // own use
 constexpr int64_t kMaxContext = ModelConfig::kMaxPositions;  // tokens
 
-// Positions that the model is good for: more than max_position_embeddings if its rope scaling stretches an
-// original length further, as people set it for Qwen2.5 beyond 32768.
+// Returns how many positions the model can use. They are more than max_position_embeddings if its rope
+// scaling stretches an original length further, as people set it to use Qwen2.5 beyond 32768 tokens.
 int64_t usable_positions(const ModelConfig& config) {
   using Type = RopeConfig::Type;
   const RopeConfig& rope = config.rope;
@@ -31,8 +34,8 @@ int64_t usable_positions(const ModelConfig& config) {
                   static_cast<int64_t>(std::min(stretched, static_cast<double>(kMaxContext))));
 }
 
-// The tokens of a context. Attention has no window here, so a context ends with the window at the latest: up
-// to then, attention with a window and without one are the same.
+// Returns the tokens of a context. Attention has no window here, so a context must not be longer than the
+// model's window: up to that length, attention with a window and without one are the same.
 int64_t context_size(const ModelConfig& config, const EngineOptions& options) {
   const int64_t usual = std::min(config.max_positions, config.window.value_or(config.max_positions));
   const bool pool_decides = options.ctx_size == 0 && options.pool_size > 0;
@@ -53,7 +56,7 @@ int64_t context_size(const ModelConfig& config, const EngineOptions& options) {
 
 }  // namespace
 
-// Everything that the options decide before memory does.
+// Sets every size that the options decide without regard to memory.
 void EngineImpl::size_steps() {
   const ModelConfig& config = model_.config();
   const int64_t page = model_.gates() != nullptr ? model_.gates()->config.gate_block : kDefaultPage;
@@ -81,7 +84,7 @@ void EngineImpl::size_steps() {
   info_.n_pages = (ctx + page - 1) / page;
   info_.chunk_size = std::min(chunk, info_.n_pages * page);
   size_batch();
-  // A whole chunk is two runs of each rank.
+  // Two runs of each rank make a whole chunk.
   layout_.run = std::max<int64_t>(1, info_.chunk_size / page / (2 * layout_.n_owners));
   limits_.n_tokens = std::max(info_.chunk_size, info_.mixed_chunk_size + info_.max_batch_size);
   limits_.n_sequences = info_.max_batch_size;
@@ -108,8 +111,8 @@ void EngineImpl::size_batch() {
                                        " requests, found " + std::to_string(info_.max_batch_size));
 }
 
-// The pool that was asked for holds one context at least, so that any request which the context admits can
-// run alone.
+// Sets a pool of the requested size. It must hold at least one context, so that any request which the context
+// admits can run alone.
 void EngineImpl::size_pool() {
   const int64_t page = info_.page_tokens, pool = options_.pool_size;
   // Every rank gets the same number of pages, at least as many as its share of one full context.
@@ -129,8 +132,8 @@ void EngineImpl::size_pool() {
   take((pool + page - 1) / page);
 }
 
-// KV pages that fit on each rank, after activations and what a context of n_blocks needs apart from its
-// pages.
+// Returns how many KV pages fit on each rank, after the activations and after the rest of what a context of
+// n_blocks needs.
 int64_t EngineImpl::pages_that_fit(int64_t room, int64_t n_blocks) const {
   StepLimits limits = limits_;
   limits.n_blocks = n_blocks;
@@ -141,8 +144,8 @@ int64_t EngineImpl::pages_that_fit(int64_t room, int64_t n_blocks) const {
   return std::max<int64_t>(0, left / model_.page_bytes(info_.page_tokens));
 }
 
-// On a device with memory of its own, the pool takes what weights and activations leave of the share that may
-// be used.
+// Sets the sizes that memory decides. On a device with memory of its own, the pool gets the share of memory
+// that may be used, minus weights and activations.
 void EngineImpl::size_cache() {
   const std::optional<Backend::Memory> memory = model_.backend().memory();
   if (!memory) return size_pool();
@@ -151,12 +154,12 @@ void EngineImpl::size_cache() {
       static_cast<int64_t>(options_.gpu_memory_utilization * static_cast<double>(memory->total));
   const int64_t page_bytes = model_.page_bytes(page);
   const int64_t room = ranks_.least_room(&model_.backend(), options_.gpu_memory_utilization);
-  // What a context takes grows with it, its pages apart: lists of blocks, and where ranks divide prompts the
-  // pages of one layer.
+  // A context takes more than its pages, and that part grows with it: lists of blocks and, if ranks divide
+  // prompts, the pages of one layer.
   const auto fits = [&](int64_t n_blocks) {
     return layout_.largest_share(n_blocks) <= pages_that_fit(room, n_blocks);
   };
-  int64_t largest = 0;  // blocks of a context
+  int64_t largest = 0;  // in blocks of a context
   for (int64_t beyond = limits_.n_blocks + 1; largest + 1 < beyond;) {
     const int64_t middle = largest + (beyond - largest) / 2;
     (fits(middle) ? largest : beyond) = middle;

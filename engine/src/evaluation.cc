@@ -51,7 +51,7 @@ RequestStats Evaluation::run() {
 void Evaluation::prefill() {
   {
     const std::lock_guard lock(engine_->scheduler().mutex());
-    // Every row's logits may be asked for: pages of others are of no use.
+    // The logits of every row may be asked for, so pages of other requests are of no use.
     sequence_->begin_prefill(rule_, /*share=*/false, /*whole=*/true);
   }
   const int64_t total = sequence_->n_tokens();

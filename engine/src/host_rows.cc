@@ -7,10 +7,10 @@
 namespace seer {
 namespace {
 
-// Rows read at once: a transfer of a few megabytes costs no more than its bytes, and the buffer stays small.
+// Rows read at once. In a transfer of a few megabytes only the bytes cost time, and the buffer stays small.
 constexpr size_t kRowsRead = 16;
 
-// Does what concerns one row's request; an error is that request's own.
+// Runs the work for one row's request. An error fails that request alone.
 template <class Body>
 void guard(HostRow* row, const Body& body) {
   if (row->error) return;
@@ -36,7 +36,7 @@ void HostRows::read(size_t first, const Tensor& logits) {
   const auto n_vocab = static_cast<size_t>(logits.dim(1));
   std::vector<HostRow>& rows = batch_->host_rows;
   while (next_ < rows.size() && rows[next_].row < end) {
-    size_t n = 1;  // rows that follow one another
+    size_t n = 1;  // the number of consecutive rows
     while (n < kRowsRead && next_ + n < rows.size() && rows[next_ + n].row == rows[next_].row + n &&
            rows[next_ + n].row < end)
       ++n;

@@ -18,7 +18,8 @@ bool likelier(const Ranked& a, const Ranked& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-// A heap of the n likeliest so far, the least of them on top: few tokens of a row ever enter it.
+// Returns the n likeliest tokens so far as a heap with the least likely one on top, since few tokens of a row
+// ever enter it.
 std::vector<Ranked> likeliest(std::span<const float> logits, size_t n) {
   std::vector<Ranked> kept;
   if (n == 0) return kept;
@@ -26,7 +27,7 @@ std::vector<Ranked> likeliest(std::span<const float> logits, size_t n) {
   for (size_t i = 0; i < logits.size(); ++i) {
     const Ranked own = {logits[i], static_cast<int32_t>(i)};
     if (kept.size() == n) {
-      if (!(own.logit > kept.front().logit)) continue;  // of equals, the earlier id is kept already
+      if (!(own.logit > kept.front().logit)) continue;  // between equals, the earlier id is kept
       std::pop_heap(kept.begin(), kept.end(), likelier);
       kept.back() = own;
     } else {

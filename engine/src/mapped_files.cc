@@ -15,7 +15,7 @@
 namespace seer {
 namespace {
 
-// What the handler uses is prepared before it is installed.
+// The data of the signal handler. It is prepared before the handler is installed.
 std::array<char, 64> g_prefix{};
 volatile std::sig_atomic_t g_exit_code = 1;
 struct sigaction g_before {};
@@ -34,7 +34,7 @@ void write_stderr(std::string_view text) {
   }
 }
 
-// One line, whatever the path holds.
+// Writes one line, whatever the path contains.
 void write_printable(const char* path) {
   std::array<char, 256> part{};
   size_t n = 0;
@@ -46,14 +46,14 @@ void write_printable(const char* path) {
   write_stderr({part.data(), n});
 }
 
-// As if this handler were not there.
+// Handles the signal as if this handler did not exist.
 void pass_on(int signal, siginfo_t* info, void* context) {
   if ((g_before.sa_flags & SA_SIGINFO) != 0) {
     g_before.sa_sigaction(signal, info, context);
   } else if (g_before.sa_handler != SIG_DFL && g_before.sa_handler != SIG_IGN) {
     g_before.sa_handler(signal);
   } else if (g_before.sa_handler == SIG_DFL || info->si_code > 0) {
-    // The signal is blocked until the handler returns. Then it ends the process.
+    // The signal is blocked until the handler returns; then it ends the process.
     sigaction(signal, &g_before, nullptr);
     ::raise(signal);
   }
@@ -61,7 +61,7 @@ void pass_on(int signal, siginfo_t* info, void* context) {
 
 extern "C" void handle_sigbus(int signal, siginfo_t* info, void* context) {
   const int saved = errno;
-  // A signal that a process sent has no address.
+  // A signal that was sent by a process has no address.
   const char* path = info->si_code > 0 ? MappedRange::path_at(info->si_addr) : nullptr;
   if (path != nullptr) {
     write_stderr(g_prefix.data());

@@ -25,7 +25,7 @@ void ModelRunner::run(Batch* batch) {
 }
 
 void ModelRunner::take_logits(Batch* batch, size_t first, const Tensor& logits) {
-  host_rows_.read(first, logits);  // before sampling, which may change the logits
+  host_rows_.read(first, logits);  // it comes before sampling, which may change the logits
   const size_t end = first + static_cast<size_t>(logits.dim(0));
   for (size_t row = first; row < end;) {
     size_t next = row;

@@ -1,4 +1,4 @@
-// What a step computes, and what becomes of it.
+// Decides what a step computes, and passes on its results.
 #include <algorithm>
 
 #include "engine/src/scheduler.h"
@@ -7,7 +7,7 @@
 namespace seer {
 namespace {
 
-// The error is the device's: nobody's next step can go better.
+// Returns whether the device has failed, so that no request's next step can succeed.
 bool device_lost(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -25,7 +25,7 @@ PrefillPlan prefill_plan(const Sequence& sequence) {
   return {sequence.prompt_tokens(), sequence.select()};
 }
 
-// Every running decode gets its token, prompts the rest of the step.
+// Fills the next step: every running decode gets its token, and prompts get the rest.
 void Scheduler::pack() {
   batch_.clear();
   prefilling_.clear();
@@ -43,7 +43,7 @@ void Scheduler::pack() {
   const auto room = static_cast<size_t>(limits_.max_batch_size) - decoding_.size();
   if (prefilling_.size() > room) prefilling_.resize(room);
   allot(decoding_.empty() ? limits_.chunk_size : std::min(limits_.chunk_size, limits_.mixed_chunk_size));
-  // The oldest first: who gives way is younger, and not in the batch yet.
+  // The oldest request goes first. Only a younger one gives way to it, and that one is not in the batch yet.
   for (const auto& request : live_)
     if (request->allotted > 0 && request->state == Request::State::kRunning)
       if (!reserve(*request, request->sequence().n_computed() + request->allotted)) request->allotted = 0;
@@ -54,9 +54,9 @@ void Scheduler::pack() {
     if (stays(request)) add_decode(*request);
 }
 
-// The oldest prompt gets half of the budget, the shortest ones the other: a short prompt does not wait for a
-// long one before it, and a long one not for all the short ones behind it. Half of a single page is had in
-// turn.
+// The oldest prompt gets half of the budget, and the shortest prompts get the other half. Thus a short prompt
+// does not wait for a long one before it, and a long one does not wait for all the short ones after it. A
+// budget of one page cannot be halved, so steps alternate.
 void Scheduler::allot(int64_t budget) {
   if (prefilling_.empty()) return;
   const int64_t page = limits_.page_tokens;
@@ -65,7 +65,7 @@ void Scheduler::allot(int64_t budget) {
     return r->sequence().prefill_end() - r->sequence().n_computed() - r->allotted;
   };
   const auto give = [&](Request* r, int64_t most) {
-    // A chunk that is not the last one ends on a page, for the next begins there.
+    // A chunk that is not the last one ends at the end of a page, because the next chunk begins there.
     const int64_t n = std::min(most, left), taken = rest(r) <= n ? rest(r) : n / page * page;
     r->allotted += taken;
     left -= taken;
@@ -108,7 +108,8 @@ void Scheduler::add_decode(Request& request) {
   batch_.decodes.push_back({batch_.n_tokens(), 1, position, sequence.page_table()});
   batch_.decode_of.push_back(&request);
   batch_.ids.push_back(sequence.tokens()[static_cast<size_t>(position)]);
-  // A token that was chosen before a pre-emption is computed again; the one behind it is known.
+  // After a pre-emption, a token that was chosen before is computed again. The token after it is known then,
+  // so no logits are wanted.
   const bool known = position + 1 < sequence.n_tokens();
   if (!known && request.wants_row())
     batch_.host_rows.push_back({batch_.logit_rows.size() - 1, &request, -1, nullptr});
@@ -130,7 +131,7 @@ void Scheduler::commit(Lock* lock) {
 void Scheduler::take_results() {
   int64_t n_prompt_tokens = 0;
   for (const Segment& segment : batch_.prefills) n_prompt_tokens += segment.n_tokens;
-  // Segments have tokens, which clang-tidy cannot know.
+  // Every segment has tokens, but clang-tidy cannot know that.
   n_prompt_tokens = std::max<int64_t>(1, n_prompt_tokens);
   for (size_t i = 0; i < batch_.prefills.size(); ++i) {
     Request& request = *batch_.prefill_of[i];
@@ -149,7 +150,8 @@ void Scheduler::take_results() {
     try {
       request->chosen(batch_.chosen[i]);
     } catch (...) {
-      fail(*request, std::current_exception());  // its own: the others' tokens are as good as ever
+      fail(*request, std::current_exception());  // the error is the request's own; the others' tokens are
+                                                 // valid
     }
     counts_.generated_tokens += request->stats().n_generated - before;
   }

@@ -14,7 +14,7 @@ PageAllocator::PageAllocator(int64_t n_pages, int64_t n_owners)
       free_(static_cast<size_t>(n_owners), std::vector<int32_t>(static_cast<size_t>(n_pages / n_owners))),
       per_owner_(std::max<int64_t>(1, n_pages / n_owners)) {
   assert(n_pages % n_owners == 0);
-  // Low ids first, so that a short run touches little of the pool.
+  // Low ids are allocated first, so that a short run touches little of the pool.
   int32_t first = 0;
   for (std::vector<int32_t>& free : free_) {
     std::iota(free.rbegin(), free.rend(), first);

@@ -19,10 +19,10 @@ void PageReuse::begin(const SparseRule& rule, int64_t n_tokens, bool share) {
 
 int64_t PageReuse::reusable(const SparseRule& rule, int64_t n_tokens, int64_t n_computed) const {
   if (rule != rule_ || traits_.positions_depend_on_length) return 0;
-  if (!select_) return n_computed;  // decoded tokens attend to everything, as in a dense prefill
+  if (!select_) return n_computed;  // decoded tokens attend to all keys, as in a dense prefill
   if (select_->depends_on_length()) return 0;
-  // The last rows of the earlier prompt were dense, and would not be in a longer prompt. If the new prompt is
-  // shorter, as it can be after a cancelled prefill, its last rows will be dense and were not.
+  // The last rows of the earlier prompt were dense, but would not be in a longer prompt. If the new prompt is
+  // shorter, as it can be after a cancelled prefill, its last rows will be dense but were not.
   const auto n_sparse = [&](int64_t n) { return select_for(rule, n)->n_sparse_rows() * traits_.page_tokens; };
   return std::min({n_computed, prompt_tokens_, n_sparse(prompt_tokens_), n_sparse(n_tokens)});
 }
@@ -40,9 +40,9 @@ PrefixKey PageReuse::key() const {
 int64_t PageReuse::prefill_end(int64_t n_tokens, int64_t n_computed) const {
   if (n_computed < prompt_tokens_)
     return !select_ && !traits_.positions_depend_on_length ? n_tokens : prompt_tokens_;
-  // These tokens were decoded and are computed again: one by one up to a page boundary, from which a dense
-  // prefill may go on. Under dynamic RoPE all go one by one, because each of them was rotated for its own
-  // length.
+  // These tokens were decoded and are computed again. Up to a page boundary they are computed one by one;
+  // from there a dense prefill may continue. Under dynamic RoPE all are computed one by one, because each of
+  // them was rotated for its own length.
   const bool may_prefill = !traits_.positions_depend_on_length && n_computed % traits_.page_tokens == 0 &&
                            n_computed + 1 < n_tokens;
   return may_prefill ? n_tokens : n_computed;

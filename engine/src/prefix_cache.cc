@@ -7,7 +7,7 @@
 namespace seer {
 namespace {
 
-// splitmix64's finisher over a running sum: every id moves every bit.
+// splitmix64's finisher over a running sum: every bit of an id changes every bit of the result on average.
 uint64_t mix(uint64_t x) {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
@@ -102,7 +102,7 @@ int32_t PrefixCache::lookup(uint64_t hash, int32_t parent, const PrefixKey& key,
   const auto [begin, end] = index_.equal_range(hash);
   for (auto it = begin; it != end; ++it) {
     const Node& n = node(it->second);
-    // Parents are equal by induction: their own tokens were compared on the way here.
+    // The parents are equal by induction, since their own tokens were compared on the way here.
     if (n.parent == parent && n.key == key &&
         std::equal(ids.begin(), ids.end(), tokens_.begin() + it->second * page_tokens_))
       return it->second;
@@ -125,7 +125,8 @@ void PrefixCache::make_evictable(int32_t page) {
   evictable_beside(page).insert(std::move(n.entry));
 }
 
-// Other owners' pages may hang below the one to be had: leaves go first, whosever they are.
+// Pages of other owners may hang below the page that is wanted. So leaves are evicted first, whichever owner
+// they belong to.
 bool PrefixCache::evict(int64_t owner) {
   std::set<Entry>& own = evictable_[static_cast<size_t>(owner)];
   while (own.empty()) {

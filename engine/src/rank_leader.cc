@@ -33,7 +33,7 @@ RankLeader::~RankLeader() {
       } else {
         comm.abort(ErrorKind::kCancelled, "rank 0 did not load the model");
       }
-    } catch (const std::exception&) {  // a rank is gone: whoever uses the ranks next is told
+    } catch (const std::exception&) {  // a rank is gone; the next use of the ranks reports it
     }
   }
   device_comm_ = nullptr;

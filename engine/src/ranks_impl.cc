@@ -15,7 +15,8 @@
 namespace seer {
 namespace {
 
-// Rank 0 reports and ends, and the launcher then ends the others; what outlives this speaks for itself.
+// How long other ranks are given to end. Rank 0 reports the error and ends, and the launcher then ends the
+// others. A rank that still runs after this time reports the error itself.
 constexpr auto kHeardWithin = std::chrono::seconds(10);
 constexpr double kLongestTimeout = 1e6;
 
@@ -72,7 +73,7 @@ RanksImpl::~RanksImpl() {
   try {
     send_message(*comm_, kEndMessage, {});
     comm_->barrier(Patience::kStep);
-  } catch (const std::exception&) {  // a rank is gone: there is nobody left to tell
+  } catch (const std::exception&) {  // a rank is gone, so there is no rank left to tell
   }
 }
 
@@ -101,7 +102,7 @@ bool RanksImpl::follow() {
     obey();
     return true;
   } catch (const Error& error) {
-    comm_->abort(error.kind(), rank_prefix(rank(), size()) + error.what());  // the first failure counts
+    comm_->abort(error.kind(), rank_prefix(rank(), size()) + error.what());  // only the first failure counts
   } catch (const std::bad_alloc&) {
     comm_->abort(ErrorKind::kMemory, rank_prefix(rank(), size()) + "out of memory");
   } catch (const std::exception& error) {

@@ -8,9 +8,9 @@
 namespace seer {
 namespace {
 
-// How far a session's request may run ahead of the thread that delivers it. Tokens: enough that sessions stay
-// in step with one another whatever their threads do. Chunks of a prompt are long, and wasted where the
-// callback says stop: one.
+// How far a session's request may run ahead of the thread that delivers its tokens. This many tokens are
+// enough to keep sessions in step with one another whatever their threads do. Chunks of a prompt are long,
+// and are wasted if the callback says stop, so only one may be ahead.
 constexpr int64_t kTokensAhead = 16;
 constexpr int64_t kChunksAhead = 1;
 
@@ -33,7 +33,7 @@ bool contains(const std::vector<int32_t>& ids, int32_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
-// Makes the list that fills while the prompt is computed.
+// Makes the list that is filled while the prompt is computed.
 std::shared_ptr<std::vector<PositionLogprobs>> prompt_logprobs_of(const GenerateRequest& asked,
                                                                   int64_t n_tokens) {
   if (!asked.n_prompt_logprobs) return nullptr;
@@ -67,7 +67,7 @@ bool Delivery::take(const Event& event) {
   took_last_ = event.last;
   const TokenEvent token = {event.id, event.text, event.logprobs ? &*event.logprobs : nullptr,
                             event.prompt_logprobs.get()};
-  // False at the last token changes nothing: the generation was done.
+  // If the callback returns false at the last token, nothing changes: the generation was done.
   if (!request_->on_token || request_->on_token(token) || event.last) return true;
   result_.finish = FinishReason::kCancelled;
   return false;
@@ -101,7 +101,7 @@ GenerateResult Request::final_result() const {
   const int64_t decode_ns = result.stats.decode_ns;
   result.stats = stats_;  // a prefill without callbacks has no event that brings them
   result.stats.decode_ns = decode_ns;
-  // A request for no token has no event that brings them.
+  // A request for no tokens has no event that brings the prompt's log-probabilities.
   if (finished_ && stats_.n_generated == 0 && prompt_logprobs_) result.prompt_logprobs = *prompt_logprobs_;
   return result;
 }
@@ -120,7 +120,7 @@ void Request::start() {
 
 void Request::prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t attention_ns, int64_t gate_ns) {
   sequence_->computed(n_tokens);
-  if (stats_.n_generated > 0) return;  // computed again after a pre-emption
+  if (stats_.n_generated > 0) return;  // the prompt is computed again after a pre-emption
   const int64_t n_prompt = sequence_->n_computed() - stats_.n_cached;
   if (n_prompt <= stats_.n_prompt) return;
   stats_.n_prompt = n_prompt;
@@ -162,7 +162,7 @@ void Request::finish_row(const SampleRow& row, int32_t* chosen, std::vector<floa
   const GenerateRequest& asked = setup_.request;
   std::optional<RowLogprobs> logprobs;
   if (asked.n_logprobs) logprobs.emplace(logits_, *asked.n_logprobs);
-  std::vector<float> before;  // the hook and the choice change logits_
+  std::vector<float> before;  // kept because the hook and the choice of a token change logits_
   if (has_hook()) {
     if (logprobs) before = logits_;
     asked.on_logits(sequence_->tokens(), logits_);
@@ -187,7 +187,7 @@ std::optional<FinishReason> Request::ended_by(int32_t id, Event* event) const {
 
 void Request::chosen(int32_t id) {
   const GenerateRequest& asked = setup_.request;
-  if (asked.max_new_tokens == 0) {  // the prefill was what was wanted
+  if (asked.max_new_tokens == 0) {  // only the prefill was wanted
     finished_ = true;
     return;
   }
@@ -201,7 +201,7 @@ void Request::chosen(int32_t id) {
   event.n_tokens = sequence_->n_tokens();
   event.logprobs = std::exchange(logprobs_, std::nullopt);
   if (stats_.n_generated == 1) event.prompt_logprobs = prompt_logprobs_;
-  event.last = true;  // unless none of these holds
+  event.last = true;  // the token is the last one unless none of the following holds
   if (const auto reason = ended_by(id, &event)) {
     event.finish = *reason;
   } else {
@@ -212,7 +212,7 @@ void Request::chosen(int32_t id) {
     } else if (stats_.n_generated == limit) {
       event.finish = FinishReason::kLength;
     } else if (sequence_->n_tokens() >= setup_.ctx_size) {
-      // A sequence of the context's length has no room for the next token's keys.
+      // A sequence as long as the context has no room for the next token's keys.
       event.finish = FinishReason::kContextFull;
     } else {
       event.last = false;

@@ -7,10 +7,12 @@
 namespace seer {
 namespace {
 
-// The likeliest of at most 2^24 tokens has a larger probability than this.
+// A smaller top_p than this keeps only the likeliest token. Of at most 2^24 tokens, the likeliest has a
+// larger probability.
 constexpr double kLeastTopP = 1e-9;
 
-// In [0, 1). std::uniform_real_distribution may differ between libraries; equal seeds should give equal text.
+// Returns a number in [0, 1). std::uniform_real_distribution is not used, since it may differ between
+// libraries and equal seeds should give equal text.
 double uniform(std::mt19937_64& random) { return static_cast<double>(random() >> 11) * 0x1p-53; }
 
 }  // namespace
@@ -87,7 +89,7 @@ void Sampler::look_at(std::span<const int32_t> history) {
   const size_t end = history.size();
   const size_t begin =
       params_.repeat_last_n < 0 ? 0 : end - std::min(end, static_cast<size_t>(params_.repeat_last_n));
-  // Tokens between two windows that do not meet are in neither.
+  // If the two windows do not meet, the tokens between them are in neither.
   for (size_t i = std::max(window_end_, begin); i < end; ++i)
     if (Seen& s = seen(history[i]); s.n_in_window++ == 0) update(s);
   for (size_t i = window_begin_; i < std::min(begin, window_end_); ++i)

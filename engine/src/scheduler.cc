@@ -56,7 +56,7 @@ void Scheduler::loop() {
   }
 }
 
-// Nobody but this thread looks at the other ranks while there is nothing to compute.
+// Waits for work. While there is nothing to compute, only this thread checks that the other ranks are alive.
 void Scheduler::wait_for_work(Lock* lock) {
   if (limits_.check_interval.count() == 0 || failure_) return signals_->work.wait(*lock);
   if (signals_->work.wait_for(*lock, limits_.check_interval) != std::cv_status::timeout || stopping_) return;
@@ -64,14 +64,14 @@ void Scheduler::wait_for_work(Lock* lock) {
   look_at_runner();
 }
 
-// For the turn's holder, with the lock: a look takes microseconds.
+// The thread whose turn it is calls this with the lock held; a check takes microseconds.
 void Scheduler::look_at_runner() noexcept {
   if (failure_) return;
   try {
     runner_->check();
   } catch (const Error& error) {
     failure_ = error;
-  } catch (...) {  // no memory for a message: the next look tries again
+  } catch (...) {  // there was no memory for a message; the next check tries again
   }
 }
 
@@ -141,8 +141,9 @@ bool Scheduler::step(Lock* lock) try {
   changed = admit(lock) || changed;
   const int64_t n_preempted = counts_.n_preempted;
   pack();
-  changed = remove_ended() || changed;  // those that found no page
-  // One that gave way to another that is waiting itself leaves an empty step, and room for that one.
+  changed = remove_ended() || changed;  // removes those that found no page
+  // If a request gave way to another one that is waiting itself, the step is empty, but there is room for
+  // that one now.
   changed = changed || counts_.n_preempted != n_preempted;
   if (batch_.empty()) return changed;
   ++counts_.n_steps;
@@ -158,7 +159,7 @@ bool Scheduler::step(Lock* lock) try {
   error ? fail_step(error) : commit(lock);
   remove_ended();
   return true;
-} catch (...) {  // the machine's own memory: who is affected cannot be told
+} catch (...) {  // the machine's own memory ran out; it is unknown which requests are affected
   if (!lock->owns_lock()) lock->lock();
   fail_all(std::current_exception());
   remove_ended();
@@ -196,14 +197,15 @@ bool Scheduler::remove_ended() noexcept {
   if (std::none_of(live_.begin(), live_.end(), ended)) return false;
   for (const auto& request : live_) {
     if (!ended(request)) continue;
-    // Before anyone learns of the end: who waited finds the pages free.
+    // Pages are freed before anyone learns of the end, so that those who waited for it find them free.
     if (!request->of_session()) request->sequence().clear();
     request->changed->notify_all();
     *ended_end_ = request;
     ended_end_ = &request->next_ended;
   }
   std::erase_if(live_, ended);
-  if (one_session_alone()) live_.front()->changed->notify_all();  // from now on it drives itself
+  // From now on that session's thread runs its steps.
+  if (one_session_alone()) live_.front()->changed->notify_all();
   return true;
 }
 

@@ -7,7 +7,8 @@ namespace seer {
 
 bool Sequence::reserve(int64_t n_tokens) {
   const int64_t n = n_pages_for(n_tokens);
-  page_table_.reserve(static_cast<size_t>(n));  // so that no page is lost between pool and table
+  page_table_.reserve(static_cast<size_t>(n));  // so that push_back cannot fail and lose a page between pool
+                                                // and table
   while (n_pages() < n) {
     const int32_t page = pages_->allocate(n_pages());
     if (page == PrefixCache::kNone) return false;
@@ -19,12 +20,12 @@ bool Sequence::reserve(int64_t n_tokens) {
 int64_t Sequence::begin_prefill(const SparseRule& rule, bool share, bool whole) {
   assert(!tokens_.empty());
   const int64_t page = page_tokens();
-  // The last token is always computed: its logits are wanted.
+  // The last token is always computed, because its logits are wanted.
   const int64_t reusable = whole ? 0 : reuse_.reusable(rule, n_tokens(), n_computed_);
   const int64_t kept = std::min(reusable, n_tokens() - 1) / page * page;
   reuse_.begin(rule, n_tokens(), share && !whole && pages_->keeps());
   n_computed_ = kept;
-  // Also the open page behind them, which would be written again: others may be reading it.
+  // Also drops the open page after the kept ones: it would be written again, and others may be reading it.
   drop_pages(kept / page);
   n_shared_ = 0;
   share_full_pages();
@@ -41,7 +42,7 @@ void Sequence::share_full_pages() {
 }
 
 void Sequence::take_cached_pages() {
-  if (n_shared_ * page_tokens() != n_computed_) return;  // what lies between is not to be had
+  if (n_shared_ * page_tokens() != n_computed_) return;  // pages between them cannot be shared
   const int64_t n = std::min(reuse_.n_shareable_pages(n_tokens()), (n_tokens() - 1) / page_tokens());
   page_table_.reserve(static_cast<size_t>(std::max<int64_t>(n, n_shared_)));
   for (; n_shared_ < n; ++n_shared_) {
@@ -74,7 +75,7 @@ void Sequence::truncate(int64_t n) {
   n_computed_ = std::min(n_computed_, n);
   drop_pages(std::min(n_pages(), n_pages_for(n)));
   const int64_t n_whole = n / page_tokens();
-  if (n_shared_ > n_whole) {  // the open page is one that others may be reading
+  if (n_shared_ > n_whole) {  // others may be reading the open page
     drop_pages(n_whole);
     n_computed_ = n_whole * page_tokens();
     n_shared_ = n_whole;

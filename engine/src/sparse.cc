@@ -51,7 +51,7 @@ SparseRule SparseRule::parse(std::string_view text) {
 std::string SparseRule::to_string() const {
   for (const Name& known : kNames) {
     if (known.method != method) continue;
-    // Shortest digits that parse() reads back as the same value, whatever the program's locale.
+    // These are the fewest digits that parse() reads back as the same value, whatever the program's locale.
     char digits[64];
     const auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general).ptr;
     return std::string(known.text) + '=' + std::string(digits, end);

@@ -5,9 +5,10 @@
 namespace seer {
 namespace {
 
-// Files of chat models often name the EOS of the base model only, whose text never has a turn's end: without
-// these an answer would run on into the next turn. A name counts only if the model's own template writes it,
-// because a vocabulary may have the names of formats that its model was not trained on.
+// Tokens that end a turn. Files of chat models often name only the EOS of the base model, and the text of a
+// chat never has it at a turn's end. Without these tokens an answer would run on into the next turn. A name
+// counts only if the model's own template writes it, because a vocabulary may have the names of formats that
+// its model was not trained on.
 constexpr std::string_view kEndsOfTurn[] = {
     "<|im_end|>",             // ChatML: Qwen, SmolLM, Yi and others
     "<|eot_id|>",             // Llama 3

@@ -23,7 +23,7 @@ std::string StopMatcher::push(std::string_view text) {
   }
   size_t certain = first;
   if (!matched()) {
-    // Hold back the longest end of the text that begins a stop string.
+    // Holds back the longest end of the text with which a stop string may begin.
     size_t held = 0;
     for (const std::string& stop : stops_)
       for (size_t n = std::min(stop.size() - 1, pending_.size()); n > held; --n)

@@ -14,13 +14,14 @@ namespace seer {
 
 namespace {
 
-// SentencePiece's own BOS and EOS are not in JSON files.
+// Adds SentencePiece's own BOS and EOS, which are not in JSON files.
 void add_token_variable(const TextTokenizer& tokenizer, int32_t id, const char* name,
                         std::map<std::string, std::string>* variables) {
   if (id >= 0) variables->emplace(name, tokenizer.decode({id}, /*skip_special=*/false));
 }
 
-// The readers of these files would only find that they are malformed.
+// Refuses files that only stand in for the real ones (such as pointers of Git LFS). The readers of these
+// files would only report that they are malformed.
 void refuse_stand_ins(const std::filesystem::path& folder) {
   for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"}) {
     std::error_code error;
@@ -149,7 +150,7 @@ const PromptTemplate& Tokenizer::Impl::chosen(const ChatTemplate* with) const {
 
 MarkedText Tokenizer::Impl::rendered(const ChatPrompt& prompt, const PromptTemplate& chosen) const {
   TemplateInput input = template_input(prompt);
-  // A variable of Seer's own, which the template `mistral` reads.
+  // Sets a variable of Seer's own, which the template `mistral` reads.
   if (!input.kwargs.contains("vocabulary_has_inst"))
     input.kwargs["vocabulary_has_inst"] = tokenizer->added_id("[INST]") >= 0;
   return chosen.render(std::move(input), token_variables);

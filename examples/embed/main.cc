@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
     std::cout << argv[2] << engine->new_session()->generate(request).text << '\n';
     std::cerr << "seer " << seer::version() << " on " << engine->info().device << '\n';
     return 0;
-  } catch (const seer::Error& error) {  // what was expected, what was found, what to do
+  } catch (const seer::Error& error) {  // the message says what was expected, what was found, and what to do
     std::cerr << error.what() << '\n';
     return 1;
   }

@@ -8,7 +8,8 @@
 namespace seer {
 
 int launched_ranks() {
-  // Open MPI's mpirun, launchers of the PMI kind (MPICH, Slurm), and srun where a step has several tasks.
+  // These are set by Open MPI's mpirun, by launchers of the PMI kind (MPICH, Slurm), and by srun if a step
+  // has several tasks.
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
     if (const char* text = std::getenv(name))
       return std::max(1, std::atoi(text));  // NOLINT(cert-err34-c): 0 is alone

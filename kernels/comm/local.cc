@@ -17,7 +17,7 @@ class LocalCommunicator final : public Communicator {
   int core_sharers() const override { return 1; }
 
   void all_reduce_sum(const Tensor&) override {}
-  // Nobody has anything to send: one rank's tensors are where they are wanted.
+  // A single rank has nothing to send: its tensors are already in their places.
   void gather([[maybe_unused]] const Tensor& out, [[maybe_unused]] const Tensor& mine,
               std::span<const int64_t>) override {
     assert(out.data == mine.data);

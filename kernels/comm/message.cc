@@ -7,7 +7,7 @@
 namespace seer {
 namespace {
 
-// Most steps that decode fit the first broadcast whole.
+// Most decode steps fit whole into the first broadcast.
 constexpr size_t kInline = 2048;
 
 struct Frame {
@@ -32,7 +32,7 @@ void send_message(Communicator& comm, uint32_t kind, std::span<const std::byte> 
   const size_t n_first = std::min(bytes.size(), kInline);
   std::copy_n(bytes.begin(), n_first, frame.first.begin());
   comm.broadcast(&frame, sizeof frame, Patience::kStep);
-  // broadcast() only reads on rank 0.
+  // On rank 0, broadcast() only reads the buffer.
   if (bytes.size() > n_first)
     comm.broadcast(const_cast<std::byte*>(bytes.data()) + n_first,
                    static_cast<int64_t>(bytes.size() - n_first), Patience::kStep);

@@ -1,6 +1,6 @@
 #include "kernels/comm/mpi.h"
 
-// The C interface alone: the C++ bindings are gone from the standard.
+// Only the C interface is used; MPI's C++ bindings were removed from its standard.
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
@@ -19,10 +19,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kDataTag = 1, kFailureTag = 2;
-constexpr int64_t kMostBytes = int64_t{1} << 30;  // of one message: MPI counts in int
+constexpr int64_t kMostBytes = int64_t{1} << 30;  // of one message, because MPI counts in int
 constexpr size_t kTextBytes = 4096;
-constexpr auto kSpin = std::chrono::milliseconds(2);   // a step's collectives come one behind the other
-constexpr auto kLook = std::chrono::milliseconds(20);  // between looks for failures
+constexpr auto kSpin = std::chrono::milliseconds(2);   // the collectives of a step follow closely on one
+                                                       // another
+constexpr auto kLook = std::chrono::milliseconds(20);  // between checks for failures
 constexpr auto kShortSleep = std::chrono::microseconds(200);
 constexpr auto kTellWithin = std::chrono::seconds(2);
 
@@ -40,13 +41,13 @@ void check_mpi(int code, const char* what) {
                                       ". A rank has ended, or the network between them is down.");
 }
 
-// Requests are waited for by MPI_Test in wait(), which the analyzer does not see.
+// wait() completes requests by MPI_Test, which the analyzer does not see.
 // NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker)
 class MpiCommunicator final : public Communicator {
  public:
   MpiCommunicator() {
     int provided = 0;
-    // Whatever thread owns the model makes the calls, one at a time.
+    // The thread that owns the model makes all calls, one at a time.
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
     if (provided < MPI_THREAD_SERIALIZED)
       throw Error(ErrorKind::kUnsupported,
@@ -60,7 +61,7 @@ class MpiCommunicator final : public Communicator {
     find_neighbours();
   }
   ~MpiCommunicator() override {
-    // With a rank gone MPI_Finalize would wait for it; the launcher ends what is left.
+    // If a rank is gone, MPI_Finalize would wait for it. The launcher ends the remaining ranks.
     if (failure_) return;
     MPI_Comm_free(&comm_);
     MPI_Finalize();
@@ -164,7 +165,7 @@ class MpiCommunicator final : public Communicator {
         requests.emplace_back(MPI_REQUEST_NULL);
         MPI_Isend(&told_, sizeof told_, MPI_BYTE, r, kFailureTag, comm_, &requests.back());
       }
-      // A rank that is gone takes nothing.
+      // A rank that is gone receives nothing.
       const Clock::time_point deadline = Clock::now() + kTellWithin;
       int done = 0;
       while (done == 0 && Clock::now() < deadline) {
@@ -173,7 +174,7 @@ class MpiCommunicator final : public Communicator {
           break;
         std::this_thread::sleep_for(kShortSleep);
       }
-    } catch (...) {  // out of memory: the others see this process end
+    } catch (...) {  // out of memory; the other ranks see this process end
     }
   }
   std::optional<Error> failure() const override { return failure_; }
@@ -195,7 +196,7 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
-  // MPI_Wait would neither look at failures nor stop.
+  // MPI_Wait would neither check for failures nor stop.
   void wait(MPI_Request* request, Patience patience) {
     const Clock::time_point start = Clock::now();
     Clock::time_point looked = start;
@@ -225,7 +226,7 @@ class MpiCommunicator final : public Communicator {
       wait(&request, Patience::kStep);
     }
   }
-  // What rank `from` sends, or rank 0's own.
+  // Writes the data that rank `from` sends to `out`, or `mine` if that is rank 0 itself.
   void collect(std::byte* out, const void* mine, int from, int64_t bytes) {
     if (from == 0) {
       if (bytes > 0) std::memcpy(out, mine, static_cast<size_t>(bytes));
@@ -240,7 +241,7 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
-  // mpirun may have bound each rank to cores of its own, or none.
+  // Counts the ranks on this machine. mpirun may have bound each rank to cores of its own, or not at all.
   void find_neighbours() {
     MPI_Comm local = MPI_COMM_NULL;
     check_mpi(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local),
@@ -263,7 +264,7 @@ class MpiCommunicator final : public Communicator {
   int rank_ = 0, size_ = 1, local_rank_ = 0, core_sharers_ = 1;
   std::chrono::nanoseconds timeout_ = kDefaultRankTimeout;
   std::optional<Error> failure_;
-  FailureText told_{};  // stays while it is sent
+  FailureText told_{};  // must stay unchanged while it is sent
 };
 // NOLINTEND(clang-analyzer-optin.mpi.MPI-Checker)
 

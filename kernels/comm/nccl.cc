@@ -17,12 +17,12 @@
 namespace seer {
 namespace {
 
-// Opened when ranks meet: most runs have one GPU and need not load 200 MB for it.
+// The library is opened when ranks meet. Most runs have one GPU and need not load 200 MB for it.
 class NcclLibrary {
  public:
   NcclLibrary() {
     std::string why;
-    // Where the loader finds it, else where the build found it.
+    // Tries the loader's search path first, then the path that the build found.
     for (const char* name : {"libnccl.so.2", SEER_NCCL_LIBRARY}) {
       handle_ = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
       if (handle_ != nullptr) break;
@@ -46,7 +46,7 @@ class NcclLibrary {
     load(group_start, "ncclGroupStart");
     load(group_end, "ncclGroupEnd");
   }
-  // Never closed: its own threads may still run in it.
+  // The library is never closed, since its own threads may still run in it.
 
   decltype(&::ncclGetUniqueId) get_unique_id = nullptr;
   decltype(&::ncclCommInitRank) init_rank = nullptr;
@@ -90,9 +90,9 @@ class NcclCommunicator final : public Communicator {
     ncclUniqueId id{};
     if (rank() == 0) check_nccl(nccl_.get_unique_id(&id), "ncclGetUniqueId");
     host_.broadcast(&id, sizeof id, Patience::kStep);
-    host_.barrier(Patience::kStep);  // NCCL itself waits without end for a rank that is gone
+    host_.barrier(Patience::kStep);  // NCCL itself would wait without end for a rank that is gone
     const ncclResult_t connected = nccl_.init_rank(&comm_, size(), id, rank());
-    if (parted) ::unsetenv(kHostId);  // not for ranks that this process may start
+    if (parted) ::unsetenv(kHostId);  // the variable must not reach ranks that this process may start
     check_nccl(connected, "ncclCommInitRank");
     backend_.set_wait_check([this](std::chrono::nanoseconds waited) { check(waited); });
   }
@@ -122,7 +122,7 @@ class NcclCommunicator final : public Communicator {
     use();
     const ncclDataType_t type = nccl_type(mine.dtype);
     check_nccl(nccl_.group_start(), "ncclGroupStart");
-    // To itself too: NCCL copies on the device.
+    // Rank 0 sends to itself too; NCCL then copies on the device.
     check_nccl(nccl_.send(mine.data, static_cast<size_t>(counts[static_cast<size_t>(rank())]), type, 0, comm_,
                           stream_),
                "ncclSend");
@@ -140,7 +140,7 @@ class NcclCommunicator final : public Communicator {
     use();
     check_nccl(nccl_.group_start(), "ncclGroupStart");
     int64_t begin = 0;
-    for (int r = 0; r < size(); ++r) {  // counts may differ, which ncclAllGather does not know
+    for (int r = 0; r < size(); ++r) {  // the counts may differ, which ncclAllGather does not allow
       const int64_t n = counts[static_cast<size_t>(r)];
       check_nccl(nccl_.broadcast(mine.data, static_cast<char*>(out.data) + begin * dtype_bytes(out.dtype),
                                  static_cast<size_t>(n), nccl_type(mine.dtype), r, comm_, stream_),
@@ -153,7 +153,8 @@ class NcclCommunicator final : public Communicator {
   void* share_memory(int64_t bytes) override {
     assert(!peers_);
     use();
-    // NCCL's own switch, and ranks of several hosts, whose memory only NCCL carries.
+    // Peer memory is not used if NCCL's own switch forbids it, or if ranks are on several hosts, whose memory
+    // only NCCL can reach.
     const char* off = std::getenv("NCCL_P2P_DISABLE");
     const bool wanted = size() <= cuda::kMaxPeers && (off == nullptr || std::strcmp(off, "1") != 0);
     auto memory = wanted ? std::make_unique<cuda::PeerMemory>(bytes) : nullptr;
@@ -247,7 +248,7 @@ class NcclCommunicator final : public Communicator {
     return result != 0;
   }
 
-  // Nobody's memory goes while another rank has it open.
+  // Waits for the other ranks, so that no rank frees memory while another one has it open.
   void part_from_peers(bool failed) {
     (void)cudaSetDevice(device_);
     (void)cudaStreamSynchronize(stream_);
@@ -256,12 +257,13 @@ class NcclCommunicator final : public Communicator {
     if (failed) return;
     try {
       host_.barrier(Patience::kStep);
-    } catch (const std::exception&) {  // a rank is gone, and its work on this memory with it
+    } catch (const std::exception&) {  // a rank is gone, and so is its work on this memory
     }
   }
 
-  // NCCL refuses two ranks of one host on one GPU, which is how a machine with one tries what several would
-  // do. As ranks of hosts of their own it takes them, and connects them by sockets.
+  // Makes ranks that share a GPU look like ranks of different hosts. NCCL refuses two ranks of one host on
+  // one GPU, but a machine with one GPU can thus try the code of several: NCCL accepts such ranks and
+  // connects them by sockets.
   bool part_ranks_of_one_gpu() {
     struct Place {
       HostName host;
@@ -282,7 +284,7 @@ class NcclCommunicator final : public Communicator {
     return ::setenv(kHostId, id.c_str(), /*overwrite=*/0) == 0;
   }
 
-  // Kernels that wait on the GPU for a rank that is gone end only so.
+  // This is the only way to end kernels that wait on the GPU for a rank that is gone.
   void stop(ErrorKind kind, const std::string& message) noexcept {
     host_.abort(kind, message);
     if (peers_) peers_->stop();

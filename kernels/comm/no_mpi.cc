@@ -1,4 +1,4 @@
-// MPI's place in a build without it.
+// Replaces MPI in a build without it.
 #include "kernels/comm/launcher.h"
 #include "kernels/comm/mpi.h"
 

@@ -1,4 +1,4 @@
-// NCCL's place in a build without it.
+// Replaces NCCL in a build without it.
 #include "kernels/comm/nccl.h"
 
 namespace seer {

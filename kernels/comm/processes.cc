@@ -21,10 +21,11 @@ extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX leav
 namespace seer {
 namespace {
 
-constexpr int kMaxRanks = 64;  // of one machine
-// Before what is left is killed: ranks that were told to end, and those of a run that failed anyway.
+constexpr int kMaxRanks = 64;  // on one machine
+// The time before remaining ranks are killed: after they were told to end, and in a run that has failed.
 constexpr auto kEndsWithin = std::chrono::milliseconds(5000), kFailsWithin = std::chrono::milliseconds(500);
-constexpr const char* kVariable = "SEER_STARTED_RANK";  // rank, and the descriptors of region and pipe
+constexpr const char* kVariable = "SEER_STARTED_RANK";  // holds the rank, and the descriptors of the region
+                                                        // and the pipe
 
 struct Fd {
   int value = -1;
@@ -46,7 +47,8 @@ std::string how_it_ended(int status) {
   return "ended with exit code " + std::to_string(WEXITSTATUS(status));
 }
 
-// The processes that rank 0 started, and the pipe whose end tells them that it is gone.
+// The processes that rank 0 started, and a pipe. When rank 0 ends, the pipe's end is closed, which tells them
+// so.
 class Children {
  public:
   Children(int n_ranks, int alive_fd) : n_ranks_(n_ranks), alive_(alive_fd) {}
@@ -71,7 +73,7 @@ class Children {
     ++n_left_;
   }
   void run_failed() { failed_ = true; }
-  // What happened to the first that has ended; empty where all live.
+  // Returns a text about the first process that has ended; empty while all run.
   std::string look() {
     for (size_t i = 0; i < pids_.size(); ++i) {
       int status = 0;
@@ -88,13 +90,13 @@ class Children {
  private:
   int n_ranks_;
   Fd alive_;
-  std::vector<pid_t> pids_;  // 0: has ended
+  std::vector<pid_t> pids_;  // 0: the process has ended
   int n_left_ = 0;
   bool failed_ = false;
   std::string lost_;
 };
 
-// posix_spawn: a fork alone is not safe where other threads hold locks.
+// Starts a rank by posix_spawn, because fork() is not safe if other threads hold locks.
 pid_t start(const std::vector<std::string>& command, int rank, int region_fd, int pipe_fd) {
   std::vector<std::string> variables;
   for (char** v = environ; *v != nullptr; ++v)
@@ -114,7 +116,7 @@ pid_t start(const std::vector<std::string>& command, int rank, int region_fd, in
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  for (const int fd : {region_fd, pipe_fd})  // onto itself: stays open in the child
+  for (const int fd : {region_fd, pipe_fd})  // copied onto itself, so that it stays open in the child
     posix_spawn_file_actions_adddup2(&actions, fd, fd);
   pid_t pid = -1;
   const int error = ::posix_spawn(&pid, command.front().c_str(), &actions, nullptr, argv.data(), envp.data());
@@ -125,7 +127,7 @@ pid_t start(const std::vector<std::string>& command, int rank, int region_fd, in
   return pid;
 }
 
-// A communicator that outlives nothing it needs: the children end after rank 0 has left the shared memory.
+// The communicator of rank 0. Its children end only after rank 0 has left the shared memory.
 class StartedRanks final : public Communicator {
  public:
   StartedRanks(std::unique_ptr<Children> children, std::unique_ptr<Communicator> comm)
@@ -160,7 +162,7 @@ class StartedRanks final : public Communicator {
   std::chrono::nanoseconds timeout() const override { return comm_->timeout(); }
 
  private:
-  std::unique_ptr<Children> children_;  // destroyed last
+  std::unique_ptr<Children> children_;  // declared first, so that it is destroyed last
   std::unique_ptr<Communicator> comm_;
 };
 

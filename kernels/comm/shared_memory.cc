@@ -18,14 +18,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kSmallBytes = int64_t{32} << 10;     // what one meeting of the ranks moves: decode steps
-constexpr int64_t kSlotBytes = int64_t{1} << 20;       // what two meetings move: large enough to hide them
-constexpr auto kLook = std::chrono::milliseconds(20);  // between looks whether the others live
-constexpr int kSpins = 400;                            // some 20 us: shorter than being woken
+constexpr int64_t kSmallBytes = int64_t{32} << 10;  // moved by one meeting of the ranks; enough for decode
+                                                    // steps
+constexpr int64_t kSlotBytes = int64_t{1} << 20;    // moved by two meetings; large enough to make their time
+                                                    // negligible
+constexpr auto kLook = std::chrono::milliseconds(20);  // between checks whether the other ranks run
+constexpr int kSpins = 400;                            // some 20 us, which is shorter than waking up takes
 constexpr int kYields = 40;
 constexpr size_t kTextBytes = 4096;
 
-// In memory that several processes map, so not FUTEX_PRIVATE.
+// Not FUTEX_PRIVATE, since several processes map this memory.
 void futex_wait(std::atomic<uint32_t>* word, uint32_t value, std::chrono::nanoseconds limit) {
   static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
   const timespec time = {0, static_cast<long>(limit.count())};
@@ -49,13 +51,13 @@ struct SharedRegion::Header {
 
   int32_t n_ranks = 0;
   alignas(64) std::atomic<uint32_t> arrived{0};
-  alignas(64) std::atomic<uint32_t> meeting{0};  // how often all have met
+  alignas(64) std::atomic<uint32_t> meeting{0};  // how often all ranks have met
   alignas(64) std::atomic<uint32_t> failed{kNo};
   int32_t failed_rank = 0;
   int32_t failed_kind = 0;
   char failed_text[kTextBytes] = {};
 
-  // Behind the header, each on a page of its own.
+  // Returns the area at `offset` after the header. Each area begins on a page of its own.
   std::byte* area(int64_t offset) {
     constexpr int64_t kHeader = (sizeof(Header) + 4095) / 4096 * 4096;
     return reinterpret_cast<std::byte*>(this) + kHeader + offset;
@@ -173,7 +175,7 @@ class SharedMemoryCommunicator final : public Communicator {
     if (peer_check_) {
       const std::string lost = peer_check_();
       if (!lost.empty()) {
-        // A rank that ends because it failed says so before.
+        // A rank that ends because it failed has said so before.
         throw_failure();
         record(ErrorKind::kDevice, lost);
         throw_failure();
@@ -189,7 +191,7 @@ class SharedMemoryCommunicator final : public Communicator {
   void abort(ErrorKind kind, const std::string& message) noexcept override {
     try {
       record(kind, message);
-    } catch (...) {  // out of memory: peers see this process end
+    } catch (...) {  // out of memory; the other ranks see this process end
     }
   }
   std::optional<Error> failure() const override {
@@ -203,7 +205,7 @@ class SharedMemoryCommunicator final : public Communicator {
   void record(ErrorKind kind, const std::string& message) {
     uint32_t expected = Header::kNo;
     if (!header_.failed.compare_exchange_strong(expected, Header::kWriting)) {
-      // Another rank is at it, for no longer than a copy takes.
+      // Another rank is writing the failure, which takes no longer than a copy.
       for (int i = 0; i < 1000 && header_.failed.load() == Header::kWriting; ++i) ::sched_yield();
       return;
     }
@@ -218,7 +220,7 @@ class SharedMemoryCommunicator final : public Communicator {
     if (const std::optional<Error> error = failure()) throw *error;
   }
 
-  // Returns once every rank is here; what each wrote before, all can read.
+  // Waits for every rank. Data that any rank wrote before the call can be read by all after it.
   void meet(Patience patience) {
     throw_failure();
     const uint32_t meeting = header_.meeting.load(std::memory_order_acquire);
@@ -245,9 +247,9 @@ class SharedMemoryCommunicator final : public Communicator {
     }
   }
 
-  // Every rank writes up to `bytes` (write: area, first, n), then reads what the others wrote (read: rank,
-  // area, first, n). Small ones take one meeting: their areas alternate, so that nobody writes where a slower
-  // rank still reads of the exchange before.
+  // Every rank writes up to `bytes` (write: area, first, n), and then reads the data of all (read: rank,
+  // area, first, n). A small exchange takes one meeting: the areas alternate, so that no rank writes into an
+  // area that a slower one still reads for the exchange before.
   template <class Write, class Read>
   void exchange(int64_t bytes, Patience patience, Write&& write, Read&& read) {
     if (bytes <= kSmallBytes) {
@@ -291,7 +293,7 @@ class SharedMemoryCommunicator final : public Communicator {
         });
   }
 
-  // Ranks add in the same order everywhere, so all get the same bits.
+  // Adds up the ranks' numbers. Every rank adds in the same order, so all get the same bits.
   void add_up(float* out, const std::function<const float*(int)>& of, int64_t n) const {
     std::copy_n(of(0), n, out);
     for (int r = 1; r < size(); ++r) {
@@ -306,7 +308,7 @@ class SharedMemoryCommunicator final : public Communicator {
     add_up(
         data, [&](int r) { return reinterpret_cast<const float*>(header_.small(parity_, r)); }, n);
   }
-  // Each rank adds up its share, for all to read.
+  // Each rank adds up its share of the numbers, and all read it.
   void reduce_large(float* data, int64_t n) {
     std::memcpy(header_.slot(rank_), data, static_cast<size_t>(n) * sizeof(float));
     meet(Patience::kStep);

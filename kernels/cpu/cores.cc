@@ -26,7 +26,8 @@ bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-// mountinfo writes a space, a tab, a newline and a backslash as "\040" and the like.
+// Undoes the escapes of mountinfo, which writes a space, a tab, a newline and a backslash as "\040" and the
+// like.
 std::string unescape(const std::string& text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -42,7 +43,7 @@ std::string unescape(const std::string& text) {
   return out;
 }
 
-// One of the two hierarchies that can limit CPU time: that of cgroup v2, or that of v1's controller "cpu".
+// A hierarchy that can limit CPU time: that of cgroup v2, or that of v1's controller "cpu".
 struct Hierarchy {
   bool v2 = false;
   fs::path group;  // of this process, from the hierarchy's root
@@ -87,7 +88,7 @@ std::string first_line(const fs::path& path) {
   return line;
 }
 
-// The limit of one cgroup alone.
+// Returns the limit of one cgroup, without those above it.
 std::optional<double> quota_of(const fs::path& folder, bool v2) {
   double quota = 0.0, period = 0.0;
   std::istringstream in(v2 ? first_line(folder / "cpu.max")

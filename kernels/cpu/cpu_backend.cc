@@ -16,7 +16,7 @@ namespace {
 constexpr int kMaxThreads = 1024;
 constexpr int64_t kRowsPerTask = 32;
 
-// Runs body(begin, end, thread) over [0, n) in runs of kRowsPerTask rows.
+// Calls body(begin, end, thread) for runs of kRowsPerTask rows that together cover [0, n).
 template <class Body>
 void for_rows(ThreadPool& pool, int64_t n, Body&& body) {
   pool.run((n + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int thread) {
@@ -68,7 +68,7 @@ std::string CpuBackend::description() const {
 
 float* CpuBackend::Scratch::reserve(int64_t n_floats) {
   if (n_floats > capacity_) {
-    memory_ = nullptr;  // before the larger one is mapped
+    memory_ = nullptr;  // freed before the larger one is mapped
     capacity_ = 0;
     memory_ = allocate_lazily(n_floats * int64_t{sizeof(float)}, "scratch");
     data_ = static_cast<float*>(memory_.get());
@@ -229,7 +229,7 @@ void CpuBackend::append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv
   // Pooling normalises the heads once more, a page of one head at a time, because qkv stays as it is. That is
   // about as much work as their rotation.
   const FloatNorms float_norms = this->float_norms(norms, d_head);
-  reserve_thread_scratch((page + 1) * d_head);  // a page of normalised heads, and one that is rotated
+  reserve_thread_scratch((page + 1) * d_head);  // room for a page of normalised heads, and a rotated one
   assert(kv.v.dtype == kv.k.dtype && (kv.k.dtype == DType::kF32 || kv.k.dtype == DType::kBF16));
   const auto store = [&](void* head, int64_t slot, const float* in) {
     if (kv.k.dtype == DType::kBF16) {

@@ -8,8 +8,8 @@
 namespace seer {
 namespace {
 
-// Keys a task handles. Fixed, so that the sum's order, and with it every bit of the result, does not depend
-// on how many threads there are.
+// The number of keys of a task. It is fixed, so that the order of the sum, and with it every bit of the
+// result, does not depend on the number of threads.
 constexpr int64_t kSplitTokens = 1024;
 
 }  // namespace
@@ -67,7 +67,7 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
     const Segment* segment;
     int64_t kv_head, first_page;
   };
-  std::vector<Split> splits;  // those of one segment and KV head lie together
+  std::vector<Split> splits;  // the splits of one segment and KV head are adjacent
   for (const Segment& segment : segments) {
     assert(segment.n_tokens == 1 && segment.row == segments.front().row + (&segment - segments.data()));
     const int64_t n_pages = (segment.end() + page - 1) / page;
@@ -76,7 +76,7 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
   }
   const int64_t n_splits = static_cast<int64_t>(splits.size()), partial_size = group * (d_head + 2);
   float* partials =
-      scratch_.reserve(n_splits * partial_size);  // each [group, d_head], max [group], sum [group]
+      scratch_.reserve(n_splits * partial_size);  // for each: [group, d_head], max [group], sum [group]
   reserve_thread_scratch(group * (d_head + page));
   const simd::WeightType type = weight_type(kv.k.dtype);
 
@@ -103,7 +103,7 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
     }
   });
 
-  // Merge the splits of a segment and KV head, in order.
+  // Merges the splits of a segment and KV head, in order.
   for (int64_t i = 0; i < n_splits;) {
     const Split& first = splits[static_cast<size_t>(i)];
     int64_t last = i;

@@ -1,5 +1,5 @@
-// SeerAttention's gate (arXiv:2410.13276, section 3): pooled queries and keys, one small projection a head,
-// and a choice of key blocks for every query block.
+// SeerAttention's gate (arXiv:2410.13276, section 3): pooled queries and keys, one small projection for each
+// head, and a choice of key blocks for every query block.
 #include <cblas.h>
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 namespace seer {
 namespace {
 
-// out [n_pools, d_head] in the order max, min, avg, from n_tokens rows of x.
+// Writes the pools of n_tokens rows of x to out [n_pools, d_head], in the order max, min, avg.
 void pool_tokens(float* out, const float* x, int64_t stride, int64_t n_tokens, int64_t d_head,
                  const GateView::Pools& pools) {
   const auto fold = [&](auto&& op) {
@@ -54,8 +54,8 @@ int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t 
     const int64_t k = rule.kept_count().of_row(n_causal);
     if (k >= n_causal) return keep_all();
     std::iota(order, order + n_causal, 0);
-    // Equal scores: the earlier block, as a stable sort has it. NaN, which has no order, counts as the
-    // lowest.
+    // Of equal scores the earlier block comes first, as in a stable sort. NaN, which has no order, counts as
+    // the lowest score.
     const auto key = [&](int32_t j) {
       return std::isnan(scores[j]) ? -std::numeric_limits<float>::infinity() : scores[j];
     };

@@ -9,19 +9,19 @@
 namespace seer {
 namespace {
 
-// Up to this many input rows each weight is widened in registers and used at once; beyond, OpenBLAS's
-// blocking pays for widening a panel of weights into memory first. Codes that the processor has no loop of
-// its own for are widened more slowly, and product_bf16 is worth its packing earlier
-// (kernels/cpu/DESIGN.md, chapter 1).
+// Up to this many input rows, each weight is widened in registers and used at once. With more rows it pays to
+// widen a panel of weights into memory first, for OpenBLAS's blocking. If the processor has no loop of its
+// own for a type of codes, they are widened more slowly, and product_bf16 is worth its packing from fewer
+// rows on (kernels/cpu/DESIGN.md, chapter 1).
 constexpr int64_t kFewRows = 32, kFewerRows = 16;
-constexpr int64_t kDotInputs = 4;  // what simd's dot_rows takes at once
+constexpr int64_t kDotInputs = 4;  // the inputs that simd's dot_rows takes at once
 
-// A task multiplies kSlab input rows with kPanel outputs. OpenBLAS reaches its peak on one core from about
-// 256 rows, and smaller tasks balance better.
+// A task multiplies kSlab input rows by kPanel outputs. OpenBLAS reaches its peak on one core from about 256
+// rows on, and smaller tasks balance better.
 constexpr int64_t kSlab = 256;
 constexpr int64_t kPanel = 256;
 
-// Bytes of weights worth waking a thread for.
+// The bytes of weights that are worth waking a thread for.
 constexpr int64_t kTaskBytes = 32 << 10;
 
 void add_bias(float* out, int64_t out_stride, const Tensor& bias, int64_t begin, int64_t n_rows,
@@ -31,8 +31,8 @@ void add_bias(float* out, int64_t out_stride, const Tensor& bias, int64_t begin,
     for (int64_t j = 0; j < n_outputs; ++j) out[i * out_stride + j] += scratch[j];
 }
 
-// Numbers from one input that is rounded to bf16 to the next. An odd number of cache lines apart, they do not
-// share the few places that a cache has for an address.
+// Returns the distance, in numbers, between inputs that are rounded to bf16. It is an odd number of cache
+// lines, so that they do not share the few places that a cache has for an address.
 int64_t bf16_stride(int64_t d_in) { return (d_in + 63) / 64 * 64 + 32; }
 
 simd::CodeType code_type(DType dtype) {
@@ -42,7 +42,7 @@ simd::CodeType code_type(DType dtype) {
                                  : simd::CodeType::kU4;
 }
 
-// Rows begin .. begin + count of a quantised weight.
+// Returns rows [begin, begin + count) of a quantised weight.
 simd::CodeRows code_rows(const LinearWeights::Part& part, int64_t begin, int64_t count) {
   return {code_type(part.weight.dtype),
           static_cast<const uint8_t*>(part.weight.rows(begin, count).data),
@@ -52,7 +52,7 @@ simd::CodeRows code_rows(const LinearWeights::Part& part, int64_t begin, int64_t
           part.group};
 }
 
-// Whether both take the same inputs in the same order.
+// Returns whether both take the same inputs in the same order.
 bool same_order(const LinearWeights::Part& a, const LinearWeights::Part& b) {
   if (!a.input_order || !b.input_order) return !a.input_order && !b.input_order;
   return a.input_order.data == b.input_order.data ||
@@ -68,7 +68,8 @@ float largest_input_scale(const LinearWeights& w) {
 
 }  // namespace
 
-// q, k and v, or gate and up, take the same inputs, so they are rounded once: by the largest of their scales.
+// Returns the inputs for each part. q, k and v, or gate and up, take the same inputs, so these are rounded
+// once, by the largest of the parts' scales.
 std::vector<const float*> CpuBackend::inputs_of_parts(const Tensor& x, const LinearWeights& w) {
   const int64_t n = x.dim(0), d_in = x.dim(1);
   const float* in = x.as<float>();
@@ -148,7 +149,8 @@ void CpuBackend::linear_few_rows(const Tensor& out, const Tensor& x, const Linea
   const int64_t n = x.dim(0), d_in = w.d_in(), d_out = w.d_out();
   const int64_t row_bytes = std::max<int64_t>(1, d_in * dtype_bits(w.parts.front().weight.dtype) / 8);
   const std::vector<FormedInputs> inputs = formed_inputs(x, w);
-  // Two tasks a thread even out a core that is busy elsewhere. Whole groups of 8 rows suit the kernel's tile.
+  // Two tasks for each thread even out a core that is busy with other work. Whole groups of 8 rows suit the
+  // kernel's tile.
   const int64_t wanted = std::max<int64_t>(kTaskBytes / row_bytes, d_out / (2 * pool_.n_threads()));
   const int64_t task_rows = std::max<int64_t>(8, (wanted + 7) / 8 * 8);
   reserve_thread_scratch(task_rows);

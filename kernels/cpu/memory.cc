@@ -11,7 +11,7 @@ namespace seer {
 
 std::shared_ptr<void> allocate_lazily(int64_t bytes, const std::string& purpose) {
   const auto size = static_cast<size_t>(bytes > 0 ? bytes : 1);
-  // MAP_NORESERVE: the kernel would otherwise refuse a KV pool larger than free memory, even one never
+  // Without MAP_NORESERVE the kernel would refuse a KV pool larger than free memory, even one that is never
   // filled.
   void* data = bytes < 0 ? MAP_FAILED
                          : mmap(nullptr, size, PROT_READ | PROT_WRITE,

@@ -15,13 +15,13 @@
 #include "seer/error.h"
 
 extern "C" {
-// Exported by every OpenBLAS that was built to choose its kernels at run time (DYNAMIC_ARCH), as
-// distributions do.
+// These are exported by every OpenBLAS that was built to choose its kernels at run time (DYNAMIC_ARCH), as
+// distributions build it.
 void gotoblas_dynamic_init() __attribute__((weak));
 void gotoblas_dynamic_quit() __attribute__((weak));
-// Exported by every OpenBLAS that has threads of its own, which start again if they are needed.
+// This is exported by every OpenBLAS that has threads of its own. They start again when they are needed.
 int blas_thread_shutdown_() __attribute__((weak));
-// The buffer of a call that computes. OpenBLAS keeps those that were given back, for later calls.
+// These take and return the buffer of a computing call. OpenBLAS keeps returned buffers for later calls.
 void* blas_memory_alloc(int position) __attribute__((weak));
 void blas_memory_free(void* buffer) __attribute__((weak));
 }
@@ -66,7 +66,7 @@ void choose_kernels() {}
 
 #endif
 
-constexpr size_t kBufferBytes = (size_t{128} << 20) + (size_t{1} << 20);  // of a thread, and some room
+constexpr size_t kBufferBytes = (size_t{128} << 20) + (size_t{1} << 20);  // of a thread, with some room
 
 bool address_space_is_limited() {
   rlimit limit = {};
@@ -76,7 +76,7 @@ bool address_space_is_limited() {
   return overcommit == 2;
 }
 
-// How many buffers could be taken now, of n.
+// Returns how many buffers, up to n, could be taken now.
 int room_for_buffers(int n) {
   std::vector<void*> taken;
   while (static_cast<int>(taken.size()) < n) {
@@ -92,7 +92,7 @@ struct Openblas {
   std::mutex mutex;
   bool prepared = false;
   int n_callers = 0;  // threads that may be in OpenBLAS at once
-  int n_buffers = 0;  // that were taken for them
+  int n_buffers = 0;  // taken for these threads
 };
 
 Openblas& openblas() {
@@ -100,8 +100,9 @@ Openblas& openblas() {
   return instance;
 }
 
-// Its own threads, which start with the process, want a buffer each. Those that got none ask for it for ever,
-// and whoever ends them, as the end of the process does, waits for them.
+// Throws if there is no room for n_buffers and for OpenBLAS's n_own threads. The latter start with the
+// process and want a buffer each. Those that get none ask for it for ever, and ending them waits for that, as
+// it happens at the end of the process.
 void check_room(int n_buffers, int n_own) {
   const int found = room_for_buffers(n_buffers + n_own);
   if (found == n_buffers + n_own) return;
@@ -121,8 +122,8 @@ void take_buffers(int n) {
 void prepare() {
   choose_kernels();
   openblas_set_num_threads(1);
-  // Its own threads, one for each core, take turns for some 20 ms after their start before they sleep. They
-  // took 100 ms of CPU time where there were 64 of them, which a container's quota would have charged.
+  // Ends OpenBLAS's own threads, one for each core. After their start they would spin for some 20 ms before
+  // they sleep. With 64 of them this took 100 ms of CPU time, which a container's quota would have charged.
   if (blas_thread_shutdown_ != nullptr) blas_thread_shutdown_();
 }
 

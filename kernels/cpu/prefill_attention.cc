@@ -9,16 +9,17 @@ namespace {
 
 using simd::kTileQueries;
 
-// Up to 64 neighbouring queries of one head, which share a list of key blocks.
+// Up to 64 neighbouring queries of one head. They share a list of key blocks.
 struct Tile {
   int32_t head;
-  int32_t mask_row;  // of the block mask; unused without one
+  int32_t mask_row;  // row of the block mask; unused without one
   int64_t query;     // first query, counted from the segment's start
   int64_t n_queries;
-  int64_t n_blocks;  // how long its list is
+  int64_t n_blocks;  // the length of its list
 };
 
-// With a mask a tile may not leave its block row; without one it takes a full set of lanes whatever the page.
+// Makes the tiles. With a mask, a tile must stay within its block row; without one, it takes a full set of
+// lanes whatever the page size.
 std::vector<Tile> make_tiles(const Segment& segment, int64_t n_heads, int64_t page, const BlockMask* mask,
                              int64_t first_token) {
   std::vector<Tile> tiles;
@@ -35,8 +36,8 @@ std::vector<Tile> make_tiles(const Segment& segment, int64_t n_heads, int64_t pa
       }
     }
   }
-  // Threads take tiles in order: long lists first leave little to wait for at the end. Heads of one KV group
-  // stay together, whose keys are then still in cache.
+  // Threads take tiles in this order. Long lists come first, so that little is left to wait for at the end.
+  // Heads of one KV group stay together, because their keys are in the cache then.
   std::stable_sort(tiles.begin(), tiles.end(),
                    [](const Tile& a, const Tile& b) { return a.n_blocks > b.n_blocks; });
   return tiles;
@@ -63,7 +64,7 @@ void CpuBackend::prefill_attention(const Tensor& out, const Tensor& q, const Pag
     float* row_max = out_t + d_head * kTileQueries;
     float* row_sum = row_max + kTileQueries;
     const simd::AttentionTile state{d_head, q_t, out_t, row_max, row_sum, row_sum + kTileQueries};
-    float* wide = state.scores + n_scores;  // if pages are narrow: a block's keys, then its values
+    float* wide = state.scores + n_scores;  // used if pages are narrow: the keys of a block, then its values
     const int64_t offset = (segment.row + tile.query) * stride + tile.head * d_head;
     simd_.transpose_queries(q_t, q.as<float>() + offset, stride, tile.n_queries, d_head, scale);
     simd_.attention_begin(state);
@@ -76,12 +77,13 @@ void CpuBackend::prefill_attention(const Tensor& out, const Tensor& q, const Pag
     for (int64_t i = 0; i < tile.n_blocks; ++i) {
       const int64_t block = list == nullptr ? i : list[i];
       const int64_t block_start = block * page;
-      // Keys past the tile's last query are invisible to it, and may not be written yet.
+      // Keys after the tile's last query are invisible to it, and may not be written yet.
       const int64_t n_keys = std::min(page, end_position - block_start);
-      if (n_keys <= 0) break;  // the rest of a 128-token diagonal block, for its first 64 queries
+      // Only the second half of a 128-token diagonal block is left, which its first 64 queries do not see.
+      if (n_keys <= 0) break;
       const int64_t page_id = segment.page_table[block], kv_head = tile.head / group;
       const void *k = kv.k_head(page_id, kv_head), *v = kv.v_head(page_id, kv_head);
-      if (narrow) {  // once for 64 queries: some 2% of the products that follow
+      if (narrow) {  // widened once for 64 queries, which takes some 2% of the products' time
         simd_.to_float(wide, k, weight_type(kv.k.dtype), n_keys * d_head);
         simd_.to_float(wide + page * d_head, v, weight_type(kv.v.dtype), n_keys * d_head);
         k = wide;

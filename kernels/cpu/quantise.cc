@@ -1,4 +1,4 @@
-// Plain weights in another format, row by row.
+// Brings plain weights to another format, row by row.
 #include "kernels/quantise.h"
 
 #include <algorithm>

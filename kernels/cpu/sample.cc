@@ -1,4 +1,4 @@
-// The choice of a token from its logits, and their probabilities.
+// Chooses tokens from logits, and computes their probabilities.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -19,7 +19,7 @@ void change(std::span<float> logits, std::span<const LogitChange> changes) {
   }
 }
 
-// The first of the largest; NaN is never the largest.
+// Returns the first of the largest logits. NaN is never the largest.
 int32_t argmax(std::span<const float> logits) {
   size_t best = 0;
   float best_logit = kNever;
@@ -28,9 +28,9 @@ int32_t argmax(std::span<const float> logits) {
   return static_cast<int32_t>(best);
 }
 
-// What a draw needs beside the logits, for every id of the vocabulary.
+// The data of a draw besides the logits, for every id of the vocabulary.
 struct DrawScratch {
-  double* p;     // probability relative to the likeliest token's, which has 1
+  double* p;     // probability relative to that of the likeliest token, which has 1
   int32_t* ids;  // in any order
   DrawScratch(float* memory, int64_t n_vocab)
       : p(reinterpret_cast<double*>(memory)), ids(reinterpret_cast<int32_t*>(memory + 2 * n_vocab)) {}
@@ -45,7 +45,7 @@ int32_t draw(std::span<const float> logits, int32_t best, const SampleRow& row, 
   for (size_t i = 0; i < logits.size(); ++i)
     if (std::isfinite(logits[i])) *end++ = static_cast<int32_t>(i);
 
-  // Whatever is kept is a first part of the ranking: `last` ends it.
+  // The kept tokens are always the beginning of the ranking, and `last` ends it.
   int32_t last = *std::max_element(begin, end, likelier);
   if (row.top_k > 0 && row.top_k < end - begin) {
     std::nth_element(begin, begin + row.top_k - 1, end, likelier);
@@ -56,7 +56,7 @@ int32_t draw(std::span<const float> logits, int32_t best, const SampleRow& row, 
   for (const int32_t* id = begin; id != end; ++id)
     total += scratch.p[*id] = std::exp(static_cast<double>(logit(*id) - logit(best)) / row.temperature);
   if (row.top_p < 1.0) {
-    // Tokens less likely than this add up to less than 1 - top_p: only the others need sorting.
+    // All tokens less likely than this together have less than 1 - top_p, so only the others need sorting.
     const double rare = (1.0 - row.top_p) * total / static_cast<double>(end - begin);
     end = std::partition(begin, end, [&](int32_t id) { return id == best || scratch.p[id] >= rare; });
     std::sort(begin, end, likelier);
@@ -95,7 +95,7 @@ int32_t choose_token(std::span<float> logits, const SampleRow& row, float* scrat
 }
 
 double log_sum_exp(std::span<const float> logits) {
-  // Partial sums of few addends in float, their total in double.
+  // Partial sums of few numbers are in float, their total is in double.
   constexpr size_t kPart = 1024;
   alignas(64) float part[kPart];
   const simd::Functions& simd = simd::functions();

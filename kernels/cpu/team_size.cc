@@ -7,8 +7,8 @@ namespace {
 
 constexpr int64_t kMicrosecond = 1000, kMillisecond = 1000 * kMicrosecond;
 
-// A team is judged after this much time in regions. The system lends a core for some 3 ms at a time, so this
-// has stalls and the work between them in it.
+// A team is judged after this much time in regions. The system gives a core away for some 3 ms at a time, so
+// a window contains both stalls and the work between them.
 constexpr int64_t kWindow = 8 * kMillisecond;
 
 // A failed trial next to a busy process loses about half of a window. If trials fail one after another, they
@@ -33,7 +33,7 @@ void TeamSize::begin(int64_t now) {
 void TeamSize::end(int64_t now, const Region& region) {
   const int64_t elapsed = region.own + region.wait;
   const int64_t per_task = region.own_tasks > 0 ? region.own / region.own_tasks : 0;
-  // If the caller came too late for any task, the others needed about the time for which it waited.
+  // The caller came too late for any task, so the others needed about the time for which it waited.
   const int64_t saved = region.own_tasks > 0 ? (region.n_tasks - region.own_tasks) * per_task : region.wait;
   // The caller may itself have lost its core during a task, and then per_task is too long.
   sums_.saved += std::min(saved, (size_ - 1) * elapsed);

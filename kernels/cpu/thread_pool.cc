@@ -19,7 +19,7 @@ namespace {
 // threads spin for a while before they sleep in the kernel.
 constexpr int64_t kSpin = 50'000;        // ns
 constexpr int64_t kPreempted = 100'000;  // ns
-constexpr int kPauses = 16;              // between two looks at the clock: less than a microsecond
+constexpr int kPauses = 16;              // between two readings of the clock: less than a microsecond
 
 void pause() {
 #if defined(__x86_64__)
@@ -73,7 +73,7 @@ ThreadPool::ThreadPool(int n_threads) : team_(n_threads), team_size_(n_threads) 
     throw;
   } catch (const std::exception& e) {
     const size_t n_started = workers_.size() + 1;
-    stop();  // a thread that is destroyed while it runs ends the program
+    stop();  // needed, because destroying a running thread would end the program
     throw Error(ErrorKind::kMemory, "expected " + std::to_string(n_threads) + " threads, but only " +
                                         std::to_string(n_started) + " could be started: " + e.what() +
                                         ". Use fewer --threads.");
@@ -145,8 +145,8 @@ void ThreadPool::work(int thread) {
   }
 }
 
-// Returns how many tasks were run. Only a thread that has taken a task is waited for, so one that is still
-// asleep or put aside by the system holds nobody up.
+// Returns how many tasks were run. Only threads that have taken a task are waited for, so that a thread which
+// sleeps, or which the system has stopped, delays no other.
 int64_t ThreadPool::take_tasks(int thread) {
   int64_t n = 0;
   for (int64_t i = next_.fetch_add(1, std::memory_order_acquire); i < kNoTask;

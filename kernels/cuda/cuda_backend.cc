@@ -28,7 +28,7 @@ namespace seer::cuda {
 namespace {
 
 constexpr int64_t kMaxHead = 256;
-constexpr int64_t kUsualChanges = 1024;  // of logits, a sequence
+constexpr int64_t kUsualChanges = 1024;  // changed logits of a sequence
 
 float* floats(const Tensor& t) { return t.as<float>(); }
 int as_int(int64_t x) { return static_cast<int>(x); }
@@ -162,7 +162,8 @@ void CudaBackend::fill_random(const Tensor& out, uint64_t seed, float mean, floa
 
 void CudaBackend::read(void* host, const Tensor& device) {
   use();
-  if (wait_check_) wait();  // a copy to memory that is not pinned waits inside the driver, where nobody looks
+  // A copy to memory that is not pinned would wait inside the driver, without checks for failures.
+  if (wait_check_) wait();
   check(cudaMemcpyAsync(host, device.data, static_cast<size_t>(device.nbytes()), cudaMemcpyDeviceToHost,
                         stream_),
         "cudaMemcpyAsync");
@@ -187,7 +188,7 @@ void CudaBackend::prepare(const StepLimits& limits) {
 
 void CudaBackend::begin_step(const StepInput& in, int64_t page_tokens) {
   use();
-  act_codes_ = nullptr;  // of a step that an error ended
+  act_codes_ = nullptr;  // left by a step that ended with an error
   if (wait_check_) wait_until([this] { return cudaEventQuery(step_.copied()); });
   step_.begin(in, page_tokens, stream_);
 }
@@ -239,7 +240,8 @@ void CudaBackend::copy_columns(const Tensor& out, int64_t first, const Tensor& i
         "cudaMemcpy2DAsync");
 }
 
-// One copy for each run of rows that lie together on both sides: pages are tens of KB, so launches hide.
+// Copies each run of rows that is contiguous on both sides at once. Pages are tens of KB, so launches cost no
+// time.
 void CudaBackend::copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
                             std::span<const int64_t> in_rows) {
   use();
@@ -283,7 +285,7 @@ void CudaBackend::sample(std::span<int32_t> ids, const Tensor& logits, std::span
   p.logits = floats(logits);
   p.n_vocab = as_int(logits.dim(1));
   check(launch_sample(p, n, stream_), "sample");
-  timer_.end(Phase::kStep, stream_);  // a step's work ends here; what follows is the host's
+  timer_.end(Phase::kStep, stream_);  // the GPU's work for a step ends here; the host does the rest
   wait();
   std::copy_n(sample_.ids(), n, ids.begin());
 }

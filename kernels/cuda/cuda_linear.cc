@@ -23,13 +23,13 @@
 namespace seer::cuda {
 namespace {
 
-// cuBLASLt takes scales of groups for multiples of so many rows alone.
+// cuBLASLt accepts scales of groups only for multiples of this many rows.
 constexpr int64_t kGroupRows = 4;
 
 int64_t rows_with_padding(int64_t n) { return (n + kGroupRows - 1) / kGroupRows * kGroupRows; }
 
-// Rows at the end that a product of rounded inputs leaves to the kernel for few rows. A few rows are padded
-// instead.
+// Returns how many of the last rows a product of rounded inputs leaves to the kernel for few rows. If only a
+// few rows are missing for a multiple, they are padded instead.
 int64_t rows_left_over(const LinearWeights& w, int64_t n) {
   const bool groups = w.parts.front().input_codes == InputCodes::kE4M3Token128;
   return groups && n > kMostSpreadRows ? n % kGroupRows : 0;
@@ -79,7 +79,8 @@ bool CudaBackend::rounds_inputs(const LinearWeights& w) const {
              : part.input_codes != InputCodes::kNone && part.group >= w.d_in();
 }
 
-// Several passes over the codes take less time than widening them.
+// Returns up to how many rows the code kernel is used. Several passes over the codes take less time than
+// widening them.
 int64_t CudaBackend::most_code_rows(const LinearWeights& w) const {
   return rounds_inputs(w) ? kMostExactRows : 3 * kMostCodeRows;
 }
@@ -107,7 +108,7 @@ bool CudaBackend::few_code_rows(const Product& product) {
   return true;
 }
 
-// cuBLASLt has no algorithm that adds a bf16 bias to some float32 results, so these begin as the bias.
+// cuBLASLt has no algorithm that adds a bf16 bias to some float32 results, so these start as the bias.
 void CudaBackend::multiply(const Tensor& out, const void* x, const void* w, const Tensor& bias,
                            const GemmScales& scales, GemmShape shape) {
   if (shape.float_out && shape.bias) {
@@ -146,7 +147,7 @@ void CudaBackend::multiply_rounded(const Tensor& out, const void* codes, const L
   const GemmScales scales{input_scales_.as<float>(),
                           groups && rows ? matrix(w).spread_scale() : part.scale.as<float>()};
   if (!groups || s.n % kGroupRows == 0) return multiply(out, codes, part.weight.data, part.bias, scales, s);
-  // The rows of padding hold anything, and so do their outputs.
+  // The rows of padding, and their outputs, may hold any values.
   s.n = rows_with_padding(s.n);
   s.accumulate = false;
   const Tensor padded(padded_.get(), out.dtype, {s.n, w.d_out()});
@@ -173,8 +174,10 @@ void CudaBackend::linear_rounded(const Product& product, void* h) {
   const Tensor out = product.out.rows(n, rest), x = product.x.rows(n, rest);
   Product last{.out = out, .x = x, .w = w, .norm = product.norm, .eps = product.eps};
   last.accumulate = product.accumulate;
-  if (few_rows(last) || product.norm == nullptr) return;  // without a norm, few rows are always taken
-  // The norm does not fit into shared memory. Its rows of x become those of h, which no one reads after this.
+  // Without a norm, the kernel for few rows always accepts.
+  if (few_rows(last) || product.norm == nullptr) return;
+  // The norm does not fit into shared memory, so the normalised rows of x go to rows of h that no code reads
+  // after this.
   const Tensor normed(static_cast<char*>(h) + n * w.d_in() * dtype_bytes(DType::kBF16), x.dtype,
                       {rest, w.d_in()});
   rms_norm(normed, x, *product.norm, product.eps);
@@ -214,7 +217,7 @@ void CudaBackend::norm_linear(const Tensor& out, const Tensor& h, const Tensor& 
   const Product product{.out = out, .x = x, .w = w, .norm = &norm, .eps = eps};
   if (few_rows(product)) return;
   if (w.quantised() && x.dim(0) > kMostExactRows && rounds_inputs(w)) {
-    // Codes take half of the bytes of h's rows, which hold at least a chunk.
+    // Codes take half the bytes of h's rows, which have room for at least one chunk.
     linear_rounded(product, w.d_in() >= CodeMatrix::kChunkCodes ? h.data : nullptr);
   } else {
     Backend::norm_linear(out, h, x, norm, eps, w);

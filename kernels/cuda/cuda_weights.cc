@@ -1,5 +1,5 @@
-// Weights to the GPU: plain ones as bf16, quantised ones as codes in the layout of codes/, and the former
-// turned into the latter.
+// Brings weights to the GPU: plain ones as bf16, quantised ones as codes in the layout of codes/. Also turns
+// plain ones into codes.
 #include <algorithm>
 #include <cassert>
 
@@ -10,7 +10,7 @@
 namespace seer::cuda {
 namespace {
 
-// Throws for parts that do not make one matrix: q, k and v, or gate and up, are one product on a GPU.
+// Throws if the parts do not make one matrix. q, k and v, or gate and up, are one product on a GPU.
 void check_parts(const LinearWeights& host) {
   const LinearWeights::Part& first = host.parts.front();
   const auto refuse = [](const std::string& text) {
@@ -40,7 +40,7 @@ CodeMatrix CudaBackend::matrix(const LinearWeights& w) {
           part.group};
 }
 
-// One matrix for all parts, so that they are one product.
+// Makes one matrix of all parts, so that they are one product.
 LinearWeights CudaBackend::to_device(const LinearWeights& host, std::vector<Buffer>* keep) {
   use();
   if (host.quantised()) return codes_to_device(host, keep);
@@ -108,7 +108,7 @@ LinearWeights CudaBackend::codes_to_device(const LinearWeights& host, std::vecto
   const int64_t pitch = CodeMatrix::code_pitch(type, d_in);
   if (!uploader_) uploader_ = std::make_unique<Uploader>(stream_);
   LinearWeights::Part whole = allocate_codes(type, d_out, d_in, first.group, first.input_codes, keep);
-  // Takes memory for one of the tensors that some parts have, filled with what it is for the others.
+  // Allocates one of the tensors that only some parts have, filled with its value for the others.
   const auto take = [&](Tensor* tensor, int value) {
     keep->push_back(allocate(tensor->nbytes() + CodeMatrix::kTileRows, "weights"));
     tensor->data = keep->back().get();
@@ -172,7 +172,7 @@ LinearWeights CudaBackend::quantise(const LinearWeights& plain, WeightFormat for
     check(launch_pack_codes(whole.weight.data, staged, DType::kU4, d_out, d_in, stream_), "pack_codes");
   }
   whole.bias = from.bias;
-  // The stream has read the plain matrix before its memory is given back: that waits for the device.
+  // The stream must have read the plain matrix before its memory is freed; freeing waits for the device.
   std::erase_if(*buffers, [&](const Buffer& buffer) { return buffer.get() == from.weight.data; });
   LinearWeights weights{{whole}};
   finish_codes(weights);
@@ -193,7 +193,7 @@ int64_t CudaBackend::step_bytes(const StepLimits& limits) const {
          padded_bytes();
 }
 
-// After the first call for a step's limits, no further one allocates.
+// Call this with the limits of steps. No later call for such a step allocates memory.
 void CudaBackend::prepare_codes(int64_t n_rows) {
   rounded_.reserve(n_rows * code_sizes_.row_bytes, "rounded inputs");
   input_scales_.reserve(scale_bytes(n_rows), "rounded inputs");

@@ -14,7 +14,7 @@ std::string mib(int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 DeviceMemory::DeviceMemory(int64_t bytes, const std::string& purpose) {
   const cudaError_t error = cudaMalloc(&data_, static_cast<size_t>(bytes > 0 ? bytes : 1));
   if (error == cudaErrorMemoryAllocation) {
-    (void)cudaGetLastError();  // it would be reported again by the next launch
+    (void)cudaGetLastError();  // otherwise the next launch would report it again
     size_t free = 0, total = 0;
     (void)cudaMemGetInfo(&free, &total);
     throw Error(ErrorKind::kMemory,

@@ -15,7 +15,7 @@ void check(cublasStatus_t status, const char* what) {
                 std::string("cuBLASLt failed in ") + what + ": " + cublasLtGetStatusString(status));
 }
 
-// Released with its destroy function, of which cuBLASLt has one for each kind of descriptor.
+// A descriptor that is released by its destroy function; cuBLASLt has one for each kind.
 template <class T, cublasStatus_t (*kDestroy)(T)>
 struct Handle {
   T value = nullptr;
@@ -27,15 +27,15 @@ struct Handle {
   }
 };
 
-// Sums of E4M3 products lose bits on Hopper's tensor cores unless they are added to float32 sums every 128
-// columns, which takes 10% of the speed. Up to this many columns the loss stays below what rounding the
-// result to bf16 loses (groups have no such choice): a relative 1.4e-3 against 1.7e-3 at 4096, and 2.9e-3 at
-// 14336 (root mean squares, normal inputs, H200).
+// Up to this many columns, E4M3 products use the fast sums, which lose bits on Hopper's tensor cores. The
+// loss is avoided by adding them to float32 sums every 128 columns, which costs 10% of the speed. Up to 4096
+// columns the loss is smaller than that of rounding the result to bf16: a relative 1.4e-3 against 1.7e-3, but
+// 2.9e-3 at 14336 columns (root mean squares, normal inputs, H200). Groups have no such choice.
 constexpr int64_t kFastColumns = 4096;
 
 }  // namespace
 
-// cuBLASLt is column-major: out^T [d_out, n] = w x^T, so that w is A and x is B.
+// cuBLASLt is column-major. It computes out^T [d_out, n] = w x^T, so w is A and x is B.
 struct GemmCublasLt::Plan {
   Handle<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy> operation;
   Handle<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy> a, b, c;

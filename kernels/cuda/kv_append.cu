@@ -41,15 +41,15 @@ __device__ void rotate8(float (&low)[8], float (&high)[8], const float* cos, con
   }
 }
 
-// Norms divide a head among a power of two of lanes, so that shuffles add its squares up. A head of 96 has
-// six chunks for eight lanes, of which two stay idle.
+// Returns the number of lanes for a head's norm, a power of two, so that shuffles can add up its squares. A
+// head of 96 has six chunks for eight lanes, two of which stay idle.
 __host__ __device__ constexpr int span_of(int chunks) {
   int span = 1;
   while (span < chunks) span *= 2;
   return span;
 }
 
-// A thread's part of a head's norm: the weights of its eight channels, and of their partners.
+// A thread's part of a head's norm: the weights for its eight channels and for their partners.
 struct ThreadNorm {
   Bf16x8 low, high;
 
@@ -70,7 +70,8 @@ struct ThreadNorm {
   }
 };
 
-// 1 / sqrt(mean of squares + eps) of a head, whose channels lie in the lanes of one span; all of them call.
+// Returns 1 / sqrt(mean of squares + eps) of a head whose channels are in the lanes of one span. All lanes of
+// the span must call it.
 template <int kSpan>
 __device__ float inverse_root(const float (&low)[8], const float (&high)[8], bool idle, int d_head,
                               float eps) {
@@ -78,14 +79,15 @@ __device__ float inverse_root(const float (&low)[8], const float (&high)[8], boo
 #pragma unroll
   for (int i = 0; i < 8; ++i) squares += low[i] * low[i] + high[i] * high[i];
   if (idle) squares = 0.0F;
-  // The spans of a warp may be at different tokens, of which some have no next one: each has its own mask.
+  // The spans of a warp may be at different tokens, and some of them may have no next token. So each has its
+  // own mask.
   const unsigned span = ((1U << kSpan) - 1U) << (threadIdx.x % 32U / kSpan * kSpan);
 #pragma unroll
   for (int mask = kSpan / 2; mask > 0; mask /= 2) squares += __shfl_xor_sync(span, squares, mask);
   return rsqrtf(squares / static_cast<float>(d_head) + eps);
 }
 
-// Where head `slot` (queries, then keys, then values) of a token goes.
+// The place to which head `slot` (queries, then keys, then values) of a token is written.
 struct Target {
   Bf16* out;
   bool rotated;
@@ -99,8 +101,8 @@ __device__ Target target(const KvAppendParams& p, int slot, int64_t row, int pag
   return {static_cast<Bf16*>(is_key ? p.k : p.v) + at, is_key};
 }
 
-// What a thread has seen of its eight channels and their partners, over the tokens it took. The largest and
-// the smallest of bf16 values are bf16 values.
+// A thread's pools of its eight channels and their partners, over the tokens it has taken so far. The largest
+// and smallest of bf16 values are bf16 values again.
 struct Pool {
   Bf16x8 top[2], bottom[2];
   float total[16] = {};
@@ -125,7 +127,7 @@ struct Pool {
   }
 };
 
-// The pools of a block's threads, to be folded over the tokens.
+// The pools of a block's threads, which are then combined over the tokens.
 template <int kDHead, int kLanes>
 struct SharedPools {
   Bf16x8 top[kLanes][kDHead / 8], bottom[kLanes][kDHead / 8];
@@ -146,7 +148,7 @@ struct SharedPools {
       }
     }
   }
-  // Folded, to `out` in the order max, min, avg.
+  // Writes the combined pools to `out` in the order max, min, avg.
   __device__ void write(Bf16* out, const GatePools& wanted, int n_tokens, int thread) const {
     const auto* tops = reinterpret_cast<const __nv_bfloat162*>(top);
     const auto* bottoms = reinterpret_cast<const __nv_bfloat162*>(bottom);
@@ -177,13 +179,13 @@ struct SharedPools {
   }
 };
 
-// A block takes a page's tokens and two heads, one after the other, so that the second finds cosines and
-// sines in L1; a thread holds eight pairs of a token. With four heads a block, a GPU has too few blocks (a
-// layer of 32k tokens, pools wanted: 0.33 ms, with two 0.29).
+// A block takes a page's tokens and two heads, one after another, so that the second head finds cosines and
+// sines in L1. A thread holds eight pairs of a token. With four heads for a block, a GPU would have too few
+// blocks (a layer of 32k tokens with pools took 0.33 ms, and 0.29 ms with two).
 constexpr int kHeadsOfBlock = 2;
-constexpr int kBatch = 2;  // tokens a thread has on the way
-// Blocks a multiprocessor holds when there are norms: as many as without. That costs one spilled register;
-// the compiler by itself takes 128 registers, which leave four blocks.
+constexpr int kBatch = 2;  // tokens whose loads a thread has in flight
+// How many blocks a multiprocessor must hold if there are norms: as many as without. This spills one
+// register. The compiler by itself takes 128 registers, which leave room for four blocks.
 constexpr int kNormBlocksOfSm = 5;
 
 // `Norms` is HeadNormParams, or nothing for models without norms. The norms are a parameter of their own
@@ -271,19 +273,19 @@ __global__ void __launch_bounds__(kThreads, sizeof...(Norms) > 0 ? kNormBlocksOf
         static_cast<int>(pools.max) + static_cast<int>(pools.min) + static_cast<int>(pools.avg);
     const int64_t pooled_row = is_query ? block * c.n_heads + slot : block * c.n_kv_heads + slot - c.n_heads;
     Bf16* pooled = static_cast<Bf16*>(is_query ? p.pooled_q : p.pooled_k) + pooled_row * n_pools * kDHead;
-    __syncthreads();  // everyone has read the pools of the head before
+    __syncthreads();  // all threads have read the pools of the head before
     if (lane < kLanes && !idle) shared.put(pool, extremes, lane, chunk);
     __syncthreads();
     shared.write(pooled, pools, n_tokens, thread);
   }
 }
 
-// A thread's head of a decoded token, and its eight channels and their partners.
+// A thread's head of a decoded token, and the eight channels that it handles with their partners.
 struct DecodeWork {
   int slot, chunk;
   bool idle;
 
-  // kSpan: as decode_append_kernel has it.
+  // kSpan is that of decode_append_kernel.
   template <int kSpan>
   __device__ static DecodeWork find(int chunks) {
     const int lanes = kSpan > 0 ? kSpan : chunks;
@@ -294,14 +296,14 @@ struct DecodeWork {
   }
 };
 
-// kSpan: lanes of a head, which are normalised together; 0 without norms.
+// kSpan is the number of lanes of a head, which are normalised together; 0 without norms.
 template <int kSpan, class... Norms>
 __global__ void __launch_bounds__(kThreads) decode_append_kernel(const DecodeAppendParams p, Norms... given) {
   const HeadNormParams norms{given...};
   ptx::let_next_kernel_start();
   ThreadNorm norm;
   if constexpr (kSpan > 0) {
-    // No kernel of a step writes weights: they may come before the kernel in front of this one has ended.
+    // No kernel of a step writes weights, so they may be loaded before the previous kernel has ended.
     const int half = p.common.d_head / 2;
     const auto [slot, chunk, idle] = DecodeWork::find<kSpan>(half / 8);
     if (slot < p.common.n_heads + p.common.n_kv_heads)
@@ -337,7 +339,7 @@ cudaError_t launch_prefill(const PrefillAppendParams& p, const HeadNormParams& n
              : launch(prefill_append_kernel<kDHead, HeadNormParams>, grid, kThreads, 0, stream, p, norms);
 }
 
-// A head takes `lanes` threads.
+// Each head takes `lanes` threads.
 template <int kSpan, class... Norms>
 cudaError_t launch_decode(const DecodeAppendParams& p, int lanes, cudaStream_t stream,
                           const Norms&... norms) {

@@ -15,7 +15,7 @@ constexpr int kThreads = 256;
 
 using Bf16 = __nv_bfloat16;
 
-// One block a row of `width` elements, 16 bytes a thread.
+// Each block copies one row of `width` elements, 16 bytes for each thread.
 __device__ void copy_row(Bf16* out, const Bf16* in, int64_t width) {
   for (int64_t i = threadIdx.x * 8; i < width; i += kThreads * 8) store8(out + i, load8(in + i));
 }
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kThreads)
     for (const float f : v) squares += f * f;
   }
   const float scale = rsqrtf(block_sum<kThreads>(squares, warps) / static_cast<float>(d_model) + eps);
-  // The row comes from L1 the second time.
+  // The second read of the row comes from L1.
   for (int64_t i = threadIdx.x * 8; i < d_model; i += kThreads * 8) {
     float v[8], w[8];
     load8(in + i).to_floats(v);

@@ -10,22 +10,23 @@ namespace {
 constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / 32;
 static_assert(kWarps == 32, "one warp reads what every warp has written, a lane each");
-constexpr int kBatch = 8;  // loads in flight a thread: 32 KiB a block, what L2's latency asks for
+constexpr int kBatch = 8;  // loads that a thread has in flight: 32 KiB for a block, enough for L2's latency
 constexpr int kDigitBits = 11;
 constexpr int kBins = 1 << kDigitBits;
 constexpr int kShortList = 2048;
 constexpr unsigned kFull = 0xffffffffU;
 
 // A token's weight is its probability relative to the likeliest token's, in units of 2^-40. Sums of integers
-// come out the same in any order, so that equal logits give equal tokens; what rounds to 0 is never drawn.
-// Weights of up to 2^23 tokens add up within 64 bits.
+// are the same in any order, so that equal logits give equal tokens. A weight that rounds to 0 is never
+// drawn. The weights of up to 2^23 tokens add up within 64 bits.
 constexpr float kWeightOne = 0x1p40F;
 constexpr int64_t kMostTokens = int64_t{1} << 23;
-// Weight 2^-41 lies at 28.4 temperatures below the top: bins of 1/64 reach to 32.
+// The weight 2^-41 of the likeliest is reached 28.4 temperatures below the top. Bins of 1/64 temperature
+// reach down to 32.
 constexpr float kBinsPerTemperature = 64.0F;
 
 struct Shared {
-  // 64-bit sums by digit in two halves, for shared memory adds 32 bits at a time.
+  // 64-bit sums by digit, stored in two halves, because shared memory adds 32 bits at a time.
   uint32_t low[kBins], high[kBins];
   int32_t list_ids[kShortList];
   float list_logits[kShortList];
@@ -40,7 +41,7 @@ struct Shared {
 __device__ int lane_index() { return static_cast<int>(threadIdx.x) % 32; }
 __device__ int warp_index() { return static_cast<int>(threadIdx.x) / 32; }
 
-// ---- over the block; all threads call, all get the result ----
+// ---- over the block; all threads must call these, and all get the result ----
 
 struct Larger {
   __device__ uint64_t operator()(uint64_t a, uint64_t b) const { return a > b ? a : b; }
@@ -59,13 +60,13 @@ __device__ uint64_t warp_reduce(uint64_t x, Op op) {
 template <class Op>
 __device__ uint64_t block_reduce(uint64_t x, Op op, Shared& s) {
   x = warp_reduce(x, op);
-  __syncthreads();  // everybody has read what s.warps held
+  __syncthreads();  // all threads have read the old content of s.warps
   if (lane_index() == 0) s.warps[warp_index()] = x;
   __syncthreads();
   return warp_reduce(s.warps[lane_index()], op);
 }
 
-// Sum of x over this lane and those before it.
+// Returns the sum of x over this lane and those before it.
 template <class T>
 __device__ T warp_scan(T x) {
 #pragma unroll
@@ -78,7 +79,7 @@ __device__ T warp_scan(T x) {
 
 // ---- one row ----
 
-// Order of floats as unsigned integers, and back.
+// Convert floats to unsigned integers of the same order, and back.
 __device__ uint32_t sortable(float x) {
   const uint32_t bits = __float_as_uint(x + 0.0F);  // -0 equals 0
   return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
@@ -87,15 +88,15 @@ __device__ float unsortable(uint32_t key) {
   return __uint_as_float((key & 0x80000000U) != 0 ? key & 0x7fffffffU : ~key);
 }
 
-// Logits in ascending order of their ids: the whole row, or a short list of it.
+// Logits in ascending order of their ids: the whole row, or a short list from it.
 struct Logits {
   const float* values;
-  const int32_t* ids;  // null: a value's index
+  const int32_t* ids;  // null: the id is the value's index
   int n;
   __device__ int id(int i) const { return ids == nullptr ? i : ids[i]; }
 };
 
-// Calls visit(i, logit) for the finite logits of all, in no order.
+// Calls visit(i, logit) for every finite logit, in no particular order.
 template <class Visit>
 __device__ void each(const Logits& logits, Visit&& visit) {
   for (int base = static_cast<int>(threadIdx.x); base < logits.n; base += kThreads * kBatch) {
@@ -111,24 +112,26 @@ __device__ void each(const Logits& logits, Visit&& visit) {
   }
 }
 
-// Which tokens are still kept: a first part of the ranking, in three descriptions.
+// The tokens that are still kept, which are the beginning of the ranking. Three limits describe them.
 struct Kept {
   float top;  // the largest logit
   float inv_temperature;
   uint64_t floor_weight = 1;
   int floor_bin = 0;
-  uint32_t cut_key = 0;  // tokens below this, or behind cut_id of those at it, are cut off
+  uint32_t cut_key = 0;  // tokens are cut off if their key is below it, or equal to it with an id after
+                         // cut_id
   int cut_id = INT32_MAX;
 
-  // Rounded at every step, so that a logit has one depth wherever it is asked for.
+  // Every step is rounded, so that a logit has the same depth wherever it is computed.
   __device__ float depth(float logit) const { return __fmul_rn(__fsub_rn(top, logit), inv_temperature); }
   __device__ uint64_t weight(float logit) const { return __float2ull_rn(expf(-depth(logit)) * kWeightOne); }
-  // Larger for larger logits, and even enough that few threads meet in a bin.
+  // Returns a bin that is larger for larger logits. Logits are spread evenly enough that few threads meet in
+  // a bin.
   __device__ int bin(float logit) const {
     return kBins - 1 -
            static_cast<int>(fminf(depth(logit) * kBinsPerTemperature, static_cast<float>(kBins - 1)));
   }
-  // The token's weight, or 0 where it is not kept.
+  // Returns the token's weight, or 0 if it is not kept.
   __device__ uint64_t of(const Logits& logits, int i, float logit) const {
     const uint64_t w = weight(logit);
     if (w < floor_weight || bin(logit) < floor_bin) return 0;
@@ -139,13 +142,14 @@ struct Kept {
 
 // ---- sums by digit ----
 
-// Nobody still reads them: find_boundary's last barriers are behind all that do.
+// Sets the bins to zero. No thread still reads them, since find_boundary's last barriers come after all
+// reads.
 __device__ void clear_bins(Shared& s) {
   for (int b = static_cast<int>(threadIdx.x); b < kBins; b += kThreads) s.low[b] = s.high[b] = 0;
   __syncthreads();
 }
 
-// The carry goes up with whoever's addition wrapped the lower half.
+// The thread whose addition overflows the lower half adds the carry.
 __device__ void add_to_bin(Shared& s, int bin, uint64_t amount) {
   const auto low = static_cast<uint32_t>(amount);
   const uint32_t before = atomicAdd(&s.low[bin], low);
@@ -153,11 +157,11 @@ __device__ void add_to_bin(Shared& s, int bin, uint64_t amount) {
   if (up != 0) atomicAdd(&s.high[bin], up);
 }
 
-// The digit at which the sum from the top reaches `target` >= 1, and the sum above it; digit -1 where all of
-// it does not.
+// Finds the digit at which the sum from the top reaches `target` >= 1, and the sum above it. The digit is -1
+// if the sum of all does not reach it.
 __device__ Shared::Boundary find_boundary(Shared& s, uint64_t target) {
   static_assert(kBins == 2 * kThreads);
-  __syncthreads();  // every addition is made
+  __syncthreads();  // all additions are done
   if (threadIdx.x == 0) s.boundary = {0, 0, 0, -1};
   const int upper = kBins - 1 - 2 * static_cast<int>(threadIdx.x);
   const auto sum = [&](int bin) { return static_cast<uint64_t>(s.high[bin]) << 32 | s.low[bin]; };
@@ -166,7 +170,7 @@ __device__ Shared::Boundary find_boundary(Shared& s, uint64_t target) {
   if (lane_index() == 31) s.warps[warp_index()] = inclusive;
   __syncthreads();
   const uint64_t warps = warp_scan(s.warps[lane_index()]);
-  // A lane knows what lies before the warp of its number, and a thread asks the lane of its warp.
+  // Each lane has the sum before the warp of its number, and a thread asks the lane of its warp's number.
   const uint64_t warps_before = __shfl_up_sync(kFull, warps, 1);
   const uint64_t before_warp = __shfl_sync(kFull, lane_index() == 0 ? 0 : warps_before, warp_index());
   const uint64_t before = before_warp + inclusive - first - second;
@@ -182,8 +186,9 @@ __device__ Shared::Boundary find_boundary(Shared& s, uint64_t target) {
 
 // ---- searches in the order of ids ----
 
-// The first index at which the sum of amount(i) exceeds target_of(the sum of all), which must be below that
-// sum. Each round the warps sum a part each, and go on with the part where it happens.
+// Returns the first index at which the sum of amount(i) exceeds target_of(the sum of all), which must be
+// below that sum. In each round every warp sums up a part, and the next round divides the part in which the
+// sum is exceeded.
 template <class Amount, class Target>
 __device__ int locate(int n, Shared& s, Amount&& amount, Target&& target_of) {
   int begin = 0, end = n;
@@ -196,33 +201,33 @@ __device__ int locate(int n, Shared& s, Amount&& amount, Target&& target_of) {
 #pragma unroll kBatch
     for (int i = part_begin(warp_index()) + lane_index(); i < to; i += 32) own += amount(i);
     own = warp_reduce(own, Plus());
-    __syncthreads();  // everybody has read what s.warps held
+    __syncthreads();  // all threads have read the old content of s.warps
     if (lane_index() == 0) s.warps[warp_index()] = own;
     __syncthreads();
-    // From here on every warp does the same.
+    // From here on every warp computes the same.
     const uint64_t its = s.warps[lane_index()], sum = warp_scan(its);
     if (first) target = target_of(__shfl_sync(kFull, sum, 31));
     const int warp = __ffs(static_cast<int>(__ballot_sync(kFull, sum > target))) - 1;
     target -= __shfl_sync(kFull, sum - its, warp);
     const int next = part_begin(warp);
-    end = part_begin(warp + 1);  // which looks at begin
+    end = part_begin(warp + 1);  // part_begin() uses `begin`, so it must be called first
     begin = next;
   }
   return begin;
 }
 
-// ---- the ranking's first part ----
+// ---- the beginning of the ranking ----
 
-// Cuts the ranking where the weights, or the number, of the tokens kept so far reaches `target`: a radix
-// selection on the logits' bits, whose first digit is the bin, for the bits alone would crowd all logits into
-// a few digits.
+// Cuts the ranking at the place where the weights (or the number) of the tokens kept so far reaches `target`.
+// This is a radix selection on the logits' bits. Its first digit is the bin, since the bits alone would crowd
+// all logits into a few digits.
 __device__ void cut_at(Kept* kept, const Logits& logits, Shared& s, uint64_t target, bool by_weight) {
   const Kept before = *kept;
   int bin = 0;
   uint32_t prefix = 0, mask = 0;
   Shared::Boundary at = {};
   for (int level = 0; level < 4; ++level) {
-    // 11 bits from the top, 11 more, and the 10 that are left.
+    // The digits are 11 bits from the top, 11 more, and the 10 that are left.
     const int shift = level == 3 ? 0 : 32 - level * kDigitBits;
     const int bits = level == 3 ? 32 - 2 * kDigitBits : kDigitBits;
     clear_bins(s);
@@ -245,7 +250,7 @@ __device__ void cut_at(Kept* kept, const Logits& logits, Shared& s, uint64_t tar
       mask |= ((1U << bits) - 1U) << shift;
     }
   }
-  // Of those equal to the last, as many as it takes, the lower ids first.
+  // Of the tokens equal to the last one, keeps as many as needed, those with lower ids first.
   const uint64_t each_adds = by_weight ? before.weight(unsortable(prefix)) : 1;
   const uint64_t n_equal = at.own / each_adds, n_kept = (target + each_adds - 1) / each_adds;
   kept->cut_key = prefix;
@@ -260,7 +265,7 @@ __device__ void cut_at(Kept* kept, const Logits& logits, Shared& s, uint64_t tar
   kept->cut_id = logits.id(locate(logits.n, s, equal, [&](uint64_t) { return n_kept - 1; }));
 }
 
-// Moves the kept logits, in the order of their ids, to the short list, if they fit; returns how many there
+// Moves the kept logits, in the order of their ids, to the short list if they fit. Returns how many there
 // are. `total` gets the weight of the whole row, kept or not.
 __device__ int shorten(const Logits& row, const Kept& kept, Shared& s, uint64_t* total) {
   int n = 0, parity = 0;
@@ -279,7 +284,7 @@ __device__ int shorten(const Logits& row, const Kept& kept, Shared& s, uint64_t*
       votes[b] = __ballot_sync(kFull, finite && kept.of(row, first + b * 32, v[b]) != 0);
       count += __popc(votes[b]);
     }
-    // Two sets of counts, so that one barrier does: nobody is a whole tile ahead.
+    // There are two sets of counts, so that one barrier is enough: no thread is a whole tile ahead.
     if (lane_index() == 0) s.counts[parity][warp_index()] = count;
     __syncthreads();
     const int sum = warp_scan(s.counts[parity][lane_index()]);
@@ -298,25 +303,25 @@ __device__ int shorten(const Logits& row, const Kept& kept, Shared& s, uint64_t*
     }
     n += n_tile;
   }
-  *total = block_reduce(own_weight, Plus(), s);  // its barriers publish the list
+  *total = block_reduce(own_weight, Plus(), s);  // its barriers also make the list visible
   return n;
 }
 
-// top_k and top_p. What is surely not kept is left out first: what remains usually fits the short list, and
-// the rest of the work never touches the row again.
+// Applies top_k and top_p. Tokens that are surely not kept are left out first. The rest usually fits the
+// short list, and the row is not read again.
 __device__ void keep_likeliest(Kept* kept, Logits* logits, const SampleRowParams& row, float own_top,
                                Shared& s) {
   const bool by_number = row.top_k > 0, by_weight = row.top_p < 1.0;
   if (by_number) {
-    // The k-th largest of all is no smaller than the k-th largest of the threads' largest.
+    // The k-th largest logit of all is no smaller than the k-th largest of the threads' largest ones.
     clear_bins(s);
     if (isfinite(own_top) && kept->weight(own_top) > 0) add_to_bin(s, kept->bin(own_top), 1);
     kept->floor_bin = max(0, find_boundary(s, static_cast<uint64_t>(row.top_k)).digit);
   }
-  // top_p's total counts tokens that min_p drops, but only those that top_k kept.
+  // The total for top_p counts tokens that min_p drops, but only those that top_k kept.
   if (!(by_number && by_weight)) kept->floor_weight = max(kept->floor_weight, row.min_weight);
   if (by_weight && !by_number) {
-    // Tokens less likely than this add up to less than 1 - top_p.
+    // All tokens less likely than this together have less than 1 - top_p.
     const double rare = (1.0 - row.top_p) * static_cast<double>(kWeightOne) / logits->n;
     kept->floor_weight = max(kept->floor_weight, static_cast<uint64_t>(rare));
   }
@@ -344,13 +349,13 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleParams p) 
     const LogitChange change = p.changes[row.first_change + c];
     if (change.id < 0 || change.id >= p.n_vocab) continue;
     const float logit = values[change.id];
-    // Rounded at every step, as on the CPU: no fused multiply-add.
+    // Every step is rounded, as on the CPU: there is no fused multiply-add.
     const float scaled = logit > 0.0F ? __fdiv_rn(logit, change.divide) : __fmul_rn(logit, change.divide);
     values[change.id] = change.banned ? -INFINITY : __fsub_rn(scaled, change.subtract);
   }
-  __syncthreads();  // the changes are visible to the block, which alone reads this row
+  __syncthreads();  // makes the changes visible to the block, the only one that reads this row
 
-  // The largest logit, and of equal ones the lowest id; infinity, unlike NaN, is a candidate here.
+  // Finds the largest logit, and among equal ones the lowest id. Infinity, unlike NaN, is a candidate here.
   Logits logits = {values, nullptr, p.n_vocab};
   float own_top = -INFINITY;
   int own_id = 0;
@@ -392,7 +397,8 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleParams p) 
 SampleRowParams SampleRowParams::of(const SampleRow& row, int64_t first_change) {
   SampleRowParams p;
   if (row.temperature != 0.0) {
-    // Within what float32 holds: 0 would be greedy, infinity times 0 no number.
+    // Keeps the number within the range of float32. 0 would mean greedy, and infinity times 0 is not a
+    // number.
     const double inverse = 1.0 / row.temperature;
     p.inv_temperature = static_cast<float>(inverse < 1e-37 ? 1e-37 : inverse > 1e37 ? 1e37 : inverse);
   }

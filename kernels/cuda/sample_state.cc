@@ -32,7 +32,7 @@ SampleParams SampleState::begin(std::span<const SampleRow> rows, cudaStream_t st
   const auto n_rows = static_cast<int64_t>(rows.size());
   int64_t n_changes = 0;
   for (const SampleRow& row : rows) n_changes += static_cast<int64_t>(row.changes.size());
-  // Penalties of a text that grows ask for a little more each time.
+  // Twice the size is reserved, since the penalties of a growing text need a little more each time.
   if (n_rows > n_rows_ || n_rows * kRowBytes + n_changes * kChangeBytes > n_bytes_)
     reserve(n_rows, 2 * n_changes);
 
@@ -48,7 +48,7 @@ SampleParams SampleState::begin(std::span<const SampleRow> rows, cudaStream_t st
   check(cudaMemcpyAsync(device_.get(), host_.get(), n_bytes, cudaMemcpyHostToDevice, stream),
         "cudaMemcpyAsync");
   SampleParams p = {};
-  p.ids = ids_.as<int32_t>();  // pinned memory has one address on host and device
+  p.ids = ids_.as<int32_t>();  // pinned memory has the same address on host and device
   p.rows = device_.as<SampleRowParams>();
   p.changes = reinterpret_cast<const LogitChange*>(p.rows + n_rows);
   return p;

@@ -21,7 +21,7 @@ void StepState::prepare(const StepLimits& limits) {
 }
 
 void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t stream) {
-  check(cudaEventSynchronize(copied_), "cudaEventSynchronize");  // the last copy has left host_
+  check(cudaEventSynchronize(copied_), "cudaEventSynchronize");  // the last copy from host_ has finished
   auto* host = host_.as<int32_t>();
   int64_t at = 0;
   const auto put = [&](int64_t value) {

@@ -55,7 +55,7 @@ void Uploader::copy_bytes(void* out, const void* host, int64_t n_bytes) {
 
 void Uploader::copy(void* out, const Tensor& host) {
   if (host.dtype == DType::kBF16) return copy_bytes(out, host.data, host.nbytes());
-  const int64_t size = dtype_bytes(host.dtype);  // which divides a buffer
+  const int64_t size = dtype_bytes(host.dtype);  // divides the size of a buffer
   in_parts(host.data, host.nbytes(), [&](const Buffer& b, int64_t done, int64_t bytes) {
     check(cudaMemcpyAsync(b.device.get(), b.host.get(), static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
                           stream_),

@@ -35,14 +35,14 @@ __device__ __forceinline__ Bf16x8 load8_streaming(const void* p) {
   return *reinterpret_cast<const Bf16x8*>(&raw);
 }
 
-// Sums over the warp; every lane gets the result.
+// Returns the sum over the warp, in every lane.
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) x += __shfl_xor_sync(0xffffffffU, x, mask);
   return x;
 }
 
-// The largest of kLanes lanes that follow one another; each of them gets it.
+// Returns the largest value of kLanes consecutive lanes, in each of them.
 template <int kLanes = 32>
 __device__ __forceinline__ float warp_max(float x) {
 #pragma unroll
@@ -63,7 +63,7 @@ __device__ __forceinline__ float largest_magnitude(const float (&x)[8]) {
   return largest;
 }
 
-// Sums over the block; every thread gets the result. `shared` holds one float a warp.
+// Returns the sum over the block, in every thread. `shared` must have one float for each warp.
 template <int kThreads>
 __device__ __forceinline__ float block_sum(float x, float* shared) {
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;

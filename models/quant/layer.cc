@@ -18,14 +18,14 @@ static_assert(std::endian::native == std::endian::little, "packed codes are read
 
 constexpr const char* kDamaged = ". The file may be damaged: use another copy.";
 
-// Output j of a word of AWQ's lies in nibble kAwqNibble[j].
+// Output j of a word of AWQ lies in nibble kAwqNibble[j].
 constexpr std::array<int, 8> kAwqNibble = {0, 4, 1, 5, 2, 6, 3, 7};
 
 [[noreturn]] void fail(const QuantLayer& layer, const std::string& what) {
   throw Error(ErrorKind::kFile, layer.source + ": " + layer.module + what);
 }
 
-// Memory of a copy, and the tensor in it.
+// Allocates memory for a copy and returns the tensor in it.
 Tensor copy_of(DType dtype, std::initializer_list<int64_t> shape,
                std::vector<std::shared_ptr<const void>>* owners) {
   Tensor t(nullptr, dtype, shape);
@@ -67,7 +67,7 @@ class Converter {
   }
 
  private:
-  // Which of the layer's groups the part has, and in which order their inputs come.
+  // Finds which of the layer's groups the part has, and in which order their inputs come.
   void find_groups() {
     const int64_t group = layer_.group(), end = part_.column + part_.n_columns;
     const bool whole = part_.n_columns == layer_.d_in;
@@ -142,7 +142,7 @@ class Converter {
     return rows;
   }
 
-  // The part's columns of whole rows: the rows themselves if it has all.
+  // Returns the part's columns of whole rows: a view of the rows if the part has all columns.
   Tensor columns(const Tensor& rows) {
     if (part_.n_columns == layer_.d_in) return rows;
     Tensor out = copy_of(rows.dtype, {part_.n_rows, part_.n_columns}, owners_);
@@ -154,7 +154,8 @@ class Converter {
     return out;
   }
 
-  // A word of qweight [d_in / 8, d_out] has eight inputs of an output, which are four bytes of ours.
+  // Copies the codes of GPTQ. A word of qweight [d_in / 8, d_out] has eight inputs of one output, which
+  // become four bytes here.
   Tensor gptq_codes() {
     Tensor out = copy_of(DType::kU4, {part_.n_rows, part_.n_columns}, owners_);
     const auto* words = static_cast<const uint32_t*>(layer_.codes.data);
@@ -178,8 +179,8 @@ class Converter {
     return out;
   }
 
-  // A word of qweight [d_in, d_out / 8] has eight outputs of an input. Sixteen words that lie together are
-  // taken at once, for they share a cache line.
+  // Copies the codes of AWQ. A word of qweight [d_in, d_out / 8] has eight outputs of one input. Sixteen
+  // adjacent words are taken at once, because they share a cache line.
   Tensor awq_codes() {
     Tensor out = copy_of(DType::kU4, {part_.n_rows, part_.n_columns}, owners_);
     const auto* words = static_cast<const uint32_t*>(layer_.codes.data);
@@ -199,7 +200,8 @@ class Converter {
     return out;
   }
 
-  // Where a scale of output o and group g lies: [rows or 1, groups], but [groups, outputs] in GPTQ and AWQ.
+  // Returns the index of the scale of output o and group g. Scales are [rows or 1, groups], but [groups,
+  // outputs] in GPTQ and AWQ.
   int64_t scale_index(int64_t o, int64_t g) const {
     if (scheme_.layout == Layout::kGptq || scheme_.layout == Layout::kAwq) return g * layer_.d_out + o;
     return (scheme_.row_block == 0 ? 0 : o / scheme_.row_block) * layer_.n_groups() + g;
@@ -224,7 +226,7 @@ class Converter {
   }
   float input_scale() const { return checked_scale(layer_.input_scale, 0, "input_scale"); }
 
-  // A stored zero, without the scheme's offset.
+  // Returns a stored zero, without the scheme's offset.
   int stored_zero(int64_t o, int64_t g) const {
     switch (scheme_.layout) {
       case Layout::kAwq:
@@ -236,7 +238,7 @@ class Converter {
     }
   }
 
-  // Empty if all are 8, the middle, as those of symmetric files are.
+  // Returns the zeros, or an empty tensor if all are 8, the middle, as in symmetric files.
   Tensor zeros() {
     std::vector<std::shared_ptr<const void>> owner;
     Tensor out = copy_of(DType::kU8, {part_.n_rows, n_groups_}, &owner);

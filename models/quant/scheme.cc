@@ -13,7 +13,7 @@ namespace {
 
 using Layout = QuantScheme::Layout;
 
-constexpr int64_t kBlock = 128;  // of scales by blocks, in both directions
+constexpr int64_t kBlock = 128;  // a side of a block that shares a scale
 
 [[noreturn]] void refuse(const JsonReader& r, const std::string& key, const std::string& expected,
                          const std::string& found) {
@@ -37,7 +37,7 @@ void require_integer(const JsonReader& r, const char* key, int64_t expected) {
 void require_boolean(const JsonReader& r, const char* key, bool expected, bool usual) {
   if (r.boolean(key, usual) != expected) refuse(r, key, expected ? "true" : "false");
 }
-// Keys that would change what the numbers mean: they must be absent, null or empty.
+// Requires that keys which would change the meaning of the numbers are absent, null or empty.
 void require_empty(const JsonReader& r, std::initializer_list<const char*> keys) {
   for (const char* key : keys)
     if (const Json* value = r.find(key); value != nullptr && !(value->is_structured() && value->empty()))
@@ -50,7 +50,7 @@ JsonReader object_at(const JsonReader& r, const char* key, const char* separator
   return {*value, r.origin() + separator + key};
 }
 
-// The modules that are not quantised.
+// Reads the list of modules that are not quantised.
 void read_plain(const JsonReader& r, const char* key, QuantScheme* s) {
   const Json* list = r.find(key);
   if (list == nullptr) return;
@@ -66,7 +66,7 @@ void read_plain(const JsonReader& r, const char* key, QuantScheme* s) {
   }
 }
 
-// Group sizes as GPTQ and AWQ write them: -1 is the whole row.
+// Reads a group size as GPTQ and AWQ write it: -1 means the whole row.
 int64_t read_group(const JsonReader& r) {
   const int64_t group = r.integer({"group_size"}, -1, int64_t{1} << 20);
   if (group == -1) return 0;
@@ -100,8 +100,9 @@ void read_packed_scheme(const JsonReader& weights, QuantScheme* s) {
   s->layout = Layout::kPacked;
   s->codes = DType::kU4;
   s->asymmetric = !weights.boolean("symmetric", true);
-  // "weight" and "static" order inputs while quantising and leave no trace in the file; "group" did in files
-  // of old versions, whose weight_g_idx is refused as a tensor that nothing uses.
+  // "weight" and "static" change the order of inputs during quantisation only and leave no trace in the file.
+  // "group" did leave one in old versions; the weight_g_idx of such a file is refused as a tensor that
+  // nothing uses.
   if (const std::string order = text(weights, "actorder");
       !order.empty() && order != "weight" && order != "static" && order != "group")
     refuse(weights, "actorder", "null, \"weight\", \"static\" or \"group\"");
@@ -135,8 +136,8 @@ void read_inputs(const JsonReader& group, bool floats, QuantScheme* s) {
   }
 }
 
-// Groups of layers may differ in their targets alone. A group's own `format` decides which tensors its layers
-// have, and stands before the format of all.
+// Requires that groups of layers differ only in their targets. A group's own `format` decides which tensors
+// its layers have, and takes precedence over the common format.
 void check_alike(const JsonReader& r, const Json& groups) {
   const auto value = [&](const Json& group, const std::string& key) {
     const Json own = group.value(key, Json());
@@ -273,7 +274,7 @@ bool QuantScheme::leaves_plain(const std::string& module) const {
 
 std::optional<QuantScheme> QuantScheme::read(const JsonReader& config) {
   const char* key = config.has("compression_config") && !config.has("quantization_config")
-                        ? "compression_config"  // as older versions of compressed-tensors wrote
+                        ? "compression_config"  // older versions of compressed-tensors wrote this key
                         : "quantization_config";
   if (!config.has(key)) return std::nullopt;
   const JsonReader r = object_at(config, key, ": ");

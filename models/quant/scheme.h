@@ -39,7 +39,7 @@ struct QuantScheme {
   bool static_inputs() const { return input_codes == InputCodes::kE4M3Static; }
   // Returns what the codes are, for people: "int4 in groups of 128 inputs, in words of I32".
   std::string codes_text() const;
-  // Whether the config says that this module keeps its plain weight.
+  // Returns whether the config says that this module keeps its plain weight.
   bool leaves_plain(const std::string& module) const;
 
   // Reads the quantization_config of config.json. Absent: the checkpoint is not quantised. Throws

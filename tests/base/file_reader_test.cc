@@ -38,7 +38,7 @@ TEST_CASE("a whole file is read byte for byte, up to its limit and not one past"
 }
 
 TEST_CASE("a file that is larger than it says ends at the limit") {
-  // Files below /proc say 0 bytes.
+  // Files below /proc report a size of 0 bytes.
   CHECK_THAT(read_whole_file("/proc/self/status", 1 << 20), ContainsSubstring("Name:"));
   CHECK_THAT(refused("/proc/self/status", 10), ContainsSubstring("at most 10 bytes, found more"));
 }

@@ -7,7 +7,7 @@ namespace {
 
 using Kind = JsonError::Kind;
 
-// The message for a text that is refused for a reason of this kind, by both readers alike.
+// Returns the message for a text that both readers refuse for a reason of this kind.
 std::string refused(Kind kind, const std::string& text, const JsonLimits& limits = {}) {
   const auto message = [&](const auto& read) -> std::string {
     try {
@@ -130,7 +130,7 @@ TEST_CASE("json: a million small objects are read, not rescanned") {
 }
 
 TEST_CASE("json: an object that grows moves its members instead of copying them") {
-  // Copies of a large innermost value at every level, for every doubling, would take minutes.
+  // If a large innermost value were copied at every level and every doubling, this would take minutes.
   std::string text = "[0";
   for (int i = 0; i < 1'000'000; ++i) text += ",[]";
   text += "]";

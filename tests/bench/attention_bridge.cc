@@ -22,7 +22,7 @@ namespace {
 
 thread_local std::string last_error;
 
-// What went wrong as a return code: an exception may not cross into Python.
+// Turns exceptions into return codes, because an exception must not cross into Python.
 int guarded(const std::function<void()>& call) {
   try {
     call();
@@ -120,7 +120,7 @@ class GateLayer {
     gate_q_ = tensor(DType::kBF16, {n_rows, g.n_heads, g.d_head});
     counts_ = tensor(DType::kI32, {g.n_heads * n_rows});
     blocks_ = tensor(DType::kI32, {g.n_heads * n_rows, n_pages});
-    // Pages in an order of their own, as a long-lived pool has them.
+    // Pages are shuffled, as in a long-lived pool.
     table_.resize(static_cast<size_t>(n_pages));
     std::iota(table_.begin(), table_.end(), 0);
     uint64_t state = 1;
@@ -178,7 +178,7 @@ class GateLayer {
     return std::accumulate(counts.begin(), counts.end(), int64_t{0});
   }
 
-  // The median of three rounds: one chunk's operations are short.
+  // Returns the median of three rounds, because one chunk's operations are short.
   double time(const std::function<void()>& call) {
     milliseconds(gpu_, 1, call);
     std::array<double, 3> rounds{};

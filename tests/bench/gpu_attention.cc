@@ -3,8 +3,8 @@
 
 namespace seer {
 
-// A layer's append, with and without norms of heads and the gate's pools: bytes are q, k and v, read and
-// written.
+// A layer's append, with and without norms of heads and the gate's pools. The bytes are those of q, k and v,
+// read and written.
 void bench_append(GpuBench& b) {
   const auto measure = [&](const std::string& name, int64_t n_tokens, const std::vector<Segment>& prefills,
                            const std::vector<Segment>& decodes, const GpuBench::Sequence& s) {

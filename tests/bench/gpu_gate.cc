@@ -6,9 +6,9 @@
 
 namespace seer {
 
-// Projection and selection of one chunk at the end of a prompt, then of all its chunks: one layer's gate
-// path. Weights and gate keys are as many layers' as do not stay in L2; the pools are fresh from append_kv
-// in a model too.
+// Projection and selection for one chunk at the end of a prompt, and then for all its chunks: the gate's part
+// of one layer. There are weights and gate keys of so many layers that they do not stay in L2. The pools are
+// fresh from append_kv, as in a model.
 void bench_gate(GpuBench& b) {
   constexpr int64_t kChunk = 8192, kRows = kChunk / kPage, kPools = 3;
   using Method = SelectRule::Method;

@@ -82,7 +82,7 @@ __device__ uint32_t random_pair(uint32_t i) {  // two bf16 values of magnitude 0
   return (i & 0x807f807fU) | 0x3f003f00U;
 }
 
-// Which operands lie where: keys and values as attention has them, and both in shared memory.
+// The places of the operands: keys and values as in attention, and both in shared memory.
 enum class Kind { kKeys, kValues, kShared };
 
 // Rounds of 8 products that each warpgroup starts together and waits for, as attention does.

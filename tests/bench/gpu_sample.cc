@@ -5,7 +5,7 @@
 
 namespace seer {
 
-// The choice of tokens, with the wait for their ids: bytes are one pass over the logits.
+// The choice of tokens, including the wait for their ids. The bytes are one pass over the logits.
 void bench_sample(GpuBench& b) {
   constexpr int64_t kVocab = 128256;
   const std::vector<LogitChange> changes = {{1, 1.1F, 0.0F, false}, {2, 1.1F, 0.0F, false}};
@@ -16,7 +16,7 @@ void bench_sample(GpuBench& b) {
       {"top_p=0.9", {0.8, 0, 0.9, 0.0, 0.5, changes}},
       {"top_p=0.95 hot", {4.0, 0, 0.95, 0.0, 0.5, {}}}};
   for (const int64_t n : {1, 8, 64}) {
-    // The sum of six uniform numbers: bell-shaped, as logits are.
+    // The sum of six uniform numbers has a bell shape, as logits have.
     std::vector<float> logits(static_cast<size_t>(n * kVocab));
     for (float& x : logits)
       for (int i = 0; i < 6; ++i) x += static_cast<float>(b.next() >> 40) * 0x1p-22F - 2.0F;

@@ -21,9 +21,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMostRows = 8192;
-constexpr int kSums = 20;     // of a replay: two a layer
+constexpr int kSums = 20;     // in a replay: two for each layer
 constexpr int kReplays = 10;  // timed together
-constexpr int kAttempts = 5;  // the fastest counts
+constexpr int kAttempts = 5;  // the fastest attempt counts
 
 struct Options {
   int ranks = 2;

@@ -84,7 +84,8 @@ double ms_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double, std::milli>(end - begin).count();
 }
 
-// When each token of a request came. The callback is the engine's thread's; read after wait().
+// The times at which the tokens of a request came. The callback writes on the engine's thread; read them
+// after wait().
 struct Times {
   std::vector<Clock::time_point> at;
 };
@@ -111,7 +112,7 @@ class Load {
     EngineOptions engine = options.engine;
     if (engine.max_batch_size == 0) engine.max_batch_size = 2 * kTogether;
     engine.ctx_size = options.scaled(kLongPrompt) + options.scaled(kPrompt) + 4096;
-    // On a CPU the pool is what is asked for; on a GPU what fits is more.
+    // On a CPU the pool has the requested size; on a GPU it fills the memory, which is more.
     if (engine.device == "cpu")
       engine.pool_size =
           2 * engine.ctx_size + kTogether * (options.scaled(kPrompt) + options.scaled(kGenerated) + 64);
@@ -120,11 +121,11 @@ class Load {
 
   const EngineInfo& info() const { return engine_->info(); }
 
-  // Tokens a second of n requests together, while all of them decode.
+  // Returns the tokens per second of n requests together, while all of them decode.
   double decode_rate(int64_t n) {
     std::vector<Times> times(static_cast<size_t>(n));
     std::vector<std::unique_ptr<Generation>> running;
-    // However short, long enough that the first still decodes when the last has begun to.
+    // Each generates enough tokens that the first request still decodes when the last has begun to.
     const int64_t n_generated = std::max(options_.scaled(kGenerated), 2 * kTogether);
     running.reserve(times.size());
     for (Times& t : times) running.push_back(start(kPrompt, n_generated, &t));
@@ -141,7 +142,7 @@ class Load {
     return 1e3 * static_cast<double>(n_tokens) / ms_between(begin, end);
   }
 
-  // A decode's gaps alone, and while a long prompt is computed.
+  // Returns the gaps between a decode's tokens, alone and while a long prompt is computed.
   std::pair<Gaps, Gaps> decode_gaps() {
     Times decode, prompt;
     const auto running = start(kPrompt, engine_->info().ctx_size, &decode);
@@ -156,7 +157,8 @@ class Load {
     return {gaps_of(decode.at, decode.at[warm], submitted), gaps_of(decode.at, submitted, prompt.at[0])};
   }
 
-  // Milliseconds to the first token of a prompt, computed whole and then found in the cache.
+  // Returns the milliseconds to the first token of a prompt, when it is computed and when it is found in the
+  // cache.
   std::pair<double, double> first_token() {
     GenerateRequest request = request_of(kCachedPrompt, 1);
     double ms[2];
@@ -203,7 +205,7 @@ class Load {
   Options options_;
   std::shared_ptr<Engine> engine_;
   std::mt19937_64 random_{1};
-  std::mutex mutex_;  // over all times
+  std::mutex mutex_;  // guards all times
 };
 
 Json json_of(const Gaps& gaps) {

@@ -73,7 +73,7 @@ TEST_CASE("32 requests of one token to nearly a context, dense and sparse, give 
 }
 
 TEST_CASE("in a pool of one context requests are pre-empted, and give what each gives alone") {
-  // Six answers that outgrow what is there when they begin.
+  // Six answers that outgrow the pool although their prompts fit.
   const Ids text = document(2000);
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 6; ++i)
@@ -111,7 +111,7 @@ TEST_CASE("a session takes pages that another's request left, and gives the same
   CHECK(stats.pages_used == 0);
   CHECK(stats.pages_cached > 0);
   CHECK(stats.cached_tokens == 2 * (576 + 512));
-  // An evaluation wants every position's logits: it computes them.
+  // An evaluation wants the logits of every position, so it computes them all.
   EvaluateRequest evaluate;
   evaluate.tokens = text;
   CHECK(engine->new_session()->evaluate(evaluate).n_cached == 0);
@@ -126,7 +126,7 @@ TEST_CASE("a second turn may write into its open page though the first turn's pa
   const auto session = engine->new_session(), reference = plain->new_session();
   GenerateRequest request = greedy(slice(text, 0, 120), 40);
   int64_t n = 0;
-  request.on_token = [&](const TokenEvent&) { return ++n % 12 != 0; };  // inside a page that fills up
+  request.on_token = [&](const TokenEvent&) { return ++n % 12 != 0; };  // ends inside a page that fills up
   for (int turn = 0; turn < 4; ++turn) {
     n = 0;
     const GenerateResult a = session->generate(request);
@@ -136,7 +136,7 @@ TEST_CASE("a second turn may write into its open page though the first turn's pa
     CHECK(a.finish == FinishReason::kCancelled);
     CHECK(session->tokens() == reference->tokens());
     request.prompt = slice(text, 200 + 10 * turn, 210 + 10 * turn);
-    // Somebody else reads the pages meanwhile.
+    // Meanwhile another session reads the pages.
     const Ids whole = session->tokens();
     CHECK(engine->new_session()->generate(greedy(whole, 5)).tokens ==
           plain->new_session()->generate(greedy(whole, 5)).tokens);

@@ -1,4 +1,4 @@
-// Ways to stop a request, what the session holds afterwards, and that it still works.
+// Ways to stop a request, the state of the session afterwards, and that it still works.
 #include <atomic>
 #include <stdexcept>
 #include <thread>
@@ -13,7 +13,8 @@ namespace {
 
 using namespace testing;
 
-// The session gives, for `prompt` added to what it holds, what a new one gives for all of it.
+// Checks that the session gives the same tokens for `prompt` added to its own as a new one gives for all of
+// them.
 void check_works(Engine& engine, Session& session, const Ids& prompt, const SparseRule& rule) {
   const Ids all = join(session.tokens(), prompt);
   const Ids expected = engine.new_session()->generate(greedy(all, 8, rule)).tokens;
@@ -46,7 +47,7 @@ TEST_CASE("a cancel during the prefill keeps the whole pages that were computed"
 }
 
 TEST_CASE("after a cancelled prefill a shorter prompt selects what it would from an empty session") {
-  // Rows that were sparse in a prompt of 500 tokens are the dense last two of one of 150.
+  // These rows were sparse in a prompt of 500 tokens, and are the last two of one of 150, which are dense.
   const auto engine = load_demo(2048, 64);
   const Ids text = document(500);
   const SparseRule rule = SparseRule::parse("threshold=0.3");

@@ -1,5 +1,5 @@
-// Many threads at once: submits, cancels, sessions and evaluations. Small, for ThreadSanitizer runs these
-// too.
+// Many threads at once: submits, cancels, sessions and evaluations. The cases are small, because
+// ThreadSanitizer runs them too.
 #include <algorithm>
 #include <atomic>
 #include <random>
@@ -28,7 +28,7 @@ TEST_CASE("cancels at random moments from other threads leak no page", "[threads
       GenerateRequest request = fake_request(fake_ids(1 + static_cast<int64_t>(random() % 200), random() % 5),
                                              1 + static_cast<int64_t>(random() % 60), rules[random() % 3]);
       const uint64_t cancel_after = random() % 60;
-      const bool wait_for_it = random() % 2 == 0;  // else the cancel races with the steps that follow
+      const bool wait_for_it = random() % 2 == 0;  // otherwise the cancel races with the following steps
       std::atomic<uint64_t> n = 0;
       std::atomic<bool> cancelled = false;
       request.on_token = [&](const TokenEvent&) {
@@ -179,7 +179,7 @@ TEST_CASE("a callback that waits for another request does not stop the engine", 
   Ids inner;
   int64_t n = 0;
   request.on_token = [&](const TokenEvent&) {
-    // Both do not fit: the pages of the one that waits here must go to the other.
+    // Both requests do not fit: the pages of the one that waits here must go to the other.
     if (++n == 3) inner = engine->submit(greedy(slice(text, 0, 400), 8))->wait().tokens;
     return true;
   };
@@ -193,7 +193,7 @@ TEST_CASE("one that gives way to an older session that waits does not leave both
   const auto engine = Engine::load(options);
   const Ids text = document(500);
   auto session = engine->new_session();
-  session->generate(greedy(slice(text, 0, 100), 1));  // holds two
+  session->generate(greedy(slice(text, 0, 100), 1));  // the session holds two pages
   std::atomic<bool> go = false, begun = false;
   GenerateRequest first = greedy(slice(text, 0, 150), 3);
   first.on_token = [&](const TokenEvent&) {
@@ -201,10 +201,10 @@ TEST_CASE("one that gives way to an older session that waits does not leave both
     while (!go) std::this_thread::yield();
     return true;
   };
-  const auto oldest = engine->submit(first);  // three
+  const auto oldest = engine->submit(first);  // it takes three pages
   while (!begun) std::this_thread::yield();
-  // The session's turn takes seven pages in all: it waits, with its two, while the small one grows into the
-  // rest.
+  // The session's turn takes seven pages in all. It waits with its two, while the small request grows into
+  // the rest.
   Ids turn;
   std::thread other([&] {
     turn = session->generate(greedy(slice(text, 100, 400), 4)).tokens;
@@ -216,9 +216,10 @@ TEST_CASE("one that gives way to an older session that waits does not leave both
   oldest->wait();
   other.join();
   CHECK(turn.size() == 4);
-  // Back again it finds the session's pages free, or, where it was quicker than that thread, held.
+  // When the request runs again, the session's pages are free, or still held if the request was faster than
+  // that thread.
   try {
-    const Ids grown = growing->wait().tokens;  // outside of CHECK(), which would catch the error itself
+    const Ids grown = growing->wait().tokens;  // outside of CHECK(), which would catch the error
     CHECK(grown.size() == 440);
   } catch (const Error& error) {
     CHECK(error.kind() == ErrorKind::kMemory);

@@ -76,8 +76,8 @@ double difference(const std::vector<float>& a, const std::vector<float>& b) {
   return worst;
 }
 
-// Blocks of `a` and `b` that differ, but where the score is within kTie of what decides: the threshold, or
-// the least that the row kept.
+// Counts the blocks that differ between `a` and `b`, except those whose score is within kTie of the deciding
+// score: the threshold, or the lowest that the row kept.
 int64_t unlike(const Evaluated& a, const Evaluated& b, const SparseRule& rule) {
   int64_t n = 0;
   for (const auto& [layer, mask] : a.masks) {
@@ -101,7 +101,8 @@ int64_t unlike(const Evaluated& a, const Evaluated& b, const SparseRule& rule) {
   return n;
 }
 
-// The document and its beginning again, which is longer than 16k tokens; a partial last block.
+// Returns the document and then its beginning again, which is more than 16k tokens, with a partial last
+// block.
 Ids long_prompt(int64_t n) {
   const Ids text = document(14900);
   return testing::slice(testing::join(text, testing::slice(text, 1, 2000)), 0, n);
@@ -113,11 +114,11 @@ struct LongCase {
   Ids tokens;
 };
 
-// A prompt of n tokens under each rule on one rank, and what is decoded behind it.
+// Runs a prompt of n tokens under each rule on one rank, and decodes after it.
 LongCase run_long(Engine& engine, const Ids& ids, const SparseRule& rule) {
   const auto session = engine.new_session();
   LongCase out{rule, evaluate(*session, ids, rule, 100), {}};
-  // Goes on from what the session holds, but under nz_ratio, whose masks depend on the length.
+  // Continues from what the session holds, except under nz_ratio, whose masks depend on the length.
   if (rule.method != SparseRule::Method::kNzRatio)
     out.tokens = session->generate(greedy({7}, 6, rule)).tokens;
   return out;
@@ -153,7 +154,7 @@ TEST_CASE("a 16k prompt on two and four ranks gives one rank's masks and logits,
   std::vector<LongCase> expected;
   expected.reserve(kLongRules.size());
   for (const SparseRule& rule : kLongRules) expected.push_back(run_long(*alone, ids, rule));
-  // The rules differ by more than what is allowed.
+  // The rules differ by more than the tolerance, so the comparison means something.
   CHECK(difference(expected[0].expected.logits, expected[1].expected.logits) > 10 * kLogitTolerance);
   for (const int n_ranks : {2, 4}) {
     const auto engine = Engine::load(divided(n_ranks, kLongContext, kLongChunk));
@@ -241,7 +242,7 @@ TEST_CASE("a context that one rank's pages do not hold is filled to its end when
   CHECK(info.n_pages == 16);
   const int64_t of_a_rank = info.n_pages / info.n_ranks * info.page_tokens;
   CHECK(of_a_rank == 256);
-  // A rank alone refuses a pool of what one of them holds.
+  // A rank alone refuses a pool of the size of one rank's part.
   EngineOptions small = demo_options(kContext, 256);
   small.pool_size = of_a_rank;
   refusal(ErrorKind::kUsage, [&] { Engine::load(small); });

@@ -35,7 +35,7 @@ EngineOptions rounding_options(int64_t ctx_size) {
   return options;
 }
 
-// Marks the case as skipped where it is false.
+// Marks the case as skipped if it returns false.
 bool can_round() {
   if (simd::functions().product_bf16 != nullptr) return true;
   testing::skip("the processor has no AVX512-BF16");
@@ -127,7 +127,7 @@ TEST_CASE("CPU activations of bf16 move the demo model's perplexity by less than
   }
 }
 
-// Decode steps round nothing, so that all that the two engines may differ in is the prompt's keys and values.
+// Decode steps round nothing, so the two engines can only differ in the prompt's keys and values.
 TEST_CASE("a prompt of one row is computed as without rounding") {
   if (!can_round()) return;
   const auto exact = testing::load_demo(128), rounding = Engine::load(rounding_options(128));

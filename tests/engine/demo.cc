@@ -14,7 +14,7 @@ EngineOptions demo_options(int64_t ctx_size, int64_t chunk_size, const std::stri
   options.ctx_size = ctx_size;
   options.chunk_size = chunk_size;
   options.kv_cache_dtype = kv_cache_dtype;
-  options.prefix_cache = false;  // what one case computed must not serve the next
+  options.prefix_cache = false;  // the results of one case must not serve the next
   return options;
 }
 
@@ -31,7 +31,7 @@ void link_model_without_tokenizer(const std::filesystem::path& dir) {
 
 Ids document(int64_t n) {
   const std::string text = read_file(demo_model().parent_path() / "long-document" / "document.txt");
-  // No token of this vocabulary is longer than 16 bytes on average by far.
+  // The tokens of this text are on average much shorter than 16 bytes.
   const auto tokenizer = Tokenizer::load((demo_model() / "model").string());
   Ids ids = tokenizer->encode(text.substr(0, static_cast<size_t>(16 * n)));
   ids.resize(static_cast<size_t>(n));

@@ -1,4 +1,4 @@
-// Loading: what the options may be, what is reported, and models with parts left out.
+// Loading: the allowed options, the reported figures, and models with missing parts.
 #include "seer/engine.h"
 
 #include <sys/resource.h>
@@ -127,7 +127,7 @@ TEST_CASE("threads that the system does not give are a memory error that counts 
   std::ifstream statm("/proc/self/statm");
   uint64_t n_pages = 0;
   REQUIRE(statm >> n_pages);
-  // Room for a few threads' stacks, and not for a thousand.
+  // There is room for a few threads' stacks, but not for a thousand.
   rlimit small = before;
   small.rlim_cur = n_pages * static_cast<uint64_t>(getpagesize()) + (uint64_t{256} << 20);
   EngineOptions options = demo_options(256);

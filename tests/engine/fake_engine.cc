@@ -17,7 +17,7 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// 0: dense, which decoding is, as are the last block rows of a prompt where they are to be.
+// 0 means dense: decoding is dense, and so are the last block rows of a prompt if the rule says so.
 uint64_t rule_at(int64_t block, const std::optional<SelectRule>& select) {
   if (!select || (select->last_block_dense && block >= select->n_prompt_blocks - 2)) return 0;
   uint64_t h = mix(mix(std::bit_cast<uint64_t>(select->value) + 1) + static_cast<uint64_t>(select->method));
@@ -67,7 +67,7 @@ uint64_t FakeRunner::all_entries(const Segment& segment) {
 void FakeRunner::compute(const Batch& batch, const Segment& segment, const PrefillPlan* plan) {
   if (plan != nullptr && segment.start % page_tokens_ != 0)
     throw std::logic_error("a prefill began inside a page");
-  // The whole past, as attention would read it: what lies in its pages now is what counts.
+  // Hashes the whole past, as attention would read it: the present content of its pages counts.
   uint64_t before = 0;
   for (int64_t t = 0; t < segment.start; ++t) before = mix(before ^ entry(segment, t));
   for (int64_t i = 0; i < segment.n_tokens; ++i) {

@@ -1,5 +1,5 @@
-// The scheduler on a stand-in for the model whose arithmetic is exact: whatever a page is filled with in the
-// wrong way, read too early or shared wrongly changes the tokens behind it.
+// The scheduler with a stand-in for the model whose arithmetic is exact. If a page is filled wrongly, read
+// too early or shared wrongly, all later tokens change.
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,7 @@ namespace seer::testing {
 using Ids = std::vector<int32_t>;
 
 struct FakeStep {
-  std::vector<int64_t> prefills;  // tokens of each segment
+  std::vector<int64_t> prefills;  // the number of tokens of each segment
   std::vector<const Request*> prefill_of, decode_of;
 };
 
@@ -35,11 +35,11 @@ class FakeRunner final : public StepRunner {
     if (lost) throw Error(ErrorKind::kDevice, "a rank has ended");
   }
 
-  // Holds steps back, so that a test can submit all it wants in one.
+  // Makes steps wait until release(), so that a test can submit several requests for one step.
   void hold();
   void release();
   std::function<void(int64_t step)> before_step;  // may throw
-  std::atomic<bool> lost{false};                  // check() throws
+  std::atomic<bool> lost{false};                  // if set, check() throws
   std::vector<FakeStep> steps;                    // complete once all requests have ended
 
  private:
@@ -49,7 +49,7 @@ class FakeRunner final : public StepRunner {
 
   int64_t page_tokens_;
   std::vector<uint64_t> entries_;  // [n_pages, page_tokens]
-  std::set<int32_t> written_;      // pages, in this step
+  std::set<int32_t> written_;      // the pages written in this step
   std::mutex mutex_;
   std::condition_variable changed_;
   bool held_ = false;
@@ -73,7 +73,7 @@ class FakeEngine {
 
   std::unique_ptr<Generation> submit(const GenerateRequest& request);
   std::shared_ptr<Request> submit_raw(const GenerateRequest& request);
-  // What a request gives where nothing is paged, batched or shared.
+  // Returns the tokens that a request gives if nothing is paged, batched or shared.
   Ids expected(const GenerateRequest& request) const;
   EngineStats stats() const { return scheduler->stats(); }
   PrefillTraits traits() const;
@@ -85,7 +85,7 @@ class FakeEngine {
 };
 
 GenerateRequest fake_request(const Ids& prompt, int64_t max_new_tokens, const SparseRule& rule = {});
-// n ids; another list for another seed.
+// Returns n ids; another seed gives another list.
 Ids fake_ids(int64_t n, uint64_t seed);
 
 }  // namespace seer::testing

@@ -39,7 +39,7 @@ std::shared_ptr<Engine> load(const Golden& golden, const Run& run, const std::st
   return Engine::load(options);
 }
 
-// What one evaluation gave.
+// The results of one evaluation.
 struct Output {
   std::vector<float> logits;
   std::map<int64_t, std::vector<float>> scores;  // by layer, [n_heads, n_blocks, n_blocks]
@@ -133,8 +133,8 @@ TEST_CASE("a golden's config.json in version 5's spelling has none of version 4'
   }
 }
 
-// A last chunk of few rows is multiplied by another loop, whose sums differ in the last bits. These decide
-// how numbers near a tie are rounded to bf16 pages (logprob_margin).
+// A last chunk of few rows is multiplied by another loop, whose sums differ in the last bits. These bits
+// decide how numbers near a tie are rounded to bf16 pages (logprob_margin).
 double chunk_margin(const std::string& kv_cache_dtype) { return kv_cache_dtype == "bf16" ? 2e-2 : 1e-4; }
 
 TEST_CASE("any chunk size selects the same blocks and gives the same logits, over pages of each type",
@@ -162,10 +162,10 @@ TEST_CASE("any chunk size selects the same blocks and gives the same logits, ove
 
 // How far bf16 pages may move logits. Rounding to 8 bits moves a stored key or value by at most u = 2^-8 of
 // itself. To first order, an output of attention moves by at most u of its size for its values, and by as
-// much again for its scores, whose d_head products are off independently of one another; the two are
-// independent too: sqrt(2) u. What a layer adds is a part of the residual stream, so the logits are off by no
-// more than that, as a root of mean squares; seen: 0.2 to 0.8 of it. A single one of 10^5 logits lies within
-// 12 times the mean, because rows differ; seen: 10.
+// much again for its scores, whose d_head products have independent errors. The two are independent too,
+// which gives sqrt(2) u. Each layer adds only a part of the residual stream, so the logits move by no more
+// than that, as a root of mean squares; 0.2 to 0.8 of it was seen. A single one of 10^5 logits is within 12
+// times the mean, because rows differ; 10 was seen.
 constexpr double kRmsError = 1.4142 * 0x1p-8;
 constexpr double kLargestError = 12.0 * kRmsError;
 
@@ -177,7 +177,7 @@ void check_rounded(const std::vector<float>& logits, const std::vector<float>& e
     size += static_cast<double>(expected[i]) * expected[i];
   }
   CHECK(std::sqrt(error / size) < kRmsError);
-  CHECK(std::sqrt(error / size) > 1e-4);  // float32 pages are 1e-5 away: these were rounded
+  CHECK(std::sqrt(error / size) > 1e-4);  // float32 pages are off by 1e-5 only, so these were rounded
   const double rms = std::sqrt(size / static_cast<double>(logits.size()));
   CHECK(max_difference(logits, expected) < kLargestError * rms);
 }
@@ -199,7 +199,7 @@ void check_rounded_golden(const std::string& name, Run run) {
     const bool threshold = rule.rule.method == SparseRule::Method::kThreshold;
     for (const auto& [layer, mask] : out.masks) {
       INFO("layer " << layer);
-      // The first layer's gates read nothing that was rounded.
+      // The inputs of the first layer's gates were not rounded.
       const double tolerance = layer == 0  ? testing::kScoreTolerance
                                : threshold ? kLargestError * rule.rule.value
                                            : kLargestError;
@@ -221,7 +221,7 @@ TEST_CASE("goldens over bf16 pages on two ranks") {
       check_rounded_golden(name, {0, Ranks::start(2, {SEER_BINARY}), split});
 }
 
-// Not the demo model, which other tests run on ranks at length.
+// The demo model is not among them, because other tests run it on ranks at length.
 void check_on_ranks(const std::string& name, RankSplit split, int n_ranks = 2) {
   INFO(name << " on " << n_ranks << " ranks");
   const auto golden = Golden::read(name);
@@ -234,7 +234,7 @@ void check_on_ranks(const std::string& name, RankSplit split, int n_ranks = 2) {
   }
 }
 
-// Not qwen2-bias: two ranks cannot share its three heads.
+// qwen2-bias is not among them, because two ranks cannot share its three heads.
 TEST_CASE("goldens on two ranks that hold the model together") {
   for (const char* name : {"double-linear", "edge-65", "gqa-d128-llama3", "qwen3"})
     check_on_ranks(name, RankSplit::kTensor);

@@ -79,7 +79,7 @@ TEST_CASE("a pool that another session holds is a memory error, and what was com
   const std::string error = error_of([&] { session->generate(greedy(slice(text, 0, 200), 4)); });
   CHECK_THAT(error, ContainsSubstring("memory: ") && ContainsSubstring("all 4 pages"));
   CHECK(session->tokens() == slice(text, 0, 64));
-  // It holds the last page now, and goes on once there are more.
+  // The session holds the last page now, and continues once there are more.
   holder->reset();
   const GenerateResult result = session->generate(greedy(slice(text, 64, 200), 4));
   CHECK(result.stats.n_cached == 64);
@@ -98,7 +98,7 @@ TEST_CASE("a pool that runs out while decoding is a memory error, and the tokens
     chosen.push_back(event.id);
     return true;
   };
-  // The prompt fills its page: the first token chosen has nowhere to go.
+  // The prompt fills its page, so there is no room for the first chosen token.
   const std::string error = error_of([&] { session->generate(request); });
   CHECK_THAT(error, ContainsSubstring("memory: ") && ContainsSubstring("all 2 pages"));
   CHECK(chosen.size() == 1);
@@ -136,9 +136,9 @@ TEST_CASE("a failed or cancelled request gives back the pages it did not fill") 
   CHECK(holder->generate(greedy(slice(document(256), 64, 256), 0)).stats.n_cached == 64);
 }
 
-// The demo model as a Mistral with a sliding window, and what is logged while it loads.
+// The demo model as a Mistral with a sliding window, and the log of its load.
 struct Windowed {
-  std::shared_ptr<std::string> log = std::make_shared<std::string>();  // which the engine keeps writing to
+  std::shared_ptr<std::string> log = std::make_shared<std::string>();  // the engine keeps writing to it
   std::shared_ptr<Engine> engine;
 };
 Windowed load_windowed(const nlohmann::json& window, int64_t ctx_size, int64_t pool_size = 0) {

@@ -1,5 +1,5 @@
-// The ratio of a row's own blocks, in the engine: what is kept, by a formula of the test's own, and what a
-// second turn computes.
+// nz_ratio_row in the engine: the kept blocks, by a formula of the test's own, and the rows that a second
+// turn computes.
 #include <cmath>
 #include <map>
 
@@ -18,7 +18,7 @@ struct Rows {
   std::map<std::pair<int64_t, int64_t>, std::vector<uint8_t>> masks;  // [layer, row]: of all heads
 };
 
-// Also checks that each row kept the best by the scores it reports.
+// Also checks that each row kept the blocks with its best reported scores.
 Rows rows_of(Engine& engine, const Ids& prompt, const SparseRule& rule) {
   Rows out;
   EvaluateRequest request;

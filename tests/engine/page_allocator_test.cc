@@ -37,7 +37,7 @@ TEST_CASE("a released page is the next handed out") {
   for (int i = 0; i < 5; ++i) pages.allocate();
   pages.release(3);
   pages.release(1);
-  CHECK(pages.allocate() == 1);  // its memory is the warmest
+  CHECK(pages.allocate() == 1);  // the page released last comes first, because its memory is still in caches
   CHECK(pages.allocate() == 3);
   CHECK(pages.allocate() == 5);
 }

@@ -1,5 +1,5 @@
-// What the contents of pages depend on, case by case: pages of 16 tokens, a prompt of 100 of them in 7 blocks
-// unless a test says otherwise.
+// The properties that contents of pages depend on, case by case. Pages have 16 tokens, and a prompt 100 of
+// them in 7 blocks, unless a test says otherwise.
 #include "engine/src/page_reuse.h"
 
 #include "tests/support/catch.h"
@@ -80,7 +80,7 @@ TEST_CASE("page reuse: a dense prefill takes what was decoded along, a sparse on
     CHECK(reuse.prefill_end(150, 0) == kPrompt);
     CHECK(reuse.in_sparse_prompt(99));
     CHECK_FALSE(reuse.in_sparse_prompt(100));
-    // Token by token up to the page's end, then densely.
+    // Computes token by token up to the page's end, and then densely.
     CHECK(reuse.prefill_end(150, 100) == 100);
     CHECK(reuse.prefill_end(150, 111) == 111);
     CHECK(reuse.prefill_end(150, 112) == 150);

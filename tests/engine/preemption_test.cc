@@ -1,4 +1,4 @@
-// Pools too small for all that run: who gives way comes back to the very same state.
+// Pools that are too small for all running requests: a request that gives way returns to the very same state.
 #include <algorithm>
 
 #include "tests/engine/fake_engine.h"
@@ -15,7 +15,7 @@ const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
 const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
 const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
 
-// All of `requests` at once in a pool of n_pages; returns how often one was pre-empted.
+// Runs all `requests` at once in a pool of n_pages. Returns how often one was pre-empted.
 int64_t check_together(const FakeOptions& options, const std::vector<GenerateRequest>& requests) {
   FakeEngine engine(options);
   std::vector<Ids> streamed(requests.size());
@@ -30,7 +30,7 @@ int64_t check_together(const FakeOptions& options, const std::vector<GenerateReq
       return true;
     };
     request.on_progress = [&, i](const PrefillProgress& p) {
-      if (p.processed <= processed[i]) ++n_repeated;  // of a prompt that is computed again
+      if (p.processed <= processed[i]) ++n_repeated;  // the prompt is computed again
       processed[i] = p.processed;
       return true;
     };
@@ -51,7 +51,7 @@ int64_t check_together(const FakeOptions& options, const std::vector<GenerateReq
   return stats.n_preempted;
 }
 
-// Prompts of every kind of end, answers that grow over several pages.
+// Prompts that end at every kind of place, and answers that grow over several pages.
 std::vector<GenerateRequest> growing_requests(int64_t n_requests) {
   std::vector<GenerateRequest> requests;
   const SparseRule rules[] = {kDense, kThreshold, kNzRatio, kNzRatioRow};

@@ -1,4 +1,4 @@
-// Pages shared by content: what is found again, what is not, and what is evicted first.
+// Pages shared by content: which are found again, which are not, and which are evicted first.
 #include "engine/src/prefix_cache.h"
 
 #include "tests/engine/fake_engine.h"
@@ -58,7 +58,7 @@ TEST_CASE("a page that is computed twice is kept once") {
   CHECK(add(cache, kRoot, 1) == first);
   CHECK(cache.n_available() == 3);
   cache.release(first);
-  CHECK(cache.n_cached() == 0);  // the other still has it
+  CHECK(cache.n_cached() == 0);  // the other reference still exists
   cache.release(first);
   CHECK(cache.n_cached() == 1);
   CHECK(cache.n_available() == 4);
@@ -80,7 +80,7 @@ TEST_CASE("a page is evicted of the owner that is short, its children of others 
   for (const int32_t page : {last, under, root}) cache.release(page);
   CHECK(cache.n_available(0) == 1);
   CHECK(cache.n_available(1) == 2);
-  CHECK(cache.allocate(0) == root);  // both that hang below it are gone
+  CHECK(cache.allocate(0) == root);  // both pages below it are gone
   CHECK(cache.n_cached() == 0);
   CHECK(cache.n_available(1) == 2);
   CHECK(cache.n_used() == 2);
@@ -96,7 +96,7 @@ TEST_CASE("the longest unused leaf is evicted first, a parent after its children
   cache.release(root);
   cache.release(other);
   cache.release(right);
-  // root was left alone by `left` before `right` let go of it, yet it goes last of its tree.
+  // `left` released root before `right` did, yet root is evicted last of its tree.
   CHECK(cache.n_cached() == 3);  // root is still held by right's sequence
   cache.release(root);
   CHECK(cache.n_cached() == 4);
@@ -158,7 +158,8 @@ TEST_CASE("whole pages of a prompt serve the next one that begins alike") {
   CHECK(n_cached(engine, fake_request(first(text, 100), 5)) == 0);
   CHECK(n_cached(engine, fake_request(text, 5)) == 96);  // six pages; the seventh was open
   CHECK(n_cached(engine, fake_request(first(text, 100), 5)) == 96);
-  CHECK(n_cached(engine, fake_request(first(text, 96), 5)) == 80);  // the last token's logits are wanted
+  // The last token is computed again, because its logits are wanted.
+  CHECK(n_cached(engine, fake_request(first(text, 96), 5)) == 80);
   CHECK(n_cached(engine, fake_request(first(text, 97), 5)) == 96);
   CHECK(n_cached(engine, fake_request(first(text, 16), 5)) == 0);
   CHECK(n_cached(engine, fake_request(first(text, 15), 5)) == 0);
@@ -278,7 +279,7 @@ TEST_CASE("requests that run at the same time share the pages of what they have 
   engine.runner.release();
   for (size_t i = 0; i < requests.size(); ++i)
     CHECK(running[i]->wait().tokens == engine.expected(requests[i]));
-  // Two rules' common pages and each one's own, not eight times all.
+  // This is the rules' common pages and those of each rule, not eight times all pages.
   CHECK(most < 8 * 30);
   CHECK(engine.stats().pages_used == 0);
 }

@@ -1,4 +1,4 @@
-// An engine on several ranks, as a program uses it: seer itself is the others' program.
+// An engine on several ranks, as a program uses it. The other ranks run seer itself.
 #include "seer/ranks.h"
 
 #include <cmath>
@@ -58,7 +58,7 @@ TEST_CASE("requests together on two ranks give what each gives alone, pre-empted
   CHECK(ranked->stats().pages_used == 0);
 }
 
-// In parallel, prompts of several chunks; one asks for nothing.
+// Prompts of several chunks in parallel; one asks for no tokens.
 void check_logprobs(Engine& ranked, Engine& alone, double margin) {
   std::vector<GenerateRequest> requests;
   for (const int64_t n : {1, 65, 300, 400}) {
@@ -113,7 +113,7 @@ TEST_CASE("ranks serve one engine after another, with other options, but not two
     CHECK_THAT(refusal(ErrorKind::kUsage, [&] { Engine::load(on_ranks(ranks)); }),
                ContainsSubstring("another engine's model"));
   }
-  // An engine that is refused before the others have heard of it leaves them as they are.
+  // An engine that is refused before the other ranks have heard of it does not affect them.
   EngineOptions wrong = on_ranks(ranks);
   wrong.chunk_size = 1;
   refusal(ErrorKind::kUsage, [&] { Engine::load(wrong); });

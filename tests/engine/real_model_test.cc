@@ -18,9 +18,10 @@ using nlohmann::json;
 
 using Ids = std::vector<int32_t>;
 
-// transformers 5.24 in float32 wrote the reference, as Seer computes on a CPU; it is printed with 17 digits.
+// The reference is from transformers 5.24 in float32, the type in which Seer computes on a CPU, printed with
+// 17 digits.
 constexpr double kPerplexityTolerance = 1e-4;  // relative; seen: 9e-6
-// Over pages that round keys and values to bf16. Of Qwen2.5 they moved one text by 0.19% and another by
+// For pages that round keys and values to bf16. With Qwen2.5 they moved one text by 0.19% and another by
 // 0.02%.
 constexpr double kRoundedTolerance = 1e-3, kRoundedQwenTolerance = 5e-3;
 
@@ -29,7 +30,7 @@ struct RealModel {
   json reference;
   fs::path texts;
 
-  // Empty, after skip(), where the model or its reference is absent.
+  // Returns nothing, after skip(), if the model or its reference is absent.
   static std::optional<RealModel> load(const std::string& name, int64_t ctx_size,
                                        const std::string& kv_cache_dtype = "f32") {
     const char* root = std::getenv("SEER_REAL_MODELS");
@@ -60,7 +61,7 @@ void check_greedy(Engine& engine, const json& expected) {
   const Ids& eos = engine.model().eos_ids;
   const bool ends = std::find(eos.begin(), eos.end(), new_ids.back()) != eos.end();
   CHECK((result.finish == FinishReason::kEos) == ends);
-  if (ends) new_ids.pop_back();  // Seer keeps it to itself
+  if (ends) new_ids.pop_back();  // Seer does not return the EOS
   CHECK(result.tokens == new_ids);
   CHECK(result.text == expected.at("text").get<std::string>());
 }
@@ -86,7 +87,7 @@ void check_completions(const std::string& name) {
   }
 }
 
-// Mean of -log p(next token) over a window of n + 1 tokens, n of them predicted.
+// Returns the mean of -log p(next token) over a window of n + 1 tokens, n of which are predicted.
 double mean_loss(Engine& engine, const Ids& window) {
   EvaluateRequest request;
   request.tokens = Ids(window.begin(), window.end() - 1);

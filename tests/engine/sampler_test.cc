@@ -27,7 +27,7 @@ SamplingParams seeded(uint64_t seed) {
   return params;
 }
 
-// The next token, as a session gets it.
+// Returns the next token, chosen as for a session.
 int32_t sample(Sampler& sampler, std::vector<float> logits, const std::vector<int32_t>& history = {}) {
   static const auto cpu = make_cpu_backend(1);
   const SampleRow row = sampler.next(history);

@@ -1,5 +1,5 @@
-// What a step computes: everyone's turn, counted in steps, and what happens to one request where another
-// fails or is cancelled.
+// The contents of steps: the turns of all requests, counted in steps, and the effect of a failed or cancelled
+// request on others.
 #include "engine/src/scheduler.h"
 
 #include <algorithm>
@@ -56,7 +56,7 @@ TEST_CASE("requests of every rule and length together give what each gives alone
     CHECK(result.tokens == engine.expected(requests[i]));
     CHECK(result.finish == FinishReason::kLength);
     CHECK(result.stats.n_prompt == static_cast<int64_t>(requests[i].prompt.size()));
-    CHECK(running[i]->wait().tokens == result.tokens);  // again: the same answer
+    CHECK(running[i]->wait().tokens == result.tokens);  // a second wait returns the same answer
   }
   const EngineStats stats = engine.stats();
   CHECK(stats.n_finished == static_cast<int64_t>(requests.size()));
@@ -121,13 +121,13 @@ TEST_CASE("a short prompt behind a long one waits for a few steps, and the long 
   for (const auto& request : short_ones) wait(engine, request);
   wait(engine, long_prompt);
   wait(engine, decode);
-  // A mixed chunk is two pages; half of each goes to short ones, whose prompts have three.
+  // A mixed chunk is two pages. Half of each goes to short prompts, which have three pages.
   for (size_t i = 0; i < short_ones.size(); ++i) {
     const int64_t at = first_step(engine, short_ones[i].get(), true);
     CHECK(at > 0);
     CHECK(at <= 3 * (static_cast<int64_t>(i) + 1) + 2);
   }
-  // 500 pages at one or two a step.
+  // 500 pages, at one or two for each step.
   int64_t chunks = 0;
   for (const FakeStep& step : engine.runner.steps)
     chunks += std::count(step.prefill_of.begin(), step.prefill_of.end(), long_prompt.get());
@@ -291,7 +291,7 @@ TEST_CASE("what a callback holds may call the engine when it is destroyed") {
     GenerateRequest request = fake_request(fake_ids(30, 1), 20);
     request.on_token = [witness = std::shared_ptr<Witness>(new Witness{&engine, &n_requests})](
                            const TokenEvent&) { return witness != nullptr; };
-    engine.submit(request) = nullptr;  // from here on the engine alone has it
+    engine.submit(request) = nullptr;  // from here on only the engine has it
   }
   CHECK(n_requests == 0);
   engine.runner.release();

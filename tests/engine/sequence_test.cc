@@ -1,5 +1,5 @@
-// Which pages of an earlier turn a longer prompt may keep: those a one-shot prefill would fill with the same
-// values.
+// The pages of an earlier turn that a longer prompt may keep: those that a one-shot prefill would fill with
+// the same values.
 #include "engine/src/sequence.h"
 
 #include <vector>

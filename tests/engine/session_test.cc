@@ -1,4 +1,4 @@
-// One conversation: the same tokens however a prompt is cut, what is reused, what is reported.
+// One conversation: the same tokens however a prompt is cut, and what is reused and reported.
 #include "seer/engine.h"
 
 #include <algorithm>
@@ -95,7 +95,7 @@ TEST_CASE("a rule is what decides the density") {
   CHECK(density(kNzRatio) < 0.8);
   CHECK(density(SparseRule::parse("threshold=0.2")) < density(kThreshold));
   CHECK(density(SparseRule::parse("nz_ratio=0.5")) > density(kNzRatio));
-  // Rows of 1 to 8 blocks: six keep one, the last two everything.
+  // Of rows of 1 to 8 blocks, six keep one block and the last two keep all.
   CHECK(density(kNzRatioRow) == Approx((6.0 + 7.0 + 8.0) / 36.0));
   CHECK(density(std::nullopt) == density(engine->model().gates->default_rule));
 }
@@ -107,9 +107,9 @@ TEST_CASE("two turns give what one prompt of both gives, and reuse the pages the
     SparseRule rule;
     int64_t cached;  // of the second turn
   };
-  // 320 prompt tokens are five pages, the 20 tokens after them part of a sixth. The last two rows of a
-  // threshold or of a row's ratio were dense in the first turn and are not in the second; the counts of a
-  // prompt's ratio depend on the whole length.
+  // 320 prompt tokens are five pages; the 20 tokens after them are part of a sixth. Under a threshold or a
+  // ratio of rows, the last two rows were dense in the first turn and are not in the second. Under a ratio of
+  // the prompt, the counts depend on the whole length.
   for (const Case& c :
        {Case{kDense, 320}, Case{kThreshold, 192}, Case{kNzRatioRow, 192}, Case{kNzRatio, 0}}) {
     INFO(c.rule.to_string());
@@ -169,7 +169,7 @@ TEST_CASE("events and the result tell the same tokens and text") {
   CHECK(result.stats.n_generated == 30);
   CHECK(result.tokens == ids);
   CHECK(result.text == text);
-  // The text is that of the whole, from where the prompt's ends.
+  // The text is a part of the whole text, beginning at the prompt's end.
   const std::string prompt = engine->tokenizer().decode(document(100));
   CHECK(prompt + text == engine->tokenizer().decode(join(document(100), ids)));
 }
@@ -181,7 +181,7 @@ TEST_CASE("a generation without a limit ends where the context is full") {
   CHECK(result.finish == FinishReason::kContextFull);
   CHECK(session->tokens().size() == 128);
   CHECK(result.tokens.size() == 28);
-  // A prompt that fills the context still gets the token after it.
+  // A prompt that fills the context still gets one token after it.
   const auto full = engine->new_session();
   session->reset();
   const GenerateResult one = full->generate(greedy(document(128), -1));
@@ -207,7 +207,7 @@ TEST_CASE("a stop string is found across tokens, and nothing of it is streamed")
   std::string streamed;
   request.on_token = [&](const TokenEvent& event) {
     streamed += event.text;
-    // What is out can no longer be taken back.
+    // Text that was streamed can no longer be taken back.
     CHECK(free.text.substr(0, first).starts_with(streamed));
     return true;
   };
@@ -236,7 +236,7 @@ TEST_CASE("the beginning of a stop string that is never completed comes out at t
   CHECK(result.finish == FinishReason::kLength);
   CHECK(result.text == free.text);
   CHECK(pieces.size() == 10);
-  CHECK(pieces.back().size() >= 3);  // with the last token
+  CHECK(pieces.back().size() >= 3);  // it came with the last token
 }
 
 TEST_CASE("an EOS ends the generation and is no part of it, and ignore_eos never chooses one") {
@@ -304,7 +304,7 @@ TEST_CASE("evaluate's logits choose the tokens that generate chose") {
   REQUIRE(logits.size() == 12U * 4096);
   Ids best;
   for (auto row = logits.begin(); row != logits.end(); row += 4096) {
-    // Greedy requests here never choose an EOS, 2.
+    // Otherwise greedy requests here never choose an EOS, 2.
     std::vector<float> allowed(row, row + 4096);
     allowed[2] = -INFINITY;
     best.push_back(static_cast<int32_t>(std::max_element(allowed.begin(), allowed.end()) - allowed.begin()));
@@ -374,7 +374,7 @@ TEST_CASE("progress begins before the first chunk and ends with the whole prompt
   request.prompt = slice(document(400), 300, 400);
   session->generate(request);
   REQUIRE(seen.size() == 3);
-  CHECK(seen[0].total == 401);  // the token that the first turn chose is one of them
+  CHECK(seen[0].total == 401);  // it includes the token that the first turn chose
   CHECK(seen[0].cached == 256);
   CHECK(seen.back().cached + seen.back().processed == 401);
 }

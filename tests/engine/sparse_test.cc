@@ -73,7 +73,7 @@ TEST_CASE("a sparse rule is followed as the one that it names, and the dense one
 
 TEST_CASE("a program's locale changes neither how a sparse rule is written nor how it is read") {
   const std::string before = std::setlocale(LC_ALL, nullptr);
-  const char* comma = nullptr;  // one whose decimal point is a comma, where the machine has any
+  const char* comma = nullptr;  // a locale with a decimal comma, if the machine has one
   for (const char* name : {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "nl_NL.UTF-8"})
     if (comma == nullptr) comma = std::setlocale(LC_ALL, name);
   const SparseRule rule = SparseRule::parse("threshold=0.25");

@@ -1,5 +1,5 @@
-// What ends a generation: ids from every file that names one, a request's own ids and strings, and none of
-// them until as many tokens as were asked for.
+// The ends of a generation: ids from every file that names one, a request's own ids and strings, and none of
+// them before the minimum of tokens.
 #include "engine/src/stop_ids.h"
 
 #include <algorithm>
@@ -16,8 +16,8 @@ namespace {
 constexpr const char* kChatMl =
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
 
-// The demo model's weights, which have 4096 ids, with a tokenizer of 268: 265 "<|eos|>" is its EOS, 266
-// "<|im_end|>" special, 267 "[END]" an added token that is not.
+// The demo model's weights, which have 4096 ids, with a tokenizer of 268 ids. 265 "<|eos|>" is its EOS, 266
+// "<|im_end|>" is special, and 267 "[END]" is an added token that is not special.
 class Padded {
  public:
   explicit Padded(const std::string& generation_config, const nlohmann::json& tokenizer_config = nullptr) {
@@ -54,7 +54,7 @@ Sources sources(const ModelInfo& model) {
   return out;
 }
 
-// A request that chooses `ids` as far as it may, then ends.
+// Returns a request that chooses `ids` as far as it may, and then ends.
 GenerateRequest scripted(const Ids& ids) {
   GenerateRequest request = greedy({'H', 'i'}, static_cast<int64_t>(ids.size()));
   request.ignore_eos = false;
@@ -104,7 +104,7 @@ TEST_CASE("the EOS that a family has by default counts if no file says anything"
   const auto ids = [&] { return find_stop_ids(generation, config, nullptr, ""); };
   REQUIRE(ids().size() == 1);
   CHECK(ids().front().source == "the default of transformers for LlamaForCausalLM");
-  generation.exists = true;  // transformers goes by that file then, even if it has no eos_token_id
+  generation.exists = true;  // transformers then uses that file, even if it has no eos_token_id
   CHECK(ids().empty());
   generation.eos_ids = {7};
   REQUIRE(ids().size() == 1);
@@ -126,7 +126,7 @@ TEST_CASE("stop_token_ids end a generation without text of their own") {
   const auto engine = model.load();
   GenerateRequest request = scripted({'a', 'b', 'c', 'd'});
   request.stop_token_ids = {'x', 'c'};
-  request.ignore_eos = true;  // is about EOS only
+  request.ignore_eos = true;  // it concerns only EOS
   std::vector<int32_t> seen;
   request.on_token = [&](const TokenEvent& event) {
     seen.push_back(event.id);
@@ -181,7 +181,7 @@ TEST_CASE("until min_new_tokens are chosen nothing ends the generation") {
   GenerateRequest request = greedy({'H', 'i'}, 20);
   request.ignore_eos = false;
   request.sparse.reset();
-  // Ids that end it are likelier than any other.
+  // The ids that end it are likelier than any other.
   request.on_logits = [](std::span<const int32_t>, std::span<float> logits) {
     std::fill(logits.begin(), logits.end(), 0.0F);
     logits['s'] = 5.0F, logits['x'] = 8.0F, logits[266] = 7.0F, logits[300] = 9.0F;

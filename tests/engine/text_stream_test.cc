@@ -1,4 +1,5 @@
-// What a user sees while tokens arrive: whole characters, no special tokens, nothing of a stop string.
+// The text that a user sees while tokens arrive: whole characters, no special tokens, no part of a stop
+// string.
 #include "engine/src/text_stream.h"
 
 #include "tests/support/catch.h"
@@ -35,7 +36,7 @@ class Pieces final : public TextTokenizer {
 
 using Strings = std::vector<std::string>;
 
-// What each of the ids 0, 1, ... lets out, then the rest.
+// Returns the text that each of the ids 0, 1, ... releases, and then the rest.
 Strings stream(const Strings& pieces, const Strings& stops, bool at_start = false, bool strips = false) {
   Strings all = pieces;
   all.emplace_back("<special>");

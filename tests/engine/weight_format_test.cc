@@ -39,9 +39,9 @@ TEST_CASE("weights that are rounded while loading say what they are and change l
   const double loss = mean_loss(*plain);
   struct Row {
     const char *weights, *dtype, *text;
-    double bits, most;  // bits a parameter, all weights together; how much worse a token may be
+    double bits, most;  // bits per parameter of all weights together; how much worse a token may be
   };
-  // The embedding, which is lm_head as well, stays in bf16: 1.05 of 5.77 million parameters.
+  // The embedding, which is also lm_head, stays in bf16: 1.05 of 5.77 million parameters.
   for (const Row& row :
        {Row{"fp8", "F8_E4M3", "--weights fp8: 42 of 42 linear layers, 8.10 bits a weight", 9.54, 0.02},
         Row{"int4", "int4", "--weights int4: 42 of 42 linear layers, 4.25 bits a weight", 6.39, 0.2}}) {
@@ -70,7 +70,7 @@ TEST_CASE("weights as bf16 leave a bf16 checkpoint as it is") {
 
 TEST_CASE("ranks round the parts that they hold: two of them have one's groups of int4") {
   const auto ranks = Ranks::start(2, {SEER_BINARY});
-  // An output's scale of fp8 is that of a rank's own inputs, where they are divided.
+  // If inputs are divided among ranks, fp8's scale of an output is that of a rank's own inputs.
   for (const auto& [weights, margin] : {std::pair("int4", 1e-5), std::pair("fp8", 1e-2)}) {
     INFO(weights);
     EngineOptions options = options_with(weights);

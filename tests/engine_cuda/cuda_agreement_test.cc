@@ -1,6 +1,6 @@
-// The whole forward pass on a GPU against the CPU's, which is float32, and against the goldens. Activations,
-// keys and values are bf16 there, so results are near, not equal; the tolerances come from an emulation of
-// that rounding.
+// The whole forward pass on a GPU compared with the CPU's, which is float32, and with the goldens. On a GPU
+// activations, keys and values are bf16, so results are near but not equal. The tolerances come from an
+// emulation of that rounding.
 #include <algorithm>
 #include <cmath>
 
@@ -14,14 +14,15 @@ using testing::ConfigSpelling;
 using testing::Evaluation;
 using testing::Golden;
 
-// Against the largest of the logits: emulated, the goldens were off by 1.9% at most. A block that falls to
-// the rule's other side may take more with it: 11% for random weights, which do not know that such a block
-// matters little.
+// Relative to the largest logit. In the emulation, the goldens were off by at most 1.9%. If a block falls to
+// the rule's other side, the error may be larger: 11% for random weights, for which such a block matters more
+// than for trained ones.
 constexpr double kWorstLogit = 0.04, kWorstLogitOtherBlocks = 0.25;
 constexpr double kMeanLogit = 0.015;  // emulated: 0.8%
-// Softmaxed, or against the layer's largest: emulated, 0.08 and 0.9%.
+// The error of softmaxed scores, and of raw scores relative to the layer's largest. In the emulation they
+// were 0.08 and 0.9%.
 constexpr double kSoftmaxedScore = 0.15, kRawScore = 0.02;
-// Of layers after one in which a block fell to the rule's other side.
+// For layers after one in which a block fell to the rule's other side.
 constexpr double kScoreOtherBlocks = 0.25;
 
 void check_rule(const Golden& golden, const testing::GoldenRule& rule) {
@@ -81,7 +82,7 @@ TEST_CASE("cuda golden: one KV head of 128, llama3 rope") { check_golden("gqa-d1
 TEST_CASE("cuda golden: Qwen2, biases of queries, keys and values") { check_golden("qwen2-bias"); }
 TEST_CASE("cuda golden: Qwen3, norms of queries' and keys' heads") { check_golden("qwen3"); }
 
-// Each position is given the document's own tokens before it, whatever was chosen there.
+// Each position gets the document's own tokens before it, whatever was chosen there.
 TEST_CASE(
     "cuda: the demo model chooses the CPU's token at 99 of 100 positions of a document, dense and sparse") {
   if (!testing::have_gpu()) return;
@@ -108,7 +109,8 @@ TEST_CASE(
     }
     INFO(n_same << " of " << kPositions << " the same, the worst choice " << worst_choice
                 << " below the CPU's");
-    // Emulated: 99.2% dense and 99.4% sparse, all others ties within 0.10, and logits off by 0.014 and 0.016.
+    // In the emulation it was 99.2% dense and 99.4% sparse; all other positions were ties within 0.10, and
+    // logits were off by 0.014 and 0.016.
     CHECK(n_same >= kPositions * 99 / 100);
     CHECK(worst_choice < 0.3);
     CHECK(testing::difference(gpu.logits, cpu.logits).mean < 0.04);

@@ -27,7 +27,7 @@ bool strikes(CudaCalls calls, const char* name) {
   return true;
 }
 
-// Whether the GPU is failing: for calls that only ask it, which are not counted.
+// Returns whether the GPU is failing. It is for calls that only query the GPU, which are not counted.
 bool failing(const char* name) {
   const std::lock_guard lock(mutex);
   if (!fault.active || !fault.lasting || fault.calls != CudaCalls::kWork || fault.n_called <= fault.index)
@@ -67,7 +67,7 @@ int64_t n_cuda_allocations() { return n_live; }
 
 }  // namespace seer::testing
 
-// A call `name` of the library's arrives at __wrap_name, and __real_name is CUDA's own function.
+// A call of the library's function `name` arrives at __wrap_name; __real_name is CUDA's own function.
 #define SEER_WRAP(type, failure, name, parameters, arguments)                           \
   extern "C" type __real_##name parameters;                                             \
   extern "C" type __wrap_##name parameters;                                             \

@@ -1,5 +1,5 @@
-// What the engine promises on a GPU: the same text again, the same blocks whatever the chunk, and memory that
-// is refused by its numbers.
+// The engine's promises on a GPU: the same text again, the same blocks whatever the chunk, and refusals of
+// memory with the numbers.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -62,7 +62,7 @@ TEST_CASE("cuda: log-probabilities are those of the logits that an evaluation re
       double sum = 0.0;
       for (int64_t v = 0; v < rows.n_vocab; ++v) sum += std::exp(static_cast<double>(row[v]));
       CHECK(found[i].token.id == all[i + 1]);
-      // Chunks of another size, and decodes, round bf16 elsewhere.
+      // With chunks of another size, and with decodes, bf16 is rounded in other places.
       CHECK(found[i].token.logprob ==
             Approx(static_cast<double>(row[all[i + 1]]) - std::log(sum)).margin(0.15));
       CHECK(found[i].top.size() == 3);
@@ -84,8 +84,8 @@ TEST_CASE("cuda: an evaluation gives the same bits from run to run") {
   }
 }
 
-// Products of another number of rows may add in another order, so bf16 rounds elsewhere: blocks may differ
-// whose score is that near to the rule, and few are.
+// Products of another number of rows may add in another order, so bf16 rounds differently. A few blocks whose
+// score is near the rule's edge may differ.
 TEST_CASE("cuda: chunks of 64, 192 and 4096 tokens select the same blocks as one chunk") {
   if (!testing::have_gpu()) return;
   constexpr int64_t kTokens = 5000, kHeads = 4;
@@ -115,14 +115,15 @@ TEST_CASE("cuda: chunks of 64, 192 and 4096 tokens select the same blocks as one
         n_entries += static_cast<int64_t>(mask.size());
         for (size_t i = 0; i < mask.size(); ++i) n_different += mask[i] != whole.masks.at(layer)[i] ? 1 : 0;
       }
-      CHECK(n_different * 200 <= n_entries);  // against float32, which is farther, emulated 1 in 800
+      CHECK(n_different * 200 <= n_entries);  // in the emulation 1 in 800 differed from float32, which is
+                                              // farther away
       CHECK(testing::difference(parts.logits, whole.logits).mean < 0.04);
     }
   }
 }
 
-// As above, other batches round elsewhere: of tokens chosen together and alone few may differ, and those
-// late.
+// As above, other batches round differently. Of tokens chosen together and alone a few may differ, and only
+// late ones.
 TEST_CASE("cuda: requests together, pre-empted and with shared prefixes, begin as each does alone") {
   if (!testing::have_gpu()) return;
   EngineOptions options = testing::demo_options("cuda");
@@ -180,7 +181,7 @@ TEST_CASE(
     "is") {
   if (!testing::have_gpu()) return;
   EngineOptions options = testing::demo_options("cuda");
-  options.gates_dir.clear();  // the gate's own limit comes first otherwise
+  options.gates_dir.clear();  // otherwise the gate's own limit comes first
   options.ctx_size = int64_t{1} << 30;
   const std::string message = refused_memory(options);
   INFO(message);
@@ -193,7 +194,8 @@ TEST_CASE(
   CHECK(n_pages < 16777216);
   CHECK(std::stoll(room[2]) == n_pages * 64);
 
-  // What the message offers is there. Less a little, which others may have taken meanwhile.
+  // The number that the message offers must work. A little less is asked for, because others may have taken
+  // memory meanwhile.
   options.ctx_size = n_pages * 64 / 10 * 9;
   CHECK(Engine::load(options)->info().n_pages >= options.ctx_size / 64);
 }

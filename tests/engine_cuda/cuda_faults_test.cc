@@ -1,6 +1,6 @@
-// The demo model on a GPU whose calls fail: memory that runs out at every allocation of a load, and every
-// launch, copy, recording and wait of requests and loads, once or from then on. Each ends in seer::Error,
-// leaks nothing, and what comes after it is computed as ever.
+// The demo model on a GPU whose calls fail: memory runs out at every allocation of a load, and every launch,
+// copy, recording and wait of requests and loads fails, once or from then on. Each must end in seer::Error,
+// leak nothing, and leave later work unaffected.
 //
 // By default some of the points are tried. SEER_ALL_FAULTS=1 tries every one.
 #include <unistd.h>
@@ -24,7 +24,7 @@ using testing::CudaFault;
 
 constexpr unsigned kHang = 120;  // seconds that one point may take
 
-// Whether `body` failed, with an error of this kind: any other exception fails the case.
+// Returns whether `body` failed with an error of this kind. Any other exception fails the case.
 bool fails(ErrorKind kind, const std::function<void()>& body) {
   ::alarm(kHang);
   bool failed = false;
@@ -40,7 +40,7 @@ bool fails(ErrorKind kind, const std::function<void()>& body) {
   return failed;
 }
 
-// Tries each point of `body`, once and lasting; `after` runs when the GPU is well again.
+// Tries each point of `body`, once and lasting. `after` runs when the GPU works again.
 void sweep(const char* what, CudaCalls calls, int64_t wanted, const std::function<void()>& body,
            const std::function<void(bool lasting)>& after) {
   const ErrorKind kind = calls == CudaCalls::kMemory ? ErrorKind::kMemory : ErrorKind::kDevice;
@@ -122,7 +122,7 @@ TEST_CASE(
   {
     const CudaFault none(CudaCalls::kMemory, INT64_MAX, false);
     engine->submit(request)->wait();
-    CHECK(CudaFault::n_called() == 0);  // all of it is taken by the time that a load returns
+    CHECK(CudaFault::n_called() == 0);  // all memory was allocated when the load returned
   }
   const CudaFault full(CudaCalls::kMemory, 0, true);
   CHECK(engine->submit(request)->wait().tokens == expected);
@@ -177,7 +177,7 @@ TEST_CASE("cuda: a session's request and an evaluation end cleanly wherever a ca
       session->generate(request);
       testing::evaluate(*engine, tokens, *request.sparse, 0);
     });
-    CHECK_FALSE(engine->failure());  // one call that failed is no GPU that is lost
+    CHECK_FALSE(engine->failure());  // a single failed call does not mean that the GPU is lost
     session->reset();
     CHECK(engine->stats().pages_used == 0);
     CHECK(session->generate(request).tokens == expected);

@@ -1,5 +1,5 @@
-// An engine whose GPU faults in the middle of a request. A program of its own: after a fault, the GPU answers
-// its process no more.
+// An engine whose GPU faults in the middle of a request. This is a program of its own, because after a fault
+// the GPU does no more work for its process.
 #include <unistd.h>
 
 #include "kernels/backend.h"
@@ -9,7 +9,7 @@
 namespace seer {
 namespace {
 
-// Another user of the same GPU in this process reads where no memory is.
+// Lets another user of the same GPU in this process read from an invalid address.
 void break_gpu() {
   const auto device = make_cuda_backend(0);
   const Buffer memory = device->allocate(4096, "a test");

@@ -20,7 +20,7 @@ EngineOptions options_of(const std::filesystem::path& folder, const std::string&
   return options;
 }
 
-// Root mean square of the difference, of the expected logits'.
+// Returns the root mean square of the difference, relative to that of the expected logits.
 double relative_error(const std::vector<float>& actual, const std::vector<float>& expected) {
   REQUIRE(actual.size() == expected.size());
   double squares = 0.0, all = 0.0;
@@ -34,7 +34,7 @@ double relative_error(const std::vector<float>& actual, const std::vector<float>
 
 struct Checkpoint {
   const char* name;
-  bool rounds;  // inputs of many rows, on a Hopper GPU
+  bool rounds;  // whether inputs of many rows are rounded, on a Hopper GPU
 };
 
 TEST_CASE("quantised checkpoints give the CPU's logits on a GPU, within the rounding of activations") {
@@ -50,7 +50,7 @@ TEST_CASE("quantised checkpoints give the CPU's logits on a GPU, within the roun
     std::mt19937 random(3);
     std::vector<int32_t> ids(200);
     for (int32_t& id : ids) id = static_cast<int32_t>(random() % 256);
-    // Few tokens multiply codes where they lie, many widen them or round their inputs.
+    // Few tokens multiply the codes in place; many tokens widen them or round their inputs.
     for (const size_t n : {size_t{12}, ids.size()}) {
       INFO(c.name << ", " << n << " tokens");
       const std::vector<int32_t> prompt(ids.begin(), ids.begin() + static_cast<int64_t>(n));
@@ -58,7 +58,7 @@ TEST_CASE("quantised checkpoints give the CPU's logits on a GPU, within the roun
       const Evaluation on_gpu = evaluate(*gpu, prompt, SparseRule{}, count),
                        on_cpu = evaluate(*cpu, prompt, SparseRule{}, count);
       const double error = relative_error(on_gpu.logits, on_cpu.logits);
-      // Seen on an H200: 0.0050 to 0.0060, and 0.034 to 0.037 with rounded inputs: E4M3 keeps four
+      // On an H200, 0.0050 to 0.0060 was seen, and 0.034 to 0.037 with rounded inputs. E4M3 keeps four
       // significant bits, bf16 eight.
       CHECK(error < (c.rounds && n > 16 ? 0.1 : 0.015));
     }

@@ -19,7 +19,7 @@ int64_t count_row_errors(const SparseRule& rule, int64_t i, int64_t n, const flo
   const int64_t n_causal = i + 1, n_kept = std::count(mask, mask + n, uint8_t{1});
   int64_t errors = std::count(mask + n_causal, mask + n, uint8_t{1});
   if (rule.method == SparseRule::Method::kThreshold) {
-    // A row that kept nothing keeps its diagonal block. The rule is compared in float32 on the device.
+    // A row that kept nothing keeps its diagonal block. The device compares with the rule in float32.
     const auto value = static_cast<float>(rule.value);
     const bool none = std::none_of(scores, scores + n_causal, [&](float s) { return s > value; });
     for (int64_t j = 0; j < n_causal; ++j)
@@ -49,8 +49,9 @@ EngineOptions demo_options(const std::string& device) {
   options.gates_dir = (demo_model() / "gates").string();
   options.device = device;
   options.gpu_memory_utilization = 0.5;
-  options.prefix_cache = false;                         // what one case computed must not serve the next
-  if (device == "cpu") options.kv_cache_dtype = "f32";  // rounds nothing: what a GPU is compared with
+  options.prefix_cache = false;  // the results of one case must not serve the next
+  // The CPU rounds nothing, since a GPU is compared with it.
+  if (device == "cpu") options.kv_cache_dtype = "f32";
   return options;
 }
 

@@ -1,4 +1,4 @@
-// What an evaluation gave, kept whole, and what two of them on different devices may differ in.
+// The results of an evaluation, kept whole, and the differences that two devices may have.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,13 @@
 
 namespace seer::testing {
 
-// Whether this machine has a GPU to test on; the case is skipped otherwise.
+// Returns whether this machine has a GPU to test on; if not, marks the case as skipped.
 bool have_gpu();
 
-// The demo model with its gates. A GPU's page pool takes half of the memory only: others may use the GPU too.
+// The demo model with its gates. On a GPU the page pool takes only half of the memory, since others may use
+// the GPU too.
 EngineOptions demo_options(const std::string& device);
-// The first tokens of examples/long-document, which the demo model wrote.
+// Returns the first tokens of examples/long-document, which the demo model wrote.
 std::vector<int32_t> document_tokens(const Engine& engine, int64_t n);
 
 struct Evaluation {
@@ -29,20 +30,21 @@ struct Evaluation {
 Evaluation evaluate(Engine& engine, const std::vector<int32_t>& tokens, const SparseRule& rule,
                     int64_t n_logits);
 
-// Entries of a mask that are not what the rule says of the scores it was made from, by models/DESIGN.md,
-// chapter 2: points 5 to 7.
+// Returns how many entries of a mask contradict the rule, given the scores that it was made from
+// (models/DESIGN.md, chapter 2, points 5 to 7).
 int64_t count_rule_errors(const SparseRule& rule, bool last_dense, int64_t n_heads,
                           const std::vector<float>& scores, const std::vector<uint8_t>& mask);
 
-// How near to the rule a score may lie to fall to its other side where activations are rounded to bf16.
-// Emulated in numpy, rounding where the CUDA backend does, over all goldens: the farthest that did was 8% of
-// a threshold off it, and 0.05% of the layer's largest raw score off the lowest that a ratio kept. Raw
-// scores were off by 0.9% of the largest, which is what the second bound allows.
+// Returns how near to the rule's edge a score must be to fall on the other side if activations are rounded to
+// bf16. This was emulated in numpy over all goldens, with rounding in the same places as in the CUDA backend.
+// The farthest scores that changed sides were 8% of a threshold off it, and 0.05% of the layer's largest raw
+// score off the lowest that a ratio kept. Raw scores were off by 0.9% of the largest, which the second bound
+// allows for.
 double bf16_reach(const SparseRule& rule, const std::vector<float>& scores);
 
 struct Difference {
   double worst, mean;
-  double largest;  // of the expected
+  double largest;  // the largest expected value
 };
 Difference difference(const std::vector<float>& actual, const std::vector<float>& expected);
 

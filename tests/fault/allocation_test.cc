@@ -1,5 +1,5 @@
-// The demo model on the CPU while memory runs out: at every allocation of a load, and of requests. Each ends
-// in std::bad_alloc or seer::Error, leaks nothing, and does not disturb what comes after.
+// The demo model on the CPU while memory runs out: at every allocation of a load, and of requests. Each run
+// must end in std::bad_alloc or seer::Error, leak nothing, and leave later work unaffected.
 #include <exception>
 
 #include "seer/engine.h"
@@ -17,7 +17,7 @@ using testing::Ids;
 TEST_CASE("a load ends cleanly wherever memory runs out, and leaks nothing") {
   const testing::ByteModel model;
   const EngineOptions options = model.options(256);
-  std::shared_ptr<Engine> engine = Engine::load(options);  // what is made once stays
+  std::shared_ptr<Engine> engine = Engine::load(options);  // makes everything that is made once and kept
   engine.reset();
   int64_t n_live = 0;
   testing::sweep(
@@ -28,7 +28,7 @@ TEST_CASE("a load ends cleanly wherever memory runs out, and leaks nothing") {
       });
 }
 
-// A prompt of two chunks, under a sparse rule, with all that a request can ask for.
+// A prompt of two chunks, under a sparse rule, with every option that a request can have.
 GenerateRequest request_of(const Ids& ids) {
   GenerateRequest request = testing::greedy(ids, 3, testing::kThreshold);
   request.n_logprobs = 2;

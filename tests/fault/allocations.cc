@@ -39,7 +39,7 @@ void release(void* data) noexcept {
 
 }  // namespace
 
-// The forms of [] call these.
+// The forms for arrays call these.
 void* operator new(std::size_t size) { return allocate_or_throw(size); }
 void* operator new(std::size_t size, std::align_val_t alignment) {
   return allocate_or_throw(size, static_cast<std::size_t>(alignment));

@@ -1,4 +1,5 @@
-// Memory that runs out at a chosen moment: the program's operator new counts, and fails when it is told to.
+// Makes memory run out at a chosen moment: the program's operator new counts allocations and fails those that
+// it is told to.
 #pragma once
 
 #include <cstdint>
@@ -6,11 +7,11 @@
 namespace seer::testing {
 
 enum class Shortage {
-  kOnce,     // one allocation fails, as a large one would
-  kLasting,  // it and all after it fail, until the shortage is over
+  kOnce,     // one allocation fails, as a large one might
+  kLasting,  // this allocation and all later ones fail, until the shortage is over
 };
 
-// From its construction to its end, the allocation of this index fails, counted from 0 over all threads.
+// While it exists, the allocation of this index fails, counted from 0 over all threads.
 class AllocationFault {
  public:
   AllocationFault(int64_t index, Shortage shortage);
@@ -18,11 +19,11 @@ class AllocationFault {
   AllocationFault(const AllocationFault&) = delete;
   AllocationFault& operator=(const AllocationFault&) = delete;
 
-  static bool struck();          // whether the last fault came to that index
-  static int64_t n_allocated();  // since the last fault was constructed
+  static bool struck();          // whether the last fault reached its index
+  static int64_t n_allocated();  // allocations since the last fault was constructed
 };
 
-// Allocations that have not been freed, in the whole program.
+// Returns how many allocations of the whole program have not been freed.
 int64_t n_live_allocations();
 
 }  // namespace seer::testing

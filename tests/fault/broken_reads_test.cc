@@ -1,4 +1,4 @@
-// Files whose reading fails half way, by way of a library that is preloaded into seer.
+// Files whose reading fails half way, because a library is preloaded into seer.
 #include "tests/support/catch.h"
 #include "tests/support/sanitized.h"
 #include "tests/support/test_data.h"

@@ -1,4 +1,4 @@
-// A model for tests without memory.
+// A model for the tests that run out of memory.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace seer::testing {
 
-// The demo model with a tokenizer.json, for libsentencepiece does not survive a shortage of memory, and with
-// gates in a .pth file, which takes more reading than a safetensors file.
+// The demo model with two changes: a tokenizer.json, since libsentencepiece does not survive a shortage of
+// memory, and gates in a .pth file, which takes more reading than a safetensors file.
 class ByteModel {
  public:
   ByteModel() {

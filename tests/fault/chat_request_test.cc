@@ -1,5 +1,5 @@
-// A large chat, from its body to the end of its answer, while memory runs out: the client gets an error or
-// nothing, the program goes on, and the next request is answered as ever.
+// A large chat, from its body to the end of its answer, while memory runs out. The client gets an error or
+// nothing, the program continues, and the next request is answered as always.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,7 +19,7 @@
 namespace seer::serve {
 namespace {
 
-// A connection, of which the server's end is `fd`.
+// A connection; `fd` is the server's end.
 class Connected {
  public:
   Connected() { REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends_.data()) == 0); }
@@ -43,7 +43,7 @@ class Connected {
   std::array<int, 2> ends_ = {};
 };
 
-// Few tokens and many values, at every place that may have some.
+// A request with few tokens and many values, at every place that may have values.
 std::string large_chat(bool stream) {
   Json values = Json::array();
   for (int i = 0; i < 200; ++i)
@@ -62,8 +62,8 @@ std::string large_chat(bool stream) {
   return body.dump();
 }
 
-// One request as a connection's thread answers it. Throws std::bad_alloc if the answer is none or an error,
-// and sets `wrong` if that error says that the client is at fault.
+// Answers one request as a connection's thread does. Throws std::bad_alloc if there is no answer or it is an
+// error. Sets `wrong` if that error blames the client.
 void answer(const Route& route, const std::string& body, int fd, bool* wrong) {
   Exchange exchange(fd, RequestHead(), body, RequestRecord(), "");
   try {
@@ -77,7 +77,7 @@ void answer(const Route& route, const std::string& body, int fd, bool* wrong) {
   throw std::bad_alloc();
 }
 
-// A generation that was cancelled ends soon after that.
+// Waits for the engine to be idle. A cancelled generation ends soon.
 bool becomes_idle(const Engine& engine) {
   for (int i = 0; i < 6000; ++i) {
     const EngineStats stats = engine.stats();

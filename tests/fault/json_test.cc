@@ -1,4 +1,4 @@
-// JSON values end without asking for memory: their destructors could not say that there is none.
+// JSON values are destroyed without asking for memory, because a destructor could not report a lack of it.
 #include "engine/base/json.h"
 
 #include <new>
@@ -14,7 +14,7 @@ namespace {
 
 using testing::AllocationFault;
 
-// Ends `value` while no allocation succeeds. Returns whether one was asked for.
+// Destroys `value` while no allocation can succeed. Returns whether one was asked for.
 template <class Value>
 bool asks_for_memory(std::optional<Value> value) {
   const AllocationFault fault(0, testing::Shortage::kLasting);
@@ -55,7 +55,7 @@ TEMPLATE_TEST_CASE("a value ends without allocating, and leaks nothing, however 
   CHECK(testing::n_live_allocations() == n_live);
 }
 
-// nlohmann's own assertions do not allow for the values that it leaves if there is no memory for them.
+// nlohmann's own assertions fail for the values that it leaves after a lack of memory.
 #if defined(NDEBUG)
 TEMPLATE_TEST_CASE("a value that memory ran out for, anywhere in its making, ends as others do", "", Json,
                    OrderedJson) {
@@ -66,7 +66,8 @@ TEMPLATE_TEST_CASE("a value that memory ran out for, anywhere in its making, end
     try {
       (*value)["a"]["b"]["c"] = 1;
       (*value)["a"]["d"].push_back(2);
-      // No list in braces: if memory runs out in it, nlohmann 3.11.2 loses what it has made of an object.
+      // Braces are not used for lists: if memory runs out in one, nlohmann 3.11.2 leaks the part of an object
+      // that it has made.
       (*value)["e"]["f"].push_back("a text that is longer than a string's own room");
       (*value)["h"].emplace_back().push_back(TestType::object());
       (*value)["i"] = (*value)["a"];

@@ -1,4 +1,4 @@
-// Files that are cut short while they are mapped. What faults does so in a child process.
+// Files that are cut short while they are mapped. The faults happen in a child process.
 #include "seer/mapped_files.h"
 
 #include <sys/mman.h>
@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 struct Ended {
   int code = -1;   // of exit
-  int signal = 0;  // that killed it
+  int signal = 0;  // the signal that killed it
   std::string err;
 };
 
@@ -70,7 +70,7 @@ void read_last_byte(const std::byte* data) {
   (void)*static_cast<const volatile std::byte*>(data + kSize - 1);
 }
 
-// Another mapping of a file of one page, of which the library knows nothing.
+// Makes another mapping of a file of one page, which the library does not know.
 const std::byte* foreign_mapping(const fs::path& path) {
   testing::write_file(path, "x");
   FILE* const file = std::fopen(path.c_str(), "rb");

@@ -1,4 +1,4 @@
-// Which points of a sweep are made to fail.
+// Chooses the points of a sweep that are made to fail.
 #pragma once
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 
 namespace seer::testing {
 
-// Of n points: all if SEER_ALL_FAULTS is set, else some `wanted` that are spread over them, with the first
-// and the last few. SEER_FAULT=N: point N alone.
+// Returns all n points if SEER_ALL_FAULTS is set, else some `wanted` ones that are spread over them, and the
+// first and last few. SEER_FAULT=N selects point N alone.
 inline std::vector<int64_t> fault_points(int64_t n, int64_t wanted) {
   if (const char* one = std::getenv("SEER_FAULT")) return {std::stoll(one)};
   if (std::getenv("SEER_ALL_FAULTS") != nullptr) wanted = n;

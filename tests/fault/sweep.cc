@@ -20,8 +20,8 @@ namespace {
 
 constexpr unsigned kHang = 120;  // seconds that one point may take
 
-// Runs `body` with the fault, and returns whether it threw. Any other exception than those that shortages may
-// end in fails the case.
+// Runs `body` with the fault, and returns whether it threw. An exception other than those allowed for a
+// shortage fails the case.
 bool fails(int64_t index, Shortage shortage, const std::function<void()>& body) {
   ::alarm(kHang);
   std::exception_ptr thrown;
@@ -47,14 +47,14 @@ bool fails(int64_t index, Shortage shortage, const std::function<void()>& body) 
   return true;
 }
 
-// How many allocations `body` makes if all succeed.
+// Returns how many allocations `body` makes if all succeed.
 int64_t count(const std::function<void()>& body) {
   const AllocationFault none(INT64_MAX, Shortage::kOnce);
   body();
   return AllocationFault::n_allocated();
 }
 
-// Reports the point whose failure ended the program: an exception in a thread or a destructor.
+// Reports the point at which the program ended, by an exception in a thread or a destructor.
 struct Point {
   static inline const char* what = "";
   static inline int64_t index = 0;
@@ -70,7 +70,7 @@ void sweep(const char* what, int64_t wanted, const std::function<void()>& prepar
            const std::function<void()>& body, const std::function<void()>& after) {
   std::set_terminate(Point::report);
   Point::what = what;
-  for (int i = 0; i < 2; ++i) {  // what is made once stays
+  for (int i = 0; i < 2; ++i) {  // the first run makes what is made once and kept
     prepare();
     body();
     after();
@@ -86,7 +86,7 @@ void sweep(const char* what, int64_t wanted, const std::function<void()>& prepar
       CAPTURE(what, i);
       prepare();
       const bool failed = fails(i, shortage, body);
-      // Threads share what they allocate, so a run may make a few allocations less than another.
+      // Threads share what they allocate, so one run may make a few allocations less than another.
       n_tried += AllocationFault::struck() ? 1 : 0;
       n_failed += failed ? 1 : 0;
       after();

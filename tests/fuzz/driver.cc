@@ -1,5 +1,5 @@
-// libFuzzer's entry points. SEER_FUZZ_TARGET names the target; without arguments that name folders, its seeds
-// are read and nothing is written. Measures what each run costs.
+// The entry points of libFuzzer. SEER_FUZZ_TARGET names the target. Without arguments that name folders, the
+// target's seeds are read and nothing is written. It measures the cost of each run.
 #include <sanitizer/allocator_interface.h>
 
 #include <algorithm>
@@ -76,7 +76,7 @@ std::string seed_list() {
   return list;
 }
 
-// The target's own settings come first, so that the command line's count.
+// Puts the target's own settings first, so that those of the command line take precedence.
 void add_settings(int* argc, char*** argv) {
   static std::vector<std::string> all;
   static std::vector<char*> pointers;

@@ -1,4 +1,4 @@
-// A target with every fault that the driver must notice, for driver_test.py alone.
+// A target with every fault that the driver must notice. Only driver_test.py uses it.
 #include <stdexcept>
 #include <vector>
 

@@ -1,5 +1,4 @@
-// Mutations of JSON texts that keep them JSON, so that most of them reach the checks that come after the
-// parser.
+// Mutates JSON texts so that they stay JSON, and most of them reach the checks after the parser.
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -55,7 +54,7 @@ void change_number(Json* node, Random& random) {
     *node = node->get<double>() * factors[random.below(5)];
     return;
   }
-  const auto value = node->get<uint64_t>();  // modulo 2^64, where nothing overflows
+  const auto value = node->get<uint64_t>();  // modulo 2^64, so nothing overflows
   const uint64_t results[] = {value + 1, value - 1, value * 2,
                               value / 2, 0 - value, value ^ (uint64_t{1} << random.below(64))};
   *node = static_cast<int64_t>(results[random.below(6)]);
@@ -74,7 +73,7 @@ void change_container(Json* node, const std::vector<Json*>& nodes, Random& rando
   const std::string key = item.key();
   if (random.one_in(3)) return static_cast<void>(node->erase(key));
   std::string name = mutate_bytes(key, key.size() + 16);
-  for (const Json* n : nodes)  // a key of another object, in most cases
+  for (const Json* n : nodes)  // usually takes a key of another object
     if (n->is_object() && !n->empty() && random.one_in(4)) name = n->begin().key();
   (*node)[name] = random.one_in(2) ? other : Json((*node)[key]);
 }

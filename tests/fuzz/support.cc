@@ -70,7 +70,8 @@ bool is_utf8(std::string_view text) {
 
 std::string Folder::write(const std::string& name, const std::string& bytes) const {
   const std::filesystem::path path = dir_.path() / name;
-  // A new file each time: overwriting the old one, some file systems (ext4) wait for the disk.
+  // A new file is made each time, because some file systems (ext4) wait for the disk when the old one is
+  // overwritten.
   std::filesystem::remove(path);
   testing::write_file(path, bytes);
   return path.string();
@@ -98,5 +99,5 @@ std::string join(const std::vector<std::string>& parts) {
 
 }  // namespace seer::fuzz
 
-// test_data() asks for it, which no target does.
+// test_data() needs it, but no target calls that.
 void seer::testing::skip(const std::string& reason) { fuzz::broken("a target that skips: " + reason); }

@@ -1,4 +1,4 @@
-// What the targets that read weights check of what was accepted.
+// The checks of accepted files, for the targets that read weights.
 #pragma once
 
 #include <string>
@@ -7,9 +7,10 @@
 
 namespace seer::fuzz {
 
-// Every tensor's bytes are somewhere in `file`: a mapping may be read to the end of its last page, so that
-// reading alone does not find a tensor that is a little too long. Written again as safetensors, the tensors
-// read back the same, except those of names that this format cannot have (a pickle's are any bytes).
+// Checks that every tensor's bytes are somewhere in `file`. A mapping can be read to the end of its last
+// page, so reading alone does not find a tensor that is a little too long. Also checks that the tensors read
+// back the same after they are written as safetensors, except for those of names that this format cannot have
+// (a pickle's names are any bytes).
 void check_tensors(const TensorMap& map, const std::string& file, const std::string& scratch_path);
 
 }  // namespace seer::fuzz

@@ -21,7 +21,8 @@ AppendKvCase make_append_case(Random& random, CaseTypes types, const PagedShape&
   return c;
 }
 
-// Of every three tokens one is as it was, one is small, and of one the squares' mean lies far below 1e-6.
+// Of every three tokens one stays, one becomes small, and one so small that the mean of its squares is far
+// below 1e-6.
 void shrink_tokens(HostTensor* qkv) {
   constexpr float kFactors[] = {1.0F, 0x1p-6F, 0x1p-14F};
   for (int64_t t = 0; t < qkv->dim(0); ++t)
@@ -43,7 +44,7 @@ std::vector<AppendKvCase> elsewhere_append_kv_cases(CaseTypes types) {
   for (AppendKvCase& c : norm_append_kv_cases(types)) cases.push_back(std::move(c));
   for (AppendKvCase& c : cases) {
     for (const size_t i : {size_t{0}, size_t{3}}) c.decodes[i].page_table.back() = -1;
-    // Earlier pages may be elsewhere too: nothing is written there.
+    // Earlier pages may be on another rank too; nothing is written there.
     c.decodes[1].page_table.front() = -1;
     c.name += ", the first and the last decode's page elsewhere";
   }

@@ -14,7 +14,7 @@ AttentionCase make_attention_case(Random& random, CaseTypes types, const PagedSh
   AttentionCase c;
   set_shape(&c, shape);
   lay_out(&c, random, prefills, decodes);
-  // Scores with a standard deviation of 2: some keys matter and none alone.
+  // Scores have a standard deviation of 2: some keys matter, but none alone decides.
   c.q = random.tensor(types.activation, {c.n_tokens, c.n_heads, c.d_head}, 2.5F);
   const auto all = [](const CaseSegment& s) { return s.end(); };
   c.k = make_pool(c, random, types.kv, 2.5F, all);
@@ -23,7 +23,7 @@ AttentionCase make_attention_case(Random& random, CaseTypes types, const PagedSh
   return c;
 }
 
-// A quarter of the rows keeps a single block, a quarter leaves the diagonal out, the rest is random.
+// A quarter of the rows keeps a single block, a quarter leaves the diagonal out, and the rest is random.
 CaseMask make_mask(Random& random, const PagedCase& c, const CaseSegment& segment) {
   const int64_t first = segment.start / c.page, n_rows = c.n_rows(segment);
   CaseMask mask;
@@ -42,7 +42,7 @@ CaseMask make_mask(Random& random, const PagedCase& c, const CaseSegment& segmen
   return mask;
 }
 
-// Makes every key and value tile that no row keeps NaN; returns how many.
+// Sets every key and value tile that no row keeps to NaN. Returns how many there are.
 int64_t poison_dropped(AttentionCase* c, size_t i) {
   const CaseSegment& segment = c->prefills[i];
   const int64_t n_rows = c->n_rows(segment), tile = c->page * c->d_head;
@@ -74,7 +74,7 @@ std::vector<AttentionCase> prefill_cases(Random& random, CaseTypes types) {
         make_attention_case(random, types, shape, {{0, 127}, {2 * page, page + 1}}, {5, 3 * page - 1}));
     cases.push_back(make_attention_case(random, types, shape, {{0, 1}, {page, 63}}, {}));
     cases.push_back(make_attention_case(random, types, shape, {{0, 65}, {3 * page, 64}}, {page}));
-    // The last layer starts where the first wanted row's page does.
+    // The last layer starts at the page of the first wanted row.
     AttentionCase later = make_attention_case(random, types, shape, {{0, 2 * page + 7}, {page, page}}, {1});
     later.first_tokens = {2 * page, 0};
     cases.push_back(std::move(later));
@@ -91,7 +91,7 @@ std::vector<AttentionCase> prefill_cases(Random& random, CaseTypes types) {
 std::vector<AttentionCase> dense_prefill_cases(CaseTypes types) {
   Random random(14);
   std::vector<AttentionCase> cases = prefill_cases(random, types);
-  // So many heads that a GPU takes neighbouring rows together, at the beginning of the prompt and
+  // There are so many heads that a GPU takes neighbouring rows together, at the beginning of the prompt and
   // after other blocks.
   cases.push_back(make_attention_case(random, types, {136, 8, 64, 64}, {{0, 130}}, {}));
   cases.push_back(make_attention_case(random, types, {136, 8, 128, 64}, {{64, 65}}, {}));
@@ -128,7 +128,7 @@ std::vector<AttentionCase> growing_scores_cases(CaseTypes types) {
         for (int64_t i = 0; i < c.n_kv_heads * c.page * c.d_head; ++i)
           page[i] = std::abs(page[i]) * 64.0F * step;
       }
-      // Rounded again, as what a device is given.
+      // These are rounded again, as for a device.
       c.q = {types.activation, c.q.shape, std::move(c.q.values)};
       c.k = {types.kv, c.k.shape, std::move(c.k.values)};
       c.name += grows ? ", scores grow" : ", scores shrink";

@@ -1,5 +1,5 @@
-// Products of inputs that are rounded to bfloat16 with bfloat16 weights and with codes, against float64
-// products of the same rounded inputs, so that what is left is float32's rounding of sums.
+// Products of inputs rounded to bfloat16 with bfloat16 weights and with codes, compared with float64 products
+// of the same rounded inputs. So only float32's rounding of sums is left.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -18,7 +18,7 @@ namespace seer::testing {
 namespace {
 
 constexpr Tolerance kSum{1e-5, 1e-6};
-constexpr int64_t kFewRows = 16;  // up to so many, a CPU that rounds inputs does not round them
+constexpr int64_t kFewRows = 16;  // with up to this many rows, a CPU that rounds inputs does not round them
 
 void check_product(const simd::Functions& simd, Random& random, int64_t n_x, int64_t d_in, int64_t n_rows,
                    bool accumulate) {
@@ -43,7 +43,7 @@ void check_product(const simd::Functions& simd, Random& random, int64_t n_x, int
   CHECK(mismatch(out, expected, kSum) == "");
 }
 
-// Expects that every table which has such products was tested.
+// Checks that every table with such products was tested.
 void check_tables(int n_tables) {
 #if defined(__x86_64__)
   const bool has = __builtin_cpu_supports("avx512bf16") != 0 && __builtin_cpu_supports("avx512vnni") != 0 &&
@@ -54,8 +54,8 @@ void check_tables(int n_tables) {
 #endif
 }
 
-// Around 2 and 32 inputs, which are packed together, and the 256 of a strip; around 6 inputs and 64 outputs,
-// which a tile has.
+// Sizes around 2 and 32 inputs, which are packed together, and around the 256 of a strip; and around 6 inputs
+// and 64 outputs, the size of a tile.
 TEST_CASE("product_bf16 is float64's for inputs and outputs that end anywhere in a tile") {
   Random random(70);
   int n_tables = 0;
@@ -71,7 +71,7 @@ TEST_CASE("product_bf16 is float64's for inputs and outputs that end anywhere in
   check_tables(n_tables);
 }
 
-// Expects that `simd` takes the codes.
+// Checks that `simd` takes the codes.
 void check_codes(const simd::Functions& simd, Random& random, const CodesCase& c) {
   INFO(simd.name << ", " << name_of(c));
   const CodeWeights w(random, c);
@@ -181,7 +181,7 @@ TEST_CASE("a backend with bf16 inputs rounds those of many rows with codes, in e
   }
   constexpr int64_t kIn = 192;
   Random random(72);
-  // The last one's groups are too small: its products round nothing.
+  // The last one's groups are too small, so its products round nothing.
   const CodesCase cases[] = {{simd::CodeType::kU4, kIn, 64, 70, 1, true},
                              {simd::CodeType::kU4, kIn, kIn, 300, 1, false},
                              {simd::CodeType::kU4, kIn, 16, 9, 1, true}};

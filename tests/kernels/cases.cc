@@ -91,7 +91,7 @@ std::vector<RmsNormCase> rms_norm_cases(DType activation) {
         cases.push_back({rows_name(n, d_model) + " by " + dtype_name(type),
                          random.tensor(activation, {n, d_model}, 4.0F), random.tensor(type, {d_model}, 2.0F),
                          1e-5});
-  // Here eps decides: a norm that leaves it out, or adds it to the root, is far off.
+  // Here eps decides. A norm that leaves it out, or adds it to the root, is far off.
   cases.push_back({"tiny values", random.tensor(activation, {3, 64}, 1e-3F),
                    random.tensor(DType::kF32, {64}, 2.0F), 1e-5});
   cases.push_back(
@@ -116,8 +116,8 @@ std::vector<LinearCase> linear_cases(DType activation) {
     add(1, 7, {1}, {type}, true, false, activation);
     add(17, 7, {1}, {type}, true, false, activation);
   }
-  // Widths whose last part is no whole stage of the GPU's rings (1024 values): 3584 is Qwen2.5-7B's, 896 that
-  // of the 0.5B model.
+  // Widths whose last part is not a whole stage of the GPU's rings (1024 values). 3584 is Qwen2.5-7B's, 896
+  // that of the 0.5B model.
   for (const int64_t d_in : {256, 512, 768, 896, 1024, 1280, 1288, 1800, 2304, 3584, 4864, 18944})
     for (const int64_t n : {1, 2}) add(n, d_in, {24}, {DType::kBF16}, d_in % 512 == 0, n == 2, activation);
   const std::vector<DType> mixed(std::begin(kStored), std::end(kStored));

@@ -1,6 +1,6 @@
-// Inputs for every operation of kernels/backend.h: random, the same in every run, in the shapes that go
-// wrong. `activation` is the backend's activation_dtype(); values are rounded to it, so that a float64
-// reference sees what the backend sees.
+// Inputs for every operation of kernels/backend.h. They are random but the same in every run, and have the
+// shapes that are likely to go wrong. `activation` is the backend's activation_dtype(); values are rounded to
+// it, so that a float64 reference sees the same values as the backend.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace seer::testing {
 
-// splitmix64: the standard's distributions differ between libraries.
+// Random numbers by splitmix64, since the standard's distributions differ between libraries.
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
@@ -26,7 +26,7 @@ class Random {
   uint64_t state_;
 };
 
-// The types of a case's tensors: `activation` is the backend's activation_dtype(), and `kv`, that of keys and
+// The types of a case's tensors. `activation` is the backend's activation_dtype(). `kv`, the type of keys and
 // values in pages, is one of its kv_dtypes().
 struct CaseTypes {
   CaseTypes(DType both) : activation(both), kv(both) {}  // implicit, for backends of one type
@@ -55,7 +55,7 @@ struct LinearCase {
   std::string name;
   HostTensor x;  // [n, d_in]
   std::vector<Part> parts;
-  HostTensor before;  // [n, d_out]: what out holds; NaN unless it accumulates
+  HostTensor before;  // [n, d_out]: the values of out before; NaN unless it accumulates
   bool accumulate = false;
 };
 
@@ -77,7 +77,7 @@ struct RopeTableCase {
   double scaling = 1.0;
 };
 
-// A row that owns its changes.
+// A SampleRow that owns its changes.
 struct CaseSampleRow {
   double temperature = 0.0;
   int64_t top_k = 0;
@@ -90,7 +90,7 @@ struct SampleCase {
   std::string name;
   HostTensor logits;  // f32 [n, n_vocab]
   std::vector<CaseSampleRow> rows;
-  bool exact = false;  // draws and cuts that no rounding can touch
+  bool exact = false;  // draws and cuts are far enough apart that rounding cannot change the result
 };
 
 std::vector<EmbedCase> embed_cases();
@@ -99,9 +99,9 @@ std::vector<LinearCase> linear_cases(DType activation);
 std::vector<SiluMulCase> silu_mul_cases(DType activation);
 std::vector<GatherRowsCase> gather_rows_cases(DType activation);
 std::vector<RopeTableCase> rope_table_cases();
-// Known by name and by hand: ties, edges, logits that are no numbers.
+// Cases whose results are known by hand: ties, edges, logits that are not numbers.
 std::vector<SampleCase> exact_sample_cases();
-// Random logits of the vocabularies there are, under rules alone and together.
+// Random logits with the sizes of real vocabularies, under single rules and combined ones.
 std::vector<SampleCase> random_sample_cases();
 
 // ---- pages ----
@@ -114,9 +114,9 @@ struct CaseSegment {
   Segment view() const { return {row, n_tokens, start, page_table.data()}; }
 };
 
-// Heads, pages and a step of several sequences. Pages have no order, and more exist than sequences use: what
-// no sequence wrote is NaN, but the slots behind the last token of a partial page hold what an earlier
-// sequence left there, which is finite.
+// Heads, pages and a step of several sequences. Pages are shuffled, and there are more than the sequences
+// use. Memory that no sequence wrote is NaN, except for the slots after the last token of a partial page:
+// they hold finite values, as if an earlier sequence had left them.
 struct PagedCase {
   std::string name;
   int64_t n_heads = 0, n_kv_heads = 0, d_head = 0, page = 0;
@@ -127,7 +127,7 @@ struct PagedCase {
   int64_t n_rows(const CaseSegment& s) const { return (s.n_tokens + page - 1) / page; }
 };
 
-// Of query heads and of key heads; empty weights: none.
+// The norms of query heads and of key heads. Empty weights mean that there are none.
 struct CaseNorms {
   HostTensor q, k;  // [d_head]
   double eps = 0.0;
@@ -136,12 +136,12 @@ struct CaseNorms {
 struct AppendKvCase : PagedCase {
   HostTensor qkv;       // [n_tokens, (n_heads + 2 n_kv_heads) * d_head]
   HostTensor cos, sin;  // [n_tokens, d_head / 2]
-  HostTensor k, v;      // [n_pages, n_kv_heads, page, d_head]: before
+  HostTensor k, v;      // [n_pages, n_kv_heads, page, d_head]: the pages before the operation
   CaseNorms norms;
-  GatePools q_pools, k_pools;  // of the prefills' blocks; nothing is pooled if there are none
+  GatePools q_pools, k_pools;  // for the prefills' blocks; nothing is pooled if there are none
 };
 
-// One prefill segment; other rows of qkv, and its values, are NaN.
+// One prefill segment. The other rows of qkv, and its values (V), are NaN.
 struct GateProjectCase : PagedCase {
   HostTensor qkv;
   CaseNorms norms;
@@ -157,58 +157,58 @@ struct SelectBlocksCase : PagedCase {
   HostTensor gate_k;  // [n_pages, n_gate_heads, d_gate]
   SelectRule rule;
   int64_t row_capacity = 0;
-  bool exact = false;  // scores that no rounding can touch: ties are ties, and the rule has no grey zone
+  bool exact = false;  // no rounding can change a score: ties are ties, and no score is near the rule's edge
 };
 
-// By head and block row of a segment.
+// The kept blocks, by head and block row of a segment.
 struct CaseMask {
   int64_t row_capacity = 0;
   std::vector<std::vector<int32_t>> kept;  // [n_heads * n_rows], each ascending
 };
 
-// Prefill attention of the prefills, one call each, and decode attention of the decodes.
+// The prefill attention of the prefills, one call for each, and the decode attention of the decodes.
 struct AttentionCase : PagedCase {
   HostTensor q;                       // [n_tokens, n_heads, d_head]
   HostTensor k, v;                    // [n_pages, n_kv_heads, page, d_head]
-  std::vector<CaseMask> masks;        // one a prefill, or none
-  std::vector<int64_t> first_tokens;  // one a prefill
+  std::vector<CaseMask> masks;        // one for each prefill, or none
+  std::vector<int64_t> first_tokens;  // one for each prefill
 };
 
-// Decodes whose pages are divided among parts, as ranks divide them.
+// Decodes whose pages are divided among parts, in the way that ranks divide them.
 struct AttentionPartsCase : AttentionCase {
   int64_t n_parts = 0;
-  std::vector<std::vector<int64_t>> owners;  // a decode's, by block
+  std::vector<std::vector<int64_t>> owners;  // the part that owns each block of each decode
 
-  // A decode's pages of one part, as decode_attention_part takes them.
+  // Returns a decode's pages in one part, as decode_attention_part takes them.
   CaseSegment part(size_t decode, int64_t which) const;
 };
 
 std::vector<AppendKvCase> append_kv_cases(CaseTypes types);
-// Decodes whose open page is not here, without norms and with them.
+// Decodes whose open page is on another rank, without norms and with them.
 std::vector<AppendKvCase> elsewhere_append_kv_cases(CaseTypes types);
-// Norms of query and key heads, of tokens so small that eps decides among others, with pools and without.
+// Norms of query and key heads, with pools and without. Some tokens are so small that eps decides.
 std::vector<AppendKvCase> norm_append_kv_cases(CaseTypes types);
 std::vector<GateProjectCase> gate_project_cases(DType activation);
-// Every combination of pools, with one weight where the gate allows it and with two.
+// Every combination of pools, with one weight if the gate allows it, and with two.
 std::vector<GateProjectCase> gate_pool_cases(DType activation);
 // Pools of normalised heads.
 std::vector<GateProjectCase> norm_gate_project_cases(DType activation);
 std::vector<SelectBlocksCase> select_blocks_cases(DType activation);
-// Many rows, heads and blocks: what a device cuts into tiles.
+// Many rows, heads and blocks, which a device cuts into tiles.
 std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation);
 std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation);
 std::vector<AttentionCase> dense_prefill_cases(CaseTypes types);
-// Block masks whose dropped tiles are NaN: attention over kept blocks may not look at others.
+// Block masks whose dropped tiles are NaN, since attention over kept blocks must not read others.
 std::vector<AttentionCase> masked_prefill_cases(CaseTypes types);
-// Scores that rise, or fall, by hundreds from one end of the keys to the other: softmax must move what it
-// subtracts, time and again.
+// Scores that rise, or fall, by hundreds from one end of the keys to the other, so that softmax must change
+// the maximum that it subtracts again and again.
 std::vector<AttentionCase> growing_scores_cases(CaseTypes types);
 std::vector<AttentionCase> decode_cases(CaseTypes types);
-// In one to four parts: runs of pages in turn, all in the last, by chance.
+// Decodes in one to four parts: runs of pages by turns, all pages in the last part, and pages at random.
 std::vector<AttentionPartsCase> attention_parts_cases(CaseTypes types);
-// The decodes of `c`, runs of `run` pages in turn.
+// Returns the decodes of `c` with runs of `run` pages that go to the parts by turns.
 AttentionPartsCase in_parts(const AttentionCase& c, int64_t n_parts, int64_t run);
-// Whole prompts of thousands of tokens, chunks and decodes, dense and masked: too long for a float64
+// Whole prompts of thousands of tokens, chunks and decodes, dense and masked. They are too long for a float64
 // reference.
 std::vector<AttentionCase> long_attention_cases(CaseTypes types);
 

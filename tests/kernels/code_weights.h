@@ -1,4 +1,4 @@
-// Random rows of codes for the tests of a CPU's inner loops, and the numbers that they stand for.
+// Random rows of codes for the tests of a CPU's inner loops, with the numbers that they stand for.
 #pragma once
 
 #include <cmath>
@@ -31,7 +31,7 @@ inline double e4m3(uint8_t code) {
   return (code & 0x80) != 0 ? -magnitude : magnitude;
 }
 
-// Codes, scales and zeros of random rows, and float64 numbers that they stand for.
+// Codes, scales and zeros of random rows, and the float64 numbers that they stand for.
 struct CodeWeights {
   CodeWeights(Random& random, const CodesCase& c)
       : n_groups((c.d_in + c.group - 1) / c.group),
@@ -46,7 +46,7 @@ struct CodeWeights {
     }
     rows = {c.type, codes.data(), scales.data(), c.zeros ? zeros.data() : nullptr, c.d_in, c.group};
   }
-  // The code less its zero: of row r, input i.
+  // Returns the code of row r and input i minus its zero.
   double level(int64_t r, int64_t i) const {
     const auto at = static_cast<size_t>(r * n_groups + i / rows.group);
     const auto index = static_cast<size_t>(r * rows.d_in + i);
@@ -55,7 +55,8 @@ struct CodeWeights {
     if (rows.type == simd::CodeType::kI8) return static_cast<int8_t>(codes[index]) - zero;
     return (codes[index / 2] >> (index % 2 * 4) & 15) - (rows.zeros != nullptr ? zero : 8.0);
   }
-  // What rounding may multiply: the code, and the zero that is subtracted apart from it.
+  // Returns the magnitude that rounding errors are relative to: the code, and the zero that is subtracted
+  // separately.
   double size(int64_t r, int64_t i) const {
     const double zero = rows.zeros != nullptr ? zeros[static_cast<size_t>(r * n_groups + i / rows.group)] : 0;
     return std::abs(level(r, i)) + 2.0 * zero + (rows.type == simd::CodeType::kU4 ? 8.0 : 0.0);

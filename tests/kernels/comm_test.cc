@@ -1,4 +1,4 @@
-// Communicators: what every rank gets, and that a rank which is lost or fails ends the waits of the others.
+// Communicators: the results of every rank, and that a lost or failed rank ends the waits of the others.
 #include <numeric>
 
 #include "kernels/comm/message.h"
@@ -11,7 +11,7 @@ namespace {
 
 using testing::ThreadRanks;
 
-// Beside the sizes of the shared areas: a small one of 32 KiB, slots of 1 MiB.
+// Counts around the sizes of the shared areas: 32 KiB for a small one, 1 MiB for slots.
 constexpr int64_t kCounts[] = {1, 63, 64, 8192, 8193, (1 << 18) - 1, 1 << 18, (1 << 18) + 1, 600001};
 
 Tensor floats(std::vector<float>* values) {

@@ -1,4 +1,4 @@
-// What an operation wrote against what it should have.
+// Compares the results of an operation with the expected ones.
 #pragma once
 
 #include <limits>
@@ -7,7 +7,7 @@
 
 namespace seer::testing {
 
-// In expected values: memory that has to keep its poison, and memory an operation may leave as it likes.
+// Two marks for expected values: memory that must keep its poison, and memory with any content.
 inline constexpr double kUntouched = std::numeric_limits<double>::quiet_NaN();
 inline constexpr double kAnything = std::numeric_limits<double>::infinity();
 
@@ -16,11 +16,12 @@ struct Tolerance {
   double relative = 0.0;
 };
 
-// Empty where every value lies within absolute + relative * |expected|; else how many do not, and the worst.
+// Returns an empty text if every value lies within absolute + relative * |expected|, else how many do not,
+// and the worst.
 std::string mismatch(const std::vector<float>& actual, const std::vector<double>& expected,
                      Tolerance tolerance);
 
-// Bit for bit, NaN equal to itself.
+// Returns whether all values are equal bit for bit; NaN equals itself.
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b);
 
 }  // namespace seer::testing

@@ -1,4 +1,4 @@
-// The comparison that every other test here rests on.
+// The comparison that every other test of kernels relies on.
 #include "tests/kernels/compare.h"
 
 #include "tests/kernels/host_tensor.h"

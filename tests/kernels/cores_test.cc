@@ -66,7 +66,8 @@ TEST_CASE("cgroup v1: quota and period of the controller cpu count") {
 }
 
 TEST_CASE("a mount that shows a part of the hierarchy is read from there") {
-  // Without a cgroup namespace, a container's mount begins at its own cgroup, whose whole path it sees.
+  // Without a cgroup namespace, a container's mount begins at its own cgroup, whose whole path the container
+  // sees.
   CHECK(
       FakeRoot("4:cpu:/docker/abc\n", "34 31 0:31 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n")
           .write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "100000\n")
@@ -76,7 +77,7 @@ TEST_CASE("a mount that shows a part of the hierarchy is read from there") {
   CHECK(FakeRoot("0::/docker/abc/inner\n", "34 31 0:31 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n")
             .write("sys/fs/cgroup/inner/cpu.max", "70000 100000\n")
             .quota() == 0.7);
-  // A process outside of what the mount shows: the mount's own limit is the only one that can be known.
+  // The process is outside of the mount's part of the hierarchy, so only the mount's own limit is known.
   CHECK(FakeRoot("0::/../../other\n", kV2Mount).write("sys/fs/cgroup/cpu.max", "100000 100000\n").quota() ==
         1.0);
   CHECK(FakeRoot("0::/other\n", "34 31 0:31 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n")

@@ -15,8 +15,8 @@ namespace {
 // Values are below 1 and weights sum to 1; scores of up to 20 carry an error of 1e-6 each.
 constexpr Tolerance kAttention{3e-6, 0.0};
 
-// With pages of every type that the CPU has. Cases round their keys and values to it, and attention computes
-// in float32 whatever the type, so the bounds are the same.
+// Returns types with pages of every kind that the CPU has. Cases round their keys and values to it, and
+// attention computes in float32 in any case, so the bounds are the same.
 std::vector<CaseTypes> page_types(const Backend& cpu) {
   std::vector<CaseTypes> types;
   for (const DType kv : cpu.kv_dtypes()) types.emplace_back(cpu.activation_dtype(), kv);
@@ -35,7 +35,7 @@ auto with_each_page_type(const Backend& cpu, Make&& make) {
   return cases;
 }
 
-// The same numbers in float32 pages.
+// Returns the same numbers in float32 pages.
 template <class Case>
 Case in_float32(Case c) {
   c.k.dtype = c.v.dtype = DType::kF32;
@@ -137,8 +137,8 @@ TEST_CASE("a NaN in one query reaches its own output and no other") {
   }
 }
 
-// What is documented of float32 pages (chunks, threads, parts) so holds of bf16 pages too: both go through
-// the same arithmetic in the same order.
+// Thus the documented properties of float32 pages (chunks, threads, parts) also hold for bf16 pages: both go
+// through the same arithmetic in the same order.
 TEST_CASE("attention over bf16 pages has the bits of attention over float32 pages of the same numbers") {
   const auto cpu = make_cpu_backend(2);
   const CaseTypes narrow(cpu->activation_dtype(), DType::kBF16);
@@ -171,14 +171,14 @@ TEST_CASE("attention does not depend on the number of threads") {
   }
 }
 
-// The online softmax keeps the running maximum in step with what it has summed: scores far apart, in either
-// order.
+// The online softmax must keep its sums in step with the running maximum, also if scores are far apart, in
+// either order.
 TEST_CASE("attention with scores hundreds apart picks the largest") {
   const auto cpu = make_cpu_backend(2);
   for (AttentionCase c : with_each_page_type(*cpu, decode_cases)) {
     INFO(c.name);
     for (float& x : c.q.values) x *= 40.0F;
-    // Errors of a score grow with it: 2^-24 of sums of up to 1e4.
+    // The error of a score grows with it: 2^-24 of sums of up to 1e4.
     CHECK(mismatch(run_decode_attention(*cpu, c), reference::decode_attention(c), {2e-3, 0.0}) == "");
   }
   for (const CaseTypes& types : page_types(*cpu)) {

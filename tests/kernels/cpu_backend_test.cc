@@ -1,4 +1,4 @@
-// What the CPU backend says about itself, its memory and its clock.
+// The CPU backend's description of itself, its memory and its clock.
 #include <algorithm>
 #include <chrono>
 #include <thread>

@@ -11,7 +11,7 @@ namespace {
 
 // Sums of up to 768 products (three pools of a head of 256), of size 1 or so.
 constexpr Tolerance kProjection{1e-5, 1e-6};
-// Raw scores are up to 20 and their softmax follows their absolute error.
+// Raw scores are up to 20, and their softmax has a relative error as large as their absolute one.
 constexpr Tolerance kScore{1e-5, 2e-6};
 constexpr double kNearTheRule = 2e-5;
 
@@ -70,7 +70,7 @@ TEST_CASE("select_blocks at ties, empty rows, chunks and the last two rows") {
   }
 }
 
-// The reference shares its author's reading of the rules; these lists were written by hand.
+// These lists were written by hand, because the reference has its author's reading of the rules.
 TEST_CASE("select_blocks keeps the blocks that the rules say") {
   const auto cpu = make_cpu_backend(1);
   const std::vector<SelectBlocksCase> cases = exact_select_blocks_cases(cpu->activation_dtype());
@@ -126,7 +126,7 @@ TEST_CASE("select_blocks keeps the same blocks whether or not it reports scores"
   }
 }
 
-// Chunks of a prompt score the same rows as the prompt at once: page by page, from any block on.
+// Chunks of a prompt give its rows the same scores as the whole prompt: page by page, from any block on.
 TEST_CASE("select_blocks of a chunk is that of the whole prompt") {
   const auto cpu = make_cpu_backend(2);
   for (const SelectBlocksCase& whole : select_blocks_cases(cpu->activation_dtype())) {

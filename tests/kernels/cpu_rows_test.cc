@@ -1,5 +1,5 @@
-// The CPU's operations on rows against float64: both sides read the same values, so what is left is float32's
-// rounding of sums.
+// The CPU's operations on rows, compared with float64. Both sides read the same values, so only float32's
+// rounding of sums is left.
 #include "tests/kernels/compare.h"
 #include "tests/kernels/rank_ops.h"
 #include "tests/kernels/reference.h"
@@ -14,7 +14,7 @@ constexpr Tolerance kSum{5e-6, 1e-6};
 // A few operations of 2^-24 each.
 constexpr Tolerance kElement{1e-7, 1e-6};
 constexpr Tolerance kRotated{2e-7, 2e-7};
-// Normalised heads, of size 1 or so: rotation and averages of them cancel.
+// For normalised heads of size 1 or so, whose rotation and averages cancel.
 constexpr Tolerance kNormalised{2e-6, 1e-6};
 
 TEST_CASE("embed copies the rows of a table in any stored type") {
@@ -68,7 +68,8 @@ TEST_CASE("gather_rows copies rows in the order asked") {
   }
 }
 
-// Half a unit in the last place: angles of far positions are exact to float64, which float32 angles are not.
+// The tolerance is half a unit in the last place: angles of far positions are exact to float64, which float32
+// angles are not.
 TEST_CASE("rope_table is exact at far positions") {
   const auto cpu = make_cpu_backend(2);
   for (const RopeTableCase& c : rope_table_cases()) {
@@ -125,15 +126,15 @@ TEST_CASE("append_kv normalises query and key heads before it pools and rotates 
   }
 }
 
-// Keys before and after rotation, and norms, may round to either side of a tie's neighbourhood in float64, so
-// the reference is the float32 pages', rounded apart from the library.
+// Rotated keys and norms may round to either side of a tie in float64, so the reference is the float32 pages'
+// content, rounded by code outside of the library.
 TEST_CASE("append_kv rounds to the nearest bf16 what float32 pages get, and pools from what is not rounded") {
   const auto cpu = make_cpu_backend(2);
   const auto check = [&](std::vector<AppendKvCase> wide, const std::vector<AppendKvCase>& narrow) {
     REQUIRE(wide.size() == narrow.size());
     for (size_t i = 0; i < wide.size(); ++i) {
       INFO(narrow[i].name);
-      wide[i].k.values = narrow[i].k.values;  // what pages held before is bf16 in both
+      wide[i].k.values = narrow[i].k.values;  // the earlier content of pages is bf16 in both
       wide[i].v.values = narrow[i].v.values;
       const AppendKvResult exact = run_append_kv(*cpu, wide[i]), rounded = run_append_kv(*cpu, narrow[i]);
       CHECK(same_bits(rounded.k, HostTensor(DType::kBF16, wide[i].k.shape, exact.k).values));

@@ -45,7 +45,7 @@ TEST_CASE("a row's token depends neither on the rows beside it nor on the number
   }
 }
 
-// A token from one row by choose_token(), as for rows that leave their device.
+// Returns a token of one row by choose_token(), as for rows that leave their device.
 int32_t choose(std::vector<float> logits, const SampleRow& row) {
   std::vector<float> scratch(static_cast<size_t>(choose_token_scratch(static_cast<int64_t>(logits.size()))));
   return choose_token(logits, row, scratch.data());
@@ -87,7 +87,7 @@ TEST_CASE("no rows give no ids") {
   CHECK(run_sample(*cpu, {"none", HostTensor::filled(DType::kF32, {0, 320}, 0.0F), {}}).empty());
 }
 
-// Pearson's test: with a fixed seed the sum is one number, and 27.9 is exceeded once in 1000 seeds.
+// Pearson's test. With a fixed seed the sum is a fixed number, and 27.9 is exceeded once in 1000 seeds.
 TEST_CASE("draws follow the softmax of the logits over the temperature, by chi-square") {
   constexpr int kDraws = 20000, kTokens = 10;
   const auto cpu = make_cpu_backend(2);
@@ -113,7 +113,7 @@ TEST_CASE("draws follow the softmax of the logits over the temperature, by chi-s
     chi_square += (counts[i] - mean) * (counts[i] - mean) / mean;
   }
   CHECK(chi_square < 27.9);
-  CHECK(chi_square > 0.5);  // numbers that fit too well are no draws
+  CHECK(chi_square > 0.5);  // numbers that fit too well are not random draws
 }
 
 }  // namespace

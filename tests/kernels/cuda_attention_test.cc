@@ -1,5 +1,5 @@
-// Attention and the paged cache on the GPU: against float64 on the awkward shapes, against the CPU backend on
-// long ones.
+// Attention and the paged cache on the GPU, compared with float64 on the awkward shapes, and with the CPU
+// backend on long ones.
 #include <utility>
 #include <vector>
 
@@ -14,8 +14,8 @@
 namespace seer::testing {
 namespace {
 
-// Probabilities and results are rounded to bf16: up to 2^-8 of values below 1 each, and rows of a few keys
-// add up unluckily.
+// Probabilities and results are rounded to bf16, each by up to 2^-8 of values below 1, and the errors may add
+// up in rows of a few keys.
 constexpr Tolerance kAttention{4e-3, 6e-3};
 constexpr Tolerance kRotated{1e-4, 1.0 / 250};
 // Scores of bf16 values, and sums of their exponentials, are not rounded to bf16.
@@ -142,8 +142,8 @@ TEST_CASE("cuda: a recorded step of parts serves other lengths, page tables and 
   limits.n_blocks = c.n_pages;
   limits.page_tokens = c.page;
   backend->prepare(limits);
-  // Of the same rows, whichever sequences' pages they attend to; the second and the third step of a key are
-  // the record's.
+  // All steps have the same rows, and differ in the sequences whose pages they attend to. The second and the
+  // third step of a key are recorded and replayed.
   const std::pair<size_t, size_t> pairs[] = {{8, 3}, {0, 7}, {5, 8}, {8, 8}, {2, 1}};
   const auto step = [&](int64_t key, const std::pair<size_t, size_t>& pair, int64_t which) {
     std::vector<CaseSegment> wholes, parts;

@@ -1,4 +1,4 @@
-// What the CUDA backend refuses, and how it says so.
+// The CUDA backend's refusals and their messages.
 #include <functional>
 #include <set>
 
@@ -20,7 +20,7 @@ ErrorKind kind_of(const std::function<void()>& call, std::string* message) {
   return ErrorKind::kRuntime;
 }
 
-// On a machine without a GPU this is what every user of --device cuda meets, so it needs none.
+// Every user of --device cuda gets this message on a machine without a GPU, so the test needs none.
 TEST_CASE("cuda: a GPU that is not there is refused with what was expected") {
   std::string message;
   CHECK(kind_of([] { make_cuda_backend(4096); }, &message) == ErrorKind::kDevice);

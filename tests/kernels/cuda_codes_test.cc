@@ -18,8 +18,8 @@ constexpr Tolerance kExactProducts{2e-5, 2e-5};
 constexpr Tolerance kRounded{2e-3, 1.0 / 250};
 constexpr Tolerance kNormed{2e-2, 1.0 / 100};
 constexpr Tolerance kSwiglu{4e-2, 1.0 / 40};
-// Weights that are widened to bf16, or sums of E4M3 products that the tensor cores keep with 13 bits:
-// relative to the size of results, which is 1, as inputs and weights are made below.
+// For weights that are widened to bf16, and for sums of E4M3 products, which the tensor cores keep with 13
+// bits. It is relative to the size of results, which is 1 for the inputs and weights below.
 constexpr Tolerance kWidened{2e-2, 1.0 / 100};
 
 struct CodesCase {
@@ -150,7 +150,7 @@ TEST_CASE("cuda: products of few rows with codes are exact up to the order of th
       const HostTensor x = HostCodes(c, 11).random(DType::kBF16, {n, c.d_in});
       const std::vector<float> out = run(*device, w, x, {.float_out = true});
       CHECK(mismatch(out, as_doubles(run(*cpu, w, x, {.float_out = true})), kExactProducts) == "");
-      // A row's result does not depend on the others'.
+      // A row's result must not depend on the other rows.
       const std::vector<float> first(out.begin(), out.begin() + c.d_out);
       if (one.empty()) one = first;
       CHECK(first == one);
@@ -166,7 +166,7 @@ std::vector<uint8_t> codes_of(Backend& backend, const Tensor& t, int64_t n_bytes
   return bytes;
 }
 
-// A scale that is NaN becomes -1, because NaN is no number's equal.
+// Returns the scales with -1 in place of NaN, because NaN is not equal to itself.
 std::vector<float> scales_of(Backend& backend, const Tensor& t) {
   std::vector<float> scales(static_cast<size_t>(t.numel()));
   backend.read(scales.data(), t);
@@ -195,7 +195,7 @@ TEST_CASE("cuda: plain weights become the same codes and scales as on the CPU, t
       const LinearWeights host = cpu->quantise(plain, format, &host_buffers);
       const LinearWeights expected = device->to_device(host, &expected_buffers);
       const LinearWeights found = device->quantise(device->to_device(plain, &buffers), format, &buffers);
-      CHECK(buffers.size() == 2);  // codes and scales: the plain matrix has gone
+      CHECK(buffers.size() == 2);  // codes and scales; the plain matrix was freed
       const LinearWeights::Part &a = found.parts.front(), &b = expected.parts.front();
       REQUIRE((a.weight.dtype == b.weight.dtype && a.group == b.group && a.input_codes == b.input_codes));
       const int64_t row_bytes = (d_in + 127) / 128 * 128 * dtype_bits(a.weight.dtype) / 8;
@@ -244,7 +244,7 @@ TEST_CASE("cuda: inputs that a product normalises first are rounded as those tha
       device->norm_linear(out, h, x, norm, 1e-5, w);
       device->rms_norm(normed, x, norm, 1e-5);
       device->linear(expected, normed, w, false);
-      // Few rows normalise in another order, and the last rows of groups are few if there are more than 64.
+      // Few rows normalise in another order. With more than 64 rows, the last ones of groups are few rows.
       const int64_t same = inputs == InputCodes::kE4M3Token128 && n > 64 ? n / 4 * 4 : n;
       CHECK(same_bits(memory.read(out.rows(0, same)), memory.read(expected.rows(0, same))));
     }
@@ -304,8 +304,8 @@ TEST_CASE("cuda: products of many rows widen codes, or round inputs as the forma
       INFO(c.name << ", " << n << " rows");
       HostTensor x = HostCodes(c, 11).random(DType::kBF16, {n, c.d_in});
       std::fill_n(x.at(1), c.d_in, 0.0F);  // a token of zeros
-      // Inputs are rounded on a Hopper GPU alone; of more than 64 with groups, not those of the last rows
-      // beyond four.
+      // Inputs are rounded only on a Hopper GPU. With groups and more than 64 rows, the last rows after a
+      // multiple of four are not rounded.
       const bool rounds = device->rounds_inputs(w);
       const auto same_on_cpu = [&](const Asked& asked) {
         std::vector<double> expected = as_doubles(run(rounds ? *rounding : *exact, w, x, asked));

@@ -1,4 +1,4 @@
-// What a fault on the GPU in the middle of a step looks like from outside.
+// The effects of a fault on the GPU in the middle of a step, seen from outside.
 #include "seer/error.h"
 #include "tests/kernels/gpu.h"
 #include "tests/support/catch.h"
@@ -12,7 +12,7 @@ TEST_CASE("cuda: a fault in mid-step is an error that says so, and every later c
   constexpr int64_t kRows = 64, kWidth = 64;
   const Buffer memory = device->allocate(kRows * kWidth * 2, "a test");
   const Tensor out(memory.get(), DType::kBF16, {kRows, kWidth});
-  // No such address on the GPU.
+  // The GPU has no such address.
   const Tensor nowhere(static_cast<std::byte*>(memory.get()) + (int64_t{1} << 46), DType::kBF16,
                        {kRows, kWidth});
   const auto message_of = [&](auto&& call) -> std::string {

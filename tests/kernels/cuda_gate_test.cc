@@ -8,10 +8,10 @@
 namespace seer::testing {
 namespace {
 
-// Pools are rounded to bf16 before the projection and its rotated result after it. Sums of hundreds of
-// products of size 1 whose factors are off by 2^-9 each wander by a few hundredths.
+// Pools are rounded to bf16 before the projection, and its rotated result after it. Sums of hundreds of
+// products of size 1 whose factors are off by 2^-9 each are off by a few hundredths.
 constexpr Tolerance kProjection{4e-2, 8e-3};
-// From bf16 inputs on everything is float32; exp and the sum's order differ.
+// After the bf16 inputs everything is float32; exp and the order of the sum differ.
 constexpr Tolerance kScore{1e-4, 1e-4};
 constexpr double kNearTheRule = 2e-4;
 

@@ -1,4 +1,4 @@
-// Row operations on the GPU against the CPU backend, which is itself held to float64.
+// Row operations on the GPU, compared with the CPU backend, which other tests compare with float64.
 #include "tests/kernels/compare.h"
 #include "tests/kernels/gpu.h"
 #include "tests/kernels/rank_ops.h"
@@ -12,9 +12,10 @@ namespace {
 constexpr Tolerance kRounded{1e-5, 1.0 / 250};
 // Sums of up to thousands of products that cancel keep the float32 error of their parts.
 constexpr Tolerance kProduct{2e-3, 1.0 / 250};
-// Normalised inputs are rounded to bf16 too: sums of size 1 wander by 1e-3, and by some times that at worst.
+// Normalised inputs are rounded to bf16 too. Sums of size 1 are off by 1e-3, and by several times that at
+// worst.
 constexpr Tolerance kNormedProduct{2e-2, 1.0 / 100};
-// A SwiGLU multiplies two of them, which are rounded to bf16 once more if there are many rows.
+// A SwiGLU multiplies two such sums, which are rounded to bf16 once more if there are many rows.
 constexpr Tolerance kNormedSwiglu{4e-2, 1.0 / 40};
 
 TEST_CASE("cuda: embed copies the rows of the step's ids") {

@@ -1,4 +1,4 @@
-// The choice of tokens on the GPU against its definition in float64, and against itself.
+// The choice of tokens on the GPU, compared with its definition in float64 and with itself.
 #include "tests/kernels/gpu.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
@@ -7,7 +7,8 @@
 namespace seer::testing {
 namespace {
 
-// Weights of float32 in units of 2^-40: a draw this close to the edge of two tokens may fall to either.
+// Weights are float32 in units of 2^-40, so a draw this close to the edge between two tokens may fall to
+// either.
 constexpr double kEdge = 1e-5;
 
 TEST_CASE("cuda: sample at ties, edges and logits that are no numbers") {
@@ -32,7 +33,7 @@ TEST_CASE(
     for (int i = 0; i < 3; ++i) CHECK(run_sample(*device, c) == actual);
     for (size_t r = 0; r < actual.size(); ++r, ++n_rows) n_equal += actual[r] == expected[r] ? 1 : 0;
   }
-  CHECK(n_equal > n_rows - n_rows / 50);  // those on the edge
+  CHECK(n_equal > n_rows - n_rows / 50);  // the others are on the edge
 }
 
 TEST_CASE("cuda: no rows give no ids") {

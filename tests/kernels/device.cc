@@ -18,7 +18,7 @@ Tensor Device::on_host(const HostTensor& host) { return on_host(host.encoded(), 
 
 Tensor Device::upload(const HostTensor& host) { return backend_->to_device(on_host(host), &buffers_); }
 
-// Integers are carried bit by bit, so float32 values travel as such.
+// Uploads float32 values bit by bit, as integers.
 Tensor Device::upload_raw(const HostTensor& host) {
   if (host.dtype != DType::kF32) return upload(host);
   Tensor out = backend_->to_device(on_host(host.encoded(), DType::kI32, host.shape), &buffers_);

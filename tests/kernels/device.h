@@ -15,14 +15,15 @@ class Device {
  public:
   explicit Device(Backend* backend) : backend_(backend) {}
 
-  // A copy of the case's values that an operation may write to, in the type the device keeps weights and
-  // activations in. On the CPU it is aligned to its element only, as tensors of a mapped file may be.
+  // Returns a copy of the case's values that an operation may write to, in the type in which the device keeps
+  // weights and activations. On the CPU it is aligned only to its element, as tensors of a mapped file may
+  // be.
   Tensor upload(const HostTensor& host);
   Tensor upload_f32(const HostTensor& host);  // float32 on every device
   Tensor on_host(const HostTensor& host);     // for weights that go to the device in parts
   LinearWeights upload(const LinearWeights& weights) { return backend_->to_device(weights, &buffers_); }
   Tensor upload(const std::vector<int32_t>& host, const std::vector<int64_t>& shape);
-  Tensor poisoned(DType dtype, std::vector<int64_t> shape);  // NaN; of this type on every device
+  Tensor poisoned(DType dtype, std::vector<int64_t> shape);  // filled with NaN; has this type on every device
 
   std::vector<float> read(const Tensor& tensor) const;
   std::vector<int32_t> read_ints(const Tensor& tensor) const;
@@ -32,7 +33,8 @@ class Device {
   Tensor upload_raw(const HostTensor& host);
 
   Backend* backend_;
-  std::vector<std::unique_ptr<std::byte[]>> host_;  // outlives the tensors, for the CPU uses it in place
+  // Must outlive the tensors, since the CPU uses it in place.
+  std::vector<std::unique_ptr<std::byte[]>> host_;
   std::vector<Buffer> buffers_;
 };
 

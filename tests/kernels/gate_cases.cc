@@ -17,7 +17,7 @@ struct GateShape {
 
 GateProjectCase make_gate_case(Random& random, DType activation, const PagedShape& shape, Run run,
                                const GateShape& gate) {
-  constexpr int64_t kRowsBefore = 3, kRowsAfter = 2;  // of other segments of the step
+  constexpr int64_t kRowsBefore = 3, kRowsAfter = 2;  // rows of other segments of the step
   GateProjectCase c;
   set_shape(&c, shape);
   lay_out(&c, random, {run}, {});
@@ -71,8 +71,8 @@ SelectBlocksCase make_select_case(Random& random, DType activation, const PagedS
   return c;
 }
 
-// One head whose score of key block j is scores[j] in every row: gate_q has sqrt(d_gate) in two channels, of
-// which the keys' first holds the score to eight bits and the second what is left of it.
+// One head in which the score of key block j is scores[j] in every row. gate_q has sqrt(d_gate) in two
+// channels. The keys' first channel holds the score to eight bits, and the second the rest of it.
 SelectBlocksCase make_exact_case(std::string name, DType activation, const std::vector<float>& scores,
                                  Run run, SelectRule rule, int64_t page = 64) {
   constexpr int64_t kGate = 64;
@@ -106,7 +106,7 @@ std::vector<GateProjectCase> gate_project_cases(DType activation) {
         cases.push_back(make_gate_case(random, activation, shape, {3 * page, page - 1}, gate));
       }
     }
-  // A gate wider than a head: RoPE turns the first d_head channels alone.
+  // For a gate wider than a head, RoPE turns only the first d_head channels.
   const GateShape wide{avg, avg, true, 128, DType::kBF16};
   cases.push_back(make_gate_case(random, activation, {8, 2, 64, 64}, {64, 127}, wide));
   const GateShape one{avg, all, false, 64, DType::kBF16};
@@ -197,7 +197,7 @@ std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation) {
                                        {first * s.page, n_rows * s.page - 1}, rule));
     }
   };
-  // Rows around multiples of the GPU's tiles, by few heads and by as many as make its tiles high.
+  // Rows around multiples of the GPU's tiles, with few heads, and with so many that its tiles become high.
   const PagedShape wide{32, 8, 64, 16}, narrow{4, 1, 128, 16}, pairs{4, 2, 64, 16};
   for (const int64_t n_rows : {1, 63, 64, 65, 127, 129}) add(narrow, 4, 64, 5, n_rows);
   for (const int64_t n_rows : {65, 128, 129}) add(wide, 32, 64, 0, n_rows);
@@ -205,7 +205,7 @@ std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation) {
   add(wide, 32, 64, 700, 66);
   add(wide, 32, 96, 0, 100);
   add(wide, 8, 256, 0, 66);
-  // Contexts of long rows, which leave room for fewer of them at once.
+  // Contexts with long rows, of which fewer fit at once.
   for (const int64_t first : {1020, 1700, 2045, 3500, 4500}) add(pairs, 4, 64, first, 9);
   add(narrow, 4, 128, 2100, 33);
   add(narrow, 1, 256, 1100, 17);
@@ -220,12 +220,12 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
   const auto threshold = [](double value, bool last_dense, int64_t n) {
     return SelectRule{Method::kThreshold, value, last_dense, n};
   };
-  // The ratio that keeps k of n blocks a row, from the middle of its interval.
+  // Returns the ratio that keeps k of n blocks in a row, from the middle of its interval.
   const auto largest = [](double k, int64_t n) {
     const double kept = (k + 0.5) / static_cast<double>(n);
     return SelectRule{Method::kNzRatio, 1.0 - (1.0 - kept) * (1.0 - kept), false, n};
   };
-  // The ratio that keeps k of a row's n causal blocks.
+  // Returns the ratio that keeps k of a row's n causal blocks.
   const auto of_row = [](double k, double of, int64_t n) {
     return SelectRule{Method::kNzRatioRow, (k + 0.5) / of, false, n};
   };
@@ -265,8 +265,8 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
   add("a NaN key in the last block, threshold", last_nan, whole(8), threshold(0.1, false, 8));
   add("as many as there are, nz_ratio", falling, whole(8), largest(7, 8));
 
-  // Long rows: the last three of a prompt. Around multiples of 32, 128 and 1024 blocks lie the edges of the
-  // GPU's words, vectors and rounds.
+  // Long rows: the last three of a prompt. The edges of the GPU's words, vectors and rounds are around
+  // multiples of 32, 128 and 1024 blocks.
   constexpr int64_t kSmallPage = 16;
   for (const int64_t n : {127, 128, 129, 1023, 1024, 1025, 2050, 4100}) {
     const auto add_long = [&](const std::string& name, auto&& score, const SelectRule& rule) {
@@ -282,7 +282,7 @@ std::vector<SelectBlocksCase> exact_select_blocks_cases(DType activation) {
     const auto few = [](int64_t j) { return static_cast<float>(j * 7 % 5 - 2); };
     add_long("many ties, nz_ratio", few, share(10));
     add_long("ties that are nearly all wanted, nz_ratio", few, share(6));
-    // Apart by 2^-15 only: the last of the selection's rounds decides.
+    // Scores differ by only 2^-15, so the last of the selection's rounds decides.
     const auto close = [](int64_t j) { return 5.0F + static_cast<float>(j * 37 % 64) * 0x1p-15F; };
     add_long("scores that differ in their last bits, nz_ratio", close, share(3));
     const auto one = [&](int64_t j) { return j == n / 2 ? 60.0F : static_cast<float>(j % 3); };

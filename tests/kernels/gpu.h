@@ -1,4 +1,4 @@
-// The GPU for a test, where there is one.
+// The GPU for a test, if there is one.
 #pragma once
 
 #include <algorithm>
@@ -10,14 +10,14 @@
 
 namespace seer::testing {
 
-// cuda:0, or null with the case marked as skipped. SEER_REQUIRE_GPU=1 turns the skip into a failure, for
-// machines that should have one.
+// Returns cuda:0, or null after marking the case as skipped. SEER_REQUIRE_GPU=1 turns the skip into a
+// failure, for machines that should have a GPU.
 std::unique_ptr<Backend> gpu();
 
-// Whether the CUDA backend takes this head size and page; others are refused when a model is loaded.
+// Returns whether the CUDA backend accepts this head size and page. It refuses others when a model is loaded.
 bool gpu_takes(const PagedCase& c);
 
-// The case's activations as the CPU keeps them: the same values as float32.
+// Returns the case with the CPU's type of activations: the same values as float32.
 template <class Case>
 Case for_cpu(Case c) {
   for (HostTensor* t : activations(c)) t->dtype = DType::kF32;

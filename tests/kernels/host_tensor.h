@@ -1,4 +1,4 @@
-// Test inputs in host memory: float values that the tensor's type holds exactly.
+// Inputs of tests in host memory: float values that the tensor's type holds exactly.
 #pragma once
 
 #include <cstddef>

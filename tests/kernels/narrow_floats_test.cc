@@ -1,4 +1,4 @@
-// The tests' own conversions, where the values are known.
+// The tests' own conversions, for values that are known.
 #include "tests/support/narrow_floats.h"
 
 #include "tests/support/catch.h"

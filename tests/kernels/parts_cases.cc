@@ -1,4 +1,4 @@
-// Attention in parts: which decode's block belongs to which.
+// Attention in parts: which part each block of a decode belongs to.
 #include <utility>
 
 #include "tests/kernels/cases.h"
@@ -44,7 +44,7 @@ std::vector<AttentionPartsCase> attention_parts_cases(CaseTypes types) {
   std::vector<AttentionPartsCase> cases;
   for (const AttentionCase& c : decode_cases(types))
     for (int64_t n_parts = 1; n_parts <= 4; ++n_parts) {
-      cases.push_back(in_parts(c, n_parts, 1));  // pages of one key are parts of their own
+      cases.push_back(in_parts(c, n_parts, 1));  // parts may consist of pages with one key
       if (n_parts == 1) continue;
       cases.push_back(divide(c, n_parts, "all in the last", [&](int64_t) { return n_parts - 1; }));
       cases.push_back(divide(c, n_parts, "by chance", [&](int64_t) { return random.below(n_parts); }));

@@ -1,4 +1,4 @@
-// Plain weights rounded to codes: against float64 arithmetic written here, and at the edges.
+// Plain weights rounded to codes, compared with float64 arithmetic written here, and at the edges.
 #include "kernels/quantise.h"
 
 #include <cmath>
@@ -131,7 +131,7 @@ TEST_CASE("E4M3: weights whose scale is no normal number keep their signs and or
   CHECK(from_e4m3(codes[3]) == 0.0F);
 }
 
-// A product's weights in memory of the backend, as random weights are.
+// A product's weights in the backend's memory, as random weights are.
 struct OwnWeights {
   std::unique_ptr<Backend> backend = make_cpu_backend(2);
   std::vector<Buffer> buffers;
@@ -190,7 +190,7 @@ TEST_CASE("the CPU backend rounds float32 weights to bf16, and leaves bf16 where
   CHECK(same.parts.front().weight.data == w.plain.parts.front().weight.data);
   CHECK(w.buffers.size() == 2);
   std::vector<float> values = normal_values(64, 1);
-  values[0] = 1.0F + 0x1p-8F;  // half of the way to the next bf16, whose last bit is 1
+  values[0] = 1.0F + 0x1p-8F;  // half way to the next bf16, whose last bit is 1
   LinearWeights wide;
   wide.parts = {{Tensor(values.data(), DType::kF32, {2, 32}), {}}};
   const LinearWeights narrow = w.backend->quantise(wide, WeightFormat::kBF16, &w.buffers);

@@ -89,7 +89,7 @@ void check_copy_columns(Backend& backend) {
 }
 
 void check_copy_rows(Backend& backend) {
-  // Runs that lie together on both sides, on one, and single rows.
+  // Runs that are contiguous on both sides, on one side, and single rows.
   const std::vector<int64_t> from = {4, 5, 6, 0, 2, 1, 3}, to = {1, 2, 3, 8, 0, 5, 6};
   for (const bool wide : {false, true}) {
     INFO("float32 " << wide);
@@ -118,7 +118,7 @@ void check_mark_blocks(Backend& backend) {
   backend.mark_blocks(marks, 1, {});
   std::vector<float> expected(static_cast<size_t>(kRanks * kBlocks), 0.0F);
   CHECK(device.read(marks) == expected);
-  // Two heads of two rows: what lies behind a row's count is not of it.
+  // Two heads of two rows. Entries after a row's count do not belong to it.
   const BlockMask few{device.upload(std::vector<int32_t>{1, 2, 3, 1}, {2, 2}),
                       device.upload(std::vector<int32_t>{0, 9, 9, 4, 7, 9, 0, 1, 2, 7, 9, 9}, {2, 2, 3})};
   std::vector<int32_t> all(static_cast<size_t>(kBlocks));
@@ -138,7 +138,8 @@ void check_mark_blocks(Backend& backend) {
 void check_merge_without_keys(Backend& backend) {
   constexpr int64_t kDHead = 64;
   constexpr float kNone = -std::numeric_limits<float>::infinity();
-  // By row, of each part; what is expected of element 0, ten times the mean of p, unless all are zeros.
+  // By row, the logarithms of each part, and the expected element 0: ten times the mean of p, unless all are
+  // zeros.
   struct Row {
     std::vector<float> log_sums;
     std::optional<double> expected;
@@ -149,9 +150,9 @@ void check_merge_without_keys(Backend& backend) {
       {{kNone, 2.0F, kNone, 2.0F}, 20.0},
       {{kNone, kNone, kNone, kNone}, std::nullopt},
       {{0.0F, kNone, std::log(3.0F), kNone}, 15.0},  // a quarter and three
-      {{-300.0F, -200.0F, kNone, -400.0F}, 10.0},    // no sum of exponentials is a float
+      {{-300.0F, -200.0F, kNone, -400.0F}, 10.0},    // a sum of exponentials fits no float
       {{500.0F, kNone, 100.0F, 500.0F}, 15.0},
-      {{1.0F, kNan, kNone, 1.0F}, kUntouched},  // NaN goes through
+      {{1.0F, kNan, kNone, 1.0F}, kUntouched},  // and NaN stays NaN
   };
   const auto n = static_cast<int64_t>(rows.size());
   const auto n_parts = static_cast<int64_t>(rows.front().log_sums.size());

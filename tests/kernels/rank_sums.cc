@@ -13,9 +13,9 @@
 namespace seer::testing {
 namespace {
 
-constexpr int kShares = 3;  // different ones of a rank, in turn
+constexpr int kShares = 3;  // different shares of a rank, used by turns
 
-// Of [-1, 1), with all bits of a float in use, so that the order of sums shows.
+// Returns a number in [-1, 1) that uses all bits of a float, so that the order of sums matters.
 float random_value(uint64_t seed) {
   uint64_t z = seed * 0x9E3779B97F4A7C15ULL + 0x1234567ULL;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
@@ -50,7 +50,7 @@ class RankOnGpu {
   int64_t most;
 };
 
-// As a decoder does: a part's sum is under way while the other part's share is made.
+// Works as a decoder does: one part's sum runs while the other part's share is made.
 void sum_in_parts(const RankOnGpu& rank, const SumCase& c, const std::vector<Tensor>& shares) {
   const int64_t half = c.n_rows / 2 + 1;
   std::optional<int> under_way[2];
@@ -120,9 +120,9 @@ std::vector<std::vector<std::vector<uint16_t>>> run_sum_cases(Communicator* host
     for (int which = 0; which < kShares; ++which)
       shares.push_back(upload(DType::kF32, [&](int64_t i) { return share_value(host->rank(), which, i); }));
     const Tensor start = upload(DType::kBF16, start_value);
-    host->barrier(Patience::kStep);  // the last case's memory is used again
+    host->barrier(Patience::kStep);  // the memory of the last case is used again
     rank.copy(rank.x(c), start);
-    // Parts of x come from other ranks: all have theirs before the first sum.
+    // Parts of x come from other ranks, so all must have theirs before the first sum.
     std::vector<uint16_t> bits(static_cast<size_t>(n));
     rank.gpu->read(bits.data(), rank.x(c));
     host->barrier(Patience::kStep);

@@ -1,4 +1,4 @@
-// Sums over ranks on GPUs, as every rank of a test runs them.
+// Sums over ranks on GPUs, in the form that every rank of a test runs them.
 #pragma once
 
 #include <cstdint>
@@ -11,27 +11,28 @@ namespace seer::testing {
 
 struct SumCase {
   int64_t n_rows, width;
-  int n_sums;     // one behind the other, of other shares each
-  bool recorded;  // as a step that is recorded and replayed, of which each run is n_sums
-  bool beside;    // in two parts at a time, beside what follows
+  int n_sums;     // one after another, each of different shares
+  bool recorded;  // as a step that is recorded and replayed; each run of it has n_sums sums
+  bool beside;    // in two parts, each of which runs at the same time as the work after it
 };
-inline constexpr int kSumRuns = 4;  // of a recorded step
+inline constexpr int kSumRuns = 4;  // runs of a recorded step
 
-// In one order on every rank; sizes on both sides of where one kernel takes over from the other.
+// Returns the cases in the same order on every rank. Their sizes lie on both sides of the size at which one
+// kernel takes over from another.
 const std::vector<SumCase>& sum_cases();
 std::string description(const SumCase& c);
 
-// What bf16 elements come to that start as start_value() and get every rank's shares.
+// Returns the bf16 elements that should result from start_value() and every rank's shares.
 std::vector<uint16_t> expected_sums(const SumCase& c, int n_ranks);
 
-// With a GPU backend on the rank's GPU. Runs all cases and gathers what each rank has: on rank 0
-// [case][rank]. `reached`: whether ranks reach one another's memory.
+// Runs all cases with a GPU backend on the rank's GPU, and gathers the results of all ranks: returns them on
+// rank 0, as [case][rank]. `reached` is set to whether the ranks can reach one another's memory.
 std::vector<std::vector<std::vector<uint16_t>>> run_sum_cases(Communicator* host, bool* reached);
 
-// Shares that every rank gathers: on rank 0, whether all ranks have all of them right.
+// Every rank gathers all shares. Returns on rank 0 whether all ranks have all of them right.
 bool gather_on_ranks(Communicator* host);
 
-// Sums of which rank 1 leaves before its last: the others' read throws.
+// Runs sums, but rank 1 leaves before its last one; then the others' read must throw.
 void leave_in_a_sum(Communicator* host);
 
 }  // namespace seer::testing

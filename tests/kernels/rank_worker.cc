@@ -1,4 +1,4 @@
-// The other ranks of cuda_ranks_test.cc: does what the test names, on the rank it was started as.
+// The other ranks of cuda_ranks_test.cc. Each does the work that the test names.
 #include <cstdio>
 #include <cstring>
 

@@ -8,8 +8,8 @@
 namespace seer::testing::reference {
 namespace {
 
-// One query of head h over the keys of `blocks` up to its own position. Returns the logarithm of the sum of
-// exp(scores).
+// Attends from one query of head h to the keys of `blocks` up to its own position. Returns the logarithm of
+// the sum of exp(scores).
 double attend(double* out, const AttentionCase& c, const CaseSegment& segment, int64_t row, int64_t position,
               int64_t h, const std::vector<int32_t>& blocks) {
   const float* q = c.q.at(row) + h * c.d_head;

@@ -1,4 +1,4 @@
-// SeerAttention's gate, point by point as chapter 2 of models/DESIGN.md numbers them.
+// SeerAttention's gate, point by point as numbered in chapter 2 of models/DESIGN.md.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -36,7 +36,7 @@ GateProject gate_project(const GateProjectCase& c) {
       q = rotate(q, c.cos.at(b), c.sin.at(b), half);
       out.gate_q.insert(out.gate_q.end(), q.begin(), q.end());
     }
-    // Point 2: with one weight gate keys are per query head, with two per key head.
+    // Point 2: with one weight, gate keys are per query head; with two, per key head.
     for (int64_t h = 0; h < n_gate_heads; ++h) {
       const int64_t kv_head = c.linear_q.empty() ? h / c.group() : h;
       std::vector<double> k = pooled_key(c, segment, b, kv_head, c.qkv, c.norms, c.k_pools);
@@ -57,8 +57,7 @@ void softmax(std::vector<double>* scores) {
 
 namespace {
 
-// Points 5 to 7 for one row, and the ratio of a row's own blocks, which is ours. `edge` becomes the score
-// that decides.
+// Points 5 to 7 for one row, and nz_ratio_row, which is ours. `edge` becomes the deciding score.
 std::vector<int32_t> keep(const std::vector<double>& scores, const SelectRule& rule, double* edge) {
   const auto n_causal = static_cast<int64_t>(scores.size());
   std::vector<int32_t> all(scores.size()), kept;
@@ -76,7 +75,7 @@ std::vector<int32_t> keep(const std::vector<double>& scores, const SelectRule& r
                           ? rule.value * static_cast<double>(n_causal)
                           : (1.0 - std::sqrt(1.0 - rule.value)) * static_cast<double>(rule.n_prompt_blocks);
   const auto k = static_cast<size_t>(std::max(1.0, std::floor(most)));
-  // Of equal scores the earlier; NaN below all.
+  // Of equal scores the earlier comes first; NaN comes last.
   const auto key = [&](int32_t j) {
     const double s = scores[static_cast<size_t>(j)];
     return std::isnan(s) ? -std::numeric_limits<double>::infinity() : s;

@@ -7,7 +7,7 @@
 namespace seer::testing {
 namespace {
 
-// In lists of blocks what no kernel may read: an index that no page table has.
+// Fills the parts of block lists that no kernel may read, with an index that no page table has.
 constexpr int32_t kNoBlock = INT32_MAX;
 
 std::vector<Segment> views(const std::vector<CaseSegment>& segments) {
@@ -17,7 +17,8 @@ std::vector<Segment> views(const std::vector<CaseSegment>& segments) {
   return out;
 }
 
-// Opens a step of these segments on the backend, which keeps the spans: the caller holds what they view.
+// Opens a step of these segments on the backend. The backend keeps the spans, so the caller must hold the
+// data.
 void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const int64_t> rows,
                 const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t page,
                 const std::vector<Segment>& parts = {}) {
@@ -52,7 +53,7 @@ HeadNorms upload_norms(Device& device, const CaseNorms& norms) {
   return {device.upload(norms.q), device.upload(norms.k), norms.eps};
 }
 
-// Room for the pools of all prefills. `projected` is left empty.
+// Makes room for the pools of all prefills. `projected` stays empty.
 PooledBlocks room_for_pools(Device& device, DType activation, const PagedCase& c, const GatePools& q_pools,
                             const GatePools& k_pools) {
   int64_t n_rows = 0;
@@ -166,7 +167,7 @@ std::vector<float> run_decode_rope_table(Backend& backend, const RopeTableCase& 
   const RopeTable out{device.poisoned(DType::kF32, {c.n_rows, half}),
                       device.poisoned(DType::kF32, {c.n_rows, half})};
   const std::vector<int32_t> table(
-      static_cast<size_t>(blocks_of(c.start + c.n_rows * c.stride, kPage)));  // no page is looked at
+      static_cast<size_t>(blocks_of(c.start + c.n_rows * c.stride, kPage)));  // the pages are not read
   std::vector<Segment> decodes;
   for (int64_t r = 0; r < c.n_rows; ++r)
     decodes.push_back({kFirstRow + r, 1, c.start + r * c.stride, table.data()});
@@ -215,7 +216,7 @@ GateProjectResult run_gate_project(Backend& backend, const GateProjectCase& c) {
                    device.poisoned(activation, {c.n_pages, c.n_gate_heads(), c.d_gate()})};
   GateView gate{c.q_pools, c.k_pools, {}, device.upload(c.linear_k)};
   if (!c.linear_q.empty()) gate.linear_q = device.upload(c.linear_q);
-  // The blocks are pooled where their keys are appended, from what RoPE has not touched: by no angle here.
+  // The blocks are pooled while their keys are appended, before RoPE. Its angles are zero here.
   const int64_t n_rows = c.n_rows(segment), half = c.d_head / 2;
   PooledBlocks pooled = room_for_pools(device, activation, c, c.q_pools, c.k_pools);
   pooled.projected =

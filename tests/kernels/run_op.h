@@ -1,4 +1,4 @@
-// One operation of a backend on one case, from host values to host values. Outputs start as NaN.
+// Runs one operation of a backend on one case, from host values to host values. Outputs start as NaN.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,15 @@ namespace seer::testing {
 std::vector<float> run_embed(Backend& backend, const EmbedCase& c);
 std::vector<float> run_rms_norm(Backend& backend, const RmsNormCase& c);
 std::vector<float> run_linear(Backend& backend, const LinearCase& c);
-// The product of x normalised with `norm` [d_in]; and the SwiGLU of it, with the first part as gate and as
-// up.
+// Return the product of x normalised with `norm` [d_in], and its SwiGLU with the first part both as gate and
+// as up.
 std::vector<float> run_norm_linear(Backend& backend, const LinearCase& c, const HostTensor& norm);
 std::vector<float> run_norm_swiglu(Backend& backend, const LinearCase& c, const HostTensor& norm);
 std::vector<float> run_silu_mul(Backend& backend, const SiluMulCase& c);
 std::vector<float> run_gather_rows(Backend& backend, const GatherRowsCase& c);
-std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c);  // cos, then sin
-// The same rows as those of a step's decodes.
+// the rows of cos, then those of sin
+std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c);
+// Returns the same rows, computed as those of a step's decodes.
 std::vector<float> run_decode_rope_table(Backend& backend, const RopeTableCase& c);
 std::vector<int32_t> run_sample(Backend& backend, const SampleCase& c);
 
@@ -47,7 +48,7 @@ struct AttentionPartsResult {
   std::vector<float> merged, outputs, log_sums;  // as reference::AttentionParts
 };
 AttentionPartsResult run_attention_parts(Backend& backend, const AttentionPartsCase& c);
-// merge_attention of parts [n_parts, attention_part_size()].
+// Runs merge_attention on parts [n_parts, attention_part_size()].
 std::vector<float> run_merge_attention(Backend& backend, const HostTensor& parts, int64_t n, int64_t n_heads,
                                        int64_t d_head);
 

@@ -21,7 +21,8 @@ SampleCase same_row(std::string name, const std::vector<float>& logits, std::vec
           std::move(rows), true};
 }
 
-// The rule with draws all over [0, 1), which together show what is kept; no draw of a power of two's share.
+// Returns the rule with draws all over [0, 1), which together show the kept tokens. No draw is on the edge of
+// a share that is a power of two.
 std::vector<CaseSampleRow> swept(const CaseSampleRow& rule, int n_draws) {
   std::vector<CaseSampleRow> rows;
   for (int i = 0; i < n_draws; ++i) {
@@ -39,13 +40,13 @@ CaseSampleRow rule(double temperature, int64_t top_k, double top_p, double min_p
   return {temperature, top_k, top_p, min_p, 0.0, {}};
 }
 
-std::vector<float> halving(int n) {  // of probabilities 1 : 1/2 : 1/4 and so on
+std::vector<float> halving(int n) {  // gives probabilities of 1 : 1/2 : 1/4 and so on
   std::vector<float> logits(static_cast<size_t>(n));
   for (int i = 0; i < n; ++i) logits[static_cast<size_t>(i)] = static_cast<float>(-i) * std::log(2.0F);
   return logits;
 }
 
-// Logits as models have them: most around 0, a few far above.
+// Returns logits like a model's: most around 0, a few far above.
 std::vector<float> model_like(Random& random, int64_t n_vocab) {
   std::vector<float> logits;
   for (int64_t i = 0; i < n_vocab; ++i) {
@@ -90,7 +91,7 @@ std::vector<SampleCase> exact_sample_cases() {
     add(name + "top_k 6, top_p", equal, swept(rule(1.0, 6, 0.45, 0.0), 7));                 // three
     add(name + "min_p", equal, swept(rule(1.0, 0, 1.0, 0.99), 3));
   }
-  // 100 at the top, scattered, and a tie across the cut.
+  // 100 tokens at the top, scattered, with a tie at the cut.
   std::vector<float> tied(4096, 1.0F);
   for (size_t i = 0; i < 100; ++i) tied[i * 40 + 7] = 2.0F;
   add("top_k cuts the upper of two ties", tied, swept(rule(1.0, 63, 1.0, 0.0), 64));
@@ -102,7 +103,8 @@ std::vector<SampleCase> exact_sample_cases() {
   const std::vector<float> halves = halving(16);
   add("top_p keeps the token that reaches it", halves, swept(rule(1.0, 0, 0.8, 0.0), 16));
   add("top_p below the first token", halves, swept(rule(1.0, 0, 1e-9, 0.0), 4));
-  add("top_p of what top_k kept", halves, swept(rule(1.0, 2, 0.6, 0.0), 8));  // 2/3 reach it: one token
+  // 2/3 reaches it, so one token is kept
+  add("top_p of what top_k kept", halves, swept(rule(1.0, 2, 0.6, 0.0), 8));
   add("min_p between two tokens", halves, swept(rule(1.0, 0, 1.0, 0.2), 16));
   add("min_p counts in top_p's total", halves, swept(rule(1.0, 0, 0.7, 0.4), 16));
   add("a temperature changes top_p and min_p", halves, swept(rule(2.0, 0, 0.8, 0.2), 16));
@@ -161,7 +163,7 @@ std::vector<SampleCase> random_sample_cases() {
           CaseSampleRow row = base;
           row.uniform = static_cast<double>(random.next() >> 11) * 0x1p-53;
           if (penalised) {
-            // More than a device makes room for beforehand.
+            // These are more changes than a device makes room for beforehand.
             const std::vector<int32_t> ids = random.permutation(n_vocab);
             const auto n_changes = std::min<size_t>(ids.size(), static_cast<size_t>(random.below(3000) + 1));
             for (size_t i = 0; i < n_changes; ++i)

@@ -1,4 +1,4 @@
-// What a rule keeps of a row, by formulas of the test's own.
+// The blocks that a rule keeps of a row, by formulas of the test's own.
 #include <cmath>
 
 #include "kernels/block_mask.h"
@@ -13,7 +13,7 @@ SelectRule rule_of(Method method, double value, int64_t n_prompt_blocks, bool la
   return {method, value, last_block_dense, n_prompt_blocks};
 }
 
-// Of the causal triangle of n rows.
+// Returns the density of the causal triangle of n rows.
 double density(const SelectRule& rule) {
   const int64_t n = rule.n_prompt_blocks;
   double kept = 0.0;

@@ -1,4 +1,4 @@
-// The CPU's attention loops, each instruction set's against float64.
+// The CPU's attention loops for each instruction set, compared with float64.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -21,7 +21,7 @@ struct Block {
   int64_t n_keys, causal_shift;
 };
 
-// Softmax attention of one query over those keys that `sees` lets through.
+// Returns the softmax attention of one query to the keys that `sees` accepts.
 template <class Sees>
 std::vector<double> attend(const float* q, const HostTensor& k, const HostTensor& v, int64_t d_head,
                            double scale, Sees&& sees) {
@@ -51,7 +51,7 @@ void check_tile(const simd::Functions& simd, Random& random, int64_t d_head, int
     name += " " + std::to_string(b.n_keys) + ">>" + std::to_string(b.causal_shift);
   }
   INFO(name);
-  const int64_t stride = 2 * d_head + 1;  // queries and outputs of other heads lie between
+  const int64_t stride = 2 * d_head + 1;  // queries and outputs of other heads are in between
   const float scale = 1.0F / std::sqrt(static_cast<float>(d_head));
   const HostTensor q = random.tensor(DType::kF32, {n_queries, stride}, 2.5F);
   const HostTensor k = random.tensor(DType::kF32, {n_keys, d_head}, 2.5F);
@@ -99,7 +99,7 @@ TEST_CASE("a tile's attention is the reference's for any head size, keys and dia
       check_tile(*simd, random, 64, 64, {{n_keys, n_keys}, {n_keys, 0}});
     for (const int64_t n_queries : {1, 15, 16, 17, 63})
       check_tile(*simd, random, 64, n_queries, {{n_queries, 0}});
-    // Pages of 16 below 64 queries: the later blocks are invisible to the first lanes.
+    // Pages of 16 with 64 queries: the first lanes do not see the later blocks.
     check_tile(*simd, random, 96, 64, {{16, 16}, {16, 0}, {16, -16}, {16, -32}, {16, -48}});
     // The two tiles of a page of 128.
     check_tile(*simd, random, 64, 64, {{128, 128}, {64, 0}});

@@ -1,8 +1,8 @@
-// The CPU's products with quantised weights, each instruction set's against float64.
+// The CPU's products with quantised weights for each instruction set, compared with float64.
 //
 // The bound (kernels/cpu/DESIGN.md, chapter 2): an input may be off by 2^-22 of the largest of the eight that
-// share its scale, whose place depends on the instruction set, so that the bound takes the largest of the 128
-// around it; each of the sum's roundings is off by 2^-24 of the magnitudes added so far.
+// share its scale. Their places depend on the instruction set, so the bound takes the largest of the 128
+// around it. Each rounding of the sum is off by 2^-24 of the magnitudes added so far.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -33,7 +33,7 @@ std::vector<float> product(const simd::Functions& simd, const std::vector<float>
   return out;
 }
 
-// How far the worst output lies from float64, as a part of the bound.
+// Returns the error of the worst output, as a part of the bound.
 double worst_of(const simd::Functions& simd, const std::vector<float>& x, const CodesCase& c,
                 const CodeWeights& w, Random& random) {
   const int64_t out_stride = c.n_rows + 2;
@@ -57,7 +57,7 @@ double worst_of(const simd::Functions& simd, const std::vector<float>& x, const 
         magnitudes += w.size(r, i) * scale * std::abs(xi);
         rounded += w.size(r, i) * scale * largest[static_cast<size_t>(i / 128)];
       }
-      // Sums of a lane, then of blocks or vectors, then of lanes.
+      // The sums of a lane, then of blocks or vectors, then of lanes.
       const double n_roundings = 12.0 + static_cast<double>(c.d_in) / 4.0;
       const double bound = rounded * 0x1p-22 + magnitudes * n_roundings * 0x1p-24 + 0x1p-100;
       const double error = r < c.n_rows ? std::abs(out[at] - sum) / bound : out[at] == before[at] ? 0.0 : 1e9;
@@ -101,8 +101,7 @@ TEST_CASE("products with codes are float64's, for one to four inputs and any num
                 {type, 200, type == CodeType::kU4 ? 40 : 128, n_rows, n_x, n_rows % 2 == 0, accumulate});
 }
 
-// A scale is shared by inputs of which one is far larger, so that the others have few digits; the bound says
-// what is left of them.
+// If one of the inputs that share a scale is far larger, the others keep few digits; the bound says how many.
 TEST_CASE("products with codes stay within the bound where inputs differ by many powers of two") {
   Random random(62);
   for (const CodeType type : kTypes)
@@ -121,7 +120,8 @@ TEST_CASE("products with codes stay within the bound where inputs differ by many
     }
 }
 
-// As exact as float32: one part in 2^18 of the inputs, as of two bfloat16 parts, would be 30 times as much.
+// The error must be that of float32. Two bfloat16 parts, with one part in 2^18 of the inputs, would give 30
+// times as much.
 TEST_CASE("products with codes lose no more than float32 sums do") {
   Random random(63);
   for (const CodeType type : kTypes) {

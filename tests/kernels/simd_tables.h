@@ -1,5 +1,5 @@
-// Every table of inner loops that this processor can run, so that a machine with AVX-512 tests the others
-// too.
+// Returns every table of inner loops that this processor can run, so that a machine with AVX-512 also tests
+// the others.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,5 @@
-// The CPU's inner loops, each instruction set's against float64 or an exact conversion. Lengths around a
-// vector's 4, 8 and 16 lanes take every path through a loop and its remainder.
+// The CPU's inner loops for each instruction set, compared with float64 or an exact conversion. Lengths
+// around a vector's 4, 8 and 16 lanes take every path through a loop and its remainder.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -76,8 +76,8 @@ TEST_CASE("half subnormals, infinities and NaN widen to what they are") {
   }
 }
 
-// Every upper half with the lower halves that lie on, just below and just above a tie, and next to no change:
-// subnormals, infinities, NaNs, and floats that overflow to infinity are among them.
+// Every upper half with lower halves on a tie, just below and just above it, and near 0. They include
+// subnormals, infinities, NaNs, and floats that overflow to infinity.
 TEST_CASE("to_bf16 rounds every float32 near a bfloat16 or a tie to the nearest, ties to even") {
   std::vector<float> in;
   for (uint32_t high = 0; high < (1U << 16); ++high)

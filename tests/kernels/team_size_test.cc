@@ -1,5 +1,4 @@
-// When a pool's team of threads shrinks next to busy processes, and how it grows again. The clock is the
-// test's.
+// A pool's team of threads shrinks next to busy processes, and grows again. The test sets the clock.
 #include "kernels/cpu/team_size.h"
 
 #include <algorithm>
@@ -16,7 +15,7 @@ class Machine {
  public:
   explicit Machine(int n_threads) : team(n_threads) {}
 
-  // A region of `work` in 64 tasks that the team divides evenly, and `wait` for the last one.
+  // Runs a region of `work` in 64 tasks that the team divides evenly, with a `wait` for the last one.
   void run(int64_t work, int64_t wait) {
     team.begin(now);
     const int size = team.size();
@@ -29,8 +28,8 @@ class Machine {
     if (size > 1) team.end(now, region);
     done += work;
   }
-  // Regions of 20 us of work for `time`. A core is lost for 3 ms after every 3 ms that the team uses at least
-  // `contended` threads.
+  // Runs regions of 20 us of work for `time`. A core is lost for 3 ms after every 3 ms in which the team uses
+  // at least `contended` threads.
   void decode(int64_t time, int contended) {
     int64_t until_lost = 3 * kMillisecond;
     for (const int64_t end = now + time; now < end;) {
@@ -43,7 +42,7 @@ class Machine {
   }
 
   TeamSize team;
-  int64_t now = kSecond;  // any time
+  int64_t now = kSecond;  // any time will do
   int64_t done = 0;       // work of all threads
 };
 

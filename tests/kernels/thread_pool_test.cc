@@ -12,7 +12,7 @@
 namespace seer {
 namespace {
 
-// How often each index ran; -1 where a thread's number was out of range.
+// Returns how often each index ran, or -1 if a thread's number was out of range.
 std::vector<int> run_counts(ThreadPool& pool, int64_t n_tasks) {
   std::vector<std::atomic<int>> counts(static_cast<size_t>(n_tasks));
   std::atomic<bool> out_of_range{false};
@@ -39,7 +39,7 @@ TEST_CASE("many small regions follow each other") {
   ThreadPool pool(3);
   std::atomic<int64_t> sum{0};
   constexpr int64_t kRegions = 2000;
-  // Each region's context is gone when the next begins: a worker that lags behind would touch a dead one.
+  // Each region's context is gone when the next begins, so a worker that lags behind would use a dead one.
   for (int64_t region = 0; region < kRegions; ++region) {
     const int64_t addend = region % 5;
     pool.run(4, [&sum, addend](int64_t i, int) { sum += addend * i; });
@@ -50,7 +50,7 @@ TEST_CASE("many small regions follow each other") {
 TEST_CASE("workers that went to sleep wake up for the next region") {
   ThreadPool pool(3);
   for (int i = 0; i < 3; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // they spin for about 50 us
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // the threads spin for about 50 us
     CHECK(run_counts(pool, 100) == std::vector<int>(100, 1));
   }
 }
@@ -68,7 +68,7 @@ TEST_CASE("one thread runs tasks in order on the caller") {
   CHECK(threads == std::set<std::thread::id>{std::this_thread::get_id()});
 }
 
-// Tasks that wait for each other finish only where every thread takes part.
+// Tasks that wait for each other end only if every thread takes part.
 TEST_CASE("every thread takes part under a number of its own") {
   constexpr int kThreads = 3;
   ThreadPool pool(kThreads);

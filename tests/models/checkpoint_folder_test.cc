@@ -1,4 +1,4 @@
-// What people give in place of a checkpoint's folder, and what they are told.
+// Folders that people give in place of a checkpoint's, and the messages that they get.
 #include "models/checkpoint_folder.h"
 
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// config.json of old and new transformers: what is read, what stands in for what is absent, what is refused
-// by the key's name.
+// config.json of old and new transformers: the values read, the defaults of absent keys, and refusals that
+// name the key.
 #include "models/config.h"
 
 #include <nlohmann/json.hpp>
@@ -16,7 +16,7 @@ using nlohmann::json;
 using testing::refusal;
 using testing::write_file;
 
-// The least that a Llama checkpoint says.
+// Returns the smallest config of a Llama checkpoint.
 json minimal() {
   return {{"architectures", {"LlamaForCausalLM"}},
           {"eos_token_id", 2},
@@ -126,7 +126,7 @@ TEST_CASE("config: the ids of a family's first checkpoints stand in for absent i
   CHECK(parse(with("eos_token_id", nullptr)).eos_ids.empty());
   CHECK(parse(with("bos_token_id", nullptr)).bos_ids.empty());
   config["vocab_size"] = 2;
-  CHECK(parse(config).eos_ids.empty());  // there is no such token
+  CHECK(parse(config).eos_ids.empty());  // no such token exists
   config["architectures"] = {"Qwen2ForCausalLM"};
   config["num_key_value_heads"] = 8;
   CHECK(parse(config).eos_ids.empty());
@@ -147,7 +147,7 @@ TEST_CASE("config: torch_dtype and dtype are the same key of two versions") {
   CHECK(parse(with("dtype", "float16")).dtype == "float16");
   json both = with("dtype", "float32");
   both["torch_dtype"] = "bfloat16";
-  CHECK(parse(both).dtype == "float32");  // the newer one counts
+  CHECK(parse(both).dtype == "float32");  // the newer key counts
 }
 
 TEST_CASE("config: transformers' default stands in for an absent size, and a note says so") {
@@ -209,7 +209,7 @@ TEST_CASE("config: NaN and Infinity, as Python writes them, are refused by key a
                                                   value + ","));
     }
   }
-  // A string that says so is none, and other damage keeps its own message.
+  // A string with that text is no NaN, and other damage keeps its own message.
   CHECK(ModelConfig::parse("{\"name\":\"NaN\"," + rest, "c").n_layers == 2);
   CHECK_THAT(message("{\"name\":\"NaN\",}"), ContainsSubstring("expected JSON"));
   CHECK_THAT(message("{\"a\\"), ContainsSubstring("expected JSON"));

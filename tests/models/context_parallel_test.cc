@@ -1,4 +1,4 @@
-// A prompt divided among ranks by its tokens gives what one rank makes of it.
+// A prompt divided among ranks by its tokens gives the same results as on one rank.
 #include <cmath>
 #include <map>
 #include <utility>
@@ -21,12 +21,12 @@ using testing::TinyGates;
 using testing::TinyModel;
 using testing::TinyShape;
 
-// Products of other heights add in another order.
+// Products with another number of rows add in another order.
 constexpr double kTolerance = 2e-5;
 constexpr int64_t kBlock = 16;
-constexpr int64_t kPages = 48;  // of all ranks
+constexpr int64_t kPages = 48;  // on all ranks together
 
-// Block b in a page of owners[b], whose pages are taken from the last to the first.
+// Puts block b into a page of owners[b]. An owner's pages are taken from the last to the first.
 std::vector<int32_t> pages_of(const std::vector<int>& owners, int n_ranks, int64_t n_skipped = 0) {
   const auto per_rank = static_cast<int32_t>(kPages / n_ranks);
   std::vector<int32_t> left(static_cast<size_t>(n_ranks), per_rank - static_cast<int32_t>(n_skipped));
@@ -65,7 +65,7 @@ TEST_CASE(
       DecoderRunner one(model, whole(options));
       RankedRunner ranked(model, n_ranks, divided(options));
       const std::vector<int32_t> pages = pages_of(owners, n_ranks);
-      // 15 blocks, the last of 13 tokens; then on over the border of a block.
+      // First 15 blocks, the last of 13 tokens; then the step continues over the border of a block.
       const Part prompt{{ids.begin(), ids.begin() + 237}, 0, pages};
       CHECK(difference(ranked.step({prompt}), one.step({prompt})) < kTolerance);
       CHECK(ranked.stats().causal_blocks == one.stats().causal_blocks);
@@ -166,7 +166,7 @@ TEST_CASE("context parallel: pages that no row of another rank kept do not trave
   const TinyModel model;
   const GatesDir gates(model);
   RankedRunner ranked(model, 2, divided(gates.options()));
-  // A row keeps its best block alone: never more pages than rows and heads.
+  // A row keeps only its best block, so there are never more pages than rows and heads.
   const SelectRule one_block{SelectRule::Method::kNzRatio, 0.001, false, 12};
   const std::vector<int32_t> pages = pages_of(kZigZag, 2);
   const Part part{random_ids(12 * kBlock, 53, 5), 0, pages, 0, one_block};
@@ -178,7 +178,7 @@ TEST_CASE("context parallel: pages that no row of another rank kept do not trave
   ranked.step({dense});
   CHECK(ranked.stats().moved_pages == ranked.stats().movable_pages);
   CHECK(ranked.stats().movable_pages == sparse.movable_pages);
-  // All at one rank: nothing has to.
+  // All pages are on one rank, so none has to travel.
   Part alone = dense;
   alone.pages = pages_of(std::vector<int>(12, 1), 2);
   ranked.step({alone});
@@ -210,10 +210,10 @@ TEST_CASE("context parallel: a rank's decodes run on over pages that other ranks
     INFO(n_ranks << " ranks");
     DecoderRunner one(model, whole(gates.options()));
     RankedRunner ranked(model, n_ranks, divided(gates.options()));
-    // Pages that nobody wrote are no numbers: a rank that attends to another's shows.
+    // Pages that were not written are NaN, so attending to another rank's page shows.
     one.fill_pages(NAN);
     ranked.fill_pages(NAN);
-    // Blocks 1 to 5 are opened by decodes, each by another rank than the one before.
+    // Decodes open blocks 1 to 5, each on another rank than the one before.
     const std::vector<int32_t> pages = pages_of({0, 1, 2, 3, 2, 1}, n_ranks);
     const std::vector<int32_t> ids = random_ids(6 * kBlock, 53, 7);
     const Part prompt{{ids.begin(), ids.begin() + 10}, 0, pages};
@@ -224,7 +224,7 @@ TEST_CASE("context parallel: a rank's decodes run on over pages that other ranks
       worst = std::max(worst, difference(ranked.step({}, {next}), one.step({}, {next})));
     }
     CHECK(worst < kTolerance);
-    // A page that decodes wrote is one like any other: a prompt goes on behind all six.
+    // A page written by decodes is like any other: a prompt continues after all six.
     std::vector<int32_t> longer = pages;
     longer.push_back(pages_of({3}, n_ranks, 6).front());
     const Part more{random_ids(9, 53, 8), 6 * kBlock, longer};
@@ -242,7 +242,8 @@ TEST_CASE("context parallel: sequences that decode together, some without pages 
     RankedRunner ranked(model, n_ranks, divided(options));
     one.fill_pages(NAN);
     ranked.fill_pages(NAN);
-    // On one rank each, on two, and on all; the third begins a page as it decodes, the last with nothing.
+    // Some sequences are on one rank each, some on two and on all. The third begins a page as it decodes, the
+    // last begins with nothing.
     const std::vector<std::vector<int32_t>> pages = {pages_of({1, 1, 1}, n_ranks), pages_of({0, 0}, n_ranks),
                                                      pages_of({0, 1, 0}, n_ranks, 3),
                                                      pages_of({0, 1, 2, 3}, n_ranks, 6)};
@@ -258,7 +259,7 @@ TEST_CASE("context parallel: sequences that decode together, some without pages 
       for (Part& part : decodes) part.ids.front() %= 53;
       CHECK(difference(ranked.step({}, decodes), one.step({}, decodes)) < kTolerance);
       if (round % 4 != 3) continue;
-      // Of some rows only, and of none of the decodes.
+      // Logits of only some rows are wanted, and of none of the decodes.
       for (Part& part : decodes) part.start = lengths[static_cast<size_t>(&part - decodes.data())]++;
       const std::vector<int64_t> rows = {1, 3};
       CHECK(difference(ranked.step({}, decodes, rows), one.step({}, decodes, rows)) < kTolerance);
@@ -283,7 +284,7 @@ TEST_CASE("context parallel: decodes beside chunks of a prompt, whoever computes
       const std::vector<Part> prompts = {{random_ids(14, 53, 1), 0, first},
                                          {random_ids(3, 53, 2), 0, second}};
       CHECK(difference(ranked.step(prompts), one.step(prompts)) < kTolerance);
-      // Chunks of two blocks are rows of one rank or of two, and of the others none.
+      // Chunks of two blocks are rows of one or two ranks; the others have none.
       int64_t at = 0;
       for (int64_t step = 0; step < 3; ++step) {
         const int64_t begin = step * 2 * kBlock,

@@ -1,4 +1,4 @@
-// A tiny model with a KV cache and a decoder, driven step by step as the engine does it.
+// A tiny model with a KV cache and a decoder, which runs step by step as in the engine.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace seer::testing {
 
 using Logits = std::vector<std::vector<float>>;  // by row, [n_vocab] each
 
-// The largest of an element; infinite where shapes differ or anything is NaN.
+// Returns the largest difference of an element. It is infinite if shapes differ or anything is NaN.
 template <class T>
 double difference(const Logits& a, const std::vector<std::vector<T>>& b) {
   if (a.size() != b.size()) return INFINITY;
@@ -32,33 +32,33 @@ double difference(const Logits& a, const std::vector<std::vector<T>>& b) {
   return worst;
 }
 
-// Tokens that one sequence adds in a step.
+// The tokens that a step adds to one sequence.
 struct Part {
   std::vector<int32_t> ids;
   int64_t start = 0;
   std::vector<int32_t> pages;   // the sequence's page table
-  int64_t n_prompt_tokens = 0;  // 0: start + ids
+  int64_t n_prompt_tokens = 0;  // 0: the prompt ends with `ids`
   std::optional<SelectRule> select = std::nullopt;
 };
 
 struct RunnerOptions {
   int64_t page_tokens = 64;
   int64_t n_pages = 12;
-  int64_t n_tokens = 256;  // of the largest step
-  int64_t n_logits = 7;    // rows at once: most steps take several rounds
+  int64_t n_tokens = 256;  // tokens of the largest step
+  int64_t n_logits = 7;    // rows of logits in one round; most steps take several rounds
   int n_threads = 2;
   DType kv_dtype = DType::kF32;
-  std::string gates = {};        // a folder
-  Communicator* comm = nullptr;  // with several ranks: this runner is one of them
-  bool round_inputs = false;     // of quantised products, as their format says
-  bool divided = false;          // the ranks divide prompts and n_pages by tokens, and not the model
+  std::string gates = {};        // a folder; empty: no gates
+  Communicator* comm = nullptr;  // if there are several ranks, this runner is one of them
+  bool round_inputs = false;     // round the inputs of quantised products, as their format says
+  bool divided = false;          // the ranks divide prompts, and n_pages by tokens; each has the whole model
 };
 
-// Gates of a tiny model as files in a folder of their own.
+// The gates of a tiny model, as files in a folder of their own.
 class GatesDir {
  public:
   explicit GatesDir(const TinyModel& model, const TinyGates& gates = {});
-  RunnerOptions options() const;  // that use them
+  RunnerOptions options() const;  // options that use these gates
 
  private:
   int64_t block_;
@@ -71,17 +71,17 @@ class DecoderRunner {
       : DecoderRunner(model.path(), options) {}
   explicit DecoderRunner(const std::string& model_dir, const RunnerOptions& options = {});
 
-  // One step; logits of `rows`, or of every row where none are named.
+  // Runs one step. Returns the logits of `rows`, or of every row if none are named.
   Logits step(const std::vector<Part>& prefills, const std::vector<Part>& decodes = {},
               const std::vector<int64_t>& rows = {});
-  // On ranks other than 0: computes its part of the next step of rank 0.
+  // Computes this rank's part of the next step of rank 0. Call it on ranks other than 0.
   void follow();
-  // Without any logits; how often they were offered all the same.
+  // Runs a step that wants no logits. Returns how often they were offered nevertheless.
   int step_without_logits(const std::vector<Part>& prefills);
   const DecoderStats& stats() const { return stats_; }
   void fill_pages(float value);
   void on_gate(GateObserver observer) { on_gate_ = std::move(observer); }
-  // Called for each round of logits; false ends them.
+  // `observer` is called for each round of logits; if it returns false, no more follow.
   void on_logits(std::function<bool(int64_t first, int64_t n_rows)> observer) {
     on_logits_ = std::move(observer);
   }
@@ -104,7 +104,7 @@ class DecoderRunner {
   int n_rounds_ = 0;
 };
 
-// `n` ids below n_vocab, another list for another seed.
+// Returns `n` ids below n_vocab; another seed gives another list.
 std::vector<int32_t> random_ids(int64_t n, int64_t n_vocab, uint64_t seed);
 
 }  // namespace seer::testing

@@ -1,4 +1,5 @@
-// The forward pass against a float64 one, and every way to cut the same tokens into steps against one shot.
+// The forward pass compared with a float64 one, and every way to cut the same tokens into steps compared with
+// one shot.
 #include "models/decoder.h"
 
 #include <algorithm>
@@ -125,7 +126,7 @@ TEST_CASE("decoder: dynamic RoPE follows the whole prompt's length, whatever the
   Logits parts = runner.step({{slice(ids, 0, 64), 0, {0, 1, 2, 3}, 200}});
   for (const auto& row : runner.step({{slice(ids, 64, 200), 64, {0, 1, 2, 3}, 200}})) parts.push_back(row);
   CHECK(difference(parts, whole) < kTolerance);
-  // Within the original length nothing is scaled.
+  // Within the original length positions are not scaled.
   CHECK(difference(one_shot(model, slice(ids, 0, 64)), Logits(unscaled.begin(), unscaled.begin() + 64)) <
         kTolerance);
 }
@@ -168,7 +169,7 @@ TEST_CASE("decoder: two prefills and two decodes in one step equal each alone") 
   const std::vector<int32_t> a = random_ids(130, 53, 6), b = random_ids(65, 53, 7), c = random_ids(80, 53, 8),
                              d = random_ids(33, 53, 9);
   DecoderRunner runner(model);
-  // What came before: a's first page, and all but the last tokens of c and d.
+  // The step before: a's first page, and all but the last tokens of c and d.
   runner.step({{slice(a, 0, 64), 0, {0}}, {slice(c, 0, 79), 0, {5, 6}}, {slice(d, 0, 32), 0, {9}}});
   const Logits mixed = runner.step({{slice(a, 64, 130), 64, {0, 1, 2}}, {b, 0, {3, 4}}},
                                    {{{c[79]}, 79, {5, 6}}, {{d[32]}, 32, {9}}});

@@ -1,4 +1,4 @@
-// What each family reads in its own way from config.json, and the values it gives to absent keys.
+// The keys of config.json that each family reads in its own way, and its values for absent keys.
 #include "models/family.h"
 
 #include <algorithm>
@@ -36,7 +36,7 @@ std::string refused(const char* architecture, const json& more, ErrorKind kind =
   return refusal(kind, [&] { parse(config_of(architecture, more)); });
 }
 
-// As transformers 5.24.0 has them: every config class built from nothing.
+// The values of transformers 5.24.0 for every config class made without arguments.
 TEST_CASE("families: a config that only names its family has transformers' defaults") {
   struct Case {
     const char* model_type;
@@ -66,7 +66,7 @@ TEST_CASE("families: a config that only names its family has transformers' defau
     CHECK_FALSE(c.tied_embeddings);
     CHECK(c.rope.type == RopeConfig::Type::kDefault);
     CHECK(c.rope.theta == 10000.0);
-    CHECK(c.notes.size() >= 6);  // such a file is a broken one
+    CHECK(c.notes.size() >= 6);  // a real file like this would be broken
   }
 }
 

@@ -1,4 +1,4 @@
-// Gates beside a model: their config, which weights it asks for, and gates of another model.
+// Gates next to a model: their config, the weights that it asks for, and gates of another model.
 #include "models/gate_weights.h"
 
 #include "tests/models/pickle_builder.h"
@@ -185,7 +185,7 @@ TEST_CASE("gates: a threshold of 0.0 means never tuned") {
   c = folder.load().config;
   CHECK((c.rule.method == SelectRule::Method::kNzRatio));
   CHECK(c.rule.value == 0.25);
-  CHECK_FALSE(c.untuned);  // the threshold is not what it uses
+  CHECK_FALSE(c.untuned);  // the threshold is not used
   config["seerattn_sparsity_method"] = "nz_ratio_row";
   folder.write(config);
   c = folder.load().config;
@@ -229,7 +229,7 @@ TEST_CASE("gates: those of another model name the key that differs, with both va
     CHECK_THAT(message, ContainsSubstring("these gates belong to another model"));
     CHECK_THAT(message, ContainsSubstring(std::string("expected ") + key + " " + std::to_string(is)));
     CHECK_THAT(message, ContainsSubstring("found " + std::to_string(is * 2)));
-    CHECK(config_with(key, nullptr).gate_block == 16);  // what is not repeated cannot differ
+    CHECK(config_with(key, nullptr).gate_block == 16);  // a value that is not repeated cannot differ
   }
 }
 

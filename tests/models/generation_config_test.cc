@@ -1,4 +1,4 @@
-// generation_config.json: what the model's makers sample with, and where answers end.
+// generation_config.json: the sampling of the model's makers, and the ends of answers.
 #include "models/generation_config.h"
 #include "tests/models/refusal.h"
 #include "tests/support/catch.h"
@@ -60,7 +60,7 @@ TEST_CASE("generation config: the sampling keys") {
 TEST_CASE("generation config: a top_p of 0 keeps the likeliest token, and 1 keeps all") {
   const GenerationConfig g = load(R"({"top_p": 0})");
   CHECK(g.top_p == 0.0);
-  CHECK_FALSE(g.do_sample.has_value());  // another top_p that a request names still samples
+  CHECK_FALSE(g.do_sample.has_value());  // sampling still works if a request sets another top_p
   CHECK(load(R"({"top_p": 1.0})").top_p == 1.0);
 }
 
@@ -82,7 +82,7 @@ TEST_CASE("generation config: keys that are not followed are listed if they woul
         std::vector<std::string>{"suppress_tokens [1,2]", "forced_eos_token_id 0", "min_length 5",
                                  "typical_p 0.9"});
   CHECK(ignored(R"({"watermarking_config": {"bias": 2.5}, "guidance_scale": 1.5})").size() == 2);
-  // Values that change nothing, and keys that only draws look at in a greedy file.
+  // Values that change nothing, and keys that matter only for random draws, in a greedy file.
   CHECK(ignored(R"({"no_repeat_ngram_size": 0, "num_beams": 1, "bad_words_ids": [], "typical_p": 1.0,
                     "suppress_tokens": null, "guidance_scale": 1, "encoder_repetition_penalty": 1.0,
                     "diversity_penalty": 0.0, "sequence_bias": {}, "penalty_alpha": 0})")

@@ -1,5 +1,5 @@
-// The forward pass over bf16 pages: against a float64 one that rounds keys and values where Seer does, and
-// every way to compute the same tokens against one shot.
+// The forward pass over bf16 pages, compared with a float64 one that rounds keys and values in the same
+// places, and every way to compute the same tokens compared with one shot.
 #include <algorithm>
 #include <map>
 #include <tuple>
@@ -24,11 +24,11 @@ using testing::RunnerOptions;
 using testing::TinyModel;
 using testing::TinyShape;
 
-// Logits are near 1. Where two orders of a float32 sum lie on two sides of a tie, one stored element differs
-// by a unit in its last place, 2^-8 for values from 0.5 to 1. That happens to one element in some 10^4, and
-// reaches a logit as one of d_head products or times one token's weight. Rounding all of them moves these
-// logits by up to kRounding, which is 2^-8 of them times what two layers with weights near 1 multiply it by;
-// seen: 9e-3.
+// Logits are near 1. If two orders of a float32 sum give results on two sides of a tie, one stored element
+// differs by a unit in its last place, 2^-8 for values from 0.5 to 1. That happens to one element in some
+// 10^4, and it reaches a logit as one of d_head products or times one token's weight. Rounding all of them
+// moves these logits by up to kRounding, which is 2^-8 of them times the factor of two layers with weights
+// near 1; 9e-3 was seen.
 constexpr double kTolerance = 5e-4;
 constexpr double kRounding = 2e-2;
 constexpr int64_t kBlock = 16;
@@ -60,7 +60,7 @@ TEST_CASE("bf16 pages: prompts equal the float64 forward pass that rounds keys a
     CHECK(difference(found, first(rounded)) < kTolerance);
     CHECK(difference(found, first(exact)) < kRounding);
   }
-  // The rounding is there, and larger than what is tolerated above.
+  // The pages are rounded, and by more than the tolerance above.
   CHECK(difference(DecoderRunner(model, bf16()).step({{ids, 0, kPages}}), exact) > 2.0 * kTolerance);
 }
 

@@ -1,4 +1,4 @@
-// What the KV cache and a step's activations take, and requests that no machine can serve.
+// The memory of the KV cache and of a step's activations, and requests that no machine can serve.
 #include "models/kv_cache.h"
 #include "models/workspace.h"
 #include "tests/models/refusal.h"
@@ -92,7 +92,7 @@ TEST_CASE("kv cache: the last element of the last page can be written") {
 
 TEST_CASE("kv cache: a size that overflows, or that no address space holds, is out of memory") {
   const auto backend = make_cpu_backend(1);
-  // 2 * 64 * 8 * 4 bytes are 2^12: 2^51 and more pages overflow, 2^45 do not, but have nowhere to lie.
+  // 2 * 64 * 8 * 4 bytes are 2^12. 2^51 and more pages overflow; 2^45 do not, but do not fit any memory.
   for (const int64_t n_pages : {INT64_MAX, int64_t{1} << 52, int64_t{1} << 51}) {
     INFO(n_pages);
     const std::string message = refusal(ErrorKind::kMemory, [&] {

@@ -1,5 +1,5 @@
-// Pickles and torch.save files byte by byte, right or wrong, without the library under test. The opcodes'
-// names are those of CPython's Lib/pickletools.py.
+// Builds pickles and torch.save files byte by byte, right or wrong, without the library under test. The
+// opcodes have their names in CPython's Lib/pickletools.py.
 #pragma once
 
 #include <cstdint>
@@ -18,25 +18,25 @@ inline const std::string kEmptyList = "]", kAppend = "a", kAppends = "e", kPersi
 inline const std::string kTrue = "\x88", kFalse = "\x89";
 std::string global(const std::string& module, const std::string& name);
 std::string unicode(const std::string& text);
-std::string integer(int64_t n);  // the shortest of BININT1, BININT2, BININT and LONG1
+std::string integer(int64_t n);  // uses the shortest of BININT1, BININT2, BININT and LONG1
 std::string tuple(const std::vector<int64_t>& integers);
 std::string put(uint8_t index);
 std::string get(uint8_t index);
 std::string ordered_dict();
 }  // namespace op
 
-// A tensor as torch.save describes it.
+// A tensor in torch.save's description.
 struct PthTensor {
   std::string name;
-  std::string storage = "FloatStorage";  // HalfStorage, BFloat16Storage
-  std::string key = "0";                 // of its member, archive/data/KEY
+  std::string storage = "FloatStorage";  // or HalfStorage, BFloat16Storage
+  std::string key = "0";                 // the member is archive/data/KEY
   int64_t n_stored = 0;                  // elements of the storage
-  int64_t offset = 0;                    // elements
+  int64_t offset = 0;                    // in elements
   std::vector<int64_t> sizes = {}, strides = {};
 };
 
 std::string tensor_pickle(const PthTensor& t);  // the value alone
-// An OrderedDict of tensors, with the _metadata attribute that state_dict() gives it.
+// Returns an OrderedDict of tensors, with the _metadata attribute that state_dict() gives it.
 std::string state_dict_pickle(const std::vector<PthTensor>& tensors);
 
 struct PthStorage {

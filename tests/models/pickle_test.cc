@@ -1,4 +1,4 @@
-// The pickle interpreter: it builds values and records calls, and carries none out.
+// The pickle interpreter builds values and records calls, but carries none out.
 #include "models/pickle.h"
 
 #include "tests/models/pickle_builder.h"
@@ -20,7 +20,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-// `body` behind the protocol and before STOP.
+// Refuses `body` with PROTO before it and STOP after it, and returns the message.
 std::string refused(const std::string& body) {
   const std::string text = op::kProto2 + body + op::kStop;
   std::string message =
@@ -153,7 +153,8 @@ TEST_CASE("pickle: every other global is refused by name, called or not") {
 }
 
 TEST_CASE("pickle: opcodes that no tensor needs are refused by their number") {
-  // Among them those that call or build objects: INST, OBJ, NEWOBJ, NEWOBJ_EX, EXT1, PERSID, INT, FLOAT.
+  // They include those that call functions or build objects: INST, OBJ, NEWOBJ, NEWOBJ_EX, EXT1, PERSID, INT,
+  // FLOAT.
   const std::string known = "NKMJX()t]ae}suqrhjcQRb.";
   const std::string known_high = "\x80\x95\x88\x89\x8A\x8C\x85\x86\x87\x94\x93";
   int n_refused = 0;
@@ -237,7 +238,7 @@ TEST_CASE("pickle: deep nesting and values that hold themselves need no stack") 
 }
 
 TEST_CASE("pickle: any number of calls share their arguments, and memoized values are shared") {
-  // 20,000 arguments for 4,000 calls: copies of them took 0.6 GB.
+  // 20,000 arguments for 4,000 calls. If they were copied, that would take 0.6 GB.
   std::string body = op::global("torch", "rebuild") + op::put(1) + op::kMark;
   for (int i = 0; i < 20'000; ++i) body += op::kNone;
   body += op::kTuple + op::put(0) + op::kEmptyList + op::kMark;

@@ -111,7 +111,7 @@ TEST_CASE("pth: tensors that share a storage share its one copy if the file leav
 }
 
 TEST_CASE("pth: 1200 tensors of one storage of a megabyte cost one checksum and one copy at most") {
-  // A checksum and a copy a tensor took 5 s and 1.2 GB.
+  // A checksum and a copy for each tensor would take 5 s and 1.2 GB.
   const int64_t n = 250'000;
   std::vector<PthTensor> tensors;
   for (int i = 0; i < 1200; ++i)
@@ -260,7 +260,7 @@ TEST_CASE("pth: a file that asks to run something is refused by what it asked fo
              ContainsSubstring("asks for os.system"));
   CHECK_THAT(refused(pth_bytes(op::kProto2 + op::global("builtins", "eval") + command + op::kStop, {})),
              ContainsSubstring("asks for builtins.eval"));
-  // Hidden behind a valid tensor, in the attributes that are otherwise dropped.
+  // The call is hidden after a valid tensor, in the attributes that are otherwise dropped.
   const std::string hidden = op::kProto2 + op::ordered_dict() + op::unicode("w") +
                              testing::tensor_pickle(six()) + op::kSetItem +
                              op::global("subprocess", "Popen") + command + op::kBuild + op::kStop;

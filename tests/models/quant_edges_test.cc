@@ -1,5 +1,5 @@
-// Layers of 4-bit codes at the edges of their formats, compared with a float64 reading of the formats' own
-// words: both versions of GPTQ's zeros, one group for all inputs, a last group that is smaller, zeros in
+// Layers of 4-bit codes at the edges of their formats, compared with a float64 implementation of the formats'
+// descriptions: both versions of GPTQ's zeros, one group for all inputs, a smaller last group, and zeros in
 // words that are not full.
 #include <cmath>
 #include <numeric>
@@ -61,7 +61,7 @@ class RandomLayer {
   RandomLayer(const RandomLayer&) = delete;
   RandomLayer& operator=(const RandomLayer&) = delete;
 
-  // Every group gets its number of inputs, in an order that is neither theirs nor the groups'.
+  // Gives every group its number of inputs, in an order that is neither the inputs' nor the groups'.
   void order_inputs() {
     for (int64_t i = 0; i < layer_.d_in; ++i)
       groups_.push_back(static_cast<int32_t>(i * 29 % layer_.d_in / layer_.group()));
@@ -69,7 +69,7 @@ class RandomLayer {
   }
   void set_zeros(uint32_t word) { std::fill(zeros_.begin(), zeros_.end(), word); }
 
-  // What the formats' descriptions say of output o and input i.
+  // Returns the weight of output o and input i by the formats' descriptions.
   double weight(int64_t o, int64_t i) const {
     constexpr int kAwqOrder[] = {0, 4, 1, 5, 2, 6, 3, 7};
     const int64_t n = layer_.d_out;
@@ -126,7 +126,7 @@ std::vector<float> product(const LinearWeights::Part& part, std::vector<float> x
   return y;
 }
 
-// The weights one by one, which take no sum and must be exact, and a product with every input.
+// Checks the weights one by one, which must be exact because there is no sum, and a product with every input.
 void check_numbers(RandomLayer* made) {
   const int64_t n = made->layer().d_out, k = made->layer().d_in;
   const LinearWeights::Part whole = made->whole();

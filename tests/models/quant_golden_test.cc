@@ -1,5 +1,5 @@
-// Checkpoints that compressed-tensors, AutoAWQ and AutoGPTQ quantised (the test data's quant/): what Seer
-// computes from them is compared with what these libraries compute.
+// Checkpoints quantised by compressed-tensors, AutoAWQ and AutoGPTQ (the test data's quant/). Seer's results
+// are compared with those of these libraries.
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -115,8 +115,8 @@ TEST_CASE("random weights are not made of a quantised config.json") {
                     ContainsSubstring("expected no quantization_config, found awq"));
 }
 
-// Rounding one value the other way changes later tokens: the same sums in float32 and float64 differ by 0.1
-// in the end, and agree in the first positions.
+// Rounding one value the other way changes later tokens. The same sums in float32 and float64 agree in the
+// first positions, and differ by 0.1 at the end.
 TEST_CASE("with rounded inputs, quantised checkpoints give their libraries' logits") {
   for (const char* name : kRoundInputs) {
     const auto g = golden(name);
@@ -266,7 +266,7 @@ class Edited {
     std::memcpy(out.data(), &size, sizeof size);
     testing::write_file(dir_.path() / "model.safetensors", out + text + data);
   }
-  // What loading it says.
+  // Returns the message of its load.
   std::string message(ErrorKind kind = ErrorKind::kFile) const {
     try {
       const ModelConfig config = ModelConfig::load(dir_.path().string());
@@ -370,7 +370,7 @@ TEST_CASE("E4M3 codes are the numbers that their bits say, and the nearest one i
       CHECK(to_e4m3(from_e4m3(byte)) == byte);
     }
   }
-  for (int code = 0; code < 0x7E; ++code) {  // halves go to the even code
+  for (int code = 0; code < 0x7E; ++code) {  // ties go to the even code
     const auto low = static_cast<uint8_t>(code), high = static_cast<uint8_t>(code + 1);
     const float middle = (from_e4m3(low) + from_e4m3(high)) / 2.0F;
     CHECK(to_e4m3(middle) == (code % 2 == 0 ? low : high));

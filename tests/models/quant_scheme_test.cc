@@ -1,4 +1,4 @@
-// quantization_config: which schemes are read, and that every other is refused by the key that says so.
+// quantization_config: the schemes that are read, and that every other one is refused by its key.
 #include "models/json_util.h"
 #include "models/quant/scheme.h"
 #include "tests/models/refusal.h"
@@ -106,7 +106,7 @@ TEST_CASE("quantisation: GPTQ, AWQ and fp8 are read") {
   CHECK((block.group == 128 && block.row_block == 128 && block.input_codes == InputCodes::kE4M3Token128));
 }
 
-// compressed-tensors takes each group's own format: the layers of groups that differ in it have other
+// compressed-tensors uses each group's own format: layers of groups with different formats have different
 // tensors.
 TEST_CASE(
     "quantisation: several groups of layers are read if they are alike, with the format of all in mind") {

@@ -12,7 +12,7 @@
 
 namespace seer::testing {
 
-// As DecoderRunner, with a thread for each rank.
+// The same as DecoderRunner, with a thread for each rank.
 class RankedRunner {
  public:
   RankedRunner(const TinyModel& model, int n_ranks, const RunnerOptions& options = {})
@@ -30,14 +30,14 @@ class RankedRunner {
   DecoderRunner& leader() { return *runners_[0]; }
   const DecoderStats& stats() { return leader().stats(); }
 
-  // What a rank threw, empty where it did not.
+  // Runs a step. Returns each rank's error, which is empty if it threw nothing.
   std::vector<std::string> try_step(const std::vector<Part>& prefills, const std::vector<Part>& decodes = {},
                                     const std::vector<int64_t>& rows = {}) {
     return ranks_.run([&](Communicator& comm) {
       if (comm.rank() != 0) return runners_[static_cast<size_t>(comm.rank())]->follow();
       try {
         logits_ = leader().step(prefills, decodes, rows);
-      } catch (const std::logic_error& thrown) {  // the tests' own callbacks'; the ranks stay in step
+      } catch (const std::logic_error& thrown) {  // thrown by the tests' callbacks; the ranks stay in step
         thrown_ = thrown.what();
       }
     });

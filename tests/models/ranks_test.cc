@@ -18,7 +18,7 @@ using testing::TinyGates;
 using testing::TinyModel;
 using testing::TinyShape;
 
-// Sums of partial sums: some units in the last place of logits of size 1 or so.
+// Sums of partial sums differ by some units in the last place of logits of size 1 or so.
 constexpr double kTolerance = 2e-5;
 constexpr int64_t kBlock = 16;
 const std::vector<int32_t> kPages = {4, 0, 7, 2, 9, 1, 3, 5, 8};

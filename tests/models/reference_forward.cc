@@ -10,7 +10,7 @@ namespace {
 
 using Row = std::vector<double>;
 
-// y = W x + b; b where the model has one.
+// Returns W x + b; b is added if the model has one.
 Row linear(const TinyModel& model, const std::string& name, const Row& x) {
   const std::vector<float>& w = model.values(name + ".weight");
   Row y(w.size() / x.size());
@@ -30,7 +30,7 @@ Row rms_norm(const TinyModel& model, const std::string& name, const Row& x) {
   return y;
 }
 
-// The norm of every head of x, where the model has one.
+// Normalises every head of x, if the model has such a norm.
 void norm_heads(const TinyModel& model, const std::string& name, size_t d_head, Row& x) {
   if (!model.has(name)) return;
   for (auto head = x.begin(); head != x.end(); head += static_cast<std::ptrdiff_t>(d_head)) {
@@ -52,7 +52,7 @@ void rotate(Row& x, size_t d_head, size_t position) {
     }
 }
 
-// One head's output for query token i, added to `out`.
+// Adds one head's output for query token i to `out`.
 void attend(double* out, const double* q, const std::vector<Row>& keys, const std::vector<Row>& values,
             size_t kv_begin, size_t d_head, const std::vector<size_t>& seen) {
   Row weights(seen.size());

@@ -1,4 +1,4 @@
-// What a refused file or request is told.
+// Reads the message with which a file or request is refused.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace seer::testing {
 
-// The message of the seer::Error that `body` throws, whose kind is checked. The case fails where nothing is
-// thrown; any other exception reaches Catch2, which fails the case too.
+// Returns the message of the seer::Error that `body` throws, and checks its kind. The case fails if nothing
+// is thrown; any other exception reaches Catch2, which fails the case too.
 template <class Body>
 std::string refusal(ErrorKind kind, const Body& body) {
   try {

@@ -84,7 +84,7 @@ TEST_CASE("rope config: rope_parameters and rope_scaling that differ are refused
   CHECK_THAT(refused_both(), ContainsSubstring("rope_parameters and rope_scaling"));
   config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2}, {"rope_theta", 7.0}};
   CHECK_THAT(refused_both(), ContainsSubstring("rope_parameters and rope_scaling"));
-  config["rope_scaling"] = json::object();  // nothing is said
+  config["rope_scaling"] = json::object();  // an empty object says nothing
   CHECK(ModelConfig::parse(config.dump(), "c").rope.factor == 2.0);
 }
 
@@ -109,7 +109,7 @@ TEST_CASE("rope config: a type that contradicts rope_type is refused with both")
         Type::kLinear);
 }
 
-// transformers 5.24.0: standardize_rope_params gives the key next to rope_scaling priority.
+// In transformers 5.24.0, standardize_rope_params prefers the key next to rope_scaling.
 TEST_CASE("rope config: original_max_position_embeddings beside rope_scaling counts for llama3 and yarn") {
   json llama3 = kLlama3, yarn = {{"rope_type", "yarn"}, {"factor", 8.0}};
   llama3.erase("original_max_position_embeddings");
@@ -167,8 +167,8 @@ TEST_CASE("rope config: a factor below 1 is followed with a note, and none at or
   }
 }
 
-// transformers 5.24.0 reads parameters of each kind of layer as no parameters at all for Llama and Mistral,
-// and fails for Qwen2.
+// transformers 5.24.0 takes parameters for each kind of layer as absent for Llama and Mistral, and fails for
+// Qwen2.
 TEST_CASE("rope config: parameters of each kind of layer are refused by name") {
   const json rope = {{"full_attention", {{"rope_type", "linear"}, {"factor", 2.0}}}};
   CHECK_THAT(refused(rope, ErrorKind::kUnsupported),

@@ -8,9 +8,9 @@ namespace {
 
 using Type = RopeConfig::Type;
 
-// Birth certificate of every list below: transformers 5.24.0,
-// modeling_rope_utils.ROPE_INIT_FUNCTIONS[type](config, None, seq_len) with head_dim, max_position_embeddings
-// and rope_parameters as each case says, computed in float64 (numpy arrays in the place of torch tensors).
+// The origin of every list below: transformers 5.24.0, modeling_rope_utils.ROPE_INIT_FUNCTIONS[type](config,
+// None, seq_len) with the head_dim, max_position_embeddings and rope_parameters of each case, computed in
+// float64 (numpy arrays in place of torch tensors).
 void check_frequencies(const RopeFrequencies& found, const std::vector<double>& expected) {
   REQUIRE(found.inv_freq.size() == expected.size());
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -92,11 +92,12 @@ TEST_CASE("rope: yarn with other rotations, beta_fast 16 and beta_slow 2") {
 }
 
 TEST_CASE("rope: yarn whose ramp leaves the dimensions there are") {
-  // head_dim 4, original_max_position_embeddings 16: it would begin below 0.
+  // head_dim 4, original_max_position_embeddings 16: the range would begin below 0.
   check_frequencies(rope_frequencies(rope_of(Type::kYarn, 4.0, 16), 4, 1), {1.0, 0.0025});
-  // original_max_position_embeddings 4: it would end there too, and has no width.
+  // original_max_position_embeddings 4: the range would end below 0 too, and has no width.
   check_frequencies(rope_frequencies(rope_of(Type::kYarn, 4.0, 4), 4, 1), {1.0, 0.0025});
-  // head_dim 8, rope_theta 10, original_max_position_embeddings 1000: it would end behind the last.
+  // head_dim 8, rope_theta 10, original_max_position_embeddings 1000: the range would end after the last
+  // dimension.
   RopeConfig rope = rope_of(Type::kYarn, 4.0, 1000);
   rope.theta = 10.0;
   check_frequencies(rope_frequencies(rope, 8, 1),
@@ -107,12 +108,12 @@ TEST_CASE("rope: yarn's attention scaling") {
   RopeConfig rope = rope_of(Type::kYarn, 8.0, 4096);
   const auto scaling = [&] { return rope_frequencies(rope, 32, 1).attention_scaling; };
   rope.mscale = 0.707;
-  CHECK(scaling() == Approx(1.2079441541679836).epsilon(1e-12));  // one of the two alone says nothing
+  CHECK(scaling() == Approx(1.2079441541679836).epsilon(1e-12));  // one of the two alone has no effect
   rope.mscale_all_dim = 0.0;
-  CHECK(scaling() == Approx(1.2079441541679836).epsilon(1e-12));  // and 0 is as good as absent
+  CHECK(scaling() == Approx(1.2079441541679836).epsilon(1e-12));  // 0 counts as absent
   rope.mscale_all_dim = 1.0;
   CHECK(scaling() == Approx(0.9495608824621653).epsilon(1e-12));
-  check_frequencies(rope_frequencies(rope, 32, 1), kYarn);  // which the frequencies do not feel
+  check_frequencies(rope_frequencies(rope, 32, 1), kYarn);  // the frequencies do not depend on it
   rope.attention_factor = 1.5;
   CHECK(scaling() == 1.5);
   CHECK(rope_frequencies(rope_of(Type::kYarn, 1.0, 4096), 32, 1).attention_scaling == 1.0);
@@ -128,7 +129,7 @@ TEST_CASE("rope: llama3 keeps short waves, divides long ones and blends between"
           7.78465527393245e-05, 3.428102195952591e-05, 1.509621717643313e-05, 6.647869871181236e-06,
           2.9274998701761677e-06, 1.2891731721515574e-06, 5.677088100759837e-07});
   CHECK(f.attention_scaling == 1.0);
-  rope.theta = 10000.0;  // two waves lie between, near either end
+  rope.theta = 10000.0;  // two wavelengths lie within the range, near either end
   check_frequencies(rope_frequencies(rope, 32, 1),
                     {1.0, 0.5623413251903491, 0.31622776601683794, 0.1778279410038923, 0.1,
                      0.056234132519034905, 0.03162277660168379, 0.01778279410038923, 0.01,

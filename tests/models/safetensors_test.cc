@@ -1,4 +1,5 @@
-// One safetensors file: what the specification allows is read, every departure from it is refused by name.
+// One safetensors file: everything that the specification allows is read, and every departure from it is
+// refused by name.
 #include "models/safetensors.h"
 
 #include <cstring>
@@ -179,7 +180,7 @@ TEST_CASE("safetensors: a header longer than 100 MB is refused by its length alo
   CHECK_THAT(refused(little_endian(100'000'001, 8) + "{}"),
              ContainsSubstring("100000001 bytes long, expected at most 100000000"));
   CHECK_THAT(refused(little_endian(UINT64_MAX, 8) + "{}"), ContainsSubstring("18446744073709551615"));
-  // The limit itself is allowed; here it is merely not there.
+  // A length equal to the limit is allowed, but the bytes are missing.
   CHECK_THAT(refused(little_endian(100'000'000, 8) + "{}"), ContainsSubstring("and only 2 follow"));
 }
 
@@ -200,7 +201,7 @@ TEST_CASE("safetensors: duplicate names and keys are refused") {
   CHECK_THAT(refused("{" + w + "," + w + "}", "1234"), ContainsSubstring("\"w\" is there twice"));
   CHECK_THAT(refused(R"({"w":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "1234"),
              ContainsSubstring("\"dtype\" is there twice"));
-  // Escapes spell the same name.
+  // The name is the same, spelled with an escape.
   CHECK_THAT(refused("{" + w + R"(,"\u0077":{"dtype":"F32","shape":[0],"data_offsets":[4,4]}})", "1234"),
              ContainsSubstring("\"w\" is there twice"));
 }
@@ -285,7 +286,7 @@ TEST_CASE("safetensors: dtypes and ranks that are well-formed but not handled ar
                        std::string(static_cast<size_t>(2 * size + 1), 'x')),
                ContainsSubstring("do not span the " + std::to_string(2 * size) + " bytes of " + dtype));
   }
-  // Types that the specification may get one day, of a width that nobody knows.
+  // The specification may get such types one day; their width is unknown.
   for (const char* dtype : {"F4", "f32", ""})
     CHECK(foreign(std::string(R"("w":{"dtype":")") + dtype + R"(","shape":[2],"data_offsets":[0,1]})", "1") ==
           std::string(dtype) + " [2]");

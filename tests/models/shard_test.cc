@@ -1,4 +1,4 @@
-// Which part of a model a rank holds, and what cannot be split.
+// The part of a model that a rank holds, and models that cannot be divided.
 #include "models/shard.h"
 
 #include "models/weights.h"
@@ -88,7 +88,7 @@ TEST_CASE("an MLP or a vocabulary that does not divide among the ranks is refuse
              ContainsSubstring("a vocabulary of 3 cannot be split among 4 ranks"));
 }
 
-// The values of a tensor's part, as floats.
+// Returns the values of a part's tensor as floats.
 std::vector<float> values(const Tensor& t) { return {t.as<float>(), t.as<float>() + t.numel()}; }
 
 TEST_CASE("ranks load their rows, columns and biases, and together the whole") {
@@ -109,7 +109,7 @@ TEST_CASE("ranks load their rows, columns and biases, and together the whole") {
     append(&q, layer.qkv.parts[0].weight);
     append(&gate, layer.gate_up.parts[0].weight);
     append(&embedding, w.embedding);
-    // Columns, and the bias on rank 0 alone.
+    // Columns are divided; the bias is only on rank 0.
     const std::vector<float>& whole = model.values("model.layers.1.self_attn.o_proj.weight");
     const std::vector<float> part = values(layer.output.parts[0].weight);
     REQUIRE(static_cast<int64_t>(part.size()) == shape.d_model * d_q / 2);
@@ -155,7 +155,7 @@ TEST_CASE("random weights are the same model for any number of ranks") {
   const Shard s(c, 1, 2);
   const ModelWeights part = ModelWeights::random(c, s, backend.get(), 5);
   const LayerWeights &w = whole.layers[0], &p = part.layers[0];
-  const Tensor qkv = w.qkv.parts[0].weight;  // q, k and v behind one another: 64, 32 and 32 rows
+  const Tensor qkv = w.qkv.parts[0].weight;  // q, k and v one after another: 64, 32 and 32 rows
   std::vector<uint16_t> expected;
   for (const auto& [first, n] : {std::pair(32, 32), std::pair(80, 16), std::pair(112, 16)}) {
     const std::vector<uint16_t> rows = bits(qkv.rows(first, n));

@@ -1,4 +1,4 @@
-// Checkpoints of several safetensors files behind model.safetensors.index.json.
+// Checkpoints of several safetensors files with a model.safetensors.index.json.
 #include <nlohmann/json.hpp>
 
 #include "models/safetensors.h"

@@ -1,5 +1,5 @@
-// The forward pass with gates: kept blocks and nothing else is attended to. (Which blocks the official gate
-// code keeps is tests/engine/golden_test.cc's matter.)
+// The forward pass with gates attends to kept blocks only. (tests/engine/golden_test.cc checks which blocks
+// the official gate code keeps.)
 #include <algorithm>
 #include <map>
 
@@ -28,7 +28,7 @@ SelectRule rule(SelectRule::Method method, double value, int64_t n_tokens) {
   return {method, value, /*last_block_dense=*/false, (n_tokens + kBlock - 1) / kBlock};
 }
 
-// Which blocks were kept, and how many, from the observer's reports.
+// The kept blocks and their number, from the observer's reports.
 struct Kept {
   std::map<std::tuple<int64_t, int64_t, int64_t>, std::vector<bool>> rows;  // by layer, head, query block
   int64_t count = 0;

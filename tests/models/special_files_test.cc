@@ -1,5 +1,5 @@
-// Pipes, devices, folders and links that lead nowhere in place of a model's or gates' files: each is refused
-// by its path, at once, and none is taken for an absent file.
+// Pipes, devices, folders and broken links in place of a model's or gates' files. Each is refused at once,
+// naming its path, and none counts as an absent file.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,7 +24,7 @@ struct Stranger {
   std::function<void(const fs::path&)> make;
 };
 
-// A file that nobody may read is one too, but root may read it.
+// An unreadable file is one too, but root can read it.
 std::vector<Stranger> strangers() {
   std::vector<Stranger> all = {
       {"found a pipe", [](const fs::path& p) { REQUIRE(::mkfifo(p.c_str(), 0600) == 0); }},

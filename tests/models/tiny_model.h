@@ -1,4 +1,4 @@
-// A random model small enough for a float64 forward pass in the test, as files in a folder of its own.
+// A random model small enough for a float64 forward pass in the test, in files in a folder of its own.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,12 @@ namespace seer::testing {
 
 struct TinyShape {
   int64_t n_layers = 2, n_heads = 4, n_kv_heads = 2, d_head = 8;
-  int64_t d_model = 24, d_ff = 40, n_vocab = 53;  // no multiple of a vector's width among them
+  int64_t d_model = 24, d_ff = 40, n_vocab = 53;  // none is a multiple of a vector's width
   int64_t max_positions = 1024;
   bool attention_bias = true, mlp_bias = true, tied = false;
   std::string architecture = "LlamaForCausalLM";
 
-  // Whether the family has these tensors besides its weight matrices.
+  // Whether the family has these tensors in addition to its weight matrices.
   bool qkv_bias() const { return attention_bias || architecture == "Qwen2ForCausalLM"; }
   bool output_bias() const { return attention_bias && architecture != "Qwen2ForCausalLM"; }
   bool any_mlp_bias() const { return mlp_bias && architecture == "LlamaForCausalLM"; }
@@ -37,7 +37,7 @@ class TinyModel {
   const std::vector<float>& values(const std::string& name) const { return values_.at(name); }
   bool has(const std::string& name) const { return values_.count(name) != 0; }
 
-  // Replaces what is on disk; values() stay as they were.
+  // Replaces the files; values() stays unchanged.
   void write_config(const nlohmann::json& config) const;
   void write_tensors(const std::vector<NamedTensor>& tensors) const;
 
@@ -51,7 +51,7 @@ class TinyModel {
   std::map<std::string, std::vector<float>> values_;
 };
 
-// Random gates for such a model: gate type, d_gate, and whether there are two weights a layer or one.
+// Random gates for such a model: the gate type, d_gate, and whether a layer has two weights or one.
 struct TinyGates {
   std::string gate_type = "Qavg_Kmaxminavg";
   int64_t n_q_pools = 1, n_k_pools = 3;
@@ -62,7 +62,7 @@ struct TinyGates {
   std::vector<NamedTensor> tensors(const TinyShape& model) const;
 };
 
-// Uniform in [-1, 1), the same on every machine.
+// Returns a number that is uniform in [-1, 1), the same on every machine.
 float next_random(uint64_t* state);
 
 }  // namespace seer::testing

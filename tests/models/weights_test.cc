@@ -1,4 +1,4 @@
-// Which tensors a config asks for, and what a checkpoint that holds others is told.
+// The tensors that a config asks for, and the messages for a checkpoint with other tensors.
 #include "models/weights.h"
 
 #include <algorithm>
@@ -93,7 +93,7 @@ TEST_CASE("weights: without biases, with tied embeddings") {
     for (const LinearWeights::Part& part : linear->parts) CHECK_FALSE(part.bias);
   CHECK(w.lm_head.parts[0].weight.data == w.embedding.data);
 
-  // Some exports save the tied tensor twice: the copy is not used, and not counted.
+  // Some exports save the tied tensor twice. The copy is neither used nor counted.
   const int64_t n_params = w.n_params;
   std::vector<NamedTensor> tensors = model.tensors();
   NamedTensor head = tensor_of(tensors, "model.embed_tokens.weight");
@@ -170,7 +170,7 @@ TEST_CASE("weights: the names of a bare LlamaModel have no prefix") {
   model.write_tensors(tensors);
   const ModelWeights w = load(model);
   check_tensor(model, w.layers[1].down.parts[0].weight, "model.layers.1.mlp.down_proj.weight", "[24, 40]");
-  // Without a head, and with nothing to stand in for it, it cannot answer.
+  // Without a head, and without a tensor in its place, the model cannot answer.
   nlohmann::json config = model.config();
   config["tie_word_embeddings"] = false;
   model.write_config(config);
@@ -337,7 +337,7 @@ TEST_CASE("weights: progress rises to the whole, and false cancels") {
     total = all;
     return true;
   });
-  CHECK(done.size() > 10);  // once a matrix or norm at least
+  CHECK(done.size() > 10);  // at least once for each matrix or norm
   CHECK(std::is_sorted(done.begin(), done.end()));
   CHECK(done.back() == total);
   CHECK(total == w.n_bytes);
@@ -346,7 +346,7 @@ TEST_CASE("weights: progress rises to the whole, and false cancels") {
   const std::string message =
       refusal(ErrorKind::kCancelled, [&] { load(model, [&](int64_t, int64_t) { return ++n_calls < 3; }); });
   CHECK_THAT(message, ContainsSubstring(model.path()));
-  CHECK(n_calls == 3);  // and is not asked again
+  CHECK(n_calls == 3);  // it is not called again
 }
 
 TEST_CASE("weights: without vocab_size the saved embedding says how many ids there are, with a note") {

@@ -25,7 +25,7 @@ std::string zip_bytes(const std::vector<ZipMember>& members, const ZipEnd& end) 
     const uint64_t offset = out.size(), size = m.bytes.size();
     const uint32_t crc = crc32(m.bytes) ^ (m.wrong_crc ? 1U : 0U);
     const std::string versions = u16(20), time = u32(0);
-    // torch.save pads the local header alone, so that data lie on multiples of 64 bytes.
+    // torch.save pads only the local header, so that data begin at multiples of 64 bytes.
     const std::string pad = "FB" + u16(3) + "ZZZ";
     out += "PK\x03\x04" + versions + u16(m.flags) + u16(m.method) + time + u32(crc) + u32(size) + u32(size) +
            u16(m.name.size()) + u16(pad.size()) + m.name + pad + m.bytes;

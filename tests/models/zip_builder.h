@@ -1,4 +1,5 @@
-// Zip files byte by byte, right or wrong, without the library under test. Format: PKWARE APPNOTE 6.3.
+// Builds zip files byte by byte, right or wrong, without the library under test. The format is that of PKWARE
+// APPNOTE 6.3.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +15,15 @@ struct ZipMember {
   uint16_t method = 0;  // 0 stored, 8 deflated
   uint16_t flags = 0;   // bit 0: encrypted
   bool wrong_crc = false;
-  bool zip64 = false;      // sizes and offset in a zip64 field
+  bool zip64 = false;      // puts sizes and offset into a zip64 field
   std::string extra = {};  // before the zip64 field; {id, size, bytes} each
-  std::optional<uint32_t> packed_size = {}, size = {}, local_offset = {};  // what the directory claims
-  std::optional<uint64_t> zip64_offset = {};                               // what the zip64 field claims
+  // if set, the directory says this instead of the truth
+  std::optional<uint32_t> packed_size = {}, size = {}, local_offset = {};
+  std::optional<uint64_t> zip64_offset = {};  // if set, the zip64 field says this instead of the truth
 };
 
 struct ZipEnd {
-  bool zip64 = false;  // entry count and directory offset in a zip64 end record
+  bool zip64 = false;  // puts entry count and directory offset into a zip64 end record
   std::string comment;
   std::optional<uint16_t> n_entries;
   std::optional<uint32_t> directory_offset;

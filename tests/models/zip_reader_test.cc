@@ -1,4 +1,4 @@
-// Zip files as torch.save writes them, and the many ways one can lie about itself.
+// Zip files as torch.save writes them, and many kinds of contradictions in one.
 #include "models/zip_reader.h"
 
 #include "tests/models/refusal.h"

@@ -1,5 +1,5 @@
-// Sequences that decode together on a GPU: recorded steps, page tables that change under a record, other
-// kernels for other numbers of rows.
+// Sequences that decode together on a GPU: recorded steps, page tables that change under a record, and
+// different kernels for different numbers of rows.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -19,22 +19,23 @@ constexpr int64_t kPage = 64;
 constexpr int64_t kMaxPrompt = 700;  // tokens
 constexpr int64_t kMaxPages = (kMaxPrompt + kPage) / kPage + 1;
 constexpr int64_t kMaxSequences = 64;
-// The first step of a kind runs as it is, the second is recorded, the others replay the record.
+// The first step of a kind runs directly, the second is recorded, and the others replay the record.
 constexpr int64_t kSteps = 5;
 
-// One row alone, a few and many go through different products and split the keys differently, so activations
-// round to bf16 at other places. Against float32 the demo model's logits (standard deviation 4.2, largest 20)
-// are then off by 0.014 on average and 0.23 at most (4,000 positions, bf16 rounding emulated); a wrong page,
-// position or row is off by 4 on average.
+// A single row, a few rows and many rows use different products and split the keys differently, so
+// activations are rounded to bf16 in different places. Compared with float32, the demo model's logits
+// (standard deviation 4.2, largest 20) are then off by 0.014 on average and 0.23 at most (4,000 positions,
+// bf16 rounding emulated). A wrong page, position or row is off by 4 on average.
 constexpr double kMaxDifference = 0.5, kMeanDifference = 0.03;
 
 struct Sequence {
-  std::vector<int32_t> ids;  // the prompt, then what the steps decode
+  std::vector<int32_t> ids;  // the prompt, then the ids that the steps decode
   int64_t n_prompt = 0;
   std::vector<int32_t> pages;
 };
 
-// Prompts around page boundaries, which decoding then crosses, and lengths far apart; pages in no order.
+// Prompts around page boundaries, which decoding then crosses, with very different lengths and shuffled
+// pages.
 std::vector<Sequence> sequences(int64_t n, int64_t n_vocab) {
   constexpr std::array<int64_t, 17> kLengths = {1,   700, 63,  64,  65, 127, 2,   300, 128,
                                                 129, 62,  447, 448, 33, 511, 640, 5};
@@ -66,7 +67,8 @@ class Runner {
 
   int64_t n_vocab() const { return config_.n_vocab; }
 
-  // Logits of the decodes' rows, and before them of the prompt's last row where there is a prompt to prefill.
+  // Returns the logits of the decodes' rows. If there is a prompt to prefill, those of its last row come
+  // first.
   std::vector<float> step(const Sequence* prompt, const std::vector<Sequence>& decodes, int64_t n_decoded) {
     std::vector<int32_t> ids;
     std::vector<int64_t> rows;
@@ -98,7 +100,7 @@ class Runner {
     return logits;
   }
 
-  // By step, [sequences, n_vocab].
+  // Returns the logits by step, [sequences, n_vocab].
   std::vector<std::vector<float>> decode(const std::vector<Sequence>& all) {
     std::vector<std::vector<float>> logits;
     for (int64_t i = 0; i < kSteps; ++i) logits.push_back(step(nullptr, all, i));
@@ -121,7 +123,7 @@ class Runner {
     StepLimits l;
     l.n_tokens = kMaxPrompt + kMaxSequences;
     l.n_sequences = kMaxSequences + 1;
-    l.n_logits = 40;  // 64 rows take two rounds
+    l.n_logits = 40;  // so 64 rows take two rounds
     l.n_blocks = kMaxPages;
     l.page_tokens = kPage;
     return l;
@@ -156,13 +158,13 @@ void check_batch(int64_t n) {
   const std::vector<Sequence> all = sequences(n, gpu.n_vocab());
   for (const Sequence& s : all) gpu.step(&s, {}, 0);
   const auto alone = gpu.decode_one_by_one(all);
-  // Overwrites what the sequences have just appended, position by position.
+  // This overwrites, position by position, the keys and values that the sequences have just appended.
   const auto together = gpu.decode(all), again = gpu.decode(all);
   for (size_t i = 0; i < together.size(); ++i) {
     INFO(n << " sequences, step " << i);
     check_close(together[i], alone[i]);
     CHECK(together[i] == again[i]);
-    if (n == 1) CHECK(together[i] == alone[i]);  // replayed from the first step on, where `alone` was not
+    if (n == 1) CHECK(together[i] == alone[i]);  // replayed from the first step on; `alone` was not
   }
 }
 
@@ -193,7 +195,7 @@ TEST_CASE("cuda: batches that shrink and grow again do not replay one another's 
   for (int round = 0; round < 3; ++round)
     for (const int64_t n : {3, 4, 2}) {
       INFO("round " << round << ", " << n << " sequences");
-      // The last n, so that a row belongs to another sequence in each.
+      // The last n are used, so that a row belongs to another sequence in each case.
       const std::vector<float> some = gpu.step(nullptr, {all.end() - n, all.end()}, 0);
       for (int64_t r = 0; r < n; ++r) check_close(row(some, r), row(four, 4 - n + r));
     }

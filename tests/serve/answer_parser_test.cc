@@ -29,7 +29,7 @@ ParsedAnswer parse(ToolForm form, const std::vector<std::string>& pieces, Thinki
   return answer;
 }
 
-// Whole, cut once at every place, and byte by byte.
+// Returns the text whole, cut once at every place, and byte by byte.
 std::vector<std::vector<std::string>> cuts(const std::string& text) {
   std::vector<std::vector<std::string>> all = {{text}, {}};
   for (const char c : text) all[1].emplace_back(1, c);

@@ -1,4 +1,4 @@
-// Requests: what is read from them, and which field a refusal names.
+// Requests: the values read from them, and the field that a refusal names.
 #include "tools/seer/serve/api_request.h"
 
 #include "tests/support/catch.h"
@@ -64,7 +64,7 @@ TEST_CASE("a completion request is read with every field") {
   CHECK(params.min_p == 0.1);
   CHECK(params.presence_penalty == 1.0);
   CHECK(params.frequency_penalty == -2.0);
-  CHECK(params.seed == static_cast<uint64_t>(-2));  // a choice's own
+  CHECK(params.seed == static_cast<uint64_t>(-2));  // each choice has a seed of its own
   CHECK(params.repeat_penalty == 1.2);
   CHECK(params.repeat_last_n == -1);
   CHECK(params.logit_bias == std::map<int32_t, double>{{9, -100.0}, {4, 1.5}});
@@ -170,7 +170,7 @@ TEST_CASE("fields the API knows and this server does not are refused unless they
     INFO(neutral);
     CHECK_NOTHROW(chat(messages + neutral + "}"));
   }
-  // Whatever their names, if they are null, false or empty.
+  // Any field is accepted if it is null, false or empty, whatever its name.
   for (const char* value : {"null", "false", "[]", "{}"})
     CHECK_NOTHROW(chat(messages + R"("some_extension":)" + value + "}"));
   chat_refused(messages + R"("some_extension":0})", "some_extension", {"unknown"});
@@ -348,10 +348,10 @@ TEST_CASE("a body's values are counted, and so are those in the texts of calls' 
   CHECK_NOTHROW(parse_body("{\"a\":[" + zeros(kMaxChatValues - 2) + "]}", kMaxChatValues));
   check_refused([](const std::string& text) { return parse_body(text, kMaxChatValues); },
                 "{\"a\":[" + zeros(kMaxChatValues - 1) + "]}", "", {"more than 300000 values"});
-  // The limit that is named is the one that was passed.
+  // The message names the limit that was passed.
   check_refused([](const std::string& text) { return parse_body(text, 4); }, R"({"a":[0,0,0]})", "",
                 {"the body brings the request to more than 4 values"});
-  // Two texts of two thirds of what is allowed.
+  // Two texts, each with two thirds of the allowed values.
   const std::string call = R"({"type":"function","function":{"name":"f","arguments":"{\"a\":[)" +
                            zeros(kMaxChatValues / 3 * 2) + R"(]}"}})";
   const std::string message = R"({"role":"assistant","tool_calls":[)" + call + "]}";

@@ -1,4 +1,4 @@
-// Tokens as they come from the engine, and where the marks among them belong.
+// Tokens as they come from the engine, and the places of the marks among them.
 #include "tools/seer/serve/choice_reader.h"
 
 #include "tests/support/catch.h"
@@ -7,7 +7,7 @@
 namespace seer::serve {
 namespace {
 
-constexpr int32_t kMark = 1;  // a special token of the demo model, here one that means something
+constexpr int32_t kMark = 1;  // a special token of the demo model; here it is a mark
 
 struct Reader {
   Reader() : tokenizer(Tokenizer::load((seer::testing::demo_model() / "model").string())) {
@@ -50,13 +50,13 @@ TEST_CASE("a mark waits for text that is held back before it") {
   const ParsedAnswer answer = reader.read({{300, "", {}, {}}, {kMark, "", {}, {}}, late});
   CHECK(answer.content == held);
   CHECK(answer.calls.size() == 1);
-  // In two pieces, the first of them shorter than what was held back.
+  // The text comes in two pieces, the first of which is shorter than the text held back.
   late.text = held.substr(1) + kCall.text;
   const ParsedAnswer again =
       reader.read({{300, "", {}, {}}, {kMark, "", {}, {}}, {kMark + 1, held.substr(0, 1), {}, {}}, late});
   CHECK(again.content == held);
   CHECK(again.calls.size() == 1);
-  // The answer ends while it waits.
+  // The answer ends while the mark waits.
   CHECK(reader.read({{300, "", {}, {}}, {kMark, "", {}, {}}}).content == "[TOOL_CALLS]");
 }
 

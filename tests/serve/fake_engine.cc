@@ -8,7 +8,7 @@
 namespace seer::serve::testing {
 namespace {
 
-// The token itself at half its logarithm, and the ids after it below that.
+// Returns the token itself with a log-probability of -0.5, and the ids after it, each 1 lower than the last.
 PositionLogprobs logprobs_of(int32_t id, int64_t n) {
   PositionLogprobs at{{id, -0.5F}, {}};
   for (int32_t i = 0; i < n; ++i) at.top.push_back({id + i, -0.5F - static_cast<float>(i)});
@@ -89,7 +89,7 @@ class FakeGeneration final : public Generation {
   std::condition_variable wake_;
   bool done_ = false, cancelled_ = false;
   GenerateResult result_;
-  std::thread thread_;  // the last: it uses the others
+  std::thread thread_;  // declared last, because it uses the others
 };
 
 }  // namespace

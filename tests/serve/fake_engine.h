@@ -1,5 +1,5 @@
-// An engine whose generations do what a test has written down: failures and endless ones, at once and every
-// time.
+// An engine whose generations do as a test's script says. It can fail, or go on without end, at once and
+// every time.
 #pragma once
 
 #include <atomic>
@@ -13,13 +13,13 @@
 
 namespace seer::serve::testing {
 
-inline constexpr int32_t kSomeToken = 300;  // of pieces with a text
+inline constexpr int32_t kSomeToken = 300;  // the token of pieces with a text
 
 struct Script {
-  std::vector<std::string> pieces;  // a token each; "#7" is the token 7, without a text
-  std::optional<Error> failure;     // instead of an end
-  bool endless = false;             // after the pieces, until it is cancelled
-  bool held = false;                // after the pieces, until release()
+  std::vector<std::string> pieces;  // each gives a token; "#7" is the token 7, without a text
+  std::optional<Error> failure;     // thrown instead of a regular end
+  bool endless = false;             // after the pieces, goes on until it is cancelled
+  bool held = false;                // after the pieces, waits until release()
   FinishReason finish = FinishReason::kLength;
 };
 
@@ -30,17 +30,17 @@ class FakeEngine final : public Engine {
   const ModelInfo& model() const override { return model_; }
   const EngineInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }  // the demo model's
-  std::unique_ptr<Session> new_session() override;                     // throws
+  std::unique_ptr<Session> new_session() override;                     // throws an error
   std::unique_ptr<Generation> submit(GenerateRequest request) override;
   EngineStats stats() const override;
   std::optional<Error> failure() const override {
     return failed ? std::optional(Error(ErrorKind::kDevice, "rank 1 of 2 has ended")) : std::nullopt;
   }
 
-  std::vector<GenerateRequest> submitted() const;  // so far
+  std::vector<GenerateRequest> submitted() const;  // the requests so far
   void release() { released_ = true; }
   std::atomic<int64_t> n_waiting{0}, n_cancelled{0};
-  std::atomic<bool> failed{false};  // failure() is there
+  std::atomic<bool> failed{false};  // if set, failure() returns an error
 
  private:
   const Script script_;

@@ -1,4 +1,4 @@
-// HTTP by itself: connections, bodies, methods, threads.
+// HTTP alone: connections, bodies, methods, threads.
 #include "tools/seer/serve/http/http_server.h"
 
 #include <atomic>
@@ -107,7 +107,7 @@ TEST_CASE("a stream comes in chunks, or until the end of an HTTP/1.0 connection"
   const std::string old = server.ask("POST /stream HTTP/1.0\r\n\r\n");
   CHECK_THAT(old, ContainsSubstring("\r\n\r\none two"));
   CHECK(old.find("chunked") == std::string::npos);
-  // Both over one connection.
+  // Both requests go over one connection.
   RawClient client(server.url());
   client.send(post("/stream", "") + post("/stream", "", kClose));
   const std::string both = client.read_to_end();
@@ -165,7 +165,7 @@ TEST_CASE("connections beyond the limit take the place of the one that has waite
   options.max_connections = 3;
   const Server server(options);
   RawClient first(server.url()), second(server.url()), third(server.url());
-  first.send("GET /open");  // half a head waits too
+  first.send("GET /open");  // a connection with half a head also waits
   for (const RawClient* client : {&second, &third})
     client->send("GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n");
   CHECK_THAT(second.read_until("\"open\""), ContainsSubstring(" 200 "));
@@ -236,7 +236,7 @@ struct BusyServer {
     go_on = true;
     wake.notify_all();
   }
-  // The statuses of the first n requests that have ended.
+  // Returns the statuses of the first n requests that have ended.
   std::vector<int> ended(size_t n) {
     std::unique_lock lock(mutex);
     wake.wait_for(lock, std::chrono::minutes(1), [&] { return statuses.size() >= n; });
@@ -270,7 +270,7 @@ TEST_CASE("a client that has nothing more to say is answered however long its re
   RawClient half(server.http.url()), whole(server.http.url());
   for (const RawClient* client : {&half, &whole}) client->send(post("/echo", "abc", kClose));
   half.close_half();
-  // By now the server has looked whether its clients are there.
+  // By now the server has checked whether its clients are still there.
   CHECK_THAT(half.read_until("100 Continue\r\n\r\n"), ContainsSubstring("HTTP/1.1 100 "));
   server.release();
   CHECK_THAT(half.read_to_end(), ContainsSubstring("<abc>"));
@@ -315,7 +315,7 @@ TEST_CASE("bodies that are too large together are refused") {
   HttpOptions options;
   options.max_body_size = 8 << 20;
   const Server server(options);
-  // Sixteen times the largest body may be held, and small ones beyond that.
+  // The server may hold sixteen times the largest body, and small ones beyond that.
   std::vector<std::unique_ptr<RawClient>> clients;
   std::string refused;
   const std::string part(7 << 20, 'x');
@@ -454,7 +454,7 @@ TEST_CASE("a port that is taken, or an address that is not ours, is refused by n
     CHECK(error.kind() == ErrorKind::kUsage);
     CHECK_THAT(error.what(), ContainsSubstring(std::to_string(options.port)));
   }
-  options.access.host = "192.0.2.1";  // of RFC 5737: nobody's
+  options.access.host = "192.0.2.1";  // an address of RFC 5737, which no machine has
   HttpServer third(options, routes(), [](const Finished&) {});
   CHECK_THROWS_AS(third.start(), Error);
 }
@@ -486,7 +486,7 @@ TEST_CASE("tasks beyond the threads wait and are all run") {
       std::unique_lock lock(mutex);
       most_inside = std::max(most_inside, ++n_inside);
       wake.notify_all();
-      // The first three hold their threads until all three are there.
+      // The first three requests hold their threads until all three are there.
       wake.wait(lock, [&] { return most_inside == 3; });
       --n_inside;
       ++n_done;

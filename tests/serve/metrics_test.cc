@@ -26,7 +26,7 @@ TEST_CASE("requests are counted by route and code") {
   CHECK_THAT(text, ContainsSubstring("seer_http_requests_total{route=\"/v1/completions\",code=\"200\"} 2\n"));
   CHECK_THAT(text, ContainsSubstring("seer_http_requests_total{route=\"/v1/completions\",code=\"429\"} 1\n"));
   CHECK_THAT(text, ContainsSubstring("seer_http_requests_active 3\n"));
-  CHECK(text.find("seer_kv_pages") == std::string::npos);  // no engine yet
+  CHECK(text.find("seer_kv_pages") == std::string::npos);  // there is no engine yet
 }
 
 TEST_CASE("every line is a comment or a sample, and every family is described once") {

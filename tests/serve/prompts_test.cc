@@ -1,4 +1,4 @@
-// From a request to token ids: what is too long, and what may stop the work.
+// From a request to token ids: texts that are too long, and checks that stop the work.
 #include "tools/seer/serve/prompts.h"
 
 #include "tests/serve/fake_engine.h"
@@ -46,7 +46,7 @@ void check_too_long(const char* field, const std::vector<std::string>& words, co
 TEST_CASE("a prompt that must be longer than the context is refused by its length") {
   const testing::FakeEngine engine({});
   const std::string context = std::to_string(engine.info().ctx_size);
-  // The demo's longest tokens have 16 bytes, so that a context of these is the longest text that may fit.
+  // The demo's longest tokens have 16 bytes, so a context of these is the longest text that may fit.
   const auto longest = static_cast<size_t>(16 * engine.info().ctx_size);
   const std::string fits(longest, 'a'), longer(longest + 1, 'a');
   CHECK(encode_prompts(completion_of(fits), engine, {}, {}).size() == 1);

@@ -12,7 +12,7 @@
 namespace seer::serve::testing {
 namespace {
 
-constexpr size_t kEndless = size_t{64} << 20;  // bytes: more than any test asks for
+constexpr size_t kEndless = size_t{64} << 20;  // in bytes; more than any test asks for
 
 }  // namespace
 
@@ -30,7 +30,7 @@ RawClient::RawClient(const std::string& url) : fd_(::socket(AF_INET, SOCK_STREAM
 void RawClient::send(std::string_view bytes) const {
   while (!bytes.empty()) {
     const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n <= 0) return;  // the server has closed: what it answered is what matters
+    if (n <= 0) return;  // the server has closed; only its answer matters
     bytes.remove_prefix(static_cast<size_t>(n));
   }
 }

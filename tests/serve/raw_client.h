@@ -1,4 +1,4 @@
-// A client that says exactly what a test has it say.
+// A client that sends exactly the bytes that a test gives it.
 #pragma once
 
 #include <string>
@@ -14,13 +14,13 @@ class RawClient {
   RawClient& operator=(const RawClient&) = delete;
 
   void send(std::string_view bytes) const;
-  // What comes up to and with `mark`; fails the test where it does not come within a minute.
+  // Returns the text up to and with `mark`. Fails the test if it does not come within a minute.
   std::string read_until(const std::string& mark);
-  std::string read_to_end();  // until the server closes; fails the test if it goes on for ever
-  std::string peek();         // what has come by now
+  std::string read_to_end();  // reads until the server closes; fails the test if it never does
+  std::string peek();         // the bytes that have come so far
   void close();
-  void reset();             // closes at once, and says that the connection is broken
-  void close_half() const;  // it has nothing more to send
+  void reset();             // closes at once with a reset, so that the server sees a broken connection
+  void close_half() const;  // closes the sending half: the client has nothing more to say
 
  private:
   bool more();
@@ -29,8 +29,9 @@ class RawClient {
   std::string buffer_;
 };
 
-std::string get(const std::string& url, const std::string& path);  // the whole answer, headers included
-std::string post(const std::string& path, const std::string& body,
-                 const std::string& headers = "");  // the request
+// Returns the whole answer, headers included.
+std::string get(const std::string& url, const std::string& path);
+// Returns the text of the request.
+std::string post(const std::string& path, const std::string& body, const std::string& headers = "");
 
 }  // namespace seer::serve::testing

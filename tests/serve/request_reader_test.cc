@@ -1,5 +1,5 @@
-// Requests from bytes: what is read, what is refused and with which status, each bound at it and one beyond
-// it.
+// Requests from bytes: those that are read, those that are refused and with which status, with every bound
+// tested at it and one beyond it.
 #include "tools/seer/serve/http/request_reader.h"
 
 #include "tests/support/catch.h"
@@ -11,13 +11,13 @@ namespace {
 constexpr int64_t kMaxBody = 1000;
 
 struct Outcome {
-  int status = 0;  // 0: read
+  int status = 0;  // 0 if it was read
   std::string message;
   RequestHead head;
   std::string body;
 };
 
-// The first request of `bytes`, fed in pieces of `step`.
+// Reads the first request of `bytes`, fed in pieces of `step`.
 Outcome read(const std::string& bytes, size_t step) {
   RequestReader reader(kMaxBody);
   Outcome outcome;
@@ -41,7 +41,7 @@ Outcome read(const std::string& bytes, size_t step) {
   return outcome;
 }
 
-// However the bytes are cut, the outcome is the same.
+// Checks that the outcome is the same however the bytes are cut, and returns it.
 Outcome read(const std::string& bytes) {
   Outcome whole = read(bytes, bytes.size());
   for (const size_t step : {size_t{1}, size_t{7}}) {
@@ -121,7 +121,7 @@ TEST_CASE("a field over several lines is refused, in the head and in the trailer
       CHECK(trailer.status == kBadRequest);
       CHECK_THAT(trailer.message, ContainsSubstring("a field of the trailer goes over several lines"));
     }
-    // It is no field in a body.
+    // In a body it is not a field.
     const Outcome body = read(post(kChunked, "8\r\nX: a\r\n" + space + "b\r\n0\r\nX-One: a\r\n\r\n"));
     CHECK(body.status == 0);
     CHECK(body.body == "X: a\r\n" + space + "b");
@@ -163,7 +163,7 @@ TEST_CASE("framing that servers could read in two ways is refused") {
     INFO(request);
     CHECK(read(request).status == 400);
   }
-  // Lines without a carriage return have no end, so the request has none.
+  // Lines without a carriage return do not end, so the request does not end either.
   for (const std::string& request :
        {post(kChunked, "1\na\n0\n\n"), std::string("GET / HTTP/1.1\nHost: h\n\n")})
     for (const size_t step : {size_t{1}, request.size()}) CHECK(read(request, step).status != 0);
@@ -179,7 +179,7 @@ TEST_CASE("each bound is met and passed") {
   CHECK(read(get(slash + "/")).status == 414);
 
   std::string fields;
-  for (size_t i = 1; i < kMaxFields; ++i) fields += "X: y\r\n";  // and Host
+  for (size_t i = 1; i < kMaxFields; ++i) fields += "X: y\r\n";  // with Host, that is the limit
   CHECK(read(get("/", fields)).status == 0);
   CHECK(read(get("/", fields + "X: y\r\n")).status == 431);
 

@@ -1,4 +1,4 @@
-// Who may ask for what, decided by a request's head.
+// Which clients may ask for what, decided by a request's head.
 #include "tools/seer/serve/http/request_rules.h"
 
 #include <unistd.h>
@@ -22,7 +22,7 @@ RequestHead head_of(const std::string& method, const std::string& path, std::vec
   return head;
 }
 
-// 200: it is wanted.
+// Returns the status of the refusal, or 200 if the request is wanted.
 int status(const AccessRules& access, const RequestHead& head) {
   const Admission admission = RequestRules(access, routes()).admit(head);
   return admission.refusal ? admission.refusal->status() : 200;
@@ -45,7 +45,7 @@ TEST_CASE("without a key a server is asked by an address or a name of its own") 
     CHECK(status_for_host(access, foreign) == 403);
   for (const char* bad : {"", ":80", "[::1", "[::1]x", "localhost:80x", "a:b:c", "[::1]:x"})
     CHECK(status_for_host(access, bad) == 400);
-  // It tells nothing, and monitors ask by whatever name they have.
+  // This route tells nothing, and monitors ask for it by any name.
   CHECK(status(access, head_of("GET", "/open", {{"host", "evil.example"}})) == 200);
 
   access.allowed_hosts = {"seer.example"};

@@ -1,4 +1,4 @@
-// Answers as JSON: the API's shapes.
+// Answers as JSON, in the shapes of the API.
 #include "tools/seer/serve/responses.h"
 
 #include <algorithm>
@@ -99,7 +99,7 @@ TEST_CASE("events of reasoning and calls") {
   CHECK(delta({Kind::kCallArguments, "{\"a"}) ==
         Json::parse(R"({"tool_calls":[{"index":0,"function":{"arguments":"{\"a"}}]})"));
   CHECK(writer.pieces(0, {{Kind::kCallEnd, ""}}).empty());
-  // Log-probabilities are with the first event, and have one of their own where there is none.
+  // Log-probabilities come with the first event, or in an event of their own if there is none.
   const nlohmann::ordered_json logprobs = {{"content", {1}}};
   const Json same = {{"content", {1}}};
   const std::string two = writer.pieces(0, {{Kind::kReasoning, "a"}, {Kind::kContent, "b"}}, logprobs);

@@ -1,4 +1,4 @@
-// The API over an engine that fails, never ends or is full, as no real one does on demand.
+// The API with an engine that fails, never ends or is full, which no real engine does on demand.
 #include "tools/seer/serve/service.h"
 
 #include <chrono>
@@ -27,7 +27,7 @@ ServiceOptions named() {
   return options;
 }
 
-// Messages as plain text.
+// Returns a chat model that joins messages as plain text.
 ChatModel plain(AnswerFormat format = {}) { return {ChatTemplate::load("none"), Json::object(), format}; }
 
 HttpOptions any_port() {
@@ -63,7 +63,7 @@ struct Server {
   HttpServer http;
 };
 
-// Waits for what another thread does; a minute is for a machine that stands still.
+// Waits for another thread's work, for at most a minute in case the machine is very slow.
 template <typename Condition>
 bool eventually(const Condition& condition) {
   for (int i = 0; i < 6000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -121,7 +121,7 @@ TEST_CASE("a generation that fails in mid-stream ends with an error event and wi
   CHECK_THAT(answer,
              ContainsSubstring("data: {\"error\":{\"message\":\"the reason\",\"type\":\"server_error\""));
   CHECK(answer.find("[DONE]") == std::string::npos);
-  CHECK(answer.ends_with("0\r\n\r\n"));  // HTTP's own end: the connection may go on
+  CHECK(answer.ends_with("0\r\n\r\n"));  // HTTP's own end, so the connection may continue
   CHECK(eventually([&] { return server.last_status == 500; }));
   CHECK_THAT(server.ask(kPlain), ContainsSubstring("HTTP/1.1 500 "));
   CHECK_THAT(testing::get(server.http.url(), "/health"), ContainsSubstring("\"code\":\"device_failed\""));
@@ -181,8 +181,8 @@ TEST_CASE("a client that closed its half gets its answer, however long that take
     client.send(post(kCompletions, body));
     client.close_half();
     REQUIRE(eventually([&] { return server.engine->submitted().size() == 1; }));
-    std::this_thread::sleep_for(
-        std::chrono::milliseconds(1500));  // longer than until it is asked whether it reads
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // longer than until the server checks
+                                                                   // whether the client still reads
     server.engine->release();
     CHECK_THAT(client.read_to_end(), ContainsSubstring("one"));
     CHECK(server.last_status == 200);
@@ -223,7 +223,7 @@ TEST_CASE("the engine is asked for what the request says") {
   CHECK(last(R"({"prompt":"x","n":3,"seed":5})").sampling.seed == 7u);
   const GenerateRequest chat =
       last(R"({"messages":[{"role":"user","content":"x"}]})", "/v1/chat/completions");
-  CHECK(chat.max_new_tokens == 1000 - static_cast<int64_t>(chat.prompt.size()));  // what the context holds
+  CHECK(chat.max_new_tokens == 1000 - static_cast<int64_t>(chat.prompt.size()));  // the rest of the context
 }
 
 TEST_CASE("prompt and answer must fit the context") {
@@ -234,7 +234,8 @@ TEST_CASE("prompt and answer must fit the context") {
     return text + "]";
   };
   CHECK_THAT(server.ask("{\"prompt\":" + ids(999) + "}"), ContainsSubstring("HTTP/1.1 200 "));
-  CHECK(server.engine->submitted().back().max_new_tokens == 1);  // the default gives way
+  // The default is reduced to the room that is left.
+  CHECK(server.engine->submitted().back().max_new_tokens == 1);
   for (const std::string& body :
        {"{\"prompt\":" + ids(1000) + "}", "{\"prompt\":" + ids(900) + ",\"max_tokens\":101}"}) {
     const std::string answer = server.ask(body);
@@ -244,7 +245,8 @@ TEST_CASE("prompt and answer must fit the context") {
 }
 
 TEST_CASE("a chat without a template is refused with what to do") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));  // the demo's tokenizer names none
+  // The demo's tokenizer names no template.
+  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
   const std::string answer =
       server.ask(R"({"messages":[{"role":"user","content":"x"}]})", "/v1/chat/completions");
   CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));

@@ -1,4 +1,4 @@
-// SEER_SIMD as a test sets it.
+// Sets SEER_SIMD for a test.
 #pragma once
 
 #include <cstdlib>
@@ -6,7 +6,7 @@
 
 namespace seer::testing {
 
-// Restores the variable that the test changes.
+// Restores the variable at the end of its scope.
 class ForcedSimd {
  public:
   ForcedSimd() {

@@ -110,7 +110,7 @@ int64_t Golden::count_mask_errors(const GoldenRule& rule, int64_t layer, const s
   int64_t errors = 0;
   for (int64_t row = 0; row < n_heads * n; ++row) {
     const int64_t at = row * n, n_causal = row % n + 1;
-    // The score on the rule: the threshold, or the lowest that was kept.
+    // The deciding score: the threshold, or the lowest kept score.
     double edge = rule.rule.value;
     if (rule.rule.method != SparseRule::Method::kThreshold) {
       edge = INFINITY;

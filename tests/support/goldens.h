@@ -1,4 +1,4 @@
-// Outputs of the official SeerAttention gate code in float32 (the test data's goldens/), read for comparison.
+// Reads outputs of the official SeerAttention gate code in float32 (the test data's goldens/) for comparison.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,13 @@
 
 namespace seer::testing {
 
-// Both sides sum in float32 in other orders; the goldens' own distance to Hugging Face is up to 6e-5.
+// Both sides sum in float32 in different orders. The goldens themselves are up to 6e-5 away from Hugging
+// Face.
 inline constexpr double kLogitTolerance = 1e-3;
-// The goldens' scores, which rotate by float32 angles, are up to 3.4e-5 (softmaxed) or 5e-6 of their size
-// (raw) from a float64 computation.
+// The goldens' scores rotate by float32 angles. They differ from a float64 computation by up to 3.4e-5
+// (softmaxed), or 5e-6 of their size (raw).
 inline constexpr double kScoreDifference = 5e-5;
-// Scores this near the rule may fall to either side of it.
+// Scores that are this near to the rule's edge may fall to either side of it.
 inline constexpr double kScoreTolerance = 1e-5;
 
 struct GoldenRule {
@@ -30,17 +31,19 @@ struct GoldenRule {
   std::map<int64_t, std::vector<uint8_t>> masks;
 };
 
-// The goldens' own config.json is what transformers 4 writes: rope_theta, rope_scaling, torch_dtype.
+// The spelling of config.json. The goldens' own file is spelled as transformers 4 writes it: rope_theta,
+// rope_scaling, torch_dtype.
 enum class ConfigSpelling { kTransformers4, kTransformers5 };
 
-// What transformers 5.24 saves after it has read such a config.json: rope_parameters, dtype and, for Qwen,
-// layer_types. A config.json without torch_dtype is not of version 4, and refused.
+// Returns the file that transformers 5.24 saves after it has read such a config.json: with rope_parameters,
+// dtype and, for Qwen, layer_types. A config.json without torch_dtype is not of version 4, and is refused.
 std::string spelled_by_transformers_5(const std::string& config_json);
 
 class Golden {
  public:
-  // Absent, and the test marked as skipped, where the test data are. In version 5's spelling `model_dir` is a
-  // folder of links and a rewritten config.json, which lives as long as a copy of the golden.
+  // Returns nothing, and marks the test as skipped, if the test data are absent. In version 5's spelling,
+  // `model_dir` is a folder of links and a rewritten config.json, which exists as long as a copy of the
+  // golden does.
   static std::optional<Golden> read(const std::string& name,
                                     ConfigSpelling spelling = ConfigSpelling::kTransformers4);
 
@@ -52,17 +55,18 @@ class Golden {
   int64_t n_heads = 0;
 
   int64_t n_logits() const { return static_cast<int64_t>(dense_logits.size()) / n_vocab; }
-  // A gates folder whose config says seerattn_last_block_dense as asked.
+  // Returns a gates folder whose config sets seerattn_last_block_dense to `last_dense`.
   std::string gates_with(bool last_dense) const;
-  // Entries that differ though their score is not within `tolerance` of the rule.
+  // Counts the entries that differ although their score is not within `tolerance` of the rule's edge.
   int64_t count_mask_errors(const GoldenRule& rule, int64_t layer, const std::vector<uint8_t>& mask,
                             double tolerance = kScoreTolerance) const;
-  // Over causal entries, relative to the layer's largest where that is above 1.
+  // Returns the largest difference over causal entries, relative to the layer's largest score if that is
+  // above 1.
   double max_score_difference(const GoldenRule& rule, int64_t layer, const std::vector<float>& scores) const;
 
  private:
   std::shared_ptr<TempDir> other_gates_ = std::make_shared<TempDir>();
-  std::shared_ptr<TempDir> respelled_;  // absent where the golden's own folder serves
+  std::shared_ptr<TempDir> respelled_;  // absent if the golden's own folder is used
 };
 
 }  // namespace seer::testing

@@ -1,4 +1,4 @@
-// The main of every test program: Catch2's, and an exit code of its own for skipped cases.
+// The main function of every test program: Catch2's, with an exit code of its own for skipped cases.
 #include <iostream>
 #include <string_view>
 
@@ -15,8 +15,8 @@ using Listener = Catch::EventListenerBase;
 
 namespace {
 
-// SKIP_RETURN_CODE in tests/CMakeLists.txt. It is Catch2's own: since 3.7 its discovery of tests sets it
-// after what a project asks for.
+// SKIP_RETURN_CODE in tests/CMakeLists.txt. It is Catch2's own code, because since 3.7 its test discovery
+// overrides the code that a project sets.
 constexpr int kSkipped = 4;
 int n_cases = 0;
 int n_skipped = 0;
@@ -34,14 +34,14 @@ CATCH_REGISTER_LISTENER(CountCases)
 }  // namespace
 
 void seer::testing::skip(const std::string& reason) {
-  SUCCEED("skipped");  // a case that only skips would otherwise count as one without a check
+  SUCCEED("skipped");  // otherwise a skipped case would count as one without a check
   std::cout << "SKIPPED: " << reason << std::endl;
   if (!case_skipped) ++n_skipped;
   case_skipped = true;
 }
 
 int main(int argc, char** argv) {
-  // The number of failed assertions, or of cases where it only lists them.
+  // The number of failed assertions, or the number of cases if they are only listed.
   const int result = Catch::Session().run(argc, argv);
   for (int i = 1; i < argc; ++i)
     if (std::string_view(argv[i]).starts_with("--list")) return result;

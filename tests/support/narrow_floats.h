@@ -1,5 +1,5 @@
-// bfloat16 and half precision, written apart from the library's conversions: by arithmetic, not by their bit
-// tricks.
+// Conversions of bfloat16 and half precision that are written independently of the library's: by arithmetic,
+// not by its bit tricks.
 #pragma once
 
 #include <bit>
@@ -11,7 +11,7 @@ namespace seer::testing {
 
 inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-// To the nearest, ties to even; NaN stays NaN.
+// Rounds to the nearest, ties to even. NaN stays NaN.
 inline uint16_t to_bf16(float x) {
   const auto bits = std::bit_cast<uint32_t>(x);
   if (std::isnan(x)) return static_cast<uint16_t>((bits >> 16) | 0x40U);
@@ -28,16 +28,17 @@ inline float from_f16(uint16_t bits) {
   return sign * std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
 }
 
-// To the nearest, ties to even; from 65520 on infinity.
+// Rounds to the nearest, ties to even. Values from 65520 on become infinity.
 inline uint16_t to_f16(float x) {
   const int sign = std::signbit(x) ? 0x8000 : 0;
   const float magnitude = std::abs(x);
   if (std::isnan(x)) return static_cast<uint16_t>(sign | 0x7E00);
   if (magnitude >= 65520.0F) return static_cast<uint16_t>(sign | 0x7C00);
-  // Of the leading bit; subnormals and zero share the lowest.
+  // The exponent of the leading bit. Subnormals and zero share the lowest one.
   const int exponent = magnitude < 0x1p-14F ? -14 : std::ilogb(magnitude);
   const auto mantissa = static_cast<int>(std::nearbyint(std::ldexp(magnitude, 10 - exponent)));
-  return static_cast<uint16_t>(sign | (((exponent + 14) << 10) + mantissa));  // its 1024 raises the exponent
+  // A mantissa of 1024 or more raises the exponent.
+  return static_cast<uint16_t>(sign | (((exponent + 14) << 10) + mantissa));
 }
 
 }  // namespace seer::testing

@@ -1,4 +1,4 @@
-// safetensors, read independently of the library under test.
+// Reads safetensors files independently of the library under test.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,9 @@
-// Whether a sanitizer watches, which makes loops over floats some ten times slower. What only grows with a
-// prompt is then shown on a shorter one, with as many chunks and ranks: the unwatched build shows it on the
-// long one.
+// Whether a sanitizer is active, which makes loops over floats some ten times slower. A test whose work grows
+// with the prompt then takes a shorter prompt, with as many chunks and ranks; builds without a sanitizer take
+// the long one.
 #pragma once
 
-// GCC says it by macros, clang (before 22) by features.
+// GCC defines macros for this; clang (before 22) has features.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SEER_SANITIZED 1
 #elif defined(__has_feature)

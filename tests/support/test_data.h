@@ -1,4 +1,4 @@
-// Where test data live: goldens and tokenizers outside the project, the demo model inside it.
+// Finds test data: goldens and tokenizers outside the project, the demo model inside it.
 #pragma once
 
 #include <filesystem>
@@ -9,11 +9,12 @@ namespace seer::testing {
 
 // Marks the running case as skipped, with a reason; the caller then returns.
 void skip(const std::string& reason);
-// SEER_TEST_DATA, or ../shared beside the project. Empty, after skip(), where `name` is not in it.
+// Returns `name` in SEER_TEST_DATA, or in ../shared next to the project. Returns nothing, after skip(), if it
+// is not there.
 std::optional<std::filesystem::path> test_data(const std::string& name);
 std::filesystem::path demo_model();  // examples/demo-model of this source tree
 
-// An empty folder of its own, removed with everything in it at the end of the scope.
+// A new empty folder. It is removed with its content at the end of the scope.
 class TempDir {
  public:
   TempDir();

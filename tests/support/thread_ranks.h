@@ -1,4 +1,4 @@
-// Ranks as threads of the test, over shared memory: as many communicators, and what each of them threw.
+// Ranks as threads of the test, over shared memory: a communicator for each.
 #pragma once
 
 #include <algorithm>
@@ -27,8 +27,8 @@ class ThreadRanks {
   Communicator& comm(int rank) { return *comms_[static_cast<size_t>(rank)]; }
   int size() const { return static_cast<int>(comms_.size()); }
 
-  // Runs body(comm) on every rank; what a rank failed with, empty where it did not. An exception is passed on
-  // to the other ranks, as a process does that ends.
+  // Runs body(comm) on every rank. Returns each rank's error, which is empty if it did not fail. An error is
+  // passed on to the other ranks, as when a process ends.
   std::vector<std::string> run(const std::function<void(Communicator&)>& body) {
     std::vector<std::string> errors(comms_.size());
     std::vector<std::thread> threads;
@@ -44,7 +44,7 @@ class ThreadRanks {
     for (std::thread& thread : threads) thread.join();
     return errors;
   }
-  // The same where no rank may fail.
+  // Does the same, and throws if a rank fails.
   void run_all(const std::function<void(Communicator&)>& body) {
     for (const std::string& error : run(body))
       if (!error.empty()) throw std::runtime_error("a rank failed: " + error);

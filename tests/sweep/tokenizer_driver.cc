@@ -1,5 +1,5 @@
-// What Seer makes of tokenizers and texts, for tokenizer_sweep.py to compare with: requests as lines of JSON
-// on standard input, an answer to each as a line on standard output.
+// Seer's results for tokenizers and texts, which tokenizer_sweep.py compares. Requests are lines of JSON on
+// standard input; the answer to each is a line on standard output.
 //
 //   {"load": DIR}                              {} or {"error": TEXT}
 //   {"encode": [TEXT], "special": BOOL}        {"ids": [[ID]]}, BOS and EOS added as the files say

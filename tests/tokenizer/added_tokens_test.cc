@@ -6,7 +6,7 @@
 namespace seer {
 namespace {
 
-// The parts of a text as one readable line: "plain|<7>|plain".
+// Returns the parts of a text as one readable line: "plain|<7>|plain".
 std::string parts(const AddedTokens& tokens, std::string_view text, bool parse_special = true) {
   std::string line;
   for (const AddedTokens::Part& part : tokens.split(text, parse_special)) {
@@ -69,7 +69,7 @@ TEST_CASE("lstrip takes the white space before a token along, rstrip that after 
   CHECK(parts(tokens, "a [N] b") == "a |<9>| b");
   CHECK(parts(tokens, "  [L]") == "<7>");
   CHECK(parts(tokens, "[R]  ") == "<8>");
-  CHECK(parts(tokens, "[R] [L]") == "<8>|<7>");  // the space belongs to the first
+  CHECK(parts(tokens, "[R] [L]") == "<8>|<7>");  // the first token includes the space
 }
 
 TEST_CASE("lstrip and rstrip take every white space of Unicode, U+180E not being one") {

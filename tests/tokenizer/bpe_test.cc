@@ -1,4 +1,4 @@
-// Byte-pair encodings of both kinds on vocabularies small enough to do by hand.
+// Byte-pair encodings of both kinds, with vocabularies small enough to work out by hand.
 #include <nlohmann/json.hpp>
 
 #include "tests/support/catch.h"
@@ -56,7 +56,7 @@ TEST_CASE("the byte-level alphabet is GPT-2's") {
     const std::string byte(1, static_cast<char>(b));
     CHECK(bytes_of_byte_level(byte_level_piece(byte)) == byte);
   }
-  CHECK(bytes_of_byte_level("\u20AC<|x|>") == std::nullopt);  // outside of the alphabet
+  CHECK(bytes_of_byte_level("\u20AC<|x|>") == std::nullopt);  // the character is outside of the alphabet
 }
 
 TEST_CASE("byte-level: merges stay within words") {
@@ -162,7 +162,7 @@ TEST_CASE(
 TEST_CASE("the words after an added token begin as the normalizer has them begin") {
   json file = metaspace_json();
   file["added_tokens"].push_back(added_token(293, "[X]", false));
-  // Prepend is part of the normalizer, which sees every stretch between added tokens.
+  // Prepend is part of the normalizer, which changes every stretch between added tokens.
   CHECK(load_json(file)->encode("hello[X]hello", false) == Ids{290, 293, 290});
   file["normalizer"] = nullptr;
   file["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "first"}};
@@ -207,7 +207,7 @@ TEST_CASE("decode joins bytes to characters and replaces what is none") {
   CHECK(t->decode(euro) == "\u20AC");
   CHECK(t->decode({euro[0], euro[1]}) == "\uFFFD\uFFFD");
   CHECK(t->decode({euro[0], euro[1], metaspace_letter('a')}) == "\uFFFD\uFFFDa");
-  // One byte that is wrong makes the whole run of byte tokens wrong.
+  // A single wrong byte makes the whole run of byte tokens wrong.
   CHECK(t->decode({metaspace_byte('x'), euro[0], metaspace_letter('a')}) == "\uFFFD\uFFFDa");
   // A special token ends the character before it.
   CHECK(t->decode({euro[0], 1, euro[1]}, false) == "\uFFFD<s>\uFFFD");

@@ -1,5 +1,5 @@
-// The chat templates that come with the program: exact strings on a byte-level vocabulary, whose tokens write
-// out as what they stand for, exact ids on real ones. Where a model's own templates come from.
+// The chat templates that come with the program: exact strings with a byte-level vocabulary, whose tokens are
+// written out, and exact ids with real ones. Also the places in which a model's own templates are found.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -13,7 +13,7 @@ using namespace testing;
 using nlohmann::json;
 using Messages = std::vector<ChatMessage>;
 
-// The special tokens of all four formats; BOS and EOS are <s> and </s>.
+// Returns a tokenizer with the special tokens of all four formats; BOS and EOS are <s> and </s>.
 std::shared_ptr<const Tokenizer> chat_tokenizer(json config = json::object(), bool adds_bos = false) {
   json file = byte_level_json();
   file["added_tokens"] = json::array();
@@ -74,7 +74,8 @@ TEST_CASE("ChatML: start and end around every message, and no BOS") {
   CHECK(written(kSystem, "chatml") == "<|im_start|>system\nBe brief." + end + user + "Hi" + end + assistant);
   CHECK(written(kThree, "chatml") ==
         user + "Hi" + end + assistant + "Hello!" + end + user + "Bye" + end + assistant);
-  CHECK(written({{"user", " Hi "}}, "chatml") == user + " Hi " + end + assistant);  // content as it is
+  // The content is unchanged.
+  CHECK(written({{"user", " Hi "}}, "chatml") == user + " Hi " + end + assistant);
   CHECK(written(kOne, "chatml", json::object(), /*adds_bos=*/true) == user + "Hi" + end + assistant);
 }
 
@@ -124,7 +125,7 @@ TEST_CASE("the ids of real vocabularies") {
     if (!dir) return;
     TempDir chat;
     std::filesystem::create_symlink(*dir / "tokenizer.json", chat.path() / "tokenizer.json");
-    // As in the checkpoint, whose tokenizer.json here has lost its added tokens.
+    // These are the checkpoint's tokens, which its tokenizer.json here lacks.
     json tokens;
     tokens["128000"] = {{"content", "<|begin_of_text|>"}, {"special", true}};
     tokens["128006"] = {{"content", "<|start_header_id|>"}, {"special", true}};
@@ -230,7 +231,8 @@ TEST_CASE(
   CHECK_THAT(error_of([&] { t->chat_template(); }),
              ContainsSubstring("unsupported: ") &&
                  ContainsSubstring("tokenizer_config.json: chat_template:2") && ContainsSubstring("include"));
-  CHECK(encode(*t, kOne, "chatml") == encode(*chat_tokenizer(), kOne, "chatml"));  // one that is given wins
+  // The template that is given wins.
+  CHECK(encode(*t, kOne, "chatml") == encode(*chat_tokenizer(), kOne, "chatml"));
 }
 
 TEST_CASE("an unknown name lists the known, and a file is read") {
@@ -260,7 +262,7 @@ TEST_CASE("variables of the caller's come after the files' and win over them") {
   const auto t = chat_tokenizer({{"chat_template", "{{ bos_token }}{{ mood }}{{ pad_token is defined }}"}});
   CHECK(t->render_chat(prompt_of(kOne)) == "<s>False");
   CHECK(t->render_chat(prompt_of(kOne, {{"mood", "glad"}, {"bos_token", "B"}})) == "BgladFalse");
-  // What a caller says is a message's text: it forges no token.
+  // A caller's variables count as a message's text, which cannot forge a token.
   CHECK(t->encode_chat(prompt_of(kOne, {{"bos_token", "<s>"}})) == t->encode("<s>False", false));
 }
 

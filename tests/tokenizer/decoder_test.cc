@@ -1,4 +1,4 @@
-// What the names of tokens decode to. The expected texts are those of tokenizers 0.23.3.
+// The texts that names of tokens decode to. The expected ones are those of tokenizers 0.23.3.
 #include "tokenizer/decoder.h"
 
 #include "tests/support/catch.h"
@@ -22,7 +22,8 @@ json sequence(const json& parts) { return {{"type", "Sequence"}, {"decoders", pa
 TEST_CASE("ByteLevel reads a name in the alphabet, or as it is if a character is outside of it") {
   const Decoder d = decoder(plain("ByteLevel"));
   CHECK(d.decode({"\u0120a", "\u00C3", "\u00A9", " x", "\u4F60"}) == " a\u00E9 x\u4F60");
-  CHECK(d.decode({"\u00E4", "\u00BD", "a"}) == "\uFFFDa");  // one for the whole of what could have become one
+  CHECK(d.decode({"\u00E4", "\u00BD", "a"}) == "\uFFFDa");  // one for all bytes that could have become a
+                                                            // character
   CHECK(d.piece("\u00E4") == "\xE4");
   CHECK_FALSE(d.strips_first_space());
 }

@@ -1,4 +1,4 @@
-// How the tests look at an error: its kind and its message in one text.
+// Turns an error's kind and message into one text, for the tests to compare.
 #pragma once
 
 #include <functional>
@@ -28,7 +28,7 @@ inline const char* kind_name(ErrorKind kind) {
   return "?";
 }
 
-// "kind: message" of the seer::Error that `body` throws. Any other exception passes.
+// Returns "kind: message" of the seer::Error that `body` throws. Any other exception passes through.
 inline std::string error_of(const std::function<void()>& body) {
   try {
     body();

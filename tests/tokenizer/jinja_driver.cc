@@ -1,5 +1,5 @@
-// Renders templates for the comparison with jinja2 (jinja_fuzz.py): reads a JSON object {"template",
-// "context", "messages"} a line, and writes {"text"} or {"error", "kind", "raised"} a line.
+// Renders templates for the comparison with jinja2 (jinja_fuzz.py). Reads a JSON object {"template",
+// "context", "messages"} on each line, and writes {"text"} or {"error", "kind", "raised"} on a line.
 #include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>

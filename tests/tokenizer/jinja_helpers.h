@@ -1,4 +1,4 @@
-// Templates rendered in one line.
+// Renders a template in one call.
 #pragma once
 
 #include <nlohmann/json.hpp>

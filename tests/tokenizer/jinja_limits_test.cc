@@ -1,4 +1,4 @@
-// Templates of strangers end, and say why.
+// Templates of strangers end, and the error says why.
 #include "tests/support/catch.h"
 #include "tests/tokenizer/jinja_helpers.h"
 
@@ -40,7 +40,7 @@ TEST_CASE("values that are alive at one time end at the limit of memory") {
   const auto t = jinja::Template::parse("{% set x = range(99999) | map('string') | list %}", "t");
   CHECK_THAT(testing::error_of([&] { t.render({}, {}, options); }),
              ContainsSubstring("more than the 1048576 bytes of memory"));
-  // What is dropped does not count.
+  // Values that were dropped do not count.
   const auto fine =
       jinja::Template::parse("{% for i in range(50000) %}{% set x = 'a' * 100 %}{% endfor %}", "t");
   CHECK(fine.render({}, {}, options).text.empty());

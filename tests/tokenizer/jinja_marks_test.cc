@@ -1,4 +1,4 @@
-// Which bytes of a rendered text messages wrote.
+// The bytes of a rendered text that messages wrote.
 #include "tests/support/catch.h"
 #include "tests/tokenizer/jinja_helpers.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 using testing::OrderedJson;
 
-// The text with what messages wrote in «».
+// Returns the text with the messages' parts in «».
 std::string marked(const std::string& source) {
   const OrderedJson messages{{"s", "ab cd"},     {"e", "é<b>"},       {"n", 42},
                              {"xs", {"x", "y"}}, {"d", {{"k", "v"}}}, {"pad", "  p  "}};
@@ -17,7 +17,7 @@ std::string marked(const std::string& source) {
   size_t at = 0;
   for (const auto& [begin, end] : text.from_messages) {
     CHECK(begin < end);
-    CHECK((at == 0 || begin > at));  // in order and apart
+    CHECK((at == 0 || begin > at));  // the parts are in order and apart
     result += text.text.substr(at, begin - at) + "«" + text.text.substr(begin, end - begin) + "»";
     at = end;
   }

@@ -1,4 +1,5 @@
-// What templates may not do, or what this interpreter has not: named, with the line.
+// Refusals of templates, for forbidden constructs and for those that this interpreter lacks. The message
+// names them, with the line.
 #include "tests/support/catch.h"
 #include "tests/tokenizer/jinja_helpers.h"
 

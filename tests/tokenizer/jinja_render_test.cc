@@ -1,4 +1,4 @@
-// What templates give, by behaviour; every expected text is jinja2's.
+// The texts that templates render, by behaviour. Every expected text is jinja2's.
 #include "tests/support/catch.h"
 #include "tests/tokenizer/jinja_helpers.h"
 

@@ -1,4 +1,4 @@
-// What a tokenizer's files and texts may cost, and how the work on them is stopped.
+// The limits of a tokenizer's files and texts, and stopping the work on them.
 #include <nlohmann/json.hpp>
 
 #include "engine/src/tokenizer_impl.h"
@@ -31,7 +31,7 @@ int64_t least(const Tokenizer& tokenizer, const std::string& text) {
   return tokenizer.impl().tokenizer->least_tokens(text);
 }
 
-// Whether texts are never refused that have as many tokens as are allowed, and long ones are.
+// Checks that texts with as many tokens as allowed are never refused, and that long ones are.
 void check_bound(const Tokenizer& tokenizer) {
   std::vector<std::string> texts = {"",
                                     "a",
@@ -101,7 +101,7 @@ TEST_CASE("white space that may vanish does not count against a text") {
 TEST_CASE("no text is refused by its length if a step may drop any of it") {
   const json bytes = byte_level_json();
   json unknown = metaspace_json();
-  unknown["model"]["byte_fallback"] = false;  // characters are joined or left out
+  unknown["model"]["byte_fallback"] = false;  // then characters are joined or left out
   unknown["model"]["fuse_unk"] = true;
   const json removing = {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Removed"}};
   for (const json& file :
@@ -139,7 +139,8 @@ TEST_CASE("tokenizing is stopped by its check, in many words and within one") {
       };
       CHECK_THROWS_AS(tokenizer->encode(text, true, false, {-1, stop}), Stopped);
     }
-    CHECK(tokenizer->encode("hello") == load_json(file)->encode("hello"));  // nothing of it is left
+    // The failed load left nothing behind.
+    CHECK(tokenizer->encode("hello") == load_json(file)->encode("hello"));
   }
 }
 
@@ -166,7 +167,7 @@ TEST_CASE("a normalizer may not let a text grow without bound, and the step is n
   CHECK_THAT(
       error_of([&] { load_json(with(byte_level_json(), "normalizer", sequence(by_regex)))->encode("a"); }),
       ContainsSubstring("Replace of \"[a]\""));
-  // Sixteen times as long is accepted, however long the text.
+  // A text that becomes sixteen times as long is accepted, however long it is.
   const auto sixteen = load_json(with(byte_level_json(), "normalizer", replace("a", std::string(16, 'b'))));
   CHECK(sixteen->encode(std::string(100'000, 'a')).size() == 1'600'000);
   const auto more = load_json(with(byte_level_json(), "normalizer", replace("a", std::string(18, 'b'))));

@@ -18,7 +18,7 @@ std::string error_with(json file, const char* pointer, const json& value) {
 struct Edit {
   const char* pointer;
   json value;
-  const char* named;  // what the message has to say
+  const char* named;  // text that the message must contain
 };
 
 void check_edits(const json& file, const std::string& kind, const std::vector<Edit>& edits) {
@@ -48,7 +48,7 @@ TEST_CASE("a malformed model is a file error that names the part") {
                {"/model/vocab/a", 97.5, "'a'"},
                {"/model/vocab/a", 4294967296, "'a'"},
                {"/model/vocab/a", 18446744073709551615U, "'a'"},
-               {"/model/vocab/a", 98, "98"},  // which is b's
+               {"/model/vocab/a", 98, "98"},  // 98 is b's id
                {"/model/merges", nullptr, "merges"},
                {"/model/merges", "h e", "merges"},
                {"/model/merges/0", "he", "'he'"},
@@ -56,7 +56,7 @@ TEST_CASE("a malformed model is a file error that names the part") {
                {"/model/merges/0", json::array({"h", "e", "l"}), "merge"},
                {"/model/merges/0", json::array({"h", 1}), "merge"},
                {"/model/merges/0", "h zz", "'zz'"},
-               {"/model/merges/0", "q q", "'q'"},  // both are there, "qq" is not
+               {"/model/merges/0", "q q", "'q'"},  // both pieces exist, but "qq" does not
                {"/model/ignore_merges", "true", "ignore_merges"},
                {"/model/byte_fallback", 1, "byte_fallback"},
                {"/model/fuse_unk", 0, "fuse_unk"},
@@ -88,7 +88,7 @@ TEST_CASE("malformed added tokens are a file error") {
                {"/added_tokens/0/id", -5, "-5"},
                {"/added_tokens/0/id", "264", "264"},
                {"/added_tokens/0/id", 2147483648, "2147483648"},
-               {"/added_tokens/0/id", 1000000, "1000000"},  // memory for a million ids is not asked for
+               {"/added_tokens/0/id", 1000000, "1000000"},  // memory for a million ids must not be asked for
                {"/added_tokens/0/content", nullptr, "content"},
                {"/added_tokens/0/content", 1, "content"},
                {"/added_tokens/0/special", "yes", "special"},

@@ -1,4 +1,4 @@
-// Chat prompts, of which every byte knows whether the template wrote it or a message.
+// Chat prompts that say of every byte whether the template or a message wrote it.
 #include "tokenizer/marked_text.h"
 
 #include <memory>
@@ -21,7 +21,7 @@ std::unique_ptr<TextTokenizer> load(const json& file) {
   return load_tokenizer(dir.path().string());
 }
 
-// The parts in order; those in braces are a message's.
+// Joins the parts in order; those in braces are a message's.
 MarkedText marked(std::string_view parts) {
   MarkedText text;
   for (const char c : parts) {
@@ -108,7 +108,7 @@ TEST_CASE("normalised tokens are told apart in the normalised text") {
     return ids;
   }());
   CHECK(tokenizer->encode(marked("{<e\u0301>}"), {}) == Ids{266});
-  // The message's mark would make another character of the token's last one.
+  // The message's mark would join with the token's last character.
   CHECK(testing::error_of([&] {
           (void)tokenizer->encode(marked("<\u00E9>{\u0338}"), {266});
         }).find("joins to the chat template's") != std::string::npos);
@@ -125,7 +125,7 @@ TEST_CASE("what the normaliser puts in front of a text is put there once") {
         Ids{293, testing::metaspace_letter('a'), 259, 3 + '<', testing::metaspace_letter('t'), 3 + '>'});
 }
 
-// Texts of the tokens' parts, so that tokens and halves of them stand side by side.
+// Returns a text of tokens' parts, so that tokens and halves of them are next to each other.
 MarkedText random_marked(std::mt19937_64* random, int share_of_messages) {
   static const std::vector<std::string> kParts = {
       "<|bos|>", "<|eos|>", "<turn>", "<tu", "rn>", "<|", "bos|>",  " ",      "\n", "\n\n",
@@ -179,7 +179,7 @@ TEST_CASE("random prompts: no byte of a message is in a reserved token, and noth
   for (int i = 0; i < 3000; ++i) {
     MarkedText text = random_marked(&random, 40);
     INFO(text.text);
-    // The same text with messages that cannot write or hide a part of a reserved token.
+    // The same text, with messages that cannot write or hide a part of a reserved token.
     int64_t reserved = 0, own = 0;
     std::vector<int32_t> ids;
     try {

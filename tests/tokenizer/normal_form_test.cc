@@ -1,4 +1,4 @@
-// Normal forms, as the Hugging Face tokenizers library has them (0.23.3): with the tables of Unicode 9.
+// Normal forms of the Hugging Face tokenizers library (0.23.3), which has the tables of Unicode 9.
 #include "tokenizer/normal_form.h"
 
 #include "tests/support/catch.h"
@@ -17,7 +17,7 @@ TEST_CASE("NFC composes, puts marks in order, and leaves a composed text as it i
   CHECK(nfc("") == "");
   CHECK(nfc("\u0301a") == "\u0301a");
   CHECK(nfc("x\u0301") == "x\u0301");
-  CHECK(nfc("\u00E9\u0323") == "\u1EB9\u0301");  // taken apart first
+  CHECK(nfc("\u00E9\u0323") == "\u1EB9\u0301");  // it is decomposed first
 }
 
 TEST_CASE("NFC composes with an ASCII letter, wherever it is") {

@@ -1,4 +1,5 @@
-// The words that merges may not cross. Expected splits are those of the Hugging Face tokenizers library.
+// The words whose borders merges may not cross. Expected splits are those of the Hugging Face tokenizers
+// library.
 #include "tokenizer/pretokenize.h"
 
 #include <nlohmann/json.hpp>
@@ -178,7 +179,8 @@ TEST_CASE("a normalizer prepends and replaces in the order it lists, and leaves 
   CHECK(normalizer.apply("a b  c") == "\u2581a\u2581b\u2581\u2581c");
   CHECK(normalizer.apply("") == "");
   const json twice = {{"type", "Replace"}, {"pattern", {{"String", "aa"}}}, {"content", "a"}};
-  CHECK(Normalizer({{"normalizer", twice}}, "t").apply("aaaaa") == "aaa");  // what it wrote is not read again
+  // Text that was written is not read again.
+  CHECK(Normalizer({{"normalizer", twice}}, "t").apply("aaaaa") == "aaa");
   CHECK(Normalizer(json::object(), "t").apply("a b") == "a b");
 }
 

@@ -121,7 +121,7 @@ TEST_CASE("what is added around a text, of Qwen2 and DeepSeek") {
     const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
     CHECK(tokenizer.bos_id() == 100000);
     CHECK(tokenizer.eos_id() == 100001);
-    CHECK(tokenizer.encode("").empty());  // as transformers 5, whatever add_bos_token says
+    CHECK(tokenizer.encode("").empty());  // as in transformers 5, whatever add_bos_token says
     CHECK(tokenizer.info().splits == "5 regular expressions, single digits");
     CHECK_THAT(tokenizer.info().note, ContainsSubstring("add_bos_token"));
   }

@@ -1,4 +1,4 @@
-// Regular expressions mean what Oniguruma makes of them. Expected splits are those of tokenizers 0.23.3.
+// Regular expressions have Oniguruma's meaning. Expected splits are those of tokenizers 0.23.3.
 #include "tokenizer/regex.h"
 
 #include "tests/support/catch.h"
@@ -97,7 +97,8 @@ TEST_CASE("a pattern that tries exponentially many ways is ended with its name, 
                           ContainsSubstring(std::to_string(n) + " bytes"));
   }
   CHECK(words("(?:a|a)+[bc]", "aaab") == Words{"aaab"});
-  // Steps back as many as the text is long, and a repetition deeper than compiled code's stack.
+  // The match goes back as many steps as the text is long, and its repetition is deeper than the stack of
+  // compiled code.
   const std::string spaces(1'000'000, ' ');
   CHECK(words("\\s+(?!\\S)|\\s+", spaces + "a") == Words{spaces.substr(1), " ", "a"});
   const std::string letters(100'000, 'a');

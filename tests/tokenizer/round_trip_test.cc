@@ -1,4 +1,5 @@
-// decode(encode(x)) == x on random Unicode; on random bytes, x with U+FFFD for what is not UTF-8.
+// decode(encode(x)) == x for random Unicode. For random bytes the result is x with U+FFFD for bytes that are
+// not UTF-8.
 #include <nlohmann/json.hpp>
 
 #include "tests/support/catch.h"
@@ -43,7 +44,8 @@ TEST_CASE("byte-level with ignore_merges: every text comes back") {
   check_round_trips(*load_json(file));
 }
 
-// Byte tokens that are not UTF-8 as a whole are replaced one by one, so that random bytes do not come back.
+// A run of byte tokens that is not UTF-8 as a whole is replaced byte by byte, so random bytes do not come
+// back.
 TEST_CASE("metaspace: every text comes back") {
   check_round_trips(*load_json(metaspace_json()), Replace::kNothing);
 }

@@ -38,7 +38,7 @@ TEST_CASE("tokenizer_config.json sets the policy of a SentencePiece model") {
   const std::string model = read_file(model_file());
   const Ids bare = load_model(model)->encode("sea", false);
   CHECK(load_model(model, {{"add_bos_token", false}})->encode("sea") == bare);
-  CHECK(load_model(model, json::object())->encode("sea") == bare);  // as transformers 5 has it
+  CHECK(load_model(model, json::object())->encode("sea") == bare);  // as in transformers 5
   Ids both = bare;
   both.insert(both.begin(), 1);
   both.push_back(2);
@@ -101,7 +101,7 @@ TEST_CASE("characters outside a SentencePiece vocabulary become bytes and come b
   const auto t = load_model(read_file(model_file()));
   const std::string text = "\U0001F600\u4F60";
   const Ids ids = t->encode(text, false);
-  CHECK(ids.size() >= 7);  // no piece covers them: four bytes and three
+  CHECK(ids.size() >= 7);  // no piece covers the characters of four and three bytes
   CHECK(t->decode(ids) == text);
   CHECK(t->decode({4096}).empty());
 }

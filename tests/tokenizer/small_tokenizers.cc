@@ -112,7 +112,7 @@ json metaspace_json() {
         {"fuse_unk", true},
         {"byte_fallback", true},
         {"vocab", vocab},
-        // Pairs, as newer files have them: a visible space in a token is no separator.
+        // Merges are pairs, as in newer files, so a visible space in a token does not divide them.
         {"merges", json::array({json::array({"h", "e"}), json::array({"l", "l"}), json::array({"he", "ll"}),
                                 json::array({"hell", "o"}), json::array({kSpace, "hello"}),
                                 json::array({kSpace, kSpace})})}}}};
@@ -150,10 +150,10 @@ std::string random_bytes(uint64_t seed, int64_t n) {
   return bytes;
 }
 
-// A well-formed character is one that a code point encodes to; every prefix of one can still become it.
+// A well-formed character is the encoding of a code point. Every prefix of one can still become it.
 std::string replace_invalid(std::string_view bytes, Replace each) {
   const auto begins_character = [](std::string_view part, bool* whole) {
-    // Unicode's table 3-7, as ranges of the code points that the bytes so far leave open.
+    // Unicode's table 3-7, as the ranges of code points that are possible after the bytes so far.
     const auto lead = static_cast<unsigned char>(part[0]);
     const size_t size = lead < 0x80   ? 1
                         : lead < 0xC0 ? 0

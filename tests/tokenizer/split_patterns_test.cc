@@ -1,5 +1,5 @@
-// The split patterns of the Qwen2 family and of DeepSeek V3 and R1, and what their tokenizer.json files have
-// around them. Expected splits and ids are those of tokenizers 0.23.3.
+// The split patterns of the Qwen2 family and of DeepSeek V3 and R1, with the parts around them in their
+// tokenizer.json files. Expected splits and ids are those of tokenizers 0.23.3.
 #include <nlohmann/json.hpp>
 
 #include "tests/support/catch.h"
@@ -97,7 +97,7 @@ TEST_CASE("DeepSeek V3: white space, line ends and emoji") {
         Words{"\U0001FAE8", " \U0001F469", "\u200D", "\U0001F467"});
 }
 
-// Ids below 264 are small_tokenizers.h's.
+// Ids below 264 are those of small_tokenizers.h.
 json deepseek_tokenizer() {
   json file = byte_level_json();
   file["normalizer"] = {{"type", "Sequence"}, {"normalizers", json::array()}};
@@ -118,7 +118,7 @@ TEST_CASE("a tokenizer.json like DeepSeek R1's gives the reference ids, and says
   CHECK(t->encode("1231") == Ids{262, 49});
   const Ids plain = t->encode("<\uFF5Cbegin\u2581of\u2581sentence\uFF5C><\uFF5CUser\uFF5C>");
   CHECK(plain.size() == 30);
-  CHECK(plain.back() == 265);  // special tokens alone are text
+  CHECK(plain.back() == 265);  // only special tokens become text here
   const TokenizerInfo info = t->info();
   CHECK(info.kind == "bpe (byte-level)");
   CHECK(info.normalizer == "none");
@@ -154,7 +154,8 @@ TEST_CASE("tokens with normalized true are found in the normalised text, the oth
   CHECK(t->encode("\u00FC") == Ids{0xC3, 0xBC});
   CHECK(t->encode("ou\u0308o\u0308") == Ids{'o', 265, 264});
   CHECK(t->encode("e\u0301\u0250") == Ids{0xC3, 0xA9, 266});
-  CHECK(t->encode("o\xFF\u0308") == Ids{'o', 0xFF, 0xCC, 0x88});  // not UTF-8: kept, nothing composes across
+  // Not UTF-8: it stays, and nothing composes across it.
+  CHECK(t->encode("o\xFF\u0308") == Ids{'o', 0xFF, 0xCC, 0x88});
   CHECK(t->info().normalizer == "NFC");
 }
 

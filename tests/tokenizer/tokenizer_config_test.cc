@@ -1,5 +1,5 @@
-// Which tokens go around a text: those of tokenizer.json's post-processor. Expected ids are those of
-// transformers 5.24 with tokenizers 0.23.3.
+// The tokens around a text: those of tokenizer.json's post-processor. Expected ids are those of transformers
+// 5.24 with tokenizers 0.23.3.
 #include <nlohmann/json.hpp>
 
 #include "tests/support/catch.h"
@@ -160,7 +160,8 @@ TEST_CASE("a BOS that the vocabulary lacks is named, with the key that names it"
              ContainsSubstring("file: ") && ContainsSubstring("'<bos>'") && ContainsSubstring("bos_token"));
 }
 
-// The folder's other files; a token's id, or -1 with special tokens unparsed, is asked for with `found`.
+// Loads a folder with these further files. Use `found` to get a token's id, or -1 if special tokens are not
+// parsed.
 std::shared_ptr<const Tokenizer> load_files(const json& tokenizer,
                                             const std::vector<std::pair<const char*, json>>& files) {
   const TempDir dir;

@@ -8,7 +8,7 @@ namespace {
 
 constexpr const char* kBad = "\uFFFD";
 
-// What a stream makes of `bytes` that arrive one at a time.
+// Returns the stream's output for `bytes` that arrive one at a time.
 std::string byte_by_byte(const std::string& bytes) {
   Utf8Stream stream;
   std::string out;
@@ -50,7 +50,7 @@ TEST_CASE("a character that never ends becomes one replacement, whatever its len
     CHECK(stream.push(begun) == "");
     CHECK(stream.finish() == kBad);
     CHECK(stream.finish() == "");
-    CHECK(stream.push("ok") == "ok");  // nothing is left over
+    CHECK(stream.push("ok") == "ok");  // no bytes are left over
   }
 }
 
@@ -70,7 +70,7 @@ TEST_CASE("bytes that can begin no character are replaced one by one and not hel
 }
 
 TEST_CASE("overlong forms, surrogates and what lies beyond U+10FFFF are no characters") {
-  // The second byte is already out of range: nothing is held back for a third.
+  // The second byte is out of range already, so nothing is held back for a third.
   for (const char* bad : {"\xE0\x9F\xBF", "\xED\xA0\x80"})
     CHECK(at_once(bad) == std::string(kBad) + kBad + kBad);
   for (const char* bad : {"\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80"})

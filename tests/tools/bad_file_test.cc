@@ -1,5 +1,5 @@
-// Model, gate and tokenizer files that are not what they should be: exit code 3, the file's name, and no
-// crash. What each reader refuses in detail is in tests/models and tests/tokenizer.
+// Damaged model, gate and tokenizer files: exit code 3, the file's name, and no crash. tests/models and
+// tests/tokenizer have the detailed refusals of each reader.
 #include <sys/stat.h>
 
 #include <cstring>
@@ -39,7 +39,7 @@ class Folder {
   testing::TempDir dir_;
 };
 
-// The weights with another header, which `change` edits as text.
+// Returns the weights with another header, which `change` edits as text.
 std::string with_header(const std::string& file, const std::function<std::string(std::string)>& change) {
   uint64_t size = 0;
   std::memcpy(&size, file.data(), sizeof size);
@@ -71,7 +71,7 @@ TEST_CASE("a folder that is no checkpoint is refused by name") {
              ContainsSubstring("/no/such/text"));
 }
 
-// transformers' default stands in for an absent size, and then the weights do not fit.
+// An absent size gets transformers' default, and then the weights do not fit.
 TEST_CASE("a config without a size that the weights need, of another architecture, or cut short is refused") {
   const Folder model(testing::demo_model_dir());
   const json config = json::parse(model.read("config.json"));
@@ -187,9 +187,9 @@ TEST_CASE("gates of another model, or with a tensor missing, are refused and nev
 TEST_CASE("a pickle that calls anything is refused by the callable's name, and nothing runs") {
   const Folder gates(testing::demo_gates_dir());
   gates.remove("attn_gate_weights.safetensors");
-  // Torch stores the archive's members without compression, so the first class that its pickle names can be
-  // exchanged for one of the same length. (The checksum is then wrong too: either reason is a refusal, but
-  // only one is named.)
+  // Torch stores the archive's members without compression, so the first class in its pickle can be exchanged
+  // for one of the same length. (The checksum is then wrong too. Both are reasons to refuse, but only one is
+  // named.)
   std::string file = gates.read("attn_gate_weights.pth");
   const std::string from = "ccollections\nOrderedDict\n", to = "csubprocess\ncheck_output\n";
   const size_t at = file.find(from);

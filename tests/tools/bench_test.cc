@@ -35,7 +35,7 @@ TEST_CASE("bench's json is one array of rows with llama-bench's keys and ours") 
   std::vector<std::string> arguments = kBench;
   arguments.insert(arguments.end(), {"--output", "json"});
   const json rows = json::parse(output_of(arguments));
-  REQUIRE(rows.size() == 10);  // two lengths under two rules and one decode, at two depths
+  REQUIRE(rows.size() == 10);  // two lengths under two rules and one decode, each at two depths
   for (const json& row : rows) {
     for (const char* key : {"n_prompt", "n_gen", "n_depth", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts",
                             "sparse", "density", "sparsity", "attn_ns", "gate_ns", "model_type", "model_size",
@@ -65,8 +65,8 @@ TEST_CASE("bench's json is one array of rows with llama-bench's keys and ours") 
         Approx(rows[7]["avg_ns"].get<double>() / rows[8]["avg_ns"].get<double>()).epsilon(1e-3));
 }
 
-// 256 tokens behind 512, pages of 64: dense takes all that is cached, a threshold and a ratio of rows compute
-// the two rows again that were dense, a ratio of the prompt everything.
+// 256 tokens after 512, with pages of 64. Dense uses everything that is cached. A threshold and a ratio of
+// rows compute the two rows again that were dense. A ratio of the prompt computes everything again.
 TEST_CASE("bench counts the tokens that were computed, and its rates are of these") {
   std::vector<std::string> arguments = {"bench",
                                         "-g",
@@ -189,7 +189,7 @@ TEST_CASE("perplexity is exp of the mean loss, rules side by side") {
   REQUIRE(rows.size() == 3);
   const double dense = rows[0]["perplexity"];
   CHECK(dense > 1.0);
-  CHECK(dense < 20.0);  // a text that repeats itself
+  CHECK(dense < 20.0);  // the text repeats itself
   CHECK(rows[1]["perplexity"].get<double>() == Approx(dense).epsilon(0.05));
   CHECK(rows[2]["density"] < rows[1]["density"]);
   CHECK_THAT(check_fails({"perplexity", "-m", testing::demo_model_dir(), "-p", "short", "--window", "99"}, 2),
@@ -216,7 +216,7 @@ TEST_CASE("perplexity shows figures and what is left after each window, and the 
   CHECK(rows[0]["n_windows"] == 2);
   CHECK(rows[0]["ratio"] == 1.0);
   CHECK(rows[0]["ratio_error"] == 0.0);
-  // The same tokens: the ratio is known far better than either perplexity.
+  // Both have the same tokens, so the ratio is known far better than either perplexity.
   CHECK(rows[1]["ratio_error"] > 0.0);
   CHECK(rows[1]["ratio_error"].get<double>() <
         rows[1]["perplexity_error"].get<double>() / rows[1]["perplexity"].get<double>());

@@ -1,4 +1,4 @@
-// seer chat: what is said to it, on a terminal and through a pipe, and what the cache keeps.
+// seer chat: its input on a terminal and through a pipe, and the part that the cache keeps.
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -108,7 +108,7 @@ TEST_CASE("an answer stays in the tokens it was made of, and gets closed where i
   const Ids expected = joined(joined(first, letters("hello")), rest);
   CHECK(next(joined(letters("hello"), {eot})) == expected);
   CHECK(next(letters("hello")) == expected);  // stopped by -n
-  // An end that the template does not write is taken back.
+  // If the template does not write an answer's end token, that is taken back.
   CHECK(next(joined(letters("hello"), {end_of_text})) == expected);
   conversation.start("");
   conversation.ids_with("Hi");
@@ -123,7 +123,7 @@ TEST_CASE(
   Conversation conversation(*tokenizer, llama2, "");
   const Ids first = conversation.ids_with("Hi");
   conversation.add("hello", joined(joined(first, tokenizer->encode("hello", false)), {tokenizer->eos_id()}));
-  // The template writes a blank before the end, which the model did not.
+  // The template writes a blank before the end, but the model did not.
   const std::vector<ChatMessage> all = {{"user", "Hi"}, {"assistant", "hello"}, {"user", "Why?"}};
   CHECK(conversation.ids_with("Why?") == tokenizer->encode_chat(all, llama2.get()));
 }
@@ -198,7 +198,7 @@ TEST_CASE("a piped conversation writes the answers alone, and they are those of 
   conversation.add(tokenizer->decode(answer), joined(first, answer));
   const Ids second = conversation.ids_with("And then he said");
   const Ids last = ids_of(generate(text_of(second)));
-  // The texts of a stream, each followed by a line break of its own.
+  // Returns the texts of a stream, each followed by a line break of its own.
   const std::string all = tokenizer->decode(joined(first, answer));
   const std::string one = all.substr(tokenizer->decode(first).size());
   const std::string two = tokenizer->decode(joined(second, last)).substr(tokenizer->decode(second).size());
@@ -311,7 +311,7 @@ TEST_CASE("a conversation longer than the context is refused with both numbers")
 TEST_CASE("on a terminal Ctrl-C stops the answer, mistakes cost a message, and Ctrl-D leaves") {
   RunOptions options;
   options.session = {{"> ", "The captain of the ship\n"},
-                     {" ", "", true},  // the answer is being made
+                     {" ", "", true},  // while the answer is generated
                      {"is kept", "/stats\n"},
                      {"messages", "/stast\n"},
                      {"'/stats'", "Then\n"},

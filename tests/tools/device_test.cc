@@ -1,4 +1,5 @@
-// --device: what a name that is none gets, what a machine without a GPU answers, and what auto does there.
+// --device: the refusal of an unknown name, the message on a machine without a GPU, and the choice of auto
+// there.
 #include <cstdlib>
 #include <optional>
 
@@ -15,7 +16,7 @@ using testing::run_seer;
 
 constexpr bool kBuiltWithCuda = SEER_BUILT_WITH_CUDA;
 
-// An environment variable for as long as this lives.
+// Sets an environment variable for the lifetime of the object.
 class Variable {
  public:
   Variable(const char* name, const char* value) : name_(name) {
@@ -37,7 +38,7 @@ class Variable {
   std::optional<std::string> before_;
 };
 
-// Hides the GPUs of the machine that runs the tests, so that every one answers as one without.
+// Hides the GPUs of the machine that runs the tests, so that it behaves as one without.
 class NoGpu : public Variable {
  public:
   NoGpu() : Variable("CUDA_VISIBLE_DEVICES", "-1") {}
@@ -54,7 +55,8 @@ TEST_CASE("a GPU that is asked for and not there ends with exit code 1, the reas
     INFO(device);
     const std::string message = check_fails(generate_on(device), 1);
     CHECK_THAT(message, ContainsSubstring("'" + std::string(device) + "'"));
-    // Without a driver, with one but no GPU, or in a build that knows none.
+    // The message depends on the machine: no driver, a driver but no GPU, or a build without the CUDA
+    // backend.
     CHECK_THAT(message, ContainsSubstring("no NVIDIA driver") || ContainsSubstring("no NVIDIA GPU") ||
                             ContainsSubstring("no CUDA backend"));
     CHECK_THAT(message, ContainsSubstring("--device cpu"));
@@ -104,7 +106,8 @@ TEST_CASE("every command that loads a model answers a missing GPU with exit code
   const std::string config = (testing::demo_model().parent_path() / "configs" / "llama-3.1-8b.json").string();
   const std::vector<std::vector<std::string>> commands = {
       {"bench", "-m", testing::demo_model_dir(), "-p", "64", "-n", "0"},
-      {"bench", "--random-weights", "--config", config, "-p", "64", "-n", "0"},  // must not fill 16 GB first
+      // Must be refused before it fills 16 GB.
+      {"bench", "--random-weights", "--config", config, "-p", "64", "-n", "0"},
       {"perplexity", "-m", testing::demo_model_dir(), "-f", config},
       {"inspect", "-m", testing::demo_model_dir()},
   };

@@ -1,4 +1,5 @@
-// seer inspect --dump against the goldens of the official gate code, read back by code of its own.
+// seer inspect --dump compared with the goldens of the official gate code. The test reads the file with code
+// of its own.
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-// What seer inspect makes of gates: counts checked by hand, pictures read back.
+// seer inspect's view of gates: counts checked by hand, and pictures read back.
 #include <png.h>
 
 #include <cstdio>
@@ -82,8 +82,8 @@ TEST_CASE("rows in pieces give what they give at once, heads apart what they giv
   }
   CHECK(pieces.shared_by_rows() == whole.shared_by_rows());
   CHECK(pieces.density() == whole.density());
-  // Two blocks a cell: the lower left cell of head 0 has 1010 of its four blocks, a diagonal cell three
-  // causal ones.
+  // With two blocks in a cell, the lower left cell of head 0 has 1010 of its four blocks, and a diagonal cell
+  // has three causal ones.
   CHECK(pieces.map(0).side == 2);
   CHECK(pieces.map(0).kept == whole.map(0).kept);
   CHECK(pieces.map(0).kept[2] == Approx(2.0 / 4));

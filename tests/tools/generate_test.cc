@@ -1,4 +1,4 @@
-// seer generate, run as a user runs it, on the demo model.
+// seer generate with the demo model, run as a user runs it.
 #include <sstream>
 
 #include "tests/support/catch.h"
@@ -12,7 +12,7 @@ using testing::Outcome;
 using testing::run_seer;
 using testing::RunOptions;
 
-// Greedy, so that every run of the same prompt says the same.
+// Returns the arguments of a greedy run, which gives the same text every time.
 std::vector<std::string> generate(std::vector<std::string> more) {
   std::vector<std::string> arguments = {"generate", "-m", testing::demo_model_dir(), "--temp", "0"};
   arguments.insert(arguments.end(), more.begin(), more.end());

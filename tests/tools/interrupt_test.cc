@@ -1,4 +1,4 @@
-// Ctrl-C, and what a terminal shows.
+// Ctrl-C, and the texts that a terminal shows.
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
 #include "tests/tools/run_seer.h"
@@ -46,10 +46,10 @@ TEST_CASE("Ctrl-C while prefilling stops within a chunk and exits with 130") {
 
 TEST_CASE("Ctrl-C while waiting for standard input exits with 130") {
   RunOptions options;
-  options.input = std::string(1 << 22, 'x');  // more than a pipe holds: it is still being written
+  options.input = std::string(1 << 22, 'x');  // more than a pipe holds, so it is still being written
   options.interrupt_after = std::chrono::milliseconds(1);
   const Outcome run = run_seer({"tokenize", "-m", testing::demo_model_dir()}, options);
-  // The signal may come before the handler is there.
+  // The signal may come before the handler is installed.
   CHECK((run.code == 130 || run.signal == 2));
 }
 
@@ -74,13 +74,13 @@ TEST_CASE("a terminal is shown progress of load and prefill, a pipe is not") {
   };
   RunOptions options;
   options.terminal = true;
-  options.interrupt_at = " tokens/s, ";  // the rest would show no more
+  options.interrupt_at = " tokens/s, ";  // later text would show nothing more
   const Outcome shown = run_seer(arguments(900), options);
   CHECK(shown.code == 130);
   CHECK_THAT(shown.err, ContainsSubstring("loading "));
   CHECK_THAT(shown.err, ContainsSubstring("\rprefill "));
   CHECK_THAT(shown.err, ContainsSubstring(" tokens/s, "));
-  // To the end of a prompt that takes longer than the line rests between two changes.
+  // Runs to the end of a prompt, which takes longer than the pause between two changes of the line.
   options.interrupt_at.reset();
   const Outcome ended = run_seer(arguments(200), options);
   CHECK(ended.code == 0);

@@ -13,7 +13,7 @@ using testing::run_seer;
 using testing::RunOptions;
 namespace fs = std::filesystem;
 
-// The last line of stderr: others may report what went well before.
+// Returns the last line of stderr, because lines before it may report success.
 std::string fails_to_write(const std::vector<std::string>& arguments, const RunOptions& options) {
   const Outcome run = run_seer(arguments, options);
   INFO(run.err);
@@ -29,7 +29,7 @@ struct Writer {
   std::string input = {};
 };
 
-// Every command, and every form in which one writes.
+// Returns every command, in every form in which it writes.
 std::vector<Writer> writers(const std::string& text) {
   const std::string model = testing::demo_model_dir();
   std::vector<Writer> all = {
@@ -120,7 +120,7 @@ TEST_CASE("a picture or a saved conversation that fails keeps the file that was 
   CHECK(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()) == 2);
 }
 
-// The sanitizers map far more than a limited address space has.
+// The sanitizers map far more memory than a limited address space has.
 #if !SEER_SANITIZED
 TEST_CASE("memory that the system refuses ends with exit code 4 and the number of bytes") {
   RunOptions limited;
@@ -135,7 +135,7 @@ TEST_CASE("memory that the system refuses ends with exit code 4 and the number o
   CHECK_THAT(run.err, ContainsSubstring("--ctx-size"));
 }
 
-// OpenBLAS' threads, and the threads that call it, want 128 MiB each and ask for it for ever.
+// OpenBLAS' threads, and the threads that call it, want 128 MiB each, and ask for it for ever.
 TEST_CASE("whatever address space there is, the program ends, by its answer or with exit code 4") {
   const testing::TempDir dir;
   const std::string text =
@@ -143,9 +143,9 @@ TEST_CASE("whatever address space there is, the program ends, by its answer or w
   testing::write_file(dir.path() / "text", text.substr(0, 6000));
   int n_answers = 0, n_refusals = 0;
   RunOptions limited;
-  // What the system's loader needs for the libraries of CUDA is not ours to report, and neither is OpenBLAS,
-  // which waits in some versions (0.3.29 of Debian 13) for memory for ever
-  // while it is loaded, before any code of ours runs.
+  // A lack of memory in the system's loader, which loads CUDA's libraries, is not ours to report. Neither is
+  // one in OpenBLAS: some versions (0.3.29 of Debian 13) wait for memory for ever while they are loaded,
+  // before any code of ours runs.
   size_t least = 100;
   limited.may_hang = true;
   for (limited.memory_limit = least << 20; run_seer({"--version"}, limited).code != 0 && least < 16'000;

@@ -1,4 +1,4 @@
-// Several ranks, as a user starts them: seer --tp, and mpirun. Each gives what one process gives.
+// Several ranks, as a user starts them: seer --tp, and mpirun. Each gives the same results as one process.
 #include <signal.h>
 #include <unistd.h>
 
@@ -31,8 +31,8 @@ Words join(Words a, const Words& b) {
   return a;
 }
 
-// Open MPI started as root, as in a container, on as few cores as there are. Empty, after skip(), where it is
-// absent.
+// Returns the command of Open MPI for use as root, as in a container, and with as few cores as there are.
+// Returns an empty list, after skip(), if Open MPI is absent.
 Words mpirun(int n) {
   if (!SEER_BUILT_WITH_MPI) {
     testing::skip("this build has no MPI");
@@ -42,8 +42,8 @@ Words mpirun(int n) {
     testing::skip("mpirun is not installed");
     return {};
   }
-  // MPI leaves memory to the end of the process, from modules that are gone by then: not Seer's leaks, which
-  // runs with --tp show.
+  // MPI keeps memory until the process ends, from modules that are unloaded by then. These are not Seer's
+  // leaks, as runs with --tp show.
   return {"env",
           "OMPI_ALLOW_RUN_AS_ROOT=1",
           "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
@@ -56,8 +56,8 @@ Words mpirun(int n) {
           "none"};
 }
 
-// Open MPI 5.0.7 holds a line back until it ends, and writes what it holds to stderr if something else is
-// written there. Skips the test's rest if this mpirun does.
+// Open MPI 5.0.7 holds a line back until it ends, and if something else is written to stderr, it writes the
+// held text there. Skips the rest of the test if this mpirun does so.
 bool mpirun_passes_output() {
   static const bool passes =
       std::system(  // NOLINT(cert-env33-c)
@@ -68,7 +68,7 @@ bool mpirun_passes_output() {
   return passes;
 }
 
-// A way to run N ranks, and its name.
+// A way to start N ranks, and its name.
 struct Start {
   int n;
   bool mpi;
@@ -88,7 +88,7 @@ Outcome run(const Start& start, const Words& arguments, RunOptions options = {})
 bool can_run(const Start& start) { return !start.mpi || !mpirun(start.n).empty(); }
 
 struct Model {
-  std::string dir, gates;  // gates empty: none
+  std::string dir, gates;  // empty if there are no gates
   Words prompt;
   Words arguments(const std::string& command) const {
     return join(join({command, "-m", dir}, gates.empty() ? Words() : Words{"-g", gates}), prompt);
@@ -101,8 +101,8 @@ std::string read_ids(const fs::path& golden) {
   return text;
 }
 
-// What one process says of a model under a rule: `seer inspect --dump`, with logits of the last 16 positions
-// and the masks under a sparse rule, and the ids it generates.
+// The results of one process for a model under a rule: `seer inspect --dump`, with the logits of the last 16
+// positions and the masks under a sparse rule, and the generated ids.
 class Alone {
  public:
   Alone(Model model, std::string rule) : model_(std::move(model)), rule_(std::move(rule)) {
@@ -178,7 +178,8 @@ std::string document() {
   return (testing::demo_model().parent_path() / "long-document/document.txt").string();
 }
 
-// Some 2,500 tokens: 40 blocks, and chunks of 1024; half of that under a sanitizer, and still two chunks.
+// Returns a model with a prompt of some 2,500 tokens: 40 blocks, in chunks of 1024. Under a sanitizer it has
+// half of that, which is still two chunks.
 Model demo() {
   static const TempDir dir;
   const std::string path = (dir.path() / "prompt.txt").string();
@@ -299,7 +300,7 @@ TEST_CASE("bad usage of ranks is refused before anything is loaded") {
   CHECK_THAT(mpi.err, ContainsSubstring("--tp 4, but mpirun started 2 ranks"));
 }
 
-// The ranks that `parent` started, which are its children; those it has now.
+// Returns the ranks that `parent` has started, which are its present children.
 std::vector<int> children(int parent) {
   std::ifstream in("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children");
   std::vector<int> pids;
@@ -307,7 +308,7 @@ std::vector<int> children(int parent) {
   return pids;
 }
 
-// Under mpirun: its child that is the rank of this number.
+// Returns the child of mpirun that is the rank of this number.
 int mpi_rank(int mpirun_pid, int rank) {
   const std::string wanted = "OMPI_COMM_WORLD_RANK=" + std::to_string(rank);
   for (const int pid : children(mpirun_pid)) {
@@ -317,7 +318,7 @@ int mpi_rank(int mpirun_pid, int rank) {
   return -1;
 }
 
-// Thousands of tokens, of which the first show that it runs.
+// Generates thousands of tokens, the first of which show that it runs.
 const Words kLong = {"generate", "-m",     testing::demo_model_dir(),
                      "-p",       "It was", "-n",
                      "6000",     "--ids",  "-c",
@@ -380,12 +381,11 @@ TEST_CASE("ranks end with the process that started them") {
   options.act = [&](int pid) {
     started = children(pid);
     ::kill(pid, SIGTERM);
-    ::kill(pid, SIGTERM);  // the second is not asked for a last word
+    ::kill(pid, SIGTERM);  // the second signal kills it without a last message
   };
   run({4, false}, kLong, options);
   REQUIRE(started.size() == 3);
-  // They look at the pipe every 20 ms, and are this test's to wait for no longer than that takes on a busy
-  // machine.
+  // The ranks check the pipe every 20 ms. The test waits no longer than that can take on a busy machine.
   for (int i = 0; i < 1000; ++i) {
     const auto alive = [](int pid) { return ::kill(pid, 0) == 0; };
     if (std::none_of(started.begin(), started.end(), alive)) break;
@@ -405,7 +405,7 @@ TEST_CASE(
   const Outcome killed = run(two, kLong, options);
   CHECK(found);
   CHECK(killed.code != 0);
-  CHECK_THAT(killed.err, ContainsSubstring("rank 1"));  // mpirun's own words
+  CHECK_THAT(killed.err, ContainsSubstring("rank 1"));  // this text is mpirun's
   options.act = [&](int pid) { found = ::kill(mpi_rank(pid, 1), SIGSTOP) == 0; };
   const Outcome stopped = run(two, join(kLong, {"--comm-timeout", "0.5"}), options);
   CHECK(found);
@@ -416,7 +416,7 @@ TEST_CASE(
 
 TEST_CASE("what another rank cannot load is rank 0's one error, with the rank and the exit code") {
   if (!can_run({2, true})) return;
-  // A path that means something else on each rank, as one of another host's file system does.
+  // The path leads to another folder on each rank, like one in another host's file system.
   const TempDir dir;
   fs::create_directory_symlink(testing::demo_model_dir(), dir.path() / "model");
   const std::string wrapper = (dir.path() / "rank").string();

@@ -1,4 +1,4 @@
-// seer render: the prompts that published templates make, compared with transformers', and wrong use of it.
+// seer render: the prompts of published templates, compared with transformers', and wrong use of it.
 #include <nlohmann/json.hpp>
 
 #include "tests/support/catch.h"
@@ -15,7 +15,7 @@ using testing::TempDir;
 using testing::write_file;
 using Words = std::vector<std::string>;
 
-// The moment that the references were made at.
+// The time for which the references were made.
 constexpr const char* kDate = "2026-11-28T09:05:03";
 
 struct Files {

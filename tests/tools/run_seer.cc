@@ -32,7 +32,7 @@ Pipe make_pipe() {
   return {fd[0], fd[1]};
 }
 
-// The controlling side in `read`, the terminal itself in `write`.
+// Returns a terminal: its controlling side in `read`, the terminal itself in `write`.
 Pipe make_terminal() {
   const int control = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
   if (control < 0 || ::grantpt(control) != 0 || ::unlockpt(control) != 0)
@@ -59,7 +59,7 @@ void block_interrupt(int how) {
   ::unsetenv("SEER_MODEL");
   ::unsetenv("SEER_GATES");
   ::setenv("SEER_DEVICE", "cpu", 1);
-  // Lines as they come, without editing: that has chat_terminal_test.py.
+  // Lines are read without editing here; chat_terminal_test.py tests the editing.
   if (!options.session.empty()) ::setenv("TERM", "dumb", 1);
   if (options.stdout_path) out = ::open(options.stdout_path->c_str(), O_WRONLY | O_CLOEXEC);
   ::dup2(in, STDIN_FILENO);
@@ -74,7 +74,7 @@ void block_interrupt(int how) {
     const rlimit limit = {options.memory_limit, options.memory_limit};
     ::setrlimit(RLIMIT_AS, &limit);
   }
-  // What a parent ignores stays ignored in the child, and make and CI runners ignore some.
+  // A signal that a parent ignores is also ignored in the child, and make and CI runners ignore some.
   for (const int signal : {SIGINT, SIGTERM, SIGPIPE}) ::signal(signal, SIG_DFL);
   block_interrupt(SIG_UNBLOCK);
   std::vector<char*> argv;
@@ -90,14 +90,14 @@ void block_interrupt(int how) {
   ::_exit(126);
 }
 
-// Moves what is there from `fd` to `text`; closes it at its end.
+// Moves the available bytes from `fd` to `text`. Closes `fd` at its end.
 void take(int& fd, std::string& text) {
   char buffer[65536];
   const ssize_t n = ::read(fd, buffer, sizeof buffer);
   if (n > 0) {
     text.append(buffer, static_cast<size_t>(n));
   } else {
-    close_fd(fd);  // a terminal whose last user left gives EIO
+    close_fd(fd);  // a terminal that no process uses any more gives EIO
   }
 }
 
@@ -131,7 +131,7 @@ Outcome run_seer(const std::vector<std::string>& arguments, const RunOptions& op
   const Clock::time_point start = Clock::now();
   bool interrupted = false, acted = false;
   size_t step = 0;
-  size_t seen[2] = {0, 0};  // of what the terminal and stdout showed
+  size_t seen[2] = {0, 0};  // bytes of the terminal's and stdout's output that were matched
   while (out.read >= 0 || err.read >= 0) {
     pollfd fds[] = {{out.read, POLLIN, 0}, {err.read, POLLIN, 0}, {left.empty() ? -1 : in.write, POLLOUT, 0}};
     ::poll(fds, 3, 5);

@@ -1,4 +1,4 @@
-// What a terminal and a log are shown of text that others wrote.
+// The texts of others as a terminal and a log show them.
 #include "tools/seer/terminal_text.h"
 
 #include "tests/support/catch.h"
@@ -22,7 +22,7 @@ const std::vector<std::pair<std::string, std::string>> kShown = {
      "a\\u2028b\\u2029 \xe2\x80\xa7\xe2\x80\xaf"},
     {"\xf3\xa0\x80\x80\xf3\xa0\x81\x81\xf3\xa0\x81\xbf \xf3\xa0\x82\x80",
      "\\U000e0000\\U000e0041\\U000e007f \xf3\xa0\x82\x80"},
-    {"\xe2\x80\x8f\xd7\xa9", "\xe2\x80\x8f\xd7\xa9"},  // a mark reorders nothing but itself
+    {"\xe2\x80\x8f\xd7\xa9", "\xe2\x80\x8f\xd7\xa9"},  // the mark reorders only itself
     {"\x9b"
      "1m",
      "\\x9b1m"},

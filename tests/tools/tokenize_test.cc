@@ -1,4 +1,4 @@
-// seer tokenize, there and back.
+// seer tokenize in both directions.
 #include <sys/stat.h>
 
 #include <filesystem>

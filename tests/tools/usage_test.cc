@@ -1,4 +1,4 @@
-// What a wrong command line gets: exit code 2 and one line that says what to do.
+// Wrong command lines: exit code 2, and one line that says what to do.
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -83,7 +83,7 @@ TEST_CASE("an option of another program is answered with the one here, or with w
                               ContainsSubstring(c.here));
     }
   }
-  // A value may look like one of them.
+  // A value may look like such an option.
   CHECK_THAT(check_fails(generate({"-p", "x", "-n", "1", "--stop", "-ngl", "--temp", "-1"}), 2),
              ContainsSubstring("temp"));
   CHECK_THAT(check_fails({"generate", "--nothing-like-it"}, 2), !ContainsSubstring("did you mean"));
@@ -108,7 +108,7 @@ TEST_CASE("every command's help ends each option with its default") {
         }
         entry.clear();
       }
-      // A continued line: words broken over two lines are joined.
+      // A continued line. Words that are broken over two lines are joined.
       if (starts)
         entry = line;
       else if (!entry.empty())
@@ -211,7 +211,7 @@ TEST_CASE("every command has a table, and its help is that table") {
 }
 
 TEST_CASE("the manual page is what the tables say now") {
-  // After a change of options: build/release/bin/seer man > tools/seer/seer.1
+  // If this fails after a change of options, run: build/release/bin/seer man > tools/seer/seer.1
   CHECK(testing::read_file(SEER_MANUAL) == cli::manual_page());
   const Outcome run = run_seer({"man"});
   CHECK(run.out == cli::manual_page());

@@ -23,7 +23,7 @@ namespace {
 
 void check_repeat(size_t size, int64_t n_times, size_t item_bytes) {
   if (size == 0 || n_times <= 0) return;
-  // Before any memory is asked for; a quotient cannot overflow.
+  // Checked before any memory is asked for. A quotient cannot overflow.
   if (static_cast<uint64_t>(n_times) > (uint64_t{1} << 40) / size) Meter::text(SIZE_MAX);
   Meter::text(size * static_cast<size_t>(n_times) * item_bytes);
   Meter::touch(size * static_cast<size_t>(n_times) * item_bytes);
@@ -68,7 +68,7 @@ Value integer_power(int64_t base, int64_t exponent) {
   }
 }
 
-// Python's float %: the sign of the divisor.
+// Python's % for floats, whose result has the sign of the divisor.
 double float_modulo(double a, double b) {
   double mod = std::fmod(a, b);
   if (mod != 0) {

@@ -1,4 +1,5 @@
-// A parsed template: statements and expressions, with each name's place among a rendering's variables.
+// A parsed template: statements and expressions, in which each name has its place among the variables of a
+// rendering.
 #pragma once
 
 #include <memory>
@@ -49,8 +50,8 @@ enum class ExprKind {
 
 enum class CompareOp { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn };
 
-// A variable's place: `hops` activations outward, then a slot. Activations are those of the template itself
-// and of macros.
+// The place of a variable: go `hops` activations outward, then take the slot. The template itself has an
+// activation, and so has each run of a macro.
 struct Slot {
   int hops = 0;
   int index = -1;
@@ -68,15 +69,15 @@ struct TestEntry;
 struct Expr {
   ExprKind kind;
   int line = 1;
-  int depth = 1;  // of the tree below
+  int depth = 1;  // of the tree below it
   Value constant;
-  // Of a name, attribute, filter or test; of a namespace reference the namespace's.
+  // The name of a name, attribute, filter or test. For a namespace reference it is the namespace's name.
   std::string name;
   std::string attribute;   // of a namespace reference
-  bool store = false;      // a name that is assigned to
-  bool parameter = false;  // of a macro, or of a with block
+  bool store = false;      // the name is assigned to
+  bool parameter = false;  // the name is a parameter of a macro, or of a with block
   Slot slot;
-  // Operands in order. Dicts: keys and values by turns. Conditional: test, then, else (may be null).
+  // The operands in order. Dicts: keys and values by turns. Conditional: test, then, else (may be null).
   // Slice: object, start, stop, step (may be null). A filter of a block has a null operand.
   std::vector<ExprPtr> items;
   std::vector<CompareOp> compare;
@@ -85,16 +86,16 @@ struct Expr {
   const TestEntry* test = nullptr;
 };
 
-// What sets a slot when a block is entered.
+// The value that a slot gets when a block is entered.
 struct Load {
   enum class From { kContext, kOuter, kMissing } from = From::kMissing;
   int index = 0;     // the slot
-  int variable = 0;  // kContext: number of the context's variable
-  Slot outer;        // kOuter
+  int variable = 0;  // for kContext: the number of the context's variable
+  Slot outer;        // for kOuter
 };
 struct Scope {
   std::vector<Load> loads;
-  std::vector<int> slots;  // that lose their values when the block is left
+  std::vector<int> slots;  // slots that lose their values when the block is left
 };
 
 // A macro, or the body of a call block.
@@ -102,13 +103,13 @@ struct MacroDef {
   std::string name;  // empty for a call block
   std::vector<std::string> parameters;
   std::vector<int> parameter_slots;
-  std::vector<ExprPtr> defaults;                              // of the last parameters
-  int caller_slot = -1, kwargs_slot = -1, varargs_slot = -1;  // -1 when the body does not use them
+  std::vector<ExprPtr> defaults;                              // for the last parameters
+  int caller_slot = -1, kwargs_slot = -1, varargs_slot = -1;  // -1 if the body does not use them
   bool explicit_caller = false;
   int n_slots = 0;
   Scope scope;
   Block body;
-  std::vector<ExprPtr> arguments;  // the parameters' names, until places are given to them
+  std::vector<ExprPtr> arguments;  // the parameters' names, until they are given places
 };
 
 enum class StmtKind {
@@ -133,11 +134,11 @@ struct Stmt {
       exprs;  // kOutput: parts. kIf: tests. kFor: iterable, filter (may be null). kSet: value.
               // kSetBlock, kFilterBlock: filter (may be null). kWith: values. kCallBlock: call.
   std::vector<ExprPtr> targets;
-  std::vector<Block> bodies;  // kIf: one a test, and the else branch. kFor: body, else. Others: body.
+  std::vector<Block> bodies;  // kIf: one for each test, and the else branch. kFor: body, else. Others: body.
   bool has_else = false;
-  // kFor: of the body, the filter and the else branch. Others: of the body.
+  // kFor: the scopes of the body, the filter and the else branch. Others: the body's.
   Scope scope, test_scope, else_scope;
-  // kFor's filter assigns the same targets by itself.
+  // kFor: the slot of the variable `loop`, or -1 if the body does not use it.
   int loop_slot = -1;
   std::unique_ptr<MacroDef> macro;
   Slot macro_slot;
@@ -146,13 +147,13 @@ struct Stmt {
 
 struct Program {
   std::string name;
-  std::vector<std::unique_ptr<Str>> literals;  // which the expressions refer to: it is destroyed after them
+  std::vector<std::unique_ptr<Str>> literals;  // expressions refer to them, so they are declared first
   Block body;
   Scope scope;
   int n_slots = 0;
-  std::vector<std::string> variables;  // of the context, by number
+  std::vector<std::string> variables;  // the context's variables, by number
   std::unordered_map<std::string, int> variable_numbers;
-  std::set<std::string, std::less<>> reads;  // of the context, by an expression
+  std::set<std::string, std::less<>> reads;  // variables of the context that an expression reads
 };
 
 }  // namespace seer::jinja

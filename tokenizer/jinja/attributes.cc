@@ -27,7 +27,7 @@ constexpr std::string_view kStrMethods[] = {
     "isnumeric",    "isspace",      "isupper",    "islower",  "istitle", "isascii", "isprintable",
     "casefold",     "swapcase",     "center",     "ljust",    "rjust",   "zfill",   "expandtabs",
     "format_map",   "isidentifier"};
-// Of Python's types, but not of this interpreter's.
+// Methods that Python's types have and this interpreter does not.
 constexpr std::string_view kMissingMethods[] = {"encode", "maketrans", "translate"};
 constexpr std::string_view kListMethods[] = {"index", "count", "copy"};
 constexpr std::string_view kTupleMethods[] = {"index", "count"};
@@ -38,7 +38,7 @@ constexpr std::string_view kDictChanges[] = {"clear", "pop", "popitem", "setdefa
 constexpr std::string_view kNumberAttributes[] = {
     "real",     "imag",       "numerator",        "denominator", "conjugate", "bit_length", "bit_count",
     "to_bytes", "from_bytes", "as_integer_ratio", "is_integer",  "hex",       "fromhex"};
-// Of every object, and of those with items.
+// Attributes of every object, and of those with items.
 constexpr std::string_view kInternal[] = {"__class__",        "__doc__",
                                           "__init__",         "__new__",
                                           "__repr__",         "__str__",
@@ -142,7 +142,7 @@ std::string describe_type(const Value& value) {
   return value.is(Type::kNone) ? "None" : type_name(value) + " object";
 }
 
-// Clamps a bound of a slice as Python does.
+// Limits a bound of a slice as Python does.
 int64_t slice_bound(const Value& value, int64_t fallback, int64_t low, int64_t high, int64_t size) {
   if (value.is(Type::kNone)) return fallback;
   if (!value.integral()) type_error("slice indices must be integers or None or have an __index__ method");
@@ -184,7 +184,7 @@ Value slice_string(const Value& value, const SliceRange& range) {
     const size_t end = str.ascii() ? last : begin + byte_of_point(text.view().substr(begin), last - first);
     builder.append(text, begin, end);
   } else if (range.count > 0) {
-    std::vector<size_t> starts;  // of the characters
+    std::vector<size_t> starts;  // the byte at which each character begins
     for (size_t at = 0; at < text.size(); at += point_size(text.bytes[at])) starts.push_back(at);
     Meter::step(static_cast<int64_t>(starts.size()));
     for (int64_t i = 0, at = range.start; i < range.count; ++i, at += range.step) {
@@ -195,7 +195,7 @@ Value slice_string(const Value& value, const SliceRange& range) {
   return Value::string(builder.take(), str.markup);
 }
 
-// The item at a place; missing where there is none or the key is of another type.
+// Returns the item at a place, or a missing value if there is none or the key is of another type.
 Value indexed_item(const Value& value, const Value& key) {
   if (!key.integral()) return {};
   const int64_t size = length_of(value);
@@ -208,7 +208,7 @@ Value indexed_item(const Value& value, const Value& key) {
       value, str.ascii() ? static_cast<size_t>(at) : byte_of_point(str.text.bytes, static_cast<size_t>(at)));
 }
 
-// obj[key]; missing for what Python answers with a TypeError or LookupError.
+// Returns obj[key], or a missing value if Python would raise a TypeError or LookupError.
 Value plain_item(const Value& value, const Value& key) {
   switch (value.type()) {
     case Type::kUndefined:

@@ -9,7 +9,7 @@
 namespace seer::jinja {
 namespace {
 
-// jinja2's filters that are not built.
+// jinja2's filters that are not supported here.
 constexpr std::string_view kNotBuilt[] = {"pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr"};
 
 const std::map<std::string_view, const FilterEntry*>& filters() {

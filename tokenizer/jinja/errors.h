@@ -1,4 +1,4 @@
-// Errors of a template while it is rendered, by the Python exception that jinja2 gives.
+// Errors while a template is rendered, by the Python exception that jinja2 raises.
 #pragma once
 
 #include <stdexcept>
@@ -14,8 +14,8 @@ enum class ErrorType {
   kLookupError,
   kArithmeticError,
   kRuntimeError,
-  kRaised,       // raise_exception: the template's own words
-  kUnsupported,  // Python would go on
+  kRaised,       // raise_exception, with the template's own words
+  kUnsupported,  // not an error in Python
 };
 
 class RenderError : public std::runtime_error {

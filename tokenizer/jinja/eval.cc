@@ -1,4 +1,4 @@
-// Expressions, and calls of what templates define.
+// Evaluates expressions, and calls of macros.
 #include <algorithm>
 
 #include "tokenizer/jinja/interpreter.h"
@@ -130,7 +130,8 @@ void Interpreter::add_named(Arguments* arguments, const Value& more) {
   }
 }
 
-// A call block hands its body on as `caller`, after what is named and before **kwargs.
+// Evaluates the arguments of a call. A call block passes its body as `caller`, after the named arguments and
+// before **kwargs.
 Arguments Interpreter::eval_arguments(const CallArguments& call, Value caller) {
   Arguments arguments;
   arguments.positional = eval_list(call.positional);
@@ -169,7 +170,8 @@ Value Interpreter::eval_filter(const Expr& expr, const Value* content) {
   return call_filter(*this, *expr.filter, value, eval_arguments(expr.call));
 }
 
-// Filters of a block are applied one after the other; the first has no operand but the content.
+// Evaluates the operand of a filter. Filters of a block are applied one after another, and the operand of the
+// first is the block's content.
 Value Interpreter::eval_filter_operand(const Expr& operand, const Value* content) {
   if (content != nullptr && operand.kind == ExprKind::kFilter) return eval_filter(operand, content);
   return eval(operand);
@@ -184,7 +186,8 @@ Value Interpreter::eval_test(const Expr& expr) {
 Value Interpreter::call(const Value& callee, Arguments arguments) {
   switch (callee.type()) {
     case Type::kMacro: {
-      // The call may end what `callee` refers to. NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
+      // The call may destroy the value that `callee` refers to.
+      // NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
       const Value holder = callee;
       return call_macro(holder.as<Macro>(), std::move(arguments));
     }

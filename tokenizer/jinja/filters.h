@@ -1,4 +1,4 @@
-// The filters by subject; builtins.h finds them by name.
+// The filters by subject. builtins.h finds them by name.
 #pragma once
 
 #include <string_view>

@@ -13,7 +13,7 @@
 namespace seer::jinja {
 namespace {
 
-// float(value); false for a TypeError or ValueError.
+// Converts as float(value). Returns false for a TypeError or ValueError.
 bool to_float(const Value& value, double* number) {
   require_defined(value);
   if (value.is(Type::kStr)) return parse_float(value.text().bytes, number);
@@ -42,7 +42,8 @@ Value int_filter(Interpreter&, const Value& value, Bound& arguments) {
   }
   double number = 0;
   if (!to_float(value, &number)) return fallback;
-  if (value.is(Type::kFloat) && std::isinf(number))  // jinja2 does not expect int() to overflow
+  if (value.is(Type::kFloat) && std::isinf(number))  // in jinja2, int() overflows in this case without being
+                                                     // caught
     fail(ErrorType::kArithmeticError, "cannot convert float infinity to integer");
   return std::isfinite(number) ? truncated(number) : fallback;
 }
@@ -72,12 +73,12 @@ int64_t round_integer(int64_t value, int64_t digits) {
   return up ? down + unit : down;
 }
 
-// round(value, digits) as Python rounds: to even by the exact value.
+// Returns round(value, digits) as Python does: ties go to even, by the exact value.
 double round_float(double value, int64_t digits) {
   if (!std::isfinite(value) || digits > 323) return value;
   if (digits < -308) return std::copysign(0.0, value);
   if (digits >= 0) return std::strtod(printf_float(value, 'f', digits, false).c_str(), nullptr);
-  // Beyond the point: the decimal digits of the whole number and of what follows it.
+  // Rounds to tens, hundreds and so on; digits after the point count for ties too.
   const long double unit = std::pow(10.0L, static_cast<long double>(-digits));
   const long double scaled = static_cast<long double>(value) / unit;
   return static_cast<double>(std::nearbyint(scaled) * unit);

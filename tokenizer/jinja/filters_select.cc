@@ -1,4 +1,4 @@
-// Filters that look at attributes, or apply other filters and tests to items.
+// Filters that read attributes, or apply other filters and tests to items.
 #include <algorithm>
 #include <iterator>
 
@@ -138,7 +138,7 @@ class SelectIterator final : public Iterator {
     if (!positional.empty()) {
       const std::string name = name_of(positional[0]);
       test_ = find_test(name);
-      // jinja2 looks for the test when the first item comes.
+      // As jinja2 does, looks for the test only when the first item is wanted.
       iterator_ = iterator_of(value_);
       if (test_ == nullptr) check_unknown(name);
       positional.erase(positional.begin());
@@ -158,7 +158,7 @@ class SelectIterator final : public Iterator {
   std::vector<AttributePath> path_;
 };
 
-// The values inside count for the depth of what the iterator holds.
+// Returns the iterator as a value. The depth of the values inside counts for its own.
 Value held(Iterator* iterator, const Value& value, const Arguments& arguments) {
   Value all = Value::tuple(arguments.positional);
   return make_iterator(iterator, {&value, &all});

@@ -16,7 +16,7 @@ namespace {
 bool flag(const Value& value) { return !value.missing() && truthy(value); }
 bool given(const Value& value) { return !value.missing() && !value.is(Type::kNone); }
 
-// Sorts by keys as sorted() does: stable, also in reverse.
+// An item with its key, for sorting as sorted() does: stable, also in reverse.
 struct Keyed {
   Value key, item;
 };
@@ -26,7 +26,8 @@ std::vector<Value> sorted(std::vector<Keyed> keyed, bool backwards) {
     Meter::step();
     return less(a.key, b.key);
   };
-  // Stable in reverse too: equal items keep their order, so it is sorted from the end and turned round.
+  // The sort is stable in reverse too. Equal items keep their order if the list is turned round before and
+  // after sorting.
   if (backwards) std::reverse(keyed.begin(), keyed.end());
   std::stable_sort(keyed.begin(), keyed.end(), before);
   if (backwards) std::reverse(keyed.begin(), keyed.end());
@@ -71,7 +72,7 @@ Value reverse_filter(Interpreter&, const Value& value, Bound&) {
   return Value::list(std::move(items));
 }
 
-// The pairs of a dict, one at a time.
+// Iterates over the pairs of a dict.
 class ItemIterator final : public Iterator {
  public:
   explicit ItemIterator(Value value) : value_(std::move(value)) {}
@@ -113,7 +114,7 @@ Value dict_sort(Interpreter&, const Value& value, Bound& arguments) {
   return Value::list(sorted(std::move(keyed), flag(arguments[2])));
 }
 
-// The paths of "name,address.city".
+// Returns the paths in a text such as "name,address.city".
 std::vector<AttributePath> paths_of(const Value& attribute) {
   std::vector<AttributePath> paths;
   if (!attribute.is(Type::kStr)) {
@@ -195,7 +196,7 @@ Value sum(Interpreter&, const Value& value, Bound& arguments) {
   return total;
 }
 
-// Lists of `count` items each.
+// Iterates over lists of `count` items each.
 class BatchIterator final : public Iterator {
  public:
   BatchIterator(const Value& value, Value count, Value fill)
@@ -232,7 +233,7 @@ Value batch(Interpreter&, const Value& value, Bound& arguments) {
   return make_iterator(new BatchIterator(value, arguments[0], arguments[1]), {&value, &arguments[1]});
 }
 
-// The items in `count` lists of nearly equal lengths.
+// Iterates over `count` lists of nearly equal lengths that together have all items.
 class SliceIterator final : public Iterator {
  public:
   SliceIterator(Value value, Value count, Value fill)

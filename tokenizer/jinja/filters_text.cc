@@ -1,4 +1,4 @@
-// Filters that make texts.
+// Filters that return texts.
 #include <algorithm>
 #include <iterator>
 
@@ -18,7 +18,7 @@ bool is_markup(const Value& value) { return value.is(Type::kStr) && value.as<Str
 
 bool flag(const Value& value) { return !value.missing() && truthy(value); }
 
-// A string that a function of soft strings gives: markup when its operand is.
+// Returns a string as jinja2's soft-string functions do: it is markup if its operand is.
 Value like(const Value& string, Text text) { return Value::string(std::move(text), is_markup(string)); }
 
 Value trim(Interpreter&, const Value& value, Bound& arguments) {
@@ -190,7 +190,8 @@ Value url_encode(Interpreter&, const Value& value, Bound&) {
   return Value::string(out.take());
 }
 
-// json.dumps looks at the separators' types only when it has more to write than a string.
+// Reads the options of tojson. json.dumps checks the separators' types only if it has more to write than a
+// string.
 JsonOptions json_options(const Value& value, const Bound& arguments) {
   JsonOptions options;
   options.ensure_ascii = flag(arguments[0]);

@@ -21,7 +21,7 @@ struct Directive {
   char conversion = 0;
 };
 
-// "%" applied to a tuple, a dict or one value.
+// Applies "%" to a tuple, a dict or one value.
 class PercentFormatter {
  public:
   PercentFormatter(const Value& format, const Value& values)
@@ -200,7 +200,7 @@ Text PercentFormatter::of_text(const Value& value, bool repr) const {
 std::string PercentFormatter::of_integer(const Directive& d, const Value& value) const {
   require_defined(value);
   const bool based = d.conversion == 'x' || d.conversion == 'X' || d.conversion == 'o';
-  // A markup's values are wrapped, and only int() of them is left to Python.
+  // Markup wraps its values, and Python can only apply int() to those.
   if (!value.integral() && (based || !value.is(Type::kFloat)))
     type_error(std::string("%") + d.conversion + " format: a real number is required, not " +
                type_name(value));

@@ -1,4 +1,4 @@
-// Functions that every template has.
+// The functions that every template can call.
 #include <ctime>
 
 #include "tokenizer/jinja/builtins.h"

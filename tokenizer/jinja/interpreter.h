@@ -15,24 +15,24 @@ namespace seer::jinja {
 
 class Interpreter {
  public:
-  // `variables` is as long as the program's and in its order; missing values are looked up among the globals.
+  // `variables` has the length and order of the program's. Missing values are looked up among the globals.
   Interpreter(const Program& program, std::vector<Value> variables, std::time_t now);
   ~Interpreter();
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
 
   Text run();
-  // Of the statement that is at work.
+  // Returns the line of the current statement.
   int line() const { return line_; }
 
   Value call(const Value& callee, Arguments arguments);
   std::time_t now() const { return now_; }
-  // Namespaces can hold themselves, so the interpreter empties them when it is destroyed.
+  // Makes a namespace. Namespaces can hold themselves, so the interpreter empties them when it is destroyed.
   Value make_namespace(Value dict);
 
  private:
   enum class Flow { kNext, kBreak, kContinue };
-  // Counts what is at work within one another.
+  // Counts how deeply calls or expressions are nested.
   class Deeper {
    public:
     Deeper(int* depth, int limit, const char* what);
@@ -43,7 +43,7 @@ class Interpreter {
    private:
     int& depth_;
   };
-  // Expressions and statements over all macros that are at work: a bound for the machine's stack.
+  // The limit of nested expressions and statements, over all running macros. It bounds the machine's stack.
   static constexpr int kMaxDepth = 2000;
   class Capture;
   class FilteredIterator;
@@ -97,7 +97,7 @@ class Interpreter {
   int depth_ = 0, calls_ = 0;
   TextBuilder* out_ = nullptr;
   Activation* activation_ = nullptr;
-  std::vector<std::unique_ptr<Activation>> activations_;  // that macros may still refer to
+  std::vector<std::unique_ptr<Activation>> activations_;  // kept since macros may still refer to them
   std::vector<Value> namespaces_;
 };
 

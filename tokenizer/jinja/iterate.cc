@@ -10,7 +10,7 @@
 namespace seer::jinja {
 namespace {
 
-// Over what has a length and items by number.
+// Iterates over a value that has a length and items by number.
 class IndexIterator final : public Iterator {
  public:
   IndexIterator(Value value, int64_t begin, int64_t end, int64_t step)
@@ -48,7 +48,7 @@ class CharacterIterator final : public Iterator {
   bool next(Value* item) override {
     const Text& text = str_.text();
     if (at_ >= text.size()) return false;
-    // str.__iter__ of markup gives plain strings.
+    // In Python, iterating over markup gives plain strings.
     const size_t end = at_ + point_size(text.bytes[at_]);
     *item = Value::string(cut(text, at_, end));
     at_ = end;
@@ -161,7 +161,7 @@ size_t find_bytes(std::string_view text, std::string_view pattern, size_t from) 
   const void* found = memmem(text.data() + from, text.size() - from, pattern.data(), pattern.size());
   const size_t at = found == nullptr ? std::string_view::npos
                                      : static_cast<size_t>(static_cast<const char*>(found) - text.data());
-  // Patterns of one letter with another one at the end take memmem ten times as long as others.
+  // memmem takes ten times as long for patterns of one repeated letter with another one at the end.
   Meter::touch(((found == nullptr ? text.size() : at) - from) * (pattern.size() < 16 ? 1 : 8) +
                pattern.size());
   return at;

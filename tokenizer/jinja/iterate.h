@@ -1,4 +1,4 @@
-// Iteration over values as Python does it, and search within texts.
+// Iteration over values as in Python, and search within texts.
 #pragma once
 
 #include <string>
@@ -9,17 +9,17 @@
 
 namespace seer::jinja {
 
-// An iterator over the value; a value that is an iterator gives itself. Throws a TypeError with `message`
-// (a default one when it is empty) for what cannot be iterated over.
+// Returns an iterator over the value; an iterator returns itself. Throws a TypeError with `message` (or a
+// default one if it is empty) for a value that cannot be iterated over.
 Value iterator_of(const Value& value, const std::string& message = {});
 bool iterable(const Value& value);
-// len(); throws a TypeError for what has none.
+// Python's len(). Throws a TypeError for a value that has no length.
 int64_t length_of(const Value& value);
 bool has_length(const Value& value);
-// A new list of what iteration gives.
+// Returns a new list of the items that iteration gives.
 std::vector<Value> items_of(const Value& value, const std::string& message = {});
 
-// A loop over a value. Counts a step an item.
+// A loop over a value. Each item counts as one step.
 class Each {
  public:
   explicit Each(const Value& value, const std::string& message = {}) : holder_(iterator_of(value, message)) {}
@@ -29,12 +29,12 @@ class Each {
   Value holder_;
 };
 
-// The items of a list or tuple in reverse and such: what reversed() gives.
+// Returns an iterator over a sequence in reverse, as Python's reversed().
 Value reversed(const Value& value);
-// The character that begins at byte `at`.
+// Returns the character that begins at byte `at`.
 Value character(const Value& str, size_t at);
 
-// Position of `pattern` in `text` from `from` on, npos when it is not there. Counts its steps.
+// Returns the position of `pattern` in `text` from `from` on, or npos if it is not there. Counts its steps.
 size_t find_bytes(std::string_view text, std::string_view pattern, size_t from);
 
 template <class T>

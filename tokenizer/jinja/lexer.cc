@@ -11,7 +11,7 @@
 namespace seer::jinja {
 namespace {
 
-// Line ends become \n, and one at the very end is dropped.
+// Turns every line end into \n, and drops one at the very end.
 std::string with_plain_lines(std::string_view source) {
   std::string text;
   text.reserve(source.size());
@@ -45,7 +45,7 @@ class Lexer {
   }
   size_t skip_spaces(size_t at) const { return at + leading_spaces(std::string_view(source_).substr(at)); }
   void push(TokenKind kind, std::string text) { tokens_.push_back({kind, line_, std::move(text), 0, 0}); }
-  // Goes on at byte `to`.
+  // Moves to byte `to`.
   void advance(size_t to) {
     line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_),
                                          source_.begin() + static_cast<std::ptrdiff_t>(to), '\n'));
@@ -68,13 +68,13 @@ class Lexer {
   std::string source_;
   const std::string& name_;
   std::vector<Token> tokens_;
-  std::vector<char> open_;  // brackets that a tag has yet to close
+  std::vector<char> open_;  // brackets that are still open within the tag
   size_t at_ = 0;
   int line_ = 1;
   bool line_starting_ = true;
 };
 
-// The end of "{% raw %}" that begins at `at`; 0 for anything else.
+// Returns the end of a "{% raw %}" that begins at `at`, or 0 if there is none.
 size_t Lexer::raw_begin_end(size_t at) const {
   size_t i = at + 2;
   if (i < source_.size() && (source_[i] == '-' || source_[i] == '+')) ++i;
@@ -113,7 +113,7 @@ void Lexer::read_root() {
   read_tag(kind == '%');
 }
 
-// The text before a tag, stripped as the tag's sign or lstrip_blocks asks for.
+// Adds the text before a tag, stripped as the tag's sign or lstrip_blocks asks.
 void Lexer::push_data(size_t begin, size_t end, char sign, bool may_strip) {
   std::string_view text = std::string_view(source_).substr(begin, end - begin);
   if (sign == '-') {
@@ -159,7 +159,8 @@ void Lexer::read_comment() {
   advance(end);
 }
 
-// The end of a tag's closing mark at `at`, with the white space that it strips; 0 when there is none.
+// Returns the end of a tag's closing mark at `at`, with the white space that it strips, or 0 if there is
+// none.
 size_t Lexer::tag_end(size_t at, bool block) const {
   const std::string_view mark = block ? "%}" : "}}";
   if (looking_at("-", at) && looking_at(mark, at + 1)) return skip_spaces(at + 3);
@@ -171,7 +172,7 @@ size_t Lexer::tag_end(size_t at, bool block) const {
 void Lexer::read_tag(bool block) {
   open_.clear();
   while (true) {
-    if (at_ >= source_.size()) return;  // the parser misses the end
+    if (at_ >= source_.size()) return;  // the parser reports the missing end
     const size_t end = open_.empty() ? tag_end(at_, block) : 0;
     if (end != 0) {
       push(block ? TokenKind::kBlockEnd : TokenKind::kVariableEnd, {});

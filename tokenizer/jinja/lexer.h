@@ -1,4 +1,4 @@
-// The tokens of a template, with jinja2's trim_blocks and lstrip_blocks applied.
+// Divides a template into tokens, with jinja2's trim_blocks and lstrip_blocks applied.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,11 @@ struct Token {
   double real = 0;
 };
 
-// Throws Error{kFile} for what jinja2 calls a syntax error, Error{kUnsupported} for literals that are not
-// supported; both begin with "NAME:LINE: ".
+// Throws Error{kFile} for an error that jinja2 calls a syntax error, and Error{kUnsupported} for literals
+// that are not supported. Both begin with "NAME:LINE: ".
 std::vector<Token> tokenize(std::string_view source, const std::string& name);
 
-// How an error message names a token.
+// Returns the name of a token for an error message.
 std::string describe(const Token& token);
 
 [[noreturn]] void syntax_error(const std::string& name, int line, const std::string& message);

@@ -18,7 +18,7 @@ int digit_value(char c) {
 
 char at_or_zero(std::string_view text, size_t i) { return i < text.size() ? text[i] : '\0'; }
 
-// The end of digits of a base that single underscores may divide; `at` when there is none.
+// Returns the end of digits of a base, which single underscores may divide, or `at` if there are none.
 size_t digits_end(std::string_view text, size_t at, int base, bool underscore_first) {
   size_t i = at;
   while (true) {
@@ -36,7 +36,7 @@ std::string without_underscores(std::string_view text) {
   return plain;
 }
 
-// The end of a float that begins with the digits [0, whole); 0 for none.
+// Returns the end of a float that begins with the digits [0, whole), or 0 if there is none.
 size_t real_end(std::string_view text, size_t whole) {
   size_t end = whole;
   bool real = false;
@@ -86,7 +86,7 @@ NumberLiteral read_number_literal(std::string_view text, bool may_be_real) {
     const size_t end = digits_end(text, 2, base, true);
     if (end > 2) return integer(text, 2, end, base);
   }
-  return integer(text, 0, digits_end(text, 0, 1, false), 10);  // zeros
+  return integer(text, 0, digits_end(text, 0, 1, false), 10);  // several zeros, as in "00"
 }
 
 std::string unescape(std::string_view literal, std::string* text) {
@@ -124,7 +124,8 @@ std::string unescape(std::string_view literal, std::string* text) {
     } else if (c == 'N') {
       return "not supported: the escape \\N in a string";
     } else if (static_cast<unsigned char>(c) >= 0x80) {
-      // jinja2 writes the character as an escape of its own first, and the backslash then escapes that one's.
+      // jinja2 first writes the character as an escape, and the backslash then escapes the backslash of that
+      // escape.
       const int32_t point = point_at(literal, i);
       char escape[16];
       std::snprintf(escape, sizeof escape,

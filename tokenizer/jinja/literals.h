@@ -15,11 +15,11 @@ struct NumberLiteral {
   double value = 0;
 };
 
-// The number that text begins with, which is a digit.
+// Reads the number that the text begins with. The first character must be a digit.
 NumberLiteral read_number_literal(std::string_view text, bool may_be_real);
 
-// Replaces the escapes of a string literal. Returns what is wrong with one ("not supported: ..." for an
-// escape that Python knows), or nothing.
+// Replaces the escapes of a string literal. Returns an error message ("not supported: ..." for an escape that
+// Python knows), or an empty text.
 std::string unescape(std::string_view literal, std::string* text);
 
 }  // namespace seer::jinja

@@ -1,4 +1,4 @@
-// Values that the interpreter makes: macros, and the special variable of a loop.
+// Values that the interpreter creates: macros, and the special variable of a loop.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ namespace seer::jinja {
 struct Activation {
   std::vector<Value> slots;
   Activation* outer = nullptr;
-  bool captured = false;  // a macro was defined in it, which may outlive the run
+  bool captured = false;  // a macro was defined in it, and may outlive the run
 };
 
 struct Macro final : Rep {
@@ -21,12 +21,12 @@ struct Macro final : Rep {
   Activation* outer = nullptr;
 };
 
-// jinja2's LoopContext.
+// The variable `loop`, as jinja2's LoopContext.
 struct Loop final : Rep {
   bool next(Value* item);
   bool last();
   int64_t length();
-  const Value& peek();  // missing at the end
+  const Value& peek();  // a missing value at the end
 
   Value iterable;
   Value iterator;

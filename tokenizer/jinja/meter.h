@@ -1,4 +1,5 @@
-// What one parse or one rendering of a template may still use. Templates come from strangers.
+// The budget of one parse or one rendering of a template. It is limited because templates come from
+// strangers.
 #pragma once
 
 #include <cstddef>
@@ -10,27 +11,29 @@
 namespace seer::jinja {
 
 struct Limits {
-  // Operations. A string of n bytes that is copied, searched or compared counts n / 32 of them.
+  // The limit of operations. A string of n bytes that is copied, searched or compared counts as n / 32
+  // operations.
   int64_t max_steps = 20'000'000;
-  // Of the result, and of every string that is made on the way to it.
+  // The limit in bytes of the result, and of every string on the way to it.
   size_t max_bytes = size_t{16} << 20;
-  // Strings, lists and dicts that are alive at one time.
+  // The limit of the bytes of strings, lists and dicts that are alive at one time.
   size_t max_live_bytes = size_t{128} << 20;
-  // Calls of macros within one another, and nesting of values and of iterators.
+  // The limit of nested calls of macros, and of nested values and iterators.
   int max_depth = 200;
 };
 
-// One thread has at most one at a time: values that it makes and drops are counted without being told of it.
+// Counts the work of its thread. A thread has at most one active Meter, so that values which it creates and
+// drops are counted without being given the Meter.
 class Meter {
  public:
-  // Takes the place of the thread's meter until it is destroyed. `subject` begins the messages of its errors.
+  // Takes the place of the thread's meter until it is destroyed. Its error messages begin with `subject`.
   Meter(const Limits& limits, std::string subject);
   ~Meter();
   Meter(const Meter&) = delete;
   Meter& operator=(const Meter&) = delete;
 
-  // A StopCheck of the thread may stop the work at each step. The following throw Error{kUnsupported} when a
-  // limit is passed. Without a meter they do nothing.
+  // Each of the following functions throws Error{kUnsupported} if a limit is passed, and does nothing without
+  // a meter. A StopCheck of the thread may stop the work at each step.
   static void step(int64_t n = 1) {
     if (current_ != nullptr && (current_->steps_ -= n) < 0) current_->fail_steps();
     StopCheck::work(static_cast<size_t>(n));
@@ -42,7 +45,7 @@ class Meter {
   static void depth(int depth) {
     if (current_ != nullptr && depth > current_->limits_.max_depth) current_->fail_depth();
   }
-  // Counts bytes as alive; returns what to give to `release` later (0 without a meter).
+  // Counts bytes as alive. Returns the number to pass to `release` later (0 without a meter).
   static size_t hold(size_t n_bytes) {
     if (current_ == nullptr) return 0;
     current_->live_ += n_bytes;

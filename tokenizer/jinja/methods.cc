@@ -1,4 +1,4 @@
-// Methods of lists, tuples, dicts, ranges and cyclers, and the matching of arguments with parameters.
+// Methods of lists, tuples, dicts, ranges and cyclers, and the assignment of arguments to parameters.
 #include <algorithm>
 
 #include "tokenizer/jinja/builtins.h"
@@ -135,7 +135,7 @@ Value call_method(Interpreter&, const Function& method, Arguments arguments) {
     return index_in(self, bound);
   }
   sort_arguments("", std::move(arguments), what);
-  return Value::list(items_of(self));  // copy
+  return Value::list(items_of(self));  // a copy
 }
 
 }  // namespace seer::jinja

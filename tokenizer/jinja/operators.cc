@@ -36,7 +36,7 @@ bool ordered_as(CompareOp op, const T& a, const T& b) {
   }
 }
 
-// Of numbers, exactly: long double holds every int64_t.
+// Converts a number exactly, since long double holds every int64_t.
 static_assert(sizeof(long double) > 8, "integers and floats are compared as long double");
 long double wide(const Value& value) {
   return value.is(Type::kFloat) ? static_cast<long double>(value.as_double())
@@ -160,7 +160,7 @@ bool identical(const Value& a, const Value& b) {
     case Type::kBool:
       return a.as_bool() == b.as_bool();
     case Type::kInt:
-      // CPython keeps one object of each small integer.
+      // CPython keeps one object for each small integer.
       return a.as_int() == b.as_int() && a.as_int() >= -5 && a.as_int() <= 256;
     case Type::kFloat:
       return false;

@@ -1,4 +1,4 @@
-// Python's operators. All throw RenderError as Python and jinja2 raise exceptions.
+// Python's operators. All throw RenderError for the cases in which Python and jinja2 raise exceptions.
 #pragma once
 
 #include <functional>
@@ -12,9 +12,9 @@
 
 namespace seer::jinja {
 
-// Python's name of the type, for error messages.
+// Returns Python's name of the type, for error messages.
 std::string type_name(const Value& value);
-// What a value that is undefined raises when it is used; does nothing for others.
+// Throws the error for the use of an undefined value; does nothing for other values.
 void require_defined(const Value& value);
 [[noreturn]] void type_error(const std::string& message);
 
@@ -24,7 +24,7 @@ bool identical(const Value& a, const Value& b);              // Python's `is`
 bool ordered(CompareOp op, const Value& a, const Value& b);  // <, <=, >, >=
 bool contains(const Value& container, const Value& item);
 bool compare(CompareOp op, const Value& a, const Value& b);
-// What sorted() asks: a < b.
+// Returns a < b, which is the question of sorted().
 inline bool less(const Value& a, const Value& b) { return ordered(CompareOp::kLess, a, b); }
 
 size_t hash_of(const Value& value);
@@ -39,9 +39,9 @@ Value floor_divide(const Value& a, const Value& b);
 Value modulo(const Value& a, const Value& b);  // of numbers
 Value add(const Value& a, const Value& b);
 Value multiply(const Value& a, const Value& b);
-// &, <, >, ' and " as HTML entities, which keep the origin of what they stand for.
+// Replaces &, <, >, ' and " by HTML entities, which keep the origin of the characters.
 Text escape(const Text& text);
-// The value as text, escaped unless it is markup.
+// Returns the value as text, escaped unless it is markup.
 Text escaped(const Value& value);
 
 }  // namespace seer::jinja

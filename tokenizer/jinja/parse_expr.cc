@@ -260,7 +260,7 @@ ExprPtr Parser::parse_dict() {
   return dict;
 }
 
-// A name such as "in" ends no tuple: after "for a," jinja2 takes it for another target.
+// A name such as "in" does not end a tuple. After "for a," jinja2 takes it for another target.
 bool Parser::at_tuple_end() const {
   return current().kind == TokenKind::kVariableEnd || current().kind == TokenKind::kBlockEnd ||
          at_operator(")");

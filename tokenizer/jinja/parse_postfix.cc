@@ -1,4 +1,4 @@
-// What follows an operand: attributes, items, calls, filters and tests.
+// Parses what may follow an operand: attributes, items, calls, filters and tests.
 #include <algorithm>
 
 #include "tokenizer/jinja/builtins.h"
@@ -51,7 +51,7 @@ ExprPtr Parser::parse_subscript(ExprPtr node) {
   return parse_slice(std::move(node));
 }
 
-// After "[": an index, a slice, or several separated by commas, which make a tuple.
+// Parses the text after "[": an index, a slice, or several of them separated by commas, which make a tuple.
 ExprPtr Parser::parse_slice(ExprPtr node) {
   const int line = current().line;
   std::vector<ExprPtr> arguments;
@@ -145,14 +145,14 @@ void Parser::parse_argument(CallArguments* arguments, int line) {
   }
 }
 
-// Names of filters and tests may have dots.
+// Parses the name of a filter or test, which may have dots.
 std::string Parser::dotted_name() {
   std::string name = expect(TokenKind::kName, "a name").text;
   while (skip_operator(".")) name += "." + expect(TokenKind::kName, "a name").text;
   return name;
 }
 
-// The filters that follow; null when there is none and no operand.
+// Parses the filters that follow. Returns null if there are none and there is no operand.
 ExprPtr Parser::parse_filter(ExprPtr node, bool start_inline) {
   while (at_operator("|") || start_inline) {
     if (!start_inline) next();

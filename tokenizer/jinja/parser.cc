@@ -4,7 +4,7 @@
 
 namespace seer::jinja {
 
-// Parentheses, blocks and operands within one another. Real templates stay below 20.
+// The limit of nested parentheses, blocks and operands. Real templates stay below 20.
 constexpr int kMaxNesting = 150;
 
 Parser::Deeper::Deeper(Parser* parser) : parser_(*parser) {
@@ -60,14 +60,14 @@ void Parser::expect_name(std::string_view name) {
 
 void Parser::parse() { parse_block(&program_.body, {}, nullptr); }
 
-// The statements up to a block that begins with one of `ends`, which becomes the current token.
+// Parses statements up to a block that begins with one of `ends`, which becomes the current token.
 Block Parser::parse_until(Ends ends, const char* tag) {
   Block block;
   parse_block(&block, ends, tag);
   return block;
 }
 
-// As it, after the end of the statement's own tag.
+// Does the same after the end of the statement's own tag.
 Block Parser::parse_body(Ends ends, const char* tag) {
   skip_operator(":");
   expect(TokenKind::kBlockEnd, "end of statement block");

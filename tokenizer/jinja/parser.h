@@ -1,4 +1,4 @@
-// Reads the tokens of a template into statements and expressions.
+// Turns the tokens of a template into statements and expressions.
 #pragma once
 
 #include <string>
@@ -13,13 +13,13 @@ namespace seer::jinja {
 
 class Parser {
  public:
-  // Literals go to `program`, which outlives the statements.
+  // Literals are stored in `program`, which must outlive the statements.
   Parser(std::vector<Token> tokens, Program* program) : tokens_(std::move(tokens)), program_(*program) {}
-  // Fills the program's body; names have no places yet. Throws what tokenize throws.
+  // Fills the program's body. Names get no places yet. Throws as tokenize does.
   void parse();
 
  private:
-  // Counts the parentheses, blocks and operands within one another.
+  // Counts how deeply parentheses, blocks and operands are nested.
   class Deeper {
    public:
     explicit Deeper(Parser* parser);
@@ -66,7 +66,7 @@ class Parser {
   std::unique_ptr<MacroDef> parse_signature(bool with_parameters);
   void parse_function_body(MacroDef* macro, std::string_view end, const char* tag);
 
-  // Expressions (parse_expr.cc; from parse_postfix to parse_test parse_postfix.cc).
+  // Expressions (parse_expr.cc; the functions from parse_postfix to parse_test are in parse_postfix.cc).
   ExprPtr make(ExprKind kind, int line);
   ExprPtr make(ExprKind kind, int line, ExprPtr left, ExprPtr right = nullptr);
   void add(Expr* parent, ExprPtr child);
@@ -113,7 +113,9 @@ class Parser {
   Program& program_;
   size_t at_ = 0;
   int nesting_ = 0;
-  int loops_ = 0;  // around the current statement within the same function, so that break has a meaning
+  // The number of loops around the current statement within the same function. Without one, break is an
+  // error.
+  int loops_ = 0;
 };
 
 }  // namespace seer::jinja

@@ -12,7 +12,7 @@
 namespace seer::jinja {
 namespace {
 
-constexpr int kMaxDepth = 400;  // a namespace can hold itself
+constexpr int kMaxDepth = 400;  // this is needed because a namespace can contain itself
 
 [[noreturn]] void no_text(const Value& value) {
   fail(ErrorType::kUnsupported,

@@ -1,4 +1,4 @@
-// How Python writes values: str, repr and json.dumps.
+// Python's notation of values: str, repr and json.dumps.
 #pragma once
 
 #include <string>
@@ -8,15 +8,15 @@
 
 namespace seer::jinja {
 
-// str(value) and repr(value). Throw RenderError for what Python shows with an address.
+// str(value) and repr(value). They throw RenderError for a value that Python shows with an address.
 void append_str(TextBuilder* out, const Value& value);
 void append_repr(TextBuilder* out, const Value& value, int depth = 0);
 Text text_of(const Value& value);
-// str(value): a string stays as it is, markup included.
+// Returns str(value). A string stays as it is, markup included.
 Value soft_string(const Value& value);
 
 std::string float_repr(double value);
-// 'text' with Python's quotes and escapes, for error messages.
+// Returns the text with Python's quotes and escapes, for error messages.
 std::string quoted(std::string_view text);
 
 struct JsonOptions {

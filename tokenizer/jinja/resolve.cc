@@ -10,7 +10,7 @@
 namespace seer::jinja {
 namespace {
 
-// Which of the names are loaded before anything of that name is assigned.
+// Returns the names that are loaded before anything of that name is assigned.
 std::set<std::string> undeclared(const Block& block, std::set<std::string> names) {
   std::set<std::string> found;
   visit_names(block, [&](const Expr& name) {
@@ -37,8 +37,9 @@ ExprPtr copy_target(const Expr& target) {
 struct Frame {
   Symbols* symbols;
   FunctionSlots* function;
-  bool top_level;  // assignments are seen by the context
-  bool soft;  // within a branch that may never run: unknown filters and tests are errors when they are used
+  bool top_level;  // the context sees assignments
+  bool soft;  // the block is in a branch that may never run, so unknown filters and tests are errors only
+              // when they are used
 };
 
 class Resolver {
@@ -193,7 +194,7 @@ void Resolver::walk_for(Stmt& stmt, const Frame& frame) {
   walk(stmt.bodies[1], {&otherwise, frame.function, false, false});
 }
 
-// The body of a filter block or set block, and the filter.
+// Resolves the body of a filter block or set block, and its filter.
 void Resolver::walk_inner(Stmt& stmt, const Frame& frame) {
   Symbols inner(frame.symbols, frame.function);
   inner.analyze(stmt.bodies[0]);

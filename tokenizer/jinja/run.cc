@@ -1,4 +1,4 @@
-// Statements.
+// Runs statements.
 #include <algorithm>
 
 #include "tokenizer/jinja/interpreter.h"
@@ -9,7 +9,7 @@
 
 namespace seer::jinja {
 
-// Sends what statements write to a text of its own.
+// Collects the output of statements in a text of its own.
 class Interpreter::Capture {
  public:
   explicit Capture(Interpreter* interpreter) : interpreter_(*interpreter), before_(interpreter_.out_) {
@@ -29,7 +29,7 @@ class Interpreter::Capture {
   TextBuilder* before_;
 };
 
-// The items of a loop that pass its filter, which is asked when the next item is wanted.
+// The items of a loop that pass its filter. The filter is applied when the next item is wanted.
 class Interpreter::FilteredIterator final : public Iterator {
  public:
   FilteredIterator(Interpreter* interpreter, const Stmt& stmt, const Value& iterable)
@@ -191,8 +191,8 @@ Interpreter::Flow Interpreter::run_for(const Stmt& stmt) {
   return flow;
 }
 
-// `completed`: the body ran to its end at least once, without break and continue. jinja2's else asks for
-// that.
+// Runs a loop. *completed becomes true if the body ran to its end at least once, without break and continue;
+// jinja2's else depends on that.
 Interpreter::Flow Interpreter::run_loop(const Stmt& stmt, const Value& iterable, bool* completed) {
   Value loop_value, iterator = iterator_of(iterable);
   Loop* loop = nullptr;
@@ -283,7 +283,7 @@ void Interpreter::check_namespaces(const Expr& target) {
 
 void Interpreter::set_namespace(const Expr& target, Value value) {
   const Value space = slot(target.slot);
-  // jinja2 does not look at the type when a set block assigns, and would change a dict.
+  // When a set block assigns, jinja2 does not check the type, and would change a dict.
   if (!space.is(Type::kNamespace))
     fail(ErrorType::kUnsupported, "cannot assign attribute on non-namespace object");
   if (target.attribute[0] == '_')
@@ -315,7 +315,7 @@ void Interpreter::assign_tuple(const Expr& target, const Value& value) {
   for (size_t i = 0; i < n; ++i) assign(*target.items[i], std::move(items[i]));
 }
 
-// What the targets hold: jinja2's filter of a loop hands on the targets, not the item.
+// Returns the values of the targets. In jinja2, a loop's filter passes on the targets, not the item.
 Value Interpreter::target_value(const Expr& target) {
   if (target.kind != ExprKind::kTuple) return slot(target.slot);
   std::vector<Value> items;

@@ -1,4 +1,4 @@
-// Attributes named in filters' arguments: "address.city", "items.0".
+// A path of attributes in a filter's argument: "address.city", "items.0".
 #pragma once
 
 #include <vector>
@@ -9,16 +9,16 @@ namespace seer::jinja {
 
 class AttributePath {
  public:
-  // A string with dots, an integer, or none for the value itself.
+  // `attribute` is a string with dots, an integer, or none for the value itself.
   explicit AttributePath(const Value& attribute, Value fallback = {});
   Value of(const Value& item) const;
 
  private:
   std::vector<Value> parts_;
-  Value fallback_;  // for what is undefined on the way; missing for none
+  Value fallback_;  // returned if a part of the path is undefined; a missing value if there is none
 };
 
-// Strings in lower case, other values as they are.
+// Returns strings in lower case, and other values unchanged.
 Value ignore_case(const Value& value);
 
 }  // namespace seer::jinja

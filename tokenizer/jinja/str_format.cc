@@ -1,4 +1,4 @@
-// str.format, with the replacement fields of jinja2's sandbox, and format() of a value.
+// Implements str.format, with the replacement fields of jinja2's sandbox, and format() of a value.
 #include <algorithm>
 #include <cmath>
 
@@ -37,7 +37,7 @@ class Formatter {
   bool markup_;
   const Arguments& arguments_;
   const Value* mapping_;
-  int64_t automatic_ = 0;  // the next number of fields without one; -1 after a field with a number
+  int64_t automatic_ = 0;  // the number of the next field that has none; -1 after a field with a number
 };
 
 Value Formatter::first_value(std::string_view name) {
@@ -61,7 +61,7 @@ Value Formatter::first_value(std::string_view name) {
   fail(ErrorType::kLookupError, "no key " + quoted(name));
 }
 
-// "0.name[key]" and so on.
+// Returns the value of a field such as "0.name[key]".
 Value Formatter::field_value(std::string_view field) {
   const size_t end = std::min(field.find_first_of(".["), field.size());
   Value value = first_value(field.substr(0, end));
@@ -96,7 +96,7 @@ Text Formatter::formatted(const Value& value, const Text& spec) const {
 }
 
 void Formatter::append_field(TextBuilder* out, const Text& field, int depth) {
-  // The first ! or : outside of brackets ends the name.
+  // The name ends at the first ! or : outside of brackets.
   size_t end = 0;
   for (bool in_brackets = false; end < field.size(); ++end) {
     const char c = field.bytes[end];
@@ -161,7 +161,7 @@ Text Formatter::run(const Text& format, int depth) {
   return out.take();
 }
 
-// [[fill]align][sign][z][#][0][width][grouping][.precision][type]
+// A format specification: [[fill]align][sign][z][#][0][width][grouping][.precision][type].
 struct Spec {
   Text fill{" ", {}};
   char align = 0, sign = '-', grouping = 0, type = 0;
@@ -194,7 +194,7 @@ Spec parse_spec(const Text& text) {
   }
   if (!spec.given_fill && at_or_zero(at) == '0') {
     spec.fill = Text{"0", {}};
-    if (spec.align == 0) spec.align = '0';  // as =, but only for numbers
+    if (spec.align == 0) spec.align = '0';  // the same as =, but only for numbers
     ++at;
   }
   const auto digits = [&] {
@@ -242,7 +242,7 @@ Text format_string(const Text& text, const Spec& spec) {
   return pad(part, spec.width, spec.align == '>' ? Side::kRight : Side::kLeft, spec.fill);
 }
 
-// Sign, digits and what follows them, filled up to the width.
+// Puts together sign, digits and the rest, padded to the width.
 Text place_number(const std::string& prefix, std::string digits, const std::string& rest, const Spec& spec) {
   const bool inside = spec.align == '=' || spec.align == '0';
   if (spec.grouping != 0) {
@@ -250,7 +250,7 @@ Text place_number(const std::string& prefix, std::string digits, const std::stri
         spec.grouping == '_' && (spec.type == 'x' || spec.type == 'X' || spec.type == 'o' || spec.type == 'b')
             ? 4
             : 3;
-    // Zeros that fill up are grouped too.
+    // Zeros used as padding are grouped too.
     if (inside && spec.fill.bytes == "0") {
       const auto wanted = spec.width - static_cast<int64_t>(prefix.size() + rest.size());
       while (static_cast<int64_t>(grouped(digits, spec.grouping, size).size()) < wanted) {
@@ -286,7 +286,7 @@ Text format_real(double value, const Spec& spec) {
   if (type == 0 && spec.precision < 0) {
     text = float_repr(value);
   } else if (type == 0) {
-    // As g, but with at least one digit after the point.
+    // The same as g, but with at least one digit after the point.
     text = printf_float(value, 'g', std::max<int64_t>(spec.precision, 1), false);
     if (text.find_first_of(".en") == std::string::npos) text += ".0";
   } else {

@@ -13,7 +13,7 @@
 namespace seer::jinja {
 namespace {
 
-// The string of a call, and its arguments.
+// The string whose method is called, and the call's arguments.
 struct Call {
   const Value& self;
   const Text& text;
@@ -22,7 +22,7 @@ struct Call {
 
   bool given(size_t i) const { return i < arguments.size() && !arguments[i].missing(); }
   const Text& string(size_t i) const { return string_of(arguments[i], "the argument"); }
-  // None counts as absent.
+  // Returns argument i, or null if it is absent or None.
   const Text* optional_string(size_t i) const {
     return given(i) && !arguments[i].is(Type::kNone) ? &string(i) : nullptr;
   }
@@ -55,8 +55,8 @@ Value splitlines_method(const Call& call) {
   return call.results(split_lines(call.text, call.given(0) && truthy(call.arguments[0])));
 }
 
-// The bytes of the characters [start, end) that the arguments from number `first` on ask for; false where
-// start lies beyond the end of the text.
+// Sets the bytes of the characters [start, end), which are the arguments from number `first` on. Returns
+// false if start lies beyond the end of the text.
 bool part(const Call& call, size_t first, size_t* begin, size_t* end) {
   const auto size = static_cast<int64_t>(call.self.as<Str>().points());
   const auto bound = [&](size_t i, int64_t fallback) {
@@ -171,7 +171,8 @@ Value map_method(const Call& call) {
 }
 
 Value casefold_method(const Call& call) {
-  // Beyond ASCII, folding is not lower case, and utf8proc has it only together with normalisation.
+  // For characters other than ASCII, case folding differs from lower case, and utf8proc offers it only
+  // together with normalisation.
   if (!call.self.as<Str>().ascii())
     fail(ErrorType::kUnsupported, "casefold() of characters other than ASCII is not supported");
   return call.result(map_case(call.text, Case::kLower));
@@ -351,7 +352,7 @@ bool all_cased(const Text& text, bool upper) {
 }
 
 Value call_str_method(Interpreter& interpreter, const Function& method, Arguments arguments) {
-  const Value self = method.self;  // the arguments' evaluation is over, and nothing else may hold it
+  const Value self = method.self;  // a copy: nothing else may hold it once the arguments have been evaluated
   const bool markup = self.as<Str>().markup;
   if (method.name == "format" || method.name == "format_map")
     return format_method(interpreter, self, method.name == "format_map", std::move(arguments));

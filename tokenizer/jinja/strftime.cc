@@ -40,7 +40,7 @@ Text format_time(const Text& format, std::time_t time) {
     } else if (directive == 'f' && flag == 0) {
       out.append("000000");  // the clock is read in whole seconds
     } else if ((directive == 'z' || directive == 'Z') && flag == 0) {
-      // Python's datetime.now() knows no time zone and writes nothing.
+      // Python's datetime.now() has no time zone, so nothing is written.
     } else if (directive != '\0' && kDirectives.find(directive) != std::string_view::npos) {
       out.append(formatted(directive, flag, local));
     } else {

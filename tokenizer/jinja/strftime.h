@@ -1,4 +1,4 @@
-// Dates as Python's datetime.strftime writes them in the C locale.
+// Dates in the form that Python's datetime.strftime writes in the C locale.
 #pragma once
 
 #include <ctime>
@@ -7,8 +7,8 @@
 
 namespace seer::jinja {
 
-// In the local time zone. What `format` says literally keeps its origin; numbers and names are the
-// template's. Throws RenderError for a directive that the C library does not define.
+// Formats a time in the local time zone. Literal text of `format` keeps its origin; numbers and names count
+// as the template's. Throws RenderError for a directive that the C library does not define.
 Text format_time(const Text& format, std::time_t time);
 
 }  // namespace seer::jinja

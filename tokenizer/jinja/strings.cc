@@ -12,7 +12,7 @@
 namespace seer::jinja {
 namespace {
 
-// Of a list of texts: in steps, so that a limit ends it before it fills the memory.
+// The steps for each text of a list, so that a limit stops the work before it fills the memory.
 constexpr int64_t kPieceSteps = 12;
 
 bool strips(std::string_view text, size_t at, const Text* characters) {
@@ -27,7 +27,7 @@ void append_mapped(TextBuilder* out, const Text& text, size_t at, Case to) {
   out->append(mapped, from_messages(text, at, at + 1));
 }
 
-// Greek sigma has another small form at the end of a word.
+// Returns whether a Greek sigma at `at` ends a word, because its small form is different there.
 bool final_sigma(std::string_view text, size_t at) {
   size_t before = at;
   bool cased = false;
@@ -80,7 +80,7 @@ void check_separator(const Text& separator) {
   if (separator.size() == 0) fail(ErrorType::kValueError, "empty separator");
 }
 
-// The bytes at which white space ends and begins, from the right.
+// Splits a text at white space, beginning from the right.
 std::vector<Text> split_at_spaces_right(const Text& text, int64_t limit) {
   std::vector<Text> parts;
   size_t end = text.size() - trailing_spaces(text.bytes);
@@ -249,8 +249,8 @@ Text title(const Text& text) {
   return out.take();
 }
 
-// Splits at runs of - ( { [ < and white space; the first character of each piece goes to upper case, which
-// may be several, and the rest to lower case.
+// Splits at runs of - ( { [ < and white space. The first character of each piece becomes upper case, which
+// may be several characters, and the rest lower case.
 Text title_of_words(const Text& text) {
   const auto divides = [&](size_t at) {
     const int32_t point = point_at(text.bytes, at);
@@ -312,7 +312,7 @@ Text pad(const Text& text, int64_t width, Side text_at, const Text& fill) {
   const int64_t n = width - n_points;
   if (n > (int64_t{1} << 40)) Meter::text(SIZE_MAX);
   Meter::text(static_cast<size_t>(n) * fill.size());
-  // str.center puts the odd one on the left when the width is odd.
+  // As in str.center, an odd space goes to the left if the width is odd.
   const int64_t left = text_at == Side::kLeft ? 0 : text_at == Side::kRight ? n : n / 2 + (n & width & 1);
   TextBuilder out;
   for (int64_t i = 0; i < left; ++i) out.append(fill);
@@ -323,8 +323,8 @@ Text pad(const Text& text, int64_t width, Side text_at, const Text& fill) {
 
 namespace {
 
-// Without spaces around it, decimal digits as ASCII, and underscores only between digits; empty for what no
-// number looks like.
+// Returns a number's text without the spaces around it, or an empty text if it has a character that no number
+// has. Throws RenderError for digits other than 0 to 9.
 std::string plain_number(const std::string& text) {
   std::string_view view = text;
   view.remove_prefix(leading_spaces(view));
@@ -387,7 +387,7 @@ bool parse_int(const std::string& text, int64_t base, int64_t* value) {
 
 bool parse_float(const std::string& text, double* value) {
   std::string plain = plain_number(text);
-  // Hexadecimal, which strtod reads, and nan(...) are not Python's.
+  // Python does not accept hexadecimal, which strtod reads, and nan(...).
   if (plain.find_first_of("xXpP(") != std::string::npos) return false;
   for (size_t i = 0; i < plain.size(); ++i) {
     const bool digits = i > 0 && i + 1 < plain.size() && plain[i - 1] >= '0' && plain[i - 1] <= '9' &&

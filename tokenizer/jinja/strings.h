@@ -1,4 +1,4 @@
-// Operations on texts that Python's str has; results keep the origin of every byte.
+// Operations of Python's str on texts. Results keep the origin of every byte.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +12,10 @@ namespace seer::jinja {
 
 enum class Side { kLeft, kRight, kBoth };
 
-// White space when `characters` is null.
+// Strips `characters`, or white space if they are null.
 Text strip(const Text& text, const Text* characters, Side side);
-// At runs of white space when `separator` is null; at most `limit` times unless it is negative.
+// Splits at `separator`, or at runs of white space if it is null; at most `limit` times unless that is
+// negative.
 std::vector<Text> split(const Text& text, const Text* separator, int64_t limit);
 std::vector<Text> split_right(const Text& text, const Text* separator, int64_t limit);
 std::vector<Text> split_lines(const Text& text, bool keep_ends);
@@ -25,13 +26,14 @@ Text title(const Text& text);           // str.title
 Text title_of_words(const Text& text);  // jinja2's filter
 Text swap_case(const Text& text);
 Text reverse(const Text& text);
-// Whether there is a cased character and all of them are of that case: str.isupper and str.islower.
+// Returns whether there is a cased character and all cased ones are of that case, as str.isupper and
+// str.islower do.
 bool all_cased(const Text& text, bool upper);
 Text join(const Text& separator, const std::vector<Text>& parts);
-// Fills up to `width` characters. kBoth: str.center.
+// Fills a text up to `width` characters. kBoth centers it as str.center does.
 Text pad(const Text& text, int64_t width, Side text_at, const Text& fill);
 
-// As Python's int(text, base) and float(text); false where they raise a ValueError.
+// Parse as Python's int(text, base) and float(text). Return false if these raise a ValueError.
 bool parse_int(const std::string& text, int64_t base, int64_t* value);
 bool parse_float(const std::string& text, double* value);
 

@@ -5,8 +5,8 @@
 
 namespace seer::jinja {
 
-// Blocks of one depth follow one another and share places. A loop's filter has places of its own, because it
-// looks at the next item while the loop's body is at work.
+// Blocks of the same depth come one after another and share places. A loop's filter has places of its own,
+// because it looks at the next item while the loop's body runs.
 int FunctionSlots::slot(int level, bool of_filter, const std::string& name) {
   const int size_before = size();
   return slots.emplace(std::make_pair(level * 2 + (of_filter ? 1 : 0), name), size_before).first->second;
@@ -72,7 +72,7 @@ void Symbols::analyze(const Stmt& stmt) {
     case StmtKind::kSet:
       analyze(*stmt.exprs[0]);
       return analyze_target(*stmt.targets[0], false);
-    case StmtKind::kSetBlock:  // jinja2 passes over the names in its filter
+    case StmtKind::kSetBlock:  // jinja2 ignores the names in its filter
       return analyze_target(*stmt.targets[0], false);
     case StmtKind::kMacro:
       return store(stmt.macro->name);
@@ -83,8 +83,8 @@ void Symbols::analyze(const Stmt& stmt) {
   }
 }
 
-// The branches are seen side by side, each from what the names are before the statement. The elif branches
-// together are one of three: body, elif, else.
+// The branches are analyzed independently, each from the state of the names before the statement. All elif
+// branches together are one of three: body, elif, else.
 void Symbols::analyze_if(const Stmt& stmt, size_t branch) {
   analyze(*stmt.exprs[branch]);
   const auto copy = [&] {

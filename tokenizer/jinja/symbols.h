@@ -1,4 +1,4 @@
-// The names of one block: which of them are its own, and what their variables hold when it is entered.
+// The names of one block: those that are its own, and the values of their variables when it is entered.
 #pragma once
 
 #include <map>
@@ -12,7 +12,7 @@
 
 namespace seer::jinja {
 
-// The variables of a macro, or of the template outside of macros: what one activation holds.
+// The variables of a macro, or of the template outside of macros. One activation holds them.
 struct FunctionSlots {
   explicit FunctionSlots(FunctionSlots* outer) : parent(outer) {}
   int slot(int level, bool of_filter, const std::string& name);
@@ -26,22 +26,23 @@ class Symbols {
  public:
   Symbols(Symbols* parent, FunctionSlots* function, bool of_filter = false);
 
-  // As a name is met in the block's order.
+  // Call these for the names of a block in the order in which they occur.
   void load(const std::string& name);
   void store(const std::string& name);
-  void declare(const std::string& name);  // a parameter: it has its value already
+  void declare(const std::string& name);  // a parameter, which already has its value
 
-  // What the block itself loads and stores; statements within that have a scope of their own are left out.
+  // Note the names that the block itself loads and stores. Nested statements with a scope of their own are
+  // left out.
   void analyze(const Block& block);
   void analyze(const Stmt& stmt);
   void analyze(const Expr& expr);
   void analyze_target(const Expr& target, bool as_parameter);
 
-  // The place of a name, seen from this block. False where no block has it.
+  // Sets *slot to the place of a name, seen from this block. Returns false if no block has the name.
   bool find(const std::string& name, Slot* slot) const;
-  // Whether the name is looked up in the context, here or in the block that has it.
+  // Returns whether the name is looked up in the context, here or in the block that has it.
   bool from_context(const std::string& name) const;
-  // What is to be done when the block is entered and left.
+  // Returns the work to do when the block is entered and left.
   Scope scope(Program* program) const;
 
  private:

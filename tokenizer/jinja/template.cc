@@ -16,7 +16,7 @@ namespace {
 
 using Json = OrderedJson;
 
-// All that the interpreter handles is UTF-8: these are the doors, for sources and for values.
+// The interpreter handles UTF-8 only. Its input is checked here: sources and values.
 std::string not_utf8(std::string_view text, size_t at) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   const auto byte = static_cast<unsigned char>(text[at]);
@@ -40,7 +40,8 @@ Value string_value(const std::string& text, bool messages) {
   return Value::string(builder.take());
 }
 
-// What has been read of `json` is released on the way, so that what is large is not there twice.
+// Converts JSON to a value. Parts of `json` are released once they are read, so that large data are not in
+// memory twice.
 Value from_json(Json json, bool messages) {
   Meter::step();
   switch (json.type()) {
@@ -93,7 +94,8 @@ std::string at_line(const Program& program, int line) {
   return program.name + ":" + std::to_string(line) + ": ";
 }
 
-// A template's own words, and values that an error shows, may be as long as the template's memory allows.
+// Returns the beginning of a text for a message. A template's own words, and values that an error shows, may
+// be as long as the template's memory allows.
 std::string shown(const std::string& text) {
   constexpr size_t kShown = 1000;
   if (text.size() <= kShown) return text;

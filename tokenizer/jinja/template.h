@@ -1,5 +1,5 @@
-// Chat templates: the part of Jinja that they use, with the results of jinja2 as Hugging Face transformers
-// sets it up (trim_blocks, lstrip_blocks, break and continue, tojson, raise_exception, strftime_now,
+// Chat templates: the part of Jinja that they use, with the same results as jinja2 in the setup of Hugging
+// Face transformers (trim_blocks, lstrip_blocks, break and continue, tojson, raise_exception, strftime_now,
 // generation blocks, and an immutable sandbox).
 #pragma once
 
@@ -21,11 +21,11 @@ inline constexpr size_t kMaxSource = size_t{1}
 
 struct RenderOptions {
   Limits limits;
-  // For strftime_now; -1 is the clock's.
+  // The time for strftime_now, in seconds since 1970; -1 reads the clock.
   std::time_t now = -1;
 };
 
-// What a template says by raise_exception; what() is the template's text and nothing else.
+// The error of a template that calls raise_exception. what() is the template's text and nothing else.
 class RaisedError : public Error {
  public:
   explicit RaisedError(const std::string& message) : Error(ErrorKind::kUnsupported, message) {}
@@ -33,20 +33,23 @@ class RaisedError : public Error {
 
 struct Program;
 
-// Immutable; any number of threads may render it at the same time.
+// A Template is immutable; any number of threads may render it at the same time.
 class Template {
  public:
-  // `name` stands for the template in messages, which begin with "NAME:LINE: ". Throws Error{kFile} where the
-  // source is malformed, Error{kUnsupported} where it uses what is not built or passes a limit.
+  // `name` stands for the template in messages, which begin with "NAME:LINE: ". Throws Error{kFile} if the
+  // source is malformed, and Error{kUnsupported} if it uses a construct that is not supported or passes a
+  // limit.
   static Template parse(std::string_view source, std::string name);
 
-  // The text that the template makes of its variables. Strings of the first object count as the template's
-  // own (bos_token), those of the second as messages'; where both have a name, the second's is used. Both are
-  // objects or null. Throws RaisedError; Error{kUnsupported} for every other error of rendering.
+  // Returns the text that the template makes of its variables. Strings of the first object (such as
+  // bos_token) count as the template's own, those of the second as the messages'. If both have a name, the
+  // second's is used. Each is an object or null. Throws RaisedError, and Error{kUnsupported} for every other
+  // error of rendering.
   MarkedText render(OrderedJson variables_from_files, OrderedJson variables_from_messages,
                     const RenderOptions& options = {}) const;
 
-  // Whether the source reads the variable, other than one of that name that it has set itself before.
+  // Returns whether the source reads this variable of the context, not only one of the same name that it has
+  // set itself before.
   bool refers_to(std::string_view variable) const;
 
  private:

@@ -1,4 +1,4 @@
-// What stands after "is".
+// The tests that may follow "is".
 #include <algorithm>
 #include <iterator>
 
@@ -28,13 +28,13 @@ bool sequence(Interpreter&, const Value& value, Bound&) {
 }
 
 bool is_callable(Interpreter&, const Value& value, Bound&) {
-  // jinja2's Undefined has a __call__, which raises.
+  // jinja2's Undefined has a __call__, which raises an error.
   return value.is(Type::kFunction) || value.is(Type::kMacro) || value.is(Type::kUndefined) ||
          value.is(Type::kLoop) || value.is(Type::kJoiner);
 }
 
 bool modulo_is(const Value& value, const Value& divisor, int64_t wanted) {
-  // Of a string, % formats.
+  // For a string, % formats it.
   return equal(binary(ExprKind::kModulo, value, divisor), Value::integer(wanted));
 }
 

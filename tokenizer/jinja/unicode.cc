@@ -14,8 +14,8 @@ bool within(utf8proc_category_t value, std::initializer_list<utf8proc_category_t
   return std::find(set.begin(), set.end(), value) != set.end();
 }
 
-// The unconditional mappings of Unicode's SpecialCasing.txt to more than one character, where they are not
-// regular: Greek letters with iota subscript (U+1F80 to U+1FFC) are computed below.
+// The unconditional mappings of Unicode's SpecialCasing.txt to more than one character, except for regular
+// ones: Greek letters with iota subscript (U+1F80 to U+1FFC) are computed below.
 struct Special {
   int32_t point;
   int32_t upper[3];
@@ -76,7 +76,7 @@ constexpr Special kSpecial[] = {{0x00DF, {0x53, 0x53, 0}, {0x53, 0x73, 0}},
                                 {0xFB16, {0x54E, 0x546, 0}, {0x54E, 0x576, 0}},
                                 {0xFB17, {0x544, 0x53D, 0}, {0x544, 0x56D, 0}}};
 
-// Greek letters with iota subscript in blocks of 16: eight small ones, then their eight title forms.
+// Greek letters with iota subscript come in blocks of 16: eight small ones, then their eight title forms.
 bool greek_with_iota(int32_t point) { return point >= 0x1F80 && point <= 0x1FAF; }
 
 void append_greek(std::string* bytes, int32_t point, Case to) {
@@ -84,7 +84,7 @@ void append_greek(std::string* bytes, int32_t point, Case to) {
     append_point(bytes, point | 8);
     return;
   }
-  // 1F80 stands for 1F08, 1F90 for 1F28, 1FA0 for 1F68, each followed by a capital iota.
+  // 1F80 is mapped to 1F08, 1F90 to 1F28 and 1FA0 to 1F68, each followed by a capital iota.
   constexpr int32_t kCapital[] = {0x1F08, 0x1F28, 0x1F68};
   append_point(bytes, kCapital[(point - 0x1F80) / 16] + (point & 7));
   append_point(bytes, 0x399);
@@ -110,7 +110,8 @@ bool is_alpha(int32_t p) {
 bool is_decimal(int32_t p) { return category(p) == UTF8PROC_CATEGORY_ND; }
 
 bool is_digit(int32_t p) {
-  // Besides decimals: superscripts, subscripts and digits in circles, parentheses or with a stop.
+  // Digits other than decimals: superscripts, subscripts, and digits in circles, in parentheses or with a
+  // full stop.
   constexpr int32_t kRanges[][2] = {
       {0xB2, 0xB3},     {0xB9, 0xB9},       {0x1369, 0x1371},   {0x19DA, 0x19DA},   {0x2070, 0x2070},
       {0x2074, 0x2079}, {0x2080, 0x2089},   {0x2460, 0x2468},   {0x2474, 0x247C},   {0x2488, 0x2490},
@@ -121,7 +122,7 @@ bool is_digit(int32_t p) {
 }
 
 bool is_numeric(int32_t p) {
-  // Ideographs with a numeric value, besides the categories of numbers.
+  // Ideographs with a numeric value, which the categories of numbers do not contain.
   constexpr int32_t kHan[] = {
       0x3405,  0x3483,  0x382A,  0x3B4D,  0x4E00,  0x4E03,  0x4E07,  0x4E09,  0x4E5D,  0x4E8C,  0x4E94,
       0x4E96,  0x4EBF,  0x4EC0,  0x4EDF,  0x4EE8,  0x4F0D,  0x4F70,  0x5104,  0x5146,  0x5169,  0x516B,

@@ -8,7 +8,7 @@
 namespace seer::jinja {
 namespace {
 
-constexpr size_t kSmallDict = 8;  // below it a walk over the hashes is quicker than an index
+constexpr size_t kSmallDict = 8;  // with fewer items, a walk over the hashes is faster than an index
 
 Value make_list(Type type, std::vector<Value> items) {
   auto* list = new List;
@@ -28,7 +28,7 @@ Rep::~Rep() {
 
 void Rep::hold(size_t n_bytes) {
   Meter::depth(depth);
-  Meter::step(3);  // an allocation costs this, besides the steps of its expression
+  Meter::step(3);  // the cost of an allocation, in addition to the steps of its expression
   held += Meter::hold(n_bytes);
 }
 
@@ -129,7 +129,7 @@ Value make_dict(std::vector<std::pair<Value, Value>> items) {
 
 int64_t Range::size() const {
   if (step > 0 ? start >= stop : start <= stop) return 0;
-  // Unsigned, because the difference of two integers can be wider than they are.
+  // Unsigned arithmetic is used because the difference of two integers can be wider than they are.
   const uint64_t low = static_cast<uint64_t>(step > 0 ? start : stop);
   const uint64_t span = static_cast<uint64_t>(step > 0 ? stop : start) - low;
   const uint64_t stride = step > 0 ? static_cast<uint64_t>(step) : ~static_cast<uint64_t>(step) + 1;

@@ -1,5 +1,5 @@
-// Values of a template as Python has them: numbers, strings by code points, lists, dicts, and what calls
-// give.
+// Values of a template, as Python has them: numbers, strings by code points, lists, dicts, and results of
+// calls.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 namespace seer::jinja {
 
 enum class Type : uint8_t {
-  kMissing,  // a variable's place without a value; no value of an expression
+  kMissing,  // a variable's place without a value; an expression never has it
   kUndefined,
   kNone,
   kBool,
@@ -36,16 +36,16 @@ enum class Type : uint8_t {
   kJoiner,
 };
 
-// An object that values share. Counts its users without locks: only the thread that renders touches it, and
+// An object that values share. Its users are counted without locks: only the rendering thread touches it, and
 // literals, which all threads share, are immortal.
 struct Rep {
   virtual ~Rep();
-  // Counts n bytes as alive until this is destroyed.
+  // Counts n bytes as alive until this object is destroyed.
   void hold(size_t n_bytes);
 
   uint32_t refs = 0;
   bool immortal = false;
-  int depth = 0;  // of the values inside of it; what is deeper than the limit is refused when it is made
+  int depth = 0;  // nesting of the values in it; a deeper one than the limit is refused when it is created
   size_t held = 0;
 };
 
@@ -72,19 +72,19 @@ class Value {
     result.double_ = value;
     return result;
   }
-  // Of the template.
+  // Makes a string that counts as the template's.
   static Value string(std::string_view bytes);
   static Value string(Text text, bool markup = false);
   static Value list(std::vector<Value> items);
   static Value tuple(std::vector<Value> items);
-  // What an error says when this is used.
+  // Makes an undefined value; `hint` is the error's text if it is used.
   static Value undefined(std::string hint);
   static Value undefined_name(std::string_view name);
 
   Type type() const { return type_; }
   bool is(Type type) const { return type_ == type; }
   bool missing() const { return type_ == Type::kMissing; }
-  // int and bool, which is an int in Python.
+  // True for int, and for bool, which is an int in Python.
   bool integral() const { return type_ == Type::kInt || type_ == Type::kBool; }
   bool number() const { return integral() || type_ == Type::kFloat; }
   bool sequence() const { return type_ == Type::kList || type_ == Type::kTuple; }
@@ -124,18 +124,18 @@ class Value {
 
 struct Str final : Rep {
   explicit Str(Text t, bool is_markup = false);
-  size_t points() const;  // characters
+  size_t points() const;  // the number of characters
   bool ascii() const { return points() == text.size(); }
 
   Text text;
-  bool markup;  // result of |safe and |escape: what is added to it is escaped
+  bool markup;  // result of |safe and |escape: text that is added to it is escaped
 
  private:
   mutable size_t n_points_ = SIZE_MAX;
 };
 
 struct Undefined final : Rep {
-  std::string message;  // of the error when it is used
+  std::string message;  // the error's text if the value is used
   bool security = false;
 };
 
@@ -143,7 +143,7 @@ struct List final : Rep {  // tuples too
   std::vector<Value> items;
 };
 
-// In the order of insertion. Keys are hashable values.
+// A dict in the order of insertion. Keys are hashable values.
 struct Dict final : Rep {
   const Value* find(const Value& key) const;  // throws a TypeError for a key that cannot be hashed
   const Value* find(std::string_view key) const;
@@ -154,7 +154,8 @@ struct Dict final : Rep {
  private:
   size_t position(const Value& key, size_t hash) const;
   std::vector<size_t> hashes_;
-  std::unordered_multimap<size_t, size_t> index_;  // of more than a few items: from hash to position
+  std::unordered_multimap<size_t, size_t> index_;  // from hash to position; used if there are more than a few
+                                                   // items
 };
 
 struct Range final : Rep {
@@ -172,7 +173,7 @@ struct View final : Rep {
 };
 
 struct Iterator : Rep {
-  // False at the end, then and ever after.
+  // Returns false at the end, and on every call after that.
   virtual bool next(Value* item) = 0;
 };
 
@@ -193,10 +194,10 @@ struct Joiner final : Rep {
 enum class Global : uint8_t;
 struct Function final : Rep {
   std::string_view name;
-  Value self;  // missing for a global function
+  Value self;  // a missing value for a global function
 };
 
-// A rep with the depth of the given values, held in memory.
+// Makes a Value of `rep`. Sets its depth from the values in `inside`, and counts its memory.
 template <class T>
 Value make(Type type, T* rep, size_t n_bytes, std::initializer_list<const Value*> inside = {}) {
   Value result(type, rep);

@@ -7,12 +7,12 @@
 
 namespace seer::jinja {
 
-// Of all names below: loads, assignments and parameters, also those of macros within.
+// Calls `visit` for all names below: loads, assignments and parameters, also those of nested macros.
 using NameVisitor = std::function<void(const Expr& name)>;
 void visit_names(const Expr& expr, const NameVisitor& visit);
 void visit_names(const Block& block, const NameVisitor& visit);
 
-// Every expression directly within this one; null operands are left out.
+// Calls `visit` for every direct operand of the expression; null operands are left out.
 void visit_children(const Expr& expr, const std::function<void(Expr&)>& visit);
 
 }  // namespace seer::jinja

@@ -76,10 +76,10 @@ struct Args::Impl {
   CommandTable table;
   std::vector<Entry> entries;  // one for each of table.options
   std::string current_group = "Options";
-  bool complete = false;  // --help and --version are there
+  bool complete = false;  // --help and --version have been added
   bool help = false, version = false;
 
-  // `names` as "-m,--model".
+  // Adds an option; `names` is written as "-m,--model".
   void add(const std::string& names, Entry entry, OptionRow row) {
     for (size_t begin = 0; begin < names.size();) {
       const size_t end = std::min(names.find(',', begin), names.size());
@@ -109,8 +109,8 @@ struct Args::Impl {
     return names;
   }
 
-  // Call it before an error is reported. "-ngl 99" is read as "-n gl" and a stray 99, and "-temp 0" as
-  // "-t emp" and a stray 0, which nobody meant.
+  // Call this before an error is reported. CLI11 reads "-ngl 99" as "-n gl" and a stray 99, and "-temp 0" as
+  // "-t emp" and a stray 0, which no user means.
   void explain_single_dash(const std::vector<std::string>& arguments) const {
     const std::vector<std::string> known = long_names();
     for (const std::string& argument : arguments)
@@ -139,8 +139,8 @@ void Args::flag(const std::string& names, bool& target, const std::string& help)
 
 void Args::value(const std::string& names, const std::string& metavar, const std::string& standard,
                  const std::string& help, Setter set, const std::string& environment) {
-  // The setters read the option's raw results after parsing: what CLI11 hands to a callback differs between
-  // versions ("{}" and "[x]" stand for containers in some).
+  // The setters read the option's raw results after parsing, because the values that CLI11 passes to a
+  // callback differ between versions (in some, "{}" and "[x]" stand for containers).
   Impl::Entry entry;
   entry.option = impl_->app.add_option(
       names, [](const CLI::results_t&) { return true; }, "");
@@ -189,9 +189,9 @@ const CommandTable& Args::table() {
 bool Args::parse(const std::vector<std::string>& arguments) {
   Impl& impl = *impl_;
   table();
-  std::vector<std::string> reversed;  // CLI11 takes the arguments last first
+  std::vector<std::string> reversed;  // CLI11 takes the last argument first
   for (const std::string& argument : arguments) {
-    // CLI11 reads "--stop= -n 5" as a --stop whose value is "-n"; here it is an empty value.
+    // CLI11 reads "--stop= -n 5" as --stop with the value "-n". Here the value is empty.
     if (argument.size() > 3 && argument.starts_with("--") && argument.find('=') == argument.size() - 1) {
       reversed.push_back(argument.substr(0, argument.size() - 1));
       reversed.emplace_back();

@@ -92,7 +92,7 @@ struct BenchOptions {
     if (random_weights != !model.random_config.empty())
       throw Error(ErrorKind::kUsage,
                   "--random-weights and --config FILE go together: the file gives the shape");
-    // What the environment names is a default, which --random-weights overrides.
+    // A value from the environment is only a default, so --random-weights overrides it.
     const auto given = [](const std::string& value, const char* variable) {
       const char* standard = std::getenv(variable);
       return !value.empty() && (standard == nullptr || value != standard);
@@ -117,7 +117,8 @@ struct BenchOptions {
     return {lengths[0], gen[0]};
   }
 
-  // In the order they run. Dense comes first among the rules, whose speed-ups are over it.
+  // Returns the tests in the order in which they run. Dense comes first among the rules, because the others'
+  // speed-ups are relative to it.
   std::vector<BenchTest> tests(std::vector<SparseRule> run) const {
     std::stable_partition(run.begin(), run.end(),
                           [](const SparseRule& rule) { return rule.method == SparseRule::Method::kDense; });
@@ -126,7 +127,7 @@ struct BenchOptions {
       for (const int64_t prompt : n_prompt)
         for (const SparseRule& rule : run)
           if (prompt > 0) list.push_back({prompt, 0, depth, rule});
-      // Decoding is dense whatever the rule: one row a length and depth.
+      // Decoding is dense whatever the rule, so there is one row for each length and depth.
       for (const int64_t gen : n_gen)
         if (gen > 0) list.push_back({0, gen, depth, SparseRule{}});
       for (const auto& [prompt, gen] : both)
@@ -135,7 +136,7 @@ struct BenchOptions {
     return list;
   }
 
-  // Tokens the longest test keeps in the cache.
+  // Returns how many tokens the longest test keeps in the cache.
   int64_t longest() const {
     int64_t most = 1;
     for (const BenchTest& test : tests({SparseRule{}}))
@@ -182,7 +183,7 @@ class Bench {
       for (size_t i = 0; i < tokens_.size(); ++i) tokens_[i] = ids[i % ids.size()];
       return;
     }
-    // Not std::uniform_int_distribution, whose numbers differ between standard libraries.
+    // std::uniform_int_distribution is not used, because its numbers differ between standard libraries.
     std::mt19937_64 random(static_cast<uint64_t>(options_.seed));
     const auto n_vocab = static_cast<uint64_t>(engine_->model().n_vocab);
     for (int32_t& token : tokens_) token = static_cast<int32_t>(random() % n_vocab);
@@ -224,7 +225,7 @@ class Bench {
     return sample;
   }
 
-  // Appends tokens [from, from + n_prompt) to the session and chooses n_gen more.
+  // Appends tokens [from, from + n_prompt) to the session, and generates n_gen more.
   RequestStats generate(const SparseRule& rule, int64_t from, int64_t n_prompt, int64_t n_gen) {
     GenerateRequest request;
     request.prompt = slice(from, n_prompt);

@@ -50,7 +50,7 @@ void BenchRows::write(const BenchResult& result) {
   const BenchTest& test = result.test;
   const bool is_prefill = test.n_prompt > 0;
   std::vector<double> ns;
-  std::vector<double> rates;  // of computed tokens
+  std::vector<double> rates;  // rates of computed tokens
   std::vector<double> attention;
   std::vector<double> gate;
   std::vector<double> density;
@@ -65,7 +65,7 @@ void BenchRows::write(const BenchResult& result) {
     device.push_back(static_cast<double>(sample.device_ns));
     samples_ns.push_back(sample.ns);
   }
-  // Decided by lengths and rule: the same in every sample.
+  // Lengths and rule determine this number, so it is the same in every sample.
   const int64_t n_computed = result.samples.empty() ? 0 : result.samples.front().n_computed;
   const Spread time = spread(ns);
   const Spread rate = spread(rates);

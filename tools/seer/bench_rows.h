@@ -1,4 +1,4 @@
-// What one test of seer bench measured, and how a row of it reads.
+// The measurements of one test of seer bench, and the row that shows them.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,10 @@
 namespace seer::cli {
 
 struct BenchTest {
-  int64_t n_prompt = 0;  // prefilled and timed; 0 for a decode test
-  int64_t n_gen = 0;     // decoded and timed; 0 for a prefill test, both set for one of both together
-  int64_t n_depth = 0;   // in the cache before
+  int64_t n_prompt = 0;  // tokens prefilled and timed; 0 in a decode test
+  int64_t n_gen = 0;  // tokens decoded and timed; 0 in a prefill test; both are set in a test of prefill and
+                      // decoding together
+  int64_t n_depth = 0;  // tokens in the cache before the test
   SparseRule rule;
 
   std::string name() const;  // "pp512", "tg128 @ d4096", "pp512+tg128"
@@ -23,10 +24,10 @@ struct BenchTest {
 
 struct BenchSample {
   int64_t ns;
-  int64_t n_computed;             // tokens that its prefill computed: asked for, or earlier and not reusable
-  int64_t attention_ns, gate_ns;  // of its prefill
+  int64_t n_computed;             // tokens the prefill computed: those asked for, and earlier ones not reused
+  int64_t attention_ns, gate_ns;  // of the prefill
   double density;
-  int64_t device_ns = 0;  // of its decoding
+  int64_t device_ns = 0;  // of the decoding
 };
 
 struct BenchResult {
@@ -44,7 +45,7 @@ class BenchRows {
   const Engine& engine_;
   std::string model_path_;
   int64_t threads_;
-  std::map<std::string, double> dense_ns_;  // by test name, where its dense test has run
+  std::map<std::string, double> dense_ns_;  // by test name, once the dense test has run
   RowWriter writer_;
 };
 

@@ -53,8 +53,8 @@ const Glyph* find_glyph(char c) {
   return nullptr;
 }
 
-// libpng's own handlers print and leave by longjmp; here nothing needs unwinding between. False after an
-// error.
+// Returns false after an error. libpng's own handlers print, and leave by longjmp; no object in between needs
+// unwinding.
 bool encode(std::FILE* file, int64_t width, int64_t height, const uint8_t* rgb) {
   const auto silent = [](png_structp, png_const_charp) {};
   const auto jump = [](png_structp png, png_const_charp) { png_longjmp(png, 1); };
@@ -118,7 +118,7 @@ void Canvas::write_png(const std::string& path) const {
     if (good) reason = errno;
     good = false;
   }
-  errno = reason != 0 ? reason : ENOMEM;  // what libpng lacks if the system has no complaint
+  errno = reason != 0 ? reason : ENOMEM;  // set if libpng failed and the system reported no reason
   if (!good) out.fail_to_write();
   out.finish();
 }

@@ -1,4 +1,4 @@
-// A picture in memory, its few drawing operations, and the file it becomes.
+// A picture in memory, its few drawing operations, and the PNG file that it becomes.
 #pragma once
 
 #include <cstdint>
@@ -12,20 +12,21 @@ struct Color {
 };
 
 inline constexpr int64_t kGlyphWidth = 6,
-                         kGlyphHeight = 7;  // pixels of a character, the gap after it included
+                         kGlyphHeight = 7;  // pixels of a character, including the gap after it
 
 class Canvas {
  public:
-  Canvas(int64_t width, int64_t height);  // white
+  Canvas(int64_t width, int64_t height);  // all white
   int64_t width() const { return width_; }
   int64_t height() const { return height_; }
 
-  // Cut where they leave the canvas. x to the right, y downwards.
+  // x counts to the right, y downwards. Parts outside the canvas are cut off.
   void fill(int64_t x, int64_t y, int64_t width, int64_t height, Color color);
-  // Letters, digits and .,%=-_/+ ; capitals are drawn small, anything else is a blank.
+  // Draws letters, digits and .,%=-_/+ ; capitals are drawn small, and any other character is a blank.
   void text(int64_t x, int64_t y, const std::string& text, Color color);
 
-  // 8-bit RGB. Throws Error{kRuntime} with the system's reason; a file that was there then stays as it was.
+  // Writes 8-bit RGB. Throws Error{kRuntime} with the system's reason; a file that was there before then
+  // stays as it was.
   void write_png(const std::string& path) const;
 
  private:
@@ -33,7 +34,7 @@ class Canvas {
   std::vector<uint8_t> rgb_;  // [height, width, 3]
 };
 
-// From dark (0) to light (1), its lightness rising evenly. Values outside are clamped.
+// Returns a colour from dark (0) to light (1) whose lightness rises evenly. Values outside are clamped.
 Color heat(double value);
 
 }  // namespace seer::cli

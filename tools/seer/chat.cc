@@ -1,4 +1,4 @@
-// seer chat: questions and answers, the conversation kept in the session's cache.
+// seer chat: questions and answers. The conversation is kept in the session's cache.
 #include <csignal>
 
 #include "seer/engine.h"
@@ -104,7 +104,7 @@ class Chat {
     if (const std::optional<Error> failure = engine_->failure()) throw *failure;
   }
 
-  // On a terminal a mistake costs a message; a script must not go on as if nothing had happened.
+  // On a terminal a mistake only causes a message. A script must not continue as if nothing had happened.
   void recover(const Error& error) {
     check_engine();
     if (!is_terminal_ || interrupting_signal() == SIGTERM || error.kind() == ErrorKind::kRuntime) throw error;
@@ -195,7 +195,7 @@ class Chat {
       out.finish();
     } catch (const Error& error) {
       if (!is_terminal_) throw;
-      return log_error(error.what());  // the conversation is still here, to be saved elsewhere
+      return log_error(error.what());  // the conversation still exists and can be saved elsewhere
     }
     log_info(file + ": " + std::to_string(conversation_.messages().size()) + " messages");
   }
@@ -213,8 +213,8 @@ class Chat {
 
   SparseRule rule() const { return effective_rule(options_.sparse, engine_->model()); }
 
-  // The ids the session lacks. It cannot give single tokens back: where it holds others (after /retry, /undo
-  // or a prefill that was stopped), everything is computed again.
+  // Returns the ids that the session lacks. The session cannot give back single tokens: if it holds others
+  // (after /retry, /undo or a stopped prefill), everything is computed again.
   std::vector<int32_t> missing(const std::vector<int32_t>& ids) {
     const std::vector<int32_t>& held = session_->tokens();
     if (held.size() >= ids.size() || !begins_with(ids, held)) session_->reset();
@@ -251,7 +251,7 @@ class Chat {
       try {
         put(event.text);
       } catch (...) {
-        failure = std::current_exception();  // thrown once the engine is back
+        failure = std::current_exception();  // thrown after the engine has returned
         return false;
       }
       return !interrupted();
@@ -281,12 +281,12 @@ class Chat {
 
   ChatOptions options_;
   bool is_terminal_;
-  MessageReader reader_;  // before the engine: what is typed while that is loaded is kept as well
+  MessageReader reader_;  // created before the engine, so that text typed while it loads is kept
   std::shared_ptr<Engine> engine_;
   std::unique_ptr<Session> session_;
   Conversation conversation_;
   SamplingParams sampling_;
-  std::string attached_;  // /file's text, for the next message
+  std::string attached_;  // the text of /file, for the next message
   std::optional<RequestStats> last_;
   SparseRule last_rule_;
   bool done_ = false;

@@ -8,7 +8,7 @@ namespace seer::cli {
 
 struct ChatCommand {
   const char* name;      // "/sparse"
-  const char* argument;  // "RULE"; empty for none, in brackets where it may be left out
+  const char* argument;  // "RULE"; empty if there is none, in brackets if it may be left out
   const char* help;
 };
 const std::vector<ChatCommand>& chat_commands();
@@ -17,8 +17,9 @@ struct ChatLine {
   const ChatCommand* command;  // null for a message
   std::string text;            // the message, or the command's argument
 };
-// "//usr" is the message "/usr"; a text of several lines is never a command. Throws Error{kUsage} for a
-// command that is not known, with the nearest one, or an argument that is missing or too much.
+// Reads a line. "//usr" is the message "/usr"; a text of several lines is never a command. Throws
+// Error{kUsage} for an unknown command, naming the nearest one, and for an argument that is missing or not
+// allowed.
 ChatLine parse_chat_line(const std::string& line);
 
 std::string chat_help();

@@ -1,4 +1,4 @@
-// --chat-template and --chat-template-kwargs, for every command that makes prompts of messages.
+// The options --chat-template and --chat-template-kwargs, for every command that turns messages into prompts.
 #pragma once
 
 #include <memory>
@@ -11,17 +11,17 @@
 namespace seer::cli {
 
 struct ChatTemplateOptions {
-  std::optional<std::string> name;  // as it was given: auto, a name or a file
-  std::string kwargs;               // a JSON object; empty: none
+  std::optional<std::string> name;  // as given: auto, a name or a file
+  std::string kwargs;               // a JSON object; empty if none was given
 
   void add_to(Args& args, const std::string& standard);
   bool given() const { return name.has_value() || !kwargs.empty(); }
-  // The one that is named, or the model's own. Throws Error{kUsage} if neither is there, Error{kFile,
-  // kUnsupported} for one that cannot be interpreted.
+  // Returns the template named by the option, or the model's own. Throws Error{kUsage} if there is neither,
+  // and Error{kFile, kUnsupported} for a template that cannot be interpreted.
   std::shared_ptr<const ChatTemplate> load(const Tokenizer& tokenizer) const;
 };
 
-// Throws Error{kUsage}, naming the option, for a text that is not a JSON object.
+// Returns the text. Throws Error{kUsage}, naming the option, if it is not a JSON object.
 std::string checked_kwargs(const std::string& text);
 
 }  // namespace seer::cli

@@ -1,4 +1,4 @@
-// The subcommands. A new one is a file with its run function and a line in commands().
+// The subcommands. To add one, write a file with its run function and add a line to commands().
 #pragma once
 
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace seer::cli {
 
-using Arguments = std::vector<std::string>;  // what follows the subcommand's name
+using Arguments = std::vector<std::string>;  // the words after the subcommand's name
 
-// Each returns an ExitCode, or throws: main() reports what they throw.
+// Each function returns an ExitCode, or throws; main() reports the error.
 int run_bench(const Arguments& arguments);
 int run_chat(const Arguments& arguments);
 int run_completion(const Arguments& arguments);
@@ -18,11 +18,11 @@ int run_generate(const Arguments& arguments);
 int run_inspect(const Arguments& arguments);
 int run_man(const Arguments& arguments);
 int run_perplexity(const Arguments& arguments);
-int run_serve(const Arguments& arguments);  // where it was built: see commands()
+int run_serve(const Arguments& arguments);  // only in builds with the server: see commands()
 int run_render(const Arguments& arguments);
 int run_tokenize(const Arguments& arguments);
 
-// The same options as data.
+// Each function returns the options of its command as data.
 CommandTable describe_bench();
 CommandTable describe_chat();
 CommandTable describe_completion();

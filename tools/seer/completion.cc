@@ -1,4 +1,4 @@
-// seer completion: scripts by which shells complete commands, options and their values.
+// seer completion: scripts with which shells complete commands, options and their values.
 #include <algorithm>
 
 #include "tools/seer/args.h"
@@ -35,7 +35,7 @@ std::string command_names() {
   return joined(names, " ");
 }
 
-// The first sentence or clause, without its default: a menu has room for no more.
+// Returns the first sentence or clause of a help text, without the default: a menu has no room for more.
 std::string brief(const std::string& help) { return help.substr(0, help.find_first_of(";:(")); }
 
 std::string replaced(std::string text, const std::string& what, const std::string& by) {
@@ -46,7 +46,7 @@ std::string replaced(std::string text, const std::string& what, const std::strin
 
 std::string single_quoted(const std::string& text) { return "'" + replaced(text, "'", "'\\''") + "'"; }
 
-// What bash's compgen is asked for as the value of an option.
+// Returns the arguments of bash's compgen for the values of an option.
 std::string bash_values(const OptionRow& option) {
   if (!option.choices.empty()) return "-W " + single_quoted(joined(option.choices, " "));
   if (option.metavar == "DIR") return "-d";
@@ -89,7 +89,7 @@ std::string zsh_action(const OptionRow& option) {
   return option.metavar == "FILE" ? "_files" : " ";
 }
 
-// In an _arguments specification brackets and colons mean something.
+// Escapes brackets and colons, which have a meaning in a specification for _arguments.
 std::string zsh_text(std::string text) {
   for (const char* special : {"\\", "[", "]", ":"})
     text = replaced(text, special, std::string("\\") + special);

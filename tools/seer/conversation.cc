@@ -33,7 +33,7 @@ std::vector<int32_t> Conversation::find_ids() const {
   if (!held_.empty() && held_.back()) {
     Held held = *held_.back();
     if (auto ids = continued(held)) return *ids;
-    // The model may have ended its answer by a token that the template does not write.
+    // The model may have ended its answer with a token that the template does not write.
     held.text.resize(held.text.size() - tokenizer_.token_bytes(held.ids.back()).size());
     held.ids.pop_back();
     if (auto ids = continued(held)) return *ids;
@@ -41,7 +41,7 @@ std::vector<int32_t> Conversation::find_ids() const {
   return tokenizer_.encode_chat(prompt_, template_.get());
 }
 
-// Absent if the text that is held is not how the conversation begins, or no token ends there.
+// Returns nothing if the conversation does not begin with the held text, or if no token ends there.
 std::optional<std::vector<int32_t>> Conversation::continued(const Held& held) const {
   if (!rendered_.starts_with(held.text)) return std::nullopt;
   const auto rest = tokenizer_.encode_chat_from(held.text.size(), prompt_, template_.get());

@@ -1,4 +1,4 @@
-// What is said in a chat, as messages and as the token ids that a session holds of it.
+// A chat's conversation, as messages and as the token ids that a session holds of it.
 #pragma once
 
 #include <cstdint>
@@ -12,24 +12,27 @@
 namespace seer::cli {
 
 // The ids of a turn are those of the whole conversation as the template renders it. As long as that text
-// begins with the text that the session holds, its ids are kept as they were computed, in the tokens that the
-// model cut an answer into, and only what follows is tokenised. A template may also change what was said (it
-// drops thoughts, or trims answers): then the conversation is tokenised as a whole, as transformers would.
+// begins with the text that the session holds, the held ids are kept as they were computed, with the answer
+// cut into the tokens that the model chose, and only the rest is tokenized. A template may also change
+// earlier messages (it drops thoughts, or trims answers). Then the whole conversation is tokenized again, as
+// transformers would.
 class Conversation {
  public:
-  // `kwargs`: a JSON object with further variables of the template; empty: none. Both references outlive it.
+  // `kwargs` is a JSON object with further variables of the template, or empty. The two references must
+  // outlive this object.
   Conversation(const Tokenizer& tokenizer, std::shared_ptr<const ChatTemplate> chat_template,
                std::string kwargs);
 
-  // Starts anew with this system message; empty: none.
+  // Starts a new conversation with this system message; an empty text means no system message.
   void start(const std::string& system);
-  // Ids of everything up to where the answer to `text` begins. Errors as Tokenizer::encode_chat.
+  // Returns the ids of everything up to the place at which the answer to `text` begins. Throws as
+  // Tokenizer::encode_chat does.
   const std::vector<int32_t>& ids_with(const std::string& text);
-  // After the answer to the text that ids_with() was last called for. `held`: the ids the session now holds.
-  // Absent: they are more than was said (a stop text was cut off), and the conversation is tokenised as a
-  // whole next time.
+  // Adds the answer to the text that ids_with() was last called for. `held` are the ids that the session
+  // holds now. Pass nothing if they are more than the answer shows (a stop text was cut off); then the whole
+  // conversation is tokenized next time.
   void add(const std::string& answer, std::optional<std::vector<int32_t>> held);
-  // Takes the last question back, with its answer, and returns it; empty if there is none.
+  // Removes the last question and its answer, and returns the question. Returns nothing if there is none.
   std::optional<std::string> take_back();
 
   const std::vector<ChatMessage>& messages() const { return messages_; }
@@ -37,10 +40,10 @@ class Conversation {
   const std::string& format() const { return template_->name(); }
 
  private:
-  // What a session holds after an exchange.
+  // The state of the session after an exchange.
   struct Held {
     std::vector<int32_t> ids;
-    std::string text;  // what the ids stand for in a rendered conversation
+    std::string text;  // the text that the ids stand for in a rendered conversation
   };
 
   std::vector<int32_t> find_ids() const;
@@ -50,14 +53,14 @@ class Conversation {
   std::shared_ptr<const ChatTemplate> template_;
   std::string kwargs_;
   std::vector<ChatMessage> messages_;
-  // The question under way, its prompt, and what that is as text and ids.
+  // The question being answered; the conversation up to its answer as text, as a prompt and as ids.
   std::string question_, rendered_;
   ChatPrompt prompt_;
   std::vector<int32_t> ids_;
-  std::vector<std::optional<Held>> held_;  // after each exchange; absent: to be tokenised as a whole
+  std::vector<std::optional<Held>> held_;  // after each exchange; absent: must be tokenized as a whole
 };
 
-// Is `part` how `whole` begins?
+// Returns whether `whole` begins with `part`.
 bool begins_with(const std::vector<int32_t>& whole, const std::vector<int32_t>& part);
 
 }  // namespace seer::cli

@@ -1,4 +1,4 @@
-// What seer inspect writes of a prompt with --dump: named as in the goldens.
+// The file that seer inspect --dump writes about a prompt. Its tensors have the same names as in the goldens.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace seer::cli {
 
-// One layer's scores and mask, put together from the pieces a chunked prefill reports.
+// One layer's scores and mask, put together from the pieces that a chunked prefill reports.
 struct LayerGates {
   std::vector<float> score;   // [n_heads, n_blocks, n_blocks]
   std::vector<uint8_t> mask;  // [n_heads, n_blocks, n_blocks]
@@ -19,8 +19,8 @@ struct LayerGates {
   void take(const GateRows& rows);  // throws Error{kRuntime} for rows out of order
 };
 
-// input_ids, logits, and under a sparse rule score.L and mask.L of every layer L. The file is opened at once,
-// so that a path that cannot be written is known before the prompt is computed.
+// Collects input_ids and logits, and under a sparse rule score.L and mask.L of every layer L. The constructor
+// opens the file, so that a path that cannot be written is reported before the prompt is computed.
 class Dump {
  public:
   Dump(const std::string& path, int64_t n_layers);
@@ -29,7 +29,8 @@ class Dump {
   }
   void take_gates(const GateRows& rows) { layers_.at(static_cast<size_t>(rows.layer)).take(rows); }
   void add_metadata(const std::string& key, const std::string& value) { writer_.add_metadata(key, value); }
-  // Throws Error{kRuntime} where what was taken is not n_logits x n_vocab, or not whole layers.
+  // Throws Error{kRuntime} if the logits taken are not n_logits x n_vocab values, or if a layer is
+  // incomplete.
   void write(const std::vector<int32_t>& input_ids, int64_t n_logits, int64_t n_vocab);
 
  private:

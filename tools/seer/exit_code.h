@@ -1,4 +1,4 @@
-// What `seer` returns to the shell, the same for every subcommand.
+// The exit status that `seer` returns to the shell, the same for every subcommand.
 #pragma once
 
 #include <exception>
@@ -9,16 +9,17 @@ namespace seer::cli {
 
 enum ExitCode : int {
   kDone = 0,
-  kFailed = 1,       // while running: output; a device that is not there or failed
-  kBadUsage = 2,     // an option, a prompt, a combination
-  kBadFile = 3,      // missing, malformed or unsupported
-  kOutOfMemory = 4,  // memory or KV pages
+  kFailed = 1,       // an error while running: output, or a device that is absent or failed
+  kBadUsage = 2,     // a wrong option, prompt or combination
+  kBadFile = 3,      // a file that is missing, malformed or unsupported
+  kOutOfMemory = 4,  // out of memory or of KV pages
   kInterrupted = 130,
 };
 
 ExitCode exit_code(ErrorKind kind);
 
-// Prints "seer: error: ..." on one line of stderr and returns the code; call it where `error` was caught.
+// Prints "seer: error: ..." on one line of stderr and returns the code. Call it in the handler that caught
+// `error`.
 ExitCode report(const std::exception& error);
 
 }  // namespace seer::cli

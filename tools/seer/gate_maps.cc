@@ -17,10 +17,11 @@ constexpr Color kFaint = {150, 150, 160};
 constexpr Color kDropped = {233, 233, 238};
 constexpr Color kKept = {28, 60, 130};
 constexpr int64_t kMargin = 12, kGap = 16;
-constexpr int64_t kAxis = 4 * kGlyphWidth + 4;  // room for a tick and its number, left of and below a panel
+constexpr int64_t kAxis = 4 * kGlyphWidth + 4;  // room for a tick and its number, to the left of a panel and
+                                                // below it
 constexpr int64_t kMaxColumns = 8;
 
-// Softmaxed scores span decades: a tenth of a thousandth is the dark end.
+// Softmaxed scores span decades, so the shade is logarithmic. A score of 0.0001 is the dark end.
 double score_shade(double score) { return score > 0.0 ? 1.0 + std::log10(score) / 4.0 : 0.0; }
 
 Color mask_color(double kept) {
@@ -30,10 +31,10 @@ Color mask_color(double kept) {
   return {mix(kDropped.r, kKept.r), mix(kDropped.g, kKept.g), mix(kDropped.b, kKept.b)};
 }
 
-// Panels of one size in a grid, each with a label above and, where there is room, numbered axes.
+// Panels of one size in a grid. Each has a label above and, if there is room, numbered axes.
 struct Grid {
-  int64_t side;   // cells
-  int64_t scale;  // pixels a cell
+  int64_t side;   // in cells
+  int64_t scale;  // pixels for each cell
   int64_t n_columns, n_rows;
   bool axes;
 
@@ -96,7 +97,7 @@ Canvas draw_layer(const std::string& title, const GateSummary& layer) {
     draw_panel(canvas, grid, column, row + 1, name + "  score", map, layer.n_blocks(),
                [&](size_t cell) { return heat(score_shade(map.score[cell])); });
   }
-  // The scores' scale, in the empty triangle above the last head's.
+  // The scale of the scores is drawn in the empty triangle above the diagonal of the last head's panel.
   const int64_t length = std::min<int64_t>(96, grid.panel() / 2);
   const int64_t x = grid.x((layer.n_heads() - 1) % n_columns) + grid.panel() - length;
   const int64_t y = grid.y(2 * n_bands - 1) + 4;
@@ -123,7 +124,7 @@ Canvas draw_overview(const std::string& title, const std::vector<GateSummary>& l
   return canvas;
 }
 
-// `map` in `size` rows and columns: `combine` over the cells that fall into each.
+// Returns the map in `size` rows and columns, each the largest value or the mean of its cells.
 std::vector<double> shrink(const std::vector<float>& cells, int64_t side, int64_t size, bool largest) {
   std::vector<double> out(static_cast<size_t>(size * size), 0.0);
   for (int64_t i = 0; i < size; ++i) {
@@ -150,7 +151,8 @@ std::string escape(int plane, Color color) {
   return format("\033[%d;2;%d;%d;%dm", plane, color.r, color.g, color.b);
 }
 
-// Two cells a character: the upper half in the foreground's colour, the lower in the background's.
+// Each character shows two cells: the upper half in the foreground's colour, the lower half in the
+// background's.
 template <class Paint>
 std::string half_blocks(int64_t size, int64_t row, const Paint& paint) {
   std::string text;
@@ -168,7 +170,7 @@ std::string half_blocks(int64_t size, int64_t row, const Paint& paint) {
   return text + "\033[0m";
 }
 
-// A character is twice as high as wide, so one stands for two rows here too.
+// A character is twice as high as wide, so each stands for two rows here too.
 std::string shades(const std::vector<double>& values, int64_t size, int64_t row) {
   static const std::string kShades = " .:-=+*#%@";
   std::string text;
@@ -178,7 +180,7 @@ std::string shades(const std::vector<double>& values, int64_t size, int64_t row)
     value = j <= row ? (value + values[static_cast<size_t>(last * size + j)]) / 2.0
                      : values[static_cast<size_t>(last * size + j)];
     const auto n = static_cast<double>(kShades.size() - 1);
-    // What is causal never looks like what is not.
+    // Causal cells never look like those that are not causal.
     const double shade = std::clamp(std::ceil(value * n), 0.0, n);
     text += j > last ? ' ' : shade == 0.0 ? '.' : kShades[static_cast<size_t>(shade)];
   }

@@ -62,7 +62,8 @@ void GateSummary::take_row(const GateRows& rows, int64_t row, int64_t head) {
     map.score[at] = std::max(map.score[at], static_cast<float>(score));
     if (mask[j] == 0) continue;
     ++length;
-    // The cell's causal blocks: whole columns below the diagonal cells, a triangle in them.
+    // Counts the cell's causal blocks: whole columns below the diagonal cells, and a triangle in diagonal
+    // ones.
     const int64_t first_row = cell_row * cell_;
     int64_t n_cell = 0;
     for (int64_t r = first_row; r <= last_row; ++r)

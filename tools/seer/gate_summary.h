@@ -1,5 +1,5 @@
-// What a prompt's gates chose in one layer: counts, and pictures of it no larger than a screen. Rows are
-// taken as the prefill reports them, so that a prompt of any length needs little memory.
+// What the gates chose for a prompt in one layer: counts, and maps no larger than a screen. Rows are taken as
+// the prefill reports them, so that a prompt of any length needs little memory.
 #pragma once
 
 #include <cstdint>
@@ -9,34 +9,34 @@
 
 namespace seer::cli {
 
-// One head's block rows (down) by key blocks (right), several blocks a cell where there are many.
+// One head's block rows (downwards) by key blocks (to the right). With many blocks, a cell covers several.
 struct BlockMap {
   int64_t side = 0;
-  std::vector<float> kept;   // [side, side], share of the cell's causal blocks that was kept
+  std::vector<float> kept;   // [side, side], the share of the cell's causal blocks that was kept
   std::vector<float> score;  // [side, side], the largest softmaxed gate score in the cell
 };
 
 class GateSummary {
  public:
-  // `n_kv_heads`: query head h shares keys with the others of h / (n_heads / n_kv_heads). `softmaxed`: the
-  // scores that are reported already are. `max_side`: of the maps.
+  // `n_kv_heads`: query head h uses the keys of KV head h / (n_heads / n_kv_heads). `softmaxed`: whether the
+  // reported scores went through softmax already. `max_side`: the largest side of a map.
   GateSummary(int64_t n_kv_heads, bool softmaxed, int64_t max_side);
   // Throws Error{kRuntime} for rows out of order.
   void take(const GateRows& rows);
 
   int64_t n_heads() const { return static_cast<int64_t>(maps_.size()); }
   int64_t n_blocks() const { return n_blocks_; }
-  int64_t n_rows() const { return n_rows_; }  // n_blocks() once the prompt is done
+  int64_t n_rows() const { return n_rows_; }  // equals n_blocks() when the prompt is done
   const BlockMap& map(int64_t head) const { return maps_.at(static_cast<size_t>(head)); }
 
   double density(int64_t head) const;  // kept / causal blocks
   double density() const;              // of all heads
-  // How many queries one load of a key block serves, on average: where two adjacent rows of a head share
-  // loads, where the query heads of a group do, and where both do. 1 is no sharing.
+  // How many queries one load of a key block serves on average, if two adjacent rows of a head share loads,
+  // if the query heads of a group share them, and if both do. 1 means no sharing.
   double shared_by_rows() const;
   double shared_by_group() const;
   double shared_by_both() const;
-  // Blocks in a row, over rows and heads: the value that a share `p` of the rows do not exceed.
+  // Returns the number of kept blocks that a share `p` of all rows (of all heads) do not exceed.
   int64_t row_length(double p) const;
 
  private:
@@ -50,8 +50,9 @@ class GateSummary {
   std::vector<BlockMap> maps_;
   std::vector<int64_t> kept_;  // by head
   std::vector<int64_t> lengths_;
-  std::vector<uint8_t> before_;  // the even row of a pair, [n_heads, n_blocks]
-  // Blocks kept over blocks loaded, in pairs of rows, groups, and both; pairs leave an odd last row out.
+  std::vector<uint8_t> before_;  // the even row of the current pair, [n_heads, n_blocks]
+  // Blocks kept and blocks loaded: in pairs of rows, in groups, and in both. The pairs leave out a last row
+  // without a partner.
   int64_t pair_kept_ = 0, pair_loads_ = 0, group_loads_ = 0, both_loads_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// seer generate: a prompt in, its completion on stdout while it is made.
+// seer generate: writes the completion of a prompt to stdout while it is generated.
 #include <chrono>
 #include <exception>
 
@@ -76,7 +76,7 @@ struct GenerateOptions {
   }
 };
 
-// The prompt's ids, and the ends of a turn if it is a chat's.
+// Sets the prompt's ids and, for a chat's prompt, the ids that end a turn.
 void set_prompt(const Prompt& prompt, const GenerateOptions& options, const Engine& engine,
                 GenerateRequest* request) {
   if (prompt.ids) {
@@ -113,8 +113,8 @@ bool has_tokenizer(const Engine& engine) {
   }
 }
 
-// Where the completion goes as it is made. A failed write stops the request and is thrown once the engine is
-// back.
+// Writes the completion while it is generated. A failed write stops the request, and its error is thrown
+// after the engine has returned.
 class Completion {
  public:
   Completion(const GenerateOptions& options, const Prompt& prompt, const std::vector<int32_t>& prompt_ids,
@@ -128,7 +128,8 @@ class Completion {
     }
   }
 
-  // The echo waits for the first token: before it the terminal belongs to the progress line.
+  // Writes a token's text. The echo of the prompt waits for the first token, because before it the terminal
+  // shows the progress line.
   bool take(const TokenEvent& event) {
     if (first_token_ == Clock::time_point{}) first_token_ = Clock::now();
     line_.clear();
@@ -142,7 +143,7 @@ class Completion {
     return !interrupted();
   }
 
-  // Text that was held back to the very end, the newline, and the errors met on the way.
+  // Writes the text that was held back to the very end, and the newline. Throws the error met on the way.
   void finish(const std::string& text) {
     line_.clear();
     put_echo();
@@ -212,7 +213,7 @@ std::string closing_line(const GenerateResult& result, const SparseRule& rule, d
   const RequestStats& stats = result.stats;
   std::string line = "prompt " + token_rate(stats.n_prompt, stats.prefill_ns);
   if (stats.n_cached > 0) line += format(" and %lld cached", static_cast<long long>(stats.n_cached));
-  // The first token comes with the prefill; decoding is what follows it.
+  // The first token comes with the prefill; decoding gives those after it.
   line += ", decode " + token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns);
   if (first_token > 0.0) line += ", first token after " + human_seconds(first_token);
   line += format(", density %.1f%% (", 100.0 * stats.density) + rule.to_string() + ")" + moved_pages(stats) +

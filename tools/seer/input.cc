@@ -18,10 +18,10 @@ namespace {
 
 constexpr const char* kSpace = " \t\r\n\v\f";
 
-// Far more than any context holds, and little enough for the memory of most machines.
+// This is far more than any context holds, and fits the memory of most machines.
 constexpr uint64_t kMaxBytes = uint64_t{256} << 20;
 
-// Waits for the writer of a pipe, as other programs do: a shell's <(...) is one.
+// Opens the input, and waits for the writer of a pipe, as other programs do. A shell's <(...) is a pipe.
 FileDescriptor open_input(const std::string& path) {
   while (true) {
     throw_if_interrupted();
@@ -31,7 +31,8 @@ FileDescriptor open_input(const std::string& path) {
   }
 }
 
-// A folder has no text, and a device such as /dev/zero has no end. /dev/null has one.
+// Throws for a folder, which has no text, and for a device without an end, such as /dev/zero. /dev/null has
+// an end.
 void refuse_endless(int fd, const std::string& path) {
   struct stat info {};
   struct stat null {};

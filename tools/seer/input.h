@@ -10,15 +10,15 @@
 
 namespace seer::cli {
 
-// The whole file, byte for byte; "-" is stdin. A pipe and a terminal are read to their end. Throws
-// Error{kFile} for a folder, a device, more than 256 MiB or a read that fails, and Error{kCancelled} for a
-// Ctrl-C meanwhile.
+// Returns the whole file, byte for byte; "-" is stdin. A pipe and a terminal are read to their end. Throws
+// Error{kFile} for a folder, a device, more than 256 MiB or a read that fails, and Error{kCancelled} after a
+// Ctrl-C.
 std::string read_bytes(const std::string& path);
 
-// Ids separated by white space. Throws Error{kUsage} that names `source` and the first thing which is not an
-// id.
+// Parses ids separated by white space. Throws Error{kUsage} that names `source` and the first word that is
+// not an id.
 std::vector<int32_t> parse_ids(const std::string& text, const std::string& source);
-// Throws Error{kUsage} for the first id outside [0, n_vocab).
+// Throws Error{kUsage} that names the first id outside [0, n_vocab).
 void check_ids(const std::vector<int32_t>& ids, int64_t n_vocab, const std::string& source);
 std::string join_ids(const std::vector<int32_t>& ids);  // separated by one space
 
@@ -32,13 +32,13 @@ struct PromptOptions {
 };
 
 struct Prompt {
-  std::string source;  // for messages: "-p", a file's name, "standard input"
+  std::string source;  // the name in messages: "-p", a file's name, "standard input"
   std::string text;
-  std::optional<std::vector<int32_t>> ids;  // instead of text
+  std::optional<std::vector<int32_t>> ids;  // if set, there is no text
 };
 
-// Reads what was asked for: -p, -f or --tokens-file, else stdin where it is not a terminal. Throws
-// Error{kUsage} for none, more than one, or (unless may_be_empty) an empty one.
+// Reads the prompt that was asked for: -p, -f or --tokens-file, else stdin unless that is a terminal. Throws
+// Error{kUsage} if there is none, if there is more than one, or (unless may_be_empty) if it is empty.
 Prompt read_prompt(const PromptOptions& options, bool may_be_empty = false);
 
 }  // namespace seer::cli

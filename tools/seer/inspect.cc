@@ -1,5 +1,4 @@
-// seer inspect: what a model, its cache and its gates are; what gates make of a prompt is in
-// inspect_prompt.cc.
+// seer inspect: describes a model, its cache and its gates. inspect_prompt.cc has the part about a prompt.
 #include <algorithm>
 
 #include "seer/engine.h"
@@ -91,11 +90,11 @@ Json describe_tokenizer(const Engine& engine) {
     return described;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kFile && error.kind() != ErrorKind::kUnsupported) throw;
-    return Json::object({{"error", error.what()}});  // the model can still be run by ids
+    return Json::object({{"error", error.what()}});  // the model can still be used with ids
   }
 }
 
-// The token's text, if there is a tokenizer that knows it and it can be shown.
+// Returns the token's text, if there is a tokenizer that knows it and the text can be shown.
 std::string token_name(const Engine& engine, int32_t id) {
   try {
     const std::string bytes = engine.tokenizer().token_bytes(id);
@@ -147,7 +146,8 @@ Json describe(const EngineInfo& info) {
           {"kv_bytes", info.kv_bytes},     {"cpu_activations", info.cpu_activations}};
 }
 
-// "n_params  5774592 (5.77 M)": the number as it is, and as people say it.
+// Returns the text of a value, for example "5774592 (5.77 M)" for n_params: the exact number, and a rounded
+// one for people.
 std::string value_text(const std::string& key, const Json& value) {
   if (value.is_string()) {
     const auto text = value.get<std::string>();
@@ -182,7 +182,7 @@ std::string readable(const Json& summary) {
       continue;
     }
     for (const auto& [key, value] : fields.items()) {
-      // Notes are sentences: a line each, and none for an ordinary model.
+      // Notes are sentences, so each gets a line of its own; an ordinary model has none.
       const bool a_line_each = key == "config_notes" || (key == "stop_ids" && !value.empty());
       const Json lines = a_line_each ? value : Json::array({value});
       for (const Json& line : lines) text += format("  %-18s ", key.c_str()) + value_text(key, line) + "\n";

@@ -20,7 +20,7 @@ namespace {
 
 using Json = OrderedJson;
 
-// A page of maps stays below a few thousand pixels, and all of them together below a gigabyte.
+// These keep a page of maps below a few thousand pixels, and all pages together below a gigabyte.
 constexpr int64_t kMapSide = 384, kMapSideOfMany = 192, kManyHeads = 256;
 constexpr int64_t kPlainColumns = 80;
 

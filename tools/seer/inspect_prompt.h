@@ -1,4 +1,4 @@
-// seer inspect with a prompt: what the gates chose, in numbers, pictures and as a dump.
+// seer inspect with a prompt: the choices of the gates in numbers, in pictures and as a dump.
 #pragma once
 
 #include <optional>
@@ -17,11 +17,11 @@ struct PromptInspection {
   bool parse_special = false;
 
   void add_to(Args& args);
-  bool is_wanted() const;     // is there a prompt, or something that needs one (then from stdin)?
-  void check_unused() const;  // throws Error{kUsage} where an option came that needs a prompt, without one
+  bool is_wanted() const;     // whether there is a prompt, or an option that needs one (then from stdin)
+  void check_unused() const;  // throws Error{kUsage} if an option needs a prompt and there is none
 };
 
-// Returns an ExitCode. `output`: text or json.
+// Returns an ExitCode. `output` is "text" or "json".
 int inspect_prompt(const PromptInspection& options, const ModelOptions& model, const std::string& output);
 
 }  // namespace seer::cli

@@ -14,7 +14,7 @@ volatile std::sig_atomic_t g_interrupted = 0;
 volatile std::sig_atomic_t g_has_terminal = 0;
 termios g_terminal;  // written while g_has_terminal is 0
 
-// Both handlers are async-signal-safe: flags and system calls.
+// Both handlers are async-signal-safe: they only use flags and system calls.
 extern "C" void handle_last(int signal) {
   if (g_has_terminal != 0) tcsetattr(STDIN_FILENO, TCSANOW, &g_terminal);
   struct sigaction action = {};
@@ -24,7 +24,8 @@ extern "C" void handle_last(int signal) {
 }
 
 extern "C" void handle_interrupt(int signal) {
-  // Of two that come at once, both are the first. A Ctrl-C may end less than SIGTERM does.
+  // If two signals come at once, both count as the first. SIGTERM is kept if it was one of them, because
+  // Ctrl-C may end less than SIGTERM does.
   if (g_interrupted != SIGTERM) g_interrupted = signal;
   struct sigaction action = {};
   action.sa_handler = handle_last;
@@ -32,7 +33,8 @@ extern "C" void handle_interrupt(int signal) {
   sigaction(SIGTERM, &action, nullptr);
 }
 
-// A parent that ignores a signal (nohup-like, or a shell's background job) means it.
+// Installs a handler, unless the parent ignores the signal (as nohup or a shell's background jobs do), which
+// is intended.
 void handle(std::initializer_list<int> signals, void (*handler)(int)) {
   struct sigaction action = {};
   action.sa_handler = handler;
@@ -47,7 +49,7 @@ void handle(std::initializer_list<int> signals, void (*handler)(int)) {
 }  // namespace
 
 void install_signal_handlers() {
-  // Without SA_RESTART: a read of stdin ends with EINTR.
+  // SA_RESTART is not set, so that a read of stdin ends with EINTR.
   handle({SIGINT, SIGTERM}, handle_interrupt);
   handle({SIGHUP, SIGQUIT}, handle_last);
   struct sigaction ignore = {};

@@ -1,24 +1,25 @@
-// Ctrl-C and SIGTERM: the first asks the running request to stop, the second kills the process. SIGHUP and
-// SIGQUIT kill at once; all that kill leave the terminal as it was.
+// Ctrl-C and SIGTERM. The first asks the running request to stop; the second kills the process. SIGHUP and
+// SIGQUIT kill it at once. A signal that kills the process first restores the terminal.
 #pragma once
 
 #include <termios.h>
 
 namespace seer::cli {
 
-// Also ignores SIGPIPE and SIGXFSZ, whose writes then fail with an error that is reported.
+// Also ignores SIGPIPE and SIGXFSZ, so that the writes that cause them fail with an error, which is reported.
 void install_signal_handlers();
-// Set by the handler; every callback of a request returns !interrupted().
+// Returns whether a signal came. Every callback of a request returns !interrupted().
 bool interrupted() noexcept;
-// SIGINT or SIGTERM, whichever came; 0 before either.
+// Returns the signal that came, SIGINT or SIGTERM, or 0 before either.
 int interrupting_signal() noexcept;
-// As if no signal had come: where Ctrl-C ends an answer and not the program.
+// Behaves from now on as if no signal had come. A chat calls it, since Ctrl-C ends an answer there and not
+// the program.
 void forget_interrupt();
-// What the signal that kills sets the terminal of standard input to before. Absent from the start on, and
-// again after forget_terminal(). One thread.
+// Sets the mode to which a killing signal restores the terminal of standard input. There is none at the start
+// and after forget_terminal(). Call both from one thread only.
 void restore_terminal_when_killed(const termios& mode);
 void forget_terminal();
-// Throws Error{kCancelled} where interrupted().
+// Throws Error{kCancelled} if interrupted().
 void throw_if_interrupted();
 
 }  // namespace seer::cli

@@ -41,7 +41,7 @@ void append_item(std::vector<int64_t>& lengths, std::string_view item) {
   const int64_t last = parse_number(rest.substr(0, op), item);
   const bool multiply = op != std::string_view::npos && rest[op] == '*';
   const int64_t step = op == std::string_view::npos ? 1 : parse_number(rest.substr(op + 1), item);
-  // Steps that never arrive: +0, *0, *1, and 0 times anything.
+  // These steps never arrive at the end: +0, *0, *1, and 0 times anything.
   if (first > last || step < (multiply ? 2 : 1) || (multiply && first == 0)) fail(item);
   for (int64_t value = first; value <= last; value = multiply ? value * step : value + step)
     append(lengths, value);

@@ -22,7 +22,7 @@
 namespace seer::cli {
 namespace {
 
-constexpr int kLook = 200;  // ms between two looks at everything but the keyboard
+constexpr int kLook = 200;  // ms between two checks of everything but the keyboard
 constexpr int kHistoryLength = 1000;
 constexpr const char* kMarkPastes = "\033[?2004h";
 constexpr const char* kDoNotMarkPastes = "\033[?2004l";
@@ -46,7 +46,7 @@ std::string utf8(std::wstring_view text) {
   return out;
 }
 
-// Of UTF-8 that is valid.
+// Converts a text, which must be valid UTF-8.
 std::wstring wide(std::string_view text) {
   std::wstring out;
   for (size_t i = 0; i < text.size();) {
@@ -61,7 +61,7 @@ std::wstring wide(std::string_view text) {
   return out;
 }
 
-// libedit asks the locale how wide a character is, and whether it can be shown.
+// Sets a UTF-8 locale. libedit asks the locale how wide a character is, and whether it can be shown.
 void use_utf8() {
   if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
 }
@@ -83,7 +83,8 @@ struct LineEditor::Impl {
   std::optional<std::string> next(const std::string& shown);
   void remember(const std::string& message);
 
-  // libedit's callbacks, through which no exception may pass: one is kept in `failure` and ends the line.
+  // libedit's callbacks. No exception may pass through libedit, so one is kept in `failure` and ends the
+  // line.
   static int get_character(EditLine* editor, wchar_t* c);
   static unsigned char take_paste(EditLine* editor, int key);
   static unsigned char go_on(EditLine* editor, int key);
@@ -96,18 +97,18 @@ struct LineEditor::Impl {
   FILE* screen = nullptr;
   EditLine* editor = nullptr;
   HistoryW* history = nullptr;
-  std::string last;     // remembered
-  std::wstring prompt;  // of the line that is typed
-  termios before = {};  // of the terminal, to be left as it was
+  std::string last;     // the last remembered message
+  std::wstring prompt;  // of the current line
+  termios before = {};  // the terminal's mode before, to which it is restored
   winsize size = {};
   bool pasting = false;
-  bool resized = false;  // which ended the line; it goes on with `started`
-  std::wstring started;  // what was typed of it
-  int cursor = 0;        // in `started`
+  bool resized = false;  // a change of size ended the line, which continues with `started`
+  std::wstring started;  // the text of the line typed so far
+  int cursor = 0;        // the cursor's place in `started`
   std::exception_ptr failure;
 };
 
-// A window has changed its size in the middle of a line.
+// Thrown if a window changes its size in the middle of a line.
 struct Resized {};
 
 LineEditor::Impl::Impl(std::string file, std::function<void()> while_waiting)
@@ -115,14 +116,15 @@ LineEditor::Impl::Impl(std::string file, std::function<void()> while_waiting)
   use_utf8();
   if (::tcgetattr(STDIN_FILENO, &before) != 0)
     throw Error(ErrorKind::kRuntime, std::string("the terminal cannot be used: ") + std::strerror(errno));
-  // standard error is not buffered, and libedit writes character by character.
+  // A separate buffered stream is used, because standard error is not buffered and libedit writes character
+  // by character.
   if (const int fd = ::dup(STDERR_FILENO); fd >= 0) screen = ::fdopen(fd, "w");
   if (screen != nullptr) editor = el_init("seer", stdin, screen, screen);
   history = history_winit();
   if (editor == nullptr || history == nullptr)
     throw Error(ErrorKind::kRuntime, "the terminal cannot be used for editing; try TERM=dumb");
   el_set(editor, EL_CLIENTDATA, this);
-  el_set(editor, EL_SIGNAL, 0);  // signals are the program's
+  el_set(editor, EL_SIGNAL, 0);  // the program handles signals itself
   el_wset(editor, EL_PROMPT, &show_prompt);
   el_wset(editor, EL_GETCFN, &get_character);
   HistEventW event = {};
@@ -164,8 +166,8 @@ void LineEditor::Impl::bind_keys() {
   el_set(editor, EL_BIND, "\\e[9999~", "seer-go-on", nullptr);
 }
 
-// Between two lines, while an answer is written: as the terminal was, but that it does not collect lines,
-// which it would cut at 4095 bytes.
+// Sets the terminal for the time between two lines, while an answer is written. It is as before, except that
+// it does not collect lines, which it would cut at 4095 bytes.
 void LineEditor::Impl::keep_what_is_typed() {
   termios mode = before;
   mode.c_lflag &= ~static_cast<tcflag_t>(ICANON);
@@ -179,7 +181,7 @@ void LineEditor::Impl::load_history() {
   HistEventW event = {};
   errno = 0;
   if (history_w(history, &event, H_LOAD, history_file.c_str()) >= 0) return;
-  if (errno == ENOENT) return;  // it begins now
+  if (errno == ENOENT) return;  // there is no history yet
   throw Error(ErrorKind::kFile, history_file + ": the history cannot be read: " +
                                     (errno != 0 ? std::strerror(errno) : "expected a file of libedit's"));
 }
@@ -193,8 +195,8 @@ void LineEditor::Impl::wait_for_input() {
   } while (::poll(&keyboard, 1, kLook) <= 0);
 }
 
-// The window may have another size, and whoever stopped and continued the process may have reset the
-// terminal.
+// Checks whether the window has another size, and sets the terminal's mode again, since it may have been
+// reset while the process was stopped.
 void LineEditor::Impl::look_at_terminal() {
   termios mode = {};
   if (::tcgetattr(STDIN_FILENO, &mode) == 0 && (mode.c_lflag & ICANON) != 0) {
@@ -271,8 +273,8 @@ std::optional<std::string> LineEditor::Impl::next(const std::string& shown) {
   el_resize(editor);
   int n = 0;
   const wchar_t* line = el_wgets(editor, &n);
-  // libedit's own way to draw a line anew after a change of size writes beyond its buffers if the window got
-  // smaller than the line (3.1-20221030). So the line begins again, with what was typed of it.
+  // After a change of size, libedit's own way to redraw a line writes beyond its buffers if the window has
+  // become smaller than the line (3.1-20221030). So the line is started anew, with the text typed so far.
   while (resized) {
     resized = false;
     el_resize(editor);
@@ -289,7 +291,7 @@ std::optional<std::string> LineEditor::Impl::next(const std::string& shown) {
 }
 
 void LineEditor::Impl::remember(const std::string& message) {
-  // libedit's history would end at a zero.
+  // A NUL would end the text in libedit's history.
   if (message.empty() || message == last || message.find('\0') != message.npos) return;
   last = message;
   HistEventW event = {};

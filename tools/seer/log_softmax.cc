@@ -11,7 +11,7 @@
 namespace seer::cli {
 namespace {
 
-// One exp is some 5 ns: below a million of them a thread costs more than it saves.
+// One exp takes some 5 ns. For less than a million of them a thread costs more than it saves.
 constexpr int64_t kElementsPerThread = 1 << 20;
 constexpr int64_t kMaxThreads = 8;
 

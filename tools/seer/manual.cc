@@ -34,8 +34,8 @@ constexpr Line kExitCodes[] = {
     {"4", "out of memory"}, {"130", "interrupted"},
 };
 
-// troff reads a backslash as its own, a quote or a dot at the start of a line as a request, and a bare hyphen
-// as a typographic one.
+// Escapes text for troff, which treats a backslash as an escape, a quote or a dot at the start of a line as a
+// request, and a bare hyphen as a typographic one.
 std::string escaped(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -71,7 +71,7 @@ std::string command_section(const CommandTable& table) {
   text += escaped(table.description) + "\n";
   std::string shown;
   for (const OptionRow& option : table.options) {
-    if (option.group == "General") continue;  // the same everywhere
+    if (option.group == "General") continue;  // the same for every command
     if (option.group != shown && !shown.empty()) text += ".PP\n" + escaped(option.group) + ":\n";
     shown = option.group;
     text += item(option_head(option), option.help + " " + default_text(option));

@@ -1,4 +1,4 @@
-// What is said about the whole program: the overview of `seer --help`, and the manual page.
+// Texts about the whole program: the overview of `seer --help`, and the manual page.
 #pragma once
 
 #include <string>

@@ -43,8 +43,8 @@ std::optional<std::string> MessageReader::read_message() {
 }
 
 std::optional<std::string> MessageReader::read_block(std::string text) {
-  // What follows the opening quotes in their own line is the block's first line, where there is anything. A
-  // line that was pasted may be several.
+  // Text after the opening quotes in the same line, if there is any, is the block's first line. A pasted line
+  // may be several.
   if (text.starts_with('\n')) text.erase(0, 1);
   std::string block;
   std::optional<std::string> line = text.empty() ? std::nullopt : std::optional(std::move(text));

@@ -11,7 +11,7 @@
 namespace seer::cli {
 namespace {
 
-// Above what any machine has, below what an int or a thread pool would choke on.
+// These are more than any machine has, and less than an int or a thread pool can handle.
 constexpr int64_t kMaxThreads = 4096;
 constexpr int64_t kMaxRanks = 1024;
 

@@ -10,8 +10,8 @@ namespace {
 
 struct Foreign {
   std::string_view word;
-  // An option here, or a reason that begins with a blank. If a word is there twice, the first option that the
-  // command has counts.
+  // The name of an option here, or a reason, which begins with a blank. If a word is in the list twice, the
+  // first option that the command has counts.
   std::string_view here;
 };
 

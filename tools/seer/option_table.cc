@@ -8,7 +8,7 @@ namespace {
 constexpr size_t kHelpColumn = 34;
 constexpr size_t kHelpWidth = 100;
 
-// Long names stand below one another, with or without a short one.
+// Returns an option's names. Long names are aligned, whether or not there is a short one.
 std::string left_column(const OptionRow& option) {
   std::string text = option.names.size() == 1 && option.names[0].starts_with("--") ? "      " : "  ";
   for (size_t i = 0; i < option.names.size(); ++i) text += (i == 0 ? "" : ", ") + option.names[i];
@@ -50,7 +50,7 @@ std::string help_text(const CommandTable& table) {
     if (option.group != shown) out += "\n" + option.group + ":\n";
     shown = option.group;
     std::string left = left_column(option);
-    // A name too long for its column gets a line of its own.
+    // A name that is too long for its column gets a line of its own.
     if (left.size() + 2 > kHelpColumn) {
       out += left + "\n" + std::string(kHelpColumn, ' ');
     } else {

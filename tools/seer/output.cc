@@ -21,7 +21,7 @@ namespace {
   throw Error(ErrorKind::kRuntime, std::string("cannot write to standard output: ") + std::strerror(error));
 }
 
-// False, with errno set, where not everything could be written.
+// Returns false, with errno set, if not all bytes could be written.
 bool write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd, bytes.data(), bytes.size());
@@ -41,7 +41,8 @@ spdlog::logger& logger() {
     auto made = std::make_unique<spdlog::logger>("seer", sink);
     made->set_pattern("%^seer: %v%$");
     made->flush_on(spdlog::level::trace);
-    made->set_error_handler([](const std::string&) {});  // nobody is left to tell where stderr fails
+    made->set_error_handler([](const std::string&) {});  // if stderr fails, there is no other way to report
+                                                         // it
     return made;
   }();
   return *instance;
@@ -60,10 +61,10 @@ Stdout& standard_output() {
 }  // namespace
 
 void secure_standard_streams() {
-  // open() takes the lowest free number, so going upwards fills each gap with its own stream.
+  // open() returns the lowest free number, so that in ascending order each gap is filled with its own stream.
   for (int fd = 0; fd <= 2; ++fd) {
     if (::fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
-    // Read-only for stdout: writing to it then fails with EBADF instead of vanishing.
+    // For stdout it is opened read-only, so that writing fails with EBADF instead of being lost.
     const int opened = ::open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY);
     if (opened >= 0 && opened != fd) ::close(opened);
   }

@@ -20,7 +20,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
     fail("open");
   }
   if (!fs::exists(status) || fs::is_regular_file(status)) {
-    // A link's target is replaced, not the link.
+    // If the path is a link, its target is replaced, not the link.
     const fs::path real = fs::weakly_canonical(path_, ignored);
     if (!real.empty()) path_ = real.string();
     temporary_ = path_ + ".tmp";
@@ -28,7 +28,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   const std::string& target = temporary_.empty() ? path_ : temporary_;
   fd_ = ::open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
   if (fd_ < 0) {
-    temporary_.clear();  // not ours to remove
+    temporary_.clear();  // the file is not ours to remove
     fail("open");
   }
 }

@@ -1,4 +1,4 @@
-// A file that appears under its name when it is whole, and not before.
+// A file that appears under its name when it is complete, and not before.
 #pragma once
 
 #include <cstddef>
@@ -9,25 +9,25 @@ namespace seer::cli {
 
 class OutputFile {
  public:
-  // Opens `path`.tmp next to the target, so that a folder which cannot be written to is known before the
-  // work. If `path` is something other than a regular file (a pipe, /dev/full), it is written directly.
-  // Throws Error{kRuntime}, as the other functions do. A file that was there stays as it is until finish().
+  // Opens `path`.tmp next to the target, so that a folder which cannot be written to is reported before the
+  // work. If `path` is something other than a regular file (a pipe, /dev/full), it is written directly. A
+  // file that was there stays as it is until finish(). All functions throw Error{kRuntime}.
   explicit OutputFile(std::string path);
-  // Removes the temporary file unless finish() came to its end.
+  // Removes the temporary file unless finish() completed.
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
   void write(std::string_view bytes);
   void finish();
-  int fd() const { return fd_; }  // for libraries that write themselves
+  int fd() const { return fd_; }  // for libraries that write to a descriptor
   // Throws Error{kRuntime} with errno's reason: "cannot write PATH: No space left on device; ...".
   [[noreturn]] void fail_to_write() const { fail("write"); }
 
  private:
   [[noreturn]] void fail(const std::string& what) const;
 
-  std::string path_, temporary_;  // temporary_ empty: path_ is written directly
+  std::string path_, temporary_;  // temporary_ is empty if path_ is written directly
   int fd_ = -1;
 };
 

@@ -1,4 +1,4 @@
-// seer perplexity: what a sparse rule costs in quality, rules side by side on the same windows.
+// seer perplexity: measures how much quality a sparse rule costs, with all rules on the same windows.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -66,12 +66,13 @@ struct RuleTotals {
   double perplexity() const { return std::exp(loss / static_cast<double>(n_windows)); }
 };
 
-// Of the mean of `samples`, as if they were independent.
+// Returns the standard error of the mean of `samples`, as if they were independent.
 double standard_error(const std::vector<double>& samples) {
   return spread(samples).stddev / std::sqrt(static_cast<double>(std::max<size_t>(samples.size(), 1)));
 }
 
-// Of a perplexity's ratio: both see the same tokens, so it is the difference of losses that varies.
+// Returns the standard error of a ratio of perplexities. Both rules see the same tokens, so the spread is
+// that of the differences of losses.
 double ratio_error(const RuleTotals& totals, const RuleTotals& dense) {
   std::vector<double> differences = totals.losses;
   for (size_t i = 0; i < differences.size(); ++i) differences[i] -= dense.losses[i];
@@ -125,7 +126,7 @@ class Perplexity {
     if (options_.max_windows > 0) n_windows_ = std::min(n_windows_, options_.max_windows);
   }
 
-  // "[3/8] dense 21.5360, threshold=0.01 21.6623; 1.23 s a window, ETA 6 s"
+  // Shows "[3/8] dense 21.5360, threshold=0.01 21.6623; 1.23 s a window, ETA 6 s".
   void show_running(double seconds) {
     const auto n_done = static_cast<double>(totals_.front().n_windows);
     std::string text = format("[%lld/%lld]", static_cast<long long>(totals_.front().n_windows),
@@ -139,8 +140,8 @@ class Perplexity {
     log_info(text);
   }
 
-  // Every rule on one window. The totals change together at its end, so an interrupt leaves the rules
-  // comparable.
+  // Runs every rule on one window. All totals change together at its end, so the rules stay comparable after
+  // an interrupt.
   void run_window(int64_t index) {
     std::vector<RuleTotals> next = totals_;
     for (RuleTotals& totals : next) {

@@ -25,7 +25,7 @@ const std::shared_ptr<Ranks>& launched_ranks() { return launched().ranks; }
 void leave_ranks() { launched().ranks = nullptr; }
 
 int run_follower(Ranks& ranks) {
-  // The terminal and mpirun signal every rank; rank 0 alone decides what that means.
+  // The terminal and mpirun send signals to every rank, but only rank 0 acts on them.
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGTERM, SIG_IGN);
   return ranks.follow() ? kDone : kFailed;

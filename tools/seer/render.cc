@@ -1,4 +1,4 @@
-// seer render: what a chat template makes of messages, for anyone to check.
+// seer render: shows the text that a chat template makes of messages.
 #include <ctime>
 
 #include "seer/tokenizer.h"
@@ -20,7 +20,7 @@ constexpr const char* kDescription =
     "a "
     "tokenizer only, and without --ids not even those.";
 
-// Seconds since 1970 of YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS in the local time zone.
+// Returns the seconds since 1970 for YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS in the local time zone.
 int64_t parse_date(const std::string& text) {
   std::tm date{};
   date.tm_isdst = -1;

@@ -6,7 +6,7 @@
 namespace seer::cli {
 namespace {
 
-// Characters, not bytes: "±" takes one place.
+// Returns the width in characters, not bytes: "±" takes one place.
 size_t display_width(const std::string& text) {
   size_t width = 0;
   for (const char c : text) width += (static_cast<unsigned char>(c) & 0xc0) != 0x80 ? 1 : 0;

@@ -10,18 +10,20 @@ namespace seer::cli {
 
 inline const std::vector<std::string> kRowFormats = {"md", "csv", "json", "jsonl"};
 
-// A Markdown column. `width` is the least; a longer cell is written whole.
+// A Markdown column. Shorter cells are padded to `width`; a longer cell is written whole.
 struct Column {
   std::string title;
   size_t width;
-  bool right = true;  // aligned
+  bool right = true;  // whether cells are aligned to the right
 };
 
-// Each row goes to stdout when it is known. finish() closes a JSON array; without it the array stays open.
+// Writes each row to stdout as soon as it is known. finish() closes a JSON array; without it the array stays
+// open.
 class RowWriter {
  public:
   RowWriter(std::string format, std::vector<Column> columns);
-  // `fields`: one object, the same keys in every row; CSV leaves arrays out. `cells`: one text a column.
+  // `fields` is one object with the same keys in every row; CSV leaves arrays out. `cells` has one text for
+  // each column.
   void write(const OrderedJson& fields, const std::vector<std::string>& cells);
   void finish();
 

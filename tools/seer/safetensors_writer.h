@@ -1,4 +1,4 @@
-// Writes a safetensors file that is whole or absent.
+// Writes a safetensors file that is either complete or absent.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ class SafetensorsWriter {
   // Opens the file as OutputFile does, and throws as it does.
   explicit SafetensorsWriter(std::string path) : file_(std::move(path)) {}
 
-  // `data` must outlive write(). Tensors lie in the file in the order they are added.
+  // `data` must outlive write(). Tensors lie in the file in the order in which they were added.
   void add(const std::string& name, const char* dtype, std::vector<int64_t> shape, const void* data,
            size_t n_bytes);
   void add_metadata(const std::string& key, const std::string& value);

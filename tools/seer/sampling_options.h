@@ -1,4 +1,4 @@
-// Sampling flags; what is not given stays the model's own choice.
+// The sampling options. A value that is not given stays the model's own.
 #pragma once
 
 #include <optional>
@@ -14,7 +14,7 @@ struct SamplingOptions {
   std::optional<uint64_t> seed;
 
   void add_to(Args& args);
-  // Throws Error{kUsage} for a given value that is out of range.
+  // Returns `standard` with the given values. Throws Error{kUsage} for one that is out of range.
   SamplingParams apply(const SamplingParams& standard) const;
 };
 

@@ -26,7 +26,7 @@ StatusLine::StatusLine() : enabled_(stderr_is_terminal()), next_(Clock::now()) {
 void StatusLine::update(const std::string& text) {
   if (!enabled_ || Clock::now() < next_) return;
   next_ = Clock::now() + std::chrono::milliseconds(100);
-  // A line that wraps could not be taken back.
+  // The line is cut, because a line that wraps could not be erased.
   std::string line = text.substr(0, terminal_width() - 1);
   const size_t shown = line.size();
   line.resize(std::max(shown, width_), ' ');
@@ -36,7 +36,7 @@ void StatusLine::update(const std::string& text) {
 
 void StatusLine::clear() {
   if (width_ == 0) return;
-  // Blanks instead of an escape sequence: every terminal understands them.
+  // It is erased with blanks instead of an escape sequence, because every terminal understands them.
   write_stderr("\r" + std::string(width_, ' ') + "\r");
   width_ = 0;
 }

@@ -1,4 +1,4 @@
-// The one line that is rewritten while something runs: only where stderr is a terminal.
+// A line on stderr that is rewritten while something runs. Nothing is shown unless stderr is a terminal.
 #pragma once
 
 #include <chrono>
@@ -19,7 +19,7 @@ class StatusLine {
 
   // Replaces the line, at most ten times a second.
   void update(const std::string& text);
-  void clear();  // erases it; whatever else goes to the terminal is written after this
+  void clear();  // erases the line; call it before anything else is written to the terminal
 
  private:
   bool enabled_;
@@ -27,7 +27,7 @@ class StatusLine {
   std::chrono::steady_clock::time_point next_;
 };
 
-// "prefill 4096/15000 (27%) 1530 tokens/s, 7 s left"
+// Returns "prefill 4096/15000 (27%) 1530 tokens/s, 7 s left".
 std::string describe(const PrefillProgress& progress);
 
 }  // namespace seer::cli

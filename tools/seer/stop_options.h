@@ -1,4 +1,4 @@
-// Where an answer ends: strings and ids that end it, and how many tokens come before any of them may.
+// The options for the end of an answer: strings and ids that end it, and how many tokens must come first.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,12 @@ struct StopOptions {
   int64_t min_tokens = 0;
   bool ignore_eos = false;
 
-  // `what` ends: "the completion", "an answer".
+  // `what` names the text that ends: "the completion", "an answer".
   void add_to(Args& args, const std::string& what);
-  // Before a model is loaded. Throws Error{kUsage} for an empty text, or for at least more tokens than at
-  // most
-  // (-1: any number).
+  // Call it before a model is loaded. Throws Error{kUsage} for an empty text, or if --min-tokens exceeds
+  // `most_tokens` (-1: no limit).
   void check(int64_t most_tokens) const;
-  // Throws Error{kUsage} for an id that the model does not have or a name that is no token's.
+  // Throws Error{kUsage} for an id that the model does not have, or for a name that no token has.
   void apply(const Engine& engine, GenerateRequest* request) const;
 };
 

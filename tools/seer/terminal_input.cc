@@ -23,7 +23,7 @@ bool is_character(char32_t code, int n_more) {
 
 }  // namespace
 
-// More bytes; false at the end of the input.
+// Reads more bytes. Returns false at the end of the input.
 bool TerminalInput::fill() {
   bytes_.erase(0, at_);
   at_ = 0;
@@ -85,7 +85,7 @@ std::u32string TerminalInput::paste() {
   std::u32string text;
   while (const std::optional<char32_t> c = next()) {
     if (*c == '\n' && text.ends_with(U'\r')) text.pop_back();
-    text += *c == 0 ? kReplacement : *c;  // libedit's line would end there
+    text += *c == 0 ? kReplacement : *c;  // it would end libedit's line
     if (!text.ends_with(kPasteEnd)) continue;
     text.erase(text.size() - kPasteEnd.size());
     break;

@@ -1,4 +1,4 @@
-// The bytes that a terminal sends, as characters, and what it marks as pasted.
+// Reads the bytes that a terminal sends as characters, and recognises pasted text.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +10,16 @@ namespace seer::cli {
 
 class TerminalInput {
  public:
-  // `wait` returns once standard input has something to read or has ended; what it throws passes through.
+  // `wait` returns once standard input has something to read or has ended. Its exceptions pass through.
   explicit TerminalInput(std::function<void()> wait) : wait_(std::move(wait)) {}
 
-  // The next character; bytes that are not UTF-8 are U+FFFD. Absent at the end of the input.
+  // Returns the next character, with U+FFFD for bytes that are not UTF-8. Returns nothing at the end of the
+  // input.
   std::optional<char32_t> next();
-  // Everything up to the mark that ends a paste, or the end of the input, with the line breaks of any system
-  // as '\n', and NUL as U+FFFD. The mark that begins it has been read.
+  // Call it after the mark that begins a paste has been read. Returns everything up to the mark that ends the
+  // paste, or to the end of the input. The line breaks of any system become '\n', and NUL becomes U+FFFD.
   std::u32string paste();
-  // Puts bytes in front of what comes next.
+  // Puts bytes back, to be read next.
   void unread(const std::string& bytes) { bytes_.insert(at_, bytes); }
   // Whether the last character belongs to a key's sequence (an arrow's, say) that has not ended.
   bool within_sequence() const { return sequence_ != Sequence::kNone; }

@@ -9,7 +9,7 @@ namespace seer::cli {
 namespace {
 
 constexpr uint32_t kInvalid = 0xffffffff;  // bytes that are no character
-constexpr size_t kTailBytes = 512;         // of a long line: its end says what to do
+constexpr size_t kTailBytes = 512;         // of a long line; its end often says what to do
 
 struct Character {
   size_t n_bytes = 0;  // 0: more bytes are needed
@@ -28,7 +28,8 @@ bool is_too_short_or_no_character(uint32_t code, int n_more) {
   return code < kLeast[n_more] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff);
 }
 
-// The first character of `text`, which is not empty. Of bytes that are none, the first alone is taken.
+// Reads the first character of `text`, which must not be empty. Of bytes that are no character, only the
+// first is taken.
 Character first_character(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const int n_more = continuation_bytes(byte(0));
@@ -44,8 +45,8 @@ Character first_character(std::string_view text) {
   return {static_cast<size_t>(n_more) + 1, code};
 }
 
-// Nobody sees these, but they put lines or the text around them elsewhere (separators, the embeddings,
-// overrides and isolates of the bidirectional algorithm), or carry a text of their own (tags).
+// Returns whether a character is invisible and yet moves lines or the text around it (separators, and the
+// embeddings, overrides and isolates of the bidirectional algorithm), or carries a text of its own (tags).
 bool is_hidden(uint32_t code) {
   return (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
          (code >= 0xe0000 && code <= 0xe007f);
@@ -102,7 +103,7 @@ std::string one_line(std::string_view text) {
   std::string line;
   if (text.size() > kLongestLine) {
     const std::string note = format(" ... (%zu bytes left out) ... ", text.size() - kLongestLine);
-    // A character that is cut in two at either end shows as its bytes.
+    // A character that is cut in two at either end is shown as its bytes.
     line = visible(text.substr(0, kLongestLine - kTailBytes)) + note +
            visible(text.substr(text.size() - kTailBytes));
   } else {

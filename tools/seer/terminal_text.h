@@ -20,18 +20,18 @@ namespace seer::cli {
 class TerminalFilter {
  public:
   std::string take(std::string_view bytes);
-  // What is held back, at the end of the text.
+  // Returns the bytes that are held back. Call it at the end of the text.
   std::string finish();
 
  private:
   std::string held_;
 };
 
-// The same for a whole text.
+// Does the same for a whole text.
 std::string visible(std::string_view text);
 
-// For one line of a log: as visible(), with line breaks and tabs as spaces. Of more than kLongestLine bytes
-// the middle is left out, with a note of how much that is.
+// Prepares a text for one line of a log: as visible(), with line breaks and tabs as spaces. Of a text of more
+// than kLongestLine bytes the middle is left out, with a note of how much that is.
 std::string one_line(std::string_view text);
 inline constexpr size_t kLongestLine = 2048;
 

@@ -1,4 +1,4 @@
-// seer tokenize: text to ids and back, with nothing but the tokenizer loaded.
+// seer tokenize: turns text into ids and back, with only the tokenizer loaded.
 #include "seer/tokenizer.h"
 
 #include <algorithm>
@@ -44,8 +44,8 @@ struct TokenizeOptions {
   }
 };
 
-// Vocabularies of models are often padded beyond their tokenizers, so a model may say such an id. It has no
-// text, which a warning says.
+// Returns the ids that have a text, and warns about the others. Vocabularies of models are often padded
+// beyond their tokenizers, so a model may generate such an id.
 std::vector<int32_t> known_ids(std::vector<int32_t> ids, int64_t n_vocab, const std::string& source) {
   for (const int32_t id : ids)
     if (id < 0)

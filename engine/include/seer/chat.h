@@ -24,7 +24,7 @@ struct SEER_API ChatPrompt {
   std::string tools;     // an array of objects; empty: none
   std::string
       kwargs;  // an object, further variables of the template: {"enable_thinking": false}; empty: none
-  // True: the text ends where the assistant's answer begins.
+  // If true, the text ends at the place at which the assistant's answer begins.
   bool add_generation_prompt = true;
   // True: the last message is an unfinished one of the assistant. The text ends with its content, and
   // add_generation_prompt is ignored.

@@ -53,7 +53,7 @@ EngineOptions options_of(const seer_engine_options& in) {
 
 namespace {
 
-// A template that cannot be interpreted counts as none here; to use it is refused with the reason.
+// A template that cannot be interpreted counts as none here. To use it is refused, with the reason.
 std::string template_name(const seer::Tokenizer& tokenizer) {
   try {
     const auto chat_template = tokenizer.chat_template();
@@ -92,7 +92,7 @@ seer_status seer_engine_load(seer_engine** engine, const seer_engine_options* op
       handle->chat_template = template_name(tokenizer);
     } catch (const seer::Error& error) {
       if (error.kind() != seer::ErrorKind::kFile)
-        throw;  // that kind: the model has none, and may be used by ids
+        throw;  // kFile means that the model has no tokenizer; it may still be used with ids
     }
     *engine = handle.release();
   });

@@ -1,4 +1,4 @@
-// Submitted requests, and the engine's counters.
+// Submitted requests, and the counters of the engine.
 #include "engine/src/c_api/request.h"
 
 using namespace seer::c_api;

@@ -6,7 +6,7 @@
 namespace seer::c_api {
 namespace {
 
-// Of the calling thread. A message that found no memory is replaced by one that needs none.
+// The last error of the calling thread. If there is no memory for a message, one that needs none replaces it.
 struct LastError {
   std::string text;
   const char* fixed = "";
@@ -83,7 +83,7 @@ void refuse_size(const char* type, size_t expected, size_t found) {
 const char* seer_version(void) { return seer::version(); }
 
 const char* seer_status_name(seer_status status) {
-  // C may give any number, which is no value of the enumeration for C++.
+  // C may pass any number, even one that is no value of the enumeration in C++.
   unsigned number = 0;
   static_assert(sizeof number == sizeof status);
   std::memcpy(&number, &status, sizeof number);

@@ -54,7 +54,7 @@ namespace seer::c_api {
 // The status for the exception in flight, whose message becomes the thread's last error. Called in a handler.
 seer_status fail() noexcept;
 
-// Runs `body`; what it throws becomes a status.
+// Runs `body` and turns its exception, if any, into a status.
 template <class Body>
 seer_status guard(const Body& body) noexcept {
   try {
@@ -68,7 +68,7 @@ seer_status guard(const Body& body) noexcept {
 [[noreturn]] void refuse_null(const char* name);
 [[noreturn]] void refuse_size(const char* type, size_t expected, size_t found);
 
-// Throws Error{kUsage} where it is null.
+// Throws Error{kUsage} if it is null.
 inline void check_pointer(const void* pointer, const char* name) {
   if (pointer == nullptr) refuse_null(name);
 }

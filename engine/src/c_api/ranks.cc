@@ -1,4 +1,4 @@
-// Ranks: starting, joining and following.
+// The functions for ranks: starting, joining and following.
 #include <vector>
 
 #include "engine/src/c_api/handles.h"

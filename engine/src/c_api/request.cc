@@ -1,4 +1,4 @@
-// Requests: C structs to the C++ ones and back.
+// Converts requests from C structs to C++ ones, and their events back.
 #include "engine/src/c_api/request.h"
 
 #include <cstddef>
@@ -76,7 +76,7 @@ GenerateRequest request_of(const seer_request& in, const SamplingParams& default
   void* user = in.user;
   if (const auto on_token = in.on_token; on_token != nullptr)
     out.on_token = [=](const TokenEvent& event) {
-      // A view may end anywhere; C gets its zero byte.
+      // A string view has no zero byte at its end, but C needs one.
       const std::string text(event.text);
       return on_token(user, event.id, text.c_str(), text.size()) != 0;
     };
@@ -115,7 +115,7 @@ seer_finish finish_of(FinishReason reason) {
 }
 
 std::vector<seer_position_logprobs> logprobs_to_c(const std::vector<PositionLogprobs>& in) {
-  // A list of one is a list of the other.
+  // Both structs have the same layout, so a list of one can be used as a list of the other.
   static_assert(sizeof(seer_logprob) == sizeof(TokenLogprob) &&
                 offsetof(seer_logprob, logprob) == offsetof(TokenLogprob, logprob));
   std::vector<seer_position_logprobs> out;

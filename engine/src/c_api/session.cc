@@ -1,4 +1,4 @@
-// Sessions.
+// The functions for sessions.
 #include <vector>
 
 #include "engine/src/c_api/request.h"
@@ -23,7 +23,7 @@ seer_status seer_session_generate(seer_session* session, const seer_request* req
                                   size_t result_size) {
   return guard([&] {
     check_pointer(session, "a seer_session");
-    // Refused here and not after the work.
+    // Checks the caller's struct before the work is done, not after it.
     if (result != nullptr) to_caller(result, result_size, seer_result{}, "seer_result");
     session->arrays = {};
     session->result = {};

@@ -1,4 +1,4 @@
-// Text to ids and back. What is returned is malloc's, so that seer_free needs no type.
+// Converts text to ids and back. Memory that is returned comes from malloc, so that seer_free needs no type.
 #include <cstdlib>
 #include <limits>
 #include <new>
@@ -30,7 +30,7 @@ void give_text(const std::string& in, char** text, size_t* text_size) {
   if (text_size != nullptr) *text_size = in.size();
 }
 
-// Null, which is the model's own, for a null pointer.
+// Returns null, which selects the model's own template, for a null pointer.
 std::shared_ptr<const seer::ChatTemplate> template_of(const char* name_or_file) {
   return name_or_file == nullptr ? nullptr : seer::ChatTemplate::load(name_or_file);
 }

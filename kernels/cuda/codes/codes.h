@@ -43,8 +43,8 @@ struct CodeMatrix {
   }
 };
 
-// Whether the kernels here take this weight's groups: all inputs, or a power of two of at least 64 E4M3 codes
-// or 32 codes of 4 bits.
+// Returns whether the kernels here take this weight's groups: all inputs, or a power of two of at least 64
+// E4M3 codes or 32 codes of 4 bits.
 bool code_groups_fit(DType type, int64_t group, int64_t d_in);
 
 // ---- layout ----
@@ -91,9 +91,9 @@ struct CodeRowsParams {
 inline constexpr int kMostCodeRows = 16;
 // Products with more rows of E4M3 codes round their inputs, if the format says so.
 inline constexpr int kMostExactRows = 8;
-// Products with more rounded rows take scales of rows where the format has these, not spread_scale().
+// Products with more rounded rows take scales of rows if the format has these, not spread_scale().
 inline constexpr int64_t kMostSpreadRows = 64;
-// Whether a norm can be part of the product: then the inputs fit into shared memory.
+// Returns whether a norm can be part of the product, which it can if the inputs fit into shared memory.
 bool code_rows_take_norm(const CodeMatrix& w, int64_t n, int max_shared_bytes);
 // Reads each weight once. Row r of out depends on row r of x alone, bit for bit, whatever n is.
 cudaError_t launch_code_rows(const CodeRowsParams& params, int n_multiprocessors, int max_shared_bytes,

@@ -14,8 +14,8 @@
 
 namespace seer::cuda {
 
-constexpr uint32_t kBf16Of128 = 0x43004300;  // two bf16 numbers 128, whose last places are worth 1
-constexpr uint32_t kF16Of1024 = 0x64006400;  // two float16 numbers 1024, whose last places are worth 1
+constexpr uint32_t kBf16Of128 = 0x43004300;  // two bf16 numbers 128; their last bits have the value 1
+constexpr uint32_t kF16Of1024 = 0x64006400;  // two float16 numbers 1024; their last bits have the value 1
 
 template <class Pair>
 __device__ __forceinline__ Pair as_pair(uint32_t bits) {
@@ -26,7 +26,7 @@ __device__ __forceinline__ uint32_t bits_of(const Pair& pair) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-// What is taken from a pair of codes of 4 bits.
+// The zero that is subtracted from a pair of codes of 4 bits.
 template <class Pair>
 struct ZeroPair;
 template <>
@@ -48,11 +48,11 @@ struct Decode;
 
 template <>
 struct Decode<DType::kF8E4M3, __nv_bfloat162> {
-  // Four codes; low: the first two, the first in the lower half.
+  // Decodes four codes. `low` gets the first two, the first of them in its lower half.
   __device__ __forceinline__ static void four(uint32_t& low, uint32_t& high, uint32_t codes) {
-    // Sign, exponent and mantissa of E4M3 are put where bf16 has them. The exponents are then 120 too small;
-    // numbers below the normal ones become bf16 numbers below its normal ones, which the product restores
-    // too.
+    // The sign, exponent and mantissa of E4M3 are put into bf16's places. The exponents are then 120 too
+    // small, which the product with 2^120 corrects. It also corrects subnormal numbers, which have become
+    // subnormal bf16 numbers.
     const uint32_t scale = 0x7B807B80;  // 2^120, twice
     const auto decode = [scale](uint32_t v) {
       const uint32_t bits = (v & 0x80008000U) | (v >> 4 & 0x07F007F0U);
@@ -71,7 +71,7 @@ struct Decode<DType::kF8E4M3, __half2> {
         : "=r"(low), "=r"(high)
         : "r"(codes));
 #else
-    // As for bf16, with exponents that are 8 too small.
+    // The same as for bf16, with exponents that are 8 too small.
     const uint32_t scale = 0x5C005C00;  // 2^8, twice
     const auto decode = [scale](uint32_t v) {
       const uint32_t bits = (v & 0x80008000U) | (v >> 1 & 0x3F803F80U);
@@ -86,7 +86,7 @@ struct Decode<DType::kF8E4M3, __half2> {
 template <>
 struct Decode<DType::kI8, __nv_bfloat162> {
   __device__ __forceinline__ static void four(uint32_t& low, uint32_t& high, uint32_t codes) {
-    // The low seven bits add to 128; the sign turns the 128 that is taken away into 256.
+    // The low seven bits are added to 128. If the sign is set, 256 is subtracted instead of 128.
     const auto decode = [](uint32_t v) {
       return bits_of(__hsub2(as_pair<__nv_bfloat162>((v & 0x007F007FU) | kBf16Of128),
                              as_pair<__nv_bfloat162>((v & 0x00800080U) | kBf16Of128)));
@@ -107,7 +107,7 @@ struct Decode<DType::kI8, __half2> {
   }
 };
 
-// Eight codes of 4 bits, in the order of pack.cu.
+// Decodes eight codes of 4 bits, which are in the order of pack.cu.
 __device__ __forceinline__ void decode_u4(uint32_t (&pairs)[4], uint32_t codes,
                                           const ZeroPair<__nv_bfloat162>& zero) {
 #pragma unroll
@@ -116,7 +116,8 @@ __device__ __forceinline__ void decode_u4(uint32_t (&pairs)[4], uint32_t codes,
                                as_pair<__nv_bfloat162>(zero.plus128)));
 }
 
-// (x & mask) | bits in one instruction, which the compiler makes two of if mask and bits are constants.
+// Returns (x & mask) | bits in one instruction. If mask and bits are constants, the compiler makes two
+// instructions of it.
 __device__ __forceinline__ uint32_t and_or(uint32_t x, uint32_t mask, uint32_t bits) {
   uint32_t y;
   asm("lop3.b32 %0, %1, %2, %3, 0xEA;\n" : "=r"(y) : "r"(x), "r"(mask), "r"(bits));
@@ -130,7 +131,7 @@ __device__ __forceinline__ void decode_u4(uint32_t (&pairs)[4], uint32_t codes,
   for (int i = 0; i < 4; i += 2, codes >>= 8) {
     pairs[i] = bits_of(
         __hsub2(as_pair<__half2>(and_or(codes, 0x000F000FU, kF16Of1024)), as_pair<__half2>(zero.plus1024)));
-    // 1024 + 16 code, a sixteenth of which is 64 + code.
+    // This is 1024 + 16 code, a sixteenth of which is 64 + code.
     pairs[i + 1] = bits_of(__hfma2(as_pair<__half2>(and_or(codes, 0x00F000F0U, kF16Of1024)),
                                    as_pair<__half2>(sixteenth), as_pair<__half2>(zero.minus64)));
   }

@@ -20,14 +20,14 @@ dim3 blocks_for(int64_t n) { return {static_cast<unsigned>((n + kThreads - 1) / 
 
 __device__ int64_t thread_index() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
 
-// In a row of a CodeMatrix, the place of the word that has codes 8 m to 8 m + 7.
+// Returns the place, in a row of a CodeMatrix, of the word with codes 8 m to 8 m + 7.
 __device__ int64_t word_of(int64_t m) {
   const int64_t chunk = m / 16, j = m % 16 / 4, t = m % 4;
   return chunk * 16 + t * 4 + j;
 }
 
-// One thread a word of the output, which has n_words a row. Words beyond the input's get codes of 8, which
-// are multiplied by zeros.
+// Each thread writes one word of the output, which has n_words in each row. Words beyond the input's get
+// codes of 8, which are multiplied by zeros.
 __global__ void __launch_bounds__(kThreads)
     pack_u4_kernel(uint32_t* out, const uint32_t* in, int64_t n_rows, int64_t n_words, int64_t n_words_in) {
   const int64_t i = thread_index();
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kThreads)
   out[row * n_words + word_of(m)] = packed;
 }
 
-// One thread eight bytes of the output.
+// Each thread writes eight bytes of the output.
 __global__ void __launch_bounds__(kThreads)
     pad_rows_kernel(uint2* out, const uint2* in, int64_t n_rows, int64_t n_out, int64_t n_in) {
   const int64_t i = thread_index();
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kThreads)
   out[column * ld + row] = in[row * n_columns + column];
 }
 
-// One thread eight weights.
+// Each thread takes eight weights.
 template <DType kType>
 __global__ void __launch_bounds__(kThreads)
     to_bf16_kernel(__nv_bfloat16* out, CodeMatrix w, int64_t pitch, int64_t n) {

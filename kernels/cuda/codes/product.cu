@@ -1,7 +1,7 @@
-// Products of up to 16 rows with codes: bound by reading the codes once, which are widened to float16 in
-// registers and multiplied by tensor cores. A block takes 16 rows of the weight at a time, or 8 of gate and
-// the 8 of up that belong to them, and its warps divide their chunks. DESIGN.md next to this file has the
-// arithmetic.
+// Products of up to 16 rows with codes. The time is that of reading the codes once; they are widened to
+// float16 in registers and multiplied by tensor cores. A block takes 16 rows of the weight at a time (or 8 of
+// gate and the 8 of up that belong to them), and its warps divide their chunks. DESIGN.md next to this file
+// has the arithmetic.
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -23,17 +23,18 @@
 namespace seer::cuda {
 namespace {
 
-// What one lane multiplies, and a tile's sums so far of its warp.
+// The operands of one lane, and its warp's sums of a tile so far.
 template <DType kType, int kTiles, int kParts, class Pair>
 struct Product {
   static constexpr bool kShared = std::is_same_v<Pair, __half2>;
   static constexpr int kScales = kParts == 0 ? 1 : kParts;
-  static constexpr int kVectors = row_bytes(kType) / 64;  // of 16 bytes, that a lane has of a row's chunk
-  static constexpr int kSteps = 4;                        // of a chunk, each of eight codes a lane and row
-  static constexpr int kFirst = kType == DType::kU4 ? 8 : 16;  // elements from lane to lane
+  static constexpr int kVectors = row_bytes(kType) / 64;  // 16-byte vectors that a lane has of a row's chunk
+  static constexpr int kSteps = 4;  // steps of a chunk; each takes eight codes for each lane and row
+  // Elements from the first of a lane to the first of the next lane.
+  static constexpr int kFirst = kType == DType::kU4 ? 8 : 16;
 
-  // Products that follow one another on the same sums wait for each other, so there are two sets of sums.
-  // (One would do for more tiles, but a row's result shall not depend on how many rows there are.)
+  // Consecutive products on the same sums wait for each other, so there are two sets of sums. (With more
+  // tiles one set would do, but a row's result must not depend on how many rows there are.)
   float even[kTiles][4], odd[kTiles][4];
   // The lane's inputs of chunk 0 in each tile's row of x: float16 in shared memory, or bf16 in global memory
   // up to x_end.
@@ -64,7 +65,7 @@ struct Product {
       }
   }
 
-  // Eight inputs of one row of x: k is the first, counted from the lane's first.
+  // Returns eight inputs of one row of x. `k` is the number of the first, counted from the lane's first.
   __device__ __forceinline__ uint4 inputs(int tile, int k) const {
     if (!kShared && k >= x_end) return uint4{0, 0, 0, 0};
     return *reinterpret_cast<const uint4*>(x[tile] + k);
@@ -79,12 +80,12 @@ struct Product {
     }
   }
 
-  // The lane's inputs of step j of a chunk begin so many elements after those of its first.
+  // Returns how many elements after the lane's first the inputs of step j of a chunk begin.
   __device__ __forceinline__ static constexpr int step_begin(int j) {
     return kType == DType::kU4 ? j * 32 : j / 2 * 64 + j % 2 * 8;
   }
 
-  // a and b: what the lane has of its two rows' chunk.
+  // Multiplies a chunk. `a` and `b` are the lane's parts of it in its two rows.
   __device__ __forceinline__ void multiply(const uint4 (&a)[kVectors], const uint4 (&b)[kVectors], int chunk,
                                            const float (&scale)[kScales][2],
                                            const ZeroPair<Pair> (&zeros)[kScales][2]) {
@@ -128,25 +129,25 @@ struct Product {
   }
 };
 
-// What one lane asks for, in the order in which its warp will multiply it: codes and scales, which the warp
+// The copies of one lane in the order in which its warp will multiply: codes, and the scales that the warp
 // shares.
 //
-// A copy of the warp takes whole pieces of rows: of 8 bits 128 bytes of 4 rows, of 4 bits 64 bytes of 8.
-// Lanes then read 16 bytes each of two neighbouring rows at a time. 128 bytes would have these in the same
-// banks, so odd rows have their halves exchanged.
+// A copy of the warp takes contiguous pieces of rows: 128 bytes of 4 rows for codes of 8 bits, or 64 bytes of
+// 8 rows for codes of 4 bits. Later, lanes read 16 bytes each of two neighbouring rows at a time. Rows of 128
+// bytes would have these in the same banks, so the halves of odd rows are exchanged.
 template <DType kType, int kParts>
 struct Feed {
   static constexpr int kRowBytes = row_bytes(kType), kLanes = kRowBytes / 16, kRowsAtOnce = 32 / kLanes;
   static constexpr int kCopies = kTileRows / kRowsAtOnce;
 
-  const char* codes[kCopies] = {};  // of the next chunk
-  const float* scales = nullptr;    // of group 0, in row lane % 16 of the tile
+  const char* codes[kCopies] = {};  // addresses in the next chunk
+  const float* scales = nullptr;    // address in group 0, in row lane % 16 of the tile
   int chunk;
-  int left;     // chunks that are still to be asked for
-  int to_tile;  // bytes from the end of the warp's last chunk of a tile to its first of the next
+  int left;     // chunks to load yet
+  int to_tile;  // bytes from the end of the warp's last chunk of a tile to its first chunk of the next tile
   int n_chunks, first;
 
-  // Where a row's 16 bytes `piece` lie in a stage.
+  // Returns the offset in a stage of the 16 bytes `piece` of a row.
   __device__ __forceinline__ static int place(int row, int piece) {
     return row * kRowBytes + (piece ^ (kType == DType::kU4 ? 0 : row % 2 * 4)) * 16;
   }
@@ -168,7 +169,7 @@ struct Feed {
     if (kParts != 0) scales = k.p.w.scale + k.weight_row(tile, lane % kTileRows);
   }
 
-  // Fills a stage of the warp's ring, and goes on to the next chunk.
+  // Starts the copies for a stage of the warp's ring, and advances to the next chunk.
   __device__ __forceinline__ void fill(uint32_t stage, const Kernel& k, int lane, int step) {
     if (left == 0) return;
     --left;
@@ -194,8 +195,9 @@ struct Feed {
   }
 };
 
-// kParts: scales of a row's chunk, whose sums are folded one by one; 0 if a row has one scale, which its
-// outputs are multiplied by. Pair: __half2 if inputs are in shared memory, else __nv_bfloat162.
+// kParts: how many scales a row has in a chunk, whose sums are scaled one by one; 0 if a row has a single
+// scale, by which its outputs are multiplied. Pair: __half2 if inputs are in shared memory, else
+// __nv_bfloat162.
 template <DType kType, int kTiles, int kParts, class Pair>
 __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) {
   extern __shared__ __align__(128) unsigned char shared[];
@@ -206,7 +208,8 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   const int g = lane / 4, t = lane % 4;
   using Source = Feed<kType, kParts>;
   constexpr int kStageBytes = stage_bytes(kType, kParts);
-  constexpr bool kSharedStages = kParts != 0 || kType != DType::kU4;  // a lane reads what others have copied
+  // Lanes read data that other lanes have copied.
+  constexpr bool kSharedStages = kParts != 0 || kType != DType::kU4;
   unsigned char* ring = shared + warp * kStages * kStageBytes;
   auto* partial = reinterpret_cast<float*>(shared + ring_bytes(kType, kParts));
   const int batch = tiles_a_batch(p.n), tile_floats = partial_floats(p.n);
@@ -229,7 +232,8 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   ptx::let_next_kernel_start();
   auto* shared_norm = p.norm == nullptr ? nullptr : reinterpret_cast<Bf16*>(shared_x + p.n * k.x_pitch);
   if (Lane::kShared) stage_constants(reinterpret_cast<__half*>(shared_x), shared_norm, &staging, k);
-  // Scales of whole rows are read when a tile is done, and would have to be waited for then.
+  // Scales of whole rows are used when a tile is done. They are read here, because then they would have to be
+  // waited for.
   if (kParts == 0)
     for (int i = static_cast<int>(threadIdx.x); first_tile + i / 2 * step < n_tiles; i += kThreads)
       ptx::prefetch_l2_line(p.w.scale + k.weight_row(first_tile + i / 2 * step, i % 2 * (kTileRows / 2)));
@@ -244,7 +248,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   Lane product;
   product.begin(Lane::kShared ? shared_x : static_cast<const uint16_t*>(p.x),
                 Lane::kShared ? k.x_pitch : p.w.d_in, p.n, static_cast<int>(p.w.d_in), lane);
-  // Of the lane's two rows, the zeros of a chunk.
+  // The zeros of the lane's two rows in a chunk.
   uint32_t zeros[Lane::kScales][2];
   const auto load_zeros = [&](int tile, int chunk) {
 #pragma unroll
@@ -257,7 +261,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   };
   if (kType == DType::kU4 && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
   int stage = 0, in_batch = 0;
-  float* sums = partial;  // of the batch
+  float* sums = partial;  // of the current batch
   for (int tile = first_tile; tile < n_tiles; tile += step) {
     product.clear();
     for (int chunk = warp; chunk < n_chunks; chunk += kWarps) {
@@ -267,13 +271,13 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
         for (int i = 0; i < Lane::kScales; ++i)
 #pragma unroll
           for (int r = 0; r < 2; ++r) now_zeros[i][r] = ZeroPair<Pair>::of(zeros[i][r]);
-        // Those of the next chunk are on their way during this one's products.
+        // The zeros of the next chunk are loaded during the products of this one.
         const bool more = chunk + kWarps < n_chunks;
         if (p.w.zero != nullptr && (more || tile + step < n_tiles))
           load_zeros(more ? tile : tile + step, more ? chunk + kWarps : warp);
       }
       ptx::cp_async_wait<kStages - 1>();
-      if (kSharedStages) __syncwarp();  // what other lanes have asked for has come too
+      if (kSharedStages) __syncwarp();  // other lanes' copies have arrived too
       const unsigned char* from = ring + stage * kStageBytes;
       uint4 a[Lane::kVectors], b[Lane::kVectors];
 #pragma unroll
@@ -289,7 +293,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
           scale[i][r] =
               reinterpret_cast<const float*>(from + kTileRows * row_bytes(kType))[i * kTileRows + g + 8 * r];
       product.multiply(a, b, chunk, scale, now_zeros);
-      if (kSharedStages) __syncwarp();  // other lanes have read theirs
+      if (kSharedStages) __syncwarp();  // other lanes have read their parts
       fill(stage);
       if (++stage == kStages) stage = 0;
     }
@@ -301,7 +305,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
         if (const int column = i * 8 + 2 * t + e % 2; column < p.n)
           mine[column * kPartialPitch + g + e / 2 * 8] = product.total(i, e);
     if (++in_batch < batch && tile + step < n_tiles) continue;
-    // One barrier a batch, if the next one is written elsewhere.
+    // One barrier is enough for a batch if the next batch is written elsewhere.
     __syncthreads();
     store_tiles(sums, staging.factor, tile - (in_batch - 1) * step, step, in_batch, kParts != 0, p);
     if (batches(p.n) == 1) {
@@ -358,7 +362,7 @@ cudaError_t launch_code_rows(const CodeRowsParams& params, int n_multiprocessors
                       static_cast<int>(w.n_groups()),
                       std::countr_zero(chunks_a_group),
                       sizes.x_pitch,
-                      std::sqrt(static_cast<float>(w.d_in)) * 1.01F,  // the factor covers roundings
+                      std::sqrt(static_cast<float>(w.d_in)) * 1.01F,  // the factor allows for rounding
                       params.swiglu ? kTileRows / 2 : kTileRows,
                       params.swiglu ? static_cast<int>(w.d_out / 2) : kTileRows / 2};
   const Launch l{kernel, sizes, n_multiprocessors, stream};

@@ -1,4 +1,5 @@
-// Plain bf16 weights to codes and scales, once while a model is loaded: bandwidth of memory, no more.
+// Turns plain bf16 weights into codes and scales, once while a model is loaded. It takes no more time than
+// memory needs.
 #include <cuda_fp8.h>
 
 #include "kernels/cuda/codes/codes.h"
@@ -13,17 +14,17 @@ using Bf16 = __nv_bfloat16;
 
 constexpr int kThreads = 256;
 
-// The larger of `most` and the magnitude; infinite from the first value on that is NaN or infinite.
+// Returns the larger of `most` and the magnitude of `value`. It is infinite once a value was NaN or infinite.
 __device__ __forceinline__ float larger(float most, float value) {
   return fmaxf(most, isfinite(value) ? fabsf(value) : INFINITY);
 }
 
-// Of the largest magnitude that larger() found.
+// Returns the scale for the largest magnitude that larger() found.
 __device__ __forceinline__ float scale_of(float most, float largest_code) {
   return quantised_scale(isfinite(most) ? most : NAN, largest_code);
 }
 
-// One block a row of d_in values, a multiple of 8.
+// Each block takes a row of d_in values, a multiple of 8.
 __global__ void __launch_bounds__(kThreads)
     quantise_e4m3_kernel(uint8_t* codes, int64_t pitch, float* scales, const Bf16* weight, int64_t d_in) {
   __shared__ float warps[kThreads / 32];
@@ -43,14 +44,14 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// One warp a group of inputs. codes [d_out, d_in / 2], scales [n_groups, d_out].
+// Each warp takes a group of inputs. codes is [d_out, d_in / 2], scales is [n_groups, d_out].
 __global__ void __launch_bounds__(kThreads)
     quantise_int4_kernel(uint8_t* codes, float* scales, const Bf16* weight, int64_t d_out, int64_t d_in,
                          int64_t group) {
   const int64_t n_groups = d_in / group, lane = threadIdx.x % 32;
   const int64_t item = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
   if (item >= d_out * n_groups) return;
-  const Bf16* values = weight + item * group;  // groups of a row follow one another, as rows do
+  const Bf16* values = weight + item * group;  // the groups of a row are adjacent, and so are rows
   float most = 0.0F;
   for (int64_t i = lane; i < group; i += 32) most = larger(most, __bfloat162float(values[i]));
   const float scale = scale_of(warp_max(most), kInt4Steps);

@@ -1,5 +1,5 @@
-// Inputs of FP8 products: each row is made, looked through for its largest magnitude, and written as codes,
-// in one pass over memory.
+// Rounds the inputs of FP8 products. In one pass over memory it makes each row, finds its largest magnitude,
+// and writes its codes.
 #include <cuda_fp8.h>
 
 #include <cassert>
@@ -16,7 +16,7 @@ namespace {
 using Bf16 = __nv_bfloat16;
 
 constexpr int kThreads = 256;
-constexpr int kGroup = 128;  // inputs of kE4M3Token128 that share a scale: those of 16 lanes
+constexpr int kGroup = 128;  // inputs that share a scale in kE4M3Token128: those of 16 lanes
 
 enum class Source : uint8_t { kPlain, kNorm, kSwiglu };
 
@@ -41,7 +41,7 @@ __device__ __forceinline__ float token_scale(float most) {
   return fmaxf(__fdiv_rn(most, kLargestE4M3), kLeastE4M3Scale);
 }
 
-// The nearest codes, ties to even; what is too large saturates.
+// Returns the nearest codes, ties to even. Numbers that are too large saturate.
 __device__ __forceinline__ uint2 to_codes(const Bf16x8& v, float scale) {
   float f[8];
   v.to_floats(f);
@@ -55,7 +55,7 @@ __device__ __forceinline__ uint2 to_codes(const Bf16x8& v, float scale) {
   return {words[0], words[1]};
 }
 
-// Eight numbers of the row that is rounded, of which the first is i.
+// Returns eight numbers of the row to be rounded, beginning with number i.
 template <Source kSource>
 __device__ __forceinline__ Bf16x8 make(const RoundedInputs& in, int64_t row, int64_t i, float norm_scale) {
   const auto* x = static_cast<const Bf16*>(in.x);
@@ -75,7 +75,7 @@ __device__ __forceinline__ Bf16x8 make(const RoundedInputs& in, int64_t row, int
   return Bf16x8::from_floats(f);
 }
 
-// Stores the one scale of a row, and every place in which it stands.
+// Stores the one scale of a row in all of its places.
 __device__ __forceinline__ void store_scale(float* scales, int64_t row, float scale,
                                             const RoundedInputs& in) {
   if (in.columns == 0) {
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kThreads)
     round_inputs_kernel(uint8_t* out, int64_t ld_out, float* scales, const RoundedInputs in) {
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ float warps[2][kThreads / 32];
-  auto* made = reinterpret_cast<Bf16*>(shared);  // the row, if a scale must wait for all of it
+  auto* made = reinterpret_cast<Bf16*>(shared);  // the row, if its scale can only be known at its end
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
   const int64_t row = blockIdx.x, d_in = in.d_in;
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t i = threadIdx.x * 8; i < d_in; i += kThreads * 8)
       *reinterpret_cast<uint2*>(codes + i) = to_codes(make<kSource>(in, row, i, norm_scale), in.static_scale);
   } else {
-    // All lanes take part in the comparison of their group, so the loop ends for whole groups.
+    // All lanes must take part in the comparison within their group, so the loop ends at the end of a group.
     const int64_t end = (d_in + kGroup - 1) / kGroup * kGroup;
     for (int64_t i = threadIdx.x * 8; i - i % kGroup < end; i += kThreads * 8) {
       const bool inside = i < d_in;
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kThreads)
       *reinterpret_cast<uint2*>(codes + i) = to_codes(v, scale);
     }
   }
-  // The padding of rows is zeros, which are multiplied by zeros of the weight.
+  // Rows are padded with zeros, which meet zeros of the weight.
   for (int64_t i = d_in + threadIdx.x * 8; i < ld_out; i += kThreads * 8)
     *reinterpret_cast<uint2*>(codes + i) = uint2{0, 0};
 }

@@ -1,4 +1,4 @@
-// How a block of product.cu divides its shared memory, and how inputs come into it.
+// How a block of product.cu divides its shared memory, and how it loads its inputs.
 #pragma once
 
 #include <cuda_fp16.h>
@@ -20,25 +20,27 @@ using Bf16 = __nv_bfloat16;
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 constexpr int kTileRows = CodeMatrix::kTileRows;
-constexpr int kChunkCodes = CodeMatrix::kChunkCodes;  // of one row that a warp multiplies at a time
-constexpr int kPartialPitch = 20;  // floats from column to column: lanes of a store hit all banks
+constexpr int kChunkCodes = CodeMatrix::kChunkCodes;  // codes of one row that a warp multiplies at a time
+constexpr int kPartialPitch = 20;  // floats from column to column, chosen so that the lanes of a store hit
+                                   // all banks
 
-// Bytes of a row's chunk.
+// Returns the bytes of a row's chunk.
 __host__ __device__ constexpr int row_bytes(DType type) { return type == DType::kU4 ? 64 : 128; }
 
-// Elements from row to row of inputs in shared memory, so that two neighbouring rows' accesses of 8 lanes
-// meet in no bank: lanes read 64 bytes together for codes of 4 bits, and 16 of every 32 for those of 8.
+// Returns the elements from row to row of inputs in shared memory. They are chosen so that the accesses of 8
+// lanes to two neighbouring rows meet in no bank: lanes read 64 bytes together for codes of 4 bits, and 16 of
+// every 32 bytes for codes of 8 bits.
 int64_t shared_pitch(const CodeMatrix& w) {
   const int64_t n_chunks = (w.d_in + kChunkCodes - 1) / kChunkCodes;
   return n_chunks * kChunkCodes + (w.type == DType::kU4 ? 32 : 8);
 }
 
-// Stages of a warp's ring, of which the first kEarlyStages are filled before the inputs are asked for, as
-// inputs come after everything that was asked for before them. What the ring holds is multiplied after the
-// last copy has been asked for, while memory rests.
+// The stages of a warp's ring. The first kEarlyStages are filled before the inputs are asked for, since
+// inputs arrive after everything that was asked for before them. After the last copy has been asked for, the
+// content of the ring is multiplied while memory rests, so the ring is small.
 constexpr int kStages = 3, kEarlyStages = 1;
 
-// What follows takes the number of scales that a row's chunk has: 0 if a row has one.
+// The following functions take the number of scales in a row's chunk; 0 if a row has one scale.
 __host__ __device__ constexpr int stage_bytes(DType type, int n_parts) {
   return kTileRows * (row_bytes(type) + n_parts * 4);
 }
@@ -50,15 +52,15 @@ int parts_of(const CodeMatrix& w) {
   return w.group >= w.d_in ? 0 : std::max(1, static_cast<int>(kChunkCodes / w.group));
 }
 
-// Tiles whose sums the warps exchange at a time, one barrier for all of them: as many as take no more memory
-// for one row than for eight.
+// Returns how many tiles' sums the warps exchange with one barrier: as many for one row as take no more
+// memory than for eight rows.
 __host__ __device__ constexpr int tiles_a_batch(int n_rows) { return n_rows <= 2 ? 4 : n_rows <= 4 ? 2 : 1; }
 
-// Batches for which there is memory: one is added up while the other is written, unless there are so many
-// rows that one takes as much.
+// Returns for how many batches there is memory. With two, one is added up while the other is written. With
+// many rows, one batch takes as much memory as two do otherwise.
 __host__ __device__ constexpr int batches(int n_rows) { return n_rows <= 8 ? 2 : 1; }
 
-// Floats of the warps' partial sums of one tile, and bytes of all batches.
+// Return the floats of the warps' partial sums of one tile, and the bytes of all batches.
 __host__ __device__ constexpr int partial_floats(int n_rows) { return kWarps * n_rows * kPartialPitch; }
 __host__ __device__ constexpr int partial_bytes(int n_rows) {
   return batches(n_rows) * tiles_a_batch(n_rows) * partial_floats(n_rows) * 4;
@@ -66,7 +68,7 @@ __host__ __device__ constexpr int partial_bytes(int n_rows) {
 
 int tiles_of(int64_t n) { return n <= 8 ? 1 : 2; }
 
-// Dynamic shared memory: the ring, the warps' partial sums, and the inputs and the norm if they fit.
+// The dynamic shared memory: the ring, the warps' partial sums, and the inputs and the norm if they fit.
 struct SharedSizes {
   int64_t x_pitch = 0;  // 0: inputs stay in global memory
   int64_t bytes = 0;
@@ -88,23 +90,24 @@ struct Kernel {
   int64_t x_pitch;   // of inputs in shared memory, or 0
   float norm_bound;  // no normalised element is larger than this times the largest weight of the norm
   int per_tile;  // outputs of a tile: kTileRows, or half of them if each takes a row of gate and one of up
-  int upper;     // rows of the weight from the first row of a tile to the first of its upper half
+  int upper;  // the distance in rows of the weight between the first row of a tile and the first of its upper
+              // half
 
-  // Where the scales of part `part` of a chunk that has kParts begin, and its zeros.
+  // Returns the index at which the scales (and zeros) of part `part` of a chunk with kParts parts begin.
   template <int kParts>
   __device__ __forceinline__ int group_begin(int chunk, int part) const {
     const int group = kParts > 1 ? min(chunk * kParts + part, n_groups - 1) : chunk >> group_shift;
     return group * d_out;
   }
-  // The row of the weight in row i of a tile. It is after the last one in tiles that are not whole.
+  // Returns the row of the weight for row i of a tile. In a partial tile it may lie after the last row.
   __device__ __forceinline__ int weight_row(int tile, int i) const {
     return tile * per_tile + i % (kTileRows / 2) + i / (kTileRows / 2) * upper;
   }
 };
 
-// The power of two that brings a row's largest magnitude to between 2^14 and 2^15, so that float16 numbers
-// keep what bf16 numbers have: all 8 bits down to 2^-28 of the largest, and 2^-39 of it as the last place
-// below.
+// Returns the power of two that brings a row's largest magnitude to between 2^14 and 2^15. Then float16
+// numbers keep as much as bf16 numbers: all 8 bits down to 2^-28 of the largest, and below that steps of
+// 2^-39 of it.
 __device__ __forceinline__ float power_for(float largest) {
   const int exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127;
   if (largest == 0.0F || exponent == 128) return 1.0F;
@@ -115,17 +118,17 @@ __device__ __forceinline__ float inverse_of_power(float power) {
   return __uint_as_float((254U << 23) - __float_as_uint(power));
 }
 
-// What the threads tell each other while inputs are staged.
+// The values that threads exchange while inputs are staged.
 struct Staging {
-  uint64_t arrived;             // a barrier: the inputs are in shared memory, as they were
-  float norm_of_warp[kWarps];   // the largest magnitude of the warp's weights of the norm
-  float scale[kMostCodeRows];   // of each row's norm
-  float power[kMostCodeRows];   // the power of two that makes float16 numbers of a row
-  float factor[kMostCodeRows];  // of the row's results: the inverse of the power
+  uint64_t arrived;             // a barrier: the inputs have arrived in shared memory, unchanged
+  float norm_of_warp[kWarps];   // the largest magnitude among the warp's weights of the norm
+  float scale[kMostCodeRows];   // the scale of each row's norm
+  float power[kMostCodeRows];   // the power of two by which a row becomes float16 numbers
+  float factor[kMostCodeRows];  // the factor of the row's results: the inverse of the power
 };
 
-// The elements that a thread stages, eight at a time and row by row. Thread t has every row's at 8 t, 8 t +
-// 4096 and so on, so that sums over a row do not depend on how many rows there are.
+// The elements that a thread stages, eight at a time and row by row. Thread t has those at 8 t, 8 t + 4096
+// and so on of every row, so that sums over a row do not depend on the number of rows.
 struct Place {
   int at = static_cast<int>(threadIdx.x) * 8;
   int row = 0;
@@ -133,7 +136,7 @@ struct Place {
 
   static constexpr int kStep = kThreads * 8;
   __device__ static int count(int n_rows, int width) { return n_rows * ((width + kStep - 1) / kStep); }
-  // Returns whether that was the row's last.
+  // Advances, and returns whether the previous elements were the row's last.
   __device__ __forceinline__ bool next(int width, int pitch) {
     at += kStep;
     if (at - static_cast<int>(threadIdx.x) * 8 < width) return false;
@@ -144,12 +147,12 @@ struct Place {
   }
 };
 
-// What follows is read from memory and executed once by each block, in the time in which no product can
-// begin. Loops are not unrolled, as instructions that are not in a multiprocessor's cache take longer to come
-// than to execute: with unrolled loops the kernel had 49 KB, and each barrier 0.35 us of such instructions
-// before it.
+// Each block reads the following code from memory and executes it once, at a time when no product can begin.
+// So loops are not unrolled: instructions that are not in a multiprocessor's cache take longer to arrive than
+// to execute. With unrolled loops the kernel had 49 KB, and 0.35 us of such instructions before each barrier.
 
-// What does not depend on the kernels before this one: the norm's weights, and zeros after each row.
+// Stages the data that do not depend on the kernels before this one: the norm's weights, and zeros after each
+// row.
 __device__ __forceinline__ void stage_constants(__half* shared, Bf16* norm, Staging* staging,
                                                 const Kernel& k) {
   const CodeRowsParams& p = k.p;
@@ -177,7 +180,7 @@ __device__ __forceinline__ void stage_constants(__half* shared, Bf16* norm, Stag
   if (lane == 0) staging->norm_of_warp[warp] = largest;
 }
 
-// Asks the copy engine, if there is one, for the inputs as they are.
+// Asks the copy engine, if there is one, for the inputs without change.
 __device__ __forceinline__ void ask_for_inputs([[maybe_unused]] __half* shared,
                                                [[maybe_unused]] Staging* staging,
                                                [[maybe_unused]] const Kernel& k) {
@@ -195,7 +198,7 @@ __device__ __forceinline__ void ask_for_inputs([[maybe_unused]] __half* shared,
 #endif
 }
 
-// After this, the inputs are in shared memory as they are.
+// After this call the inputs are in shared memory, unchanged.
 __device__ __forceinline__ void wait_for_inputs([[maybe_unused]] __half* shared,
                                                 [[maybe_unused]] Staging* staging,
                                                 [[maybe_unused]] const Kernel& k) {
@@ -205,7 +208,8 @@ __device__ __forceinline__ void wait_for_inputs([[maybe_unused]] __half* shared,
   const CodeRowsParams& p = k.p;
   const int d_in = static_cast<int>(p.w.d_in), pitch = static_cast<int>(k.x_pitch);
   const auto* x = static_cast<const Bf16*>(p.x);
-  // Eight loads are asked for before the first is used: one after the other, each would take as long as all.
+  // Eight loads are started before the first is used. One after another, each would take as long as all
+  // together.
   constexpr int kLoads = 8;
   const int n_loads = Place::count(p.n, d_in);
   Place load, use;
@@ -227,9 +231,9 @@ __device__ __forceinline__ void wait_for_inputs([[maybe_unused]] __half* shared,
 #endif
 }
 
-// Leaves in lanes[row] the sums of the squares of two threads' elements, if there is a norm, or else their
+// Writes to lanes[row] the sums of the squares of two threads' elements if there is a norm, else their
 // largest magnitudes.
-constexpr int kPairs = kThreads / 2;  // of lanes l and l + 16 of a warp
+constexpr int kPairs = kThreads / 2;  // pairs of lanes l and l + 16 of a warp
 
 __device__ __forceinline__ void measure_inputs(const __half* shared, float* lanes, const Kernel& k) {
   const int d_in = static_cast<int>(k.p.w.d_in), pitch = static_cast<int>(k.x_pitch);
@@ -258,7 +262,7 @@ __device__ __forceinline__ void measure_inputs(const __half* shared, float* lane
   }
 }
 
-// Warp w chooses the norm's scale and the power of two of row w.
+// Warp w chooses the norm's scale and the power of two for row w.
 __device__ __forceinline__ void choose_powers(const float* lanes, Staging* staging, const Kernel& k) {
   static_assert(kMostCodeRows <= kWarps, "a warp for each row");
   const int row = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
@@ -282,7 +286,8 @@ __device__ __forceinline__ void choose_powers(const float* lanes, Staging* stagi
   staging->factor[row] = inverse_of_power(power);
 }
 
-// The inputs in shared memory, normalised and rounded to bf16 if there is a norm, become float16 numbers.
+// Turns the inputs in shared memory into float16 numbers, after normalising them and rounding them to bf16 if
+// there is a norm.
 __device__ __forceinline__ void convert_inputs(__half* shared, const Bf16* norm, const Staging& staging,
                                                const Kernel& k) {
   const int d_in = static_cast<int>(k.p.w.d_in), pitch = static_cast<int>(k.x_pitch);
@@ -308,10 +313,10 @@ __device__ __forceinline__ void convert_inputs(__half* shared, const Bf16* norm,
   }
 }
 
-// Makes float16 numbers of the inputs in shared memory. Each row is multiplied by a power of two, whose
-// inverse is its factor. If there is a norm, rows are normalised and rounded to bf16 first. Comes after
-// stage_constants() and ask_for_inputs(), between which all threads have met. lanes: room for a float of each
-// thread and row.
+// Turns the inputs in shared memory into float16 numbers. Each row is multiplied by a power of two, whose
+// inverse is its factor. If there is a norm, rows are normalised and rounded to bf16 first. Call it after
+// stage_constants() and ask_for_inputs(), with a barrier of all threads between these. `lanes` has room for a
+// float for each thread and row.
 __device__ __forceinline__ void stage_inputs(__half* shared, const Bf16* norm, Staging* staging, float* lanes,
                                              const Kernel& k) {
   wait_for_inputs(shared, staging, k);

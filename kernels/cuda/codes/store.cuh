@@ -1,4 +1,5 @@
-// The outputs of product.cu: the warps' partial sums added up, scaled, and stored as the product asks.
+// The outputs of product.cu. The warps' partial sums are added up, scaled, and stored in the way that the
+// product asks for.
 #pragma once
 
 #include "kernels/cuda/codes/stage.cuh"
@@ -6,7 +7,7 @@
 namespace seer::cuda {
 namespace {
 
-// One output of a tile: the sum of what the warps have.
+// Returns one output of a tile: the sum of the warps' parts.
 __device__ __forceinline__ float total(const float* partial, int n_rows, int column, int row) {
   float sum = 0.0F;
 #pragma unroll
@@ -14,7 +15,7 @@ __device__ __forceinline__ float total(const float* partial, int n_rows, int col
   return sum;
 }
 
-// One output of row `column` of the inputs; r: its row in the tile.
+// Stores one output for row `column` of the inputs. `r` is its row in the tile.
 __device__ __forceinline__ void store_output(const float* partial, const float* factor, int tile, int column,
                                              int r, bool scaled, const CodeRowsParams& p) {
   const auto value = [&](int row_in_tile, int64_t row) {
@@ -41,7 +42,8 @@ __device__ __forceinline__ void store_output(const float* partial, const float* 
   }
 }
 
-// The outputs of n_tiles tiles, the first of which is `tile` and each other `step` after the one before it.
+// Stores the outputs of n_tiles tiles. The first is `tile`, and each further one is `step` after the one
+// before.
 __device__ __forceinline__ void store_tiles(const float* partial, const float* factor, int tile, int step,
                                             int n_tiles, bool scaled, const CodeRowsParams& p) {
   const int n_outputs = n_tiles * p.n * kTileRows;

@@ -1,4 +1,4 @@
-// Loads of inputs and stores of outputs, which the kernels for a few rows share.
+// Loads inputs and stores outputs, for the kernels for a few rows.
 #pragma once
 
 #include "kernels/cuda/few_rows/few_rows.h"
@@ -27,13 +27,13 @@ __device__ void stage_input(__nv_bfloat16* shared_x, const __nv_bfloat16* norm, 
     const float scale = rsqrtf(block_sum<kThreads>(squares, warps) / static_cast<float>(p.d_in) + p.eps);
     for (int64_t k = threadIdx.x * 8; k < p.d_in; k += kThreads * 8) {
       float f[8], w[8];
-      load8(out + k).to_floats(f);   // this thread's own
+      load8(out + k).to_floats(f);   // written by this thread itself
       load8(norm + k).to_floats(w);  // likewise
 #pragma unroll
       for (int i = 0; i < 8; ++i) f[i] *= scale * w[i];
       store8(out + k, Bf16x8::from_floats(f));
     }
-    __syncthreads();  // `warps` is used again
+    __syncthreads();  // `warps` is written again
   }
   __syncthreads();
 }

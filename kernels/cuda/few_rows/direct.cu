@@ -1,9 +1,10 @@
-// Every warp takes whole rows of the weight, one after the other, so that a multiprocessor's share of the
-// matrix is one steady stream; the input stands in shared memory. Weights do not depend on the kernel in
-// front, so a block asks for its first ones before it waits for that kernel: some into registers, more into
-// L2, meant to keep the memory busy while attention, which has little to read at short contexts, runs. (That
-// the latter pays is not shown: asking for a row a warp or for 32 MB made no difference to decoding on an
-// H100.)
+// Every warp takes whole rows of the weight, one after another, so that a multiprocessor reads its share of
+// the matrix as one steady stream. The input is in shared memory.
+//
+// Weights do not depend on the kernel before this one. So a block asks for its first ones before it waits for
+// that kernel: some go into registers, more into L2. The latter is meant to keep memory busy during
+// attention, which reads little at short contexts. (It is not shown to pay: asking for a row for each warp or
+// for 32 MB made no difference to decoding on an H100.)
 #include "kernels/cuda/few_rows/common.cuh"
 
 #include <algorithm>
@@ -17,17 +18,17 @@ namespace {
 
 using Bf16 = __nv_bfloat16;
 
-constexpr int kMaxRows =
-    2;  // at 4, reading the inputs from shared memory holds the stream up, and cuBLASLt is faster
+// With 4 rows, reading the inputs from shared memory delays the stream, and cuBLASLt is faster.
+constexpr int kMaxRows = 2;
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
-constexpr int kUnroll = 8;               // 16-byte loads a lane has in flight
-constexpr int kStep = kUnroll * 32 * 8;  // elements of a weight row a warp takes at once
-// More than half of a multiprocessor's shared memory: two of these blocks never share one while another has
-// none.
+constexpr int kUnroll = 8;               // 16-byte loads that a lane has in flight
+constexpr int kStep = kUnroll * 32 * 8;  // elements of a weight row that a warp takes at once
+// This is more than half of a multiprocessor's shared memory, so that no two of these blocks share a
+// multiprocessor while another one is idle.
 constexpr int kMinSharedBytes = 120 << 10;
-constexpr int64_t kPrefetchBytes = int64_t{32}
-                                   << 20;  // of all blocks together: what L2 holds beside the rest
+// Prefetched by all blocks together: as much as L2 holds next to other data.
+constexpr int64_t kPrefetchBytes = int64_t{32} << 20;
 
 // Element i of lane l's load u of a step lies at u * 256 + l * 8 + i: each load of a warp is 512 consecutive
 // bytes.
@@ -73,7 +74,7 @@ __global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsPara
   Bf16x8 w[kUnroll];
   if (first < n_units) load_weights(w, weight + first * p.d_in, 0, p.d_in, lane);
   ptx::let_next_kernel_start();
-  const int64_t n_ahead = kPrefetchBytes / (stride * p.d_in * 2);  // rows of each warp
+  const int64_t n_ahead = kPrefetchBytes / (stride * p.d_in * 2);  // rows that each warp prefetches
   if (lane == 0)
     for (int64_t i = 0; i < (n_ahead > 1 ? n_ahead : 1) && first + i * stride < n_units; ++i)
       ptx::prefetch_l2(weight + (first + i * stride) * p.d_in, static_cast<uint32_t>(p.d_in * 2));
@@ -84,7 +85,7 @@ __global__ void __launch_bounds__(kThreads, 1) few_rows_kernel(const FewRowsPara
   ptx::wait_for_previous_kernel();
   stage_input<kRows, kThreads>(x, norm, warps, p);
 
-  // `w` holds the first step of the row about to be multiplied.
+  // `w` holds the first step of the row that is multiplied next.
   const auto dot = [&](float(&acc)[kRows], int64_t row, int64_t next_row) {
 #pragma unroll
     for (float& a : acc) a = 0.0F;

@@ -1,7 +1,7 @@
 // A decode step is a chain of products whose weights pass once from memory through the multiprocessors, and
-// between two of them memory must not fall idle. So each warp has a ring in shared memory that the bulk copy
-// engine fills with the rows the warp will multiply. A multiprocessor has one block: two blocks of one
-// product on it would leave another multiprocessor empty. DESIGN.md beside this file has the arithmetic.
+// memory must not be idle between two of them. So each warp has a ring in shared memory, which the bulk copy
+// engine fills with the rows that the warp will multiply. A multiprocessor has one block: if two blocks of a
+// product shared one, another multiprocessor would be idle. DESIGN.md next to this file has the arithmetic.
 #include <algorithm>
 
 #include "kernels/cuda/few_rows/common.cuh"
@@ -20,16 +20,16 @@ using Bf16 = __nv_bfloat16;
 constexpr int kMaxRows = 2;
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
-constexpr int kStageElements = 1024;  // of one weight row
+constexpr int kStageElements = 1024;  // elements of one weight row
 constexpr int kStageBytes = kStageElements * 2;
 constexpr int kMostStages = 16;
 constexpr int kLeastStages = 2;
-// About half of a multiprocessor's 227 KiB for inputs and rings; and what a block takes at least, so that
-// with its static memory two blocks do not fit.
+// The first is about half of a multiprocessor's 227 KiB, for inputs and rings. The second is the least that a
+// block takes, so that with its static memory two blocks do not fit on a multiprocessor.
 constexpr int kHalfSharedBytes = 112 << 10;
 constexpr int kMoreThanHalfBytes = 113 << 10;
-// Asked into L2 beyond the rings, by all blocks together: attention, which has little to read at short
-// contexts, takes as long as memory takes for this.
+// The bytes that all blocks together ask into L2, beyond the rings. Attention reads little at short contexts,
+// and takes as long as memory takes for this.
 constexpr int64_t kAheadBytes = int64_t{8} << 20;
 
 // The weight's elements in the order in which one warp multiplies them, a stage at a time.
@@ -54,8 +54,8 @@ struct Walk {
   }
 };
 
-// Of a chunk of 256 elements, lane l takes [8 l, 8 l + 8). With the number of chunks known, all loads can be
-// on their way at once.
+// In a chunk of 256 elements, lane l takes [8 l, 8 l + 8). Since the number of chunks is known, all loads can
+// be in flight at once.
 constexpr int kChunkElements = 256;
 constexpr int kChunks = kStageElements / kChunkElements;
 
@@ -83,8 +83,8 @@ __device__ __forceinline__ void multiply(float (&acc)[kRows], const Bf16* w, con
   }
 }
 
-// The last `n` elements of a row, fewer than a stage: whole chunks first, for many models are no multiple of
-// a stage wide (3584 is 3.5 stages).
+// Multiplies the last `n` elements of a row, fewer than a stage. Whole chunks come first, because many
+// models' widths are no multiple of a stage (3584 is 3.5 stages).
 template <int kRows>
 __device__ __forceinline__ void multiply_rest(float (&acc)[kRows], const Bf16* w, const Bf16* x, int64_t d_in,
                                               int n, int lane) {
@@ -120,8 +120,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     few_rows_stream_kernel(const FewRowsParams p, int n_stages, int64_t n_ahead_bytes) {
   extern __shared__ __align__(128) unsigned char shared[];
   __shared__ float sums[kWarps];
-  // Lane 0 arrives with the bytes that are to come, the copy engine completes them; the warp waits. The warp
-  // itself refills a stage it has read, so nobody waits for an empty one.
+  // Lane 0 arrives with the number of bytes to come, the copy engine completes them, and the warp waits. The
+  // warp itself refills a stage after reading it, so no one waits for an empty stage.
   __shared__ uint64_t full[kWarps][kMostStages];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   unsigned char* ring = shared + warp * n_stages * kStageBytes;
@@ -217,8 +217,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   }
 }
 
-// Stages of a warp's ring beside the inputs: in half of a multiprocessor if that will do, else in all of it.
-// n_vectors: inputs, and the norm where there is one.
+// Returns the number of stages of a warp's ring that fit next to the inputs: in half of a multiprocessor's
+// memory if that is enough, else in all of it. n_vectors counts the inputs, and the norm if there is one.
 int stages(int64_t n_vectors, int64_t d_in, int max_shared_bytes) {
   const auto within = [&](int64_t bytes) {
     return static_cast<int>(

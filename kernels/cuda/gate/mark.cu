@@ -1,4 +1,4 @@
-// Which blocks any list of a mask holds.
+// Marks the blocks that any list of a mask contains.
 #include "kernels/cuda/gate/params.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kThreads = 128;
 
-// One thread block a list. Several write the same value to the same place, in any order.
+// Each thread block takes a list. Several may write the same value to the same place, in any order.
 __global__ void __launch_bounds__(kThreads)
     mark_kernel(float* marks, const int32_t* counts, const int32_t* blocks, int64_t row_capacity) {
   ptx::let_next_kernel_start();

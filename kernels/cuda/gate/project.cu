@@ -1,4 +1,4 @@
-// Gate keys into their pages and gate queries by rows, in one launch.
+// Computes gate keys, written to their pages, and gate queries, written by rows, in one launch.
 #include <algorithm>
 #include <cassert>
 
@@ -14,14 +14,15 @@ namespace {
 
 using Bf16 = __nv_bfloat16;
 
-constexpr int kTileRows = 32;  // 8192 tokens in blocks of 64: 4 tiles x 32 heads, one for each SM
-constexpr int kStep = 32;      // what every d_in is a multiple of
+constexpr int kTileRows = 32;  // 8192 tokens in blocks of 64 give 4 tiles x 32 heads, one for each SM
+constexpr int kStep = 32;      // every d_in is a multiple of it
 constexpr int kPanelBytes = kTileRows * kStep * 2;
-constexpr int kRingBytes = 48 << 10;  // with the widest input, 48 KiB, still within sm_86's 99
+constexpr int kRingBytes = 48 << 10;  // 48 KiB; together with the widest input's 48 KiB it stays within
+                                      // sm_86's 99
 [[maybe_unused]] constexpr int kMaxInput = 768;
 
-// The block multiplies 32 rows of one head by the head's whole matrix. A warp has 16 columns: eight, and the
-// eight that RoPE turns with them.
+// A block multiplies 32 rows of one head by the head's whole matrix. Each warp has 16 columns: eight, and the
+// eight that RoPE pairs with them.
 template <int kDGate>
 struct Shape {
   static constexpr int kThreads = kDGate / 16 * 32;
@@ -35,10 +36,10 @@ struct Rows {
   int count;  // up to kTileRows
 };
 
-// The input as panels of kStep columns; rows from count on become zeros.
+// Loads the input as panels of kStep columns. Rows from `count` on become zeros.
 template <int kThreads>
 __device__ void load_input(uint32_t shared, const Bf16* in, int64_t stride, int d_in, int count, int thread) {
-  constexpr int kChunks = kTileRows * kStep / 8;  // of a panel
+  constexpr int kChunks = kTileRows * kStep / 8;  // 16-byte chunks of a panel
   for (int i = thread; i < d_in / kStep * kChunks; i += kThreads) {
     const int panel = i / kChunks, row = i % kChunks / (kStep / 8), chunk = i % (kStep / 8);
     const bool valid = row < count;
@@ -53,7 +54,7 @@ __device__ void rotate(float& low, float& high, float cos, float sin) {
   high = b * cos + a * sin;
 }
 
-// Queries of a gate with one weight: eight channels, and their partners, a thread.
+// Rotates queries of a gate with one weight. Each thread takes eight channels and their partners.
 template <int kDGate>
 __device__ void rotate_queries(const GateProjectParams& p, int head, const Rows& rows) {
   const int n_pairs = p.half / 8, n_plain = kDGate / 8 - 2 * n_pairs;
@@ -97,7 +98,7 @@ __global__ void __launch_bounds__(Shape<kDGate>::kThreads)
     return;
   }
 
-  // No kernel of a step writes weights or page tables: their way here overlaps the kernel before this one.
+  // No kernel of a step writes weights or page tables, so their loads may overlap the kernel before this one.
   const auto* weights =
       static_cast<const Bf16*>(side.weights) + static_cast<int64_t>(head) * side.d_in * kDGate;
   const int n_steps = side.d_in / kStep;
@@ -111,7 +112,7 @@ __global__ void __launch_bounds__(Shape<kDGate>::kThreads)
   };
 #pragma unroll
   for (int step = 0; step < kStages; ++step) load_weights(step);
-  const auto row_of = [&](int i) { return i / 2 * 16 + i % 2 * 8 + g; };  // of accumulators 2 (i % 2)
+  const auto row_of = [&](int i) { return i / 2 * 16 + i % 2 * 8 + g; };  // row of accumulators 2 (i % 2)
   int64_t out_rows[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
@@ -127,7 +128,7 @@ __global__ void __launch_bounds__(Shape<kDGate>::kThreads)
                        in_stride, side.d_in, rows.count, thread);
   ptx::cp_async_commit();
 
-  // Tiles of eight columns; behind the rotated ones lie those of a gate wider than a head.
+  // Tiles of eight columns. If a gate is wider than a head, its further columns come after the rotated ones.
   const bool rotated = warp < p.half / 8;
   const int low_tile = rotated ? warp : 2 * warp, high_tile = rotated ? warp + p.half / 8 : low_tile + 1;
   float2 cos[4] = {}, sin[4] = {};
@@ -141,13 +142,13 @@ __global__ void __launch_bounds__(Shape<kDGate>::kThreads)
 
   float acc[2][2][4] = {};  // [16 rows][low, high tile]
   for (int step = 0; step < n_steps; ++step) {
-    // The input's copies are the youngest of the first step; later each step adds one group.
+    // In the first step, the input's copies are the youngest. Each later step adds one group of copies.
     if (step == 0) {
       ptx::cp_async_wait<0>();
     } else {
       ptx::cp_async_wait<kStages - 2>();
     }
-    __syncthreads();  // every thread's copies have come, and nobody reads the stage before any more
+    __syncthreads();  // every thread's copies have arrived, and none reads the previous stage any more
     if (step > 0) load_weights(step - 1 + kStages);
     const uint32_t stage = ring + step % kStages * kStageBytes, panel = input + step * kPanelBytes;
 #pragma unroll

@@ -94,7 +94,7 @@ __device__ __forceinline__ Cut find_cut(const ScoreRow& row, int k, uint32_t* bi
       if (row.lane + step < 32) from_here += other;
     }
     const bool here = from_here >= left && from_here - own < left;
-    int digit = 0, before = 0, size = 0, sum = from_here;  // sum: keys of digit i and above
+    int digit = 0, before = 0, size = 0, sum = from_here;  // sum: keys of digit i and of higher digits
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       if (sum >= left) {

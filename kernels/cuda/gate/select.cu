@@ -1,4 +1,5 @@
-// Scores of block rows against gate keys, softmax or top-k, and lists of kept blocks, in one launch.
+// Computes the scores of block rows against gate keys, softmax or top-k, and lists of kept blocks, in one
+// launch.
 #include <cassert>
 
 #include "kernels/cuda/gate/params.h"
@@ -20,19 +21,19 @@ constexpr uint32_t kMinusInfinity = 0xff800000U;  // as a float
 constexpr int kBinBytes = kWarps * kBinWords * 4;
 static_assert(kVector == kWarps * 8);  // a vector of the row: eight columns from every warp
 
-// Chosen by the launcher.
+// The sizes that the launcher chooses.
 struct SelectPlan {
   int tile_rows;   // block rows of a head that a thread block handles
   int stride;      // floats from row to row
-  KeptCount kept;  // not of a threshold
+  KeptCount kept;  // unused for a threshold
 };
 
-// A dot product may take its terms in any order, so that lane t takes elements [8t, 8t + 8) of every 32 of
-// both sides in one 16-byte load where mma's layout would have four of 4 bytes.
+// A dot product may take its terms in any order. So lane t takes elements [8t, 8t + 8) of every 32 of both
+// sides in one 16-byte load, instead of the four loads of 4 bytes in mma's layout.
 template <int kDGate>
 struct Operands {
   static constexpr int kSteps = kDGate / 32;
-  // Queries in shared memory: rows alternate between the halves of the banks.
+  // The stride of queries in shared memory. Rows alternate between the halves of the banks.
   static constexpr int kQueryStride = kDGate * 2 % 128 == 0 ? kDGate + 32 : kDGate;
 };
 
@@ -58,7 +59,7 @@ __device__ void select_row(const GateSelectParams& p, const ScoreRow& row, int64
     n = write_all(out, row);
   } else {
     const Cut cut = find_cut(row, static_cast<int>(k), bins);
-    int n_before = 0;  // of the keys equal to the cut
+    int n_before = 0;  // how many keys equal to the cut came before
     n = cut.n_equal == 0 ? write_kept(out, row, [&](uint32_t key) { return key > cut.above; })
                          : write_kept(out, row, [&](uint32_t key) {
                              const bool equal = key == cut.above;
@@ -89,18 +90,19 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int head = static_cast<int>(blockIdx.y), gate_head = head * p.n_gate_heads / p.n_heads;
   const int64_t first_row = static_cast<int64_t>(blockIdx.x) * plan.tile_rows;
   const int n_rows = static_cast<int>(min(static_cast<int64_t>(plan.tile_rows), p.n_rows - first_row));
-  const int first_causal = static_cast<int>(p.first_block + first_row) + 1;  // blocks the first row sees
-  const int n_causal = first_causal + n_rows - 1;                            // and the last
+  const int first_causal = static_cast<int>(p.first_block + first_row) + 1;  // blocks that the first row sees
+  const int n_causal = first_causal + n_rows - 1;                            // blocks that the last row sees
   const auto* keys = static_cast<const Bf16*>(p.gate_k);
   const auto key_of = [&](int page) {
     return keys + (static_cast<int64_t>(page) * p.n_gate_heads + gate_head) * kDGate;
   };
   ptx::let_next_kernel_start();
 
-  // Page tables are copied before a step's kernels. Keys of earlier steps are long written, and where one is
-  // not, a prefetch reads nothing: L2 holds what is newest.
+  // Page tables are copied before a step's kernels run, so prefetches may use them early. Keys of earlier
+  // steps were written long ago. If a key is not written yet, its prefetch does no harm, since L2 always
+  // holds the newest value.
   const int n_vectors = (n_causal + kVector - 1) / kVector;
-  const auto page_ids = [&](int i) {  // of the warp's columns in vectors [i, i + 4)
+  const auto page_ids = [&](int i) {  // page ids of the warp's columns in vectors [i, i + 4)
     return p.table[min((i + lane / 8) * kVector + warp * 8 + lane % 8, n_causal - 1)];
   };
   int ids = page_ids(0), ids_ahead = page_ids(4);
@@ -154,7 +156,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     return kThreshold ? __float_as_uint(score) : sortable(score);
   };
   uint32_t fragment = ptx::shared_address(words + g * plan.stride + warp * 8 + 2 * t);
-  const int eight_rows = plan.stride * 32;  // bytes
+  const int eight_rows = plan.stride * 32;  // in bytes
   for (int v = 0; v < n_vectors; ++v) {
     float c[kMTiles][4] = {};
     const auto multiply = [&](const uint4(&b)[kSteps]) {
@@ -172,7 +174,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int s = 0; s < kSteps; ++s) b[s] = next[s];
       if (v + 1 < n_vectors) load_keys(next);
       multiply(b);
-    } else {  // no registers for two
+    } else {  // there are no registers for two sets of keys
       multiply(next);
       if (v + 1 < n_vectors) load_keys(next);
     }
@@ -228,12 +230,12 @@ cudaError_t launch_tiles(const GateSelectParams& p, const SelectPlan& plan, cuda
 template <int kDGate>
 cudaError_t launch_select(const GateSelectParams& p, int n_multiprocessors, int max_shared_bytes,
                           cudaStream_t stream) {
-  // 256 channels of two row tiles would not leave registers for keys.
+  // With 256 channels, two row tiles would leave no registers for keys.
   constexpr int kMostTiles = kDGate <= 128 ? 2 : 1;
   SelectPlan plan = {};
   plan.stride = static_cast<int>(row_stride(p.first_block + p.n_rows));
-  // Keys are read once a tile, so tiles are high; but whole rows stay in shared memory, and every
-  // multiprocessor should have one.
+  // Every tile reads the keys once, so high tiles are better. But whole rows must fit into shared memory, and
+  // every multiprocessor should have a tile.
   plan.tile_rows = kMostTiles * 16;
   const auto too_high = [&] {
     const int64_t n_tiles = (p.n_rows + plan.tile_rows - 1) / plan.tile_rows * p.n_heads;

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kThreads = 128;
 
-// Ranks meet again at the end, so that each may write its share when its launch is over.
+// The ranks meet again at the end, so that each may write its share as soon as its launch is over.
 __global__ void __launch_bounds__(kThreads) peer_gather_kernel(const PeerGatherParams p) {
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();

@@ -10,7 +10,7 @@ PeerMemory::PeerMemory(int64_t bytes)
     : memory_(kControlBytes + bytes, "what ranks sum"), stop_(sizeof(uint32_t), "what ranks sum") {
   *static_cast<uint32_t*>(stop_.get()) = 0;
   check(cudaMemset(memory_.get(), 0, static_cast<size_t>(kControlBytes)), "cudaMemset");
-  check(cudaDeviceSynchronize(), "cudaMemset");  // before another rank's first flag
+  check(cudaDeviceSynchronize(), "cudaMemset");  // must be done before another rank's first flag arrives
 }
 
 bool PeerMemory::get_handle(Handle* handle) const {
@@ -83,19 +83,20 @@ cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, cudaStream
 cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, const Tensor& inbox,
                                 cudaStream_t stream) const {
   PeerSumParams p = params(x, share);
-  // What comes from others, one behind the other.
+  // Returns rank `from`'s slot in the inbox of rank `to`, which holds the other ranks' parts one after
+  // another.
   const auto slot = [&](int to, int from) {
     const int64_t size = p.part_begin(to + 1) - p.part_begin(to);
     return of_peer<float>(to, inbox.data) + size * (from < to ? from : from - 1);
   };
   for (int i = 1; i < n_ranks_; ++i) {
-    const int to = (rank_ + i) % n_ranks_;  // not all to the same one
+    const int to = (rank_ + i) % n_ranks_;  // not all ranks begin with the same one
     const int64_t begin = p.part_begin(to), size = p.part_begin(to + 1) - begin;
     const cudaError_t error =
         cudaMemcpyAsync(slot(to, rank_), share.as<float>() + begin, static_cast<size_t>(size) * sizeof(float),
                         cudaMemcpyDeviceToDevice, stream);
     if (error != cudaSuccess) return error;
-    p.share[to] = slot(rank_, to) - p.part_begin(rank_);  // of it only this rank's part is read
+    p.share[to] = slot(rank_, to) - p.part_begin(rank_);  // only this rank's part of it is read
   }
   return launch_peer_sum_by_parts(p, stream);
 }

@@ -8,13 +8,14 @@
 namespace seer::cuda {
 namespace {
 
-constexpr int kThreads = 128;      // of a block that reads all shares: few, for one row is 4096 elements
-constexpr int kPartThreads = 512;  // of a block that sums a part
-constexpr int kPartBlocks = 128;   // on every rank alike, whatever its GPU
-constexpr int kUnroll = 8;         // loads of 16 bytes a thread has under way
+constexpr int kThreads = 128;  // threads of a block that reads all shares; few, since one row has only 4096
+                               // elements
+constexpr int kPartThreads = 512;  // threads of a block that sums a part
+constexpr int kPartBlocks = 128;   // the same on every rank, whatever its GPU
+constexpr int kUnroll = 8;         // 16-byte loads that a thread has in flight
 
-// Four elements a thread, so that a warp's loads and stores are of memory that lies together: what goes over
-// a link goes in whole sectors.
+// Each thread takes four elements, so that a warp's loads and stores are contiguous, and whole sectors go
+// over a link.
 __device__ float4& operator+=(float4& a, const float4& b) {
   a.x += b.x, a.y += b.y, a.z += b.z, a.w += b.w;
   return a;
@@ -40,7 +41,8 @@ __global__ void __launch_bounds__(kThreads) peer_sum_at_once_kernel(const PeerSu
   if (!mine) return;
   float4 sum = {};
 #pragma unroll 1
-  for (int r = 0; r < p.meeting.n_ranks; r += 2) {  // two under way; in the order of ranks on all of them
+  for (int r = 0; r < p.meeting.n_ranks; r += 2) {  // two loads in flight; every rank adds in the order of
+                                                    // ranks
     const float4 a = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r]) + i);
     float4 b = {};
     if (r + 1 < p.meeting.n_ranks)

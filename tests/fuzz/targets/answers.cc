@@ -1,4 +1,4 @@
-// A model's answer: calls and reasoning are the same however the text is cut.
+// A model's answer. Calls and reasoning must be the same however the text is cut.
 #include <nlohmann/json.hpp>
 
 #include "tests/fuzz/support.h"
@@ -51,7 +51,7 @@ class Reader {
   size_t n_calls_ = 0;
 };
 
-// The first byte says which parsers, the second where the text is cut.
+// The first byte selects the parsers, the second the cuts in the text.
 void run(const std::string& bytes) {
   if (bytes.size() < 2) return;
   const auto choice = static_cast<unsigned char>(bytes[0]);

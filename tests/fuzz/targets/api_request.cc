@@ -1,4 +1,4 @@
-// The body of a request: both routes read it.
+// The body of a request, which both routes read.
 #include "tools/seer/serve/api_request.h"
 
 #include <cmath>

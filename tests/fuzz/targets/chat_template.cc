@@ -1,4 +1,4 @@
-// A chat template, and the conversation that it is given: messages, tools and further variables.
+// A chat template and its conversation: messages, tools and further variables.
 #include "tokenizer/chat_template.h"
 
 #include "tests/fuzz/support.h"

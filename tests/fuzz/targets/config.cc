@@ -1,4 +1,4 @@
-// config.json: what is accepted has sizes that the rest of the library can calculate with.
+// config.json. If it is accepted, the rest of the library must be able to calculate with its sizes.
 #include "models/config.h"
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// A command line: the command's name, then its arguments, each on a line.
+// Runs a command line: the command's name and then its arguments, one on each line.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -12,8 +12,8 @@ namespace seer::fuzz {
 namespace {
 
 void run(const std::string& bytes) {
-  static const bool quiet = std::freopen("/dev/null", "w", stdout) != nullptr;  // --help is printed
-  if (!quiet || bytes.find('\0') != std::string::npos) return;                  // no argument can hold one
+  static const bool quiet = std::freopen("/dev/null", "w", stdout) != nullptr;  // because --help prints
+  if (!quiet || bytes.find('\0') != std::string::npos) return;  // no argument can contain a NUL
   std::istringstream lines(bytes);
   std::string name;
   std::getline(lines, name);

@@ -1,4 +1,4 @@
-// The config.json of trained gates, next to gates that are whole.
+// The config.json of trained gates, next to correct gates.
 #include "models/config.h"
 #include "models/gate_weights.h"
 #include "tests/fuzz/support.h"

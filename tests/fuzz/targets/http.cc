@@ -1,4 +1,4 @@
-// What a client sends over one connection: requests are the same however the bytes are cut.
+// The bytes that a client sends over one connection. Requests must be the same however the bytes are cut.
 #include <algorithm>
 
 #include "tests/fuzz/support.h"
@@ -21,11 +21,11 @@ struct Request {
 
 struct Conversation {
   std::vector<Request> requests;
-  int refused = 0;     // the status
+  int refused = 0;     // the status of the refusal
   bool begun = false;  // the bytes end within a request
 
-  // A request that is refused may be refused when it is complete, or as soon as a fault is seen; of several
-  // faults, another may be seen first.
+  // A bad request may be refused when it is complete, or as soon as a fault is seen. If it has several
+  // faults, another one may be seen first.
   bool agrees(const Conversation& other) const {
     if (requests != other.requests) return false;
     return (refused != 0) == (other.refused != 0) ? begun == other.begun : begun || other.begun;
@@ -61,7 +61,7 @@ std::string text_of(const RequestHead& head, bool framed) {
   return text;
 }
 
-// As the same request would be sent with its length in front: it must be read as the same.
+// Sends the same request with its length in front, and checks that it is read in the same way.
 void check_again(const RequestHead& head, const std::string& body) {
   RequestReader reader(kMaxBody);
   reader.feed(text_of(head, true) +
@@ -75,7 +75,7 @@ void check_again(const RequestHead& head, const std::string& body) {
          "another body");
 }
 
-// Goes on as far as the bytes go. Returns false after the last request of the connection.
+// Reads on to the end of the bytes. Returns false after the last request of the connection.
 bool advance(RequestReader* reader, Conversation* out) {
   while (true) {
     if (reader->state() == RequestReader::State::kHeadRead) {
@@ -114,7 +114,7 @@ Conversation read(std::string_view bytes, const std::function<size_t()>& piece_s
   return out;
 }
 
-// The first byte decides where the rest is cut.
+// The first byte selects the cuts in the rest.
 void run(const std::string& bytes) {
   if (bytes.empty()) return;
   const std::string_view sent = std::string_view(bytes).substr(1);

@@ -1,4 +1,4 @@
-// Token ids in a file of text, as --tokens-file takes them.
+// Token ids in a text file, in the form of --tokens-file.
 #include "tests/fuzz/support.h"
 #include "tools/seer/input.h"
 

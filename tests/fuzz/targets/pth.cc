@@ -21,7 +21,8 @@ uint64_t little_endian(const std::string& bytes, size_t at, size_t size) {
   return n;
 }
 
-// The members that local headers announce, one after another; what follows the last is left out.
+// Returns the members that local headers announce, one after another. The rest after the last one is left
+// out.
 std::vector<ZipMember> members_of(const std::string& zip) {
   std::vector<ZipMember> members;
   for (size_t at = 0; at + 30 <= zip.size() && zip.compare(at, 4, "PK\x03\x04") == 0;) {
@@ -34,7 +35,7 @@ std::vector<ZipMember> members_of(const std::string& zip) {
   return members;
 }
 
-// Opcodes and whole values as they stand in pickles of tensors.
+// Returns opcodes or whole values as they occur in pickles of tensors.
 std::string some_opcodes(Random& random) {
   static const std::vector<std::string> kPieces = {
       op::kMark,
@@ -91,7 +92,7 @@ std::string mutate_pickle(const std::string& pickle, Random& random) {
   return out.replace(at, size, piece);
 }
 
-// Checksums and sizes are made anew, which would otherwise hide the interpreter from most changes.
+// Makes checksums and sizes anew. Otherwise they would keep most changes from the interpreter.
 std::string mutate(const std::string& bytes, Random& random) {
   std::vector<ZipMember> members = members_of(bytes);
   if (members.empty() || random.one_in(6)) return mutate_bytes(bytes, kMaxSize);

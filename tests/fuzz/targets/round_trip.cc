@@ -1,4 +1,4 @@
-// Text to ids and back, by vocabularies that are whole.
+// Text to ids and back, with correct vocabularies.
 #include "tests/fuzz/support.h"
 #include "tests/tokenizer/small_tokenizers.h"
 #include "tokenizer/tokenizer.h"
@@ -15,7 +15,7 @@ std::unique_ptr<TextTokenizer> load(const nlohmann::json& file) {
 std::string encode_and_decode(const TextTokenizer& t, const std::string& text) {
   const std::vector<int32_t> ids = t.encode(text, false);
   for (const int32_t id : ids) expect(id >= 0 && id < t.n_vocab(), "an id out of the vocabulary");
-  // NFKC, which SentencePiece applies, makes 18 characters of U+FDFA.
+  // NFKC, which SentencePiece applies, turns U+FDFA into 18 characters.
   expect(ids.size() <= 20 * text.size() + 4, "many more ids than bytes");
   return t.decode(ids, true);
 }

@@ -20,7 +20,7 @@ int64_t width(const std::string& dtype) {
   return dtype == "F16" || dtype == "BF16" ? 2 : 1;
 }
 
-// Offsets that the shapes ask for, and data as long as these, so that what was changed is all that may be
+// Sets the offsets that the shapes ask for, and data of that length, so that nothing but the mutation can be
 // wrong.
 void repair(std::string* header, std::string* data) {
   Json json = Json::parse(*header, nullptr, false);

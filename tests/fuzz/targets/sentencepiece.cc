@@ -1,4 +1,4 @@
-// tokenizer.model, a message of protobuf.
+// tokenizer.model, which is a protobuf message.
 #include "tests/fuzz/support.h"
 #include "tokenizer/tokenizer.h"
 
@@ -12,7 +12,7 @@ void run(const std::string& bytes) {
   if (!accepts([&] { t = load_tokenizer(folder.path()); })) return;
   for (const std::string text : {"", " the ship  sails\n", "\xC3\xA9\xFF\xE2\x96\x81 12 <s></s>"}) {
     std::vector<int32_t> ids;
-    // The library finds some faults of a model when it applies the model.
+    // The library finds some faults of a model only when it applies the model.
     if (!accepts([&] { ids = t->encode(text, true); })) continue;
     for (const int32_t id : ids) {
       expect(id >= 0 && id < t->n_vocab(), "an id out of the vocabulary");
@@ -22,7 +22,8 @@ void run(const std::string& bytes) {
   }
 }
 
-// Protobuf makes room for up to 50 MB of a string on its length's word, before it finds the file shorter.
+// Protobuf reserves up to 50 MB for a string by its announced length, before it finds that the file is
+// shorter.
 const Registration kTarget({"sentencepiece", run, nullptr, 16384, 1024, size_t{64} << 20});
 
 }  // namespace

@@ -1,4 +1,4 @@
-// model.safetensors.index.json next to two shards that are whole.
+// model.safetensors.index.json next to two correct shards.
 #include "models/safetensors.h"
 #include "tests/fuzz/support.h"
 #include "tests/fuzz/tensor_files.h"

@@ -5,7 +5,7 @@
 namespace seer::fuzz {
 namespace {
 
-// The first byte decides where the text is cut.
+// The first byte selects the cuts in the text.
 void run(const std::string& bytes) {
   if (bytes.empty()) return;
   Random random(static_cast<unsigned char>(bytes[0]));

@@ -44,7 +44,7 @@ void run(const std::string& bytes) {
   accepts([&] { read_chat_templates(folder.path()); });
 }
 
-// Ids may leave gaps of 65,536, and PCRE2's tables are a pattern's, not the file's.
+// Ids may leave gaps of 65,536. The size of PCRE2's tables depends on the pattern, not on the file.
 const Registration kTarget({"tokenizer_json", run, mutate, kMaxSize, 4096});
 
 }  // namespace

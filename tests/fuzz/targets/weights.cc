@@ -1,4 +1,4 @@
-// The config.json of a checkpoint whose weights are another model's.
+// The config.json of a checkpoint with the weights of another model.
 #include "models/weights.h"
 
 #include "models/config.h"
@@ -22,7 +22,7 @@ void run(const std::string& bytes) {
   });
 }
 
-// config.json may ask for 65,536 layers, whose missing weights take 4 kB of names each.
+// config.json may ask for 65,536 layers, and the names of each one's missing weights take 4 kB.
 const Registration kTarget({"weights", run, mutate_one_json<kMaxSize>, kMaxSize, 256, size_t{64} << 20});
 
 }  // namespace

@@ -1,13 +1,13 @@
-// FastVideo's VSA forward kernel behind a C interface, without PyTorch's headers. SEER_VSA_KERNEL names the
-// device half of the user's copy of block_sparse_h100.cu, which rivals.py cuts out of it. Launched as the
-// original launches it: one CTA of 128 threads a query block and head, 54000 bytes of shared memory.
+// FastVideo's VSA forward kernel with a C interface, without PyTorch's headers. SEER_VSA_KERNEL names the
+// device half of the user's copy of block_sparse_h100.cu, which rivals.py cuts out of it. The launch is that
+// of the original: one CTA of 128 threads for each query block and head, with 54000 bytes of shared memory.
 #include SEER_VSA_KERNEL
 
 extern "C" {
 
-// bf16 q and out [n_heads, n_tokens, 128], k and v [n_kv_heads, n_tokens, 128]; f32 lse [n_heads, n_tokens];
-// i32 counts [n_heads, n_blocks], blocks [n_heads, n_blocks, row_capacity], block_sizes [n_blocks]. Returns a
-// cudaError_t.
+// Takes bf16 q and out [n_heads, n_tokens, 128], k and v [n_kv_heads, n_tokens, 128]; f32 lse [n_heads,
+// n_tokens]; i32 counts [n_heads, n_blocks], blocks [n_heads, n_blocks, row_capacity], block_sizes
+// [n_blocks]. Returns a cudaError_t.
 __attribute__((visibility("default"))) int seer_vsa_forward(void* out, void* lse, void* q, void* k, void* v,
                                                             void* blocks, void* counts, void* block_sizes,
                                                             int n_tokens, int n_heads, int n_kv_heads,

@@ -9,8 +9,8 @@ namespace seer::serve {
 
 struct Answer::Inbox {
   struct Choice {
-    std::vector<TokenPiece> tokens;  // that nobody has taken yet
-    bool news = false;               // something somebody waits for
+    std::vector<TokenPiece> tokens;  // not taken yet
+    bool news = false;               // there is something that wait() waits for
     bool ended = false;
     int64_t n_tokens = 0;
     ChoiceTimes times;

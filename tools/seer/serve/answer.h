@@ -1,5 +1,5 @@
-// The generations of one request, and what they produce, in order. The engine's callbacks put text in; the
-// thread of the connection takes it out.
+// The generations of one request, and their output in order. The engine's callbacks put tokens in; the
+// connection's thread takes them out.
 #pragma once
 
 #include <chrono>
@@ -15,50 +15,51 @@
 
 namespace seer::serve {
 
-// A token that was chosen, and the text that became certain with it, which may be none.
+// A chosen token, and the text (perhaps none) that became certain with it.
 struct TokenPiece {
   int32_t id;
   std::string text;
-  std::optional<PositionLogprobs> logprobs;                      // if they were asked for
-  std::optional<std::vector<PositionLogprobs>> prompt_logprobs;  // likewise, with the first token
+  std::optional<PositionLogprobs> logprobs;                      // present if they were asked for
+  std::optional<std::vector<PositionLogprobs>> prompt_logprobs;  // likewise; they come with the first token
 };
 
-// What happened to one choice.
+// An event of one choice.
 struct News {
   size_t choice;
-  std::vector<TokenPiece> tokens;          // maybe none
-  const GenerateResult* result = nullptr;  // not null: it has ended, after `tokens`
+  std::vector<TokenPiece> tokens;          // may be empty
+  const GenerateResult* result = nullptr;  // not null: the choice has ended, after `tokens`
 };
 
 struct ChoiceTimes {
-  Clock::time_point first_token, last_token;  // epoch where there was none
+  Clock::time_point first_token, last_token;  // the clock's epoch if there was no token
 };
 
 class Answer {
  public:
-  // Submits every request; throws what Engine::submit throws, those submitted before it being cancelled.
-  // `at_once`: News are wanted for every token, else for the first one and for ends.
+  // Submits every request. Throws what Engine::submit throws, after cancelling those submitted before. With
+  // `at_once`, wait() returns News for every token, else only for the first token and for ends.
   Answer(Engine* engine, std::vector<GenerateRequest> requests, bool at_once);
-  ~Answer();  // cancels what still runs, without waiting
+  ~Answer();  // cancels the running generations, without waiting for their ends
   Answer(const Answer&) = delete;
   Answer& operator=(const Answer&) = delete;
 
-  // Waits at most `timeout`; returns what there is, maybe nothing. Throws what a generation failed with.
+  // Waits at most `timeout` and returns the news, perhaps none. Throws the error that a generation failed
+  // with.
   std::vector<News> wait(std::chrono::milliseconds timeout);
   bool ended() const { return n_ended_ == generations_.size(); }
   void cancel() noexcept;
 
   size_t size() const { return generations_.size(); }
-  const GenerateResult& result(size_t choice) const { return *results_[choice]; }  // of one that has ended
+  const GenerateResult& result(size_t choice) const { return *results_[choice]; }  // if it has ended
   ChoiceTimes times(size_t choice) const;
   int64_t n_tokens() const;  // of all choices so far
 
  private:
   struct Inbox;
 
-  std::shared_ptr<Inbox> inbox_;  // the callbacks' too, which may outlive this
+  std::shared_ptr<Inbox> inbox_;  // shared with the callbacks, which may outlive this object
   std::vector<std::unique_ptr<Generation>> generations_;
-  std::vector<std::unique_ptr<GenerateResult>> results_;  // null: not ended
+  std::vector<std::unique_ptr<GenerateResult>> results_;  // null until the choice ends
   size_t n_ended_ = 0;
 };
 

@@ -30,7 +30,7 @@ ApiError of_engine(const Error& error) {
   switch (error.kind()) {
     case ErrorKind::kUsage:
     case ErrorKind::kUnsupported:
-    case ErrorKind::kFile:  // text for a model without a tokenizer
+    case ErrorKind::kFile:  // a text was given for a model without a tokenizer
       return {kBadRequest, error.what()};
     case ErrorKind::kMemory:
       return {kUnavailable, error.what(), "", "out_of_memory"};

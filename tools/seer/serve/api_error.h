@@ -1,4 +1,4 @@
-// What a request is refused with: the API's error object and its HTTP status.
+// The refusal of a request: the API's error object and its HTTP status.
 #pragma once
 
 #include <exception>
@@ -9,7 +9,7 @@
 
 namespace seer::serve {
 
-// HTTP statuses that are answered here.
+// The HTTP statuses that this server answers with.
 enum Status {
   kOk = 200,
   kNoContent = 204,
@@ -25,19 +25,20 @@ enum Status {
   kExpectationFailed = 417,
   kTooManyRequests = 429,
   kHeadTooLarge = 431,
-  kClientGone = 499,  // never sent: for logs and metrics, as nginx has it
+  kClientGone = 499,  // never sent; for logs and metrics, as in nginx
   kServerError = 500,
   kNotImplemented = 501,
   kUnavailable = 503,
   kVersionNotSupported = 505,
 };
 
-inline constexpr const char* kDeviceFailed = "device_failed";  // a code: nothing can be computed any more
+inline constexpr const char* kDeviceFailed = "device_failed";  // an error code: nothing can be computed any
+                                                               // more
 
 class ApiError : public std::runtime_error {
  public:
-  // `param`: the field at fault, `code`: for programs; empty: null in the object.
-  // A byte of zero in the message is shown as "\x00", since what() would end there.
+  // `param` is the field at fault, and `code` is for programs; an empty one is null in the object. A NUL byte
+  // in the message is shown as "\x00", since what() would end there.
   ApiError(int status, std::string message, std::string param = "", std::string code = "");
   int status() const { return status_; }
   const std::string& code() const { return code_; }
@@ -48,7 +49,7 @@ class ApiError : public std::runtime_error {
   std::string param_, code_;
 };
 
-// The same for whatever was thrown: the engine's errors by their kind, anything else as 500.
+// Returns an ApiError for anything thrown: the engine's errors by their kind, anything else as 500.
 ApiError api_error(const std::exception_ptr& thrown);
 
 }  // namespace seer::serve

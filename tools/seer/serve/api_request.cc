@@ -58,7 +58,7 @@ SamplingParams ApiRequest::sampling(const SamplingParams& standard, int64_t inde
   params.temperature = temperature.value_or(standard.temperature);
   params.top_p = top_p.value_or(standard.top_p);
   params.min_p = min_p.value_or(standard.min_p);
-  params.top_k = top_k ? std::max<int64_t>(*top_k, 0) : standard.top_k;  // -1 is "all" to other servers
+  params.top_k = top_k ? std::max<int64_t>(*top_k, 0) : standard.top_k;  // other servers write -1 for "all"
   params.presence_penalty = presence_penalty.value_or(standard.presence_penalty);
   params.frequency_penalty = frequency_penalty.value_or(standard.frequency_penalty);
   params.repeat_penalty = repetition_penalty.value_or(standard.repeat_penalty);

@@ -20,7 +20,7 @@ std::string required_string(const JsonFields& fields, const char* name) {
   return *text;
 }
 
-// A string, which is taken out of `value`, or text parts, which are joined by newlines.
+// Returns a string, which is moved out of `value`, or text parts, which are joined by newlines.
 std::string read_content(const JsonFields& message, Json& value) {
   const std::string name = message.name("content");
   if (value.is_string()) return std::move(value.get_ref<std::string&>());
@@ -51,8 +51,8 @@ size_t count_values(const Json& value) {
   return n;
 }
 
-// Templates write arguments as JSON, so they are given the value that the text stands for. All texts of a
-// request together may have as many values as its body.
+// Returns the value that the text of the arguments stands for, because templates write arguments as JSON. All
+// texts of a request together may have as many values as its body.
 Json read_arguments(const JsonFields& function, ValueLimit* values) {
   const Json* value = function.find("arguments");
   if (value == nullptr) return Json::object();
@@ -66,7 +66,7 @@ Json read_arguments(const JsonFields& function, ValueLimit* values) {
     values->left -= count_values(arguments);
     return arguments;
   } catch (const JsonError&) {
-    return *value;  // a model may have written it, and may want to see it again
+    return *value;  // the model may have written it, and may want to see it again
   }
 }
 
@@ -101,7 +101,7 @@ Json read_tool_calls(const JsonFields& message, ValueLimit* values) {
 
 std::string read_role(const JsonFields& fields) {
   const std::optional<std::string> role = fields.string("role");
-  if (role == "developer") return "system";  // the newer name of the same
+  if (role == "developer") return "system";  // a newer name of the same role
   for (const char* known : {"system", "user", "assistant", "tool"})
     if (role == known) return *role;
   refuse(fields.name("role"),
@@ -110,7 +110,7 @@ std::string read_role(const JsonFields& fields) {
          "invalid_value");
 }
 
-// What the API's own answers carry comes back in the next request.
+// Accepts the fields that the API's own answers have, since they come back in the next request.
 void check_message_fields(const JsonFields& fields, const std::string& role) {
   std::vector<const char*> known = {"role", "content", "name"};
   if (role == "assistant") known.insert(known.end(), {"tool_calls", "reasoning_content", "reasoning"});
@@ -142,7 +142,7 @@ Json read_message(Json value, const std::string& name, ValueLimit* values) {
   Json message = {{"role", role}, {"content", has_content ? read_content(fields, *content) : ""}};
   for (const char* field : {"name", "tool_call_id"})
     if (const std::optional<std::string> text = fields.string(field)) message[field] = *text;
-  if (reasoning) {  // some templates know the one name, some the other
+  if (reasoning) {  // some templates know one name, some the other
     message["reasoning_content"] = *reasoning;
     message["reasoning"] = *reasoning;
   }
@@ -167,7 +167,7 @@ Json read_tool(Json tool, const std::string& name) {
   parts.string("description");
   if (const Json* parameters = parts.find("parameters"); parameters != nullptr && !parameters->is_object())
     wrong_type(parts.name("parameters"), "an object, a JSON schema", *parameters);
-  tool["function"].erase("strict");  // a wish to the server, which no model was trained to read
+  tool["function"].erase("strict");  // it is meant for the server, and no model was trained to read it
   return tool;
 }
 

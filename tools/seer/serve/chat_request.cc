@@ -34,13 +34,13 @@ const std::vector<JsonFields::Unsupported>& chat_unsupported() {
   return fields;
 }
 
-// The member of that name, which is null from then on; null if there is none.
+// Moves the member of that name out of the body and leaves null. Returns null if there is none.
 Json taken(Json* body, const char* name) {
   const auto at = body->find(name);
   return at == body->end() ? Json() : std::exchange(*at, nullptr);
 }
 
-// Whether the tools that were given are offered to the model.
+// Returns whether the given tools are offered to the model.
 bool offers_tools(const JsonFields& fields) {
   const Json* choice = fields.find("tool_choice");
   if (choice == nullptr || *choice == "auto") return true;
@@ -51,7 +51,8 @@ bool offers_tools(const JsonFields& fields) {
       "unsupported_parameter");
 }
 
-// Variables for the template: chat_template_kwargs, and what other fields of the API stand for.
+// Returns the variables for the template: chat_template_kwargs, and those that follow from other fields of
+// the API.
 Json read_kwargs(const JsonFields& fields) {
   Json kwargs = Json::object();
   if (const Json* given = fields.find("chat_template_kwargs")) {
@@ -63,7 +64,8 @@ Json read_kwargs(const JsonFields& fields) {
     kwargs = *given;
   }
   if (const std::optional<std::string> effort = fields.string("reasoning_effort")) {
-    // As vLLM has it: templates that know no effort may know whether to think at all.
+    // This follows vLLM. Templates that know no effort may still have a variable that turns thinking on or
+    // off.
     if (!kwargs.contains("reasoning_effort")) kwargs["reasoning_effort"] = *effort;
     if (!kwargs.contains("enable_thinking")) kwargs["enable_thinking"] = *effort != "none";
   }
@@ -74,7 +76,8 @@ Json read_kwargs(const JsonFields& fields) {
   return kwargs;
 }
 
-// An assistant's message at the end is one that goes on, unless the request says otherwise.
+// Decides whether the answer continues the last message. It does if that is an assistant's, unless the
+// request says otherwise.
 void read_ending(const JsonFields& fields, ChatInput* input) {
   const Json& last = input->messages.back();
   const bool of_assistant = last["role"] == "assistant";

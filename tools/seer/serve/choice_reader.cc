@@ -15,7 +15,7 @@ bool contains(const std::vector<int32_t>& ids, int32_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
-// A message that goes on may be in the middle of a thought, or past it.
+// A message that is continued may end within a thought, or after it.
 Thinking thinking_of(const ChatInput& input, const std::string& prompt_end) {
   if (input.continue_final_message) {
     const std::string& text = input.messages.back()["content"].get_ref<const std::string&>();
@@ -65,7 +65,7 @@ void ChoiceReader::echo(const std::string& text, const std::vector<int32_t>& ids
   if (logprobs != nullptr) completion_logprobs_.add_prompt(ids, *logprobs, text);
 }
 
-// The name of a token that has no text of its own and is shown nevertheless, or means something.
+// Returns the name of a token that has no text of its own but is shown nevertheless, or is a mark.
 std::string ChoiceReader::mark_of(int32_t id) const {
   if (const auto mark = plan_.marks.find(id); mark != plan_.marks.end()) return mark->second;
   const bool shown = plan_.show_special && !contains(plan_.end_ids, id) && is_silent(tokenizer_, id);
@@ -87,7 +87,8 @@ std::string ChoiceReader::text_of(const TokenPiece& token) {
 
   const std::string bytes = is_silent(tokenizer_, token.id) ? "" : tokenizer_.token_bytes(token.id);
   held_ = std::max(held_ + bytes.size(), token.text.size()) - token.text.size();
-  if (!bytes.empty() && token.text.ends_with(bytes)) held_ = 0;  // whatever became of those before
+  // Texts of earlier tokens have come or were dropped.
+  if (!bytes.empty() && token.text.ends_with(bytes)) held_ = 0;
   const std::string mark = mark_of(token.id);
   if (mark.empty()) return out;
   size_t before = 0;

@@ -1,4 +1,4 @@
-// What one choice's tokens mean to a client: text, reasoning, calls and log-probabilities.
+// Turns the tokens of one choice into the client's view: text, reasoning, calls and log-probabilities.
 #pragma once
 
 #include <cstddef>
@@ -18,35 +18,35 @@
 
 namespace seer::serve {
 
-// The same for all choices of a request.
+// The settings that all choices of a request share.
 struct ReadingPlan {
   bool chat = false;
-  bool parallel_tool_calls = true;  // else calls after the first one are left out
+  bool parallel_tool_calls = true;  // if false, calls after the first one are left out
   ToolForm form = ToolForm::kNone;
   std::vector<std::string> tools;  // names of the functions that were offered
   Thinking thinking = Thinking::kNone;
   bool logprobs = false;
   bool show_special = false;             // special tokens are shown by name
-  std::vector<int32_t> end_ids;          // but for those that end the answer
-  std::map<int32_t, std::string> marks;  // tokens without a text that mean something in this form
+  std::vector<int32_t> end_ids;          // their names are not shown if they end the answer
+  std::map<int32_t, std::string> marks;  // tokens without a text that are marks in this form
 };
 
-// `format` counts for chats only; `prompt_end`: how the prompt's text ends.
+// `format` is used for chats only. `prompt_end` is the end of the prompt's text.
 ReadingPlan reading_plan(const ApiRequest& request, const AnswerFormat& format, const Engine& engine,
                          const std::string& prompt_end);
 
-// What a choice has brought since it was last asked.
+// The output of a choice since the last call of take().
 struct ChoiceNews {
-  std::vector<AnswerDelta> deltas;  // of completions: content alone
-  OrderedJson logprobs;             // as the route shows them; null: none
+  std::vector<AnswerDelta> deltas;  // for completions: content alone
+  OrderedJson logprobs;             // as the route shows them; null if there are none
 };
 
 class ChoiceReader {
  public:
   ChoiceReader(const ReadingPlan& plan, const Tokenizer& tokenizer);
 
-  // Before any token: a prompt that is shown before the answer. `logprobs`: of its tokens but the first, if
-  // they were asked for.
+  // Call it before any token, for a prompt that is shown before the answer. `logprobs` are those of its
+  // tokens but the first, if they were asked for.
   void echo(const std::string& text, const std::vector<int32_t>& ids,
             const std::vector<PositionLogprobs>* logprobs);
   void push(const TokenPiece& token);
@@ -64,11 +64,11 @@ class ChoiceReader {
   AnswerParser parser_;
   CompletionLogprobs completion_logprobs_;
   ChoiceNews news_;
-  // The engine may hold text back that could become a stop string, and give it out after a mark that the
-  // model wrote later. Marks wait for their place: after so many bytes of text, each counted from the one
-  // before.
+  // The engine may hold back text that could become a stop string, and give it out after a mark that the
+  // model wrote later. So marks wait for their place: each waits for a number of bytes of text, counted from
+  // the mark before.
   std::deque<std::pair<size_t, std::string>> waiting_marks_;
-  size_t held_ = 0;  // bytes of tokens whose text has not come yet
+  size_t held_ = 0;  // bytes of the tokens whose text has not come yet
 };
 
 }  // namespace seer::serve

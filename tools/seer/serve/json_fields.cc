@@ -10,7 +10,7 @@
 namespace seer::serve {
 namespace {
 
-constexpr size_t kMaxDepth = 64;  // the API's own objects need six, and schemas of tools some more
+constexpr size_t kMaxDepth = 64;  // the API's own objects need six levels, and schemas of tools some more
 constexpr size_t kMaxMembers = 1024;
 constexpr size_t kMaxQuoted = 40;  // bytes of a value shown in a message
 constexpr const char* kWrongType = "invalid_type";
@@ -131,7 +131,7 @@ std::optional<int64_t> JsonFields::integer(const char* field, int64_t low, int64
     expected += " of at least " + std::to_string(low);
   }
   if (!value->is_number_integer()) wrong_type(name(field), expected, *value);
-  // Above INT64_MAX a get() would wrap around.
+  // Without this check, get() would wrap around above INT64_MAX.
   const bool too_large = value->is_number_unsigned() && value->get<uint64_t>() > uint64_t{INT64_MAX};
   if (too_large || value->get<int64_t>() < low || value->get<int64_t>() > high)
     throw ApiError(kBadRequest, "'" + name(field) + "': expected " + expected + ", found " + value->dump(),
@@ -146,7 +146,7 @@ std::optional<std::vector<int32_t>> JsonFields::ids(const char* field) const {
   std::vector<int32_t> ids;
   ids.reserve(value->size());
   for (const Json& id : *value) {
-    // Ids beyond the vocabulary are refused where the vocabulary is known.
+    // Ids beyond the vocabulary are refused later, when the vocabulary is known.
     const bool fits = id.is_number_unsigned() && id.get<uint64_t>() <= uint64_t{INT32_MAX};
     if (!fits) wrong_type(name(field) + "[" + std::to_string(ids.size()) + "]", "a token id", id);
     ids.push_back(id.get<int32_t>());

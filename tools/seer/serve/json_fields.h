@@ -16,46 +16,47 @@ namespace seer::serve {
 // Members keep the order that a client gave them: templates show tools to the model in that order.
 using Json = OrderedJson;
 
-// A body may have as many values as this in all, members and elements and what holds them: token ids for the
-// largest contexts, in memory that is a small multiple of the largest body.
+// The limit of values in one body, which counts members, elements, and the arrays and objects that hold them.
+// It has room for the token ids of the largest contexts, in memory that is a small multiple of the largest
+// body.
 inline constexpr size_t kMaxValues = 3'000'000;
 
-// How many values a request may have in all, and how many more those that were read leave it.
+// The number of values that a request may have in all, and how many of them are still left.
 struct ValueLimit {
   explicit ValueLimit(size_t in_all) : all(in_all), left(in_all) {}
   size_t all, left;
 };
 
-// Throws ApiError (400) for what nests deeper than 64 levels, has more than 1024 members in an object, which
-// would take too long to look up one by one, or more values than are left; `what` names it. JsonError for
-// what is no JSON, has a key twice or a number that is too large.
+// Parses JSON. Throws ApiError (400) naming `what` for nesting deeper than 64 levels, for more values than
+// are left, and for more than 1024 members in an object, which would take too long to look up one by one.
+// Throws JsonError for text that is not JSON, has a key twice or a number that is too large.
 Json parse_json(std::string_view text, const std::string& what, const ValueLimit& values);
 
-// Of a body without token ids: messages become several texts on their way to a prompt, each with copies of
-// all values.
+// The limit of values in a body without token ids. It is lower because messages become several texts on their
+// way to a prompt, each with copies of all values.
 inline constexpr size_t kMaxChatValues = 300'000;
 
-// A body that must be one JSON object.
+// Parses a body that must be one JSON object.
 Json parse_body(std::string_view body, size_t max_values = kMaxValues);
 
-// "a string", "the number 1.5", "null", ...
+// Returns "a string", "the number 1.5", "null", ...
 std::string describe(const Json& value);
 
 [[noreturn]] void refuse(const std::string& field, const std::string& message, const std::string& code);
 [[noreturn]] void wrong_type(const std::string& field, const std::string& expected, const Json& found);
 
-// A number the API has a range for.
+// The range of a number in the API.
 struct Range {
   double low, high;
 };
 
-// One object. Absent and null are the same: not given.
+// The fields of one object. A field that is null counts as absent.
 class JsonFields {
  public:
-  // `object` must outlive this. `path`: what goes before a field's name in messages, "messages[2]." say.
+  // `object` must outlive this. `path` precedes a field's name in messages, for example "messages[2].".
   explicit JsonFields(const Json& object, std::string path = "") : object_(object), path_(std::move(path)) {}
 
-  const Json* find(const char* name) const;  // null where it is not given
+  const Json* find(const char* name) const;  // null if it is not given
   std::optional<std::string> string(const char* name) const;
   std::optional<bool> boolean(const char* name) const;
   std::optional<int64_t> integer(const char* name, int64_t low, int64_t high = INT64_MAX) const;
@@ -65,10 +66,10 @@ class JsonFields {
 
   struct Unsupported {
     const char* name;
-    std::vector<Json> neutral;  // values that ask for nothing, further ones
+    std::vector<Json> neutral;  // further values that ask for nothing
   };
-  // Refuses fields that are in none of the lists, and those of `unsupported` that ask for something. Whatever
-  // its name, one that is null, false or empty asks for nothing.
+  // Refuses fields that are in none of the lists, and those of `unsupported` that ask for something. A field
+  // that is null, false or empty asks for nothing, whatever its name.
   void check_known(const std::vector<const char*>& supported, const std::vector<const char*>& ignored,
                    const std::vector<Unsupported>& unsupported) const;
 

@@ -1,4 +1,4 @@
-// Memory that a large request has used goes back to the system.
+// Returns the memory of a large request to the system.
 #pragma once
 
 #include <malloc.h>
@@ -7,13 +7,13 @@
 
 namespace seer::serve {
 
-// To be made before the first copy of a request's body and to outlive the last. The C library keeps what is
-// freed for later requests: after one of 30 MB the process would stay 200 MB larger for good.
+// Create it before the first copy of a request's body, and destroy it after the last. The C library keeps
+// freed memory for later requests: after a request of 30 MB the process would stay 200 MB larger for good.
 class LargeRequest {
  public:
   explicit LargeRequest(size_t body_bytes) : is_large_(body_bytes >= kLarge) {}
   ~LargeRequest() {
-    if (is_large_) ::malloc_trim(0);  // some milliseconds
+    if (is_large_) ::malloc_trim(0);  // takes some milliseconds
   }
   LargeRequest(const LargeRequest&) = delete;
   LargeRequest& operator=(const LargeRequest&) = delete;

@@ -8,7 +8,7 @@
 namespace seer::serve {
 namespace {
 
-constexpr double kLeast = -9999.0;  // JSON has no infinity; this is what OpenAI's API sends for it
+constexpr double kLeast = -9999.0;  // JSON has no infinity; OpenAI's API sends this number instead
 
 double shown(float logprob) { return std::max(static_cast<double>(logprob), kLeast); }
 
@@ -19,8 +19,8 @@ OrderedJson chat_token(const Tokenizer& tokenizer, const TokenLogprob& one) {
   return {{"token", bytes}, {"logprob", shown(one.logprob)}, {"bytes", std::move(numbers)}};
 }
 
-// Bytes of `text` from `at` on that belong to a token of these bytes. A token may have left none: one that
-// was added before the text, or the space that a vocabulary puts before the first word.
+// Returns how many bytes of `text` from `at` on belong to a token of these bytes. A token may have left none:
+// one that was added before the text, or the space that a vocabulary puts before the first word.
 size_t bytes_in(const std::string& text, size_t at, const std::string& bytes) {
   const auto continues = [&](const std::string& piece) { return text.compare(at, piece.size(), piece) == 0; };
   if (continues(bytes)) return bytes.size();
@@ -64,7 +64,7 @@ void CompletionLogprobs::add_token(int32_t id, const PositionLogprobs* at) {
   }
   OrderedJson top = OrderedJson::object();
   for (const TokenLogprob& one : at->top) top.emplace(token_text(tokenizer_, one.id), shown(one.logprob));
-  // The chosen one is always among them.
+  // The chosen token is always among them.
   top.emplace(token_text(tokenizer_, at->token.id), shown(at->token.logprob));
   top_logprobs_.push_back(std::move(top));
 }

@@ -1,4 +1,4 @@
-// Log-probabilities as the two routes show them.
+// Log-probabilities in the form of each of the two routes.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace seer::serve {
 
-// An element of a chat's logprobs.content.
+// Returns an element of a chat's logprobs.content.
 OrderedJson chat_logprob(const Tokenizer& tokenizer, const PositionLogprobs& at);
 
 // A completion's logprobs: parallel arrays that grow token by token.
@@ -19,12 +19,12 @@ class CompletionLogprobs {
  public:
   explicit CompletionLogprobs(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
 
-  // A prompt that is echoed as `text`: its first token, which nothing predicts, and the others.
+  // Adds a prompt that is echoed as `text`: its first token, which nothing predicts, and the others.
   void add_prompt(const std::vector<int32_t>& ids, const std::vector<PositionLogprobs>& logprobs,
                   const std::string& text);
   void add(const PositionLogprobs& at);
 
-  // What was added since the last call; null if that is nothing.
+  // Returns the arrays added since the last call, or null if there are none.
   OrderedJson take();
 
  private:

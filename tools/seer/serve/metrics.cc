@@ -24,7 +24,7 @@ std::string counter(const std::string& name, const std::string& help, int64_t va
   return head(name, "counter", help) + name + " " + whole(value) + "\n";
 }
 
-// Long prompts take minutes on a CPU, a token a millisecond on a GPU.
+// Bounds in seconds. Long prompts take minutes on a CPU; a token takes a millisecond on a GPU.
 const std::vector<double> kFirstToken = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
                                          2.5,   5,    10,    30,   60,  120,  300};
 const std::vector<double> kOutputToken = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1};

@@ -1,4 +1,4 @@
-// What GET /metrics reports, in Prometheus's text format.
+// The report of GET /metrics, in Prometheus's text format.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace seer::serve {
 
-// Counts of observations at or below each bound. Not thread-safe.
+// Counts the observations between ascending bounds. It is not thread-safe.
 class Histogram {
  public:
   explicit Histogram(std::vector<double> bounds);  // ascending
@@ -21,19 +21,19 @@ class Histogram {
 
  private:
   std::vector<double> bounds_;
-  std::vector<int64_t> counts_;  // [bounds + 1], not cumulative; the last is above every bound
+  std::vector<int64_t> counts_;  // [bounds + 1], not cumulative; the last counts values above every bound
   double sum_ = 0.0;
 };
 
-// Thread-safe.
+// Any thread may call any function at any time.
 class Metrics {
  public:
   Metrics();
   void count_request(const std::string& route, int status);
-  void observe_first_token(double seconds);   // since the request came
-  void observe_output_token(double seconds);  // mean of one choice, after its first
-  void observe_queue(int64_t depth);          // requests that waited when one came
-  // `stats` null: while the model loads.
+  void observe_first_token(double seconds);   // seconds since the request came
+  void observe_output_token(double seconds);  // mean of one choice, without its first token
+  void observe_queue(int64_t depth);          // how many requests waited when one came
+  // `stats` is null while the model loads.
   std::string text(const EngineStats* stats, int64_t n_active) const;
 
  private:

@@ -13,13 +13,13 @@ namespace {
 constexpr int64_t kCompletionTokens = 16;  // the API's default
 constexpr int64_t kEndTokens = 16;         // more than any template writes after the last message
 
-// The request's variables win over the server's.
+// Returns both sets of variables. The request's override the server's.
 Json merged(Json variables, const Json& of_request) {
   variables.update(of_request);
   return variables;
 }
 
-// Clients need not know where the server keeps its files.
+// Removes a folder from a message, because clients need not know where the server keeps its files.
 std::string without_folder(std::string text, const std::string& file) {
   const std::string folder = file.substr(0, file.rfind('/') + 1);
   if (folder.empty()) return text;
@@ -28,7 +28,7 @@ std::string without_folder(std::string text, const std::string& file) {
   return text;
 }
 
-// `n` tokens, and what else needs room.
+// Returns the error for `n` tokens; `more` names what else needs room.
 ApiError too_long(const ApiRequest& request, const EngineInfo& info, const std::string& n,
                   const std::string& more = "") {
   const char* field = request.chat ? "messages" : "prompt";
@@ -135,7 +135,7 @@ int64_t token_limit(const ApiRequest& request, int64_t n_prompt, const EngineInf
 
 namespace {
 
-// What all of a request's choices have in common.
+// Returns the part of a request that all of its choices share.
 GenerateRequest common_request(const ApiRequest& request, const Engine& engine) {
   GenerateRequest common;
   common.stop = request.stop;

@@ -1,4 +1,4 @@
-// From a request to what the engine is asked for: token ids, and room for the answer.
+// Turns a request into the engine's input: token ids, and a limit for the answer.
 #pragma once
 
 #include <cstdint>
@@ -13,50 +13,53 @@
 
 namespace seer::serve {
 
-// How messages become a prompt, and how answers are read.
+// The settings that make a prompt of messages and read the answers.
 struct ChatModel {
-  std::shared_ptr<const ChatTemplate> chat_template;  // null: there is none, and chats are refused
-  Json kwargs = Json::object();                       // variables that the server gives it
+  std::shared_ptr<const ChatTemplate> chat_template;  // null if there is none, in which case chats are
+                                                      // refused
+  Json kwargs = Json::object();                       // variables that the server gives the template
   AnswerFormat format;
 };
 
 struct EncodedPrompt {
   std::vector<int32_t> ids;
-  std::string text;  // where the answer echoes it
+  std::string text;  // the prompt's text if the answer echoes it
 };
 
 struct PromptOptions {
-  bool parse_special = true;  // special tokens written out in prompts of completions are recognised
+  bool parse_special = true;  // whether special tokens written out in prompts of completions are recognised
 };
 
-// Throws ApiError (400) for ids out of range, an empty prompt, a chat that the template does not take, or a
-// text that is longer than any which the context could hold: that is refused without tokenizing it
-// (context_length_exceeded). `check`, if there is one, is called every few milliseconds on this thread while
-// templates and tokenizer work; what it throws is passed on, but for an Error of another kind than
+// Throws ApiError (400) for ids out of range, an empty prompt, a chat that the template does not take, and a
+// text longer than any that the context could hold, which is refused without tokenizing it
+// (context_length_exceeded). If `check` is set, it is called every few milliseconds on this thread while
+// templates and tokenizer work. Errors that it throws are passed on, except for an Error of another kind than
 // kCancelled.
 std::vector<EncodedPrompt> encode_prompts(const ApiRequest& request, const Engine& engine,
                                           const ChatModel& chat, const PromptOptions& options,
                                           const std::function<void()>& check = {});
 
-// Ids of one text, as encode_prompts; empty for an empty text. Both pass TooManyTokens on.
+// Returns the ids of one text, as encode_prompts does; empty for an empty text. This and encode_chat() pass
+// TooManyTokens on.
 std::vector<int32_t> encode_text(const ApiRequest& request, const std::string& text, const Engine& engine,
                                  const PromptOptions& options, const EncodeLimits& limits);
-// Ids of a chat, as encode_prompts.
+// Returns the ids of a chat, as encode_prompts does.
 std::vector<int32_t> encode_chat(const ApiRequest& request, const Engine& engine, const ChatModel& chat,
                                  const EncodeLimits& limits);
 
-// How the prompt's text ends, special tokens by name: enough to see what the answer begins in.
+// Returns the end of the prompt's text, special tokens by name. It is long enough to show whether the answer
+// begins inside its thinking.
 std::string end_of(const std::vector<int32_t>& prompt, const Tokenizer& tokenizer);
 
 // Throws ApiError (400) for ids beyond the model's vocabulary.
 void check_ids(const std::vector<int32_t>& ids, const std::string& field, const Engine& engine);
 
-// Tokens to generate at most after a prompt of `n_prompt`; throws ApiError (400, context_length_exceeded)
-// where prompt and answer do not fit.
+// Returns the largest number of tokens to generate after a prompt of `n_prompt`. Throws ApiError (400,
+// context_length_exceeded) if prompt and answer do not fit.
 int64_t token_limit(const ApiRequest& request, int64_t n_prompt, const EngineInfo& info);
 
-// One for each choice: those of the first prompt first. `standard_temperature`: of requests that name none;
-// absent: the model's.
+// Returns one request for each choice, beginning with those of the first prompt. `standard_temperature` is
+// for requests that name none; if it is absent, the model's is used.
 std::vector<GenerateRequest> generate_requests(const ApiRequest& request,
                                                const std::vector<EncodedPrompt>& prompts,
                                                const Engine& engine,

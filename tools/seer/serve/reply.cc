@@ -30,7 +30,8 @@ void Reply::read(const News& news) {
     state.reader.push(token);
   }
   if (news.result == nullptr) return;
-  echo(news.choice, plan_.logprobs ? &news.result->prompt_logprobs : nullptr);  // of one without tokens
+  // The prompt of a choice without tokens.
+  echo(news.choice, plan_.logprobs ? &news.result->prompt_logprobs : nullptr);
   state.reader.finish();
   state.finish = news.result->finish;
 }

@@ -1,4 +1,4 @@
-// One request's answer as it is written: whole, or as server-sent events while tokens come.
+// The text of one request's answer: whole, or as server-sent events while tokens come.
 #pragma once
 
 #include <memory>
@@ -20,12 +20,12 @@ class Reply {
   Reply(const ApiRequest& request, std::vector<EncodedPrompt> prompts, const AnswerFormat& format,
         const Engine& engine, const std::string& model_name);
 
-  // Streamed: events for what is new; empty for nothing.
+  // For a streamed answer. Each returns the events for news, or an empty text if there are none.
   std::string opening();
   std::string events(const std::vector<News>& news);
   std::string closing(const Usage& usage);
 
-  // Whole: takes what is new, and once every choice has ended, everything.
+  // For a whole answer. collect() takes the news; whole() returns the text once every choice has ended.
   void collect(const std::vector<News>& news);
   std::string whole(const Usage& usage);
 
@@ -34,7 +34,7 @@ class Reply {
     ChoiceState(const ReadingPlan& plan, const Tokenizer& tokenizer) : reader(plan, tokenizer) {}
     ChoiceReader reader;
     bool echoed = false;
-    size_t n_calls = 0;  // complete ones
+    size_t n_calls = 0;  // complete calls
     FinishReason finish = FinishReason::kLength;
   };
 

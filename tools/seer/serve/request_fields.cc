@@ -8,9 +8,9 @@
 namespace seer::serve {
 namespace {
 
-constexpr int64_t kMaxChoices = 128;  // the API's
-constexpr size_t kMaxStops = 64;      // the API's own 4 is too few for some clients
-// Each choice looks for every stop string and id at every token. What ends an answer in practice is shorter:
+constexpr int64_t kMaxChoices = 128;  // the API's limit
+constexpr size_t kMaxStops = 64;      // the API's limit of 4 is too small for some clients
+// Each choice looks for every stop string and id at every token, so these are limited. Real ones are shorter:
 // a few words, or the names of tokens.
 constexpr size_t kMaxStopBytes = 1024, kMaxStopIds = 1024;
 constexpr Range kTemperature = {0.0, 2.0};
@@ -124,7 +124,7 @@ std::vector<const char*> known_fields(std::initializer_list<const char*> own) {
 }
 
 std::vector<JsonFields::Unsupported> unsupported_fields(std::vector<JsonFields::Unsupported> own) {
-  // Those of other servers, with the values that they take where a client says nothing.
+  // Fields of other servers, with the values that these use if a client does not set them.
   std::vector<JsonFields::Unsupported> fields = {
       {"response_format", {Json({{"type", "text"}})}},
       {"include_stop_str_in_output", {}},

@@ -1,4 +1,4 @@
-// The fields that both kinds of completions have.
+// The request fields that completions and chats have in common.
 #pragma once
 
 #include <initializer_list>
@@ -8,16 +8,16 @@
 
 namespace seer::serve {
 
-// The lists of JsonFields::check_known, with a route's own fields.
+// Return lists for JsonFields::check_known, extended by a route's own fields.
 std::vector<const char*> known_fields(std::initializer_list<const char*> own);
 std::vector<JsonFields::Unsupported> unsupported_fields(std::vector<JsonFields::Unsupported> own);
-// Fields of the API that change no answer here.
+// Returns the fields of the API that change no answer here.
 const std::vector<const char*>& ignored_fields();
 
 void read_common(const JsonFields& fields, ApiRequest* request);
-// After max_tokens is known.
+// Call it after max_tokens is known.
 void check_min_tokens(const ApiRequest& request);
 
-constexpr int64_t kMaxLogprobs = 20;  // the API's, of a chat
+constexpr int64_t kMaxLogprobs = 20;  // the API's limit for a chat
 
 }  // namespace seer::serve

@@ -11,7 +11,7 @@ namespace seer::serve {
 namespace {
 
 OrderedJson model_json(const std::string& model, int64_t created, int64_t ctx_size) {
-  // max_model_len is what other servers call it, and what clients look for.
+  // Other servers call it max_model_len, and clients look for that name.
   return {{"id", model},
           {"object", "model"},
           {"created", created},
@@ -47,7 +47,7 @@ const char* finish_reason(FinishReason finish, bool has_calls) {
       return has_calls ? "tool_calls" : "stop";
     case FinishReason::kLength:
     case FinishReason::kContextFull:
-    case FinishReason::kCancelled:  // is an error before it comes here
+    case FinishReason::kCancelled:  // this was turned into an error before
       break;
   }
   return "length";
@@ -144,8 +144,8 @@ OrderedJson ResponseWriter::chat_delta(const AnswerDelta& delta) const {
     case AnswerDelta::Kind::kCallArguments:
       call["function"] = {{"arguments", delta.text}};
       break;
-    // What was sent of a broken call cannot be taken back. Nothing of it is missing either: the arguments
-    // that were sent are what the model wrote.
+    // The sent part of a broken call cannot be taken back. But nothing is missing either: the sent arguments
+    // are the text that the model wrote.
     case AnswerDelta::Kind::kCallEnd:
     case AnswerDelta::Kind::kCallBroken:
       return OrderedJson::object();

@@ -16,31 +16,33 @@ struct Usage {
 };
 
 struct Choice {
-  ParsedAnswer answer;  // of completions: content alone
+  ParsedAnswer answer;  // for completions: content alone
   FinishReason finish = FinishReason::kLength;
-  OrderedJson logprobs = {};  // null: none were asked for
+  OrderedJson logprobs = {};  // null if none were asked for
 };
 
-// "stop", "length", or "tool_calls" where the answer ended after one.
+// Returns "stop", "length", or "tool_calls" if the answer ended after a call.
 const char* finish_reason(FinishReason finish, bool has_calls = false);
 
 std::string models_list(const std::string& model, int64_t created, int64_t ctx_size);
 std::string model_object(const std::string& model, int64_t created, int64_t ctx_size);
 
-// Everything one request's answer is written with: whole, or in pieces as server-sent events.
+// Writes the parts of one request's answer: whole, or in pieces as server-sent events.
 class ResponseWriter {
  public:
-  // `short_call_ids`: of nine letters and digits, the only ones that templates of Mistral take back.
+  // `short_call_ids`: ids of calls have nine letters and digits, which is the only form that templates of
+  // Mistral accept.
   ResponseWriter(bool chat, std::string model, bool include_usage, bool short_call_ids = false);
 
   std::string whole(const std::vector<Choice>& choices, const Usage& usage) const;
 
-  // Events, each ending in an empty line.
-  std::string first(size_t choice) const;  // of a chat: who speaks; empty for completions
-  // What is new of a choice, with its log-probabilities in the first of the events. Empty for nothing.
+  // Each returns events, each of which ends in an empty line.
+  std::string first(size_t choice) const;  // for a chat: the role of the speaker; empty for completions
+  // Returns the new pieces of a choice, with its log-probabilities in the first event; empty if there are
+  // none.
   std::string pieces(size_t choice, const std::vector<AnswerDelta>& deltas, OrderedJson logprobs = {}) const;
   std::string last(size_t choice, FinishReason finish, bool has_calls = false) const;
-  std::string usage(const Usage& usage) const;  // empty where it was not asked for
+  std::string usage(const Usage& usage) const;  // empty if it was not asked for
   static std::string end();                     // "data: [DONE]\n\n"
   static std::string event(const OrderedJson& json);
 

@@ -31,7 +31,7 @@ constexpr const char* kDescription =
     "SIGTERM lets "
     "requests under way finish; a second one kills.";
 constexpr milliseconds kTick(50);
-constexpr milliseconds kAfterAbort(2'000);  // for the last error to reach clients
+constexpr milliseconds kAfterAbort(2'000);  // time for the last error to reach clients
 
 struct ServeOptions {
   static constexpr CommandHead kHead = {"serve", "-m DIR [options]", kDescription};
@@ -105,8 +105,8 @@ struct ServeOptions {
   }
 };
 
-// RFC 6750's characters: others cannot be sent in the header. An empty key would leave the server open to
-// everybody without a word.
+// Returns the key, which must consist of RFC 6750's characters, because others cannot be sent in the header.
+// An empty key is refused too; it would leave the server open to everybody without a warning.
 std::string checked_key(const std::string& key, const std::string& source) {
   const auto may_be_sent = [](unsigned char c) {
     return std::isalnum(c) != 0 ||
@@ -138,16 +138,16 @@ std::string folder_name(const std::string& dir) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
-// The API's, unless the model's files say how it samples.
+// Returns the API's temperature, or nothing if the model's files say how it samples.
 std::optional<double> standard_temperature(const std::string& model_dir) {
-  std::error_code unreadable;  // the load says what is wrong with a file that is not one
+  std::error_code unreadable;  // loading reports the error of such a file
   if (std::filesystem::exists(std::filesystem::path(model_dir) / "generation_config.json", unreadable))
     return std::nullopt;
   return 1.0;
 }
 
-// A model without a template still completes texts; one whose template cannot be interpreted is refused here,
-// and not at the first message.
+// Returns the template for chats. A model without a template still completes texts. A template that cannot be
+// interpreted is refused here, not at the first message.
 serve::ChatModel chat_model(const ServeOptions& options, const Tokenizer& tokenizer) {
   serve::ChatModel chat;
   if (!options.chat_template.given() && !tokenizer.chat_template()) return chat;
@@ -159,7 +159,7 @@ serve::ChatModel chat_model(const ServeOptions& options, const Tokenizer& tokeni
   return chat;
 }
 
-// Not while nobody reads what is logged: it is the thread of all connections that would wait.
+// Logs a request, but not if nobody reads the log. Otherwise the thread of all connections would wait.
 void log_request(const serve::Finished& request) {
   pollfd log = {STDERR_FILENO, POLLOUT, 0};
   if (::poll(&log, 1, 0) != 1 || (log.revents & POLLOUT) == 0) return;
@@ -171,7 +171,7 @@ void log_request(const serve::Finished& request) {
   log_info(line + format(" %.1f ms", 1e3 * request.seconds));
 }
 
-// As long as `going` says so, and at most `limit`.
+// Waits as long as `going` returns true, and at most `limit`.
 template <typename Going>
 void wait_while(milliseconds limit, const Going& going) {
   const Clock::time_point until = Clock::now() + limit;
@@ -236,7 +236,7 @@ int run_serve(const Arguments& arguments) {
     std::this_thread::sleep_for(kTick);
     failure = engine->failure();
   }
-  if (failure) {  // requests under way have failed by themselves
+  if (failure) {  // the requests in progress have failed by themselves
     shut_down(server, service, 0);
     throw *failure;
   }

@@ -13,19 +13,20 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kCheckClient(100);  // how soon a client that left is noticed
+constexpr milliseconds kCheckClient(100);  // how soon it is noticed that a client has left
 constexpr const char* kEventStream = "text/event-stream; charset=utf-8";
 
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
 }
 
-// Neither the body's text nor its values stay while the answer is computed.
+// Reads a completion's body. Neither its text nor its values stay in memory while the answer is computed.
 ApiRequest completion_of(Exchange& exchange) { return parse_completion(parse_body(exchange.take_body())); }
 
 ApiRequest chat_of(Exchange& exchange) {
   Json body =
-      parse_body(exchange.take_body(), kMaxChatValues);  // the text goes before anything is made of it
+      // The text is freed before anything is made of the values.
+      parse_body(exchange.take_body(), kMaxChatValues);
   return parse_chat(std::move(body));
 }
 
@@ -34,7 +35,7 @@ ApiRequest chat_of(Exchange& exchange) {
 struct Service::Patience {
   Exchange& exchange;
   Clock::time_point deadline;
-  Clock::time_point next_check;  // of the client
+  Clock::time_point next_check;  // the next check of the client
 };
 
 struct Service::Work {
@@ -248,7 +249,7 @@ ApiError Service::give_up(Work& work) {
   return error;
 }
 
-// Once everything has ended.
+// Notes a request's figures. Call it once everything has ended.
 void Service::account(Work& work) {
   RequestRecord& record = work.exchange.record();
   for (size_t i = 0; i < work.answer->size(); ++i) {
@@ -271,7 +272,7 @@ Usage usage_of(const Answer& answer, size_t n, int64_t n_prompt) {
     const RequestStats& stats = answer.result(i).stats;
     usage.completion_tokens += stats.n_generated;
     if (i % n == 0)
-      usage.cached_tokens += stats.n_cached;  // a prompt counts once, however many choices it has
+      usage.cached_tokens += stats.n_cached;  // a prompt is counted once, however many choices it has
   }
   return usage;
 }
@@ -291,8 +292,8 @@ void Service::complete(Exchange& exchange, const ApiRequest& request) {
   }
 }
 
-// The answer's status is sent with its first byte, so that what fails before the first token still gets its
-// own. What fails after it becomes the stream's last event.
+// Streams an answer. The status is sent with the first byte, so an error before the first token still gets
+// its own status. A later error becomes the stream's last event.
 void Service::stream(Work& work) {
   Exchange& exchange = work.exchange;
   std::vector<News> news;

@@ -1,4 +1,4 @@
-// The API over one engine: what each route does.
+// The API over one engine: the handler of each route.
 #pragma once
 
 #include <atomic>
@@ -22,15 +22,15 @@
 namespace seer::serve {
 
 struct ServiceOptions {
-  std::string model_name;  // what clients call it
+  std::string model_name;  // the model's name for clients
   PromptOptions prompts;
-  std::optional<SparseRule> sparse;              // of requests that name none; absent: the gates' own
+  std::optional<SparseRule> sparse;              // for requests that name none; absent: the gates' own
   std::optional<double> temperature;             // likewise; absent: the model's
-  int64_t max_queue = 256;                       // generations that may wait
+  int64_t max_queue = 256;                       // how many generations may wait
   std::chrono::milliseconds request_timeout{0};  // 0: none
 };
 
-// Handlers run on many threads at once.
+// Its handlers run on many threads at once.
 class Service {
  public:
   explicit Service(ServiceOptions options);
@@ -38,16 +38,16 @@ class Service {
   std::vector<Route> routes();
   Metrics& metrics() { return metrics_; }
 
-  // The model is loaded, and requests are taken from now on. `chat` makes prompts of messages; without a
-  // template (null) chat requests are refused.
+  // Call it when the model is loaded; requests are taken from then on. `chat` makes prompts of messages.
+  // Without a template (null), chat requests are refused.
   void set_engine(std::shared_ptr<Engine> engine, ChatModel chat = {});
   void set_active_count(std::function<int64_t()> n_active) { n_active_ = std::move(n_active); }
-  void stop();   // requests are refused from now on
-  void abort();  // those under way end with an error
+  void stop();   // refuses requests from now on
+  void abort();  // ends those in progress with an error
 
  private:
   struct Work;      // one request being answered
-  struct Patience;  // until when it may go on
+  struct Patience;  // the time until which a request may go on
 
   void health(Exchange& exchange) const;
   void report_metrics(Exchange& exchange) const;
@@ -60,27 +60,28 @@ class Service {
   void stream(Work& work);
 
   std::shared_ptr<Engine> engine() const;  // throws ApiError (503) while there is none
-  const ChatModel& chat_model() const;     // while there is an engine
+  const ChatModel& chat_model() const;     // call it only if there is an engine
   void check_model(const std::optional<std::string>& name) const;
   void check_tools(const ApiRequest& request) const;
   std::unique_ptr<Work> admit(Exchange& exchange, const ApiRequest& request);
   Patience patience_for(Exchange& exchange) const;
-  // Throws ApiError if the client has gone, time is up, or the server aborts.
+  // Throws ApiError if the client has gone, the time is up, or the server aborts.
   void check_going(Patience& patience) const;
   std::vector<News> next(Work& work) const;
   void account(Work& work);
-  ApiError give_up(Work& work);  // in a handler of exceptions: cancels what runs
+  ApiError give_up(Work& work);  // cancels the running work; call it in a handler of exceptions
 
   const ServiceOptions options_;
   const int64_t created_;
   Metrics metrics_;
   std::function<int64_t()> n_active_ = [] { return int64_t{0}; };
   std::atomic<bool> stopping_{false}, aborting_{false};
-  std::atomic<bool> device_failed_{false};  // a device does not come back: whoever watches /health must know
-  mutable std::mutex mutex_;                // of engine_ and chat_
+  std::atomic<bool> device_failed_{false};  // a failed device does not come back, and those who watch /health
+                                            // must know it
+  mutable std::mutex mutex_;                // guards engine_ and chat_
   std::shared_ptr<Engine> engine_;
   ChatModel chat_;        // does not change once engine_ is there
-  std::mutex admission_;  // the queue's length is checked and added to by one at a time
+  std::mutex admission_;  // held while the queue's length is checked and added to
 };
 
 }  // namespace seer::serve

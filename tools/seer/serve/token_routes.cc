@@ -22,8 +22,8 @@ ApiRequest text_request(const JsonFields& fields, std::string* prompt) {
   return request;
 }
 
-// Longer texts are refused: this route is for prompts, and for documents to be divided into some. Tokenizing
-// takes up to 200 bytes of memory for each byte of a text without a word's end.
+// Longer texts are refused, because this route is for prompts, and for documents to be divided into a few
+// prompts. Tokenizing takes up to 200 bytes of memory for each byte of a text without word ends.
 constexpr int64_t kMaxContexts = 4;
 
 std::vector<int32_t> ids_of(Json body, const Engine& engine, const ChatModel& model,
@@ -32,7 +32,7 @@ std::vector<int32_t> ids_of(Json body, const Engine& engine, const ChatModel& mo
   const bool chat = body.contains("messages");
   try {
     if (chat) {
-      body.erase("return_token_strs");  // all else is as of a chat
+      body.erase("return_token_strs");  // all other fields are those of a chat
       return encode_chat(parse_chat(std::move(body)), engine, model, limits);
     }
     std::string prompt;

@@ -8,7 +8,7 @@
 namespace seer::serve {
 namespace {
 
-// JSON's own writer knows whether bytes are whole characters.
+// JSON's own writer checks whether bytes are whole characters.
 bool is_utf8(const std::string& bytes) {
   try {
     static_cast<void>(Json(bytes).dump());

@@ -1,4 +1,5 @@
-// Merges what decode attention gives over parts of the keys: ranks have the others' parts in memory by then.
+// Merges the results of decode attention over parts of the keys. By then each rank has the other ranks' parts
+// in its memory.
 #include <cuda_bf16.h>
 
 #include "kernels/cuda/attention/paged_decode/params.h"
@@ -10,8 +11,9 @@ namespace {
 
 constexpr int kThreads = 128;
 
-// A thread takes one element. Parts are scaled anew as a larger logarithm comes, in one pass, so that loads
-// of a part need not wait for another's. NaN goes through: only -infinity is no keys.
+// Each thread takes one element. It goes over the parts once and rescales when a larger logarithm comes, so
+// that loads of one part need not wait for another's. NaN stays NaN: only -infinity means that a part has no
+// keys.
 __global__ void __launch_bounds__(kThreads) merge_attention_kernel(const MergeParams p) {
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();

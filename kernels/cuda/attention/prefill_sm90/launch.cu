@@ -17,8 +17,8 @@ cudaError_t launch_kernel(const PrefillSm90Params& p, const TileMaps& maps, int 
   return launch(kernel, n_blocks, Shape::kThreads, Shape::kSharedBytes, stream, p, items, maps);
 }
 
-// Every block is kept without a mask, and bundles share loads; but a few query blocks behind a long prompt
-// are too few bundles for all multiprocessors.
+// Without a mask every block is kept, and bundles share loads. But a few query blocks after a long prompt
+// give too few bundles for all multiprocessors.
 template <int kDHead>
 cudaError_t launch_d_head(const PrefillSm90Params& p, const TileMaps& maps, int n_multiprocessors,
                           cudaStream_t stream) {
@@ -48,7 +48,8 @@ bool make_tile_maps(TileMaps* maps, const PrefillSm90Params& params, const void*
                     int64_t n_pages, int64_t n_rows) {
   static const Encode encode = find_encode();
   if (encode == nullptr) return false;
-  // Columns of a panel, rows, panels: a box is a tile as the products want it, panel behind panel.
+  // The box has the columns of a panel, rows, and panels: it is a tile in the layout of the products, one
+  // panel after another.
   const auto n_panels = static_cast<cuuint32_t>(params.d_head / 64);
   const cuuint32_t box[3] = {64, kTile, n_panels}, steps[3] = {1, 1, 1};
   const auto make = [&](CUtensorMap* map, const void* data, int64_t rows, int heads_of_row) {

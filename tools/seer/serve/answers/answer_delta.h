@@ -1,4 +1,4 @@
-// What is new of a chat answer: content, reasoning, or calls of functions.
+// A new piece of a chat answer: content, reasoning, or a call of a function.
 #pragma once
 
 #include <cstddef>
@@ -15,31 +15,31 @@ struct AnswerDelta {
     kCallBegin,      // text: the function's name
     kCallArguments,  // text: the next piece of the arguments, which are the text of a JSON object
     kCallEnd,        // the arguments are complete
-    // It turned out to be no call, or was cut off. text: everything the model wrote of it; the pieces of
-    // arguments before this hold the same from their beginning on.
+    // The text was no call after all, or was cut off. text: everything the model wrote of it, which begins
+    // with the pieces of arguments given out before.
     kCallBroken,
   };
   Kind kind;
   std::string text;
-  size_t call = 0;  // which call of the answer
+  size_t call = 0;  // the number of the call within the answer
 
   bool operator==(const AnswerDelta& other) const {
     return kind == other.kind && text == other.text && call == other.call;
   }
 };
 
-// Collects what a parser finds. White space next to a call is no content: it is held back until other content
-// follows, or the answer ends without a call.
+// Collects the pieces that a parser finds. White space next to a call is not content: it is held back until
+// other content follows, or the answer ends without a call.
 class DeltaList {
  public:
   void reasoning(std::string_view text) { add(AnswerDelta::Kind::kReasoning, text); }
   void content(std::string_view text);
-  void plain(std::string_view text) { add(AnswerDelta::Kind::kContent, text); }  // where there are no calls
+  void plain(std::string_view text) { add(AnswerDelta::Kind::kContent, text); }  // for forms without calls
   void begin_call(std::string_view name);
   void arguments(std::string_view text) { add(AnswerDelta::Kind::kCallArguments, text); }
   void end_call() { close_call(AnswerDelta::Kind::kCallEnd, ""); }
-  void break_call(std::string_view written);  // all of it, marks included
-  void finish();                              // the answer has ended
+  void break_call(std::string_view written);  // everything written, marks included
+  void finish();                              // call it when the answer has ended
 
   std::vector<AnswerDelta> take();
 
@@ -48,13 +48,13 @@ class DeltaList {
   void close_call(AnswerDelta::Kind kind, std::string_view text);
 
   std::vector<AnswerDelta> deltas_;
-  std::string space_;        // held back
-  std::string before_call_;  // white space before the last call, which counts if that is none
-  bool after_call_ = false;  // nothing but white space followed the last call
-  size_t n_calls_ = 0;       // begun
+  std::string space_;        // white space held back
+  std::string before_call_;  // white space before the last call, which becomes content if that is no call
+  bool after_call_ = false;  // only white space has followed the last call
+  size_t n_calls_ = 0;       // calls begun
 };
 
-// A whole answer. A call that is none is content, as the model wrote it.
+// A whole answer. Text that only looked like a call is content, as the model wrote it.
 struct ParsedAnswer {
   struct Call {
     std::string name, arguments;

@@ -1,4 +1,4 @@
-// What a model's chat template says about its answers.
+// Facts about a model's answers that its chat template tells.
 #pragma once
 
 #include <string_view>
@@ -13,8 +13,8 @@ struct AnswerFormat {
   bool takes_tools = false;          // the template shows tools to the model
 };
 
-// All but takes_tools. `tool_parser`: "hermes", "llama3", "mistral", "none", or "auto": by the template.
-// `reasoning_parser`: "think", "none" or "auto".
+// Fills every member but takes_tools. `tool_parser`: "hermes", "llama3", "mistral", "none", or "auto" to
+// follow the template. `reasoning_parser`: "think", "none" or "auto".
 AnswerFormat answer_format(std::string_view chat_template, std::string_view tool_parser = "auto",
                            std::string_view reasoning_parser = "auto");
 

@@ -1,4 +1,4 @@
-// A chat answer's text as reasoning, content and calls of functions.
+// Divides the text of a chat answer into reasoning, content and calls of functions.
 #pragma once
 
 #include <memory>
@@ -14,10 +14,10 @@ namespace seer::serve {
 
 class AnswerParser {
  public:
-  // `tools`: names of the functions that were offered; empty: calls are not looked for.
+  // `tools` are the names of the functions that were offered. If it is empty, calls are not looked for.
   AnswerParser(ToolForm form, const std::vector<std::string>& tools, Thinking thinking);
 
-  // What is certain by now. `text` may be cut anywhere, even within a character.
+  // Returns the pieces that are certain so far. `text` may be cut anywhere, even within a character.
   std::vector<AnswerDelta> push(std::string_view text);
   std::vector<AnswerDelta> finish();
 

@@ -14,7 +14,7 @@ using Step = JsonReader::Step;
 
 bool is_space(char byte) { return std::isspace(static_cast<unsigned char>(byte)) != 0; }
 
-// The text of a JSON string; empty for what is none.
+// Returns the text of a JSON string, or an empty text for anything else.
 std::string unquoted(const std::string& text) {
   const Json value = Json::parse(text, nullptr, false);
   return value.is_string() ? value.get<std::string>() : std::string();
@@ -71,7 +71,7 @@ void CallReader::in_value(char byte) {
   arguments_begun_ |= value_.size() > 1 && !is_space(byte);
 }
 
-// Of one member of the call's object; false if that makes it no call.
+// Takes one member of the call's object. Returns false if that makes it no call.
 bool CallReader::end_value() {
   const std::string value = std::exchange(value_, {});
   if (key_ == "name") {
@@ -80,7 +80,7 @@ bool CallReader::end_value() {
   }
   if (!is_arguments(key_) || has_arguments_) return true;
   if (value == "null") return true;
-  if (value.front() == '"') {  // some models write the object's text
+  if (value.front() == '"') {  // some models write the text of the object
     arguments_ = unquoted(value);
     if (!is_object(arguments_)) return false;
     arguments_begun_ = true;

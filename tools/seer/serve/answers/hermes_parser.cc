@@ -31,7 +31,7 @@ void HermesParser::push(char byte, DeltaList* out) {
   const std::optional<size_t> mark = finder_.push(byte, &text);
   for (const char c : text) {
     if (call_) {
-      call_->push(c, out);  // broken: up to its end
+      call_->push(c, out);  // text of a broken call, up to its end mark
     } else {
       after_call_ = after_call_ && std::isspace(static_cast<unsigned char>(c)) != 0;
       out->content({&c, 1});

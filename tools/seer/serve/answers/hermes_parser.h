@@ -20,8 +20,8 @@ class HermesParser final : public ToolParser {
   void push(char byte, DeltaList* out);
 
   MarkerFinder finder_;
-  std::optional<PendingCall> call_;  // that is being read
-  bool after_call_ = false;          // its end mark may follow
+  std::optional<PendingCall> call_;  // the call that is being read
+  bool after_call_ = false;          // the end mark of a call may come next
 };
 
 }  // namespace seer::serve

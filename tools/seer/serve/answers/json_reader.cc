@@ -8,7 +8,7 @@
 namespace seer::serve {
 namespace {
 
-constexpr size_t kMaxDepth = 64;  // a request's own limit: what is answered comes back in the next one
+constexpr size_t kMaxDepth = 64;  // the limit of a request too, because an answer comes back in the next one
 
 bool is_space(char byte) { return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; }
 

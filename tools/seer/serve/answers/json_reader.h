@@ -1,4 +1,4 @@
-// Reads one JSON value a byte at a time, as a model writes it.
+// Reads one JSON value, as a model writes it, a byte at a time.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@ namespace seer::serve {
 class JsonReader {
  public:
   enum class Step { kMore, kEnd, kBad };
-  // Where the next byte falls.
+  // The part of a value to which the next byte belongs.
   enum class Place {
     kValue,
     kFirstValue,
@@ -24,11 +24,11 @@ class JsonReader {
     kDone
   };
 
-  // kEnd: `byte` closed the value. A number ends with the byte after it, so a whole value must be an object,
-  // an array or a string. After kEnd and kBad nothing more may be pushed. Nesting beyond 64 is bad.
+  // Returns kEnd if `byte` closed the value. A number ends with the byte after it, so a whole value must be
+  // an object, an array or a string. Push nothing more after kEnd or kBad. Nesting beyond 64 levels is bad.
   Step push(char byte);
 
-  size_t depth() const { return open_.size(); }  // objects and arrays that are open
+  size_t depth() const { return open_.size(); }  // the number of open objects and arrays
   Place place() const { return place_; }
 
  private:
@@ -43,9 +43,9 @@ class JsonReader {
 
   std::vector<char> open_;  // '{' and '['
   Place place_ = Place::kValue;
-  bool is_key_ = false;  // of the string that is being read
-  int escape_ = 0;       // bytes of an escape that are still to come, its letter apart; -1: its letter
-  std::string literal_;  // what is left of true, false or null
+  bool is_key_ = false;  // the string that is being read is a key
+  int escape_ = 0;       // bytes of an escape still to come after its letter; -1: its letter is still to come
+  std::string literal_;  // the rest of true, false or null
   std::string number_;
 };
 

@@ -30,7 +30,7 @@ void Llama3Parser::push(char byte, DeltaList* out) {
   std::string text;
   const bool mark = finder_.push(byte, &text).has_value();
   for (size_t i = 0; i < text.size(); ++i) {
-    // What the finder held back may begin a call, in which there are no marks.
+    // Text that the finder held back may begin a call, and within a call there are no marks.
     if (place_ == Place::kInCall) {
       push(text[i], out);
     } else {

@@ -1,5 +1,5 @@
-// An answer that is {"name": "f", "parameters": {...}}, or several of these with ';' between them; also after
-// the mark <|python_tag|>, anywhere in an answer.
+// Finds calls in an answer that is {"name": "f", "parameters": {...}}, or several of these with ';' between
+// them. They may also follow the mark <|python_tag|> anywhere in an answer.
 #pragma once
 
 #include <optional>
@@ -26,10 +26,10 @@ class Llama3Parser final : public ToolParser {
   const std::function<bool(const std::string&)> is_tool_;
   MarkerFinder finder_;
   Place place_ = Place::kStart;
-  std::string before_;               // of the call that may begin now: a mark, a semicolon, white space
-  bool marked_ = false;              // before_ holds the mark, which alone says that a call follows
-  std::optional<PendingCall> call_;  // kInCall
-  bool broken_ = false;              // the call is, so that the rest of the answer belongs to it
+  std::string before_;   // text before the call that may begin now: a mark, a semicolon, white space
+  bool marked_ = false;  // before_ holds the mark, which alone announces a call
+  std::optional<PendingCall> call_;  // set in kInCall
+  bool broken_ = false;              // the call is broken, so the rest of the answer belongs to it
 };
 
 }  // namespace seer::serve

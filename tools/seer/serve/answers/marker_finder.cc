@@ -12,7 +12,7 @@ bool MarkerFinder::begins_a_mark() const {
 
 std::optional<size_t> MarkerFinder::push(char byte, std::string* text) {
   held_ += byte;
-  while (!begins_a_mark()) {  // an empty text begins every one
+  while (!begins_a_mark()) {  // every mark begins with an empty text, so this ends
     *text += held_.front();
     held_.erase(0, 1);
   }

@@ -11,9 +11,11 @@ class MarkerFinder {
  public:
   explicit MarkerFinder(std::vector<std::string> marks) : marks_(std::move(marks)) {}
 
-  // Appends to `text` what belongs to no mark. Returns the mark that `byte` completes, by its number.
+  // Appends to `text` the bytes that belong to no mark. Returns the number of the mark that `byte` completes,
+  // if it does.
   std::optional<size_t> push(char byte, std::string* text);
-  // What was held back as the beginning of a mark; the text has ended, or is read in another way from here.
+  // Returns the bytes held back as the beginning of a mark. Call it when the text has ended, or is read in
+  // another way from here.
   std::string flush();
 
  private:

@@ -12,7 +12,7 @@ enum Mark : size_t { kCalls, kArguments, kId };
 
 bool is_space(char byte) { return std::isspace(static_cast<unsigned char>(byte)) != 0; }
 
-// Of a function, as the API has them.
+// Returns whether a byte may be in the name of a function, as the API defines it.
 bool may_be_in_name(char byte) {
   return std::isalnum(static_cast<unsigned char>(byte)) != 0 || byte == '_' || byte == '-' || byte == '.';
 }
@@ -101,7 +101,7 @@ void MistralParser::after_mark(char byte, DeltaList* out) {
 }
 
 void MistralParser::begin_call(std::string name) {
-  before_.pop_back();  // the brace is the call's own
+  before_.pop_back();  // the brace belongs to the call
   call_.emplace(std::exchange(before_, {}), std::move(name));
   place_ = Place::kInCall;
 }
@@ -121,7 +121,7 @@ void MistralParser::mark_found(size_t mark, DeltaList* out) {
     return;
   }
   if (mark == kCalls) {
-    if (place_ == Place::kInCall) call_->end(out);  // a broken one
+    if (place_ == Place::kInCall) call_->end(out);  // the call was broken
     give_up(out);
     before_ = text;
     place_ = Place::kAfterMark;

@@ -1,5 +1,5 @@
-// After the mark [TOOL_CALLS] either an array, [{"name": "f", "arguments": {...}}, ...], or a name and its
-// arguments, f[ARGS]{...} or f{...}, with a mark of its own for each call.
+// Finds calls after the mark [TOOL_CALLS]: either an array, [{"name": "f", "arguments": {...}}, ...], or a
+// name and its arguments, f[ARGS]{...} or f{...}, with a mark of its own for each call.
 #pragma once
 
 #include <optional>
@@ -29,10 +29,10 @@ class MistralParser final : public ToolParser {
 
   MarkerFinder finder_;
   Place place_ = Place::kText;
-  bool array_ = false;  // the call is an array's
-  std::string before_;  // since the mark, or since the last call of an array
+  bool array_ = false;  // the call is an element of an array
+  std::string before_;  // text since the mark, or since the last call of an array
   std::string name_;
-  std::optional<PendingCall> call_;  // kInCall
+  std::optional<PendingCall> call_;  // set in kInCall
 };
 
 }  // namespace seer::serve

@@ -1,4 +1,5 @@
-// A call that is being read: what it gives out as it grows, and what becomes of it if it is none.
+// A call that is being read. It gives out its pieces as it grows, and gives them out as content if it turns
+// out to be no call.
 #pragma once
 
 #include <functional>
@@ -14,23 +15,23 @@ class PendingCall {
   enum class State {
     kReading,
     kDone,    // it was a call
-    kText,    // it was none, and has been given out as content
-    kBroken,  // it began like a call and went wrong: what follows belongs to it, up to its end mark
+    kText,    // it was no call, and was given out as content
+    kBroken,  // it began like a call and went wrong; the text up to its end mark belongs to it
   };
 
-  // `mark`: what introduced it, which is content if it is no call. `name`: as CallReader's.
-  // `is_tool`: null, or false for a name that makes it no call.
+  // `mark` is the text that introduced the call; it becomes content if there is no call. `name` is as for
+  // CallReader. `is_tool` returns false for a name that makes it no call; null accepts every name.
   explicit PendingCall(std::string mark, std::string name = "",
                        std::function<bool(const std::string&)> is_tool = nullptr)
       : reader_(std::move(name)), is_tool_(std::move(is_tool)), written_(std::move(mark)) {}
 
   State state() const { return state_; }
-  // While it is kReading or kBroken. A byte that makes it kText or kBroken has not been taken: it is to be
-  // read as what follows.
+  // Call it while the state is kReading or kBroken. If a byte changes the state to kText or kBroken, it was
+  // not taken: read it again as text after the call.
   State push(char byte, DeltaList* out);
-  // The end of the answer, or of a broken call.
+  // Call it at the end of the answer, or of a broken call.
   void end(DeltaList* out);
-  // Further text of a broken call that is its end mark.
+  // Adds text of a broken call that is its end mark.
   void add_mark(const std::string& mark) { written_ += mark; }
 
  private:

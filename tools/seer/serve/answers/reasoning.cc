@@ -55,7 +55,8 @@ void ReasoningSplitter::push(char byte, std::string* reasoning, std::string* con
   if (place_ == Place::kInside) {
     think(text, reasoning);
     if (mark == kCloses) place_ = Place::kAfter;
-    // A second opening mark is a habit of some models whose prompt has opened it; elsewhere it is a thought.
+    // Some models write a second opening mark although their prompt has opened their thinking. Later in a
+    // thought, the mark is text.
     if (mark == kOpens && thought_) think(thinking_marks()[kOpens], reasoning);
     if (mark) space_.clear();
     return;

@@ -1,4 +1,4 @@
-// Where a model's thinking ends and its answer begins: <think>...</think>.
+// Finds the end of a model's thinking, <think>...</think>, and the beginning of its answer.
 #pragma once
 
 #include <string>
@@ -10,23 +10,24 @@
 namespace seer::serve {
 
 enum class Thinking {
-  kNone,    // the answer has none: everything is content
+  kNone,    // the answer has no thinking: everything is content
   kMay,     // the answer may begin with <think>
   kInside,  // the prompt has opened it already
 };
 
-// Whether a chat template is one of a model that thinks.
+// Returns whether a chat template belongs to a model that thinks.
 bool template_thinks(std::string_view chat_template);
-// Of an answer to a prompt of such a model that ends like this.
+// Returns how the answer begins, if a prompt of such a model ends like this.
 Thinking thinking_after(std::string_view prompt_end);
 
 const std::vector<std::string>& thinking_marks();
 
-// Splits an answer that comes in pieces, cut anywhere. White space next to the marks belongs to neither part.
+// Splits an answer into reasoning and content. It may come in pieces, cut anywhere. White space next to the
+// marks belongs to neither part.
 class ReasoningSplitter {
  public:
   explicit ReasoningSplitter(Thinking start);
-  // Appends what is new to either.
+  // Appends the new text to one or both.
   void push(std::string_view text, std::string* reasoning, std::string* content);
   void finish(std::string* reasoning, std::string* content);
 
@@ -38,7 +39,7 @@ class ReasoningSplitter {
 
   Place place_;
   MarkerFinder finder_;
-  std::string space_;     // held back: of the beginning, or within reasoning
+  std::string space_;     // white space held back: at the beginning, or within reasoning
   bool thought_ = false;  // some reasoning has been given out
 };
 

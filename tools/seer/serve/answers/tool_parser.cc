@@ -33,10 +33,10 @@ const char* tool_form_name(ToolForm form) {
 
 ToolForm tool_form_of(std::string_view chat_template) {
   const auto has = [&](std::string_view text) { return chat_template.find(text) != std::string_view::npos; };
-  if (has("<function=")) return ToolForm::kUnknown;  // Qwen3-Coder's, functionary's
+  if (has("<function=")) return ToolForm::kUnknown;  // the form of Qwen3-Coder and functionary
   if (has("<tool_call>")) return ToolForm::kHermes;
   if (has("[TOOL_CALLS]")) return ToolForm::kMistral;
-  // Llama 3.2's names no mark.
+  // Llama 3.2's template does not contain the mark.
   if (has("<|python_tag|>") || (has("ipython") && has("\"parameters\""))) return ToolForm::kLlama3;
   return ToolForm::kNone;
 }

@@ -1,4 +1,3 @@
-// Boost's own code, which its headers leave out elsewhere (SEPARATE_COMPILATION), so that it is compiled
-// once.
+// Compiles Boost's own code once. Its headers leave it out elsewhere (SEPARATE_COMPILATION).
 #include <boost/asio/impl/src.hpp>
 #include <boost/beast/src.hpp>

@@ -16,15 +16,16 @@ namespace {
 using boost::system::error_code;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kWriteTime(30'000);  // a client that takes nothing for this long is gone
+constexpr milliseconds kWriteTime(30'000);  // the client is taken for gone if it accepts nothing for this
+                                            // long
 constexpr milliseconds kLingerTime(2'000);
 constexpr size_t kInputBytes = size_t{64} << 10;
 constexpr int kSendBytes = 128 << 10;
 constexpr milliseconds kStopTime(1'000);
-constexpr milliseconds kLookTime(1'000);  // between two looks at the client of a request that waits
+constexpr milliseconds kLookTime(1'000);  // between two checks of the client of a waiting request
 constexpr size_t kMaxLingerBytes = size_t{16} << 20;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-// Bodies that are held at once may have this many times the size of the largest one.
+// All bodies in memory may together have this many times the size of the largest one allowed.
 constexpr int64_t kBodiesHeld = 16;
 
 void set_option(int fd, int level, int name, int value) {
@@ -51,11 +52,11 @@ Connection::Connection(Shared* shared, boost::asio::ip::tcp::socket socket, bool
       reader_(shared->options.max_body_size),
       spare_(spare) {
   const int fd = socket_.native_handle();
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // tokens are small writes that somebody waits for
-  // The kernel says that a socket takes more when a third of its buffer is free. With the megabytes that it
-  // would take by itself, a slow client would seem to take nothing for half a minute.
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // tokens are small writes, and clients wait for them
+  // The kernel reports a socket as writable when a third of its buffer is free. With the megabytes that the
+  // kernel would choose itself, a slow client would seem to accept nothing for half a minute.
   set_option(fd, SOL_SOCKET, SO_SNDBUF, kSendBytes);
-  // A client whose machine has vanished while an answer is computed is noticed after a minute.
+  // If a client's machine vanishes while an answer is computed, that is noticed after a minute.
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
   set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
@@ -67,7 +68,7 @@ Connection::~Connection() {
   shared_->n_body_bytes -= n_body_bytes_;
 }
 
-// Whatever fails here, for want of memory above all, ends this connection and no other.
+// Runs `action`. An error in it, above all for lack of memory, ends this connection and no other.
 template <typename Action>
 void Connection::guarded(const Action& action) noexcept {
   try {
@@ -77,7 +78,7 @@ void Connection::guarded(const Action& action) noexcept {
   }
 }
 
-// What is refused while it is read is answered; the connection ends after that.
+// Runs `action`, which reads. A refusal while reading is answered, and then the connection ends.
 template <typename Action>
 void Connection::reading(const Action& action) {
   try {
@@ -115,11 +116,11 @@ void Connection::leave_waiting() {
   is_waiting_ = false;
 }
 
-// `time`: how long the phase may take.
+// Enters a phase, which may take `time`.
 void Connection::enter(Phase phase, milliseconds time) {
   phase_ = phase;
   leave_waiting();
-  if (phase == Phase::kHandler) return;  // it takes as long as it takes
+  if (phase == Phase::kHandler) return;  // a handler has no time limit here
   waiting_place_ = shared_->waiting.insert(shared_->waiting.end(), this);
   is_waiting_ = true;
   set_deadline(time);
@@ -130,11 +131,12 @@ void Connection::set_deadline(milliseconds time) {
   if (!timing_) {
     arm_timer();
   } else if (timer_.expiry() > deadline_) {
-    timer_.cancel();  // its handler arms it anew
+    timer_.cancel();  // its handler starts it again
   }
 }
 
-// One wait at a time: it is not moved with every phase, but looks at the deadline when it wakes.
+// Waits for the deadline. There is only one wait at a time: it is not changed with every phase, but reads the
+// deadline when it wakes.
 void Connection::arm_timer() {
   timing_ = true;
   timer_.expires_at(deadline_);
@@ -179,7 +181,7 @@ void Connection::wait_for_input() {
 }
 
 void Connection::on_input() {
-  if (!takes_requests() && phase_ != Phase::kLinger) return;  // a wait that began in an earlier phase
+  if (!takes_requests() && phase_ != Phase::kLinger) return;  // the wait began in an earlier phase
   error_code error;
   const size_t n = socket_.read_some(boost::asio::buffer(shared_->input), error);
   if (error == boost::asio::error::would_block || error == boost::asio::error::interrupted) {
@@ -198,7 +200,7 @@ void Connection::on_input() {
     reading([&] {
       reader_.feed({shared_->input.data(), n});
       if (!was_idle || reader_.begun()) return read_on();
-      wait_for_request();  // those were empty lines
+      wait_for_request();  // they were empty lines
     });
   }
 }
@@ -223,10 +225,10 @@ void Connection::begin_request() {
   enter(Phase::kHead, shared_->options.head_timeout);
 }
 
-// Throws ApiError.
+// Reads on. Throws ApiError.
 void Connection::read_on() {
   if (reader_.state() == RequestReader::State::kHeadRead) on_head();
-  if (!takes_requests()) return;  // it has been refused
+  if (!takes_requests()) return;  // the request has been refused
   account();
   check_room();
   if (reader_.state() == RequestReader::State::kDone) {
@@ -251,7 +253,7 @@ void Connection::on_head() {
   reader_.begin_body();
   if (head.count("expect") == 0 || head.version == 10 || reader_.state() == RequestReader::State::kDone)
     return;
-  // A client that does not get it sends its body after a moment.
+  // If the client does not receive this, it sends its body after a moment.
   error_code ignored;
   socket_.write_some(boost::asio::buffer(kContinue), ignored);
 }
@@ -262,8 +264,9 @@ void Connection::account() {
   n_body_bytes_ = held;
 }
 
-// Throws ApiError if all clients together have sent, or do not take of their answers, more than the server
-// has room for. Small requests are taken even then: connections have a limit of their own.
+// Throws ApiError if all clients together have sent more than the server has room for, or have not accepted
+// as much of their answers. Small requests are accepted even then, because the number of connections is
+// limited too.
 void Connection::check_room() const {
   const bool small = n_body_bytes_ <= static_cast<int64_t>(2 * kInputBytes);
   if (!small && shared_->n_body_bytes > kBodiesHeld * shared_->options.max_body_size)
@@ -271,8 +274,8 @@ void Connection::check_room() const {
                    "too_many_bytes");
 }
 
-// Ends the connection too: after an error in reading there is no next request, and of a body that did not
-// come to its end the rest would be taken for one.
+// Sends a refusal and ends the connection. After an error in reading there is no next request, and the rest
+// of an unfinished body would be taken for one.
 void Connection::refuse(const ApiError& error) {
   if (!active_) return close();
   const std::string common =
@@ -280,7 +283,8 @@ void Connection::refuse(const ApiError& error) {
   respond(refusal(error), false, common);
 }
 
-// The head was read, so a request without a body has been read to its end: the connection may go on.
+// Sends a refusal after the head was read. A request without a body has been read to its end, so its
+// connection may continue.
 void Connection::refuse_admission(const Admission& admission) {
   Response response = refusal(*admission.refusal);
   if (!admission.allow.empty()) response.fields.push_back({"Allow", admission.allow});
@@ -317,7 +321,7 @@ void Connection::dispatch() {
 
 void Connection::handle() {
   try {
-    // It may have waited for a thread.
+    // The request may have waited for a thread.
     if (exchange_->client_gone()) throw ApiError(kClientGone, "the client has gone");
     route_->handler(*exchange_);
   } catch (...) {
@@ -330,18 +334,18 @@ void Connection::watch_queue() noexcept {
   try {
     set_deadline(kLookTime);
   } catch (const std::exception&) {
-    queued_ = false;  // without memory for a timer it is as if nobody had looked
+    queued_ = false;  // without memory for a timer, the client is not checked
   }
 }
 
-// A request that waits for a thread holds a descriptor and its body, maybe for a long time: both are given
-// back if its client has gone. That TCP tells a client that has closed from one that only has nothing more to
-// say takes up to three looks (Exchange::client_gone).
+// Checks the client of a request that waits for a thread. Such a request holds a descriptor and its body,
+// perhaps for a long time; both are released if the client has gone. It takes up to three checks to tell a
+// client that has closed from one that only has nothing more to send (Exchange::client_gone).
 void Connection::look_at_queue() noexcept {
   if (!queued_) return;
   switch (shared_->workers.look_at(this, [this] { return exchange_->client_gone(); })) {
     case WorkerThreads::Place::kBegun:
-      queued_ = false;  // its handler looks from now on
+      queued_ = false;  // from now on its handler checks the client
       break;
     case WorkerThreads::Place::kWaits:
       watch_queue();
@@ -407,12 +411,12 @@ void Connection::after_answer() {
   end_request();
   output_ = std::string();
   if (!keep_alive_ || shared_->stopping) return linger();
-  if (reader_.has_unread()) begin_request();  // it has come already
+  if (reader_.has_unread()) begin_request();  // the next request has come already
   reading([&] {
     reader_.next_request();
     account();
     if (reader_.begun()) return read_on();
-    wait_for_request();  // those were empty lines
+    wait_for_request();  // they were empty lines
   });
 }
 
@@ -422,8 +426,8 @@ void Connection::wait_for_request() {
   wait_for_input();
 }
 
-// A close() with unread bytes resets the connection, and the reset overtakes the answer: so this says that
-// nothing more comes, and waits a moment for the client to say the same.
+// Ends sending, and waits a moment for the client to do the same. A close() with unread bytes would reset the
+// connection, and the reset would overtake the answer.
 void Connection::linger() {
   error_code error;
   socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_send, error);

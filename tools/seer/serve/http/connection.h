@@ -1,5 +1,5 @@
-// One client's connection on the thread that does all input and output: it waits for requests, reads them,
-// hands them to a handler, and sends what the handler answers.
+// One client's connection, on the thread that does all input and output. It waits for requests, reads them,
+// hands them to a handler, and sends the handler's answer.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -27,7 +27,8 @@ namespace seer::serve {
 
 class Connection;
 
-// What the connections of one server share. Used by the I/O thread, but for what is said to be for all.
+// The state that the connections of one server share. Only the I/O thread uses it, except for the members
+// marked "for all threads".
 struct Shared {
   Shared(HttpOptions o, std::vector<Route> routes, std::function<void(const Finished&)> finished);
 
@@ -40,36 +41,37 @@ struct Shared {
   std::atomic<bool> stopping{false};  // for all threads
 
   std::list<std::shared_ptr<Connection>> open;
-  // Those that wait for their client, in the order in which that began. If there are too many connections,
-  // the first of them is closed.
+  // The connections that wait for their client, in the order in which that began. If there are too many
+  // connections, the first one is closed.
   std::list<Connection*> waiting;
   int64_t n_body_bytes = 0;  // held by all connections for bodies that are arriving or being answered
-  std::vector<char> input;   // for reading: a connection that waits holds no buffer
+  std::vector<char> input;   // a buffer for reading; a waiting connection holds none
   std::function<void()> on_closed;
-  WorkerThreads workers;  // for all threads; the last member, since its threads use the others
+  WorkerThreads workers;  // for all threads; it is the last member because its threads use the others
 };
 
-// Belongs to Shared::open until it is closed, which it is not while a handler runs.
+// A connection belongs to Shared::open until it is closed. It is not closed while a handler runs.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  // `spare`: it is beyond the limit of connections, and takes requests for open routes only.
+  // `spare`: the connection is beyond the limit, and takes requests for open routes only.
   Connection(Shared* shared, boost::asio::ip::tcp::socket socket, bool spare);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // `place`: where Shared::open holds this.
+  // `place` is the iterator in Shared::open that holds this connection.
   void start(std::list<std::shared_ptr<Connection>>::iterator place);
-  // Takes no further request: closes if it is idle; a head under way gets another second.
+  // Takes no further request: closes the connection if it is idle. A request whose head is arriving gets
+  // another second.
   void stop();
-  void shut_down() noexcept;  // ends every read and write, also those of a handler
-  void on_handled();          // the handler has returned
-  void close();               // not while a handler runs
+  void shut_down() noexcept;  // ends every read and write, a handler's too
+  void on_handled();          // call it after the handler has returned
+  void close();               // do not call it while a handler runs
 
   Connection* next_handled = nullptr;  // for HandledQueue
 
  private:
-  // What it waits for: in every phase but kHandler, the client.
+  // The event that the connection waits for. In every phase but kHandler that is the client.
   enum class Phase { kIdle, kHead, kBody, kHandler, kWrite, kLinger, kClosed };
 
   bool takes_requests() const {
@@ -91,7 +93,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuse(const ApiError& error);
   void refuse_admission(const Admission& admission);
   void dispatch();
-  void handle();  // on a thread of `workers`, or at once for a route that is open
+  void handle();  // runs on a thread of `workers`, or at once for an open route
   void watch_queue() noexcept;
   void look_at_queue() noexcept;
   void respond(const Response& response, bool keep_alive, const std::string& common);
@@ -112,18 +114,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
   RequestReader reader_;
   Phase phase_ = Phase::kIdle;
   Clock::time_point deadline_;
-  bool reading_ = false, timing_ = false;  // an operation is under way
-  bool active_ = false;                    // a request is under way
-  bool queued_ = false;                    // it may be waiting for a thread, and its client is looked at
+  bool reading_ = false, timing_ = false;  // an operation is in progress
+  bool active_ = false;                    // a request is in progress
+  bool queued_ = false;  // the request may be waiting for a thread, and its client is watched
   const bool spare_;
   bool keep_alive_ = true;
   const Route* route_ = nullptr;
-  std::string method_, path_;  // of the request under way, as they were sent, for its record
+  std::string method_, path_;  // of the current request, as they were sent, for its record
   RequestRecord record_;
   std::unique_ptr<Exchange> exchange_;  // while a handler answers
   std::string output_;
   size_t n_sent_ = 0;
-  int64_t n_body_bytes_ = 0;  // what it adds to Shared's
+  int64_t n_body_bytes_ = 0;  // this connection's part of Shared's
   std::list<std::shared_ptr<Connection>>::iterator place_;
   std::list<Connection*>::iterator waiting_place_;
   bool is_waiting_ = false;  // Shared::waiting holds this at waiting_place_

@@ -16,7 +16,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kWriteTime(30'000);  // a client that takes nothing for this long is gone
+constexpr milliseconds kWriteTime(30'000);  // the client is taken for gone if it accepts nothing for this
+                                            // long
 constexpr milliseconds kBeforeProbe(1'000);
 constexpr std::string_view kInterim = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -51,7 +52,8 @@ bool Exchange::client_gone() {
   if (half_closed_at_ == Clock::time_point()) half_closed_at_ = now;
   if (may_probe_ && now - half_closed_at_ >= kBeforeProbe) {
     const ssize_t n = ::send(fd_, kInterim.data(), kInterim.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    // If nothing could be sent, it is tried again. A part of it cannot be taken back.
+    // If nothing could be sent, it is tried again later. If only a part was sent, the connection cannot be
+    // used any more.
     may_probe_ = n < 0 && (errno == EAGAIN || errno == EINTR);
     broken_ = !may_probe_ && n != static_cast<ssize_t>(kInterim.size());
   }
@@ -66,7 +68,7 @@ void Exchange::begin_stream(Response head) {
   streamed_ = true;
   may_probe_ = false;
   response_ = std::move(head);
-  // HTTP/1.0 has no chunks: there the end of the connection is the end of the answer.
+  // HTTP/1.0 has no chunks, so the end of the connection is the end of the answer.
   if (head_.version == 10) head_.keep_alive = false;
   const Framing framing = head_.version == 10 ? Framing::kUntilClose : Framing::kChunked;
   if (!send_all(head_text(response_, framing, head_.keep_alive, common_)))
@@ -74,7 +76,7 @@ void Exchange::begin_stream(Response head) {
 }
 
 void Exchange::write(std::string_view piece) {
-  if (piece.empty()) return;  // an empty chunk would be the end
+  if (piece.empty()) return;  // an empty chunk would end the answer
   std::string chunk;
   if (head_.version > 10) {
     std::array<char, 24> size = {};
@@ -90,12 +92,12 @@ void Exchange::fail(const std::exception_ptr& thrown) noexcept {
     const ApiError error = api_error(thrown);
     record_.status = error.status();
     if (streamed_ || error.status() == kClientGone) {
-      broken_ = true;  // a half-sent answer has no other end
+      broken_ = true;  // there is no other way to end a half-sent answer
     } else {
       response_ = refusal(error);
     }
   } catch (...) {
-    broken_ = true;  // no memory to answer with: closing says so
+    broken_ = true;  // there is no memory for an answer; closing the connection shows it
   }
 }
 

@@ -40,7 +40,7 @@ Connection* HandledQueue::pop() noexcept {
   }
   if (first_ == nullptr) {
     uint64_t count = 0;
-    // It fails if there is no signal, which is no harm.
+    // If there is no signal, read() fails, which does no harm.
     [[maybe_unused]] const ssize_t n = ::read(event_, &count, sizeof count);
   }
   return connection;

@@ -1,5 +1,5 @@
-// Tells the I/O thread which connections' handlers have returned. Putting one in neither allocates nor fails,
-// so that no answer is lost when memory runs out.
+// Tells the I/O thread which connections' handlers have returned. push() neither allocates nor fails, so that
+// no answer is lost when memory runs out.
 #pragma once
 
 #include <mutex>
@@ -15,10 +15,10 @@ class HandledQueue {
   HandledQueue(const HandledQueue&) = delete;
   HandledQueue& operator=(const HandledQueue&) = delete;
 
-  int descriptor() const { return event_; }    // readable if something may be there
+  int descriptor() const { return event_; }    // readable if the queue may hold something
   void push(Connection* connection) noexcept;  // from any thread
-  Connection* pop() noexcept;                  // null: there is none; takes the signal as well
-  void wake() noexcept;                        // makes the descriptor readable with nothing there
+  Connection* pop() noexcept;  // returns null if the queue is empty; also clears the descriptor's signal
+  void wake() noexcept;        // makes the descriptor readable even if the queue is empty
 
  private:
   int event_;

@@ -26,10 +26,10 @@ using boost::system::error_code;
 constexpr int kBacklog = 1024;
 constexpr int64_t kStandardConnections = 10'000;
 constexpr int64_t kSpareConnections = 32;
-constexpr int64_t kOtherFiles = 96;  // weights, logs, the listener, a few of libraries
+constexpr int64_t kOtherFiles = 96;  // weights, logs, the listener, and a few of libraries
 constexpr std::chrono::milliseconds kAcceptAgain(50);
 
-// Raises the number of files this process may have as far as it is needed and allowed.
+// Raises the number of files that this process may open, as far as needed and allowed.
 int64_t connections_allowed(int64_t asked) {
   const int64_t wanted = asked > 0 ? asked : kStandardConnections;
   rlimit files = {};
@@ -84,7 +84,7 @@ class HttpServer::Impl {
   boost::asio::posix::stream_descriptor signals_{shared_.io};
   int64_t max_connections_ = 0;
   uint16_t port_ = 0;
-  bool accepting_ = false, waiting_ = false;  // an operation is under way
+  bool accepting_ = false, waiting_ = false;  // an operation is in progress
   std::atomic<bool> forced_{false};
   std::thread thread_;
 };
@@ -120,7 +120,8 @@ void HttpServer::Impl::start() {
   thread_ = std::thread([this] { run(); });
 }
 
-// An exception here is one of memory that nothing closer could mend: the rest of the server goes on.
+// An exception that arrives here is for lack of memory, and nothing closer could handle it. The server
+// continues.
 void HttpServer::Impl::run() noexcept {
   for (;;) {
     try {
@@ -133,13 +134,13 @@ void HttpServer::Impl::run() noexcept {
   }
 }
 
-// Begins again whatever the exception has ended.
+// Starts again every operation that the exception has ended.
 void HttpServer::Impl::go_on() noexcept {
   try {
     if (!waiting_ && !is_done()) wait_for_signals();
     if (!accepting_ && acceptor_.is_open()) accept();
   } catch (const std::exception&) {
-    std::this_thread::sleep_for(kAcceptAgain);  // run() fails again, and comes here again
+    std::this_thread::sleep_for(kAcceptAgain);  // run() fails again and calls this function again
     shared_.handled.wake();
   }
 }
@@ -157,15 +158,15 @@ void HttpServer::Impl::on_accepted(const error_code& error, tcp::socket socket) 
   const bool full = static_cast<int64_t>(shared_.open.size()) >= max_connections_;
   if ((error || full) && !shared_.waiting.empty()) shared_.waiting.front()->close();
   if (error) {
-    // No descriptor or no memory is left: one of ours may end in the meantime.
+    // There is no descriptor or no memory left, but a connection may end in the meantime.
     accept_again_.expires_after(kAcceptAgain);
     accept_again_.async_wait([this](const error_code& cancelled) {
       if (!cancelled && acceptor_.is_open()) accept();
     });
     return;
   }
-  // With every connection being answered, a few more are taken for /health. Beyond, the new one is closed as
-  // it is destroyed.
+  // If every connection is being answered, a few more are accepted for /health. Beyond these, the new one is
+  // closed because its socket is destroyed.
   const auto n_open = static_cast<int64_t>(shared_.open.size());
   if (n_open < max_connections_ + kSpareConnections) {
     try {
@@ -201,7 +202,7 @@ void HttpServer::Impl::on_signal() {
   end_if_done();
 }
 
-// The last connection may end before stop_accepting()'s signal has come.
+// Ends the loop if nothing is left. The last connection may end before stop_accepting()'s signal has come.
 void HttpServer::Impl::end_if_done() {
   if (!shared_.stopping) return;
   error_code ignored;

@@ -1,4 +1,4 @@
-// HTTP: listens, reads requests, and calls a handler for each route. Knows nothing of models.
+// An HTTP server: it listens, reads requests, and calls a handler for each route. It knows nothing of models.
 #pragma once
 
 #include <atomic>
@@ -16,10 +16,11 @@ namespace seer::serve {
 
 struct HttpOptions {
   AccessRules access;
-  int64_t port = 8080;  // 0: any free one
+  int64_t port = 8080;  // 0: any free port
   int64_t max_threads = 512;
-  // Open at once. 0: 10,000, or as many as this process may have files. If one more comes, the one that has
-  // waited longest for its client to send or to take something is closed.
+  // The limit of open connections. 0: 10,000, or the number of files that this process may open, if that is
+  // smaller. If one more comes, the connection that has waited longest for its client to send or to take
+  // something is closed.
   int64_t max_connections = 0;
   int64_t max_body_size = int64_t{32} << 20;       // bytes
   std::chrono::milliseconds idle_timeout{60'000};  // for the next request to begin
@@ -28,7 +29,7 @@ struct HttpOptions {
 };
 
 struct Finished {
-  std::string method, path;  // as they were sent; empty: its head did not arrive
+  std::string method, path;  // as sent; empty if the head did not arrive
   const RequestRecord& record;
   int status;
   double seconds;
@@ -39,20 +40,20 @@ class HttpServer {
   // `on_finished` is called on the thread that does all input and output, so it must not wait for anything.
   HttpServer(HttpOptions options, std::vector<Route> routes,
              std::function<void(const Finished&)> on_finished);
-  ~HttpServer();  // stops
+  ~HttpServer();  // stops the server
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Binds and begins to answer, on threads of its own. Throws seer::Error{kUsage} if host and port cannot be
-  // had, or this process may not have max_connections files.
+  // Binds, and begins to answer on threads of its own. Throws seer::Error{kUsage} if it cannot listen on host
+  // and port, or if this process may not open max_connections files.
   void start();
   std::string url() const;  // "http://127.0.0.1:8080", after start()
 
-  // No new connections and no further requests on old ones. Requests under way go on.
+  // Takes no new connections and no further requests on old ones. Requests in progress continue.
   void stop_accepting();
-  int64_t n_active() const;  // requests under way
-  // Waits for what is under way, or with `force` breaks it off, and ends the threads. stop_accepting() comes
-  // first.
+  int64_t n_active() const;  // requests in progress
+  // Waits for the requests in progress, or breaks them off with `force`, and ends the threads. Call
+  // stop_accepting() first.
   void join(bool force);
 
  private:

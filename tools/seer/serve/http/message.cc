@@ -6,7 +6,7 @@
 namespace seer::serve {
 namespace {
 
-// "Sat, 28 Nov 2026 20:29:41 GMT", in English whatever the locale is.
+// Returns "Sat, 28 Nov 2026 20:29:41 GMT", in English whatever the locale.
 std::string date_text() {
   constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
   constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -39,7 +39,7 @@ std::string head_text(const Response& response, Framing framing, bool keep_alive
   text += reason_of(response.status);
   text += "\r\nDate: " + date_text() + "\r\n";
   if (!response.content_type.empty()) text += "Content-Type: " + response.content_type + "\r\n";
-  // A 204 has no body, and so no length.
+  // A 204 has no body, and so it must not have a length.
   if (framing == Framing::kLength && response.status != 204)
     text += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
   if (framing == Framing::kChunked) text += "Transfer-Encoding: chunked\r\n";

@@ -1,4 +1,4 @@
-// One HTTP request and one answer, as plain values.
+// One HTTP request and its answer, as plain values.
 #pragma once
 
 #include <cstddef>
@@ -12,18 +12,18 @@ struct Field {
   std::string name, value;
 };
 
-// Everything before the body.
+// The parts of a request before the body.
 struct RequestHead {
-  std::string method;         // as it was sent: "GET"
-  std::string target;         // as it was sent: "/v1/models/a%20b?x=1"
-  std::string path;           // of it, with percent signs decoded: "/v1/models/a b"
-  std::string shown_path;     // the same as it was sent, for logs and messages: "/v1/models/a%20b"
+  std::string method;         // as sent: "GET"
+  std::string target;         // as sent: "/v1/models/a%20b?x=1"
+  std::string path;           // the target's path, with percent signs decoded: "/v1/models/a b"
+  std::string shown_path;     // the same path as sent, for logs and messages: "/v1/models/a%20b"
   int version = 11;           // 10 or 11
-  std::vector<Field> fields;  // names in lower case, in the order they came
-  bool keep_alive = true;     // the client may ask again over this connection
+  std::vector<Field> fields;  // in the order they came, with names in lower case
+  bool keep_alive = true;     // the client may send another request over this connection
   bool has_body = false;
 
-  const std::string* find(std::string_view name) const;  // the first of that name; null: there is none
+  const std::string* find(std::string_view name) const;  // returns the first field of that name, or null
   size_t count(std::string_view name) const;
 };
 
@@ -31,23 +31,23 @@ struct Response {
   int status = 200;
   std::string content_type;  // empty: the answer has no body
   std::string body;
-  std::vector<Field> fields;  // further ones
+  std::vector<Field> fields;  // further fields
 };
 
-// How the length of an answer's body is told.
+// How a client learns the length of an answer's body.
 enum class Framing { kLength, kChunked, kUntilClose };
 
-// The status line and the fields with the empty line after them. `common` is put among the fields as it is;
-// each of its lines ends with "\r\n".
+// Returns the status line and the fields, with the empty line after them. `common` is put among the fields
+// unchanged; each of its lines must end with "\r\n".
 std::string head_text(const Response& response, Framing framing, bool keep_alive, const std::string& common);
 
-// What the status line calls it: "Not Found".
+// Returns the text of a status in the status line: "Not Found".
 std::string_view reason_of(int status);
 
-// `text` in lower case, ASCII letters only.
+// Returns `text` in lower case; only ASCII letters are changed.
 std::string lower(std::string_view text);
 
-// `text` without the spaces and tabs at both ends.
+// Returns `text` without the spaces and tabs at both ends.
 std::string_view trimmed(std::string_view text);
 
 }  // namespace seer::serve

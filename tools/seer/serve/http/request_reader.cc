@@ -32,7 +32,7 @@ int hex_digit(char c) {
   return -1;
 }
 
-// A plus sign stays one: that it means a space holds for forms, not for addresses.
+// Decodes percent signs. A plus sign stays, because it means a space only in forms, not in addresses.
 std::string percent_decoded(std::string_view text) {
   std::string decoded;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -49,7 +49,7 @@ std::string percent_decoded(std::string_view text) {
   return decoded;
 }
 
-// Of "/path?query" or, as clients of proxies send it, "http://host/path?query".
+// Returns the path of "/path?query" or, as clients of proxies send it, "http://host/path?query".
 std::string_view path_of(std::string_view target) {
   if (target == "*") return "*";
   for (const std::string_view scheme : {"http://", "https://"}) {
@@ -77,19 +77,20 @@ ApiError error_for(const error_code& error, bool in_head) {
 
 }  // namespace
 
-// The values Boost.Beast's parser finds. Its own message types would reserve what a client merely announces.
+// Receives the values that Boost.Beast's parser finds. Beast's own message types would reserve memory that a
+// client merely announces.
 class RequestReader::Parser final : public http::basic_parser<true> {
  public:
   explicit Parser(int64_t max_body_size) : max_body_size_(static_cast<uint64_t>(max_body_size)) {
-    header_limit(UINT32_MAX);  // it would not count the request line
-    body_limit(UINT64_MAX);    // the limit is counted here, so that the error says it
+    header_limit(UINT32_MAX);  // Beast's own limit would not count the request line
+    body_limit(UINT64_MAX);    // the limit is checked here, so that the error can name it
     eager(false);
   }
 
   RequestHead head;
   std::string body;
-  std::string_view input;  // what is being parsed
-  bool in_body = false;    // what comes belongs to the body
+  std::string_view input;  // the bytes that are being parsed
+  bool in_body = false;    // the next bytes belong to the body
   size_t n_read = 0;       // bytes of the request so far
 
   void begin_body() {
@@ -117,7 +118,7 @@ class RequestReader::Parser final : public http::basic_parser<true> {
 
   void on_field_impl(http::field, string_view name, string_view value, error_code&) override {
     check_one_line({name.data(), name.size()});
-    if (in_body) return;  // a trailer: it cannot change what was decided by the head
+    if (in_body) return;  // a trailer cannot change decisions that were based on the head
     if (head.fields.size() == kMaxFields)
       throw head_too_large("more than " + std::to_string(kMaxFields) + " fields");
     head.fields.push_back(
@@ -132,8 +133,8 @@ class RequestReader::Parser final : public http::basic_parser<true> {
     head.has_body = chunked() || content_length().value_or(0) > 0;
   }
 
-  // A field over several lines, which RFC 9112 (5.2) lets servers refuse: not all see one field there. The
-  // value comes unfolded, so this looks at the bytes that the name begins.
+  // Throws for a field over several lines. RFC 9112 (5.2) lets servers refuse it, because not all servers see
+  // one field there. The parser unfolds values, so this looks at the bytes from the name on.
   void check_one_line(std::string_view name) const {
     const size_t line_end = input.find("\r\n", static_cast<size_t>(name.data() - input.data()));
     const size_t next = line_end == std::string_view::npos ? line_end : line_end + 2;
@@ -142,7 +143,7 @@ class RequestReader::Parser final : public http::basic_parser<true> {
                      " goes over several lines");
   }
 
-  // Servers that read these in different ways would not agree on where a request ends.
+  // Refuses fields that servers read in different ways, because they would not agree on the request's end.
   void check_framing() const {
     if (head.count("content-length") > 1) throw not_http("expected one Content-Length, found more");
     if (const std::string* length = head.find("content-length");
@@ -211,14 +212,14 @@ void RequestReader::next_request() {
 
 void RequestReader::advance() {
   size_t begin = 0;
-  // Empty lines before a request line are skipped, as RFC 9112 (2.2) asks.
+  // Skips empty lines before a request line, as RFC 9112 (2.2) asks.
   if (!parser_->got_some()) {
     while (pending_.compare(begin, 2, "\r\n") == 0) begin += 2;
     if (pending_.compare(begin, std::string::npos, "\r") == 0) return;
   }
   while (begin < pending_.size() && (state() == State::kHead || state() == State::kBody)) {
-    // What is left of chunks is never shorter than this, and Beast asserts as much when it reads the last
-    // one.
+    // The rest of a chunked body is never shorter than this. Beast has an assertion about it when it reads
+    // the last chunk.
     if (parser_->in_body && parser_->chunked() && pending_.size() - begin < std::strlen("0\r\n\r\n")) break;
     error_code error;
     parser_->input = std::string_view(pending_).substr(begin);
@@ -227,7 +228,7 @@ void RequestReader::advance() {
     begin += n;
     parser_->n_read += n;
     const bool waits = error == http::error::need_more;
-    // The head is as long as what was read of it and, while it has no end, what was not.
+    // The head's length is that of the part read and, while its end is missing, of the part not read yet.
     if (!parser_->in_body && parser_->n_read + (waits ? pending_.size() - begin : 0) > kMaxHeadBytes)
       throw head_too_large("more than " + std::to_string(kMaxHeadBytes) + " bytes");
     if (waits) {

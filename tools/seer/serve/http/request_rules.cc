@@ -25,7 +25,7 @@ bool is_address(const std::string& name) {
          ::inet_pton(AF_INET6, name.c_str(), bytes.data()) == 1;
 }
 
-// Of "name:port" or "[v6]:port", in lower case; nothing if it is neither.
+// Returns the name in "name:port" or "[v6]:port", in lower case, or nothing if the text has neither form.
 std::optional<std::string> name_of(const std::string& host) {
   size_t end = host.find(':');
   if (host.starts_with('[')) {
@@ -49,8 +49,8 @@ std::string machine_name() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? lower(name.data()) : "";
 }
 
-// Forms are what "curl -d" says it sends. A page can send those and plain text to any server, but not without
-// naming its origin.
+// Accepts JSON and forms, which "curl -d" says it sends. A web page can send forms and plain text to any
+// server, but not without naming its origin.
 void check_content_type(const RequestHead& head) {
   const std::string* field = head.find("content-type");
   if (field == nullptr) return;
@@ -70,7 +70,8 @@ void check_encoding(const RequestHead& head) {
                    "unsupported_encoding");
 }
 
-// Nobody would read it, and who asks without a key must not have the server hold it.
+// Throws if there is a body. The server would not read it, and a client without a key must not make the
+// server hold it.
 void check_no_body(const RequestHead& head) {
   if (head.has_body)
     throw ApiError(kBadRequest, "expected no body with " + head.method, "", "unexpected_body");
@@ -140,7 +141,7 @@ void RequestRules::find_route(const RequestHead& head, Admission* admission) con
   throw ApiError(kNotFound, "there is no " + head.shown_path + " here", "", "unknown_url");
 }
 
-// The name in it; nothing if HTTP/1.0 sent none.
+// Returns the name in the Host field, or nothing if an HTTP/1.0 request has none.
 std::optional<std::string> RequestRules::check_host(const RequestHead& head) {
   const size_t n = head.count("host");
   if (n > 1 || (n == 0 && head.version > 10))
@@ -154,9 +155,9 @@ std::optional<std::string> RequestRules::check_host(const RequestHead& head) {
   return name;
 }
 
-// A page on the network can have its own name resolve to this server's address (DNS rebinding); its requests
-// are then of one origin with it, but they carry its name. Addresses cannot be rebound. If a key is asked
-// for, the page would have to know it.
+// Throws for a foreign name. A page on the network can make its own name resolve to this server's address
+// (DNS rebinding). Its requests then count as of the same origin, but they carry its name. Addresses cannot
+// be rebound. If a key is asked for, the page would have to know it, so the name need not be checked.
 void RequestRules::check_name(const std::string& name) const {
   if (!access_.api_key.empty() || is_own_name(name)) return;
   const std::string shown = name.substr(0, 100);
@@ -173,7 +174,8 @@ bool RequestRules::is_own_name(const std::string& name) const {
                      [&](const std::string& allowed) { return allowed == "*" || lower(allowed) == name; });
 }
 
-// Browsers name the origin of the page with every request that could change something. Programs send none.
+// Throws for a foreign origin. Browsers name the page's origin with every request that could change
+// something; programs send none.
 void RequestRules::check_origin(const RequestHead& head) const {
   const std::string* origin = head.find("origin");
   if (origin == nullptr || is_allowed_origin(*origin)) return;
@@ -194,7 +196,7 @@ bool RequestRules::is_allowed_origin(const std::string& origin) const {
 
 void RequestRules::check_key(const RequestHead& head) const {
   if (access_.api_key.empty()) return;
-  static const std::string kBearer = "bearer ";  // schemes are the same in any case
+  static const std::string kBearer = "bearer ";  // upper and lower case are the same in schemes
   const std::string* header = head.find("authorization");
   if (header == nullptr)
     throw ApiError(kUnauthorized, "no API key: expected a header 'Authorization: Bearer KEY'", "",
@@ -208,7 +210,7 @@ void RequestRules::check_key(const RequestHead& head) const {
 Response RequestRules::preflight_response(const RequestHead& head) const {
   Response response;
   response.status = kNoContent;
-  // The stock JavaScript client sends headers of its own, so whatever it asks for is allowed.
+  // The usual JavaScript client sends headers of its own, so every header that it asks for is allowed.
   const std::string* asked = head.find("access-control-request-headers");
   const bool names =
       asked != nullptr && !asked->empty() && std::all_of(asked->begin(), asked->end(), [](unsigned char c) {

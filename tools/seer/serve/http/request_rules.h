@@ -1,4 +1,4 @@
-// Which requests are answered: decided by a request's head, before any of its body is read.
+// Decides which requests are answered, from a request's head, before any of its body is read.
 #pragma once
 
 #include <functional>
@@ -13,31 +13,32 @@ namespace seer::serve {
 
 class Exchange;
 
-// Throws ApiError to refuse.
+// A handler throws ApiError to refuse.
 using Handler = std::function<void(Exchange& exchange)>;
 
 struct Route {
-  std::string method;  // "GET", which answers HEAD too, or "POST"
-  std::string path;    // with or without a '/' at its end; one that has it here stands for everything below
+  std::string method;  // "GET", which also answers HEAD, or "POST"
+  std::string path;    // matches with or without a '/' at its end; one that ends in '/' here stands for
+                       // everything below it
   Handler handler;
-  // It tells nothing that needs protection, asks for no key, and returns at once: it is answered even if
-  // every thread is busy.
+  // An open route tells nothing that needs protection, asks for no key, and returns at once. It is answered
+  // even if every thread is busy.
   bool open = false;
 };
 
-// Who may ask.
+// The rules that say who may send requests.
 struct AccessRules {
-  std::string host = "127.0.0.1";          // the address that is listened on
-  std::string api_key;                     // empty: none is asked for
-  std::vector<std::string> cors_origins;   // whose pages may ask; "*" is any
+  std::string host = "127.0.0.1";          // the address to listen on
+  std::string api_key;                     // empty if no key is asked for
+  std::vector<std::string> cors_origins;   // origins whose pages may send requests; "*" is any
   std::vector<std::string> allowed_hosts;  // names besides this machine's own; "*" is any
 };
 
 struct Admission {
-  const Route* route = nullptr;     // may be set with a refusal too; null with a preflight
-  std::optional<ApiError> refusal;  // nothing: the request is wanted
-  std::string allow;                // with a 405: the methods that are for this address
-  bool preflight = false;           // it asks for CORS, and preflight_response() is the answer
+  const Route* route = nullptr;     // may be set with a refusal too; null for a preflight
+  std::optional<ApiError> refusal;  // absent if the request is wanted
+  std::string allow;                // with a 405: the methods that this address has
+  bool preflight = false;           // the request is a CORS preflight; answer it with preflight_response()
 };
 
 class RequestRules {
@@ -46,7 +47,8 @@ class RequestRules {
 
   Admission admit(const RequestHead& head) const;
   Response preflight_response(const RequestHead& head) const;
-  // The fields that let a page of another origin read the answer; empty, or lines that end with "\r\n".
+  // Returns the fields that let a page of another origin read the answer: empty, or lines that end with
+  // "\r\n".
   std::string cors_fields(const RequestHead& head) const;
 
  private:
@@ -63,10 +65,10 @@ class RequestRules {
   const std::string machine_;  // its name
 };
 
-// Takes as long for a wrong text as for the right one of that length.
+// Compares two texts. A wrong text takes as long as the right one of that length.
 bool equal_in_constant_time(const std::string& given, const std::string& secret);
 
-// Whether only programs on this machine reach it: "127.0.0.1", "::1", "localhost".
+// Returns whether only programs on this machine can reach `host`: "127.0.0.1", "::1", "localhost".
 bool is_loopback(const std::string& host);
 
 }  // namespace seer::serve

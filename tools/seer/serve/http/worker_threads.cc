@@ -10,8 +10,7 @@ bool WorkerThreads::enqueue(const void* owner, Task task) {
   const std::lock_guard lock(mutex_);
   tasks_.push_back({owner, std::move(task)});
   bool waits = false;
-  // Idle threads that were woken for earlier tasks have not taken them yet, so they are counted against
-  // these.
+  // Idle threads that were woken for earlier tasks have not taken them yet, so both are counted.
   if (tasks_.size() > n_idle_ && threads_.size() < max_threads_) {
     try {
       threads_.emplace_back([this] { work(); });
@@ -20,7 +19,7 @@ bool WorkerThreads::enqueue(const void* owner, Task task) {
         tasks_.pop_back();
         throw;
       }
-      // Else the task waits for one of the threads that there are.
+      // If no thread can be started, the task waits for one of the existing threads.
       waits = true;
     }
   } else {

@@ -1,5 +1,5 @@
-// The threads that handlers run on. An answer that streams holds one for as long as it lasts, so threads are
-// started when there is nobody free, up to a limit.
+// The threads that handlers run on. A streamed answer holds a thread for as long as it lasts, so a thread is
+// started when none is free, up to a limit.
 #pragma once
 
 #include <condition_variable>
@@ -20,15 +20,15 @@ class WorkerThreads {
   WorkerThreads& operator=(const WorkerThreads&) = delete;
 
   using Task = std::function<void()>;
-  // Returns whether the task has to wait for another one to end. `owner` is its name for look_at(). Throws,
-  // and leaves the task out, if no thread can be started and there is none.
+  // Returns whether the task has to wait for another one to end. `owner` identifies it for look_at(). Throws,
+  // and leaves the task out, if there is no thread and none can be started.
   bool enqueue(const void* owner, Task task);
 
   enum class Place { kBegun, kWaits, kTaken };
-  // Calls `given_up` if the owner's task has not begun, which it does not while this lasts, and takes the
-  // task out (kTaken) if that is true. `given_up` must not wait for anything.
+  // Calls `given_up` if the owner's task has not begun, and removes the task (kTaken) if that returns true.
+  // The task does not begin during the call. `given_up` must not wait for anything.
   Place look_at(const void* owner, const std::function<bool()>& given_up);
-  void shutdown();  // runs what was enqueued, then ends the threads; further calls do nothing
+  void shutdown();  // runs the enqueued tasks, then ends the threads; further calls do nothing
 
  private:
   struct Waiting {
