@@ -267,8 +267,10 @@ class Package(unittest.TestCase):
 
     def test_no_path_of_the_build(self):
         """Text files and run paths name neither the source tree, nor the build, nor the first prefix."""
-        # A path begins where no other path goes on: a source tree may be /seer, and headers name seer/engine.h.
-        ours = re.compile(r"(?<![\w.\-/])(?:" + "|".join(re.escape(str(p)) for p in (self.tree.source, self.tree.build)) + r")")
+        # A source tree may be /seer. Neither seer/engine.h, nor ${prefix}/seer, nor /seer_engine is a path in it.
+        roots = "|".join(re.escape(str(path)) for path in (self.tree.source, self.tree.build))
+        begins = r"(?:(?<![\w.\-/}])|(?<=-I)|(?<=-L))"
+        ours = re.compile(rf"{begins}(?:{roots})(?![\w\-])")
         n_files = 0
         for path in self.tree.prefix.rglob("*"):
             if path.suffix in {".cmake", ".pc", ".h"}:
