@@ -64,7 +64,8 @@ void Scheduler::wait_for_work(Lock* lock) {
   look_at_runner();
 }
 
-// The thread whose turn it is calls this with the lock held; a check takes microseconds.
+// Only the thread that has the scheduler's turn calls this, and it holds the lock. A check takes
+// microseconds.
 void Scheduler::look_at_runner() noexcept {
   if (failure_) return;
   try {

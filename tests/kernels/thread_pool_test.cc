@@ -39,7 +39,7 @@ TEST_CASE("many small regions follow each other") {
   ThreadPool pool(3);
   std::atomic<int64_t> sum{0};
   constexpr int64_t kRegions = 2000;
-  // Each region's context is gone when the next begins, so a worker that lags behind would use a dead one.
+  // Each region's context is gone when the next begins, so a late worker would use a dead one.
   for (int64_t region = 0; region < kRegions; ++region) {
     const int64_t addend = region % 5;
     pool.run(4, [&sum, addend](int64_t i, int) { sum += addend * i; });
