@@ -300,22 +300,19 @@ struct DecodeWork {
 template <int kSpan, class... Norms>
 __global__ void __launch_bounds__(kThreads) decode_append_kernel(const DecodeAppendParams p, Norms... given) {
   const HeadNormParams norms{given...};
-  ptx::let_next_kernel_start();
-  ThreadNorm norm;
-  if constexpr (kSpan > 0) {
-    // No kernel of a step writes weights, so they may be loaded before the previous kernel has ended.
-    const int half = p.common.d_head / 2;
-    const auto [slot, chunk, idle] = DecodeWork::find<kSpan>(half / 8);
-    if (slot < p.common.n_heads + p.common.n_kv_heads)
-      norm = ThreadNorm(norms, slot < p.common.n_heads, chunk * 8, half);
-  }
-  ptx::wait_for_previous_kernel();
   const KvAppendParams& c = p.common;
   const int half = c.d_head / 2, chunks = half / 8, n_slots = c.n_heads + 2 * c.n_kv_heads;
   const int64_t row = blockIdx.y;
-  const int position = p.positions[row];
-  const int page = p.tables[p.table_offsets[row] + position / c.page_tokens];
+  ptx::let_next_kernel_start();
+  // Weights never change, and a copy to the device wrote positions and tables before the step's first kernel
+  // began. So these may be read before the previous kernel has ended.
   const auto [slot, chunk, idle] = DecodeWork::find<kSpan>(chunks);
+  ThreadNorm norm;
+  if constexpr (kSpan > 0)
+    if (slot < c.n_heads + c.n_kv_heads) norm = ThreadNorm(norms, slot < c.n_heads, chunk * 8, half);
+  const int position = __ldcg(p.positions + row);
+  const int page = __ldcg(p.tables + __ldcg(p.table_offsets + row) + position / c.page_tokens);
+  ptx::wait_for_previous_kernel();
   if (slot >= n_slots || (page < 0 && slot >= c.n_heads)) return;
   const Bf16* in = static_cast<const Bf16*>(c.qkv) + row * n_slots * c.d_head + slot * c.d_head + chunk * 8;
   const Target to = target(c, slot, row, page, position % c.page_tokens);

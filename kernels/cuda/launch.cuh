@@ -7,9 +7,10 @@
 
 namespace seer::cuda {
 
+// `cluster` neighbouring blocks of the grid's x are a cluster; more than 1 needs sm_90.
 template <class... Parameters, class... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,
-                   cudaStream_t stream, Arguments... arguments) {
+cudaError_t launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, int threads,
+                            int shared_bytes, cudaStream_t stream, Arguments... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return cudaSuccess;  // no rows, no work
   // Up to 48 KiB need no permission, but a kernel's static shared memory counts as well.
   if (shared_bytes > 32 * 1024) {
@@ -17,17 +18,25 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, int sh
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
     if (error != cudaSuccess) return error;
   }
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;  // ignored by GPUs before sm_90
+  config.attrs = attributes;  // the first is ignored by GPUs before sm_90
+  config.numAttrs = cluster > 1 ? 2 : 1;
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,
+                   cudaStream_t stream, Arguments... arguments) {
+  return launch_clusters(kernel, grid, 1, threads, shared_bytes, stream, arguments...);
 }
 
 // Use this for the kernels of a decode step, and not for kernels that read through L1, which it makes small

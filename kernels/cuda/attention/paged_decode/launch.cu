@@ -20,8 +20,8 @@ cudaError_t launch_kernel(const DecodeParams& p, cudaStream_t stream) {
                   static_cast<unsigned>(p.n_sequences));
   const cudaError_t error = prefer_shared_memory(paged_decode_kernel<kDHead, kPart>);
   if (error != cudaSuccess) return error;
-  return launch(paged_decode_kernel<kDHead, kPart>, grid, kDecodeWarps * 32,
-                DecodeShape<kDHead>::kSharedBytes, stream, p);
+  return launch_clusters(paged_decode_kernel<kDHead, kPart>, grid, p.cluster, kDecodeThreads,
+                         DecodeShape<kDHead>::kSharedBytes, stream, p);
 }
 
 template <int kDHead>
@@ -32,13 +32,18 @@ cudaError_t launch_d_head(const DecodeParams& p, cudaStream_t stream) {
 
 }  // namespace
 
-int decode_splits(int n_sequences, int n_heads, int n_kv_heads, int n_multiprocessors) {
+DecodeDivision divide_decode(int n_sequences, int n_heads, int n_kv_heads, int n_multiprocessors,
+                             bool has_clusters) {
   const int n_groups = n_sequences * head_groups(n_heads, n_kv_heads);
-  return std::clamp(kBlocksPerSm * n_multiprocessors / n_groups, 1, kDecodeMaxSplits);
+  const int most = std::clamp(kBlocksPerSm * n_multiprocessors / n_groups, 1, kDecodeMaxSplits);
+  int cluster = 1;
+  if (has_clusters)
+    while (cluster * 2 <= std::min(most, kDecodeMaxCluster)) cluster *= 2;
+  return {most / cluster * cluster, cluster};
 }
 
 int64_t decode_partial_bytes(int d_head, int n_multiprocessors) {
-  return kBlocksPerSm * n_multiprocessors * decode_partial_floats(d_head) *
+  return kBlocksPerSm * n_multiprocessors * static_cast<int64_t>(kDecodeRows) * (d_head + 2) *
          static_cast<int64_t>(sizeof(float));
 }
 

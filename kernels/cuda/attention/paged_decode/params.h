@@ -21,8 +21,8 @@ struct DecodeParams {
   const int32_t* table_offsets;  // device [n_sequences]: the place in `tables` at which each begins
   int n_sequences;
   int n_heads, n_kv_heads, d_head;
-  int page_tokens;  // a multiple of 16
-  int n_splits;     // of the keys of one sequence and KV head; from decode_splits()
+  int page_tokens;        // a multiple of 16
+  int n_splits, cluster;  // from divide_decode()
   float scale;
   int32_t* counters;  // device [kDecodeMaxGroups], zeros; every launch leaves zeros there
   float* partials;    // device, decode_partial_bytes(); used by launches with more than one split
@@ -31,9 +31,19 @@ struct DecodeParams {
 // The most groups in one launch, over all sequences. A group is at most 16 query heads that share a KV head.
 inline constexpr int64_t kDecodeMaxGroups = 65536;
 
-// Returns over how many thread blocks to split a sequence's keys so that the GPU is full. It depends on these
-// arguments only, so that the order of every sum, and with it every bit, is the same from run to run.
-int decode_splits(int n_sequences, int n_heads, int n_kv_heads, int n_multiprocessors);
+// The most blocks in a cluster that every GPU with clusters accepts.
+inline constexpr int kDecodeMaxCluster = 8;
+
+// How many thread blocks take the keys of one sequence and KV head.
+struct DecodeDivision {
+  int n_splits;  // a multiple of `cluster`
+  int cluster;   // blocks that combine their results in shared memory: a power of two; 1 without clusters
+};
+
+// Divides the keys so that the GPU is full. The result depends on these arguments only, so that the order of
+// every sum, and with it every bit, is the same from run to run.
+DecodeDivision divide_decode(int n_sequences, int n_heads, int n_kv_heads, int n_multiprocessors,
+                             bool has_clusters);
 int64_t decode_partial_bytes(int d_head, int n_multiprocessors);  // enough for every launch
 
 // d_head must be 64, 96, 128 or 256. Returns the launch's error.

@@ -1,0 +1,123 @@
+// Combines partial results of decode attention: those of a block's warps, of a cluster's blocks, and of
+// clusters.
+#pragma once
+
+#include "kernels/cuda/attention/paged_decode/shape.cuh"
+#include "kernels/cuda/ptx/cluster.cuh"
+#include "kernels/cuda/ptx/shared.cuh"
+
+namespace seer::cuda {
+
+// One element of a row's result: the sum of weight times value, and the total of the weights. A weight is
+// 2^(score - top), with scores in powers of two. Without keys, top is -infinity.
+struct DecodeElement {
+  float top = -INFINITY, sum = 0.0F, total = 0.0F;
+};
+
+// Combines partial results, of which at least one has keys, in their order.
+template <int kN>
+__device__ DecodeElement combine(const DecodeElement (&parts)[kN]) {
+  DecodeElement all;
+#pragma unroll
+  for (int i = 0; i < kN; ++i) all.top = fmaxf(all.top, parts[i].top);
+#pragma unroll
+  for (int i = 0; i < kN; ++i) {
+    const float weight = ptx::exp2_approx(parts[i].top - all.top);
+    all.sum += weight * parts[i].sum;
+    all.total += weight * parts[i].total;
+  }
+  return all;
+}
+
+// The place of an element in a partial result: its sum is at `value`, its row's maximum and total at `stats`.
+template <int kDHead>
+struct DecodePlace {
+  int value, stats;
+
+  __device__ DecodePlace(int row, int d)
+      : value(row * DecodeShape<kDHead>::kRowFloats + d),
+        stats(row * DecodeShape<kDHead>::kRowFloats + kDHead) {}
+
+  __device__ void put(float* partial, const DecodeElement& x) const {
+    partial[value] = x.sum;
+    if (value + kDHead == stats) {
+      partial[stats] = x.top;
+      partial[stats + 1] = x.total;
+    }
+  }
+};
+
+template <int kDHead>
+__device__ DecodeElement combine_warps(const float* warps, const DecodePlace<kDHead>& at) {
+  DecodeElement parts[kDecodeWarps];
+#pragma unroll
+  for (int w = 0; w < kDecodeWarps; ++w) {
+    const float* from = warps + w * DecodeShape<kDHead>::kPartialFloats;
+    parts[w] = {from[at.stats], from[at.value], from[at.stats + 1]};
+  }
+  return combine(parts);
+}
+
+// `block` is the shared address of this block's partial result, which lies in the same place in the cluster's
+// other blocks. The first n of them have keys.
+template <int kDHead>
+__device__ DecodeElement combine_cluster(uint32_t block, int n, const DecodePlace<kDHead>& at) {
+  DecodeElement parts[kDecodeMaxCluster];
+#if __CUDA_ARCH__ >= 900
+#pragma unroll
+  for (int b = 0; b < kDecodeMaxCluster; ++b) {
+    if (b >= n) break;
+    const uint32_t from = ptx::map_shared(block, static_cast<uint32_t>(b));
+    parts[b] = {ptx::load_cluster(from + at.stats * 4), ptx::load_cluster(from + at.value * 4),
+                ptx::load_cluster(from + at.stats * 4 + 4)};
+  }
+#endif
+  return combine(parts);
+}
+
+// Combines n partial results in global memory, which lie one after another. Other thread blocks wrote them,
+// so the loads bypass L1.
+template <int kDHead>
+__device__ DecodeElement combine_global(const float* partials, int n, const DecodePlace<kDHead>& at) {
+  constexpr int kBatch = 4;  // whose loads need not wait for each other
+  DecodeElement parts[kBatch + 1];
+  for (int first = 0; first < n; first += kBatch) {
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const float* from = partials + (first + i) * DecodeShape<kDHead>::kPartialFloats;
+      parts[i + 1] = first + i >= n ? DecodeElement{}
+                                    : DecodeElement{__ldcg(from + at.stats), __ldcg(from + at.value),
+                                                    __ldcg(from + at.stats + 1)};
+    }
+    parts[0] = combine(parts);
+  }
+  return parts[0];
+}
+
+// Writes the results of a thread block's heads.
+template <int kDHead, bool kPart>
+struct DecodeOutput {
+  __nv_bfloat16* whole;
+  float *part, *log_sums;
+
+  __device__ DecodeOutput(const DecodeParams& p, int64_t first_head)
+      : whole(static_cast<__nv_bfloat16*>(p.out) + first_head * kDHead),
+        part(static_cast<float*>(p.out) + first_head * kDHead),
+        log_sums(kPart ? p.log_sums + first_head : nullptr) {}
+
+  __device__ void put(int row, int d, const DecodeElement& x) const {
+    if constexpr (kPart) {
+      constexpr float kLn2 = 0.6931471805599453F;
+      part[row * kDHead + d] = x.sum / x.total;
+      if (d == 0) log_sums[row] = (x.top + log2f(x.total)) * kLn2;
+    } else {
+      whole[row * kDHead + d] = __float2bfloat16(x.sum / x.total);
+    }
+  }
+  __device__ void put_nothing(int row, int d) const {
+    part[row * kDHead + d] = 0.0F;
+    if (d == 0) log_sums[row] = -INFINITY;
+  }
+};
+
+}  // namespace seer::cuda

@@ -1,0 +1,56 @@
+// Sizes of decode attention, and how a sequence's keys are divided among thread blocks.
+#pragma once
+
+#include <cmath>
+
+#include "kernels/cuda/attention/paged_decode/params.h"
+#include "kernels/cuda/ptx/mma.cuh"
+
+namespace seer::cuda {
+
+inline constexpr int kDecodeWarps = 4;
+inline constexpr int kDecodeRows = 16;       // query heads of a block: the rows of one mma tile
+inline constexpr int kDecodeSliceKeys = 16;  // keys of a slice
+inline constexpr int kDecodeMaxSplits = 64;
+
+template <int kDHead>
+struct DecodeShape {
+  static constexpr int kStages = kDHead <= 128 ? 3 : 2;
+  static constexpr int kSliceBytes = kDecodeSliceKeys * kDHead * 2;  // of K, and as much of V
+  static constexpr int kWarpBytes = kStages * 2 * kSliceBytes;
+  static constexpr int kPipelineBytes = kDecodeWarps * kWarpBytes;
+  // One partial result: for each of kDecodeRows rows, kDHead sums, then the maximum and the total.
+  static constexpr int kRowFloats = kDHead + 2;
+  static constexpr int kPartialFloats = kDecodeRows * kRowFloats;
+  // The results of the warps, then of the block, take the place of the keys at the end.
+  static constexpr int kMergeBytes = (kDecodeWarps + 1) * kPartialFloats * 4;
+  static constexpr int kSharedBytes = kPipelineBytes > kMergeBytes ? kPipelineBytes : kMergeBytes;
+};
+
+// How the keys of one sequence are divided. All arguments are the same for the blocks of a sequence.
+struct DecodePlan {
+  int n_slices;      // of kDecodeSliceKeys keys
+  int split_slices;  // of each split but the last: whole rounds of the block's warps
+  int n_splits;      // that have keys; 0 without keys
+
+  __device__ DecodePlan(int n_keys, int most_splits, int cluster) {
+    n_slices = (n_keys + kDecodeSliceKeys - 1) / kDecodeSliceKeys;
+    const int rounds = (n_slices + kDecodeWarps - 1) / kDecodeWarps;
+    const int rounds_of_cluster = (rounds + cluster - 1) / cluster;
+    const bool one_cluster = cluster > 1 && rounds_of_cluster <= kClusterRounds;
+    const int split_rounds =
+        one_cluster ? rounds_of_cluster : max(kMinRounds, (rounds + most_splits - 1) / most_splits);
+    split_slices = split_rounds * kDecodeWarps;
+    n_splits = (n_slices + split_slices - 1) / split_slices;
+  }
+
+ private:
+  // A split that is merged through global memory has at least this many rounds, so that merging costs less
+  // than it saves.
+  static constexpr int kMinRounds = 2;
+  // Up to so many rounds, one cluster takes all keys of a KV head: more clusters would read them sooner, but
+  // would have to merge through global memory. (8 rounds of 8 blocks are 4096 keys.)
+  static constexpr int kClusterRounds = 8;
+};
+
+}  // namespace seer::cuda

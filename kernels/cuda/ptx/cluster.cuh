@@ -1,0 +1,48 @@
+// Thread block clusters (sm_90): blocks that run at the same time and read each other's shared memory. PTX
+// ISA, "barrier.cluster", "mapa". On older GPUs a block is a cluster of its own, and nothing here may be
+// called but cluster_rank().
+#pragma once
+
+#include <cstdint>
+
+namespace seer::cuda::ptx {
+
+// Returns this block's place in its cluster.
+__device__ __forceinline__ uint32_t cluster_rank() {
+#if __CUDA_ARCH__ >= 900
+  uint32_t rank;
+  asm("mov.u32 %0, %%cluster_ctarank;\n" : "=r"(rank));
+  return rank;
+#else
+  return 0;
+#endif
+}
+
+#if __CUDA_ARCH__ >= 900
+
+// cluster_wait() returns after all threads of the cluster have called cluster_arrive() or have ended. What
+// they wrote to shared memory before is visible then.
+__device__ __forceinline__ void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\n" ::: "memory");
+}
+__device__ __forceinline__ void cluster_wait() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;\n" ::: "memory");
+}
+
+// Returns the address of the same place in the shared memory of the cluster's block `rank`.
+__device__ __forceinline__ uint32_t map_shared(uint32_t shared, uint32_t rank) {
+  uint32_t mapped;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;\n" : "=r"(mapped) : "r"(shared), "r"(rank));
+  return mapped;
+}
+
+// Loads from an address that map_shared() returned.
+__device__ __forceinline__ float load_cluster(uint32_t mapped) {
+  float value;
+  asm volatile("ld.shared::cluster.f32 %0, [%1];\n" : "=f"(value) : "r"(mapped) : "memory");
+  return value;
+}
+
+#endif
+
+}  // namespace seer::cuda::ptx
