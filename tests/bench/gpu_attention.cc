@@ -42,8 +42,17 @@ void bench_append(GpuBench& b) {
 }
 
 void bench_decode(GpuBench& b) {
-  for (const auto& [n_sequences, length] : std::vector<std::pair<int64_t, int64_t>>{
-           {1, 128}, {1, 1024}, {1, 8192}, {1, 32768}, {32, 1024}, {64, 8192}}) {
+  for (const auto& [n_sequences, length] : std::vector<std::pair<int64_t, int64_t>>{{1, 128},
+                                                                                    {1, 640},
+                                                                                    {1, 1024},
+                                                                                    {1, 4096},
+                                                                                    {1, 8192},
+                                                                                    {1, 32768},
+                                                                                    {1, 131072},
+                                                                                    {4, 1024},
+                                                                                    {4, 8192},
+                                                                                    {32, 1024},
+                                                                                    {64, 8192}}) {
     const GpuBench::Sequence s = b.sequence(n_sequences * length);
     std::vector<Segment> decodes;
     for (int64_t i = 0; i < n_sequences; ++i)
