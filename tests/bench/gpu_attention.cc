@@ -1,4 +1,6 @@
 // bench_gpu_ops: what a layer does with queries, keys and values.
+#include <array>
+
 #include "tests/bench/gpu_bench.h"
 
 namespace seer {
@@ -41,28 +43,42 @@ void bench_append(GpuBench& b) {
   }
 }
 
+// Decode attention by itself, and after the append of the new tokens, as in a model.
 void bench_decode(GpuBench& b) {
-  for (const auto& [n_sequences, length] : std::vector<std::pair<int64_t, int64_t>>{{1, 128},
-                                                                                    {1, 640},
-                                                                                    {1, 1024},
-                                                                                    {1, 4096},
-                                                                                    {1, 8192},
-                                                                                    {1, 32768},
-                                                                                    {1, 131072},
-                                                                                    {4, 1024},
-                                                                                    {4, 8192},
-                                                                                    {32, 1024},
-                                                                                    {64, 8192}}) {
+  for (const auto& [n_sequences, length] : std::vector<std::array<int64_t, 2>>{{1, 128},
+                                                                               {1, 640},
+                                                                               {1, 1024},
+                                                                               {1, 2048},
+                                                                               {1, 4096},
+                                                                               {1, 8192},
+                                                                               {1, 32768},
+                                                                               {1, 131072},
+                                                                               {4, 1024},
+                                                                               {4, 8192},
+                                                                               {32, 128},
+                                                                               {32, 1024},
+                                                                               {64, 8192}}) {
     const GpuBench::Sequence s = b.sequence(n_sequences * length);
     std::vector<Segment> decodes;
     for (int64_t i = 0; i < n_sequences; ++i)
       decodes.push_back({i, 1, length - 1, s.table.data() + i * length / kPage});
     const Tensor q = b.random({n_sequences, b.n_heads(), kHead}, 1.0F), out = b.tensor(DType::kBF16, q);
+    const Tensor qkv = b.random({n_sequences, (b.n_heads() + 2 * b.n_kv_heads()) * kHead}, 1.0F);
+    const RopeTable rope{b.tensor(DType::kF32, {n_sequences, kHead / 2}),
+                         b.tensor(DType::kF32, {n_sequences, kHead / 2})};
     b.begin({}, {}, {}, decodes, length);
-    const double seconds = b.time([&](int) { b.gpu()->decode_attention(out, q, s.kv); });
+    b.gpu()->decode_rope_table(rope, std::vector<double>(kHead / 2, 1.0), 1.0);
+    const std::string shape = " B=" + std::to_string(n_sequences) + " L=" + std::to_string(length);
     const double bytes = 2.0 * static_cast<double>(n_sequences * length * b.n_kv_heads() * kHead * 2);
-    b.report("paged_decode B=" + std::to_string(n_sequences) + " L=" + std::to_string(length), seconds, bytes,
+    b.report("paged_decode" + shape, b.time_recorded([&] { b.gpu()->decode_attention(out, q, s.kv); }), bytes,
              0.0);
+    const Step step{n_sequences, {}, decodes};
+    b.report("append_kv, paged_decode" + shape, b.time_recorded([&] {
+      b.gpu()->append_kv(q, s.kv, qkv, {}, rope, step, nullptr);
+      b.gpu()->decode_attention(out, q, s.kv);
+    }),
+             bytes, 0.0);
+    b.release();
   }
 }
 

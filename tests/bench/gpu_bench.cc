@@ -110,20 +110,38 @@ void GpuBench::begin(const std::vector<int32_t>& ids, const std::vector<int64_t>
   gpu_->begin_step({ids, {0, prefills, decodes}, rows}, kPage);
 }
 
-double GpuBench::time(const std::function<void(int)>& call) {
-  const auto round = [&](int n) {
+double GpuBench::median_of_rounds(int n, const std::function<void()>& round) {
+  std::array<double, 5> seconds{};
+  for (double& s : seconds) {
     gpu_->reset_phases();
     gpu_->begin_phase(Phase::kAttention);
-    for (int i = 0; i < n; ++i) call(i);
+    round();
     gpu_->end_phase(Phase::kAttention);
-    return static_cast<double>(gpu_->phase_ns(Phase::kAttention)) * 1e-9 / n;
-  };
-  round(2);
-  const int n = std::clamp(static_cast<int>(0.01 / std::max(round(1), 1e-6)), 1, 200);
-  std::array<double, 5> seconds{};
-  for (double& s : seconds) s = round(n);
+    s = static_cast<double>(gpu_->phase_ns(Phase::kAttention)) * 1e-9 / n;
+  }
   std::nth_element(seconds.begin(), seconds.begin() + 2, seconds.end());
   return seconds[2];
+}
+
+double GpuBench::time(const std::function<void(int)>& call) {
+  const auto rounds = [&](int n) {
+    return median_of_rounds(n, [&] {
+      for (int i = 0; i < n; ++i) call(i);
+    });
+  };
+  return rounds(std::clamp(static_cast<int>(0.01 / std::max(rounds(1), 1e-6)), 1, 200));
+}
+
+double GpuBench::time_recorded(const std::function<void()>& call) {
+  constexpr int kCalls = 100;
+  const int64_t key = next_record_++;
+  const auto round = [&] {
+    gpu_->run_step(key, [&] {
+      for (int i = 0; i < kCalls; ++i) call();
+    });
+  };
+  round();  // without a record
+  return median_of_rounds(kCalls, round);
 }
 
 void GpuBench::report(const std::string& name, double seconds, double bytes, double flops) const {

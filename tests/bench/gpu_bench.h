@@ -50,15 +50,20 @@ class GpuBench {
   // Seconds of one call: the median of several rounds of calls that follow one another. The argument counts
   // them.
   double time(const std::function<void(int)>& call);
+  // The same of calls that the backend can record. They are replayed from a record, as in a step that
+  // decodes: without one, an operation of less than about 5 us waits for the host.
+  double time_recorded(const std::function<void()>& call);
   // Prints a line. 0 bytes or operations: no rate of them.
   void report(const std::string& name, double seconds, double bytes, double flops) const;
 
  private:
+  double median_of_rounds(int n, const std::function<void()>& round);
   std::unique_ptr<Backend> gpu_;
   int64_t n_heads_, n_kv_heads_;
   std::vector<Buffer> kept_;
   uint64_t seed_ = 1, state_ = 1;
   double copy_rate_ = 1.0, flop_rate_ = 1.0;
+  int64_t next_record_ = 1;
 };
 
 // The groups. Each prints its lines and releases its tensors.

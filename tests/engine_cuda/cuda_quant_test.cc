@@ -50,17 +50,17 @@ TEST_CASE("quantised checkpoints give the CPU's logits on a GPU, within the roun
     std::mt19937 random(3);
     std::vector<int32_t> ids(200);
     for (int32_t& id : ids) id = static_cast<int32_t>(random() % 256);
-    // Few tokens multiply the codes in place; many tokens widen them or round their inputs.
-    for (const size_t n : {size_t{12}, ids.size()}) {
+    // Few tokens multiply the codes in place; more of them round their inputs, or widen the codes.
+    for (const size_t n : {size_t{8}, size_t{12}, ids.size()}) {
       INFO(c.name << ", " << n << " tokens");
       const std::vector<int32_t> prompt(ids.begin(), ids.begin() + static_cast<int64_t>(n));
       const auto count = static_cast<int64_t>(prompt.size());
       const Evaluation on_gpu = evaluate(*gpu, prompt, SparseRule{}, count),
                        on_cpu = evaluate(*cpu, prompt, SparseRule{}, count);
       const double error = relative_error(on_gpu.logits, on_cpu.logits);
-      // On an H200, 0.0050 to 0.0060 was seen, and 0.034 to 0.037 with rounded inputs. E4M3 keeps four
+      // On an H200, 0.0050 to 0.0060 was seen, and 0.034 to 0.042 with rounded inputs. E4M3 keeps four
       // significant bits, bf16 eight.
-      CHECK(error < (c.rounds && n > 16 ? 0.1 : 0.015));
+      CHECK(error < (c.rounds && n > 8 ? 0.1 : 0.015));
     }
   }
 }
@@ -77,13 +77,13 @@ TEST_CASE("plain weights that are rounded while loading give the CPU's logits on
     CHECK(gpu->model().quantisation == cpu->model().quantisation);
     CHECK(gpu->model().n_bytes == cpu->model().n_bytes);
     const std::vector<int32_t> prompt = document_tokens(*gpu, 200);
-    for (const int64_t n : {12, 200}) {
+    for (const int64_t n : {8, 12, 200}) {
       INFO(weights << ", " << n << " tokens");
       const std::vector<int32_t> some(prompt.begin(), prompt.begin() + n);
       const Evaluation on_gpu = evaluate(*gpu, some, SparseRule{}, n),
                        on_cpu = evaluate(*cpu, some, SparseRule{}, n);
       const double error = relative_error(on_gpu.logits, on_cpu.logits);
-      CHECK(error < (std::string(weights) == "fp8" && n > 16 ? 0.1 : 0.02));
+      CHECK(error < (std::string(weights) == "fp8" && n > 8 ? 0.1 : 0.02));
     }
   }
 }

@@ -49,7 +49,7 @@ struct DecodePlan {
   // than it saves.
   static constexpr int kMinRounds = 2;
   // Up to so many rounds, one cluster takes all keys of a KV head: more clusters would read them sooner, but
-  // would have to merge through global memory. (8 rounds of 8 blocks are 4096 keys.)
+  // would have to merge through global memory. (8 rounds of 4 blocks are 2048 keys.)
   static constexpr int kClusterRounds = 8;
 };
 
