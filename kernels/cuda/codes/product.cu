@@ -6,7 +6,6 @@
 #include <bit>
 #include <cassert>
 #include <climits>
-#include <cmath>
 #include <type_traits>
 
 #include "kernels/cuda/codes/codes.h"
@@ -230,20 +229,22 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
 #pragma unroll 1
   for (int s = 0; s < kEarlyStages; ++s) fill(s);
   ptx::let_next_kernel_start();
-  auto* shared_norm = p.norm == nullptr ? nullptr : reinterpret_cast<Bf16*>(shared_x + p.n * k.x_pitch);
-  if (Lane::kShared) stage_constants(reinterpret_cast<__half*>(shared_x), shared_norm, &staging, k);
+  const WarpInputs inputs(k, reinterpret_cast<__half*>(shared_x), &staging, warp, lane);
+  if (Lane::kShared) inputs.begin();
   // Scales of whole rows are used when a tile is done. They are read here, because then they would have to be
   // waited for.
   if (kParts == 0)
     for (int i = static_cast<int>(threadIdx.x); first_tile + i / 2 * step < n_tiles; i += kThreads)
       ptx::prefetch_l2_line(p.w.scale + k.weight_row(first_tile + i / 2 * step, i % 2 * (kTileRows / 2)));
-  if (!Lane::kShared && threadIdx.x < kMostCodeRows) staging.factor[threadIdx.x] = 1.0F;
   ptx::wait_for_previous_kernel();
-  __syncthreads();
-  if (Lane::kShared) ask_for_inputs(reinterpret_cast<__half*>(shared_x), &staging, k);
+  if (Lane::kShared) inputs.ask();
 #pragma unroll 1
   for (int s = kEarlyStages; s < kStages; ++s) fill(s);
-  if (Lane::kShared) stage_inputs(reinterpret_cast<__half*>(shared_x), shared_norm, &staging, partial, k);
+  // The inverses of the powers of two by which this warp's inputs are multiplied, for the lane's columns.
+  float inverse[kTiles][2];
+#pragma unroll
+  for (int i = 0; i < kTiles; ++i) inverse[i][0] = inverse[i][1] = 1.0F;
+  if (Lane::kShared) inputs.finish(inverse, 2 * t);
 
   Lane product;
   product.begin(Lane::kShared ? shared_x : static_cast<const uint16_t*>(p.x),
@@ -261,6 +262,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   };
   if (kType == DType::kU4 && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
   int stage = 0, in_batch = 0;
+  bool first_batch = true;
   float* sums = partial;  // of the current batch
   for (int tile = first_tile; tile < n_tiles; tile += step) {
     product.clear();
@@ -303,11 +305,12 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
 #pragma unroll
       for (int e = 0; e < 4; ++e)
         if (const int column = i * 8 + 2 * t + e % 2; column < p.n)
-          mine[column * kPartialPitch + g + e / 2 * 8] = product.total(i, e);
+          mine[column * kPartialPitch + g + e / 2 * 8] = product.total(i, e) * inverse[i][e % 2];
     if (++in_batch < batch && tile + step < n_tiles) continue;
     // One barrier is enough for a batch if the next batch is written elsewhere.
     __syncthreads();
-    store_tiles(sums, staging.factor, tile - (in_batch - 1) * step, step, in_batch, kParts != 0, p);
+    store_tiles(sums, &staging, first_batch, tile - (in_batch - 1) * step, step, in_batch, kParts != 0, p);
+    first_batch = false;
     if (batches(p.n) == 1) {
       __syncthreads();  // the sums have been read
     } else {
@@ -362,7 +365,6 @@ cudaError_t launch_code_rows(const CodeRowsParams& params, int n_multiprocessors
                       static_cast<int>(w.n_groups()),
                       std::countr_zero(chunks_a_group),
                       sizes.x_pitch,
-                      std::sqrt(static_cast<float>(w.d_in)) * 1.01F,  // the factor allows for rounding
                       params.swiglu ? kTileRows / 2 : kTileRows,
                       params.swiglu ? static_cast<int>(w.d_out / 2) : kTileRows / 2};
   const Launch l{kernel, sizes, n_multiprocessors, stream};

@@ -86,10 +86,9 @@ struct Kernel {
   CodeRowsParams p;
   int64_t pitch;
   int d_out, n_groups;
-  int group_shift;   // a group has 1 << group_shift chunks, or a chunk has several groups
-  int64_t x_pitch;   // of inputs in shared memory, or 0
-  float norm_bound;  // no normalised element is larger than this times the largest weight of the norm
-  int per_tile;  // outputs of a tile: kTileRows, or half of them if each takes a row of gate and one of up
+  int group_shift;  // a group has 1 << group_shift chunks, or a chunk has several groups
+  int64_t x_pitch;  // of inputs in shared memory, or 0
+  int per_tile;     // outputs of a tile: kTileRows, or half of them if each takes a row of gate and one of up
   int upper;  // the distance in rows of the weight between the first row of a tile and the first of its upper
               // half
 
@@ -118,214 +117,182 @@ __device__ __forceinline__ float inverse_of_power(float power) {
   return __uint_as_float((254U << 23) - __float_as_uint(power));
 }
 
-// The values that threads exchange while inputs are staged.
+// The values that warps exchange. A warp's inputs come to it alone.
 struct Staging {
-  uint64_t arrived;             // a barrier: the inputs have arrived in shared memory, unchanged
-  float norm_of_warp[kWarps];   // the largest magnitude among the warp's weights of the norm
-  float scale[kMostCodeRows];   // the scale of each row's norm
-  float power[kMostCodeRows];   // the power of two by which a row becomes float16 numbers
-  float factor[kMostCodeRows];  // the factor of the row's results: the inverse of the power
+  uint64_t arrived[kWarps];  // barriers: the warp's inputs have arrived in shared memory, unchanged
+  float squares[kMostCodeRows][kWarps];  // the sum of the squares of a warp's inputs in a row, for its norm
+  float factor[kMostCodeRows];           // the scale of each row's norm, known after the first barrier
 };
 
-// The elements that a thread stages, eight at a time and row by row. Thread t has those at 8 t, 8 t + 4096
-// and so on of every row, so that sums over a row do not depend on the number of rows.
-struct Place {
-  int at = static_cast<int>(threadIdx.x) * 8;
-  int row = 0;
-  int row_begin = 0;  // in shared memory, in elements
+// The inputs of one warp: in each row, the chunks that it will multiply. It stages them without waiting for
+// other warps, and multiplies them by a power of two of its own for each row. A norm's scale is a factor of
+// the row's results, so it can be found later.
+//
+// Each block reads this code from memory and executes it once, at a time when no product can begin. So loops
+// are not unrolled: instructions that are not in a multiprocessor's cache take longer to arrive than to
+// execute.
+struct WarpInputs {
+  const Kernel& k;
+  __half* shared;  // float16 [n, x_pitch], of which this warp has its chunks
+  Bf16* norm;      // [x_pitch] in shared memory, likewise; null without a norm
+  Staging* staging;
+  int warp, lane, d_in;
+  int n_chunks;  // of this warp, in each row
 
-  static constexpr int kStep = kThreads * 8;
-  __device__ static int count(int n_rows, int width) { return n_rows * ((width + kStep - 1) / kStep); }
-  // Advances, and returns whether the previous elements were the row's last.
-  __device__ __forceinline__ bool next(int width, int pitch) {
-    at += kStep;
-    if (at - static_cast<int>(threadIdx.x) * 8 < width) return false;
-    at = static_cast<int>(threadIdx.x) * 8;
-    row_begin += pitch;
-    ++row;
-    return true;
+  __device__ __forceinline__ WarpInputs(const Kernel& k, __half* shared, Staging* staging, int warp, int lane)
+      : k(k),
+        shared(shared),
+        norm(k.p.norm == nullptr ? nullptr : reinterpret_cast<Bf16*>(shared + k.p.n * k.x_pitch)),
+        staging(staging),
+        warp(warp),
+        lane(lane),
+        d_in(static_cast<int>(k.p.w.d_in)) {
+    const int of_row = (d_in + kChunkCodes - 1) / kChunkCodes;
+    n_chunks = max(0, (of_row - warp + kWarps - 1) / kWarps);
   }
-};
 
-// Each block reads the following code from memory and executes it once, at a time when no product can begin.
-// So loops are not unrolled: instructions that are not in a multiprocessor's cache take longer to arrive than
-// to execute. With unrolled loops the kernel had 49 KB, and 0.35 us of such instructions before each barrier.
+  // The place in a row of the eight inputs with number i of this warp. Lane l takes those with numbers l, l +
+  // 32 and so on, so that sums over a row do not depend on the number of rows.
+  static constexpr int kPieces = kChunkCodes / 8;  // of a chunk
+  __device__ __forceinline__ int place(int i) const {
+    return (warp + i / kPieces * kWarps) * kChunkCodes + i % kPieces * 8;
+  }
+  __device__ __forceinline__ int n_pieces() const { return n_chunks * kPieces; }
 
-// Stages the data that do not depend on the kernels before this one: the norm's weights, and zeros after each
-// row.
-__device__ __forceinline__ void stage_constants(__half* shared, Bf16* norm, Staging* staging,
-                                                const Kernel& k) {
-  const CodeRowsParams& p = k.p;
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int d_in = static_cast<int>(p.w.d_in), pitch = static_cast<int>(k.x_pitch);
+  // Stages what does not depend on the kernels before this one.
+  __device__ __forceinline__ void begin() const {
 #if __CUDA_ARCH__ >= 900
-  if (threadIdx.x == 0) {
-    ptx::mbarrier_init(ptx::shared_address(&staging->arrived), 1);
-    ptx::fence_barrier_init();
-  }
+    if (lane == 0) {
+      ptx::mbarrier_init(ptx::shared_address(&staging->arrived[warp]), 1);
+      ptx::fence_barrier_init();
+    }
 #endif
-  if (const int after = d_in + static_cast<int>(threadIdx.x) * 8; after < pitch)
+    if (norm == nullptr) return;
 #pragma unroll 1
-    for (int row = 0; row < p.n; ++row)
-      *reinterpret_cast<uint4*>(shared + row * pitch + after) = uint4{0, 0, 0, 0};
-  if (p.norm == nullptr) return;
-  float largest = 0.0F;
-#pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x) * 8; i < d_in; i += kThreads * 8) {
-    const Bf16x8 v = load8(static_cast<const Bf16*>(p.norm) + i);
-    store8(norm + i, v);
-    largest = fmaxf(largest, largest_magnitude(v));
+    for (int i = lane; i < n_pieces(); i += 32)
+      if (const int at = place(i); at < d_in)
+        store8(norm + at, load8(static_cast<const Bf16*>(k.p.norm) + at));
   }
-  largest = warp_max(largest);
-  if (lane == 0) staging->norm_of_warp[warp] = largest;
-}
 
-// Asks the copy engine, if there is one, for the inputs without change.
-__device__ __forceinline__ void ask_for_inputs([[maybe_unused]] __half* shared,
-                                               [[maybe_unused]] Staging* staging,
-                                               [[maybe_unused]] const Kernel& k) {
+  // Asks the copy engine, if there is one, for the inputs without change.
+  __device__ __forceinline__ void ask() const {
 #if __CUDA_ARCH__ >= 900
-  if (threadIdx.x != 0) return;
-  const CodeRowsParams& p = k.p;
-  const int d_in = static_cast<int>(p.w.d_in), pitch = static_cast<int>(k.x_pitch);
-  const auto* x = static_cast<const Bf16*>(p.x);
-  const uint32_t barrier = ptx::shared_address(&staging->arrived);
-  ptx::mbarrier_arrive_expect(barrier, p.n * d_in * 2);
-  const uint64_t policy = ptx::evict_last_policy();
+    const auto* x = static_cast<const Bf16*>(k.p.x);
+    const int pitch = static_cast<int>(k.x_pitch), last = warp + (n_chunks - 1) * kWarps;
+    const int after_end = n_chunks == 0 ? 0 : max(0, (last + 1) * kChunkCodes - d_in);
+    const uint32_t barrier = ptx::shared_address(&staging->arrived[warp]);
+    if (lane == 0) ptx::mbarrier_arrive_expect(barrier, k.p.n * (n_chunks * kChunkCodes - after_end) * 2);
+    __syncwarp();
+    const uint64_t policy = ptx::evict_last_policy();
 #pragma unroll 1
-  for (int row = 0; row < p.n; ++row)
-    ptx::bulk_load(ptx::shared_address(shared + row * pitch), x + row * d_in, d_in * 2, barrier, policy);
+    for (int i = lane; i < k.p.n * n_chunks; i += 32) {
+      const int row = i / n_chunks, at = (warp + i % n_chunks * kWarps) * kChunkCodes;
+      ptx::bulk_load(ptx::shared_address(shared + row * pitch + at), x + row * d_in + at,
+                     min(kChunkCodes, d_in - at) * 2, barrier, policy);
+    }
 #endif
-}
+  }
 
-// After this call the inputs are in shared memory, unchanged.
-__device__ __forceinline__ void wait_for_inputs([[maybe_unused]] __half* shared,
-                                                [[maybe_unused]] Staging* staging,
-                                                [[maybe_unused]] const Kernel& k) {
+  // After this call the inputs are in shared memory as float16 numbers. inverse[i][e] gets the inverse of the
+  // power of two of row 8 i + column + e.
+  template <int kTiles>
+  __device__ __forceinline__ void finish(float (&inverse)[kTiles][2], int column) const {
+    wait();
+#pragma unroll 1
+    for (int row = 0; row < k.p.n; ++row) {
+      __half* of_row = shared + row * static_cast<int>(k.x_pitch);
+      const float power = power_for(measure(of_row, row));
+#pragma unroll
+      for (int i = 0; i < kTiles; ++i)
+#pragma unroll
+        for (int e = 0; e < 2; ++e)
+          if (row == i * 8 + column + e) inverse[i][e] = inverse_of_power(power);
+      convert(of_row, power);
+    }
+    __syncwarp();
+  }
+
+ private:
+  __device__ __forceinline__ void wait() const {
 #if __CUDA_ARCH__ >= 900
-  ptx::mbarrier_wait(ptx::shared_address(&staging->arrived), 0);
+    ptx::mbarrier_wait(ptx::shared_address(&staging->arrived[warp]), 0);
 #else
-  const CodeRowsParams& p = k.p;
-  const int d_in = static_cast<int>(p.w.d_in), pitch = static_cast<int>(k.x_pitch);
-  const auto* x = static_cast<const Bf16*>(p.x);
-  // Eight loads are started before the first is used. One after another, each would take as long as all
-  // together.
-  constexpr int kLoads = 8;
-  const int n_loads = Place::count(p.n, d_in);
-  Place load, use;
-  for (int first = 0; first < n_loads; first += kLoads) {
-    Bf16x8 v[kLoads];
+    // Eight loads are started before the first is used. One after another, each would take as long as all
+    // together.
+    constexpr int kLoads = 8;
+    const auto* x = static_cast<const Bf16*>(k.p.x);
+    const int pitch = static_cast<int>(k.x_pitch), n = k.p.n * n_pieces();
+    for (int first = lane; first < n; first += kLoads * 32) {
+      Bf16x8 v[kLoads];
 #pragma unroll
-    for (int j = 0; j < kLoads; ++j) {
-      if (first + j >= n_loads) break;
-      if (load.at < d_in) v[j] = load8(x + load.row * d_in + load.at);
-      load.next(d_in, pitch);
-    }
+      for (int j = 0; j < kLoads; ++j)
+        if (const int i = first + j * 32; i < n && place(i % n_pieces()) < d_in)
+          v[j] = load8(x + i / n_pieces() * d_in + place(i % n_pieces()));
 #pragma unroll
-    for (int j = 0; j < kLoads; ++j) {
-      if (first + j >= n_loads) break;
-      if (use.at < d_in) store8(shared + use.row_begin + use.at, v[j]);
-      use.next(d_in, pitch);
+      for (int j = 0; j < kLoads; ++j)
+        if (const int i = first + j * 32; i < n && place(i % n_pieces()) < d_in)
+          store8(shared + i / n_pieces() * pitch + place(i % n_pieces()), v[j]);
     }
-  }
+    __syncwarp();
 #endif
-}
+  }
 
-// Writes to lanes[row] the sums of the squares of two threads' elements if there is a norm, else their
-// largest magnitudes.
-constexpr int kPairs = kThreads / 2;  // pairs of lanes l and l + 16 of a warp
-
-__device__ __forceinline__ void measure_inputs(const __half* shared, float* lanes, const Kernel& k) {
-  const int d_in = static_cast<int>(k.p.w.d_in), pitch = static_cast<int>(k.x_pitch);
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const bool squares = k.p.norm != nullptr;
-  Place place;
-  float of_row = 0.0F;
-#pragma unroll 1
-  while (place.row < k.p.n) {
-    if (place.at < d_in) {
-      const Bf16x8 v = load8(shared + place.row_begin + place.at);
-      if (squares) {
-        float f[8];
-        v.to_floats(f);
+  // Loads eight inputs, multiplied by the norm's weights if there is a norm.
+  __device__ __forceinline__ void load(float (&f)[8], const __half* of_row, int at, float* squares) const {
+    load8(of_row + at).to_floats(f);
+    if (norm == nullptr) return;
+    float weights[8];
+    load8(norm + at).to_floats(weights);
 #pragma unroll
-        for (const float e : f) of_row += e * e;
-      } else {
-        of_row = fmaxf(of_row, largest_magnitude(v));
-      }
+    for (int e = 0; e < 8; ++e) {
+      *squares += f[e] * f[e];
+      f[e] *= weights[e];
     }
-    const int row = place.row;
-    if (!place.next(d_in, pitch)) continue;
-    const float other = __shfl_xor_sync(0xFFFFFFFFU, of_row, 16);
-    if (lane < 16) lanes[row * kPairs + warp * 16 + lane] = squares ? of_row + other : fmaxf(of_row, other);
-    of_row = 0.0F;
   }
-}
 
-// Warp w chooses the norm's scale and the power of two for row w.
-__device__ __forceinline__ void choose_powers(const float* lanes, Staging* staging, const Kernel& k) {
-  static_assert(kMostCodeRows <= kWarps, "a warp for each row");
-  const int row = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  if (row >= k.p.n) return;
-  float sum = 0.0F, largest = 0.0F;
-#pragma unroll
-  for (int i = lane; i < kPairs; i += 32) {
-    const float of_pair = lanes[row * kPairs + i];
-    sum += of_pair;
-    largest = fmaxf(largest, of_pair);
-  }
-  if (k.p.norm != nullptr) {
-    sum = warp_sum(sum);
-    if (lane == 0) staging->scale[row] = rsqrtf(sum / static_cast<float>(k.p.w.d_in) + k.p.eps);
-    largest = staging->norm_of_warp[lane % kWarps] * k.norm_bound;
-  }
-  largest = warp_max(largest);
-  if (lane != 0) return;
-  const float power = power_for(largest);
-  staging->power[row] = power;
-  staging->factor[row] = inverse_of_power(power);
-}
-
-// Turns the inputs in shared memory into float16 numbers, after normalising them and rounding them to bf16 if
-// there is a norm.
-__device__ __forceinline__ void convert_inputs(__half* shared, const Bf16* norm, const Staging& staging,
-                                               const Kernel& k) {
-  const int d_in = static_cast<int>(k.p.w.d_in), pitch = static_cast<int>(k.x_pitch);
+  // Returns the largest magnitude of the warp's inputs in a row. If there is a norm, adds up their squares.
+  __device__ __forceinline__ float measure(const __half* of_row, int row) const {
+    float largest = 0.0F, squares = 0.0F;
 #pragma unroll 1
-  for (Place place; place.row < k.p.n; place.next(d_in, pitch)) {
-    if (place.at >= d_in) continue;
-    __half* at = shared + place.row_begin + place.at;
-    float f[8];
-    load8(at).to_floats(f);
+    for (int i = lane; i < n_pieces(); i += 32) {
+      const int at = place(i);
+      if (at >= d_in) break;
+      float f[8];
+      load(f, of_row, at, &squares);
+      largest = fmaxf(largest, largest_magnitude(f));
+    }
     if (norm != nullptr) {
-      float weights[8];
-      load8(norm + place.at).to_floats(weights);
-      const float scale = staging.scale[place.row];
-#pragma unroll
-      for (int e = 0; e < 8; ++e) f[e] *= scale * weights[e];
-      Bf16x8::from_floats(f).to_floats(f);
+      squares = warp_sum(squares);
+      if (lane == 0) staging->squares[row][warp] = squares;
     }
-    const float power = staging.power[place.row];
-    alignas(16) __half2 pairs[4];
-#pragma unroll
-    for (int e = 0; e < 4; ++e) pairs[e] = __floats2half2_rn(f[2 * e] * power, f[2 * e + 1] * power);
-    *reinterpret_cast<uint4*>(at) = *reinterpret_cast<const uint4*>(pairs);
+    // Numbers that are not negative are in the order of their bits.
+    return __uint_as_float(__reduce_max_sync(0xFFFFFFFFU, __float_as_uint(largest)));
   }
-}
 
-// Turns the inputs in shared memory into float16 numbers. Each row is multiplied by a power of two, whose
-// inverse is its factor. If there is a norm, rows are normalised and rounded to bf16 first. Call it after
-// stage_constants() and ask_for_inputs(), with a barrier of all threads between these. `lanes` has room for a
-// float for each thread and row.
-__device__ __forceinline__ void stage_inputs(__half* shared, const Bf16* norm, Staging* staging, float* lanes,
-                                             const Kernel& k) {
-  wait_for_inputs(shared, staging, k);
-  measure_inputs(shared, lanes, k);
-  __syncthreads();
-  choose_powers(lanes, staging, k);
-  __syncthreads();
-  convert_inputs(shared, norm, *staging, k);
-  __syncthreads();
+  // Multiplies a row's inputs by `power` and writes zeros after the last.
+  __device__ __forceinline__ void convert(__half* of_row, float power) const {
+#pragma unroll 1
+    for (int i = lane; i < n_pieces(); i += 32) {
+      const int at = place(i);
+      alignas(16) __half2 pairs[4] = {};
+      if (at < d_in) {
+        float f[8], unused = 0.0F;
+        load(f, of_row, at, &unused);
+#pragma unroll
+        for (int e = 0; e < 4; ++e) pairs[e] = __floats2half2_rn(f[2 * e] * power, f[2 * e + 1] * power);
+      }
+      *reinterpret_cast<uint4*>(of_row + at) = *reinterpret_cast<const uint4*>(pairs);
+    }
+  }
+};
+
+// Returns the scale of a row's norm, by which its results are multiplied. Call it after a barrier of all
+// threads that follows WarpInputs::finish().
+__device__ __forceinline__ float norm_scale(const Staging& staging, int row, const CodeRowsParams& p) {
+  float squares = 0.0F;
+#pragma unroll
+  for (int w = 0; w < kWarps; ++w) squares += staging.squares[row][w];
+  return rsqrtf(squares / static_cast<float>(p.w.d_in) + p.eps);
 }
 
 }  // namespace

@@ -16,10 +16,10 @@ __device__ __forceinline__ float total(const float* partial, int n_rows, int col
 }
 
 // Stores one output for row `column` of the inputs. `r` is its row in the tile.
-__device__ __forceinline__ void store_output(const float* partial, const float* factor, int tile, int column,
-                                             int r, bool scaled, const CodeRowsParams& p) {
+__device__ __forceinline__ void store_output(const float* partial, float factor, int tile, int column, int r,
+                                             bool scaled, const CodeRowsParams& p) {
   const auto value = [&](int row_in_tile, int64_t row) {
-    float v = total(partial, p.n, column, row_in_tile) * factor[column];
+    float v = total(partial, p.n, column, row_in_tile) * factor;
     if (!scaled) v *= p.w.scale[row];
     return p.bias == nullptr ? v : v + __bfloat162float(static_cast<const Bf16*>(p.bias)[row]);
   };
@@ -43,12 +43,17 @@ __device__ __forceinline__ void store_output(const float* partial, const float* 
 }
 
 // Stores the outputs of n_tiles tiles. The first is `tile`, and each further one is `step` after the one
-// before.
-__device__ __forceinline__ void store_tiles(const float* partial, const float* factor, int tile, int step,
-                                            int n_tiles, bool scaled, const CodeRowsParams& p) {
+// before. In the block's first call the scales of norms are found, for later calls too.
+__device__ __forceinline__ void store_tiles(const float* partial, Staging* staging, bool first_call, int tile,
+                                            int step, int n_tiles, bool scaled, const CodeRowsParams& p) {
   const int n_outputs = n_tiles * p.n * kTileRows;
   for (int i = static_cast<int>(threadIdx.x); i < n_outputs; i += kThreads) {
     const int r = i % kTileRows, column = i / kTileRows % p.n, t = i / kTileRows / p.n;
+    float factor = 1.0F;
+    if (p.norm != nullptr) {
+      factor = first_call ? norm_scale(*staging, column, p) : staging->factor[column];
+      if (first_call && t == 0 && r == 0) staging->factor[column] = factor;
+    }
     store_output(partial + t * partial_floats(p.n), factor, tile + t * step, column, r, scaled, p);
   }
 }
