@@ -147,7 +147,7 @@ test() {
 attention='cuda: append_kv*,cuda: dense prefill*,cuda: masked prefill*,cuda: prefill*,cuda: decode attention*'
 gate='cuda: gate_project*,cuda: select_blocks*'
 rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
-codes='cuda: products of up to 16 rows*'
+codes='cuda: products of few rows*'
 batches='cuda: a batch of 2 *,cuda: a batch of 3 *'
 sanitize() {
   local tool failed=0 pid pids=()
