@@ -195,9 +195,9 @@ struct Feed {
 };
 
 // kParts: how many scales a row has in a chunk, whose sums are scaled one by one; 0 if a row has a single
-// scale, by which its outputs are multiplied. Pair: __half2 if inputs are in shared memory, else
-// __nv_bfloat162.
-template <DType kType, int kTiles, int kParts, class Pair>
+// scale, by which its outputs are multiplied. kZeros: groups of 4-bit codes have zeros of their own; else the
+// zero is 8. Pair: __half2 if inputs are in shared memory, else __nv_bfloat162.
+template <DType kType, int kTiles, int kParts, bool kZeros, class Pair>
 __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) {
   extern __shared__ __align__(128) unsigned char shared[];
   __shared__ Staging staging;
@@ -229,7 +229,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
 #pragma unroll 1
   for (int s = 0; s < kEarlyStages; ++s) fill(s);
   ptx::let_next_kernel_start();
-  const WarpInputs inputs(k, reinterpret_cast<__half*>(shared_x), &staging, warp, lane);
+  WarpInputs inputs(k, reinterpret_cast<__half*>(shared_x), &staging, warp, lane);
   if (Lane::kShared) inputs.begin();
   // Scales of whole rows are used when a tile is done. They are read here, because then they would have to be
   // waited for.
@@ -249,7 +249,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   Lane product;
   product.begin(Lane::kShared ? shared_x : static_cast<const uint16_t*>(p.x),
                 Lane::kShared ? k.x_pitch : p.w.d_in, p.n, static_cast<int>(p.w.d_in), lane);
-  // The zeros of the lane's two rows in a chunk.
+  // The zeros of the lane's two rows in the next chunk.
   uint32_t zeros[Lane::kScales][2];
   const auto load_zeros = [&](int tile, int chunk) {
 #pragma unroll
@@ -257,10 +257,10 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         const int begin = kParts == 0 ? 0 : k.group_begin<kParts>(chunk, i);
-        zeros[i][r] = p.w.zero == nullptr ? 8U : p.w.zero[begin + k.weight_row(tile, g + 8 * r)];
+        zeros[i][r] = p.w.zero[begin + k.weight_row(tile, g + 8 * r)];
       }
   };
-  if (kType == DType::kU4 && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
+  if (kZeros && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
   int stage = 0, in_batch = 0;
   bool first_batch = true;
   float* sums = partial;  // of the current batch
@@ -268,14 +268,14 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
     product.clear();
     for (int chunk = warp; chunk < n_chunks; chunk += kWarps) {
       ZeroPair<Pair> now_zeros[Lane::kScales][2];
-      if constexpr (kType == DType::kU4) {
 #pragma unroll
-        for (int i = 0; i < Lane::kScales; ++i)
+      for (int i = 0; i < Lane::kScales; ++i)
 #pragma unroll
-          for (int r = 0; r < 2; ++r) now_zeros[i][r] = ZeroPair<Pair>::of(zeros[i][r]);
+        for (int r = 0; r < 2; ++r) now_zeros[i][r] = ZeroPair<Pair>::of(kZeros ? zeros[i][r] : 8U);
+      if constexpr (kZeros) {
         // The zeros of the next chunk are loaded during the products of this one.
         const bool more = chunk + kWarps < n_chunks;
-        if (p.w.zero != nullptr && (more || tile + step < n_tiles))
+        if (more || tile + step < n_tiles)
           load_zeros(more ? tile : tile + step, more ? chunk + kWarps : warp);
       }
       ptx::cp_async_wait<kStages - 1>();
@@ -326,18 +326,24 @@ struct Launch {
   int n_multiprocessors;
   cudaStream_t stream;
 
-  template <DType kType, int kTiles, int kParts, class Pair>
+  template <DType kType, int kTiles, int kParts, bool kZeros, class Pair>
   cudaError_t run() const {
-    const auto f = code_rows_kernel<kType, kTiles, kParts, Pair>;
+    const auto f = code_rows_kernel<kType, kTiles, kParts, kZeros, Pair>;
     const cudaError_t error = prefer_shared_memory(f);
     if (error != cudaSuccess) return error;
     return launch(f, dim3(static_cast<unsigned>(n_multiprocessors)), kThreads, static_cast<int>(sizes.bytes),
                   stream, kernel);
   }
+  template <DType kType, int kTiles, int kParts, bool kZeros>
+  cudaError_t staged() const {
+    return sizes.x_pitch != 0 ? run<kType, kTiles, kParts, kZeros, __half2>()
+                              : run<kType, kTiles, kParts, kZeros, __nv_bfloat162>();
+  }
   template <DType kType, int kTiles, int kParts>
   cudaError_t tiled() const {
-    return sizes.x_pitch != 0 ? run<kType, kTiles, kParts, __half2>()
-                              : run<kType, kTiles, kParts, __nv_bfloat162>();
+    if constexpr (kType == DType::kU4)
+      if (kernel.p.w.zero != nullptr) return staged<kType, kTiles, kParts, true>();
+    return staged<kType, kTiles, kParts, false>();
   }
   template <DType kType, int kParts>
   cudaError_t typed() const {

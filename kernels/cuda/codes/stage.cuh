@@ -137,7 +137,8 @@ struct WarpInputs {
   Bf16* norm;      // [x_pitch] in shared memory, likewise; null without a norm
   Staging* staging;
   int warp, lane, d_in;
-  int n_chunks;  // of this warp, in each row
+  int n_chunks;          // of this warp, in each row
+  float largest_weight;  // magnitude among this warp's weights of the norm; 1 without a norm
 
   __device__ __forceinline__ WarpInputs(const Kernel& k, __half* shared, Staging* staging, int warp, int lane)
       : k(k),
@@ -146,7 +147,8 @@ struct WarpInputs {
         staging(staging),
         warp(warp),
         lane(lane),
-        d_in(static_cast<int>(k.p.w.d_in)) {
+        d_in(static_cast<int>(k.p.w.d_in)),
+        largest_weight(1.0F) {
     const int of_row = (d_in + kChunkCodes - 1) / kChunkCodes;
     n_chunks = max(0, (of_row - warp + kWarps - 1) / kWarps);
   }
@@ -160,7 +162,7 @@ struct WarpInputs {
   __device__ __forceinline__ int n_pieces() const { return n_chunks * kPieces; }
 
   // Stages what does not depend on the kernels before this one.
-  __device__ __forceinline__ void begin() const {
+  __device__ __forceinline__ void begin() {
 #if __CUDA_ARCH__ >= 900
     if (lane == 0) {
       ptx::mbarrier_init(ptx::shared_address(&staging->arrived[warp]), 1);
@@ -168,10 +170,16 @@ struct WarpInputs {
     }
 #endif
     if (norm == nullptr) return;
+    float largest = 0.0F;
 #pragma unroll 1
-    for (int i = lane; i < n_pieces(); i += 32)
-      if (const int at = place(i); at < d_in)
-        store8(norm + at, load8(static_cast<const Bf16*>(k.p.norm) + at));
+    for (int i = lane; i < n_pieces(); i += 32) {
+      const int at = place(i);
+      if (at >= d_in) break;
+      const Bf16x8 v = load8(static_cast<const Bf16*>(k.p.norm) + at);
+      store8(norm + at, v);
+      largest = fmaxf(largest, largest_magnitude(v));
+    }
+    largest_weight = largest_of_warp(largest);
   }
 
   // Asks the copy engine, if there is one, for the inputs without change.
@@ -237,36 +245,33 @@ struct WarpInputs {
 #endif
   }
 
-  // Loads eight inputs, multiplied by the norm's weights if there is a norm.
-  __device__ __forceinline__ void load(float (&f)[8], const __half* of_row, int at, float* squares) const {
-    load8(of_row + at).to_floats(f);
-    if (norm == nullptr) return;
-    float weights[8];
-    load8(norm + at).to_floats(weights);
-#pragma unroll
-    for (int e = 0; e < 8; ++e) {
-      *squares += f[e] * f[e];
-      f[e] *= weights[e];
-    }
+  // Returns the largest of the lanes' magnitudes: numbers that are not negative are in the order of their
+  // bits.
+  __device__ __forceinline__ static float largest_of_warp(float largest) {
+    return __uint_as_float(__reduce_max_sync(0xFFFFFFFFU, __float_as_uint(largest)));
   }
 
-  // Returns the largest magnitude of the warp's inputs in a row. If there is a norm, adds up their squares.
+  // Returns a bound of the magnitudes of the warp's inputs in a row, after the norm's weights. If there is a
+  // norm, adds up the squares of the inputs.
   __device__ __forceinline__ float measure(const __half* of_row, int row) const {
     float largest = 0.0F, squares = 0.0F;
 #pragma unroll 1
     for (int i = lane; i < n_pieces(); i += 32) {
       const int at = place(i);
       if (at >= d_in) break;
+      const Bf16x8 v = load8(of_row + at);
+      largest = fmaxf(largest, largest_magnitude(v));
+      if (norm == nullptr) continue;
       float f[8];
-      load(f, of_row, at, &squares);
-      largest = fmaxf(largest, largest_magnitude(f));
+      v.to_floats(f);
+#pragma unroll
+      for (const float e : f) squares += e * e;
     }
     if (norm != nullptr) {
       squares = warp_sum(squares);
       if (lane == 0) staging->squares[row][warp] = squares;
     }
-    // Numbers that are not negative are in the order of their bits.
-    return __uint_as_float(__reduce_max_sync(0xFFFFFFFFU, __float_as_uint(largest)));
+    return largest_of_warp(largest) * largest_weight;
   }
 
   // Multiplies a row's inputs by `power` and writes zeros after the last.
@@ -276,8 +281,13 @@ struct WarpInputs {
       const int at = place(i);
       alignas(16) __half2 pairs[4] = {};
       if (at < d_in) {
-        float f[8], unused = 0.0F;
-        load(f, of_row, at, &unused);
+        float f[8], weights[8];
+        load8(of_row + at).to_floats(f);
+        if (norm != nullptr) {
+          load8(norm + at).to_floats(weights);
+#pragma unroll
+          for (int e = 0; e < 8; ++e) f[e] *= weights[e];
+        }
 #pragma unroll
         for (int e = 0; e < 4; ++e) pairs[e] = __floats2half2_rn(f[2 * e] * power, f[2 * e + 1] * power);
       }
