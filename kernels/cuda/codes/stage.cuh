@@ -168,6 +168,7 @@ struct WarpInputs {
       ptx::mbarrier_init(ptx::shared_address(&staging->arrived[warp]), 1);
       ptx::fence_barrier_init();
     }
+    __syncwarp();
 #endif
     if (norm == nullptr) return;
     float largest = 0.0F;
