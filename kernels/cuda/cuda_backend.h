@@ -126,6 +126,7 @@ class CudaBackend final : public Backend {
   bool few_rows(const Product& product);
   bool few_code_rows(const Product& product);
   int64_t most_code_rows(const LinearWeights& w) const;  // rows that few_code_rows takes
+  bool takes_batches(const LinearWeights& w) const;      // codes/batch.h
   LinearWeights codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep);
   // Takes memory for a matrix of codes in the layout of codes/, without memory for zeros and bias.
   LinearWeights::Part allocate_codes(DType type, int64_t d_out, int64_t d_in, int64_t group,
@@ -167,15 +168,16 @@ class CudaBackend final : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
-  // The most that products with quantised weights need; rounded_, input_scales_, padded_ and widened_ are
-  // that memory.
+  // The most that products with quantised weights need; rounded_, input_scales_, padded_, widened_ and
+  // batch_... are that memory.
   struct CodeSizes {
     int64_t row_bytes = 0, row_scales = 0;  // of rounded inputs
     int64_t group_scales = 0, outputs = 0;  // of a row of up to kMostSpreadRows
     int64_t widened_bytes = 0;
+    int64_t batch_input_bytes = 0, batch_sum_bytes = 0;
   };
   CodeSizes code_sizes_;
-  DeviceMemory rounded_, input_scales_, padded_, widened_;
+  DeviceMemory rounded_, input_scales_, padded_, widened_, batch_inputs_, batch_sums_;
   const void* act_codes_ = nullptr;  // the act that norm_swiglu() left as codes for the next product
   DeviceMemory staging_;             // codes on their way into their layout, while weights are loaded
   StepState step_;

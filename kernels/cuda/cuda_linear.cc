@@ -1,10 +1,14 @@
 // Matrix products on the GPU: which kernel computes which.
 //
-//   rows         plain weights   E4M3                              8 bits, 4 bits
-//   1, 2         few_rows        codes/product.cu                  codes/product.cu
-//   to 8         cuBLASLt        codes/product.cu                  codes/product.cu
-//   to 48        cuBLASLt        cuBLASLt, inputs rounded to E4M3  codes/product.cu, 16 rows at a time
-//   more         cuBLASLt        cuBLASLt, inputs rounded to E4M3  widened to bf16, then cuBLASLt
+//   rows         plain weights   E4M3                              4 bits              8 bits
+//   1, 2         few_rows        codes/product.cu                  codes/product.cu    codes/product.cu
+//   to 8         cuBLASLt        codes/product.cu                  codes/product.cu    codes/product.cu
+//   to 48        cuBLASLt        cuBLASLt, inputs rounded to E4M3  codes/batch.cu      codes/product.cu, 16
+//   rows at a time to 64        cuBLASLt        cuBLASLt, inputs rounded to E4M3  codes/batch.cu      widened
+//   to bf16, then cuBLASLt more         cuBLASLt        cuBLASLt, inputs rounded to E4M3  widened, cuBLASLt
+//   widened to bf16, then cuBLASLt
+//
+// batch.cu needs a Hopper GPU, and groups of whole chunks of 128; else 4 bits are done as 8 bits.
 //
 // Up to kMostSpreadRows, cuBLASLt gets E4M3 scales of rows as if they were scales of groups.
 //
@@ -15,6 +19,7 @@
 #include <utility>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/codes/batch.h"
 #include "kernels/cuda/codes/codes.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/few_rows/few_rows.h"
@@ -79,10 +84,15 @@ bool CudaBackend::rounds_inputs(const LinearWeights& w) const {
              : part.input_codes != InputCodes::kNone && part.group >= w.d_in();
 }
 
-// Returns up to how many rows the code kernel is used. Several passes over the codes take less time than
+bool CudaBackend::takes_batches(const LinearWeights& w) const {
+  return device_.is_hopper() && code_batch_fits(matrix(w));
+}
+
+// Returns up to how many rows the code kernels are used. Several passes over the codes take less time than
 // widening them.
 int64_t CudaBackend::most_code_rows(const LinearWeights& w) const {
-  return rounds_inputs(w) ? kMostExactRows : 3 * kMostCodeRows;
+  if (rounds_inputs(w)) return kMostExactRows;
+  return takes_batches(w) ? kMostBatchRows : 3 * kMostCodeRows;
 }
 
 bool CudaBackend::few_code_rows(const Product& product) {
@@ -90,15 +100,26 @@ bool CudaBackend::few_code_rows(const Product& product) {
   if (n > most_code_rows(product.w)) return false;
   CodeRowsParams p = {};
   p.w = matrix(product.w);
-  if (product.norm != nullptr &&
-      !code_rows_take_norm(p.w, std::min<int64_t>(n, kMostCodeRows), device_.max_shared_bytes))
-    return false;
   p.bias = product.w.parts.front().bias.data;
   p.norm = product.norm == nullptr ? nullptr : product.norm->data;
   p.eps = static_cast<float>(product.eps);
   p.accumulate = product.accumulate;
   p.float_out = product.out.dtype == DType::kF32;
   p.swiglu = product.swiglu;
+  if (n >= kLeastBatchRows && takes_batches(product.w)) {
+    prepare_codes(n);
+    p.n = static_cast<int>(n);
+    p.out = product.out.data;
+    p.x = product.x.data;
+    auto* floats = batch_sums_.as<float>();
+    const CodeBatchScratch scratch{batch_inputs_.get(), floats, floats + kMostBatchRows};
+    check(launch_code_batch(p, scratch, device_.n_multiprocessors, device_.max_shared_bytes, stream_),
+          "code_batch");
+    return true;
+  }
+  if (product.norm != nullptr &&
+      !code_rows_take_norm(p.w, std::min<int64_t>(n, kMostCodeRows), device_.max_shared_bytes))
+    return false;
   for (int64_t row = 0; row < n; row += kMostCodeRows) {
     p.n = static_cast<int>(std::min<int64_t>(n - row, kMostCodeRows));
     p.out = product.out.rows(row, p.n).data;

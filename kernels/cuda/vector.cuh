@@ -76,4 +76,17 @@ __device__ __forceinline__ float block_sum(float x, float* shared) {
   return total;
 }
 
+// Returns the largest of values that are not negative, over the block, in every thread. `shared` must have
+// one float for each warp.
+template <int kThreads>
+__device__ __forceinline__ float block_max(float x, float* shared) {
+  x = warp_max(x);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+  __syncthreads();
+  float most = 0.0F;
+#pragma unroll
+  for (int w = 0; w < kThreads / 32; ++w) most = fmaxf(most, shared[w]);
+  return most;
+}
+
 }  // namespace seer::cuda

@@ -23,18 +23,6 @@ constexpr int kGroup = 128;  // inputs that share a scale in kE4M3Token128: thos
 
 enum class Source : uint8_t { kPlain, kNorm, kSwiglu };
 
-template <int kThreads>
-__device__ __forceinline__ float block_max(float x, float* warps) {
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  x = warp_max(x);
-  if (threadIdx.x % 32 == 0) warps[warp] = x;
-  __syncthreads();
-  x = 0.0F;
-#pragma unroll
-  for (int w = 0; w < kThreads / 32; ++w) x = fmaxf(x, warps[w]);
-  return x;
-}
-
 __device__ __forceinline__ float largest(const Bf16x8& v) {
   float f[8];
   v.to_floats(f);

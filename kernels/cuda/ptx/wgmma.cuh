@@ -50,6 +50,7 @@ struct SharedOperand {
   SharedOperand() = default;
   __device__ explicit SharedOperand(uint32_t address, uint32_t panel_stride = 16)
       : low((panel_stride >> 4) << 16 | (address & 0x3ffffU) >> 4) {}
+  __device__ uint64_t descriptor() const { return static_cast<uint64_t>(kHigh) << 32 | low; }
 };
 
 // c [64, 64] += a [64, 16] b [16, 64], or c = a b if `accumulate` is false. b begins kOffset bytes into the
@@ -110,6 +111,40 @@ __device__ __forceinline__ void wgmma_64x128x16(float (&c)[64], const uint32_t (
         "+f"(c[58]), "+f"(c[59]), "+f"(c[60]), "+f"(c[61]), "+f"(c[62]), "+f"(c[63])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "r"(static_cast<int>(accumulate)),
         "n"(kContiguousN ? 1 : 0), "n"(kOffset >> 4), "n"(SharedOperand::kHigh));
+}
+
+// c [64, N] += a [64, 16] b [16, N], or c = a b if `accumulate` is false, with float16 inputs. N is twice the
+// number of accumulators. b is contiguous along k; its descriptor is SharedOperand::descriptor().
+__device__ __forceinline__ void wgmma_64xNx16_f16(float (&c)[16], const uint32_t (&a)[4], uint64_t b,
+                                                  bool accumulate) {
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "setp.ne.b32 p, %21, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
+      "%12, %13, %14, %15}, "
+      "{%16, %17, %18, %19}, %20, p, 1, 1, 0;\n"
+      "}\n"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),
+        "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));
+}
+__device__ __forceinline__ void wgmma_64xNx16_f16(float (&c)[32], const uint32_t (&a)[4], uint64_t b,
+                                                  bool accumulate) {
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "setp.ne.b32 p, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
+      "%12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+      "{%32, %33, %34, %35}, %36, p, 1, 1, 0;\n"
+      "}\n"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),
+        "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15]),
+        "+f"(c[16]), "+f"(c[17]), "+f"(c[18]), "+f"(c[19]), "+f"(c[20]), "+f"(c[21]), "+f"(c[22]),
+        "+f"(c[23]), "+f"(c[24]), "+f"(c[25]), "+f"(c[26]), "+f"(c[27]), "+f"(c[28]), "+f"(c[29]),
+        "+f"(c[30]), "+f"(c[31])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));
 }
 
 // Move registers between the warpgroups of a block. All warps of a warpgroup must execute the same call.

@@ -1,0 +1,37 @@
+// Products of up to 64 rows with codes of 4 bits, on Hopper GPUs. DESIGN.md in this folder has the
+// arithmetic.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/codes/codes.h"
+
+namespace seer::cuda {
+
+inline constexpr int kMostBatchRows = 64;
+// From so many rows on it is faster than passes of launch_code_rows().
+inline constexpr int kLeastBatchRows = 9;
+
+// Memory that such products use while they run.
+struct CodeBatchScratch {
+  void* inputs = nullptr;     // input_bytes()
+  float* factors = nullptr;   // [kMostBatchRows]
+  float* partials = nullptr;  // partial_bytes()
+
+  static int64_t input_bytes(const CodeMatrix& w) {
+    return kMostBatchRows * CodeMatrix::code_pitch(DType::kU4, w.d_in) * 4;
+  }
+  static int64_t partial_bytes(const CodeMatrix& w, int n_multiprocessors, int max_shared_bytes);
+};
+
+// Returns whether the kernel takes this weight: codes of 4 bits in groups of whole chunks, and d_out a
+// multiple of 16.
+bool code_batch_fits(const CodeMatrix& w);
+
+// The same product as launch_code_rows(), for 1 to kMostBatchRows rows; every norm can be part of it.
+cudaError_t launch_code_batch(const CodeRowsParams& params, const CodeBatchScratch& scratch,
+                              int n_multiprocessors, int max_shared_bytes, cudaStream_t stream);
+
+}  // namespace seer::cuda
