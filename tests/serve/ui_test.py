@@ -64,10 +64,11 @@ class InBrowser(unittest.TestCase):
         numbers = self.numbers(page)
         self.assertRegex(numbers["Speed"], r"^\d+\.\d tokens/s$")
         self.assertRegex(numbers["First token after"], r"^[\d.]+ m?s$")
-        self.assertRegex(numbers["Density"], r"^\d+\.\d% of the blocks$")
+        self.assertRegex(numbers["Density"], r"^\d+\.\d% of blocks$")
         self.assertRegex(numbers["Prompt"], r"^1\d tokens$")
         self.assertEqual(numbers["Answer"], "8 tokens")
-        self.assertEqual(page.evaluate("document.querySelector('.answer [aria-live]').getAttribute('aria-busy')"), None)
+        self.assertIsNone(page.evaluate("document.querySelector('.answer [aria-live]').getAttribute('aria-busy')"))
+        self.assertTrue(page.evaluate("document.querySelector('.answer button').hidden"), "a prompt shorter than a block has no map")
         self.assertIn("finished, 8 tokens", page.text("#status"))
         self.assertEqual(page.complaints(), [])
         self.assertEqual({url for url in page.requests() if not url.startswith((self.server.url + "/", "data:"))}, set())
@@ -106,7 +107,7 @@ class InBrowser(unittest.TestCase):
         dense, sparse = self.numbers(page, ".answer:first-child"), self.numbers(page, ".answer:last-child")
         n = self.server.post("/tokenize", {"prompt": text + "\n\nThe captain"}).json["count"]
         self.assertEqual(dense["Prompt"], f"{n} tokens" if n < 1000 else f"{n // 1000},{n % 1000:03} tokens")
-        self.assertEqual(dense["Density"], "100.0% of the blocks")
+        self.assertEqual(dense["Density"], "100.0% of blocks")
         self.assertLess(float(sparse["Density"].split("%")[0]), 90)
         page.click("#remove-document")
         self.assertEqual(page.text("#document-name"), "")
@@ -190,7 +191,7 @@ class InBrowser(unittest.TestCase):
         page.press("Enter")
         self.finish(page)
         self.assertEqual(page.evaluate("document.querySelector('.said .text').textContent"), "It was\n")
-        page.type("The captain")
+        page.type("The captain looked at the grey water and said nothing. " * 8)
         stations = []
         for _ in range(8):
             page.press("Tab")
@@ -225,10 +226,11 @@ class InBrowser(unittest.TestCase):
             page = self.ready(width=width, height=700, dark=dark, mobile=True)
             paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
             self.assertEqual(int(re.findall(r"\d+", paper)[0]) < 128, dark, paper)
-            self.ask(page, "The old house by the sea " + "x" * 300, "#ask-both")
+            self.ask(page, "The old house by the sea " * 20 + "x" * 300, "#ask-both")
             page.evaluate("document.getElementById('settings').open = true; document.getElementById('rule').focus()")
-            wide = page.evaluate("[...document.querySelectorAll('body, body *')].filter((e) => e.getBoundingClientRect().right > "
-                                 f"{width} + 0.5 && e.checkVisibility()).map((e) => e.outerHTML.slice(0, 80))")
+            wide = page.evaluate("[...document.querySelectorAll('body, body *:not(input, select)')].filter((e) => e.checkVisibility() && "
+                                 f"(e.getBoundingClientRect().right > {width} + 0.5 || (e.clientWidth && e.scrollWidth > e.clientWidth)))"
+                                 ".map((e) => e.outerHTML.slice(0, 80))")
             self.assertEqual(wide, [])
             self.assertEqual(page.evaluate("document.documentElement.scrollWidth"), width)
             page.evaluate("document.getElementById('settings').open = false")

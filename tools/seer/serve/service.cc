@@ -56,7 +56,7 @@ struct Service::Work {
   const ApiRequest& request;
   std::shared_ptr<Engine> engine;
   Reply reply;  // refers to the engine
-  std::optional<PageTurns::Generation> turn;
+  std::unique_ptr<PageTurns::Generation> turn;
   std::unique_ptr<Answer> answer;
 };
 
@@ -247,9 +247,10 @@ std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiReque
   for (const EncodedPrompt& prompt : prompts) record.n_prompt += static_cast<int64_t>(prompt.ids.size());
   TimedRequest timed{request.timings, record.start,
                      cli::effective_rule(generations.front().sparse, engine->model()).to_string()};
+  auto turn = std::make_unique<PageTurns::Generation>(&turns_, [&] { check_going(patience); });
   auto work = std::make_unique<Work>(patience, request, engine, std::move(prompts), chat_model().format,
                                      options_.model_name, std::move(timed));
-  work->turn.emplace(&turns_, [&] { check_going(work->patience); });
+  work->turn = std::move(turn);
   const std::lock_guard lock(admission_);
   const int64_t n_waiting = engine->stats().n_waiting;
   metrics_.observe_queue(n_waiting);

@@ -21,7 +21,7 @@ function showTurn(prompt, documentName) {
 const NUMBERS = [
   ['Speed', (t) => (t.tokens_per_second === null ? '–' : `${t.tokens_per_second.toFixed(1)} tokens/s`)],
   ['First token after', (t) => (t.first_token_ms === null ? '–' : showMs(t.first_token_ms))],
-  ['Density', (t) => `${showShare(t.density)} of the blocks`],
+  ['Density', (t) => `${showShare(t.density)} of blocks`],
   ['Prompt', (t, usage) => plural(usage.prompt_tokens, 'token')],
   ['Cached of these', (t) => showCount(t.cached_tokens)],
   ['Answer', (t, usage) => plural(usage.completion_tokens, 'token')],

@@ -41,7 +41,8 @@ async function errorOf(response) {
   return new ApiError(response.status, error);
 }
 
-// Returns the response, whose body has not been read. Throws ApiError, or what fetch throws.
+// Returns the response, whose body has not been read. Throws ApiError, or what fetch throws. `path` is relative to the
+// page, which a proxy may have put below another address.
 async function ask(path, body, signal) {
   const headers = {};
   if (key.get()) headers.Authorization = `Bearer ${key.get()}`;
@@ -56,9 +57,9 @@ async function ask(path, body, signal) {
   return response;
 }
 
-const getModel = async (signal) => (await (await ask('/v1/models', undefined, signal)).json()).data[0];
+const getModel = async (signal) => (await (await ask('v1/models', undefined, signal)).json()).data[0];
 
-const getBlockMap = async (body, signal) => (await ask('/block_map', body, signal)).json();
+const getBlockMap = async (body, signal) => (await ask('block_map', body, signal)).json();
 
 // Yields the data of each event of a stream, as text.
 async function* eventsOf(response) {

@@ -72,14 +72,14 @@ function setUpModel(model) {
 function request(prompt, settings) {
   const {text} = attached;
   if (!isChat())
-    return ['/v1/completions', {prompt: text && prompt ? `${text}\n\n${prompt}` : text || prompt, ...settings}];
+    return ['v1/completions', {prompt: text && prompt ? `${text}\n\n${prompt}` : text || prompt, ...settings}];
   const said = [...state.turns, {prompt}];
   const messages = said.flatMap((turn, i) => {
     const content = i === 0 && text ? [text, turn.prompt].filter(Boolean).join('\n\n') : turn.prompt;
     const user = {role: 'user', content};
     return 'answer' in turn ? [user, {role: 'assistant', content: turn.answer}] : [user];
   });
-  return ['/v1/chat/completions', {messages, ...settings}];
+  return ['v1/chat/completions', {messages, ...settings}];
 }
 
 function settingsOf() {
@@ -95,7 +95,9 @@ async function answer(answers, title, path, body) {
     const result = await streamAnswer(path, body, state.running.signal,
                                       {text: (piece) => card.addText(piece), reasoning: (piece) => card.addReasoning(piece)});
     card.finish(result);
-    if (result.timings.sparse !== 'dense') card.offerMap(body);
+    // A prompt that is shorter than a block has no map.
+    const {gates} = state.model;
+    if (result.timings.sparse !== 'dense' && result.usage.prompt_tokens >= gates.block_size) card.offerMap(body);
     announce(`${title}: finished, ${plural(result.usage.completion_tokens, 'token')}.`);
   } catch (error) {
     if (state.running.signal.aborted) {
@@ -182,7 +184,7 @@ async function loadModel() {
       byId('prompt').focus();
       return;
     } catch (error) {
-      byId('model').textContent = error.message;
+      byId('model').textContent = error.status === 401 ? 'Waiting for the API key.' : error.message;
       if (error.status === 401) {
         askForKey(key.get() ? 'The server did not take this key.' : 'This server asks for a key.');
         return;
