@@ -38,6 +38,12 @@ class Embedding(unittest.TestCase):
                 self.assertIn(line, answer.text)
         self.assertNotRegex(answer.text, r"(?i)https?://")
 
+    def test_the_page_can_be_left_out(self):
+        server = Server("--no-ui")
+        self.addCleanup(server.stop)
+        answer = server.get("/")
+        self.assertEqual((answer.status, answer.error["code"]), (404, "unknown_url"))
+
     def test_what_the_policy_would_forbid_is_refused(self):
         for text, reason in (("<p onclick='x()'>", "handler"), ("<p STYLE='x'>", "style"), ("<img src=x.png>", "address"),
                              ('<a href="https://a.example">', "address")):
