@@ -305,7 +305,9 @@ def request_seeds():
         "stop": ["x", "y"], "stream": True, "stream_options": {"include_usage": True}, "echo": True, "seed": -3,
         "stop_token_ids": [7, 8], "min_tokens": 3, "logprobs": 5, "logit_bias": {"9": -100, "4": 1.5}, "repetition_penalty": 1.2,
         "repeat_last_n": -1, "best_of": 2, "skip_special_tokens": False, "add_special_tokens": False, "parse_special": False,
-        "presence_penalty": 1, "frequency_penalty": -2, "ignore_eos": True, "sparse": "nz_ratio=0.1"}
+        "presence_penalty": 1, "frequency_penalty": -2, "ignore_eos": True, "sparse": "nz_ratio=0.1",
+        "timings": True}
+    yield "map", {"prompt": "a", "sparse": "threshold=0.01", "layer": 2, "head": 1, "max_side": 16}
     yield "ids", {"prompt": [[1], [2, 3]], "user": "u", "suffix": ""}
     yield "chat", {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 5, "logprobs": True,
                    "top_logprobs": 3, "tool_choice": "auto", "chat_template_kwargs": {"enable_thinking": False}}

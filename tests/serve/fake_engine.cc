@@ -92,18 +92,75 @@ class FakeGeneration final : public Generation {
   std::thread thread_;  // declared last, because it uses the others
 };
 
+class FakeSession final : public Session {
+ public:
+  FakeSession(const ModelInfo& model, std::atomic<int64_t>* n_evaluating, std::function<bool()> held)
+      : model_(model), n_evaluating_(n_evaluating), held_(std::move(held)) {}
+
+  GenerateResult generate(const GenerateRequest&) override {
+    throw Error(ErrorKind::kUnsupported, "no generations here");
+  }
+
+  RequestStats evaluate(const EvaluateRequest& request) override {
+    struct Counted {
+      explicit Counted(std::atomic<int64_t>* n) : n_(n) { ++*n_; }
+      ~Counted() { --*n_; }
+      std::atomic<int64_t>* n_;
+    };
+    const Counted counted(n_evaluating_);
+    const auto n_tokens = static_cast<int64_t>(request.tokens.size());
+    do {
+      std::this_thread::yield();
+      if (!request.on_progress({n_tokens, 0, 0, 0.0})) throw Error(ErrorKind::kCancelled, "cancelled");
+    } while (held_());
+    const int64_t block = model_.gates.value().gate_block;
+    const int64_t n_blocks = n_tokens < block ? 0 : (n_tokens + block - 1) / block;
+    const std::vector<float> scores(static_cast<size_t>(model_.n_heads * n_blocks * n_blocks), 0.25F);
+    std::vector<uint8_t> mask(scores.size(), 0);
+    for (int64_t row = 0; row < model_.n_heads * n_blocks; ++row)
+      mask[static_cast<size_t>(row * n_blocks + row % n_blocks)] = 1;
+    for (int64_t layer = 0; n_blocks > 0 && layer < model_.n_layers; ++layer)
+      request.on_gate({layer, 0, n_blocks, model_.n_heads, n_blocks, scores.data(), mask.data()});
+    RequestStats stats;
+    stats.density = 0.5;
+    return stats;
+  }
+
+  const std::vector<int32_t>& tokens() const override { return tokens_; }
+  void reset() override {}
+  void cancel() noexcept override {}
+
+ private:
+  const ModelInfo& model_;
+  std::atomic<int64_t>* n_evaluating_;
+  const std::function<bool()> held_;
+  const std::vector<int32_t> tokens_;
+};
+
 }  // namespace
 
 FakeEngine::FakeEngine(Script script)
     : script_(std::move(script)),
       tokenizer_(Tokenizer::load((seer::testing::demo_model() / "model").string())) {
   info_.ctx_size = 1000;
+  info_.page_tokens = 64;
+  info_.n_pages = 16;
   model_.n_vocab = tokenizer_->n_vocab();
   model_.eos_ids = {2};
 }
 
 std::unique_ptr<Session> FakeEngine::new_session() {
-  throw Error(ErrorKind::kUnsupported, "no sessions here");
+  if (!model_.gates) throw Error(ErrorKind::kUnsupported, "no sessions here");
+  return std::make_unique<FakeSession>(model_, &n_evaluating, [this] { return script_.held && !released_; });
+}
+
+void FakeEngine::have_gates() {
+  model_.n_layers = 3;
+  model_.n_heads = 2;
+  model_.n_kv_heads = 1;
+  model_.gates.emplace();
+  model_.gates->gate_block = 64;
+  model_.gates->default_rule = SparseRule::parse("threshold=0.002");
 }
 
 std::unique_ptr<Generation> FakeEngine::submit(GenerateRequest request) {

@@ -30,7 +30,7 @@ class FakeEngine final : public Engine {
   const ModelInfo& model() const override { return model_; }
   const EngineInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }  // the demo model's
-  std::unique_ptr<Session> new_session() override;                     // throws an error
+  std::unique_ptr<Session> new_session() override;
   std::unique_ptr<Generation> submit(GenerateRequest request) override;
   EngineStats stats() const override;
   std::optional<Error> failure() const override {
@@ -39,7 +39,11 @@ class FakeEngine final : public Engine {
 
   std::vector<GenerateRequest> submitted() const;  // the requests so far
   void release() { released_ = true; }
-  std::atomic<int64_t> n_waiting{0}, n_cancelled{0};
+  // From now on the model has gates with blocks of 64 tokens, and sessions can evaluate: every head of every
+  // layer keeps each row's own block alone. With `Script::held` an evaluation goes on until release().
+  // Call it before the engine is used.
+  void have_gates();
+  std::atomic<int64_t> n_waiting{0}, n_cancelled{0}, n_evaluating{0};
   std::atomic<bool> failed{false};  // if set, failure() returns an error
 
  private:

@@ -21,6 +21,7 @@ using testing::RawClient;
 std::vector<Route> routes() {
   return {
       {"GET", "/open", [](Exchange& e) { e.answer_json(kOk, "\"open\""); }, true},
+      {"GET", "/urgent", [](Exchange& e) { e.answer_json(kOk, "\"urgent\""); }, true, true},
       {"GET", "/closed", [](Exchange& e) { e.answer_json(kOk, "\"closed\""); }},
       {"GET", "/below/", [](Exchange& e) { e.answer_json(kOk, e.head().path); }},
       {"POST", "/echo", [](Exchange& e) { e.answer_json(kOk, "<" + e.take_body() + ">"); }},
@@ -287,13 +288,14 @@ TEST_CASE("an open route is answered while every thread is busy") {
   CHECK_THAT(waits.read_to_end(), ContainsSubstring("<abc>"));
 }
 
-TEST_CASE("an open route is answered while every connection waits for its handler") {
+TEST_CASE("an urgent route, and no other, is answered while every connection waits for its handler") {
   BusyServer server(/*max_connections=*/2);
   RawClient second(server.http.url());
   second.send(post("/busy", "", kClose));
   while (server.http.n_active() < 2) std::this_thread::yield();
-  CHECK_THAT(get(server.http.url(), "/open"), ContainsSubstring("\"open\""));
-  CHECK_THAT(get(server.http.url(), "/closed"), ContainsSubstring("\"code\":\"too_many_connections\""));
+  CHECK_THAT(get(server.http.url(), "/urgent"), ContainsSubstring("\"urgent\""));
+  for (const char* other : {"/open", "/closed"})
+    CHECK_THAT(get(server.http.url(), other), ContainsSubstring("\"code\":\"too_many_connections\""));
   server.release();
   CHECK_THAT(server.busy->read_to_end(), ContainsSubstring("\"done\""));
   CHECK_THAT(second.read_to_end(), ContainsSubstring("\"done\""));

@@ -89,7 +89,7 @@ class Refusals(unittest.TestCase):
         self.refused(answer, 405, None, "method_not_allowed", "GET")
         self.assertEqual(answer.headers["Allow"], "GET")
         self.refused(self.post({}, "/v1/embeddings"), 404, None, "unknown_url", "/v1/embeddings")
-        self.refused(self.server.get("/"), 404, None, "unknown_url")
+        self.refused(self.server.get("/v1"), 404, None, "unknown_url")
 
     def test_fields_that_are_unknown_or_not_supported(self):
         self.refused(self.post({"promt": PROMPT}), 400, "promt", "unknown_parameter", "'prompt'")

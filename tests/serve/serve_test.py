@@ -6,7 +6,7 @@ import subprocess
 import threading
 import unittest
 
-from running_server import DEADLINE, ENDLESS, PROMPT, Server, eventually, generate
+from running_server import DEADLINE, ENDLESS, PROMPT, SEER, Server, environment, eventually, generate, model_arguments
 
 
 class Serve(unittest.TestCase):
@@ -148,6 +148,53 @@ class Answers(Serve):
             self.assertEqual(self.server.get(path).json["max_model_len"], 16384)
         self.assertEqual(self.server.get("/v1/models/").json["data"], models)
         self.assertEqual(self.server.get("/v1/models/other").error["code"], "model_not_found")
+
+
+class Blocks(Serve):
+    PROMPT = "The captain looked at the grey water and said nothing. " * 60
+
+    def inspected(self, rule):
+        done = subprocess.run([SEER, "inspect", *model_arguments(), "-p", self.PROMPT, "--sparse", rule, "--output", "json"],
+                              env=environment(), capture_output=True, timeout=DEADLINE, check=True)
+        return json.loads(done.stdout)
+
+    def test_a_block_map_shows_what_inspect_counts(self):
+        for rule in ("threshold=0.01", "nz_ratio=0.2"):
+            expected = self.inspected(rule)
+            for layer, head in ((0, None), (5, 3)):
+                answer = self.server.post("/block_map", {"prompt": self.PROMPT, "sparse": rule, "layer": layer,
+                                                         **({} if head is None else {"head": head})}).json
+                self.assertEqual(answer["n_tokens"], expected["n_tokens"])
+                self.assertEqual(answer["side"], answer["n_blocks"])
+                self.assertEqual([len(row) for row in answer["kept"]], list(range(1, answer["n_blocks"] + 1)))
+                self.assertAlmostEqual(answer["density"], expected["density"], delta=1e-4)
+                of_layer = expected["layers"][layer]
+                wanted = of_layer["density"] if head is None else of_layer["head_density"][head]
+                self.assertAlmostEqual(answer["layer_density"], of_layer["density"], delta=1e-4)
+                cells = [cell for row in answer["kept"] for cell in row]
+                self.assertAlmostEqual(sum(cells) / len(cells), wanted, delta=1e-3)
+                self.assertTrue(all(0 <= score <= 1 for row in answer["score"] for score in row))
+
+    def test_a_block_map_leaves_the_pages_to_others(self):
+        prompt = self.PROMPT * 10
+        self.assertEqual(self.server.post("/block_map", {"prompt": prompt, "max_side": 16}).status, 200)
+        eventually(self.server.is_idle, "the map's pages are given back")
+        with self.server.send_raw({**ENDLESS, "stream": True}) as endless:
+            self.assertIn(b"200 OK", endless.recv(100))
+            self.assertEqual(self.server.post("/block_map", {"prompt": prompt}).error["code"], "block_map_busy")
+        eventually(self.server.is_idle, "the generation is cancelled")
+
+    def test_timings_say_how_an_answer_was_computed(self):
+        ask = {"prompt": self.PROMPT + "He", "max_tokens": 8, "timings": True}
+        first, second, dense = (self.server.complete(**ask, sparse=rule).json for rule in ("threshold=0.05", "threshold=0.05", "dense"))
+        timings = first["choices"][0]["timings"]
+        self.assertEqual(timings["sparse"], "threshold=0.05")
+        self.assertEqual(timings["computed_tokens"] + timings["cached_tokens"], first["usage"]["prompt_tokens"])
+        self.assertLess(timings["density"], 1)
+        self.assertGreater(timings["first_token_ms"], 0)
+        self.assertAlmostEqual(timings["tokens_per_second"], 7e3 / timings["decode_ms"], delta=0.01 * timings["tokens_per_second"])
+        self.assertGreaterEqual(second["choices"][0]["timings"]["cached_tokens"], 64)
+        self.assertEqual(dense["choices"][0]["timings"]["density"], 1)
 
 
 class Crowd(Serve):

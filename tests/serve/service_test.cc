@@ -4,15 +4,19 @@
 #include <chrono>
 #include <thread>
 
-#include "tests/serve/fake_engine.h"
-#include "tests/serve/raw_client.h"
+#include "tests/serve/api_server.h"
 #include "tests/support/catch.h"
 #include "tools/seer/serve/api_error.h"
 
 namespace seer::serve {
 namespace {
 
+using Server = testing::ApiServer;
+using testing::engine_with;
+using testing::eventually;
 using testing::FakeEngine;
+using testing::named;
+using testing::plain;
 using testing::post;
 using testing::RawClient;
 using testing::Script;
@@ -20,59 +24,6 @@ using testing::Script;
 constexpr const char* kCompletions = "/v1/completions";
 constexpr const char* kPlain = R"({"prompt":"x","max_tokens":50})";
 constexpr const char* kStreamed = R"({"prompt":"x","max_tokens":50,"stream":true})";
-
-ServiceOptions named() {
-  ServiceOptions options;
-  options.model_name = "m";
-  return options;
-}
-
-// Returns a chat model that joins messages as plain text.
-ChatModel plain(AnswerFormat format = {}) { return {ChatTemplate::load("none"), Json::object(), format}; }
-
-HttpOptions any_port() {
-  HttpOptions options;
-  options.port = 0;
-  return options;
-}
-
-struct Server {
-  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatModel chat = {})
-      : engine(std::move(fake)),
-        service(std::move(options)),
-        http(any_port(), service.routes(), [this](const Finished& f) { last_status = f.status; }) {
-    if (engine) service.set_engine(engine, std::move(chat));
-    http.start();
-  }
-  ~Server() {
-    service.stop();
-    http.stop_accepting();
-    service.abort();
-    http.join(true);
-  }
-
-  std::string ask(const std::string& body, const std::string& path = kCompletions) const {
-    RawClient client(http.url());
-    client.send(post(path, body, "Connection: close\r\n"));
-    return client.read_to_end();
-  }
-
-  std::shared_ptr<FakeEngine> engine;
-  std::atomic<int> last_status{0};
-  Service service;
-  HttpServer http;
-};
-
-// Waits for another thread's work, for at most a minute in case the machine is very slow.
-template <typename Condition>
-bool eventually(const Condition& condition) {
-  for (int i = 0; i < 6000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  return condition();
-}
-
-std::shared_ptr<FakeEngine> engine_with(Script script) {
-  return std::make_shared<FakeEngine>(std::move(script));
-}
 
 TEST_CASE("health is 503 while the model loads and once the server stops") {
   Server server(nullptr);

@@ -122,6 +122,75 @@ TEST_CASE("a canvas is the picture it becomes, and says where it cannot be writt
   }
 }
 
+// Returns whether `text` stands somewhere in the image as a canvas draws it, which is of dark pixels.
+bool shows(const Image& image, const std::string& text, bool upwards = false) {
+  const auto length = static_cast<int64_t>(text.size()) * cli::kGlyphWidth;
+  const int64_t width = upwards ? cli::kGlyphHeight : length;
+  const int64_t height = upwards ? length : cli::kGlyphHeight;
+  cli::Canvas canvas(width, height);
+  if (upwards) {
+    canvas.text_upwards(0, height - 1, text, {0, 0, 0});
+  } else {
+    canvas.text(0, 0, text, {0, 0, 0});
+  }
+  const testing::TempDir dir;
+  canvas.write_png((dir.path() / "text.png").string());
+  const Image wanted = read_png(dir.path() / "text.png");
+  const auto dark = [](const Image& of, int64_t x, int64_t y) { return of.rgb[(y * of.width + x) * 3] < 50; };
+  const auto stands_at = [&](int64_t left, int64_t top) {
+    for (int64_t y = 0; y < height; ++y)
+      for (int64_t x = 0; x < width; ++x)
+        if (dark(wanted, x, y) != dark(image, left + x, top + y)) return false;
+    return true;
+  };
+  for (int64_t top = 0; top + height <= image.height; ++top)
+    for (int64_t left = 0; left + width <= image.width; ++left)
+      if (stands_at(left, top)) return true;
+  return false;
+}
+
+// Returns whether some row of the image has `colors` one right after the other.
+bool has_run(const Image& image, const std::vector<cli::Color>& colors) {
+  const auto is = [&](int64_t x, int64_t y, cli::Color c) {
+    return image.at(x, y) == std::vector<int>{c.r, c.g, c.b};
+  };
+  const auto n = static_cast<int64_t>(colors.size());
+  for (int64_t y = 0; y < image.height; ++y)
+    for (int64_t x = 0; x + n <= image.width; ++x) {
+      int64_t i = 0;
+      while (i < n && is(x + i, y, colors[static_cast<size_t>(i)])) ++i;
+      if (i == n) return true;
+    }
+  return false;
+}
+
+TEST_CASE("pictures name their axes, the sizes of block and cell, and the scales of their colours") {
+  const std::vector<float> scores(32, 0.25F);
+  GateSummary layer(1, true, 2);
+  layer.take(rows_of(kMask, scores, 2, 4));
+  const testing::TempDir dir;
+  CHECK(cli::write_maps(dir.path().string(), "some title", 64, {layer}) == 2);
+  std::vector<cli::Color> scores_scale;
+  for (int i = 0; i < 96; ++i) scores_scale.push_back(cli::heat(i / 95.0));
+  for (const std::string name : {"overview.png", "layer-00.png"}) {
+    INFO(name);
+    const Image image = read_png(dir.path() / name);
+    CHECK(shows(image, "some title"));
+    CHECK(shows(image, "block = 64 tokens, cell = 2 x 2 blocks"));
+    CHECK(shows(image, "blocks kept  0%"));
+    CHECK(shows(image, "100%"));
+    CHECK(shows(image, "key block"));
+    CHECK(shows(image, "query block", /*upwards=*/true));
+    CHECK_FALSE(shows(image, "query blocks", /*upwards=*/true));
+    // The first and the last colours of the scale of what is kept.
+    CHECK(has_run(image, {{255, 255, 255}, {233, 233, 238}}));
+    CHECK(has_run(image, {{28, 60, 130}, {255, 255, 255}}));
+    const bool of_layer = name == "layer-00.png";
+    CHECK(shows(image, "gate score, logarithmic  0.0001") == of_layer);
+    CHECK(has_run(image, scores_scale) == of_layer);
+  }
+}
+
 TEST_CASE("a drawn map has its rows down, its keys right, and nothing above the diagonal") {
   cli::BlockMap map = {4, std::vector<float>(16, 0.0F), std::vector<float>(16, 0.0F)};
   for (const size_t cell : {0U, 5U, 10U, 15U, 12U}) map.kept[cell] = map.score[cell] = 1.0F;

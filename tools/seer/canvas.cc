@@ -95,15 +95,25 @@ void Canvas::fill(int64_t x, int64_t y, int64_t width, int64_t height, Color col
   }
 }
 
-void Canvas::text(int64_t x, int64_t y, const std::string& text, Color color) {
+// Calls dot(along, down) for each pixel of the text: along the line, and below its top.
+template <class Dot>
+void Canvas::draw_glyphs(const std::string& text, const Dot& dot) {
   for (size_t i = 0; i < text.size(); ++i) {
     const Glyph* const glyph = find_glyph(text[i]);
     if (glyph == nullptr) continue;
-    const int64_t left = x + static_cast<int64_t>(i) * kGlyphWidth;
+    const int64_t left = static_cast<int64_t>(i) * kGlyphWidth;
     for (int64_t row = 0; row < kGlyphHeight; ++row)
       for (int64_t column = 0; column < 5; ++column)
-        if ((glyph->rows[row] & (0x10 >> column)) != 0) fill(left + column, y + row, 1, 1, color);
+        if ((glyph->rows[row] & (0x10 >> column)) != 0) dot(left + column, row);
   }
+}
+
+void Canvas::text(int64_t x, int64_t y, const std::string& text, Color color) {
+  draw_glyphs(text, [&](int64_t along, int64_t down) { fill(x + along, y + down, 1, 1, color); });
+}
+
+void Canvas::text_upwards(int64_t x, int64_t y, const std::string& text, Color color) {
+  draw_glyphs(text, [&](int64_t along, int64_t down) { fill(x + down, y - along, 1, 1, color); });
 }
 
 void Canvas::write_png(const std::string& path) const {

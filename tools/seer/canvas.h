@@ -24,12 +24,17 @@ class Canvas {
   void fill(int64_t x, int64_t y, int64_t width, int64_t height, Color color);
   // Draws letters, digits and .,%=-_/+ ; capitals are drawn small, and any other character is a blank.
   void text(int64_t x, int64_t y, const std::string& text, Color color);
+  // Draws the same, turned to the left: it begins at the bottom, at (x, y), and goes up.
+  void text_upwards(int64_t x, int64_t y, const std::string& text, Color color);
 
   // Writes 8-bit RGB. Throws Error{kRuntime} with the system's reason; a file that was there before then
   // stays as it was.
   void write_png(const std::string& path) const;
 
  private:
+  template <class Dot>
+  static void draw_glyphs(const std::string& text, const Dot& dot);
+
   int64_t width_, height_;
   std::vector<uint8_t> rgb_;  // [height, width, 3]
 };

@@ -17,8 +17,12 @@ constexpr Color kFaint = {150, 150, 160};
 constexpr Color kDropped = {233, 233, 238};
 constexpr Color kKept = {28, 60, 130};
 constexpr int64_t kMargin = 12, kGap = 16;
-constexpr int64_t kAxis = 4 * kGlyphWidth + 4;  // room for a tick and its number, to the left of a panel and
-                                                // below it
+constexpr int64_t kLine = kGlyphHeight + 7;  // pixels of a line of text
+constexpr int64_t kHeading = 3 * kLine + 5;  // of the lines at the top
+constexpr int64_t kScale = 96;               // of a scale's colours
+// The room to the left of a panel and below it, for ticks, their numbers and the axis's name.
+constexpr int64_t kAxisLeft = 4 * kGlyphWidth + 4 + kGlyphHeight + 6;
+constexpr int64_t kAxisBelow = 6 + kGlyphHeight + 4 + kGlyphHeight;
 constexpr int64_t kMaxColumns = 8;
 
 // Softmaxed scores span decades, so the shade is logarithmic. A score of 0.0001 is the dark end.
@@ -31,43 +35,60 @@ Color mask_color(double kept) {
   return {mix(kDropped.r, kKept.r), mix(kDropped.g, kKept.g), mix(kDropped.b, kKept.b)};
 }
 
-// Panels of one size in a grid. Each has a label above and, if there is room, numbered axes.
+// Panels of one size in a grid, below three lines of text. Each has a label above it. Numbers and names of
+// the axes are at every panel, or at those of the left column and the bottom row alone.
 struct Grid {
   int64_t side;   // in cells
   int64_t scale;  // pixels for each cell
   int64_t n_columns, n_rows;
-  bool axes;
+  bool axes_at_each;
 
   int64_t panel() const { return side * scale; }
-  int64_t left_room() const { return axes ? kAxis : 0; }
-  int64_t pitch_x() const { return panel() + kGap + left_room(); }
-  int64_t pitch_y() const { return panel() + kGap + kGlyphHeight + 5 + (axes ? kGlyphHeight + 6 : 0); }
-  int64_t x(int64_t column) const { return kMargin + left_room() + column * pitch_x(); }
-  int64_t y(int64_t row) const { return top() + row * pitch_y() + kGlyphHeight + 5; }
-  int64_t top() const { return kMargin + kGlyphHeight + 12; }
-  Canvas canvas() const {
-    const int64_t width = kMargin * 2 + n_columns * pitch_x() - kGap + (axes ? kGlyphWidth * 2 : 0);
-    return {std::max<int64_t>(width, 420), top() + n_rows * pitch_y() - kGap + kMargin};
+  int64_t pitch_x() const { return panel() + kGap + (axes_at_each ? kAxisLeft : 0); }
+  int64_t pitch_y() const { return panel() + kGap + kGlyphHeight + 5 + (axes_at_each ? kAxisBelow : 0); }
+  int64_t x(int64_t column) const { return kMargin + kAxisLeft + column * pitch_x(); }
+  int64_t y(int64_t row) const { return kMargin + kHeading + row * pitch_y() + kGlyphHeight + 5; }
+  bool has_left_axis(int64_t column) const { return axes_at_each || column == 0; }
+  bool has_lower_axis(int64_t row) const { return axes_at_each || row == n_rows - 1; }
+  // `n_letters`: of the longest line of text.
+  Canvas canvas(size_t n_letters) const {
+    const int64_t width =
+        x(n_columns - 1) + panel() + 2 * kGlyphWidth;  // the last number of an axis sticks out
+    const int64_t text = kMargin + static_cast<int64_t>(n_letters) * kGlyphWidth;
+    return {std::max(width, text) + kMargin, y(n_rows - 1) + panel() + kAxisBelow + kMargin};
   }
 };
 
-void draw_axes(Canvas& canvas, int64_t x, int64_t y, int64_t panel, int64_t n_blocks) {
+int64_t width_of(const std::string& text) { return static_cast<int64_t>(text.size()) * kGlyphWidth; }
+
+// Draws the axes of the panel at x and y. `tick(block)`: where a block begins, in pixels.
+template <class Tick>
+void draw_axes(Canvas& canvas, const Grid& grid, int64_t column, int64_t row, int64_t n_blocks,
+               const Tick& tick) {
+  const int64_t x = grid.x(column), y = grid.y(row), panel = grid.panel();
   canvas.fill(x - 1, y, 1, panel + 1, kFaint);
   canvas.fill(x - 1, y + panel, panel + 1, 1, kFaint);
   for (const int64_t block : {int64_t{0}, n_blocks / 2, n_blocks}) {
-    const int64_t at = panel * block / std::max<int64_t>(n_blocks, 1);
+    const int64_t at = tick(block);
     const std::string number = std::to_string(block);
-    const int64_t width = static_cast<int64_t>(number.size()) * kGlyphWidth;
+    const int64_t width = width_of(number);
     canvas.fill(x - 4, y + at, 3, 1, kFaint);
-    canvas.text(x - 5 - width, std::max(y + at - kGlyphHeight / 2, y), number, kInk);
     canvas.fill(x + at, y + panel + 1, 1, 3, kFaint);
-    canvas.text(block == 0 ? x : x + at - width / 2, y + panel + 6, number, kInk);
+    if (grid.has_left_axis(column))
+      canvas.text(x - 5 - width, std::max(y + at - kGlyphHeight / 2, y), number, kInk);
+    if (grid.has_lower_axis(row))
+      canvas.text(block == 0 ? x : x + at - width / 2, y + panel + 6, number, kInk);
   }
+  static const std::string kLeft = "query block", kBelow = "key block";
+  if (grid.has_left_axis(column))
+    canvas.text_upwards(x - kAxisLeft + 2, y + (panel + width_of(kLeft)) / 2, kLeft, kInk);
+  if (grid.has_lower_axis(row))
+    canvas.text(x + (panel - width_of(kBelow)) / 2, y + panel + 6 + kGlyphHeight + 4, kBelow, kInk);
 }
 
 template <class Paint>
 void draw_panel(Canvas& canvas, const Grid& grid, int64_t column, int64_t row, const std::string& label,
-                const BlockMap& map, int64_t n_blocks, const Paint& paint) {
+                const BlockMap& map, const GateSummary& layer, const Paint& paint) {
   const int64_t x = grid.x(column);
   const int64_t y = grid.y(row);
   canvas.text(x, y - kGlyphHeight - 5, label, kInk);
@@ -75,51 +96,82 @@ void draw_panel(Canvas& canvas, const Grid& grid, int64_t column, int64_t row, c
     for (int64_t j = 0; j <= i; ++j)
       canvas.fill(x + j * grid.scale, y + i * grid.scale, grid.scale, grid.scale,
                   paint(static_cast<size_t>(i * map.side + j)));
-  if (grid.axes) draw_axes(canvas, x, y, grid.panel(), n_blocks);
+  draw_axes(canvas, grid, column, row, layer.n_blocks(),
+            [&](int64_t block) { return grid.scale * block / layer.cell_blocks(); });
+}
+
+// A line that names a scale: "blocks kept 0% [colours] 100%".
+struct Scale {
+  std::string before, after;
+  Color (*color)(double share);
+
+  int64_t width() const { return width_of(before) + width_of(after) + kScale + 2 * kGlyphWidth; }
+};
+
+const Scale kKeptScale = {"blocks kept  0%", "100%", mask_color};
+const Scale kScoreScale = {"gate score, logarithmic  0.0001", "1", heat};
+
+// Writes the three lines at the top, and returns the letters of the longest line if `canvas` is null.
+size_t draw_heading(Canvas* canvas, const std::string& title, const GateSummary& layer, int64_t block_tokens,
+                    const std::vector<const Scale*>& scales) {
+  const std::string cell = std::to_string(layer.cell_blocks());
+  const std::string sizes = "block = " + std::to_string(block_tokens) + " tokens, cell = " + cell + " x " +
+                            cell + (layer.cell_blocks() == 1 ? " block" : " blocks");
+  int64_t x = kMargin;
+  for (const Scale* scale : scales) {
+    if (canvas != nullptr) {
+      const int64_t y = kMargin + 2 * kLine, left = x + width_of(scale->before) + kGlyphWidth;
+      canvas->text(x, y, scale->before, kInk);
+      for (int64_t i = 0; i < kScale; ++i)
+        canvas->fill(left + i, y, 1, kGlyphHeight,
+                     scale->color(static_cast<double>(i) / static_cast<double>(kScale - 1)));
+      canvas->text(left + kScale + kGlyphWidth, y, scale->after, kInk);
+    }
+    x += scale->width() + 4 * kGlyphWidth;
+  }
+  if (canvas != nullptr) {
+    canvas->text(kMargin, kMargin, title, kInk);
+    canvas->text(kMargin, kMargin + kLine, sizes, kInk);
+  }
+  return std::max({title.size(), sizes.size(), static_cast<size_t>((x - kMargin) / kGlyphWidth)});
 }
 
 std::string percent(double share) { return format("%.1f%%", 100.0 * share); }
 
-Canvas draw_layer(const std::string& title, const GateSummary& layer) {
+Canvas draw_layer(const std::string& title, int64_t block_tokens, const GateSummary& layer) {
   const int64_t side = layer.map(0).side;
   const int64_t n_columns = std::min(layer.n_heads(), kMaxColumns);
   const int64_t n_bands = (layer.n_heads() + n_columns - 1) / n_columns;
   const Grid grid = {side, std::max<int64_t>(1, 256 / side), n_columns, 2 * n_bands, true};
-  Canvas canvas = grid.canvas();
-  canvas.text(kMargin, kMargin, title, kInk);
+  const std::vector<const Scale*> scales = {&kKeptScale, &kScoreScale};
+  Canvas canvas = grid.canvas(draw_heading(nullptr, title, layer, block_tokens, scales));
+  draw_heading(&canvas, title, layer, block_tokens, scales);
   for (int64_t head = 0; head < layer.n_heads(); ++head) {
     const BlockMap& map = layer.map(head);
     const int64_t column = head % n_columns;
     const int64_t row = 2 * (head / n_columns);
     const std::string name = "head " + std::to_string(head);
-    draw_panel(canvas, grid, column, row, name + "  kept " + percent(layer.density(head)), map,
-               layer.n_blocks(), [&](size_t cell) { return mask_color(map.kept[cell]); });
-    draw_panel(canvas, grid, column, row + 1, name + "  score", map, layer.n_blocks(),
+    draw_panel(canvas, grid, column, row, name + "  kept " + percent(layer.density(head)), map, layer,
+               [&](size_t cell) { return mask_color(map.kept[cell]); });
+    draw_panel(canvas, grid, column, row + 1, name + "  score", map, layer,
                [&](size_t cell) { return heat(score_shade(map.score[cell])); });
   }
-  // The scale of the scores is drawn in the empty triangle above the diagonal of the last head's panel.
-  const int64_t length = std::min<int64_t>(96, grid.panel() / 2);
-  const int64_t x = grid.x((layer.n_heads() - 1) % n_columns) + grid.panel() - length;
-  const int64_t y = grid.y(2 * n_bands - 1) + 4;
-  for (int64_t i = 0; i < length; ++i)
-    canvas.fill(x + i, y, 1, 6, heat(static_cast<double>(i) / static_cast<double>(length - 1)));
-  canvas.text(x, y + 10, "0.0001", kInk);
-  canvas.text(x + length - kGlyphWidth, y + 10, "1", kInk);
   return canvas;
 }
 
-Canvas draw_overview(const std::string& title, const std::vector<GateSummary>& layers) {
+Canvas draw_overview(const std::string& title, int64_t block_tokens, const std::vector<GateSummary>& layers) {
   const int64_t side = layers.front().map(0).side;
   const Grid grid = {side, std::max<int64_t>(1, 128 / side), layers.front().n_heads(),
                      static_cast<int64_t>(layers.size()), false};
-  Canvas canvas = grid.canvas();
-  canvas.text(kMargin, kMargin, title, kInk);
+  const std::string heading = title + ", labels = layer.head and blocks kept";
+  Canvas canvas = grid.canvas(draw_heading(nullptr, heading, layers.front(), block_tokens, {&kKeptScale}));
+  draw_heading(&canvas, heading, layers.front(), block_tokens, {&kKeptScale});
   for (size_t i = 0; i < layers.size(); ++i)
     for (int64_t head = 0; head < layers[i].n_heads(); ++head) {
       const BlockMap& map = layers[i].map(head);
       draw_panel(canvas, grid, head, static_cast<int64_t>(i),
                  format("%zu.%lld ", i, static_cast<long long>(head)) + percent(layers[i].density(head)), map,
-                 layers[i].n_blocks(), [&](size_t cell) { return mask_color(map.kept[cell]); });
+                 layers[i], [&](size_t cell) { return mask_color(map.kept[cell]); });
     }
   return canvas;
 }
@@ -189,15 +241,15 @@ std::string shades(const std::vector<double>& values, int64_t size, int64_t row)
 
 }  // namespace
 
-int64_t write_maps(const std::string& dir, const std::string& title, const std::vector<GateSummary>& layers) {
+int64_t write_maps(const std::string& dir, const std::string& title, int64_t block_tokens,
+                   const std::vector<GateSummary>& layers) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);
   if (error) throw Error(ErrorKind::kRuntime, "cannot make the folder " + dir + ": " + error.message());
-  draw_overview(title, layers).write_png(dir + "/overview.png");
+  draw_overview(title, block_tokens, layers).write_png(dir + "/overview.png");
   for (size_t i = 0; i < layers.size(); ++i) {
-    const std::string heading = format("layer %zu, ", i) + title + ", kept " + percent(layers[i].density()) +
-                                ", query blocks down, key blocks right";
-    draw_layer(heading, layers[i]).write_png(dir + format("/layer-%02zu.png", i));
+    const std::string heading = format("layer %zu, ", i) + title + ", kept " + percent(layers[i].density());
+    draw_layer(heading, block_tokens, layers[i]).write_png(dir + format("/layer-%02zu.png", i));
   }
   return static_cast<int64_t>(layers.size()) + 1;
 }

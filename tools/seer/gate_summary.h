@@ -26,7 +26,8 @@ class GateSummary {
 
   int64_t n_heads() const { return static_cast<int64_t>(maps_.size()); }
   int64_t n_blocks() const { return n_blocks_; }
-  int64_t n_rows() const { return n_rows_; }  // equals n_blocks() when the prompt is done
+  int64_t cell_blocks() const { return cell_; }  // rows and columns of blocks that a cell of a map covers
+  int64_t n_rows() const { return n_rows_; }     // equals n_blocks() when the prompt is done
   const BlockMap& map(int64_t head) const { return maps_.at(static_cast<size_t>(head)); }
 
   double density(int64_t head) const;  // kept / causal blocks

@@ -192,7 +192,8 @@ class Inspection {
         format("%zu tokens in %lld blocks, ", tokens_.size(), static_cast<long long>(n_blocks)) +
         rule_.to_string();
     if (options_.maps) {
-      const int64_t n_files = write_maps(*options_.maps, title, layers_);
+      const int64_t n_files =
+          write_maps(*options_.maps, title, engine_->model().gates.value().gate_block, layers_);
       log_info(*options_.maps + ": " + std::to_string(n_files) + " pictures");
     }
     if (output_ == "json") {

@@ -1,9 +1,10 @@
-// The body of a request, which both routes read.
+// The body of a request, which completions, chats and block maps read.
 #include "tools/seer/serve/api_request.h"
 
 #include <cmath>
 
 #include "tests/fuzz/support.h"
+#include "tools/seer/serve/block_map.h"
 
 namespace seer::fuzz {
 namespace {
@@ -34,6 +35,13 @@ void run(const std::string& bytes) {
   expect(serve::parse_body(body.dump()) == body, "another body when it is written again");
   accepts([&] { check(serve::parse_completion(body)); });
   accepts([&] { check(serve::parse_chat(body)); });
+  accepts([&] {
+    const serve::BlockMapRequest map = serve::parse_block_map(body);
+    check(map.generation);
+    expect(map.generation.n_choices() == map.generation.n, "a map of several prompts");
+    expect(map.layer >= 0 && map.head.value_or(0) >= 0, "a negative layer or head");
+    expect(map.max_side >= 1 && map.max_side <= serve::kMaxMapSide, "a map that is too large");
+  });
 }
 
 const Registration kTarget({"api_request", run, mutate_one_json<kMaxSize>, kMaxSize, 1024});

@@ -83,7 +83,7 @@ std::vector<News> Answer::wait(std::chrono::milliseconds timeout) {
       Inbox::Choice& choice = inbox_->choices[i];
       if (!choice.news) continue;
       choice.news = false;
-      news.push_back({i, std::exchange(choice.tokens, {}), nullptr});
+      news.push_back({i, std::exchange(choice.tokens, {}), nullptr, choice.times});
       ended[i] = choice.ended;
     }
   }

@@ -23,15 +23,16 @@ struct TokenPiece {
   std::optional<std::vector<PositionLogprobs>> prompt_logprobs;  // likewise; they come with the first token
 };
 
+struct ChoiceTimes {
+  Clock::time_point first_token, last_token;  // the clock's epoch if there was no token
+};
+
 // An event of one choice.
 struct News {
   size_t choice;
   std::vector<TokenPiece> tokens;          // may be empty
   const GenerateResult* result = nullptr;  // not null: the choice has ended, after `tokens`
-};
-
-struct ChoiceTimes {
-  Clock::time_point first_token, last_token;  // the clock's epoch if there was no token
+  ChoiceTimes times;                       // if it has ended
 };
 
 class Answer {

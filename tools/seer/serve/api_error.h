@@ -13,6 +13,7 @@ namespace seer::serve {
 enum Status {
   kOk = 200,
   kNoContent = 204,
+  kNotModified = 304,
   kBadRequest = 400,
   kUnauthorized = 401,
   kForbidden = 403,

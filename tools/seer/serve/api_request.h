@@ -45,6 +45,7 @@ struct ApiRequest {
   // How many of the likeliest tokens are wanted at each place, next to the chosen one.
   std::optional<int64_t> n_logprobs;
   bool stream = false, include_usage = false, echo = false, ignore_eos = false;
+  bool timings = false;
   bool skip_special_tokens = true, parallel_tool_calls = true;
   bool add_special_tokens = true;     // for completions
   std::optional<bool> parse_special;  // for completions; absent: the server's default

@@ -6,11 +6,12 @@
 namespace seer::serve {
 
 Reply::Reply(const ApiRequest& request, std::vector<EncodedPrompt> prompts, const AnswerFormat& format,
-             const Engine& engine, const std::string& model_name)
+             const Engine& engine, const std::string& model_name, TimedRequest timed)
     : echo_(request.echo),
       n_(static_cast<size_t>(request.n)),
       prompts_(std::move(prompts)),
       plan_(reading_plan(request, format, engine, end_of(prompts_.front().ids, engine.tokenizer()))),
+      timed_(std::move(timed)),
       writer_(request.chat, model_name, request.include_usage, plan_.form == ToolForm::kMistral) {
   for (size_t i = 0; i < n_ * prompts_.size(); ++i)
     choices_.push_back(std::make_unique<ChoiceState>(plan_, engine.tokenizer()));
@@ -34,6 +35,7 @@ void Reply::read(const News& news) {
   echo(news.choice, plan_.logprobs ? &news.result->prompt_logprobs : nullptr);
   state.reader.finish();
   state.finish = news.result->finish;
+  state.timings = timings_json(timed_, news.result->stats, news.times);
 }
 
 std::string Reply::opening() {
@@ -55,7 +57,8 @@ std::string Reply::events(const std::vector<News>& news) {
     const ChoiceNews fresh = state.reader.take();
     for (const AnswerDelta& delta : fresh.deltas) state.n_calls += delta.kind == AnswerDelta::Kind::kCallEnd;
     events += writer_.pieces(one.choice, fresh.deltas, fresh.logprobs);
-    if (one.result != nullptr) events += writer_.last(one.choice, state.finish, state.n_calls > 0);
+    if (one.result != nullptr)
+      events += writer_.last(one.choice, state.finish, state.n_calls > 0, state.timings);
   }
   return events;
 }
@@ -73,6 +76,7 @@ std::string Reply::whole(const Usage& usage) {
     Choice& choice = choices.emplace_back();
     for (const AnswerDelta& delta : everything.deltas) choice.answer.add(delta);
     choice.finish = state->finish;
+    choice.timings = state->timings;
     choice.logprobs = std::move(everything.logprobs);
   }
   return writer_.whole(choices, usage);

@@ -11,6 +11,7 @@
 #include "tools/seer/serve/choice_reader.h"
 #include "tools/seer/serve/prompts.h"
 #include "tools/seer/serve/responses.h"
+#include "tools/seer/serve/timings.h"
 
 namespace seer::serve {
 
@@ -18,7 +19,7 @@ class Reply {
  public:
   // `engine` must outlive this.
   Reply(const ApiRequest& request, std::vector<EncodedPrompt> prompts, const AnswerFormat& format,
-        const Engine& engine, const std::string& model_name);
+        const Engine& engine, const std::string& model_name, TimedRequest timed);
 
   // For a streamed answer. Each returns the events for news, or an empty text if there are none.
   std::string opening();
@@ -36,6 +37,7 @@ class Reply {
     bool echoed = false;
     size_t n_calls = 0;  // complete calls
     FinishReason finish = FinishReason::kLength;
+    OrderedJson timings;  // null until the choice has ended, and if none were asked for
   };
 
   void read(const News& news);
@@ -45,6 +47,7 @@ class Reply {
   const size_t n_;  // choices for each prompt
   const std::vector<EncodedPrompt> prompts_;
   const ReadingPlan plan_;
+  const TimedRequest timed_;
   const ResponseWriter writer_;
   std::vector<std::unique_ptr<ChoiceState>> choices_;
 };

@@ -118,7 +118,8 @@ std::vector<const char*> known_fields(std::initializer_list<const char*> own) {
                                      "seed",
                                      "skip_special_tokens",
                                      "add_special_tokens",
-                                     "sparse"};
+                                     "sparse",
+                                     "timings"};
   fields.insert(fields.end(), own);
   return fields;
 }
@@ -170,6 +171,7 @@ void read_common(const JsonFields& fields, ApiRequest* request) {
   request->ignore_eos = fields.boolean("ignore_eos").value_or(false);
   request->skip_special_tokens = fields.boolean("skip_special_tokens").value_or(true);
   request->sparse = read_sparse(fields);
+  request->timings = fields.boolean("timings").value_or(false);
 }
 
 void check_min_tokens(const ApiRequest& request) {

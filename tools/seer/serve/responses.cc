@@ -10,13 +10,23 @@
 namespace seer::serve {
 namespace {
 
-OrderedJson model_json(const std::string& model, int64_t created, int64_t ctx_size) {
+OrderedJson gates_json(const std::optional<GateInfo>& gates) {
+  if (!gates) return nullptr;
+  return {{"block_size", gates->gate_block}, {"sparse", gates->default_rule.to_string()}};
+}
+
+OrderedJson model_json(const ModelCard& card) {
   // Other servers call it max_model_len, and clients look for that name.
-  return {{"id", model},
+  return {{"id", card.name},
           {"object", "model"},
-          {"created", created},
+          {"created", card.created},
           {"owned_by", "seer"},
-          {"max_model_len", ctx_size}};
+          {"max_model_len", card.ctx_size},
+          {"chat", card.has_chat},
+          {"n_layers", card.n_layers},
+          {"n_heads", card.n_heads},
+          {"sparse", card.sparse},
+          {"gates", gates_json(card.gates)}};
 }
 
 OrderedJson usage_json(const Usage& usage) {
@@ -53,14 +63,11 @@ const char* finish_reason(FinishReason finish, bool has_calls) {
   return "length";
 }
 
-std::string models_list(const std::string& model, int64_t created, int64_t ctx_size) {
-  return cli::to_text(
-      {{"object", "list"}, {"data", OrderedJson::array({model_json(model, created, ctx_size)})}});
+std::string models_list(const ModelCard& card) {
+  return cli::to_text({{"object", "list"}, {"data", OrderedJson::array({model_json(card)})}});
 }
 
-std::string model_object(const std::string& model, int64_t created, int64_t ctx_size) {
-  return cli::to_text(model_json(model, created, ctx_size));
-}
+std::string model_object(const ModelCard& card) { return cli::to_text(model_json(card)); }
 
 ResponseWriter::ResponseWriter(bool chat, std::string model, bool include_usage, bool short_call_ids)
     : chat_(chat),
@@ -96,6 +103,7 @@ std::string ResponseWriter::whole(const std::vector<Choice>& choices, const Usag
     }
     choice["logprobs"] = choices[i].logprobs;
     choice["finish_reason"] = finish_reason(choices[i].finish, !choices[i].answer.calls.empty());
+    if (!choices[i].timings.is_null()) choice["timings"] = choices[i].timings;
     out["choices"].push_back(std::move(choice));
   }
   out["usage"] = usage_json(usage);
@@ -115,11 +123,12 @@ OrderedJson ResponseWriter::message(const ParsedAnswer& answer) const {
 }
 
 std::string ResponseWriter::chunk(size_t choice, const OrderedJson& content, const OrderedJson& finish,
-                                  const OrderedJson& logprobs) const {
+                                  const OrderedJson& logprobs, const OrderedJson& timings) const {
   OrderedJson out = envelope(true);
   OrderedJson one = {{"index", choice}, {chat_ ? "delta" : "text", content}};
   one["logprobs"] = logprobs;
   one["finish_reason"] = finish;
+  if (!timings.is_null()) one["timings"] = timings;
   out["choices"] = OrderedJson::array({std::move(one)});
   if (include_usage_) out["usage"] = nullptr;
   return event(out);
@@ -165,8 +174,10 @@ std::string ResponseWriter::pieces(size_t choice, const std::vector<AnswerDelta>
   return events + chunk(choice, chat_ ? OrderedJson::object() : OrderedJson(""), nullptr, logprobs);
 }
 
-std::string ResponseWriter::last(size_t choice, FinishReason finish, bool has_calls) const {
-  return chunk(choice, chat_ ? OrderedJson::object() : OrderedJson(""), finish_reason(finish, has_calls));
+std::string ResponseWriter::last(size_t choice, FinishReason finish, bool has_calls,
+                                 const OrderedJson& timings) const {
+  return chunk(choice, chat_ ? OrderedJson::object() : OrderedJson(""), finish_reason(finish, has_calls), {},
+               timings);
 }
 
 std::string ResponseWriter::usage(const Usage& usage) const {

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/base/json.h"
-#include "seer/request.h"
+#include "seer/engine.h"
 #include "tools/seer/serve/answers/answer_delta.h"
 
 namespace seer::serve {
@@ -19,13 +20,24 @@ struct Choice {
   ParsedAnswer answer;  // for completions: content alone
   FinishReason finish = FinishReason::kLength;
   OrderedJson logprobs = {};  // null if none were asked for
+  OrderedJson timings = {};   // likewise
 };
 
 // Returns "stop", "length", or "tool_calls" if the answer ended after a call.
 const char* finish_reason(FinishReason finish, bool has_calls = false);
 
-std::string models_list(const std::string& model, int64_t created, int64_t ctx_size);
-std::string model_object(const std::string& model, int64_t created, int64_t ctx_size);
+// What GET /v1/models says of the model.
+struct ModelCard {
+  std::string name;
+  int64_t created = 0, ctx_size = 0;
+  bool has_chat = false;  // there is a chat template
+  int64_t n_layers = 0, n_heads = 0;
+  std::string sparse;             // the rule of requests that name none
+  std::optional<GateInfo> gates;  // absent: the model has none
+};
+
+std::string models_list(const ModelCard& card);
+std::string model_object(const ModelCard& card);
 
 // Writes the parts of one request's answer: whole, or in pieces as server-sent events.
 class ResponseWriter {
@@ -41,7 +53,8 @@ class ResponseWriter {
   // Returns the new pieces of a choice, with its log-probabilities in the first event; empty if there are
   // none.
   std::string pieces(size_t choice, const std::vector<AnswerDelta>& deltas, OrderedJson logprobs = {}) const;
-  std::string last(size_t choice, FinishReason finish, bool has_calls = false) const;
+  std::string last(size_t choice, FinishReason finish, bool has_calls = false,
+                   const OrderedJson& timings = {}) const;
   std::string usage(const Usage& usage) const;  // empty if it was not asked for
   static std::string end();                     // "data: [DONE]\n\n"
   static std::string event(const OrderedJson& json);
@@ -49,7 +62,7 @@ class ResponseWriter {
  private:
   OrderedJson envelope(bool streamed) const;
   std::string chunk(size_t choice, const OrderedJson& content, const OrderedJson& finish,
-                    const OrderedJson& logprobs = {}) const;
+                    const OrderedJson& logprobs = {}, const OrderedJson& timings = {}) const;
   OrderedJson message(const ParsedAnswer& answer) const;
   OrderedJson chat_delta(const AnswerDelta& delta) const;
   std::string call_id() const;

@@ -26,10 +26,9 @@ using std::chrono::milliseconds;
 
 constexpr const char* kDescription =
     "Answers the OpenAI API's /v1/completions, /v1/chat/completions and /v1/models over HTTP, with /health "
-    "and /metrics "
-    "with them. Its address goes to stdout once it listens, a line for each request to stderr. SIGINT or "
-    "SIGTERM lets "
-    "requests under way finish; a second one kills.";
+    "and /metrics with them, and a page for browsers at /. Its address goes to stdout once it listens, a "
+    "line "
+    "for each request to stderr. SIGINT or SIGTERM lets requests under way finish; a second one kills.";
 constexpr milliseconds kTick(50);
 constexpr milliseconds kAfterAbort(2'000);  // time for the last error to reach clients
 
@@ -46,7 +45,7 @@ struct ServeOptions {
   bool no_parse_special = false;
   std::optional<SparseRule> sparse;
   int64_t max_queue = 256, body_timeout = 60, request_timeout = 0, shutdown_timeout = 30;
-  bool quiet = false;
+  bool quiet = false, no_ui = false;
 
   void add_to(Args& args) {
     args.group("Server");
@@ -75,6 +74,7 @@ struct ServeOptions {
     args.values("--cors-origin", "ORIGIN", "none: pages of other origins are refused",
                 "let pages of this origin ask from a browser; * is any; may be repeated",
                 into(http.access.cors_origins));
+    args.flag("--no-ui", no_ui, "leave out the page for browsers at /");
     args.flag("-q,--quiet", quiet, "leave out the line for each request");
     add_sparse(args, sparse);
     args.group("Limits");
@@ -213,7 +213,8 @@ int run_serve(const Arguments& arguments) {
                           options.sparse,
                           standard_temperature(options.model.model_dir),
                           options.max_queue,
-                          std::chrono::seconds(options.request_timeout)});
+                          std::chrono::seconds(options.request_timeout),
+                          !options.no_ui});
   serve::HttpServer server(options.http, service.routes(), [&](const serve::Finished& request) {
     service.metrics().count_request(request.record.route, request.status);
     if (!options.quiet) log_request(request);

@@ -5,8 +5,11 @@
 #include <utility>
 
 #include "tools/seer/format.h"
+#include "tools/seer/model_options.h"
+#include "tools/seer/serve/block_map.h"
 #include "tools/seer/serve/large_request.h"
 #include "tools/seer/serve/token_routes.h"
+#include "tools/seer/serve/ui_route.h"
 
 namespace seer::serve {
 namespace {
@@ -40,18 +43,20 @@ struct Service::Patience {
 
 struct Service::Work {
   Work(const Patience& until, const ApiRequest& asked, std::shared_ptr<Engine> of,
-       std::vector<EncodedPrompt> prompts, const AnswerFormat& format, const std::string& model_name)
+       std::vector<EncodedPrompt> prompts, const AnswerFormat& format, const std::string& model_name,
+       TimedRequest timed)
       : patience(until),
         exchange(until.exchange),
         request(asked),
         engine(std::move(of)),
-        reply(request, std::move(prompts), format, *engine, model_name) {}
+        reply(request, std::move(prompts), format, *engine, model_name, std::move(timed)) {}
 
   Patience patience;
   Exchange& exchange;
   const ApiRequest& request;
   std::shared_ptr<Engine> engine;
   Reply reply;  // refers to the engine
+  std::unique_ptr<PageTurns::Generation> turn;
   std::unique_ptr<Answer> answer;
 };
 
@@ -59,8 +64,8 @@ Service::Service(ServiceOptions options)
     : options_(std::move(options)), created_(static_cast<int64_t>(std::time(nullptr))) {}
 
 std::vector<Route> Service::routes() {
-  return {
-      {"GET", "/health", [this](Exchange& exchange) { health(exchange); }, /*open=*/true},
+  std::vector<Route> routes = {
+      {"GET", "/health", [this](Exchange& exchange) { health(exchange); }, /*open=*/true, /*urgent=*/true},
       {"GET", "/metrics", [this](Exchange& exchange) { report_metrics(exchange); }},
       {"GET", "/v1/models", [this](Exchange& exchange) { list_models(exchange); }},
       {"GET", "/v1/models/", [this](Exchange& exchange) { show_model(exchange); }},
@@ -85,7 +90,14 @@ std::vector<Route> Service::routes() {
          show_text(exchange);
        }},
       {"GET", "/tokenizer_info", [this](Exchange& exchange) { show_tokenizer(exchange); }},
+      {"POST", "/block_map",
+       [this](Exchange& exchange) {
+         const LargeRequest large(exchange.body_size());
+         show_block_map(exchange);
+       }},
   };
+  if (options_.ui) routes.push_back({"GET", "/", show_ui, /*open=*/true});
+  return routes;
 }
 
 void Service::set_engine(std::shared_ptr<Engine> engine, ChatModel chat) {
@@ -130,15 +142,26 @@ void Service::report_metrics(Exchange& exchange) const {
       {kOk, "text/plain; version=0.0.4", metrics_.text(engine ? &stats : nullptr, n_active_()), {}});
 }
 
-void Service::list_models(Exchange& exchange) const {
-  exchange.answer_json(kOk, models_list(options_.model_name, created_, engine()->info().ctx_size));
+ModelCard Service::model_card() const {
+  const std::shared_ptr<Engine> engine = this->engine();
+  const ModelInfo& model = engine->model();
+  return {options_.model_name,
+          created_,
+          engine->info().ctx_size,
+          chat_model().chat_template != nullptr,
+          model.n_layers,
+          model.n_heads,
+          cli::effective_rule(options_.sparse, model).to_string(),
+          model.gates};
 }
+
+void Service::list_models(Exchange& exchange) const { exchange.answer_json(kOk, models_list(model_card())); }
 
 void Service::show_model(Exchange& exchange) const {
   std::string name = exchange.head().path.substr(std::string("/v1/models/").size());
   if (name.ends_with('/')) name.pop_back();
   check_model(name);
-  exchange.answer_json(kOk, model_object(name, created_, engine()->info().ctx_size));
+  exchange.answer_json(kOk, model_object(model_card()));
 }
 
 void Service::show_tokens(Exchange& exchange) const {
@@ -158,6 +181,27 @@ void Service::show_text(Exchange& exchange) const {
 void Service::show_tokenizer(Exchange& exchange) const {
   const std::shared_ptr<Engine> engine = this->engine();
   exchange.answer_json(kOk, tokenizer_info(*engine, chat_model()));
+}
+
+void Service::show_block_map(Exchange& exchange) {
+  const BlockMapRequest request = parse_block_map(parse_body(exchange.take_body()));
+  const std::shared_ptr<Engine> engine = this->engine();
+  check_model(request.generation.model);
+  const SparseRule rule = check_block_map(request, options_.sparse, engine->model());
+  Patience patience = patience_for(exchange);
+  const std::vector<int32_t> prompt =
+      std::move(encode_prompts(request.generation, *engine, chat_model(), options_.prompts,
+                               [&] { check_going(patience); })
+                    .front()
+                    .ids);
+  token_limit(request.generation, static_cast<int64_t>(prompt.size()), engine->info());
+  exchange.record().n_prompt = static_cast<int64_t>(prompt.size());
+  const bool alone = takes_pages_of_generations(static_cast<int64_t>(prompt.size()), engine->info());
+  const PageTurns::Map turn(&turns_, alone);
+  exchange.answer_json(kOk, block_map(request, prompt, rule, options_.model_name, engine.get(), [&] {
+                         turn.check();
+                         check_going(patience);
+                       }));
 }
 
 void Service::check_model(const std::optional<std::string>& name) const {
@@ -201,8 +245,12 @@ std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiReque
       for (GenerateRequest& one : generations) one.stop_token_ids.push_back(id);
   RequestRecord& record = exchange.record();
   for (const EncodedPrompt& prompt : prompts) record.n_prompt += static_cast<int64_t>(prompt.ids.size());
+  TimedRequest timed{request.timings, record.start,
+                     cli::effective_rule(generations.front().sparse, engine->model()).to_string()};
+  auto turn = std::make_unique<PageTurns::Generation>(&turns_, [&] { check_going(patience); });
   auto work = std::make_unique<Work>(patience, request, engine, std::move(prompts), chat_model().format,
-                                     options_.model_name);
+                                     options_.model_name, std::move(timed));
+  work->turn = std::move(turn);
   const std::lock_guard lock(admission_);
   const int64_t n_waiting = engine->stats().n_waiting;
   metrics_.observe_queue(n_waiting);

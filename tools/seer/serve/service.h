@@ -16,8 +16,10 @@
 #include "tools/seer/serve/api_request.h"
 #include "tools/seer/serve/http/http_server.h"
 #include "tools/seer/serve/metrics.h"
+#include "tools/seer/serve/page_turns.h"
 #include "tools/seer/serve/prompts.h"
 #include "tools/seer/serve/reply.h"
+#include "tools/seer/serve/responses.h"
 
 namespace seer::serve {
 
@@ -28,6 +30,7 @@ struct ServiceOptions {
   std::optional<double> temperature;             // likewise; absent: the model's
   int64_t max_queue = 256;                       // how many generations may wait
   std::chrono::milliseconds request_timeout{0};  // 0: none
+  bool ui = true;                                // whether "/" is the page for browsers
 };
 
 // Its handlers run on many threads at once.
@@ -56,11 +59,13 @@ class Service {
   void show_tokens(Exchange& exchange) const;
   void show_text(Exchange& exchange) const;
   void show_tokenizer(Exchange& exchange) const;
+  void show_block_map(Exchange& exchange);
   void complete(Exchange& exchange, const ApiRequest& request);
   void stream(Work& work);
 
   std::shared_ptr<Engine> engine() const;  // throws ApiError (503) while there is none
   const ChatModel& chat_model() const;     // call it only if there is an engine
+  ModelCard model_card() const;            // throws what engine() throws
   void check_model(const std::optional<std::string>& name) const;
   void check_tools(const ApiRequest& request) const;
   std::unique_ptr<Work> admit(Exchange& exchange, const ApiRequest& request);
@@ -74,6 +79,7 @@ class Service {
   const ServiceOptions options_;
   const int64_t created_;
   Metrics metrics_;
+  PageTurns turns_;
   std::function<int64_t()> n_active_ = [] { return int64_t{0}; };
   std::atomic<bool> stopping_{false}, aborting_{false};
   std::atomic<bool> device_failed_{false};  // a failed device does not come back, and those who watch /health

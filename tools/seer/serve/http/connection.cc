@@ -246,7 +246,7 @@ void Connection::on_head() {
   Admission admission = shared_->rules.admit(head);
   if (admission.route != nullptr) record_.route = admission.route->path;
   if (admission.refusal) return refuse_admission(admission);
-  if (spare_ && (admission.route == nullptr || !admission.route->open))
+  if (spare_ && (admission.route == nullptr || !admission.route->urgent))
     throw ApiError(kUnavailable, "too many connections: try again later", "", "too_many_connections");
   route_ = admission.route;
   if (head.has_body) enter(Phase::kBody, shared_->options.body_timeout);

@@ -53,7 +53,7 @@ struct Shared {
 // A connection belongs to Shared::open until it is closed. It is not closed while a handler runs.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  // `spare`: the connection is beyond the limit, and takes requests for open routes only.
+  // `spare`: the connection is beyond the limit, and takes requests for urgent routes only.
   Connection(Shared* shared, boost::asio::ip::tcp::socket socket, bool spare);
   ~Connection();
   Connection(const Connection&) = delete;

@@ -39,8 +39,9 @@ std::string head_text(const Response& response, Framing framing, bool keep_alive
   text += reason_of(response.status);
   text += "\r\nDate: " + date_text() + "\r\n";
   if (!response.content_type.empty()) text += "Content-Type: " + response.content_type + "\r\n";
-  // A 204 has no body, and so it must not have a length.
-  if (framing == Framing::kLength && response.status != 204)
+  // A 204 has no body, and so it must not have a length. The length in a 304 would be that of the body that
+  // the client has.
+  if (framing == Framing::kLength && response.status != 204 && response.status != 304)
     text += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
   if (framing == Framing::kChunked) text += "Transfer-Encoding: chunked\r\n";
   if (!keep_alive) text += "Connection: close\r\n";
@@ -55,6 +56,8 @@ std::string_view reason_of(int status) {
       return "OK";
     case 204:
       return "No Content";
+    case 304:
+      return "Not Modified";
     case 400:
       return "Bad Request";
     case 401:

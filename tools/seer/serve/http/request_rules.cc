@@ -13,6 +13,7 @@ namespace seer::serve {
 namespace {
 
 bool matches(const Route& route, const std::string& path) {
+  if (route.path == "/") return path == "/";
   if (route.path.ends_with('/')) return path.size() > route.path.size() && path.starts_with(route.path);
   return path == route.path || path == route.path + '/';
 }

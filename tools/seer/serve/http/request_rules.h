@@ -19,11 +19,12 @@ using Handler = std::function<void(Exchange& exchange)>;
 struct Route {
   std::string method;  // "GET", which also answers HEAD, or "POST"
   std::string path;    // matches with or without a '/' at its end; one that ends in '/' here stands for
-                       // everything below it
+                       // everything below it, but "/" for itself alone
   Handler handler;
   // An open route tells nothing that needs protection, asks for no key, and returns at once. It is answered
   // even if every thread is busy.
   bool open = false;
+  bool urgent = false;  // answered on connections beyond --max-connections too; such a route is open
 };
 
 // The rules that say who may send requests.

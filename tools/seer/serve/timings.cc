@@ -1,0 +1,29 @@
+#include "tools/seer/serve/timings.h"
+
+#include <cmath>
+
+namespace seer::serve {
+namespace {
+
+// Returns `value` with three digits after the point, which JSON then has no more of.
+double rounded(double value) { return std::round(1e3 * value) / 1e3; }
+
+double ms(int64_t ns) { return rounded(1e-6 * static_cast<double>(ns)); }
+
+}  // namespace
+
+OrderedJson timings_json(const TimedRequest& request, const RequestStats& stats, const ChoiceTimes& times) {
+  if (!request.wanted) return nullptr;
+  OrderedJson first, rate;
+  if (times.first_token != Clock::time_point())
+    first = rounded(std::chrono::duration<double, std::milli>(times.first_token - request.start).count());
+  // The first token belongs to the prefill, so a rate needs a second one.
+  if (stats.n_generated > 1 && stats.decode_ns > 0)
+    rate = rounded(1e9 * static_cast<double>(stats.n_generated - 1) / static_cast<double>(stats.decode_ns));
+  return {{"sparse", request.sparse},           {"density", std::round(1e6 * stats.density) / 1e6},
+          {"computed_tokens", stats.n_prompt},  {"cached_tokens", stats.n_cached},
+          {"first_token_ms", std::move(first)}, {"prefill_ms", ms(stats.prefill_ns)},
+          {"decode_ms", ms(stats.decode_ns)},   {"tokens_per_second", std::move(rate)}};
+}
+
+}  // namespace seer::serve

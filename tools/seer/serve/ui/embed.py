@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Makes one page of the files in this folder, and a C++ source that holds it.
+
+    embed.py OUT.cc PAGE.html STYLE.css SCRIPT.js...    the scripts become one, in this order
+
+The page names nothing outside itself, and its Content-Security-Policy allows this one script and this one style, by their
+hashes. What the policy would forbid in a browser is refused here: handlers and styles in attributes, and addresses of others."""
+import base64
+import hashlib
+import pathlib
+import re
+import sys
+
+STYLE, SCRIPT = "<!-- style -->", "<!-- script -->"
+FORBIDDEN = [
+    (re.compile(r"<[^>]*\son\w+\s*=", re.IGNORECASE), "a handler in an attribute"),
+    (re.compile(r"<[^>]*\sstyle\s*=", re.IGNORECASE), "a style in an attribute"),
+    (re.compile(r"""\b(?:src|href|action)\s*=\s*(?!["']?(?:data:|#))""", re.IGNORECASE), "an address"),
+]
+
+
+def allowed(text):
+    """The name of `text` in a Content-Security-Policy."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") + "'"
+
+
+def compose(html, style, scripts):
+    """(page, style, script); ValueError if something cannot be in one page."""
+    for pattern, what in FORBIDDEN:
+        if match := pattern.search(html):
+            raise ValueError(f"the page has {what}: {match[0]}")
+    script = "\n'use strict';\n(() => {\n" + "".join(scripts) + "})();\n"
+    for text, end in ((style, "</style"), (script, "</script"), (script, "<!--")):
+        if end in text.lower():
+            raise ValueError(f"{end} would end the part of the page that it is in")
+    for mark in (STYLE, SCRIPT):
+        if html.count(mark) != 1:
+            raise ValueError(f"the page needs {mark} once")
+    page = html.replace(STYLE, f"<style>{style}</style>").replace(SCRIPT, f"<script>{script}</script>")
+    return page, style, script
+
+
+def source(page, style, script):
+    """The C++ source. Its bytes are numbers, because a literal of this length is beyond what C++ promises."""
+    data = page.encode("utf-8")
+    numbers = ",\n".join(",".join(str(byte) for byte in data[i:i + 40]) for i in range(0, len(data), 40))
+    etag = f'"\\"{hashlib.sha256(data).hexdigest()[:32]}\\""'
+    return f"""// Written by tools/seer/serve/ui/embed.py.
+#include "tools/seer/serve/ui_page.h"
+
+namespace seer::serve {{
+namespace {{
+
+constexpr unsigned char kPage[] = {{
+{numbers}}};
+
+}}  // namespace
+
+UiPage ui_page() {{
+  return {{{{reinterpret_cast<const char*>(kPage), sizeof kPage}}, {etag},
+          "{allowed(script)}", "{allowed(style)}"}};
+}}
+
+}}  // namespace seer::serve
+"""
+
+
+def main():
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
+    out, *names = sys.argv[1:]
+    try:
+        html, style, *scripts = (pathlib.Path(name).read_text(encoding="utf-8") for name in names)
+        text = source(*compose(html, style, scripts))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        sys.exit(f"embed.py: {error}")
+    pathlib.Path(out).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
