@@ -164,8 +164,8 @@ class Bench {
     try {
       run_tests(rows);
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kCancelled) throw;
       line_.clear();
+      if (error.kind() != ErrorKind::kCancelled) throw;
       log_info("interrupted");
       code = kInterrupted;
     }
@@ -197,7 +197,9 @@ class Bench {
     const std::vector<BenchTest> tests = options_.tests(rules_to_run(options_.rules, engine_->model()));
     for (size_t i = 0; i < tests.size(); ++i) {
       place_ = "test " + std::to_string(i + 1) + "/" + std::to_string(tests.size()) + " ";
-      rows.write(measure(tests[i]));
+      const BenchResult result = measure(tests[i]);
+      line_.clear();
+      rows.write(result);
     }
   }
 

@@ -102,8 +102,8 @@ class Perplexity {
         if (!options_.quiet) show_running(std::chrono::duration<double>(Clock::now() - start).count());
       }
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kCancelled) throw;
       line_.clear();
+      if (error.kind() != ErrorKind::kCancelled) throw;
       log_info("interrupted in window " + std::to_string(totals_.back().n_windows + 1) + " of " +
                std::to_string(n_windows_));
       code = kInterrupted;
