@@ -137,11 +137,17 @@ void EngineImpl::size_pool() {
 int64_t EngineImpl::pages_that_fit(int64_t room, int64_t n_blocks) const {
   StepLimits limits = limits_;
   limits.n_blocks = n_blocks;
-  int64_t left = room - kGpuReserve - model_.activation_bytes(limits);
-  if (divided())
-    left -= ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gate_config(), limits,
-                                         layout_.n_owners, model_.kv_dtype());
+  const int64_t left = room - kGpuReserve - step_bytes(limits);
   return std::max<int64_t>(0, left / model_.page_bytes(info_.page_tokens));
+}
+
+// Returns the bytes that steps of these limits work in on each rank, next to weights and pages.
+int64_t EngineImpl::step_bytes(const StepLimits& limits) const {
+  int64_t bytes = model_.activation_bytes(limits);
+  if (divided())
+    bytes += ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gate_config(), limits,
+                                          layout_.n_owners, model_.kv_dtype());
+  return bytes;
 }
 
 // Sets the sizes that memory decides. On a device with memory of its own, the pool gets the share of memory

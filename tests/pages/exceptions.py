@@ -3,6 +3,7 @@
 BUILDS = "builds the project, which the test is a part of"
 GPUS = "needs GPUs: the shape has more weights than a CPU computes in seconds"
 DOWNLOAD = "downloads 93 to 478 MB"
+CHECKPOINT = "downloads 15 GB or more, with their gates"
 HOSTS = "needs several machines"
 QUANTISED = "takes minutes, and a novel that is no part of the project"
 INSTALLED = "builds and installs the project"
@@ -37,6 +38,12 @@ NOT_RUN = {
     ("kernels/comm/README.md", "mpirun -np 16 --hostfile hosts.txt --bind-to none seer generate -m /models/llama "
                                "-f report.txt -n 200"):
         (HOSTS, "tests/tools/two_hosts_test.sh"),
+    ("README.md", 'hf download meta-llama/Llama-3.1-8B-Instruct --exclude "original/*" --local-dir ~/models/llama'): (CHECKPOINT, None),
+    ("README.md", "hf download SeerAttention/SeerAttention-Llama-3.1-8B-AttnGates --local-dir ~/models/llama-gates"):
+        (CHECKPOINT, None),
+    ("models/README.md", "hf download Qwen/Qwen2.5-7B-Instruct --local-dir ~/models/qwen2.5-7b"): (CHECKPOINT, None),
+    ("models/README.md", "hf download SeerAttention/SeerAttention-Qwen2.5-7B-AttnGates --local-dir ~/models/qwen2.5-7b-gates"):
+        (CHECKPOINT, None),
     ("models/DESIGN.md", "tests/quant/make_quantised.py examples/demo-model/model int4 --form int4 --group 64"):
         (QUANTISED, "tests/quant/make_quantised_test.py"),
     ("models/DESIGN.md", "seer perplexity -m int4 -g examples/demo-model/gates -f treasure-island.txt --window 8192 "
@@ -79,5 +86,6 @@ OPTIONS_OF_OTHERS = {
     ("SECURITY.md", "--table"): "tests/tools/bad_files_test.py",
     ("engine/README.md", "--static"): "pkg-config",
     ("kernels/comm/README.md", "--mca"): "mpirun",
+    ("models/README.md", "--exclude"): "hf",
     ("kernels/cuda/attention/prefill_sm90/DESIGN.md", "--heads"): "tests/bench/gpu_ops.cc",
 }

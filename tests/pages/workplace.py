@@ -22,11 +22,12 @@ class Failed(Exception):
 class Workplace:
     def __init__(self, root, seer, library):
         self.folder = pathlib.Path(tempfile.mkdtemp())
-        shutil.copytree(root / "examples", self.folder / "examples", ignore=shutil.ignore_patterns("build*"))
+        for name in ("examples", "tools"):
+            shutil.copytree(root / name, self.folder / name, ignore=shutil.ignore_patterns("build*"))
         (self.folder / "build/release").mkdir(parents=True)
         (self.folder / "build/release/bin").symlink_to(seer.parent)
         (self.folder / "build/release/engine").symlink_to(library.parent)
-        # What a reader brings: a text, and a chat model with its gates.
+        # What a reader brings: a text, and a chat model with its gates, also under the names of those that were downloaded.
         document = (root / "examples/long-document/document.txt").read_text(encoding="utf-8")
         (self.folder / "report.txt").write_text(document[:2000], encoding="utf-8")
         (self.folder / "path/to/model").mkdir(parents=True)
@@ -39,6 +40,9 @@ class Workplace:
         (self.folder / "path/to/model/chat_template.jinja").write_text(
             "{% for message in messages %}{{ message.content }}\n{% endfor %}", encoding="utf-8")
         (self.folder / "path/to/gates").symlink_to(self.folder / "examples/demo-model/gates")
+        (self.folder / "models").mkdir()
+        (self.folder / "models/llama").symlink_to(self.folder / "path/to/model")
+        (self.folder / "models/llama-gates").symlink_to(self.folder / "path/to/gates")
         self.environment = {name: value for name, value in os.environ.items()
                             if not name.startswith("SEER_") and name != "PYTHONPATH"}
         # Pages show what a terminal without colours shows.

@@ -32,6 +32,7 @@ void describe_engine(const Engine& engine) {
                   static_cast<long long>(info.ctx_size), static_cast<long long>(info.n_pages),
                   static_cast<long long>(info.page_tokens), human_bytes(info.kv_bytes).c_str(),
                   info.kv_cache_dtype.c_str(), static_cast<long long>(info.chunk_size)));
+  log_info(human_bytes(info.step_bytes) + " that steps work in");
   log_info(format("%lld tokens of a prompt beside others' decoding, %lld requests a step, %s",
                   static_cast<long long>(info.mixed_chunk_size), static_cast<long long>(info.max_batch_size),
                   info.prefix_cache ? "pages shared by content" : "no prefix cache"));
