@@ -185,17 +185,18 @@ void EngineImpl::size_cache() {
                     std::to_string(layout_.largest_share(limits_.n_blocks)) + " pages of " +
                     std::to_string(page_bytes >> 10) + " KiB, found room for " + std::to_string(fitting) +
                     " (" + std::to_string(fitting * layout_.n_owners * page) + " tokens) in " +
-                    std::to_string(may_use >> 20) + " MiB beside weights and activations. Use --ctx-size " +
+                    std::to_string(may_use >> 20) + " MiB besides weights and activations. Use --ctx-size " +
                     std::to_string(largest * page) +
                     " or less, a smaller --chunk-size, or a higher --gpu-memory-utilization.");
   info_.n_pages = std::min(fitting, kMaxContext / page / layout_.n_owners) * layout_.n_owners;
   if (options_.pool_size == 0) return;
   size_pool();
   if (pages_of_rank() > fitting)
-    throw Error(ErrorKind::kMemory, "a pool of " + std::to_string(options_.pool_size) +
-                                        " tokens does not fit on the GPU: found room for " +
-                                        std::to_string(fitting * layout_.n_owners * page) +
-                                        " tokens beside weights and activations. Use a smaller --pool-size.");
+    throw Error(ErrorKind::kMemory,
+                "a pool of " + std::to_string(options_.pool_size) +
+                    " tokens does not fit on the GPU: found room for " +
+                    std::to_string(fitting * layout_.n_owners * page) +
+                    " tokens besides weights and activations. Use a smaller --pool-size.");
 }
 
 }  // namespace seer
