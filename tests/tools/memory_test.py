@@ -99,6 +99,22 @@ class Memory(unittest.TestCase):
         self.assertAlmostEqual(float(totals[1]), float(weights) + float(steps) + cache, delta=0.02)
         self.assertEqual(totals[2], "")  # beyond the model's positions
 
+    def test_sizes_of_steps_are_the_engine_s(self):
+        """Those of a GPU too, which this test cannot ask."""
+        said = {}
+        for file in ("engine/src/engine_sizes.cc", "kernels/cuda/codes/codes.h", "models/arena.h"):
+            for name, value in re.findall(r"constexpr int64_t (k\w+) = ([^;]+);", (ROOT / file).read_text(encoding="utf-8")):
+                number = re.fullmatch(r"(?:int64_t\{)?(\d+)\}?(?: << (\d+))?", value)
+                if number:
+                    said[name] = int(number[1]) << int(number[2] or 0)
+        for name, ours in [("kGpuChunk", memory.CHUNK["gpu"]), ("kCpuChunk", memory.CHUNK["cpu"]),
+                           ("kGpuMixedChunk", memory.MIXED_CHUNK["gpu"]), ("kCpuMixedChunk", memory.MIXED_CHUNK["cpu"]),
+                           ("kGpuBatch", memory.BATCH["gpu"]), ("kCpuBatch", memory.BATCH["cpu"]),
+                           ("kDefaultPage", memory.USUAL_PAGE), ("kLogitRows", memory.LOGIT_ROWS),
+                           ("kGpuReserve", memory.RESERVE["gpu"]), ("kSpreadGroup", memory.SPREAD_GROUP),
+                           ("kMostSpreadRows", memory.SPREAD_ROWS), ("kAlignment", memory.ALIGNMENT)]:
+            self.assertEqual(said[name], ours, name)
+
     def test_the_first_page_has_the_figures(self):
         page = (ROOT / "README.md").read_text(encoding="utf-8")
         computed = run(sys.executable, "-B", ROOT / "tools/memory.py", ROOT / "examples/configs/llama-3.1-8b.json").stdout
