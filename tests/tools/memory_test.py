@@ -52,14 +52,15 @@ class Memory(unittest.TestCase):
         self.assertEqual(memory.step_bytes(shape, "bf16", "cpu", 10000, None), said["engine"]["step_bytes"])
 
     def check(self, weights="bf16", context=1000, kv="f32", options=(), chunk=None, **changes):
-        """A shape with random weights takes what `seer bench -v` says, to all digits that it prints."""
+        """A shape with random weights takes what `seer bench -v` says: of weights to the byte, else to all digits it prints."""
         config = self.config(**changes)
-        said = run(SEER, "bench", "--config", config, "--random-weights", "--weights", weights, "-v", "-p", "64", "-n", "0", "-r", "1",
-                   "--no-warmup", "-c", str(context), "--kv-cache-dtype", kv, "--sparse", "dense", *options).stderr
+        done = run(SEER, "bench", "--config", config, "--random-weights", "--weights", weights, "-v", "-p", "64", "-n", "0", "-r", "1",
+                   "--no-warmup", "-c", str(context), "--kv-cache-dtype", kv, "--sparse", "dense", "--output", "json", *options)
+        said = done.stderr
         shape = memory.Shape(config)
         cache = -(-context // shape.page) * memory.page_bytes(shape, memory.SIZE[kv], 4)
-        for n_bytes, pattern in [(memory.weight_bytes(shape, weights, "cpu"), r"([\d.]+) (\w+) of weights"),
-                                 (cache, r"\(([\d.]+) (\w+), \w+\), chunks"),
+        self.assertEqual(memory.weight_bytes(shape, weights, "cpu"), json.loads(done.stdout)[0]["model_size"])
+        for n_bytes, pattern in [(cache, r"\(([\d.]+) (\w+), \w+\), chunks"),
                                  (memory.step_bytes(shape, weights, "cpu", context, chunk), r"([\d.]+) (\w+) that steps work in")]:
             found = re.search(pattern, said)
             self.assertTrue(found, said)
@@ -82,6 +83,10 @@ class Memory(unittest.TestCase):
         self.check(**GATES)
         self.check(**{**GATES, "seerattn_gate_type": "Qmaxavg_Kavg", "seerattn_gate_block_size": 32})
         self.check(**GATES, seerattn_gate_force_double=True)
+
+    def test_two_weights_of_gates_are_both_counted(self):
+        shape = memory.Shape(self.config(**GATES, seerattn_gate_force_double=True))
+        self.assertEqual(memory.gate_bytes(shape), 2 * 3 * (4 * 64 * 64 + 2 * 3 * 64 * 64))
 
     def test_contexts_chunks_and_types_of_the_cache(self):
         self.check(context=4096, kv="bf16", **GATES)
