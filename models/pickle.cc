@@ -114,12 +114,13 @@ class Pickle::Machine {
   }
   void set_items(const std::vector<PickleValue*>& items) {
     PickleValue* dict = top();
-    if (dict->kind != Kind::kDict || items.size() % 2 != 0) fail("puts items where no dictionary is");
+    if (dict->kind != Kind::kDict || items.size() % 2 != 0)
+      fail("puts items into something other than a dictionary");
     dict->items.insert(dict->items.end(), items.begin(), items.end());
   }
   void append(const std::vector<PickleValue*>& items) {
     PickleValue* list = top();
-    if (list->kind != Kind::kTuple) fail("appends to what is no list");
+    if (list->kind != Kind::kTuple) fail("appends to something other than a list");
     list->items.insert(list->items.end(), items.begin(), items.end());
   }
   void get(uint64_t index) {
@@ -237,7 +238,7 @@ class Pickle::Machine {
       case 'b':  // BUILD: sets attributes of an ordered dictionary (a state_dict's _metadata), which are not
                  // needed
         pop();
-        if (top()->kind != Kind::kDict) fail("sets attributes of what is no dictionary");
+        if (top()->kind != Kind::kDict) fail("sets attributes of something other than a dictionary");
         return;
       default: {
         char name[8];

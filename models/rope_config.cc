@@ -66,7 +66,7 @@ class RopeReader {
     rope_.theta = inner.value_or(outer.value_or(kUsualTheta));
     if (inner && outer && *inner != *outer)
       notes_->push_back("rope_theta is " + number_text(*inner) + " in " + key_ + " and " +
-                        number_text(*outer) + " beside it: the one in " + key_ +
+                        number_text(*outer) + " next to it: the one in " + key_ +
                         " counts, as transformers 5 has it; transformers 4 takes the other");
   }
 
@@ -105,9 +105,9 @@ class RopeReader {
                         value + ")");
     } else if (outer && outer != inner) {
       notes_->push_back(
-          std::string(key) + " is " + value + " beside " + key_ + " and " +
+          std::string(key) + " is " + value + " next to " + key_ + " and " +
           (inner ? std::to_string(*inner) : "absent") +
-          " in it: the one beside it counts, as transformers 5 has it; transformers 4 looks in " + key_ +
+          " in it: the one next to it counts, as transformers 5 has it; transformers 4 looks in " + key_ +
           " alone");
     }
   }
@@ -118,7 +118,7 @@ class RopeReader {
       rope_.factor = *value;
       if (*value < 1.0)
         notes_->push_back(key_ + " has the factor " + number_text(*value) +
-                          ": positions come closer together than in training, where 1 or more is usual");
+                          ": positions come closer together than in training; 1 or more is usual");
       return;
     }
     if (rope_.type != Type::kYarn || !has_original_) missing("factor");

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails where a file includes from a folder above its own, or CUDA headers outside the places that may.
+"""Fails if a file includes from a folder above its own, or CUDA headers outside the places that may.
 
 Direction: tools, examples -> engine (public headers) -> models -> kernels, and engine -> tokenizer.
 seer/error.h is the one public header that every folder may use: it is the project's error vocabulary.

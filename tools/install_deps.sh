@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian or Ubuntu packages that Seer needs and that are missing; does nothing, without network or
-# root, where none is.
+# Installs the Debian or Ubuntu packages that Seer needs and that are missing; does nothing, and needs neither
+# network nor root, if none is.
 #   tools/install_deps.sh build   what the engine and the command line need (the default)
 #   tools/install_deps.sh mpi     that, and what ranks on several machines need
 #   tools/install_deps.sh test    all of it, and what the tests and the style checks need
@@ -55,7 +55,7 @@ done
 as_root=()
 if [ "$(id -u)" != 0 ]; then
   as_root=(sudo)
-  # sudo asks on the terminal itself, so where nobody can answer it must fail instead of waiting.
+  # sudo asks on the terminal itself, so if nobody can answer, it must fail instead of waiting.
   if [ -n "${CI:-}" ] || ! [ -t 0 ] || ! [ -t 2 ]; then as_root=(sudo -n); fi
 fi
 may_install() { [ "${#as_root[@]}" = 0 ] || command -v sudo >/dev/null; }

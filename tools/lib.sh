@@ -10,7 +10,7 @@ jobs() {
   echo $((cores > 0 ? cores : 1))
 }
 
-# configure PRESET [-DOPTION=VALUE ...]: skipped where the build folder already has these options.
+# configure PRESET [-DOPTION=VALUE ...]: does nothing if the build folder already has these options.
 configure() {
   local preset=$1 cache=build/$1/CMakeCache.txt fresh=() option stale=
   shift
@@ -25,7 +25,8 @@ configure() {
   cmake --preset "$preset" "${fresh[@]}" "$@"
 }
 
-# configure_clang PRESET: a preset of clang's, with tests. A folder that GCC was used in before cannot change its compiler.
+# configure_clang PRESET: configures a preset that clang builds, with tests. A build folder in which GCC was used before is
+# removed, because its compiler cannot be changed.
 configure_clang() {
   local preset=$1
   if ! command -v clang++ >/dev/null; then

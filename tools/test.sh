@@ -3,7 +3,7 @@
 #   tools/test.sh                 everything
 #   tools/test.sh STEP...         some of: style release asan tsan tidy, and tidy-tests
 # Test data outside the project are looked for in $SEER_TEST_DATA, else ../shared; tests that need them are skipped
-# where they are absent. The last lines say what was skipped, and why. Later runs repeat only what changed, and need neither
+# if they are absent. The last lines say what was skipped, and why. Later runs repeat only what changed, and need neither
 # root nor network.
 # shellcheck disable=SC2317  # the steps are functions, called by name
 set -euo pipefail
@@ -23,7 +23,7 @@ for step in "${steps[@]}"; do
   esac
 done
 
-# skip WHAT...: for the list at the end.
+# skip WHAT...: says it now, and keeps it for the list at the end.
 skipped=()
 skip() {
   echo "SKIPPED: $*"
@@ -65,7 +65,7 @@ build_and_test() { # build_and_test PRESET [CTEST OPTION...]
   return "$status"
 }
 
-# Without PTX for GPUs to come, which no test runs and which takes a third of nvcc's time.
+# This build leaves out PTX for GPUs to come: no test runs it, and it takes a third of nvcc's time.
 release() {
   local status=0 seer=build/release/bin/seer line
   configure release -DSEER_BUILD_TESTS=ON '-DCMAKE_CUDA_ARCHITECTURES=80-real;90a-real' && build_and_test release || status=1
@@ -75,11 +75,12 @@ release() {
   return "$status"
 }
 
-# By clang, so that both compilers see the sources, and libFuzzer is there. The packages have been tested by then.
+# clang builds this one, so that both compilers see the sources, and because libFuzzer is clang's. The tests of the installed
+# package are left out, because the release build has run them.
 asan() { configure_clang asan && build_and_test asan -LE package; }
 
-# Only what starts threads: the build takes most of the time, and everything else would tell nothing new. By clang, which
-# compiles it in half of GCC's time.
+# Only tests that start threads are built: the build takes most of the time, and ThreadSanitizer finds nothing in the others.
+# clang compiles them in half of GCC's time.
 tsan_targets=(test_engine_threads test_serve)
 tsan() {
   local target status=0
@@ -102,7 +103,8 @@ run_tidy() { # run_tidy [OPTION...]
 
 tidy() { run_tidy --without tests; }
 
-# Not one of the usual: the tests are more sources than all else together, and no user meets what is found there.
+# This step runs only if it is named: the tests are more sources than everything else together, and no user meets what
+# clang-tidy finds in them.
 tidy-tests() { run_tidy; }
 
 tools/install_deps.sh test

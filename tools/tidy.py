@@ -3,7 +3,7 @@
 
     tools/tidy.py BUILD_DIR [-j N] [--without FOLDER]
 
-The sources are those of BUILD_DIR/compile_commands.json that lie in this tree. A source is checked again only where
+The sources are those of BUILD_DIR/compile_commands.json that lie in this tree. A source is checked again only if
 it, a project header it includes, its compile command, .clang-tidy or the tool has changed since it last passed; what
 passed is kept in BUILD_DIR/tidy-passed.json."""
 import argparse

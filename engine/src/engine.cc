@@ -66,6 +66,7 @@ EngineImpl::EngineImpl(const EngineOptions& options)
   model_.allocate(limits_, pages_of_rank(), ranks_.comm());
   ranks_.allocated();
   info_.kv_bytes = model_.cache().nbytes();
+  info_.step_bytes = step_bytes(limits_);
   info_.n_ranks = ranks_.size();
   info_.rank_split = options_.rank_split;
   describe_model();

@@ -77,6 +77,7 @@ class EngineImpl final : public Engine {
   bool divided() const { return layout_.n_owners > 1; }
   int64_t pages_of_rank() const { return info_.n_pages / layout_.n_owners; }
   int64_t pages_that_fit(int64_t room, int64_t n_blocks) const;
+  int64_t step_bytes(const StepLimits& limits) const;
   const TextTokenizer* text_tokenizer() const;
   // Throws Error{kUsage} for the first id outside of the model's vocabulary; `what` names the ids.
   void check_ids(std::span<const int32_t> ids, const std::string& what) const;

@@ -137,11 +137,17 @@ void EngineImpl::size_pool() {
 int64_t EngineImpl::pages_that_fit(int64_t room, int64_t n_blocks) const {
   StepLimits limits = limits_;
   limits.n_blocks = n_blocks;
-  int64_t left = room - kGpuReserve - model_.activation_bytes(limits);
-  if (divided())
-    left -= ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gate_config(), limits,
-                                         layout_.n_owners, model_.kv_dtype());
+  const int64_t left = room - kGpuReserve - step_bytes(limits);
   return std::max<int64_t>(0, left / model_.page_bytes(info_.page_tokens));
+}
+
+// Returns the bytes that steps of these limits work in on each rank, next to weights and pages.
+int64_t EngineImpl::step_bytes(const StepLimits& limits) const {
+  int64_t bytes = model_.activation_bytes(limits);
+  if (divided())
+    bytes += ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gate_config(), limits,
+                                          layout_.n_owners, model_.kv_dtype());
+  return bytes;
 }
 
 // Sets the sizes that memory decides. On a device with memory of its own, the pool gets the share of memory
@@ -179,17 +185,18 @@ void EngineImpl::size_cache() {
                     std::to_string(layout_.largest_share(limits_.n_blocks)) + " pages of " +
                     std::to_string(page_bytes >> 10) + " KiB, found room for " + std::to_string(fitting) +
                     " (" + std::to_string(fitting * layout_.n_owners * page) + " tokens) in " +
-                    std::to_string(may_use >> 20) + " MiB beside weights and activations. Use --ctx-size " +
+                    std::to_string(may_use >> 20) + " MiB besides weights and activations. Use --ctx-size " +
                     std::to_string(largest * page) +
                     " or less, a smaller --chunk-size, or a higher --gpu-memory-utilization.");
   info_.n_pages = std::min(fitting, kMaxContext / page / layout_.n_owners) * layout_.n_owners;
   if (options_.pool_size == 0) return;
   size_pool();
   if (pages_of_rank() > fitting)
-    throw Error(ErrorKind::kMemory, "a pool of " + std::to_string(options_.pool_size) +
-                                        " tokens does not fit on the GPU: found room for " +
-                                        std::to_string(fitting * layout_.n_owners * page) +
-                                        " tokens beside weights and activations. Use a smaller --pool-size.");
+    throw Error(ErrorKind::kMemory,
+                "a pool of " + std::to_string(options_.pool_size) +
+                    " tokens does not fit on the GPU: found room for " +
+                    std::to_string(fitting * layout_.n_owners * page) +
+                    " tokens besides weights and activations. Use a smaller --pool-size.");
 }
 
 }  // namespace seer

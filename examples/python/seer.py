@@ -5,12 +5,12 @@
         for piece in engine.stream("It was a bright morning", max_new_tokens=64):
             print(piece, end="", flush=True)
 
-README.md beside this file shows the rest. The shared library is the file that `library` or SEER_LIBRARY names, and
+README.md next to this file shows the rest. The shared library is the file that `library` or SEER_LIBRARY names, and
 otherwise the one that the system's loader finds as libseer_engine.so.0.
 
 Threads. Many threads may use an engine at once, but only one at a time a session or a stream. Callbacks run on a thread of
 the engine's or of the session's, so they must be quick and must not wait for another request. An exception in a callback
-ends its request, and is raised again where that request is waited for.
+ends its request, and is raised again when that request is waited for.
 
 Lifetimes. close(), or the end of a `with`, frees what the library holds. Objects that are not closed are freed together with
 Python's, at the latest when the interpreter ends. Results are copies, which stay valid; the arguments of on_logits do not."""

@@ -150,7 +150,7 @@ class MpiCommunicator final : public Communicator {
     abort(ErrorKind::kDevice,
           rank_prefix(rank_, size_) + waited_text(timeout_) +
               " for the other ranks: one has ended or hangs, or the network between them is down. Raise "
-              "--comm-timeout where a step takes longer.");
+              "--comm-timeout if a step takes longer.");
     throw_failure();
   }
   void abort(ErrorKind kind, const std::string& message) noexcept override {

@@ -101,7 +101,7 @@ std::shared_ptr<SharedRegion> SharedRegion::attach(int fd) {
       size < sizeof(Header) ? MAP_FAILED : ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (data == MAP_FAILED || Header::bytes(static_cast<Header*>(data)->n_ranks) != size)
     throw Error(ErrorKind::kDevice,
-                "the memory shared with rank 0 cannot be used: expected it behind file "
+                "the memory shared with rank 0 cannot be used: expected to find it at file "
                 "descriptor " +
                     std::to_string(fd) + ". Ranks are started by the program itself, or by mpirun.");
   return std::shared_ptr<SharedRegion>(new SharedRegion(fd, data, size));
@@ -184,7 +184,7 @@ class SharedMemoryCommunicator final : public Communicator {
     if (waited <= timeout_) return;
     record(ErrorKind::kDevice,
            rank_prefix(rank_, size()) + waited_text(timeout_) +
-               " for the other ranks, which hang or are stopped. Raise --comm-timeout where a step takes "
+               " for the other ranks, which hang or are stopped. Raise --comm-timeout if a step takes "
                "longer.");
     throw_failure();
   }

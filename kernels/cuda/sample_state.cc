@@ -9,7 +9,7 @@ namespace seer::cuda {
 namespace {
 
 constexpr int64_t kRowBytes = sizeof(SampleRowParams), kChangeBytes = sizeof(LogitChange);
-static_assert(kRowBytes % alignof(LogitChange) == 0, "changes lie behind the rows");
+static_assert(kRowBytes % alignof(LogitChange) == 0, "changes lie after the rows");
 
 }  // namespace
 

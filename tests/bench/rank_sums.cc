@@ -1,4 +1,4 @@
-// What a sum over ranks costs that joins the residual stream: over the memory that GPUs share, beside NCCL's
+// What a sum over ranks costs that joins the residual stream: over the memory that GPUs share, next to NCCL's
 // all-reduce and an addition, in one run. Random values; recorded and replayed as decode steps are.
 //
 //   bench_rank_sums [--ranks N] [--width N] [--device cuda|cuda:N]
@@ -35,7 +35,7 @@ Options parse(int argc, char** argv) {
   Options o;
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
-    if (i + 1 == argc) throw Error(ErrorKind::kUsage, name + ": expected a value behind it");
+    if (i + 1 == argc) throw Error(ErrorKind::kUsage, name + ": expected a value after it");
     const std::string value = argv[++i];
     if (name == "--ranks") {
       o.ranks = std::stoi(value);

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Does `seer perplexity` find what the code behind the demo model's report.json finds?
+"""Does `seer perplexity` find what the code that wrote the demo model's report.json finds?
 
     tests/bench/report_check.py SEER DEMO_MODEL_DIR TEXT [--reference-device cuda] [--limit 0.5] [SEER OPTION...]
 
 The novels of report.json are not part of this project. So DEMO_MODEL_DIR/train.py, which wrote it, evaluates TEXT (any novel) in
 the same way, by PyTorch: up to 8 windows of 4096, 8192 and 16384 tokens, dense and by every rule; then the program does. Options
-that are not this script's go to the program, --device cpu for instance. Exits with 1 where a perplexity differs by more than --limit
+that are not this script's go to the program, --device cpu for instance. Exits with 1 if a perplexity differs by more than --limit
 percent. train.py also keeps the diagonal block of every row, which published gates do not; here that line is left out of it."""
 import argparse
 import importlib.util
@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 DIAGONAL = " i = torch.arange(n, device=dev); m[:, :, i, i] = True"
-LOOK_UPS = "    rng = random.Random(5)\n"  # behind the perplexities
+LOOK_UPS = "    rng = random.Random(5)\n"  # after the perplexities
 RATIOS = "nz_rule(r)) for r in (0.5, 0.2, 0.1, 0.05)]"  # ends the list of rules; nz_ratio_row is younger than report.json
 ROW_RATIOS = ' + [(f"nz_ratio_row {r}", nz_row_rule(r)) for r in (0.5, 0.2, 0.1, 0.05)]'
 

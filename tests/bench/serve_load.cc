@@ -1,4 +1,4 @@
-// What requests cost one another: decodes together, a decode beside a long prompt, a prompt whose prefix is
+// What requests cost one another: decodes together, a decode next to a long prompt, a prompt whose prefix is
 // cached. On random weights of a configuration's shape.
 //
 //   bench_serve_load --config FILE [--device cuda] [--weights TYPE] [--sparse RULE] [--scale X]
@@ -31,7 +31,7 @@ using Json = nlohmann::ordered_json;
 constexpr int64_t kPrompt = 128;        // tokens before a measured decode
 constexpr int64_t kGenerated = 256;     // tokens of a measured decode
 constexpr int64_t kTogether = 32;       // requests
-constexpr int64_t kLongPrompt = 65536;  // beside a decode
+constexpr int64_t kLongPrompt = 65536;  // next to a decode
 constexpr int64_t kCachedPrompt = 32768;
 
 struct Options {
@@ -50,7 +50,7 @@ Options parse(int argc, char** argv) {
   options.engine.device = "auto";
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
-    if (i + 1 == argc) throw Error(ErrorKind::kUsage, name + ": expected a value behind it");
+    if (i + 1 == argc) throw Error(ErrorKind::kUsage, name + ": expected a value after it");
     const std::string value = argv[++i];
     if (name == "--config") {
       options.engine.random_config = value;

@@ -587,7 +587,7 @@ int main(int argc, char** argv) {
   describes_the_engine(engine, &seen);
   text_goes_round(engine);
   CHECK(seer_encode(engine, text, strlen(text), SEER_ENCODE_ADD_SPECIAL, &ids, &n) == SEER_OK);
-  CHECK(n > 256 && n < 1000); /* several blocks, and room behind them */
+  CHECK(n > 256 && n < 1000); /* several blocks, and room after them */
   if (n <= 256 || n >= 1000) return 1;
   generates(engine, ids, n);
   rules_and_sampling(engine, ids, n);

@@ -122,7 +122,7 @@ TEST_CASE("sessions, submitted requests and evaluations at once give what each g
   CHECK(engine->stats().n_running + engine->stats().n_waiting == 0);
 }
 
-TEST_CASE("a session stopped by its callback beside others holds what the callback saw", "[threads]") {
+TEST_CASE("a session stopped by its callback next to others holds what the callback saw", "[threads]") {
   const auto engine = load_demo(512, 64);
   const Ids text = document(300);
   const Ids alone = engine->new_session()->generate(greedy(slice(text, 0, 100), 40)).tokens;

@@ -211,7 +211,8 @@ TEST_CASE("divided prompts together give what each gives alone, pre-empted ones 
   CHECK(engine->stats().pages_used == 0);
 }
 
-TEST_CASE("divided sequences decode on over the pages of every rank, beside each other and beside a prompt") {
+TEST_CASE(
+    "divided sequences decode on over the pages of every rank, next to each other and next to a prompt") {
   const auto alone = testing::load_demo(768, 128);
   constexpr int64_t kLongest = testing::kSanitized ? 180 : 300;  // five or seven blocks with its prompt
   const std::vector<GenerateRequest> requests = {

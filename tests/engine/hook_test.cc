@@ -113,7 +113,7 @@ TEST_CASE("a hook that leaves no token fails the request and says what may be th
   }
 }
 
-TEST_CASE("a hook is called once a token, also where pages were taken and computed again") {
+TEST_CASE("a hook is called once a token, also if pages were taken and computed again") {
   EngineOptions options = demo_options(512);
   options.pool_size = 512;
   const auto engine = Engine::load(options);

@@ -25,7 +25,7 @@ int32_t add(PrefixCache& cache, int32_t parent, int32_t id, const PrefixKey& key
   return cache.add(parent, key, page_of(id), page);
 }
 
-TEST_CASE("a cached page is found behind its own parent, under its own rule, and nowhere else") {
+TEST_CASE("a cached page is found after its own parent, under its own rule, and nowhere else") {
   PrefixCache cache(8, kPage, true);
   const int32_t first = add(cache, kRoot, 1), second = add(cache, first, 2);
   CHECK(cache.find(kRoot, kDenseKey, page_of(1)) == first);

@@ -101,7 +101,7 @@ TEST_CASE("top_p keeps the smallest set that reaches it") {
   CHECK(f.size() == 1);
 }
 
-TEST_CASE("min_p drops what is unlikely beside the likeliest") {
+TEST_CASE("min_p drops what is unlikely compared with the likeliest") {
   SamplingParams params = seeded(4);
   params.min_p = 0.31;
   const auto f = frequencies(params, {std::log(0.5F), std::log(0.3F), std::log(0.15F), std::log(0.05F)});

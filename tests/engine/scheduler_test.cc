@@ -73,7 +73,7 @@ TEST_CASE("requests of every rule and length together give what each gives alone
   CHECK(stats.generated_tokens == n_generated);
 }
 
-TEST_CASE("alone a prompt takes whole chunks, beside a decode mixed ones") {
+TEST_CASE("alone a prompt takes whole chunks, and next to a decode mixed ones") {
   FakeEngine engine;  // 128 and 32 tokens
   engine.runner.hold();
   const auto decode = engine.submit_raw(fake_request(fake_ids(5, 1), 30));
@@ -109,7 +109,7 @@ TEST_CASE("a running decode gets a token in every step while a long prompt is co
   }
 }
 
-TEST_CASE("a short prompt behind a long one waits for a few steps, and the long one is not starved") {
+TEST_CASE("a short prompt after a long one waits for a few steps, and the long one is not starved") {
   FakeEngine engine;
   engine.runner.hold();
   const auto decode = engine.submit_raw(fake_request(fake_ids(5, 1), 1000));

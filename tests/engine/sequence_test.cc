@@ -112,7 +112,7 @@ TEST_CASE("positions that depend on the length keep nothing") {
   CHECK(s.begin_prefill(kDense, true) == 0);
 }
 
-TEST_CASE("dropping uncomputed tokens frees the pages behind them") {
+TEST_CASE("dropping uncomputed tokens frees the pages after them") {
   PrefixCache pages = pool(100);
   Sequence s(&pages, traits());
   s.append(ids(640));

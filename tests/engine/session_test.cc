@@ -326,7 +326,7 @@ TEST_CASE("evaluate begins from an empty session and leaves its tokens in it") {
 }
 
 TEST_CASE(
-    "evaluate reports logits of every position where 0 are asked for, in order, and of no more than there "
+    "evaluate reports logits of every position if 0 are asked for, in order, and of no more than there "
     "are") {
   const auto engine = load_demo(256, 64);
   const Ids prompt = document(130);

@@ -85,7 +85,7 @@ TEST_CASE("which stop string was met is told") {
   CHECK(text.finish() == "");
 }
 
-TEST_CASE("the first space goes only at a text's start, where the vocabulary has it so") {
+TEST_CASE("the first space goes only at a text's start, if the vocabulary has it so") {
   CHECK(stream({" a", " b"}, {}, /*at_start=*/true, /*strips=*/true) == Strings{"a", " b", ""});
   CHECK(stream({" a", " b"}, {}, /*at_start=*/false, /*strips=*/true) == Strings{" a", " b", ""});
   CHECK(stream({" a", " b"}, {}, /*at_start=*/true, /*strips=*/false) == Strings{" a", " b", ""});

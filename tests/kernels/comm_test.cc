@@ -44,7 +44,7 @@ TEST_CASE("all_reduce_sum gives every rank the same sums, at any size") {
   }
 }
 
-TEST_CASE("gather and all_gather put uneven parts one behind the other") {
+TEST_CASE("gather and all_gather put uneven parts one after the other") {
   for (const int64_t n : kCounts) {
     ThreadRanks ranks(3);
     const std::vector<int64_t> counts = {n, 0, n + 5};

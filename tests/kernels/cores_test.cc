@@ -85,7 +85,7 @@ TEST_CASE("a mount that shows a part of the hierarchy is read from there") {
             .quota() == 1.0);
 }
 
-TEST_CASE("where both versions are mounted, each counts") {
+TEST_CASE("if both versions are mounted, each counts") {
   FakeRoot root("4:cpu:/\n0::/\n",
                 "33 31 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
                 "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");

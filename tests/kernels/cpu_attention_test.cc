@@ -58,7 +58,7 @@ TEST_CASE("masked prefill attention is the reference's and reads no dropped tile
   }
 }
 
-TEST_CASE("prefill attention stays right where scores grow or shrink by hundreds along the keys") {
+TEST_CASE("prefill attention stays right when scores grow or shrink by hundreds along the keys") {
   // Scores of hundreds carry an error of 1e-4 each.
   constexpr Tolerance kLargeScores{1e-3, 0.0};
   const auto cpu = make_cpu_backend(2);

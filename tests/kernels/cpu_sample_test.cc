@@ -28,7 +28,7 @@ TEST_CASE("sample on random rows under every rule") {
   }
 }
 
-TEST_CASE("a row's token depends neither on the rows beside it nor on the number of threads") {
+TEST_CASE("a row's token depends neither on the rows next to it nor on the number of threads") {
   const auto one = make_cpu_backend(1), three = make_cpu_backend(3);
   for (const SampleCase& c : random_sample_cases()) {
     if (c.logits.dim(1) > 4096) continue;

@@ -86,7 +86,7 @@ TEST_CASE("cuda: masked prefill attention is the reference's and reads no droppe
   }
 }
 
-TEST_CASE("cuda: prefill attention stays right where scores grow or shrink by hundreds along the keys") {
+TEST_CASE("cuda: prefill attention stays right when scores grow or shrink by hundreds along the keys") {
   const auto device = gpu();
   if (!device) return;
   for (const AttentionCase& c : growing_scores_cases(DType::kBF16)) {

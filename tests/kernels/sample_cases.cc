@@ -118,7 +118,7 @@ std::vector<SampleCase> exact_sample_cases() {
   add("divide halves a positive logit", {3.0F, 2.0F}, {changed});
   add("divide doubles a negative one", {-1.0F, -1.5F}, {changed});
   changed.changes = {{1, 2.0F, 1.5F, false}, {2, 1.0F, 0.5F, false}};
-  add("subtract comes behind divide", {1.0F, 6.0F, 2.0F}, {changed});  // 1, 1.5, 1.5
+  add("subtract comes after divide", {1.0F, 6.0F, 2.0F}, {changed});  // 1, 1.5, 1.5
   changed.changes = {{1, 0.01F, -100.0F, true}, {3, 1.0F, 0.0F, true}};
   add("banned wins over everything", {0.5F, 9.0F, 0.4F, 9.0F}, {changed});
   changed.changes = {{-1, 2.0F, 5.0F, true}, {2, 2.0F, 5.0F, true}, {INT32_MAX, 2.0F, 0.0F, true}};

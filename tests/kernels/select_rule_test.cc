@@ -58,7 +58,7 @@ TEST_CASE("equal ratios of the prompt and of rows keep equally many blocks of a 
   CHECK(density(rule_of(Method::kNzRatio, 1.0, 100)) == 1.0);
 }
 
-TEST_CASE("the last two rows of a prompt are dense where the rule says so") {
+TEST_CASE("the last two rows of a prompt are dense if the rule says so") {
   const SelectRule dense = rule_of(Method::kThreshold, 0.1, 10, true),
                    sparse = rule_of(Method::kThreshold, 0.1, 10, false);
   CHECK_FALSE(dense.row_is_dense(7));

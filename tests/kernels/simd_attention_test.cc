@@ -107,7 +107,7 @@ TEST_CASE("a tile's attention is the reference's for any head size, keys and dia
   }
 }
 
-TEST_CASE("transposed queries are scaled and the lanes behind the last are zero") {
+TEST_CASE("transposed queries are scaled and the lanes after the last are zero") {
   Random random(31);
   for (const simd::Functions* simd : runnable_tables())
     for (const int64_t n : {1, 16, 63, 64}) {

@@ -102,7 +102,7 @@ TEST_CASE("products with codes are float64's, for one to four inputs and any num
 }
 
 // If one of the inputs that share a scale is far larger, the others keep few digits; the bound says how many.
-TEST_CASE("products with codes stay within the bound where inputs differ by many powers of two") {
+TEST_CASE("products with codes stay within the bound when inputs differ by many powers of two") {
   Random random(62);
   for (const CodeType type : kTypes)
     for (const bool zeros : {false, true}) {

@@ -267,7 +267,7 @@ TEST_CASE("context parallel: sequences that decode together, some without pages 
   }
 }
 
-TEST_CASE("context parallel: decodes beside chunks of a prompt, whoever computes those") {
+TEST_CASE("context parallel: decodes next to chunks of a prompt, whoever computes those") {
   const TinyModel model;
   const GatesDir gates(model);
   const SelectRule rule{SelectRule::Method::kThreshold, 0.2, true, 6};

@@ -145,7 +145,7 @@ TEST_CASE("gates: pools that are none are refused with the form expected") {
   CHECK_THAT(refused_config("seerattn_gate_type", 3), ContainsSubstring("seerattn_gate_type to be a string"));
 }
 
-TEST_CASE("gates: two weights where asked for, or where a gate is wider than a head") {
+TEST_CASE("gates: two weights if asked for, or if a gate is wider than a head") {
   TinyGates gates;
   gates.double_linear = true;
   const GateFolder forced(gates);
@@ -280,7 +280,7 @@ TEST_CASE("gates: an extra or misshapen tensor is named") {
   }
 }
 
-TEST_CASE("gates: the official .pth, behind a safetensors file where both are there") {
+TEST_CASE("gates: the official .pth, unless there is a safetensors file too") {
   const std::vector<NamedTensor> all = TinyGates().tensors(kShape);
   std::vector<testing::PthTensor> tensors;
   std::vector<testing::PthStorage> storages;

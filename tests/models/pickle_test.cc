@@ -202,9 +202,10 @@ TEST_CASE("pickle: items and attributes of what has none") {
              ContainsSubstring("dictionary"));
   CHECK_THAT(refused(op::kEmptyDict + op::kMark + op::unicode("odd") + op::kSetItems),
              ContainsSubstring("dictionary"));
-  CHECK_THAT(refused(op::kNone + op::kNone + op::kAppend), ContainsSubstring("no list"));
-  CHECK_THAT(refused(op::kEmptyDict + op::kMark + op::kNone + op::kAppends), ContainsSubstring("no list"));
-  CHECK_THAT(refused(op::integer(1) + op::kEmptyDict + op::kBuild), ContainsSubstring("no dictionary"));
+  CHECK_THAT(refused(op::kNone + op::kNone + op::kAppend), ContainsSubstring("than a list"));
+  CHECK_THAT(refused(op::kEmptyDict + op::kMark + op::kNone + op::kAppends),
+             ContainsSubstring("than a list"));
+  CHECK_THAT(refused(op::integer(1) + op::kEmptyDict + op::kBuild), ContainsSubstring("than a dictionary"));
 }
 
 TEST_CASE("pickle: cut short at every byte") {

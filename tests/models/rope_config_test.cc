@@ -88,14 +88,15 @@ TEST_CASE("rope config: rope_parameters and rope_scaling that differ are refused
   CHECK(ModelConfig::parse(config.dump(), "c").rope.factor == 2.0);
 }
 
-TEST_CASE("rope config: rope_theta among the parameters counts, and a note says so if another is beside") {
+TEST_CASE(
+    "rope config: rope_theta among the parameters counts, and a note says so if another is next to them") {
   for (const char* key : {"rope_parameters", "rope_scaling"}) {
     const json rope = {{"rope_type", "linear"}, {"factor", 2.0}, {"rope_theta", 7000.0}};
     const ModelConfig c = ModelConfig::parse(with_rope(key, rope).dump(), "c");
     CHECK(c.rope.theta == 7000.0);
     REQUIRE(c.notes.size() == 1);
     CHECK_THAT(c.notes[0], ContainsSubstring("rope_theta is 7000 in " + std::string(key)) &&
-                               ContainsSubstring("50000 beside it"));
+                               ContainsSubstring("50000 next to it"));
     json config = with_rope(key, rope);
     config["rope_theta"] = 7000;
     CHECK(ModelConfig::parse(config.dump(), "c").notes.empty());
@@ -110,7 +111,7 @@ TEST_CASE("rope config: a type that contradicts rope_type is refused with both")
 }
 
 // In transformers 5.24.0, standardize_rope_params prefers the key next to rope_scaling.
-TEST_CASE("rope config: original_max_position_embeddings beside rope_scaling counts for llama3 and yarn") {
+TEST_CASE("rope config: original_max_position_embeddings next to rope_scaling counts for llama3 and yarn") {
   json llama3 = kLlama3, yarn = {{"rope_type", "yarn"}, {"factor", 8.0}};
   llama3.erase("original_max_position_embeddings");
   for (json rope : {llama3, yarn}) {
@@ -119,7 +120,7 @@ TEST_CASE("rope config: original_max_position_embeddings beside rope_scaling cou
     const ModelConfig alone = ModelConfig::parse(config.dump(), "c");
     CHECK(alone.rope.original_max_positions == 256);
     REQUIRE(alone.notes.size() == 1);
-    CHECK_THAT(alone.notes[0], ContainsSubstring("original_max_position_embeddings is 256 beside") &&
+    CHECK_THAT(alone.notes[0], ContainsSubstring("original_max_position_embeddings is 256 next to") &&
                                    ContainsSubstring("absent in it"));
     config["rope_scaling"]["original_max_position_embeddings"] = 1024;
     const ModelConfig both = ModelConfig::parse(config.dump(), "c");
@@ -239,7 +240,7 @@ TEST_CASE("rope config: a rope type that is not known is unsupported by its name
              ContainsSubstring("partial_rotary_factor"));
 }
 
-TEST_CASE("rope config: what a type needs is named where it is missing") {
+TEST_CASE("rope config: what a type needs is named if it is missing") {
   for (const char* type : {"linear", "dynamic", "yarn", "llama3"})
     CHECK_THAT(refused({{"rope_type", type}}),
                ContainsSubstring(std::string("the key factor is missing, which rope type '") + type + "'"));

@@ -42,7 +42,7 @@ TEST_CASE("rope: linear divides every frequency") {
   CHECK(f.attention_scaling == 1.0);
 }
 
-TEST_CASE("rope: dynamic changes nothing up to the original length and grows behind it") {
+TEST_CASE("rope: dynamic changes nothing up to the original length and grows after it") {
   const RopeConfig rope = rope_of(Type::kDynamic, 2.0, 2048);
   const std::vector<double> plain = {1.0,  0.31622776601683794, 0.1,   0.03162277660168379,
                                      0.01, 0.00316227766016838, 0.001, 0.00031622776601683794};

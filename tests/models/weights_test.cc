@@ -189,7 +189,7 @@ TEST_CASE("weights: one bias without the other") {
   }
 }
 
-TEST_CASE("weights: each tensor is named where it is missing") {
+TEST_CASE("weights: each tensor is named if it is missing") {
   TinyShape shape;
   shape.n_layers = 1;
   const TinyModel model(shape);

@@ -23,7 +23,7 @@ SKIPPED = 77
 # only the order of inputs may differ (desc_act). The largest relative difference that was seen is 1.4e-8.
 SAME = 1e-6
 # Rounding errors have no direction, so the loss rises with their square: by 3 to 10 times e^2 for an rms error e, in what
-# was seen. The second number is the noise of 1024 tokens' loss where e is small.
+# was seen. The second number is the noise of 1024 tokens' loss if e is small.
 RISE, NOISE = 20, 0.002
 CODES = {"fp8": "F8_E4M3", "fp8-block": "F8_E4M3", "int8": "I8"}  # the others have 4 bits
 FORMS = [  # options, the error in percent that the script may say, words of `seer inspect`
@@ -131,7 +131,7 @@ class Forms(Case):
                 bits = re.search(r"[\d.]+ bits a weight", said)[0]
                 self.assertIn(bits, model["quantisation"])
 
-    def test_files_beside_the_weights_are_copied_and_shards_stay_shards(self):
+    def test_files_next_to_the_weights_are_copied_and_shards_stay_shards(self):
         sys.path.insert(0, str(HERE))
         from tensor_files import Reader, Writer
         sharded = self.folder / "sharded"

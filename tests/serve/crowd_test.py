@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""/health and a request beside thousands of clients that are idle, dribble their heads or stall in their bodies.
+"""/health and a request next to thousands of clients that are idle, dribble their heads or stall in their bodies.
 
 Prints how long each took: the figures of SECURITY.md. The numbers of clients shrink if this process may not have
 as many files."""

@@ -378,7 +378,7 @@ TEST_CASE("a handler that throws is a server error with a message") {
   CHECK_THAT(answer, ContainsSubstring("\"message\":\"a bug\",\"type\":\"server_error\""));
 }
 
-TEST_CASE("a key is asked for where one is set, before the body") {
+TEST_CASE("a key is asked for if one is set, before the body") {
   HttpOptions options;
   options.access.api_key = "k-1";
   const Server server(options);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Two published chat models through `seer generate` and `seer serve`, beside what transformers answered: the prompt's ids,
+"""Two published chat models through `seer generate` and `seer serve`, compared with what transformers answered: the prompt's ids,
 the text and how it ended. The models are no part of the project: SEER_REAL_MODELS names a folder that holds them, and the
 references are test data (SEER_TEST_DATA). Skipped without either."""
 import json

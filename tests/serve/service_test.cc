@@ -286,7 +286,7 @@ TEST_CASE("without tools, or with the choice none, calls stay text") {
   }
 }
 
-TEST_CASE("only the first of several calls is given where no parallel ones are wanted") {
+TEST_CASE("only the first of several calls is given if no parallel ones are wanted") {
   const std::string call = R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
   const Server server(engine_with({{call, call}, std::nullopt, false, false}), named(), hermes());
   const auto calls = [&](const std::string& more) {
@@ -296,7 +296,7 @@ TEST_CASE("only the first of several calls is given where no parallel ones are w
   CHECK(calls(R"(,"parallel_tool_calls":false})") == 1);
 }
 
-TEST_CASE("tools are refused where the template does not show them, or writes calls in an unknown form") {
+TEST_CASE("tools are refused if the template does not show them, or writes calls in an unknown form") {
   const std::string tools = std::string(kTools) + "}";
   const Server without(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
   CHECK_THAT(without.ask(tools, kChat), ContainsSubstring("does not show tools"));
@@ -351,7 +351,7 @@ TEST_CASE("log-probabilities of a chat") {
   CHECK(n == 2);
 }
 
-TEST_CASE("special tokens are shown where they are asked for, but for the end") {
+TEST_CASE("special tokens are shown if they are asked for, but for the end") {
   const FakeEngine words({{}, std::nullopt, false, false});
   const std::string word = words.tokenizer().token_bytes(testing::kSomeToken);
   const Server server(engine_with({{word, "#1", word, "#2"}, std::nullopt, false, false}));

@@ -40,12 +40,12 @@ class Case:
     config: dict  # config.json as Seer reads it
     files: Files
     n_tokens: int = 100
-    reference: dict | None = None  # config.json for transformers, where it refuses `config`
-    refused: str | None = None  # words of Seer's refusal, where that is right; `why` says why
+    reference: dict | None = None  # config.json for transformers, if it refuses `config`
+    refused: str | None = None  # words of Seer's refusal, if that is right; `why` says why
     why: str = ""
     edit: Callable | None = None  # changes the tensors that are saved
     beside: Callable | None = None  # puts more files into the folder
-    moves: bool = True  # false where rope does what the default kind does
+    moves: bool = True  # false if rope does what the default kind does
     brief: bool = False  # part of the short form
 
 
@@ -160,7 +160,7 @@ def absent_keys(e):
         e.add("head_dim null", family, change={"head_dim": None})
     e.families("rope_parameters without rope_type", spelling=5, change={"rope_parameters": {"rope_theta": 500000.0}}, theta=500000.0)
     e.add("rope_scaling {}", change={"rope_scaling": {}}, theta=500000.0)
-    e.add("rope_parameters null beside rope_theta", spelling=5, change={"rope_parameters": None, "rope_theta": 500000.0}, theta=500000.0)
+    e.add("rope_parameters null next to rope_theta", spelling=5, change={"rope_parameters": None, "rope_theta": 500000.0}, theta=500000.0)
 
 
 def floats_for_integers(e):
@@ -209,7 +209,7 @@ def architectures(e):
     for act in "silu", "swish":
         e.add(f"hidden_act {act}", change={"hidden_act": act})
     e.add("head_dim, an odd share of hidden_size", "mistral", d_model=100, n_heads=3, n_kv_heads=1, d_head=32)
-    e.add("head_dim beside qwen2, which has no such field", "qwen2", d_model=72, n_heads=3, n_kv_heads=3, d_head=64, brief=True)
+    e.add("head_dim with qwen2, which has no such field", "qwen2", d_model=72, n_heads=3, n_kv_heads=3, d_head=64, brief=True)
     e.add("14 heads of 64, groups of 7", "qwen2", d_model=128, n_heads=14, n_kv_heads=2, d_head=64)
     e.add("one layer", n_layers=1)
     e.add("ids that are null and lists", change={"bos_token_id": None, "eos_token_id": [2, 3], "pad_token_id": -1})
@@ -257,7 +257,7 @@ def extras(tensors):
 
 
 def other_weights(folder):
-    """Files of weights that transformers does not look at where model.safetensors is."""
+    """Files of weights that transformers does not look at if there is a model.safetensors."""
     for name in "consolidated.safetensors", "adapter_model.safetensors", "pytorch_model.bin", "training_args.bin":
         (folder / name).write_bytes(b"not weights")
 
@@ -271,8 +271,8 @@ def tensor_names(e):
         e.add("tied, only the head saved", family, tied=True, edit=only_head, brief=family == "qwen3")
         e.add("tensors that nothing asks for", family, edit=extras, brief=family == "qwen3")
     e.add("five shards", "qwen3", shards=5, dtype="bfloat16")
-    e.families("norms and biases in float32 beside bfloat16", dtype="bfloat16", wide_vectors=True)
-    e.families("consolidated.safetensors and the like beside", beside=other_weights)
+    e.families("norms and biases in float32 next to bfloat16", dtype="bfloat16", wide_vectors=True)
+    e.families("consolidated.safetensors and the like next to it", beside=other_weights)
 
 
 def refusals(e):

@@ -4,10 +4,10 @@
     tests/sweep/sweep_test.py SEER [--long] [--draws N] [--only WORDS] [--keep DIR] [--verbose]
 
 Writes small random checkpoints over the space of config.json and of tensors' names (cases.py), gives each a random prompt by both,
-and compares the logits of every position. Prints what is read differently, and exits with 1 where anything is that cases.py does
+and compares the logits of every position. Prints what is read differently, and exits with 1 if anything is that cases.py does
 not list as refused on purpose. Without --long some twenty cases run, which is what ctest does.
 
-transformers, torch and safetensors come from the Python named by SEER_PYTHON_HF, else from this one; where they are missing the exit
+transformers, torch and safetensors come from the Python named by SEER_PYTHON_HF, else from this one; if they are missing the exit
 code is 77, which ctest reports as skipped. With transformers 4 the sweep shows where the two versions differ."""
 import argparse
 import collections
@@ -28,7 +28,7 @@ REFUSAL_CODES = (2, 3)  # bad usage; a file that is missing, malformed or unsupp
 
 
 def use_python_with_transformers():
-    """Goes on under SEER_PYTHON_HF, or ends where nothing can be compared with."""
+    """Goes on under SEER_PYTHON_HF, or ends if there is nothing to compare with."""
     wanted = os.environ.get("SEER_PYTHON_HF")
     if wanted and os.environ.get("SEER_SWEEP_STARTED") != wanted:
         os.environ["SEER_SWEEP_STARTED"] = wanted
@@ -80,7 +80,7 @@ def prompt_of(case):
 
 
 def logits_by_transformers(case, folder, ids):
-    """Logits, and those that the default kind of rope would give (None where that is what the case has)."""
+    """Logits, and those that the default kind of rope would give (None if that is what the case has)."""
     import shapes
     import torch
     from transformers import AutoModelForCausalLM

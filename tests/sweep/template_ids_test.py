@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The ids of published chat templates' prompts, beside those that Hugging Face's tokenizers package gives their texts.
+"""The ids of published chat templates' prompts, compared with those that Hugging Face's tokenizers package gives their texts.
 
     template_ids_test.py SEER [DATA]
 

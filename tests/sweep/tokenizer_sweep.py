@@ -5,10 +5,10 @@
 
 Builds tokenizers (built_tokenizers.py), and compares what both make of random texts: the ids with special tokens parsed and as
 plain text, and what the ids, and random ids, decode to. With --long there are more texts, and every code point in eight contexts.
-DRIVER is the program tokenizer_driver. Prints what is different, and exits with 1 where anything is; a tokenizer that Seer
+DRIVER is the program tokenizer_driver. Prints what is different, and exits with 1 if anything is; a tokenizer that Seer
 refuses to load by name is no difference.
 
-The package comes from the Python named by SEER_PYTHON_HF, else from this one; where it is missing the exit code is 77, which
+The package comes from the Python named by SEER_PYTHON_HF, else from this one; if it is missing the exit code is 77, which
 ctest reports as skipped."""
 import argparse
 import collections
@@ -25,7 +25,7 @@ CONTEXTS = ("a{}b", "1{}2", " {} ", "{0}{0}", "\n{}\n", ".{}!", "A{}'s", "tok{}<
 
 
 def use_python_with_tokenizers():
-    """Goes on under SEER_PYTHON_HF, or ends where nothing can be compared with."""
+    """Goes on under SEER_PYTHON_HF, or ends if there is nothing to compare with."""
     wanted = os.environ.get("SEER_PYTHON_HF")
     if wanted and os.environ.get("SEER_SWEEP_STARTED") != wanted:
         os.environ["SEER_SWEEP_STARTED"] = wanted

@@ -3,11 +3,11 @@
 
     tests/tokenizer/jinja_fuzz.py DRIVER [--renders N] [--seed S] [--templates DIR] [--verbose]
 
-Half of the renders are of templates made over the grammar (jinja_grammar.py); where DIR has chat templates and their cases.json, the
+Half of the renders are of templates made over the grammar (jinja_grammar.py); if DIR has chat templates and their cases.json, the
 other half are of those with tokens deleted, repeated or exchanged. Texts must be equal, errors must be errors. What Seer refuses
-with "not supported" is counted by its message. Exits with 1 where anything differs or takes more than 10 seconds.
+with "not supported" is counted by its message. Exits with 1 if anything differs or takes more than 10 seconds.
 
-transformers and jinja2 come from the Python named by SEER_PYTHON_HF, else from this one; where they are missing the exit code is 77,
+transformers and jinja2 come from the Python named by SEER_PYTHON_HF, else from this one; if they are missing the exit code is 77,
 which ctest reports as skipped."""
 import argparse
 import collections
@@ -112,7 +112,7 @@ def refusal(message):
 
 
 def judge(reference, ours):
-    """None where they agree, "refused: ..." or "skipped" for what does not count, else what is wrong."""
+    """None if they agree, "refused: ..." or "skipped" for what does not count, else what is wrong."""
     if ours[0] in ("crash", "hang"):
         return ours[0]
     if reference[0] == "slow":

@@ -139,7 +139,7 @@ TEST_CASE("tokenizing is stopped by its check, in many words and within one") {
       };
       CHECK_THROWS_AS(tokenizer->encode(text, true, false, {-1, stop}), Stopped);
     }
-    // The failed load left nothing behind.
+    // Nothing is left of the failed load.
     CHECK(tokenizer->encode("hello") == load_json(file)->encode("hello"));
   }
 }

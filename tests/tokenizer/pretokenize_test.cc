@@ -64,7 +64,7 @@ TEST_CASE("Llama 3: digits go by three, from the left, and take no space") {
   CHECK(llama3("\u0661\u0662\u0663\u0664") == Words{"\u0661\u0662\u0663", "\u0664"});  // Arabic-Indic
 }
 
-TEST_CASE("Llama 3: of a run of white space the last goes to the word behind it") {
+TEST_CASE("Llama 3: of a run of white space the last goes to the word after it") {
   CHECK(llama3("a   b") == Words{"a", "  ", " b"});
   CHECK(llama3("a   ") == Words{"a", "   "});
   CHECK(llama3("a\u00A0\u00A0b") == Words{"a", "\u00A0", "\u00A0b"});
@@ -109,8 +109,7 @@ TEST_CASE("GPT-2: lower-case contractions, a space before numbers, no limit of t
   CHECK(gpt2("a  \n b") == Words{"a", "  \n", " b"});
 }
 
-TEST_CASE(
-    "ByteLevel puts a space in front where it says so, and splits only where it does not say otherwise") {
+TEST_CASE("ByteLevel puts a space in front if it says so, and splits only if it does not say otherwise") {
   CHECK(words_of({{"type", "ByteLevel"}, {"add_prefix_space", true}}, "a b") == Words{" a", " b"});
   CHECK(words_of({{"type", "ByteLevel"}, {"add_prefix_space", true}}, " a") == Words{" a"});
   CHECK(words_of({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}, "a b") ==

@@ -67,7 +67,7 @@ TEST_CASE("ByteLevel around TemplateProcessing changes nothing") {
   CHECK(load_json(file)->encode("a") == Ids{kBos, 'a'});
 }
 
-TEST_CASE("add_bos_token and add_eos_token do not count beside a tokenizer.json, and a note says so") {
+TEST_CASE("add_bos_token and add_eos_token do not count next to a tokenizer.json, and a note says so") {
   const json file = with_template({special("<|bos|>"), text_itself()});
   for (const char* tokenizer_class : {"LlamaTokenizerFast", "PreTrainedTokenizerFast", "Qwen2Tokenizer"}) {
     const json named = {
@@ -93,7 +93,7 @@ TEST_CASE("add_bos_token and add_eos_token do not count beside a tokenizer.json,
   }
 }
 
-TEST_CASE("the post-processor's BOS is added even where another token is called bos_token") {
+TEST_CASE("the post-processor's BOS is added even if another token is called bos_token") {
   const auto t = load_json(with_template({special("<|bos|>"), text_itself()}), {{"bos_token", "<|eos|>"}});
   CHECK(t->encode("a") == Ids{kBos, 'a'});
 }
@@ -124,7 +124,7 @@ TEST_CASE("added_tokens_decoder adds tokens and makes others special") {
 }
 
 TEST_CASE(
-    "added_tokens.json has no say on a token that tokenizer.json lists, nor beside added_tokens_decoder") {
+    "added_tokens.json has no say on a token that tokenizer.json lists, nor next to added_tokens_decoder") {
   const TempDir dir;
   write_file(dir.path() / "tokenizer.json", byte_level_json().dump());
   write_file(dir.path() / "added_tokens.json", R"({"<|bos|>": 264, "<tool>": 266})");
@@ -201,7 +201,7 @@ TEST_CASE("a listed token that tokenizer.json has keeps its flags, and a named o
 }
 
 TEST_CASE(
-    "special_tokens_map.json counts before tokenizer_config.json, but not beside added_tokens_decoder") {
+    "special_tokens_map.json counts before tokenizer_config.json, but not next to added_tokens_decoder") {
   const json map = {{"bos_token", "<|eos|>"}, {"additional_special_tokens", {"<z>"}}};
   const auto with = [&](const json& config) {
     return load_files(byte_level_json(),

@@ -123,7 +123,7 @@ class Table(unittest.TestCase):
             made.add(report.Case("gates", 8192, 95.0), "ours", status="not run", reason="time was up")
         return made
 
-    def test_a_line_has_our_rate_and_each_rival_beside_it(self):
+    def test_a_line_has_our_rate_and_each_rival_next_to_it(self):
         head, lines = report.table_rows(self.report().data)
         self.assertEqual(dict(zip(head, lines[0])),
                          {"regime": "gates", "L": "8192", "sparsity": "90%", "ours ms": "2.000", "TFLOP/s": "400",

@@ -169,7 +169,7 @@ TEST_CASE("bench measures a shape without its weights, gates included") {
              ContainsSubstring("leave them out"));
 }
 
-TEST_CASE("bench reads its tokens from a text and repeats it where it is short") {
+TEST_CASE("bench reads its tokens from a text and repeats it if it is short") {
   const testing::TempDir dir;
   testing::write_file(dir.path() / "text.txt", "The sea was calm. ");
   const std::string file = (dir.path() / "text.txt").string();

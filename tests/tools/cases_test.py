@@ -178,7 +178,7 @@ class Tokenizers(Case):
     def test_not_legacy_there_is_no_prefix_space_after_a_special_token(self):
         self.assertEqual(self.tokenize("sp/legacy-false", "<s>Y", "--parse-special"), [1, 1, 452])
 
-    def test_add_prefix_space_false_counts_beside_a_tokenizer_model(self):
+    def test_add_prefix_space_false_counts_next_to_a_tokenizer_model(self):
         self.assertEqual(self.tokenize("sp/no-prefix-space", "Hi"), [1, 440, 417])
 
 
@@ -239,7 +239,7 @@ class Checkpoints(Case):
             out = self.run_seer("generate", "-m", str(CASES / "load/gen-topp0"), "-p", "Once", "-n", "8", "-q", "-s", seed)[0]
             self.assertEqual(out, likeliest)
 
-    def test_an_original_length_beside_rope_scaling_counts(self):
+    def test_an_original_length_next_to_rope_scaling_counts(self):
         self.loads("load/orig-toplevel", YARN)
 
     def test_both_names_of_the_rope_type(self):
@@ -255,7 +255,7 @@ class Checkpoints(Case):
             err = self.refused("inspect", "-m", folder)
             self.assertIn("rope_type is 'linear' and type is 'dynamic'", err)
 
-    def test_a_saved_head_beside_a_tied_embedding(self):
+    def test_a_saved_head_next_to_a_tied_embedding(self):
         self.loads("load/tied-and-head", UNCHANGED)  # this head equals the embedding
         with tempfile.TemporaryDirectory() as folder:
             for path in (CASES / "load/tied-and-head").iterdir():

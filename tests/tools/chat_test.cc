@@ -79,7 +79,7 @@ TEST_CASE("a conversation's ids are the template's rendering of all of it") {
   }
 }
 
-TEST_CASE("an answer stays in the tokens it was made of, and gets closed where it was cut") {
+TEST_CASE("an answer stays in the tokens it was made of, and gets closed if it was cut") {
   const testing::TempDir dir;
   const auto tokenizer = llama3_tokenizer(dir);
   if (!tokenizer) return;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What CMake says where libraries are missing: all of them, what was found instead, and the packages to install.
+"""What CMake says if libraries are missing: all of them, what was found instead, and the packages to install.
    tests/tools/dependencies_test.py CMAKE PKG_CONFIG [OPTIONS of every call of CMAKE]"""
 import os
 import pathlib

@@ -74,7 +74,7 @@ TEST_CASE("a device name that is none is refused as usage, before anything is op
   }
 }
 
-TEST_CASE("auto runs on the CPU where there is no GPU, and a build that knows GPUs says so on stderr") {
+TEST_CASE("auto runs on the CPU if there is no GPU, and a build that knows GPUs says so on stderr") {
   const NoGpu hidden;
   const Outcome cpu = run_seer(generate_on("cpu")), automatic = run_seer(generate_on("auto"));
   INFO(automatic.err);

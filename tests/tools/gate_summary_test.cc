@@ -100,7 +100,7 @@ TEST_CASE("raw scores are softmaxed over a row's causal blocks") {
   CHECK(summary.map(0).score[2] == Approx(0.5));
 }
 
-TEST_CASE("a canvas is the picture it becomes, and says where it cannot be written") {
+TEST_CASE("a canvas is the picture it becomes, and says so if it cannot be written") {
   const testing::TempDir dir;
   cli::Canvas canvas(5, 4);
   canvas.fill(1, 2, 100, 1, {10, 20, 30});

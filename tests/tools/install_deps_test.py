@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/install_deps.sh against a made-up system: what it asks of apt, and what it says where it cannot."""
+"""tools/install_deps.sh against a made-up system: what it asks of apt, and what it says if it cannot."""
 import os
 import pathlib
 import shutil

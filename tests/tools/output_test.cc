@@ -72,7 +72,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("a dump that cannot be written leaves nothing behind") {
+TEST_CASE("a dump that cannot be written leaves no file") {
   const testing::TempDir dir;
   const auto dump = [&](const fs::path& path, const RunOptions& options = {}) {
     return check_fails({"inspect", "-m", testing::demo_model_dir(), "-g", testing::demo_gates_dir(), "-p",
@@ -108,7 +108,7 @@ TEST_CASE("a picture or a saved conversation that fails keeps the file that was 
   CHECK_THAT(fails_to_write({"inspect", "-m", testing::demo_model_dir(), "-g", testing::demo_gates_dir(),
                              "-p", text, "--maps", dir.path().string()},
                             limited),
-             ContainsSubstring("overview.png: File too large; nothing is left behind"));
+             ContainsSubstring("overview.png: File too large; no file is left"));
   CHECK(testing::read_file(dir.path() / "overview.png") == "precious");
   testing::write_file(dir.path() / "chat.json", "precious");
   limited.input = text + "\n/save " + (dir.path() / "chat.json").string() + "\n";

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # seer under mpirun on two hosts with a host file: two network namespaces with a cable between, each with a host name of its
 # own. What one process generates they do; and once the cable is cut both end within --comm-timeout.
-#   two_hosts_test.sh SEER MODEL      exits with 77 where namespaces or mpirun are not to be had
+#   two_hosts_test.sh SEER MODEL      exits with 77 if there are no namespaces or no mpirun
 set -euo pipefail
 seer=$1 model=$2
 skip() { echo "SKIPPED: $*" && exit 77; }
@@ -9,7 +9,7 @@ command -v mpirun >/dev/null || skip "mpirun is not installed"
 command -v ip >/dev/null || skip "ip (iproute2) is not installed"
 id=$$ work=$(mktemp -d)
 a=seer-a-$id b=seer-b-$id
-# Whatever a failed run left behind is this test's own: it is in these namespaces.
+# Whatever is left of a failed run is this test's own: it is in these namespaces.
 clean() {
   for name in "$a" "$b"; do
     ip netns pids "$name" 2>/dev/null | xargs -r kill -9 2>/dev/null || true

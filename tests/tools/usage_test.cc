@@ -263,7 +263,7 @@ TEST_CASE("bash completes commands, options, values and files") {
   CHECK(complete("seer chat -f " + script.substr(0, script.size() - 3), 3) == script + "\n");
 }
 
-TEST_CASE("nearest finds what was meant, and nothing where nothing is near") {
+TEST_CASE("nearest finds what was meant, and nothing if nothing is near") {
   CHECK(cli::nearest("--treads", {"--threads", "--temp"}) == "--threads");
   CHECK(cli::nearest("zzzzzz", {"--threads", "--temp"}).empty());
 }

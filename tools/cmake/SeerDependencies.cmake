@@ -110,7 +110,7 @@ if(NOT SEER_MPI STREQUAL "OFF")
     message(FATAL_ERROR "SEER_MPI=ON, but MPI was not found. Install libopenmpi-dev; SEER_MPI=AUTO builds without it.")
   endif()
 endif()
-# Its header alone, where the toolkit is too: the library is opened at run time.
+# Its header alone, if the toolkit is there too: the library is opened at run time.
 set(SEER_HAVE_NCCL OFF)
 if(SEER_HAVE_CUDA AND NOT SEER_NCCL STREQUAL "OFF")
   get_filename_component(nccl_hint ${SEER_NVCC} DIRECTORY)
@@ -126,7 +126,7 @@ if(SEER_HAVE_CUDA AND NOT SEER_NCCL STREQUAL "OFF")
   endif()
 endif()
 if(SEER_NCCL STREQUAL "ON" AND NOT SEER_HAVE_NCCL)
-  message(FATAL_ERROR "SEER_NCCL=ON, but NCCL's header was not found beside a CUDA Toolkit. Install libnccl-dev or name "
+  message(FATAL_ERROR "SEER_NCCL=ON, but NCCL's header was not found next to a CUDA Toolkit. Install libnccl-dev or name "
                       "its prefix in NCCL_HOME; SEER_NCCL=AUTO builds for one GPU without it.")
 endif()
 message(STATUS "Found the CUDA Toolkit: ${SEER_HAVE_CUDA}, MPI: ${SEER_HAVE_MPI}, NCCL: ${SEER_HAVE_NCCL}")

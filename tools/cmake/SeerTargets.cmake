@@ -30,7 +30,7 @@ add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/includes-checked
   COMMENT "Checking that no folder includes from one above it")
 add_custom_target(seer_check_includes ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/includes-checked)
 
-# Warnings are errors here, but not where Seer is a part of another project with a compiler we have not seen.
+# Warnings are errors here, but not if Seer is a part of another project with a compiler we have not seen.
 if(PROJECT_IS_TOP_LEVEL AND NOT DEFINED CMAKE_COMPILE_WARNING_AS_ERROR)
   set(CMAKE_COMPILE_WARNING_AS_ERROR ON)
 endif()
@@ -53,7 +53,7 @@ function(seer_target_defaults target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)  # false for "text" + std::string (GCC bug 105651)
   endif()
-  # The standard library's own checks of bounds and preconditions, where speed is not the point.
+  # The standard library's own checks of bounds and preconditions, for builds in which speed is not the point.
   if(SEER_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
     target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
   endif()

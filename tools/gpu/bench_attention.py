@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Times this project's prefill attention beside other people's on one GPU, in one run, on the same random data and masks, and
+"""Times this project's prefill attention and other people's on one GPU, in one run, on the same random data and masks, and
 the gate that makes such masks; checks every output.
 
     tools/gpu/bench_attention.py --lib build/gpu/lib/libseer_attention_bench.so [OPTION...]
 
 Beside PyTorch's own kernels (scaled_dot_product_attention by FlashAttention-2 and cuDNN, FlexAttention) it runs two whose
-sources are not part of this project; fetch them where they are wanted:
+sources are not part of this project; fetch those that you want:
 
     --triton   https://github.com/microsoft/SeerAttention, seer_attn/kernels/block_sparse_attn.py
     --vsa      https://github.com/hao-ai-lab/FastVideo, the folder with fastvideo-kernel/csrc/attention/block_sparse_h100.cu
     --thunderkittens  https://github.com/HazyResearch/ThunderKittens at the commit of FastVideo's fastvideo-kernel/include/tk
 
-Masks: tools/gpu/attention/masks.py. Exits with 1 where a kernel of this project failed or its output is wrong,
+Masks: tools/gpu/attention/masks.py. Exits with 1 if a kernel of this project failed or its output is wrong,
 2 for a bad option; what others' kernels do is reported."""
 import argparse
 import contextlib

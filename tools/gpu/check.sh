@@ -7,7 +7,7 @@
 #     --limit SECONDS  of the whole call (570); what is left then is reported as not run
 #     --triton FILE, --vsa DIR, --thunderkittens DIR   others' kernels, for attention: see tools/gpu/bench_attention.py
 #     --long           attention in full, and rivals at 131072 tokens too
-# Exits with 1 where a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
+# Exits with 1 if a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
 # folder made by `dpkg -x` of libpcre2-dev, libutf8proc-dev, libedit-dev and libboost1.*-dev, for a machine without them; if it
 # lacks libedit itself, of libedit2, libbsd0 and libmd0 too. SEER_TEST_DATA as in tools/test.sh.
 # shellcheck disable=SC2317  # the steps are functions, called by name
@@ -71,12 +71,13 @@ run() {
   return "$rc"
 }
 
-# PCRE2, utf8proc and libedit from unpacked packages: a prefix of its own, which has the static libraries where there are some,
-# for the shared ones in such packages are links to nothing. libedit's would need those of others, so it is the shared one.
+# Makes a prefix with PCRE2, utf8proc and libedit from unpacked packages. It gets the static libraries if there are some, because
+# the shared ones in such packages are links to nothing. libedit's static library needs other libraries, so the shared one is
+# taken.
 find_packages() {
   local from=${SEER_PCRE2_PREFIX:-} to=$out/packages name
   if [ -z "$from" ]; then return 0; fi
-  # Boost's are headers, which are used where they are; cmake looks here first.
+  # Boost is headers alone, which are used from this folder; cmake looks here first.
   if [ -d "$from/usr/include/boost" ]; then export Boost_ROOT=$from/usr; fi
   rm -rf "$to"
   mkdir -p "$to/lib/pkgconfig" "$to/include/editline" # libedit.pc names that folder too
@@ -108,7 +109,7 @@ find_packages() {
   export PKG_CONFIG_PATH=$to/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 }
 
-# Machine code for the GPU at hand alone takes a third of the time.
+# Code is compiled for the GPU at hand alone, which takes a third of the time.
 architecture() {
   case "$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1)" in
     9.0) echo -DCMAKE_CUDA_ARCHITECTURES=90a-real ;;
@@ -141,9 +142,10 @@ test() {
   return "$failed"
 }
 
-# The small cases of every kernel. What the CPU computes beside them is not slowed; cases that ask the GPU for what it has
-# not are left out, for memcheck takes the refusal for an error. Racecheck looks at shared memory, and only at kernels of
-# ours: cuBLASLt's are left out. All at once: most of a sanitizer's work is on the host.
+# The sanitizers run the small cases of every kernel. They slow what the GPU computes, and not the references that the CPU
+# computes. Cases that ask the GPU for something it does not have are left out, because memcheck takes the refusal for an error.
+# Racecheck looks at shared memory, so it runs on this project's kernels only, without those of cuBLASLt. All of them run at
+# the same time, because most of a sanitizer's work is done on the host.
 attention='cuda: append_kv*,cuda: dense prefill*,cuda: masked prefill*,cuda: prefill*,cuda: decode attention*'
 gate='cuda: gate_project*,cuda: select_blocks*'
 rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
@@ -183,7 +185,7 @@ bench() {
   return "$failed"
 }
 
-# Others' kernels are reported only; ours has to run and to be right.
+# The results of others' kernels are only reported; this project's kernel must run, and its output must be right.
 attention() {
   local options=(--lib "$build/lib/libseer_attention_bench.so" --build "$out/vsa" --output "$out/attention.json") seconds=150
   if ! python3 -c 'import torch, numpy' 2>/dev/null; then

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Several ranks on a machine with GPUs, checked against one rank and timed beside it. Builds nothing.
+# Several ranks on a machine with GPUs, compared with one rank and timed in the same run. Builds nothing.
 #   tools/gpu/check_ranks.sh --build DIR [OPTION...]
 #     --build DIR     the programs of this build folder (build/gpu)
 #     --out DIR       models, logs and results (build/gpu-ranks)
 #     --ranks N       how many (2)
-#     --device NAME   cuda: a GPU for each rank where there are so many, else they share; or cuda:N, or cpu
+#     --device NAME   cuda: a GPU for each rank if there are so many, else they share; or cuda:N, or cpu
 #     --config FILE   the shape of the random weights (examples/configs/llama-3.1-8b.json)
 #     --layers N      of that shape that are checked (4)
 #     --no-bench      leave out the times, which are of the whole shape
 # Checks tokens and logits on the demo model, dense and sparse, and on an 8B shape; prints a table of times. Where a GPU's
-# ranks differ, the CPU's float32 logits say whether several are further from what is right than one is. Exits with 1 where
-# anything is wrong. Under mpirun too, where it is installed and the build has MPI.
+# ranks differ, the CPU's float32 logits say whether several are further from what is right than one is. Exits with 1 if
+# anything is wrong. Under mpirun too, if it is installed and the build has MPI.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -61,7 +61,7 @@ try() {
 }
 
 # one NAME PROMPT... -- MODEL...: of one rank, 32 tokens to NAME-1.ids, prompt and tokens to NAME.ids, and their logits to
-# NAME-one. On a GPU the float32 logits of the CPU too, to NAME-reference, where $reference is set.
+# NAME-one. On a GPU the float32 logits of the CPU too, to NAME-reference, if $reference is set.
 one() {
   local name=$1 prompt=()
   shift
@@ -87,7 +87,7 @@ PY
 }
 
 # same NAME START MODEL...: whether several ranks give what one() left of one. START is how they are run: tp, mpi, or cp,
-# where they divide the prompt.
+# when they divide the prompt.
 same() {
   local name=$1 start=$2 many=("$seer") split=(--tp "$ranks") compare=("$out/$1-one" "$out/$1-many")
   shift 2

@@ -4,10 +4,10 @@
     compare_ranks.py ONE MANY [--reference FILE] [--tolerance X]
 
 Both are bf16 computations that round at different places, so logits differ a little and a tie may fall either way.
-Wrong is: a difference above the tolerance (in standard deviations of the logits, 0.1), or another likeliest token where
+Wrong is: a difference above the tolerance (in standard deviations of the logits, 0.1), or another likeliest token if
 one rank's logits of the two lie further apart than twice the largest difference. With a dump of float32 logits as
-reference: where several ranks are further from it than one is by more than a quarter, root mean square. Prints one line;
-exits with 1 where wrong."""
+reference, it is also wrong if several ranks are further from it than one is by more than a quarter, root mean square.
+Prints one line; exits with 1 if anything is wrong."""
 import argparse
 import array
 import json

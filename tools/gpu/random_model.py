@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a checkpoint of random bf16 weights in the shape of a config.json, and a prompt of random ids beside it.
+"""Writes a checkpoint of random bf16 weights in the shape of a config.json, and a prompt of random ids next to it.
 
     random_model.py CONFIG OUT [--layers N] [--prompt N]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What Hugging Face's transformers take for a whole model on this GPU: random weights, CUDA events, warm-up, medians.
 LlamaForCausalLM (bf16, SDPA, logits of the last position): prefill, and decoding one sequence. What fails is reported and
-the rest goes on. For attention beside its rivals see tools/gpu/bench_attention.py.
+the rest goes on. For attention next to its rivals see tools/gpu/bench_attention.py.
 
     tools/gpu/rivals.py [--config FILE] [--output FILE.json] [--long]"""
 import argparse

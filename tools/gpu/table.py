@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints what tools/gpu/check.sh left in its output folder: operations, attention beside its rivals, whole-model
+"""Prints what tools/gpu/check.sh left in its output folder: operations, attention next to its rivals, whole-model
 rates, steps.
 
     tools/gpu/table.py DIR"""
@@ -61,7 +61,7 @@ def operation_rows(out):
 
 
 def read_json(path):
-    """None where no program wrote the file."""
+    """None if no program wrote the file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 

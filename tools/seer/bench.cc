@@ -31,7 +31,7 @@ constexpr const char* kDescription =
     "densities "
     "that mean something. The prefix cache is off: a repetition would find its prompt computed. Rates are of "
     "the tokens that were computed (column computed), which after --n-depth may be more than were asked for; "
-    "speed-up is of the time, over the dense test of the same lengths, where dense is among the rules.";
+    "speed-up is of the time, over the dense test of the same lengths, if dense is among the rules.";
 
 struct BenchOptions {
   static constexpr CommandHead kHead = {
@@ -70,13 +70,13 @@ struct BenchOptions {
     add_sparse_list(args, rules);
     args.value("-r,--repetitions", "N", "3", "measurements of each test", into(repetitions, 1, 1000000));
     args.flag("--no-warmup", no_warmup, "measure at once, without a run beforehand");
-    args.value("-f,--file", "FILE", "random tokens", "prompts are FILE's tokens, repeated where it is short",
+    args.value("-f,--file", "FILE", "random tokens", "prompts are FILE's tokens, repeated if it is short",
                into(file));
     args.value("-s,--seed", "N", "0", "of the random tokens", into(seed, 0));
     args.choice("--output", "FORMAT", output, kRowFormats, "how rows are written");
     args.flag(
         "--random-weights", random_weights,
-        "measure the shape of --config with random weights, and random gates where it has seerattn_* keys");
+        "measure the shape of --config with random weights, and random gates if it has seerattn_* keys");
     args.value("--config", "FILE", "none", "config.json of the shape for --random-weights",
                into(model.random_config));
     model.add_to(args, "what the longest test needs");
@@ -164,8 +164,8 @@ class Bench {
     try {
       run_tests(rows);
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kCancelled) throw;
       line_.clear();
+      if (error.kind() != ErrorKind::kCancelled) throw;
       log_info("interrupted");
       code = kInterrupted;
     }
@@ -197,7 +197,9 @@ class Bench {
     const std::vector<BenchTest> tests = options_.tests(rules_to_run(options_.rules, engine_->model()));
     for (size_t i = 0; i < tests.size(); ++i) {
       place_ = "test " + std::to_string(i + 1) + "/" + std::to_string(tests.size()) + " ";
-      rows.write(measure(tests[i]));
+      const BenchResult result = measure(tests[i]);
+      line_.clear();
+      rows.write(result);
     }
   }
 

@@ -32,7 +32,8 @@ void describe_engine(const Engine& engine) {
                   static_cast<long long>(info.ctx_size), static_cast<long long>(info.n_pages),
                   static_cast<long long>(info.page_tokens), human_bytes(info.kv_bytes).c_str(),
                   info.kv_cache_dtype.c_str(), static_cast<long long>(info.chunk_size)));
-  log_info(format("%lld tokens of a prompt beside others' decoding, %lld requests a step, %s",
+  log_info(human_bytes(info.step_bytes) + " that steps work in");
+  log_info(format("%lld tokens of a prompt in a step in which others decode, %lld requests a step, %s",
                   static_cast<long long>(info.mixed_chunk_size), static_cast<long long>(info.max_batch_size),
                   info.prefix_cache ? "pages shared by content" : "no prefix cache"));
   if (model.gates)
@@ -60,7 +61,7 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
   args.value("--chunk-size", "N", "0: the engine's choice",
              "prompt tokens computed at a time, a multiple of the gate block", into(chunk_size, 0));
   args.value("--mixed-chunk-size", "N", "0: 64 on a CPU, 256 on a GPU",
-             "prompt tokens computed beside others' decoding, a multiple of the gate block",
+             "prompt tokens computed in a step in which others decode, a multiple of the gate block",
              into(mixed_chunk_size, 0));
   args.value("--max-batch-size", "N", "0: 16 on a CPU, 64 on a GPU", "requests computed in one step",
              into(max_batch_size, 0));
@@ -117,7 +118,7 @@ void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& op
 
 void add_sparse_list(Args& args, std::vector<SparseRule>& rules) {
   args.values(
-      "--sparse", "RULES", "dense, and the gates' own rule where there are gates",
+      "--sparse", "RULES", "dense, and the gates' own rule if there are gates",
       "rules to run, separated by commas or given one by one: dense, threshold=T, nz_ratio=R, nz_ratio_row=R",
       [&rules](const std::string& value) { append_rules(rules, value); });
 }

@@ -40,8 +40,8 @@ OutputFile::~OutputFile() {
 
 void OutputFile::fail(const std::string& what) const {
   const char* const reason = std::strerror(errno);
-  throw Error(ErrorKind::kRuntime, "cannot " + what + " " + path_ + ": " + reason +
-                                       (what == "open" ? "" : "; nothing is left behind"));
+  throw Error(ErrorKind::kRuntime,
+              "cannot " + what + " " + path_ + ": " + reason + (what == "open" ? "" : "; no file is left"));
 }
 
 void OutputFile::write(std::string_view bytes) {

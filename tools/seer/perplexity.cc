@@ -45,7 +45,7 @@ struct PerplexityOptions {
     args.group("Perplexity");
     text.add_to(args, "the text");
     text.add_tokens_file_to(args);
-    args.value("--window", "N", "0: the context, or the text where it is shorter",
+    args.value("--window", "N", "0: the context, or the text if it is shorter",
                "tokens predicted in a window", into(window, 0));
     args.value("--max-windows", "N", "0: all", "stop after N windows", into(max_windows, 0));
     add_sparse_list(args, rules);
@@ -102,8 +102,8 @@ class Perplexity {
         if (!options_.quiet) show_running(std::chrono::duration<double>(Clock::now() - start).count());
       }
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kCancelled) throw;
       line_.clear();
+      if (error.kind() != ErrorKind::kCancelled) throw;
       log_info("interrupted in window " + std::to_string(totals_.back().n_windows + 1) + " of " +
                std::to_string(n_windows_));
       code = kInterrupted;

@@ -152,6 +152,7 @@ struct SEER_API EngineInfo {
   int64_t max_ctx_size = 0;     // tokens: the largest context that the model was made for
   std::string kv_cache_dtype;   // "f32" or "bf16": the type of keys and values in pages
   std::string cpu_activations;  // "f32" or "bf16", as EngineOptions has it; empty on a GPU
+  int64_t step_bytes = 0;  // the memory that steps work in, of each rank: activations and lists of blocks
 };
 
 // Returns how many CPU cores this process may use, at least 1: those of its affinity mask, or fewer if its

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""lm-evaluation-harness through `local-completions`: a task of two choices and one of generated text, beside what the
+"""lm-evaluation-harness through `local-completions`: a task of two choices and one of generated text, compared with what the
 completions themselves say."""
 import json
 import os

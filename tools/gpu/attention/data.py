@@ -67,7 +67,7 @@ class DeviceMask:
 
 
 def event_ms(call, n):
-    """Of one call, the mean of n back to back: launching them hides behind running them."""
+    """Of one call, the mean of n back to back: launching one takes place while another runs."""
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     begin.record()
     for _ in range(n):

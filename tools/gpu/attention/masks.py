@@ -3,7 +3,7 @@
 without any block would be 0 / 0), as many blocks as the density asks for.
 
     tools/gpu/attention/masks.py [--group N] FILE.safetensors...
-        prints how the masks of a dump (`seer inspect --dump`) overlap, and beside it how made ones of that density do
+        prints how the masks of a dump (`seer inspect --dump`) overlap, and next to that how made ones of that density do
 
 Three regimes: "one" random mask for all heads, "independent" random masks, and "gates", masks like those of trained gates.
 How much a kernel can gain from loading a tile once for several rows depends on how much their lists overlap; sharing()

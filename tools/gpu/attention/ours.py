@@ -22,7 +22,7 @@ class GateTimes(ctypes.Structure):
 
 
 class Bridge:
-    """Raises OSError where the library cannot be loaded, RuntimeError with the library's own words where a call fails."""
+    """Raises OSError if the library cannot be loaded, and RuntimeError with the library's own words if a call fails."""
 
     def __init__(self, path, device=0):
         self._library = ctypes.CDLL(str(path))

@@ -148,7 +148,7 @@ def series(data, regime, n_tokens, baseline="fa2"):
 
 def plot(data, path, regime=None):
     """Speed-up over dense FlashAttention-2 by sparsity, a panel a length. Raises ImportError without matplotlib, ValueError
-    where there is nothing to draw."""
+    if there is nothing to draw."""
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot

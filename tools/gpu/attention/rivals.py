@@ -1,5 +1,5 @@
 """Other people's kernels. Each make_* takes Inputs and a DeviceMask and returns a function without arguments that runs the
-kernel once and returns its output [1, n_heads, n_tokens, d_head]. What a kernel needs beside that (a mask in its own form,
+kernel once and returns its output [1, n_heads, n_tokens, d_head]. What a kernel needs besides that (a mask in its own form,
 KV heads repeated) is made before, outside the time. The sources that belong to others are the user's to fetch."""
 import ctypes
 import dataclasses

@@ -1,0 +1,91 @@
+"""What the pages have and the test does not do as it stands there: the only places for exceptions."""
+
+BUILDS = "builds the project, which the test is a part of"
+GPUS = "needs GPUs: the shape has more weights than a CPU computes in seconds"
+DOWNLOAD = "downloads 93 to 478 MB"
+CHECKPOINT = "downloads 15 GB or more, with their gates"
+HOSTS = "needs several machines"
+QUANTISED = "takes minutes, and a novel that is no part of the project"
+INSTALLED = "builds and installs the project"
+
+LLAMA_8B = ("seer bench --config examples/configs/llama-3.1-8b.json --random-weights \\\n"
+            "  -p 8192,32768,131072 -n 128 --sparse dense,nz_ratio=0.1")
+
+# (page, command): why it is not run, and a test that runs it or the like of it (None if there is none). Its programs, files
+# and options are checked all the same.
+NOT_RUN = {
+    (".github/CONTRIBUTING.md", "cmake --preset release && cmake --build --preset release"): (BUILDS, None),
+    ("README.md", "tools/quickstart.sh"): (BUILDS, None),
+    ("README.md", "tools/test.sh"): ("runs this test", None),
+    ("README.md", 'tools/quickstart.sh -p "Once upon a time" -n 100'): (BUILDS, None),
+    ("README.md", "tools/quickstart.sh bench --help"): (BUILDS, None),
+    ("README.md", "examples/real-models/make.py qwen2.5-coder-0.5b"): (DOWNLOAD, "tests/tools/real_models_test.py"),
+    ("engine/README.md", "cmake --preset release -DSEER_BUILD_TESTS=OFF && cmake --build --preset release"): (BUILDS, None),
+    ("engine/README.md", "cmake --install build/release --prefix ~/seer"): (INSTALLED, "tests/package/installed_tree.py"),
+    ("engine/README.md", "g++ -std=c++20 main.cc $(pkg-config --cflags --libs seer_engine) -Wl,-rpath,$HOME/seer/lib"):
+        ("needs an installed library", "tests/package/package_test.py"),
+    ("examples/python/README.md", "cmake --preset release && cmake --build --preset release --target seer_engine_shared"):
+        (BUILDS, None),
+    ("examples/real-models/README.md", "examples/real-models/make.py"): (DOWNLOAD, "tests/tools/real_models_test.py"),
+    ("examples/real-models/README.md", "examples/real-models/make.py qwen2.5-coder-0.5b"):
+        (DOWNLOAD, "tests/tools/real_models_test.py"),
+    ("kernels/comm/README.md", "seer bench --config examples/configs/llama-3.1-8b.json --random-weights "
+                               "-p 32768 -n 128 --tp 4"):
+        (GPUS, "tools/gpu/check_ranks.sh"),
+    ("kernels/comm/README.md", "seer generate -m /models/llama -g /models/gates -f book.txt -c 1048576 -n 200 --cp 8 "
+                               "--chunk-size 65536"):
+        (GPUS, "tools/gpu/check_ranks.sh"),
+    ("kernels/comm/README.md", "mpirun -np 16 --hostfile hosts.txt --bind-to none seer generate -m /models/llama "
+                               "-f report.txt -n 200"):
+        (HOSTS, "tests/tools/two_hosts_test.sh"),
+    ("README.md", 'hf download meta-llama/Llama-3.1-8B-Instruct --exclude "original/*" --local-dir ~/models/llama'): (CHECKPOINT, None),
+    ("README.md", "hf download SeerAttention/SeerAttention-Llama-3.1-8B-AttnGates --local-dir ~/models/llama-gates"):
+        (CHECKPOINT, None),
+    ("models/README.md", "hf download Qwen/Qwen2.5-7B-Instruct --local-dir ~/models/qwen2.5-7b"): (CHECKPOINT, None),
+    ("models/README.md", "hf download SeerAttention/SeerAttention-Qwen2.5-7B-AttnGates --local-dir ~/models/qwen2.5-7b-gates"):
+        (CHECKPOINT, None),
+    ("models/DESIGN.md", "tests/quant/make_quantised.py examples/demo-model/model int4 --form int4 --group 64"):
+        (QUANTISED, "tests/quant/make_quantised_test.py"),
+    ("models/DESIGN.md", "seer perplexity -m int4 -g examples/demo-model/gates -f treasure-island.txt --window 8192 "
+                         "--max-windows 6 --sparse dense,threshold=0.01"): (QUANTISED, None),
+    ("models/DESIGN.md", "head -c 40000 treasure-island.txt | tail -c 36000 >prompt.txt"): (QUANTISED, None),
+    ("models/DESIGN.md", "seer inspect -m int4 -g examples/demo-model/gates -f prompt.txt --sparse threshold=0.01 "
+                         "--dump masks.safetensors"): (QUANTISED, None),
+    ("tests/bench/README.md", LLAMA_8B): (GPUS, "tools/gpu/check.sh"),
+    ("tests/bench/results/README.md", "cat build/gpu-check/results.jsonl >>tests/bench/results/nvidia-h200.jsonl"):
+        (GPUS, "tools/gpu/check.sh"),
+    ("tools/seer/README.md", LLAMA_8B): (GPUS, "tools/gpu/check.sh"),
+}
+
+# The same for commands that are run if SEER_REAL_MODELS names the models that examples/real-models/make.py makes.
+NEED_REAL_MODELS = {
+    ("README.md", "seer chat -m build/real-models/qwen2.5-coder-0.5b -g '' --temp 0"),
+    ("examples/real-models/README.md", "seer chat -m build/real-models/qwen2.5-coder-0.5b -g ''"),
+}
+
+# (page, words of a command): the words that are run instead, because the page's would take too long.
+SHORTER = {
+    ("tests/bench/README.md", "-p 16384 -n 0"): "-p 1024 -n 0 -r 1 --no-warmup",
+    ("tools/seer/README.md", "seer bench -p 1024 -n 0 -d 8192"): "seer bench -r 1 --no-warmup -p 1024 -n 0 -d 8192",
+}
+
+# (page, language, first line) of a block that has no commands: what tests it.
+SNIPPETS = {
+    ("engine/README.md", "cpp", "#include <iostream>"): "tests/pages/CMakeLists.txt",
+    ("engine/README.md", "cpp", "request.on_logits = [&](std::span<const int32_t> /*tokens*/, std::span<float> logits) {"):
+        "tests/pages/snippets.cc",
+    ("engine/README.md", "cpp", "std::vector<std::unique_ptr<seer::Generation>> running;"): "tests/pages/snippets.cc",
+    ("engine/README.md", "cmake", "find_package(seer_engine 0.1 CONFIG REQUIRED)"): "examples/embed/CMakeLists.txt",
+    ("examples/python/README.md", "python", "import seer"): "tests/c_api/python_test.py",
+    ("tools/seer/serve/README.md", "python", "from openai import OpenAI"): "tests/pages/pages_test.py",
+}
+
+# Options that pages name and that are not of `seer`: (page, option): whose they are.
+OPTIONS_OF_OTHERS = {
+    (".github/CONTRIBUTING.md", "--plot"): "tools/gpu/bench_attention.py",
+    ("SECURITY.md", "--table"): "tests/tools/bad_files_test.py",
+    ("engine/README.md", "--static"): "pkg-config",
+    ("kernels/comm/README.md", "--mca"): "mpirun",
+    ("models/README.md", "--exclude"): "hf",
+    ("kernels/cuda/attention/prefill_sm90/DESIGN.md", "--heads"): "tests/bench/gpu_ops.cc",
+}
