@@ -22,6 +22,8 @@ RESERVE = {"gpu": 512 << 20, "cpu": 0}  # for the GPU's modules and libraries
 SIZE = {"bf16": 2, "f32": 4}
 SPREAD_GROUP = 128  # inputs that share one of the further scales of FP8 on a GPU
 SPREAD_ROWS = 64  # of a step, that use them
+CHUNK_CODES = 128  # of 4 bits, that a GPU multiplies at a time
+BATCH_ROWS = 64  # of a step, that are multiplied by 4-bit codes in place
 TYPES = ("bf16", "fp8", "int4")
 
 
@@ -125,6 +127,8 @@ def step_bytes(shape, kind, device, context, chunk):
         total += 4 * SPREAD_ROWS * max(d_out for d_out, _ in shape.products())
     if device == "gpu" and kind == "int4":  # one matrix at a time, widened to bf16
         total += 2 * max(d_out * d_in for d_out, d_in in shape.products())
+        widest = max((d_in for _, d_in in shape.products() if int4_group(d_in) == CHUNK_CODES), default=0)
+        total += BATCH_ROWS * (2 * widest + 4) if widest else 0  # inputs of a few rows, on a Hopper GPU
     return total
 
 

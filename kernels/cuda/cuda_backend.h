@@ -174,10 +174,10 @@ class CudaBackend final : public Backend {
     int64_t row_bytes = 0, row_scales = 0;  // of rounded inputs
     int64_t group_scales = 0, outputs = 0;  // of a row of up to kMostSpreadRows
     int64_t widened_bytes = 0;
-    int64_t batch_input_bytes = 0, batch_sum_bytes = 0;
+    int64_t batch_input_bytes = 0;
   };
   CodeSizes code_sizes_;
-  DeviceMemory rounded_, input_scales_, padded_, widened_, batch_inputs_, batch_sums_;
+  DeviceMemory rounded_, input_scales_, padded_, widened_, batch_inputs_;
   const void* act_codes_ = nullptr;  // the act that norm_swiglu() left as codes for the next product
   DeviceMemory staging_;             // codes on their way into their layout, while weights are loaded
   StepState step_;

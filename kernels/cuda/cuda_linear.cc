@@ -111,8 +111,7 @@ bool CudaBackend::few_code_rows(const Product& product) {
     p.n = static_cast<int>(n);
     p.out = product.out.data;
     p.x = product.x.data;
-    auto* floats = batch_sums_.as<float>();
-    const CodeBatchScratch scratch{batch_inputs_.get(), floats, floats + kMostBatchRows};
+    const CodeBatchScratch scratch{batch_inputs_.get(), widened_.as<float>()};
     check(launch_code_batch(p, scratch, device_.n_multiprocessors, device_.max_shared_bytes, stream_),
           "code_batch");
     return true;

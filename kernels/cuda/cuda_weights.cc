@@ -101,11 +101,9 @@ void CudaBackend::finish_codes(const LinearWeights& weights) {
   }
   if (!takes_batches(weights)) return;
   const CodeMatrix w = matrix(weights);
-  const int64_t sums =
-      CodeBatchScratch::partial_bytes(w, device_.n_multiprocessors, device_.max_shared_bytes) +
-      kMostBatchRows * int64_t{sizeof(float)};
+  // Partial sums are in widened_: no product needs both.
+  code_sizes_.widened_bytes = std::max(code_sizes_.widened_bytes, CodeBatchScratch::partial_bytes(w));
   code_sizes_.batch_input_bytes = std::max(code_sizes_.batch_input_bytes, CodeBatchScratch::input_bytes(w));
-  code_sizes_.batch_sum_bytes = std::max(code_sizes_.batch_sum_bytes, sums);
 }
 
 LinearWeights CudaBackend::codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep) {
@@ -198,7 +196,7 @@ int64_t CudaBackend::padded_bytes() const {
 
 int64_t CudaBackend::step_bytes(const StepLimits& limits) const {
   return limits.n_tokens * code_sizes_.row_bytes + scale_bytes(limits.n_tokens) + code_sizes_.widened_bytes +
-         padded_bytes() + code_sizes_.batch_input_bytes + code_sizes_.batch_sum_bytes;
+         padded_bytes() + code_sizes_.batch_input_bytes;
 }
 
 // Call this with the limits of steps. No later call for such a step allocates memory.
@@ -208,7 +206,6 @@ void CudaBackend::prepare_codes(int64_t n_rows) {
   padded_.reserve(padded_bytes(), "outputs of rounded inputs");
   widened_.reserve(code_sizes_.widened_bytes, "widened weights");
   batch_inputs_.reserve(code_sizes_.batch_input_bytes, "inputs of few rows");
-  batch_sums_.reserve(code_sizes_.batch_sum_bytes, "sums of few rows");
 }
 
 }  // namespace seer::cuda

@@ -107,8 +107,8 @@ class Memory(unittest.TestCase):
     def test_sizes_of_steps_are_the_engine_s(self):
         """Those of a GPU too, which this test cannot ask."""
         said = {}
-        for file in ("engine/src/engine_sizes.cc", "kernels/cuda/codes/codes.h", "models/arena.h"):
-            for name, value in re.findall(r"constexpr int64_t (k\w+) = ([^;]+);", (ROOT / file).read_text(encoding="utf-8")):
+        for file in ("engine/src/engine_sizes.cc", "kernels/cuda/codes/batch.h", "kernels/cuda/codes/codes.h", "models/arena.h"):
+            for name, value in re.findall(r"constexpr int(?:64_t)? (k\w+) = ([^;]+);", (ROOT / file).read_text(encoding="utf-8")):
                 number = re.fullmatch(r"(?:int64_t\{)?(\d+)\}?(?: << (\d+))?", value)
                 if number:
                     said[name] = int(number[1]) << int(number[2] or 0)
@@ -117,7 +117,8 @@ class Memory(unittest.TestCase):
                            ("kGpuBatch", memory.BATCH["gpu"]), ("kCpuBatch", memory.BATCH["cpu"]),
                            ("kDefaultPage", memory.USUAL_PAGE), ("kLogitRows", memory.LOGIT_ROWS),
                            ("kGpuReserve", memory.RESERVE["gpu"]), ("kSpreadGroup", memory.SPREAD_GROUP),
-                           ("kMostSpreadRows", memory.SPREAD_ROWS), ("kAlignment", memory.ALIGNMENT)]:
+                           ("kMostSpreadRows", memory.SPREAD_ROWS), ("kAlignment", memory.ALIGNMENT),
+                           ("kChunkCodes", memory.CHUNK_CODES), ("kMostBatchRows", memory.BATCH_ROWS)]:
             self.assertEqual(said[name], ours, name)
 
     def test_the_first_page_has_the_figures(self):

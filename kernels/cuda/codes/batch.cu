@@ -70,7 +70,9 @@ struct Division {
 
 struct Kernel {
   CodeRowsParams p;
-  CodeBatchScratch scratch;
+  void* image;      // of the inputs
+  float* factors;   // of their rows
+  float* partials;  // [splits, n, d_out]
   int64_t pitch;
   int n_chunks, n_tiles;
   int group_shift;  // a group has 1 << group_shift chunks
@@ -122,8 +124,8 @@ __global__ void __launch_bounds__(kInputThreads) batch_inputs_kernel(const Kerne
     most = fmaxf(most, largest_magnitude(v));
   }
   const float power = power_for(block_max<kInputThreads>(most, warps[1]));
-  if (inside && threadIdx.x == 0) k.scratch.factors[row] = inverse_of_power(power);
-  auto* image = static_cast<unsigned char*>(k.scratch.inputs);
+  if (inside && threadIdx.x == 0) k.factors[row] = inverse_of_power(power);
+  auto* image = static_cast<unsigned char*>(k.image);
   for (int i = static_cast<int>(threadIdx.x); i < k.n_chunks * (kChunkCodes / 8); i += kInputThreads) {
     const int chunk = i / 16, j = i % 16 / 4, t = i % 4;
     float f[8] = {};
@@ -265,7 +267,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_batch_kernel(const Kernel k)
   ptx::wait_for_previous_kernel();
   if (thread == 0) {
     const uint64_t policy = ptx::evict_last_policy();
-    const auto* image = static_cast<const unsigned char*>(k.scratch.inputs);
+    const auto* image = static_cast<const unsigned char*>(k.image);
 #pragma unroll 1
     for (int c = 0; c < n_chunks; ++c) {
       const uint32_t barrier = ptx::shared_address(&arrived[c]);
@@ -307,7 +309,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_batch_kernel(const Kernel k)
     for (int i = 0; i < kN / 2; ++i) {
       const int input = i / 4 * 8 + 2 * t + i % 2, output = row + i / 2 % 2 * 8;
       if (input < p.n && output < d_out)
-        k.scratch.partials[(static_cast<int64_t>(split) * p.n + input) * d_out + output] = product.sum[i];
+        k.partials[(static_cast<int64_t>(split) * p.n + input) * d_out + output] = product.sum[i];
     }
   }
 #endif
@@ -319,14 +321,14 @@ constexpr int kOutputThreads = 256;
 
 __device__ __forceinline__ float4 total(const Kernel& k, int64_t row, int64_t output) {
   const int64_t d_out = k.p.w.d_out, stride = k.p.n * d_out;
-  const float* from = k.scratch.partials + row * d_out + output;
+  const float* from = k.partials + row * d_out + output;
   float4 sum = {};
 #pragma unroll 4
   for (int s = 0; s < k.splits; ++s) {
     const float4 v = *reinterpret_cast<const float4*>(from + s * stride);
     sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
   }
-  const float factor = k.scratch.factors[row];
+  const float factor = k.factors[row];
   sum = {sum.x * factor, sum.y * factor, sum.z * factor, sum.w * factor};
   if (k.p.bias != nullptr) {
     const auto* bias = static_cast<const Bf16*>(k.p.bias) + output;
@@ -386,13 +388,6 @@ bool code_batch_fits(const CodeMatrix& w) {
   return w.type == DType::kU4 && (w.group >= w.d_in || w.group % kChunkCodes == 0) && w.d_out % 16 == 0;
 }
 
-int64_t CodeBatchScratch::partial_bytes(const CodeMatrix& w, int n_multiprocessors, int max_shared_bytes) {
-  int64_t most = 0;
-  for (const int n : {32, 64})
-    most = std::max<int64_t>(most, n * w.d_out * Division(w, n, n_multiprocessors, max_shared_bytes).splits);
-  return most * static_cast<int64_t>(sizeof(float));
-}
-
 cudaError_t launch_code_batch(const CodeRowsParams& params, const CodeBatchScratch& scratch,
                               int n_multiprocessors, int max_shared_bytes, cudaStream_t stream) {
   const CodeMatrix& w = params.w;
@@ -401,7 +396,9 @@ cudaError_t launch_code_batch(const CodeRowsParams& params, const CodeBatchScrat
   const Division division(w, n_rows, n_multiprocessors, max_shared_bytes);
   const auto chunks_a_group = static_cast<uint64_t>(std::max<int64_t>(w.group / kChunkCodes, 1));
   const Kernel k{params,
-                 scratch,
+                 scratch.inputs,
+                 scratch.factors(w),
+                 scratch.partials,
                  w.pitch(),
                  static_cast<int>(w.pitch()) * 2 / kChunkCodes,
                  static_cast<int>((w.d_out + kTileRows - 1) / kTileRows),

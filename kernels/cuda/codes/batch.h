@@ -17,13 +17,20 @@ inline constexpr int kLeastBatchRows = 9;
 // Memory that such products use while they run.
 struct CodeBatchScratch {
   void* inputs = nullptr;     // input_bytes()
-  float* factors = nullptr;   // [kMostBatchRows]
   float* partials = nullptr;  // partial_bytes()
 
-  static int64_t input_bytes(const CodeMatrix& w) {
-    return kMostBatchRows * CodeMatrix::code_pitch(DType::kU4, w.d_in) * 4;
+  // The inputs as the tensor cores read them, and a factor for each row.
+  static int64_t input_bytes(const CodeMatrix& w) { return factors_at(w) + kMostBatchRows * 4; }
+  // Sums of at most one slice of columns for each chunk. The weight in bf16 takes as much.
+  static int64_t partial_bytes(const CodeMatrix& w) {
+    return kMostBatchRows * w.d_out * (w.pitch() * 2 / CodeMatrix::kChunkCodes) * 4;
   }
-  static int64_t partial_bytes(const CodeMatrix& w, int n_multiprocessors, int max_shared_bytes);
+  float* factors(const CodeMatrix& w) const {
+    return reinterpret_cast<float*>(static_cast<char*>(inputs) + factors_at(w));
+  }
+
+ private:
+  static int64_t factors_at(const CodeMatrix& w) { return kMostBatchRows * w.pitch() * 4; }
 };
 
 // Returns whether the kernel takes this weight: codes of 4 bits in groups of whole chunks, and d_out a
