@@ -85,7 +85,7 @@ class Bench {
       int turn = 0;
       double peers = NAN, engines = NAN;
       if (reaches_) peers = time([&] { comm_->add_sum(x, view(shares_[turn ^= 1])); });
-      if (reaches_ && rows * width_ * (comm_->size() - 1) > Communicator::kSmallShare)
+      if (reaches_ && rows * width_ * (comm_->size() - 1) > Communicator::kSmallSummand)
         engines = time([&] { comm_->finish_sum(comm_->start_sum(x, view(shares_[0]), view(shares_[2]))); });
       const auto with_nccl = [&](const Tensor& share) {
         return time([&] {
