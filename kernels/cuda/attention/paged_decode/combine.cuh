@@ -15,7 +15,8 @@ struct DecodeElement {
   float top = -INFINITY, sum = 0.0F, total = 0.0F;
 };
 
-// Combines partial results in the order of the array. At least one of them must have keys.
+// Combines partial results in the order of the array. If none of them has keys, the result is NaN: callers do
+// not use it.
 template <int kN>
 __device__ DecodeElement combine(const DecodeElement (&parts)[kN]) {
   DecodeElement all;

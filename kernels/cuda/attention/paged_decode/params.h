@@ -17,7 +17,7 @@ struct DecodeParams {
   const void* v;
   const int32_t* positions;  // device [n_sequences]: the place of the last key in a sequence's pages. It is
                              // the new token's own key unless this is a part; -1 for a part without keys
-  const int32_t* tables;         // device: the sequences' page tables
+  const int32_t* tables;     // device: the sequences' page tables
   const int32_t* table_offsets;  // device [n_sequences]: the place in `tables` at which each begins
   int n_sequences;
   int n_heads, n_kv_heads, d_head;
