@@ -1,7 +1,7 @@
 // Products of up to 64 rows with codes of 4 bits, in three kernels. The first turns the inputs into an image
 // of the shared memory from which tensor cores read them. The second multiplies: codes become float16 in
-// registers, and wgmma multiplies 64 rows of the weight with all inputs. The third adds up the partial sums of
-// the slices of columns.
+// registers, and wgmma multiplies 64 rows of the weight with all inputs. The third adds up the partial sums
+// of the slices of columns.
 #include "kernels/cuda/codes/batch.h"
 
 #include <algorithm>
