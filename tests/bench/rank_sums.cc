@@ -1,5 +1,6 @@
-// What a sum over ranks costs that joins the residual stream: over the memory that GPUs share, next to NCCL's
-// all-reduce and an addition, in one run. Random values; recorded and replayed as decode steps are.
+// Measures a sum over ranks that is added to the residual stream: over the memory that GPUs share, and by
+// NCCL's all-reduce followed by an addition, in one run. Values are random; sums are recorded and replayed,
+// as in decode steps.
 //
 //   bench_rank_sums [--ranks N] [--width N] [--device cuda|cuda:N]
 #include <algorithm>
