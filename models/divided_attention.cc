@@ -36,7 +36,7 @@ void DividedAttention::append(int64_t l, const Sequence& s) {
     each_segment(s, [&](const Segment& segment, int64_t) { n_rows += n_block_rows(segment); });
     pooled = c_.workspace->pooled.rows(s.first_block_row, n_rows);
   }
-  if (s.sparse()) c_.backend->begin_phase(Phase::kGate);  // a GPU pools in the same kernel
+  if (s.sparse()) c_.backend->begin_phase(Phase::kGate);  // append_kv pools as well
   c_.backend->append_kv(q(n_tokens), ranks_->pages(), qkv(n_tokens), head_norms(l), c_.rope->tokens(n_tokens),
                         {n_tokens, segments, {}}, s.sparse() ? &pooled : nullptr);
   if (s.sparse()) c_.backend->end_phase(Phase::kGate);

@@ -26,7 +26,7 @@ std::optional<int64_t> first_with(const Tensor& tensor, Bits exponent) {
   return std::nullopt;
 }
 
-// An E4M3 number has no infinities, and NaN is all bits but the sign.
+// E4M3 has no infinities. A number is NaN if all bits besides the sign are set.
 std::optional<int64_t> first_nan_e4m3(const Tensor& tensor) { return first_with<uint8_t>(tensor, 0x7F); }
 
 // "[3, 0, 17]" of an element's index in row-major order.

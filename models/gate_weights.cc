@@ -52,7 +52,8 @@ void check_same_model(const JsonReader& r, const ModelConfig& model) {
   check("vocab_size", model.n_vocab);
 }
 
-// nz_ratio_row is ours: SeerAttention's own code has the first two. Both ratios are seerattn_nz_ratio.
+// SeerAttention's own code has the first two methods; nz_ratio_row is ours. The value of both ratios is the
+// key seerattn_nz_ratio.
 void parse_rule(const JsonReader& r, GateConfig* c) {
   using Method = SelectRule::Method;
   static const std::map<std::string, Method> kMethods = {{"threshold", Method::kThreshold},

@@ -24,7 +24,7 @@ void ResidualStream::set(const Tensor& x, const Tensor& h) {
   const int64_t n_rows = x.dim(0), half = (n_rows / 2 + 127) / 128 * 128;  // a multiple of a tile's 128 rows
   if (n_rows == 0) return;
   if (!workspace_->reaches_peers() || n_rows < 2 * kLeastRows ||
-      (n_rows - half) * x.dim(1) <= Communicator::kSmallShare) {
+      (n_rows - half) * x.dim(1) <= Communicator::kSmallSummand) {
     ranges_.push_back({0, n_rows, {}});
   } else {
     ranges_.push_back({0, half, {}});

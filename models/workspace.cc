@@ -73,7 +73,8 @@ void Workspace::take_stream(Arena* arena, DType dtype, const ModelConfig& model,
 }
 
 void Workspace::take_summands(Arena* arena, const ModelConfig& model, int64_t n_tokens) {
-  const int64_t n_small = std::min(n_tokens, std::max<int64_t>(1, Communicator::kSmallShare / model.d_model));
+  const int64_t n_small =
+      std::min(n_tokens, std::max<int64_t>(1, Communicator::kSmallSummand / model.d_model));
   for (Tensor& small : small_summands_) small = arena->take(DType::kF32, {n_small, model.d_model});
   large_summand_ = arena->take(DType::kF32, {n_tokens, model.d_model});
   inbox_ = arena->take(DType::kF32, {n_tokens, model.d_model});

@@ -17,18 +17,18 @@ LOGIT_ROWS = 256  # computed at once
 CHUNK = {"gpu": 8192, "cpu": 1024}  # tokens
 MIXED_CHUNK = {"gpu": 256, "cpu": 64}
 BATCH = {"gpu": 64, "cpu": 16}  # requests
-USUAL_PAGE = 64  # tokens, without gates
+USUAL_PAGE = 64  # tokens of a page, if there are no gates
 RESERVE = {"gpu": 512 << 20, "cpu": 0}  # for the GPU's modules and libraries
 SIZE = {"bf16": 2, "f32": 4}
 SPREAD_GROUP = 128  # inputs that share one of the further scales of FP8 on a GPU
-SPREAD_ROWS = 64  # of a step, that use them
-CHUNK_CODES = 128  # of 4 bits, that a GPU multiplies at a time
-BATCH_ROWS = 64  # of a step, that are multiplied by 4-bit codes in place
+SPREAD_ROWS = 64  # steps of up to so many rows use them
+CHUNK_CODES = 128  # 4-bit codes of a row that a GPU multiplies at a time
+BATCH_ROWS = 64  # steps of up to so many rows multiply 4-bit codes in place
 TYPES = ("bf16", "fp8", "int4")
 
 
 class Shape:
-    """What of a config.json decides sizes."""
+    """The values of a config.json that decide sizes."""
 
     def __init__(self, path):
         config = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
@@ -105,7 +105,7 @@ def page_bytes(shape, kv_size, size):
 
 
 def step_bytes(shape, kind, device, context, chunk):
-    """What a step works in: rows of n tokens, some rows of logits, and of sparse attention the lists of blocks."""
+    """The bytes that a step works in: rows of n tokens, some rows of logits, and the lists of blocks of sparse attention."""
     blocks = -(-context // shape.page)
     chunk = min(chunk or CHUNK[device] // shape.page * shape.page, blocks * shape.page)
     n = max(chunk, min(MIXED_CHUNK[device], chunk) + BATCH[device])
@@ -174,7 +174,7 @@ def types(text):
 def main():
     parser = argparse.ArgumentParser(description="How much memory models take, computed from their config.json.")
     parser.add_argument("configs", nargs="+", metavar="CONFIG.json")
-    parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu", help="whose sizes of steps and types")
+    parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu", help="the device whose sizes of steps and types are used")
     parser.add_argument("--weights", type=types, default=list(TYPES), help="bf16,fp8,int4: what the layers' matrices are (all)")
     parser.add_argument("-c", "--ctx-size", dest="contexts", type=numbers, default=[8192, 32768, 131072], metavar="N,...",
                         help="contexts (8192,32768,131072)")
@@ -182,8 +182,7 @@ def main():
     parser.add_argument("--kv-cache-dtype", choices=("bf16", "f32"), help="of keys and values (bf16 on a GPU, f32 on a CPU)")
     options = parser.parse_args()
     options.kv_cache_dtype = options.kv_cache_dtype or ("bf16" if options.device == "gpu" else "f32")
-    lines = [["GiB", "weights", "weights", "steps", *(f"all, {context}" for context in options.contexts)]]
-    lines[0][1] = "type"
+    lines = [["GiB", "type", "weights", "steps", *(f"all, {context}" for context in options.contexts)]]
     for path in options.configs:
         lines += rows(Shape(path), options)
     print_table(lines, sys.stdout)

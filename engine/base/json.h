@@ -1,10 +1,10 @@
-// The one kind of JSON value that the program holds: nlohmann's, but for its end and its comparison with
-// text.
+// The one kind of JSON value that the program holds: nlohmann's, with our own release of memory and our own
+// comparison with text.
 //
-// nlohmann's destructor moves all values below the one that ends into a list, for which it allocates. It is
-// noexcept, so if there is no memory the program ends: for a server that means that one large request ends
-// all others. These types release what they hold without allocating, and without recursion, however deep it
-// is. Only what is written here differs; everything else is as nlohmann documents it for json and
+// nlohmann's destructor moves all values inside the one that it destroys into a list, for which it allocates.
+// It is noexcept, so if there is no memory the program ends: for a server that means that one large request
+// ends all others. These types release what they hold without allocating, and without recursion, however deep
+// it is. Only what is written here differs; everything else is as nlohmann documents it for json and
 // ordered_json.
 #pragma once
 
@@ -27,8 +27,8 @@ namespace seer {
 // A namespace of its own, so that the operators below are found for these types and no others.
 namespace json_types {
 
-// It does what nlohmann's own does. That it is ours makes the types below ours too, and so it is certain that
-// no code has their destructors yet when they are replaced.
+// Does the same as nlohmann's own serializer. Because it is a type of ours, the types below are different
+// ones from nlohmann's, so no code can have been compiled with their destructors before these are replaced.
 template <typename Value, typename Enable = void>
 struct JsonSerializer : nlohmann::adl_serializer<Value, Enable> {};
 
@@ -82,8 +82,8 @@ bool has_elements(const Value& value) noexcept {
   return object != nullptr && !object->empty();
 }
 
-// Makes `value` null. While a container's elements are released, the place of its first element holds the
-// container that it was an element of: so the way back needs no memory.
+// Makes `value` null. While the elements of a container are released, the place of its first element holds
+// the container's parent, so the way back up needs no memory.
 template <class Value>
 void release(Value& value) noexcept {
   Value node = std::move(value), open;
@@ -105,7 +105,7 @@ void release(Value& value) noexcept {
 
 template <class Container>
 void release_all(Container* container) noexcept {
-  if (container == nullptr) return;  // one that could not be made
+  if (container == nullptr) return;  // there was no memory to make it
   if constexpr (std::is_same_v<Container, Json::array_t> || std::is_same_v<Container, OrderedJson::array_t>) {
     for (auto& element : *container) release(element);
   } else {

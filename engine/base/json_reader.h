@@ -15,10 +15,11 @@
 namespace seer {
 
 struct JsonLimits {
-  size_t max_depth = 64;          // arrays and objects within one another
+  size_t max_depth = 64;          // how deep arrays and objects may nest
   size_t max_members = SIZE_MAX;  // of one object
-  // In all, the members of objects, the elements of arrays, and these themselves. The two bytes "[]" become a
-  // value of some 50, so a limit on the text's length alone does not bound the memory well.
+  // The limit of all values in a text: of members of objects, elements of arrays, and objects and arrays
+  // themselves. The two bytes "[]" become a value of some 50 bytes, so a limit on the text's length alone
+  // does not bound the memory well.
   size_t max_values = SIZE_MAX;
   // Integers beyond 64 bits become the double next to them, as the files of many tokenizers need it
   // ("model_max_length": 1000000000000000019884624838656). Otherwise they are refused, and those beyond
@@ -38,7 +39,7 @@ class JsonError : public std::runtime_error {
     kValues,
     kWideInteger,
   };
-  // `key`: what is refused lies below it; empty if there is none.
+  // `key` is the key whose value holds what is refused; empty if there is none.
   JsonError(Kind kind, const std::string& message, std::string key)
       : std::runtime_error(message), kind_(kind), key_(std::move(key)) {}
   Kind kind() const noexcept { return kind_; }
@@ -49,8 +50,8 @@ class JsonError : public std::runtime_error {
   std::string key_;
 };
 
-// The value that the text is. Throws JsonError, whose message says line and column and quotes a few bytes of
-// the text at most; and whatever `limits.check` throws.
+// Returns the value that the text has. Throws JsonError, whose message says line and column and quotes a few
+// bytes of the text at most; and whatever `limits.check` throws.
 Json read_json(std::string_view text, const JsonLimits& limits = {});
 // The same with members in the order of the text.
 OrderedJson read_ordered_json(std::string_view text, const JsonLimits& limits = {});
@@ -62,8 +63,8 @@ OrderedJson read_ordered_json(std::string_view text, const JsonLimits& limits = 
 using JsonMember = std::function<void(const std::string& key, const Json& value)>;
 void read_json_members(std::string_view text, const JsonLimits& limits, const JsonMember& member);
 
-// What a message can show of a value: the beginning of its JSON in ASCII, 60 bytes at most. A large value is
-// not written out for it.
+// Returns the beginning of a value's JSON in ASCII, 60 bytes at most, to be shown in a message. A large value
+// is not written out for it.
 std::string json_excerpt(const Json& value);
 
 }  // namespace seer

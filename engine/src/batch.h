@@ -19,7 +19,7 @@ class Sequence;
 struct HostRow {
   size_t row = 0;  // its index among the logit rows
   Request* request = nullptr;
-  int64_t prompt_position = -1;  // its position if the prompt has the next token; -1: the row chooses that
+  int64_t prompt_position = -1;  // its position if the next token is the prompt's; -1 if the row chooses it
   std::exception_ptr error;      // the error with which the request is to fail
 };
 

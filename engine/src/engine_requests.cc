@@ -94,7 +94,7 @@ RequestSetup EngineImpl::setup(const GenerateRequest& asked, std::span<const int
     for (const std::string& stop : asked.stop)
       if (const int32_t id = tokenizer->added_id(stop); id >= 0) setup.stop_names.emplace_back(id, stop);
   setup.rule = resolve(asked.sparse);
-  setup.share = info_.prefix_cache;
+  setup.share_pages = info_.prefix_cache;
   setup.eos_ids = &model_info_.eos_ids;
   setup.tokenizer = tokenizer;
   setup.at_start = std::all_of(held.begin(), held.end(), special) &&

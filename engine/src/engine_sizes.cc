@@ -84,7 +84,7 @@ void EngineImpl::size_steps() {
   info_.n_pages = (ctx + page - 1) / page;
   info_.chunk_size = std::min(chunk, info_.n_pages * page);
   size_batch();
-  // Two runs of each rank make a whole chunk.
+  // A whole chunk has two runs of blocks for each rank.
   layout_.run = std::max<int64_t>(1, info_.chunk_size / page / (2 * layout_.n_owners));
   limits_.n_tokens = std::max(info_.chunk_size, info_.mixed_chunk_size + info_.max_batch_size);
   limits_.n_sequences = info_.max_batch_size;
@@ -118,7 +118,7 @@ void EngineImpl::size_pool() {
   // Every rank gets the same number of pages, at least as many as its share of one full context.
   const auto take = [&](int64_t n_pages) {
     const int64_t n = layout_.n_owners;
-    info_.n_pages = n * std::max((n_pages + n - 1) / n, layout_.largest_share(limits_.n_blocks));
+    info_.n_pages = n * std::max((n_pages + n - 1) / n, layout_.most_blocks(limits_.n_blocks));
   };
   if (pool == 0) return take(limits_.n_blocks);
   if (pool < 1 || pool > kMaxContext)
@@ -163,7 +163,7 @@ void EngineImpl::size_cache() {
   // A context takes more than its pages, and that part grows with it: lists of blocks and, if ranks divide
   // prompts, the pages of one layer.
   const auto fits = [&](int64_t n_blocks) {
-    return layout_.largest_share(n_blocks) <= pages_that_fit(room, n_blocks);
+    return layout_.most_blocks(n_blocks) <= pages_that_fit(room, n_blocks);
   };
   int64_t largest = 0;  // in blocks of a context
   for (int64_t beyond = limits_.n_blocks + 1; largest + 1 < beyond;) {
@@ -182,7 +182,7 @@ void EngineImpl::size_cache() {
     throw Error(ErrorKind::kMemory,
                 "a context of " + std::to_string(info_.ctx_size) +
                     " tokens does not fit on the GPU: expected room for " +
-                    std::to_string(layout_.largest_share(limits_.n_blocks)) + " pages of " +
+                    std::to_string(layout_.most_blocks(limits_.n_blocks)) + " pages of " +
                     std::to_string(page_bytes >> 10) + " KiB, found room for " + std::to_string(fitting) +
                     " (" + std::to_string(fitting * layout_.n_owners * page) + " tokens) in " +
                     std::to_string(may_use >> 20) + " MiB besides weights and activations. Use --ctx-size " +

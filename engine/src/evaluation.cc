@@ -52,7 +52,7 @@ void Evaluation::prefill() {
   {
     const std::lock_guard lock(engine_->scheduler().mutex());
     // The logits of every row may be asked for, so pages of other requests are of no use.
-    sequence_->begin_prefill(rule_, /*share=*/false, /*whole=*/true);
+    sequence_->begin_prefill(rule_, /*share_pages=*/false, /*whole=*/true);
   }
   const int64_t total = sequence_->n_tokens();
   bool going = go_on();

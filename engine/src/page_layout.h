@@ -19,14 +19,14 @@ struct PageLayout {
     return at < n_owners ? at : 2 * n_owners - 1 - at;
   }
   // Returns how many of the blocks [0, n_blocks) `who` owns.
-  int64_t share(int64_t n_blocks, int64_t who) const {
+  int64_t n_blocks_of(int64_t n_blocks, int64_t who) const {
     const int64_t round = 2 * n_owners * run, rest = n_blocks % round;
     const auto of_run = [&](int64_t r) { return std::clamp<int64_t>(rest - r * run, 0, run); };
     return n_blocks / round * 2 * run + of_run(who) + of_run(2 * n_owners - 1 - who);
   }
-  int64_t largest_share(int64_t n_blocks) const {
+  int64_t most_blocks(int64_t n_blocks) const {
     int64_t most = 0;
-    for (int64_t who = 0; who < n_owners; ++who) most = std::max(most, share(n_blocks, who));
+    for (int64_t who = 0; who < n_owners; ++who) most = std::max(most, n_blocks_of(n_blocks, who));
     return most;
   }
 };

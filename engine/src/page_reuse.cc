@@ -10,11 +10,11 @@ std::optional<SelectRule> PageReuse::select_for(const SparseRule& rule, int64_t 
   return select_rule(rule, traits_.last_block_dense, n_pages_for(n_tokens));
 }
 
-void PageReuse::begin(const SparseRule& rule, int64_t n_tokens, bool share) {
+void PageReuse::begin(const SparseRule& rule, int64_t n_tokens, bool share_pages) {
   rule_ = rule;
   select_ = select_for(rule, n_tokens);
   prompt_tokens_ = n_tokens;
-  share_ = share && !traits_.positions_depend_on_length;
+  shares_pages_ = share_pages && !traits_.positions_depend_on_length;
 }
 
 int64_t PageReuse::reusable(const SparseRule& rule, int64_t n_tokens, int64_t n_computed) const {
@@ -28,7 +28,7 @@ int64_t PageReuse::reusable(const SparseRule& rule, int64_t n_tokens, int64_t n_
 }
 
 int64_t PageReuse::n_shareable_pages(int64_t n_tokens) const {
-  if (!share_) return 0;
+  if (!shares_pages_) return 0;
   if (!select_) return n_tokens / traits_.page_tokens;
   return std::min(select_->n_sparse_rows(), prompt_tokens_ / traits_.page_tokens);
 }

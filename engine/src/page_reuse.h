@@ -25,9 +25,9 @@ class PageReuse {
  public:
   explicit PageReuse(const PrefillTraits& traits) : traits_(traits) {}
 
-  // Begins a prompt of n_tokens, which is prefilled under `rule`. If `share` is true, its pages may be shared
-  // with other requests in both directions.
-  void begin(const SparseRule& rule, int64_t n_tokens, bool share);
+  // Begins a prompt of n_tokens, which is prefilled under `rule`. If `share_pages` is true, its pages may be
+  // shared with other requests in both directions.
+  void begin(const SparseRule& rule, int64_t n_tokens, bool share_pages);
   // Forgets the prompt.
   void clear() { begin(SparseRule{}, 0, false); }
 
@@ -60,7 +60,7 @@ class PageReuse {
   SparseRule rule_;
   std::optional<SelectRule> select_;
   int64_t prompt_tokens_ = 0;
-  bool share_ = false;
+  bool shares_pages_ = false;
 };
 
 }  // namespace seer

@@ -114,7 +114,7 @@ void Request::start() {
   started_ = true;
   started_at_ = Clock::now();
   stats_.n_cached =
-      sequence_->begin_prefill(setup_.rule, setup_.share, setup_.request.n_prompt_logprobs.has_value());
+      sequence_->begin_prefill(setup_.rule, setup_.share_pages, setup_.request.n_prompt_logprobs.has_value());
   report_progress();
 }
 

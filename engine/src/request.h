@@ -72,7 +72,7 @@ class Delivery {
 struct RequestSetup {
   GenerateRequest request;  // its prompt is in the sequence already
   SparseRule rule;
-  bool share = false;  // whether pages are shared through the prefix cache
+  bool share_pages = false;  // whether pages are shared through the prefix cache
   const std::vector<int32_t>* eos_ids = nullptr;
   std::vector<std::pair<int32_t, std::string>> stop_names;  // stop strings that name a token, by its id
   const TextTokenizer* tokenizer = nullptr;                 // null: no text

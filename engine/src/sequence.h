@@ -30,7 +30,8 @@ class Sequence {
   // Returns how many more pages of `owner` (a rank, see PageLayout) the first n tokens need.
   int64_t n_missing(int64_t n_tokens, int64_t owner) const {
     const PageLayout& layout = pages_->layout();
-    return std::max<int64_t>(0, layout.share(n_pages_for(n_tokens), owner) - layout.share(n_pages(), owner));
+    return std::max<int64_t>(
+        0, layout.n_blocks_of(n_pages_for(n_tokens), owner) - layout.n_blocks_of(n_pages(), owner));
   }
   const int32_t* page_table() const { return page_table_.data(); }
 
@@ -44,9 +45,9 @@ class Sequence {
 
   // Begins the prefill of all tokens under `rule`. Returns how many leading tokens need not be computed,
   // because whole pages hold the same contents as one prefill of all tokens would put there. These are the
-  // sequence's own pages and, with `share`, cached ones. With `whole` there are none, so that every token is
-  // computed: logits of the whole prompt need that.
-  int64_t begin_prefill(const SparseRule& rule, bool share, bool whole = false);
+  // sequence's own pages and, with `share_pages`, cached ones. With `whole` there are none, so that every
+  // token is computed: logits of the whole prompt need that.
+  int64_t begin_prefill(const SparseRule& rule, bool share_pages, bool whole = false);
   // Takes the pages away and keeps the tokens.
   void give_up_pages();
   // Must be called after give_up_pages(). Begins to compute the same state again: the prompt under its rule,

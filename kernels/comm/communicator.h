@@ -54,21 +54,22 @@ class Communicator {
   // Every rank calls this at most once, with the same size. If any rank cannot reach the memory of another,
   // all of them get null. Throws Error{kMemory}.
   virtual void* share_memory([[maybe_unused]] int64_t bytes) { return nullptr; }
-  // x += the sum over ranks of `share`, added in float32 and rounded once, with the same bits on every rank.
-  // x has the type of activations; `share` is float32 and has as many elements, a multiple of 8. Both lie in
-  // the shared memory, at the same place on every rank. If `share` has at most kSmallShare elements, other
-  // ranks may still read it after this call: write to it again only after the add_sum of another share.
-  virtual void add_sum(const Tensor& x, const Tensor& share);
-  // Asynchronous add_sum() for more than kSmallShare elements. Returns a ticket; do not touch the three
-  // tensors until finish_sum(ticket) has returned. `inbox` has the type, size and memory of `share`, and
-  // receives the other ranks' shares. At most kMostSums may be under way.
-  virtual int start_sum(const Tensor& x, const Tensor& share, const Tensor& inbox);
+  // x += the sum over ranks of `summand`, added in float32 and rounded once, with the same bits on every
+  // rank. x has the type of activations; `summand` is float32 and has as many elements, a multiple of 8. Both
+  // lie in the shared memory, at the same place on every rank. If `summand` has at most kSmallSummand
+  // elements, other ranks may still read it after this call: write to it again only after the add_sum of
+  // another summand.
+  virtual void add_sum(const Tensor& x, const Tensor& summand);
+  // Asynchronous add_sum() for more than kSmallSummand elements. Returns a ticket; do not touch the three
+  // tensors until finish_sum(ticket) has returned. `inbox` has the type, size and memory of `summand`, and
+  // receives the other ranks' summands. At most kMostSums may be under way.
+  virtual int start_sum(const Tensor& x, const Tensor& summand, const Tensor& inbox);
   virtual void finish_sum(int ticket);
   static constexpr int kMostSums = 2;
   // all_gather() for small float32 tensors of the same size on every rank. `mine` lies in the shared memory,
   // at the same place on every rank; operations after this call may write to it.
   virtual void gather_shares(const Tensor& out, const Tensor& mine);
-  static constexpr int64_t kSmallShare = 1 << 18;
+  static constexpr int64_t kSmallSummand = 1 << 18;
 
   // ---- bytes on the host ----
 

@@ -181,17 +181,17 @@ class NcclCommunicator final : public Communicator {
     beside_ = std::make_unique<cuda::SideStream>(kMostSums);
     return peers_->data();
   }
-  void add_sum(const Tensor& x, const Tensor& share) override {
-    static_assert(cuda::kMaxAtOnce <= kSmallShare, "only small shares are read beyond their launch");
+  void add_sum(const Tensor& x, const Tensor& summand) override {
+    static_assert(cuda::kMaxAtOnce <= kSmallSummand, "only small summands are read beyond their launch");
     use();
-    cuda::check(peers_->add_sum(x, share, stream_), "add_sum");
+    cuda::check(peers_->add_sum(x, summand, stream_), "add_sum");
   }
-  int start_sum(const Tensor& x, const Tensor& share, const Tensor& inbox) override {
+  int start_sum(const Tensor& x, const Tensor& summand, const Tensor& inbox) override {
     use();
     const int sum = next_sum_;
     next_sum_ = (next_sum_ + 1) % kMostSums;
     beside_->wait_for(stream_);
-    cuda::check(peers_->add_sum(x, share, inbox, beside_->stream()), "start_sum");
+    cuda::check(peers_->add_sum(x, summand, inbox, beside_->stream()), "start_sum");
     beside_->mark(sum);
     return sum;
   }

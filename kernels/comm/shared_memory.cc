@@ -308,7 +308,7 @@ class SharedMemoryCommunicator final : public Communicator {
     add_up(
         data, [&](int r) { return reinterpret_cast<const float*>(header_.small(parity_, r)); }, n);
   }
-  // Each rank adds up its share of the numbers, and all read it.
+  // Each rank adds up one part of the numbers, and then all ranks read the sums.
   void reduce_large(float* data, int64_t n) {
     std::memcpy(header_.slot(rank_), data, static_cast<size_t>(n) * sizeof(float));
     meet(Patience::kStep);

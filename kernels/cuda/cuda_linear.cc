@@ -1,14 +1,12 @@
 // Matrix products on the GPU: which kernel computes which.
 //
-//   rows         plain weights   E4M3                              4 bits              8 bits
-//   1, 2         few_rows        codes/product.cu                  codes/product.cu    codes/product.cu
-//   to 8         cuBLASLt        codes/product.cu                  codes/product.cu    codes/product.cu
-//   to 48        cuBLASLt        cuBLASLt, inputs rounded to E4M3  codes/batch.cu      codes/product.cu, 16
-//   rows at a time to 64        cuBLASLt        cuBLASLt, inputs rounded to E4M3  codes/batch.cu      widened
-//   to bf16, then cuBLASLt more         cuBLASLt        cuBLASLt, inputs rounded to E4M3  widened, cuBLASLt
-//   widened to bf16, then cuBLASLt
+//   plain weights  few_rows for 1 and 2 rows; cuBLASLt for more
+//   E4M3           codes/product.cu up to 8 rows; for more, inputs are rounded to E4M3, then cuBLASLt
+//   4 bits         codes/product.cu up to 8 rows; codes/batch.cu up to 64; for more as 8 bits
+//   8 bits         codes/product.cu up to 48 rows, 16 at a time; for more, weights are widened to bf16, then
+//                  cuBLASLt
 //
-// batch.cu needs a Hopper GPU, and groups of whole chunks of 128; else 4 bits are done as 8 bits.
+// codes/batch.cu needs a Hopper GPU, and groups of whole chunks of 128; else 4 bits are done as 8 bits.
 //
 // Up to kMostSpreadRows, cuBLASLt gets E4M3 scales of rows as if they were scales of groups.
 //

@@ -1,13 +1,14 @@
-// Launches kernels with programmatic dependent launch. Every kernel that is launched so must call
-// ptx::wait_for_previous_kernel() before it reads or writes anything that another kernel touches, because its
-// prologue overlaps the end of the previous kernel.
+// Launches kernels with programmatic dependent launch: a kernel's beginning overlaps the end of the previous
+// kernel. So every kernel that is launched so must call ptx::wait_for_previous_kernel() before it writes
+// anything, and before it reads anything that a kernel of the same step writes. Weights, page tables and the
+// keys of earlier steps may be read before that call.
 #pragma once
 
 #include <cuda_runtime.h>
 
 namespace seer::cuda {
 
-// `cluster` neighbouring blocks of the grid's x are a cluster; more than 1 needs sm_90.
+// Each `cluster` neighbouring blocks along the grid's x form a cluster; more than 1 needs sm_90.
 template <class... Parameters, class... Arguments>
 cudaError_t launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, int threads,
                             int shared_bytes, cudaStream_t stream, Arguments... arguments) {

@@ -1,5 +1,5 @@
-// What the groups of bench_gpu_ops share: a GPU with its roofs, random tensors in its memory, the time of an
-// operation, and a line of the report.
+// The groups of bench_gpu_ops all use this: a GPU with its roofs, random tensors in its memory, the time of
+// an operation, and a line of the report.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ class GpuBench {
   };
   Sequence sequence(int64_t n_tokens, bool keys = true);
   // A mask of n query blocks, and how many blocks it keeps over all heads: the diagonal and random others of
-  // each row, ascending. If `shared`, all heads have the first one's.
+  // each row, ascending. If `shared` is true, all heads keep the blocks of the first head.
   std::pair<BlockMask, int64_t> random_mask(int64_t n, double density, bool shared);
   std::vector<Buffer>* keep() { return &kept_; }
   size_t n_kept() const { return kept_.size(); }
@@ -47,13 +47,13 @@ class GpuBench {
   // Opens a step whose sequences have at most `length` tokens.
   void begin(const std::vector<int32_t>& ids, const std::vector<int64_t>& rows,
              const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t length);
-  // Seconds of one call: the median of several rounds of calls that follow one another. The argument counts
-  // them.
+  // Returns the seconds of one call: the median of several rounds, in each of which calls follow one another.
+  // `call` gets the number of the call.
   double time(const std::function<void(int)>& call);
-  // The same of calls that the backend can record. They are replayed from a record, as in a step that
-  // decodes: without one, an operation of less than about 5 us waits for the host.
+  // The same for calls that the backend can record as a CUDA graph. They are replayed from that, as in a step
+  // that decodes; otherwise an operation of less than about 5 us would wait for the host.
   double time_recorded(const std::function<void()>& call);
-  // Prints a line. 0 bytes or operations: no rate of them.
+  // Prints a line. It has no rate of bytes if these are 0, and no rate of operations if those are 0.
   void report(const std::string& name, double seconds, double bytes, double flops) const;
 
  private:

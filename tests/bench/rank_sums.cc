@@ -1,5 +1,6 @@
-// What a sum over ranks costs that joins the residual stream: over the memory that GPUs share, next to NCCL's
-// all-reduce and an addition, in one run. Random values; recorded and replayed as decode steps are.
+// Measures a sum over ranks that is added to the residual stream: over the memory that GPUs share, and by
+// NCCL's all-reduce followed by an addition, in one run. Values are random; sums are recorded and replayed,
+// as in decode steps.
 //
 //   bench_rank_sums [--ranks N] [--width N] [--device cuda|cuda:N]
 #include <algorithm>
@@ -85,7 +86,7 @@ class Bench {
       int turn = 0;
       double peers = NAN, engines = NAN;
       if (reaches_) peers = time([&] { comm_->add_sum(x, view(shares_[turn ^= 1])); });
-      if (reaches_ && rows * width_ * (comm_->size() - 1) > Communicator::kSmallShare)
+      if (reaches_ && rows * width_ * (comm_->size() - 1) > Communicator::kSmallSummand)
         engines = time([&] { comm_->finish_sum(comm_->start_sum(x, view(shares_[0]), view(shares_[2]))); });
       const auto with_nccl = [&](const Tensor& share) {
         return time([&] {

@@ -261,11 +261,11 @@ TEST_CASE("blocks go to owners in zig-zag, as many to each but for one round") {
       for (int64_t n = 0; n < 100; ++n) {
         int64_t sum = 0;
         for (int64_t who = 0; who < n_owners; ++who) {
-          CHECK(layout.share(n, who) == counted[static_cast<size_t>(who)]);
-          sum += layout.share(n, who);
+          CHECK(layout.n_blocks_of(n, who) == counted[static_cast<size_t>(who)]);
+          sum += layout.n_blocks_of(n, who);
         }
         CHECK(sum == n);
-        CHECK(layout.largest_share(n) == *std::max_element(counted.begin(), counted.end()));
+        CHECK(layout.most_blocks(n) == *std::max_element(counted.begin(), counted.end()));
         ++counted[static_cast<size_t>(layout.owner(n))];
       }
     }

@@ -127,7 +127,7 @@ std::shared_ptr<Request> FakeEngine::submit_raw(const GenerateRequest& request) 
   RequestSetup setup;
   setup.request = request;
   setup.rule = request.sparse.value_or(SparseRule{});
-  setup.share = options.prefix_cache;
+  setup.share_pages = options.prefix_cache;
   setup.eos_ids = &kNoEos;
   setup.ctx_size = options.n_pages * options.page_tokens;
   auto raw = std::make_shared<Request>(setup, std::move(sequence));

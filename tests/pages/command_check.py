@@ -1,4 +1,4 @@
-"""What can be said of a command without running it: that the programs, files and options it names exist."""
+"""Checks commands without running them: the programs, files and options that they name must exist."""
 import functools
 import json
 import pathlib
@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 
-# Programs of others, whose options are theirs.
+# Programs that are not part of the project. Their options are not checked.
 OTHERS = {"cat", "curl", "echo", "env", "export", "g++", "head", "hf", "jq", "mpirun", "tail"}
 OPTION = re.compile(r"--?[A-Za-z][\w-]*")
 SEPARATORS = {"&&", "||", "|", ";", "&"}
@@ -40,8 +40,8 @@ class Checker:
         return {option for subcommand in self.subcommands for option in self.options_of(subcommand)}
 
     def wrong(self, text, whole=True):
-        """What is wrong with a command line; empty if nothing is. Not `whole`: an option may lack its value, and words in
-        capitals stand for others."""
+        """Returns what is wrong with a command line, or an empty list. In a line that is not `whole`, an option may lack its
+        value, and words in capitals stand for other words."""
         body = re.split(r"<<", text)[0].replace("\\\n", " ")  # without the text of a here document
         try:
             lexer = shlex.shlex(body, posix=True, punctuation_chars="&|;<>")
@@ -117,7 +117,7 @@ class Checker:
             return [f"there is no file {program}"]
         if not path.stat().st_mode & 0o100:
             return [f"{program} is not executable"]
-        if path.name == "quickstart.sh":  # hands its arguments on
+        if path.name == "quickstart.sh":  # it passes its arguments on to `seer`
             if not arguments or arguments[0].startswith("-"):
                 arguments = ["generate", *arguments]
             return self._wrong_seer(arguments, whole)

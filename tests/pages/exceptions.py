@@ -1,4 +1,4 @@
-"""What the pages have and the test does not do as it stands there: the only places for exceptions."""
+"""The commands and blocks of the pages that the test does not run as they stand there. No other file has exceptions."""
 
 BUILDS = "builds the project, which the test is a part of"
 GPUS = "needs GPUs: the shape has more weights than a CPU computes in seconds"
@@ -11,7 +11,7 @@ INSTALLED = "builds and installs the project"
 LLAMA_8B = ("seer bench --config examples/configs/llama-3.1-8b.json --random-weights \\\n"
             "  -p 8192,32768,131072 -n 128 --sparse dense,nz_ratio=0.1")
 
-# (page, command): why it is not run, and a test that runs it or the like of it (None if there is none). Its programs, files
+# (page, command): why it is not run, and a test that runs it or something like it (None if there is none). Its programs, files
 # and options are checked all the same.
 NOT_RUN = {
     (".github/CONTRIBUTING.md", "cmake --preset release && cmake --build --preset release"): (BUILDS, None),
@@ -80,7 +80,7 @@ SNIPPETS = {
     ("tools/seer/serve/README.md", "python", "from openai import OpenAI"): "tests/pages/pages_test.py",
 }
 
-# Options that pages name and that are not of `seer`: (page, option): whose they are.
+# (page, option) if the option is not one of `seer`: the program that has it.
 OPTIONS_OF_OTHERS = {
     (".github/CONTRIBUTING.md", "--plot"): "tools/gpu/bench_attention.py",
     ("SECURITY.md", "--table"): "tests/tools/bad_files_test.py",

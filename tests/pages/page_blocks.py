@@ -103,7 +103,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     texts = [block for block in blocks_of(page.parent, page.name) if block.language == language]
     for number, block in enumerate(texts, 1):
-        # A compiler's messages name the page.
+        # With this line, a compiler's messages name the page.
         text = f'#line {block.line + 1} "{page}"\n{block.text}'
         (folder / f"{number}.{language}").write_text(text, encoding="utf-8")
 

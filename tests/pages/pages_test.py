@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The commands of the project's pages, run with the built program and the demo model; what comes is what the page shows.
+"""Runs the commands of the project's pages with the built program and the demo model, and compares their output with the pages.
 
     pages_test.py SEER [Case.test...]
 
@@ -22,7 +22,7 @@ import workplace
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEER = pathlib.Path(os.environ["SEER_BINARY"])
 SPAN = re.compile(r"`([^`]+)`")
-# Spans of text that are commands, or files of the project that are named.
+# Spans of code within a text: a command, and the name of a file of the project.
 COMMAND_SPAN = re.compile(r"((build/release/bin/)?seer|cmake|(tools|tests|examples)/\S+\.(sh|py)) .*")
 FILE_SPAN = re.compile(r"(tools|tests|examples|engine|kernels|models|tokenizer)/[\w./-]+\.(sh|py|cc|h|cu|cuh|md|json|txt)")
 

@@ -27,7 +27,7 @@ class Workplace:
         (self.folder / "build/release").mkdir(parents=True)
         (self.folder / "build/release/bin").symlink_to(seer.parent)
         (self.folder / "build/release/engine").symlink_to(library.parent)
-        # What a reader brings: a text, and a chat model with its gates, also under the names of those that were downloaded.
+        # The reader's own files: a text, and a chat model with its gates. The models that pages download are links to it.
         document = (root / "examples/long-document/document.txt").read_text(encoding="utf-8")
         (self.folder / "report.txt").write_text(document[:2000], encoding="utf-8")
         (self.folder / "path/to/model").mkdir(parents=True)
@@ -74,8 +74,8 @@ class Workplace:
             raise Failed(f"exit code {done.returncode}:\n{done.stdout.decode('utf-8', 'replace')}")
 
     def show(self, text, typed=()):
-        """What a terminal shows of a command, line by line. `typed` is entered at the prompts `> ` that it gives, and Ctrl-D
-        at the one after them."""
+        """Runs a command, and returns the lines that a terminal shows. The lines of `typed` are entered at its prompts `> `,
+        and Ctrl-D at the prompt after them."""
         control, terminal = pty.openpty()
         process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", self.here(text)], cwd=self.folder,
                                    env=self.environment, stdin=terminal, stdout=terminal, stderr=terminal,
@@ -113,10 +113,10 @@ class Workplace:
         return output.split("\n")
 
     def serve(self, text):
-        """Starts `seer serve`, which goes on in the background, and returns what it says until it serves."""
+        """Starts `seer serve` in the background, and returns what it has written when it begins to serve."""
         self.stop_server()
         log = open(self.folder / "server.log", "wb+")
-        # The usual port may be another's.
+        # Another program may have the usual port.
         self.server = subprocess.Popen(["bash", "-c", f"exec {text.rstrip(' &')} --port 0"], cwd=self.folder,
                                        env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        start_new_session=True)

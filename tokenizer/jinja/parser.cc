@@ -67,7 +67,7 @@ Block Parser::parse_until(Ends ends, const char* tag) {
   return block;
 }
 
-// Does the same after the end of the statement's own tag.
+// Reads the end of the statement's own tag, and then does the same.
 Block Parser::parse_body(Ends ends, const char* tag) {
   skip_operator(":");
   expect(TokenKind::kBlockEnd, "end of statement block");

@@ -19,6 +19,39 @@ std::string utc_now() {
   return text;
 }
 
+// A row's figures, from all samples of its test.
+struct Summary {
+  Spread time;  // in ns
+  Spread rate;  // in computed tokens per second
+  int64_t n_computed = 0;
+  double attention_ns = 0.0, gate_ns = 0.0, density = 0.0, device_ns = 0.0;  // means
+  std::vector<double> rates;                                                 // of each sample
+  Json samples_ns = Json::array();
+};
+
+Summary summary_of(const BenchResult& result) {
+  Summary s;
+  std::vector<double> ns, attention, gate, density, device;
+  for (const BenchSample& sample : result.samples) {
+    ns.push_back(static_cast<double>(std::max<int64_t>(sample.ns, 1)));
+    s.rates.push_back(static_cast<double>(sample.n_computed + result.test.n_gen) * 1e9 / ns.back());
+    attention.push_back(static_cast<double>(sample.attention_ns));
+    gate.push_back(static_cast<double>(sample.gate_ns));
+    density.push_back(sample.density);
+    device.push_back(static_cast<double>(sample.device_ns));
+    s.samples_ns.push_back(sample.ns);
+  }
+  s.time = spread(ns);
+  s.rate = spread(s.rates);
+  s.attention_ns = spread(attention).mean;
+  s.gate_ns = spread(gate).mean;
+  s.density = spread(density).mean;
+  s.device_ns = spread(device).mean;
+  // Lengths and rule determine this number, so it is the same in every sample.
+  s.n_computed = result.samples.empty() ? 0 : result.samples.front().n_computed;
+  return s;
+}
+
 }  // namespace
 
 std::string BenchTest::name() const {
@@ -49,32 +82,9 @@ BenchRows::BenchRows(const std::string& format, const Engine& engine, const Mode
 void BenchRows::write(const BenchResult& result) {
   const BenchTest& test = result.test;
   const bool is_prefill = test.n_prompt > 0;
-  std::vector<double> ns;
-  std::vector<double> rates;  // rates of computed tokens
-  std::vector<double> attention;
-  std::vector<double> gate;
-  std::vector<double> density;
-  std::vector<double> device;
-  Json samples_ns = Json::array();
-  for (const BenchSample& sample : result.samples) {
-    ns.push_back(static_cast<double>(std::max<int64_t>(sample.ns, 1)));
-    rates.push_back(static_cast<double>(sample.n_computed + test.n_gen) * 1e9 / ns.back());
-    attention.push_back(static_cast<double>(sample.attention_ns));
-    gate.push_back(static_cast<double>(sample.gate_ns));
-    density.push_back(sample.density);
-    device.push_back(static_cast<double>(sample.device_ns));
-    samples_ns.push_back(sample.ns);
-  }
-  // Lengths and rule determine this number, so it is the same in every sample.
-  const int64_t n_computed = result.samples.empty() ? 0 : result.samples.front().n_computed;
-  const Spread time = spread(ns);
-  const Spread rate = spread(rates);
-  const double attention_ns = spread(attention).mean;
-  const double gate_ns = spread(gate).mean;
-  const double mean_density = spread(density).mean;
-
+  const Summary s = summary_of(result);
   const bool is_dense = test.rule.method == SparseRule::Method::kDense;
-  if (is_prefill && is_dense) dense_ns_[test.name()] = time.mean;
+  if (is_prefill && is_dense) dense_ns_[test.name()] = s.time.mean;
   const auto dense = dense_ns_.find(test.name());
   const bool comparable = is_prefill && dense != dense_ns_.end();
 
@@ -82,45 +92,44 @@ void BenchRows::write(const BenchResult& result) {
   const std::string type = model_type(model);
   const std::string backend = backend_name(engine_.info());
   const std::string rule = test.rule.to_string();
-  const Json fields = {
-      {"build_version", SEER_VERSION},
-      {"backends", backend},
-      {"device", engine_.info().device},
-      {"model_filename", model_path_},
-      {"model_type", type},
-      {"model_size", model.n_bytes},
-      {"model_n_params", model.n_params},
-      {"n_threads", threads_},
-      {"n_ctx", engine_.info().ctx_size},
-      {"n_batch", engine_.info().chunk_size},
-      {"kv_cache_dtype", engine_.info().kv_cache_dtype},
-      {"cpu_activations", engine_.info().cpu_activations},
-      {"sparse", rule},
-      {"n_prompt", test.n_prompt},
-      {"n_gen", test.n_gen},
-      {"n_depth", test.n_depth},
-      {"n_computed", n_computed},
-      {"test_time", utc_now()},
-      {"avg_ns", static_cast<int64_t>(time.mean)},
-      {"stddev_ns", static_cast<int64_t>(time.stddev)},
-      {"avg_ts", rate.mean},
-      {"stddev_ts", rate.stddev},
-      {"density", mean_density},
-      {"sparsity", 1.0 - mean_density},
-      {"attn_ns", static_cast<int64_t>(attention_ns)},
-      {"gate_ns", static_cast<int64_t>(gate_ns)},
-      {"device_ns", test.n_gen == 0 ? Json() : Json(static_cast<int64_t>(spread(device).mean))},
-      {"speedup", comparable ? Json(dense->second / time.mean) : Json()},
-      {"samples_ns", samples_ns},
-      {"samples_ts", rates}};
+  const Json fields = {{"build_version", SEER_VERSION},
+                       {"backends", backend},
+                       {"device", engine_.info().device},
+                       {"model_filename", model_path_},
+                       {"model_type", type},
+                       {"model_size", model.n_bytes},
+                       {"model_n_params", model.n_params},
+                       {"n_threads", threads_},
+                       {"n_ctx", engine_.info().ctx_size},
+                       {"n_batch", engine_.info().chunk_size},
+                       {"kv_cache_dtype", engine_.info().kv_cache_dtype},
+                       {"cpu_activations", engine_.info().cpu_activations},
+                       {"sparse", rule},
+                       {"n_prompt", test.n_prompt},
+                       {"n_gen", test.n_gen},
+                       {"n_depth", test.n_depth},
+                       {"n_computed", s.n_computed},
+                       {"test_time", utc_now()},
+                       {"avg_ns", static_cast<int64_t>(s.time.mean)},
+                       {"stddev_ns", static_cast<int64_t>(s.time.stddev)},
+                       {"avg_ts", s.rate.mean},
+                       {"stddev_ts", s.rate.stddev},
+                       {"density", s.density},
+                       {"sparsity", 1.0 - s.density},
+                       {"attn_ns", static_cast<int64_t>(s.attention_ns)},
+                       {"gate_ns", static_cast<int64_t>(s.gate_ns)},
+                       {"device_ns", test.n_gen == 0 ? Json() : Json(static_cast<int64_t>(s.device_ns))},
+                       {"speedup", comparable ? Json(dense->second / s.time.mean) : Json()},
+                       {"samples_ns", s.samples_ns},
+                       {"samples_ts", s.rates}};
   writer_.write(fields,
                 {type, human_bytes(model.n_bytes), human_count(model.n_params), backend,
-                 std::to_string(threads_), rule, test.name(), is_prefill ? std::to_string(n_computed) : "",
-                 format("%.2f ± %.2f", rate.mean, rate.stddev),
-                 is_prefill ? format("%.1f%%", 100.0 * mean_density) : "",
-                 is_prefill ? format("%.2f", attention_ns * 1e-6) : "",
-                 is_prefill ? format("%.2f", gate_ns * 1e-6) : "",
-                 comparable ? format("%.2fx", dense->second / time.mean) : ""});
+                 std::to_string(threads_), rule, test.name(), is_prefill ? std::to_string(s.n_computed) : "",
+                 format("%.2f ± %.2f", s.rate.mean, s.rate.stddev),
+                 is_prefill ? format("%.1f%%", 100.0 * s.density) : "",
+                 is_prefill ? format("%.2f", s.attention_ns * 1e-6) : "",
+                 is_prefill ? format("%.2f", s.gate_ns * 1e-6) : "",
+                 comparable ? format("%.2fx", dense->second / s.time.mean) : ""});
 }
 
 }  // namespace seer::cli

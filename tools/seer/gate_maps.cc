@@ -50,7 +50,7 @@ struct Grid {
   int64_t y(int64_t row) const { return kMargin + kHeading + row * pitch_y() + kGlyphHeight + 5; }
   bool has_left_axis(int64_t column) const { return axes_at_each || column == 0; }
   bool has_lower_axis(int64_t row) const { return axes_at_each || row == n_rows - 1; }
-  // `n_letters`: of the longest line of text.
+  // `n_letters` is the length of the longest line of text.
   Canvas canvas(size_t n_letters) const {
     const int64_t width =
         x(n_columns - 1) + panel() + 2 * kGlyphWidth;  // the last number of an axis sticks out
@@ -61,7 +61,8 @@ struct Grid {
 
 int64_t width_of(const std::string& text) { return static_cast<int64_t>(text.size()) * kGlyphWidth; }
 
-// Draws the axes of the panel at x and y. `tick(block)`: where a block begins, in pixels.
+// Draws the axes of the panel in this column and row. `tick(block)` returns how many pixels from the panel's
+// edge a block begins.
 template <class Tick>
 void draw_axes(Canvas& canvas, const Grid& grid, int64_t column, int64_t row, int64_t n_blocks,
                const Tick& tick) {

@@ -30,7 +30,7 @@ struct SEER_API ChatPrompt {
   // add_generation_prompt is ignored.
   bool continue_final_message = false;
   // The time that strftime_now shows, in the local time zone, if the template writes the date: seconds since
-  // 1970 UTC, up to the end of the year 9999; -1: the clock's. Error{kUsage} for any other value.
+  // 1970 UTC, up to the end of the year 9999; -1: the clock's time. Error{kUsage} for any other value.
   int64_t now = -1;
 
   ChatPrompt() = default;

@@ -39,8 +39,8 @@ struct SEER_API TokenEvent {
   int32_t id;             // the token just chosen; an EOS or stop id too, which has no text
   std::string_view text;  // the text that became certain with it, in whole UTF-8 characters; may be empty
   const PositionLogprobs* logprobs = nullptr;  // null unless the request asks for n_logprobs
-  // The value that GenerateResult::prompt_logprobs will have. Not null only with the first token, and only if
-  // the request asks for n_prompt_logprobs.
+  // The value that GenerateResult::prompt_logprobs will have. It comes with the first token of a request that
+  // asks for n_prompt_logprobs, and is null otherwise.
   const std::vector<PositionLogprobs>* prompt_logprobs = nullptr;
 };
 
@@ -103,8 +103,8 @@ struct SEER_API RequestStats {
   int64_t prefill_ns = 0;        // the whole prefill, the choice of the first token included
   int64_t decode_ns = 0;         // from the first token chosen to the last
   int64_t decode_device_ns = 0;  // the part of decode_ns in which the device worked on a step
-  // The next two are of the prefill. Of a step that several prompts share, each counts the share that its
-  // tokens have among the step's prompt tokens.
+  // The next two are of the prefill. If a step has tokens of several prompts, each prompt counts the fraction
+  // of the step's time that its tokens are of the step's prompt tokens.
   int64_t attention_ns = 0;  // attention over kept blocks
   // The time that sparse prompts take besides attention: gate scores and selection, and the whole operation
   // that pools, rotates and stores queries and keys, because it is a single kernel on a GPU. Dense prompts

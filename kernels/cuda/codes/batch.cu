@@ -1,7 +1,7 @@
 // Products of up to 64 rows with codes of 4 bits, in three kernels. The first turns the inputs into an image
 // of the shared memory from which tensor cores read them. The second multiplies: codes become float16 in
-// registers, and wgmma multiplies 64 rows of the weight with all inputs. The third adds up what the parts of
-// the columns gave.
+// registers, and wgmma multiplies 64 rows of the weight with all inputs. The third adds up the partial sums
+// of the slices of columns.
 #include "kernels/cuda/codes/batch.h"
 
 #include <algorithm>
@@ -25,8 +25,8 @@ namespace {
 using Bf16 = __nv_bfloat16;
 
 constexpr int kChunkCodes = static_cast<int>(CodeMatrix::kChunkCodes);
-constexpr int kGroups = 4;  // warpgroups of a block, each with a tile of its own
-constexpr int kThreads = kGroups * 128;
+constexpr int kWarpgroups = 4;  // of a block, each with a tile of its own
+constexpr int kThreads = kWarpgroups * 128;
 constexpr int kTileRows = 64;
 constexpr int kWarpRows = 16;
 constexpr int kStages = 4;
@@ -34,7 +34,7 @@ constexpr int kMostSliceChunks = 32;
 // A warp's stage: 64 bytes of each of its rows, the rows' scales, and their zeros.
 constexpr int kCodeBytes = kWarpRows * kChunkCodes / 2;
 constexpr int kStageBytes = kCodeBytes + kWarpRows * 4 + kWarpRows;
-constexpr int kRingBytes = kGroups * 4 * kStages * kStageBytes;
+constexpr int kRingBytes = kWarpgroups * 4 * kStages * kStageBytes;
 
 // Bytes of a chunk of n_rows inputs in the image.
 __host__ __device__ constexpr int chunk_bytes(int n_rows) { return n_rows * kChunkCodes * 2; }
@@ -51,18 +51,18 @@ struct Division {
         std::min(kMostSliceChunks, (max_shared_bytes - kRingBytes - 1024) / chunk_bytes(n_rows));
     double least = 0.0;
     for (int s = 1; s <= std::min(n_chunks, n_multiprocessors); ++s) {
-      const int slice = (n_chunks + s - 1) / s, tiles_at_once = n_multiprocessors / s * kGroups;
+      const int slice = (n_chunks + s - 1) / s, tiles_at_once = n_multiprocessors / s * kWarpgroups;
       if (slice > most_chunks || (s - 1) * slice >= n_chunks) continue;
-      // In units of the time in which all blocks read a chunk for each warpgroup. Partial sums are written
-      // and read.
+      // The unit of costs is the time in which all blocks read a chunk for each warpgroup. Every partial sum
+      // is written once and read once, 8 bytes in all.
       const double codes = (n_tiles + tiles_at_once - 1) / tiles_at_once * slice;
-      const double unit = static_cast<double>(n_multiprocessors) * kGroups * 4 * kStageBytes;
+      const double unit = static_cast<double>(n_multiprocessors) * kWarpgroups * 4 * kStageBytes;
       const double cost = codes + s * static_cast<double>(n_rows * w.d_out * 8) / unit;
       if (splits != 0 && cost >= least) continue;
       least = cost;
       splits = s;
       slice_chunks = slice;
-      columns = std::min(n_multiprocessors / s, (n_tiles + kGroups - 1) / kGroups);
+      columns = std::min(n_multiprocessors / s, (n_tiles + kWarpgroups - 1) / kWarpgroups);
     }
     assert(splits != 0);
   }
@@ -83,12 +83,13 @@ struct Kernel {
 
 constexpr int kInputThreads = 256;
 
-// Writes one row of the image, zeros if it is after the last row of inputs. Like product.cu's, the inputs are
-// float16 numbers, multiplied by a power of two whose inverse is the row's factor.
+// Writes one row of the image; a row after the last row of inputs is zeros. As in product.cu, the inputs
+// become float16 numbers, multiplied by a power of two whose inverse is the row's factor.
 //
-// The image has panels of 64 columns: [panel][row][64], swizzled in 128 bytes. Columns are in the order in
-// which a lane's decoded codes come: the eight columns that lane t of four takes at step j of a chunk are
-// four pairs, which belong to columns 2 t of four groups of eight.
+// The image has panels of 64 columns: [panel][row][64], swizzled in 128 bytes. Within a chunk, columns
+// are permuted: at step j, lane t of four has the codes of eight neighbouring columns, 32 j + 8 t + 2 i + (0,
+// 1) for i from 0 to 3, but wgmma expects it to have columns 32 j + 8 i + 2 t + (0, 1). So the image has the
+// inputs of the former in the places of the latter.
 __global__ void __launch_bounds__(kInputThreads) batch_inputs_kernel(const Kernel k, int n_rows) {
   extern __shared__ __align__(16) Bf16 kept[];
   __shared__ float warps[2][kInputThreads / 32];
@@ -161,7 +162,7 @@ struct Feed {
     if (tile >= k.n_tiles) return;
     const CodeMatrix& w = k.p.w;
     const int warp = static_cast<int>(threadIdx.x) / 32 % 4, first = tile * kTileRows + warp * kWarpRows;
-    const int last = static_cast<int>(w.d_out) - kWarpRows;  // rows after the last are read as the last ones
+    const int last = static_cast<int>(w.d_out) - kWarpRows;  // warps with rows after the end read these
     const int row = min(first, last);
 #pragma unroll
     for (int r = 0; r < 2; ++r)
@@ -192,10 +193,10 @@ struct Feed {
   }
 };
 
-// What a warp has of a tile: its sums, and the sums of the chunk at hand.
+// A lane's sums of a tile so far, and of the chunk that is being multiplied.
 template <int kN>
 struct BatchTile {
-  float sum[kN / 2], part[kN / 2];
+  float sum[kN / 2], chunk_sum[kN / 2];
 
   __device__ __forceinline__ void clear() {
 #pragma unroll
@@ -227,7 +228,7 @@ struct BatchTile {
         ptx::wgmma_fence();
 #pragma unroll
         for (int m = 0; m < 2; ++m)
-          ptx::wgmma_64xNx16_f16(part, operand[i][m], inputs + half * kPanel + (2 * i + m) * kStep,
+          ptx::wgmma_64xNx16_f16(chunk_sum, operand[i][m], inputs + half * kPanel + (2 * i + m) * kStep,
                                  j + m != 0);
         ptx::wgmma_commit();
       }
@@ -235,9 +236,9 @@ struct BatchTile {
       if (kN == 64 && half == 0) ptx::wgmma_wait<0>();
     }
     ptx::wgmma_wait<0>();
-    ptx::pin_registers(part);
+    ptx::pin_registers(chunk_sum);
 #pragma unroll
-    for (int i = 0; i < kN / 2; ++i) sum[i] += scale[i / 2 % 2] * part[i];
+    for (int i = 0; i < kN / 2; ++i) sum[i] += scale[i / 2 % 2] * chunk_sum[i];
   }
 };
 
@@ -251,7 +252,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_batch_kernel(const Kernel k)
   const int split = static_cast<int>(blockIdx.x) % k.splits, column = static_cast<int>(blockIdx.x) / k.splits;
   const int columns = static_cast<int>(gridDim.x) / k.splits;
   const int first_chunk = split * k.slice_chunks, n_chunks = min(k.slice_chunks, k.n_chunks - first_chunk);
-  const int first_tile = column * kGroups + warp / 4, step = columns * kGroups;
+  const int first_tile = column * kWarpgroups + warp / 4, step = columns * kWarpgroups;
   unsigned char* ring = shared + k.slice_chunks * chunk_bytes(kN) + warp * kStages * kStageBytes;
   const uint32_t ring_address = ptx::shared_address(ring);
 

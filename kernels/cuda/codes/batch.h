@@ -11,7 +11,7 @@
 namespace seer::cuda {
 
 inline constexpr int kMostBatchRows = 64;
-// From so many rows on it is faster than passes of launch_code_rows().
+// From this number of rows on, launch_code_batch() is faster than passes of launch_code_rows().
 inline constexpr int kLeastBatchRows = 9;
 
 // Memory that such products use while they run.
@@ -21,7 +21,8 @@ struct CodeBatchScratch {
 
   // The inputs as the tensor cores read them, and a factor for each row.
   static int64_t input_bytes(const CodeMatrix& w) { return factors_at(w) + kMostBatchRows * 4; }
-  // Sums of at most one slice of columns for each chunk. The weight in bf16 takes as much.
+  // Partial sums of all slices of columns, of which there are at most as many as chunks. These are as many
+  // bytes as the weight takes in bf16.
   static int64_t partial_bytes(const CodeMatrix& w) {
     return kMostBatchRows * w.d_out * (w.pitch() * 2 / CodeMatrix::kChunkCodes) * 4;
   }

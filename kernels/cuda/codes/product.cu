@@ -29,14 +29,14 @@ struct Product {
   static constexpr int kScales = kParts == 0 ? 1 : kParts;
   static constexpr int kVectors = row_bytes(kType) / 64;  // 16-byte vectors that a lane has of a row's chunk
   static constexpr int kSteps = 4;  // steps of a chunk; each takes eight codes for each lane and row
-  // Elements from the first of a lane to the first of the next lane.
+  // The distance in elements from a lane's first input to the next lane's first input.
   static constexpr int kFirst = kType == DType::kU4 ? 8 : 16;
 
   // Consecutive products on the same sums wait for each other, so there are two sets of sums. (With more
   // tiles one set would do, but a row's result must not depend on how many rows there are.)
   float even[kTiles][4], odd[kTiles][4];
-  // The lane's inputs of chunk 0 in each tile's row of x: float16 in shared memory, or bf16 in global memory
-  // up to x_end.
+  // The address of the lane's first input, in its row of each tile of eight rows: float16 in shared memory,
+  // or bf16 in global memory, where the row ends x_end elements after it.
   const uint16_t* x[kTiles];
   int x_end;
 
@@ -131,9 +131,9 @@ struct Product {
 // The copies of one lane in the order in which its warp will multiply: codes, and the scales that the warp
 // shares.
 //
-// A copy of the warp takes contiguous pieces of rows: 128 bytes of 4 rows for codes of 8 bits, or 64 bytes of
-// 8 rows for codes of 4 bits. Later, lanes read 16 bytes each of two neighbouring rows at a time. Rows of 128
-// bytes would have these in the same banks, so the halves of odd rows are exchanged.
+// One copy of all lanes takes contiguous pieces of rows: 128 bytes of 4 rows for codes of 8 bits, or 64 bytes
+// of 8 rows for codes of 4 bits. Later, lanes read 16 bytes each of two neighbouring rows at a time. Rows of
+// 128 bytes would have these in the same banks, so the halves of odd rows are exchanged.
 template <DType kType, int kParts>
 struct Feed {
   static constexpr int kRowBytes = row_bytes(kType), kLanes = kRowBytes / 16, kRowsAtOnce = 32 / kLanes;
@@ -142,7 +142,7 @@ struct Feed {
   const char* codes[kCopies] = {};  // addresses in the next chunk
   const float* scales = nullptr;    // address in group 0, in row lane % 16 of the tile
   int chunk;
-  int left;     // chunks to load yet
+  int left;     // chunks still to be loaded
   int to_tile;  // bytes from the end of the warp's last chunk of a tile to its first chunk of the next tile
   int n_chunks, first;
 
@@ -194,9 +194,10 @@ struct Feed {
   }
 };
 
-// kParts: how many scales a row has in a chunk, whose sums are scaled one by one; 0 if a row has a single
-// scale, by which its outputs are multiplied. kZeros: groups of 4-bit codes have zeros of their own; else the
-// zero is 8. Pair: __half2 if inputs are in shared memory, else __nv_bfloat162.
+// kParts: the number of scales that a row has in one chunk, each of which multiplies the sum of its part of
+// the codes; 0 if a row has a single scale, by which its outputs are multiplied. kZeros: groups of 4-bit
+// codes have zeros of their own; else the zero is 8. Pair: __half2 if inputs are in shared memory, else
+// __nv_bfloat162.
 template <DType kType, int kTiles, int kParts, bool kZeros, class Pair>
 __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) {
   extern __shared__ __align__(128) unsigned char shared[];
@@ -207,7 +208,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   const int g = lane / 4, t = lane % 4;
   using Source = Feed<kType, kParts>;
   constexpr int kStageBytes = stage_bytes(kType, kParts);
-  // Lanes read data that other lanes have copied.
+  // Whether lanes read data that other lanes have copied.
   constexpr bool kSharedStages = kParts != 0 || kType != DType::kU4;
   unsigned char* ring = shared + warp * kStages * kStageBytes;
   auto* partial = reinterpret_cast<float*>(shared + ring_bytes(kType, kParts));
@@ -231,8 +232,8 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   ptx::let_next_kernel_start();
   WarpInputs inputs(k, reinterpret_cast<__half*>(shared_x), &staging, warp, lane);
   if (Lane::kShared) inputs.begin();
-  // Scales of whole rows are used when a tile is done. They are read here, because then they would have to be
-  // waited for.
+  // Scales of whole rows are used when a tile is done. They are prefetched here, since a load at that time
+  // would have to be waited for.
   if (kParts == 0)
     for (int i = static_cast<int>(threadIdx.x); first_tile + i / 2 * step < n_tiles; i += kThreads)
       ptx::prefetch_l2_line(p.w.scale + k.weight_row(first_tile + i / 2 * step, i % 2 * (kTileRows / 2)));

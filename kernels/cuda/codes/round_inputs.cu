@@ -15,8 +15,8 @@ namespace {
 
 using Bf16 = __nv_bfloat16;
 
-// Threads of a block, which takes one row. A few rows leave most of the GPU idle, so that their time is that
-// of one row: then each thread has one or two times eight numbers.
+// Threads of a block, which takes one row. A few rows leave most of the GPU idle, and take as long as one
+// row. So their blocks have more threads, each with eight numbers once or twice.
 constexpr int kThreads = 256, kThreadsOfFewRows = 1024;
 constexpr int64_t kFewRows = 256;
 constexpr int kGroup = 128;  // inputs that share a scale in kE4M3Token128: those of 16 lanes
@@ -47,9 +47,9 @@ __device__ __forceinline__ uint2 to_codes(const Bf16x8& v, float scale) {
   return {words[0], words[1]};
 }
 
-// The row that is rounded. Each thread makes the eight numbers from `threadIdx.x * 8` on, and every kThreads
-// * 8 further. A row that must be read twice waits in shared memory in between, where each thread reads what
-// it wrote.
+// The row that is rounded. Each thread makes the eight numbers from `threadIdx.x * 8` on, then the eight
+// that lie kThreads * 8 further, and so on. A row that must be read twice waits in shared memory in between,
+// where each thread reads what it wrote.
 template <Source kSource, int kThreads>
 struct InputRow {
   const RoundedInputs& in;

@@ -36,12 +36,12 @@ int64_t shared_pitch(const CodeMatrix& w) {
   return n_chunks * kChunkCodes + (w.type == DType::kU4 ? 32 : 8);
 }
 
-// The stages of a warp's ring. The first kEarlyStages are filled before the inputs are asked for, since
-// inputs arrive after everything that was asked for before them. After the last copy has been asked for, the
-// content of the ring is multiplied while memory rests, so the ring is small.
+// The stages of a warp's ring. Only the first kEarlyStages are filled before the inputs are asked for, since
+// memory brings the inputs after everything that was asked for before them. After the last copy has arrived,
+// the content of the ring is multiplied while memory rests, so the ring is small.
 constexpr int kStages = 3, kEarlyStages = 1;
 
-// The following functions take the number of scales in a row's chunk; 0 if a row has one scale.
+// `n_parts` is the number of scales that a row has in one chunk; 0 if a row has a single scale.
 __host__ __device__ constexpr int stage_bytes(DType type, int n_parts) {
   return kTileRows * (row_bytes(type) + n_parts * 4);
 }
@@ -53,12 +53,12 @@ int parts_of(const CodeMatrix& w) {
   return w.group >= w.d_in ? 0 : std::max(1, static_cast<int>(kChunkCodes / w.group));
 }
 
-// Returns how many tiles' sums the warps exchange with one barrier: as many for one row as take no more
-// memory than for eight rows.
+// Returns how many tiles' sums the warps exchange with one barrier: so many that they take no more memory
+// than the sums of one tile for eight rows do.
 __host__ __device__ constexpr int tiles_a_batch(int n_rows) { return n_rows <= 2 ? 4 : n_rows <= 4 ? 2 : 1; }
 
-// Returns for how many batches there is memory. With two, one is added up while the other is written. With
-// many rows, one batch takes as much memory as two do otherwise.
+// Returns for how many batches there is memory. With two, one is added up while the other is written. For
+// 9 to 16 rows, one batch takes as much memory as two batches for up to eight rows.
 __host__ __device__ constexpr int batches(int n_rows) { return n_rows <= 8 ? 2 : 1; }
 
 // Return the floats of the warps' partial sums of one tile, and the bytes of all batches.
@@ -67,6 +67,7 @@ __host__ __device__ constexpr int partial_bytes(int n_rows) {
   return batches(n_rows) * tiles_a_batch(n_rows) * partial_floats(n_rows) * 4;
 }
 
+// Returns into how many tiles of eight rows (the columns of an mma) n rows of inputs are divided.
 int tiles_of(int64_t n) { return n <= 8 ? 1 : 2; }
 
 // The dynamic shared memory: the ring, the warps' partial sums, and the inputs and the norm if they fit.
@@ -87,13 +88,14 @@ struct Kernel {
   CodeRowsParams p;
   int64_t pitch;
   int d_out, n_groups;
-  int group_shift;  // a group has 1 << group_shift chunks, or a chunk has several groups
+  int group_shift;  // a group has 1 << group_shift chunks; unused if a chunk has several groups
   int64_t x_pitch;  // of inputs in shared memory, or 0
   int per_tile;     // outputs of a tile: kTileRows, or half of them if each takes a row of gate and one of up
   int upper;  // the distance in rows of the weight between the first row of a tile and the first of its upper
               // half
 
-  // Returns the index at which the scales (and zeros) of part `part` of a chunk with kParts parts begin.
+  // Codes of a chunk that share a scale are a part of it; a chunk has kParts of them. Returns the index at
+  // which the scales (and zeros) of part `part` begin.
   template <int kParts>
   __device__ __forceinline__ int group_begin(int chunk, int part) const {
     const int group = kParts > 1 ? min(chunk * kParts + part, n_groups - 1) : chunk >> group_shift;
@@ -105,7 +107,7 @@ struct Kernel {
   }
 };
 
-// The values that warps exchange. A warp's inputs come to it alone.
+// The values that warps exchange. They do not exchange inputs: each warp stages those that it multiplies.
 struct Staging {
   uint64_t arrived[kWarps];  // barriers: the warp's inputs have arrived in shared memory, unchanged
   float squares[kMostCodeRows][kWarps];  // the sum of the squares of a warp's inputs in a row, for its norm
@@ -126,7 +128,7 @@ struct WarpInputs {
   Staging* staging;
   int warp, lane, d_in;
   int n_chunks;          // of this warp, in each row
-  float largest_weight;  // magnitude among this warp's weights of the norm; 1 without a norm
+  float largest_weight;  // the largest magnitude of this warp's weights of the norm; 1 without a norm
 
   __device__ __forceinline__ WarpInputs(const Kernel& k, __half* shared, Staging* staging, int warp, int lane)
       : k(k),
@@ -141,8 +143,8 @@ struct WarpInputs {
     n_chunks = max(0, (of_row - warp + kWarps - 1) / kWarps);
   }
 
-  // The place in a row of the eight inputs with number i of this warp. Lane l takes those with numbers l, l +
-  // 32 and so on, so that sums over a row do not depend on the number of rows.
+  // Returns the place in a row of this warp's i-th piece, of eight inputs. Lane l takes pieces l, l + 32 and
+  // so on, so that sums over a row do not depend on the number of rows.
   static constexpr int kPieces = kChunkCodes / 8;  // of a chunk
   __device__ __forceinline__ int place(int i) const {
     return (warp + i / kPieces * kWarps) * kChunkCodes + i % kPieces * 8;
@@ -171,7 +173,7 @@ struct WarpInputs {
     largest_weight = largest_of_warp(largest);
   }
 
-  // Asks the copy engine, if there is one, for the inputs without change.
+  // Asks the copy engine, if there is one, to bring the inputs as they are.
   __device__ __forceinline__ void ask() const {
 #if __CUDA_ARCH__ >= 900
     const auto* x = static_cast<const Bf16*>(k.p.x);
@@ -214,8 +216,7 @@ struct WarpInputs {
 #if __CUDA_ARCH__ >= 900
     ptx::mbarrier_wait(ptx::shared_address(&staging->arrived[warp]), 0);
 #else
-    // Eight loads are started before the first is used. One after another, each would take as long as all
-    // together.
+    // Eight loads are started before the first is used, so that eight take as long as one.
     constexpr int kLoads = 8;
     const auto* x = static_cast<const Bf16*>(k.p.x);
     const int pitch = static_cast<int>(k.x_pitch), n = k.p.n * n_pieces();
@@ -234,13 +235,13 @@ struct WarpInputs {
 #endif
   }
 
-  // Returns the largest of the lanes' magnitudes: numbers that are not negative are in the order of their
-  // bits.
+  // Returns the largest of the lanes' magnitudes. It compares them as integers: the bits of numbers that are
+  // not negative have the same order as the numbers.
   __device__ __forceinline__ static float largest_of_warp(float largest) {
     return __uint_as_float(__reduce_max_sync(0xFFFFFFFFU, __float_as_uint(largest)));
   }
 
-  // Returns a bound of the magnitudes of the warp's inputs in a row, after the norm's weights. If there is a
+  // Returns a bound of the magnitudes of the warp's inputs in a row, times the norm's weights. If there is a
   // norm, adds up the squares of the inputs.
   __device__ __forceinline__ float measure(const __half* of_row, int row) const {
     float largest = 0.0F, squares = 0.0F;

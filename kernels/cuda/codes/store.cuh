@@ -15,7 +15,8 @@ __device__ __forceinline__ float total(const float* partial, int n_rows, int col
   return sum;
 }
 
-// Stores one output for row `column` of the inputs. `r` is its row in the tile.
+// Stores the output of row r of the weight's tile for row `column` of the inputs. (The rows of the inputs are
+// the columns of the product.)
 __device__ __forceinline__ void store_output(const float* partial, float factor, int tile, int column, int r,
                                              bool scaled, const CodeRowsParams& p) {
   const auto value = [&](int row_in_tile, int64_t row) {
@@ -42,8 +43,8 @@ __device__ __forceinline__ void store_output(const float* partial, float factor,
   }
 }
 
-// Stores the outputs of n_tiles tiles. The first is `tile`, and each further one is `step` after the one
-// before. In the block's first call the scales of norms are found, for later calls too.
+// Stores the outputs of n_tiles tiles: `tile`, `tile` + `step` and so on. The block's first call computes the
+// scales of norms, and keeps them in `staging` for later calls.
 __device__ __forceinline__ void store_tiles(const float* partial, Staging* staging, bool first_call, int tile,
                                             int step, int n_tiles, bool scaled, const CodeRowsParams& p) {
   const int n_outputs = n_tiles * p.n * kTileRows;

@@ -22,16 +22,16 @@ struct PeerMeeting {
 
 struct PeerSumParams {
   PeerMeeting meeting;
-  void* x[kMaxPeers];             // bf16 [n] of each rank, all alike: x += sum of shares
-  const float* share[kMaxPeers];  // [n] of each rank; a sum by parts reads only this rank's part
-  int64_t n;                      // a multiple of 8
+  void* x[kMaxPeers];               // bf16 [n] of each rank, all alike: x += the sum of the summands
+  const float* summand[kMaxPeers];  // [n] of each rank; a sum by parts reads only this rank's part
+  int64_t n;                        // a multiple of 8
 
   // Returns the beginning of the part of [0, n) that rank r sums.
   int64_t part_begin(int r) const { return n / 4 * r / meeting.n_ranks * 4; }
 };
 
-// Every rank reads all shares. n must be at most kMaxAtOnce. When this launch has ended on this rank, others
-// may still read its share; when the next launch has ended, they do not any more.
+// Every rank reads all summands. n must be at most kMaxAtOnce. When this launch has ended on this rank,
+// others may still read its summand; when the next launch has ended, they do not any more.
 inline constexpr int64_t kMaxAtOnce = 1 << 18;
 cudaError_t launch_peer_sum_at_once(const PeerSumParams& params, cudaStream_t stream);
 // Every rank sums its part of x and writes it to the others. Any n.

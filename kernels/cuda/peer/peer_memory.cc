@@ -62,27 +62,27 @@ PeerMeeting PeerMemory::meeting() const {
   return m;
 }
 
-PeerSumParams PeerMemory::params(const Tensor& x, const Tensor& share) const {
-  assert(x.dtype == DType::kBF16 && share.dtype == DType::kF32 && x.numel() == share.numel());
+PeerSumParams PeerMemory::params(const Tensor& x, const Tensor& summand) const {
+  assert(x.dtype == DType::kBF16 && summand.dtype == DType::kF32 && x.numel() == summand.numel());
   PeerSumParams p = {};
   p.meeting = meeting();
   p.n = x.numel();
   for (int r = 0; r < n_ranks_; ++r) {
     p.x[r] = of_peer<void>(r, x.data);
-    p.share[r] = of_peer<const float>(r, share.data);
+    p.summand[r] = of_peer<const float>(r, summand.data);
   }
   return p;
 }
 
-cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, cudaStream_t stream) const {
-  const PeerSumParams p = params(x, share);
+cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& summand, cudaStream_t stream) const {
+  const PeerSumParams p = params(x, summand);
   return p.n * (n_ranks_ - 1) <= kMaxAtOnce ? launch_peer_sum_at_once(p, stream)
                                             : launch_peer_sum_by_parts(p, stream);
 }
 
-cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, const Tensor& inbox,
+cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& summand, const Tensor& inbox,
                                 cudaStream_t stream) const {
-  PeerSumParams p = params(x, share);
+  PeerSumParams p = params(x, summand);
   // Returns rank `from`'s slot in the inbox of rank `to`, which holds the other ranks' parts one after
   // another.
   const auto slot = [&](int to, int from) {
@@ -93,10 +93,10 @@ cudaError_t PeerMemory::add_sum(const Tensor& x, const Tensor& share, const Tens
     const int to = (rank_ + i) % n_ranks_;  // not all ranks begin with the same one
     const int64_t begin = p.part_begin(to), size = p.part_begin(to + 1) - begin;
     const cudaError_t error =
-        cudaMemcpyAsync(slot(to, rank_), share.as<float>() + begin, static_cast<size_t>(size) * sizeof(float),
-                        cudaMemcpyDeviceToDevice, stream);
+        cudaMemcpyAsync(slot(to, rank_), summand.as<float>() + begin,
+                        static_cast<size_t>(size) * sizeof(float), cudaMemcpyDeviceToDevice, stream);
     if (error != cudaSuccess) return error;
-    p.share[to] = slot(rank_, to) - p.part_begin(rank_);  // only this rank's part of it is read
+    p.summand[to] = slot(rank_, to) - p.part_begin(rank_);  // only this rank's part of it is read
   }
   return launch_peer_sum_by_parts(p, stream);
 }

@@ -33,11 +33,11 @@ class PeerMemory {
 
   void* data() const { return memory_.as<char>() + kControlBytes; }
 
-  // x += the sum of the ranks' `share`. Both must lie in this memory, at the same place on all ranks.
-  cudaError_t add_sum(const Tensor& x, const Tensor& share, cudaStream_t stream) const;
-  // The same for more than kMaxAtOnce elements. Copy engines bring the shares to `inbox`, which must be as
-  // large as `share`, so that multiprocessors are free for other streams meanwhile.
-  cudaError_t add_sum(const Tensor& x, const Tensor& share, const Tensor& inbox, cudaStream_t stream) const;
+  // x += the sum of the ranks' `summand`. Both must lie in this memory, at the same place on all ranks.
+  cudaError_t add_sum(const Tensor& x, const Tensor& summand, cudaStream_t stream) const;
+  // The same for more than kMaxAtOnce elements. Copy engines bring the summands to `inbox`, which must be as
+  // large as `summand`, so that multiprocessors are free for other streams meanwhile.
+  cudaError_t add_sum(const Tensor& x, const Tensor& summand, const Tensor& inbox, cudaStream_t stream) const;
   // Writes the ranks' `share`, which must lie in this memory, one after the other to `out`, which may lie in
   // any memory.
   cudaError_t gather(const Tensor& out, const Tensor& share, cudaStream_t stream) const;
@@ -50,7 +50,7 @@ class PeerMemory {
   template <class T>
   T* of_peer(int peer, const void* mine) const;
   PeerMeeting meeting() const;
-  PeerSumParams params(const Tensor& x, const Tensor& share) const;
+  PeerSumParams params(const Tensor& x, const Tensor& summand) const;
 
   DeviceMemory memory_;
   PinnedMemory stop_;

@@ -8,7 +8,7 @@
 namespace seer::cuda {
 namespace {
 
-constexpr int kThreads = 128;  // threads of a block that reads all shares; few, since one row has only 4096
+constexpr int kThreads = 128;  // threads of a block that reads all summands; few, since one row has only 4096
                                // elements
 constexpr int kPartThreads = 512;  // threads of a block that sums a part
 constexpr int kPartBlocks = 128;   // the same on every rank, whatever its GPU
@@ -43,10 +43,10 @@ __global__ void __launch_bounds__(kThreads) peer_sum_at_once_kernel(const PeerSu
 #pragma unroll 1
   for (int r = 0; r < p.meeting.n_ranks; r += 2) {  // two loads in flight; every rank adds in the order of
                                                     // ranks
-    const float4 a = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r]) + i);
+    const float4 a = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.summand[r]) + i);
     float4 b = {};
     if (r + 1 < p.meeting.n_ranks)
-      b = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r + 1]) + i);
+      b = ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.summand[r + 1]) + i);
     sum += a;
     sum += b;
   }
@@ -66,15 +66,16 @@ __global__ void __launch_bounds__(kPartThreads) peer_sum_by_parts_kernel(const P
     float4 sum[kUnroll] = {};
 #pragma unroll 1
     for (int r = 0; r < m.n_ranks; ++r) {
-      float4 share[kUnroll];
+      float4 summand[kUnroll];
 #pragma unroll
       for (int k = 0; k < kUnroll; ++k) {
         const int64_t unit = first + k * step;
-        share[k] = unit < end ? ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.share[r]) + unit)
-                              : float4{};
+        summand[k] = unit < end
+                         ? ptx::load_relaxed_system(reinterpret_cast<const float4*>(p.summand[r]) + unit)
+                         : float4{};
       }
 #pragma unroll
-      for (int k = 0; k < kUnroll; ++k) sum[k] += share[k];
+      for (int k = 0; k < kUnroll; ++k) sum[k] += summand[k];
     }
 #pragma unroll
     for (int k = 0; k < kUnroll; ++k) {

@@ -12,7 +12,7 @@
 namespace seer::serve {
 namespace {
 
-constexpr int64_t kMostLayers = 100'000;  // of any model; the right limit is known only with the model
+constexpr int64_t kMostLayers = 100'000;  // more than any model has; the model's own limit is checked later
 
 // Four digits show a score of 0.0001, the smallest that is drawn apart from 0.
 double rounded(double value) { return std::round(1e4 * value) / 1e4; }

@@ -18,14 +18,14 @@ namespace seer::serve {
 inline constexpr int64_t kMaxMapSide = 256;
 
 struct BlockMapRequest {
-  ApiRequest generation;  // the fields that make the prompt, and `sparse`, count
+  ApiRequest generation;  // only the fields that make the prompt, and `sparse`, are used
   int64_t layer = 0;
   std::optional<int64_t> head;  // absent: all heads of the layer
   int64_t max_side = 128;       // in cells
 };
 
-// Reads a body that has the fields of a chat, if it has messages, or else of a completion, and `layer`,
-// `head` and `max_side`. Throws ApiError (400).
+// Reads a request's body. It has the fields of a chat if it has `messages`, otherwise those of a completion,
+// and besides these `layer`, `head` and `max_side`. Throws ApiError (400).
 BlockMapRequest parse_block_map(Json body);
 
 // Returns the rule by which the map is made. Throws ApiError (400) if the prompt would be dense, or if the

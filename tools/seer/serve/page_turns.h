@@ -12,8 +12,9 @@ namespace seer::serve {
 
 class PageTurns {
  public:
-  // The generations of one request. While a map takes the pages that they may need, the constructor makes it
-  // end and waits for that, calling `check` every 50 ms; errors that `check` throws are passed on.
+  // An object exists as long as the generations of one request run. If a map holds pages that they may need,
+  // the constructor makes the map end, and waits for its end. It calls `check` every 50 ms meanwhile; errors
+  // that `check` throws are passed on.
   class Generation {
    public:
     Generation(PageTurns* turns, const std::function<void()>& check);
@@ -25,8 +26,9 @@ class PageTurns {
     PageTurns* turns_;
   };
 
-  // The one map that is computed. `alone`: generations may need its pages. The constructor throws ApiError
-  // (429) if there is a map already, or if `alone` and there are generations.
+  // An object exists as long as a map is computed, and there is at most one. If `alone` is true, generations
+  // may need its pages. The constructor throws ApiError (429) if there is a map already, or if `alone` is
+  // true and there are generations.
   class Map {
    public:
     Map(PageTurns* turns, bool alone);

@@ -5,7 +5,7 @@
 namespace seer::serve {
 namespace {
 
-// Returns `value` with three digits after the point, which JSON then has no more of.
+// Rounds to three digits after the point, so that JSON has no more of them.
 double rounded(double value) { return std::round(1e3 * value) / 1e3; }
 
 double ms(int64_t ns) { return rounded(1e-6 * static_cast<double>(ns)); }

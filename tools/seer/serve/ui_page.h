@@ -8,8 +8,8 @@ namespace seer::serve {
 struct UiPage {
   std::string_view html;
   std::string_view etag;    // with its quotes; it changes with the page
-  std::string_view script;  // "'sha256-...'", as a Content-Security-Policy names what it allows
-  std::string_view style;
+  std::string_view script;  // its hash, "'sha256-...'", by which a Content-Security-Policy allows it
+  std::string_view style;   // likewise the hash of the style
 };
 
 UiPage ui_page();

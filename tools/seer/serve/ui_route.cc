@@ -28,7 +28,7 @@ bool has_page(const RequestHead& head, const UiPage& page) {
 void show_ui(Exchange& exchange) {
   const UiPage page = ui_page();
   Response response;
-  response.fields = {// A browser keeps the page, and asks each time whether it is the same still.
+  response.fields = {// A browser keeps the page, and asks each time whether it has changed.
                      {"Cache-Control", "no-cache"},
                      {"ETag", std::string(page.etag)},
                      {"Content-Security-Policy", policy(page)},

@@ -8,13 +8,15 @@
 
 namespace seer::cuda {
 
-// One element of a row's result: the sum of weight times value, and the total of the weights. A weight is
-// 2^(score - top), with scores in powers of two. Without keys, top is -infinity.
+// One element of a row's partial result. `top` is the row's largest score, times log2(e); it is -infinity if
+// there are no keys. The weight of a key is 2^(score log2(e) - top). `sum` adds up weight times value, and
+// `total` the weights.
 struct DecodeElement {
   float top = -INFINITY, sum = 0.0F, total = 0.0F;
 };
 
-// Combines partial results, of which at least one has keys, in their order.
+// Combines partial results in the order of the array. If none of them has keys, the result is NaN: callers do
+// not use it.
 template <int kN>
 __device__ DecodeElement combine(const DecodeElement (&parts)[kN]) {
   DecodeElement all;
@@ -58,8 +60,8 @@ __device__ DecodeElement combine_warps(const float* warps, const DecodePlace<kDH
   return combine(parts);
 }
 
-// `block` is the shared address of this block's partial result, which lies in the same place in the cluster's
-// other blocks. The first n of them have keys.
+// Combines the partial results of the cluster's first n blocks, which are those with keys. `block` is the
+// shared address of this block's partial result; every block of the cluster has its own at that address.
 template <int kDHead>
 __device__ DecodeElement combine_cluster(uint32_t block, int n, const DecodePlace<kDHead>& at) {
   DecodeElement parts[kDecodeMaxCluster];
@@ -79,7 +81,7 @@ __device__ DecodeElement combine_cluster(uint32_t block, int n, const DecodePlac
 // so the loads bypass L1.
 template <int kDHead>
 __device__ DecodeElement combine_global(const float* partials, int n, const DecodePlace<kDHead>& at) {
-  constexpr int kBatch = 4;  // whose loads need not wait for each other
+  constexpr int kBatch = 4;  // partial results that are loaded at the same time
   DecodeElement parts[kBatch + 1];
   for (int first = 0; first < n; first += kBatch) {
 #pragma unroll

@@ -15,7 +15,7 @@ inline constexpr int kDecodeThreads = kDecodeWarps * 32;
 struct DecodeHeads {
   int sequence, kv_head;
   int n_rows, first_head;  // query heads
-  int slot;                // of the sequence and these heads, in the launch
+  int slot;                // the number of this sequence and these heads in the launch
 
   __device__ explicit DecodeHeads(const DecodeParams& p) : sequence(static_cast<int>(blockIdx.z)) {
     const int group = p.n_heads / p.n_kv_heads, n_row_groups = (group + kDecodeRows - 1) / kDecodeRows;
@@ -30,10 +30,10 @@ struct DecodeHeads {
 
 // What a thread block does in its cluster.
 struct DecodeCluster {
-  int rank, index;  // of the block in the cluster, of the cluster among those of the same heads
-  int n_with_keys;  // blocks of this cluster that have keys, the first ones; 0 or less if none has
+  int rank, index;  // the block's place in its cluster; the cluster's place among those of the same heads
+  int n_with_keys;  // the first n_with_keys blocks of this cluster have keys; 0 or less if none has
   int n_combining;  // blocks of this cluster that combine results: the same number in every cluster with keys
-  int n_clusters;   // that have keys
+  int n_clusters;   // clusters of the same heads that have keys
 
   __device__ DecodeCluster(const DecodePlan& plan, int size) {
     rank = static_cast<int>(blockIdx.x) % size;
@@ -45,7 +45,8 @@ struct DecodeCluster {
   __device__ bool takes_part() const { return n_with_keys > 0 && rank < n_combining; }
 };
 
-// Calls visit(row, d) for this thread's elements of the block's rows: row `first` and every `step`-th.
+// Divides the elements of rows `first`, `first` + `step` and so on (below n_rows) among the block's threads,
+// and calls visit(row, d) for each element of this thread.
 template <int kDHead, class Visit>
 __device__ void for_elements(int n_rows, int first, int step, const Visit& visit) {
   const int n = (n_rows - first + step - 1) / step * kDHead;
@@ -95,8 +96,9 @@ __device__ void attend_to_split(const DecodeParams& p, const DecodeHeads& heads,
   __syncthreads();
 }
 
-// The cluster's block `rank` calls this after it has written its rows of the cluster's partial result.
-// Whichever cluster comes last combines those rows over all clusters, in their order.
+// A block calls this after it has written its rows of its cluster's partial result: rows `rank`, `rank` +
+// n_combining and so on. In each cluster the block of the same rank has the same rows. The last of these
+// blocks to call this combines their rows, in the order of the clusters.
 template <int kDHead, bool kPart>
 __device__ void combine_clusters(const DecodeParams& p, const DecodeHeads& heads,
                                  const DecodeCluster& cluster, const float* first_partial,
@@ -118,7 +120,7 @@ __device__ void combine_clusters(const DecodeParams& p, const DecodeHeads& heads
   });
 }
 
-// kPart: this GPU has only some of a sequence's keys, or none.
+// kPart: ranks divide a sequence's pages, so this GPU has only some of its keys, or none.
 template <int kDHead, bool kPart>
 __global__ void __launch_bounds__(kDecodeThreads) paged_decode_kernel(const DecodeParams p) {
   using Shape = DecodeShape<kDHead>;
@@ -128,7 +130,8 @@ __global__ void __launch_bounds__(kDecodeThreads) paged_decode_kernel(const Deco
   const DecodeOutput<kDHead, kPart> output(
       p, static_cast<int64_t>(heads.sequence) * p.n_heads + heads.first_head);
   // A copy to the device wrote positions and tables before the step's first kernel began, and earlier steps
-  // wrote all keys but the last. So these may be read before the previous kernel has ended.
+  // wrote all keys but the last. So all of these but the last key may be read before the previous kernel has
+  // ended.
   const int n_keys = __ldcg(p.positions + heads.sequence) + 1;
   if (kPart && n_keys == 0) {
     if (blockIdx.x != 0) return;

@@ -15,8 +15,8 @@ struct DecodeParams {
   const void* q;    // bf16, as out
   const void* k;    // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
   const void* v;
-  const int32_t* positions;  // device [n_sequences]: of the last key, which is the new token's own unless it
-                             // is a part; -1 for a part without keys
+  const int32_t* positions;  // device [n_sequences]: the place of the last key in a sequence's pages. It is
+                             // the new token's own key unless this is a part; -1 for a part without keys
   const int32_t* tables;     // device: the sequences' page tables
   const int32_t* table_offsets;  // device [n_sequences]: the place in `tables` at which each begins
   int n_sequences;

@@ -23,15 +23,15 @@ struct DecodeShape {
   static constexpr int kRowFloats = kDHead + 2;
   static constexpr int kPartialFloats = kDecodeRows * kRowFloats;
   // The results of the warps, then of the block, take the place of the keys at the end.
-  static constexpr int kMergeBytes = (kDecodeWarps + 1) * kPartialFloats * 4;
-  static constexpr int kSharedBytes = kPipelineBytes > kMergeBytes ? kPipelineBytes : kMergeBytes;
+  static constexpr int kCombineBytes = (kDecodeWarps + 1) * kPartialFloats * 4;
+  static constexpr int kSharedBytes = kPipelineBytes > kCombineBytes ? kPipelineBytes : kCombineBytes;
 };
 
 // How the keys of one sequence are divided. All arguments are the same for the blocks of a sequence.
 struct DecodePlan {
   int n_slices;      // of kDecodeSliceKeys keys
-  int split_slices;  // of each split but the last: whole rounds of the block's warps
-  int n_splits;      // that have keys; 0 without keys
+  int split_slices;  // of each split but the last: whole rounds, in which every warp takes one slice
+  int n_splits;      // splits that have keys
 
   __device__ DecodePlan(int n_keys, int most_splits, int cluster) {
     n_slices = (n_keys + kDecodeSliceKeys - 1) / kDecodeSliceKeys;
@@ -45,11 +45,12 @@ struct DecodePlan {
   }
 
  private:
-  // A split that is merged through global memory has at least this many rounds, so that merging costs less
-  // than it saves.
+  // A split that is combined through global memory has at least this many rounds, so that combining costs
+  // less than it saves.
   static constexpr int kMinRounds = 2;
-  // Up to so many rounds, one cluster takes all keys of a KV head: more clusters would read them sooner, but
-  // would have to merge through global memory. (8 rounds of 4 blocks are 2048 keys.)
+  // If one cluster can do it in so many rounds of each block, it takes all keys of a KV head: more clusters
+  // would read them sooner, but would have to combine through global memory. (8 rounds of 4 blocks with 4
+  // warps are 2048 keys.)
   static constexpr int kClusterRounds = 8;
 };
 

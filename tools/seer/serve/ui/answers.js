@@ -27,7 +27,7 @@ const NUMBERS = [
   ['Answer', (t, usage) => plural(usage.completion_tokens, 'token')],
 ];
 
-// An answer that is being written. Its text is not read aloud piece by piece: aria-busy holds it back until it is whole.
+// An answer that is being written. aria-busy keeps screen readers from its text until it is whole.
 class Card {
   constructor(answers, title) {
     this.heading = make('h2', {}, title);
@@ -73,7 +73,7 @@ class Card {
     });
   }
 
-  // `result`: what streamAnswer() returns.
+  // Takes what streamAnswer() returns.
   finish({usage, timings, finish}) {
     followEnd(() => {
       this.heading.append(' ', make('small', {}, timings.sparse));

@@ -2,7 +2,7 @@
 
 const KEY_NAME = 'seer-api-key';
 
-// An answer of the server that is no success, with its own words.
+// An error that the server reports. The message is the server's own.
 class ApiError extends Error {
   constructor(status, error) {
     super(error.message);
@@ -36,7 +36,7 @@ async function errorOf(response) {
   try {
     error = (await response.json()).error || error;
   } catch {
-    // not the API's own words: a proxy's, say
+    // the answer is not the API's, but for instance that of a proxy
   }
   return new ApiError(response.status, error);
 }

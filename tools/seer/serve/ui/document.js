@@ -4,7 +4,7 @@ const MOST_BYTES = 24 * 1024 * 1024;  // JSON makes text longer, and the server 
 
 const attached = {name: '', text: ''};
 
-// Returns the text of a file. Throws an Error that says why it is none.
+// Returns the text of a file. Throws an Error that says why the file cannot be used.
 async function readText(file) {
   if (file.size > MOST_BYTES)
     throw new Error(`${file.name} has ${showCount(file.size / 1048576)} MiB: expected at most ${MOST_BYTES / 1048576}`);
@@ -56,7 +56,8 @@ function setUpDocument() {
     detach();
     byId('file').focus();
   });
-  // A file that is dropped beside an element that takes it would replace the page, so the whole page takes it.
+  // If a file were dropped on a part of the page that does not take files, the browser would show the file in place of
+  // the page. So the whole page takes files.
   document.addEventListener('dragover', (event) => {
     if (!bringsFiles(event)) return;
     event.preventDefault();

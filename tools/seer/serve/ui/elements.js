@@ -1,4 +1,4 @@
-// Elements of the page. Texts of others become text nodes and nothing else: no function here reads HTML.
+// Elements of the page. A text always becomes a text node: no function here reads HTML.
 
 const byId = (id) => document.getElementById(id);
 
@@ -10,7 +10,7 @@ function make(name, attributes, ...children) {
   return element;
 }
 
-// Says something to those who cannot see the page change. It is shown at the foot of the page too.
+// Shows a message at the foot of the page, and has screen readers read it aloud.
 function announce(text) {
   byId('status').textContent = text;
 }

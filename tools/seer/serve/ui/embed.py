@@ -25,7 +25,7 @@ def allowed(text):
 
 
 def compose(html, style, scripts):
-    """(page, style, script); ValueError if something cannot be in one page."""
+    """Returns (page, style, script). Raises ValueError if something cannot be in one page."""
     for pattern, what in FORBIDDEN:
         if match := pattern.search(html):
             raise ValueError(f"the page has {what}: {match[0]}")

@@ -16,7 +16,8 @@ function mix(ramp, share) {
   return `rgb(${part(0)} ${part(1)} ${part(2)})`;
 }
 
-// What can be drawn: the colour of a value, and the scale's name, ends and their texts.
+// The kinds of values that can be drawn. `share` gives a value's place on the scale, from 0 to 1, and `color` the colour
+// there. `ends` are the texts at the ends of the scale.
 const KINDS = {
   kept: {
     name: 'share of the blocks kept',
@@ -32,7 +33,7 @@ const KINDS = {
   },
 };
 
-// Numbers of blocks for an axis: 0 and round steps, at most one each 64 pixels.
+// Returns the block numbers at an axis: multiples of a round number, at most one in 64 pixels.
 function ticks(nBlocks, pixels) {
   const least = (nBlocks * 64) / pixels;
   const decade = 10 ** Math.floor(Math.log10(Math.max(least, 1)));
@@ -42,7 +43,7 @@ function ticks(nBlocks, pixels) {
 
 function drawCells(pen, map, kind, area) {
   const {side, blocks, scale} = area;
-  // Edges lie on whole pixels of the screen, or lines of the background would show between cells.
+  // Edges lie on whole pixels of the screen; otherwise lines of the background would show between cells.
   const pixel = (block) => Math.round((scale * side * Math.min(block, blocks)) / blocks) / scale;
   map[kind.field].forEach((row, i) => {
     const top = pixel(i * map.cell_blocks), bottom = pixel((i + 1) * map.cell_blocks);

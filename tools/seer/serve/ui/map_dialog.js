@@ -42,7 +42,7 @@ async function fetchMap() {
   byId('map-dialog').removeAttribute('aria-busy');
 }
 
-// `body`: the fields of the request that was answered, which make its prompt, and its rule.
+// Opens the dialog. `body` is the request that was answered: it has the prompt and the rule.
 function openMap(body) {
   shownMap.body = body;
   shownMap.map = null;

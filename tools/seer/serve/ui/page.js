@@ -25,7 +25,8 @@ function chosenRule() {
   return ruleOf(choice) ? `${choice}=${byId('rule-value').value}` : choice;
 }
 
-// Returns the sparse rule of "Ask both": the chosen one, or one that the server or the gates have, or nothing.
+// Returns the sparse rule of "Ask both": the chosen rule, else the server's, else the gates' own. A dense one is skipped;
+// undefined if all are dense.
 function sparseOfBoth() {
   const {model} = state;
   return [chosenRule() || model.sparse, model.sparse, model.gates.sparse].find((rule) => rule !== 'dense');
@@ -227,7 +228,7 @@ function setUpForm() {
   });
 }
 
-// On a wide screen the settings stand beside the conversation, open.
+// On a wide screen the settings are next to the conversation, and open from the beginning.
 byId('settings').open = matchMedia('(min-width: 60rem)').matches;
 setUpForm();
 setUpDocument();
