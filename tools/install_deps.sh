@@ -14,7 +14,7 @@ build_packages=(cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre
 # Ranks that mpirun starts. Its development files bring a Fortran compiler and more, which ranks of one machine (--tp) do
 # not need.
 mpi_packages=(libopenmpi-dev openmpi-bin)
-package_packages=(dpkg-dev file)
+package_packages=(dpkg-dev)
 # clang of the distribution's own version (14, 18 or 19), and its run time: the sanitizers and libFuzzer.
 test_packages=(catch2 curl jq clang libclang-rt-dev)
 # The style checks are pinned to one LLVM version, whose layout and findings the sources follow. A distribution

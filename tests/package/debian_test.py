@@ -14,7 +14,7 @@ import unittest
 
 import installed_tree
 
-TOOLS = ("cpack", "dpkg-deb", "dpkg-shlibdeps", "dpkg-parsechangelog", "file")
+TOOLS = ("cpack", "dpkg-deb", "dpkg-shlibdeps", "dpkg-parsechangelog")
 
 
 class Debian(unittest.TestCase):
@@ -96,6 +96,8 @@ class Debian(unittest.TestCase):
         self.assertEqual((self.control["library"] / "shlibs").read_text(),
                          f"libseer_engine {major} {plain['library']} (>= {major}.{minor}), {plain['library']} (<< {major}.{minor + 1}~)\n")
         self.assertIn("ldconfig", (self.control["library"] / "triggers").read_text())
+        # A script would make dpkg remember the package after its removal.
+        self.assertEqual({path.name for path in self.control["library"].iterdir()}, {"control", "md5sums", "shlibs", "triggers"})
 
     def test_files(self):
         documents = ("copyright", "changelog.gz", "changelog.Debian.gz")

@@ -69,16 +69,28 @@ endif()
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_COMPRESSION_TYPE xz)  # what dpkg of every supported system reads
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
-# dpkg-shlibdeps finds what the binaries need; the folders hold what belongs to no package while it looks.
-set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/engine)
-set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_SHLIBDEPS OFF)
+# debian_files.cmake asks dpkg-shlibdeps what the binaries need. CPack would too, but then it adds scripts that call ldconfig,
+# which the trigger does, and because of which dpkg remembers a package that was removed.
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS OFF)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS OFF)
+# For dpkg-shlibdeps: what belongs to no package while the packages are built, and the folders where it is found.
+set(CPACK_SEER_LIBRARY_DIRS ${PROJECT_BINARY_DIR}/engine)
+set(local_libraries "libseer_engine ${PROJECT_VERSION_MAJOR} ${library} (= ${version})\n")
+if(SEER_HAVE_CUDA)
+  # The CUDA run time is linked in, and opens the driver's libcuda.so.1 itself; NCCL is opened if ranks meet on GPUs. Only
+  # cuBLASLt is linked. The first name is that of NVIDIA's apt repository, the second that of Debian and Ubuntu.
+  list(APPEND CPACK_SEER_LIBRARY_DIRS ${CUDAToolkit_LIBRARY_DIR})
+  string(APPEND local_libraries "libcublasLt ${CUDAToolkit_VERSION_MAJOR} "
+    "libcublas-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR} | libcublaslt${CUDAToolkit_VERSION_MAJOR}\n")
+endif()
 
 # What the library's dependents ask for. Its SONAME is 0 for all of 0.x, in which a minor version may change the interface,
 # so they are held to the minor version they were built with. Either variant will do.
 math(EXPR next_minor "${PROJECT_VERSION_MINOR} + 1")
 set(plain_library libseer-engine${PROJECT_VERSION_MAJOR})
 set(control ${PROJECT_BINARY_DIR}/packages-control)
+file(WRITE ${control}/shlibs.local "${local_libraries}")
+set(CPACK_SEER_LOCAL_LIBRARIES ${control}/shlibs.local)
 file(WRITE ${control}/shlibs "libseer_engine ${PROJECT_VERSION_MAJOR} ${plain_library} (>= ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}), "
                              "${plain_library} (<< ${PROJECT_VERSION_MAJOR}.${next_minor}~)\n")
 file(WRITE ${control}/triggers "activate-noawait ldconfig\n")
@@ -101,9 +113,6 @@ ${about}
 .
 This package has the program seer: completion, chat, a server with the API of
 OpenAI, and measurements, on ${on}.")
-if(BUILD_SHARED_LIBS)
-  set(CPACK_DEBIAN_SEER_PROGRAM_PACKAGE_DEPENDS "${library} (= ${version})")
-endif()
 
 set(CPACK_DEBIAN_SEER_LIBRARY_PACKAGE_NAME ${library})
 set(CPACK_DEBIAN_SEER_LIBRARY_PACKAGE_SECTION ${section}libs)
@@ -126,11 +135,6 @@ This package has the headers for C++ and C, the static library, and files for
 find_package of CMake and for pkg-config.")
 
 if(SEER_HAVE_CUDA)
-  # The CUDA run time is linked in, and opens the driver's libcuda.so.1 itself; NCCL is opened if ranks meet on GPUs. Only
-  # cuBLASLt is linked. The first name is that of NVIDIA's apt repository, the second that of Debian and Ubuntu.
-  list(APPEND CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CUDAToolkit_LIBRARY_DIR})
-  set(CPACK_DEBIAN_SEER_LIBRARY_PACKAGE_DEPENDS
-    "libcublas-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR} | libcublaslt${CUDAToolkit_VERSION_MAJOR}")
   set(CPACK_DEBIAN_SEER_LIBRARY_PACKAGE_SUGGESTS "libcuda1, libnccl2")
   foreach(pair SEER_PROGRAM/seer SEER_LIBRARY/${plain_library} SEER_DEVELOPMENT/libseer-engine-dev)
     string(REPLACE "/" ";" pair ${pair})

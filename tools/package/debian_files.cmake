@@ -68,6 +68,25 @@ run_or_stop(${CPACK_SEER_STRIP} ${unneeded} --strip-unneeded ${lib})
 run_or_stop(${CPACK_SEER_STRIP} ${unneeded} --strip-debug --enable-deterministic-archives
   ${root}/seer_development/usr/${CPACK_SEER_LIBDIR}/libseer_engine.a)
 
+# --- What the binaries need. A library that belongs to no package is an error, unless CPACK_SEER_LOCAL_LIBRARIES names its.
+find_program(shlibdeps dpkg-shlibdeps)
+if(NOT shlibdeps)
+  message(FATAL_ERROR "packages are built with dpkg-shlibdeps, which was not found: install dpkg-dev")
+endif()
+set(search ${CPACK_SEER_LIBRARY_DIRS})
+list(TRANSFORM search PREPEND -l)
+file(WRITE ${root}/debian/control "")  # it reads one
+foreach(binary SEER_PROGRAM=${root}/seer_program/usr/bin/seer SEER_LIBRARY=${lib})
+  string(REGEX MATCH "^([^=]+)=(.+)$" binary ${binary})
+  set(package ${CMAKE_MATCH_1})
+  run_or_stop(${CMAKE_COMMAND} -E chdir ${root} ${shlibdeps} ${search} -L${CPACK_SEER_LOCAL_LIBRARIES} -O ${CMAKE_MATCH_2})
+  if(NOT out MATCHES "^shlibs:Depends=([^\n]+)")
+    message(FATAL_ERROR "dpkg-shlibdeps was expected to print shlibs:Depends=..., found '${out}'")
+  endif()
+  set(CPACK_DEBIAN_${package}_PACKAGE_DEPENDS "${CMAKE_MATCH_1}")
+endforeach()
+file(REMOVE_RECURSE ${root}/debian)
+
 compress(${root}/seer_program/usr/share/man/man1/seer.1)
 # Debian's zsh looks for packages' completions here, and not in site-functions.
 set(zsh ${root}/seer_program/usr/share/zsh)
