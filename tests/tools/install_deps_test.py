@@ -83,6 +83,13 @@ class InstallDeps(unittest.TestCase):
             self.assertIn(" libopenmpi-dev openmpi-bin", system.calls[1])
             self.assertEqual("catch2" in system.calls[1], tests)
 
+    def test_building_packages_takes_their_tools_and_no_test_packages(self):
+        system = self.system()
+        self.assertEqual(system.run("package")[0], 0)
+        self.assertIn("libopenblas-dev", system.calls[1])
+        self.assertTrue(system.calls[1].endswith(" dpkg-dev"))
+        self.assertNotIn("catch2", system.calls[1])
+
     def test_without_root_it_goes_through_sudo_and_never_waits_for_a_password(self):
         system = self.system()
         self.assertEqual(system.run("build", uid=1000)[0], 0)

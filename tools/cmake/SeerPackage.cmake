@@ -127,7 +127,7 @@ This package has the shared library, for ${on}.")
 set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_NAME ${development})
 set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_SECTION ${section}libdevel)
 set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_DEPENDS "${library} (= ${version}), libpcre2-dev, libutf8proc-dev")
-set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_SUGGESTS "libopenblas-dev, libsentencepiece-dev, pkgconf | pkg-config")
+set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_SUGGESTS "libopenblas-dev, libsentencepiece-dev, pkgconf")
 set(CPACK_COMPONENT_SEER_DEVELOPMENT_DESCRIPTION "inference engine for long prompts - development files${on_short}
 ${about}
 .

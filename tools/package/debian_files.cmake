@@ -75,7 +75,8 @@ if(NOT shlibdeps)
 endif()
 set(search ${CPACK_SEER_LIBRARY_DIRS})
 list(TRANSFORM search PREPEND -l)
-file(WRITE ${root}/debian/control "")  # it reads one
+file(WRITE ${root}/debian/control "")  # it reads one, and a folder DEBIAN tells it where a package's files begin
+file(MAKE_DIRECTORY ${root}/seer_program/DEBIAN ${root}/seer_library/DEBIAN)
 foreach(binary SEER_PROGRAM=${root}/seer_program/usr/bin/seer SEER_LIBRARY=${lib})
   string(REGEX MATCH "^([^=]+)=(.+)$" binary ${binary})
   set(package ${CMAKE_MATCH_1})
@@ -85,7 +86,7 @@ foreach(binary SEER_PROGRAM=${root}/seer_program/usr/bin/seer SEER_LIBRARY=${lib
   endif()
   set(CPACK_DEBIAN_${package}_PACKAGE_DEPENDS "${CMAKE_MATCH_1}")
 endforeach()
-file(REMOVE_RECURSE ${root}/debian)
+file(REMOVE_RECURSE ${root}/debian ${root}/seer_program/DEBIAN ${root}/seer_library/DEBIAN)
 
 compress(${root}/seer_program/usr/share/man/man1/seer.1)
 # Debian's zsh looks for packages' completions here, and not in site-functions.
