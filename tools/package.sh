@@ -34,7 +34,7 @@ export CXXFLAGS LDFLAGS
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 export SOURCE_DATE_EPOCH
 
-cmake --preset "$preset" "${options[@]}" >&2
+cmake --preset "$preset" --fresh "${options[@]}" >&2
 cmake --build --preset "$preset" -j "$(jobs)" >&2
 rm -f "build/$preset/packages"/*.deb
 (cd "build/$preset" && cpack -G DEB) >&2
