@@ -112,7 +112,8 @@ set(CPACK_COMPONENT_SEER_PROGRAM_DESCRIPTION "inference engine for long prompts$
 ${about}
 .
 This package has the program seer: completion, chat, a server with the API of
-OpenAI, and measurements, on ${on}.")
+OpenAI, and measurements. It runs on
+${on}.")
 
 set(CPACK_DEBIAN_SEER_LIBRARY_PACKAGE_NAME ${library})
 set(CPACK_DEBIAN_SEER_LIBRARY_PACKAGE_SECTION ${section}libs)
@@ -120,7 +121,8 @@ set(CPACK_DEBIAN_SEER_LIBRARY_PACKAGE_CONTROL_EXTRA ${control}/shlibs ${control}
 set(CPACK_COMPONENT_SEER_LIBRARY_DESCRIPTION "inference engine for long prompts - shared library${on_short}
 ${about}
 .
-This package has the shared library, for ${on}.")
+This package has the shared library, for
+${on}.")
 
 # pkgconf reads the files that Requires.private names even if it is asked for the flags of headers alone, so their packages
 # are needed. What the archive needs besides is suggested, because the shared library does without it.
