@@ -17,6 +17,8 @@ work=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
 
+# has [OPTION...] PATTERN: like grep -q, but it reads all of stdin, so that the writer is not ended by SIGPIPE.
+has() { grep "$@" >/dev/null; }
 fail() {
   echo "FAILED: $*" >&2
   exit 1
@@ -28,7 +30,7 @@ one() {  # one NAME: the package's file
   if [ "${#found[@]}" != 1 ] || ! [ -f "${found[0]}" ]; then fail "expected one package $1 in $packages"; fi
   echo "${found[0]}"
 }
-same_text() { "$@" | grep -qF "$prompt" || fail "no text from: $*"; }
+same_text() { "$@" | has -F "$prompt" || fail "no text from: $*"; }
 
 variant=
 if compgen -G "$packages/seer-cuda_*.deb" >/dev/null; then variant=-cuda; fi
@@ -57,25 +59,25 @@ for _ in $(seq 100); do
 done
 url=$(grep -o 'http://[^ /]*' "$work/address") || fail "seer serve did not listen: $(cat "$work/serve.log")"
 curl -sf "$url/health" >/dev/null || fail "GET /health"
-curl -sf "$url/v1/completions" -d "{\"prompt\": \"$prompt\", \"max_tokens\": 8}" | grep -q '"text": *"[^"]' || fail "POST /v1/completions"
+curl -sf "$url/v1/completions" -d "{\"prompt\": \"$prompt\", \"max_tokens\": 8}" | has '"text": *"[^"]' || fail "POST /v1/completions"
 kill "$server"
 wait "$server" || fail "seer serve ended with $?"
 server=
 
 step "manual page and completions"
-man seer | col -b 2>/dev/null | grep -q '^EXIT STATUS' || fail "man seer"
+man seer | col -b 2>/dev/null | has '^EXIT STATUS' || fail "man seer"
 bash -c '. /usr/share/bash-completion/bash_completion
   if declare -F _comp_load >/dev/null; then _comp_load seer; else _completion_loader seer; fi
-  COMP_WORDS=(seer generate --top); COMP_CWORD=2; _seer; echo "${COMPREPLY[*]}"' | grep -qx -- '--top-k --top-p' || fail "bash's completion"
+  COMP_WORDS=(seer generate --top); COMP_CWORD=2; _seer; echo "${COMPREPLY[*]}"' | has -x -- '--top-k --top-p' || fail "bash's completion"
 zsh -f -c 'autoload -Uz compinit && compinit -u -D && [[ $_comps[seer] == _seer ]] && autoload -Uz +X _seer' || fail "zsh's completion"
-fish -c 'complete -C "seer generate --top"' | grep -q -- '^--top-k' || fail "fish's completion"
+fish -c 'complete -C "seer generate --top"' | has -- '^--top-k' || fail "fish's completion"
 
 step "apt install the development files and a compiler"
 apt install -y --no-install-recommends "$development" g++ cmake make pkg-config
 step "find_package and pkg-config, shared"
 cmake -S "$project/examples/embed" -B "$work/shared" >/dev/null
 cmake --build "$work/shared" >/dev/null
-ldd "$work/shared/embed" | grep -q 'libseer_engine.so.0 => /' || fail "the library is not linked"
+ldd "$work/shared/embed" | has 'libseer_engine.so.0 => /' || fail "the library is not linked"
 same_text "$work/shared/embed" "$demo/model" "$prompt"
 # shellcheck disable=SC2046  # the flags are words
 cc -std=c99 "$project/examples/05_c_interface.c" -o "$work/c" $(pkg-config --cflags --libs seer_engine)
@@ -85,7 +87,7 @@ if [ -z "$variant" ]; then  # with CUDA it takes the CUDA Toolkit
   apt install -y --no-install-recommends libopenblas-dev libsentencepiece-dev
   cmake -S "$project/examples/embed" -B "$work/static" -DBUILD_SHARED_LIBS=OFF >/dev/null
   cmake --build "$work/static" >/dev/null
-  ldd "$work/static/embed" | grep -q libseer_engine && fail "the archive is not linked"
+  ldd "$work/static/embed" | has libseer_engine && fail "the archive is not linked"
   same_text "$work/static/embed" "$demo/model" "$prompt"
 fi
 
@@ -98,5 +100,5 @@ while read -r file; do [ ! -e "$file" ] || fail "$file is still there"; done <"$
 for name in "${names[@]}"; do
   ! dpkg-query -W "$name" >/dev/null 2>&1 || fail "dpkg still knows $name: $(dpkg-query -W "$name")"
 done
-! ldconfig -p | grep -q libseer_engine || fail "ldconfig still knows the library"
+! ldconfig -p | has libseer_engine || fail "ldconfig still knows the library"
 step "done"
