@@ -3,6 +3,7 @@
 # network nor root, if none is.
 #   tools/install_deps.sh build   what the engine and the command line need (the default)
 #   tools/install_deps.sh mpi     that, and what ranks on several machines need
+#   tools/install_deps.sh package what the engine and the command line need, and what builds packages of them
 #   tools/install_deps.sh test    all of it, and what the tests and the style checks need
 # SEER_NO_INSTALL=1 leaves the system alone, for those who provide the dependencies in another way.
 set -euo pipefail
@@ -13,8 +14,9 @@ build_packages=(cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre
 # Ranks that mpirun starts. Its development files bring a Fortran compiler and more, which ranks of one machine (--tp) do
 # not need.
 mpi_packages=(libopenmpi-dev openmpi-bin)
-# Chromium, in which the server's page is tried, is not among them: it takes 122 MB to load and 24 s to install on two cores,
-# and Ubuntu has it as a snap alone. Without it that test is skipped.
+package_packages=(dpkg-dev)
+# Chromium, in which the server's page is tried, is not among those of the tests: it takes 122 MB to load and 24 s to install on
+# two cores, and Ubuntu has it as a snap alone. Without it that test is skipped.
 # clang of the distribution's own version (14, 18 or 19), and its run time: the sanitizers and libFuzzer.
 test_packages=(catch2 curl jq clang libclang-rt-dev)
 # The style checks are pinned to one LLVM version, whose layout and findings the sources follow. A distribution
@@ -26,9 +28,10 @@ say() { printf 'install_deps: %s\n' "$*" >&2; }
 case "${1:-build}" in
   build) wanted=("${build_packages[@]}") style=() ;;
   mpi) wanted=("${build_packages[@]}" "${mpi_packages[@]}") style=() ;;
-  test) wanted=("${build_packages[@]}" "${mpi_packages[@]}" "${test_packages[@]}") style=("${style_packages[@]}") ;;
+  package) wanted=("${build_packages[@]}" "${package_packages[@]}") style=() ;;
+  test) wanted=("${build_packages[@]}" "${mpi_packages[@]}" "${package_packages[@]}" "${test_packages[@]}") style=("${style_packages[@]}") ;;
   *)
-    say "unknown set of packages '$1': say 'build', 'mpi' or 'test'"
+    say "unknown set of packages '$1': say 'build', 'mpi', 'package' or 'test'"
     exit 2
     ;;
 esac

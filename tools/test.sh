@@ -46,7 +46,7 @@ style() {
     skip "the layout of sources was not checked: clang-format 14 is not installed"
   fi
   if command -v shellcheck >/dev/null; then
-    shellcheck -x tools/*.sh tools/gpu/*.sh tests/tools/*.sh .ci/run || failed=1
+    shellcheck -x tools/*.sh tools/gpu/*.sh tests/tools/*.sh tests/package/*.sh .ci/run || failed=1
   else
     skip "shell scripts were not checked: shellcheck is not installed"
   fi

@@ -9,7 +9,7 @@ import unittest
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "tools/install_deps.sh"
 ALL = "cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre2-dev libutf8proc-dev libcli11-dev " \
-      "libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libedit-dev libboost-dev libopenmpi-dev openmpi-bin catch2 curl jq clang libclang-rt-dev " \
+      "libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libedit-dev libboost-dev libopenmpi-dev openmpi-bin dpkg-dev catch2 curl jq clang libclang-rt-dev " \
       "clang-format-14 clang-tidy-14"
 STYLE = ("clang-format-14", "clang-tidy-14")
 
@@ -82,6 +82,13 @@ class InstallDeps(unittest.TestCase):
             self.assertEqual(system.run(name)[0], 0)
             self.assertIn(" libopenmpi-dev openmpi-bin", system.calls[1])
             self.assertEqual("catch2" in system.calls[1], tests)
+
+    def test_building_packages_takes_their_tools_and_no_test_packages(self):
+        system = self.system()
+        self.assertEqual(system.run("package")[0], 0)
+        self.assertIn("libopenblas-dev", system.calls[1])
+        self.assertTrue(system.calls[1].endswith(" dpkg-dev"))
+        self.assertNotIn("catch2", system.calls[1])
 
     def test_without_root_it_goes_through_sudo_and_never_waits_for_a_password(self):
         system = self.system()

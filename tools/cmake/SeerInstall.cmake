@@ -1,6 +1,6 @@
-# cmake --install: the program, both kinds of libseer_engine, its headers, and what find_package and pkg-config read.
-# Nothing installed names the build or its place: the whole prefix may be moved.
-#   cmake --install build/release --prefix DIR [--component seer_runtime | seer_development]
+# cmake --install: the program with its manual page and the shells' completions, both kinds of libseer_engine, its headers,
+# and what find_package and pkg-config read. Nothing installed names the build or its place: the whole prefix may be moved.
+#   cmake --install build/release --prefix DIR [--component seer_program | seer_library | seer_development | seer_license]
 include(CMakePackageConfigHelpers)
 set(SEER_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/seer_engine)
 
@@ -17,12 +17,34 @@ if(SEER_HAVE_CUDA)
   endif()
 endif()
 
-install(TARGETS seer RUNTIME COMPONENT seer_runtime)
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT seer_runtime)
+install(TARGETS seer RUNTIME COMPONENT seer_program)
+install(FILES ${PROJECT_SOURCE_DIR}/tools/seer/seer.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT seer_program)
+# A component of its own, because Debian's packages state their licence in another form.
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT seer_license)
+
+# seer_install_completion(bash FILE FOLDER): what the built program prints, where that shell looks for it.
+set(completions)
+function(seer_install_completion shell file folder)
+  set(script ${PROJECT_BINARY_DIR}/completions/${file})
+  add_custom_command(OUTPUT ${script}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/completions
+    COMMAND seer completion ${shell} > ${script}
+    DEPENDS seer COMMENT "Writing the completion script of ${shell}" VERBATIM)
+  install(FILES ${script} DESTINATION ${CMAKE_INSTALL_DATADIR}/${folder} COMPONENT seer_program)
+  set(completions ${completions} ${script} PARENT_SCOPE)
+endfunction()
+if(CMAKE_CROSSCOMPILING AND NOT CMAKE_CROSSCOMPILING_EMULATOR)
+  message(STATUS "No completion scripts: the program writes them, and without CMAKE_CROSSCOMPILING_EMULATOR it cannot run here")
+else()
+  seer_install_completion(bash seer bash-completion/completions)
+  seer_install_completion(zsh _seer zsh/site-functions)
+  seer_install_completion(fish seer.fish fish/vendor_completions.d)
+  add_custom_target(seer_completions ALL DEPENDS ${completions})
+endif()
 # An export set for each kind, so that whoever takes the shared library needs nothing of what the archive needs.
 foreach(kind shared static)
   install(TARGETS seer_engine_${kind} EXPORT seer_engine-${kind}
-    LIBRARY COMPONENT seer_runtime NAMELINK_COMPONENT seer_development
+    LIBRARY COMPONENT seer_library NAMELINK_COMPONENT seer_development
     ARCHIVE COMPONENT seer_development
     INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   install(EXPORT seer_engine-${kind} NAMESPACE seer:: DESTINATION ${SEER_PACKAGE_DIR} COMPONENT seer_development)
