@@ -7,7 +7,7 @@ import shlex
 import subprocess
 
 # Programs that are not part of the project. Their options are not checked.
-OTHERS = {"cat", "curl", "echo", "env", "export", "g++", "head", "hf", "jq", "mpirun", "tail"}
+OTHERS = {"apt", "cat", "curl", "docker", "echo", "env", "export", "g++", "head", "hf", "jq", "mpirun", "tail"}
 OPTION = re.compile(r"--?[A-Za-z][\w-]*")
 SEPARATORS = {"&&", "||", "|", ";", "&"}
 

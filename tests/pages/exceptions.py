@@ -7,6 +7,7 @@ CHECKPOINT = "downloads 15 GB or more, with their gates"
 HOSTS = "needs several machines"
 QUANTISED = "takes minutes, and a novel that is no part of the project"
 INSTALLED = "builds and installs the project"
+CONTAINER = "needs a running Docker"
 
 LLAMA_8B = ("seer bench --config examples/configs/llama-3.1-8b.json --random-weights \\\n"
             "  -p 8192,32768,131072 -n 128 --sparse dense,nz_ratio=0.1")
@@ -55,6 +56,12 @@ NOT_RUN = {
     ("tests/bench/results/README.md", "cat build/gpu-check/results.jsonl >>tests/bench/results/nvidia-h200.jsonl"):
         (GPUS, "tools/gpu/check.sh"),
     ("tools/seer/README.md", LLAMA_8B): (GPUS, "tools/gpu/check.sh"),
+    ("tools/package/README.md", "tools/package.sh"): (BUILDS, "tests/package/package_test.py"),
+    ("tools/package/README.md", "apt install ./build/package/packages/*.deb"): (INSTALLED, "tests/package/package_test.py"),
+    ("tools/package/README.md", "docker build -f tools/package/Dockerfile -t seer ."): (CONTAINER, None),
+    ("tools/package/README.md", 'docker run --rm -p 127.0.0.1:8080:8080 -v "$PWD/examples/demo-model:/models:ro" seer \\\n'
+                                "  serve -m /models/model -g /models/gates --host 0.0.0.0"): (CONTAINER, None),
+    ("tools/package/README.md", "docker build -f tools/package/Dockerfile.cuda -t seer-cuda ."): (CONTAINER, None),
 }
 
 # The same for commands that are run if SEER_REAL_MODELS names the models that examples/real-models/make.py makes.
@@ -82,6 +89,8 @@ SNIPPETS = {
 
 # (page, option) if the option is not one of `seer`: the program that has it.
 OPTIONS_OF_OTHERS = {
+    ("tools/package/README.md", "--cuda"): "tools/package.sh",
+    ("tools/package/README.md", "--variant"): "debootstrap",
     (".github/CONTRIBUTING.md", "--plot"): "tools/gpu/bench_attention.py",
     ("SECURITY.md", "--table"): "tests/tools/bad_files_test.py",
     ("engine/README.md", "--static"): "pkg-config",
