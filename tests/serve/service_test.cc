@@ -36,15 +36,15 @@ HttpOptions any_port() {
   return options;
 }
 
-struct Server {
-  explicit Server(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatModel chat = {})
+struct TestServer {
+  explicit TestServer(std::shared_ptr<FakeEngine> fake, ServiceOptions options = named(), ChatModel chat = {})
       : engine(std::move(fake)),
         service(std::move(options)),
         http(any_port(), service.routes(), [this](const Finished& f) { last_status = f.status; }) {
     if (engine) service.set_engine(engine, std::move(chat));
     http.start();
   }
-  ~Server() {
+  ~TestServer() {
     service.stop();
     http.stop_accepting();
     service.abort();
@@ -75,7 +75,7 @@ std::shared_ptr<FakeEngine> engine_with(Script script) {
 }
 
 TEST_CASE("health is 503 while the model loads and once the server stops") {
-  Server server(nullptr);
+  TestServer server(nullptr);
   CHECK_THAT(testing::get(server.http.url(), "/health"), ContainsSubstring("HTTP/1.1 503 "));
   CHECK_THAT(server.ask(kPlain), ContainsSubstring("\"code\":\"loading\""));
   CHECK_THAT(testing::get(server.http.url(), "/metrics"), ContainsSubstring("HTTP/1.1 200 "));
@@ -89,7 +89,7 @@ TEST_CASE("health is 503 while the model loads and once the server stops") {
 }
 
 TEST_CASE("a message that quotes a byte of zero goes on after it") {
-  const Server server(engine_with({{}, std::nullopt, false, false}));
+  const TestServer server(engine_with({{}, std::nullopt, false, false}));
   CHECK_THAT(testing::get(server.http.url(), "/v1/models/a%00b"),
              ContainsSubstring(R"(there is no model 'a\\x00b' here, only 'm')"));
   CHECK_THAT(server.ask(R"({"prompt":"x","mo\u0000del":1})"),
@@ -102,7 +102,7 @@ TEST_CASE("a generation that fails before its first token gets a status by the k
                                                                 {ErrorKind::kDevice, "500"},
                                                                 {ErrorKind::kRuntime, "500"}};
   for (const auto& [kind, status] : kinds) {
-    const Server server(engine_with({{}, Error(kind, "the reason"), false, false}));
+    const TestServer server(engine_with({{}, Error(kind, "the reason"), false, false}));
     for (const char* body : {kPlain, kStreamed}) {
       const std::string answer = server.ask(body);
       CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 " + status + " "));
@@ -112,7 +112,7 @@ TEST_CASE("a generation that fails before its first token gets a status by the k
 }
 
 TEST_CASE("a generation that fails in mid-stream ends with an error event and without DONE") {
-  Server server(engine_with({{"one", " two"}, Error(ErrorKind::kDevice, "the reason"), false, true}));
+  TestServer server(engine_with({{"one", " two"}, Error(ErrorKind::kDevice, "the reason"), false, true}));
   RawClient client(server.http.url());
   client.send(post(kCompletions, kStreamed, "Connection: close\r\n"));
   CHECK_THAT(client.read_until("one"), ContainsSubstring("HTTP/1.1 200 "));
@@ -128,7 +128,7 @@ TEST_CASE("a generation that fails in mid-stream ends with an error event and wi
 }
 
 TEST_CASE("an engine that has lost a rank answers health and requests with 503 and the reason") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}));
   CHECK_THAT(testing::get(server.http.url(), "/health"), ContainsSubstring("HTTP/1.1 200 "));
   server.engine->failed = true;
   for (const std::string& answer : {testing::get(server.http.url(), "/health"), server.ask(kPlain)}) {
@@ -138,7 +138,7 @@ TEST_CASE("an engine that has lost a rank answers health and requests with 503 a
 }
 
 TEST_CASE("an answer is sent to HTTP 1.0 without chunks") {
-  const Server server(engine_with({{"one", " two"}, std::nullopt, false, false}));
+  const TestServer server(engine_with({{"one", " two"}, std::nullopt, false, false}));
   RawClient client(server.http.url());
   const std::string body = kStreamed;
   client.send("POST /v1/completions HTTP/1.0\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
@@ -151,7 +151,7 @@ TEST_CASE("an answer is sent to HTTP 1.0 without chunks") {
 TEST_CASE("what takes longer than the server allows is cancelled") {
   ServiceOptions options = named();
   options.request_timeout = std::chrono::milliseconds(20);
-  const Server server(engine_with({{"one"}, std::nullopt, true, false}), options);
+  const TestServer server(engine_with({{"one"}, std::nullopt, true, false}), options);
   const std::string plain = server.ask(kPlain);
   CHECK_THAT(plain, ContainsSubstring("HTTP/1.1 503 "));
   CHECK_THAT(plain, ContainsSubstring("\"code\":\"request_timeout\""));
@@ -162,8 +162,9 @@ TEST_CASE("what takes longer than the server allows is cancelled") {
 TEST_CASE("a client that leaves cancels its generation, before the first token too") {
   for (const bool with_token : {true, false}) {
     for (const char* body : {kPlain, kStreamed}) {
-      Server server(engine_with({with_token ? std::vector<std::string>{"one"} : std::vector<std::string>{},
-                                 std::nullopt, true, false}));
+      TestServer server(
+          engine_with({with_token ? std::vector<std::string>{"one"} : std::vector<std::string>{},
+                       std::nullopt, true, false}));
       RawClient client(server.http.url());
       client.send(post(kCompletions, body));
       REQUIRE(eventually([&] { return server.engine->submitted().size() == 1; }));
@@ -176,7 +177,7 @@ TEST_CASE("a client that leaves cancels its generation, before the first token t
 
 TEST_CASE("a client that closed its half gets its answer, however long that takes") {
   for (const char* body : {kPlain, kStreamed}) {
-    Server server(engine_with({{"one"}, std::nullopt, false, true}));
+    TestServer server(engine_with({{"one"}, std::nullopt, false, true}));
     RawClient client(server.http.url());
     client.send(post(kCompletions, body));
     client.close_half();
@@ -192,7 +193,7 @@ TEST_CASE("a client that closed its half gets its answer, however long that take
 TEST_CASE("a full queue gets 429") {
   ServiceOptions options = named();
   options.max_queue = 3;
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}), options);
   server.engine->n_waiting = 3;
   const std::string refused = server.ask(kPlain);
   CHECK_THAT(refused, ContainsSubstring("HTTP/1.1 429 "));
@@ -206,7 +207,7 @@ TEST_CASE("a full queue gets 429") {
 TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
   options.sparse = SparseRule::parse("threshold=0.01");
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options, plain());
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}), options, plain());
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
     const std::string answer = server.ask(body, path);
     INFO(answer);
@@ -227,7 +228,7 @@ TEST_CASE("the engine is asked for what the request says") {
 }
 
 TEST_CASE("prompt and answer must fit the context") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}));
   const auto ids = [](size_t n) {
     std::string text = "[5";
     for (size_t i = 1; i < n; ++i) text += ",5";
@@ -246,7 +247,7 @@ TEST_CASE("prompt and answer must fit the context") {
 
 TEST_CASE("a chat without a template is refused with what to do") {
   // The demo's tokenizer names no template.
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}));
   const std::string answer =
       server.ask(R"({"messages":[{"role":"user","content":"x"}]})", "/v1/chat/completions");
   CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
@@ -254,8 +255,8 @@ TEST_CASE("a chat without a template is refused with what to do") {
 }
 
 TEST_CASE("roles that the template does not take are refused by the template's reason") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(),
-                      {ChatTemplate::load("llama2"), Json::object(), {}});
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                          {ChatTemplate::load("llama2"), Json::object(), {}});
   const char* path = "/v1/chat/completions";
   CHECK_THAT(server.ask(R"({"messages":[{"role":"user","content":"x"}]})", path), ContainsSubstring(" 200 "));
   const std::string answer =
@@ -265,7 +266,7 @@ TEST_CASE("roles that the template does not take are refused by the template's r
 }
 
 TEST_CASE("limits of sampling mean what people mean by them") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}));
   for (const char* field : {"\"top_p\":0", "\"min_p\":1", "\"top_k\":-1"})
     CHECK_THAT(server.ask(R"({"prompt":"x",)" + std::string(field) + "}"),
                ContainsSubstring("HTTP/1.1 200 "));
@@ -298,7 +299,7 @@ TEST_CASE("calls and reasoning of an answer are told apart, whole and streamed")
                 false,
                 false,
                 FinishReason::kEos};
-  const Server server(engine_with(script), named(), hermes());
+  const TestServer server(engine_with(script), named(), hermes());
   const auto choice = body_of(server.ask(std::string(kTools) + "}", kChat))["choices"][0];
   CHECK(choice["finish_reason"] == "tool_calls");
   const auto message = choice["message"];
@@ -326,7 +327,7 @@ TEST_CASE("calls and reasoning of an answer are told apart, whole and streamed")
 
 TEST_CASE("without tools, or with the choice none, calls stay text") {
   const std::string call = R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
-  const Server server(engine_with({{call}, std::nullopt, false, false}), named(), hermes());
+  const TestServer server(engine_with({{call}, std::nullopt, false, false}), named(), hermes());
   for (const std::string& body : {std::string(R"({"messages":[{"role":"user","content":"x"}]})"),
                                   std::string(kTools) + R"(,"tool_choice":"none"})"}) {
     const auto message = body_of(server.ask(body, kChat))["choices"][0]["message"];
@@ -337,7 +338,7 @@ TEST_CASE("without tools, or with the choice none, calls stay text") {
 
 TEST_CASE("only the first of several calls is given where no parallel ones are wanted") {
   const std::string call = R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
-  const Server server(engine_with({{call, call}, std::nullopt, false, false}), named(), hermes());
+  const TestServer server(engine_with({{call, call}, std::nullopt, false, false}), named(), hermes());
   const auto calls = [&](const std::string& more) {
     return body_of(server.ask(kTools + more, kChat))["choices"][0]["message"]["tool_calls"].size();
   };
@@ -347,18 +348,18 @@ TEST_CASE("only the first of several calls is given where no parallel ones are w
 
 TEST_CASE("tools are refused where the template does not show them, or writes calls in an unknown form") {
   const std::string tools = std::string(kTools) + "}";
-  const Server without(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
+  const TestServer without(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
   CHECK_THAT(without.ask(tools, kChat), ContainsSubstring("does not show tools"));
-  const Server unknown(engine_with({{"one"}, std::nullopt, false, false}), named(),
-                       plain({ToolForm::kUnknown, false, true}));
+  const TestServer unknown(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                           plain({ToolForm::kUnknown, false, true}));
   CHECK_THAT(unknown.ask(tools, kChat), ContainsSubstring("--tool-call-parser none"));
-  const Server text(engine_with({{"one"}, std::nullopt, false, false}), named(),
-                    plain({ToolForm::kNone, false, true}));
+  const TestServer text(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                        plain({ToolForm::kNone, false, true}));
   CHECK(body_of(text.ask(tools, kChat))["choices"][0]["message"]["content"] == "one");
 }
 
 TEST_CASE("log-probabilities of a completion, with its prompt, whole and streamed") {
-  const Server server(engine_with({{"a", "#2", "b"}, std::nullopt, false, false}));
+  const TestServer server(engine_with({{"a", "#2", "b"}, std::nullopt, false, false}));
   const auto ask = [&](const std::string& more) {
     return body_of(server.ask(R"({"prompt":[300,301],"logprobs":2)" + more + "}"))["choices"][0]["logprobs"];
   };
@@ -384,7 +385,7 @@ TEST_CASE("log-probabilities of a completion, with its prompt, whole and streame
 }
 
 TEST_CASE("log-probabilities of a chat") {
-  const Server server(engine_with({{"a", "b"}, std::nullopt, false, false}), named(), plain());
+  const TestServer server(engine_with({{"a", "b"}, std::nullopt, false, false}), named(), plain());
   const std::string messages =
       R"({"messages":[{"role":"user","content":"x"}],"logprobs":true,"top_logprobs":3)";
   const auto content = body_of(server.ask(messages + "}", kChat))["choices"][0]["logprobs"]["content"];
@@ -403,7 +404,7 @@ TEST_CASE("log-probabilities of a chat") {
 TEST_CASE("special tokens are shown where they are asked for, but for the end") {
   const FakeEngine words({{}, std::nullopt, false, false});
   const std::string word = words.tokenizer().token_bytes(testing::kSomeToken);
-  const Server server(engine_with({{word, "#1", word, "#2"}, std::nullopt, false, false}));
+  const TestServer server(engine_with({{word, "#1", word, "#2"}, std::nullopt, false, false}));
   const auto text = [&](const std::string& more) {
     return body_of(server.ask(R"({"prompt":[300])" + more + "}"))["choices"][0]["text"];
   };
@@ -412,7 +413,7 @@ TEST_CASE("special tokens are shown where they are asked for, but for the end") 
 }
 
 TEST_CASE("text is cut into tokens and put together again") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
   const auto tokens = body_of(server.ask(R"({"prompt":"Hello","return_token_strs":true})", "/tokenize"));
   CHECK(tokens["count"] == tokens["tokens"].size());
   CHECK(tokens["max_model_len"] == 1000);
@@ -433,8 +434,8 @@ TEST_CASE("text is cut into tokens and put together again") {
 
 TEST_CASE(
     "special tokens of a completion's prompt are recognised, unless the request or the server says no") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
-  const auto n = [&](const Server& asked, const std::string& more) {
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}));
+  const auto n = [&](const TestServer& asked, const std::string& more) {
     body_of(asked.ask(R"({"prompt":"a</s>b")" + more + "}"));
     return asked.engine->submitted().back().prompt.size();
   };
@@ -442,13 +443,13 @@ TEST_CASE(
   CHECK(n(server, R"(,"parse_special":false)") > parsed);
   ServiceOptions options = named();
   options.prompts.parse_special = false;
-  const Server literal(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const TestServer literal(engine_with({{"one"}, std::nullopt, false, false}), options);
   CHECK(n(literal, "") > parsed);
   CHECK(n(literal, R"(,"parse_special":true)") == parsed);
 }
 
 TEST_CASE("ids beyond the vocabulary are refused by the field they came in") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}));
   for (const std::string field : {R"("stop_token_ids":[99999])", R"("logit_bias":{"99999":1})"}) {
     const std::string answer = server.ask(R"({"prompt":"x",)" + field + "}");
     CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
@@ -460,7 +461,7 @@ TEST_CASE("ids beyond the vocabulary are refused by the field they came in") {
 TEST_CASE("a temperature that nobody named is the server's") {
   ServiceOptions options = named();
   options.temperature = 1.0;
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const TestServer server(engine_with({{"one"}, std::nullopt, false, false}), options);
   body_of(server.ask(R"({"prompt":"x"})"));
   CHECK(server.engine->submitted().back().sampling.temperature == 1.0);
   body_of(server.ask(R"({"prompt":"x","temperature":0.2})"));
