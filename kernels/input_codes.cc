@@ -10,7 +10,7 @@ namespace {
 
 constexpr float kLargestI8 = 127.0F;
 
-float largest_magnitude(const float* x, int64_t n) {
+float largest_of(const float* x, int64_t n) {
   float largest = 0.0F;
   for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[i]));
   return largest;
@@ -21,7 +21,7 @@ void round_e4m3(float* out, const float* x, int64_t n, float scale) {
 }
 
 void round_i8(float* out, const float* x, int64_t n) {
-  const float scale = largest_magnitude(x, n) / kLargestI8;
+  const float scale = largest_of(x, n) / kLargestI8;
   for (int64_t i = 0; i < n; ++i)
     out[i] = scale == 0.0F ? 0.0F : std::clamp(std::nearbyint(x[i] / scale), -128.0F, 127.0F) * scale;
 }
@@ -54,7 +54,7 @@ float from_e4m3(uint8_t code) {
 void round_inputs(float* out, const float* x, int64_t n, InputCodes codes, float input_scale) {
   constexpr int64_t kBlock = 128;
   const auto token_scale = [](const float* from, int64_t count) {
-    return std::max(largest_magnitude(from, count) / kLargestE4M3, kLeastE4M3Scale);
+    return std::max(largest_of(from, count) / kLargestE4M3, kLeastE4M3Scale);
   };
   switch (codes) {
     case InputCodes::kE4M3Token:

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kShown = 4;  // folders or files that a message lists
+constexpr size_t kNamesShown = 4;  // folders or files that a message lists
 constexpr int64_t kMaxAdapterConfig = int64_t{1} << 20;
 
 constexpr const char* kExpected =
@@ -38,8 +38,8 @@ std::vector<std::string> names_in(const fs::path& folder) {
 
 std::string list(const std::vector<std::string>& names) {
   std::string text;
-  for (size_t i = 0; i < std::min(kShown, names.size()); ++i) text += (i == 0 ? "" : ", ") + names[i];
-  if (names.size() > kShown) text += " and " + std::to_string(names.size() - kShown) + " more";
+  for (size_t i = 0; i < std::min(kNamesShown, names.size()); ++i) text += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > kNamesShown) text += " and " + std::to_string(names.size() - kNamesShown) + " more";
   return text;
 }
 

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
+constexpr int64_t kMaxGateConfigBytes = int64_t{16} << 20;
 constexpr double kUntunedThreshold = 2e-3;  // upstream's default if the config says 0.0
 constexpr const char* kTypeForm = "Q<pools>_K<pools> with pools from max, min and avg, as in Qavg_Kmaxminavg";
 
@@ -143,7 +143,7 @@ GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& m
     throw Error(ErrorKind::kFile,
                 gates_dir + ": expected a folder with config.json and attn_gate_weights.pth or .safetensors");
   const std::string path = (dir / "config.json").string();
-  const JsonReader r(read_json_object(path, kMaxConfigBytes), path);
+  const JsonReader r(read_json_object(path, kMaxGateConfigBytes), path);
   check_same_model(r, model);
   GateWeights g;
   g.config = parse_gate_config(r, model);
@@ -172,7 +172,7 @@ GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& m
 
 std::optional<GateWeights> GateWeights::random(const std::string& config_path, const ModelConfig& model,
                                                uint64_t seed) {
-  const JsonReader r(read_json_object(config_path, kMaxConfigBytes), config_path);
+  const JsonReader r(read_json_object(config_path, kMaxGateConfigBytes), config_path);
   if (!r.has("seerattn_gate_type")) return std::nullopt;
   GateWeights g;
   g.config = parse_gate_config(r, model);

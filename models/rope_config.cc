@@ -13,7 +13,7 @@ using Type = RopeConfig::Type;
 constexpr double kUsualTheta = 10000.0;
 constexpr double kLeastFactor = 1e-6, kMaxFactor = 1e6;
 
-[[noreturn]] void unsupported(const std::string& origin, const std::string& what) {
+[[noreturn]] void unsupported_rope(const std::string& origin, const std::string& what) {
   throw Error(ErrorKind::kUnsupported, origin + ": " + what);
 }
 
@@ -35,10 +35,11 @@ class RopeReader {
         notes_(notes) {
     for (const auto& [name, value] : object.items())
       if (name.ends_with("_attention") && value.is_object())
-        unsupported(r_.origin(), "parameters of their own for each kind of layer (" + name +
-                                     ") are not supported, nor read by transformers for this model. Put one "
-                                     "set of parameters into " +
-                                     key_ + " itself.");
+        unsupported_rope(r_.origin(),
+                         "parameters of their own for each kind of layer (" + name +
+                             ") are not supported, nor read by transformers for this model. Put one "
+                             "set of parameters into " +
+                             key_ + " itself.");
   }
 
   RopeConfig read() {
@@ -46,7 +47,7 @@ class RopeReader {
     read_theta();
     read_type();
     if (r_.number("partial_rotary_factor", 1.0, 0.0, 1.0) != 1.0)
-      unsupported(r_.origin(), "partial_rotary_factor other than 1 is not supported");
+      unsupported_rope(r_.origin(), "partial_rotary_factor other than 1 is not supported");
     if (rope_.type == Type::kDefault) {
       if (r_.has("factor"))
         notes_->push_back(key_ + " has a factor but no rope_type that uses it: positions are not scaled");
@@ -84,9 +85,9 @@ class RopeReader {
     type_ = newer.value_or(older.value_or("default"));
     const auto found = kTypes.find(type_);
     if (found == kTypes.end())
-      unsupported(config_.origin(),
-                  "the rope type '" + type_ +
-                      "' is not supported; expected default, linear, dynamic, yarn or llama3");
+      unsupported_rope(config_.origin(),
+                       "the rope type '" + type_ +
+                           "' is not supported; expected default, linear, dynamic, yarn or llama3");
     rope_.type = found->second;
   }
 
@@ -183,7 +184,7 @@ const Json* find_object(const JsonReader& config, const char* key) {
 
 RopeConfig read_rope(const JsonReader& config, int64_t max_positions, std::vector<std::string>* notes) {
   if (config.number("partial_rotary_factor", 1.0, 0.0, 1.0) != 1.0)
-    unsupported(config.origin(), "partial_rotary_factor other than 1 is not supported");
+    unsupported_rope(config.origin(), "partial_rotary_factor other than 1 is not supported");
   const Json *newer = find_object(config, "rope_parameters"), *older = find_object(config, "rope_scaling");
   const auto read = [&](const char* key, const Json& object, std::vector<std::string>* to) {
     return RopeReader(config, key, object, max_positions, to).read();

@@ -14,7 +14,7 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-[[noreturn]] void fail(const std::string& path, const std::string& what) {
+[[noreturn]] void fail_zip(const std::string& path, const std::string& what) {
   throw Error(
       ErrorKind::kFile,
       path + ": " + what + ". Expected a zip file written by torch.save; it may be damaged or cut short.");
@@ -43,7 +43,7 @@ class Fields {
  private:
   void check(uint64_t offset, uint64_t size) const {
     if (offset > bytes_.size() || size > bytes_.size() - offset)
-      fail(path_, "its directory points outside the file");
+      fail_zip(path_, "its directory points outside the file");
   }
   Bytes bytes_;
   const std::string& path_;
@@ -56,12 +56,12 @@ constexpr uint32_t kIn64 = 0xFFFFFFFF;  // the real value is in a zip64 field
 
 // The end record lies before a comment of at most 65,535 bytes.
 uint64_t find_end(const Fields& file, const std::string& path) {
-  if (file.size() < kEndSize) fail(path, "it is too short");
+  if (file.size() < kEndSize) fail_zip(path, "it is too short");
   const uint64_t last = file.size() - kEndSize, first = last > 0xFFFF ? last - 0xFFFF : 0;
   for (uint64_t at = last + 1; at-- > first;)
     if (file.at<uint32_t>(at) == kEndSignature && at + kEndSize + file.at<uint16_t>(at + 20) == file.size())
       return at;
-  fail(path, "it has no zip directory");
+  fail_zip(path, "it has no zip directory");
 }
 
 struct Directory {
@@ -73,9 +73,9 @@ Directory find_directory(const Fields& file, const std::string& path) {
   Directory d{file.at<uint32_t>(end + 16), file.at<uint16_t>(end + 10)};
   if (d.offset != kIn64 && d.n_entries != 0xFFFF) return d;
   if (end < kLocator64Size || file.at<uint32_t>(end - kLocator64Size) != kLocator64Signature)
-    fail(path, "its zip64 directory is missing");
+    fail_zip(path, "its zip64 directory is missing");
   const auto end64 = file.at<uint64_t>(end - kLocator64Size + 8);
-  if (file.at<uint32_t>(end64) != kEnd64Signature) fail(path, "its zip64 directory is missing");
+  if (file.at<uint32_t>(end64) != kEnd64Signature) fail_zip(path, "its zip64 directory is missing");
   return {file.at<uint64_t>(end64 + 48), file.at<uint64_t>(end64 + 32)};
 }
 
@@ -103,7 +103,7 @@ void ZipReader::read_directory() {
   const Directory directory = find_directory(file, path());
   uint64_t at = directory.offset;
   for (uint64_t i = 0; i < directory.n_entries; ++i) {
-    if (file.at<uint32_t>(at) != kEntrySignature) fail(path(), "its zip directory is damaged");
+    if (file.at<uint32_t>(at) != kEntrySignature) fail_zip(path(), "its zip directory is damaged");
     const auto name_size = file.at<uint16_t>(at + 28), extra_size = file.at<uint16_t>(at + 30);
     const Bytes name_bytes = file.range(at + kEntrySize, name_size);
     const std::string name(reinterpret_cast<const char*>(name_bytes.data()), name_bytes.size());
@@ -125,13 +125,13 @@ void ZipReader::read_directory() {
                   path() + ": the member " + shown_name(name) +
                       " is compressed or encrypted; expected it stored, as torch.save writes it");
     if (file.at<uint32_t>(local) != kLocalSignature)
-      fail(path(), "the member " + shown_name(name) + " is not where it should be");
+      fail_zip(path(), "the member " + shown_name(name) + " is not where it should be");
     const uint64_t data = local + kLocalSize + file.at<uint16_t>(local + 26) + file.at<uint16_t>(local + 28);
     if (!members_.emplace(name, Member{local, file.range(data, size), file.at<uint32_t>(at + 16)}).second)
-      fail(path(), "the member " + shown_name(name) + " is there twice");
+      fail_zip(path(), "the member " + shown_name(name) + " is there twice");
     at += kEntrySize + name_size + extra_size + file.at<uint16_t>(at + 32);
   }
-  if (members_.empty()) fail(path(), "it holds nothing");
+  if (members_.empty()) fail_zip(path(), "it holds nothing");
   const std::string& first = members_.begin()->first;
   root_ = first.substr(0, first.find('/'));
   refuse_overlaps();
@@ -148,16 +148,16 @@ void ZipReader::refuse_overlaps() const {
     const Member& before = members[i - 1]->second;
     const auto end = static_cast<uint64_t>(before.bytes.data() - file_->bytes().data()) + before.bytes.size();
     if (members[i]->second.begin < end)
-      fail(path(), "the member " + shown_name(members[i]->first) + " lies over the member " +
-                       shown_name(members[i - 1]->first));
+      fail_zip(path(), "the member " + shown_name(members[i]->first) + " lies over the member " +
+                           shown_name(members[i - 1]->first));
   }
 }
 
 std::span<const std::byte> ZipReader::read(const std::string& name) const {
   const auto it = members_.find(name);
-  if (it == members_.end()) fail(path(), "the member " + shown_name(name) + " is missing");
+  if (it == members_.end()) fail_zip(path(), "the member " + shown_name(name) + " is missing");
   if (crc32(it->second.bytes) != it->second.crc32)
-    fail(path(), "the member " + shown_name(name) + " has a wrong checksum");
+    fail_zip(path(), "the member " + shown_name(name) + " has a wrong checksum");
   return it->second.bytes;
 }
 

@@ -18,10 +18,10 @@ constexpr int32_t kNone = -1;
 // Differences in punctuation between Unicode 14 and the package's older tables, as measured with tokenizers
 // 0.23.3. Nearly all are characters that became punctuation since; a few (U+166D, U+111C9) were punctuation
 // before. The tables also lack everything in unicode_additions.h.
-struct Range {
+struct CharacterRange {
   int32_t first, last;
 };
-constexpr Range kOtherPunctuation[] = {
+constexpr CharacterRange kOtherPunctuation[] = {
     {0x61D, 0x61D},     {0x9FD, 0x9FD},     {0xA76, 0xA76},     {0xC77, 0xC77},     {0xC84, 0xC84},
     {0x166D, 0x166D},   {0x1B7D, 0x1B7E},   {0x2E43, 0x2E4F},   {0x2E52, 0x2E5D},   {0x10EAD, 0x10EAD},
     {0x10F55, 0x10F59}, {0x10F86, 0x10F89}, {0x111C9, 0x111C9}, {0x1144B, 0x1144F}, {0x1145A, 0x1145B},
@@ -81,8 +81,9 @@ bool is_numeric(int32_t point) {
 
 bool is_punctuation(int32_t point) {
   if (point >= 0 && point < 0x80) return std::ispunct(static_cast<unsigned char>(point)) != 0;
-  const auto* other = std::upper_bound(std::begin(kOtherPunctuation), std::end(kOtherPunctuation), point,
-                                       [](int32_t p, const Range& range) { return p <= range.last; });
+  const auto* other =
+      std::upper_bound(std::begin(kOtherPunctuation), std::end(kOtherPunctuation), point,
+                       [](int32_t p, const CharacterRange& range) { return p <= range.last; });
   const bool differs = other != std::end(kOtherPunctuation) && point >= other->first;
   return unicode_addition(point).empty() && (category_of(point)[0] == 'P') != differs;
 }

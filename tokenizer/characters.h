@@ -8,6 +8,9 @@
 
 namespace seer {
 
+inline constexpr std::string_view kVisibleSpace =
+    "\xE2\x96\x81";  // U+2581, which SentencePiece writes for a space
+
 // Each takes a code point and returns false for any other number. White space is Unicode's White_Space.
 // Numeric characters are those of the categories Nd, Nl and No. Punctuation is the categories P of an older
 // Unicode and the other printable signs of ASCII. Word characters are letters, marks, decimal digits,

@@ -14,8 +14,7 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, the visible space of SentencePiece
-constexpr const char* kReplacement = "\xEF\xBF\xBD";
+constexpr const char* kReplacementCharacter = "\xEF\xBF\xBD";
 
 using Names = std::vector<std::string>;
 
@@ -42,7 +41,7 @@ Names without_byte_tokens(const Names& names) {
     if (run.empty()) return;
     std::string text;
     if (!is_utf8(run))
-      for (size_t i = 0; i < run.size(); ++i) text += kReplacement;
+      for (size_t i = 0; i < run.size(); ++i) text += kReplacementCharacter;
     out.push_back(text.empty() ? run : std::move(text));
     run.clear();
   };
@@ -79,8 +78,9 @@ Decoder::Decoder(const Json& tokenizer, const std::string& path) {
 
 Decoder Decoder::of_sentencepiece(bool strips) {
   Decoder decoder;
-  decoder.steps_ = {
-      {Kind::kReplace, std::string(kSpace), " "}, {Kind::kByteFallback, {}, {}}, {Kind::kFuse, {}, {}}};
+  decoder.steps_ = {{Kind::kReplace, std::string(kVisibleSpace), " "},
+                    {Kind::kByteFallback, {}, {}},
+                    {Kind::kFuse, {}, {}}};
   if (strips) decoder.steps_.push_back({Kind::kStrip, {}, {}});
   return decoder;
 }
@@ -102,8 +102,9 @@ void Decoder::add(const Json& node, const std::string& path) {
     const bool add_prefix = json_bool(node, "add_prefix_space", true, path);  // an older name of the setting
     const std::string scheme =
         json_string(node, "prepend_scheme", path).value_or(add_prefix ? "always" : "never");
-    steps_.push_back({Kind::kMetaspace, json_string(node, "replacement", path).value_or(std::string(kSpace)),
-                      " ", scheme != "never"});
+    steps_.push_back({Kind::kMetaspace,
+                      json_string(node, "replacement", path).value_or(std::string(kVisibleSpace)), " ",
+                      scheme != "never"});
   } else if (type == "Replace") {
     const std::string pattern = node_pattern(node, "String", path);
     if (utf8_step(pattern).size != pattern.size()) refuse("Replace of several characters", "one");
@@ -137,12 +138,12 @@ void Decoder::check_order(const std::string& path) const {
 
 namespace {
 
-constexpr size_t kMaxGrowth = 16;
-constexpr size_t kMinLimit = size_t{1} << 16;
+constexpr size_t kMaxDecoderGrowth = 16;
+constexpr size_t kMinDecoderLimit = size_t{1} << 16;
 
 // Throws if the text has grown too much. A file's steps could double it many times.
 void check_growth(size_t before, size_t now) {
-  if (now > kMaxGrowth * before + kMinLimit)
+  if (now > kMaxDecoderGrowth * before + kMinDecoderLimit)
     throw Error(ErrorKind::kUnsupported, "the decoder of tokenizer.json makes " + std::to_string(now) +
                                              " bytes of tokens of " + std::to_string(before) +
                                              "; expected steps that do not let the text grow without bound");

@@ -83,14 +83,14 @@ void append_normalized(std::string_view text, Options options, std::string* out)
   append_utf8(points, out);
 }
 
-struct Range {
+struct NormalisedRange {
   utf8proc_int32_t first, last;
 };
 
 // The characters that were added after Unicode 9 and up to Unicode 15 and that normalisation moves or
 // changes. As measured, tokenizers 0.23.3 and utf8proc 2.8 differ only for these and for the later ones of
 // unicode_additions.h.
-constexpr Range kAfterUnicode9[] = {
+constexpr NormalisedRange kAfterUnicode9[] = {
     {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},
     {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xA82C, 0xA82C},   {0xAB69, 0xAB69},   {0x10781, 0x10785},
@@ -108,8 +108,9 @@ constexpr utf8proc_int32_t kBeforeFinals = 0x11A7;
 
 // Returns whether normalisation leaves the character as it is and lets nothing move past it.
 bool stays(utf8proc_int32_t point) {
-  const auto* range = std::upper_bound(std::begin(kAfterUnicode9), std::end(kAfterUnicode9), point,
-                                       [](utf8proc_int32_t p, const Range& r) { return p <= r.last; });
+  const auto* range =
+      std::upper_bound(std::begin(kAfterUnicode9), std::end(kAfterUnicode9), point,
+                       [](utf8proc_int32_t p, const NormalisedRange& r) { return p <= r.last; });
   return (range != std::end(kAfterUnicode9) && point >= range->first) || !unicode_addition(point).empty() ||
          point == kBeforeFinals;
 }

@@ -17,8 +17,6 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, the visible space of SentencePiece
-
 // The pattern of GPT-2's words (Radford et al., 2019). ByteLevel splits by it unless use_regex is false.
 constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
@@ -259,7 +257,7 @@ void Pretokenizer::add_metaspace(const Json& node, const std::string& path) {
     std::string space_;
     Prefix prefix_;
   };
-  const std::string space = json_string(node, "replacement", path).value_or(std::string(kSpace));
+  const std::string space = json_string(node, "replacement", path).value_or(std::string(kVisibleSpace));
   const bool add_prefix = json_bool(node, "add_prefix_space", true, path);  // an older name of the setting
   const std::string scheme =
       json_string(node, "prepend_scheme", path).value_or(add_prefix ? "always" : "never");

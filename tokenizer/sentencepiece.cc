@@ -6,12 +6,11 @@
 
 #include "engine/base/stop_check.h"
 #include "seer/error.h"
+#include "tokenizer/characters.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 
 namespace seer {
 namespace {
-
-constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's visible space
 
 // Serialized messages that follow one another are one message, in which later fields take precedence.
 // Appending this text to a model sets normalizer_spec.add_dummy_prefix to false.
@@ -190,7 +189,7 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
     }
     std::vector<std::string> pieces;
     const bool prefixed =
-        processor_->Encode("a", &pieces).ok() && !pieces.empty() && pieces[0].starts_with(kSpace);
+        processor_->Encode("a", &pieces).ok() && !pieces.empty() && pieces[0].starts_with(kVisibleSpace);
     decoder_ = Decoder::of_sentencepiece(prefixed && spaces_ != Spaces::kNone);
   }
 

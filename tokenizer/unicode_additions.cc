@@ -10,13 +10,13 @@
 namespace seer {
 namespace {
 
-struct Range {
+struct AddedRange {
   int32_t first, last;
   const char* category;
 };
 
 // In ascending order.
-constexpr Range kRanges[] = {
+constexpr AddedRange kRanges[] = {
     {0x897, 0x897, "Mn"},     {0xCF3, 0xCF3, "Mc"},     {0xECE, 0xECE, "Mn"},     {0x1B4E, 0x1B4F, "Po"},
     {0x1B7F, 0x1B7F, "Po"},   {0x1C89, 0x1C89, "Lu"},   {0x1C8A, 0x1C8A, "Ll"},   {0x2427, 0x2429, "So"},
     {0x2FFC, 0x2FFF, "So"},   {0x31E4, 0x31E5, "So"},   {0x31EF, 0x31EF, "So"},   {0xA7CB, 0xA7CC, "Lu"},
@@ -53,7 +53,7 @@ constexpr Range kRanges[] = {
 constexpr int32_t kFirst = kRanges[0].first;
 
 // The Han characters among them are the extensions H and I of the ideographs.
-bool is_han(const Range& range) {
+bool is_han(const AddedRange& range) {
   return range.first == 0x2B739 || range.first == 0x2EBF0 || range.first == 0x31350;
 }
 
@@ -61,7 +61,7 @@ bool is_han(const Range& range) {
 
 std::string_view unicode_addition(int32_t point) {
   const auto* range = std::upper_bound(std::begin(kRanges), std::end(kRanges), point,
-                                       [](int32_t p, const Range& r) { return p <= r.last; });
+                                       [](int32_t p, const AddedRange& r) { return p <= r.last; });
   return range != std::end(kRanges) && point >= range->first ? range->category : std::string_view();
 }
 
@@ -91,7 +91,7 @@ bool has_unicode_additions(std::string_view text) {
 
 std::string unicode_additions(std::string_view property) {
   std::string ranges;
-  for (const Range& range : kRanges) {
+  for (const AddedRange& range : kRanges) {
     const bool belongs = property == "Han" ? is_han(range)
                                            : property.size() <= 2 && !property.empty() &&
                                                  std::string_view(range.category).starts_with(property);

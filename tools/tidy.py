@@ -3,6 +3,9 @@
 
     tools/tidy.py BUILD_DIR [-j N] [--without FOLDER]
 
+Most of clang-tidy's time goes into the headers, which it walks through again for every source. So sources with the same
+compile options are put one after the other into a file in BUILD_DIR/tidy, and are checked together. A batch with
+findings, or that does not compile because two sources use the same name, is checked source by source, which decides.
 The sources are those of BUILD_DIR/compile_commands.json that lie in this tree. A source is checked again only if
 it, a project header it includes, its compile command, .clang-tidy or the tool has changed since it last passed; what
 passed is kept in BUILD_DIR/tidy-passed.json."""
@@ -23,6 +26,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 ANALYZER = ["-Xclang", "-analyzer-config", "-Xclang", "max-nodes=12000"]
 # The compile commands are those of another compiler, some of whose warnings clang does not know.
 EXTRA = ["-Wno-unknown-warning-option", "-Wreserved-identifier", *ANALYZER]
+BATCH = 12  # sources that are checked together; larger batches take more memory and save little more
 VERSION = "14"  # later ones bring new findings; the sources follow this one (Debian 12's)
 
 
@@ -60,6 +64,26 @@ def fingerprint(entry, tool_text):
     return digest.hexdigest()
 
 
+def batches(names, entries):
+    """Lists of sources that can be checked together, each of at most BATCH. tests/ has a configuration of its own."""
+    groups = {}
+    for name in names:
+        command = re.sub(r" -o \S+ -c \S+$", "", entries[name]["command"])
+        alone = name if name.startswith("tests/") else ""
+        groups.setdefault((command, entries[name]["directory"], alone), []).append(name)
+    return [group[i:i + BATCH] for group in groups.values() for i in range(0, len(group), BATCH)]
+
+
+def write_batch(folder, number, names, entries):
+    """One file with the text of all sources. They are not included, for clang-tidy checks a header less than a source."""
+    path = folder / f"batch_{number}.cc"
+    texts = (f'#line 1 "{entries[name]["file"]}"\n{(ROOT / name).read_text(encoding="utf-8")}' for name in names)
+    path.write_text("\n".join(texts), encoding="utf-8")
+    first = entries[names[0]]
+    command = re.sub(r" -o \S+ -c \S+$", lambda _: f" -c {path}", first["command"])
+    return path, {"directory": first["directory"], "command": command, "file": str(path)}
+
+
 def main():
     parser = argparse.ArgumentParser(description="Runs clang-tidy over the project's sources.")
     parser.add_argument("build_dir", type=pathlib.Path)
@@ -88,23 +112,40 @@ def main():
     todo = [name for name in sorted(entries) if passed.get(name) != prints[name]]
     print(f"tidy: {len(todo)} of {len(entries)} sources to check", flush=True)
 
-    def check(name):
-        command = [tool, "--quiet", "-p", str(args.build_dir), *(f"--extra-arg={arg}" for arg in EXTRA),
-                   entries[name]["file"]]
+    folder = args.build_dir.resolve() / "tidy"
+    folder.mkdir(exist_ok=True)
+    work, commands = [], []
+    for number, names in enumerate(batches(todo, entries)):
+        path = None
+        if len(names) > 1:
+            path, command = write_batch(folder, number, names, entries)
+            commands.append(command)
+        work.append((path, names))
+    (folder / "compile_commands.json").write_text(json.dumps(commands, indent=1), encoding="utf-8")
+    # The batches that take longest begin first, so that none of them runs alone at the end.
+    work.sort(key=lambda batch: -len(batch[1]))
+
+    def run(folder, path, *options):
+        command = [tool, "--quiet", "-p", str(folder), *(f"--extra-arg={arg}" for arg in EXTRA), *options, str(path)]
         return subprocess.run(command, capture_output=True, text=True)
+
+    def check(path, names):
+        """The result of each source, None for one that passed with its batch."""
+        if path and run(folder, path, f"--config-file={ROOT / '.clang-tidy'}").returncode == 0:
+            return [(name, None) for name in names]
+        return [(name, run(args.build_dir, entries[name]["file"])) for name in names]
 
     failed = []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        jobs = {pool.submit(check, name): name for name in todo}
-        for job in concurrent.futures.as_completed(jobs):
-            name, result = jobs[job], job.result()
-            if result.returncode == 0:
-                passed[name] = prints[name]
-                continue
-            failed.append(name)
-            print(f"tidy: {name}\n{result.stdout}", flush=True)
-            if not result.stdout.strip():
-                print(result.stderr, flush=True)
+        for job in concurrent.futures.as_completed([pool.submit(check, *batch) for batch in work]):
+            for name, result in job.result():
+                if result is None or result.returncode == 0:
+                    passed[name] = prints[name]
+                    continue
+                failed.append(name)
+                print(f"tidy: {name}\n{result.stdout}", flush=True)
+                if not result.stdout.strip():
+                    print(result.stderr, flush=True)
     known = {n: p for n, p in passed.items() if n in entries or n.split("/")[0] == args.without}
     passed_file.write_text(json.dumps(known, indent=1), encoding="utf-8")
     if failed:

@@ -21,9 +21,9 @@ using Clock = std::chrono::steady_clock;
 constexpr int kDataTag = 1, kFailureTag = 2;
 constexpr int64_t kMostBytes = int64_t{1} << 30;  // of one message, because MPI counts in int
 constexpr size_t kTextBytes = 4096;
-constexpr auto kSpin = std::chrono::milliseconds(2);   // the collectives of a step follow closely on one
-                                                       // another
-constexpr auto kLook = std::chrono::milliseconds(20);  // between checks for failures
+constexpr auto kSpinTime = std::chrono::milliseconds(2);  // the collectives of a step follow closely on one
+                                                          // another
+constexpr auto kLook = std::chrono::milliseconds(20);     // between checks for failures
 constexpr auto kShortSleep = std::chrono::microseconds(200);
 constexpr auto kTellWithin = std::chrono::seconds(2);
 
@@ -205,7 +205,7 @@ class MpiCommunicator final : public Communicator {
       begin(MPI_Test(request, &done, MPI_STATUS_IGNORE), "MPI_Test");
       if (done != 0) return;
       const Clock::time_point now = Clock::now();
-      if (now - start < kSpin) {
+      if (now - start < kSpinTime) {
         ::sched_yield();
         continue;
       }

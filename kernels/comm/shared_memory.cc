@@ -22,10 +22,10 @@ constexpr int64_t kSmallBytes = int64_t{32} << 10;  // moved by one meeting of t
                                                     // steps
 constexpr int64_t kSlotBytes = int64_t{1} << 20;    // moved by two meetings; large enough to make their time
                                                     // negligible
-constexpr auto kLook = std::chrono::milliseconds(20);  // between checks whether the other ranks run
-constexpr int kSpins = 400;                            // some 20 us, which is shorter than waking up takes
+constexpr auto kLookTime = std::chrono::milliseconds(20);  // between checks whether the other ranks run
+constexpr int kSpins = 400;  // some 20 us, which is shorter than waking up takes
 constexpr int kYields = 40;
-constexpr size_t kTextBytes = 4096;
+constexpr size_t kFailedTextBytes = 4096;
 
 // Not FUTEX_PRIVATE, since several processes map this memory.
 void futex_wait(std::atomic<uint32_t>* word, uint32_t value, std::chrono::nanoseconds limit) {
@@ -38,7 +38,7 @@ void futex_wake_all(std::atomic<uint32_t>* word) {
   ::syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
 }
 
-void pause() {
+void pause_core() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
@@ -55,7 +55,7 @@ struct SharedRegion::Header {
   alignas(64) std::atomic<uint32_t> failed{kNo};
   int32_t failed_rank = 0;
   int32_t failed_kind = 0;
-  char failed_text[kTextBytes] = {};
+  char failed_text[kFailedTextBytes] = {};
 
   // Returns the area at `offset` after the header. Each area begins on a page of its own.
   std::byte* area(int64_t offset) {
@@ -211,7 +211,7 @@ class SharedMemoryCommunicator final : public Communicator {
     }
     header_.failed_rank = rank_;
     header_.failed_kind = static_cast<int32_t>(kind);
-    const size_t n = message.copy(header_.failed_text, kTextBytes - 1);
+    const size_t n = message.copy(header_.failed_text, kFailedTextBytes - 1);
     header_.failed_text[n] = '\0';
     header_.failed.store(Header::kYes, std::memory_order_release);
     futex_wake_all(&header_.meeting);
@@ -233,7 +233,7 @@ class SharedMemoryCommunicator final : public Communicator {
     const auto met = [&] { return header_.meeting.load(std::memory_order_acquire) != meeting; };
     for (int i = 0; i < kSpins; ++i) {
       if (met()) return;
-      pause();
+      pause_core();
     }
     for (int i = 0; i < kYields; ++i) {
       if (met()) return;
@@ -241,7 +241,7 @@ class SharedMemoryCommunicator final : public Communicator {
     }
     const Clock::time_point begin = Clock::now();
     while (!met()) {
-      futex_wait(&header_.meeting, meeting, kLook);
+      futex_wait(&header_.meeting, meeting, kLookTime);
       if (met()) return;
       check(patience == Patience::kIdle ? std::chrono::nanoseconds(0) : Clock::now() - begin);
     }

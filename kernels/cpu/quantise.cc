@@ -10,7 +10,7 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kRowsPerTask = 16;
+constexpr int64_t kQuantisedRowsPerTask = 16;
 
 bool in_format(const LinearWeights::Part& part, WeightFormat format) {
   return format == WeightFormat::kStored ||
@@ -49,10 +49,10 @@ LinearWeights::Part CpuBackend::quantise_part(const LinearWeights::Part& plain, 
   }
   if (out.group != 0) out.scale = make(DType::kF32, out.n_groups());
   reserve_thread_scratch(d_in);
-  pool_.run((d_out + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int thread) {
+  pool_.run((d_out + kQuantisedRowsPerTask - 1) / kQuantisedRowsPerTask, [&](int64_t task, int thread) {
     float* values = thread_scratch(thread);
-    const int64_t end = std::min(d_out, (task + 1) * kRowsPerTask);
-    for (int64_t row = task * kRowsPerTask; row < end; ++row) {
+    const int64_t end = std::min(d_out, (task + 1) * kQuantisedRowsPerTask);
+    for (int64_t row = task * kQuantisedRowsPerTask; row < end; ++row) {
       simd_.to_float(values, plain.weight.rows(row, 1).data, weight_type(plain.weight.dtype), d_in);
       void* to = out.weight.rows(row, 1).data;
       float* scale = out.scale ? out.scale.as<float>() + row * out.n_groups() : nullptr;

@@ -6,13 +6,13 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kArchitectures[] = {
+constexpr std::string_view kLlamaArchitectures[] = {
     "LlamaForCausalLM",
     "LLaMAForCausalLM",  // the spelling of the first conversions
     "LlamaModel",        // usually saved without lm_head
 };
 
-constexpr WeightName kNames[] = {
+constexpr WeightName kLlamaNames[] = {
     {WeightRole::kEmbedding, "embed_tokens"},
     {WeightRole::kAttentionNorm, "input_layernorm"},
     {WeightRole::kQuery, "self_attn.q_proj"},
@@ -28,19 +28,19 @@ constexpr WeightName kNames[] = {
 };
 
 // transformers does not read sliding_window and pretraining_tp for Llama, so neither does this.
-void read(const JsonReader& json, ModelConfig* config) {
+void read_llama(const JsonReader& json, ModelConfig* config) {
   config->biases.qkv = config->biases.output = json.boolean("attention_bias", false);
   config->biases.mlp = json.boolean("mlp_bias", false);
 }
 
 }  // namespace
 
-const std::span<const WeightName> kLlamaWeightNames = kNames;
+const std::span<const WeightName> kLlamaWeightNames = kLlamaNames;
 
 const Family kLlama = {"llama",
-                       kArchitectures,
+                       kLlamaArchitectures,
                        {.d_ff = 11008, .n_vocab = 32000, .max_positions = 2048, .bos_id = 1, .eos_id = 2},
-                       read,
+                       read_llama,
                        {}};
 
 }  // namespace seer

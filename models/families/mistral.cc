@@ -7,17 +7,17 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kArchitectures[] = {"MistralForCausalLM", "MistralModel"};
-constexpr int64_t kUsualWindow = 4096;  // transformers' default
+constexpr std::string_view kMistralArchitectures[] = {"MistralForCausalLM", "MistralModel"};
+constexpr int64_t kMistralWindow = 4096;  // transformers' default
 
 // If there is a window, every layer has it, whatever use_sliding_window and layer_types say: transformers
 // reads neither of them for Mistral.
-void read(const JsonReader& json, ModelConfig* config) {
+void read_mistral(const JsonReader& json, ModelConfig* config) {
   if (!json.is_null("sliding_window")) {
     config->window = json.optional_integer("sliding_window", 1, ModelConfig::kMaxPositions);
     if (!config->window) {
-      config->window = kUsualWindow;
-      config->note_default("sliding_window", kUsualWindow);
+      config->window = kMistralWindow;
+      config->note_default("sliding_window", kMistralWindow);
     }
   }
   for (const char* key : {"attention_bias", "mlp_bias"})
@@ -29,9 +29,9 @@ void read(const JsonReader& json, ModelConfig* config) {
 
 const Family kMistral = {
     "mistral",
-    kArchitectures,
+    kMistralArchitectures,
     {.d_ff = 14336, .n_vocab = 32000, .max_positions = 131072, .n_kv_heads = 8, .bos_id = 1, .eos_id = 2},
-    read,
+    read_mistral,
     {}};
 
 }  // namespace seer

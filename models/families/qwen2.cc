@@ -8,9 +8,9 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kArchitectures[] = {"Qwen2ForCausalLM", "Qwen2Model"};
+constexpr std::string_view kQwen2Architectures[] = {"Qwen2ForCausalLM", "Qwen2Model"};
 
-void read(const JsonReader& json, ModelConfig* config) {
+void read_qwen2(const JsonReader& json, ModelConfig* config) {
   config->biases.qkv = true;
   read_layer_windows(json, config);
 }
@@ -18,9 +18,9 @@ void read(const JsonReader& json, ModelConfig* config) {
 }  // namespace
 
 const Family kQwen2 = {"qwen2",
-                       kArchitectures,
+                       kQwen2Architectures,
                        {.d_ff = 22016, .n_vocab = 151936, .max_positions = 32768, .n_kv_heads = 32},
-                       read,
+                       read_qwen2,
                        {}};
 
 }  // namespace seer

@@ -8,14 +8,14 @@
 namespace seer {
 namespace {
 
-constexpr std::string_view kArchitectures[] = {"Qwen3ForCausalLM", "Qwen3Model"};
+constexpr std::string_view kQwen3Architectures[] = {"Qwen3ForCausalLM", "Qwen3Model"};
 
-constexpr WeightName kNames[] = {
+constexpr WeightName kQwen3Names[] = {
     {WeightRole::kQueryNorm, "self_attn.q_norm"},
     {WeightRole::kKeyNorm, "self_attn.k_norm"},
 };
 
-void read(const JsonReader& json, ModelConfig* config) {
+void read_qwen3(const JsonReader& json, ModelConfig* config) {
   config->biases.qkv = config->biases.output = json.boolean("attention_bias", false);
   config->head_norms = true;
   read_layer_windows(json, config);
@@ -25,9 +25,9 @@ void read(const JsonReader& json, ModelConfig* config) {
 
 const Family kQwen3 = {
     "qwen3",
-    kArchitectures,
+    kQwen3Architectures,
     {.d_ff = 22016, .n_vocab = 151936, .max_positions = 32768, .n_kv_heads = 32, .d_head = 128},
-    read,
-    kNames};
+    read_qwen3,
+    kQwen3Names};
 
 }  // namespace seer

@@ -13,7 +13,6 @@
 namespace seer {
 namespace {
 
-using Layout = QuantScheme::Layout;
 static_assert(std::endian::native == std::endian::little, "packed codes are read byte by byte");
 
 constexpr const char* kDamaged = ". The file may be damaged: use another copy.";
@@ -79,7 +78,7 @@ class Converter {
                       std::to_string(part_.column) + " to " + std::to_string(end) +
                       ". Use fewer ranks, or divide prompts instead of the model.");
     const auto by = [&](int64_t n) { return (part_.column | part_.n_columns) % n == 0; };
-    const bool rows = scheme_.layout != Layout::kAwq || (part_.row | part_.n_rows) % 8 == 0;
+    const bool rows = scheme_.layout != QuantScheme::Layout::kAwq || (part_.row | part_.n_rows) % 8 == 0;
     if (!rows || (scheme_.codes == DType::kU4 && !by(8)))
       throw Error(ErrorKind::kUnsupported, layer_.module +
                                                ": ranks would divide a word of eight codes. Use fewer "
@@ -122,15 +121,15 @@ class Converter {
 
   Tensor codes() {
     switch (scheme_.layout) {
-      case Layout::kRows:
+      case QuantScheme::Layout::kRows:
         return row_codes();
-      case Layout::kPacked: {
+      case QuantScheme::Layout::kPacked: {
         Tensor packed(layer_.codes.data, DType::kU4, {layer_.d_out, layer_.d_in});
         return columns(packed.rows(part_.row, part_.n_rows));
       }
-      case Layout::kGptq:
+      case QuantScheme::Layout::kGptq:
         return gptq_codes();
-      case Layout::kAwq:
+      case QuantScheme::Layout::kAwq:
         return awq_codes();
     }
     return {};
@@ -203,7 +202,8 @@ class Converter {
   // Returns the index of the scale of output o and group g. Scales are [rows or 1, groups], but [groups,
   // outputs] in GPTQ and AWQ.
   int64_t scale_index(int64_t o, int64_t g) const {
-    if (scheme_.layout == Layout::kGptq || scheme_.layout == Layout::kAwq) return g * layer_.d_out + o;
+    if (scheme_.layout == QuantScheme::Layout::kGptq || scheme_.layout == QuantScheme::Layout::kAwq)
+      return g * layer_.d_out + o;
     return (scheme_.row_block == 0 ? 0 : o / scheme_.row_block) * layer_.n_groups() + g;
   }
 
@@ -229,9 +229,9 @@ class Converter {
   // Returns a stored zero, without the scheme's offset.
   int stored_zero(int64_t o, int64_t g) const {
     switch (scheme_.layout) {
-      case Layout::kAwq:
+      case QuantScheme::Layout::kAwq:
         return nibble(layer_.zeros, g * (layer_.d_out / 8) + o / 8, kAwqNibble[static_cast<size_t>(o % 8)]);
-      case Layout::kGptq:
+      case QuantScheme::Layout::kGptq:
         return nibble(layer_.zeros, g * (layer_.d_out / 8) + o / 8, static_cast<int>(o % 8));
       default:  // packed along the outputs
         return nibble(layer_.zeros, o / 8 * layer_.n_groups() + g, static_cast<int>(o % 8));

@@ -11,8 +11,6 @@
 namespace seer {
 namespace {
 
-using Layout = QuantScheme::Layout;
-
 constexpr int64_t kBlock = 128;  // a side of a block that shares a scale
 
 [[noreturn]] void refuse(const JsonReader& r, const std::string& key, const std::string& expected,
@@ -80,7 +78,7 @@ void read_rows_scheme(const JsonReader& weights, bool floats, QuantScheme* s) {
   require_integer(weights, "num_bits", 8);
   require_text(weights, "type", floats ? "float" : "int");
   require_boolean(weights, "symmetric", true, true);
-  s->layout = Layout::kRows;
+  s->layout = QuantScheme::Layout::kRows;
   s->codes = floats ? DType::kF8E4M3 : DType::kI8;
   const std::string strategy = text(weights, "strategy");
   if (strategy == "tensor" && floats) {
@@ -97,7 +95,7 @@ void read_rows_scheme(const JsonReader& weights, bool floats, QuantScheme* s) {
 void read_packed_scheme(const JsonReader& weights, QuantScheme* s) {
   require_integer(weights, "num_bits", 4);
   require_text(weights, "type", "int");
-  s->layout = Layout::kPacked;
+  s->layout = QuantScheme::Layout::kPacked;
   s->codes = DType::kU4;
   s->asymmetric = !weights.boolean("symmetric", true);
   // "weight" and "static" change the order of inputs during quantisation only and leave no trace in the file.
@@ -225,7 +223,7 @@ QuantScheme read_awq(const JsonReader& r) {
   std::transform(version.begin(), version.end(), version.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (version != "gemm") refuse(r, "version", "\"gemm\"");
-  s.layout = Layout::kAwq;
+  s.layout = QuantScheme::Layout::kAwq;
   s.group = read_group(r);
   s.asymmetric = true;
   s.scale = "scales";
@@ -241,7 +239,7 @@ QuantScheme read_gptq(const JsonReader& r) {
   require_empty(r, {"dynamic", "modules_in_block_to_quantize"});
   const std::string format = r.optional_string("checkpoint_format").value_or("gptq");
   if (format != "gptq" && format != "gptq_v2") refuse(r, "checkpoint_format", "\"gptq\" or \"gptq_v2\"");
-  s.layout = Layout::kGptq;
+  s.layout = QuantScheme::Layout::kGptq;
   s.group = read_group(r);
   s.asymmetric = true;
   s.zero_offset = format == "gptq" ? 1 : 0;

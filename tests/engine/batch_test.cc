@@ -11,12 +11,14 @@ namespace {
 
 using namespace testing;
 
-constexpr int64_t kContext = kSanitized ? 1024 : 8192, kLongest = kContext - 192;
+constexpr int64_t kBatchContext = kSanitized ? 1024 : 8192, kLongestPrompt = kBatchContext - 192;
 
 std::vector<GenerateRequest> mixed_requests() {
   const Ids text = document(9000);
-  const int64_t lengths[] = {1,  63, 64,  65, 127, 128, 129, 200, 300, kLongest, 600, 40,  80, 333, 140, 30,
-                             90, 61, 500, 17, 257, 450, 100, 192, 384, 5,        3,   576, 33, 66,  99,  150};
+  const int64_t lengths[] = {1,   63,  64,  65,  127, 128, 129, 200, 300, kLongestPrompt,
+                             600, 40,  80,  333, 140, 30,  90,  61,  500, 17,
+                             257, 450, 100, 192, 384, 5,   3,   576, 33,  66,
+                             99,  150};
   const SparseRule rules[] = {kDense, SparseRule::parse("threshold=0.01"), kNzRatio, kNzRatioRow};
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 32; ++i) {
@@ -46,7 +48,7 @@ TEST_CASE("32 requests of one token to nearly a context, dense and sparse, give 
   const std::vector<GenerateRequest> requests = mixed_requests();
   std::vector<GenerateResult> alone;
   {
-    const auto engine = load_demo(kContext, 512);
+    const auto engine = load_demo(kBatchContext, 512);
     for (const GenerateRequest& request : requests) alone.push_back(engine->new_session()->generate(request));
   }
   struct Case {
@@ -55,9 +57,9 @@ TEST_CASE("32 requests of one token to nearly a context, dense and sparse, give 
     bool prefix_cache;
   };
   for (const Case& c :
-       {Case{"room for all", 40960, 0, false}, Case{"a short pool, cached", kContext, 128, true}}) {
+       {Case{"room for all", 40960, 0, false}, Case{"a short pool, cached", kBatchContext, 128, true}}) {
     INFO(c.name);
-    EngineOptions options = demo_options(kContext, 512);
+    EngineOptions options = demo_options(kBatchContext, 512);
     options.pool_size = c.pool_size;
     options.mixed_chunk_size = c.mixed_chunk_size;
     options.prefix_cache = c.prefix_cache;

@@ -19,6 +19,10 @@ inline const SparseRule kDense;
 inline const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
 inline const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
 inline const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
+// Rules that keep fewer blocks, for tests that compute nothing.
+inline const SparseRule kLowThreshold = SparseRule::parse("threshold=0.01");
+inline const SparseRule kLowNzRatio = SparseRule::parse("nz_ratio=0.1");
+inline const SparseRule kLowNzRatioRow = SparseRule::parse("nz_ratio_row=0.1");
 
 // Pages are float32 unless a test asks for bf16. With float32, different ways to compute the same tokens
 // differ only in the last bits of sums, so compared tokens cannot be near a tie by chance.

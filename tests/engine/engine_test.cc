@@ -20,7 +20,7 @@ namespace {
 using namespace testing;
 namespace fs = std::filesystem;
 
-std::string load_error(const EngineOptions& options) {
+std::string refused_load(const EngineOptions& options) {
   return error_of([&] { Engine::load(options); });
 }
 
@@ -69,13 +69,14 @@ TEST_CASE("a KV cache type that is not there is refused by name before any file 
   options.model_dir = "no-such-folder";
   for (const char* type : {"fp8", "fp8_e4m3", "fp8_e5m2"}) {
     options.kv_cache_dtype = type;
-    CHECK_THAT(load_error(options), ContainsSubstring("unsupported: ") && ContainsSubstring(type) &&
-                                        ContainsSubstring("not supported yet: expected f32 or bf16"));
+    CHECK_THAT(refused_load(options), ContainsSubstring("unsupported: ") && ContainsSubstring(type) &&
+                                          ContainsSubstring("not supported yet: expected f32 or bf16"));
   }
   for (const char* type : {"", "f16", "BF16", "float32"}) {
     options.kv_cache_dtype = type;
-    CHECK_THAT(load_error(options), ContainsSubstring("usage: ") && ContainsSubstring("auto, f32 or bf16") &&
-                                        ContainsSubstring("found '" + std::string(type) + "'"));
+    CHECK_THAT(refused_load(options), ContainsSubstring("usage: ") &&
+                                          ContainsSubstring("auto, f32 or bf16") &&
+                                          ContainsSubstring("found '" + std::string(type) + "'"));
   }
 }
 
@@ -93,7 +94,7 @@ TEST_CASE("a chunk longer than the context is as long as the context's pages") {
 
 TEST_CASE("a context out of range is a usage error that says the range and what was found") {
   for (const int64_t ctx : {int64_t{-1}, (int64_t{1} << 30) + 1, INT64_MIN, INT64_MAX}) {
-    const std::string error = load_error(demo_options(ctx));
+    const std::string error = refused_load(demo_options(ctx));
     CHECK_THAT(error, ContainsSubstring("usage: "));
     CHECK_THAT(error, ContainsSubstring("1073741824"));
     CHECK_THAT(error, ContainsSubstring(std::to_string(ctx)));
@@ -102,7 +103,7 @@ TEST_CASE("a context out of range is a usage error that says the range and what 
 
 TEST_CASE("a chunk that is no multiple of the gate block is a usage error with both numbers") {
   for (const int64_t chunk : {int64_t{-64}, int64_t{1}, int64_t{63}, int64_t{65}, int64_t{100}, INT64_MIN}) {
-    const std::string error = load_error(demo_options(256, chunk));
+    const std::string error = refused_load(demo_options(256, chunk));
     CHECK_THAT(error, ContainsSubstring("usage: "));
     CHECK_THAT(error, ContainsSubstring("64 tokens"));
     CHECK_THAT(error, ContainsSubstring("found " + std::to_string(chunk)));
@@ -113,7 +114,7 @@ TEST_CASE("a number of threads out of range is a usage error that says it") {
   for (const int threads : {-1, 1025, INT32_MAX, INT32_MIN}) {
     EngineOptions options = demo_options(256);
     options.threads = threads;
-    const std::string error = load_error(options);
+    const std::string error = refused_load(options);
     CHECK_THAT(error, ContainsSubstring("usage: "));
     CHECK_THAT(error, ContainsSubstring(std::to_string(threads)));
   }
@@ -133,7 +134,7 @@ TEST_CASE("threads that the system does not give are a memory error that counts 
   EngineOptions options = demo_options(256);
   options.threads = 1000;
   REQUIRE(setrlimit(RLIMIT_AS, &small) == 0);
-  const std::string error = load_error(options);
+  const std::string error = refused_load(options);
   REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
   CHECK_THAT(error, ContainsSubstring("memory: expected 1000 threads") && ContainsSubstring("--threads"));
 }
@@ -143,31 +144,31 @@ TEST_CASE("an unknown device is a usage error that names it, an absent one a dev
   for (const char* device : {"", "gpu", "CPU", "cpu:0", "cudax"}) {
     EngineOptions options = demo_options(256);
     options.device = device;
-    const std::string error = load_error(options);
+    const std::string error = refused_load(options);
     CHECK_THAT(error, ContainsSubstring("usage: "));
     CHECK_THAT(error, ContainsSubstring("'" + std::string(device) + "'"));
   }
   EngineOptions options = demo_options(256);
   options.device = "cuda:99";
-  CHECK_THAT(load_error(options), ContainsSubstring("device: "));
+  CHECK_THAT(refused_load(options), ContainsSubstring("device: "));
 }
 
 TEST_CASE("a folder that is not there is a file error that names it") {
   EngineOptions options = demo_options(256);
   options.model_dir = "no/such/model";
-  CHECK_THAT(load_error(options), ContainsSubstring("file: ") && ContainsSubstring("no/such/model"));
+  CHECK_THAT(refused_load(options), ContainsSubstring("file: ") && ContainsSubstring("no/such/model"));
   options.model_dir = "";
-  CHECK_THAT(load_error(options), ContainsSubstring("file: "));
+  CHECK_THAT(refused_load(options), ContainsSubstring("file: "));
   options = demo_options(256);
   options.gates_dir = "no/such/gates";
-  CHECK_THAT(load_error(options), ContainsSubstring("file: ") && ContainsSubstring("no/such/gates"));
+  CHECK_THAT(refused_load(options), ContainsSubstring("file: ") && ContainsSubstring("no/such/gates"));
 }
 
 TEST_CASE("gates of another model are refused") {
   // The model's own folder has a config.json, but says nothing of gates.
   EngineOptions options = demo_options(256);
   options.gates_dir = options.model_dir;
-  CHECK_THAT(load_error(options), ContainsSubstring("file: ") && ContainsSubstring("seerattn"));
+  CHECK_THAT(refused_load(options), ContainsSubstring("file: ") && ContainsSubstring("seerattn"));
 }
 
 TEST_CASE("the load's progress goes from nothing to everything, and false cancels it") {
@@ -187,7 +188,7 @@ TEST_CASE("the load's progress goes from nothing to everything, and false cancel
   CHECK(seen.back().bytes_total >= engine->model().n_bytes);
 
   options.on_load = [](const LoadProgress&) { return false; };
-  CHECK_THAT(load_error(options), ContainsSubstring("cancelled: "));
+  CHECK_THAT(refused_load(options), ContainsSubstring("cancelled: "));
 }
 
 TEST_CASE("what a user may want to know is logged: a context beyond the model's positions") {
@@ -246,7 +247,7 @@ TEST_CASE("a malformed tokenizer is a file error of the load") {
   write_file(dir.path() / "tokenizer.json", "{");
   EngineOptions options = demo_options(256);
   options.model_dir = dir.path().string();
-  CHECK_THAT(load_error(options), ContainsSubstring("file: ") && ContainsSubstring("tokenizer.json"));
+  CHECK_THAT(refused_load(options), ContainsSubstring("file: ") && ContainsSubstring("tokenizer.json"));
 }
 
 TEST_CASE("without gates a prompt runs dense, and a sparse rule is a usage error that asks for gates") {

@@ -20,14 +20,14 @@ using testing::Golden;
 constexpr ConfigSpelling kSpellings[] = {ConfigSpelling::kTransformers4, ConfigSpelling::kTransformers5};
 
 // How the model is run: in chunks, on ranks, over pages of a type.
-struct Run {
+struct GoldenRun {
   int64_t chunk_size = 0;
   std::shared_ptr<Ranks> ranks;  // absent: one process
   RankSplit split = RankSplit::kTensor;
   std::string kv_cache_dtype = "f32";
 };
 
-std::shared_ptr<Engine> load(const Golden& golden, const Run& run, const std::string& gates) {
+std::shared_ptr<Engine> load(const Golden& golden, const GoldenRun& run, const std::string& gates) {
   EngineOptions options;
   options.model_dir = golden.model_dir;
   options.gates_dir = gates;
@@ -78,13 +78,13 @@ double max_difference(const std::vector<float>& a, const std::vector<float>& b) 
   return worst;
 }
 
-void check_dense(const Golden& golden, const Run& run) {
+void check_dense(const Golden& golden, const GoldenRun& run) {
   const auto engine = load(golden, run, golden.gates_dir);
   const Output out = evaluate(*engine, golden, {}, golden.n_logits());
   CHECK(max_difference(out.logits, golden.dense_logits) < testing::kLogitTolerance);
 }
 
-void check_rule(const Golden& golden, const testing::GoldenRule& rule, const Run& run) {
+void check_rule(const Golden& golden, const testing::GoldenRule& rule, const GoldenRun& run) {
   // The golden's last_dense overrides the gates' config.
   const auto engine = load(golden, run, golden.gates_with(rule.last_dense));
   const Output out = evaluate(*engine, golden, rule.rule, golden.n_logits());
@@ -182,7 +182,7 @@ void check_rounded(const std::vector<float>& logits, const std::vector<float>& e
   CHECK(max_difference(logits, expected) < kLargestError * rms);
 }
 
-void check_rounded_golden(const std::string& name, Run run) {
+void check_rounded_golden(const std::string& name, GoldenRun run) {
   const auto golden = Golden::read(name);
   if (!golden) return;
   run.kv_cache_dtype = "bf16";
@@ -226,7 +226,7 @@ void check_on_ranks(const std::string& name, RankSplit split, int n_ranks = 2) {
   INFO(name << " on " << n_ranks << " ranks");
   const auto golden = Golden::read(name);
   if (!golden) return;
-  const Run run{0, Ranks::start(n_ranks, {SEER_BINARY}), split, "f32"};
+  const GoldenRun run{0, Ranks::start(n_ranks, {SEER_BINARY}), split, "f32"};
   check_dense(*golden, run);
   for (const testing::GoldenRule& rule : golden->rules) {
     INFO(rule.name);

@@ -2,20 +2,19 @@
 // them in 7 blocks, unless a test says otherwise.
 #include "engine/src/page_reuse.h"
 
+#include "tests/engine/demo.h"
 #include "tests/support/catch.h"
 
 namespace seer {
 namespace {
 
-constexpr int64_t kPage = 16, kPrompt = 100;
-const SparseRule kDense;
-const SparseRule kThreshold = SparseRule::parse("threshold=0.01");
-const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.1");
-const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.1");
+using namespace testing;
+
+constexpr int64_t kReusedPage = 16, kPrompt = 100;
 
 PageReuse after(const SparseRule& rule, bool last_block_dense = true, int64_t n_tokens = kPrompt,
                 bool share = true) {
-  PageReuse reuse({kPage, last_block_dense, false});
+  PageReuse reuse({kReusedPage, last_block_dense, false});
   reuse.begin(rule, n_tokens, share);
   return reuse;
 }
@@ -23,35 +22,35 @@ PageReuse after(const SparseRule& rule, bool last_block_dense = true, int64_t n_
 TEST_CASE("page reuse: a longer prompt keeps what is decoded or not, as the rule allows") {
   const int64_t computed = 150, longer = 170;
   CHECK(after(kDense).reusable(kDense, longer, computed) == computed);
-  CHECK(after(kNzRatio).reusable(kNzRatio, longer, computed) == 0);
-  for (const SparseRule& rule : {kThreshold, kNzRatioRow}) {
+  CHECK(after(kLowNzRatio).reusable(kLowNzRatio, longer, computed) == 0);
+  for (const SparseRule& rule : {kLowThreshold, kLowNzRatioRow}) {
     INFO(rule.to_string());
-    CHECK(after(rule).reusable(rule, longer, computed) == 5 * kPage);
+    CHECK(after(rule).reusable(rule, longer, computed) == 5 * kReusedPage);
     CHECK(after(rule, false).reusable(rule, longer, computed) == kPrompt);
     CHECK(after(rule).reusable(rule, longer, 48) == 48);
   }
 }
 
 TEST_CASE("page reuse: a shorter prompt's own dense rows are not those of the cancelled one before it") {
-  for (const SparseRule& rule : {kThreshold, kNzRatioRow}) {
+  for (const SparseRule& rule : {kLowThreshold, kLowNzRatioRow}) {
     INFO(rule.to_string());
-    CHECK(after(rule).reusable(rule, 70, 64) == 3 * kPage);  // 5 blocks
+    CHECK(after(rule).reusable(rule, 70, 64) == 3 * kReusedPage);  // 5 blocks
     CHECK(after(rule, false).reusable(rule, 70, 64) == 64);
     for (const int64_t n : {1, 16, 17, 32}) CHECK(after(rule).reusable(rule, n, n) == 0);  // up to 2 blocks
   }
 }
 
 TEST_CASE("page reuse: another rule, or the same with another value, keeps nothing") {
-  CHECK(after(kThreshold).reusable(kDense, 200, 100) == 0);
-  CHECK(after(kDense).reusable(kThreshold, 200, 100) == 0);
-  CHECK(after(kNzRatioRow).reusable(kNzRatio, 200, 100) == 0);
-  CHECK(after(kNzRatioRow).reusable(SparseRule::parse("nz_ratio_row=0.2"), 200, 100) == 0);
-  CHECK(PageReuse({kPage, true, false}).reusable(kDense, 100, 0) == 0);
+  CHECK(after(kLowThreshold).reusable(kDense, 200, 100) == 0);
+  CHECK(after(kDense).reusable(kLowThreshold, 200, 100) == 0);
+  CHECK(after(kLowNzRatioRow).reusable(kLowNzRatio, 200, 100) == 0);
+  CHECK(after(kLowNzRatioRow).reusable(SparseRule::parse("nz_ratio_row=0.2"), 200, 100) == 0);
+  CHECK(PageReuse({kReusedPage, true, false}).reusable(kDense, 100, 0) == 0);
 }
 
 TEST_CASE("page reuse: what may be shared ends where the dense rows begin, and without a page that is open") {
   CHECK(after(kDense).n_shareable_pages(150) == 9);
-  for (const SparseRule& rule : {kThreshold, kNzRatio, kNzRatioRow}) {
+  for (const SparseRule& rule : {kLowThreshold, kLowNzRatio, kLowNzRatioRow}) {
     INFO(rule.to_string());
     CHECK(after(rule).n_shareable_pages(150) == 5);
     CHECK(after(rule, false).n_shareable_pages(150) == 6);
@@ -64,17 +63,17 @@ TEST_CASE("page reuse: what may be shared ends where the dense rows begin, and w
 
 TEST_CASE("page reuse: pages are found again under their rule, and under nz_ratio by the prompt's length") {
   CHECK(after(kDense).key() == PrefixKey{kDense, 0});
-  CHECK(after(kThreshold).key() == PrefixKey{kThreshold, 0});
-  CHECK(after(kNzRatio).key() == PrefixKey{kNzRatio, 7});
-  CHECK(after(kNzRatioRow).key() == PrefixKey{kNzRatioRow, 0});
-  CHECK_FALSE(after(kNzRatio).key() == after(kNzRatio, true, 113).key());
-  CHECK(after(kNzRatioRow).key() == after(kNzRatioRow, true, 1000).key());
+  CHECK(after(kLowThreshold).key() == PrefixKey{kLowThreshold, 0});
+  CHECK(after(kLowNzRatio).key() == PrefixKey{kLowNzRatio, 7});
+  CHECK(after(kLowNzRatioRow).key() == PrefixKey{kLowNzRatioRow, 0});
+  CHECK_FALSE(after(kLowNzRatio).key() == after(kLowNzRatio, true, 113).key());
+  CHECK(after(kLowNzRatioRow).key() == after(kLowNzRatioRow, true, 1000).key());
 }
 
 TEST_CASE("page reuse: a dense prefill takes what was decoded along, a sparse one ends with its prompt") {
   CHECK(after(kDense).prefill_end(150, 0) == 150);
   CHECK_FALSE(after(kDense).in_sparse_prompt(0));
-  for (const SparseRule& rule : {kThreshold, kNzRatio, kNzRatioRow}) {
+  for (const SparseRule& rule : {kLowThreshold, kLowNzRatio, kLowNzRatioRow}) {
     INFO(rule.to_string());
     const PageReuse reuse = after(rule);
     CHECK(reuse.prefill_end(150, 0) == kPrompt);
@@ -89,7 +88,7 @@ TEST_CASE("page reuse: a dense prefill takes what was decoded along, a sparse on
 }
 
 TEST_CASE("page reuse: positions that depend on the length let nothing be kept, shared or prefilled again") {
-  PageReuse reuse({kPage, true, true});
+  PageReuse reuse({kReusedPage, true, true});
   reuse.begin(kDense, kPrompt, true);
   CHECK(reuse.reusable(kDense, 150, 100) == 0);
   CHECK(reuse.n_shareable_pages(150) == 0);
@@ -98,7 +97,7 @@ TEST_CASE("page reuse: positions that depend on the length let nothing be kept, 
 }
 
 TEST_CASE("page reuse: the rule that a prompt follows counts its blocks, and is none once it is cleared") {
-  PageReuse reuse = after(kNzRatioRow);
+  PageReuse reuse = after(kLowNzRatioRow);
   REQUIRE(reuse.select().has_value());
   CHECK((reuse.select()->method == SelectRule::Method::kNzRatioRow));
   CHECK(reuse.select()->value == 0.1);

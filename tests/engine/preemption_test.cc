@@ -1,6 +1,7 @@
 // Pools that are too small for all running requests: a request that gives way returns to the very same state.
 #include <algorithm>
 
+#include "tests/engine/demo.h"
 #include "tests/engine/fake_engine.h"
 #include "tests/support/catch.h"
 #include "tests/tokenizer/error_of.h"
@@ -9,11 +10,6 @@ namespace seer {
 namespace {
 
 using namespace testing;
-
-const SparseRule kDense;
-const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
-const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
-const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
 
 // Runs all `requests` at once in a pool of n_pages. Returns how often one was pre-empted.
 int64_t check_together(const FakeOptions& options, const std::vector<GenerateRequest>& requests) {

@@ -1,6 +1,7 @@
 // Pages shared by content: which are found again, which are not, and which are evicted first.
 #include "engine/src/prefix_cache.h"
 
+#include "tests/engine/demo.h"
 #include "tests/engine/fake_engine.h"
 #include "tests/support/catch.h"
 
@@ -9,12 +10,8 @@ namespace {
 
 using namespace testing;
 
-constexpr int64_t kPage = 4;
+constexpr int64_t kCachedPage = 4;
 constexpr int32_t kRoot = PrefixCache::kRoot, kNone = PrefixCache::kNone;
-const SparseRule kDense;
-const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
-const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
-const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
 const PrefixKey kDenseKey;
 
 Ids page_of(int32_t id) { return {id, id, id, id}; }
@@ -26,7 +23,7 @@ int32_t add(PrefixCache& cache, int32_t parent, int32_t id, const PrefixKey& key
 }
 
 TEST_CASE("a cached page is found after its own parent, under its own rule, and nowhere else") {
-  PrefixCache cache(8, kPage, true);
+  PrefixCache cache(8, kCachedPage, true);
   const int32_t first = add(cache, kRoot, 1), second = add(cache, first, 2);
   CHECK(cache.find(kRoot, kDenseKey, page_of(1)) == first);
   CHECK(cache.find(first, kDenseKey, page_of(2)) == second);
@@ -42,7 +39,7 @@ TEST_CASE("a cached page is found after its own parent, under its own rule, and 
 }
 
 TEST_CASE("equal hashes of unequal pages do not make them equal") {
-  PrefixCache cache(8, kPage, true, [](uint64_t, std::span<const int32_t>) { return uint64_t{7}; });
+  PrefixCache cache(8, kCachedPage, true, [](uint64_t, std::span<const int32_t>) { return uint64_t{7}; });
   const int32_t a = add(cache, kRoot, 1), b = add(cache, kRoot, 2), under_a = add(cache, a, 3);
   CHECK(cache.find(kRoot, kDenseKey, page_of(1)) == a);
   CHECK(cache.find(kRoot, kDenseKey, page_of(2)) == b);
@@ -53,7 +50,7 @@ TEST_CASE("equal hashes of unequal pages do not make them equal") {
 }
 
 TEST_CASE("a page that is computed twice is kept once") {
-  PrefixCache cache(4, kPage, true);
+  PrefixCache cache(4, kCachedPage, true);
   const int32_t first = add(cache, kRoot, 1);
   CHECK(add(cache, kRoot, 1) == first);
   CHECK(cache.n_available() == 3);
@@ -65,7 +62,8 @@ TEST_CASE("a page that is computed twice is kept once") {
 }
 
 TEST_CASE("a page is evicted of the owner that is short, its children of others before it") {
-  PrefixCache cache(4, kPage, true, nullptr, {2, 1});  // blocks 0 and 3 are owner 0's, 1 and 2 owner 1's
+  PrefixCache cache(4, kCachedPage, true, nullptr,
+                    {2, 1});  // blocks 0 and 3 are owner 0's, 1 and 2 owner 1's
   const auto add_block = [&](int64_t block, int32_t parent, int32_t id) {
     const int32_t page = cache.allocate(block);
     REQUIRE(page != kNone);
@@ -87,7 +85,7 @@ TEST_CASE("a page is evicted of the owner that is short, its children of others 
 }
 
 TEST_CASE("the longest unused leaf is evicted first, a parent after its children") {
-  PrefixCache cache(4, kPage, true);
+  PrefixCache cache(4, kCachedPage, true);
   const int32_t root = add(cache, kRoot, 1), left = add(cache, root, 2), right = add(cache, root, 3);
   const int32_t other = add(cache, kRoot, 4);
   CHECK(cache.allocate() == kNone);                         // all are in use
@@ -109,7 +107,7 @@ TEST_CASE("the longest unused leaf is evicted first, a parent after its children
 }
 
 TEST_CASE("a page that is found again is in use, and young when it is let go") {
-  PrefixCache cache(2, kPage, true);
+  PrefixCache cache(2, kCachedPage, true);
   const int32_t a = add(cache, kRoot, 1), b = add(cache, kRoot, 2);
   cache.release(a);
   cache.release(b);
@@ -124,7 +122,7 @@ TEST_CASE("a page that is found again is in use, and young when it is let go") {
 }
 
 TEST_CASE("a cache that keeps nothing is an allocator") {
-  PrefixCache cache(2, kPage, false);
+  PrefixCache cache(2, kCachedPage, false);
   const int32_t page = add(cache, kRoot, 1);
   CHECK(cache.find(kRoot, kDenseKey, page_of(1)) == kNone);
   CHECK_FALSE(cache.holds(page));

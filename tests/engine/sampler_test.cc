@@ -14,7 +14,7 @@
 namespace seer {
 namespace {
 
-SamplingParams greedy() {
+SamplingParams greedy_sampling() {
   SamplingParams params;
   params.temperature = 0.0;
   return params;
@@ -56,7 +56,7 @@ std::map<int32_t, double> frequencies(const SamplingParams& params, const std::v
 constexpr double kMargin = 0.012;
 
 TEST_CASE("greedy takes the largest logit and the lowest id among equals") {
-  CHECK(sample_once(greedy(), {0.0F, 3.0F, 3.0F, 1.0F}) == 1);
+  CHECK(sample_once(greedy_sampling(), {0.0F, 3.0F, 3.0F, 1.0F}) == 1);
 }
 
 TEST_CASE("draws follow the softmax of the logits over the temperature") {
@@ -109,7 +109,7 @@ TEST_CASE("min_p drops what is unlikely compared with the likeliest") {
 }
 
 TEST_CASE("repeat_penalty divides positive and multiplies negative logits of what was seen, once") {
-  SamplingParams params = greedy();
+  SamplingParams params = greedy_sampling();
   params.repeat_penalty = 2.0;
   CHECK(sample_once(params, {3.0F, 2.0F}, {0}) == 1);
   CHECK(sample_once(params, {3.0F, 1.4F}, {0, 0, 0}) == 0);
@@ -117,7 +117,7 @@ TEST_CASE("repeat_penalty divides positive and multiplies negative logits of wha
 }
 
 TEST_CASE("repeat_last_n limits how far back repeat_penalty looks") {
-  SamplingParams params = greedy();
+  SamplingParams params = greedy_sampling();
   params.repeat_penalty = 2.0;
   params.repeat_last_n = 2;
   CHECK(sample_once(params, {3.0F, 2.0F}, {0, 1, 1}) == 0);
@@ -128,7 +128,7 @@ TEST_CASE("repeat_last_n limits how far back repeat_penalty looks") {
 }
 
 TEST_CASE("presence and frequency penalties count generated tokens and not the prompt") {
-  SamplingParams params = greedy();
+  SamplingParams params = greedy_sampling();
   params.presence_penalty = 0.6;
   params.frequency_penalty = 0.5;
   Sampler sampler(params, BannedIds{});
@@ -141,12 +141,12 @@ TEST_CASE("presence and frequency penalties count generated tokens and not the p
 }
 
 TEST_CASE("banned ids are never chosen") {
-  Sampler sampler(greedy(), BannedIds{{1}, {}, 0});
+  Sampler sampler(greedy_sampling(), BannedIds{{1}, {}, 0});
   CHECK(sample(sampler, {0.0F, 9.0F, 1.0F}) == 2);
 }
 
 TEST_CASE("ids that may not come at first are free again after as many tokens") {
-  Sampler sampler(greedy(), BannedIds{{2}, {1, 2}, 2});
+  Sampler sampler(greedy_sampling(), BannedIds{{2}, {1, 2}, 2});
   CHECK(sample(sampler, {0.0F, 9.0F, 10.0F}) == 0);
   CHECK(sample(sampler, {0.0F, 9.0F, 10.0F}) == 0);
   CHECK(sample(sampler, {0.0F, 9.0F, 10.0F}) == 1);
@@ -169,7 +169,7 @@ TEST_CASE("top_p 0 keeps the likeliest token, min_p 1 those that are as likely, 
 }
 
 TEST_CASE("logit_bias is added after the penalties, and -infinity forbids an id") {
-  SamplingParams params = greedy();
+  SamplingParams params = greedy_sampling();
   params.logit_bias = {{0, 1.5}, {2, -HUGE_VAL}};
   CHECK(sample_once(params, {1.0F, 2.0F, 9.0F}) == 0);
   params.repeat_penalty = 2.0;  // of id 0: 1 / 2 + 1.5, which is 2, and not (1 + 1.5) / 2
@@ -183,7 +183,7 @@ TEST_CASE("logit_bias is added after the penalties, and -infinity forbids an id"
 
 TEST_CASE("a text that grows gives the changes that its history gives at once") {
   for (const int64_t last_n : {-1, 0, 1, 5, 64}) {
-    SamplingParams params = greedy();
+    SamplingParams params = greedy_sampling();
     params.repeat_penalty = 1.5;
     params.repeat_last_n = last_n;
     params.frequency_penalty = 0.25;
@@ -209,7 +209,7 @@ TEST_CASE("a text that grows gives the changes that its history gives at once") 
 }
 
 TEST_CASE("a row has one change for an id that several rules touch") {
-  SamplingParams params = greedy();
+  SamplingParams params = greedy_sampling();
   params.repeat_penalty = 2.0;
   params.presence_penalty = 0.5;
   params.frequency_penalty = 0.25;
@@ -251,12 +251,12 @@ TEST_CASE("a row carries the parameters, and a new number for each draw") {
 
 TEST_CASE("logits without a finite value are an error") {
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
-  CHECK_THROWS_AS(sample_once(greedy(), {nan, nan}), Error);
-  CHECK_THROWS_AS(sample_once(greedy(), {-inf, -inf}), Error);
+  CHECK_THROWS_AS(sample_once(greedy_sampling(), {nan, nan}), Error);
+  CHECK_THROWS_AS(sample_once(greedy_sampling(), {-inf, -inf}), Error);
   CHECK_THROWS_AS(sample_once(seeded(1), {nan, inf}), Error);
   CHECK(sample_once(seeded(1), {nan, 1.0F}) == 1);
   try {
-    sample_once(greedy(), {nan});
+    sample_once(greedy_sampling(), {nan});
   } catch (const Error& e) {
     CHECK(e.kind() == ErrorKind::kRuntime);
     CHECK_THAT(e.what(), ContainsSubstring("logits are not finite"));

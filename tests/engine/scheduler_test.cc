@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "seer/error.h"
+#include "tests/engine/demo.h"
 #include "tests/engine/fake_engine.h"
 #include "tests/support/catch.h"
 #include "tests/tokenizer/error_of.h"
@@ -16,10 +17,6 @@ namespace seer {
 namespace {
 
 using namespace testing;
-
-const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
-const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
-const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
 
 // Index of the first step in which `request` decodes or prefills.
 int64_t first_step(const FakeEngine& engine, const Request* request, bool decode) {

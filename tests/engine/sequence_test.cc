@@ -5,22 +5,21 @@
 #include <vector>
 
 #include "engine/src/prefix_cache.h"
+#include "tests/engine/demo.h"
 #include "tests/support/catch.h"
 
 namespace seer {
 namespace {
 
-constexpr int64_t kPage = 64;
-const SparseRule kDense;
-const SparseRule kThreshold = SparseRule::parse("threshold=0.01");
-const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.1");
-const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.1");
+using namespace testing;
+
+constexpr int64_t kSequencePage = 64;
 
 PrefillTraits traits(bool last_block_dense = true, bool positions_depend_on_length = false) {
-  return {kPage, last_block_dense, positions_depend_on_length};
+  return {kSequencePage, last_block_dense, positions_depend_on_length};
 }
 
-PrefixCache pool(int64_t n_pages) { return PrefixCache(n_pages, kPage, /*keep=*/false); }
+PrefixCache pool(int64_t n_pages) { return PrefixCache(n_pages, kSequencePage, /*keep=*/false); }
 
 std::vector<int32_t> ids(int64_t n) { return std::vector<int32_t>(static_cast<size_t>(n), 3); }
 
@@ -41,7 +40,7 @@ int64_t turn(Sequence& s, const SparseRule& rule, int64_t n_prompt, int64_t n_de
 TEST_CASE("a first turn keeps nothing") {
   PrefixCache pages = pool(100);
   Sequence s(&pages, traits());
-  CHECK(turn(s, kThreshold, 1000, 0) == 0);
+  CHECK(turn(s, kLowThreshold, 1000, 0) == 0);
 }
 
 TEST_CASE("a dense second turn keeps every whole page, decoded ones too") {
@@ -54,8 +53,8 @@ TEST_CASE("a dense second turn keeps every whole page, decoded ones too") {
 TEST_CASE("a threshold second turn drops decoded pages and the two dense block rows") {
   PrefixCache pages = pool(100);
   Sequence s(&pages, traits());
-  turn(s, kThreshold, 1000, 300);  // 16 blocks, the last partial
-  CHECK(turn(s, kThreshold, 10, 0) == 14 * kPage);
+  turn(s, kLowThreshold, 1000, 300);  // 16 blocks, the last partial
+  CHECK(turn(s, kLowThreshold, 10, 0) == 14 * kSequencePage);
 }
 
 TEST_CASE(
@@ -63,39 +62,39 @@ TEST_CASE(
   PrefixCache pages = pool(100);
   Sequence s(&pages, traits());
   s.append(ids(1000));
-  s.begin_prefill(kThreshold, true);
+  s.begin_prefill(kLowThreshold, true);
   s.reserve(640);
   s.computed(640);
   s.drop_uncomputed();
-  CHECK(turn(s, kThreshold, 22, 0) == 9 * kPage);  // 662 tokens, 11 blocks
+  CHECK(turn(s, kLowThreshold, 22, 0) == 9 * kSequencePage);  // 662 tokens, 11 blocks
 }
 
 TEST_CASE("without last_block_dense a threshold turn keeps every whole prefilled page") {
   PrefixCache pages = pool(100);
   Sequence s(&pages, traits(false));
-  turn(s, kThreshold, 1000, 300);
-  CHECK(turn(s, kThreshold, 10, 0) == 15 * kPage);
+  turn(s, kLowThreshold, 1000, 300);
+  CHECK(turn(s, kLowThreshold, 10, 0) == 15 * kSequencePage);
 }
 
 TEST_CASE("an nz_ratio turn keeps nothing, for its counts depend on the prompt's length") {
   PrefixCache pages = pool(100);
   Sequence s(&pages, traits());
-  turn(s, kNzRatio, 1000, 0);
-  CHECK(turn(s, kNzRatio, 10, 0) == 0);
+  turn(s, kLowNzRatio, 1000, 0);
+  CHECK(turn(s, kLowNzRatio, 10, 0) == 0);
 }
 
 TEST_CASE("an nz_ratio_row turn drops decoded pages and the two dense block rows, as under a threshold") {
   PrefixCache pages = pool(100);
   Sequence s(&pages, traits());
-  turn(s, kNzRatioRow, 1000, 300);
-  CHECK(turn(s, kNzRatioRow, 10, 0) == 14 * kPage);
+  turn(s, kLowNzRatioRow, 1000, 300);
+  CHECK(turn(s, kLowNzRatioRow, 10, 0) == 14 * kSequencePage);
 }
 
 TEST_CASE("another rule keeps nothing") {
   PrefixCache pages = pool(100);
   Sequence s(&pages, traits());
   turn(s, kDense, 1000, 0);
-  CHECK(turn(s, kThreshold, 10, 0) == 0);
+  CHECK(turn(s, kLowThreshold, 10, 0) == 0);
 }
 
 TEST_CASE("a turn without new tokens computes the last page again for its logits") {

@@ -10,9 +10,9 @@ namespace seer::testing {
 namespace {
 
 // Outputs are of size 1 or so, from sums of up to 130 products.
-constexpr Tolerance kSum{5e-6, 1e-6};
+constexpr Tolerance kRowSum{5e-6, 1e-6};
 // A few operations of 2^-24 each.
-constexpr Tolerance kElement{1e-7, 1e-6};
+constexpr Tolerance kRowElement{1e-7, 1e-6};
 constexpr Tolerance kRotated{2e-7, 2e-7};
 // For normalised heads of size 1 or so, whose rotation and averages cancel.
 constexpr Tolerance kNormalised{2e-6, 1e-6};
@@ -40,7 +40,7 @@ TEST_CASE("rms_norm is the reference's") {
   const auto cpu = make_cpu_backend(2);
   for (const RmsNormCase& c : rms_norm_cases(cpu->activation_dtype())) {
     INFO(c.name);
-    CHECK(mismatch(run_rms_norm(*cpu, c), reference::rms_norm(c), kElement) == "");
+    CHECK(mismatch(run_rms_norm(*cpu, c), reference::rms_norm(c), kRowElement) == "");
   }
 }
 
@@ -48,7 +48,7 @@ TEST_CASE("linear is the reference's on few and many rows, in parts, with biases
   const auto cpu = make_cpu_backend(2);
   for (const LinearCase& c : linear_cases(cpu->activation_dtype())) {
     INFO(c.name);
-    CHECK(mismatch(run_linear(*cpu, c), reference::linear(c), kSum) == "");
+    CHECK(mismatch(run_linear(*cpu, c), reference::linear(c), kRowSum) == "");
   }
 }
 
@@ -56,7 +56,7 @@ TEST_CASE("silu_mul is the reference's, far from zero too") {
   const auto cpu = make_cpu_backend(2);
   for (const SiluMulCase& c : silu_mul_cases(cpu->activation_dtype())) {
     INFO(c.name);
-    CHECK(mismatch(run_silu_mul(*cpu, c), reference::silu_mul(c), kElement) == "");
+    CHECK(mismatch(run_silu_mul(*cpu, c), reference::silu_mul(c), kRowElement) == "");
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using simd::kTileQueries;
 
-constexpr Tolerance kAttention{3e-6, 0.0};
+constexpr Tolerance kSimdAttention{3e-6, 0.0};
 
 struct Block {
   int64_t n_keys, causal_shift;
@@ -87,7 +87,7 @@ void check_tile(const simd::Functions& simd, Random& random, int64_t d_head, int
         attend(q.at(i), k, v, d_head, 1.0 / std::sqrt(static_cast<double>(d_head)), sees);
     std::copy(row.begin(), row.end(), expected.begin() + i * stride);
   }
-  CHECK(mismatch(out, expected, kAttention) == "");
+  CHECK(mismatch(out, expected, kSimdAttention) == "");
 }
 
 TEST_CASE("a tile's attention is the reference's for any head size, keys and diagonal") {
@@ -154,7 +154,7 @@ void check_decode(const simd::Functions& simd, Random& random, int64_t group, in
     for (int64_t d = 0; d < d_head; ++d)
       out[static_cast<size_t>(g * d_head + d)] /= row_sum[static_cast<size_t>(g)];
   }
-  CHECK(mismatch(out, expected, kAttention) == "");
+  CHECK(mismatch(out, expected, kSimdAttention) == "");
 }
 
 TEST_CASE("decode blocks merge to the reference's attention for any group and head size") {

@@ -28,12 +28,12 @@ json config_of(const char* architecture, const json& more = json::object()) {
   return config;
 }
 
-ModelConfig parse(const json& config) { return ModelConfig::parse(config.dump(), "here/config.json"); }
-ModelConfig mistral(const json& more) { return parse(config_of("MistralForCausalLM", more)); }
-ModelConfig qwen2(const json& more) { return parse(config_of("Qwen2ForCausalLM", more)); }
+ModelConfig parse_config(const json& config) { return ModelConfig::parse(config.dump(), "here/config.json"); }
+ModelConfig mistral(const json& more) { return parse_config(config_of("MistralForCausalLM", more)); }
+ModelConfig qwen2(const json& more) { return parse_config(config_of("Qwen2ForCausalLM", more)); }
 
-std::string refused(const char* architecture, const json& more, ErrorKind kind = ErrorKind::kFile) {
-  return refusal(kind, [&] { parse(config_of(architecture, more)); });
+std::string refused_family(const char* architecture, const json& more, ErrorKind kind = ErrorKind::kFile) {
+  return refusal(kind, [&] { parse_config(config_of(architecture, more)); });
 }
 
 // The values of transformers 5.24.0 for every config class made without arguments.
@@ -50,7 +50,7 @@ TEST_CASE("families: a config that only names its family has transformers' defau
   CHECK(std::size(cases) == families().size());
   for (const Case& expected : cases) {
     INFO(expected.model_type);
-    const ModelConfig c = parse({{"model_type", expected.model_type}});
+    const ModelConfig c = parse_config({{"model_type", expected.model_type}});
     CHECK(c.family->model_type == expected.model_type);
     CHECK(c.n_layers == 32);
     CHECK(c.n_heads == 32);
@@ -72,8 +72,8 @@ TEST_CASE("families: a config that only names its family has transformers' defau
 
 TEST_CASE("families: a model without a head of its own is read like the one with it") {
   for (const char* name : {"Llama", "Mistral", "Qwen2", "Qwen3"}) {
-    const ModelConfig bare = parse(config_of((std::string(name) + "Model").c_str()));
-    CHECK(bare.family == parse(config_of((std::string(name) + "ForCausalLM").c_str())).family);
+    const ModelConfig bare = parse_config(config_of((std::string(name) + "Model").c_str()));
+    CHECK(bare.family == parse_config(config_of((std::string(name) + "ForCausalLM").c_str())).family);
     CHECK(bare.architecture == std::string(name) + "Model");
   }
 }
@@ -81,23 +81,23 @@ TEST_CASE("families: a model without a head of its own is read like the one with
 TEST_CASE("families: absent key-value heads are the family's, and null is as many as query heads") {
   json config = config_of("MistralForCausalLM", {{"num_attention_heads", 16}, {"sliding_window", nullptr}});
   config.erase("num_key_value_heads");
-  const ModelConfig c = parse(config);
+  const ModelConfig c = parse_config(config);
   CHECK(c.n_kv_heads == 8);
   REQUIRE(c.notes.size() == 1);
   CHECK(c.notes[0] == "num_key_value_heads is absent: it is 8, as transformers has it for mistral");
   for (const char* name : {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"})
-    CHECK(parse(config_of(name, {{"num_key_value_heads", nullptr}})).n_kv_heads == 8);
+    CHECK(parse_config(config_of(name, {{"num_key_value_heads", nullptr}})).n_kv_heads == 8);
   config = config_of("Qwen2ForCausalLM");
   config.erase("num_key_value_heads");
-  CHECK_THAT(refusal(ErrorKind::kFile, [&] { parse(config); }),
+  CHECK_THAT(refusal(ErrorKind::kFile, [&] { parse_config(config); }),
              ContainsSubstring("num_attention_heads (8)") && ContainsSubstring("num_key_value_heads (32)"));
 }
 
 TEST_CASE("families: Llama ignores sliding_window and pretraining_tp") {
   for (const json& value : {json(4096), json(0), json("none")}) {
-    const ModelConfig c =
-        parse(config_of("LlamaForCausalLM",
-                        {{"sliding_window", value}, {"use_sliding_window", true}, {"pretraining_tp", 4}}));
+    const ModelConfig c = parse_config(
+        config_of("LlamaForCausalLM",
+                  {{"sliding_window", value}, {"use_sliding_window", true}, {"pretraining_tp", 4}}));
     CHECK_FALSE(c.window.has_value());
     CHECK(c.notes.empty());
   }
@@ -122,7 +122,7 @@ TEST_CASE("families: Mistral has its window, none for null, and 4096 tokens if t
   REQUIRE(absent.notes.size() == 1);
   CHECK_THAT(absent.notes[0], ContainsSubstring("sliding_window is absent: it is 4096"));
   for (const json& value : {json(0), json(-1), json("x"), json(2.5)})
-    CHECK_THAT(refused("MistralForCausalLM", {{"sliding_window", value}}),
+    CHECK_THAT(refused_family("MistralForCausalLM", {{"sliding_window", value}}),
                ContainsSubstring("expected sliding_window to be an integer from 1"));
 }
 
@@ -156,11 +156,11 @@ TEST_CASE("families: Qwen2's layers from max_window_layers on have the window") 
   CHECK_FALSE(window({{"sliding_window", 300}}).has_value());  // 28 layers see everything
   CHECK(window({{"sliding_window", 300}, {"num_hidden_layers", 29}}) == 300);
   CHECK(window({{"max_window_layers", 0}}) == 4096);
-  CHECK_THAT(refused("Qwen2ForCausalLM", {{"use_sliding_window", true}, {"sliding_window", 0}}),
+  CHECK_THAT(refused_family("Qwen2ForCausalLM", {{"use_sliding_window", true}, {"sliding_window", 0}}),
              ContainsSubstring("sliding_window"));
-  CHECK_THAT(refused("Qwen2ForCausalLM", {{"use_sliding_window", 1}}),
+  CHECK_THAT(refused_family("Qwen2ForCausalLM", {{"use_sliding_window", 1}}),
              ContainsSubstring("use_sliding_window"));
-  CHECK_THAT(refused("Qwen2ForCausalLM", {{"max_window_layers", -1}}),
+  CHECK_THAT(refused_family("Qwen2ForCausalLM", {{"max_window_layers", -1}}),
              ContainsSubstring("max_window_layers"));
 }
 
@@ -172,39 +172,42 @@ TEST_CASE("families: layer_types decide which of Qwen2's layers have the window"
   CHECK(qwen2(more(true, {full, full, sliding, full})).window == 300);
   CHECK_FALSE(qwen2(more(true, {full, full, full, full})).window.has_value());
   CHECK_FALSE(qwen2(more(false, {full, full, full, full})).window.has_value());
-  CHECK_THAT(refused("Qwen2ForCausalLM", more(false, {full, full, full, sliding})),
+  CHECK_THAT(refused_family("Qwen2ForCausalLM", more(false, {full, full, full, sliding})),
              ContainsSubstring("layer_types") && ContainsSubstring("use_sliding_window"));
   for (const json& types : {json{full, full, full}, json("full_attention"), json::array()})
-    CHECK_THAT(refused("Qwen2ForCausalLM", more(true, types)), ContainsSubstring("a list of 4 names"));
+    CHECK_THAT(refused_family("Qwen2ForCausalLM", more(true, types)), ContainsSubstring("a list of 4 names"));
   for (const json& type : {json("chunked_attention"), json(1), json()})
-    CHECK_THAT(refused("Qwen2ForCausalLM", more(true, {full, full, full, type}), ErrorKind::kUnsupported),
-               ContainsSubstring("layer_types has " + type.dump()));
+    CHECK_THAT(
+        refused_family("Qwen2ForCausalLM", more(true, {full, full, full, type}), ErrorKind::kUnsupported),
+        ContainsSubstring("layer_types has " + type.dump()));
 }
 
 TEST_CASE("families: Qwen3 norms its heads, and has biases of its attention only if attention_bias says so") {
-  const ModelConfig plain = parse(config_of("Qwen3ForCausalLM", {{"mlp_bias", true}}));
+  const ModelConfig plain = parse_config(config_of("Qwen3ForCausalLM", {{"mlp_bias", true}}));
   CHECK(plain.head_norms);
   CHECK_FALSE(plain.biases.qkv);
   CHECK_FALSE(plain.biases.output);
   CHECK_FALSE(plain.biases.mlp);
   CHECK(plain.notes.empty());
-  const ModelConfig biased = parse(config_of("Qwen3ForCausalLM", {{"attention_bias", true}}));
+  const ModelConfig biased = parse_config(config_of("Qwen3ForCausalLM", {{"attention_bias", true}}));
   CHECK(biased.biases.qkv);
   CHECK(biased.biases.output);
   CHECK_FALSE(biased.biases.mlp);
   for (const char* name : {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"})
-    CHECK_FALSE(parse(config_of(name)).head_norms);
+    CHECK_FALSE(parse_config(config_of(name)).head_norms);
 }
 
 TEST_CASE("families: Qwen3's heads are of 128 unless head_dim says otherwise") {
-  CHECK(parse(config_of("Qwen3ForCausalLM")).d_head == 128);  // and not 64 / 8
-  CHECK(parse(config_of("Qwen3ForCausalLM", {{"head_dim", nullptr}})).d_head == 128);
-  CHECK(parse(config_of("Qwen3ForCausalLM", {{"head_dim", 32}})).d_head == 32);
-  CHECK(parse(config_of("Qwen3ForCausalLM", {{"hidden_size", 60}})).d_head == 128);
+  CHECK(parse_config(config_of("Qwen3ForCausalLM")).d_head == 128);  // and not 64 / 8
+  CHECK(parse_config(config_of("Qwen3ForCausalLM", {{"head_dim", nullptr}})).d_head == 128);
+  CHECK(parse_config(config_of("Qwen3ForCausalLM", {{"head_dim", 32}})).d_head == 32);
+  CHECK(parse_config(config_of("Qwen3ForCausalLM", {{"hidden_size", 60}})).d_head == 128);
 }
 
 TEST_CASE("families: Qwen3's layers have a window as Qwen2's do") {
-  const auto window = [](const json& more) { return parse(config_of("Qwen3ForCausalLM", more)).window; };
+  const auto window = [](const json& more) {
+    return parse_config(config_of("Qwen3ForCausalLM", more)).window;
+  };
   CHECK_FALSE(window({{"sliding_window", 300}, {"max_window_layers", 0}}).has_value());
   CHECK(window({{"use_sliding_window", true}, {"sliding_window", 300}, {"max_window_layers", 3}}) == 300);
   CHECK_FALSE(window({{"use_sliding_window", true}, {"sliding_window", 300}}).has_value());

@@ -15,7 +15,7 @@ GenerationConfig load(const std::string& text) {
   return GenerationConfig::load(dir.path().string());
 }
 
-std::string refused(const std::string& text) {
+std::string refused_generation(const std::string& text) {
   std::string message = refusal(ErrorKind::kFile, [&] { load(text); });
   CHECK_THAT(message, ContainsSubstring("generation_config.json"));
   return message;
@@ -98,30 +98,30 @@ TEST_CASE("generation config: the file counts although it is empty") {
 }
 
 TEST_CASE("generation config: NaN and Infinity are refused by key and file") {
-  CHECK_THAT(refused(R"({"temperature": NaN, "top_p": 0.9})"),
+  CHECK_THAT(refused_generation(R"({"temperature": NaN, "top_p": 0.9})"),
              ContainsSubstring("\"temperature\"") && ContainsSubstring("found NaN"));
-  CHECK_THAT(refused(R"({"top_p": 0.9, "temperature": Infinity})"),
+  CHECK_THAT(refused_generation(R"({"top_p": 0.9, "temperature": Infinity})"),
              ContainsSubstring("\"temperature\"") && ContainsSubstring("found Infinity"));
 }
 
 TEST_CASE("generation config: wrong types and ranges are named") {
-  CHECK_THAT(refused(R"({"eos_token_id": "2"})"), ContainsSubstring("eos_token_id"));
-  CHECK_THAT(refused(R"({"eos_token_id": 2147483648})"), ContainsSubstring("eos_token_id"));
-  CHECK_THAT(refused(R"({"eos_token_id": [1, [2]]})"), ContainsSubstring("eos_token_id"));
-  CHECK_THAT(refused(R"({"do_sample": 1})"), ContainsSubstring("do_sample"));
-  CHECK_THAT(refused(R"({"temperature": -0.1})"), ContainsSubstring("temperature"));
-  CHECK_THAT(refused(R"({"temperature": "hot"})"), ContainsSubstring("temperature"));
-  CHECK_THAT(refused(R"({"top_p": 1.5})"), ContainsSubstring("top_p"));
-  CHECK_THAT(refused(R"({"min_p": -1})"), ContainsSubstring("min_p"));
-  CHECK_THAT(refused(R"({"repetition_penalty": 0})"), ContainsSubstring("repetition_penalty"));
-  CHECK_THAT(refused(R"({"top_k": -2})"), ContainsSubstring("top_k"));
-  CHECK_THAT(refused(R"({"top_k": 0.5})"), ContainsSubstring("top_k"));
+  CHECK_THAT(refused_generation(R"({"eos_token_id": "2"})"), ContainsSubstring("eos_token_id"));
+  CHECK_THAT(refused_generation(R"({"eos_token_id": 2147483648})"), ContainsSubstring("eos_token_id"));
+  CHECK_THAT(refused_generation(R"({"eos_token_id": [1, [2]]})"), ContainsSubstring("eos_token_id"));
+  CHECK_THAT(refused_generation(R"({"do_sample": 1})"), ContainsSubstring("do_sample"));
+  CHECK_THAT(refused_generation(R"({"temperature": -0.1})"), ContainsSubstring("temperature"));
+  CHECK_THAT(refused_generation(R"({"temperature": "hot"})"), ContainsSubstring("temperature"));
+  CHECK_THAT(refused_generation(R"({"top_p": 1.5})"), ContainsSubstring("top_p"));
+  CHECK_THAT(refused_generation(R"({"min_p": -1})"), ContainsSubstring("min_p"));
+  CHECK_THAT(refused_generation(R"({"repetition_penalty": 0})"), ContainsSubstring("repetition_penalty"));
+  CHECK_THAT(refused_generation(R"({"top_k": -2})"), ContainsSubstring("top_k"));
+  CHECK_THAT(refused_generation(R"({"top_k": 0.5})"), ContainsSubstring("top_k"));
 }
 
 TEST_CASE("generation config: what is no JSON object is refused") {
   for (const char* text : {"", "[]", "{", "true", R"({"top_k": 1, "top_k": 2})"}) {
     INFO(text);
-    CHECK(refused(text) != "");
+    CHECK(refused_generation(text) != "");
   }
 }
 

@@ -21,7 +21,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 }
 
 // Refuses `body` with PROTO before it and STOP after it, and returns the message.
-std::string refused(const std::string& body) {
+std::string refused_pickle(const std::string& body) {
   const std::string text = op::kProto2 + body + op::kStop;
   std::string message =
       refusal(ErrorKind::kFile, [&] { const Pickle pickle(bytes_of(text), kAllowed, "here.pth"); });
@@ -57,7 +57,7 @@ TEST_CASE("pickle: integers of every width and sign") {
   CHECK(Read("\x8A\x01\x80").integer() == -128);
   CHECK(Read(std::string("\x8A\x02\x80\x00", 4)).integer() == 128);
   CHECK(Read("\x8A\x03\xFF\xFF\xFF").integer() == -1);
-  CHECK_THAT(refused("\x8A\x09" + std::string(9, '\x01')), ContainsSubstring("more than 64 bits"));
+  CHECK_THAT(refused_pickle("\x8A\x09" + std::string(9, '\x01')), ContainsSubstring("more than 64 bits"));
 }
 
 TEST_CASE("pickle: none, booleans and text") {
@@ -130,7 +130,7 @@ TEST_CASE("pickle: protocols 2 to 4, frames skipped") {
     CHECK(Pickle(bytes_of(text), kAllowed, "p").root().integer == 6);
   }
   for (const char protocol : {'\x00', '\x01', '\x05', '\xFF'})
-    CHECK_THAT(refused(std::string("\x80") + protocol + op::kNone), ContainsSubstring("has protocol"));
+    CHECK_THAT(refused_pickle(std::string("\x80") + protocol + op::kNone), ContainsSubstring("has protocol"));
 }
 
 TEST_CASE("pickle: every other global is refused by name, called or not") {
@@ -144,10 +144,11 @@ TEST_CASE("pickle: every other global is refused by name, called or not") {
         Hostile{"torch.rebuild", ""}, Hostile{"", "torch.rebuild"}}) {
     const std::string name = std::string(h.module) + "." + h.name;
     INFO(name);
-    CHECK_THAT(refused(op::global(h.module, h.name)), ContainsSubstring("asks for " + name));
-    CHECK_THAT(refused(op::global(h.module, h.name) + op::unicode("echo hacked") + "\x85" + op::kReduce),
-               ContainsSubstring("asks for " + name));
-    CHECK_THAT(refused(op::unicode(h.module) + op::unicode(h.name) + "\x93"),
+    CHECK_THAT(refused_pickle(op::global(h.module, h.name)), ContainsSubstring("asks for " + name));
+    CHECK_THAT(
+        refused_pickle(op::global(h.module, h.name) + op::unicode("echo hacked") + "\x85" + op::kReduce),
+        ContainsSubstring("asks for " + name));
+    CHECK_THAT(refused_pickle(op::unicode(h.module) + op::unicode(h.name) + "\x93"),
                ContainsSubstring("asks for " + name));
   }
 }
@@ -163,7 +164,7 @@ TEST_CASE("pickle: opcodes that no tensor needs are refused by their number") {
     if (known.find(c) != std::string::npos || known_high.find(c) != std::string::npos) continue;
     char expected[32];
     std::snprintf(expected, sizeof expected, "the opcode 0x%02X", static_cast<unsigned>(code));
-    CHECK_THAT(refused(std::string(1, c)), ContainsSubstring(expected));
+    CHECK_THAT(refused_pickle(std::string(1, c)), ContainsSubstring(expected));
     ++n_refused;
   }
   CHECK(n_refused == 256 - 34);
@@ -172,10 +173,10 @@ TEST_CASE("pickle: opcodes that no tensor needs are refused by their number") {
 TEST_CASE("pickle: calls of what is no function") {
   for (const std::string& function : {op::kNone, op::integer(1), op::unicode("os.system"), op::kEmptyTuple,
                                       op::global("torch", "rebuild") + op::kEmptyTuple + op::kReduce})
-    CHECK_THAT(refused(function + op::kEmptyTuple + op::kReduce), ContainsSubstring("no function"));
-  CHECK_THAT(refused(op::global("torch", "rebuild") + op::integer(1) + op::kReduce),
+    CHECK_THAT(refused_pickle(function + op::kEmptyTuple + op::kReduce), ContainsSubstring("no function"));
+  CHECK_THAT(refused_pickle(op::global("torch", "rebuild") + op::integer(1) + op::kReduce),
              ContainsSubstring("no function"));
-  CHECK_THAT(refused(op::integer(1) + op::unicode("x") + "\x93"),
+  CHECK_THAT(refused_pickle(op::integer(1) + op::unicode("x") + "\x93"),
              ContainsSubstring("global without strings"));
 }
 
@@ -185,27 +186,27 @@ TEST_CASE("pickle: taking from an empty stack, or from beneath a mark") {
         op::put(0), std::string("\x94"), std::string("\x85"), op::kNone + "\x86",
         op::kNone + op::kNone + "\x87", op::kBuild, op::kNone + op::kBuild, op::kNone + op::kMark + "\x85",
         op::kNone + op::kMark + op::put(1), op::kNone + op::kMark}) {
-    CHECK_THAT(refused(body), ContainsSubstring("empty stack"));
+    CHECK_THAT(refused_pickle(body), ContainsSubstring("empty stack"));
   }
   for (const std::string& body : {op::kTuple, op::kAppends, op::kSetItems, op::kNone + op::kTuple})
-    CHECK_THAT(refused(body), ContainsSubstring("closes a group it never opened"));
+    CHECK_THAT(refused_pickle(body), ContainsSubstring("closes a group it never opened"));
 }
 
 TEST_CASE("pickle: a memo entry that was never stored") {
-  CHECK_THAT(refused(op::get(0)), ContainsSubstring("recalls what it never stored"));
-  CHECK_THAT(refused(op::kNone + op::put(1) + op::get(2)), ContainsSubstring("recalls"));
-  CHECK_THAT(refused("j" + little_endian(UINT32_MAX, 4)), ContainsSubstring("recalls"));
+  CHECK_THAT(refused_pickle(op::get(0)), ContainsSubstring("recalls what it never stored"));
+  CHECK_THAT(refused_pickle(op::kNone + op::put(1) + op::get(2)), ContainsSubstring("recalls"));
+  CHECK_THAT(refused_pickle("j" + little_endian(UINT32_MAX, 4)), ContainsSubstring("recalls"));
 }
 
 TEST_CASE("pickle: items and attributes of what has none") {
-  CHECK_THAT(refused(op::kNone + op::unicode("k") + op::kNone + op::kSetItem),
+  CHECK_THAT(refused_pickle(op::kNone + op::unicode("k") + op::kNone + op::kSetItem),
              ContainsSubstring("dictionary"));
-  CHECK_THAT(refused(op::kEmptyDict + op::kMark + op::unicode("odd") + op::kSetItems),
+  CHECK_THAT(refused_pickle(op::kEmptyDict + op::kMark + op::unicode("odd") + op::kSetItems),
              ContainsSubstring("dictionary"));
-  CHECK_THAT(refused(op::kNone + op::kNone + op::kAppend), ContainsSubstring("than a list"));
-  CHECK_THAT(refused(op::kEmptyDict + op::kMark + op::kNone + op::kAppends),
+  CHECK_THAT(refused_pickle(op::kNone + op::kNone + op::kAppend), ContainsSubstring("than a list"));
+  CHECK_THAT(refused_pickle(op::kEmptyDict + op::kMark + op::kNone + op::kAppends),
              ContainsSubstring("than a list"));
-  CHECK_THAT(refused(op::integer(1) + op::kEmptyDict + op::kBuild), ContainsSubstring("than a dictionary"));
+  CHECK_THAT(refused_pickle(op::integer(1) + op::kEmptyDict + op::kBuild), ContainsSubstring("than a dictionary"));
 }
 
 TEST_CASE("pickle: cut short at every byte") {
@@ -222,16 +223,17 @@ TEST_CASE("pickle: cut short at every byte") {
 }
 
 TEST_CASE("pickle: text that claims to be longer than the file") {
-  CHECK_THAT(refused("X" + little_endian(UINT32_MAX, 4) + "abc"), ContainsSubstring("ends in the middle"));
-  CHECK_THAT(refused("\x8C\xFF" + std::string("abc")), ContainsSubstring("ends in the middle"));
-  CHECK_THAT(refused("cos"), ContainsSubstring("ends in the middle"));  // no line's end
+  CHECK_THAT(refused_pickle("X" + little_endian(UINT32_MAX, 4) + "abc"),
+             ContainsSubstring("ends in the middle"));
+  CHECK_THAT(refused_pickle("\x8C\xFF" + std::string("abc")), ContainsSubstring("ends in the middle"));
+  CHECK_THAT(refused_pickle("cos"), ContainsSubstring("ends in the middle"));  // no line's end
 }
 
 TEST_CASE("pickle: deep nesting and values that hold themselves need no stack") {
   std::string nested = op::kEmptyTuple;
   for (int i = 0; i < 200'000; ++i) nested += "\x85";
   CHECK(Read(nested).root().items.size() == 1);
-  CHECK_THAT(refused(std::string(200'000, '(')), ContainsSubstring("empty stack"));
+  CHECK_THAT(refused_pickle(std::string(200'000, '(')), ContainsSubstring("empty stack"));
   const Read list(op::kEmptyList + op::put(0) + op::get(0) + op::kAppend);
   CHECK(list.root().items[0] == &list.root());
   const Read dict(op::kEmptyDict + op::put(0) + op::unicode("self") + op::get(0) + op::kSetItem);
@@ -255,12 +257,12 @@ TEST_CASE("pickle: as many operations as the limit are read, and one more is ref
   std::string body;
   for (size_t n = 2; n < Pickle::kMaxOperations; ++n) body += op::kNone;  // PROTO and STOP count too
   CHECK((Read(body).root().kind == Kind::kNone));
-  const std::string message = refused(body + op::kNone);
+  const std::string message = refused_pickle(body + op::kNone);
   CHECK_THAT(message, ContainsSubstring("has more than 1000000 operations"));
 }
 
 TEST_CASE("pickle: a long name that is refused is shortened in the message") {
-  const std::string message = refused(op::global("os", std::string(100'000, 'x')));
+  const std::string message = refused_pickle(op::global("os", std::string(100'000, 'x')));
   CHECK_THAT(message, ContainsSubstring("asks for os.xxx") && ContainsSubstring("... (100000 bytes)"));
   CHECK(message.size() < 500);
 }

@@ -28,7 +28,7 @@ TensorMap read(const std::string& bytes) {
   return read_pth((dir.path() / "w.pth").string());
 }
 
-std::string refused(const std::string& bytes, ErrorKind kind = ErrorKind::kFile) {
+std::string refused_pth(const std::string& bytes, ErrorKind kind = ErrorKind::kFile) {
   std::string message = refusal(kind, [&] { read(bytes); });
   CHECK_THAT(message, ContainsSubstring("w.pth: "));
   return message;
@@ -141,7 +141,7 @@ TEST_CASE("pth: scalars, tensors without elements, and axes of one whose stride 
 TEST_CASE("pth: an absent byte order is little, big is unsupported") {
   std::vector<ZipMember> members = pth_members(state_dict_pickle({six()}), kSix);
   members[1].bytes = "big";
-  CHECK_THAT(refused(zip_bytes(members), ErrorKind::kUnsupported), ContainsSubstring("byte order 'big'"));
+  CHECK_THAT(refused_pth(zip_bytes(members), ErrorKind::kUnsupported), ContainsSubstring("byte order 'big'"));
   members.erase(members.begin() + 1);
   CHECK(read(zip_bytes(members)).all().size() == 1);
 }
@@ -151,7 +151,7 @@ TEST_CASE("pth: a tensor that is not contiguous is refused by name") {
   for (const std::vector<int64_t>& strides :
        std::vector<std::vector<int64_t>>{{1, 2}, {3, 2}, {6, 1}, {0, 1}, {3, 0}}) {
     t.strides = strides;
-    const std::string message = refused(file_of(t));
+    const std::string message = refused_pth(file_of(t));
     CHECK_THAT(message, ContainsSubstring(": w: "));
     CHECK_THAT(message, ContainsSubstring("not contiguous"));
   }
@@ -168,8 +168,8 @@ TEST_CASE("pth: a tensor outside its storage is refused by name") {
     t.offset = c.offset;
     t.sizes = c.sizes;
     t.strides = c.strides;
-    CHECK_THAT(refused(file_of(t)), ContainsSubstring(": w: expected a contiguous"));
-    CHECK_THAT(refused(file_of(t)), ContainsSubstring("larger than its storage"));
+    CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring(": w: expected a contiguous"));
+    CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("larger than its storage"));
   }
 }
 
@@ -177,49 +177,49 @@ TEST_CASE("pth: sizes that overflow, negative numbers, and too many dimensions")
   PthTensor t = six();
   t.sizes = {int64_t{1} << 31, int64_t{1} << 31};
   t.strides = {int64_t{1} << 31, 1};
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring("beyond 63 bits"));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("beyond 63 bits"));
   t.sizes = {int64_t{1} << 62, 4};
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring("beyond 63 bits"));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("beyond 63 bits"));
   // No elements, but strides whose product overflows.
   t.sizes = {0, int64_t{1} << 62, int64_t{1} << 62};
   t.strides = {1, int64_t{1} << 62, 1};
   CHECK(read(file_of(t)).find("w")->numel() == 0);
   t = six();
   t.sizes = {-2, -3};
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring("no non-negative integer"));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("no non-negative integer"));
   t = six();
   t.strides = {-3, 1};
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring("no non-negative integer"));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("no non-negative integer"));
   t = six();
   t.offset = -1;
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring("no non-negative integer"));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("no non-negative integer"));
   t = six();
   t.strides = {3, 1, 1};
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring("no shape"));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("no shape"));
   t.sizes = t.strides = {1, 1, 1, 1, 1};
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring("5 dimensions"));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("5 dimensions"));
 }
 
 TEST_CASE("pth: a storage that is missing, of another size, or of another type") {
   PthTensor t = six();
   t.key = "9";
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring("archive/data/9 is missing"));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("archive/data/9 is missing"));
   for (const int64_t n : {int64_t{0}, int64_t{5}, int64_t{7}, (int64_t{1} << 62) + 6, INT64_MAX}) {
     t = six();
     t.n_stored = n;
-    CHECK_THAT(refused(file_of(t)), ContainsSubstring("size differs"));
+    CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("size differs"));
   }
   t = six();
   t.n_stored = -6;
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring(": w: "));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring(": w: "));
   for (const char* type : {"LongStorage", "DoubleStorage", "QInt8Storage", "system"}) {
     t = six();
     t.storage = type;
-    CHECK_THAT(refused(file_of(t)), ContainsSubstring(std::string("asks for torch.") + type));
+    CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring(std::string("asks for torch.") + type));
   }
   t = six();
   t.storage = "HalfStorage";  // twelve halves, not six
-  CHECK_THAT(refused(file_of(t)), ContainsSubstring("size differs"));
+  CHECK_THAT(refused_pth(file_of(t)), ContainsSubstring("size differs"));
 }
 
 TEST_CASE("pth: values that are no tensors are refused by name") {
@@ -238,33 +238,33 @@ TEST_CASE("pth: values that are no tensors are refused by name") {
             op::kReduce}) {
     const std::string pickle =
         op::kProto2 + op::kEmptyDict + op::unicode("gate") + value + op::kSetItem + op::kStop;
-    CHECK_THAT(refused(pth_bytes(pickle, kSix)), ContainsSubstring(": gate: expected a contiguous"));
+    CHECK_THAT(refused_pth(pth_bytes(pickle, kSix)), ContainsSubstring(": gate: expected a contiguous"));
   }
 }
 
 TEST_CASE("pth: what is no dictionary of names") {
   for (const std::string& root : {op::kNone, op::kEmptyList, op::unicode("x"), testing::tensor_pickle(six())})
-    CHECK_THAT(refused(pth_bytes(op::kProto2 + root + op::kStop, kSix)),
+    CHECK_THAT(refused_pth(pth_bytes(op::kProto2 + root + op::kStop, kSix)),
                ContainsSubstring("expected a dictionary of tensors"));
   const std::string by_number =
       op::kEmptyDict + op::integer(1) + testing::tensor_pickle(six()) + op::kSetItem;
-  CHECK_THAT(refused(pth_bytes(op::kProto2 + by_number + op::kStop, kSix)),
+  CHECK_THAT(refused_pth(pth_bytes(op::kProto2 + by_number + op::kStop, kSix)),
              ContainsSubstring("names as keys"));
-  CHECK_THAT(refused(pth_bytes(state_dict_pickle({six(), six()}), kSix)),
+  CHECK_THAT(refused_pth(pth_bytes(state_dict_pickle({six(), six()}), kSix)),
              ContainsSubstring("the tensor w is there twice"));
 }
 
 TEST_CASE("pth: a file that asks to run something is refused by what it asked for") {
   const std::string command = op::unicode("echo hacked") + "\x85" + op::kReduce;
-  CHECK_THAT(refused(pth_bytes(op::kProto2 + op::global("os", "system") + command + op::kStop, {})),
+  CHECK_THAT(refused_pth(pth_bytes(op::kProto2 + op::global("os", "system") + command + op::kStop, {})),
              ContainsSubstring("asks for os.system"));
-  CHECK_THAT(refused(pth_bytes(op::kProto2 + op::global("builtins", "eval") + command + op::kStop, {})),
+  CHECK_THAT(refused_pth(pth_bytes(op::kProto2 + op::global("builtins", "eval") + command + op::kStop, {})),
              ContainsSubstring("asks for builtins.eval"));
   // The call is hidden after a valid tensor, in the attributes that are otherwise dropped.
   const std::string hidden = op::kProto2 + op::ordered_dict() + op::unicode("w") +
                              testing::tensor_pickle(six()) + op::kSetItem +
                              op::global("subprocess", "Popen") + command + op::kBuild + op::kStop;
-  CHECK_THAT(refused(pth_bytes(hidden, kSix)), ContainsSubstring("asks for subprocess.Popen"));
+  CHECK_THAT(refused_pth(pth_bytes(hidden, kSix)), ContainsSubstring("asks for subprocess.Popen"));
 }
 
 TEST_CASE("pth: damage in any member that is read") {
@@ -272,15 +272,17 @@ TEST_CASE("pth: damage in any member that is read") {
   for (size_t i = 0; i < 3; ++i) {
     std::vector<ZipMember> damaged = members;
     damaged[i].wrong_crc = true;
-    CHECK_THAT(refused(zip_bytes(damaged)), ContainsSubstring(damaged[i].name + " has a wrong checksum"));
+    CHECK_THAT(refused_pth(zip_bytes(damaged)), ContainsSubstring(damaged[i].name + " has a wrong checksum"));
   }
   std::vector<ZipMember> compressed = members;
   compressed[0].method = 8;
-  CHECK_THAT(refused(zip_bytes(compressed), ErrorKind::kUnsupported), ContainsSubstring("archive/data.pkl"));
+  CHECK_THAT(refused_pth(zip_bytes(compressed), ErrorKind::kUnsupported),
+             ContainsSubstring("archive/data.pkl"));
   std::vector<ZipMember> without = members;
   without.erase(without.begin());
-  CHECK_THAT(refused(zip_bytes(without)), ContainsSubstring("archive/data.pkl is missing"));
-  CHECK_THAT(refused("a pickle of torch before 1.6 is no zip file"), ContainsSubstring("no zip directory"));
+  CHECK_THAT(refused_pth(zip_bytes(without)), ContainsSubstring("archive/data.pkl is missing"));
+  CHECK_THAT(refused_pth("a pickle of torch before 1.6 is no zip file"),
+             ContainsSubstring("no zip directory"));
 }
 
 }  // namespace

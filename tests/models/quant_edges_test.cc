@@ -13,21 +13,20 @@
 namespace seer {
 namespace {
 
-using json = Json;
 using Layout = QuantScheme::Layout;
 
-json gptq(int64_t group, bool ordered, const char* version = nullptr) {
-  json config = {
+Json gptq(int64_t group, bool ordered, const char* version = nullptr) {
+  Json config = {
       {"quant_method", "gptq"}, {"bits", 4}, {"group_size", group}, {"desc_act", ordered}, {"sym", false}};
   if (version != nullptr) config["checkpoint_format"] = version;
   return config;
 }
-json awq(int64_t group) {
+Json awq(int64_t group) {
   return {
       {"quant_method", "awq"}, {"bits", 4}, {"group_size", group}, {"zero_point", true}, {"version", "gemm"}};
 }
-json packed(int64_t group, bool symmetric) {
-  json weights = {{"num_bits", 4},
+Json packed(int64_t group, bool symmetric) {
+  Json weights = {{"num_bits", 4},
                   {"type", "int"},
                   {"symmetric", symmetric},
                   {"strategy", group < 0 ? "channel" : "group"}};
@@ -41,8 +40,8 @@ json packed(int64_t group, bool symmetric) {
 // A layer of random codes, zeros and scales, as files have them.
 class RandomLayer {
  public:
-  RandomLayer(const json& config, int64_t d_out, int64_t d_in)
-      : scheme_(*QuantScheme::read(JsonReader(json{{"quantization_config", config}}, "config.json"))) {
+  RandomLayer(const Json& config, int64_t d_out, int64_t d_in)
+      : scheme_(*QuantScheme::read(JsonReader(Json{{"quantization_config", config}}, "config.json"))) {
     layer_.scheme = &scheme_;
     layer_.module = "model.layers.0.mlp.up_proj";
     layer_.source = "folder";
@@ -153,7 +152,7 @@ void check_numbers(RandomLayer* made) {
 }
 
 TEST_CASE("4-bit layers of every layout are the numbers that their words say, to the edges of their groups") {
-  const std::tuple<const char*, json, int64_t, bool> cases[] = {
+  const std::tuple<const char*, Json, int64_t, bool> cases[] = {
       {"GPTQ, version 1", gptq(32, false), 24, false},
       {"GPTQ, version 1 by name", gptq(32, false, "gptq"), 24, false},
       {"GPTQ, version 2", gptq(32, false, "gptq_v2"), 24, false},
@@ -196,7 +195,7 @@ TEST_CASE(
 }
 
 TEST_CASE("zeros that are all 8 are dropped, in each format's own words for 8") {
-  const std::pair<json, uint32_t> cases[] = {{gptq(32, false), 0x77777777U},
+  const std::pair<Json, uint32_t> cases[] = {{gptq(32, false), 0x77777777U},
                                              {gptq(32, false, "gptq_v2"), 0x88888888U},
                                              {awq(32), 0x88888888U},
                                              {packed(32, false), 0x88888888U}};
@@ -223,12 +222,12 @@ TEST_CASE("a layer with one group for all inputs is cut anywhere between words, 
       n_wrong +=
           weights[static_cast<size_t>(i * 8 + o)] == static_cast<float>(one.weight(8 + o, 40 + i)) ? 0 : 1;
   CHECK(n_wrong == 0);
-  const auto refused = [](const json& config, const MatrixPart& matrix) {
+  const auto refused = [](const Json& config, const MatrixPart& matrix) {
     RandomLayer made(config, 24, 96);
     return testing::refusal(ErrorKind::kUnsupported, [&] { made.part(matrix); });
   };
   CHECK_THAT(refused(packed(-1, false), {0, 24, 44, 52}), ContainsSubstring("a word of eight codes"));
-  for (const json& config : {packed(32, false), gptq(32, false), awq(32)})
+  for (const Json& config : {packed(32, false), gptq(32, false), awq(32)})
     CHECK_THAT(
         refused(config, {0, 24, 48, 48}),
         ContainsSubstring("up_proj: ranks would divide its inputs within a group of 32: expected parts "

@@ -1,4 +1,4 @@
-// quantization_config: the schemes that are read, and that every other one is refused by its key.
+// quantization_config: the schemes that are read, and that every other one is refused_scheme by its key.
 #include "models/json_util.h"
 #include "models/quant/scheme.h"
 #include "tests/models/refusal.h"
@@ -7,58 +7,57 @@
 namespace seer {
 namespace {
 
-using json = Json;
 using Layout = QuantScheme::Layout;
 
-QuantScheme read(const json& quantisation, const char* key = "quantization_config") {
-  const auto scheme = QuantScheme::read(JsonReader(json{{key, quantisation}}, "config.json"));
+QuantScheme read(const Json& quantisation, const char* key = "quantization_config") {
+  const auto scheme = QuantScheme::read(JsonReader(Json{{key, quantisation}}, "config.json"));
   REQUIRE(scheme);
   return *scheme;
 }
-std::string refused(const json& quantisation, ErrorKind kind = ErrorKind::kUnsupported) {
+std::string refused_scheme(const Json& quantisation, ErrorKind kind = ErrorKind::kUnsupported) {
   try {
-    QuantScheme::read(JsonReader(json{{"quantization_config", quantisation}}, "config.json"));
+    QuantScheme::read(JsonReader(Json{{"quantization_config", quantisation}}, "config.json"));
   } catch (const Error& error) {
     CHECK(error.kind() == kind);
     return error.what();
   }
   return "not refused";
 }
-json with(json value, const std::string& pointer, const json& changed) {
-  value[json::json_pointer(pointer)] = changed;
+Json with(Json value, const std::string& pointer, const Json& changed) {
+  value[Json::json_pointer(pointer)] = changed;
   return value;
 }
 
-const json kFloatGroup = {
+const Json kFloatGroup = {
     {"targets", {"Linear"}},
     {"weights",
      {{"num_bits", 8}, {"type", "float"}, {"strategy", "channel"}, {"symmetric", true}, {"dynamic", false}}},
     {"input_activations",
      {{"num_bits", 8}, {"type", "float"}, {"strategy", "token"}, {"symmetric", true}, {"dynamic", true}}},
     {"output_activations", nullptr}};
-const json kFloat = {{"quant_method", "compressed-tensors"},        {"format", "float-quantized"},
+const Json kFloat = {{"quant_method", "compressed-tensors"},        {"format", "float-quantized"},
                      {"config_groups", {{"group_0", kFloatGroup}}}, {"ignore", {"lm_head", "re:.*gate.*"}},
-                     {"sparsity_config", json::object()},           {"kv_cache_scheme", nullptr}};
+                     {"sparsity_config", Json::object()},           {"kv_cache_scheme", nullptr}};
 const std::string kWeights = "/config_groups/group_0/weights",
                   kInputs = "/config_groups/group_0/input_activations";
 
-json int_config() {
-  json config = with(with(kFloat, kWeights + "/type", "int"), kInputs + "/type", "int");
+Json int_config() {
+  Json config = with(with(kFloat, kWeights + "/type", "int"), kInputs + "/type", "int");
   config["format"] = "int-quantized";
   return config;
 }
-json packed_config() {
-  json config =
+Json packed_config() {
+  Json config =
       with(with(with(kFloat, kWeights + "/type", "int"), kWeights + "/num_bits", 4), kInputs, nullptr);
   config["format"] = "pack-quantized";
   config = with(config, kWeights + "/strategy", "group");
   return with(config, kWeights + "/group_size", 64);
 }
-const json kGptq = {
+const Json kGptq = {
     {"quant_method", "gptq"}, {"bits", 4}, {"group_size", 128}, {"desc_act", true}, {"sym", false}};
-const json kAwq = {
+const Json kAwq = {
     {"quant_method", "awq"}, {"bits", 4}, {"group_size", 64}, {"zero_point", true}, {"version", "GEMM"}};
-const json kFp8 = {{"quant_method", "fp8"}, {"activation_scheme", "dynamic"}};
+const Json kFp8 = {{"quant_method", "fp8"}, {"activation_scheme", "dynamic"}};
 
 TEST_CASE("quantisation: the schemes of compressed-tensors are read") {
   const QuantScheme channel = read(kFloat);
@@ -70,12 +69,12 @@ TEST_CASE("quantisation: the schemes of compressed-tensors are read") {
   CHECK(channel.plain_by_pattern);
   CHECK(channel.method == "compressed-tensors, float-quantized");
 
-  json tensor = with(with(kFloat, kWeights + "/strategy", "tensor"), kInputs + "/strategy", "tensor");
+  Json tensor = with(with(kFloat, kWeights + "/strategy", "tensor"), kInputs + "/strategy", "tensor");
   CHECK(read(with(tensor, kInputs + "/dynamic", false)).input_codes == InputCodes::kE4M3Static);
   CHECK(read(with(tensor, kInputs, nullptr)).row_block == 0);
   CHECK(read(with(tensor, kInputs, nullptr)).input_codes == InputCodes::kNone);
 
-  json block = with(with(kFloat, kWeights + "/strategy", "block"), kWeights + "/block_structure", {128, 128});
+  Json block = with(with(kFloat, kWeights + "/strategy", "block"), kWeights + "/block_structure", {128, 128});
   block = with(with(block, kInputs + "/strategy", "group"), kInputs + "/group_size", 128);
   CHECK(read(block).input_codes == InputCodes::kE4M3Token128);
   CHECK((read(block).group == 128 && read(block).row_block == 128));
@@ -111,45 +110,46 @@ TEST_CASE("quantisation: GPTQ, AWQ and fp8 are read") {
 TEST_CASE(
     "quantisation: several groups of layers are read if they are alike, with the format of all in mind") {
   const std::string second = "/config_groups/group_1";
-  json two = with(kFloat, second, kFloatGroup);
+  Json two = with(kFloat, second, kFloatGroup);
   two = with(two, second + "/targets", {"re:.*mlp.*"});
   CHECK(read(two).codes == DType::kF8E4M3);
   CHECK(read(with(two, second + "/format", nullptr)).codes == DType::kF8E4M3);
   CHECK(read(with(two, second + "/format", "float-quantized")).codes == DType::kF8E4M3);
-  json mixed = with(with(two, "/format", "mixed-precision"), second + "/format", "float-quantized");
-  CHECK_THAT(refused(mixed),
+  Json mixed = with(with(two, "/format", "mixed-precision"), second + "/format", "float-quantized");
+  CHECK_THAT(refused_scheme(mixed),
              ContainsSubstring("expected config_groups to be groups that are all alike but for their "
                                "targets, found format \"float-quantized\" in group_1 and "
                                "\"mixed-precision\" in group_0"));
   mixed = with(mixed, "/config_groups/group_0/format", "float-quantized");
   CHECK(read(mixed).method == "compressed-tensors, float-quantized");
-  for (const auto& [key, value] : {std::pair<const char*, json>{"format", "naive-quantized"},
+  for (const auto& [key, value] : {std::pair<const char*, Json>{"format", "naive-quantized"},
                                    {"output_activations", {{"num_bits", 8}}},
                                    {"input_activations", nullptr}}) {
     INFO(key);
     CHECK_THAT(
-        refused(with(two, second + "/" + key, value)),
+        refused_scheme(with(two, second + "/" + key, value)),
         ContainsSubstring("groups that are all alike but for their targets, found " + std::string(key)));
   }
 }
 
 TEST_CASE("quantisation: a single group's targets must be all linear layers") {
-  for (const json& targets : {json{"Embedding"}, json{"Linear", "Embedding"}, json{"re:.*down_proj"},
-                              json("Linear"), json(nullptr), json::array()}) {
+  for (const Json& targets : {Json{"Embedding"}, Json{"Linear", "Embedding"}, Json{"re:.*down_proj"},
+                              Json("Linear"), Json(nullptr), Json::array()}) {
     INFO(targets.dump());
     std::string expected = "targets to be [\"Linear\"], found ";
     if (targets.is_null()) expected += "none";
-    CHECK_THAT(refused(with(kFloat, "/config_groups/group_0/targets", targets)), ContainsSubstring(expected));
+    CHECK_THAT(refused_scheme(with(kFloat, "/config_groups/group_0/targets", targets)),
+               ContainsSubstring(expected));
   }
 }
 
 TEST_CASE("quantisation: a plain checkpoint has none") {
-  CHECK_FALSE(QuantScheme::read(JsonReader(json::object(), "config.json")));
-  CHECK_FALSE(QuantScheme::read(JsonReader(json{{"quantization_config", nullptr}}, "config.json")));
+  CHECK_FALSE(QuantScheme::read(JsonReader(Json::object(), "config.json")));
+  CHECK_FALSE(QuantScheme::read(JsonReader(Json{{"quantization_config", nullptr}}, "config.json")));
 }
 
 TEST_CASE("quantisation: what is not supported is refused by its key and value") {
-  const std::tuple<json, std::string, std::string> cases[] = {
+  const std::tuple<Json, std::string, std::string> cases[] = {
       {{{"bits", 4}}, "quant_method", "no quant_method"},
       {{{"quant_method", "bitsandbytes"}}, "quant_method", "\"bitsandbytes\""},
       {{{"quant_method", "modelopt"}}, "quant_method", "\"modelopt\""},
@@ -189,19 +189,19 @@ TEST_CASE("quantisation: what is not supported is refused by its key and value")
   };
   for (const auto& [config, key, value] : cases) {
     INFO(config.dump());
-    const std::string message = refused(config);
+    const std::string message = refused_scheme(config);
     CHECK_THAT(message, ContainsSubstring("config.json: quantization_config"));
     CHECK_THAT(message, ContainsSubstring(key + " to be") && ContainsSubstring(value));
   }
 }
 
 TEST_CASE("quantisation: malformed values are the file's fault") {
-  for (const json& config :
-       {json("awq"), json::array(), with(kFloat, "/config_groups", json::array()), with(kFloat, kWeights, 7),
+  for (const Json& config :
+       {Json("awq"), Json::array(), with(kFloat, "/config_groups", Json::array()), with(kFloat, kWeights, 7),
         with(kFloat, "/ignore", "lm_head"), with(kFloat, "/ignore", {7}), with(kGptq, "/group_size", "128"),
-        with(kGptq, "/bits", 4.5), with(kFp8, "/modules_to_not_convert", json::object())}) {
+        with(kGptq, "/bits", 4.5), with(kFp8, "/modules_to_not_convert", Json::object())}) {
     INFO(config.dump());
-    CHECK_THAT(refused(config, ErrorKind::kFile), ContainsSubstring("expected"));
+    CHECK_THAT(refused_scheme(config, ErrorKind::kFile), ContainsSubstring("expected"));
   }
 }
 

@@ -19,9 +19,9 @@ using testing::TinyModel;
 using testing::TinyShape;
 
 // Sums of partial sums differ by some units in the last place of logits of size 1 or so.
-constexpr double kTolerance = 2e-5;
-constexpr int64_t kBlock = 16;
-const std::vector<int32_t> kPages = {4, 0, 7, 2, 9, 1, 3, 5, 8};
+constexpr double kRanksTolerance = 2e-5;
+constexpr int64_t kRanksBlock = 16;
+const std::vector<int32_t> kRanksPages = {4, 0, 7, 2, 9, 1, 3, 5, 8};
 
 TEST_CASE("ranks: prefill and decode give one rank's logits, KV heads shared or not") {
   TinyShape many_kv, tied, plain, qwen2, qwen3;
@@ -43,8 +43,8 @@ TEST_CASE("ranks: prefill and decode give one rank's logits, KV heads shared or 
       INFO(shape.architecture << ", " << n_ranks << " ranks, " << shape.n_kv_heads << " KV heads, tied "
                               << shape.tied);
       RankedRunner ranked(model, n_ranks);
-      CHECK(difference(ranked.step({prompt}), prefilled) < kTolerance);
-      CHECK(difference(ranked.step({}, {next}), decoded) < kTolerance);
+      CHECK(difference(ranked.step({prompt}), prefilled) < kRanksTolerance);
+      CHECK(difference(ranked.step({}, {next}), decoded) < kRanksTolerance);
     }
   }
 }
@@ -55,9 +55,10 @@ TEST_CASE("ranks: a step of prefills and decodes, with some rows' logits or none
   const Part decode{{7}, 64, {0, 3}};
   DecoderRunner one(model);
   RankedRunner ranked(model, 2);
-  CHECK(difference(ranked.step({first}), one.step({first})) < kTolerance);
+  CHECK(difference(ranked.step({first}), one.step({first})) < kRanksTolerance);
   const std::vector<int64_t> rows = {0, 5, 69, 70};
-  CHECK(difference(ranked.step({second}, {decode}, rows), one.step({second}, {decode}, rows)) < kTolerance);
+  CHECK(difference(ranked.step({second}, {decode}, rows), one.step({second}, {decode}, rows)) <
+        kRanksTolerance);
 }
 
 TEST_CASE("ranks: sparse prefill with gates of both kinds gives one rank's logits, reports and counts") {
@@ -69,15 +70,15 @@ TEST_CASE("ranks: sparse prefill with gates of both kinds gives one rank's logit
   three_pools.n_q_pools = 3;
   three_pools.n_k_pools = 1;
   const TinyModel model;
-  const Part whole{random_ids(9 * kBlock - 3, 53, 5), 0, kPages};
+  const Part whole{random_ids(9 * kRanksBlock - 3, 53, 5), 0, kRanksPages};
   for (const TinyGates& shape : {TinyGates(), two_weights, three_pools}) {
     const GatesDir gates(model, shape);
     for (const auto method :
          {SelectRule::Method::kThreshold, SelectRule::Method::kNzRatio, SelectRule::Method::kNzRatioRow}) {
       Part part = whole;
       part.select = SelectRule{method, method == SelectRule::Method::kThreshold ? 0.15 : 0.4, false, 9};
-      using Reports = std::map<int64_t, std::pair<std::vector<float>, std::vector<int32_t>>>;
-      const auto collect = [](Reports* into) {
+      using ReportsOfLayers = std::map<int64_t, std::pair<std::vector<float>, std::vector<int32_t>>>;
+      const auto collect = [](ReportsOfLayers* into) {
         return [into](const GateReport& r) {
           if (r.n_heads != 4) throw std::logic_error("not all heads");
           auto& [scores, kept] = (*into)[r.layer];
@@ -90,16 +91,16 @@ TEST_CASE("ranks: sparse prefill with gates of both kinds gives one rank's logit
         };
       };
       DecoderRunner one(model, gates.options());
-      Reports expected;
+      ReportsOfLayers expected;
       one.on_gate(collect(&expected));
       const Logits logits = one.step({part});
       REQUIRE(one.stats().kept_blocks < one.stats().causal_blocks);
       for (const int n_ranks : {2, 4}) {
         INFO(n_ranks << " ranks, " << shape.gate_type << ", two weights " << shape.double_linear);
         RankedRunner ranked(model, n_ranks, gates.options());
-        Reports found;
+        ReportsOfLayers found;
         ranked.leader().on_gate(collect(&found));
-        CHECK(difference(ranked.step({part}), logits) < kTolerance);
+        CHECK(difference(ranked.step({part}), logits) < kRanksTolerance);
         CHECK(ranked.stats().kept_blocks == one.stats().kept_blocks);
         CHECK(ranked.stats().causal_blocks == one.stats().causal_blocks);
         REQUIRE(found.size() == expected.size());
@@ -108,7 +109,7 @@ TEST_CASE("ranks: sparse prefill with gates of both kinds gives one rank's logit
           CHECK(difference({found[layer].first}, std::vector<std::vector<float>>{report.first}) < 1e-5);
         }
         ranked.leader().on_gate({});
-        CHECK(difference(ranked.step({part}), logits) < kTolerance);  // unobserved, too
+        CHECK(difference(ranked.step({part}), logits) < kRanksTolerance);  // unobserved, too
       }
     }
   }
@@ -117,18 +118,19 @@ TEST_CASE("ranks: sparse prefill with gates of both kinds gives one rank's logit
 TEST_CASE("ranks: chunks of a sparse prompt give what it gives at once") {
   const TinyModel model;
   const GatesDir gates(model);
-  const std::vector<int32_t> ids = random_ids(8 * kBlock + 5, 53, 9);
+  const std::vector<int32_t> ids = random_ids(8 * kRanksBlock + 5, 53, 9);
   const auto n = static_cast<int64_t>(ids.size());
   const SelectRule rule{SelectRule::Method::kThreshold, 0.15, true, 9};
   RankedRunner at_once(model, 2, gates.options()), chunked(model, 4, gates.options());
-  const Logits expected = at_once.step({{ids, 0, kPages, n, rule}});
+  const Logits expected = at_once.step({{ids, 0, kRanksPages, n, rule}});
   Logits found;
-  for (int64_t begin = 0; begin < n; begin += 3 * kBlock) {
-    const int64_t end = std::min(n, begin + 3 * kBlock);
-    const Logits part = chunked.step({{{ids.begin() + begin, ids.begin() + end}, begin, kPages, n, rule}});
+  for (int64_t begin = 0; begin < n; begin += 3 * kRanksBlock) {
+    const int64_t end = std::min(n, begin + 3 * kRanksBlock);
+    const Logits part =
+        chunked.step({{{ids.begin() + begin, ids.begin() + end}, begin, kRanksPages, n, rule}});
     found.insert(found.end(), part.begin(), part.end());
   }
-  CHECK(difference(found, expected) < kTolerance);
+  CHECK(difference(found, expected) < kRanksTolerance);
 }
 
 TEST_CASE("ranks: logits that are not wanted any more end the rounds on every rank") {
@@ -151,7 +153,7 @@ TEST_CASE("ranks: what a callback throws leaves the ranks in step") {
   const GatesDir gates(model);
   RankedRunner ranked(model, 2, gates.options());
   const SelectRule rule{SelectRule::Method::kThreshold, 0.15, false, 9};
-  const Part part{random_ids(9 * kBlock, 53, 5), 0, kPages, 0, rule};
+  const Part part{random_ids(9 * kRanksBlock, 53, 5), 0, kRanksPages, 0, rule};
   const Logits expected = ranked.step({part});
   int n_reports = 0;
   ranked.leader().on_gate([&](const GateReport&) {
@@ -169,7 +171,7 @@ TEST_CASE("ranks: what a callback throws leaves the ranks in step") {
   ranked.step({part});
   CHECK(ranked.thrown() == "no more logits");
   ranked.leader().on_logits({});
-  CHECK(difference(ranked.step({part}), expected) < kTolerance);
+  CHECK(difference(ranked.step({part}), expected) < kRanksTolerance);
   CHECK(ranked.thrown().empty());
 }
 

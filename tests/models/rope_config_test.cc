@@ -25,12 +25,12 @@ json with_rope(const char* key, const json& rope) {
           {key, rope}};
 }
 
-RopeConfig parse(const char* key, const json& rope) {
+RopeConfig parse_rope(const char* key, const json& rope) {
   return ModelConfig::parse(with_rope(key, rope).dump(), "c").rope;
 }
 
-std::string refused(const json& rope, ErrorKind kind = ErrorKind::kFile) {
-  return refusal(kind, [&] { parse("rope_scaling", rope); });
+std::string refused_rope(const json& rope, ErrorKind kind = ErrorKind::kFile) {
+  return refusal(kind, [&] { parse_rope("rope_scaling", rope); });
 }
 
 const json kLlama3 = {{"rope_type", "llama3"},
@@ -63,7 +63,7 @@ TEST_CASE("rope config: every type says the same in the old and the new spelling
     newer["rope_theta"] = 50000.0;
     json config = with_rope("rope_parameters", newer);
     config.erase("rope_theta");
-    const RopeConfig rope = parse("rope_scaling", older);
+    const RopeConfig rope = parse_rope("rope_scaling", older);
     CHECK(rope.type == c.expected);
     CHECK(rope.factor == c.keys["factor"].get<double>());
     CHECK(rope.theta == 50000.0);
@@ -104,9 +104,9 @@ TEST_CASE(
 }
 
 TEST_CASE("rope config: a type that contradicts rope_type is refused with both") {
-  CHECK_THAT(refused({{"rope_type", "linear"}, {"type", "dynamic"}, {"factor", 2.0}}),
+  CHECK_THAT(refused_rope({{"rope_type", "linear"}, {"type", "dynamic"}, {"factor", 2.0}}),
              ContainsSubstring("rope_type is 'linear' and type is 'dynamic'"));
-  CHECK(parse("rope_scaling", {{"rope_type", "linear"}, {"type", "linear"}, {"factor", 2.0}}).type ==
+  CHECK(parse_rope("rope_scaling", {{"rope_type", "linear"}, {"type", "linear"}, {"factor", 2.0}}).type ==
         Type::kLinear);
 }
 
@@ -142,13 +142,13 @@ TEST_CASE("rope config: yarn without a factor stretches the original length to m
   for (const bool null : {false, true}) {
     json rope = {{"rope_type", "yarn"}, {"original_max_position_embeddings", 1024}};
     if (null) rope["factor"] = nullptr;
-    CHECK(parse("rope_scaling", rope).factor == 4.0);
+    CHECK(parse_rope("rope_scaling", rope).factor == 4.0);
     rope["original_max_position_embeddings"] = 4096;
-    CHECK(parse("rope_scaling", rope).factor == 1.0);
+    CHECK(parse_rope("rope_scaling", rope).factor == 1.0);
     rope["original_max_position_embeddings"] = 8192;
-    CHECK(parse("rope_scaling", rope).factor == 0.5);
+    CHECK(parse_rope("rope_scaling", rope).factor == 0.5);
     rope.erase("original_max_position_embeddings");
-    CHECK_THAT(refused(rope), ContainsSubstring("the key factor is missing"));
+    CHECK_THAT(refused_rope(rope), ContainsSubstring("the key factor is missing"));
     json config = with_rope("rope_scaling", rope);
     config["original_max_position_embeddings"] = 512;
     CHECK(ModelConfig::parse(config.dump(), "c").rope.factor == 8.0);
@@ -163,7 +163,7 @@ TEST_CASE("rope config: a factor below 1 is followed with a note, and none at or
     REQUIRE_FALSE(c.notes.empty());
     CHECK_THAT(c.notes.back(), ContainsSubstring("rope_scaling has the factor 0.5"));
     for (const double factor : {0.0, -1.0})
-      CHECK_THAT(refused({{"rope_type", type}, {"factor", factor}}),
+      CHECK_THAT(refused_rope({{"rope_type", type}, {"factor", factor}}),
                  ContainsSubstring("factor to be a number"));
   }
 }
@@ -172,12 +172,12 @@ TEST_CASE("rope config: a factor below 1 is followed with a note, and none at or
 // Qwen2.
 TEST_CASE("rope config: parameters of each kind of layer are refused by name") {
   const json rope = {{"full_attention", {{"rope_type", "linear"}, {"factor", 2.0}}}};
-  CHECK_THAT(refused(rope, ErrorKind::kUnsupported),
+  CHECK_THAT(refused_rope(rope, ErrorKind::kUnsupported),
              ContainsSubstring("c: rope_scaling") && ContainsSubstring("full_attention"));
 }
 
 TEST_CASE("rope config: an object without a type is default") {
-  CHECK(parse("rope_parameters", json::object()).type == Type::kDefault);
+  CHECK(parse_rope("rope_parameters", json::object()).type == Type::kDefault);
   const ModelConfig c = ModelConfig::parse(with_rope("rope_scaling", {{"factor", 8.0}}).dump(), "c");
   CHECK(c.rope.factor == 1.0);
   REQUIRE(c.notes.size() == 1);
@@ -185,22 +185,22 @@ TEST_CASE("rope config: an object without a type is default") {
 }
 
 TEST_CASE("rope config: every key of llama3 and yarn is read") {
-  const RopeConfig llama3 = parse("rope_parameters", kLlama3);
+  const RopeConfig llama3 = parse_rope("rope_parameters", kLlama3);
   CHECK(llama3.type == Type::kLlama3);
   CHECK(llama3.factor == 8.0);
   CHECK(llama3.low_freq_factor == 1.0);
   CHECK(llama3.high_freq_factor == 4.0);
   CHECK(llama3.original_max_positions == 1024);
 
-  const RopeConfig yarn = parse("rope_scaling", {{"rope_type", "yarn"},
-                                                 {"factor", 16.0},
-                                                 {"original_max_position_embeddings", 256},
-                                                 {"beta_fast", 24},
-                                                 {"beta_slow", 2},
-                                                 {"truncate", false},
-                                                 {"attention_factor", 1.25},
-                                                 {"mscale", 0.5},
-                                                 {"mscale_all_dim", 0.75}});
+  const RopeConfig yarn = parse_rope("rope_scaling", {{"rope_type", "yarn"},
+                                                      {"factor", 16.0},
+                                                      {"original_max_position_embeddings", 256},
+                                                      {"beta_fast", 24},
+                                                      {"beta_slow", 2},
+                                                      {"truncate", false},
+                                                      {"attention_factor", 1.25},
+                                                      {"mscale", 0.5},
+                                                      {"mscale_all_dim", 0.75}});
   CHECK(yarn.type == Type::kYarn);
   CHECK(yarn.factor == 16.0);
   CHECK(yarn.original_max_positions == 256);
@@ -213,7 +213,7 @@ TEST_CASE("rope config: every key of llama3 and yarn is read") {
 }
 
 TEST_CASE("rope config: yarn's defaults are the paper's") {
-  const RopeConfig yarn = parse("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}});
+  const RopeConfig yarn = parse_rope("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}});
   CHECK(yarn.original_max_positions == 4096);  // max_position_embeddings
   CHECK(yarn.beta_fast == 32.0);
   CHECK(yarn.beta_slow == 1.0);
@@ -225,14 +225,14 @@ TEST_CASE("rope config: yarn's defaults are the paper's") {
 
 TEST_CASE("rope config: dynamic grows from max_position_embeddings, as transformers has it") {
   const json rope = {{"rope_type", "dynamic"}, {"factor", 2.0}, {"original_max_position_embeddings", 1024}};
-  CHECK(parse("rope_scaling", rope).original_max_positions == 4096);
+  CHECK(parse_rope("rope_scaling", rope).original_max_positions == 4096);
 }
 
 TEST_CASE("rope config: a rope type that is not known is unsupported by its name") {
   for (const char* type : {"longrope", "su", "proportional", "LLAMA3", ""})
-    CHECK_THAT(refused({{"rope_type", type}, {"factor", 2.0}}, ErrorKind::kUnsupported),
+    CHECK_THAT(refused_rope({{"rope_type", type}, {"factor", 2.0}}, ErrorKind::kUnsupported),
                ContainsSubstring(std::string("rope type '") + type + "'"));
-  CHECK_THAT(refused({{"partial_rotary_factor", 0.5}}, ErrorKind::kUnsupported),
+  CHECK_THAT(refused_rope({{"partial_rotary_factor", 0.5}}, ErrorKind::kUnsupported),
              ContainsSubstring("partial_rotary_factor"));
   json config = with_rope("rope_scaling", kLlama3);
   config["partial_rotary_factor"] = 0.5;
@@ -242,12 +242,12 @@ TEST_CASE("rope config: a rope type that is not known is unsupported by its name
 
 TEST_CASE("rope config: what a type needs is named if it is missing") {
   for (const char* type : {"linear", "dynamic", "yarn", "llama3"})
-    CHECK_THAT(refused({{"rope_type", type}}),
+    CHECK_THAT(refused_rope({{"rope_type", type}}),
                ContainsSubstring(std::string("the key factor is missing, which rope type '") + type + "'"));
   for (const char* key : {"low_freq_factor", "high_freq_factor"}) {
     json rope = kLlama3;
     rope.erase(key);
-    CHECK_THAT(refused(rope), ContainsSubstring(std::string("the key ") + key + " is missing"));
+    CHECK_THAT(refused_rope(rope), ContainsSubstring(std::string("the key ") + key + " is missing"));
   }
 }
 
@@ -256,26 +256,26 @@ TEST_CASE("rope config: wrong types and ranges are named") {
     INFO(value);
     json rope = kLlama3;
     rope["factor"] = value;
-    CHECK_THAT(refused(rope), ContainsSubstring("rope_scaling: expected factor to be a number"));
+    CHECK_THAT(refused_rope(rope), ContainsSubstring("rope_scaling: expected factor to be a number"));
   }
   for (const json& value : {json(0), json(-5), json(1.5), json("1024"), json(UINT64_MAX)}) {
     INFO(value);
     json rope = kLlama3;
     rope["original_max_position_embeddings"] = value;
-    CHECK_THAT(refused(rope), ContainsSubstring("original_max_position_embeddings"));
+    CHECK_THAT(refused_rope(rope), ContainsSubstring("original_max_position_embeddings"));
   }
   json rope = kLlama3;
   rope["high_freq_factor"] = 1.0;  // equal to low_freq_factor: a division by zero
-  CHECK_THAT(refused(rope),
+  CHECK_THAT(refused_rope(rope),
              ContainsSubstring("high_freq_factor (1)") && ContainsSubstring("low_freq_factor (1)"));
   for (const char* key : {"beta_fast", "beta_slow"})
-    CHECK_THAT(refused({{"rope_type", "yarn"}, {"factor", 2.0}, {key, 0}}), ContainsSubstring(key));
-  CHECK_THAT(refused({{"rope_type", 3}}), ContainsSubstring("rope_type to be a string"));
-  CHECK_THAT(refused({{"rope_type", "yarn"}, {"factor", 2.0}, {"truncate", 1}}),
+    CHECK_THAT(refused_rope({{"rope_type", "yarn"}, {"factor", 2.0}, {key, 0}}), ContainsSubstring(key));
+  CHECK_THAT(refused_rope({{"rope_type", 3}}), ContainsSubstring("rope_type to be a string"));
+  CHECK_THAT(refused_rope({{"rope_type", "yarn"}, {"factor", 2.0}, {"truncate", 1}}),
              ContainsSubstring("truncate"));
-  CHECK_THAT(refused({{"rope_theta", 0.5}}), ContainsSubstring("rope_theta"));
+  CHECK_THAT(refused_rope({{"rope_theta", 0.5}}), ContainsSubstring("rope_theta"));
   for (const json& value : {json("linear"), json(2), json::array(), json(true)})
-    CHECK_THAT(refused(value), ContainsSubstring("rope_scaling to be an object"));
+    CHECK_THAT(refused_rope(value), ContainsSubstring("rope_scaling to be an object"));
 }
 
 TEST_CASE("rope config: dynamic with a head of 2 would divide by zero") {

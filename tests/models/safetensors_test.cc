@@ -1,5 +1,5 @@
 // One safetensors file: everything that the specification allows is read, and every departure from it is
-// refused by name.
+// refused_safetensors by name.
 #include "models/safetensors.h"
 
 #include <cstring>
@@ -30,15 +30,15 @@ class OneFile {
   testing::TempDir dir_;
 };
 
-std::string refused(const std::string& bytes, ErrorKind kind = ErrorKind::kFile) {
+std::string refused_safetensors(const std::string& bytes, ErrorKind kind = ErrorKind::kFile) {
   const OneFile file;
   std::string message = refusal(kind, [&] { file.read(bytes); });
   CHECK_THAT(message, ContainsSubstring(file.path()));
   return message;
 }
 
-std::string refused(const std::string& header, const std::string& data) {
-  return refused(safetensors_bytes(header, data));
+std::string refused_safetensors(const std::string& header, const std::string& data) {
+  return refused_safetensors(safetensors_bytes(header, data));
 }
 
 // One F32 tensor "w" with the shape and offsets given as JSON.
@@ -168,42 +168,47 @@ TEST_CASE("safetensors: cut short at every byte") {
 
 TEST_CASE("safetensors: the three regions a file can be cut in have messages of their own") {
   const std::string whole = safetensors_bytes({zero_tensor("a", "F32", {3})});
-  CHECK_THAT(refused(""), ContainsSubstring("found 0 bytes"));
-  CHECK_THAT(refused(whole.substr(0, 7)), ContainsSubstring("found 7 bytes"));
-  CHECK_THAT(refused(whole.substr(0, 20)), ContainsSubstring("and only 12 follow"));
-  CHECK_THAT(refused(whole.substr(0, whole.size() - 1)),
+  CHECK_THAT(refused_safetensors(""), ContainsSubstring("found 0 bytes"));
+  CHECK_THAT(refused_safetensors(whole.substr(0, 7)), ContainsSubstring("found 7 bytes"));
+  CHECK_THAT(refused_safetensors(whole.substr(0, 20)), ContainsSubstring("and only 12 follow"));
+  CHECK_THAT(refused_safetensors(whole.substr(0, whole.size() - 1)),
              ContainsSubstring("expected 12 bytes of tensor data, found 11"));
-  CHECK_THAT(refused(whole + "x"), ContainsSubstring("expected 12 bytes of tensor data, found 13"));
+  CHECK_THAT(refused_safetensors(whole + "x"),
+             ContainsSubstring("expected 12 bytes of tensor data, found 13"));
 }
 
 TEST_CASE("safetensors: a header longer than 100 MB is refused by its length alone") {
-  CHECK_THAT(refused(little_endian(100'000'001, 8) + "{}"),
+  CHECK_THAT(refused_safetensors(little_endian(100'000'001, 8) + "{}"),
              ContainsSubstring("100000001 bytes long, expected at most 100000000"));
-  CHECK_THAT(refused(little_endian(UINT64_MAX, 8) + "{}"), ContainsSubstring("18446744073709551615"));
+  CHECK_THAT(refused_safetensors(little_endian(UINT64_MAX, 8) + "{}"),
+             ContainsSubstring("18446744073709551615"));
   // A length equal to the limit is allowed, but the bytes are missing.
-  CHECK_THAT(refused(little_endian(100'000'000, 8) + "{}"), ContainsSubstring("and only 2 follow"));
+  CHECK_THAT(refused_safetensors(little_endian(100'000'000, 8) + "{}"),
+             ContainsSubstring("and only 2 follow"));
 }
 
 TEST_CASE("safetensors: a header that does not begin with '{', or is no JSON, or no UTF-8") {
   for (const char* header : {" {}", "[]", "\n{}", "null", "3", "", "\xEF\xBB\xBF{}"}) {
     INFO(header);
-    CHECK_THAT(refused(header, ""), ContainsSubstring("does not begin with '{'"));
+    CHECK_THAT(refused_safetensors(header, ""), ContainsSubstring("does not begin with '{'"));
   }
   for (const std::string header : {"{", "{}}", "{\"a\"}", "{'a':1}", "{\"__metadata__\":{},}",
                                    "{\"\xC0\x80\":1}", "{\"a\xFF\":1}", "{\"a\":\"\xED\xA0\x80\"}", "{} x"}) {
     INFO(header);
-    CHECK_THAT(refused(header, ""), ContainsSubstring("header: expected JSON"));
+    CHECK_THAT(refused_safetensors(header, ""), ContainsSubstring("header: expected JSON"));
   }
 }
 
 TEST_CASE("safetensors: duplicate names and keys are refused") {
   const std::string w = entry("[1]", "[0,4]");
-  CHECK_THAT(refused("{" + w + "," + w + "}", "1234"), ContainsSubstring("\"w\" is there twice"));
-  CHECK_THAT(refused(R"({"w":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "1234"),
-             ContainsSubstring("\"dtype\" is there twice"));
+  CHECK_THAT(refused_safetensors("{" + w + "," + w + "}", "1234"), ContainsSubstring("\"w\" is there twice"));
+  CHECK_THAT(
+      refused_safetensors(R"({"w":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "1234"),
+      ContainsSubstring("\"dtype\" is there twice"));
   // The name is the same, spelled with an escape.
-  CHECK_THAT(refused("{" + w + R"(,"\u0077":{"dtype":"F32","shape":[0],"data_offsets":[4,4]}})", "1234"),
-             ContainsSubstring("\"w\" is there twice"));
+  CHECK_THAT(
+      refused_safetensors("{" + w + R"(,"\u0077":{"dtype":"F32","shape":[0],"data_offsets":[4,4]}})", "1234"),
+      ContainsSubstring("\"w\" is there twice"));
 }
 
 TEST_CASE("safetensors: overlaps, holes and bytes nobody owns") {
@@ -213,21 +218,26 @@ TEST_CASE("safetensors: overlaps, holes and bytes nobody owns") {
   };
   const OneFile file;
   CHECK(file.read(safetensors_bytes(two("[4,8]", "[0,4]"), "12345678")).all().size() == 2);
-  CHECK_THAT(refused(two("[0,4]", "[3,7]"), "12345678"), ContainsSubstring("tensor b overlaps"));
-  CHECK_THAT(refused(two("[0,4]", "[0,4]"), "1234"), ContainsSubstring("overlaps"));
-  CHECK_THAT(refused(two("[0,4]", "[5,9]"), "123456789"), ContainsSubstring("tensor b leaves a hole"));
-  CHECK_THAT(refused(two("[1,5]", "[5,9]"), "123456789"), ContainsSubstring("tensor a leaves a hole"));
-  CHECK_THAT(refused(two("[0,4]", "[4,8]"), "123456789"), ContainsSubstring("found 9"));
-  CHECK_THAT(refused(two("[0,4]", "[4,8]"), "1234567"), ContainsSubstring("found 7"));
-  CHECK_THAT(refused("{}", "1"), ContainsSubstring("expected 0 bytes of tensor data, found 1"));
+  CHECK_THAT(refused_safetensors(two("[0,4]", "[3,7]"), "12345678"), ContainsSubstring("tensor b overlaps"));
+  CHECK_THAT(refused_safetensors(two("[0,4]", "[0,4]"), "1234"), ContainsSubstring("overlaps"));
+  CHECK_THAT(refused_safetensors(two("[0,4]", "[5,9]"), "123456789"),
+             ContainsSubstring("tensor b leaves a hole"));
+  CHECK_THAT(refused_safetensors(two("[1,5]", "[5,9]"), "123456789"),
+             ContainsSubstring("tensor a leaves a hole"));
+  CHECK_THAT(refused_safetensors(two("[0,4]", "[4,8]"), "123456789"), ContainsSubstring("found 9"));
+  CHECK_THAT(refused_safetensors(two("[0,4]", "[4,8]"), "1234567"), ContainsSubstring("found 7"));
+  CHECK_THAT(refused_safetensors("{}", "1"), ContainsSubstring("expected 0 bytes of tensor data, found 1"));
 }
 
 TEST_CASE("safetensors: offsets that do not span shape times dtype") {
-  CHECK_THAT(refused("{" + entry("[2]", "[0,4]") + "}", "1234"), ContainsSubstring("8 bytes of F32 [2]"));
-  CHECK_THAT(refused("{" + entry("[]", "[0,8]") + "}", "12345678"), ContainsSubstring("4 bytes of F32 []"));
-  CHECK_THAT(refused("{" + entry("[0]", "[0,4]") + "}", "1234"), ContainsSubstring("tensor w"));
-  CHECK_THAT(refused("{" + entry("[1]", "[4,0]") + "}", "1234"), ContainsSubstring("[4, 0]"));
-  CHECK_THAT(refused("{" + entry("[1]", "[18446744073709551615,3]") + "}", "1234"), ContainsSubstring("w"));
+  CHECK_THAT(refused_safetensors("{" + entry("[2]", "[0,4]") + "}", "1234"),
+             ContainsSubstring("8 bytes of F32 [2]"));
+  CHECK_THAT(refused_safetensors("{" + entry("[]", "[0,8]") + "}", "12345678"),
+             ContainsSubstring("4 bytes of F32 []"));
+  CHECK_THAT(refused_safetensors("{" + entry("[0]", "[0,4]") + "}", "1234"), ContainsSubstring("tensor w"));
+  CHECK_THAT(refused_safetensors("{" + entry("[1]", "[4,0]") + "}", "1234"), ContainsSubstring("[4, 0]"));
+  CHECK_THAT(refused_safetensors("{" + entry("[1]", "[18446744073709551615,3]") + "}", "1234"),
+             ContainsSubstring("w"));
 }
 
 TEST_CASE("safetensors: a shape whose product overflows is refused before it is used") {
@@ -235,10 +245,12 @@ TEST_CASE("safetensors: a shape whose product overflows is refused before it is 
        {"[4294967296,4294967296]", "[9223372036854775807]", "[18446744073709551615]", "[2305843009213693952]",
         "[4611686018427387904,2,2]", "[65536,65536,65536,65536]"}) {
     INFO(shape);
-    CHECK_THAT(refused("{" + entry(shape, "[0,0]") + "}", ""), ContainsSubstring("beyond 63 bits"));
+    CHECK_THAT(refused_safetensors("{" + entry(shape, "[0,0]") + "}", ""),
+               ContainsSubstring("beyond 63 bits"));
   }
   // 4 * 2^62 = 2^64, which 64 bits would take for the empty tensor that its offsets promise.
-  CHECK_THAT(refused("{" + entry("[4611686018427387904]", "[0,0]") + "}", ""), ContainsSubstring("tensor w"));
+  CHECK_THAT(refused_safetensors("{" + entry("[4611686018427387904]", "[0,0]") + "}", ""),
+             ContainsSubstring("tensor w"));
 }
 
 TEST_CASE("safetensors: numbers that are no sizes") {
@@ -246,26 +258,28 @@ TEST_CASE("safetensors: numbers that are no sizes") {
        {"-1", "1.0", "1e0", "\"1\"", "null", "true", "[1]", "1e30", "99999999999999999999"}) {
     INFO(bad);
     const std::string one = std::string("[") + bad + "]";
-    CHECK_THAT(refused("{" + entry(one, "[0,4]") + "}", "1234"),
+    CHECK_THAT(refused_safetensors("{" + entry(one, "[0,4]") + "}", "1234"),
                ContainsSubstring("tensor w shape: expected a non-negative integer"));
-    CHECK_THAT(refused("{" + entry("[1]", std::string("[0,") + bad + "]") + "}", "1234"),
+    CHECK_THAT(refused_safetensors("{" + entry("[1]", std::string("[0,") + bad + "]") + "}", "1234"),
                ContainsSubstring("tensor w data_offsets: expected a non-negative integer"));
   }
   for (const char* offsets : {"[0]", "[0,4,8]", "[]", "4", "{}", "null"})
-    CHECK_THAT(refused("{" + entry("[1]", offsets) + "}", "1234"), ContainsSubstring("[begin, end]"));
+    CHECK_THAT(refused_safetensors("{" + entry("[1]", offsets) + "}", "1234"),
+               ContainsSubstring("[begin, end]"));
   for (const char* shape : {"1", "{}", "null", "\"[1]\""})
-    CHECK_THAT(refused("{" + entry(shape, "[0,4]") + "}", "1234"), ContainsSubstring("shape to be a list"));
+    CHECK_THAT(refused_safetensors("{" + entry(shape, "[0,4]") + "}", "1234"),
+               ContainsSubstring("shape to be a list"));
 }
 
 TEST_CASE("safetensors: an entry without a key it needs") {
-  CHECK_THAT(refused(R"({"w":{"shape":[1],"data_offsets":[0,4]}})", "1234"),
+  CHECK_THAT(refused_safetensors(R"({"w":{"shape":[1],"data_offsets":[0,4]}})", "1234"),
              ContainsSubstring("tensor w has no dtype"));
-  CHECK_THAT(refused(R"({"w":{"dtype":"F32","data_offsets":[0,4]}})", "1234"),
+  CHECK_THAT(refused_safetensors(R"({"w":{"dtype":"F32","data_offsets":[0,4]}})", "1234"),
              ContainsSubstring("tensor w has no shape"));
-  CHECK_THAT(refused(R"({"w":{"dtype":"F32","shape":[1]}})", "1234"),
+  CHECK_THAT(refused_safetensors(R"({"w":{"dtype":"F32","shape":[1]}})", "1234"),
              ContainsSubstring("tensor w has no data_offsets"));
-  CHECK_THAT(refused(R"({"w":7})", ""), ContainsSubstring("tensor w has no dtype"));
-  CHECK_THAT(refused(R"({"w":{"dtype":3,"shape":[1],"data_offsets":[0,4]}})", "1234"),
+  CHECK_THAT(refused_safetensors(R"({"w":7})", ""), ContainsSubstring("tensor w has no dtype"));
+  CHECK_THAT(refused_safetensors(R"({"w":{"dtype":3,"shape":[1],"data_offsets":[0,4]}})", "1234"),
              ContainsSubstring("dtype to be a string"));
 }
 
@@ -282,8 +296,8 @@ TEST_CASE("safetensors: dtypes and ranks that are well-formed but not handled ar
     const std::string head = R"("w":{"dtype":")" + dtype + R"(","shape":[2],"data_offsets":[0,)";
     CHECK(foreign(head + std::to_string(2 * size) + "]}", std::string(static_cast<size_t>(2 * size), 'x')) ==
           dtype + " [2]");
-    CHECK_THAT(refused("{" + head + std::to_string(2 * size + 1) + "]}}",
-                       std::string(static_cast<size_t>(2 * size + 1), 'x')),
+    CHECK_THAT(refused_safetensors("{" + head + std::to_string(2 * size + 1) + "]}}",
+                                   std::string(static_cast<size_t>(2 * size + 1), 'x')),
                ContainsSubstring("do not span the " + std::to_string(2 * size) + " bytes of " + dtype));
   }
   // The specification may get such types one day; their width is unknown.
@@ -301,7 +315,7 @@ TEST_CASE("safetensors: dtypes and ranks that are well-formed but not handled ar
 }
 
 TEST_CASE("safetensors: a nesting bomb in the header") {
-  CHECK_THAT(refused(R"({"w":)" + std::string(100'000, '['), ""), ContainsSubstring("nested"));
+  CHECK_THAT(refused_safetensors(R"({"w":)" + std::string(100'000, '['), ""), ContainsSubstring("nested"));
 }
 
 }  // namespace

@@ -21,11 +21,11 @@ using testing::TinyGates;
 using testing::TinyModel;
 using testing::TinyShape;
 
-constexpr double kTolerance = 2e-5;
-constexpr int64_t kBlock = 16;
+constexpr double kSparseTolerance = 2e-5;
+constexpr int64_t kSparseBlock = 16;
 
 SelectRule rule(SelectRule::Method method, double value, int64_t n_tokens) {
-  return {method, value, /*last_block_dense=*/false, (n_tokens + kBlock - 1) / kBlock};
+  return {method, value, /*last_block_dense=*/false, (n_tokens + kSparseBlock - 1) / kSparseBlock};
 }
 
 // The kept blocks and their number, from the observer's reports.
@@ -47,11 +47,11 @@ struct Kept {
     };
   }
   bool sees(int64_t layer, int64_t head, int64_t i, int64_t j) const {
-    return rows.at({layer, head, i / kBlock})[static_cast<size_t>(j / kBlock)];
+    return rows.at({layer, head, i / kSparseBlock})[static_cast<size_t>(j / kSparseBlock)];
   }
 };
 
-const std::vector<int32_t> kPages = {4, 0, 7, 2, 9, 1, 3, 5, 8};
+const std::vector<int32_t> kSparsePages = {4, 0, 7, 2, 9, 1, 3, 5, 8};
 
 TEST_CASE("sparse decoder: attention over the kept blocks equals the float64 one over the same") {
   const std::string family = GENERATE("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM");
@@ -72,12 +72,12 @@ TEST_CASE("sparse decoder: attention over the kept blocks equals the float64 one
         Kept kept;
         runner.on_gate(kept.observer());
         const std::vector<int32_t> ids = random_ids(n, 53, 21);
-        const Logits found = runner.step({{ids, 0, kPages, n, select}});
+        const Logits found = runner.step({{ids, 0, kSparsePages, n, select}});
         const auto expected = reference_forward(
             model, ids, [&](int64_t l, int64_t h, int64_t i, int64_t j) { return kept.sees(l, h, i, j); });
-        CHECK(difference(found, expected) < kTolerance);
+        CHECK(difference(found, expected) < kSparseTolerance);
         CHECK(runner.stats().kept_blocks == kept.count);
-        const int64_t n_rows = (n + kBlock - 1) / kBlock;
+        const int64_t n_rows = (n + kSparseBlock - 1) / kSparseBlock;
         CHECK(runner.stats().causal_blocks == n_rows * (n_rows + 1) / 2 * 8);
         CHECK(kept.count >= n_rows * 8);  // no row is empty
         if (n == 127) CHECK(kept.count < runner.stats().causal_blocks * 3 / 4);
@@ -91,11 +91,11 @@ TEST_CASE("sparse decoder: a rule that keeps everything equals dense") {
   const GatesDir gates(model);
   const std::vector<int32_t> ids = random_ids(100, 53, 22);
   DecoderRunner runner(model, gates.options());
-  const Logits dense = runner.step({{ids, 0, kPages}});
+  const Logits dense = runner.step({{ids, 0, kSparsePages}});
   for (const SelectRule& select :
        {rule(SelectRule::Method::kThreshold, 0.0, 100), rule(SelectRule::Method::kNzRatio, 1.0, 100),
         rule(SelectRule::Method::kNzRatioRow, 1.0, 100)}) {
-    CHECK(difference(runner.step({{ids, 0, kPages, 100, select}}), dense) < kTolerance);
+    CHECK(difference(runner.step({{ids, 0, kSparsePages, 100, select}}), dense) < kSparseTolerance);
     CHECK(runner.stats().kept_blocks == runner.stats().causal_blocks);
   }
 }
@@ -111,7 +111,7 @@ TEST_CASE("sparse decoder: chunks select the same blocks as one shot and give th
     DecoderRunner runner(model, gates.options());
     Kept whole_kept;
     runner.on_gate(whole_kept.observer());
-    const Logits whole = runner.step({{ids, 0, kPages, n, select}});
+    const Logits whole = runner.step({{ids, 0, kSparsePages, n, select}});
     for (const int64_t chunk : {16, 48, 64}) {
       INFO("chunks of " << chunk);
       DecoderRunner chunked(model, gates.options());
@@ -121,10 +121,10 @@ TEST_CASE("sparse decoder: chunks select the same blocks as one shot and give th
       for (int64_t begin = 0; begin < n; begin += chunk) {
         const int64_t end = std::min(n, begin + chunk);
         const std::vector<int32_t> part(ids.begin() + begin, ids.begin() + end);
-        for (const auto& row : chunked.step({{part, begin, kPages, n, select}})) parts.push_back(row);
+        for (const auto& row : chunked.step({{part, begin, kSparsePages, n, select}})) parts.push_back(row);
       }
       CHECK(kept.rows == whole_kept.rows);
-      CHECK(difference(parts, whole) < kTolerance);
+      CHECK(difference(parts, whole) < kSparseTolerance);
     }
   }
 }
@@ -156,9 +156,9 @@ TEST_CASE("sparse decoder: a sparse, a dense and a decoding sequence in one step
       return mixed.begin() + (first ? 0 : static_cast<std::ptrdiff_t>(other));
     };
     const auto a_begin = first_of(sparse_first, b.size()), b_begin = first_of(!sparse_first, a.size());
-    CHECK(difference(Logits(a_begin, a_begin + 90), sparse_alone) < kTolerance);
-    CHECK(difference(Logits(b_begin, b_begin + 37), dense_alone) < kTolerance);
-    CHECK(difference({mixed.back()}, decode_alone) < kTolerance);
+    CHECK(difference(Logits(a_begin, a_begin + 90), sparse_alone) < kSparseTolerance);
+    CHECK(difference(Logits(b_begin, b_begin + 37), dense_alone) < kSparseTolerance);
+    CHECK(difference({mixed.back()}, decode_alone) < kSparseTolerance);
     CHECK(runner.stats().kept_blocks == kept + 6 * 8);  // b has 3 blocks, 6 of them causal
   }
 }

@@ -9,7 +9,7 @@ namespace {
 
 using testing::refusal;
 
-ModelConfig config(int64_t d_model, int64_t d_ff) {
+ModelConfig sized(int64_t d_model, int64_t d_ff) {
   ModelConfig c;
   c.n_layers = 2;
   c.n_heads = 4;
@@ -22,7 +22,7 @@ ModelConfig config(int64_t d_model, int64_t d_ff) {
 }
 
 TEST_CASE("a format applies to the layers' matrices alone") {
-  const ModelConfig c = config(256, 512);
+  const ModelConfig c = sized(256, 512);
   int n = 0;
   for (const WeightSlot& slot : weight_slots(c, Shard(c), /*tied=*/false)) {
     CHECK_FALSE(takes_format(slot, WeightFormat::kStored));
@@ -34,7 +34,7 @@ TEST_CASE("a format applies to the layers' matrices alone") {
 }
 
 TEST_CASE("the size of a format counts its scales") {
-  const ModelConfig c = config(256, 512);
+  const ModelConfig c = sized(256, 512);
   const std::vector<WeightSlot> slots = weight_slots(c, Shard(c), /*tied=*/false);
   const FormatSize e4m3 = format_size(WeightFormat::kE4M3, slots), u4 = format_size(WeightFormat::kU4, slots);
   const int64_t n_params = 2 * (256 * 256 * 2 + 2 * 128 * 256 + 3 * 256 * 512);
@@ -46,7 +46,7 @@ TEST_CASE("the size of a format counts its scales") {
 }
 
 TEST_CASE("int4 is refused if a rank's inputs make no groups, with what fits") {
-  const ModelConfig narrow = config(48, 96), odd = config(256, 320);
+  const ModelConfig narrow = sized(48, 96), odd = sized(256, 320);
   CHECK_THAT(
       refusal(ErrorKind::kUnsupported,
               [&] { check_format(WeightFormat::kU4, narrow, Shard(narrow), "folder"); }),
@@ -54,7 +54,7 @@ TEST_CASE("int4 is refused if a rank's inputs make no groups, with what fits") {
   CHECK_NOTHROW(check_format(WeightFormat::kE4M3, narrow, Shard(narrow), "folder"));
   CHECK_NOTHROW(check_format(WeightFormat::kU4, odd, Shard(odd), "folder"));
   CHECK_NOTHROW(check_format(WeightFormat::kU4, odd, Shard(odd, 0, 2), "folder"));
-  const ModelConfig split = config(256, 352);
+  const ModelConfig split = sized(256, 352);
   CHECK_THAT(refusal(ErrorKind::kUnsupported,
                      [&] { check_format(WeightFormat::kU4, split, Shard(split, 1, 2), "folder"); }),
              ContainsSubstring("found 176") && ContainsSubstring("fewer ranks"));

@@ -24,7 +24,7 @@ ModelWeights load(const TinyModel& model, const ModelWeights::Progress& on_progr
   return ModelWeights::load(model.path(), ModelConfig::load(model.path()), backend.get(), on_progress);
 }
 
-std::string refused(const TinyModel& model) {
+std::string refused_weights(const TinyModel& model) {
   return refusal(ErrorKind::kFile, [&] { load(model); });
 }
 
@@ -131,7 +131,7 @@ TEST_CASE("weights: a saved lm_head of a type that cannot be used is not passed 
     std::vector<NamedTensor> tensors = model.tensors();
     tensors.push_back(zero_tensor("lm_head.weight", type, {53, 24}));
     model.write_tensors(tensors);
-    CHECK_THAT(refused(model),
+    CHECK_THAT(refused_weights(model),
                ContainsSubstring(std::string("lm_head.weight: expected F32, F16 or BF16, found ") + type +
                                  " [53, 24]"));
   }
@@ -143,8 +143,9 @@ TEST_CASE("weights: a decoder of a type that cannot be used is still known by it
   for (const NamedTensor& t : model.tensors())
     tensors.push_back(t.name == "lm_head.weight" ? t : zero_tensor(t.name, "F64", t.shape));
   model.write_tensors(tensors);
-  CHECK_THAT(refused(model), ContainsSubstring("misshapen: model.embed_tokens.weight: expected F32, F16 or "
-                                               "BF16, found F64 [53, 24]"));
+  CHECK_THAT(refused_weights(model),
+             ContainsSubstring("misshapen: model.embed_tokens.weight: expected F32, F16 or "
+                               "BF16, found F64 [53, 24]"));
 }
 
 TEST_CASE("weights: of a tied pair either tensor may be the one that was saved") {
@@ -174,7 +175,7 @@ TEST_CASE("weights: the names of a bare LlamaModel have no prefix") {
   nlohmann::json config = model.config();
   config["tie_word_embeddings"] = false;
   model.write_config(config);
-  CHECK_THAT(refused(model), ContainsSubstring("missing: lm_head.weight [53, 24]"));
+  CHECK_THAT(refused_weights(model), ContainsSubstring("missing: lm_head.weight [53, 24]"));
 }
 
 TEST_CASE("weights: one bias without the other") {
@@ -195,7 +196,7 @@ TEST_CASE("weights: each tensor is named if it is missing") {
   const TinyModel model(shape);
   for (const NamedTensor& t : model.tensors()) {
     model.write_tensors(without(model.tensors(), t.name));
-    const std::string message = refused(model);
+    const std::string message = refused_weights(model);
     CHECK_THAT(message, ContainsSubstring("missing: " + t.name + " ["));
     CHECK_THAT(message, ContainsSubstring(model.path()));
   }
@@ -209,12 +210,13 @@ TEST_CASE("weights: a tensor that the config does not ask for is named") {
         "model.extra", "layers.0.mlp.up_proj.lora_A.weight", "model.layers.0.mlp.up_proj.weight_scale"}) {
     tensors.push_back(zero_tensor(name, "F32", {5}));
     model.write_tensors(tensors);
-    CHECK_THAT(refused(model), ContainsSubstring(std::string("unexpected: ") + name + " [5]"));
+    CHECK_THAT(refused_weights(model), ContainsSubstring(std::string("unexpected: ") + name + " [5]"));
     tensors.pop_back();
   }
   tensors.push_back(zero_tensor("model.layers.0.mlp.up_proj.qweight", "I32", {5}));
   model.write_tensors(tensors);
-  CHECK_THAT(refused(model), ContainsSubstring("unexpected: model.layers.0.mlp.up_proj.qweight I32 [5]"));
+  CHECK_THAT(refused_weights(model),
+             ContainsSubstring("unexpected: model.layers.0.mlp.up_proj.qweight I32 [5]"));
 }
 
 TEST_CASE("weights: tensors that change nothing of what a decoder computes are skipped, and named") {
@@ -245,7 +247,7 @@ TEST_CASE("weights: a tensor of a type that no product takes is named where it i
   std::vector<NamedTensor> tensors = without(model.tensors(), name);
   tensors.push_back(zero_tensor(name, "F64", {24, 40}));
   model.write_tensors(tensors);
-  CHECK_THAT(refused(model),
+  CHECK_THAT(refused_weights(model),
              ContainsSubstring("misshapen: " + name + ": expected F32, F16 or BF16, found F64 [24, 40]") &&
                  ContainsSubstring("convert the weights to BF16, F16 or F32"));
 }
@@ -255,7 +257,8 @@ TEST_CASE("weights: biases that the config denies are unexpected, those it promi
   nlohmann::json config = model.config();
   config["attention_bias"] = false;
   model.write_config(config);
-  CHECK_THAT(refused(model), ContainsSubstring("unexpected: model.layers.0.self_attn.k_proj.bias [16]"));
+  CHECK_THAT(refused_weights(model),
+             ContainsSubstring("unexpected: model.layers.0.self_attn.k_proj.bias [16]"));
 
   TinyShape shape;
   shape.mlp_bias = false;
@@ -263,7 +266,7 @@ TEST_CASE("weights: biases that the config denies are unexpected, those it promi
   config = plain.config();
   config["mlp_bias"] = true;
   plain.write_config(config);
-  CHECK_THAT(refused(plain), ContainsSubstring("missing: model.layers.0.mlp.gate_proj.bias [40]"));
+  CHECK_THAT(refused_weights(plain), ContainsSubstring("missing: model.layers.0.mlp.gate_proj.bias [40]"));
 }
 
 TEST_CASE("weights: a misshapen tensor is named with both shapes") {
@@ -274,12 +277,13 @@ TEST_CASE("weights: a misshapen tensor is named with both shapes") {
     std::vector<NamedTensor> tensors = without(model.tensors(), name);
     tensors.push_back(zero_tensor(name, "F32", shape));
     model.write_tensors(tensors);
-    CHECK_THAT(refused(model), ContainsSubstring("misshapen: " + name + ": expected [16, 24], found ["));
+    CHECK_THAT(refused_weights(model),
+               ContainsSubstring("misshapen: " + name + ": expected [16, 24], found ["));
   }
   std::vector<NamedTensor> tensors = without(model.tensors(), name);
   tensors.push_back(zero_tensor(name, "I32", {16, 24}));
   model.write_tensors(tensors);
-  CHECK_THAT(refused(model), ContainsSubstring(name + ": expected F32, F16 or BF16, found I32"));
+  CHECK_THAT(refused_weights(model), ContainsSubstring(name + ": expected F32, F16 or BF16, found I32"));
 }
 
 TEST_CASE("weights: a norm or a bias with NaN or infinity is refused by name and place") {
@@ -291,8 +295,9 @@ TEST_CASE("weights: a norm or a bias with NaN or infinity is refused by name and
       for (NamedTensor& t : tensors)
         if (t.name == name) std::memcpy(t.bytes.data() + 5 * sizeof value, &value, sizeof value);
       model.write_tensors(tensors);
-      CHECK_THAT(refused(model), ContainsSubstring(std::string(name) + ": expected finite numbers, found " +
-                                                   found + " at [5]"));
+      CHECK_THAT(
+          refused_weights(model),
+          ContainsSubstring(std::string(name) + ": expected finite numbers, found " + found + " at [5]"));
     }
   }
 }
@@ -303,7 +308,7 @@ TEST_CASE("weights: a checkpoint of another size lists the first few of each pro
   config["num_hidden_layers"] = 3;
   config["vocab_size"] = 54;
   model.write_config(config);
-  const std::string message = refused(model);
+  const std::string message = refused_weights(model);
   CHECK_THAT(message, ContainsSubstring("missing: model.layers.2.input_layernorm.weight [24]"));
   CHECK_THAT(message, ContainsSubstring("missing: and 12 more"));
   CHECK_THAT(message, ContainsSubstring("misshapen: model.embed_tokens.weight: expected [54, 24]"));
@@ -374,7 +379,7 @@ TEST_CASE("weights: a vocab_size that config.json gives is never changed") {
   ModelConfig found = ModelConfig::load(model.path());
   find_vocabulary(model.path(), &found);
   CHECK(found.n_vocab == 54);
-  CHECK_THAT(refused(model), ContainsSubstring("model.embed_tokens.weight"));
+  CHECK_THAT(refused_weights(model), ContainsSubstring("model.embed_tokens.weight"));
 }
 
 TEST_CASE("weights: random ones report their progress, and can be cancelled") {

@@ -57,18 +57,18 @@ Outcome read(const std::string& bytes) {
   return whole;
 }
 
-std::string get(const std::string& target, const std::string& fields = "") {
+std::string get_bytes(const std::string& target, const std::string& fields = "") {
   return "GET " + target + " HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n";
 }
 
-std::string post(const std::string& fields, const std::string& body = "") {
+std::string post_bytes(const std::string& fields, const std::string& body = "") {
   return "POST /p HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n" + body;
 }
 
 constexpr const char* kChunked = "Transfer-Encoding: chunked\r\n";
 
 TEST_CASE("a request's method, path, fields and body are read") {
-  const Outcome one = read(post("X-One:  a b \r\nContent-Length: 3\r\n", "abc"));
+  const Outcome one = read(post_bytes("X-One:  a b \r\nContent-Length: 3\r\n", "abc"));
   CHECK(one.status == 0);
   CHECK(one.head.method == "POST");
   CHECK(one.head.path == "/p");
@@ -78,11 +78,11 @@ TEST_CASE("a request's method, path, fields and body are read") {
   CHECK(one.head.keep_alive);
   CHECK(one.head.has_body);
   CHECK(one.body == "abc");
-  CHECK_FALSE(read(get("/", "Connection: close\r\n")).head.keep_alive);
+  CHECK_FALSE(read(get_bytes("/", "Connection: close\r\n")).head.keep_alive);
   CHECK_FALSE(read("GET / HTTP/1.0\r\n\r\n").head.keep_alive);
-  CHECK(read(get("/", "Content-Length: 0\r\n")).status == 0);
-  CHECK(read(post("")).body.empty());
-  CHECK(read("\r\n\r\n" + get("/")).head.path == "/");
+  CHECK(read(get_bytes("/", "Content-Length: 0\r\n")).status == 0);
+  CHECK(read(post_bytes("")).body.empty());
+  CHECK(read("\r\n\r\n" + get_bytes("/")).head.path == "/");
 }
 
 TEST_CASE("an address is its path, with percent signs decoded") {
@@ -96,15 +96,16 @@ TEST_CASE("an address is its path, with percent signs decoded") {
       {"/a+b", "/a+b"},
       {"/%e2%82%ac", "/\xe2\x82\xac"},
       {"/v1/models/Qwen/Qwen3", "/v1/models/Qwen/Qwen3"}};
-  for (const auto& [target, path] : paths) CHECK(read(get(target)).head.path == path);
+  for (const auto& [target, path] : paths) CHECK(read(get_bytes(target)).head.path == path);
   for (const char* bad : {"/%", "/%a", "/%zz", "/a%0", "x", "ftp://host/x", "host:80"})
-    CHECK(read(get(bad)).status == 400);
+    CHECK(read(get_bytes(bad)).status == 400);
 }
 
 TEST_CASE("chunks are put together, and their trailer changes nothing") {
-  CHECK(read(post(kChunked, "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")).body == "abc");
-  CHECK(read(post(kChunked, "A;name=\"v\"\r\n0123456789\r\n0\r\n\r\n")).body == "0123456789");
-  const Outcome trailer = read(post(kChunked, "1\r\na\r\n0\r\nX-Late: 1\r\nAuthorization: Bearer k\r\n\r\n"));
+  CHECK(read(post_bytes(kChunked, "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")).body == "abc");
+  CHECK(read(post_bytes(kChunked, "A;name=\"v\"\r\n0123456789\r\n0\r\n\r\n")).body == "0123456789");
+  const Outcome trailer =
+      read(post_bytes(kChunked, "1\r\na\r\n0\r\nX-Late: 1\r\nAuthorization: Bearer k\r\n\r\n"));
   CHECK(trailer.body == "a");
   CHECK(trailer.head.find("x-late") == nullptr);
   CHECK(trailer.head.find("authorization") == nullptr);
@@ -114,15 +115,15 @@ TEST_CASE("a field over several lines is refused, in the head and in the trailer
   for (const std::string space : {" ", "\t"}) {
     const std::string folded = "X-One: a\r\n" + space + "b\r\n";
     for (const std::string& fields : {folded, "X-Zero:\r\n" + space + "a\r\n", folded + "X-Two: c\r\n"}) {
-      const Outcome head = read(get("/", fields));
+      const Outcome head = read(get_bytes("/", fields));
       CHECK(head.status == kBadRequest);
       CHECK_THAT(head.message, ContainsSubstring("a field of the head goes over several lines"));
-      const Outcome trailer = read(post(kChunked, "1\r\na\r\n0\r\n" + fields + "\r\n"));
+      const Outcome trailer = read(post_bytes(kChunked, "1\r\na\r\n0\r\n" + fields + "\r\n"));
       CHECK(trailer.status == kBadRequest);
       CHECK_THAT(trailer.message, ContainsSubstring("a field of the trailer goes over several lines"));
     }
     // In a body it is not a field.
-    const Outcome body = read(post(kChunked, "8\r\nX: a\r\n" + space + "b\r\n0\r\nX-One: a\r\n\r\n"));
+    const Outcome body = read(post_bytes(kChunked, "8\r\nX: a\r\n" + space + "b\r\n0\r\nX-One: a\r\n\r\n"));
     CHECK(body.status == 0);
     CHECK(body.body == "X: a\r\n" + space + "b");
   }
@@ -130,28 +131,28 @@ TEST_CASE("a field over several lines is refused, in the head and in the trailer
 
 TEST_CASE("framing that servers could read in two ways is refused") {
   const std::vector<std::string> bad = {
-      post("Content-Length: 1\r\nContent-Length: 2\r\n", "ab"),
-      post("Content-Length: 1\r\nContent-Length: 1\r\n", "a"),
-      post("Content-Length: 1, 1\r\n", "a"),
-      post("Content-Length: +1\r\n", "a"),
-      post("Content-Length: -1\r\n", "a"),
-      post("Content-Length: 0x1\r\n", "a"),
-      post("Content-Length: 1 1\r\n", "a"),
-      post("Content-Length:\r\n", "a"),
-      post("Content-Length: 18446744073709551616\r\n", "a"),
-      post("Content-Length : 1\r\n", "a"),
-      post(" Content-Length: 1\r\n", "a"),
-      post("Content-Length\r\n", "a"),
-      post("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
-      post("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", "0\r\n\r\n"),
-      post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+      post_bytes("Content-Length: 1\r\nContent-Length: 2\r\n", "ab"),
+      post_bytes("Content-Length: 1\r\nContent-Length: 1\r\n", "a"),
+      post_bytes("Content-Length: 1, 1\r\n", "a"),
+      post_bytes("Content-Length: +1\r\n", "a"),
+      post_bytes("Content-Length: -1\r\n", "a"),
+      post_bytes("Content-Length: 0x1\r\n", "a"),
+      post_bytes("Content-Length: 1 1\r\n", "a"),
+      post_bytes("Content-Length:\r\n", "a"),
+      post_bytes("Content-Length: 18446744073709551616\r\n", "a"),
+      post_bytes("Content-Length : 1\r\n", "a"),
+      post_bytes(" Content-Length: 1\r\n", "a"),
+      post_bytes("Content-Length\r\n", "a"),
+      post_bytes("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+      post_bytes("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", "0\r\n\r\n"),
+      post_bytes("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
       "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-      post(kChunked, "0x1d\r\n" + std::string(29, 'a') + "\r\n0\r\n\r\n"),
-      post(kChunked, "-1\r\na\r\n"),
-      post(kChunked, "\r\n0\r\n\r\n"),
-      post(kChunked, "1 \r\na\r\n0\r\n\r\n"),
-      post(kChunked, "1\r\nab\r\n0\r\n\r\n"),
-      post(kChunked, "0\r\nContent-Length: 5\r\n\r\n"),
+      post_bytes(kChunked, "0x1d\r\n" + std::string(29, 'a') + "\r\n0\r\n\r\n"),
+      post_bytes(kChunked, "-1\r\na\r\n"),
+      post_bytes(kChunked, "\r\n0\r\n\r\n"),
+      post_bytes(kChunked, "1 \r\na\r\n0\r\n\r\n"),
+      post_bytes(kChunked, "1\r\nab\r\n0\r\n\r\n"),
+      post_bytes(kChunked, "0\r\nContent-Length: 5\r\n\r\n"),
       "GET  / HTTP/1.1\r\nHost: h\r\n\r\n",
       "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n",
       "GET / HTTP/1.1\r\nHost: h\r\nX: a" + std::string(1, '\0') + "b\r\n\r\n",
@@ -165,52 +166,53 @@ TEST_CASE("framing that servers could read in two ways is refused") {
   }
   // Lines without a carriage return do not end, so the request does not end either.
   for (const std::string& request :
-       {post(kChunked, "1\na\n0\n\n"), std::string("GET / HTTP/1.1\nHost: h\n\n")})
+       {post_bytes(kChunked, "1\na\n0\n\n"), std::string("GET / HTTP/1.1\nHost: h\n\n")})
     for (const size_t step : {size_t{1}, request.size()}) CHECK(read(request, step).status != 0);
   for (const char* encoding : {"gzip", "gzip, chunked", "chunked, gzip", "identity", "xchunked"})
-    CHECK(read(post(std::string("Transfer-Encoding: ") + encoding + "\r\n", "0\r\n\r\n")).status == 501);
+    CHECK(read(post_bytes(std::string("Transfer-Encoding: ") + encoding + "\r\n", "0\r\n\r\n")).status ==
+          501);
   CHECK(read("GET / HTTP/2.0\r\nHost: h\r\n\r\n").status == 505);
   CHECK(read("GET / HTTP/0.9\r\n\r\n").status == 505);
 }
 
 TEST_CASE("each bound is met and passed") {
   const std::string slash(kMaxTargetBytes, '/');
-  CHECK(read(get(slash)).status == 0);
-  CHECK(read(get(slash + "/")).status == 414);
+  CHECK(read(get_bytes(slash)).status == 0);
+  CHECK(read(get_bytes(slash + "/")).status == 414);
 
   std::string fields;
   for (size_t i = 1; i < kMaxFields; ++i) fields += "X: y\r\n";  // with Host, that is the limit
-  CHECK(read(get("/", fields)).status == 0);
-  CHECK(read(get("/", fields + "X: y\r\n")).status == 431);
+  CHECK(read(get_bytes("/", fields)).status == 0);
+  CHECK(read(get_bytes("/", fields + "X: y\r\n")).status == 431);
 
-  const size_t others = get("/", "X: \r\n").size();
-  CHECK(read(get("/", "X: " + std::string(kMaxHeadBytes - others - 4, 'x') + "\r\n")).status == 0);
-  CHECK(read(get("/", "X: " + std::string(kMaxHeadBytes - others + 1, 'x') + "\r\n")).status == 431);
+  const size_t others = get_bytes("/", "X: \r\n").size();
+  CHECK(read(get_bytes("/", "X: " + std::string(kMaxHeadBytes - others - 4, 'x') + "\r\n")).status == 0);
+  CHECK(read(get_bytes("/", "X: " + std::string(kMaxHeadBytes - others + 1, 'x') + "\r\n")).status == 431);
 
   const std::string body(kMaxBody, 'x');
-  CHECK(read(post("Content-Length: 1000\r\n", body)).body == body);
-  CHECK(read(post("Content-Length: 1001\r\n", body)).status == 413);
-  CHECK(read(post("Content-Length: 18446744073709551615\r\n", body)).status == 413);
-  CHECK(read(post(kChunked, "3e8\r\n" + body + "\r\n0\r\n\r\n")).body == body);
-  CHECK(read(post(kChunked, "3e8\r\n" + body + "\r\n1\r\n")).status == 413);
-  CHECK(read(post(kChunked, "fffffffffffffff\r\n")).status == 413);
-  CHECK(read(post(kChunked, "ffffffffffffffff\r\n")).status == 413);
-  CHECK(read(post(kChunked, "10000000000000000\r\n")).status == 400);
+  CHECK(read(post_bytes("Content-Length: 1000\r\n", body)).body == body);
+  CHECK(read(post_bytes("Content-Length: 1001\r\n", body)).status == 413);
+  CHECK(read(post_bytes("Content-Length: 18446744073709551615\r\n", body)).status == 413);
+  CHECK(read(post_bytes(kChunked, "3e8\r\n" + body + "\r\n0\r\n\r\n")).body == body);
+  CHECK(read(post_bytes(kChunked, "3e8\r\n" + body + "\r\n1\r\n")).status == 413);
+  CHECK(read(post_bytes(kChunked, "fffffffffffffff\r\n")).status == 413);
+  CHECK(read(post_bytes(kChunked, "ffffffffffffffff\r\n")).status == 413);
+  CHECK(read(post_bytes(kChunked, "10000000000000000\r\n")).status == 400);
 }
 
 TEST_CASE("a chunk's size line and the trailer have an end") {
-  CHECK(read(post(kChunked, std::string(kMaxChunkLine + 100, '0'))).status == 400);
-  CHECK(read(post(kChunked, "1;" + std::string(kMaxChunkLine + 100, 'x'))).status == 400);
-  CHECK(read(post(kChunked, "0\r\nX: " + std::string(kMaxChunkLine + 100, 'x'))).status == 400);
+  CHECK(read(post_bytes(kChunked, std::string(kMaxChunkLine + 100, '0'))).status == 400);
+  CHECK(read(post_bytes(kChunked, "1;" + std::string(kMaxChunkLine + 100, 'x'))).status == 400);
+  CHECK(read(post_bytes(kChunked, "0\r\nX: " + std::string(kMaxChunkLine + 100, 'x'))).status == 400);
   std::string many;
   const std::string extension(1000, 'x');
   for (int i = 0; i < 20; ++i) many += "1;" + extension + "\r\na\r\n";
-  CHECK_THAT(read(post(kChunked, many)).message, ContainsSubstring("extensions"));
+  CHECK_THAT(read(post_bytes(kChunked, many)).message, ContainsSubstring("extensions"));
 }
 
 TEST_CASE("requests that come together are read one after the other") {
   RequestReader reader(kMaxBody);
-  reader.feed(post("Content-Length: 3\r\n", "abc") + get("/two") + "GET /thr");
+  reader.feed(post_bytes("Content-Length: 3\r\n", "abc") + get_bytes("/two") + "GET /thr");
   std::vector<std::string> paths;
   while (reader.state() == RequestReader::State::kHeadRead) {
     paths.push_back(reader.head().path);
@@ -226,7 +228,7 @@ TEST_CASE("requests that come together are read one after the other") {
 
 TEST_CASE("memory is held for what has come, not for what is announced") {
   RequestReader reader(int64_t{1} << 40);
-  reader.feed(post("Content-Length: 1000000000000\r\n", "abc"));
+  reader.feed(post_bytes("Content-Length: 1000000000000\r\n", "abc"));
   reader.begin_body();
   CHECK(reader.state() == RequestReader::State::kBody);
   CHECK(reader.held_bytes() < 1000);

@@ -9,7 +9,7 @@
 namespace seer::serve {
 namespace {
 
-std::vector<Route> routes() {
+std::vector<Route> rule_routes() {
   return {{"GET", "/open", {}, true}, {"GET", "/closed", {}}, {"POST", "/post", {}}, {"GET", "/post", {}}};
 }
 
@@ -24,7 +24,7 @@ RequestHead head_of(const std::string& method, const std::string& path, std::vec
 
 // Returns the status of the refusal, or 200 if the request is wanted.
 int status(const AccessRules& access, const RequestHead& head) {
-  const Admission admission = RequestRules(access, routes()).admit(head);
+  const Admission admission = RequestRules(access, rule_routes()).admit(head);
   return admission.refusal ? admission.refusal->status() : 200;
 }
 
@@ -100,7 +100,7 @@ TEST_CASE("pages of other origins may not ask unless they are named") {
 TEST_CASE("a page is told that it may ask") {
   AccessRules access;
   access.cors_origins = {"https://page.example", "https://other.example"};
-  const RequestRules rules(access, routes());
+  const RequestRules rules(access, rule_routes());
   const RequestHead asks =
       head_of("OPTIONS", "/post",
               {{"origin", "https://other.example"}, {"access-control-request-headers", "x-a, x-b"}});
@@ -114,7 +114,7 @@ TEST_CASE("a page is told that it may ask") {
       "OPTIONS", "/post", {{"access-control-request-headers", "a:b"}, {"origin", "https://other.example"}});
   CHECK(rules.preflight_response(forged).fields[1].value == "Authorization, Content-Type");
   CHECK(rules.cors_fields(head_of("GET", "/open")) == "Vary: Origin\r\n");
-  CHECK(RequestRules({}, routes()).cors_fields(asks).empty());
+  CHECK(RequestRules({}, rule_routes()).cors_fields(asks).empty());
   CHECK(status({}, asks) == 403);
 }
 
@@ -148,7 +148,7 @@ TEST_CASE("a body comes with POST alone, so that nobody without a key has one he
 }
 
 TEST_CASE("a method that is not for an address is told which are") {
-  const Admission admission = RequestRules({}, routes()).admit(head_of("DELETE", "/post"));
+  const Admission admission = RequestRules({}, rule_routes()).admit(head_of("DELETE", "/post"));
   REQUIRE(admission.refusal);
   CHECK(admission.refusal->status() == 405);
   CHECK(admission.allow == "POST, GET");

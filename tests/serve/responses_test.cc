@@ -87,22 +87,23 @@ TEST_CASE("ids of calls for Mistral's templates have nine letters and digits") {
 }
 
 TEST_CASE("events of reasoning and calls") {
-  using Kind = AnswerDelta::Kind;
+  using DeltaKind = AnswerDelta::Kind;
   const ResponseWriter writer(true, "m", false);
   const auto delta = [&](const AnswerDelta& one) {
     return event(writer.pieces(0, {one}))["choices"][0]["delta"];
   };
-  CHECK(delta({Kind::kReasoning, "hm"}) == Json::parse(R"({"reasoning_content":"hm"})"));
-  const Json begin = delta({Kind::kCallBegin, "f"})["tool_calls"][0];
+  CHECK(delta({DeltaKind::kReasoning, "hm"}) == Json::parse(R"({"reasoning_content":"hm"})"));
+  const Json begin = delta({DeltaKind::kCallBegin, "f"})["tool_calls"][0];
   CHECK(begin["function"] == Json::parse(R"({"name":"f","arguments":""})"));
   CHECK(begin["type"] == "function");
-  CHECK(delta({Kind::kCallArguments, "{\"a"}) ==
+  CHECK(delta({DeltaKind::kCallArguments, "{\"a"}) ==
         Json::parse(R"({"tool_calls":[{"index":0,"function":{"arguments":"{\"a"}}]})"));
-  CHECK(writer.pieces(0, {{Kind::kCallEnd, ""}}).empty());
+  CHECK(writer.pieces(0, {{DeltaKind::kCallEnd, ""}}).empty());
   // Log-probabilities come with the first event, or in an event of their own if there is none.
   const nlohmann::ordered_json logprobs = {{"content", {1}}};
   const Json same = {{"content", {1}}};
-  const std::string two = writer.pieces(0, {{Kind::kReasoning, "a"}, {Kind::kContent, "b"}}, logprobs);
+  const std::string two =
+      writer.pieces(0, {{DeltaKind::kReasoning, "a"}, {DeltaKind::kContent, "b"}}, logprobs);
   CHECK(event(two.substr(0, two.find("\n\n") + 2))["choices"][0]["logprobs"] == same);
   CHECK(event(two.substr(two.find("\n\n") + 2))["choices"][0]["logprobs"].is_null());
   CHECK(event(writer.pieces(0, {}, logprobs))["choices"][0]["logprobs"] == same);

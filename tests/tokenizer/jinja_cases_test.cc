@@ -8,13 +8,11 @@
 namespace seer {
 namespace {
 
-using testing::OrderedJson;
-
-OrderedJson variables_of(const OrderedJson& c) {
-  OrderedJson variables{{"messages", c["messages"]},
-                        {"tools", c.contains("tools") ? c["tools"] : OrderedJson()},
-                        {"documents", nullptr},
-                        {"add_generation_prompt", false}};
+testing::OrderedValue variables_of(const testing::OrderedValue& c) {
+  testing::OrderedValue variables{{"messages", c["messages"]},
+                                  {"tools", c.contains("tools") ? c["tools"] : testing::OrderedValue()},
+                                  {"documents", nullptr},
+                                  {"add_generation_prompt", false}};
   variables.update(c["kwargs"]);
   return variables;
 }
@@ -22,13 +20,13 @@ OrderedJson variables_of(const OrderedJson& c) {
 TEST_CASE("templates of published models are rendered character for character") {
   const auto folder = testing::test_data("templates");
   if (!folder) return;
-  const auto cases = OrderedJson::parse(testing::read_file(*folder / "cases.json"));
+  const auto cases = testing::OrderedValue::parse(testing::read_file(*folder / "cases.json"));
   CHECK(cases.size() >= 200);
-  for (const OrderedJson& c : cases) {
+  for (const testing::OrderedValue& c : cases) {
     const std::string name = c["template"].get<std::string>();
     INFO(name << ": " << c["name"]);
     const std::string source = testing::read_file(*folder / (name + ".jinja"));
-    OrderedJson files{{"eos_token", c["eos_token"]}};
+    testing::OrderedValue files{{"eos_token", c["eos_token"]}};
     if (c.contains("bos_token") && !c["bos_token"].is_null()) files["bos_token"] = c["bos_token"];
     jinja::RenderOptions options;
     options.now = 1795856703;  // 2026-11-28 09:05:03 UTC

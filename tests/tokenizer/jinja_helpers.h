@@ -9,14 +9,14 @@
 
 namespace seer::testing {
 
-using OrderedJson = nlohmann::ordered_json;
+using OrderedValue = nlohmann::ordered_json;
 
-inline std::string render(const std::string& source, const OrderedJson& messages = {},
-                          const OrderedJson& files = {}) {
+inline std::string render(const std::string& source, const OrderedValue& messages = {},
+                          const OrderedValue& files = {}) {
   return jinja::Template::parse(source, "t").render(files, messages).text;
 }
 
-inline std::string render_error(const std::string& source, const OrderedJson& messages = {}) {
+inline std::string render_error(const std::string& source, const OrderedValue& messages = {}) {
   return error_of([&] { render(source, messages); });
 }
 

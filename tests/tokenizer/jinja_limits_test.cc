@@ -14,7 +14,7 @@ std::string repeated(const std::string& text, int n) {
   return result;
 }
 
-const std::string kSpace = "{% set ns = namespace(x='ab', l=[1, 2]) %}";
+const std::string kNamespace = "{% set ns = namespace(x='ab', l=[1, 2]) %}";
 
 TEST_CASE("loops within loops end at the limit of steps") {
   CHECK_THAT(render_error("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
@@ -30,7 +30,7 @@ TEST_CASE("texts end at the limit of bytes") {
     INFO(source);
     CHECK_THAT(render_error(source), ContainsSubstring("more than the 16777216 bytes that are allowed"));
   }
-  CHECK_THAT(render_error(kSpace + "{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
+  CHECK_THAT(render_error(kNamespace + "{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
              ContainsSubstring("bytes that are allowed"));
 }
 
@@ -49,15 +49,15 @@ TEST_CASE("values that are alive at one time end at the limit of memory") {
 TEST_CASE("nesting ends at the limit of depth") {
   CHECK_THAT(render_error("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
              ContainsSubstring("more than 200 calls of macros"));
-  CHECK_THAT(render_error(kSpace + "{% for i in range(999) %}{% set ns.l = [ns.l] %}{% endfor %}"),
+  CHECK_THAT(render_error(kNamespace + "{% for i in range(999) %}{% set ns.l = [ns.l] %}{% endfor %}"),
              ContainsSubstring("200 deep"));
   CHECK_THAT(
-      render_error(kSpace + "{% for i in range(999) %}{% set ns.l = ns.l | map('string') %}{% endfor %}"),
+      render_error(kNamespace + "{% for i in range(999) %}{% set ns.l = ns.l | map('string') %}{% endfor %}"),
       ContainsSubstring("200 deep"));
   CHECK_THAT(render_error("{% macro m() %}" + repeated("{% for i in [1] %}", 100) + "{{ [[[[m()]]]] }}" +
                           repeated("{% endfor %}", 100) + "{% endmacro %}{{ m() }}"),
              ContainsSubstring("operations and statements within one another"));
-  CHECK_THAT(render_error(kSpace + "{% set ns.s = ns %}{{ ns }}"), ContainsSubstring("holds itself"));
+  CHECK_THAT(render_error(kNamespace + "{% set ns.s = ns %}{{ ns }}"), ContainsSubstring("holds itself"));
 }
 
 TEST_CASE("sources that are nested too deep or too large are refused before anything is rendered") {
@@ -75,7 +75,7 @@ TEST_CASE("sources that are nested too deep or too large are refused before anyt
 }
 
 TEST_CASE("a long conversation stays far within the limits") {
-  testing::OrderedJson messages = testing::OrderedJson::array();
+  testing::OrderedValue messages = testing::OrderedValue::array();
   for (int i = 0; i < 200; ++i)
     messages.push_back({{"role", i % 2 == 0 ? "user" : "assistant"}, {"content", std::string(10000, 'x')}});
   const std::string text = render(

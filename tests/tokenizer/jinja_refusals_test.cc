@@ -62,7 +62,7 @@ TEST_CASE("an unknown filter within a branch is an error only when it is used") 
              ContainsSubstring("No filter named 'nonsense' found."));
 }
 
-std::string repeated(const std::string& text, int n) {
+std::string repeat(const std::string& text, int n) {
   std::string all;
   for (int i = 0; i < n; ++i) all += text;
   return all;
@@ -74,11 +74,11 @@ TEST_CASE("raise_exception gives the template's words and nothing else") {
   CHECK(render_error("\n{{ raise_exception('') }}") ==
         "unsupported: t:2: the template refuses the messages without a word");
   CHECK(render_error("{{ raise_exception('a' + '\u00e9' * 100000) }}") ==
-        "unsupported: a" + repeated("\xC3\xA9", 499) + "... (200001 bytes)");
+        "unsupported: a" + repeat("\xC3\xA9", 499) + "... (200001 bytes)");
 }
 
 TEST_CASE("the sandbox lets nothing be changed and no internals be used") {
-  const testing::OrderedJson messages{{"d", {{"a", 1}}}, {"xs", {1, 2}}};
+  const testing::OrderedValue messages{{"d", {{"a", 1}}}, {"xs", {1, 2}}};
   for (const char* source : {"{{ xs.append(1) }}", "{{ xs.pop() }}", "{{ xs.sort() }}", "{{ d.update({}) }}",
                              "{{ d.pop('a') }}", "{{ d.__class__.x }}", "{{ ''['__class__']() }}"}) {
     INFO(source);
@@ -94,8 +94,8 @@ TEST_CASE("sources and values that are not UTF-8 are refused: the interpreter re
     INFO(bytes.size());
     for (const std::string& source : {"x\n{{ name" + bytes, "x\n" + bytes, "x\n{{ '" + bytes + "' }}"})
       CHECK_THAT(render_error(source), ContainsSubstring("file: t:2: expected UTF-8, found the byte 0x"));
-    for (const testing::OrderedJson& message :
-         {testing::OrderedJson{{"x", bytes}}, testing::OrderedJson{{"x", {"a", {{"b" + bytes, 1}}}}}})
+    for (const testing::OrderedValue& message :
+         {testing::OrderedValue{{"x", bytes}}, testing::OrderedValue{{"x", {"a", {{"b" + bytes, 1}}}}}})
       CHECK_THAT(
           render_error("{{ x }}", message),
           ContainsSubstring("usage: the messages have text of another encoding: expected UTF-8, found"));
@@ -114,7 +114,7 @@ TEST_CASE("errors of rendering name the line") {
         "{{ 'a'.index('b') }}", "{{ '%d' | format('x') }}", "{{ '{'.format() }}", "{{ [3, 'a'] | sort }}",
         "{{ strftime_now('%Q') }}"}) {
     INFO(source);
-    CHECK_THAT(render_error(source, {{"messages", testing::OrderedJson::object()}}),
+    CHECK_THAT(render_error(source, {{"messages", testing::OrderedValue::object()}}),
                ContainsSubstring("unsupported: t:1: "));
   }
 }

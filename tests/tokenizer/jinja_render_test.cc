@@ -5,7 +5,7 @@
 namespace seer {
 namespace {
 
-using testing::OrderedJson;
+using testing::OrderedValue;
 using testing::render;
 
 TEST_CASE("white space around tags goes as trim_blocks, lstrip_blocks and the signs ask for") {
@@ -20,7 +20,7 @@ TEST_CASE("white space around tags goes as trim_blocks, lstrip_blocks and the si
 }
 
 TEST_CASE("loops have jinja2's special variable") {
-  const OrderedJson xs{{"xs", {"a", "b", "c"}}};
+  const OrderedValue xs{{"xs", {"a", "b", "c"}}};
   CHECK(render("{% for x in xs %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}"
                "{{ loop.first }}{{ loop.last }}{{ loop.length }}{{ loop.previtem }}{{ loop.nextitem }} {% "
                "endfor %}",
@@ -69,7 +69,7 @@ TEST_CASE("assignments within a block stay there, namespaces carry them out") {
 }
 
 TEST_CASE("a variable that an inner block does not set before it is used comes from outside") {
-  const OrderedJson x{{"x", "ctx"}};
+  const OrderedValue x{{"x", "ctx"}};
   CHECK(render("{% for i in [1] %}{{ x }}{% set x = 2 %}{{ x }}{% endfor %}{{ x }}", x) == "ctx2ctx");
   CHECK(render("{% for i in [1] %}{% for j in [1] %}{{ x }}{% endfor %}{% set x = 1 %}{% endfor %}", x)
             .empty());
@@ -116,7 +116,7 @@ TEST_CASE("values are written as Python writes them") {
 }
 
 TEST_CASE("strings are sequences of characters") {
-  const OrderedJson s{{"s", "aé日😀"}};
+  const OrderedValue s{{"s", "aé日😀"}};
   CHECK(render("{{ s | length }}{{ s[1] }}{{ s[-1] }}{{ s[1:3] }}{{ s[::-1] }}{{ s[::2] }}{{ s.find('😀') }}",
                s) == "4é😀é日😀日éaa日3");
   CHECK(render("{% for c in s %}{{ c }},{% endfor %}{{ s | list }}", s) == "a,é,日,😀,['a', 'é', '日', '😀']");
@@ -129,7 +129,7 @@ TEST_CASE("strings are sequences of characters") {
 }
 
 TEST_CASE("a dict's methods hide keys of their names after a dot, and not in brackets") {
-  const OrderedJson d{{"d", {{"items", 1}, {"x", 2}}}};
+  const OrderedValue d{{"d", {{"items", 1}, {"x", 2}}}};
   CHECK(render(
             "{{ d['items'] }}{{ d.x }}{{ d.get('y', 3) }}{{ d.y is defined }}{{ d.items() | list | length }}",
             d) == "123False2");
@@ -147,7 +147,7 @@ TEST_CASE("filters of sequences") {
   CHECK(render("{{ {'b': 1, 'a': 2} | dictsort }}{{ [1, 2, 3, 4, 5] | batch(2, 0) | list }}"
                "{{ range(5) | slice(2) | list }}") ==
         "[('a', 2), ('b', 1)][[1, 2], [3, 4], [5, 0]][[0, 1, 2], [3, 4]]");
-  const OrderedJson ms{{"ms", {{{"r", "u"}, {"n", 1}}, {{"r", "a"}, {"n", 2}}, {{"r", "u"}, {"n", 3}}}}};
+  const OrderedValue ms{{"ms", {{{"r", "u"}, {"n", 1}}, {{"r", "a"}, {"n", 2}}, {{"r", "u"}, {"n", 3}}}}};
   CHECK(render("{{ ms | selectattr('r', 'equalto', 'u') | map(attribute='n') | list }}"
                "{{ ms | rejectattr('n', 'odd') | list | length }}{{ ms | sum(attribute='n') }}"
                "{{ ms | groupby('r') | map('first') | list }}{{ (ms | max(attribute='n')).r }}",
@@ -156,7 +156,7 @@ TEST_CASE("filters of sequences") {
 }
 
 TEST_CASE("tojson is json.dumps") {
-  const OrderedJson d{{"d", {{"b", {1, 2.0, nullptr, true}}, {"a", "é\"\n"}, {"e", OrderedJson::array()}}}};
+  const OrderedValue d{{"d", {{"b", {1, 2.0, nullptr, true}}, {"a", "é\"\n"}, {"e", OrderedValue::array()}}}};
   CHECK(render("{{ d | tojson }}", d) == "{\"b\": [1, 2.0, null, true], \"a\": \"é\\\"\\n\", \"e\": []}");
   CHECK(render("{{ d | tojson(indent=1, sort_keys=true, ensure_ascii=true) }}", d) ==
         "{\n \"a\": \"\\u00e9\\\"\\n\",\n \"b\": [\n  1,\n  2.0,\n  null,\n  true\n ],\n \"e\": []\n}");

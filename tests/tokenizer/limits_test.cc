@@ -22,7 +22,7 @@ json replace(const std::string& pattern, const std::string& content) {
 json replace_regex(const std::string& pattern, const std::string& content) {
   return {{"type", "Replace"}, {"pattern", {{"Regex", pattern}}}, {"content", content}};
 }
-json sequence(const json& steps) { return {{"type", "Sequence"}, {"normalizers", steps}}; }
+json normalizers(const json& steps) { return {{"type", "Sequence"}, {"normalizers", steps}}; }
 json type(const std::string& name) { return {{"type", name}}; }
 
 ChatPrompt chat_of(const std::string& text) { return ChatPrompt(std::vector<ChatMessage>{{"user", text}}); }
@@ -106,7 +106,7 @@ TEST_CASE("no text is refused by its length if a step may drop any of it") {
   const json removing = {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Removed"}};
   for (const json& file :
        {with(bytes, "normalizer", replace("a", "")), with(bytes, "normalizer", replace_regex("a+", "b")),
-        with(bytes, "normalizer", sequence({replace("a", " "), type("Strip")})), unknown,
+        with(bytes, "normalizer", normalizers({replace("a", " "), type("Strip")})), unknown,
         with(bytes, "pre_tokenizer",
              {{"type", "Sequence"},
               {"pretokenizers",
@@ -160,12 +160,12 @@ TEST_CASE("a normalizer may not let a text grow without bound, and the step is n
   json doubling = json::array();
   for (int i = 0; i < 40; ++i) doubling.push_back(replace("a", "aa"));
   CHECK_THAT(
-      error_of([&] { load_json(with(byte_level_json(), "normalizer", sequence(doubling)))->encode("a"); }),
+      error_of([&] { load_json(with(byte_level_json(), "normalizer", normalizers(doubling)))->encode("a"); }),
       ContainsSubstring("unsupported: ") && ContainsSubstring("normalizer: step 17 of 40, Replace of \"a\""));
   json by_regex = json::array();
   for (int i = 0; i < 40; ++i) by_regex.push_back(replace_regex("[a]", "aa"));
   CHECK_THAT(
-      error_of([&] { load_json(with(byte_level_json(), "normalizer", sequence(by_regex)))->encode("a"); }),
+      error_of([&] { load_json(with(byte_level_json(), "normalizer", normalizers(by_regex)))->encode("a"); }),
       ContainsSubstring("Replace of \"[a]\""));
   // A text that becomes sixteen times as long is accepted, however long it is.
   const auto sixteen = load_json(with(byte_level_json(), "normalizer", replace("a", std::string(16, 'b'))));

@@ -19,7 +19,7 @@ constexpr const char* kDeepSeekV3[] = {
     R"(\p{N}{1,3})", "[\u4E00-\u9FA5\u3040-\u309F\u30A0-\u30FF]+",
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
 
-json split_by(const std::string& regex) {
+json split_step(const std::string& regex) {
   return {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
 }
 
@@ -28,12 +28,12 @@ json byte_level() {
 }
 
 json qwen2_json() {
-  return {{"type", "Sequence"}, {"pretokenizers", json::array({split_by(kQwen2), byte_level()})}};
+  return {{"type", "Sequence"}, {"pretokenizers", json::array({split_step(kQwen2), byte_level()})}};
 }
 
 json deepseek_v3_json() {
   json steps = json::array();
-  for (const char* regex : kDeepSeekV3) steps.push_back(split_by(regex));
+  for (const char* regex : kDeepSeekV3) steps.push_back(split_step(regex));
   steps.push_back(byte_level());
   return {{"type", "Sequence"}, {"pretokenizers", steps}};
 }
@@ -136,7 +136,7 @@ TEST_CASE("the known patterns have names") {
   };
   CHECK(splits(qwen2_json()) == "Qwen2 pattern");
   CHECK(splits({{"type", "ByteLevel"}, {"add_prefix_space", false}}) == "GPT-2 pattern");
-  CHECK(splits(split_by("a")) == "1 regular expression");
+  CHECK(splits(split_step("a")) == "1 regular expression");
   CHECK(splits({{"type", "Digits"}, {"individual_digits", true}}) == "single digits");
   CHECK(splits(nullptr) == "none");
 }

@@ -8,7 +8,7 @@
 namespace seer {
 namespace {
 
-using json = nlohmann::ordered_json;  // templates write objects in the order of their members
+using OrderedJson = nlohmann::ordered_json;  // templates write objects in the order of their members
 using testing::check_fails;
 using testing::run_seer;
 using testing::TempDir;
@@ -26,7 +26,7 @@ struct Files {
   }
 };
 
-Words command(const json& wanted, const std::string& chat_template, const Files& files) {
+Words command(const OrderedJson& wanted, const std::string& chat_template, const Files& files) {
   Words words = {"render",
                  "--chat-template",
                  chat_template,
@@ -38,12 +38,12 @@ Words command(const json& wanted, const std::string& chat_template, const Files&
     words.push_back(option);
     words.push_back(value);
   };
-  if (const json tools = wanted.value("tools", json()); !tools.is_null())
+  if (const OrderedJson tools = wanted.value("tools", OrderedJson()); !tools.is_null())
     add("--tools", files.write("tools.json", tools.dump()));
   for (const char* token : {"bos_token", "eos_token"})
-    if (const json text = wanted.value(token, json()); text.is_string())
+    if (const OrderedJson text = wanted.value(token, OrderedJson()); text.is_string())
       add(token == std::string("bos_token") ? "--bos-token" : "--eos-token", text);
-  json kwargs = wanted.at("kwargs");
+  OrderedJson kwargs = wanted.at("kwargs");
   if (!kwargs.value("add_generation_prompt", false)) words.emplace_back("--no-generation-prompt");
   kwargs.erase("add_generation_prompt");
   if (!kwargs.empty()) add("--chat-template-kwargs", kwargs.dump());
@@ -55,7 +55,7 @@ TEST_CASE("published templates render character for character as transformers re
   if (!dir) return;
   const Files files;
   int n_equal = 0;
-  for (const json& wanted : json::parse(testing::read_file(*dir / "cases.json"))) {
+  for (const OrderedJson& wanted : OrderedJson::parse(testing::read_file(*dir / "cases.json"))) {
     const std::string name = wanted.at("template");
     const auto run = run_seer(command(wanted, (*dir / (name + ".jinja")).string(), files));
     INFO(name << ", " << wanted.at("name") << ": " << run.err);

@@ -24,14 +24,14 @@ using testing::RunOptions;
 const std::vector<std::string> kCommands = {"generate", "chat",     "bench", "perplexity",
                                             "inspect",  "tokenize", "serve"};
 
-std::vector<std::string> generate(std::vector<std::string> more) {
+std::vector<std::string> generate_words(std::vector<std::string> more) {
   more.insert(more.begin(), {"generate", "-m", testing::demo_model_dir()});
   return more;
 }
 
 TEST_CASE("a misspelt command or option is answered with its likely name") {
   CHECK_THAT(check_fails({}, 2), ContainsSubstring("seer --help"));
-  CHECK_THAT(check_fails({"genrate"}, 2), ContainsSubstring("'generate'"));
+  CHECK_THAT(check_fails({"genrate"}, 2), ContainsSubstring("'generate_words'"));
   CHECK_THAT(check_fails({"generate", "--promt", "x"}, 2), ContainsSubstring("'--prompt'"));
   CHECK_THAT(check_fails({"generate", "stray"}, 2), ContainsSubstring("'stray'"));
   CHECK_THAT(check_fails({"generate", "-p"}, 2), ContainsSubstring("'-p' needs a value"));
@@ -84,7 +84,7 @@ TEST_CASE("an option of another program is answered with the one here, or with w
     }
   }
   // A value may look like such an option.
-  CHECK_THAT(check_fails(generate({"-p", "x", "-n", "1", "--stop", "-ngl", "--temp", "-1"}), 2),
+  CHECK_THAT(check_fails(generate_words({"-p", "x", "-n", "1", "--stop", "-ngl", "--temp", "-1"}), 2),
              ContainsSubstring("temp"));
   CHECK_THAT(check_fails({"generate", "--nothing-like-it"}, 2), !ContainsSubstring("did you mean"));
 }
@@ -125,7 +125,7 @@ TEST_CASE("values out of range are refused with the option, the value and the ra
   const auto refused = [](const std::vector<std::string>& option) {
     std::vector<std::string> arguments = {"-p", "hi"};
     arguments.insert(arguments.end(), option.begin(), option.end());
-    return check_fails(generate(arguments), 2);
+    return check_fails(generate_words(arguments), 2);
   };
   CHECK_THAT(refused({"-n", "many"}), ContainsSubstring("'many' is not a whole number"));
   CHECK_THAT(refused({"-n", "-2"}), ContainsSubstring("--n-predict"));
@@ -144,7 +144,7 @@ TEST_CASE("values out of range are refused with the option, the value and the ra
   CHECK_THAT(refused({"--kv-cache-dtype", "f16"}), ContainsSubstring("auto, f32 or bf16, found 'f16'"));
   CHECK_THAT(refused({"--weights", "q4_0"}), ContainsSubstring("auto, bf16, fp8 or int4, found 'q4_0'"));
   CHECK_THAT(refused({"--cpu-activations", "f16"}), ContainsSubstring("f32 or bf16, found 'f16'"));
-  CHECK_THAT(check_fails(generate({"-p", "hi", "--cpu-activations", "bf16", "--device", "cuda"}), 3),
+  CHECK_THAT(check_fails(generate_words({"-p", "hi", "--cpu-activations", "bf16", "--device", "cuda"}), 3),
              ContainsSubstring("device 'cuda'") && ContainsSubstring("leave out --cpu-activations"));
   CHECK_THAT(refused({"--sparse", "threshold=2"}), ContainsSubstring("threshold"));
   CHECK_THAT(refused({"--sparse", "half"}), ContainsSubstring("half"));
@@ -157,17 +157,19 @@ TEST_CASE("values out of range are refused with the option, the value and the ra
 }
 
 TEST_CASE("an empty prompt, or more than one, is refused") {
-  CHECK_THAT(check_fails(generate({"-p", ""}), 2), ContainsSubstring("empty"));
-  CHECK_THAT(check_fails(generate({}), 2), ContainsSubstring("standard input"));  // an empty pipe
-  CHECK_THAT(check_fails(generate({"-p", "a", "-f", "b"}), 2), ContainsSubstring("more than one prompt"));
+  CHECK_THAT(check_fails(generate_words({"-p", ""}), 2), ContainsSubstring("empty"));
+  CHECK_THAT(check_fails(generate_words({}), 2), ContainsSubstring("standard input"));  // an empty pipe
+  CHECK_THAT(check_fails(generate_words({"-p", "a", "-f", "b"}), 2),
+             ContainsSubstring("more than one prompt"));
   const testing::TempDir dir;
   testing::write_file(dir.path() / "empty.txt", "");
-  CHECK_THAT(check_fails(generate({"-f", (dir.path() / "empty.txt").string()}), 2),
+  CHECK_THAT(check_fails(generate_words({"-f", (dir.path() / "empty.txt").string()}), 2),
              ContainsSubstring("empty.txt"));
 }
 
 TEST_CASE("a prompt longer than the context is refused with both numbers") {
-  const std::string message = check_fails(generate({"-p", "one two three four five six", "-c", "4"}), 2);
+  const std::string message =
+      check_fails(generate_words({"-p", "one two three four five six", "-c", "4"}), 2);
   CHECK_THAT(message, ContainsSubstring("7 tokens"));
   CHECK_THAT(message, ContainsSubstring("context of 4"));
   CHECK_THAT(message, ContainsSubstring("--ctx-size"));
@@ -176,7 +178,7 @@ TEST_CASE("a prompt longer than the context is refused with both numbers") {
 TEST_CASE("a larger context is not advised beyond what the model was made for") {
   RunOptions piped;
   for (int i = 0; i < 16385; ++i) piped.input += "5 ";
-  const std::string message = check_fails(generate({"--tokens-file", "-"}), 2, piped);
+  const std::string message = check_fails(generate_words({"--tokens-file", "-"}), 2, piped);
   CHECK_THAT(message, ContainsSubstring("16385 tokens") && ContainsSubstring("context of 16384, the most"));
   CHECK_THAT(message, !ContainsSubstring("--ctx-size"));
 }
@@ -185,7 +187,7 @@ TEST_CASE("token ids out of range or malformed are refused by position") {
   const auto refused = [](const std::string& ids) {
     RunOptions piped;
     piped.input = ids;
-    return check_fails(generate({"--tokens-file", "-"}), 2, piped);
+    return check_fails(generate_words({"--tokens-file", "-"}), 2, piped);
   };
   CHECK_THAT(refused("1 4096"), ContainsSubstring("4096"));
   CHECK_THAT(refused("1 -1"), ContainsSubstring("-1"));

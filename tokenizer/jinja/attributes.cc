@@ -296,7 +296,7 @@ Value get_item(const Value& value, const Value& key) {
   }
   Value attribute = attribute_of(value, key.text().view());
   if (!attribute.missing()) return attribute;
-  return Value::undefined("'" + describe_type(value) + "' has no attribute " + quoted(key.text().view()));
+  return Value::undefined("'" + describe_type(value) + "' has no attribute " + in_quotes(key.text().view()));
 }
 
 Value get_slice(const Value& value, const Value& start, const Value& stop, const Value& step) {

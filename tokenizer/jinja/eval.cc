@@ -273,7 +273,7 @@ void Interpreter::bind_macro(const MacroDef& def, Arguments arguments, Activatio
     set(def.caller_slot, caller.missing() || caller.is(Type::kNone) ? Value::undefined("No caller defined")
                                                                     : std::move(caller));
   }
-  const std::string name = def.name.empty() ? "None" : quoted(def.name);
+  const std::string name = def.name.empty() ? "None" : in_quotes(def.name);
   if (def.kwargs_slot >= 0) {
     std::vector<std::pair<Value, Value>> items;
     for (auto& [key, value] : arguments.named) items.emplace_back(Value::string(key), std::move(value));

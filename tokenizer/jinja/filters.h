@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "tokenizer/jinja/builtins.h"
+#include "tokenizer/jinja/operators.h"
 
 namespace seer::jinja {
 
@@ -15,5 +16,8 @@ FilterList text_filters();
 FilterList number_filters();
 FilterList sequence_filters();
 FilterList selection_filters();
+
+// Returns whether an argument is true. One that was left out is not.
+inline bool flag(const Value& argument) { return !argument.missing() && truthy(argument); }
 
 }  // namespace seer::jinja

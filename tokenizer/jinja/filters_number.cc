@@ -125,7 +125,7 @@ Value file_size(Interpreter&, const Value& value, Bound& arguments) {
   return Value::string(number + " " + letter + (binary ? "iB" : "B"));
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kNumberFilters[] = {
     {"int", "default= base=", int_filter},
     {"float", "default=", float_filter},
     {"abs", "", abs_filter},
@@ -135,6 +135,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-FilterList number_filters() { return {kFilters, std::size(kFilters)}; }
+FilterList number_filters() { return {kNumberFilters, std::size(kNumberFilters)}; }
 
 }  // namespace seer::jinja

@@ -207,7 +207,7 @@ Value group_by(Interpreter&, const Value& value, Bound& arguments) {
   return Value::list(std::move(groups));
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kSelectionFilters[] = {
     {"map", "", nullptr, map_filter},
     {"select", "", nullptr, select<false, true>},
     {"reject", "", nullptr, select<false, false>},
@@ -219,6 +219,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-FilterList selection_filters() { return {kFilters, std::size(kFilters)}; }
+FilterList selection_filters() { return {kSelectionFilters, std::size(kSelectionFilters)}; }
 
 }  // namespace seer::jinja

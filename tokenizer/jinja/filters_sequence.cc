@@ -13,7 +13,6 @@
 namespace seer::jinja {
 namespace {
 
-bool flag(const Value& value) { return !value.missing() && truthy(value); }
 bool given(const Value& value) { return !value.missing() && !value.is(Type::kNone); }
 
 // An item with its key, for sorting as sorted() does: stable, also in reverse.
@@ -266,7 +265,7 @@ Value slice(Interpreter&, const Value& value, Bound& arguments) {
   return make_iterator(new SliceIterator(value, arguments[0], arguments[1]), {&value, &arguments[1]});
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kSequenceFilters[] = {
     {"default", "default_value= boolean=", default_filter},
     {"d", "default_value= boolean=", default_filter},
     {"length", "", length_filter},
@@ -288,6 +287,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-FilterList sequence_filters() { return {kFilters, std::size(kFilters)}; }
+FilterList sequence_filters() { return {kSequenceFilters, std::size(kSequenceFilters)}; }
 
 }  // namespace seer::jinja

@@ -16,8 +16,6 @@ namespace {
 
 bool is_markup(const Value& value) { return value.is(Type::kStr) && value.as<Str>().markup; }
 
-bool flag(const Value& value) { return !value.missing() && truthy(value); }
-
 // Returns a string as jinja2's soft-string functions do: it is markup if its operand is.
 Value like(const Value& string, Text text) { return Value::string(std::move(text), is_markup(string)); }
 
@@ -221,7 +219,7 @@ Value to_json(Interpreter&, const Value& value, Bound& arguments) {
   return Value::string(out.take());
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kTextFilters[] = {
     {"trim", "chars=", trim},
     {"upper", "", change_case<Case::kUpper>},
     {"lower", "", change_case<Case::kLower>},
@@ -245,6 +243,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-FilterList text_filters() { return {kFilters, std::size(kFilters)}; }
+FilterList text_filters() { return {kTextFilters, std::size(kTextFilters)}; }
 
 }  // namespace seer::jinja

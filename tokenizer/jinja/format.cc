@@ -81,7 +81,7 @@ Value PercentFormatter::keyed_value() {
   if (!values_.is(Type::kDict)) type_error("format requires a mapping");
   const std::string_view key = text_.view().substr(begin, at_ - 1 - begin);
   const Value* value = values_.as<Dict>().find(key);
-  if (value == nullptr) fail(ErrorType::kLookupError, "no key " + quoted(key));
+  if (value == nullptr) fail(ErrorType::kLookupError, "no key " + in_quotes(key));
   return *value;
 }
 

@@ -62,7 +62,7 @@ Value call_namespace(Interpreter& interpreter, Arguments arguments) {
     if (key.is(Type::kStr) && !key.text().bytes.empty() && key.text().bytes[0] == '_')
       fail(ErrorType::kSecurityError,
            "Chat templates cannot store underscore-prefixed attributes on a namespace, but got " +
-               quoted(key.text().view()) + ". Please rename the attribute.");
+               in_quotes(key.text().view()) + ". Please rename the attribute.");
   return interpreter.make_namespace(std::move(dict));
 }
 

@@ -47,7 +47,7 @@ int64_t Loop::length() {
 std::string macro_repr(const Value& value) {
   const auto& macro = value.as<Macro>();
   const bool anonymous = macro.def == nullptr || macro.def->name.empty();
-  return "<Macro " + (anonymous ? "anonymous" : quoted(macro.def->name)) + ">";
+  return "<Macro " + (anonymous ? "anonymous" : in_quotes(macro.def->name)) + ">";
 }
 
 std::string loop_repr(const Value& value) {

@@ -5,7 +5,7 @@
 namespace seer::jinja {
 namespace {
 
-constexpr int kMaxDepth = 200;  // of an expression's tree; chains such as a + b + c count too
+constexpr int kMaxExpressionDepth = 200;  // of an expression's tree; chains such as a + b + c count too
 
 ExprKind sum_kind(const std::string& op) { return op == "+" ? ExprKind::kAdd : ExprKind::kSubtract; }
 
@@ -39,8 +39,9 @@ void Parser::add(Expr* parent, ExprPtr child) {
 }
 
 void Parser::check_depth(const Expr& expr) const {
-  if (expr.depth > kMaxDepth)
-    refuse("an expression of more than " + std::to_string(kMaxDepth) + " operations within one another",
+  if (expr.depth > kMaxExpressionDepth)
+    refuse("an expression of more than " + std::to_string(kMaxExpressionDepth) +
+               " operations within one another",
            expr.line);
 }
 

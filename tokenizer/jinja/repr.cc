@@ -12,7 +12,7 @@
 namespace seer::jinja {
 namespace {
 
-constexpr int kMaxDepth = 400;  // this is needed because a namespace can contain itself
+constexpr int kMaxShownDepth = 400;  // this is needed because a namespace can contain itself
 
 [[noreturn]] void no_text(const Value& value) {
   fail(ErrorType::kUnsupported,
@@ -111,7 +111,7 @@ std::string float_repr(double value) {
   return sign + digits.substr(0, whole) + "." + digits.substr(whole);
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   TextBuilder builder;
   append_quoted(&builder, Text{std::string(text), {}});
   return builder.take().bytes;
@@ -124,7 +124,7 @@ void append_str(TextBuilder* out, const Value& value) {
 }
 
 void append_repr(TextBuilder* out, const Value& value, int depth) {
-  if (depth > kMaxDepth)
+  if (depth > kMaxShownDepth)
     fail(ErrorType::kRuntimeError, "the value to be written holds itself or is nested too deep");
   switch (value.type()) {
     case Type::kUndefined:

@@ -17,7 +17,7 @@ Value soft_string(const Value& value);
 
 std::string float_repr(double value);
 // Returns the text with Python's quotes and escapes, for error messages.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 struct JsonOptions {
   bool ensure_ascii = false;

@@ -58,7 +58,7 @@ Value Formatter::first_value(std::string_view name) {
   }
   for (const auto& [key, value] : arguments_.named)
     if (key == name) return value;
-  fail(ErrorType::kLookupError, "no key " + quoted(name));
+  fail(ErrorType::kLookupError, "no key " + in_quotes(name));
 }
 
 // Returns the value of a field such as "0.name[key]".

@@ -22,7 +22,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kDescription =
+constexpr const char* kBenchDescription =
     "Measures prefill (ppN: N prompt tokens), decode (tgN: N tokens one by one) and both together (ppN+tgM), "
     "each "
     "after --n-depth tokens that are already in the cache. LIST is 512 or 512,1024 or 512-2048+512 or "
@@ -36,7 +36,7 @@ constexpr const char* kDescription =
 struct BenchOptions {
   static constexpr CommandHead kHead = {
       "bench", "-m DIR [-g DIR] | --config FILE --random-weights  [-p LIST] [-n LIST] [options]",
-      kDescription};
+      kBenchDescription};
 
   ModelOptions model;
   std::vector<SparseRule> rules;

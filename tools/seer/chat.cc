@@ -22,14 +22,14 @@
 namespace seer::cli {
 namespace {
 
-constexpr const char* kDescription =
+constexpr const char* kChatDescription =
     "Answers messages, a line each, from a terminal or a pipe. stdout gets the answers alone. The "
     "conversation "
     "stays in the KV cache, so that a message costs its own tokens only. Lines that begin with a slash are "
     "commands: /help lists them. On a terminal, Ctrl-C stops an answer and Ctrl-D leaves.";
 
 struct ChatOptions {
-  static constexpr CommandHead kHead = {"chat", "-m DIR [-g DIR] [options]", kDescription};
+  static constexpr CommandHead kHead = {"chat", "-m DIR [-g DIR] [options]", kChatDescription};
 
   ModelOptions model;
   SamplingOptions sampling;

@@ -11,7 +11,7 @@
 namespace seer::cli {
 namespace {
 
-constexpr const char* kDescription =
+constexpr const char* kCompletionDescription =
     "Prints a script that makes SHELL complete seer's commands, options and values. bash: source <(seer "
     "completion bash). zsh: seer completion zsh > a folder of $fpath, as _seer. fish: seer completion fish > "
     "~/.config/fish/completions/seer.fish.";
@@ -19,7 +19,7 @@ constexpr const char* kDescription =
 const std::vector<std::string> kShells = {"bash", "zsh", "fish"};
 
 struct CompletionOptions {
-  static constexpr CommandHead kHead = {"completion", "SHELL", kDescription};
+  static constexpr CommandHead kHead = {"completion", "SHELL", kCompletionDescription};
   void add_to(Args& /*args*/) {}
 };
 

@@ -20,14 +20,15 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kDescription =
+constexpr const char* kGenerateDescription =
     "Completes a prompt. stdout gets the completion alone, byte for byte (on a terminal a newline follows "
     "it); a "
     "closing line on stderr says how fast it went. Ctrl-C keeps the text so far and exits with 130; a second "
     "Ctrl-C kills.";
 
 struct GenerateOptions {
-  static constexpr CommandHead kHead = {"generate", "-m DIR [-p TEXT | -f FILE] [options]", kDescription};
+  static constexpr CommandHead kHead = {"generate", "-m DIR [-p TEXT | -f FILE] [options]",
+                                        kGenerateDescription};
 
   ModelOptions model;
   PromptOptions prompt;

@@ -14,7 +14,7 @@ namespace {
 
 using Json = OrderedJson;
 
-constexpr const char* kDescription =
+constexpr const char* kInspectDescription =
     "Describes a model, its KV cache and its gates. With a prompt it says which blocks the gates chose: "
     "density by "
     "layer and head, how much adjacent rows and the heads of a group share, and pictures of block masks and "
@@ -25,7 +25,7 @@ constexpr const char* kDescription =
 
 struct InspectOptions {
   static constexpr CommandHead kHead = {"inspect", "-m DIR [-g DIR] [-p TEXT | -f FILE] [options]",
-                                        kDescription};
+                                        kInspectDescription};
 
   ModelOptions model;
   PromptInspection prompt;
@@ -39,7 +39,7 @@ struct InspectOptions {
   }
 };
 
-Json describe(const SamplingParams& sampling) {
+Json as_json(const SamplingParams& sampling) {
   return {{"temperature", sampling.temperature},
           {"top_k", sampling.top_k},
           {"top_p", sampling.top_p},
@@ -50,7 +50,7 @@ Json describe(const SamplingParams& sampling) {
           {"repeat_last_n", sampling.repeat_last_n}};
 }
 
-Json describe(const GateInfo& gates) {
+Json as_json(const GateInfo& gates) {
   return {{"source", gates.source},
           {"gate_type", gates.gate_type},
           {"gate_block", gates.gate_block},
@@ -113,7 +113,7 @@ Json describe_stop_ids(const Engine& engine) {
   return list;
 }
 
-Json describe(const Engine& engine, const std::string& dir) {
+Json as_json(const Engine& engine, const std::string& dir) {
   const ModelInfo& model = engine.model();
   return {{"path", dir},
           {"architecture", model.architecture},
@@ -139,7 +139,7 @@ Json describe(const Engine& engine, const std::string& dir) {
           {"config_notes", model.config_notes}};
 }
 
-Json describe(const EngineInfo& info) {
+Json as_json(const EngineInfo& info) {
   return {{"device", info.device},         {"ctx_size", info.ctx_size},
           {"chunk_size", info.chunk_size}, {"page_tokens", info.page_tokens},
           {"n_pages", info.n_pages},       {"kv_cache_dtype", info.kv_cache_dtype},
@@ -207,11 +207,11 @@ int run_inspect(const Arguments& arguments) {
 
   const std::shared_ptr<Engine> engine = load_engine(options.model);
   Json summary;
-  summary["model"] = describe(*engine, options.model.model_dir);
-  summary["sampling"] = describe(engine->model().default_sampling);
+  summary["model"] = as_json(*engine, options.model.model_dir);
+  summary["sampling"] = as_json(engine->model().default_sampling);
   summary["tokenizer"] = describe_tokenizer(*engine);
-  summary["engine"] = describe(engine->info());
-  summary["gates"] = engine->model().gates ? describe(*engine->model().gates) : Json();
+  summary["engine"] = as_json(engine->info());
+  summary["gates"] = engine->model().gates ? as_json(*engine->model().gates) : Json();
   write_stdout(options.output == "json" ? to_text(summary, 2) + "\n" : readable(summary));
   return kDone;
 }

@@ -65,7 +65,7 @@ int64_t columns() {
   return size.ws_col;
 }
 
-std::string percent(double share) { return format("%7.1f", 100.0 * share); }
+std::string percent_column(double share) { return format("%7.1f", 100.0 * share); }
 
 std::string density_table(const std::vector<GateSummary>& layers) {
   std::string text = "density, % of causal blocks\n  layer     all";
@@ -73,8 +73,9 @@ std::string density_table(const std::vector<GateSummary>& layers) {
     text += format("%7s", ("h" + std::to_string(head)).c_str());
   text += "\n";
   for (size_t i = 0; i < layers.size(); ++i) {
-    text += format("  %5zu ", i) + percent(layers[i].density());
-    for (int64_t head = 0; head < layers[i].n_heads(); ++head) text += percent(layers[i].density(head));
+    text += format("  %5zu ", i) + percent_column(layers[i].density());
+    for (int64_t head = 0; head < layers[i].n_heads(); ++head)
+      text += percent_column(layers[i].density(head));
     text += "\n";
   }
   return text;

@@ -22,7 +22,7 @@
 namespace seer::cli {
 namespace {
 
-constexpr int kLook = 200;  // ms between two checks of everything but the keyboard
+constexpr int kLookMs = 200;  // ms between two checks of everything but the keyboard
 constexpr int kHistoryLength = 1000;
 constexpr const char* kMarkPastes = "\033[?2004h";
 constexpr const char* kDoNotMarkPastes = "\033[?2004l";
@@ -192,7 +192,7 @@ void LineEditor::Impl::wait_for_input() {
     throw_if_interrupted();
     if (check) check();
     look_at_terminal();
-  } while (::poll(&keyboard, 1, kLook) <= 0);
+  } while (::poll(&keyboard, 1, kLookMs) <= 0);
 }
 
 // Checks whether the window has another size, and sets the terminal's mode again, since it may have been

@@ -13,7 +13,7 @@ namespace {
 
 // One exp takes some 5 ns. For less than a million of them a thread costs more than it saves.
 constexpr int64_t kElementsPerThread = 1 << 20;
-constexpr int64_t kMaxThreads = 8;
+constexpr int64_t kMaxSoftmaxThreads = 8;
 
 double row_loss(const float* logits, int32_t target, int64_t n_vocab) {
   const double largest = *std::max_element(logits, logits + n_vocab);
@@ -40,7 +40,7 @@ double negative_log_likelihood(const float* logits, const int32_t* targets, int6
   const int64_t cores = usable_cores();
   const int64_t wanted = n_rows * n_vocab / kElementsPerThread;
   const int64_t n_threads =
-      std::clamp<int64_t>(wanted, 1, std::min({cores, kMaxThreads, std::max<int64_t>(n_rows, 1)}));
+      std::clamp<int64_t>(wanted, 1, std::min({cores, kMaxSoftmaxThreads, std::max<int64_t>(n_rows, 1)}));
   std::vector<double> sums(static_cast<size_t>(n_threads));
   const auto work = [&](int64_t thread) {
     const int64_t begin = n_rows * thread / n_threads;

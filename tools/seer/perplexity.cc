@@ -21,7 +21,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Json = OrderedJson;
 
-constexpr const char* kDescription =
+constexpr const char* kPerplexityDescription =
     "Cuts a text's tokens (without BOS) into windows of N + 1, predicts each window's last N from an empty "
     "cache, "
     "and prints exp of the mean loss for every rule, with the standard error of the perplexity and of its "
@@ -31,7 +31,8 @@ constexpr const char* kDescription =
     "stderr gets the figures so far after each window. Ctrl-C prints the windows done so far.";
 
 struct PerplexityOptions {
-  static constexpr CommandHead kHead = {"perplexity", "-m DIR [-g DIR] -f FILE [options]", kDescription};
+  static constexpr CommandHead kHead = {"perplexity", "-m DIR [-g DIR] -f FILE [options]",
+                                        kPerplexityDescription};
 
   ModelOptions model;
   PromptOptions text;

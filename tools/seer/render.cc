@@ -13,7 +13,7 @@
 namespace seer::cli {
 namespace {
 
-constexpr const char* kDescription =
+constexpr const char* kRenderDescription =
     "Prints the prompt that a chat template makes of messages, byte for byte and without a newline after it, "
     "as "
     "transformers' apply_chat_template renders it; with --ids, its token ids on one line. Needs the files of "
@@ -33,7 +33,7 @@ int64_t parse_date(const std::string& text) {
 
 struct RenderOptions {
   static constexpr CommandHead kHead = {
-      "render", "[-m DIR] [--chat-template NAME|FILE] --messages FILE [options]", kDescription};
+      "render", "[-m DIR] [--chat-template NAME|FILE] --messages FILE [options]", kRenderDescription};
 
   std::string model_dir, messages, tools;
   ChatTemplateOptions chat_template;

@@ -16,7 +16,7 @@ struct Character {
   uint32_t code = kInvalid;
 };
 
-int continuation_bytes(unsigned char first) {
+int bytes_after(unsigned char first) {
   if (first < 0x80) return 0;
   if (first >= 0xc2 && first <= 0xdf) return 1;
   if (first >= 0xe0 && first <= 0xef) return 2;
@@ -32,7 +32,7 @@ bool is_too_short_or_no_character(uint32_t code, int n_more) {
 // first is taken.
 Character first_character(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const int n_more = continuation_bytes(byte(0));
+  const int n_more = bytes_after(byte(0));
   if (n_more == 0) return {1, byte(0)};
   if (n_more < 0) return {1, kInvalid};
   uint32_t code = byte(0) & (0x3fU >> n_more);

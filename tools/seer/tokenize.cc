@@ -13,12 +13,13 @@
 namespace seer::cli {
 namespace {
 
-constexpr const char* kDescription =
+constexpr const char* kTokenizeDescription =
     "Prints a text's token ids on one line, separated by spaces; with --decode, the text of token ids, byte "
     "for byte and without a newline after it.";
 
 struct TokenizeOptions {
-  static constexpr CommandHead kHead = {"tokenize", "-m DIR [-p TEXT | -f FILE] [options]", kDescription};
+  static constexpr CommandHead kHead = {"tokenize", "-m DIR [-p TEXT | -f FILE] [options]",
+                                        kTokenizeDescription};
 
   std::string model_dir;
   PromptOptions input;

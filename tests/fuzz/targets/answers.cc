@@ -4,7 +4,7 @@
 #include "tests/fuzz/support.h"
 #include "tools/seer/serve/answers/answer_parser.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::answers_target {
 namespace {
 
 using serve::AnswerDelta;
@@ -84,4 +84,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"answers", run});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::answers_target

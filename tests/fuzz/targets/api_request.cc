@@ -6,7 +6,7 @@
 #include "tests/fuzz/support.h"
 #include "tools/seer/serve/block_map.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::api_request_target {
 namespace {
 
 constexpr size_t kMaxSize = 8192;
@@ -47,4 +47,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"api_request", run, mutate_one_json<kMaxSize>, kMaxSize, 1024});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::api_request_target

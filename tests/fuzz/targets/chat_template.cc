@@ -3,7 +3,7 @@
 
 #include "tests/fuzz/support.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::chat_template_target {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -63,4 +63,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"chat_template", run, mutate, kMaxSize, size_t{1} << 16, size_t{160} << 20});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::chat_template_target

@@ -6,7 +6,7 @@
 #include "models/rope.h"
 #include "tests/fuzz/support.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::config_target {
 namespace {
 
 constexpr size_t kMaxSize = 4096;
@@ -32,4 +32,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"config", run, mutate_one_json<kMaxSize>, kMaxSize});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::config_target

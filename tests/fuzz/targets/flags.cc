@@ -8,7 +8,7 @@
 #include "tools/seer/commands.h"
 #include "tools/seer/option_hints.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::flags_target {
 namespace {
 
 void run(const std::string& bytes) {
@@ -32,4 +32,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"flags", run, nullptr, 1024});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::flags_target

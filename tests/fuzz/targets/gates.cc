@@ -4,7 +4,7 @@
 #include "tests/fuzz/support.h"
 #include "tests/models/tiny_model.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::gates_target {
 namespace {
 
 constexpr size_t kMaxSize = 4096;
@@ -30,4 +30,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"gates", run, mutate_one_json<kMaxSize>, kMaxSize});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::gates_target

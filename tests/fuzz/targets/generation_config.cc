@@ -5,7 +5,7 @@
 
 #include "tests/fuzz/support.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::generation_config_target {
 namespace {
 
 constexpr size_t kMaxSize = 2048;
@@ -26,4 +26,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"generation_config", run, mutate_one_json<kMaxSize>, kMaxSize});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::generation_config_target

@@ -5,7 +5,7 @@
 #include "tools/seer/serve/http/request_reader.h"
 #include "tools/seer/serve/http/request_rules.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::http_target {
 namespace {
 
 using serve::RequestHead;
@@ -131,4 +131,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"http", run, nullptr, kMaxSize});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::http_target

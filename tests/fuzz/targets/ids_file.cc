@@ -2,7 +2,7 @@
 #include "tests/fuzz/support.h"
 #include "tools/seer/input.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::ids_file_target {
 namespace {
 
 void run(const std::string& bytes) {
@@ -16,4 +16,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"ids_file", run});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::ids_file_target

@@ -7,7 +7,7 @@
 #include "tests/fuzz/tensor_files.h"
 #include "tests/models/pickle_builder.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::pth_target {
 namespace {
 
 namespace op = testing::op;
@@ -129,4 +129,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"pth", run, mutate, kMaxSize});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::pth_target

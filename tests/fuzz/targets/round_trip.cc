@@ -3,7 +3,7 @@
 #include "tests/tokenizer/small_tokenizers.h"
 #include "tokenizer/tokenizer.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::round_trip_target {
 namespace {
 
 std::unique_ptr<TextTokenizer> load(const nlohmann::json& file) {
@@ -38,4 +38,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"round_trip", run, nullptr, 2048, 4096});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::round_trip_target

@@ -7,7 +7,7 @@
 #include "tests/fuzz/tensor_files.h"
 #include "tests/models/safetensors_builder.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::safetensors_target {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -63,4 +63,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"safetensors", run, mutate, kMaxSize});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::safetensors_target

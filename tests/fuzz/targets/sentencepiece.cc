@@ -2,7 +2,7 @@
 #include "tests/fuzz/support.h"
 #include "tokenizer/tokenizer.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::sentencepiece_target {
 namespace {
 
 void run(const std::string& bytes) {
@@ -27,4 +27,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"sentencepiece", run, nullptr, 16384, 1024, size_t{64} << 20});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::sentencepiece_target

@@ -4,7 +4,7 @@
 #include "tests/fuzz/tensor_files.h"
 #include "tests/models/safetensors_builder.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::shard_index_target {
 namespace {
 
 constexpr size_t kMaxSize = 4096;
@@ -30,4 +30,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"shard_index", run, mutate_one_json<kMaxSize>, kMaxSize});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::shard_index_target

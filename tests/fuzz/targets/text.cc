@@ -2,7 +2,7 @@
 #include "tests/fuzz/support.h"
 #include "tokenizer/utf8_stream.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::text_target {
 namespace {
 
 // The first byte selects the cuts in the text.
@@ -31,4 +31,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"text", run});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::text_target

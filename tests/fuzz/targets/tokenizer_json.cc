@@ -4,7 +4,7 @@
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::tokenizer_json_target {
 namespace {
 
 constexpr size_t kMaxSize = 16384;
@@ -48,4 +48,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"tokenizer_json", run, mutate, kMaxSize, 4096});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::tokenizer_json_target

@@ -5,7 +5,7 @@
 #include "tests/fuzz/support.h"
 #include "tests/models/tiny_model.h"
 
-namespace seer::fuzz {
+namespace seer::fuzz::weights_target {
 namespace {
 
 constexpr size_t kMaxSize = 4096;
@@ -26,4 +26,4 @@ void run(const std::string& bytes) {
 const Registration kTarget({"weights", run, mutate_one_json<kMaxSize>, kMaxSize, 256, size_t{64} << 20});
 
 }  // namespace
-}  // namespace seer::fuzz
+}  // namespace seer::fuzz::weights_target

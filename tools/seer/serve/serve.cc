@@ -24,7 +24,7 @@ namespace {
 using serve::Clock;
 using std::chrono::milliseconds;
 
-constexpr const char* kDescription =
+constexpr const char* kServeDescription =
     "Answers the OpenAI API's /v1/completions, /v1/chat/completions and /v1/models over HTTP, with /health "
     "and /metrics with them, and a page for browsers at /. Its address goes to stdout once it listens, a "
     "line "
@@ -33,7 +33,7 @@ constexpr milliseconds kTick(50);
 constexpr milliseconds kAfterAbort(2'000);  // time for the last error to reach clients
 
 struct ServeOptions {
-  static constexpr CommandHead kHead = {"serve", "-m DIR [options]", kDescription};
+  static constexpr CommandHead kHead = {"serve", "-m DIR [options]", kServeDescription};
 
   ModelOptions model;
   serve::HttpOptions http;

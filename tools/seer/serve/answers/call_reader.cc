@@ -1,9 +1,9 @@
 #include "tools/seer/serve/answers/call_reader.h"
 
-#include <cctype>
 #include <utility>
 
 #include "engine/base/json.h"
+#include "tools/seer/serve/answers/white_space.h"
 
 namespace seer::serve {
 namespace {
@@ -11,8 +11,6 @@ namespace {
 using Json = OrderedJson;
 using Place = JsonReader::Place;
 using Step = JsonReader::Step;
-
-bool is_space(char byte) { return std::isspace(static_cast<unsigned char>(byte)) != 0; }
 
 // Returns the text of a JSON string, or an empty text for anything else.
 std::string unquoted(const std::string& text) {

@@ -8,9 +8,10 @@
 namespace seer::serve {
 namespace {
 
-constexpr size_t kMaxDepth = 64;  // the limit of a request too, because an answer comes back in the next one
+constexpr size_t kMaxArgumentDepth =
+    64;  // the limit of a request too, because an answer comes back in the next one
 
-bool is_space(char byte) { return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; }
+bool is_json_space(char byte) { return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; }
 
 bool may_be_in_number(char byte) {
   return std::isdigit(static_cast<unsigned char>(byte)) != 0 ||
@@ -32,7 +33,7 @@ JsonReader::Step JsonReader::push(char byte) {
       good = in_literal(byte);
       break;
     default:
-      good = is_space(byte) ? place_ != Place::kDone : in_structure(byte);
+      good = is_json_space(byte) ? place_ != Place::kDone : in_structure(byte);
   }
   if (!good) return Step::kBad;
   return place_ == Place::kDone ? Step::kEnd : Step::kMore;
@@ -93,7 +94,7 @@ bool JsonReader::begin_value(char byte) {
 }
 
 bool JsonReader::open(char byte, Place first) {
-  if (open_.size() == kMaxDepth) return false;
+  if (open_.size() == kMaxArgumentDepth) return false;
   open_.push_back(byte);
   place_ = first;
   return true;
@@ -136,7 +137,7 @@ bool JsonReader::in_number(char byte) {
   }
   if (!Json::accept(number_) || open_.empty()) return false;
   value_ended();
-  return is_space(byte) || in_structure(byte);
+  return is_json_space(byte) || in_structure(byte);
 }
 
 bool JsonReader::in_literal(char byte) {

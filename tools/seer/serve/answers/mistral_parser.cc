@@ -3,14 +3,14 @@
 #include <cctype>
 #include <utility>
 
+#include "tools/seer/serve/answers/white_space.h"
+
 namespace seer::serve {
 namespace {
 
 using State = PendingCall::State;
 
 enum Mark : size_t { kCalls, kArguments, kId };
-
-bool is_space(char byte) { return std::isspace(static_cast<unsigned char>(byte)) != 0; }
 
 // Returns whether a byte may be in the name of a function, as the API defines it.
 bool may_be_in_name(char byte) {

@@ -2,7 +2,11 @@
 
 namespace seer::serve {
 
+namespace {
+
 using Step = JsonReader::Step;
+
+}  // namespace
 
 PendingCall::State PendingCall::push(char byte, DeltaList* out) {
   if (state_ == State::kBroken) {

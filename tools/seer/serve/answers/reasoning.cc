@@ -1,14 +1,13 @@
 #include "tools/seer/serve/answers/reasoning.h"
 
-#include <cctype>
 #include <utility>
+
+#include "tools/seer/serve/answers/white_space.h"
 
 namespace seer::serve {
 namespace {
 
 constexpr size_t kOpens = 0, kCloses = 1;  // numbers of the marks
-
-bool is_space(char byte) { return std::isspace(static_cast<unsigned char>(byte)) != 0; }
 
 }  // namespace
 

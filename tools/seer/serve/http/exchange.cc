@@ -16,7 +16,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kWriteTime(30'000);  // the client is taken for gone if it accepts nothing for this
+constexpr milliseconds kChunkTime(30'000);  // the client is taken for gone if it accepts nothing for this
                                             // long
 constexpr milliseconds kBeforeProbe(1'000);
 constexpr std::string_view kInterim = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -111,12 +111,12 @@ void Exchange::finish() noexcept {
 }
 
 bool Exchange::send_all(std::string_view bytes) noexcept {
-  Clock::time_point until = Clock::now() + kWriteTime;
+  Clock::time_point until = Clock::now() + kChunkTime;
   while (!broken_ && !bytes.empty()) {
     const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n > 0) {
       bytes.remove_prefix(static_cast<size_t>(n));
-      until = Clock::now() + kWriteTime;
+      until = Clock::now() + kChunkTime;
     } else if (n == 0 || (errno != EINTR && errno != EAGAIN) || !wait_writable(fd_, until)) {
       broken_ = true;
     }
