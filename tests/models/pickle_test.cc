@@ -206,7 +206,8 @@ TEST_CASE("pickle: items and attributes of what has none") {
   CHECK_THAT(refused_pickle(op::kNone + op::kNone + op::kAppend), ContainsSubstring("than a list"));
   CHECK_THAT(refused_pickle(op::kEmptyDict + op::kMark + op::kNone + op::kAppends),
              ContainsSubstring("than a list"));
-  CHECK_THAT(refused_pickle(op::integer(1) + op::kEmptyDict + op::kBuild), ContainsSubstring("than a dictionary"));
+  CHECK_THAT(refused_pickle(op::integer(1) + op::kEmptyDict + op::kBuild),
+             ContainsSubstring("than a dictionary"));
 }
 
 TEST_CASE("pickle: cut short at every byte") {

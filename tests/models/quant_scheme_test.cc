@@ -1,4 +1,4 @@
-// quantization_config: the schemes that are read, and that every other one is refused_scheme by its key.
+// quantization_config: the schemes that are read, and that every other one is refused by its key.
 #include "models/json_util.h"
 #include "models/quant/scheme.h"
 #include "tests/models/refusal.h"

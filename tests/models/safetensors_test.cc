@@ -1,5 +1,5 @@
 // One safetensors file: everything that the specification allows is read, and every departure from it is
-// refused_safetensors by name.
+// refused by name.
 #include "models/safetensors.h"
 
 #include <cstring>

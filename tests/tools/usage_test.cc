@@ -31,7 +31,7 @@ std::vector<std::string> generate_words(std::vector<std::string> more) {
 
 TEST_CASE("a misspelt command or option is answered with its likely name") {
   CHECK_THAT(check_fails({}, 2), ContainsSubstring("seer --help"));
-  CHECK_THAT(check_fails({"genrate"}, 2), ContainsSubstring("'generate_words'"));
+  CHECK_THAT(check_fails({"genrate"}, 2), ContainsSubstring("'generate'"));
   CHECK_THAT(check_fails({"generate", "--promt", "x"}, 2), ContainsSubstring("'--prompt'"));
   CHECK_THAT(check_fails({"generate", "stray"}, 2), ContainsSubstring("'stray'"));
   CHECK_THAT(check_fails({"generate", "-p"}, 2), ContainsSubstring("'-p' needs a value"));
