@@ -12,7 +12,7 @@ namespace seer::serve {
 namespace {
 
 using Json = nlohmann::json;
-using Server = testing::ApiServer;
+using testing::ApiServer;
 using testing::engine_with;
 using testing::eventually;
 using testing::FakeEngine;
@@ -37,7 +37,7 @@ Json json_of(const std::string& answer) {
 }
 
 TEST_CASE("a block map has the cells up to the diagonal, and says what they are") {
-  const Server server(gated(), testing::named(), plain());
+  const ApiServer server(gated(), testing::named(), plain());
   const Json map = json_of(server.ask(prompt_of(200) + R"(,"layer":2,"head":1})", kMap));
   CHECK(map["object"] == "block_map");
   CHECK(map["sparse"] == "threshold=0.002");
@@ -65,10 +65,10 @@ TEST_CASE("a block map has the cells up to the diagonal, and says what they are"
 }
 
 TEST_CASE("a block map that cannot be made is refused by name") {
-  const Server dense(engine_with({{"one"}, std::nullopt, false, false}));
+  const ApiServer dense(engine_with({{"one"}, std::nullopt, false, false}));
   CHECK_THAT(dense.ask(prompt_of(100) + "}", kMap), ContainsSubstring("\"code\":\"no_gates\""));
   ServiceOptions options = testing::named();
-  const Server server(gated(), options);
+  const ApiServer server(gated(), options);
   const auto refused = [&](const std::string& body, const std::string& why, const char* status = "400") {
     const std::string answer = server.ask(body, kMap);
     CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 " + std::string(status) + " "));
@@ -88,7 +88,7 @@ TEST_CASE("a block map that cannot be made is refused by name") {
 }
 
 TEST_CASE("one block map is computed at a time") {
-  const Server server(gated(/*held=*/true));
+  const ApiServer server(gated(/*held=*/true));
   RawClient first(server.http.url());
   first.send(post(kMap, prompt_of(100) + "}", "Connection: close\r\n"));
   REQUIRE(eventually([&] { return server.engine->n_evaluating == 1; }));
@@ -100,7 +100,7 @@ TEST_CASE("one block map is computed at a time") {
 }
 
 TEST_CASE("a block map whose pages a generation may need makes way for it") {
-  const Server server(gated(/*held=*/true));
+  const ApiServer server(gated(/*held=*/true));
   RawClient map(server.http.url());
   map.send(post(kMap, prompt_of(100) + "}", "Connection: close\r\n"));
   REQUIRE(eventually([&] { return server.engine->n_evaluating == 1; }));
@@ -118,7 +118,7 @@ TEST_CASE("a block map whose pages a generation may need makes way for it") {
 }
 
 TEST_CASE("a client that leaves ends its block map") {
-  const Server server(gated(/*held=*/true));
+  const ApiServer server(gated(/*held=*/true));
   RawClient client(server.http.url());
   client.send(post(kMap, prompt_of(100) + "}"));
   REQUIRE(eventually([&] { return server.engine->n_evaluating == 1; }));
@@ -160,7 +160,7 @@ TEST_CASE("a generation that gives up while a map makes way leaves no trace") {
 TEST_CASE("timings come with each choice if they are asked for, whole and streamed") {
   ServiceOptions options = testing::named();
   options.sparse = SparseRule::parse("nz_ratio=0.25");
-  const Server server(gated(), options);
+  const ApiServer server(gated(), options);
   CHECK_FALSE(json_of(server.ask(R"({"prompt":"x"})"))["choices"][0].contains("timings"));
   const Json whole = json_of(server.ask(R"({"prompt":"x","n":2,"timings":true})"))["choices"];
   REQUIRE(whole.size() == 2);
@@ -200,14 +200,14 @@ TEST_CASE("timings are the request's figures, and what there is none of is null"
 }
 
 TEST_CASE("the model's entry names what the page and other clients choose from") {
-  const Server server(gated(), testing::named(), plain());
+  const ApiServer server(gated(), testing::named(), plain());
   const Json model = json_of(testing::get(server.http.url(), "/v1/models/m"));
   CHECK(model["chat"] == true);
   CHECK(model["n_layers"] == 3);
   CHECK(model["n_heads"] == 2);
   CHECK(model["sparse"] == "threshold=0.002");
   CHECK(model["gates"] == Json::parse(R"({"block_size":64,"sparse":"threshold=0.002"})"));
-  const Server dense(engine_with({{"one"}, std::nullopt, false, false}));
+  const ApiServer dense(engine_with({{"one"}, std::nullopt, false, false}));
   const Json other = json_of(testing::get(dense.http.url(), "/v1/models"))["data"][0];
   CHECK(other["chat"] == false);
   CHECK(other["sparse"] == "dense");

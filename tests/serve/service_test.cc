@@ -11,7 +11,7 @@
 namespace seer::serve {
 namespace {
 
-using Server = testing::ApiServer;
+using testing::ApiServer;
 using testing::engine_with;
 using testing::eventually;
 using testing::FakeEngine;
@@ -26,7 +26,7 @@ constexpr const char* kPlain = R"({"prompt":"x","max_tokens":50})";
 constexpr const char* kStreamed = R"({"prompt":"x","max_tokens":50,"stream":true})";
 
 TEST_CASE("health is 503 while the model loads and once the server stops") {
-  Server server(nullptr);
+  ApiServer server(nullptr);
   CHECK_THAT(testing::get(server.http.url(), "/health"), ContainsSubstring("HTTP/1.1 503 "));
   CHECK_THAT(server.ask(kPlain), ContainsSubstring("\"code\":\"loading\""));
   CHECK_THAT(testing::get(server.http.url(), "/metrics"), ContainsSubstring("HTTP/1.1 200 "));
@@ -40,7 +40,7 @@ TEST_CASE("health is 503 while the model loads and once the server stops") {
 }
 
 TEST_CASE("a message that quotes a byte of zero goes on after it") {
-  const Server server(engine_with({{}, std::nullopt, false, false}));
+  const ApiServer server(engine_with({{}, std::nullopt, false, false}));
   CHECK_THAT(testing::get(server.http.url(), "/v1/models/a%00b"),
              ContainsSubstring(R"(there is no model 'a\\x00b' here, only 'm')"));
   CHECK_THAT(server.ask(R"({"prompt":"x","mo\u0000del":1})"),
@@ -53,7 +53,7 @@ TEST_CASE("a generation that fails before its first token gets a status by the k
                                                                 {ErrorKind::kDevice, "500"},
                                                                 {ErrorKind::kRuntime, "500"}};
   for (const auto& [kind, status] : kinds) {
-    const Server server(engine_with({{}, Error(kind, "the reason"), false, false}));
+    const ApiServer server(engine_with({{}, Error(kind, "the reason"), false, false}));
     for (const char* body : {kPlain, kStreamed}) {
       const std::string answer = server.ask(body);
       CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 " + status + " "));
@@ -63,7 +63,7 @@ TEST_CASE("a generation that fails before its first token gets a status by the k
 }
 
 TEST_CASE("a generation that fails in mid-stream ends with an error event and without DONE") {
-  Server server(engine_with({{"one", " two"}, Error(ErrorKind::kDevice, "the reason"), false, true}));
+  ApiServer server(engine_with({{"one", " two"}, Error(ErrorKind::kDevice, "the reason"), false, true}));
   RawClient client(server.http.url());
   client.send(post(kCompletions, kStreamed, "Connection: close\r\n"));
   CHECK_THAT(client.read_until("one"), ContainsSubstring("HTTP/1.1 200 "));
@@ -79,7 +79,7 @@ TEST_CASE("a generation that fails in mid-stream ends with an error event and wi
 }
 
 TEST_CASE("an engine that has lost a rank answers health and requests with 503 and the reason") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}));
   CHECK_THAT(testing::get(server.http.url(), "/health"), ContainsSubstring("HTTP/1.1 200 "));
   server.engine->failed = true;
   for (const std::string& answer : {testing::get(server.http.url(), "/health"), server.ask(kPlain)}) {
@@ -89,7 +89,7 @@ TEST_CASE("an engine that has lost a rank answers health and requests with 503 a
 }
 
 TEST_CASE("an answer is sent to HTTP 1.0 without chunks") {
-  const Server server(engine_with({{"one", " two"}, std::nullopt, false, false}));
+  const ApiServer server(engine_with({{"one", " two"}, std::nullopt, false, false}));
   RawClient client(server.http.url());
   const std::string body = kStreamed;
   client.send("POST /v1/completions HTTP/1.0\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
@@ -102,7 +102,7 @@ TEST_CASE("an answer is sent to HTTP 1.0 without chunks") {
 TEST_CASE("what takes longer than the server allows is cancelled") {
   ServiceOptions options = named();
   options.request_timeout = std::chrono::milliseconds(20);
-  const Server server(engine_with({{"one"}, std::nullopt, true, false}), options);
+  const ApiServer server(engine_with({{"one"}, std::nullopt, true, false}), options);
   const std::string plain = server.ask(kPlain);
   CHECK_THAT(plain, ContainsSubstring("HTTP/1.1 503 "));
   CHECK_THAT(plain, ContainsSubstring("\"code\":\"request_timeout\""));
@@ -113,8 +113,8 @@ TEST_CASE("what takes longer than the server allows is cancelled") {
 TEST_CASE("a client that leaves cancels its generation, before the first token too") {
   for (const bool with_token : {true, false}) {
     for (const char* body : {kPlain, kStreamed}) {
-      Server server(engine_with({with_token ? std::vector<std::string>{"one"} : std::vector<std::string>{},
-                                 std::nullopt, true, false}));
+      ApiServer server(engine_with({with_token ? std::vector<std::string>{"one"} : std::vector<std::string>{},
+                                    std::nullopt, true, false}));
       RawClient client(server.http.url());
       client.send(post(kCompletions, body));
       REQUIRE(eventually([&] { return server.engine->submitted().size() == 1; }));
@@ -127,7 +127,7 @@ TEST_CASE("a client that leaves cancels its generation, before the first token t
 
 TEST_CASE("a client that closed its half gets its answer, however long that takes") {
   for (const char* body : {kPlain, kStreamed}) {
-    Server server(engine_with({{"one"}, std::nullopt, false, true}));
+    ApiServer server(engine_with({{"one"}, std::nullopt, false, true}));
     RawClient client(server.http.url());
     client.send(post(kCompletions, body));
     client.close_half();
@@ -143,7 +143,7 @@ TEST_CASE("a client that closed its half gets its answer, however long that take
 TEST_CASE("a full queue gets 429") {
   ServiceOptions options = named();
   options.max_queue = 3;
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}), options);
   server.engine->n_waiting = 3;
   const std::string refused = server.ask(kPlain);
   CHECK_THAT(refused, ContainsSubstring("HTTP/1.1 429 "));
@@ -157,7 +157,7 @@ TEST_CASE("a full queue gets 429") {
 TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
   options.sparse = SparseRule::parse("threshold=0.01");
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options, plain());
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}), options, plain());
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
     const std::string answer = server.ask(body, path);
     INFO(answer);
@@ -178,7 +178,7 @@ TEST_CASE("the engine is asked for what the request says") {
 }
 
 TEST_CASE("prompt and answer must fit the context") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}));
   const auto ids = [](size_t n) {
     std::string text = "[5";
     for (size_t i = 1; i < n; ++i) text += ",5";
@@ -197,7 +197,7 @@ TEST_CASE("prompt and answer must fit the context") {
 
 TEST_CASE("a chat without a template is refused with what to do") {
   // The demo's tokenizer names no template.
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}));
   const std::string answer =
       server.ask(R"({"messages":[{"role":"user","content":"x"}]})", "/v1/chat/completions");
   CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
@@ -205,8 +205,8 @@ TEST_CASE("a chat without a template is refused with what to do") {
 }
 
 TEST_CASE("roles that the template does not take are refused by the template's reason") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(),
-                      {ChatTemplate::load("llama2"), Json::object(), {}});
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                         {ChatTemplate::load("llama2"), Json::object(), {}});
   const char* path = "/v1/chat/completions";
   CHECK_THAT(server.ask(R"({"messages":[{"role":"user","content":"x"}]})", path), ContainsSubstring(" 200 "));
   const std::string answer =
@@ -216,7 +216,7 @@ TEST_CASE("roles that the template does not take are refused by the template's r
 }
 
 TEST_CASE("limits of sampling mean what people mean by them") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}));
   for (const char* field : {"\"top_p\":0", "\"min_p\":1", "\"top_k\":-1"})
     CHECK_THAT(server.ask(R"({"prompt":"x",)" + std::string(field) + "}"),
                ContainsSubstring("HTTP/1.1 200 "));
@@ -249,7 +249,7 @@ TEST_CASE("calls and reasoning of an answer are told apart, whole and streamed")
                 false,
                 false,
                 FinishReason::kEos};
-  const Server server(engine_with(script), named(), hermes());
+  const ApiServer server(engine_with(script), named(), hermes());
   const auto choice = body_of(server.ask(std::string(kTools) + "}", kChat))["choices"][0];
   CHECK(choice["finish_reason"] == "tool_calls");
   const auto message = choice["message"];
@@ -277,7 +277,7 @@ TEST_CASE("calls and reasoning of an answer are told apart, whole and streamed")
 
 TEST_CASE("without tools, or with the choice none, calls stay text") {
   const std::string call = R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
-  const Server server(engine_with({{call}, std::nullopt, false, false}), named(), hermes());
+  const ApiServer server(engine_with({{call}, std::nullopt, false, false}), named(), hermes());
   for (const std::string& body : {std::string(R"({"messages":[{"role":"user","content":"x"}]})"),
                                   std::string(kTools) + R"(,"tool_choice":"none"})"}) {
     const auto message = body_of(server.ask(body, kChat))["choices"][0]["message"];
@@ -288,7 +288,7 @@ TEST_CASE("without tools, or with the choice none, calls stay text") {
 
 TEST_CASE("only the first of several calls is given if no parallel ones are wanted") {
   const std::string call = R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
-  const Server server(engine_with({{call, call}, std::nullopt, false, false}), named(), hermes());
+  const ApiServer server(engine_with({{call, call}, std::nullopt, false, false}), named(), hermes());
   const auto calls = [&](const std::string& more) {
     return body_of(server.ask(kTools + more, kChat))["choices"][0]["message"]["tool_calls"].size();
   };
@@ -298,18 +298,18 @@ TEST_CASE("only the first of several calls is given if no parallel ones are want
 
 TEST_CASE("tools are refused if the template does not show them, or writes calls in an unknown form") {
   const std::string tools = std::string(kTools) + "}";
-  const Server without(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
+  const ApiServer without(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
   CHECK_THAT(without.ask(tools, kChat), ContainsSubstring("does not show tools"));
-  const Server unknown(engine_with({{"one"}, std::nullopt, false, false}), named(),
-                       plain({ToolForm::kUnknown, false, true}));
+  const ApiServer unknown(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                          plain({ToolForm::kUnknown, false, true}));
   CHECK_THAT(unknown.ask(tools, kChat), ContainsSubstring("--tool-call-parser none"));
-  const Server text(engine_with({{"one"}, std::nullopt, false, false}), named(),
-                    plain({ToolForm::kNone, false, true}));
+  const ApiServer text(engine_with({{"one"}, std::nullopt, false, false}), named(),
+                       plain({ToolForm::kNone, false, true}));
   CHECK(body_of(text.ask(tools, kChat))["choices"][0]["message"]["content"] == "one");
 }
 
 TEST_CASE("log-probabilities of a completion, with its prompt, whole and streamed") {
-  const Server server(engine_with({{"a", "#2", "b"}, std::nullopt, false, false}));
+  const ApiServer server(engine_with({{"a", "#2", "b"}, std::nullopt, false, false}));
   const auto ask = [&](const std::string& more) {
     return body_of(server.ask(R"({"prompt":[300,301],"logprobs":2)" + more + "}"))["choices"][0]["logprobs"];
   };
@@ -335,7 +335,7 @@ TEST_CASE("log-probabilities of a completion, with its prompt, whole and streame
 }
 
 TEST_CASE("log-probabilities of a chat") {
-  const Server server(engine_with({{"a", "b"}, std::nullopt, false, false}), named(), plain());
+  const ApiServer server(engine_with({{"a", "b"}, std::nullopt, false, false}), named(), plain());
   const std::string messages =
       R"({"messages":[{"role":"user","content":"x"}],"logprobs":true,"top_logprobs":3)";
   const auto content = body_of(server.ask(messages + "}", kChat))["choices"][0]["logprobs"]["content"];
@@ -354,7 +354,7 @@ TEST_CASE("log-probabilities of a chat") {
 TEST_CASE("special tokens are shown if they are asked for, but for the end") {
   const FakeEngine words({{}, std::nullopt, false, false});
   const std::string word = words.tokenizer().token_bytes(testing::kSomeToken);
-  const Server server(engine_with({{word, "#1", word, "#2"}, std::nullopt, false, false}));
+  const ApiServer server(engine_with({{word, "#1", word, "#2"}, std::nullopt, false, false}));
   const auto text = [&](const std::string& more) {
     return body_of(server.ask(R"({"prompt":[300])" + more + "}"))["choices"][0]["text"];
   };
@@ -363,7 +363,7 @@ TEST_CASE("special tokens are shown if they are asked for, but for the end") {
 }
 
 TEST_CASE("text is cut into tokens and put together again") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}), named(), plain());
   const auto tokens = body_of(server.ask(R"({"prompt":"Hello","return_token_strs":true})", "/tokenize"));
   CHECK(tokens["count"] == tokens["tokens"].size());
   CHECK(tokens["max_model_len"] == 1000);
@@ -384,8 +384,8 @@ TEST_CASE("text is cut into tokens and put together again") {
 
 TEST_CASE(
     "special tokens of a completion's prompt are recognised, unless the request or the server says no") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
-  const auto n = [&](const Server& asked, const std::string& more) {
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}));
+  const auto n = [&](const ApiServer& asked, const std::string& more) {
     body_of(asked.ask(R"({"prompt":"a</s>b")" + more + "}"));
     return asked.engine->submitted().back().prompt.size();
   };
@@ -393,13 +393,13 @@ TEST_CASE(
   CHECK(n(server, R"(,"parse_special":false)") > parsed);
   ServiceOptions options = named();
   options.prompts.parse_special = false;
-  const Server literal(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const ApiServer literal(engine_with({{"one"}, std::nullopt, false, false}), options);
   CHECK(n(literal, "") > parsed);
   CHECK(n(literal, R"(,"parse_special":true)") == parsed);
 }
 
 TEST_CASE("ids beyond the vocabulary are refused by the field they came in") {
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}));
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}));
   for (const std::string field : {R"("stop_token_ids":[99999])", R"("logit_bias":{"99999":1})"}) {
     const std::string answer = server.ask(R"({"prompt":"x",)" + field + "}");
     CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
@@ -411,7 +411,7 @@ TEST_CASE("ids beyond the vocabulary are refused by the field they came in") {
 TEST_CASE("a temperature that nobody named is the server's") {
   ServiceOptions options = named();
   options.temperature = 1.0;
-  const Server server(engine_with({{"one"}, std::nullopt, false, false}), options);
+  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}), options);
   body_of(server.ask(R"({"prompt":"x"})"));
   CHECK(server.engine->submitted().back().sampling.temperature == 1.0);
   body_of(server.ask(R"({"prompt":"x","temperature":0.2})"));

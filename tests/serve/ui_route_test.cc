@@ -8,7 +8,7 @@
 namespace seer::serve {
 namespace {
 
-using Server = testing::ApiServer;
+using testing::ApiServer;
 using testing::engine_with;
 using testing::get;
 using testing::named;
@@ -18,7 +18,7 @@ std::shared_ptr<testing::FakeEngine> some_engine() {
   return engine_with({{"one"}, std::nullopt, false, false});
 }
 
-std::string ask(const Server& server, const std::string& method, const std::string& fields = "",
+std::string ask(const ApiServer& server, const std::string& method, const std::string& fields = "",
                 const std::string& path = "/") {
   RawClient client(server.http.url());
   client.send(method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + fields +
@@ -30,7 +30,7 @@ std::string head_of(const std::string& answer) { return answer.substr(0, answer.
 std::string body_of(const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); }
 
 TEST_CASE("the page is served as HTML that may use nothing but itself and its server") {
-  const Server server(some_engine());
+  const ApiServer server(some_engine());
   const std::string answer = get(server.http.url(), "/");
   const std::string head = head_of(answer);
   CHECK(head.starts_with("HTTP/1.1 200 "));
@@ -48,7 +48,7 @@ TEST_CASE("the page is served as HTML that may use nothing but itself and its se
 }
 
 TEST_CASE("HEAD gets the page's head alone") {
-  const Server server(some_engine());
+  const ApiServer server(some_engine());
   const std::string answer = ask(server, "HEAD");
   CHECK(answer.starts_with("HTTP/1.1 200 "));
   CHECK(body_of(answer).empty());
@@ -58,7 +58,7 @@ TEST_CASE("HEAD gets the page's head alone") {
 }
 
 TEST_CASE("a browser that has the page is told so, and one that has another gets it") {
-  const Server server(some_engine());
+  const ApiServer server(some_engine());
   const std::string etag(ui_page().etag);
   const std::string first = head_of(get(server.http.url(), "/"));
   CHECK_THAT(first, ContainsSubstring("\r\nCache-Control: no-cache\r\n"));
@@ -74,7 +74,7 @@ TEST_CASE("a browser that has the page is told so, and one that has another gets
 }
 
 TEST_CASE("the page is served without the key that the API needs, and while the model loads") {
-  const Server server(nullptr, named(), {}, "secret");
+  const ApiServer server(nullptr, named(), {}, "secret");
   CHECK(body_of(get(server.http.url(), "/")) == ui_page().html);
   CHECK_THAT(get(server.http.url(), "/v1/models"), ContainsSubstring("HTTP/1.1 401 "));
   CHECK_THAT(ask(server, "GET", "Authorization: Bearer secret\r\n", "/v1/models"),
@@ -83,7 +83,7 @@ TEST_CASE("the page is served without the key that the API needs, and while the 
 }
 
 TEST_CASE("the page is at / alone") {
-  const Server server(some_engine());
+  const ApiServer server(some_engine());
   CHECK_THAT(get(server.http.url(), "/?x=1"), ContainsSubstring("HTTP/1.1 200 "));
   for (const char* other : {"/index.html", "//", "/page.js"})
     CHECK_THAT(get(server.http.url(), other), ContainsSubstring("HTTP/1.1 404 "));
@@ -93,7 +93,7 @@ TEST_CASE("without the page / is nothing that is here") {
   ServiceOptions options = named();
   options.ui = false;
   for (const char* key : {"", "secret"}) {
-    const Server server(some_engine(), options, {}, key);
+    const ApiServer server(some_engine(), options, {}, key);
     const std::string answer = get(server.http.url(), "/");
     CHECK(answer.starts_with("HTTP/1.1 404 "));
     CHECK_THAT(answer, ContainsSubstring("\"code\":\"unknown_url\""));
