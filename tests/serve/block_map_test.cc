@@ -11,7 +11,6 @@
 namespace seer::serve {
 namespace {
 
-using Json = nlohmann::json;
 using testing::ApiServer;
 using testing::engine_with;
 using testing::eventually;
@@ -28,17 +27,19 @@ std::shared_ptr<FakeEngine> gated(bool held = false, bool endless = false) {
   return engine;
 }
 
-std::string prompt_of(size_t n_tokens) { return "{\"prompt\":" + Json(std::vector<int>(n_tokens, 5)).dump(); }
+std::string prompt_of(size_t n_tokens) {
+  return "{\"prompt\":" + nlohmann::json(std::vector<int>(n_tokens, 5)).dump();
+}
 
-Json json_of(const std::string& answer) {
+nlohmann::json json_of(const std::string& answer) {
   INFO(answer);
   REQUIRE(answer.starts_with("HTTP/1.1 200 "));
-  return Json::parse(answer.substr(answer.find("\r\n\r\n") + 4));
+  return nlohmann::json::parse(answer.substr(answer.find("\r\n\r\n") + 4));
 }
 
 TEST_CASE("a block map has the cells up to the diagonal, and says what they are") {
   const ApiServer server(gated(), testing::named(), plain());
-  const Json map = json_of(server.ask(prompt_of(200) + R"(,"layer":2,"head":1})", kMap));
+  const nlohmann::json map = json_of(server.ask(prompt_of(200) + R"(,"layer":2,"head":1})", kMap));
   CHECK(map["object"] == "block_map");
   CHECK(map["sparse"] == "threshold=0.002");
   CHECK(map["layer"] == 2);
@@ -51,12 +52,13 @@ TEST_CASE("a block map has the cells up to the diagonal, and says what they are"
   CHECK(map["density"] == 0.5);
   CHECK(map["layer_density"] == 0.4);  // 4 of the 10 blocks up to the diagonal
   CHECK(map["head_density"] == 0.4);
-  CHECK(map["kept"] == Json::parse("[[1.0],[0.0,1.0],[0.0,0.0,1.0],[0.0,0.0,0.0,1.0]]"));
-  CHECK(map["score"][3] == Json::parse("[0.25,0.25,0.25,0.25]"));
+  CHECK(map["kept"] == nlohmann::json::parse("[[1.0],[0.0,1.0],[0.0,0.0,1.0],[0.0,0.0,0.0,1.0]]"));
+  CHECK(map["score"][3] == nlohmann::json::parse("[0.25,0.25,0.25,0.25]"));
 
-  const Json all = json_of(server.ask(R"({"messages":[{"role":"user","content":")" + std::string(900, 'x') +
-                                          R"("}],"max_side":2,"stream":true,"max_tokens":5})",
-                                      kMap));
+  const nlohmann::json all =
+      json_of(server.ask(R"({"messages":[{"role":"user","content":")" + std::string(900, 'x') +
+                             R"("}],"max_side":2,"stream":true,"max_tokens":5})",
+                         kMap));
   CHECK(all["layer"] == 0);
   CHECK(all["head"].is_null());
   CHECK_FALSE(all.contains("head_density"));
@@ -162,9 +164,9 @@ TEST_CASE("timings come with each choice if they are asked for, whole and stream
   options.sparse = SparseRule::parse("nz_ratio=0.25");
   const ApiServer server(gated(), options);
   CHECK_FALSE(json_of(server.ask(R"({"prompt":"x"})"))["choices"][0].contains("timings"));
-  const Json whole = json_of(server.ask(R"({"prompt":"x","n":2,"timings":true})"))["choices"];
+  const nlohmann::json whole = json_of(server.ask(R"({"prompt":"x","n":2,"timings":true})"))["choices"];
   REQUIRE(whole.size() == 2);
-  for (const Json& choice : whole) {
+  for (const nlohmann::json& choice : whole) {
     CHECK(choice["timings"]["sparse"] == "nz_ratio=0.25");
     CHECK(choice["timings"]["first_token_ms"] > 0.0);
   }
@@ -190,10 +192,10 @@ TEST_CASE("timings are the request's figures, and what there is none of is null"
   stats.prefill_ns = 1'234'567;
   stats.decode_ns = 2'000'000'000;
   const ChoiceTimes times = {request.start + std::chrono::microseconds(1500), request.start};
-  const Json expected = Json::parse(
+  const nlohmann::json expected = nlohmann::json::parse(
       R"({"sparse":"dense","density":0.123457,"computed_tokens":100,"cached_tokens":64,"first_token_ms":1.5,)"
       R"("prefill_ms":1.235,"decode_ms":2000.0,"tokens_per_second":5.0})");
-  CHECK(Json::parse(timings_json(request, stats, times).dump()) == expected);
+  CHECK(nlohmann::json::parse(timings_json(request, stats, times).dump()) == expected);
   stats.n_generated = 1;
   CHECK(timings_json(request, stats, {})["tokens_per_second"].is_null());
   CHECK(timings_json(request, stats, {})["first_token_ms"].is_null());
@@ -201,14 +203,14 @@ TEST_CASE("timings are the request's figures, and what there is none of is null"
 
 TEST_CASE("the model's entry names what the page and other clients choose from") {
   const ApiServer server(gated(), testing::named(), plain());
-  const Json model = json_of(testing::get(server.http.url(), "/v1/models/m"));
+  const nlohmann::json model = json_of(testing::get(server.http.url(), "/v1/models/m"));
   CHECK(model["chat"] == true);
   CHECK(model["n_layers"] == 3);
   CHECK(model["n_heads"] == 2);
   CHECK(model["sparse"] == "threshold=0.002");
-  CHECK(model["gates"] == Json::parse(R"({"block_size":64,"sparse":"threshold=0.002"})"));
+  CHECK(model["gates"] == nlohmann::json::parse(R"({"block_size":64,"sparse":"threshold=0.002"})"));
   const ApiServer dense(engine_with({{"one"}, std::nullopt, false, false}));
-  const Json other = json_of(testing::get(dense.http.url(), "/v1/models"))["data"][0];
+  const nlohmann::json other = json_of(testing::get(dense.http.url(), "/v1/models"))["data"][0];
   CHECK(other["chat"] == false);
   CHECK(other["sparse"] == "dense");
   CHECK(other["gates"].is_null());

@@ -27,7 +27,7 @@ std::string ask(const ApiServer& server, const std::string& method, const std::s
 }
 
 std::string head_of(const std::string& answer) { return answer.substr(0, answer.find("\r\n\r\n") + 2); }
-std::string body_of(const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); }
+std::string page_of(const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); }
 
 TEST_CASE("the page is served as HTML that may use nothing but itself and its server") {
   const ApiServer server(some_engine());
@@ -35,7 +35,7 @@ TEST_CASE("the page is served as HTML that may use nothing but itself and its se
   const std::string head = head_of(answer);
   CHECK(head.starts_with("HTTP/1.1 200 "));
   CHECK_THAT(head, ContainsSubstring("\r\nContent-Type: text/html; charset=utf-8\r\n"));
-  CHECK(body_of(answer) == ui_page().html);
+  CHECK(page_of(answer) == ui_page().html);
   CHECK_THAT(head, ContainsSubstring("\r\nContent-Security-Policy: default-src 'none'; script-src " +
                                      std::string(ui_page().script) + "; style-src " +
                                      std::string(ui_page().style) + "; connect-src 'self'; "));
@@ -51,7 +51,7 @@ TEST_CASE("HEAD gets the page's head alone") {
   const ApiServer server(some_engine());
   const std::string answer = ask(server, "HEAD");
   CHECK(answer.starts_with("HTTP/1.1 200 "));
-  CHECK(body_of(answer).empty());
+  CHECK(page_of(answer).empty());
   CHECK_THAT(answer,
              ContainsSubstring("\r\nContent-Length: " + std::to_string(ui_page().html.size()) + "\r\n"));
   CHECK_THAT(ask(server, "POST"), ContainsSubstring("HTTP/1.1 405 "));
@@ -65,17 +65,17 @@ TEST_CASE("a browser that has the page is told so, and one that has another gets
   CHECK_THAT(first, ContainsSubstring("\r\nETag: " + etag + "\r\n"));
   const std::string again = ask(server, "GET", "If-None-Match: " + etag + "\r\n");
   CHECK(again.starts_with("HTTP/1.1 304 Not Modified\r\n"));
-  CHECK(body_of(again).empty());
+  CHECK(page_of(again).empty());
   CHECK_THAT(again, ContainsSubstring("\r\nETag: " + etag + "\r\n"));
   CHECK_THAT(again, ContainsSubstring("Content-Security-Policy: "));
   CHECK(again.find("Content-Length") == std::string::npos);
   CHECK(again.find("Content-Type:") == std::string::npos);
-  CHECK(body_of(ask(server, "GET", "If-None-Match: \"other\"\r\n")) == ui_page().html);
+  CHECK(page_of(ask(server, "GET", "If-None-Match: \"other\"\r\n")) == ui_page().html);
 }
 
 TEST_CASE("the page is served without the key that the API needs, and while the model loads") {
   const ApiServer server(nullptr, named(), {}, "secret");
-  CHECK(body_of(get(server.http.url(), "/")) == ui_page().html);
+  CHECK(page_of(get(server.http.url(), "/")) == ui_page().html);
   CHECK_THAT(get(server.http.url(), "/v1/models"), ContainsSubstring("HTTP/1.1 401 "));
   CHECK_THAT(ask(server, "GET", "Authorization: Bearer secret\r\n", "/v1/models"),
              ContainsSubstring("HTTP/1.1 503 "));
