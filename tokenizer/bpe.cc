@@ -24,7 +24,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
   BpeTokenizer(const Json& file, const std::string& path, const TokenizerConfig& config)
       : path_(path), normalizer_(file, path), pretokenizer_(file, path) {
     const Json& model = bpe_model(file, path);
-    decoder_ = Decoder(file, path);
+    decoder_ = TokenDecoder(file, path);
     ignore_merges_ = json_bool(model, "ignore_merges", false, path);
     byte_fallback_ = json_bool(model, "byte_fallback", false, path);
     fuse_unk_ = json_bool(model, "fuse_unk", false, path);

@@ -65,7 +65,7 @@ std::string valid_utf8(std::string_view bytes) {
 
 }  // namespace
 
-Decoder::Decoder(const Json& tokenizer, const std::string& path) {
+TokenDecoder::TokenDecoder(const Json& tokenizer, const std::string& path) {
   const auto it = tokenizer.find("decoder");
   if (it == tokenizer.end() || it->is_null())
     throw Error(ErrorKind::kUnsupported,
@@ -76,8 +76,8 @@ Decoder::Decoder(const Json& tokenizer, const std::string& path) {
   check_order(path + ": decoder");
 }
 
-Decoder Decoder::of_sentencepiece(bool strips) {
-  Decoder decoder;
+TokenDecoder TokenDecoder::of_sentencepiece(bool strips) {
+  TokenDecoder decoder;
   decoder.steps_ = {{Kind::kReplace, std::string(kVisibleSpace), " "},
                     {Kind::kByteFallback, {}, {}},
                     {Kind::kFuse, {}, {}}};
@@ -85,7 +85,7 @@ Decoder Decoder::of_sentencepiece(bool strips) {
   return decoder;
 }
 
-void Decoder::add(const Json& node, const std::string& path) {
+void TokenDecoder::add(const Json& node, const std::string& path) {
   const auto refuse = [&](const std::string& what, const char* expected) {
     throw Error(ErrorKind::kUnsupported, path + ": " + what + " is not supported; expected " + expected);
   };
@@ -122,7 +122,7 @@ void Decoder::add(const Json& node, const std::string& path) {
 
 // Checks that tokens decoded one by one, as a text is generated, give the same text as decode() for all
 // tokens. So steps after Fuse may change only single characters and the beginning of the text.
-void Decoder::check_order(const std::string& path) const {
+void TokenDecoder::check_order(const std::string& path) const {
   bool fused = false;
   for (const Step& step : steps_) {
     const bool fine =
@@ -157,7 +157,7 @@ size_t total_size(const std::vector<std::string>& names) {
 
 }  // namespace
 
-std::string Decoder::decode(Names names) const {
+std::string TokenDecoder::decode(Names names) const {
   const size_t before = total_size(names);
   for (const Step& step : steps_) {
     switch (step.kind) {
@@ -188,7 +188,7 @@ std::string Decoder::decode(Names names) const {
   return join(names);
 }
 
-std::string Decoder::piece(std::string_view name) const {
+std::string TokenDecoder::piece(std::string_view name) const {
   std::string bytes(name);
   bool fused = false;
   for (const Step& step : steps_) {
@@ -216,14 +216,14 @@ std::string Decoder::piece(std::string_view name) const {
   return bytes;
 }
 
-std::string Decoder::name_of_added(const std::string& content) const {
+std::string TokenDecoder::name_of_added(const std::string& content) const {
   const bool byte_level = std::any_of(steps_.begin(), steps_.end(),
                                       [](const Step& step) { return step.kind == Kind::kByteLevel; });
   const auto bytes = byte_level ? bytes_of_byte_level(content) : std::nullopt;
   return bytes && !is_utf8(*bytes) ? byte_level_piece(content) : content;
 }
 
-bool Decoder::strips_first_space() const {
+bool TokenDecoder::strips_first_space() const {
   bool fused = false;
   for (const Step& step : steps_) {
     if ((step.kind == Kind::kStrip && fused) || step.prepended) return true;

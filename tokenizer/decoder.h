@@ -9,17 +9,17 @@
 
 namespace seer {
 
-// A Decoder is immutable, and many threads may use it.
-class Decoder {
+// A TokenDecoder is immutable, and many threads may use it.
+class TokenDecoder {
  public:
-  Decoder() = default;  // puts the names together unchanged
+  TokenDecoder() = default;  // puts the names together unchanged
   // Reads the decoder: ByteLevel, ByteFallback, Fuse, Metaspace, Replace (of a one-character string), Strip
   // (of spaces at the start), or a Sequence of them. Throws Error{kUnsupported} that names any other type.
   // Also throws it if there is no decoder, since the tokenizers package would then put spaces between the
   // tokens. Throws Error{kFile} if the decoder is malformed.
-  Decoder(const Json& tokenizer, const std::string& path);
+  TokenDecoder(const Json& tokenizer, const std::string& path);
   // Returns the decoder of SentencePiece's pieces. With `strips` it drops the first space of a text.
-  static Decoder of_sentencepiece(bool strips);
+  static TokenDecoder of_sentencepiece(bool strips);
 
   // Returns the text that the tokens of these names stand for. Bytes that are not UTF-8 become U+FFFD as in
   // the tokenizers package: one for each maximal subpart with ByteLevel, and with ByteFallback one for each

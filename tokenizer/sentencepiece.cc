@@ -190,7 +190,7 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
     std::vector<std::string> pieces;
     const bool prefixed =
         processor_->Encode("a", &pieces).ok() && !pieces.empty() && pieces[0].starts_with(kVisibleSpace);
-    decoder_ = Decoder::of_sentencepiece(prefixed && spaces_ != Spaces::kNone);
+    decoder_ = TokenDecoder::of_sentencepiece(prefixed && spaces_ != Spaces::kNone);
   }
 
   std::unique_ptr<Processor> processor_, without_prefix_;

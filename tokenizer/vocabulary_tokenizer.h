@@ -74,7 +74,7 @@ class VocabularyTokenizer : public TextTokenizer {
 
  protected:
   std::vector<std::string> names_;  // [n_vocab], as files spell them; empty if no token has the id
-  Decoder decoder_;
+  TokenDecoder decoder_;
   AddedTokens added_;
   int32_t bos_id_ = -1, eos_id_ = -1;
   bool add_bos_ = false, add_eos_ = false;
