@@ -1,22 +1,11 @@
 // Thread block clusters (sm_90): blocks that run at the same time and read each other's shared memory. PTX
-// ISA, "barrier.cluster", "mapa". On older GPUs a block is a cluster of its own, and nothing here may be
-// called but cluster_rank().
+// ISA, "barrier.cluster", "mapa". Older GPUs have none, and there are no
+// functions for them here.
 #pragma once
 
 #include <cstdint>
 
 namespace seer::cuda::ptx {
-
-// Returns this block's place in its cluster.
-__device__ __forceinline__ uint32_t cluster_rank() {
-#if __CUDA_ARCH__ >= 900
-  uint32_t rank;
-  asm("mov.u32 %0, %%cluster_ctarank;\n" : "=r"(rank));
-  return rank;
-#else
-  return 0;
-#endif
-}
 
 #if __CUDA_ARCH__ >= 900
 
