@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/block_mask.h"
+#include "kernels/decode_gate.h"
 #include "kernels/linear_weights.h"
 #include "kernels/paged_kv.h"
 #include "kernels/quantise.h"
@@ -27,7 +28,8 @@ using Buffer = std::shared_ptr<void>;
 // The sizes that decide whether a backend can run a model.
 struct ModelShape {
   int64_t d_model = 0, d_ff = 0, d_head = 0, n_vocab = 0;
-  int64_t d_gate = 0;  // 0: no gates
+  int64_t d_gate = 0;         // 0: no gates for prompts
+  int64_t d_decode_gate = 0;  // 0: no gates for decoding
   int64_t page_tokens = 0;
   int64_t n_blocks = 0;  // of the longest sequence
 };
@@ -177,7 +179,9 @@ class Backend {
                           std::span<const double> inv_freq, double scaling) = 0;
   // Row r of out gets the cosines and sines of the position of the step's decode r; out has one row for each
   // decode.
-  virtual void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) = 0;
+  // If `multiple` is more than 1, the position is rounded down to a multiple of it.
+  virtual void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling,
+                                 int64_t multiple) = 0;
 
   // Splits the rows of qkv into heads, normalises queries and keys if there are norms, writes the rotated
   // queries to q, and writes the rotated keys and the values to the pages, rounded to the nearest, ties to
@@ -216,9 +220,21 @@ class Backend {
   virtual void prefill_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
                                  const Tensor& q, const PagedKv& kv, const Segment& segment,
                                  const BlockMask* mask, int64_t first_token) = 0;
-  // Attention of each of the step's decodes over all its pages. The step must have at least one decode.
+  // Writes the decode gates' key of each page that this step fills, from the page's keys. append_kv must have
+  // put all of the step's keys there.
+  virtual void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate,
+                                      const BlockRopes& ropes) = 0;
+  // Scores the blocks of each of the step's decodes, and keeps blocks by the step's decode_rules. Gate keys
+  // of all full pages must be stored. If `scores` is given, it gets the softmaxed scores, f32 [n_kv_heads,
+  // n_decodes, capacity], 0 after a decode's own block; the scores of a dense decode are not written.
+  virtual void select_decode_blocks(const BlockMask& mask,  // [n_kv_heads, n_decodes, capacity]
+                                    const Tensor* scores, const Tensor& qkv, const HeadNorms& norms,
+                                    const RopeTable& rope,  // a row for every token of the step
+                                    const PagedKv& kv, const DecodeGateView& gate) = 0;
+  // Attention of each of the step's decodes over all its pages; with a mask, as select_decode_blocks() writes
+  // it, only over the kept ones. The step must have at least one decode.
   virtual void decode_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
-                                const Tensor& q, const PagedKv& kv) = 0;
+                                const Tensor& q, const PagedKv& kv, const BlockMask* mask) = 0;
   // Attention of each of the step's decodes over the pages of its decode_parts. For each decode and head,
   // `part` gets the output and the natural logarithm of the sum of the exponentials of the scaled scores; a
   // decode without keys here gets zeros and -infinity. The step must have at least one decode.

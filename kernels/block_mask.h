@@ -74,6 +74,32 @@ struct SelectRule {
   }
 };
 
+// Says which key blocks a decoded token attends to, for each KV head: by SeerAttention-R (arXiv:2506.08889,
+// section 3; models/DESIGN.md, chapter 6). A token with n - 1 earlier blocks has n causal blocks, its own
+// among them. Whatever the rule keeps, the first block and the token's own block are kept as well.
+struct DecodeRule {
+  enum class Method : int32_t {
+    kDense,      // keeps every causal block
+    kThreshold,  // keeps blocks whose softmaxed score is above `value`
+    kBudget,     // keeps the best blocks of `value` tokens, rounded down to blocks
+    kRatio,      // keeps the best k = max(1, int(value * n)) of n causal blocks
+  };
+  Method method = Method::kDense;
+  double value = 0.0;
+
+  bool dense() const { return method == Method::kDense; }
+  // Returns how many of n causal blocks the rule ranks first; n if it keeps all of them. The rule must not be
+  // a threshold.
+  int64_t n_best(int64_t n, int64_t page_tokens) const {
+    if (method == Method::kDense) return n;
+    const int64_t k = method == Method::kBudget ? static_cast<int64_t>(value) / page_tokens
+                                                : static_cast<int64_t>(value * static_cast<double>(n));
+    if (method == Method::kRatio && k < 1) return 1;
+    return k < n ? k : n;
+  }
+  friend bool operator==(const DecodeRule&, const DecodeRule&) = default;
+};
+
 // The pools of one side of a gate. They are concatenated in the order max, min, avg.
 struct GatePools {
   bool max = false, min = false, avg = false;

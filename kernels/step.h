@@ -34,6 +34,8 @@ struct StepInput {
   // row. Its page table lists, in order, only the pages that this rank owns, and start + 1 is the number of
   // keys in them. If this rank owns none, start is -1.
   std::span<const Segment> decode_parts = {};
+  // One for each decode, or empty if all decodes are dense.
+  std::span<const DecodeRule> decode_rules = {};
 };
 
 // The cosines and sines of consecutive rows, multiplied by the model's attention scaling.

@@ -13,8 +13,11 @@ std::unique_ptr<Attention> make_attention(const AttentionContext& context, Conte
 }
 
 Attention::Attention(const AttentionContext& context, Communicator* gate_comm) : c_(context) {
-  if (c_.gates != nullptr)
-    gate_ = std::make_unique<AttnGate>(c_.backend, gate_comm, c_.config, *c_.gates, c_.workspace);
+  if (c_.gates.prefill != nullptr)
+    gate_ = std::make_unique<AttnGate>(c_.backend, gate_comm, c_.config, *c_.gates.prefill, c_.workspace);
+  if (c_.gates.decode != nullptr)
+    decode_gate_ =
+        std::make_unique<DecodeGate>(c_.backend, gate_comm, c_.config, *c_.gates.decode, c_.workspace);
 }
 
 int64_t Attention::first_token_read(int64_t l, const Segment& segment,

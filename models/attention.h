@@ -12,7 +12,9 @@
 #include "kernels/comm/communicator.h"
 #include "models/attn_gate.h"
 #include "models/context_parallel.h"
+#include "models/decode_gate.h"
 #include "models/decoder_step.h"
+#include "models/gates.h"
 #include "models/kv_cache.h"
 #include "models/rope_tables.h"
 #include "models/weights.h"
@@ -26,7 +28,7 @@ struct AttentionContext {
   Communicator* comm;
   const ModelConfig& config;  // of this rank
   const ModelWeights& weights;
-  const GateWeights* gates;  // null if the model has no gates
+  GateSet gates;
   KvCache* cache;
   Workspace* workspace;
   const RopeTables* rope;
@@ -45,8 +47,9 @@ class Attention {
   // values into their pages. Rows of workspace.attn that nothing reads may be left out. Reports the choices
   // of the gates on rank 0.
   virtual void run(int64_t l) = 0;
-  // Returns how many blocks each of the step's prefill segments kept, as counted by this rank alone: the sum
-  // over ranks is the whole count. Waits until the device has finished the step.
+  // Returns how many blocks each of the step's prefill segments kept, and after them each of its decodes if
+  // gates choose for any, as counted by this rank alone: the sum over ranks is the whole count. Waits until
+  // the device has finished the step.
   virtual std::vector<DecoderStats> count() = 0;
 
  protected:
@@ -77,7 +80,8 @@ class Attention {
   Tensor out(int64_t n) const { return c_.workspace->attn.rows(0, n); }
 
   AttentionContext c_;
-  std::unique_ptr<AttnGate> gate_;  // null if the model has no gates
+  std::unique_ptr<AttnGate> gate_;           // null if the model has no gates for prompts
+  std::unique_ptr<DecodeGate> decode_gate_;  // null if it has none for decoding
 };
 
 // Makes the kind of attention that the ranks need. `ranks` is null unless ranks divide prompts by their

@@ -1,5 +1,7 @@
 #include "models/attn_gate.h"
 
+#include "models/gather_heads.h"
+
 namespace seer {
 
 AttnGate::AttnGate(Backend* backend, Communicator* comm, const ModelConfig& model, const GateWeights& weights,
@@ -54,18 +56,9 @@ BlockMask AttnGate::select(int64_t layer, const PagedKv& kv, const Segment& segm
 
 void AttnGate::report(int64_t layer, int64_t first_row, const BlockMask& mask, const Tensor& scores,
                       const GateObserver& observer) {
-  // Heads are the first axis, and each rank has some consecutive ones. So the ranks' heads, one rank after
-  // another, are all heads in order.
-  const auto read = [&]<class T>(const Tensor& t, T) {
-    std::vector<T> mine(static_cast<size_t>(t.numel()));
-    backend_->read(mine.data(), t);
-    if (comm_ == nullptr || comm_->size() == 1) return mine;
-    std::vector<T> all(comm_->rank() == 0 ? mine.size() * static_cast<size_t>(comm_->size()) : 0);
-    comm_->gather_host(all.data(), mine.data(), t.nbytes());
-    return all;
-  };
-  const std::vector<float> host_scores = read(scores, float{});
-  const std::vector<int32_t> counts = read(mask.counts, int32_t{}), blocks = read(mask.blocks, int32_t{});
+  const std::vector<float> host_scores = gather_heads<float>(backend_, comm_, scores);
+  const std::vector<int32_t> counts = gather_heads<int32_t>(backend_, comm_, mask.counts),
+                             blocks = gather_heads<int32_t>(backend_, comm_, mask.blocks);
   if (comm_ != nullptr && comm_->rank() != 0) return;
   const int64_t n_ranks = comm_ == nullptr ? 1 : comm_->size();
   observer({layer, first_row, mask.n_rows(), n_heads_ * n_ranks, mask.row_capacity(), host_scores.data(),

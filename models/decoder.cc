@@ -10,11 +10,11 @@ namespace seer {
 namespace {
 
 std::unique_ptr<ContextParallel> divide_prompts(Backend* backend, Communicator* comm, const Shard& shard,
-                                                const GateWeights* gates, const KvCache* cache,
+                                                const GateSet& gates, const KvCache* cache,
                                                 const StepLimits& limits) {
   if (comm->size() == 1 || shard.size > 1) return nullptr;
-  return std::make_unique<ContextParallel>(backend, comm, shard.local,
-                                           gates == nullptr ? nullptr : &gates->config, cache, limits);
+  return std::make_unique<ContextParallel>(backend, comm, shard.local, gates.configs().prefill, cache,
+                                           limits);
 }
 
 }  // namespace
@@ -28,7 +28,7 @@ struct Decoder::Deferred {
   }
 };
 
-Decoder::Decoder(Backend* backend, const Shard& shard, const ModelWeights& weights, const GateWeights* gates,
+Decoder::Decoder(Backend* backend, const Shard& shard, const ModelWeights& weights, const GateSet& gates,
                  KvCache* cache, const StepLimits& limits, Communicator* comm)
     : backend_(backend),
       alone_(comm == nullptr ? make_local_communicator() : nullptr),
@@ -37,7 +37,7 @@ Decoder::Decoder(Backend* backend, const Shard& shard, const ModelWeights& weigh
       config_(shard_.local),
       weights_(weights),
       limits_(limits),
-      workspace_(backend, comm_, shard_, gates == nullptr ? nullptr : &gates->config, limits),
+      workspace_(backend, comm_, shard_, gates.configs(), limits),
       rope_(backend, config_, limits, &workspace_),
       context_(divide_prompts(backend, comm_, shard_, gates, cache, limits)),
       stream_(backend, comm_, shard_, &workspace_),
@@ -47,6 +47,7 @@ Decoder::Decoder(Backend* backend, const Shard& shard, const ModelWeights& weigh
   assert(context_ || (shard_.size == comm_->size() && shard_.rank == comm_->rank()));
   if (comm_->rank() > 0) received_ = std::make_unique<ReceivedStep>();
   backend->prepare(context_ ? ContextParallel::local_limits(limits) : limits);
+  if (gates.decode != nullptr) rope_.prepare_blocks();
 }
 
 Decoder::~Decoder() = default;
@@ -60,15 +61,17 @@ DecoderStats Decoder::forward(const DecoderStep& in) {
   }
   pack_step(in, limits_.page_tokens, &packed_);
   DecoderStep guarded = in;
-  if (in.on_gate)
-    guarded.on_gate = [&](const GateReport& report) {
-      if (deferred.error) return;
-      try {
-        in.on_gate(report);
-      } catch (...) {
-        deferred.error = std::current_exception();
-      }
-    };
+  const auto guard = [&](const auto& observer, const auto& report) {
+    if (deferred.error) return;
+    try {
+      observer(report);
+    } catch (...) {
+      deferred.error = std::current_exception();
+    }
+  };
+  if (in.on_gate) guarded.on_gate = [&](const GateReport& report) { guard(in.on_gate, report); };
+  if (in.on_decode_gate)
+    guarded.on_decode_gate = [&](const DecodeGateReport& report) { guard(in.on_decode_gate, report); };
   DecoderStats stats;
   try {
     send_message(*comm_, kStepMessage, packed_);
@@ -159,12 +162,13 @@ void Decoder::logits(const DecoderStep& in, Deferred* deferred) {
 }
 
 // Steps that only decode run the same operations, and differ in the data that begin_step brings, unless
-// rotations change with the length. The key depends on the whole step and not on a rank's part, so that all
-// ranks record the same steps.
+// rotations change with the length. Those whose decodes' blocks are chosen run more of them. The key depends
+// on the whole step and not on a rank's part, so that all ranks record the same steps.
 int64_t Decoder::record_key(const DecoderStep& in) const {
-  const bool same = in.step.prefills.empty() && !rope_.depends_on_length() &&
+  const bool same = in.step.prefills.empty() && !rope_.depends_on_length() && !in.on_decode_gate &&
                     static_cast<int64_t>(in.logit_rows.size()) == in.step.n_tokens;
-  return same ? in.step.n_tokens : 0;
+  if (!same) return 0;
+  return any_sparse_decode(in) ? limits_.n_tokens + in.step.n_tokens : in.step.n_tokens;
 }
 
 // Each rank has counted its own heads or rows. Rank 0 gets the sums over ranks; the other ranks keep their
@@ -177,10 +181,13 @@ DecoderStats Decoder::sum_over_ranks(const DecoderStep& in, std::vector<DecoderS
     for (size_t i = n; i < all.size(); ++i) segments[i % n] += all[i];
   }
   DecoderStats stats;
-  for (size_t i = 0; i < segments.size(); ++i) {
+  for (size_t i = 0; i < in.plans.size(); ++i) {
     if (!in.segment_stats.empty()) in.segment_stats[i] = segments[i];
     stats += segments[i];
   }
+  if (segments.size() > in.plans.size() && !in.decode_stats.empty())
+    std::copy(segments.begin() + static_cast<std::ptrdiff_t>(in.plans.size()), segments.end(),
+              in.decode_stats.begin());
   return stats;
 }
 

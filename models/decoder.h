@@ -15,6 +15,7 @@
 #include "models/config.h"
 #include "models/context_parallel.h"
 #include "models/decoder_step.h"
+#include "models/gates.h"
 #include "models/kv_cache.h"
 #include "models/residual.h"
 #include "models/rope_tables.h"
@@ -38,11 +39,10 @@ class Decoder {
  public:
   static constexpr uint32_t kStepMessage = 1;
 
-  // `gates` is null if the model has no gates, and `comm` may be null if there is one rank. Throws
-  // Error{kMemory}.
-  Decoder(Backend* backend, const Shard& shard, const ModelWeights& weights, const GateWeights* gates,
+  // `comm` may be null if there is one rank. Throws Error{kMemory}.
+  Decoder(Backend* backend, const Shard& shard, const ModelWeights& weights, const GateSet& gates,
           KvCache* cache, const StepLimits& limits, Communicator* comm);
-  Decoder(Backend* backend, const ModelConfig& config, const ModelWeights& weights, const GateWeights* gates,
+  Decoder(Backend* backend, const ModelConfig& config, const ModelWeights& weights, const GateSet& gates,
           KvCache* cache, const StepLimits& limits)
       : Decoder(backend, Shard(config), weights, gates, cache, limits, nullptr) {}
   ~Decoder();

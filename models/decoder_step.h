@@ -8,17 +8,20 @@
 
 #include "kernels/backend.h"
 #include "models/attn_gate.h"
+#include "models/decode_gate.h"
 
 namespace seer {
 
-// How many blocks prefill segments kept, summed over layers and heads. If a prompt is divided among ranks by
-// its tokens, also how many pages moved, summed over layers.
+// How many blocks a prefill segment or a decode kept, summed over layers and heads. If a prompt is divided
+// among ranks by its tokens, also how many pages moved, summed over layers.
 struct DecoderStats {
   int64_t kept_blocks = 0;
   int64_t causal_blocks = 0;
   int64_t moved_pages = 0;    // pages of keys and values that went to ranks that lacked them
   int64_t movable_pages = 0;  // pages that would have moved if every row were dense
 
+  // Returns the part of the causal blocks that was kept. There must be causal blocks.
+  double density() const { return static_cast<double>(kept_blocks) / static_cast<double>(causal_blocks); }
   DecoderStats& operator+=(const DecoderStats& other) {
     kept_blocks += other.kept_blocks;
     causal_blocks += other.causal_blocks;
@@ -35,13 +38,23 @@ struct DecoderStep : StepInput {
   // returns false, the other logits are not computed.
   std::function<bool(int64_t first, const Tensor& logits)> on_logits;
   GateObserver on_gate;
+  DecodeGateObserver on_decode_gate;
   std::span<DecoderStats> segment_stats;  // written, one for each of step.prefills; may be empty
+  // Written, one for each of step.decodes, if gates chose for any of them; may be empty. Only layers in which
+  // gates choose are counted, and a KV head's blocks count once for its whole group.
+  std::span<DecoderStats> decode_stats;
 };
 
 // Returns whether gates choose for any of the step's prompts.
 inline bool any_sparse(const DecoderStep& step) {
   return std::any_of(step.plans.begin(), step.plans.end(),
                      [](const PrefillPlan& plan) { return plan.select.has_value(); });
+}
+
+// Returns whether gates choose for any of the step's decodes.
+inline bool any_sparse_decode(const StepInput& step) {
+  return std::any_of(step.decode_rules.begin(), step.decode_rules.end(),
+                     [](const DecodeRule& rule) { return !rule.dense(); });
 }
 
 }  // namespace seer

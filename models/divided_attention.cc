@@ -1,10 +1,12 @@
 #include "models/divided_attention.h"
 
+#include <cassert>
 #include <optional>
 
 namespace seer {
 
 const DecoderStep& DividedAttention::begin(const DecoderStep& step) {
+  assert(!decode_gate_ && !any_sparse_decode(step));  // Model::open() refuses such gates
   step_ = &step;
   ranks_->divide(step);
   return ranks_->local();

@@ -1,56 +1,16 @@
 #include "models/gate_weights.h"
 
-#include <cmath>
-#include <filesystem>
 #include <map>
-#include <memory>
-#include <set>
 
-#include "kernels/random_weights.h"
-#include "models/checkpoint_folder.h"
-#include "models/finite_weights.h"
+#include "models/gate_files.h"
 #include "models/json_util.h"
-#include "models/pth.h"
 #include "seer/error.h"
 
 namespace seer {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr int64_t kMaxGateConfigBytes = int64_t{16} << 20;
 constexpr double kUntunedThreshold = 2e-3;  // upstream's default if the config says 0.0
 constexpr const char* kTypeForm = "Q<pools>_K<pools> with pools from max, min and avg, as in Qavg_Kmaxminavg";
-
-// "maxminavg": each pool at most once, in any order; they are always concatenated as max, min, avg.
-bool parse_pools(std::string_view text, GatePools* pools) {
-  while (!text.empty()) {
-    bool* pool = text.starts_with("max")   ? &pools->max
-                 : text.starts_with("min") ? &pools->min
-                 : text.starts_with("avg") ? &pools->avg
-                                           : nullptr;
-    if (pool == nullptr || *pool) return false;
-    *pool = true;
-    text.remove_prefix(3);
-  }
-  return pools->count() > 0;
-}
-
-void check_same_model(const JsonReader& r, const ModelConfig& model) {
-  const auto check = [&](const char* key, int64_t expected) {
-    const auto found = r.optional_integer(key, 0, INT64_MAX);
-    if (found && *found != expected)
-      throw Error(ErrorKind::kFile, r.origin() + ": these gates belong to another model: expected " + key +
-                                        " " + std::to_string(expected) + ", as the model has it, found " +
-                                        std::to_string(*found));
-  };
-  check("num_hidden_layers", model.n_layers);
-  check("num_attention_heads", model.n_heads);
-  check("num_key_value_heads", model.n_kv_heads);
-  check("head_dim", model.d_head);
-  check("hidden_size", model.d_model);
-  check("vocab_size", model.n_vocab);
-}
 
 // SeerAttention's own code has the first two methods; nz_ratio_row is ours. The value of both ratios is the
 // key seerattn_nz_ratio.
@@ -103,33 +63,6 @@ GateConfig parse_gate_config(const JsonReader& r, const ModelConfig& model) {
   return c;
 }
 
-TensorMap read_tensors(const fs::path& dir) {
-  const fs::path safetensors = dir / "attn_gate_weights.safetensors", pth = dir / "attn_gate_weights.pth";
-  if (has_entry(safetensors)) return read_safetensors(safetensors.string());
-  if (has_entry(pth)) return read_pth(pth.string());
-  throw Error(
-      ErrorKind::kFile,
-      dir.string() + ": expected attn_gate_weights.safetensors or attn_gate_weights.pth, found neither");
-}
-
-Tensor take(const TensorMap& tensors, const std::string& name, std::initializer_list<int64_t> shape,
-            std::set<std::string>* taken) {
-  const Tensor expected(nullptr, DType::kF32, shape);
-  const Tensor* found = tensors.find(name);
-  const auto fail = [&](const std::string& what) {
-    throw Error(ErrorKind::kFile, tensors.source() + ": " + name + ": expected " + shape_string(expected) +
-                                      " of BF16, F16 or F32, found " + what +
-                                      ". Use the gates that were trained for this model.");
-  };
-  if (found == nullptr) fail("no such tensor");
-  if (found->rank != expected.rank || found->shape != expected.shape) fail(shape_string(*found));
-  if (found->dtype != DType::kF32 && found->dtype != DType::kF16 && found->dtype != DType::kBF16)
-    fail(dtype_name(found->dtype));
-  require_finite(*found, name, tensors.source());
-  taken->insert(name);
-  return *found;
-}
-
 std::string tensor_name(int64_t layer) {
   return "model.layers." + std::to_string(layer) + ".self_attn.attn_gate.mask_linear_";
 }
@@ -137,36 +70,21 @@ std::string tensor_name(int64_t layer) {
 }  // namespace
 
 GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& model) {
-  const fs::path dir = gates_dir;
-  std::error_code error;
-  if (!fs::is_directory(dir, error))
-    throw Error(ErrorKind::kFile,
-                gates_dir + ": expected a folder with config.json and attn_gate_weights.pth or .safetensors");
-  const std::string path = (dir / "config.json").string();
-  const JsonReader r(read_json_object(path, kMaxGateConfigBytes), path);
-  check_same_model(r, model);
+  const JsonReader r = read_gate_config(gates_dir);
+  check_gates_fit(r, model);
   GateWeights g;
   g.config = parse_gate_config(r, model);
-  g.tensors = read_tensors(dir);
-
+  GateTensors tensors(gates_dir);
   const GateConfig& c = g.config;
-  std::set<std::string> taken;
   for (int64_t l = 0; l < model.n_layers; ++l) {
     const std::string name = tensor_name(l);
     GateLayer& layer = g.layers.emplace_back();
     if (c.double_linear)
-      layer.linear_q =
-          take(g.tensors, name + "q.weight", {model.n_heads, c.q.count() * model.d_head, c.d_gate}, &taken);
-    layer.linear_k = take(g.tensors, name + "k.weight",
-                          {c.n_gate_heads(model), c.k.count() * model.d_head, c.d_gate}, &taken);
+      layer.linear_q = tensors.take(name + "q.weight", {model.n_heads, c.q.count() * model.d_head, c.d_gate});
+    layer.linear_k =
+        tensors.take(name + "k.weight", {c.n_gate_heads(model), c.k.count() * model.d_head, c.d_gate});
   }
-  const auto check_known = [&](const std::string& name, const std::string& what) {
-    if (taken.count(name) == 0)
-      throw Error(ErrorKind::kFile, g.tensors.source() + ": the tensor " + name + " " + what +
-                                        " is not one that " + c.gate_type + " gates of this model have");
-  };
-  for (const auto& [name, tensor] : g.tensors.all()) check_known(name, shape_string(tensor));
-  for (const auto& [name, what] : g.tensors.foreign()) check_known(name, what);
+  g.tensors = tensors.finish(c.gate_type + " gates");
   return g;
 }
 
@@ -179,15 +97,7 @@ std::optional<GateWeights> GateWeights::random(const std::string& config_path, c
   g.tensors.set_source("random gates of " + config_path);
   const GateConfig& c = g.config;
   const auto make = [&](const std::string& name, int64_t n_heads, int64_t d_in) {
-    Tensor t(nullptr, DType::kBF16, {n_heads, d_in, c.d_gate});
-    const auto values = std::make_shared<std::vector<uint16_t>>(static_cast<size_t>(t.numel()));
-    const float scale = std::sqrt(3.0F / static_cast<float>(d_in));
-    for (size_t i = 0; i < values->size(); ++i) (*values)[i] = random_bf16(seed, i, 0.0F, scale);
-    ++seed;
-    t.data = values->data();
-    g.tensors.keep(values);
-    g.tensors.add(name, t, g.tensors.source());
-    return t;
+    return add_random_gate(&g.tensors, name, n_heads, d_in, c.d_gate, seed++);
   };
   for (int64_t l = 0; l < model.n_layers; ++l) {
     const std::string name = tensor_name(l);

@@ -7,19 +7,19 @@
 
 #include "kernels/backend.h"
 #include "models/config.h"
-#include "models/gate_weights.h"
+#include "models/gates.h"
 
 namespace seer {
 
 class KvCache {
  public:
-  // `gate` is null for a model without gates. `dtype` is the type of keys and values, one of the backend's
+  // `dtype` is the type of keys and values, one of the backend's
   // kv_dtypes(). Throws Error{kMemory}.
-  KvCache(Backend* backend, const ModelConfig& model, const GateConfig* gate, int64_t page_tokens,
+  KvCache(Backend* backend, const ModelConfig& model, const GateConfigs& gates, int64_t page_tokens,
           int64_t n_pages, DType dtype);
 
   // Returns the bytes of one page in all layers.
-  static int64_t page_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
+  static int64_t page_bytes(const Backend& backend, const ModelConfig& model, const GateConfigs& gates,
                             int64_t page_tokens, DType dtype);
 
   PagedKv layer(int64_t l) const { return layers_[static_cast<size_t>(l)]; }

@@ -26,11 +26,14 @@ void Model::open(std::unique_ptr<Backend> backend, const Shard& shard, DType kv_
                     config_.quant->method + ". Remove the key.");
   check_format(files_.weights, config_, *shard_, files_.random() ? files_.random_config : files_.model_dir);
   if (files_.random()) {
-    gates_ = GateWeights::random(files_.random_config, config_, files_.random_seed);
-  } else if (!files_.gates_dir.empty()) {
-    gates_ = GateWeights::load(files_.gates_dir, config_);
+    gates_ = Gates::random(files_.random_config, config_, files_.random_seed);
+  } else {
+    std::vector<std::string> dirs;
+    for (const std::string& dir : {files_.gates_dir, files_.more_gates_dir})
+      if (!dir.empty()) dirs.push_back(dir);
+    gates_ = Gates::load(dirs, config_);
   }
-  if (gates_) gates_->keep(*shard_);
+  gates_.keep(*shard_);
 }
 
 void Model::check(int64_t page_tokens, int64_t n_blocks) const {
@@ -39,7 +42,9 @@ void Model::check(int64_t page_tokens, int64_t n_blocks) const {
   shape.d_ff = shard_->local.d_ff;
   shape.d_head = config_.d_head;
   shape.n_vocab = shard_->n_ids();
-  shape.d_gate = gates_ ? gates_->config.d_gate : 0;
+  const GateConfigs gates = gates_.configs();
+  shape.d_gate = gates.prefill == nullptr ? 0 : gates.prefill->d_gate;
+  shape.d_decode_gate = gates.decode == nullptr ? 0 : gates.decode->d_gate;
   shape.page_tokens = page_tokens;
   shape.n_blocks = n_blocks;
   backend_->check_model(shape);
@@ -53,18 +58,18 @@ void Model::load(const ModelWeights::Progress& on_progress) {
 }
 
 void Model::allocate(const StepLimits& limits, int64_t n_pages, Communicator* comm) {
-  cache_ = std::make_unique<KvCache>(backend_.get(), shard_->local, gate_config(), limits.page_tokens,
+  cache_ = std::make_unique<KvCache>(backend_.get(), shard_->local, gates_.configs(), limits.page_tokens,
                                      n_pages, kv_dtype_);
   decoder_ =
-      std::make_unique<Decoder>(backend_.get(), *shard_, weights_, gates(), cache_.get(), limits, comm);
+      std::make_unique<Decoder>(backend_.get(), *shard_, weights_, gates_.set(), cache_.get(), limits, comm);
 }
 
 int64_t Model::page_bytes(int64_t page_tokens) const {
-  return KvCache::page_bytes(*backend_, shard_->local, gate_config(), page_tokens, kv_dtype_);
+  return KvCache::page_bytes(*backend_, shard_->local, gates_.configs(), page_tokens, kv_dtype_);
 }
 
 int64_t Model::activation_bytes(const StepLimits& limits) const {
-  return Workspace::arena_bytes(*backend_, *shard_, gate_config(), limits) + backend_->step_bytes(limits);
+  return Workspace::arena_bytes(*backend_, *shard_, gates_.configs(), limits) + backend_->step_bytes(limits);
 }
 
 }  // namespace seer

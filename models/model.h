@@ -6,12 +6,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kernels/backend.h"
 #include "kernels/comm/communicator.h"
 #include "models/config.h"
 #include "models/decoder.h"
-#include "models/gate_weights.h"
+#include "models/gates.h"
 #include "models/kv_cache.h"
 #include "models/shard.h"
 #include "models/weights.h"
@@ -21,8 +22,9 @@ namespace seer {
 // Says where a model comes from: either from the folders of a checkpoint and of its gates, or from a
 // config.json that gives the shape of random weights (and of random gates, if it has seerattn_* keys).
 struct ModelFiles {
-  std::string model_dir, gates_dir;  // gates_dir is empty if there are no gates
-  std::string random_config;         // path of a config.json; if not empty, it is used instead of the folders
+  std::string model_dir;
+  std::string gates_dir, more_gates_dir;  // empty if there are none: see Gates::load()
+  std::string random_config;  // path of a config.json; if not empty, it is used instead of the folders
   uint64_t random_seed = 0;
   WeightFormat weights = WeightFormat::kStored;  // to which matrices of layers are brought
 
@@ -53,8 +55,7 @@ class Model {
   const ModelConfig& config() const { return config_; }
   Backend& backend() const { return *backend_; }
   const Shard& shard() const { return *shard_; }
-  const GateWeights* gates() const { return gates_ ? &*gates_ : nullptr; }  // null if none
-  const GateConfig* gate_config() const { return gates_ ? &gates_->config : nullptr; }
+  const Gates& gates() const { return gates_; }
   const ModelWeights& weights() const { return weights_; }
   DType kv_dtype() const { return kv_dtype_; }
   const KvCache& cache() const { return *cache_; }
@@ -71,7 +72,7 @@ class Model {
   std::unique_ptr<Backend> backend_;
   DType kv_dtype_ = DType::kF32;
   std::optional<Shard> shard_;
-  std::optional<GateWeights> gates_;
+  Gates gates_;
   ModelWeights weights_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Decoder> decoder_;

@@ -32,22 +32,35 @@ void RopeTables::prepare(const DecoderStep& step) {
                          workspace_->rope.sin.rows(segment.row, segment.n_tokens)};
     backend_->rope_table(rows, segment.start, 1, f.inv_freq, f.attention_scaling);
     const int64_t n_rows = blocks_of(segment.n_tokens, page_tokens_);
-    if (step.plans[i].select)
+    if (step.plans[i].select || workspace_->within_rope.cos)
       backend_->rope_table(blocks(first_row, n_rows), segment.start, page_tokens_, f.inv_freq,
                            f.attention_scaling);
     first_row += n_rows;
   }
-  if (!step.step.decodes.empty()) prepare_decodes(step);
+  if (!step.step.decodes.empty()) prepare_decodes(step, first_row);
 }
 
-void RopeTables::prepare_decodes(const DecoderStep& step) {
+void RopeTables::prepare_blocks() {
+  // The inverse of a rotation that is multiplied by s is the opposite rotation divided by s. Rows of both
+  // tables are multiplied, so this one is divided by s twice.
+  const double s = fixed_.attention_scaling;
+  backend_->rope_table(workspace_->within_rope, 0, 1, fixed_.inv_freq, 1.0 / (s * s));
+}
+
+BlockRopes RopeTables::block_ropes() const { return {workspace_->block_rope, workspace_->within_rope}; }
+
+void RopeTables::prepare_decodes(const DecoderStep& step, int64_t n_block_rows) {
   const std::span<const Segment> decodes = step.step.decodes;
   const auto rows = [&](int64_t first, int64_t n) {
     return RopeTable{workspace_->rope.cos.rows(first, n), workspace_->rope.sin.rows(first, n)};
   };
+  const auto n_decodes = static_cast<int64_t>(decodes.size());
+  if (workspace_->within_rope.cos)
+    backend_->decode_rope_table(blocks(n_block_rows, n_decodes), fixed_.inv_freq, fixed_.attention_scaling,
+                                page_tokens_);
   if (!depends_on_length())
-    return backend_->decode_rope_table(rows(decodes.front().row, static_cast<int64_t>(decodes.size())),
-                                       fixed_.inv_freq, fixed_.attention_scaling);
+    return backend_->decode_rope_table(rows(decodes.front().row, n_decodes), fixed_.inv_freq,
+                                       fixed_.attention_scaling, 1);
   for (const Segment& segment : decodes) {
     const RopeFrequencies f = frequencies(segment.end());
     backend_->rope_table(rows(segment.row, 1), segment.start, 1, f.inv_freq, f.attention_scaling);

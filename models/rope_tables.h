@@ -1,4 +1,5 @@
 // The cosines and sines of a step: those of each token's position, and those of each gate block's position.
+// If the model has gates for decoding, also those of the first position of each decode's block.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,9 @@ namespace seer {
 class RopeTables {
  public:
   RopeTables(Backend* backend, const ModelConfig& config, const StepLimits& limits, Workspace* workspace);
+  // Fills the table of positions within a block, which all steps share. Call it once, after
+  // Backend::prepare(), if the model has gates for decoding.
+  void prepare_blocks();
 
   // Fills both tables for `step`, which begin_step() must have opened. The tables are valid until the next
   // call.
@@ -23,12 +27,14 @@ class RopeTables {
   // Returns n_rows rows of gate blocks from first_row on. Rows are in the order of the step's prefill
   // segments.
   RopeTable blocks(int64_t first_row, int64_t n_rows) const;
+  // Returns the rotations of the step's blocks, for gates for decoding.
+  BlockRopes block_ropes() const;
   // Returns whether rotations change with the length of a sequence, as they do under dynamic scaling.
   bool depends_on_length() const { return config_.rope.type == RopeConfig::Type::kDynamic; }
 
  private:
   RopeFrequencies frequencies(int64_t seq_len) const;
-  void prepare_decodes(const DecoderStep& step);
+  void prepare_decodes(const DecoderStep& step, int64_t n_block_rows);
 
   Backend* backend_;
   const ModelConfig& config_;

@@ -6,8 +6,8 @@ namespace seer {
 namespace {
 
 struct StepHeader {
-  int64_t n_ids, n_prefills, n_decodes, n_logit_rows;
-  bool wants_gates;
+  int64_t n_ids, n_prefills, n_decodes, n_decode_rules, n_logit_rows;
+  bool wants_gates, wants_decode_gates;
 };
 
 struct SegmentHeader {
@@ -28,12 +28,14 @@ int64_t n_pages(const SegmentHeader& s, int64_t page_tokens) {
 
 void pack_step(const DecoderStep& step, int64_t page_tokens, std::vector<std::byte>* out) {
   MessageWriter writer(out);
-  writer.put(StepHeader{static_cast<int64_t>(step.ids.size()),
-                        static_cast<int64_t>(step.step.prefills.size()),
-                        static_cast<int64_t>(step.step.decodes.size()),
-                        static_cast<int64_t>(step.logit_rows.size()), static_cast<bool>(step.on_gate)});
+  writer.put(
+      StepHeader{static_cast<int64_t>(step.ids.size()), static_cast<int64_t>(step.step.prefills.size()),
+                 static_cast<int64_t>(step.step.decodes.size()),
+                 static_cast<int64_t>(step.decode_rules.size()), static_cast<int64_t>(step.logit_rows.size()),
+                 static_cast<bool>(step.on_gate), static_cast<bool>(step.on_decode_gate)});
   writer.put_all(step.ids);
   writer.put_all(step.logit_rows);
+  writer.put_all(step.decode_rules);
   for (const auto segments : {step.step.prefills, step.step.decodes})
     for (const Segment& s : segments) {
       const SegmentHeader header{s.row, s.n_tokens, s.start};
@@ -49,6 +51,7 @@ void ReceivedStep::read(std::span<const std::byte> bytes, int64_t page_tokens) {
   const auto header = reader.get<StepHeader>();
   ids_ = reader.get_vector<int32_t>(header.n_ids);
   logit_rows_ = reader.get_vector<int64_t>(header.n_logit_rows);
+  decode_rules_ = reader.get_vector<DecodeRule>(header.n_decode_rules);
   segments_.clear();
   tables_.clear();
   for (int64_t i = 0; i < header.n_prefills + header.n_decodes; ++i) {
@@ -70,9 +73,12 @@ void ReceivedStep::read(std::span<const std::byte> bytes, int64_t page_tokens) {
   step_.plans = plans_;
   step_.logit_rows = logit_rows_;
   step_.on_logits = nullptr;  // the callback is rank 0's
+  step_.decode_rules = decode_rules_;
   step_.on_gate = nullptr;
+  step_.on_decode_gate = nullptr;
   // Only so that this rank takes part in gathering the gates' results.
   if (header.wants_gates) step_.on_gate = [](const GateReport&) {};
+  if (header.wants_decode_gates) step_.on_decode_gate = [](const DecodeGateReport&) {};
 }
 
 }  // namespace seer

@@ -27,6 +27,7 @@ class ReceivedStep {
   std::vector<std::vector<int32_t>> tables_;
   std::vector<PrefillPlan> plans_;
   std::vector<int64_t> logit_rows_;
+  std::vector<DecodeRule> decode_rules_;
   DecoderStep step_;
 };
 

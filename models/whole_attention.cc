@@ -16,6 +16,11 @@ void WholeAttention::run(int64_t l) {
   c_.backend->append_kv(q(n_tokens), kv, qkv(n_tokens), head_norms(l), c_.rope->tokens(n_tokens), in.step,
                         sparse_step ? &c_.workspace->pooled : nullptr);
   if (sparse_step) c_.backend->end_phase(Phase::kGate);
+  if (decode_gate_) {
+    c_.backend->begin_phase(Phase::kGate);
+    decode_gate_->store_keys(l, kv, c_.rope->block_ropes());
+    c_.backend->end_phase(Phase::kGate);
+  }
 
   int64_t first_row = 0;
   for (size_t i = 0; i < in.plans.size(); ++i) {
@@ -27,9 +32,22 @@ void WholeAttention::run(int64_t l) {
     attend_prefill(l, kv, segment, sparse ? &mask : nullptr, in);
     c_.backend->end_phase(Phase::kAttention);
   }
-  if (in.step.decodes.empty()) return;
+  if (!in.step.decodes.empty()) attend_decodes(l, kv);
+}
+
+void WholeAttention::attend_decodes(int64_t l, const PagedKv& kv) {
+  const DecoderStep& in = *step_;
+  const int64_t n_tokens = in.step.n_tokens;
+  const bool sparse = any_sparse_decode(in) && decode_gate_->chooses(l);
+  BlockMask mask;
+  if (sparse) {
+    c_.backend->begin_phase(Phase::kGate);
+    mask = decode_gate_->select(l, static_cast<int64_t>(in.step.decodes.size()), qkv(n_tokens), head_norms(l),
+                                c_.rope->tokens(n_tokens), kv, in.on_decode_gate);
+    c_.backend->end_phase(Phase::kGate);
+  }
   c_.backend->begin_phase(Phase::kAttention);
-  c_.backend->decode_attention(out(n_tokens), q(n_tokens), kv);
+  c_.backend->decode_attention(out(n_tokens), q(n_tokens), kv, sparse ? &mask : nullptr);
   c_.backend->end_phase(Phase::kAttention);
 }
 
@@ -51,7 +69,18 @@ std::vector<DecoderStats> WholeAttention::count() {
     stats.push_back(count_segment(segment, step_->plans[i].select.has_value(), first_row));
     first_row += n_block_rows(segment);
   }
+  if (any_sparse_decode(*step_)) count_decodes(&stats);
   return stats;
+}
+
+void WholeAttention::count_decodes(std::vector<DecoderStats>* stats) const {
+  decode_gate_->read_counts();
+  const std::span<const Segment> decodes = step_->step.decodes;
+  for (size_t i = 0; i < decodes.size(); ++i) {
+    DecoderStats& of = stats->emplace_back();
+    of.kept_blocks = decode_gate_->count_kept(static_cast<int64_t>(i), static_cast<int64_t>(decodes.size()));
+    of.causal_blocks = blocks_of(decodes[i].end(), c_.limits.page_tokens) * decode_gate_->n_lists();
+  }
 }
 
 }  // namespace seer

@@ -21,7 +21,7 @@ bool may_reach_peers(DType dtype, const Shard& shard) { return shard.size > 1 &&
 
 }  // namespace
 
-Workspace::Workspace(Backend* backend, Communicator* comm, const Shard& shard, const GateConfig* gate,
+Workspace::Workspace(Backend* backend, Communicator* comm, const Shard& shard, const GateConfigs& gates,
                      const StepLimits& limits) {
   const DType dtype = backend->activation_dtype();
   const int64_t n = limits.n_tokens;
@@ -42,18 +42,18 @@ Workspace::Workspace(Backend* backend, Communicator* comm, const Shard& shard, c
       if (may_reach_peers(dtype, shard))
         small_summands_[0] = arena->take(DType::kF32, {std::min(n, kSummandRows), shard.local.d_model});
     }
-    take_rest(arena, dtype, shard, gate, limits);
+    take_rest(arena, dtype, shard, gates, limits);
   });
 }
 
-int64_t Workspace::arena_bytes(const Backend& backend, const Shard& shard, const GateConfig* gate,
+int64_t Workspace::arena_bytes(const Backend& backend, const Shard& shard, const GateConfigs& gates,
                                const StepLimits& limits) {
   const DType dtype = backend.activation_dtype();
   Workspace sizes;
   return Arena::measure(too_large(limits.n_tokens), [&](Arena* arena) {
     sizes.take_stream(arena, dtype, shard.local, limits.n_tokens);
     if (may_reach_peers(dtype, shard)) sizes.take_summands(arena, shard.local, limits.n_tokens);
-    sizes.take_rest(arena, dtype, shard, gate, limits);
+    sizes.take_rest(arena, dtype, shard, gates, limits);
   });
 }
 
@@ -80,7 +80,7 @@ void Workspace::take_summands(Arena* arena, const ModelConfig& model, int64_t n_
   inbox_ = arena->take(DType::kF32, {n_tokens, model.d_model});
 }
 
-void Workspace::take_rest(Arena* arena, DType dtype, const Shard& shard, const GateConfig* gate,
+void Workspace::take_rest(Arena* arena, DType dtype, const Shard& shard, const GateConfigs& gates,
                           const StepLimits& limits) {
   const ModelConfig& model = shard.local;
   const auto take = [arena](DType type, std::initializer_list<int64_t> shape) {
@@ -99,10 +99,19 @@ void Workspace::take_rest(Arena* arena, DType dtype, const Shard& shard, const G
     if (shard.rank == 0) gathered_logits = take(DType::kF32, {limits.n_logits * model.n_vocab});
   }
   rope = {take(DType::kF32, {n, half}), take(DType::kF32, {n, half})};
-  if (gate == nullptr) return;
-  // Every prefill segment of a step may end in a partial block.
+  if (!gates.block()) return;
+  // Every prefill segment of a step may end in a partial block, and every decode is in one.
   const int64_t n_rows = n / limits.page_tokens + limits.n_sequences;
   block_rope = {take(DType::kF32, {n_rows, half}), take(DType::kF32, {n_rows, half})};
+  if (gates.decode != nullptr) {
+    within_rope = {take(DType::kF32, {limits.page_tokens, half}),
+                   take(DType::kF32, {limits.page_tokens, half})};
+    const int64_t n_lists = model.n_kv_heads * limits.n_sequences;
+    decode_counts = take(DType::kI32, {model.n_layers, n_lists});
+    decode_blocks = take(DType::kI32, {n_lists, limits.n_blocks});
+  }
+  const GateConfig* gate = gates.prefill;
+  if (gate == nullptr) return;
   pooled.q_pools = gate->q;
   pooled.k_pools = gate->k;
   pooled.q = take(dtype, {n_rows, model.n_heads, gate->q.count() * model.d_head});

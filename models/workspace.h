@@ -8,7 +8,7 @@
 #include "kernels/comm/communicator.h"
 #include "models/arena.h"
 #include "models/config.h"
-#include "models/gate_weights.h"
+#include "models/gates.h"
 #include "models/shard.h"
 
 namespace seer {
@@ -41,25 +41,33 @@ struct Workspace {
 
   // ---- only with gates; rows are the block rows of a step ----
 
-  RopeTable block_rope;  // [n_rows, d_head / 2]
+  RopeTable block_rope;  // [n_rows, d_head / 2]; with gates for decoding, a row for each decode follows
+
+  // ---- only with gates for prompts ----
+
   PooledBlocks pooled;
   Tensor gate_q;       // [n_rows, n_heads, d_gate]
   Tensor kept_counts;  // i32 [n_layers, n_heads * n_rows], read once after the step
   Tensor kept_blocks;  // i32 [n_heads * n_rows * n_blocks], of one layer
 
-  // If there are several ranks, all of them construct theirs together. `gate` is null for a model without
-  // gates. Throws Error{kMemory}.
-  Workspace(Backend* backend, Communicator* comm, const Shard& shard, const GateConfig* gate,
+  // ---- only with gates for decoding ----
+
+  RopeTable within_rope;  // [page_tokens, d_head / 2]: BlockRopes::within
+  Tensor decode_counts;   // i32 [n_layers, n_kv_heads * n_sequences], read once after the step
+  Tensor decode_blocks;   // i32 [n_kv_heads * n_sequences, n_blocks], of one layer
+
+  // If there are several ranks, all of them construct theirs together. Throws Error{kMemory}.
+  Workspace(Backend* backend, Communicator* comm, const Shard& shard, const GateConfigs& gates,
             const StepLimits& limits);
   // The most bytes that the constructor may allocate.
-  static int64_t arena_bytes(const Backend& backend, const Shard& shard, const GateConfig* gate,
+  static int64_t arena_bytes(const Backend& backend, const Shard& shard, const GateConfigs& gates,
                              const StepLimits& limits);
 
  private:
   Workspace() = default;
   void take_stream(Arena* arena, DType dtype, const ModelConfig& model, int64_t n_tokens);
   void take_summands(Arena* arena, const ModelConfig& model, int64_t n_tokens);
-  void take_rest(Arena* arena, DType dtype, const Shard& shard, const GateConfig* gate,
+  void take_rest(Arena* arena, DType dtype, const Shard& shard, const GateConfigs& gates,
                  const StepLimits& limits);
 
   Buffer arena_;

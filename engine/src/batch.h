@@ -28,7 +28,8 @@ struct HostRow {
 struct Batch {
   std::vector<int32_t> ids;  // [n_tokens]
   std::vector<Segment> prefills, decodes;
-  std::vector<PrefillPlan> plans;   // one for each prefill
+  std::vector<PrefillPlan> plans;        // one for each prefill
+  std::vector<DecodeRule> decode_rules;  // one for each decode
   std::vector<int64_t> logit_rows;  // last rows of segments that end with their sequence, and of every decode
   std::vector<SampleRow> samples;   // how the token after each logit row is chosen
   std::vector<HostRow> host_rows;   // ascending
@@ -37,8 +38,9 @@ struct Batch {
   std::vector<Request*> sampled_by;  // the request of each logit row; null if its next token is known already
 
   // The results of the step.
-  std::vector<int32_t> chosen;       // one for each logit row
-  std::vector<DecoderStats> blocks;  // one for each prefill
+  std::vector<int32_t> chosen;              // one for each logit row
+  std::vector<DecoderStats> blocks;         // one for each prefill
+  std::vector<DecoderStats> decode_blocks;  // one for each decode
   int64_t attention_ns = 0, gate_ns = 0, step_ns = 0;
 
   int64_t n_tokens() const { return static_cast<int64_t>(ids.size()); }
@@ -48,6 +50,7 @@ struct Batch {
     prefills.clear();
     decodes.clear();
     plans.clear();
+    decode_rules.clear();
     logit_rows.clear();
     samples.clear();
     host_rows.clear();

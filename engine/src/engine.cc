@@ -48,8 +48,8 @@ EngineImpl::EngineImpl(const EngineOptions& options)
     : options_(options),
       kv_dtype_asked_(named_kv_dtype(options.kv_cache_dtype)),
       cpu_activations_(named_cpu_activations(options.cpu_activations, options.device)),
-      model_({options.model_dir, options.gates_dir, options.random_config, kRandomSeed,
-              named_weight_format(options.weights)}),
+      model_({options.model_dir, options.gates_dir, options.more_gates_dir, options.random_config,
+              kRandomSeed, named_weight_format(options.weights)}),
       ranks_(options.ranks) {
   if (!model_.files().random()) {
     generation_ = GenerationConfig::load(options.model_dir);
@@ -149,7 +149,8 @@ void EngineImpl::describe_model() {
     m.config_notes.push_back(note);
     log(LogLevel::kWarning, note);
   }
-  if (model_.gates() != nullptr) describe_gates(*model_.gates());
+  if (const GateWeights* gates = model_.gates().set().prefill) describe_gates(*gates);
+  if (const DecodeGateWeights* gates = model_.gates().set().decode) describe_decode_gates(*gates);
   describe_sampling();
 }
 
@@ -182,6 +183,24 @@ void EngineImpl::describe_gates(const GateWeights& gates) {
   if (config.untuned)
     log(LogLevel::kWarning,
         "the gates' config.json says seerattn_threshold 0.0, which means it was never tuned; " +
+            g.default_rule.to_string() + " is used instead");
+}
+
+void EngineImpl::describe_decode_gates(const DecodeGateWeights& gates) {
+  const DecodeGateConfig& config = gates.config;
+  DecodeGateInfo g;
+  g.source = gates.tensors.source();
+  g.gate_type = config.gate_type;
+  g.gate_block = config.gate_block;
+  g.d_gate = config.d_gate;
+  g.has_norms = config.has_norms;
+  g.start_layer = config.start_layer;
+  g.default_rule = sparse_decode_rule(config.rule);
+  for (const auto& [name, tensor] : gates.tensors.all()) g.n_params += tensor.numel();
+  model_info_.decode_gates = g;
+  if (config.untuned)
+    log(LogLevel::kWarning,
+        "the decode gates' config.json says seerattn_threshold 0.0, which means it was never tuned; " +
             g.default_rule.to_string() + " is used instead");
 }
 

@@ -48,8 +48,11 @@ class EngineImpl final : public Engine {
   // Returns the rule under which a request runs: its own, else the gates', else dense. Throws Error{kUsage}
   // if a sparse rule is out of range, or the model has no gates for it.
   SparseRule resolve(const std::optional<SparseRule>& asked) const;
+  // The same for the rule under which a request's tokens are decoded.
+  DecodeRule resolve(const std::optional<SparseDecodeRule>& asked) const;
   bool last_block_dense() const {
-    return model_.gates() != nullptr && model_.gates()->config.rule.last_block_dense;
+    const GateWeights* gates = model_.gates().set().prefill;
+    return gates != nullptr && gates->config.rule.last_block_dense;
   }
   PrefillTraits prefill_traits() const;
   // Returns what the scheduler needs, besides the prompt, to carry out `asked` after the tokens `held`.
@@ -62,6 +65,7 @@ class EngineImpl final : public Engine {
   // The caller of these two must have the scheduler's turn.
   Decoder& decoder() { return model_.decoder(); }
   Backend& backend() { return model_.backend(); }
+  const KvCache& cache() const { return model_.cache(); }
 
  private:
   void load_tokenizer_files();
@@ -74,6 +78,7 @@ class EngineImpl final : public Engine {
   void describe_model();
   void describe_sampling();
   void describe_gates(const GateWeights& gates);
+  void describe_decode_gates(const DecodeGateWeights& gates);
   bool divided() const { return layout_.n_owners > 1; }
   int64_t pages_of_rank() const { return info_.n_pages / layout_.n_owners; }
   int64_t pages_that_fit(int64_t room, int64_t n_blocks) const;

@@ -5,6 +5,7 @@
 
 #include "engine/src/engine_impl.h"
 #include "engine/src/generation_impl.h"
+#include "engine/src/select_rule.h"
 #include "engine/src/session_impl.h"
 #include "engine/src/tokenizer_impl.h"
 
@@ -18,10 +19,27 @@ std::unique_ptr<Session> EngineImpl::new_session() {
 SparseRule EngineImpl::resolve(const std::optional<SparseRule>& asked) const {
   if (!asked) return model_info_.gates ? model_info_.gates->default_rule : SparseRule{};
   if (asked->method == SparseRule::Method::kDense) return *asked;
-  if (model_.gates() == nullptr)
+  if (!model_info_.gates)
     throw Error(ErrorKind::kUsage, "the sparse rule " + asked->to_string() +
                                        " needs gates, and none were loaded. Name them with --gates.");
   return SparseRule::parse(asked->to_string());
+}
+
+DecodeRule EngineImpl::resolve(const std::optional<SparseDecodeRule>& asked) const {
+  using Method = SparseDecodeRule::Method;
+  if (!asked)
+    return model_info_.decode_gates ? decode_rule(model_info_.decode_gates->default_rule) : DecodeRule{};
+  if (asked->method == Method::kDense) return {};
+  if (!model_info_.decode_gates)
+    throw Error(ErrorKind::kUsage, "the sparse rule for decoding " + asked->to_string() +
+                                       " needs gates for decoding, and none were loaded. Name them with "
+                                       "--gates.");
+  const SparseDecodeRule rule = SparseDecodeRule::parse(asked->to_string());
+  const int64_t block = model_info_.decode_gates->gate_block;
+  if (rule.method == Method::kBudget && rule.value < static_cast<double>(block))
+    throw Error(ErrorKind::kUsage, "expected a budget of at least one block of " + std::to_string(block) +
+                                       " tokens, found " + rule.to_string());
+  return decode_rule(rule);
 }
 
 void EngineImpl::check_tokens(std::span<const int32_t> ids) const {
@@ -94,6 +112,7 @@ RequestSetup EngineImpl::setup(const GenerateRequest& asked, std::span<const int
     for (const std::string& stop : asked.stop)
       if (const int32_t id = tokenizer->added_id(stop); id >= 0) setup.stop_names.emplace_back(id, stop);
   setup.rule = resolve(asked.sparse);
+  setup.decode_rule = resolve(asked.sparse_decode);
   setup.share_pages = info_.prefix_cache;
   setup.eos_ids = &model_info_.eos_ids;
   setup.tokenizer = tokenizer;

@@ -59,7 +59,7 @@ int64_t context_size(const ModelConfig& config, const EngineOptions& options) {
 // Sets every size that the options decide without regard to memory.
 void EngineImpl::size_steps() {
   const ModelConfig& config = model_.config();
-  const int64_t page = model_.gates() != nullptr ? model_.gates()->config.gate_block : kDefaultPage;
+  const int64_t page = model_.gates().configs().block().value_or(kDefaultPage);
   const int64_t ctx = context_size(config, options_);
   if (options_.ctx_size == 0 && ctx == config.window && ctx < config.max_positions)
     log(LogLevel::kWarning, "the context is the " + std::to_string(ctx) +
@@ -145,8 +145,8 @@ int64_t EngineImpl::pages_that_fit(int64_t room, int64_t n_blocks) const {
 int64_t EngineImpl::step_bytes(const StepLimits& limits) const {
   int64_t bytes = model_.activation_bytes(limits);
   if (divided())
-    bytes += ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gate_config(), limits,
-                                          layout_.n_owners, model_.kv_dtype());
+    bytes += ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gates().configs().prefill,
+                                          limits, layout_.n_owners, model_.kv_dtype());
   return bytes;
 }
 

@@ -1,5 +1,6 @@
-// Prefills a prompt for its logits and gate rows, on the calling thread. Each chunk is a step of its own, for
-// which the scheduler's turn is taken.
+// Computes given tokens for their logits and gate rows, on the calling thread: a prompt in chunks, and then
+// each further token as if it were decoded. Each chunk, and each such token, is a step of its own, for which
+// the scheduler's turn is taken.
 #pragma once
 
 #include <atomic>
@@ -13,28 +14,36 @@ namespace seer {
 
 class Evaluation {
  public:
-  // Evaluates all tokens of `sequence`, none of which may be computed yet. All arguments must outlive it.
+  // Evaluates the request's tokens, which it appends to the empty `sequence`. All arguments must outlive it.
   Evaluation(EngineImpl* engine, Sequence* sequence, const EvaluateRequest& request, const SparseRule& rule,
-             std::atomic<bool>* cancelled);
+             const DecodeRule& decode_rule, std::atomic<bool>* cancelled);
   // Throws Error{kCancelled} if it was cancelled; the sequence then holds the tokens that were computed.
   RequestStats run();
 
  private:
+  void compute();
   void prefill();
-  void chunk(int64_t n_tokens);
+  void decode();
+  // Computes the next n_tokens in a step of their own.
+  void step(int64_t n_tokens);
   DecoderStats forward(int64_t n_tokens);
+  void report_gate_keys();
+  int64_t n_tokens() const { return static_cast<int64_t>(request_.tokens.size()); }
+  bool decoding() const { return sequence_->n_computed() >= n_prompt_; }
   bool report_logits(int64_t position, const Tensor& logits);
-  bool go_on();
+  void go_on();  // reports the progress; throws Error{kCancelled} if the evaluation is to stop
 
   EngineImpl* engine_;
   Sequence* sequence_;
   const EvaluateRequest& request_;
   SparseRule rule_;
+  DecodeRule decode_rule_;
+  int64_t n_prompt_;
   std::atomic<bool>* cancelled_;
   int64_t n_logits_;  // how many last positions' logits are reported
   Clock::time_point begin_ = Clock::now();
   RequestStats stats_;
-  DecoderStats blocks_;
+  DecoderStats blocks_, decode_blocks_;
   std::vector<float> logits_;
   bool logits_stopped_ = false;
 };

@@ -5,12 +5,15 @@ namespace seer {
 void ModelRunner::run(Batch* batch) {
   batch->chosen.assign(batch->logit_rows.size(), -1);
   batch->blocks.assign(batch->prefills.size(), {});
+  batch->decode_blocks.assign(batch->decodes.size(), {});
   DecoderStep in;
   in.ids = batch->ids;
   in.step = {batch->n_tokens(), batch->prefills, batch->decodes};
   in.plans = batch->plans;
   in.logit_rows = batch->logit_rows;
   in.segment_stats = batch->blocks;
+  in.decode_rules = batch->decode_rules;
+  in.decode_stats = batch->decode_blocks;
   in.on_logits = [this, batch](int64_t first, const Tensor& logits) {
     take_logits(batch, static_cast<size_t>(first), logits);
     return true;

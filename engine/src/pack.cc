@@ -106,6 +106,7 @@ void Scheduler::add_decode(Request& request) {
   const int64_t position = sequence.n_computed();
   batch_.logit_rows.push_back(batch_.n_tokens());
   batch_.decodes.push_back({batch_.n_tokens(), 1, position, sequence.page_table()});
+  batch_.decode_rules.push_back(request.decode_rule());
   batch_.decode_of.push_back(&request);
   batch_.ids.push_back(sequence.tokens()[static_cast<size_t>(position)]);
   // After a pre-emption, a token that was chosen before is computed again. The token after it is known then,
@@ -140,7 +141,8 @@ void Scheduler::take_results() {
                       batch_.gate_ns * n / n_prompt_tokens);
     counts_.prompt_tokens += request.stats().n_prompt - before;
   }
-  for (Request* request : batch_.decode_of) request->decoded(batch_.step_ns);
+  for (size_t i = 0; i < batch_.decode_of.size(); ++i)
+    batch_.decode_of[i]->decoded(batch_.step_ns, batch_.decode_blocks[i]);
   for (const HostRow& host : batch_.host_rows)
     if (host.error && host.request->state != Request::State::kEnded) fail(*host.request, host.error);
   for (size_t i = 0; i < batch_.sampled_by.size(); ++i) {

@@ -19,17 +19,26 @@ struct PrefillTraits {
   bool positions_depend_on_length = false;  // dynamic RoPE: pages serve prompts of one length only
 };
 
+// The rules under which a request computes its sequence.
+struct SequenceRules {
+  SequenceRules(const SparseRule& prompt_ = {},
+                bool sparse_decodes_ = false)  // NOLINT: a rule for the prompt alone
+      : prompt(prompt_), sparse_decodes(sparse_decodes_) {}
+  SparseRule prompt;
+  bool sparse_decodes;  // whether decoded tokens attend to chosen blocks
+};
+
 // Remembers the prompt of a sequence that was prefilled last. The sequence's tokens beyond it were decoded,
-// densely and without gate keys. Counts are of a sequence's leading tokens or pages.
+// without keys of the gates for prompts. Counts are of a sequence's leading tokens or pages.
 class PageReuse {
  public:
   explicit PageReuse(const PrefillTraits& traits) : traits_(traits) {}
 
   // Begins a prompt of n_tokens, which is prefilled under `rule`. If `share_pages` is true, its pages may be
   // shared with other requests in both directions.
-  void begin(const SparseRule& rule, int64_t n_tokens, bool share_pages);
+  void begin(const SequenceRules& rules, int64_t n_tokens, bool share_pages);
   // Forgets the prompt.
-  void clear() { begin(SparseRule{}, 0, false); }
+  void clear() { begin({}, 0, false); }
 
   // Returns how many of n_computed tokens can be kept for a new prompt: those whose keys and values equal the
   // ones that one prefill of n_tokens under `rule` would put into the pages. Must be called before begin() of
@@ -54,6 +63,10 @@ class PageReuse {
   const std::optional<SelectRule>& select() const { return select_; }
 
  private:
+  // Returns how many leading tokens were computed as a dense prefill computes them, if the prompt was dense.
+  int64_t n_dense(int64_t n_tokens) const {
+    return sparse_decodes_ && n_tokens > prompt_tokens_ ? prompt_tokens_ : n_tokens;
+  }
   std::optional<SelectRule> select_for(const SparseRule& rule, int64_t n_tokens) const;
 
   PrefillTraits traits_;
@@ -61,6 +74,7 @@ class PageReuse {
   std::optional<SelectRule> select_;
   int64_t prompt_tokens_ = 0;
   bool shares_pages_ = false;
+  bool sparse_decodes_ = false;
 };
 
 }  // namespace seer

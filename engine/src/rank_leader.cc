@@ -43,7 +43,8 @@ RankLeader::~RankLeader() {
 void RankLeader::load(ModelSource source, Backend* backend) {
   if (!ranks_) return;
   Communicator& comm = ranks_->comm();
-  for (std::string* path : {&source.files.model_dir, &source.files.gates_dir, &source.files.random_config})
+  for (std::string* path : {&source.files.model_dir, &source.files.gates_dir, &source.files.more_gates_dir,
+                            &source.files.random_config})
     *path = absolute(*path);
   source.timeout_ns = comm.timeout().count();
   std::vector<std::byte> bytes;

@@ -23,7 +23,8 @@ constexpr double kLongestTimeout = 1e6;
 }  // namespace
 
 void ModelSource::write(MessageWriter* writer) const {
-  for (const std::string* text : {&files.model_dir, &files.gates_dir, &files.random_config, &device})
+  for (const std::string* text :
+       {&files.model_dir, &files.gates_dir, &files.more_gates_dir, &files.random_config, &device})
     writer->put_text(*text);
   writer->put(threads);
   writer->put(page_tokens);
@@ -39,7 +40,8 @@ void ModelSource::write(MessageWriter* writer) const {
 
 ModelSource ModelSource::read(MessageReader* reader) {
   ModelSource s;
-  for (std::string* text : {&s.files.model_dir, &s.files.gates_dir, &s.files.random_config, &s.device})
+  for (std::string* text :
+       {&s.files.model_dir, &s.files.gates_dir, &s.files.more_gates_dir, &s.files.random_config, &s.device})
     *text = reader->get_text();
   s.threads = reader->get<int>();
   s.page_tokens = reader->get<int64_t>();

@@ -113,8 +113,8 @@ void Request::start() {
   }
   started_ = true;
   started_at_ = Clock::now();
-  stats_.n_cached =
-      sequence_->begin_prefill(setup_.rule, setup_.share_pages, setup_.request.n_prompt_logprobs.has_value());
+  stats_.n_cached = sequence_->begin_prefill({setup_.rule, !setup_.decode_rule.dense()}, setup_.share_pages,
+                                             setup_.request.n_prompt_logprobs.has_value());
   report_progress();
 }
 
@@ -126,12 +126,10 @@ void Request::prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t at
   stats_.n_prompt = n_prompt;
   stats_.attention_ns += attention_ns;
   stats_.gate_ns += gate_ns;
-  kept_blocks_ += blocks.kept_blocks;
-  causal_blocks_ += blocks.causal_blocks;
+  prompt_blocks_ += blocks;
   stats_.moved_pages += blocks.moved_pages;
   stats_.movable_pages += blocks.movable_pages;
-  if (causal_blocks_ > 0)
-    stats_.density = static_cast<double>(kept_blocks_) / static_cast<double>(causal_blocks_);
+  if (prompt_blocks_.causal_blocks > 0) stats_.density = prompt_blocks_.density();
   stats_.prefill_ns = ns_between(started_at_, Clock::now());
   report_progress();
 }
@@ -146,9 +144,11 @@ void Request::report_progress() {
   event.stats = stats_;
 }
 
-void Request::decoded(int64_t step_ns) {
+void Request::decoded(int64_t step_ns, const DecoderStats& blocks) {
   sequence_->computed(1);
   stats_.decode_device_ns += step_ns;
+  decode_blocks_ += blocks;
+  if (decode_blocks_.causal_blocks > 0) stats_.decode_density = decode_blocks_.density();
 }
 
 void Request::take_prompt_logits(int64_t position, std::span<const float> logits) {

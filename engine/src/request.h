@@ -72,6 +72,7 @@ class Delivery {
 struct RequestSetup {
   GenerateRequest request;  // its prompt is in the sequence already
   SparseRule rule;
+  DecodeRule decode_rule;
   bool share_pages = false;  // whether pages are shared through the prefix cache
   const std::vector<int32_t>* eos_ids = nullptr;
   std::vector<std::pair<int32_t, std::string>> stop_names;  // stop strings that name a token, by its id
@@ -109,7 +110,9 @@ class Request {
   // Is called after a step that computed n_tokens of the request's prefill, with the request's share of the
   // step's times.
   void prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t attention_ns, int64_t gate_ns);
-  void decoded(int64_t step_ns);
+  // Is called after a step that decoded a token of the request; `blocks` counts what gates kept for it.
+  void decoded(int64_t step_ns, const DecoderStats& blocks);
+  const DecodeRule& decode_rule() const { return setup_.decode_rule; }
   SampleRow next_sample() { return sampler_.next(sequence_->tokens()); }
   // Takes the token that a step chose. Throws Error{kRuntime} if there was no token to choose.
   void chosen(int32_t id);
@@ -168,7 +171,7 @@ class Request {
   int64_t n_taken_ = 0;                       // positions of the prompt whose logits were taken
   std::shared_ptr<std::vector<PositionLogprobs>> prompt_logprobs_;  // null unless asked for
   RequestStats stats_;
-  int64_t kept_blocks_ = 0, causal_blocks_ = 0;
+  DecoderStats prompt_blocks_, decode_blocks_;
   Clock::time_point started_at_;
   bool started_ = false, finished_ = false;
 };

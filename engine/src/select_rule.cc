@@ -11,6 +11,12 @@ constexpr std::pair<SparseRule::Method, SelectRule::Method> kMethods[] = {
     {SparseRule::Method::kNzRatioRow, SelectRule::Method::kNzRatioRow},
 };
 
+constexpr std::pair<SparseDecodeRule::Method, DecodeRule::Method> kDecodeMethods[] = {
+    {SparseDecodeRule::Method::kThreshold, DecodeRule::Method::kThreshold},
+    {SparseDecodeRule::Method::kBudget, DecodeRule::Method::kBudget},
+    {SparseDecodeRule::Method::kRatio, DecodeRule::Method::kRatio},
+};
+
 }  // namespace
 
 std::optional<SelectRule> select_rule(const SparseRule& rule, bool last_block_dense,
@@ -22,6 +28,18 @@ std::optional<SelectRule> select_rule(const SparseRule& rule, bool last_block_de
 
 SparseRule sparse_rule(const SelectRule& rule) {
   for (const auto& [named, followed] : kMethods)
+    if (followed == rule.method) return {named, rule.value};
+  return {};
+}
+
+DecodeRule decode_rule(const SparseDecodeRule& rule) {
+  for (const auto& [named, followed] : kDecodeMethods)
+    if (named == rule.method) return {followed, rule.value};
+  return {};
+}
+
+SparseDecodeRule sparse_decode_rule(const DecodeRule& rule) {
+  for (const auto& [named, followed] : kDecodeMethods)
     if (followed == rule.method) return {named, rule.value};
   return {};
 }

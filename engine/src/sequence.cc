@@ -17,13 +17,13 @@ bool Sequence::reserve(int64_t n_tokens) {
   return true;
 }
 
-int64_t Sequence::begin_prefill(const SparseRule& rule, bool share_pages, bool whole) {
+int64_t Sequence::begin_prefill(const SequenceRules& rules, bool share_pages, bool whole) {
   assert(!tokens_.empty());
   const int64_t page = page_tokens();
   // The last token is always computed, because its logits are wanted.
-  const int64_t reusable = whole ? 0 : reuse_.reusable(rule, n_tokens(), n_computed_);
+  const int64_t reusable = whole ? 0 : reuse_.reusable(rules.prompt, n_tokens(), n_computed_);
   const int64_t kept = std::min(reusable, n_tokens() - 1) / page * page;
-  reuse_.begin(rule, n_tokens(), share_pages && !whole && pages_->keeps());
+  reuse_.begin(rules, n_tokens(), share_pages && !whole && pages_->keeps());
   n_computed_ = kept;
   // Also drops the open page after the kept ones: it would be written again, and others may be reading it.
   drop_pages(kept / page);

@@ -43,15 +43,15 @@ class Sequence {
   // kept for the next try.
   bool reserve(int64_t n_tokens);
 
-  // Begins the prefill of all tokens under `rule`. Returns how many leading tokens need not be computed,
-  // because whole pages hold the same contents as one prefill of all tokens would put there. These are the
-  // sequence's own pages and, with `share_pages`, cached ones. With `whole` there are none, so that every
-  // token is computed: logits of the whole prompt need that.
-  int64_t begin_prefill(const SparseRule& rule, bool share_pages, bool whole = false);
+  // Begins the prefill of all tokens under the prompt's rule. Returns how many leading tokens need not be
+  // computed, because whole pages hold the same contents as one prefill of all tokens would put there. These
+  // are the sequence's own pages and, with `share_pages`, cached ones. With `whole` there are none, so that
+  // every token is computed: logits of the whole prompt need that.
+  int64_t begin_prefill(const SequenceRules& rules, bool share_pages, bool whole = false);
   // Takes the pages away and keeps the tokens.
   void give_up_pages();
   // Must be called after give_up_pages(). Begins to compute the same state again: the prompt under its rule,
-  // and tokens that were decoded after it densely, as before. Returns how many tokens the cache still had.
+  // and tokens that were decoded after it as they were decoded. Returns how many tokens the cache still had.
   int64_t resume();
 
   // Returns the end of the run of tokens that a prefill may compute from n_computed() on. It is n_computed()

@@ -80,11 +80,18 @@ RequestStats SessionImpl::evaluate(const EvaluateRequest& request) {
   if (request.n_last_logits < 0)
     throw Error(ErrorKind::kUsage, "expected logits of 0 (all) or more positions, found " +
                                        std::to_string(request.n_last_logits));
+  const auto n_tokens = static_cast<int64_t>(request.tokens.size());
+  if (request.n_prompt < 0 || request.n_prompt > n_tokens)
+    throw Error(ErrorKind::kUsage, "expected a prompt of 0 (all) to " + std::to_string(n_tokens) +
+                                       " tokens, as many as there are, found " +
+                                       std::to_string(request.n_prompt));
+  if (request.on_decode_gate_keys && (!engine_->model().decode_gates || engine_->info().n_ranks > 1))
+    throw Error(ErrorKind::kUsage, "keys of decode gates need gates for decoding, and an engine of one rank");
+  const DecodeRule decode_rule = engine_->resolve(request.sparse_decode);
   reset();
   engine_->check_prompt(request.tokens, 0);
-  sequence_->append(request.tokens);
   const Running running(this);
-  return Evaluation(engine_.get(), &*sequence_, request, rule, &cancelled_).run();
+  return Evaluation(engine_.get(), &*sequence_, request, rule, decode_rule, &cancelled_).run();
 }
 
 }  // namespace seer

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <iterator>
+#include <optional>
 
 namespace seer {
 namespace {
@@ -10,46 +12,48 @@ namespace {
 constexpr const char* kForms =
     "expected dense, threshold=T (0 <= T < 1), nz_ratio=R or nz_ratio_row=R (0 < R <= 1)";
 
+constexpr const char* kDecodeForms =
+    "expected dense, budget=N (N tokens, from 1 on), threshold=T (0 <= T < 1) or ratio=R (0 < R <= 1)";
+constexpr double kMostTokens = 1e9;  // of a budget
+
+template <class Method>
 struct Name {
   const char* text;
-  SparseRule::Method method;
+  Method method;
 };
-constexpr Name kNames[] = {{"threshold", SparseRule::Method::kThreshold},
-                           {"nz_ratio", SparseRule::Method::kNzRatio},
-                           {"nz_ratio_row", SparseRule::Method::kNzRatioRow}};
+constexpr Name<SparseRule::Method> kNames[] = {{"threshold", SparseRule::Method::kThreshold},
+                                               {"nz_ratio", SparseRule::Method::kNzRatio},
+                                               {"nz_ratio_row", SparseRule::Method::kNzRatioRow}};
+constexpr Name<SparseDecodeRule::Method> kDecodeNames[] = {
+    {"threshold", SparseDecodeRule::Method::kThreshold},
+    {"budget", SparseDecodeRule::Method::kBudget},
+    {"ratio", SparseDecodeRule::Method::kRatio}};
 
-double parse_value(std::string_view text, std::string_view rule) {
+std::optional<double> parse_value(std::string_view text) {
   double value = 0.0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size())
-    throw Error(ErrorKind::kUsage, "sparse rule '" + std::string(rule) + "': " + kForms);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
 
-}  // namespace
-
-SparseRule SparseRule::parse(std::string_view text) {
-  const auto fail = [&] {
-    throw Error(ErrorKind::kUsage, "sparse rule '" + std::string(text) + "': " + kForms);
-  };
-  SparseRule rule;
-  if (text == "dense") return rule;
+// Reads "dense" or "name=value" with one of the names and a value that is in its method's range. Returns
+// nothing if the text is neither.
+template <class Rule, class Names, class InRange>
+std::optional<Rule> parse_rule(std::string_view text, const Names& names, const InRange& in_range) {
+  if (text == "dense") return Rule();
   const size_t eq = text.find('=');
-  if (eq == std::string_view::npos) fail();
+  if (eq == std::string_view::npos) return std::nullopt;
   const std::string_view name = text.substr(0, eq);
-  rule.value = parse_value(text.substr(eq + 1), text);
-  const auto named = std::find_if(std::begin(kNames), std::end(kNames),
-                                  [&](const Name& known) { return name == known.text; });
-  if (named == std::end(kNames)) fail();
-  rule.method = named->method;
-  const bool in_range = rule.method == Method::kThreshold ? rule.value >= 0.0 && rule.value < 1.0
-                                                          : rule.value > 0.0 && rule.value <= 1.0;
-  if (!in_range) fail();
-  return rule;
+  const auto named =
+      std::find_if(std::begin(names), std::end(names), [&](const auto& known) { return name == known.text; });
+  const std::optional<double> value = parse_value(text.substr(eq + 1));
+  if (named == std::end(names) || !value || !in_range(named->method, *value)) return std::nullopt;
+  return Rule{named->method, *value};
 }
 
-std::string SparseRule::to_string() const {
-  for (const Name& known : kNames) {
+template <class Names, class Method>
+std::string rule_text(const Names& names, Method method, double value) {
+  for (const auto& known : names) {
     if (known.method != method) continue;
     // These are the fewest digits that parse() reads back as the same value, whatever the program's locale.
     char digits[64];
@@ -58,5 +62,33 @@ std::string SparseRule::to_string() const {
   }
   return "dense";
 }
+
+bool in_unit_range(bool from_zero, double value) {
+  return from_zero ? value >= 0.0 && value < 1.0 : value > 0.0 && value <= 1.0;
+}
+
+}  // namespace
+
+SparseRule SparseRule::parse(std::string_view text) {
+  const auto rule = parse_rule<SparseRule>(text, kNames, [](Method method, double value) {
+    return in_unit_range(method == Method::kThreshold, value);
+  });
+  if (!rule) throw Error(ErrorKind::kUsage, "sparse rule '" + std::string(text) + "': " + kForms);
+  return *rule;
+}
+
+std::string SparseRule::to_string() const { return rule_text(kNames, method, value); }
+
+SparseDecodeRule SparseDecodeRule::parse(std::string_view text) {
+  const auto rule = parse_rule<SparseDecodeRule>(text, kDecodeNames, [](Method method, double value) {
+    if (method == Method::kBudget) return value >= 1.0 && value <= kMostTokens && std::trunc(value) == value;
+    return in_unit_range(method == Method::kThreshold, value);
+  });
+  if (!rule)
+    throw Error(ErrorKind::kUsage, "sparse rule for decoding '" + std::string(text) + "': " + kDecodeForms);
+  return *rule;
+}
+
+std::string SparseDecodeRule::to_string() const { return rule_text(kDecodeNames, method, value); }
 
 }  // namespace seer

@@ -204,12 +204,13 @@ void CpuBackend::rope_table(const RopeTable& out, int64_t start, int64_t stride,
   });
 }
 
-void CpuBackend::decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) {
+void CpuBackend::decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling,
+                                   int64_t multiple) {
   const std::span<const Segment> decodes = step_.step.decodes;
   assert(out.cos.dim(0) == static_cast<int64_t>(decodes.size()));
   for (size_t i = 0; i < decodes.size(); ++i)
     rope_table({out.cos.rows(static_cast<int64_t>(i), 1), out.sin.rows(static_cast<int64_t>(i), 1)},
-               decodes[i].start, 1, inv_freq, scaling);
+               decodes[i].start / multiple * multiple, 1, inv_freq, scaling);
 }
 
 CpuBackend::FloatNorms CpuBackend::float_norms(const HeadNorms& norms, int64_t d_head) {

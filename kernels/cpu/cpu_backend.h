@@ -51,7 +51,8 @@ class CpuBackend final : public Backend {
 
   void rope_table(const RopeTable& out, int64_t start, int64_t stride, std::span<const double> inv_freq,
                   double scaling) override;
-  void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) override;
+  void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling,
+                         int64_t multiple) override;
   void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms,
                  const RopeTable& rope, const Step& step, const PooledBlocks* pooled) override;
 
@@ -63,7 +64,13 @@ class CpuBackend final : public Backend {
 
   void prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                          const BlockMask* mask, int64_t first_token) override;
-  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv) override;
+  void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate,
+                              const BlockRopes& ropes) override;
+  void select_decode_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& qkv,
+                            const HeadNorms& norms, const RopeTable& rope, const PagedKv& kv,
+                            const DecodeGateView& gate) override;
+  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                        const BlockMask* mask) override;
   void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) override;
   void merge_attention(const Tensor& out, const Tensor& parts) override;
 
@@ -119,9 +126,19 @@ class CpuBackend final : public Backend {
                       bool accumulate, int thread) const;
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   // Writes the normalised outputs [n, n_heads, d_head] of consecutive segments, and the logarithms [n,
-  // n_heads] if log_sums is given. Writes nothing for a segment without keys.
+  // n_heads] if log_sums is given. Writes nothing for a segment without keys. With a mask, it attends to the
+  // kept pages alone.
   void attend_decodes(float* out, float* log_sums, const Tensor& q, const PagedKv& kv,
-                      std::span<const Segment> segments);
+                      std::span<const Segment> segments, const BlockMask* mask);
+  // Writes the gate query of KV head `head`, [d_gate], of the decode with these heads of q, pooled, projected
+  // and normalised. `weights` are the norms' values in float32.
+  struct DecodeGateNorms {
+    const float* q = nullptr;
+    const float* k = nullptr;
+  };
+  DecodeGateNorms decode_gate_norms(const DecodeGateView& gate);  // the values come to lie in formed_
+  void decode_gate_query(float* out, const float* heads, int64_t group, int64_t d_head, int64_t kv_head,
+                         const DecodeGateView& gate, const float* norm, float* row) const;
   // The norms of a HeadNorms in float32; null if there are none.
   struct FloatNorms {
     const float* q = nullptr;

@@ -14,10 +14,11 @@ constexpr int64_t kSplitTokens = 1024;
 
 }  // namespace
 
-void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv) {
+void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                                  const BlockMask* mask) {
   const std::span<const Segment> decodes = step_.step.decodes;
   assert(!decodes.empty() && decodes.back().row < out.dim(0));
-  attend_decodes(out.rows(decodes.front().row, 1).as<float>(), nullptr, q, kv, decodes);
+  attend_decodes(out.rows(decodes.front().row, 1).as<float>(), nullptr, q, kv, decodes, mask);
 }
 
 void CpuBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) {
@@ -30,7 +31,7 @@ void CpuBackend::decode_attention_part(const Tensor& part, const Tensor& q, cons
   float* log_sums = out + n_rows * q.dim(2);
   std::fill(out, log_sums, 0.0F);
   std::fill(log_sums, log_sums + n_rows, -std::numeric_limits<float>::infinity());
-  attend_decodes(out, log_sums, q, kv, parts);
+  attend_decodes(out, log_sums, q, kv, parts, nullptr);
 }
 
 void CpuBackend::merge_attention(const Tensor& out, const Tensor& parts) {
@@ -56,7 +57,7 @@ void CpuBackend::merge_attention(const Tensor& out, const Tensor& parts) {
 }
 
 void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, const PagedKv& kv,
-                                std::span<const Segment> segments) {
+                                std::span<const Segment> segments, const BlockMask* mask) {
   const int64_t n_heads = q.dim(1), d_head = q.dim(2), page = kv.page_tokens(), n_kv_heads = kv.n_kv_heads();
   const int64_t group = n_heads / n_kv_heads;
   assert(segments.back().row < q.dim(0));
@@ -65,14 +66,23 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
 
   struct Split {
     const Segment* segment;
-    int64_t kv_head, first_page;
+    int64_t kv_head;
+    const int32_t* kept;  // the list of kept pages; null: all
+    int64_t begin, end;   // of the list, or of all pages
   };
   std::vector<Split> splits;  // the splits of one segment and KV head are adjacent
+  const int64_t n_segments = static_cast<int64_t>(segments.size());
+  assert(mask == nullptr || (mask->n_heads() == n_kv_heads && mask->n_rows() == n_segments));
   for (const Segment& segment : segments) {
     assert(segment.n_tokens == 1 && segment.row == segments.front().row + (&segment - segments.data()));
-    const int64_t n_pages = (segment.end() + page - 1) / page;
-    for (int64_t h = 0; h < n_kv_heads; ++h)
-      for (int64_t p = 0; p < n_pages; p += split_pages) splits.push_back({&segment, h, p});
+    for (int64_t h = 0; h < n_kv_heads; ++h) {
+      const int64_t list = h * n_segments + (&segment - segments.data());
+      const int32_t* kept =
+          mask == nullptr ? nullptr : mask->blocks.as<int32_t>() + list * mask->row_capacity();
+      const int64_t n = kept == nullptr ? blocks_of(segment.end(), page) : mask->counts.as<int32_t>()[list];
+      for (int64_t i = 0; i < n; i += split_pages)
+        splits.push_back({&segment, h, kept, i, std::min(n, i + split_pages)});
+    }
   }
   const int64_t n_splits = static_cast<int64_t>(splits.size()), partial_size = group * (d_head + 2);
   float* partials =
@@ -93,13 +103,14 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
     const float* q_in = q.as<float>() + (segment.row * n_heads + split.kv_head * group) * d_head;
     for (int64_t i = 0; i < group * d_head; ++i) scaled_q[i] = q_in[i] * scale;
 
-    const int64_t end = std::min(segment.end(), (split.first_page + split_pages) * page);
-    for (int64_t p = split.first_page; p * page < end; ++p) {
+    const auto block = [&](int64_t i) { return split.kept == nullptr ? i : split.kept[i]; };
+    for (int64_t i = split.begin; i < split.end; ++i) {
+      const int64_t b = block(i), id = segment.page_table[b];
+      const void* next =
+          i + 1 < split.end ? kv.k_head(segment.page_table[block(i + 1)], split.kv_head) : nullptr;
       simd_.decode_block(sums, row_max, row_sum, scaled_q + group * d_head, scaled_q,
-                         kv.k_head(segment.page_table[p], split.kv_head),
-                         kv.v_head(segment.page_table[p], split.kv_head),
-                         (p + 1) * page < end ? kv.k_head(segment.page_table[p + 1], split.kv_head) : nullptr,
-                         type, group, d_head, std::min(page, end - p * page));
+                         kv.k_head(id, split.kv_head), kv.v_head(id, split.kv_head), next, type, group,
+                         d_head, std::min(page, segment.end() - b * page));
     }
   });
 

@@ -5,37 +5,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <numeric>
 #include <vector>
 
+#include "kernels/cpu/best_blocks.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/pool_tokens.h"
 #include "kernels/cpu/rotate.h"
 
 namespace seer {
 namespace {
-
-// Writes the pools of n_tokens rows of x to out [n_pools, d_head], in the order max, min, avg.
-void pool_tokens(float* out, const float* x, int64_t stride, int64_t n_tokens, int64_t d_head,
-                 const GateView::Pools& pools) {
-  const auto fold = [&](auto&& op) {
-    std::memcpy(out, x, static_cast<size_t>(d_head) * sizeof(float));
-    for (int64_t t = 1; t < n_tokens; ++t)
-      for (int64_t d = 0; d < d_head; ++d) out[d] = op(out[d], x[t * stride + d]);
-  };
-  if (pools.max) {
-    fold([](float a, float b) { return a > b ? a : b; });
-    out += d_head;
-  }
-  if (pools.min) {
-    fold([](float a, float b) { return a < b ? a : b; });
-    out += d_head;
-  }
-  if (pools.avg) {
-    fold([](float a, float b) { return a + b; });
-    for (int64_t d = 0; d < d_head; ++d) out[d] /= static_cast<float>(n_tokens);
-  }
-}
 
 // Writes the ascending list of kept blocks of a row with n_causal scores, and returns how many there are.
 int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t n_causal,
@@ -53,17 +32,8 @@ int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t 
   } else {
     const int64_t k = rule.kept_count().of_row(n_causal);
     if (k >= n_causal) return keep_all();
-    std::iota(order, order + n_causal, 0);
-    // Of equal scores the earlier block comes first, as in a stable sort. NaN, which has no order, counts as
-    // the lowest score.
-    const auto key = [&](int32_t j) {
-      return std::isnan(scores[j]) ? -std::numeric_limits<float>::infinity() : scores[j];
-    };
-    std::nth_element(order, order + k, order + n_causal,
-                     [&](int32_t a, int32_t b) { return key(a) != key(b) ? key(a) > key(b) : a < b; });
-    std::copy(order, order + k, kept);
+    best_blocks(kept, k, order, scores, n_causal);
     n = static_cast<int32_t>(k);
-    std::sort(kept, kept + n);
   }
   if (n == 0) kept[n++] = static_cast<int32_t>(n_causal - 1);
   return n;

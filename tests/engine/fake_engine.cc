@@ -26,6 +26,12 @@ uint64_t rule_at(int64_t block, const std::optional<SelectRule>& select) {
   return h;
 }
 
+// 0 means dense, as in rule_at().
+uint64_t rule_of(const DecodeRule& rule) {
+  if (rule.dense()) return 0;
+  return mix(mix(std::bit_cast<uint64_t>(rule.value) + 3) + static_cast<uint64_t>(rule.method));
+}
+
 uint64_t entry_of(uint64_t before, int32_t id, uint64_t rule) {
   return mix(mix(before + static_cast<uint64_t>(id)) ^ rule);
 }
@@ -64,7 +70,8 @@ uint64_t FakeRunner::all_entries(const Segment& segment) {
   return h;
 }
 
-void FakeRunner::compute(const Batch& batch, const Segment& segment, const PrefillPlan* plan) {
+void FakeRunner::compute(const Batch& batch, const Segment& segment, const PrefillPlan* plan,
+                         const DecodeRule& decode) {
   if (plan != nullptr && segment.start % page_tokens_ != 0)
     throw std::logic_error("a prefill began inside a page");
   // Hashes the whole past, as attention would read it: the present content of its pages counts.
@@ -72,7 +79,7 @@ void FakeRunner::compute(const Batch& batch, const Segment& segment, const Prefi
   for (int64_t t = 0; t < segment.start; ++t) before = mix(before ^ entry(segment, t));
   for (int64_t i = 0; i < segment.n_tokens; ++i) {
     const int64_t position = segment.start + i;
-    const uint64_t rule = plan == nullptr ? 0 : rule_at(position / page_tokens_, plan->select);
+    const uint64_t rule = plan == nullptr ? rule_of(decode) : rule_at(position / page_tokens_, plan->select);
     uint64_t& own = entry(segment, position);
     own = entry_of(before, batch.ids[static_cast<size_t>(segment.row + i)], rule);
     before = mix(before ^ own);
@@ -93,12 +100,14 @@ void FakeRunner::run(Batch* batch) {
   step.decode_of.assign(batch->decode_of.begin(), batch->decode_of.end());
   written_.clear();
   batch->blocks.assign(batch->prefills.size(), {1, 1});
+  batch->decode_blocks.assign(batch->decodes.size(), {});
   batch->chosen.clear();
   for (size_t i = 0; i < batch->prefills.size(); ++i) {
-    compute(*batch, batch->prefills[i], &batch->plans[i]);
+    compute(*batch, batch->prefills[i], &batch->plans[i], {});
     step.prefills.push_back(batch->prefills[i].n_tokens);
   }
-  for (const Segment& segment : batch->decodes) compute(*batch, segment, nullptr);
+  for (size_t i = 0; i < batch->decodes.size(); ++i)
+    compute(*batch, batch->decodes[i], nullptr, batch->decode_rules[i]);
   const auto choose = [&](const Segment& segment) {
     const size_t n = batch->chosen.size();
     if (n < batch->logit_rows.size() && batch->logit_rows[n] == segment.row + segment.n_tokens - 1)

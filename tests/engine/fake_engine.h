@@ -45,7 +45,7 @@ class FakeRunner final : public StepRunner {
  private:
   uint64_t& entry(const Segment& segment, int64_t position);
   uint64_t all_entries(const Segment& segment);
-  void compute(const Batch& batch, const Segment& segment, const PrefillPlan* plan);
+  void compute(const Batch& batch, const Segment& segment, const PrefillPlan* plan, const DecodeRule& decode);
 
   int64_t page_tokens_;
   std::vector<uint64_t> entries_;  // [n_pages, page_tokens]

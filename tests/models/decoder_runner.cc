@@ -21,20 +21,22 @@ DecoderRunner::DecoderRunner(const std::string& model_dir, const RunnerOptions& 
              options.comm == nullptr || options.divided ? 1 : options.comm->size()),
       backend_(make_cpu_backend(options.n_threads, options.round_inputs)),
       weights_(ModelWeights::load(model_dir, config_, shard_, backend_.get(), {})) {
-  if (!options.gates.empty()) gates_ = GateWeights::load(options.gates, config_);
-  if (gates_) gates_->keep(shard_);
-  const GateConfig* gate = gates_ ? &gates_->config : nullptr;
+  std::vector<std::string> dirs;
+  for (const std::string& dir : {options.gates, options.more_gates})
+    if (!dir.empty()) dirs.push_back(dir);
+  gates_ = Gates::load(dirs, config_);
+  gates_.keep(shard_);
   const int64_t n_pages = options.divided ? options.n_pages / options.comm->size() : options.n_pages;
-  cache_ = std::make_unique<KvCache>(backend_.get(), shard_.local, gate, options.page_tokens, n_pages,
-                                     options.kv_dtype);
+  cache_ = std::make_unique<KvCache>(backend_.get(), shard_.local, gates_.configs(), options.page_tokens,
+                                     n_pages, options.kv_dtype);
   StepLimits limits;
   limits.n_tokens = options.n_tokens;
   limits.n_sequences = 4;
   limits.n_logits = options.n_logits;
   limits.n_blocks = options.n_pages;
   limits.page_tokens = options.page_tokens;
-  decoder_ = std::make_unique<Decoder>(backend_.get(), shard_, weights_, gates_ ? &*gates_ : nullptr,
-                                       cache_.get(), limits, options.comm);
+  decoder_ = std::make_unique<Decoder>(backend_.get(), shard_, weights_, gates_.set(), cache_.get(), limits,
+                                       options.comm);
 }
 
 GatesDir::GatesDir(const TinyModel& model, const TinyGates& gates) : block_(gates.gate_block) {
@@ -57,7 +59,8 @@ void DecoderRunner::follow() {
 
 void DecoderRunner::fill_pages(float value) {
   for (int64_t l = 0; l < config_.n_layers; ++l)
-    for (const Tensor& t : {cache_->layer(l).k, cache_->layer(l).v, cache_->layer(l).gate_k})
+    for (const Tensor& t :
+         {cache_->layer(l).k, cache_->layer(l).v, cache_->layer(l).gate_k, cache_->layer(l).decode_gate_k})
       if (t && t.dtype == DType::kBF16) {
         std::fill_n(static_cast<uint16_t*>(t.data), t.numel(), to_bf16(value));
       } else if (t) {
@@ -99,6 +102,9 @@ Logits DecoderRunner::forward(const std::vector<Part>& prefills, const std::vect
     const auto end = p.start + static_cast<int64_t>(p.ids.size());
     plans.push_back({p.n_prompt_tokens == 0 ? end : p.n_prompt_tokens, p.select});
   }
+  std::vector<DecodeRule> rules;
+  for (const Part& p : decodes) rules.push_back(p.decode);
+  decode_stats_.assign(decodes.size(), {});
   Logits out;
   DecoderStep in;
   in.ids = ids;
@@ -106,6 +112,9 @@ Logits DecoderRunner::forward(const std::vector<Part>& prefills, const std::vect
   in.plans = plans;
   in.logit_rows = rows;
   in.on_gate = on_gate_;
+  in.decode_rules = rules;
+  in.decode_stats = decode_stats_;
+  in.on_decode_gate = on_decode_gate_;
   n_rounds_ = 0;
   in.on_logits = [&](int64_t first, const Tensor& logits) {
     ++n_rounds_;

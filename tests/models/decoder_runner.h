@@ -39,6 +39,7 @@ struct Part {
   std::vector<int32_t> pages;   // the sequence's page table
   int64_t n_prompt_tokens = 0;  // 0: the prompt ends with `ids`
   std::optional<SelectRule> select = std::nullopt;
+  DecodeRule decode = {};  // of a decode
 };
 
 struct RunnerOptions {
@@ -49,6 +50,7 @@ struct RunnerOptions {
   int n_threads = 2;
   DType kv_dtype = DType::kF32;
   std::string gates = {};        // a folder; empty: no gates
+  std::string more_gates = {};   // a second one, of the other kind
   Communicator* comm = nullptr;  // if there are several ranks, this runner is one of them
   bool round_inputs = false;     // round the inputs of quantised products, as their format says
   bool divided = false;          // the ranks divide prompts, and n_pages by tokens; each has the whole model
@@ -81,6 +83,10 @@ class DecoderRunner {
   const DecoderStats& stats() const { return stats_; }
   void fill_pages(float value);
   void on_gate(GateObserver observer) { on_gate_ = std::move(observer); }
+  void on_decode_gate(DecodeGateObserver observer) { on_decode_gate_ = std::move(observer); }
+  // The statistics of the last step's decodes.
+  const std::vector<DecoderStats>& decode_stats() const { return decode_stats_; }
+  const KvCache& cache() const { return *cache_; }
   // `observer` is called for each round of logits; if it returns false, no more follow.
   void on_logits(std::function<bool(int64_t first, int64_t n_rows)> observer) {
     on_logits_ = std::move(observer);
@@ -95,11 +101,13 @@ class DecoderRunner {
   Shard shard_;
   std::unique_ptr<Backend> backend_;
   ModelWeights weights_;
-  std::optional<GateWeights> gates_;
+  Gates gates_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Decoder> decoder_;
   DecoderStats stats_;
+  std::vector<DecoderStats> decode_stats_;
   GateObserver on_gate_;
+  DecodeGateObserver on_decode_gate_;
   std::function<bool(int64_t first, int64_t n_rows)> on_logits_;
   int n_rounds_ = 0;
 };

@@ -39,7 +39,7 @@ StepLimits limits(int64_t n_tokens) {
 
 TEST_CASE("kv cache: pages of keys and values, without gates") {
   const auto backend = make_cpu_backend(1);
-  const KvCache cache(backend.get(), small_config(), nullptr, 64, 7, DType::kF32);
+  const KvCache cache(backend.get(), small_config(), {}, 64, 7, DType::kF32);
   CHECK(cache.n_pages() == 7);
   CHECK(cache.page_tokens() == 64);
   CHECK(cache.nbytes() == 3 * 2 * (7 * 2 * 64 * 8) * 4);
@@ -56,8 +56,8 @@ TEST_CASE("kv cache: pages of keys and values, without gates") {
 TEST_CASE("kv cache: gate keys per query head with one weight, per KV head with two") {
   const auto backend = make_cpu_backend(1);
   const GateConfig one = gate(false), two = gate(true);
-  const KvCache single(backend.get(), small_config(), &one, 16, 5, DType::kF32),
-      pair(backend.get(), small_config(), &two, 16, 5, DType::kF32);
+  const KvCache single(backend.get(), small_config(), {&one}, 16, 5, DType::kF32),
+      pair(backend.get(), small_config(), {&two}, 16, 5, DType::kF32);
   CHECK(shape_string(single.layer(2).gate_k) == "[5, 4, 12]");
   CHECK(shape_string(pair.layer(2).gate_k) == "[5, 2, 12]");
   CHECK(single.nbytes() == 3 * (2 * (5 * 2 * 16 * 8) + 5 * 4 * 12) * 4);
@@ -67,7 +67,7 @@ TEST_CASE("kv cache: gate keys per query head with one weight, per KV head with 
 TEST_CASE("kv cache: bf16 halves keys and values, and gate keys stay in the type of activations") {
   const auto backend = make_cpu_backend(1);
   const GateConfig config = gate(false);
-  const KvCache cache(backend.get(), small_config(), &config, 16, 5, DType::kBF16);
+  const KvCache cache(backend.get(), small_config(), {&config}, 16, 5, DType::kBF16);
   CHECK(cache.dtype() == DType::kBF16);
   for (int64_t l = 0; l < 3; ++l) {
     CHECK(cache.layer(l).k.dtype == DType::kBF16);
@@ -76,12 +76,12 @@ TEST_CASE("kv cache: bf16 halves keys and values, and gate keys stay in the type
   }
   const int64_t of_a_page = 3 * (2 * (2 * 16 * 8) * 2 + 4 * 12 * 4);
   CHECK(cache.nbytes() == 5 * of_a_page);
-  CHECK(KvCache::page_bytes(*backend, small_config(), &config, 16, DType::kBF16) == of_a_page);
+  CHECK(KvCache::page_bytes(*backend, small_config(), {&config}, 16, DType::kBF16) == of_a_page);
 }
 
 TEST_CASE("kv cache: the last element of the last page can be written") {
   const auto backend = make_cpu_backend(1);
-  const KvCache cache(backend.get(), small_config(), nullptr, 64, 3, DType::kF32);
+  const KvCache cache(backend.get(), small_config(), {}, 64, 3, DType::kF32);
   for (int64_t l = 0; l < 3; ++l)
     for (const Tensor& t : {cache.layer(l).k, cache.layer(l).v}) {
       CHECK(t.as<float>()[t.numel() - 1] == 0.0F);  // fresh memory
@@ -96,7 +96,7 @@ TEST_CASE("kv cache: a size that overflows, or that no address space holds, is o
   for (const int64_t n_pages : {INT64_MAX, int64_t{1} << 52, int64_t{1} << 51}) {
     INFO(n_pages);
     const std::string message = refusal(ErrorKind::kMemory, [&] {
-      const KvCache cache(backend.get(), small_config(), nullptr, 64, n_pages, DType::kF32);
+      const KvCache cache(backend.get(), small_config(), {}, 64, n_pages, DType::kF32);
     });
     CHECK_THAT(message,
                ContainsSubstring("a KV cache of " + std::to_string(n_pages) + " pages of 64 tokens"));
@@ -104,7 +104,7 @@ TEST_CASE("kv cache: a size that overflows, or that no address space holds, is o
   }
   CHECK_THAT(refusal(ErrorKind::kMemory,
                      [&] {
-                       const KvCache cache(backend.get(), small_config(), nullptr, 64, int64_t{1} << 45,
+                       const KvCache cache(backend.get(), small_config(), {}, 64, int64_t{1} << 45,
                                            DType::kF32);
                      }),
              ContainsSubstring("the KV cache"));
@@ -112,7 +112,7 @@ TEST_CASE("kv cache: a size that overflows, or that no address space holds, is o
 
 TEST_CASE("workspace: a view of every activation, sized for the limits") {
   const auto backend = make_cpu_backend(1);
-  const Workspace w(backend.get(), nullptr, Shard(small_config()), nullptr, limits(100));
+  const Workspace w(backend.get(), nullptr, Shard(small_config()), {}, limits(100));
   CHECK(shape_string(w.x) == "[100, 24]");
   CHECK(shape_string(w.h) == "[100, 24]");
   CHECK(shape_string(w.qkv) == "[100, 64]");
@@ -133,7 +133,7 @@ TEST_CASE("workspace: with gates, a block row for every partial block of every s
   const GateConfig g = gate(true);
   StepLimits l = limits(129);
   l.n_sequences = 3;
-  const Workspace w(backend.get(), nullptr, Shard(small_config()), &g, l);
+  const Workspace w(backend.get(), nullptr, Shard(small_config()), {&g}, l);
   // 129 tokens: a segment of 1 and two of 64 are three blocks, three segments of 43 too; 2 + 3 rows hold
   // both.
   CHECK(shape_string(w.gate_q) == "[5, 4, 12]");
@@ -148,14 +148,14 @@ TEST_CASE("workspace: a step whose size overflows is out of memory") {
   for (const int64_t n_tokens : {INT64_MAX, INT64_MAX / 24, int64_t{1} << 58}) {
     INFO(n_tokens);
     const std::string message = refusal(ErrorKind::kMemory, [&] {
-      const Workspace w(backend.get(), nullptr, Shard(small_config()), &g, limits(n_tokens));
+      const Workspace w(backend.get(), nullptr, Shard(small_config()), {&g}, limits(n_tokens));
     });
     CHECK_THAT(message, ContainsSubstring("a step of " + std::to_string(n_tokens) + " tokens"));
     CHECK_THAT(message, ContainsSubstring("--chunk-size"));
   }
   CHECK_THAT(refusal(ErrorKind::kMemory,
                      [&] {
-                       const Workspace w(backend.get(), nullptr, Shard(small_config()), nullptr,
+                       const Workspace w(backend.get(), nullptr, Shard(small_config()), {},
                                          limits(int64_t{1} << 44));
                      }),
              ContainsSubstring("the activations of a step"));
@@ -163,7 +163,7 @@ TEST_CASE("workspace: a step whose size overflows is out of memory") {
   many_blocks.n_blocks = INT64_MAX / 8;
   CHECK_THAT(
       refusal(ErrorKind::kMemory,
-              [&] { const Workspace w(backend.get(), nullptr, Shard(small_config()), &g, many_blocks); }),
+              [&] { const Workspace w(backend.get(), nullptr, Shard(small_config()), {&g}, many_blocks); }),
       ContainsSubstring("activations"));
 }
 

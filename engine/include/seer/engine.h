@@ -45,7 +45,10 @@ enum class RankSplit {
 
 struct SEER_API EngineOptions {
   std::string model_dir;  // config.json, *.safetensors[.index.json], tokenizer files
-  std::string gates_dir;  // config.json, attn_gate_weights.pth or .safetensors; empty: no gates, dense only
+  // A folder with gates for prompts or gates for decoding (config.json, attn_gate_weights.pth or
+  // .safetensors), or a folder that has such a folder of each kind. Empty: no gates, dense only.
+  std::string gates_dir;
+  std::string more_gates_dir;  // a second folder with gates, of the other kind; may be empty
   std::string
       random_config;  // instead of model_dir and gates_dir: a config.json whose shape gets random weights,
                       // and random gates if it has seerattn_* keys; for measuring. No tokenizer.
@@ -105,6 +108,18 @@ struct SEER_API GateInfo {
   int64_t n_params = 0;
 };
 
+// Gates for decoding (SeerAttention-R).
+struct SEER_API DecodeGateInfo {
+  std::string source;      // the file that the gates came from
+  std::string gate_type;   // as configured, "Qproj_Kmaxminavg"
+  int64_t gate_block = 0;  // tokens
+  int64_t d_gate = 0;
+  bool has_norms = false;
+  int64_t start_layer = 0;  // layers before it attend to everything
+  SparseDecodeRule default_rule;
+  int64_t n_params = 0;
+};
+
 // An id that ends a generation, and the files that name it: "generation_config.json",
 // "tokenizer_config.json's eos_token <|im_end|>".
 struct SEER_API StopId {
@@ -133,6 +148,7 @@ struct SEER_API ModelInfo {
   // has no temperature. Seer's own defaults if there is no such file.
   SamplingParams default_sampling;
   std::optional<GateInfo> gates;
+  std::optional<DecodeGateInfo> decode_gates;
   std::vector<std::string> config_notes;  // sentences about keys of config.json and generation_config.json
                                           // that are ignored, or read in a way that may surprise
 };

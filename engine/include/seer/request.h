@@ -68,6 +68,10 @@ struct SEER_API GenerateRequest {
   // are shared with other requests in either direction.
   std::optional<int64_t> n_prompt_logprobs;
   std::optional<SparseRule> sparse;  // absent: the gates' own rule; dense without gates
+  // How tokens are decoded. Absent: the decode gates' own rule; dense without decode gates. Under another
+  // rule than dense the answer's pages serve no later prompt, because a prompt is not computed by that rule:
+  // a next turn computes the answer's tokens again.
+  std::optional<SparseDecodeRule> sparse_decode;
 
   // Callbacks run on the thread that called generate(), or for a submitted request on the engine's thread.
   // Their arguments are valid during the call. Returning false stops the request as cancel() does; an
@@ -111,6 +115,9 @@ struct SEER_API RequestStats {
   // are rotated and stored too, but that time is in neither figure.
   int64_t gate_ns = 0;
   double density = 1.0;  // kept / causal blocks of the prefill, averaged over layers and heads
+  // Kept / causal blocks of the decoded tokens, averaged over the KV heads of the layers in which gates
+  // choose. The token that a prompt's last position gives is none of them.
+  double decode_density = 1.0;
   // If ranks divide prompts (RankSplit::kContext): the pages of keys and values that the prefill moved to
   // ranks that lacked them, and the pages that dense attention would have moved, summed over layers and
   // chunks.
@@ -142,14 +149,39 @@ struct SEER_API GateRows {
   const uint8_t* mask;  // [n_heads, n_rows, n_blocks]; 1 if kept
 };
 
+// One layer's selection of key blocks for a token that is decoded. Valid during the callback only.
+struct SEER_API DecodeGateRows {
+  int64_t layer;
+  int64_t position;  // of the token
+  int64_t n_kv_heads;
+  int64_t n_blocks;     // up to the token's own
+  const float* scores;  // [n_kv_heads, n_blocks], softmaxed
+  const uint8_t* mask;  // [n_kv_heads, n_blocks]; 1 if kept
+};
+
+// The decode gates' keys of a layer's full blocks. Valid during the callback only.
+struct SEER_API DecodeGateKeys {
+  int64_t layer;
+  int64_t n_blocks, n_kv_heads, d_gate;
+  const float* keys;  // [n_blocks, n_kv_heads, d_gate]
+};
+
 struct SEER_API EvaluateRequest {
-  std::vector<int32_t> tokens;       // a whole prompt, evaluated from an empty session
+  std::vector<int32_t> tokens;       // evaluated from an empty session
   std::optional<SparseRule> sparse;  // as in GenerateRequest
-  int64_t n_last_logits = 1;         // how many last positions' logits are reported; 0: all
+  // The first n_prompt tokens are the prompt, and each of the others is decoded by itself, as if it had been
+  // chosen; 0: all tokens are the prompt.
+  int64_t n_prompt = 0;
+  std::optional<SparseDecodeRule> sparse_decode;  // as in GenerateRequest
+  int64_t n_last_logits = 1;                      // how many last positions' logits are reported; 0: all
   // Callbacks as in GenerateRequest. Gets the logits of `n_rows` positions from `position` on, float32
   // [n_rows, n_vocab]. Calls come in the order of positions.
   std::function<bool(int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits)> on_logits;
   std::function<void(const GateRows&)> on_gate;  // sparse rules only
+  // For each decoded token and layer in which gates choose; only under rules for decoding other than dense.
+  std::function<void(const DecodeGateRows&)> on_decode_gate;
+  // For each layer, after the last token. Needs decode gates, and an engine of one rank.
+  std::function<void(const DecodeGateKeys&)> on_decode_gate_keys;
   std::function<bool(const PrefillProgress&)> on_progress;
 };
 

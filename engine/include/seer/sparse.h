@@ -1,4 +1,4 @@
-// The rule by which a prefill chooses the key blocks that it attends to.
+// The rules by which a prefill, and a decoded token, choose the key blocks that they attend to.
 #pragma once
 
 #include <string>
@@ -31,6 +31,27 @@ struct SEER_API SparseRule {
   std::string to_string() const;  // returns a text that parse() reads as an equal rule; never fails
 
   friend bool operator==(const SparseRule&, const SparseRule&) = default;
+};
+
+// A selection rule of SeerAttention-R's gate for decoding (Gao et al., 2025, arXiv:2506.08889, section 3), or
+// kRatio, which is Seer's own. It says to which of the n key blocks up to its own a decoded token attends,
+// for each KV head. The first block and the token's own block are kept besides those that the rule keeps.
+struct SEER_API SparseDecodeRule {
+  enum class Method {
+    kDense,      // every block
+    kThreshold,  // blocks whose softmaxed gate score is above `value`
+    kBudget,  // the best blocks of `value` tokens, which are a whole number of tokens, rounded down to blocks
+    kRatio,   // the k best blocks, k = max(1, int(value * n))
+  };
+  Method method = Method::kDense;
+  double value = 0.0;
+
+  // "dense", "threshold=T" with 0 <= T < 1, "budget=N" with N tokens from 1 on, or "ratio=R" with 0 < R <= 1.
+  // Throws Error{kUsage} otherwise.
+  static SparseDecodeRule parse(std::string_view text);
+  std::string to_string() const;  // returns a text that parse() reads as an equal rule; never fails
+
+  friend bool operator==(const SparseDecodeRule&, const SparseDecodeRule&) = default;
 };
 
 }  // namespace seer
