@@ -125,6 +125,10 @@ static void loads_that_fail(void) {
   o.device = "tpu";
   CHECK_FAILS(seer_engine_load(&engine, &o), SEER_ERROR_USAGE, "'tpu'");
   o = options(NULL);
+  o.device = "cuda";
+  o.activations = "f32";
+  CHECK_FAILS(seer_engine_load(&engine, &o), SEER_ERROR_UNSUPPORTED, "Leave out --activations");
+  o = options(NULL);
   o.size = 0; /* never prepared */
   CHECK_FAILS(seer_engine_load(&engine, &o), SEER_ERROR_USAGE, "_init");
   CHECK_FAILS(seer_engine_load(&engine, NULL), SEER_ERROR_USAGE, "found null");
