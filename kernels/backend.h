@@ -269,9 +269,11 @@ class Backend {
 // (kernels/cpu/DESIGN.md, chapter 3). Throws Error{kUsage} if the count is out of range, and
 // Error{kUnsupported} for bf16_inputs on a processor without AVX512-BF16.
 std::unique_ptr<Backend> make_cpu_backend(int n_threads, bool round_inputs = false, bool bf16_inputs = false);
-// Runs on GPU number `device`. Throws Error{kDevice} if there is no driver or no such GPU, if either is too
-// old, or if the build has no CUDA.
-std::unique_ptr<Backend> make_cuda_backend(int device);
+// Runs on GPU number `device`. `round_inputs`: a Hopper GPU rounds inputs of products of many rows with E4M3
+// codes to E4M3, as their format says (InputCodes), which its tensor cores multiply about twice as fast. If
+// not, inputs stay bf16, and the codes are widened. Throws Error{kDevice} if there is no driver or no such
+// GPU, if either is too old, or if the build has no CUDA.
+std::unique_ptr<Backend> make_cuda_backend(int device, bool round_inputs = true);
 bool built_with_cuda();
 int cuda_device_count();  // 0 if there is no driver, no GPU, or no CUDA in the build
 

@@ -4,7 +4,7 @@
 
 namespace seer {
 
-std::unique_ptr<Backend> make_cuda_backend(int) {
+std::unique_ptr<Backend> make_cuda_backend(int, bool) {
   throw Error(ErrorKind::kDevice,
               "this build has no CUDA backend, for nvcc was not found when it was configured; build "
               "it again with the CUDA Toolkit");

@@ -2,6 +2,7 @@
 """How much memory models take, computed from their config.json; nothing is loaded.
 
     tools/memory.py CONFIG.json... [--device gpu|cpu] [--weights TYPE,...] [-c N,...] [--chunk-size N] [--kv-cache-dtype TYPE]
+                    [--activations TYPE]
 
 prints a row for each model and type of weights: GiB of the weights with the gates, of what a step works in, and of all of it
 with the KV pages of one context of N tokens. models/README.md writes down the same arithmetic. What an engine takes once it is
@@ -72,19 +73,24 @@ def int4_group(d_in):
     return next(group for group in (128, 64, 32) if d_in % group == 0)
 
 
-def matrix_bytes(d_out, d_in, kind, device):
+def rounds_inputs(kind, device, activations):
+    """Whether inputs of products of many rows are rounded to FP8, as a Hopper GPU does."""
+    return device == "gpu" and kind == "fp8" and activations == "auto"
+
+
+def matrix_bytes(d_out, d_in, kind, device, activations):
     """Codes with their float32 scales: FP8 has one for each output, int4 one for each group of inputs."""
     if kind == "fp8":
-        further = d_in // SPREAD_GROUP if device == "gpu" and d_in % SPREAD_GROUP == 0 else 0
+        further = d_in // SPREAD_GROUP if rounds_inputs(kind, device, activations) and d_in % SPREAD_GROUP == 0 else 0
         return d_out * (d_in + 4 + 4 * further)
     if kind == "int4":
         return d_out * (d_in // 2 + d_in // int4_group(d_in) * 4)
     return d_out * d_in * 2
 
 
-def weight_bytes(shape, kind, device):
+def weight_bytes(shape, kind, device, activations="auto"):
     """The embedding, the matrix of logits, norms and biases stay bf16 whatever the type of the layers' matrices is."""
-    layer = sum(matrix_bytes(d_out, d_in, kind, device) for d_out, d_in in shape.products()) + 2 * shape.vectors()
+    layer = sum(matrix_bytes(d_out, d_in, kind, device, activations) for d_out, d_in in shape.products()) + 2 * shape.vectors()
     ends = (1 if shape.tied else 2) * shape.n_vocab * shape.d_model + shape.d_model
     return shape.n_layers * layer + 2 * ends
 
@@ -104,7 +110,7 @@ def page_bytes(shape, kv_size, size):
     return shape.n_layers * (keys_and_values * kv_size + gate_keys * size)
 
 
-def step_bytes(shape, kind, device, context, chunk):
+def step_bytes(shape, kind, device, context, chunk, activations="auto"):
     """The bytes that a step works in: rows of n tokens, some rows of logits, and the lists of blocks of sparse attention."""
     blocks = -(-context // shape.page)
     chunk = min(chunk or CHUNK[device] // shape.page * shape.page, blocks * shape.page)
@@ -121,12 +127,13 @@ def step_bytes(shape, kind, device, context, chunk):
                     4 * rows * max(shape.n_heads, shape.n_gate_heads) * shape.d_gate, size * rows * shape.n_heads * shape.d_gate,
                     4 * shape.n_layers * shape.n_heads * rows, 4 * shape.n_heads * rows * blocks]
     total = sum(-(-buffer // ALIGNMENT) * ALIGNMENT for buffer in buffers)
-    if device == "gpu" and kind == "fp8":  # inputs that are rounded, with their scales
+    if rounds_inputs(kind, device, activations):  # their codes, with the scales
         widest = max(d_in for _, d_in in shape.products())
         total += n * widest + 4 * max(n, SPREAD_ROWS * (widest // SPREAD_GROUP))
         total += 4 * SPREAD_ROWS * max(d_out for d_out, _ in shape.products())
-    if device == "gpu" and kind == "int4":  # one matrix at a time, widened to bf16
+    elif device == "gpu" and kind != "bf16":  # one matrix at a time, widened to bf16
         total += 2 * max(d_out * d_in for d_out, d_in in shape.products())
+    if device == "gpu" and kind == "int4":
         widest = max((d_in for _, d_in in shape.products() if int4_group(d_in) == CHUNK_CODES), default=0)
         total += BATCH_ROWS * (2 * widest + 4) if widest else 0  # inputs of a few rows, on a Hopper GPU
     return total
@@ -140,8 +147,8 @@ def rows(shape, options):
     kv_size, size = SIZE[options.kv_cache_dtype], SIZE["bf16" if options.device == "gpu" else "f32"]
     contexts = [context for context in options.contexts if context <= shape.max_positions]
     for kind in options.weights:
-        weights = weight_bytes(shape, kind, options.device) + gate_bytes(shape)
-        steps = [step_bytes(shape, kind, options.device, context, options.chunk_size) for context in contexts]
+        weights = weight_bytes(shape, kind, options.device, options.activations) + gate_bytes(shape)
+        steps = [step_bytes(shape, kind, options.device, context, options.chunk_size, options.activations) for context in contexts]
         pages = [-(-context // shape.page) * page_bytes(shape, kv_size, size) for context in contexts]
         totals = [gib(weights + step + cache + RESERVE[options.device]) for step, cache in zip(steps, pages)]
         totals += [""] * (len(options.contexts) - len(contexts))
@@ -180,6 +187,8 @@ def main():
                         help="contexts (8192,32768,131072)")
     parser.add_argument("--chunk-size", type=int, metavar="N", help="prompt tokens of a step (8192 on a GPU, 1024 on a CPU)")
     parser.add_argument("--kv-cache-dtype", choices=("bf16", "f32"), help="of keys and values (bf16 on a GPU, f32 on a CPU)")
+    parser.add_argument("--activations", choices=("auto", "bf16"), default="auto",
+                        help="bf16: inputs of FP8 weights are not rounded on a GPU (auto)")
     options = parser.parse_args()
     options.kv_cache_dtype = options.kv_cache_dtype or ("bf16" if options.device == "gpu" else "f32")
     lines = [["GiB", "type", "weights", "steps", *(f"all, {context}" for context in options.contexts)]]

@@ -26,12 +26,15 @@ int cuda_index(const std::string& device, int any) {
   return index;
 }
 
+// Returns whether a GPU rounds inputs of products as the format of their weights says.
+bool rounds_on_gpu(Activations activations) { return activations == Activations::kAuto; }
+
 // Opens a GPU that the user named. If it cannot be used, this does not fall back to the CPU: the error leaves
 // that choice to the user.
-std::unique_ptr<Backend> open_cuda(const std::string& device) {
+std::unique_ptr<Backend> open_cuda(const std::string& device, bool round_inputs) {
   const int index = cuda_index(device, 0);
   try {
-    return make_cuda_backend(index);
+    return make_cuda_backend(index, round_inputs);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kDevice) throw;
     throw Error(ErrorKind::kDevice, "device '" + device + "' cannot be used: " + error.what() +
@@ -41,24 +44,25 @@ std::unique_ptr<Backend> open_cuda(const std::string& device) {
 
 }  // namespace
 
-std::unique_ptr<Backend> open_device(const std::string& device, int threads, DType cpu_activations,
+std::unique_ptr<Backend> open_device(const std::string& device, int threads, Activations activations,
                                      const std::function<void(const std::string&)>& warn) {
-  if (device.starts_with("cuda")) return open_cuda(device);
+  if (device.starts_with("cuda")) return open_cuda(device, rounds_on_gpu(activations));
   if (device != "auto" && device != "cpu") refuse_device(device);
   if (device == "auto" && built_with_cuda()) {
     try {
-      return make_cuda_backend(0);
+      return make_cuda_backend(0, rounds_on_gpu(activations));
     } catch (const Error& error) {
       warn(std::string("running on the CPU: ") + error.what());
     }
   }
-  return make_cpu_backend(threads, false, cpu_activations == DType::kBF16);
+  return make_cpu_backend(threads, false, activations == Activations::kBF16);
 }
 
-std::unique_ptr<Backend> open_rank_device(const std::string& device, int threads, DType cpu_activations,
+std::unique_ptr<Backend> open_rank_device(const std::string& device, int threads, Activations activations,
                                           const Communicator& comm) {
-  if (device == "cpu") return make_cpu_backend(threads, false, cpu_activations == DType::kBF16);
-  return make_cuda_backend(cuda_index(device, comm.local_rank() % std::max(1, cuda_device_count())));
+  if (device == "cpu") return make_cpu_backend(threads, false, activations == Activations::kBF16);
+  return make_cuda_backend(cuda_index(device, comm.local_rank() % std::max(1, cuda_device_count())),
+                           rounds_on_gpu(activations));
 }
 
 std::unique_ptr<Communicator> connect_devices(Communicator* comm, Backend* backend) {

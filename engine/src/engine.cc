@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "engine/src/cpu_activations.h"
+#include "engine/src/activations.h"
 #include "engine/src/devices.h"
 #include "engine/src/engine_impl.h"
 #include "engine/src/kv_dtype.h"
@@ -47,7 +47,7 @@ std::shared_ptr<Engine> Engine::load(const EngineOptions& options) {
 EngineImpl::EngineImpl(const EngineOptions& options)
     : options_(options),
       kv_dtype_asked_(named_kv_dtype(options.kv_cache_dtype)),
-      cpu_activations_(named_cpu_activations(options.cpu_activations, options.device)),
+      activations_(named_activations(options.activations, options.device)),
       model_({options.model_dir, options.gates_dir, options.more_gates_dir, options.random_config,
               kRandomSeed, named_weight_format(options.weights)}),
       ranks_(options.ranks) {
@@ -83,13 +83,12 @@ void EngineImpl::open_model() {
   // the ranks.
   const Shard shard(model_.config(), 0, options_.rank_split == RankSplit::kTensor ? ranks_.size() : 1);
   std::unique_ptr<Backend> backend =
-      open_device(options_.device, ranks_.threads(options_.threads), cpu_activations_,
+      open_device(options_.device, ranks_.threads(options_.threads), activations_,
                   [this](const std::string& text) { log(LogLevel::kWarning, text); });
-  check_cpu_activations(cpu_activations_, *backend);
+  check_activations(activations_, *backend);
   const DType kv_dtype = kv_dtype_on(*backend, kv_dtype_asked_);
   model_.open(std::move(backend), shard, kv_dtype);
   info_.kv_cache_dtype = kv_dtype_name(kv_dtype);
-  if (!model_.backend().has_own_memory()) info_.cpu_activations = options_.cpu_activations;
   info_.device = model_.backend().description();
   if (ranks_.size() > 1) info_.device += ", " + std::to_string(ranks_.size()) + " ranks";
   if (divided()) info_.device += " that divide prompts";
@@ -100,14 +99,15 @@ void EngineImpl::load_weights() {
                              : options_.device == "auto"        ? "cuda"
                                                                 : options_.device;
   ranks_.load({model_.files(), device, options_.threads, info_.page_tokens, info_.n_pages,
-               options_.gpu_memory_utilization, 0, options_.rank_split, model_.kv_dtype(), cpu_activations_},
+               options_.gpu_memory_utilization, 0, options_.rank_split, model_.kv_dtype(), activations_},
               &model_.backend());
   model_.load([&](int64_t done, int64_t total) {
     ranks_.check();
     return !options_.on_load || options_.on_load({total, done});
   });
   ranks_.loaded();
-  check_cpu_activations(cpu_activations_, model_.weights().layers);
+  check_activations(activations_, model_.backend(), model_.weights().layers);
+  info_.activations = activations_used(activations_, model_.backend(), model_.weights().layers);
 }
 
 void EngineImpl::load_tokenizer_files() {

@@ -93,7 +93,7 @@ class EngineImpl final : public Engine {
   OwnProcess process_;
   EngineOptions options_;
   std::optional<DType> kv_dtype_asked_;  // asked for by the options; checked before any file is read
-  DType cpu_activations_;                // likewise
+  Activations activations_;              // likewise
   GenerationConfig generation_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   Model model_;

@@ -9,7 +9,7 @@ RankFollower::RankFollower(const ModelSource& source, Communicator* comm)
   const Shard shard = source.shard(model_.config(), comm->rank(), comm->size());
   comm->set_timeout(std::chrono::nanoseconds(source.timeout_ns));
   model_.open(
-      open_rank_device(source.device, threads_of_rank(*comm, source.threads), source.cpu_activations, *comm),
+      open_rank_device(source.device, threads_of_rank(*comm, source.threads), source.activations, *comm),
       shard, source.kv_dtype);
   model_.check(source.page_tokens, source.n_blocks);
   device_comm_ = connect_devices(comm, &model_.backend());

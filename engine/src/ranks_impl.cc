@@ -35,7 +35,7 @@ void ModelSource::write(MessageWriter* writer) const {
   writer->put(timeout_ns);
   writer->put(split);
   writer->put(kv_dtype);
-  writer->put(cpu_activations);
+  writer->put(activations);
 }
 
 ModelSource ModelSource::read(MessageReader* reader) {
@@ -52,7 +52,7 @@ ModelSource ModelSource::read(MessageReader* reader) {
   s.timeout_ns = reader->get<int64_t>();
   s.split = reader->get<RankSplit>();
   s.kv_dtype = reader->get<DType>();
-  s.cpu_activations = reader->get<DType>();
+  s.activations = reader->get<Activations>();
   return s;
 }
 

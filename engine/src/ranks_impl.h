@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/src/activations.h"
 #include "engine/src/own_process.h"
 #include "kernels/comm/communicator.h"
 #include "kernels/comm/message.h"
@@ -34,7 +35,7 @@ struct ModelSource {
   int64_t timeout_ns = 0;
   RankSplit split = RankSplit::kTensor;
   DType kv_dtype = DType::kF32;  // of keys and values in pages
-  DType cpu_activations = DType::kF32;
+  Activations activations = Activations::kAuto;
 
   // Returns the part of the model that a rank has.
   Shard shard(const ModelConfig& config, int rank, int size) const {

@@ -65,13 +65,13 @@ _Options = _struct(
     "seer_engine_options", "size_t size", "text model_dir gates_dir random_config device", "int32_t threads",
     "int64_t ctx_size chunk_size", "double gpu_memory_utilization", "pointer user on_load on_log",
     "int64_t mixed_chunk_size max_batch_size pool_size", "int32_t no_prefix_cache", "pointer ranks", "int32_t rank_split",
-    "text kv_cache_dtype weights cpu_activations")
+    "text kv_cache_dtype weights activations")
 _Info = _struct(
     "seer_engine_info", "size_t size", "text device architecture default_rule chat_template",
     "int64_t ctx_size chunk_size page_tokens n_pages kv_bytes n_vocab n_layers n_heads n_kv_heads d_head d_model",
     "int64_t n_params n_bytes",
     "int32_t has_gates has_tokenizer", "int64_t mixed_chunk_size max_batch_size n_ranks", "int32_t rank_split",
-    "pointer stop_ids stop_id_sources", "size_t n_stop_ids", "text kv_cache_dtype cpu_activations")
+    "pointer stop_ids stop_id_sources", "size_t n_stop_ids", "text kv_cache_dtype activations")
 _ChatPrompt = _struct("seer_chat_prompt", "size_t size", "text messages tools kwargs chat_template",
                       "int32_t add_generation_prompt continue_final_message", "int64_t now")
 _Sampling = _struct(
@@ -381,7 +381,7 @@ class EngineInfo:
     mixed_chunk_size: int
     max_batch_size: int
     kv_cache_dtype: str
-    cpu_activations: str
+    activations: str
     stop_ids: list[int]
 
 
@@ -613,13 +613,13 @@ class Engine(_Handle):
                  library: str | os.PathLike[str] | None = None, random_config: str | os.PathLike[str] | None = None,
                  device: str | None = None, threads: int = 0, ctx_size: int = 0, chunk_size: int = 0, mixed_chunk_size: int = 0,
                  max_batch_size: int = 0, pool_size: int = 0, gpu_memory_utilization: float = 0.0, prefix_cache: bool = True,
-                 kv_cache_dtype: str | None = None, weights: str | None = None, cpu_activations: str | None = None,
+                 kv_cache_dtype: str | None = None, weights: str | None = None, activations: str | None = None,
                  on_load: Callable[[int, int], object] | None = None,
                  on_log: Callable[[str, str], object] | None = None) -> None:
         given = locals()
         self._library = loaded = _find_library(library)
         options: Any = loaded.prepared(_Options)
-        for name in ("model_dir", "gates_dir", "random_config", "device", "kv_cache_dtype", "weights", "cpu_activations"):
+        for name in ("model_dir", "gates_dir", "random_config", "device", "kv_cache_dtype", "weights", "activations"):
             setattr(options, name, _text(given[name]))
         for name in ("threads", "ctx_size", "chunk_size", "mixed_chunk_size", "max_batch_size", "pool_size",
                      "gpu_memory_utilization"):

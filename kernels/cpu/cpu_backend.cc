@@ -55,9 +55,9 @@ CpuBackend::CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs)
       thread_scratch_(static_cast<size_t>(n_threads)) {
   if (bf16_inputs && simd_.product_bf16 == nullptr)
     throw Error(ErrorKind::kUnsupported,
-                std::string("CPU activations of bf16 are not supported on this processor: expected one with "
+                std::string("activations of bf16 are not supported on this processor: expected one with "
                             "AVX512-BF16, AVX512-VNNI and AVX512-VBMI, found ") +
-                    simd_.name + ". Use --cpu-activations f32.");
+                    simd_.name + ". Use --activations f32.");
 }
 
 std::string CpuBackend::description() const {

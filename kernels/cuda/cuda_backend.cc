@@ -13,7 +13,9 @@
 
 namespace seer {
 
-std::unique_ptr<Backend> make_cuda_backend(int device) { return std::make_unique<cuda::CudaBackend>(device); }
+std::unique_ptr<Backend> make_cuda_backend(int device, bool round_inputs) {
+  return std::make_unique<cuda::CudaBackend>(device, round_inputs);
+}
 
 bool built_with_cuda() { return true; }
 
@@ -39,7 +41,9 @@ bool one_of(int64_t x, std::initializer_list<int64_t> choices) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int device) : device_(Device::open(device)) {
+// The products of rounded inputs need a Hopper GPU.
+CudaBackend::CudaBackend(int device, bool round_inputs)
+    : device_(Device::open(device)), round_inputs_(round_inputs && device_.is_hopper()) {
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   gemm_ = std::make_unique<GemmCublasLt>();
   const int64_t counter_bytes = kDecodeMaxGroups * static_cast<int64_t>(sizeof(int32_t));

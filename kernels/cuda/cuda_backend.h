@@ -26,7 +26,8 @@ struct RoundedInputs;
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int device);
+  // As make_cuda_backend().
+  CudaBackend(int device, bool round_inputs);
   ~CudaBackend() override;
 
   std::string description() const override;
@@ -148,6 +149,8 @@ class CudaBackend final : public Backend {
   void round_for(const LinearWeights& w, RoundedInputs in, void* codes);
   // out (+)= the inputs of round_for() W^T.
   void multiply_rounded(const Tensor& out, const void* codes, const LinearWeights& w, bool accumulate);
+  // Returns whether weights have their scales a second time, for products of rounded inputs.
+  bool spreads_scales(InputCodes inputs, int64_t group, int64_t d_in) const;
   // Returns whether cuBLASLt gets scales of groups for a product of n rounded rows.
   static bool takes_groups(const LinearWeights& w, int64_t n);
   // Returns whether the kernel that makes silu(gate) * up can also round it for `next`.
@@ -165,6 +168,7 @@ class CudaBackend final : public Backend {
   void record(Recording* recording, const std::function<void()>& operations);
 
   Device device_;
+  bool round_inputs_;  // to E4M3, for weights whose format says so
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step

@@ -10,8 +10,8 @@
 //
 // Up to kMostSpreadRows, cuBLASLt gets E4M3 scales of rows as if they were scales of groups.
 //
-// E4M3 products of many rows need a Hopper GPU, and sizes that are multiples of 16; else they are done as
-// those of 8 bits.
+// Inputs are rounded to E4M3 on a Hopper GPU alone, for sizes that are multiples of 16, and if the backend
+// was made to round them (make_cuda_backend). Else E4M3 products are done as those of 8 bits.
 #include <algorithm>
 #include <cassert>
 #include <utility>
@@ -75,7 +75,7 @@ bool CudaBackend::few_rows(const Product& product) {
 
 bool CudaBackend::rounds_inputs(const LinearWeights& w) const {
   const LinearWeights::Part& part = w.parts.front();
-  if (part.weight.dtype != DType::kF8E4M3 || !device_.is_hopper()) return false;
+  if (!round_inputs_ || part.weight.dtype != DType::kF8E4M3) return false;
   if (w.d_in() % 16 != 0 || w.d_out() % 16 != 0) return false;
   return part.input_codes == InputCodes::kE4M3Token128
              ? part.group == 128 && w.d_in() % 128 == 0

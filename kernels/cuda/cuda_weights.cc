@@ -69,6 +69,10 @@ LinearWeights CudaBackend::to_device(const LinearWeights& host, std::vector<Buff
   return {{whole}};
 }
 
+bool CudaBackend::spreads_scales(InputCodes inputs, int64_t group, int64_t d_in) const {
+  return round_inputs_ && CodeMatrix::spreads(inputs, group, d_in);
+}
+
 LinearWeights::Part CudaBackend::allocate_codes(DType type, int64_t d_out, int64_t d_in, int64_t group,
                                                 InputCodes inputs, std::vector<Buffer>* keep) {
   LinearWeights::Part part;
@@ -76,7 +80,7 @@ LinearWeights::Part CudaBackend::allocate_codes(DType type, int64_t d_out, int64
   part.group = group;
   part.input_codes = inputs;
   part.scale = Tensor(nullptr, DType::kF32, {part.n_groups(), d_out});
-  const int64_t spread = CodeMatrix::spreads(inputs, group, d_in) ? d_in / CodeMatrix::kSpreadGroup : 0;
+  const int64_t spread = spreads_scales(inputs, group, d_in) ? d_in / CodeMatrix::kSpreadGroup : 0;
   keep->push_back(allocate((d_out + CodeMatrix::kTileRows) * CodeMatrix::code_pitch(type, d_in), "weights"));
   part.weight.data = keep->back().get();
   keep->push_back(allocate(
@@ -87,7 +91,7 @@ LinearWeights::Part CudaBackend::allocate_codes(DType type, int64_t d_out, int64
 
 void CudaBackend::finish_codes(const LinearWeights& weights) {
   const LinearWeights::Part& part = weights.parts.front();
-  if (CodeMatrix::spreads(part.input_codes, part.group, weights.d_in()))
+  if (spreads_scales(part.input_codes, part.group, weights.d_in()))
     check(launch_spread_scales(matrix(weights), stream_), "spread_scales");
   if (rounds_inputs(weights)) {
     code_sizes_.row_bytes =

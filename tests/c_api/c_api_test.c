@@ -125,6 +125,10 @@ static void loads_that_fail(void) {
   o.device = "tpu";
   CHECK_FAILS(seer_engine_load(&engine, &o), SEER_ERROR_USAGE, "'tpu'");
   o = options(NULL);
+  o.device = "cuda";
+  o.activations = "f32";
+  CHECK_FAILS(seer_engine_load(&engine, &o), SEER_ERROR_UNSUPPORTED, "Leave out --activations");
+  o = options(NULL);
   o.size = 0; /* never prepared */
   CHECK_FAILS(seer_engine_load(&engine, &o), SEER_ERROR_USAGE, "_init");
   CHECK_FAILS(seer_engine_load(&engine, NULL), SEER_ERROR_USAGE, "found null");
@@ -193,7 +197,7 @@ static void describes_the_engine(seer_engine* engine, const Seen* seen) {
   CHECK(info.n_layers == 6 && info.n_heads == 4 && info.n_kv_heads == 2 && info.d_head == 64);
   CHECK(info.has_gates == 1 && info.has_tokenizer == 1);
   CHECK(strcmp(info.kv_cache_dtype, "f32") == 0);
-  CHECK(strcmp(info.cpu_activations, "f32") == 0);
+  CHECK(strcmp(info.activations, "f32") == 0);
   CHECK_FAILS(seer_engine_get_info(engine, &info, 0), SEER_ERROR_USAGE, "sizeof");
   CHECK_FAILS(seer_engine_get_info(NULL, &info, sizeof info), SEER_ERROR_USAGE, "seer_engine");
 }

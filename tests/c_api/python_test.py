@@ -170,6 +170,7 @@ class Requests(unittest.TestCase):
         self.assertEqual((info.architecture, info.n_layers, info.has_gates, info.has_tokenizer, info.stop_ids),
                          ("LlamaForCausalLM", 6, True, True, [2]))
         self.assertIn("cpu", info.device)
+        self.assertEqual((info.kv_cache_dtype, info.activations), ("f32", "f32"))
         before = self.engine.statistics
         self.engine.generate(PROMPT, max_new_tokens=2)
         self.assertEqual(self.engine.statistics.n_finished, before.n_finished + 1)
@@ -327,6 +328,8 @@ class Lifetimes(unittest.TestCase):
         self.assertEqual(caught.exception.kind, "file")
         with self.assertRaisesRegex(seer.Error, "context of 1 to .* found -1"):
             load(ctx_size=-1)
+        with self.assertRaisesRegex(seer.Error, "activations of auto, f32 or bf16, found 'fp8'"):
+            load(activations="fp8")
         self.assertEqual(seer._tasks, {})
 
     def test_loading_can_be_watched_and_stopped(self):

@@ -63,8 +63,8 @@ static void options_out_of_range(const seer_engine_options* good) {
       {OPTION(kv_cache_dtype, 'p'), 0, "float", "auto, f32 or bf16, found 'float'"},
       {OPTION(weights, 'p'), 0, "", "auto, bf16, fp8 or int4, found ''"},
       {OPTION(weights, 'p'), 0, "q8_0", "auto, bf16, fp8 or int4, found 'q8_0'"},
-      {OPTION(cpu_activations, 'p'), 0, "", "f32 or bf16, found ''"},
-      {OPTION(cpu_activations, 'p'), 0, "auto", "f32 or bf16, found 'auto'"},
+      {OPTION(activations, 'p'), 0, "", "auto, f32 or bf16, found ''"},
+      {OPTION(activations, 'p'), 0, "fp8", "auto, f32 or bf16, found 'fp8'"},
       {OPTION(device, 'p'), 0, "cuda:-1", "'cuda:-1'"},
       {OPTION(device, 'p'), 0, "", "found ''"},
   };

@@ -88,6 +88,45 @@ TEST_CASE("plain weights that are rounded while loading give the CPU's logits on
   }
 }
 
+TEST_CASE(
+    "FP8 weights with activations of bf16 give the CPU's logits, which rounded inputs are further from") {
+  if (!have_gpu()) return;
+  const auto load = [](const std::string& device, const std::string& activations) {
+    EngineOptions options = demo_options(device);
+    options.weights = "fp8";
+    options.activations = activations;
+    return Engine::load(options);
+  };
+  const auto cpu = load("cpu", "f32"), usual = load("cuda", "auto"), exact = load("cuda", "bf16");
+  const bool hopper = usual->info().device.find("compute capability 9.0") != std::string::npos;
+  CHECK(usual->info().activations == (hopper ? "fp8" : "bf16"));
+  CHECK(exact->info().activations == "bf16");
+  CHECK(exact->model().quantisation == cpu->model().quantisation);
+  const std::vector<int32_t> prompt = document_tokens(*cpu, 200);
+  for (const int64_t n : {8, 12, 60, 200}) {
+    INFO(n << " tokens");
+    const std::vector<int32_t> some(prompt.begin(), prompt.begin() + n);
+    const auto error = [&, expected = evaluate(*cpu, some, SparseRule{}, n).logits](Engine& engine) {
+      return relative_error(evaluate(engine, some, SparseRule{}, n).logits, expected);
+    };
+    const double without = error(*exact), with = error(*usual);
+    CHECK(without < 0.02);
+    if (hopper && n > 8) CHECK(without < with);
+    if (n <= 8) CHECK(without == Approx(with));
+  }
+}
+
+TEST_CASE("activations of f32 are refused on a GPU that was named, and on one that auto found") {
+  if (!have_gpu()) return;
+  for (const std::string device : {"cuda", "auto"}) {
+    EngineOptions options = demo_options(device);
+    options.activations = "f32";
+    CHECK_THROWS_WITH(Engine::load(options),
+                      ContainsSubstring("activations of f32 are not supported on ") &&
+                          ContainsSubstring("Leave out --activations, or use --device cpu."));
+  }
+}
+
 TEST_CASE("GPTQ's inputs in another order are refused on a GPU, with what reads them") {
   if (!have_gpu()) return;
   const auto folder = test_data("quant");

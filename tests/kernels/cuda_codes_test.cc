@@ -256,9 +256,7 @@ TEST_CASE("cuda: inputs that a product normalises first are rounded as those tha
   }
 }
 
-TEST_CASE("cuda: SwiGLUs that are rounded where they are made give the product that rounds them itself") {
-  const auto device = gpu();
-  if (!device) return;
+void check_swiglus(Backend* device) {
   for (const InputCodes inputs : {InputCodes::kE4M3Token, InputCodes::kE4M3Static, InputCodes::kE4M3Token128})
     for (const int64_t d_ff : {512, 28672}) {
       const int64_t group = inputs == InputCodes::kE4M3Token128 ? 128 : 0;
@@ -267,7 +265,7 @@ TEST_CASE("cuda: SwiGLUs that are rounded where they are made give the product t
           down({"", DType::kF8E4M3, d_ff, 64, group, false, true, inputs}, 9);
       for (const int64_t n : {8, 17, 64, 67}) {
         INFO(static_cast<int>(inputs) << ", " << d_ff << ", " << n << " rows");
-        Device memory(device.get());
+        Device memory(device);
         const LinearWeights w = memory.upload(LinearWeights{{gate.part(), up.part()}}),
                             next = memory.upload(LinearWeights{{down.part()}});
         const Tensor x = memory.upload(gate.random(DType::kBF16, {n, 256})),
@@ -286,12 +284,18 @@ TEST_CASE("cuda: SwiGLUs that are rounded where they are made give the product t
     }
 }
 
-TEST_CASE("cuda: products of many rows widen codes, or round inputs as the format says") {
-  const auto device = gpu();
-  if (!device) return;
-  const auto exact = make_cpu_backend(2), rounding = make_cpu_backend(2, true);
+TEST_CASE("cuda: SwiGLUs that are rounded where they are made give the product that rounds them itself") {
+  for (const bool rounds : {true, false}) {
+    const auto device = gpu(rounds);
+    if (!device) return;
+    check_swiglus(device.get());
+  }
+}
+
+// E4M3 codes whose format rounds inputs.
+std::vector<CodesCase> rounding_cases() {
   const auto e4m3 = DType::kF8E4M3;
-  std::vector<CodesCase> cases = few_rows_cases();
+  std::vector<CodesCase> cases;
   for (const InputCodes inputs : {InputCodes::kE4M3Token, InputCodes::kE4M3Static}) {
     cases.push_back({"e4m3, inputs rounded", e4m3, 256, 48, 0, false, true, inputs});
     cases.push_back({"e4m3, inputs rounded, rows that are padded", e4m3, 4112, 64, 0, false, false, inputs});
@@ -301,6 +305,16 @@ TEST_CASE("cuda: products of many rows widen codes, or round inputs as the forma
       {"e4m3, blocks, inputs rounded", e4m3, 512, 64, 128, false, false, InputCodes::kE4M3Token128});
   cases.push_back(
       {"e4m3, blocks that are cut", e4m3, 4160, 144, 128, false, true, InputCodes::kE4M3Token128});
+  return cases;
+}
+
+TEST_CASE("cuda: products of many rows widen codes, or round inputs as the format says") {
+  const auto device = gpu();
+  if (!device) return;
+  const auto exact = make_cpu_backend(2), rounding = make_cpu_backend(2, true);
+  const auto e4m3 = DType::kF8E4M3;
+  std::vector<CodesCase> cases = few_rows_cases(), more = rounding_cases();
+  cases.insert(cases.end(), more.begin(), more.end());
   cases.push_back({"e4m3, sizes that cuBLASLt does not take", e4m3, 4104, 24, 0, false, true});
   for (const CodesCase& c : cases) {
     HostCodes codes(c, 7);
@@ -322,6 +336,41 @@ TEST_CASE("cuda: products of many rows widen codes, or round inputs as the forma
       for (const Asked& asked : {Asked{}, Asked{.accumulate = true}, Asked{.float_out = true}})
         CHECK(mismatch(run(*device, w, x, asked), same_on_cpu(asked), kWidened) == "");
     }
+  }
+}
+
+// Rounded inputs would be further away than kWidened allows: E4M3 keeps four significant bits.
+TEST_CASE("cuda: a backend that rounds no inputs multiplies E4M3 codes by the inputs as they are") {
+  const auto device = gpu(/*round_inputs=*/false);
+  if (!device) return;
+  const auto exact = make_cpu_backend(2);
+  for (const CodesCase& c : rounding_cases()) {
+    HostCodes codes(c, 7);
+    const LinearWeights w{{codes.part()}};
+    CHECK(!device->rounds_inputs(w));
+    for (const int64_t n : {9, 17, 48, 49, 64, 67, 300}) {
+      INFO(c.name << ", " << n << " rows");
+      HostCodes more(c, 11);
+      const HostTensor x = more.random(DType::kBF16, {n, c.d_in}), norm = more.random(DType::kBF16, {c.d_in});
+      for (const Asked& asked : {Asked{}, Asked{.accumulate = true}, Asked{.float_out = true}})
+        CHECK(mismatch(run(*device, w, x, asked), as_doubles(run(*exact, w, x, asked)), kWidened) == "");
+      const Asked normed{.norm = &norm};
+      CHECK(mismatch(run(*device, w, x, normed), as_doubles(run(*exact, w, x, normed)), kNormed) == "");
+    }
+  }
+}
+
+TEST_CASE("cuda: a backend that rounds no inputs has room for one widened matrix, and for no rounded rows") {
+  const auto device = gpu(/*round_inputs=*/false);
+  if (!device) return;
+  const CodesCase c{"", DType::kF8E4M3, 512, 64, 0, false, false, InputCodes::kE4M3Token};
+  HostCodes codes(c, 7);
+  Device memory(device.get());
+  (void)memory.upload(LinearWeights{{codes.part()}});
+  StepLimits limits;
+  for (const int64_t n : {64, 8192}) {
+    limits.n_tokens = n;
+    CHECK(device->step_bytes(limits) == c.d_in * c.d_out * dtype_bytes(DType::kBF16));
   }
 }
 

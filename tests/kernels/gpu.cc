@@ -8,9 +8,9 @@
 
 namespace seer::testing {
 
-std::unique_ptr<Backend> gpu() {
+std::unique_ptr<Backend> gpu(bool round_inputs) {
   try {
-    return make_cuda_backend(0);
+    return make_cuda_backend(0, round_inputs);
   } catch (const Error& error) {
     const char* required = std::getenv("SEER_REQUIRE_GPU");
     if (error.kind() != ErrorKind::kDevice || (required != nullptr && std::string_view(required) == "1"))

@@ -11,8 +11,8 @@
 namespace seer::testing {
 
 // Returns cuda:0, or null after marking the case as skipped. SEER_REQUIRE_GPU=1 turns the skip into a
-// failure, for machines that should have a GPU.
-std::unique_ptr<Backend> gpu();
+// failure, for machines that should have a GPU. `round_inputs` as for make_cuda_backend().
+std::unique_ptr<Backend> gpu(bool round_inputs = true);
 
 // Returns whether the CUDA backend accepts this head size and page. It refuses others when a model is loaded.
 bool gpu_takes(const PagedCase& c);

@@ -89,6 +89,7 @@ SNIPPETS = {
 
 # (page, option) if the option is not one of `seer`: the program that has it.
 OPTIONS_OF_OTHERS = {
+    ("CHANGELOG.md", "--cpu-activations"): "seer 0.1.0",
     ("tools/package/README.md", "--cuda"): "tools/package.sh",
     ("tools/package/README.md", "--variant"): "debootstrap",
     (".github/CONTRIBUTING.md", "--plot"): "tools/gpu/bench_attention.py",

@@ -51,6 +51,7 @@ TEST_CASE("bench's json is one array of rows with llama-bench's keys and ours") 
   CHECK(rows[0]["n_prompt"] == 128);
   CHECK(rows[0]["density"] == 1.0);
   CHECK(rows[0]["gate_ns"] == 0);
+  CHECK(rows[0]["activations"] == "f32");
   CHECK(rows[1]["sparse"] == "threshold=0.3");
   CHECK(rows[1]["gate_ns"] > 0);
   CHECK(rows[3]["n_prompt"] == 256);
@@ -280,6 +281,7 @@ TEST_CASE("inspect describes model, tokenizer, cache and gates") {
   CHECK(summary["gates"]["gate_type"] == "Qavg_Kmaxminavg");
   CHECK(summary["gates"]["default_rule"] == "threshold=0.002");
   CHECK(summary["engine"]["page_tokens"] == 64);
+  CHECK(summary["engine"]["activations"] == "f32");
   CHECK(summary["model"]["window"].is_null());
   CHECK(summary["model"]["config_notes"] == json::array());
   const std::string text = output_of({"inspect"});

@@ -41,7 +41,7 @@ TEST_CASE("generate rounds inputs to bf16 if it is told to, or says what the pro
   std::string prompt;
   for (int i = 0; i < 20; ++i) prompt += "The captain of the ship ";
   const Outcome plain = run_seer(generate({"-p", prompt, "-n", "1", "-v"}));
-  const Outcome run = run_seer(generate({"-p", prompt, "-n", "5", "--cpu-activations", "bf16", "-v"}));
+  const Outcome run = run_seer(generate({"-p", prompt, "-n", "5", "--activations", "bf16", "-v"}));
   INFO(plain.err << run.err);
   if (plain.err.find(", AVX512-BF16, ") != std::string::npos) {
     CHECK(run.code == 0);
@@ -49,7 +49,7 @@ TEST_CASE("generate rounds inputs to bf16 if it is told to, or says what the pro
     CHECK_THAT(run.err, ContainsSubstring(", bf16 inputs)"));
   } else {
     CHECK(run.code == 3);
-    CHECK_THAT(run.err, ContainsSubstring("Use --cpu-activations f32"));
+    CHECK_THAT(run.err, ContainsSubstring("Use --activations f32"));
   }
 }
 

@@ -121,6 +121,16 @@ class Memory(unittest.TestCase):
                            ("kChunkCodes", memory.CHUNK_CODES), ("kMostBatchRows", memory.BATCH_ROWS)]:
             self.assertEqual(said[name], ours, name)
 
+    def test_a_gpu_that_rounds_no_inputs_has_room_for_a_widened_matrix_instead(self):
+        shape = memory.Shape(ROOT / "examples/configs/llama-3.1-8b.json")
+        self.assertEqual(memory.weight_bytes(shape, "fp8", "gpu", "bf16"), memory.weight_bytes(shape, "fp8", "cpu"))
+        self.assertGreater(memory.weight_bytes(shape, "fp8", "gpu"), memory.weight_bytes(shape, "fp8", "cpu"))
+        plain, widening = (memory.step_bytes(shape, kind, "gpu", 8192, None, "bf16") for kind in ("bf16", "fp8"))
+        self.assertEqual(widening - plain, 2 * 28672 * 4096)
+        rows = [run(sys.executable, "-B", ROOT / "tools/memory.py", ROOT / "examples/configs/llama-3.1-8b.json", "--activations",
+                    activations).stdout.splitlines() for activations in ("auto", "bf16")]
+        self.assertEqual([before == after for before, after in zip(*rows)], [True, True, True, False, True])
+
     def test_the_first_page_has_the_figures(self):
         page = (ROOT / "README.md").read_text(encoding="utf-8")
         computed = run(sys.executable, "-B", ROOT / "tools/memory.py", ROOT / "examples/configs/llama-3.1-8b.json").stdout

@@ -67,6 +67,7 @@ TEST_CASE("an option of another program is answered with the one here, or with w
                                                    {"generate", "--top_p", "'--top-p'"},
                                                    {"generate", "--Top-K", "'--top-k'"},
                                                    {"generate", "--ctx", "'--ctx-size'"},
+                                                   {"generate", "--cpu-activations", "'--activations'"},
                                                    {"serve", "--tensor-parallel-size", "'--tp'"},
                                                    {"serve", "--gpu_memory_utilization", "'--gpu-memory-"},
                                                    {"generate", "--n-gpu-layers", "on one device as a whole"},
@@ -143,9 +144,9 @@ TEST_CASE("values out of range are refused with the option, the value and the ra
   CHECK_THAT(refused({"-c", "512", "--pool-size", "511"}), ContainsSubstring("--pool-size"));
   CHECK_THAT(refused({"--kv-cache-dtype", "f16"}), ContainsSubstring("auto, f32 or bf16, found 'f16'"));
   CHECK_THAT(refused({"--weights", "q4_0"}), ContainsSubstring("auto, bf16, fp8 or int4, found 'q4_0'"));
-  CHECK_THAT(refused({"--cpu-activations", "f16"}), ContainsSubstring("f32 or bf16, found 'f16'"));
-  CHECK_THAT(check_fails(generate_words({"-p", "hi", "--cpu-activations", "bf16", "--device", "cuda"}), 3),
-             ContainsSubstring("device 'cuda'") && ContainsSubstring("leave out --cpu-activations"));
+  CHECK_THAT(refused({"--activations", "f16"}), ContainsSubstring("auto, f32 or bf16, found 'f16'"));
+  CHECK_THAT(check_fails(generate_words({"-p", "hi", "--activations", "f32", "--device", "cuda"}), 3),
+             ContainsSubstring("device 'cuda'") && ContainsSubstring("Leave out --activations"));
   CHECK_THAT(refused({"--sparse", "threshold=2"}), ContainsSubstring("threshold"));
   CHECK_THAT(refused({"--sparse", "half"}), ContainsSubstring("half"));
   CHECK_THAT(refused({"--sparse", "threshold=0.01"}), ContainsSubstring("SEER_GATES"));

@@ -103,7 +103,7 @@ void BenchRows::write(const BenchResult& result) {
                        {"n_ctx", engine_.info().ctx_size},
                        {"n_batch", engine_.info().chunk_size},
                        {"kv_cache_dtype", engine_.info().kv_cache_dtype},
-                       {"cpu_activations", engine_.info().cpu_activations},
+                       {"activations", engine_.info().activations},
                        {"sparse", rule},
                        {"n_prompt", test.n_prompt},
                        {"n_gen", test.n_gen},

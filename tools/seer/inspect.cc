@@ -143,7 +143,7 @@ Json as_json(const EngineInfo& info) {
   return {{"device", info.device},         {"ctx_size", info.ctx_size},
           {"chunk_size", info.chunk_size}, {"page_tokens", info.page_tokens},
           {"n_pages", info.n_pages},       {"kv_cache_dtype", info.kv_cache_dtype},
-          {"kv_bytes", info.kv_bytes},     {"cpu_activations", info.cpu_activations},
+          {"kv_bytes", info.kv_bytes},     {"activations", info.activations},
           {"step_bytes", info.step_bytes}};
 }
 

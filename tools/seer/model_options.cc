@@ -77,10 +77,11 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
       "128 inputs), which loses more than a calibrated checkpoint; not for quantised checkpoints",
       into(weights));
   args.value(
-      "--cpu-activations", "TYPE", "f32",
-      "type that a CPU rounds inputs of prompts' matrix products to: f32, which rounds nothing, or bf16, "
-      "about twice as fast with bf16 or quantised weights; needs AVX512-BF16",
-      into(cpu_activations));
+      "--activations", "TYPE", "auto: f32 on a CPU; on a GPU bf16, or FP8 for FP8 weights",
+      "round inputs of prompts' matrix products to a type: f32 (on a CPU) rounds nothing; bf16 doubles the "
+      "speed of a CPU with AVX512-BF16 and bf16 or quantised weights, and on a Hopper GPU halves what FP8 "
+      "weights lose, with the speed of bf16 ones",
+      into(activations));
   args.flag("--no-prefix-cache", no_prefix_cache,
             "forget a request's pages with it; else they serve prompts that begin alike");
   args.value("-t,--threads", "N", "0: every core, within the container's CPU limit", "CPU threads",
@@ -146,7 +147,7 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet) {
   engine_options.pool_size = options.pool_size;
   engine_options.kv_cache_dtype = options.kv_cache_dtype;
   engine_options.weights = options.weights;
-  engine_options.cpu_activations = options.cpu_activations;
+  engine_options.activations = options.activations;
   engine_options.prefix_cache = !options.no_prefix_cache;
   engine_options.ranks = ranks_for(options.tp, options.cp);
   if (options.cp > 1) engine_options.rank_split = RankSplit::kContext;

@@ -27,7 +27,7 @@ struct ModelOptions {
   std::optional<double> gpu_memory_utilization;
   std::string kv_cache_dtype = "auto";
   std::string weights = "auto";
-  std::string cpu_activations = "f32";
+  std::string activations = "auto";
   bool no_prefix_cache = false;
   bool verbose = false;
 

@@ -74,16 +74,20 @@ struct SEER_API EngineOptions {
   std::string kv_cache_dtype = "auto";
   // The type to which the layers' matrices are converted while they are loaded. auto: none, they stay as
   // stored (a GPU turns float32 and float16 into bf16). bf16. fp8: E4M3 with a scale for each output; on a
-  // GPU, products of many tokens round their inputs to E4M3 as well, with a scale for each token. int4: in
-  // groups of 128 inputs (64 or 32, if 128 do not divide). Codes are rounded to nearest, which loses more
-  // than a calibrated checkpoint does. The embedding, lm_head, norms and gates stay as they are.
-  // Error{kUnsupported} for a checkpoint that is quantised already.
+  // Hopper GPU, products of many tokens round their inputs to E4M3 as well, with a scale for each token,
+  // unless `activations` are bf16. int4: in groups of 128 inputs (64 or 32, if 128 do not divide). Codes are
+  // rounded to nearest, which loses more than a calibrated checkpoint does. The embedding, lm_head, norms and
+  // gates stay as they are. Error{kUnsupported} for a checkpoint that is quantised already.
   std::string weights = "auto";
-  // The type to which a CPU rounds inputs of matrix products in steps that compute a prompt; steps of few
-  // tokens round nothing. f32 rounds nothing. bf16 makes products with bf16 and quantised weights about twice
-  // as fast on processors with AVX512-BF16. bf16 is refused on other processors, if layers have F16 or F32
-  // weights (see `weights`), and on a GPU, whose activations are bf16 anyway.
-  std::string cpu_activations = "f32";
+  // The type to which inputs of matrix products are rounded in steps that compute a prompt, or decode many
+  // requests; steps of few tokens round nothing further.
+  // auto: f32 on a CPU. On a GPU as the weights' format says: to E4M3 for products of more than 8 tokens with
+  // FP8 weights on a Hopper GPU, else bf16.
+  // f32: nothing is rounded. Error{kUnsupported} on a GPU.
+  // bf16: on a CPU, products with bf16 and quantised weights are about twice as fast; Error{kUnsupported}
+  // without AVX512-BF16, and if layers have F16 or F32 weights (see `weights`). On a GPU, inputs of FP8
+  // weights stay bf16, which loses less, and prompts take about as long as with bf16 weights.
+  std::string activations = "auto";
   double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
   // The processes that compute the model together with this one, which is their rank 0 (seer/ranks.h); null:
   // this process computes alone. One engine at a time may use them. `device` holds for every rank: auto and
@@ -165,9 +169,11 @@ struct SEER_API EngineInfo {
   bool prefix_cache = false;
   int64_t n_ranks = 1;
   RankSplit rank_split = RankSplit::kTensor;
-  int64_t max_ctx_size = 0;     // tokens: the largest context that the model was made for
-  std::string kv_cache_dtype;   // "f32" or "bf16": the type of keys and values in pages
-  std::string cpu_activations;  // "f32" or "bf16", as EngineOptions has it; empty on a GPU
+  int64_t max_ctx_size = 0;    // tokens: the largest context that the model was made for
+  std::string kv_cache_dtype;  // "f32" or "bf16": the type of keys and values in pages
+  // The type to which inputs of products of many tokens are rounded: "f32" (not at all), "bf16", or "fp8" on
+  // a GPU that rounds those of the layers' FP8 weights to E4M3.
+  std::string activations;
   int64_t step_bytes = 0;  // the memory that steps work in, of each rank: activations and lists of blocks
 };
 

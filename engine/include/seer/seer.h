@@ -163,11 +163,12 @@ typedef struct seer_engine_options {
   /* The type of the layers' matrices: null or "auto" (as stored), "bf16", "fp8", "int4": see
    * EngineOptions::weights. SEER_ERROR_UNSUPPORTED if the checkpoint is quantised already. */
   const char* weights;
-  /* The type to which a CPU rounds inputs of matrix products in steps that compute a prompt: null or "f32"
-   * (nothing is rounded), "bf16". SEER_ERROR_UNSUPPORTED for bf16 on a GPU, on a processor without
-   * AVX512-BF16, and if layers have F16 or F32 weights (see `weights`).
-   */
-  const char* cpu_activations;
+  /* The type to which inputs of matrix products are rounded in steps that compute a prompt: null or "auto" (a
+   * CPU rounds nothing; a GPU uses bf16, and a Hopper GPU E4M3 for FP8 weights), "f32" (nothing is rounded),
+   * "bf16" (inputs of FP8 weights too): see EngineOptions::activations. SEER_ERROR_UNSUPPORTED for f32 on a
+   * GPU, for bf16 on a processor without AVX512-BF16, and for bf16 on a CPU if layers have F16 or F32 weights
+   * (see `weights`). */
+  const char* activations;
 } seer_engine_options;
 
 /* SEER_ERROR_USAGE for a null pointer or a wrong `size`. */
@@ -207,8 +208,10 @@ typedef struct seer_engine_info {
   const int32_t* stop_ids;
   const char* const* stop_id_sources;
   size_t n_stop_ids;
-  const char* kv_cache_dtype;  /* "f32" or "bf16"; valid as long as the handle */
-  const char* cpu_activations; /* "f32" or "bf16", and "" on a GPU; valid as long as the handle */
+  const char* kv_cache_dtype; /* "f32" or "bf16"; valid as long as the handle */
+  /* "f32", "bf16", or "fp8" on a GPU that rounds inputs of the layers' FP8 weights to E4M3; valid as long as
+   * the handle. */
+  const char* activations;
 } seer_engine_info;
 
 /* Describes the engine. `size` is sizeof(seer_engine_info). SEER_ERROR_USAGE for null pointers or a wrong

@@ -34,7 +34,7 @@ EngineOptions options_of(const seer_engine_options& in) {
   out.rank_split = split_of(in.rank_split);
   if (in.kv_cache_dtype != nullptr) out.kv_cache_dtype = in.kv_cache_dtype;
   if (in.weights != nullptr) out.weights = in.weights;
-  if (in.cpu_activations != nullptr) out.cpu_activations = in.cpu_activations;
+  if (in.activations != nullptr) out.activations = in.activations;
   if (in.gpu_memory_utilization != 0.0) out.gpu_memory_utilization = in.gpu_memory_utilization;
   if (out.model_dir.empty() && out.random_config.empty())
     throw Error(ErrorKind::kUsage, "seer_engine_options: expected a model_dir, found none");
@@ -131,7 +131,7 @@ seer_status seer_engine_get_info(const seer_engine* engine, seer_engine_info* in
     ours.rank_split =
         device.rank_split == seer::RankSplit::kTensor ? SEER_RANK_SPLIT_TENSOR : SEER_RANK_SPLIT_CONTEXT;
     ours.kv_cache_dtype = device.kv_cache_dtype.c_str();
-    ours.cpu_activations = device.cpu_activations.c_str();
+    ours.activations = device.activations.c_str();
     ours.n_stop_ids = model.eos_ids.size();
     if (!model.eos_ids.empty()) {
       ours.stop_ids = model.eos_ids.data();

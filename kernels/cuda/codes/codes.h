@@ -89,7 +89,7 @@ struct CodeRowsParams {
 };
 
 inline constexpr int kMostCodeRows = 16;
-// Products with more rows of E4M3 codes round their inputs, if the format says so.
+// Products with more rows of E4M3 codes round their inputs, if CudaBackend::rounds_inputs() says so.
 inline constexpr int kMostExactRows = 8;
 // Products with more rounded rows take scales of rows if the format has these, not spread_scale().
 inline constexpr int64_t kMostSpreadRows = 64;

@@ -1,5 +1,5 @@
-// Inputs of products that a CPU rounds to bf16, if EngineOptions::cpu_activations says so.
-#include "engine/src/cpu_activations.h"
+// EngineOptions::activations: inputs of products that a CPU rounds to bf16, and what is refused.
+#include "engine/src/activations.h"
 
 #include <cmath>
 
@@ -31,7 +31,7 @@ std::string load_error(const EngineOptions& options) {
 
 EngineOptions rounding_options(int64_t ctx_size) {
   EngineOptions options = demo_options(ctx_size, 128);
-  options.cpu_activations = "bf16";
+  options.activations = "bf16";
   return options;
 }
 
@@ -48,22 +48,41 @@ double perplexity(const std::vector<PositionLogprobs>& positions) {
   return std::exp(-sum / static_cast<double>(positions.size()));
 }
 
-TEST_CASE("CPU activations that are not there, or meant for a GPU, are refused before any file is read") {
+TEST_CASE(
+    "activations that are not there, or that a GPU does not have, are refused before any file is read") {
   EngineOptions options;
   options.model_dir = "no-such-folder";
-  for (const char* type : {"", "auto", "f16", "BF16", "int8"}) {
-    options.cpu_activations = type;
-    CHECK_THAT(load_error(options), ContainsSubstring("usage: ") && ContainsSubstring("f32 or bf16") &&
+  for (const char* type : {"", "Auto", "f16", "BF16", "fp8", "int8"}) {
+    options.activations = type;
+    CHECK_THAT(load_error(options), ContainsSubstring("usage: ") && ContainsSubstring("auto, f32 or bf16") &&
                                         ContainsSubstring("found '" + std::string(type) + "'"));
   }
-  options.cpu_activations = "bf16";
   for (const char* device : {"cuda", "cuda:1"}) {
     options.device = device;
-    CHECK_THAT(load_error(options),
-               ContainsSubstring("unsupported: ") &&
-                   ContainsSubstring("device '" + std::string(device) + "'") &&
-                   ContainsSubstring("Use --device cpu, or leave out --cpu-activations"));
+    options.activations = "f32";
+    CHECK_THAT(load_error(options), ContainsSubstring("unsupported: ") &&
+                                        ContainsSubstring("device '" + std::string(device) + "'") &&
+                                        ContainsSubstring("Leave out --activations, or use --device cpu"));
+    for (const char* type : {"auto", "bf16"}) {
+      options.activations = type;
+      CHECK_THAT(load_error(options), ContainsSubstring("no-such-folder"));
+    }
   }
+}
+
+TEST_CASE("a CPU has all three activations, and rounds with bf16 alone") {
+  EngineOptions options = demo_options(128);
+  CHECK(options.activations == "auto");
+  CHECK(Engine::load(options)->info().activations == "f32");
+  options.activations = "f32";
+  const auto exact = Engine::load(options);
+  CHECK(exact->info().activations == "f32");
+  CHECK_THAT(exact->info().device, !ContainsSubstring("bf16 inputs"));
+  if (!can_round()) return;
+  options.activations = "bf16";
+  const auto rounding = Engine::load(options);
+  CHECK(rounding->info().activations == "bf16");
+  CHECK_THAT(rounding->info().device, ContainsSubstring(", bf16 inputs)"));
 }
 
 // One layer whose products have these types, each with as many weights as the others.
@@ -82,38 +101,41 @@ std::vector<LayerWeights> layer_of(DType qkv, DType output, DType gate_up, DType
   return {layer};
 }
 
-TEST_CASE("CPU activations of bf16 are refused if most of the layers' weights are F16 or F32") {
+TEST_CASE("activations of bf16 are refused on a CPU if most of the layers' weights are F16 or F32") {
+  const auto cpu = make_cpu_backend(1);
+  const auto check = [&](Activations activations, const std::vector<LayerWeights>& layers) {
+    check_activations(activations, *cpu, layers);
+  };
+  const Activations rounded = Activations::kBF16;
   constexpr DType kBF16 = DType::kBF16;
   for (const DType exact : {DType::kF16, DType::kF32}) {
     for (const auto& layers : {layer_of(exact, exact, exact, exact), layer_of(kBF16, exact, exact, exact)}) {
-      CHECK_THAT(error_of([&] { check_cpu_activations(kBF16, layers); }),
+      CHECK_THAT(error_of([&] { check(rounded, layers); }),
                  ContainsSubstring("unsupported: ") &&
                      ContainsSubstring(std::string("weights of ") + dtype_name(exact)) &&
-                     ContainsSubstring("Use --weights bf16, or --cpu-activations f32."));
-      CHECK_NOTHROW(check_cpu_activations(DType::kF32, layers));
+                     ContainsSubstring("Use --weights bf16, or --activations f32."));
+      CHECK_NOTHROW(check(Activations::kF32, layers));
+      CHECK_NOTHROW(check(Activations::kAuto, layers));
     }
-    CHECK_NOTHROW(check_cpu_activations(kBF16, layer_of(exact, exact, kBF16, kBF16)));
+    CHECK_NOTHROW(check(rounded, layer_of(exact, exact, kBF16, kBF16)));
   }
-  CHECK_NOTHROW(check_cpu_activations(kBF16, layer_of(kBF16, kBF16, kBF16, kBF16)));
+  CHECK_NOTHROW(check(rounded, layer_of(kBF16, kBF16, kBF16, kBF16)));
   for (const DType code : {DType::kF8E4M3, DType::kI8, DType::kU4})
-    CHECK_NOTHROW(check_cpu_activations(kBF16, layer_of(code, code, code, code, true)));
+    CHECK_NOTHROW(check(rounded, layer_of(code, code, code, code, true)));
 }
 
-TEST_CASE("CPU activations of bf16 are refused on a processor without AVX512-BF16") {
+TEST_CASE("activations of bf16 are refused on a processor without AVX512-BF16") {
   testing::ForcedSimd forced;
   forced.set("avx2");
   CHECK_THAT(load_error(rounding_options(128)), ContainsSubstring("unsupported: ") &&
                                                     ContainsSubstring("expected one with AVX512-BF16") &&
-                                                    ContainsSubstring("Use --cpu-activations f32."));
+                                                    ContainsSubstring("Use --activations f32."));
 }
 
-TEST_CASE("CPU activations of bf16 move the demo model's perplexity by less than 0.1%, but do move it",
+TEST_CASE("activations of bf16 move the demo model's perplexity by less than 0.1%, but do move it",
           "[long]") {
   if (!can_round()) return;
   const auto exact = testing::load_demo(2048, 128), rounding = Engine::load(rounding_options(2048));
-  CHECK(exact->info().cpu_activations == "f32");
-  CHECK(rounding->info().cpu_activations == "bf16");
-  CHECK_THAT(rounding->info().device, ContainsSubstring(", bf16 inputs)"));
   for (const SparseRule& rule : {kDense, kThreshold}) {
     GenerateRequest request = greedy(document(2000), 8, rule);
     request.n_prompt_logprobs = 0;
@@ -135,7 +157,7 @@ TEST_CASE("a prompt of one row is computed as without rounding") {
         exact->new_session()->generate(greedy(document(1), 40)).tokens);
 }
 
-TEST_CASE("weights that are rounded while loading take CPU activations of bf16: int4 and fp8") {
+TEST_CASE("weights that are rounded while loading take activations of bf16: int4 and fp8") {
   if (!can_round()) return;
   GenerateRequest request = greedy(document(1000), 8, kThreshold);
   request.n_prompt_logprobs = 0;
@@ -144,7 +166,7 @@ TEST_CASE("weights that are rounded while loading take CPU activations of bf16: 
     const auto found = [&](const char* activations) {
       EngineOptions options = rounding_options(1024);
       options.weights = weights;
-      options.cpu_activations = activations;
+      options.activations = activations;
       const auto engine = Engine::load(options);
       CHECK_THAT(engine->model().quantisation, ContainsSubstring(std::string("--weights ") + weights));
       const GenerateResult result = engine->new_session()->generate(request);
@@ -173,7 +195,7 @@ std::vector<float> logprobs_of_prompt(const TinyModel& model, const char* weight
   options.threads = 2;
   options.ctx_size = 256;
   options.weights = weights;
-  options.cpu_activations = activations;
+  options.activations = activations;
   Ids prompt;
   for (int32_t i = 0; i < 120; ++i) prompt.push_back(i * 37 % 1000);
   GenerateRequest request = greedy(prompt, 1);
