@@ -6,7 +6,7 @@
 
 #include "tools/seer/format.h"
 #include "tools/seer/gate_summary.h"
-#include "tools/seer/model_options.h"
+#include "tools/seer/sparse_options.h"
 #include "tools/seer/serve/api_error.h"
 
 namespace seer::serve {

@@ -23,7 +23,9 @@ OrderedJson timings_json(const TimedRequest& request, const RequestStats& stats,
   return {{"sparse", request.sparse},           {"density", std::round(1e6 * stats.density) / 1e6},
           {"computed_tokens", stats.n_prompt},  {"cached_tokens", stats.n_cached},
           {"first_token_ms", std::move(first)}, {"prefill_ms", ms(stats.prefill_ns)},
-          {"decode_ms", ms(stats.decode_ns)},   {"tokens_per_second", std::move(rate)}};
+          {"decode_ms", ms(stats.decode_ns)},   {"tokens_per_second", std::move(rate)},
+          {"sparse_decode", request.sparse_decode},
+          {"decode_density", std::round(1e6 * stats.decode_density) / 1e6}};
 }
 
 }  // namespace seer::serve

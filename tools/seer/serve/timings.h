@@ -13,6 +13,7 @@ struct TimedRequest {
   bool wanted = false;      // whether the client asked for timings
   Clock::time_point start;  // the time of the request's first byte
   std::string sparse;       // the rule of its prompts
+  std::string sparse_decode;  // the rule by which its tokens are decoded
 };
 
 // Returns the member `timings` of a choice that has ended, or null if it was not asked for.
