@@ -129,14 +129,15 @@ struct BenchOptions {
       for (const int64_t prompt : n_prompt)
         for (const SparseRule& rule : run)
           if (prompt > 0) list.push_back({prompt, 0, depth, rule, {}});
-      // What the gates for prompts choose does not change decoding, so there is one row for each length, depth
-      // and rule for decoding.
+      // What the gates for prompts choose does not change decoding, so there is one row for each length,
+      // depth and rule for decoding.
       for (const int64_t gen : n_gen)
         for (const SparseDecodeRule& rule : decode)
           if (gen > 0) list.push_back({0, gen, depth, {}, rule});
       for (const auto& [prompt, gen] : both)
         for (const SparseRule& rule : run)
-          for (const SparseDecodeRule& decoding : decode) list.push_back({prompt, gen, depth, rule, decoding});
+          for (const SparseDecodeRule& decoding : decode)
+            list.push_back({prompt, gen, depth, rule, decoding});
     }
     return list;
   }
@@ -223,7 +224,7 @@ class Bench {
   }
 
   BenchSample run_once(const BenchTest& test, const std::string& label) {
-    status_ = place_ + test.name() + " " + test.rules() + " " + label;
+    status_ = place_ + test.name() + " " + both_rules(test.rule, test.decode_rule) + " " + label;
     line_.update(status_);
     throw_if_interrupted();
     session_->reset();
@@ -274,8 +275,8 @@ class Bench {
     const Clock::time_point start = Clock::now();
     const RequestStats stats = generate(test, test.n_depth, test.n_prompt, test.n_gen);
     const std::chrono::nanoseconds elapsed = Clock::now() - start;
-    return {elapsed.count(), stats.n_prompt, stats.attention_ns,
-            stats.gate_ns,   stats.density,  stats.decode_device_ns, stats.decode_density};
+    return {elapsed.count(), stats.n_prompt,         stats.attention_ns,  stats.gate_ns,
+            stats.density,   stats.decode_device_ns, stats.decode_density};
   }
 
   bool show(const PrefillProgress& progress) {

@@ -68,27 +68,13 @@ bool BenchTest::dense() const {
   return (n_prompt == 0 || is_dense(rule)) && (n_gen == 0 || is_dense(decode_rule));
 }
 
-std::string BenchTest::rules() const {
-  if (n_prompt == 0) return decode_rule.to_string();
-  return rule.to_string() + (n_gen == 0 || is_dense(decode_rule) ? "" : ", " + decode_rule.to_string());
-}
-
 namespace {
 
 std::vector<Column> columns(bool decode_gates) {
-  std::vector<Column> columns = {{"model", 18, false},
-                                 {"size", 10},
-                                 {"params", 8},
-                                 {"backend", 7, false},
-                                 {"threads", 7},
-                                 {"sparse", 16, false},
-                                 {"test", 15},
-                                 {"computed", 8},
-                                 {"t/s", 18},
-                                 {"density", 7},
-                                 {"attn ms", 9},
-                                 {"gate ms", 8},
-                                 {"speed-up", 8}};
+  std::vector<Column> columns = {
+      {"model", 18, false},  {"size", 10},   {"params", 8},   {"backend", 7, false}, {"threads", 7},
+      {"sparse", 16, false}, {"test", 15},   {"computed", 8}, {"t/s", 18},           {"density", 7},
+      {"attn ms", 9},        {"gate ms", 8}, {"speed-up", 8}};
   if (!decode_gates) return columns;
   columns.insert(columns.begin() + 6, {"sparse-decode", 16, false});
   columns.insert(columns.begin() + 11, {"decode density", 14});

@@ -23,8 +23,6 @@ struct BenchTest {
 
   // Returns whether no gates choose in this test.
   bool dense() const;
-  // Returns the rules of the test's parts: "dense", "budget=1024", "threshold=0.01, budget=1024".
-  std::string rules() const;
   std::string name() const;  // "pp512", "tg128 @ d4096", "pp512+tg128"
 };
 
@@ -52,7 +50,7 @@ class BenchRows {
   const Engine& engine_;
   std::string model_path_;
   int64_t threads_;
-  bool may_choose_;  // whether decoding may be sparse, which takes two columns more
+  bool may_choose_;                         // whether decoding may be sparse, which takes two columns more
   std::map<std::string, double> dense_ns_;  // by test name, once the dense test has run
   RowWriter writer_;
 };

@@ -4,11 +4,14 @@
 #include <string>
 
 #include "seer/error.h"
+#include "tools/seer/sparse_options.h"
 
 namespace seer::cli {
 
-DecodeDump::DecodeDump(const ModelInfo& model, int64_t n_prompt, int64_t n_steps)
-    : n_prompt_(n_prompt),
+DecodeDump::DecodeDump(const ModelInfo& model, const SparseDecodeRule& rule, int64_t n_prompt,
+                       int64_t n_steps)
+    : sparse_(!is_dense(rule)),
+      n_prompt_(n_prompt),
       n_steps_(n_steps),
       n_vocab_(model.n_vocab),
       n_kv_heads_(model.n_kv_heads),
@@ -79,8 +82,7 @@ void DecodeDump::add_to(SafetensorsWriter& writer) {
   if (logits_.size() != static_cast<size_t>(n_steps_ * n_vocab_))
     throw Error(ErrorKind::kRuntime, "the engine reported other logits than were asked for");
   writer.add("decode.logits", "F32", {n_steps_, n_vocab_}, logits_.data(), logits_.size() * sizeof(float));
-  if (std::any_of(layers_.begin(), layers_.end(), [](const Layer& l) { return l.n_taken > 0; }))
-    add_gates(writer);
+  if (sparse_) add_gates(writer);
   const bool has_keys =
       block_ > 0 && (n_prompt_ + n_steps_) / block_ > 0 &&
       std::all_of(layers_.begin(), layers_.end(), [](const Layer& l) { return !l.keys.empty(); });

@@ -14,8 +14,8 @@ namespace seer::cli {
 // decode.gate_key.L, all of every layer L that has them.
 class DecodeDump {
  public:
-  // The first n_prompt tokens are the prompt, and the n_steps tokens after them are decoded.
-  DecodeDump(const ModelInfo& model, int64_t n_prompt, int64_t n_steps);
+  // The first n_prompt tokens are the prompt, and the n_steps tokens after them are decoded under `rule`.
+  DecodeDump(const ModelInfo& model, const SparseDecodeRule& rule, int64_t n_prompt, int64_t n_steps);
   void take_logits(const float* rows, int64_t n_values) {
     logits_.insert(logits_.end(), rows, rows + n_values);
   }
@@ -38,6 +38,7 @@ class DecodeDump {
   void add_gates(SafetensorsWriter& writer);
   void add_keys(SafetensorsWriter& writer) const;
 
+  bool sparse_;
   int64_t n_prompt_, n_steps_, n_vocab_, n_kv_heads_;
   int64_t block_ = 0, n_blocks_ = 0, d_gate_ = 0, start_layer_ = 0;  // of the gates
   std::vector<float> logits_;                                        // [n_steps, n_vocab]

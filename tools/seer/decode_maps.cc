@@ -40,9 +40,10 @@ class LayerPicture {
       const DecodeMap& map = layer_.map(head);
       const int64_t column = head % n_columns_, row = 2 * (head / n_columns_);
       const std::string name = "KV head " + std::to_string(head);
-      draw_panel(canvas, column, row, name + "  kept " + percent(layer_.density(head)), map, [&](size_t cell) {
-        return mask_color(static_cast<double>(map.kept[cell]) / static_cast<double>(map.all[cell]));
-      });
+      draw_panel(
+          canvas, column, row, name + "  kept " + percent(layer_.density(head)), map, [&](size_t cell) {
+            return mask_color(static_cast<double>(map.kept[cell]) / static_cast<double>(map.all[cell]));
+          });
       draw_panel(canvas, column, row + 1, name + "  score", map,
                  [&](size_t cell) { return heat(score_shade(map.score[cell])); });
     }

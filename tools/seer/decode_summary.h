@@ -11,14 +11,15 @@ namespace seer::cli {
 // One KV head's decoded tokens (downwards) by key blocks (to the right). With many of them, a cell covers
 // several.
 struct DecodeMap {
-  std::vector<int64_t> kept, all;  // [n_rows, n_columns], the cell's kept blocks, and all up to the tokens' own
-  std::vector<float> score;        // [n_rows, n_columns], the largest softmaxed gate score in the cell
+  std::vector<int64_t> kept,
+      all;                   // [n_rows, n_columns], the cell's kept blocks, and all up to the tokens' own
+  std::vector<float> score;  // [n_rows, n_columns], the largest softmaxed gate score in the cell
 };
 
 class DecodeSummary {
  public:
-  // Tokens from `first` on are decoded, n_tokens of them, in blocks of `block_tokens`. `max_side`: the largest
-  // number of rows, and of columns, of a map.
+  // Tokens from `first` on are decoded, n_tokens of them, in blocks of `block_tokens`. `max_side`: the
+  // largest number of rows, and of columns, of a map.
   DecodeSummary(int64_t first, int64_t n_tokens, int64_t block_tokens, int64_t max_side);
   // Takes the next token's rows. Throws Error{kRuntime} for rows out of order.
   void take(const DecodeGateRows& rows);

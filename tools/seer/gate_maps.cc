@@ -26,8 +26,7 @@ void draw_panel(Canvas& canvas, const Grid& grid, int64_t column, int64_t row, c
   const int64_t x = grid.x(column), y = grid.y(row), scale = grid.width / map.side;
   for (int64_t i = 0; i < map.side; ++i)
     for (int64_t j = 0; j <= i; ++j)
-      canvas.fill(x + j * scale, y + i * scale, scale, scale,
-                  paint(static_cast<size_t>(i * map.side + j)));
+      canvas.fill(x + j * scale, y + i * scale, scale, scale, paint(static_cast<size_t>(i * map.side + j)));
   std::vector<Axis::Tick> ticks;
   for (const int64_t block : {int64_t{0}, layer.n_blocks() / 2, layer.n_blocks()})
     ticks.push_back({scale * block / layer.cell_blocks(), std::to_string(block)});
@@ -58,8 +57,7 @@ Canvas draw_layer(const std::string& title, int64_t block_tokens, const GateSumm
 
 Canvas draw_overview(const std::string& title, int64_t block_tokens, const std::vector<GateSummary>& layers) {
   const int64_t side = layers.front().map(0).side, panel = side * std::max<int64_t>(1, 128 / side);
-  const Grid grid = {panel, panel, layers.front().n_heads(),
-                     static_cast<int64_t>(layers.size()), false};
+  const Grid grid = {panel, panel, layers.front().n_heads(), static_cast<int64_t>(layers.size()), false};
   const std::string heading = title + ", labels = layer.head and blocks kept";
   const std::string sizes = sizes_of(layers.front(), block_tokens);
   Canvas canvas = grid.canvas(draw_heading(nullptr, heading, sizes, {&kKeptScale}));

@@ -21,7 +21,8 @@ constexpr const char* kInspectDescription =
     "gate "
     "scores. --dump writes all of it, and logits, as safetensors: input_ids, logits and, under a sparse "
     "rule, "
-    "score.L and mask.L of every layer L; with --prompt-tokens also decode.logits, decode.score.L, decode.mask.L "
+    "score.L and mask.L of every layer L; with --prompt-tokens also decode.logits, decode.score.L, "
+    "decode.mask.L "
     "and decode.gate_key.L of the tokens that are decoded.";
 
 struct InspectOptions {
@@ -224,8 +225,7 @@ int run_inspect(const Arguments& arguments) {
   summary["tokenizer"] = describe_tokenizer(*engine);
   summary["engine"] = as_json(engine->info());
   summary["gates"] = engine->model().gates ? as_json(*engine->model().gates) : Json();
-  summary["decode_gates"] =
-      engine->model().decode_gates ? as_json(*engine->model().decode_gates) : Json();
+  summary["decode_gates"] = engine->model().decode_gates ? as_json(*engine->model().decode_gates) : Json();
   write_stdout(options.output == "json" ? to_text(summary, 2) + "\n" : readable(summary));
   return kDone;
 }

@@ -24,7 +24,7 @@ DecodeInspection::DecodeInspection(const Engine& engine, const SparseDecodeRule&
                     " tokens that there are, because those after the prompt are decoded; found " +
                     std::to_string(n_prompt));
   const ModelInfo& model = engine.model();
-  if (dumps) dump_.emplace(model, n_prompt_, n_steps_);
+  if (dumps) dump_.emplace(model, rule_, n_prompt_, n_steps_);
   if (!model.decode_gates) return;
   block_ = model.decode_gates->gate_block;
   has_keys_ = engine.info().n_ranks == 1;

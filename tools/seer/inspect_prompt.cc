@@ -282,10 +282,11 @@ void PromptInspection::add_to(Args& args) {
   prompt.add_to(args);
   prompt.add_tokens_file_to(args);
   args.flag("--parse-special", parse_special, "special tokens written out in the prompt become those tokens");
-  args.value("--prompt-tokens", "P", "all of them",
-             "only the first P tokens are the prompt, and each of the others is decoded by itself, as if it had "
-             "been chosen",
-             into(prompt_tokens, 1));
+  args.value(
+      "--prompt-tokens", "P", "all of them",
+      "only the first P tokens are the prompt, and each of the others is decoded by itself, as if it had "
+      "been chosen",
+      into(prompt_tokens, 1));
   sparse.add_to(args);
   args.value(
       "--maps", "DIR", "none",
@@ -306,9 +307,10 @@ bool PromptInspection::is_wanted() const {
 
 void PromptInspection::check_unused() const {
   if (sparse.prompt || sparse.decode || prompt_tokens || last_logits || parse_special)
-    throw Error(ErrorKind::kUsage,
-                "--sparse, --sparse-decode, --prompt-tokens, --logits-last and --parse-special need a prompt; "
-                "see 'seer inspect --help'");
+    throw Error(
+        ErrorKind::kUsage,
+        "--sparse, --sparse-decode, --prompt-tokens, --logits-last and --parse-special need a prompt; "
+        "see 'seer inspect --help'");
 }
 
 int inspect_prompt(const PromptInspection& options, const ModelOptions& model, const std::string& output) {

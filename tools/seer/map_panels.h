@@ -1,4 +1,5 @@
-// What the pictures of gate maps share: panels in a grid with axes, scales of colours, and the lines at the top.
+// What the pictures of gate maps share: panels in a grid with axes, scales of colours, and the lines at the
+// top.
 #pragma once
 
 #include <cstdint>

@@ -50,7 +50,8 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
   add_model_dir(args, model_dir);
   args.values(
       "-g,--gates", "DIR", "none: dense attention",
-      "folder of trained SeerAttention gates, for prompts or for decoding, or a folder with one of each; may be "
+      "folder of trained SeerAttention gates, for prompts or for decoding, or a folder with one of each; may "
+      "be "
       "given twice, for gates of both kinds",
       [this](const std::string& dir) { add_gates_dir(dir); }, "SEER_GATES");
   args.value("-c,--ctx-size", "N", "0: " + ctx_standard,
@@ -104,9 +105,10 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
 void ModelOptions::add_gates_dir(const std::string& dir) {
   if (dir.empty()) return;  // stands for no gates, and overrides SEER_GATES
   if (!more_gates_dir.empty())
-    throw Error(ErrorKind::kUsage,
-                "expected at most two folders, of gates for prompts and of gates for decoding; found a third, " +
-                    dir);
+    throw Error(
+        ErrorKind::kUsage,
+        "expected at most two folders, of gates for prompts and of gates for decoding; found a third, " +
+            dir);
   (gates_dir.empty() ? gates_dir : more_gates_dir) = dir;
 }
 

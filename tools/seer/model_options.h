@@ -16,7 +16,7 @@ namespace seer::cli {
 struct ModelOptions {
   std::string model_dir;
   std::string gates_dir, more_gates_dir;  // -g, which may be given twice
-  std::string random_config;  // bench's --config: the shape to measure, instead of a model
+  std::string random_config;              // bench's --config: the shape to measure, instead of a model
   int64_t ctx_size = 0;
   int64_t chunk_size = 0, mixed_chunk_size = 0, max_batch_size = 0, pool_size = 0;
   int64_t threads = 0;

@@ -29,7 +29,8 @@ constexpr const char* kPerplexityDescription =
     "ratio to "
     "dense (of the loss's difference on the same tokens). Seconds are the prefills', the losses' own time "
     "left out. "
-    "With --decode-tokens the last tokens of a window are decoded one by one after the others, as if they had "
+    "With --decode-tokens the last tokens of a window are decoded one by one after the others, as if they "
+    "had "
     "been chosen, and only they count. "
     "stderr gets the figures so far after each window. Ctrl-C prints the windows done so far.";
 
@@ -69,15 +70,11 @@ struct RulePair {
   SparseDecodeRule decode;
 
   bool dense() const { return is_dense(prompt) && is_dense(decode); }
-  // Returns the prompt's rule, and that of decodes unless both are dense.
-  std::string to_string() const {
-    return prompt.to_string() + (is_dense(decode) ? "" : ", " + decode.to_string());
-  }
 };
 
 struct RuleTotals {
   RulePair rule;
-  double loss = 0.0;                            // sum of the windows' mean losses
+  double loss = 0.0;                           // sum of the windows' mean losses
   double density = 0.0, decode_density = 0.0;  // sums over windows
   double seconds = 0.0;
   int64_t n_windows = 0;
@@ -176,7 +173,8 @@ class Perplexity {
     std::string text = format("[%lld/%lld]", static_cast<long long>(totals_.front().n_windows),
                               static_cast<long long>(n_windows_));
     for (size_t i = 0; i < totals_.size(); ++i)
-      text += (i == 0 ? " " : ", ") + totals_[i].rule.to_string() + format(" %.4f", totals_[i].perplexity());
+      text += (i == 0 ? " " : ", ") + both_rules(totals_[i].rule.prompt, totals_[i].rule.decode) +
+              format(" %.4f", totals_[i].perplexity());
     text += "; " + human_seconds(seconds / n_done) + " a window";
     const auto n_left = static_cast<double>(n_windows_) - n_done;
     if (n_left > 0.0) text += ", ETA " + human_duration(seconds / n_done * n_left);
@@ -199,7 +197,7 @@ class Perplexity {
   void evaluate(int64_t index, RuleTotals& totals) {
     const int32_t* const window = tokens_.data() + index * (window_ + 1);
     const std::string status = "window " + std::to_string(index + 1) + "/" + std::to_string(n_windows_) +
-                               " " + totals.rule.to_string() +
+                               " " + both_rules(totals.rule.prompt, totals.rule.decode) +
                                (totals.n_windows > 0 ? format(" (%.3f so far)", totals.perplexity()) : "");
     double loss = 0.0;
     int64_t n_seen = 0;
@@ -237,7 +235,7 @@ class Perplexity {
   }
 
   std::vector<Column> columns() const {
-    std::vector<Column> columns = {{"rule", 15, false}, {"perplexity", 19}, {"ratio", 15},  {"density", 7},
+    std::vector<Column> columns = {{"rule", 15, false}, {"perplexity", 19}, {"ratio", 15}, {"density", 7},
                                    {"seconds", 9},      {"windows", 7},     {"window", 7}};
     if (!decodes()) return columns;
     columns.insert(columns.begin() + 1, {"decode", 15, false});

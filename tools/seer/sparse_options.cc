@@ -107,6 +107,11 @@ SparseDecodeRule effective_rule(const std::optional<SparseDecodeRule>& rule, con
 bool is_dense(const SparseRule& rule) { return rule.method == SparseRule::Method::kDense; }
 bool is_dense(const SparseDecodeRule& rule) { return rule.method == SparseDecodeRule::Method::kDense; }
 
+std::string both_rules(const SparseRule& prompt, const SparseDecodeRule& decode) {
+  if (is_dense(decode)) return prompt.to_string();
+  return (is_dense(prompt) ? "" : prompt.to_string() + " + ") + decode.to_string();
+}
+
 std::string decode_density(const RequestStats& stats, const SparseDecodeRule& rule) {
   if (is_dense(rule)) return "";
   return format(", decode density %.1f%% (", 100.0 * stats.decode_density) + rule.to_string() + ")";

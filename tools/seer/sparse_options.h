@@ -47,6 +47,10 @@ SparseDecodeRule effective_rule(const std::optional<SparseDecodeRule>& rule, con
 bool is_dense(const SparseRule& rule);
 bool is_dense(const SparseDecodeRule& rule);
 
+// Returns the rules of prompts and of decodes in few words: "dense", "budget=1024", "threshold=0.01", or
+// "threshold=0.01 + budget=1024".
+std::string both_rules(const SparseRule& prompt, const SparseDecodeRule& decode);
+
 // Returns ", decode density 12.3% (budget=1024)", or an empty text under the dense rule.
 std::string decode_density(const RequestStats& stats, const SparseDecodeRule& rule);
 

@@ -209,13 +209,13 @@ int run_serve(const Arguments& arguments) {
 
   options.http.body_timeout = std::chrono::seconds(options.body_timeout);
 
-  serve::Service service({name,
-                          {!options.no_parse_special},
-                          {options.sparse.prompt, options.sparse.decode,
-                           standard_temperature(options.model.model_dir)},
-                          options.max_queue,
-                          std::chrono::seconds(options.request_timeout),
-                          !options.no_ui});
+  serve::Service service(
+      {name,
+       {!options.no_parse_special},
+       {options.sparse.prompt, options.sparse.decode, standard_temperature(options.model.model_dir)},
+       options.max_queue,
+       std::chrono::seconds(options.request_timeout),
+       !options.no_ui});
   serve::HttpServer server(options.http, service.routes(), [&](const serve::Finished& request) {
     service.metrics().count_request(request.record.route, request.status);
     if (!options.quiet) log_request(request);

@@ -240,8 +240,7 @@ std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiReque
   Patience patience = patience_for(exchange);
   std::vector<EncodedPrompt> prompts =
       encode_prompts(request, *engine, chat_model(), options_.prompts, [&] { check_going(patience); });
-  std::vector<GenerateRequest> generations =
-      generate_requests(request, prompts, *engine, options_.standards);
+  std::vector<GenerateRequest> generations = generate_requests(request, prompts, *engine, options_.standards);
   if (request.chat && !request.ignore_eos)
     for (const int32_t id : engine->tokenizer().end_of_turn_ids(chat_model().chat_template.get()))
       for (GenerateRequest& one : generations) one.stop_token_ids.push_back(id);
