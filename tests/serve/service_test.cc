@@ -157,6 +157,7 @@ TEST_CASE("a full queue gets 429") {
 TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
   options.standards.sparse = SparseRule::parse("threshold=0.01");
+  options.standards.sparse_decode = SparseDecodeRule::parse("budget=512");
   const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}), options, plain());
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
     const std::string answer = server.ask(body, path);
@@ -168,6 +169,9 @@ TEST_CASE("the engine is asked for what the request says") {
   CHECK(last(R"({"prompt":[7,8]})").prompt == std::vector<int32_t>{7, 8});
   CHECK(last(R"({"prompt":[7,8]})").sparse == options.standards.sparse);
   CHECK(last(R"({"prompt":[7,8],"sparse":"dense"})").sparse == SparseRule{});
+  CHECK(last(R"({"prompt":[7,8]})").sparse_decode == options.standards.sparse_decode);
+  CHECK(last(R"({"prompt":[7,8],"sparse_decode":"ratio=0.5"})").sparse_decode ==
+        SparseDecodeRule{SparseDecodeRule::Method::kRatio, 0.5});
   CHECK(last(R"({"prompt":[7],"max_tokens":999})").max_new_tokens == 999);
   CHECK(last(R"({"prompt":"x","stop":"s","ignore_eos":true})").stop == std::vector<std::string>{"s"});
   CHECK(last(R"({"prompt":"x","ignore_eos":true})").ignore_eos);
