@@ -172,7 +172,7 @@ std::vector<float> run_decode_rope_table(Backend& backend, const RopeTableCase& 
   for (int64_t r = 0; r < c.n_rows; ++r)
     decodes.push_back({kFirstRow + r, 1, c.start + r * c.stride, table.data()});
   begin_step(backend, {}, {}, {}, decodes, kPage);
-  backend.decode_rope_table(out, c.inv_freq, c.scaling);
+  backend.decode_rope_table(out, c.inv_freq, c.scaling, 1);
   return read_rope(device, out);
 }
 
@@ -279,7 +279,7 @@ std::vector<float> run_decode_attention(Backend& backend, const AttentionCase& c
   const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
   const std::vector<Segment> decodes = views(c.decodes);
   begin_step(backend, c, {}, decodes);
-  backend.decode_attention(out, device.upload(c.q), kv);
+  backend.decode_attention(out, device.upload(c.q), kv, nullptr);
   return device.read(out);
 }
 
