@@ -39,6 +39,16 @@ TEST_CASE("store_decode_gate_keys makes the keys of full pages alone, and reads 
   }
 }
 
+TEST_CASE("store_decode_gate_keys of a step's prefills leaves the pages of its decodes alone") {
+  const auto cpu = make_cpu_backend(2);
+  for (StoreDecodeKeysCase c : store_decode_keys_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    const std::vector<float> actual = run_store_decode_keys(*cpu, c, true);
+    c.decodes.clear();
+    CHECK(mismatch(actual, reference::store_decode_keys(c), kKeys) == "");
+  }
+}
+
 TEST_CASE("select_decode_blocks scores and keeps as the reference does") {
   const auto cpu = make_cpu_backend(2);
   for (const SelectDecodeCase& c : select_decode_cases(cpu->activation_dtype())) {

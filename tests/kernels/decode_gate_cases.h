@@ -47,8 +47,10 @@ std::vector<SelectDecodeCase> exact_select_decode_cases(DType activation);
 // Returns a case with decode i of `c` alone.
 SelectDecodeCase only_decode(const SelectDecodeCase& c, size_t i);
 
-// Return the gate keys of all pages, [n_pages, n_kv_heads, d_gate].
-std::vector<float> run_store_decode_keys(Backend& backend, const StoreDecodeKeysCase& c);
+// Returns the gate keys of all pages, [n_pages, n_kv_heads, d_gate]. The operation is told of the step's
+// decodes unless it is to take only the prefills.
+std::vector<float> run_store_decode_keys(Backend& backend, const StoreDecodeKeysCase& c,
+                                         bool only_prefills = false);
 struct SelectDecodeResult {
   std::vector<int32_t> counts, blocks;  // [n_kv_heads, decodes], [n_kv_heads, decodes, row_capacity]
   std::vector<float> scores;            // as blocks; empty unless asked for

@@ -12,7 +12,7 @@ RopeTable room_for_ropes(Device& device, int64_t n_rows, int64_t half) {
 
 }  // namespace
 
-std::vector<float> run_store_decode_keys(Backend& backend, const StoreDecodeKeysCase& c) {
+std::vector<float> run_store_decode_keys(Backend& backend, const StoreDecodeKeysCase& c, bool only_prefills) {
   Device device(&backend);
   PagedKv kv{device.upload(c.k), device.poisoned(c.k.dtype, c.k.shape), {}, {}};
   kv.decode_gate_k = device.poisoned(backend.activation_dtype(), {c.n_pages, c.n_kv_heads, c.d_gate()});
@@ -40,7 +40,8 @@ std::vector<float> run_store_decode_keys(Backend& backend, const StoreDecodeKeys
   if (!decodes.empty())
     backend.decode_rope_table(rows(static_cast<int64_t>(decodes.size())), inv_freq, c.scaling, c.page);
   backend.rope_table(ropes.within, 0, 1, inv_freq, 1.0 / (c.scaling * c.scaling));
-  backend.store_decode_gate_keys(kv, gate, ropes);
+  const std::vector<Segment> none;
+  backend.store_decode_gate_keys(kv, gate, ropes, {c.n_tokens, prefills, only_prefills ? none : decodes});
   return device.read(kv.decode_gate_k);
 }
 
