@@ -147,6 +147,7 @@ void Request::report_progress() {
 void Request::decoded(int64_t step_ns, const DecoderStats& blocks) {
   sequence_->computed(1);
   stats_.decode_device_ns += step_ns;
+  if (sequence_->n_computed() < sequence_->n_tokens()) return;  // computed again after a pre-emption
   decode_blocks_ += blocks;
   if (decode_blocks_.causal_blocks > 0) stats_.decode_density = decode_blocks_.density();
 }
