@@ -231,10 +231,6 @@ class Consumer {
 
   // Masks the future keys of a diagonal block. In all other blocks every key is seen.
   __device__ __forceinline__ void mask_diagonal() {
-    // Not used: the compiler drops the number, but the opaque read of threadIdx.x stays in the loop. Without
-    // it ptxas may order the loop in another way, so remove it only together with a measurement.
-    const auto thread = static_cast<int>(ptx::opaque(threadIdx.x));
-    [[maybe_unused]] const int ahead = thread / 32 % 4 * 16 + thread % 32 / 4 - thread % 4 * 2;
 #pragma unroll
     for (int j = 0; j < 32; ++j)
       if (j / 4 * 8 + lane() % 4 * 2 + j % 2 > warp() * 16 + lane() / 4 + j % 4 / 2 * 8)
