@@ -101,7 +101,7 @@ class Package(unittest.TestCase):
             foreach(kind shared static)
               set(BUILD_SHARED_LIBS ON)
               find_package(seer_engine CONFIG REQUIRED)
-              find_package(seer_engine 0.1 CONFIG REQUIRED COMPONENTS ${kind})
+              find_package(seer_engine 0.2 CONFIG REQUIRED COMPONENTS ${kind})
               find_package(seer_engine CONFIG REQUIRED COMPONENTS ${kind})
             endforeach()
             if(NOT CMAKE_MODULE_PATH STREQUAL mine)
