@@ -194,6 +194,55 @@ struct Feed {
   }
 };
 
+// Reads a lane's operands of a chunk from a stage: the codes and scales of its two rows, g and g + 8.
+template <class Lane, class Source, int kChunkGroups, int kRowBytes>
+__device__ __forceinline__ void read_stage(const unsigned char* from, int g, int t,
+                                           uint4 (&a)[Lane::kVectors], uint4 (&b)[Lane::kVectors],
+                                           float (&scale)[Lane::kScales][2]) {
+#pragma unroll
+  for (int i = 0; i < Lane::kVectors; ++i) {
+    a[i] = *reinterpret_cast<const uint4*>(from + Source::place(g, t + 4 * i));
+    b[i] = *reinterpret_cast<const uint4*>(from + Source::place(g + 8, t + 4 * i));
+  }
+#pragma unroll
+  for (int i = 0; i < kChunkGroups; ++i)
+#pragma unroll
+    for (int r = 0; r < 2; ++r)
+      scale[i][r] = reinterpret_cast<const float*>(from + kTileRows * kRowBytes)[i * kTileRows + g + 8 * r];
+}
+
+// Writes a lane's sums of a tile, for n rows of inputs, to its warp's place among the partial sums.
+template <class Lane, int kTiles>
+__device__ __forceinline__ void write_sums(float* to, const Lane& product, const float (&inverse)[kTiles][2],
+                                           int n, int g, int t) {
+#pragma unroll
+  for (int i = 0; i < kTiles; ++i)
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      if (const int column = i * 8 + 2 * t + e % 2; column < n)
+        to[column * kPartialPitch + g + e / 2 * 8] = product.total(i, e) * inverse[i][e % 2];
+}
+
+// Scales of whole rows are used when a tile is done. They are prefetched, since a load at that time would
+// have to be waited for.
+__device__ __forceinline__ void prefetch_row_scales(const Kernel& k, int first_tile, int n_tiles, int step) {
+  for (int i = static_cast<int>(threadIdx.x); first_tile + i / 2 * step < n_tiles; i += kThreads)
+    ptx::prefetch_l2_line(k.p.w.scale + k.weight_row(first_tile + i / 2 * step, i % 2 * (kTileRows / 2)));
+}
+
+// Reads the zeros of a lane's two rows, g and g + 8, in a chunk.
+template <class Lane, int kChunkGroups>
+__device__ __forceinline__ void read_zeros(const Kernel& k, int tile, int chunk, int g,
+                                           uint32_t (&zeros)[Lane::kScales][2]) {
+#pragma unroll
+  for (int i = 0; i < Lane::kScales; ++i)
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int begin = kChunkGroups == 0 ? 0 : k.group_begin<kChunkGroups>(chunk, i);
+      zeros[i][r] = k.p.w.zero[begin + k.weight_row(tile, g + 8 * r)];
+    }
+}
+
 // kChunkGroups: the number of scales that a row has in one chunk, each of which multiplies the sum of its
 // group's codes; 0 if a row has a single scale, by which its outputs are multiplied. kZeros: groups of
 // 4-bit codes have zeros of their own; else the zero is 8. Pair: __half2 if inputs are in shared memory, else
@@ -232,11 +281,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   ptx::let_next_kernel_start();
   WarpInputs inputs(k, reinterpret_cast<__half*>(shared_x), &staging, warp, lane);
   if (Lane::kShared) inputs.begin();
-  // Scales of whole rows are used when a tile is done. They are prefetched here, since a load at that time
-  // would have to be waited for.
-  if (kChunkGroups == 0)
-    for (int i = static_cast<int>(threadIdx.x); first_tile + i / 2 * step < n_tiles; i += kThreads)
-      ptx::prefetch_l2_line(p.w.scale + k.weight_row(first_tile + i / 2 * step, i % 2 * (kTileRows / 2)));
+  if (kChunkGroups == 0) prefetch_row_scales(k, first_tile, n_tiles, step);
   ptx::wait_for_previous_kernel();
   if (Lane::kShared) inputs.ask();
 #pragma unroll 1
@@ -250,16 +295,9 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   Lane product;
   product.begin(Lane::kShared ? shared_x : static_cast<const uint16_t*>(p.x),
                 Lane::kShared ? k.x_pitch : p.w.d_in, p.n, static_cast<int>(p.w.d_in), lane);
-  // The zeros of the lane's two rows in the next chunk.
-  uint32_t zeros[Lane::kScales][2];
+  uint32_t zeros[Lane::kScales][2];  // of the lane's two rows in the next chunk
   const auto load_zeros = [&](int tile, int chunk) {
-#pragma unroll
-    for (int i = 0; i < Lane::kScales; ++i)
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        const int begin = kChunkGroups == 0 ? 0 : k.group_begin<kChunkGroups>(chunk, i);
-        zeros[i][r] = p.w.zero[begin + k.weight_row(tile, g + 8 * r)];
-      }
+    read_zeros<Lane, kChunkGroups>(k, tile, chunk, g, zeros);
   };
   if (kZeros && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
   int stage = 0, in_batch = 0;
@@ -283,30 +321,15 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
       if (kSharedStages) __syncwarp();  // other lanes' copies have arrived too
       const unsigned char* from = ring + stage * kStageBytes;
       uint4 a[Lane::kVectors], b[Lane::kVectors];
-#pragma unroll
-      for (int i = 0; i < Lane::kVectors; ++i) {
-        a[i] = *reinterpret_cast<const uint4*>(from + Source::place(g, t + 4 * i));
-        b[i] = *reinterpret_cast<const uint4*>(from + Source::place(g + 8, t + 4 * i));
-      }
       float scale[Lane::kScales][2];
-#pragma unroll
-      for (int i = 0; i < kChunkGroups; ++i)
-#pragma unroll
-        for (int r = 0; r < 2; ++r)
-          scale[i][r] =
-              reinterpret_cast<const float*>(from + kTileRows * row_bytes(kType))[i * kTileRows + g + 8 * r];
+      read_stage<Lane, Source, kChunkGroups, row_bytes(kType)>(from, g, t, a, b, scale);
       product.multiply(a, b, chunk, scale, now_zeros);
       if (kSharedStages) __syncwarp();  // other lanes have read their parts
       fill(stage);
       if (++stage == kStages) stage = 0;
     }
     float* mine = sums + in_batch * tile_floats + warp * p.n * kPartialPitch;
-#pragma unroll
-    for (int i = 0; i < kTiles; ++i)
-#pragma unroll
-      for (int e = 0; e < 4; ++e)
-        if (const int column = i * 8 + 2 * t + e % 2; column < p.n)
-          mine[column * kPartialPitch + g + e / 2 * 8] = product.total(i, e) * inverse[i][e % 2];
+    write_sums(mine, product, inverse, p.n, g, t);
     if (++in_batch < batch && tile + step < n_tiles) continue;
     // One barrier is enough for a batch if the next batch is written elsewhere.
     __syncthreads();
