@@ -276,7 +276,8 @@ class Package(unittest.TestCase):
         return found
 
     def test_copyright(self):
-        """The copyright file names everyone whose code is in the program and the library, and has the text of each licence."""
+        """The copyright file names everyone whose code is in the program and the library, and has the text of each licence.
+        Binaries are looked at in the release build alone: less optimised ones keep functions of headers that nothing calls."""
         docs = self.tree.prefix / self.tree.docdir
         paragraphs = [dict(re.findall(r"^([A-Z][\w-]*):((?:.*\n?)(?: .*\n?)*)", paragraph, re.MULTILINE))
                       for paragraph in (docs / "copyright").read_text(encoding="utf-8").split("\n\n")]
@@ -291,6 +292,8 @@ class Package(unittest.TestCase):
         holder = re.search(r"\(c\) (.*)", licence)[1]
         for pattern, binary in (("*bin/seer", self.tree.bin / "seer"), ("*libseer_engine.*", self.tree.lib / "libseer_engine.so")):
             self.assertIn(holder, files[pattern]["Copyright"])
+            if self.tree.config != "Release":
+                continue
             others = {name for name in self.namespaces(binary) if not name.startswith(("seer", "__", "_GLOBAL__"))}
             self.assertIn("nlohmann", others)
             self.assertEqual(others - set(THIRD_PARTIES), set(), f"{binary} has code that tools/package/copyright.in does not name")
