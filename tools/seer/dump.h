@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "seer/request.h"
+#include "tools/seer/decode_dump.h"
 #include "tools/seer/safetensors_writer.h"
 
 namespace seer::cli {
@@ -30,8 +31,9 @@ class Dump {
   void add_gates(const GateRows& rows) { layers_.at(static_cast<size_t>(rows.layer)).add(rows); }
   void add_metadata(const std::string& key, const std::string& value) { writer_.add_metadata(key, value); }
   // Throws Error{kRuntime} if the logits taken are not n_logits x n_vocab values, or if a layer is
-  // incomplete.
-  void write(const std::vector<int32_t>& input_ids, int64_t n_logits, int64_t n_vocab);
+  // incomplete. `decoded` may be null.
+  void write(const std::vector<int32_t>& input_ids, int64_t n_logits, int64_t n_vocab,
+             DecodeDump* decoded = nullptr);
 
  private:
   bool has_gates() const;

@@ -6,8 +6,8 @@
 
 #include "tools/seer/format.h"
 #include "tools/seer/gate_summary.h"
-#include "tools/seer/model_options.h"
 #include "tools/seer/serve/api_error.h"
+#include "tools/seer/sparse_options.h"
 
 namespace seer::serve {
 namespace {
