@@ -30,6 +30,7 @@ struct ModelShape {
   int64_t d_model = 0, d_ff = 0, d_head = 0, n_vocab = 0;
   int64_t d_gate = 0;         // 0: no gates for prompts
   int64_t d_decode_gate = 0;  // 0: no gates for decoding
+  int64_t group = 1;          // query heads of a KV head
   int64_t page_tokens = 0;
   int64_t n_blocks = 0;  // of the longest sequence
 };
@@ -220,10 +221,11 @@ class Backend {
   virtual void prefill_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
                                  const Tensor& q, const PagedKv& kv, const Segment& segment,
                                  const BlockMask* mask, int64_t first_token) = 0;
-  // Writes the decode gates' key of each page that this step fills, from the page's keys. append_kv must have
-  // put all of the step's keys there.
-  virtual void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate,
-                                      const BlockRopes& ropes) = 0;
+  // Writes the decode gates' key of each page that `step` fills, from the page's keys. append_kv must have
+  // put all of the step's keys there. `step` is the one that begin_step opened, or its prefill segments
+  // without its decodes.
+  virtual void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate, const BlockRopes& ropes,
+                                      const Step& step) = 0;
   // Scores the blocks of each of the step's decodes, and keeps blocks by the step's decode_rules. Gate keys
   // of all full pages must be stored. If `scores` is given, it gets the softmaxed scores, f32 [n_kv_heads,
   // n_decodes, capacity], 0 after a decode's own block; the scores of a dense decode are not written.

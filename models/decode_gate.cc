@@ -26,8 +26,8 @@ DecodeGate::DecodeGate(Backend* backend, Communicator* comm, const ModelConfig& 
   }
 }
 
-void DecodeGate::store_keys(int64_t layer, const PagedKv& kv, const BlockRopes& ropes) {
-  backend_->store_decode_gate_keys(kv, layers_[static_cast<size_t>(layer)], ropes);
+void DecodeGate::store_keys(int64_t layer, const PagedKv& kv, const BlockRopes& ropes, const Step& step) {
+  backend_->store_decode_gate_keys(kv, layers_[static_cast<size_t>(layer)], ropes, step);
 }
 
 BlockMask DecodeGate::select(int64_t layer, int64_t n_decodes, const Tensor& qkv, const HeadNorms& norms,

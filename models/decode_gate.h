@@ -32,7 +32,7 @@ class DecodeGate {
              Workspace* workspace);
 
   // Writes the gate keys of the pages that the step fills. append_kv must have put the step's keys there.
-  void store_keys(int64_t layer, const PagedKv& kv, const BlockRopes& ropes);
+  void store_keys(int64_t layer, const PagedKv& kv, const BlockRopes& ropes, const Step& step);
   // Returns whether a layer's decodes attend to chosen blocks. Layers before the gates' start layer do not.
   bool chooses(int64_t layer) const { return layer >= start_layer_; }
   // Chooses the blocks of all n_decodes decodes of the step. The observer is called on rank 0, with the heads

@@ -37,6 +37,7 @@ Decoder::Decoder(Backend* backend, const Shard& shard, const ModelWeights& weigh
       config_(shard_.local),
       weights_(weights),
       limits_(limits),
+      has_decode_gates_(gates.decode != nullptr),
       workspace_(backend, comm_, shard_, gates.configs(), limits),
       rope_(backend, config_, limits, &workspace_),
       context_(divide_prompts(backend, comm_, shard_, gates, cache, limits)),
@@ -162,13 +163,16 @@ void Decoder::logits(const DecoderStep& in, Deferred* deferred) {
 }
 
 // Steps that only decode run the same operations, and differ in the data that begin_step brings, unless
-// rotations change with the length. Those whose decodes' blocks are chosen run more of them. The key depends
+// rotations change with the length. Those whose decodes' blocks are chosen, or that fill pages for which
+// gates keep keys, run more of them. The key depends
 // on the whole step and not on a rank's part, so that all ranks record the same steps.
 int64_t Decoder::record_key(const DecoderStep& in) const {
   const bool same = in.step.prefills.empty() && !rope_.depends_on_length() && !in.on_decode_gate &&
                     static_cast<int64_t>(in.logit_rows.size()) == in.step.n_tokens;
   if (!same) return 0;
-  return any_sparse_decode(in) ? limits_.n_tokens + in.step.n_tokens : in.step.n_tokens;
+  const bool stores_keys = has_decode_gates_ && fills_pages(in.step, limits_.page_tokens);
+  const int kind = int{any_sparse_decode(in)} + 2 * int{stores_keys};
+  return kind * limits_.n_tokens + in.step.n_tokens;
 }
 
 // Each rank has counted its own heads or rows. Rank 0 gets the sums over ranks; the other ranks keep their

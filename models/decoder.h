@@ -75,6 +75,7 @@ class Decoder {
   const ModelConfig& config_;  // of this rank
   const ModelWeights& weights_;
   StepLimits limits_;
+  const bool has_decode_gates_;
   Workspace workspace_;
   RopeTables rope_;
   std::unique_ptr<ContextParallel> context_;  // null unless ranks divide prompts

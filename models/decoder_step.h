@@ -51,6 +51,13 @@ inline bool any_sparse(const DecoderStep& step) {
                      [](const PrefillPlan& plan) { return plan.select.has_value(); });
 }
 
+// Returns whether a token of the step is the last one of its page.
+inline bool fills_pages(const Step& step, int64_t page_tokens) {
+  const auto fills = [&](const Segment& s) { return s.end() / page_tokens > s.start / page_tokens; };
+  return std::any_of(step.prefills.begin(), step.prefills.end(), fills) ||
+         std::any_of(step.decodes.begin(), step.decodes.end(), fills);
+}
+
 // Returns whether gates choose for any of the step's decodes.
 inline bool any_sparse_decode(const StepInput& step) {
   return std::any_of(step.decode_rules.begin(), step.decode_rules.end(),

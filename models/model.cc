@@ -44,6 +44,7 @@ void Model::check(int64_t page_tokens, int64_t n_blocks) const {
   shape.n_vocab = shard_->n_ids();
   const GateConfigs gates = gates_.configs();
   shape.d_gate = gates.prefill == nullptr ? 0 : gates.prefill->d_gate;
+  shape.group = config_.n_heads / config_.n_kv_heads;
   shape.d_decode_gate = gates.decode == nullptr ? 0 : gates.decode->d_gate;
   shape.page_tokens = page_tokens;
   shape.n_blocks = n_blocks;

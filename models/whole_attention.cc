@@ -16,9 +16,9 @@ void WholeAttention::run(int64_t l) {
   c_.backend->append_kv(q(n_tokens), kv, qkv(n_tokens), head_norms(l), c_.rope->tokens(n_tokens), in.step,
                         sparse_step ? &c_.workspace->pooled : nullptr);
   if (sparse_step) c_.backend->end_phase(Phase::kGate);
-  if (decode_gate_) {
+  if (decode_gate_ && fills_pages(in.step, c_.limits.page_tokens)) {
     c_.backend->begin_phase(Phase::kGate);
-    decode_gate_->store_keys(l, kv, c_.rope->block_ropes());
+    decode_gate_->store_keys(l, kv, c_.rope->block_ropes(), in.step);
     c_.backend->end_phase(Phase::kGate);
   }
 

@@ -64,8 +64,8 @@ class CpuBackend final : public Backend {
 
   void prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                          const BlockMask* mask, int64_t first_token) override;
-  void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate,
-                              const BlockRopes& ropes) override;
+  void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate, const BlockRopes& ropes,
+                              const Step& step) override;
   void select_decode_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& qkv,
                             const HeadNorms& norms, const RopeTable& rope, const PagedKv& kv,
                             const DecodeGateView& gate) override;

@@ -48,7 +48,8 @@ void rotate_back(float* x, const float* first_cos, const float* first_sin, const
   }
 }
 
-// Keeps blocks of n softmaxed scores by the rule, and the first and the last. Returns how many.
+// Keeps blocks of n scores by the rule, and the first and the last. Returns how many. The scores are
+// softmaxed for a threshold. Otherwise they are not, because then fewer of them are equal.
 int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t n, const DecodeRule& rule,
                     int64_t page_tokens) {
   int64_t n_kept = 0;
@@ -82,11 +83,11 @@ CpuBackend::DecodeGateNorms CpuBackend::decode_gate_norms(const DecodeGateView& 
 }
 
 void CpuBackend::store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate,
-                                        const BlockRopes& ropes) {
+                                        const BlockRopes& ropes, const Step& step) {
   const int64_t page = kv.page_tokens(), d_head = kv.d_head(), n_heads = kv.n_kv_heads(),
                 d_gate = gate.d_gate();
   const int64_t half = d_head / 2, d_pooled = gate.k_pools.count() * d_head;
-  const std::vector<FullPage> pages = full_pages(step_.step, page);
+  const std::vector<FullPage> pages = full_pages(step, page);
   if (pages.empty()) return;
   const auto n_pages = static_cast<int64_t>(pages.size());
   assert(kv.decode_gate_k.dim(2) == d_gate && gate.linear_k.dim(1) == d_pooled && d_gate == d_head);
@@ -194,10 +195,16 @@ void CpuBackend::select_decode_blocks(const BlockMask& mask, const Tensor* score
       probabilities[b] = scale * std::inner_product(query, query + d_gate, key, 0.0F);
     }
     if (n_full < n) probabilities[n_full] = 0.0F;  // the open block has no key
-    const float total = simd_.exp_sum(probabilities, n, *std::max_element(probabilities, probabilities + n));
-    for (int64_t b = 0; b < n; ++b) probabilities[b] /= total;
+    const auto softmax = [&] {
+      const float total =
+          simd_.exp_sum(probabilities, n, *std::max_element(probabilities, probabilities + n));
+      for (int64_t b = 0; b < n; ++b) probabilities[b] /= total;
+    };
+    const bool by_threshold = rule.method == DecodeRule::Method::kThreshold;
+    if (by_threshold) softmax();
     mask.counts.as<int32_t>()[list] = keep_blocks(kept, order, probabilities, n, rule, page);
     if (scores == nullptr) return;
+    if (!by_threshold) softmax();
     float* out = scores->as<float>() + list * scores->dim(2);
     std::fill(std::copy(probabilities, probabilities + n, out), out + scores->dim(2), 0.0F);
   });

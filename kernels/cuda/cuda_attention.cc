@@ -40,10 +40,12 @@ void CudaBackend::rope_table(const RopeTable& out, int64_t start, int64_t stride
   check(launch_rope_table(p, stream_), "rope_table");
 }
 
-void CudaBackend::decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) {
+void CudaBackend::decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling,
+                                    int64_t multiple) {
   assert(out.cos.dim(0) == step_.n_decodes());
   RopeTableParams p = rope_params(out, inv_freq, scaling);
   p.positions = step_.decode_positions();
+  p.stride = multiple;
   check(launch_rope_table(p, stream_), "rope_table");
 }
 
@@ -226,8 +228,15 @@ DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv) {
   return p;
 }
 
-void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv) {
+void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                                   const BlockMask* mask) {
   DecodeParams p = decode_params(q, kv);
+  if (mask != nullptr) {
+    assert(mask->n_heads() == kv.n_kv_heads() && mask->n_rows() == step_.n_decodes());
+    p.counts = mask->counts.as<int32_t>();
+    p.blocks = mask->blocks.as<int32_t>();
+    p.list_capacity = mask->row_capacity();
+  }
   p.out = out.rows(step_.first_decode_row(), 1).data;
   p.positions = step_.decode_positions();
   p.table_offsets = step_.decode_table_offsets();

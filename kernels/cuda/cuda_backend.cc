@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/decode_gate/params.h"
 #include "kernels/cuda/few_rows/few_rows.h"
 #include "kernels/cuda/gate/params.h"
 #include "kernels/cuda/rows.h"
@@ -126,6 +127,11 @@ void CudaBackend::check_model(const ModelShape& s) const {
   const int64_t most_blocks = gate_max_blocks(device_.max_shared_bytes);
   if (s.d_gate != 0 && s.n_blocks > most_blocks)
     refuse("a context", s.n_blocks, "at most " + std::to_string(most_blocks) + " gate blocks");
+  const int64_t most_decode_blocks =
+      decode_gate_max_blocks(device_.max_shared_bytes, as_int(s.d_head), as_int(s.group));
+  if (s.d_decode_gate != 0 && s.n_blocks > most_decode_blocks)
+    refuse("a context", s.n_blocks,
+           "at most " + std::to_string(most_decode_blocks) + " blocks of gates for decoding");
 }
 
 Buffer CudaBackend::allocate(int64_t bytes, const std::string& purpose) {

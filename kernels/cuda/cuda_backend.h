@@ -77,7 +77,8 @@ class CudaBackend final : public Backend {
 
   void rope_table(const RopeTable& out, int64_t start, int64_t stride, std::span<const double> inv_freq,
                   double scaling) override;
-  void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling) override;
+  void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling,
+                         int64_t multiple) override;
   void append_kv(const Tensor& q, const PagedKv& kv, const Tensor& qkv, const HeadNorms& norms,
                  const RopeTable& rope, const Step& step, const PooledBlocks* pooled) override;
 
@@ -89,7 +90,13 @@ class CudaBackend final : public Backend {
 
   void prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                          const BlockMask* mask, int64_t first_token) override;
-  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv) override;
+  void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate, const BlockRopes& ropes,
+                              const Step& step) override;
+  void select_decode_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& qkv,
+                            const HeadNorms& norms, const RopeTable& rope, const PagedKv& kv,
+                            const DecodeGateView& gate) override;
+  void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                        const BlockMask* mask) override;
   void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) override;
   void merge_attention(const Tensor& out, const Tensor& parts) override;
 

@@ -19,7 +19,8 @@ __global__ void rope_table_kernel(const __grid_constant__ RopeTableParams p) {
   const int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (index >= p.n_rows * p.half) return;
   const int64_t row = index / p.half;
-  const int64_t position = p.positions == nullptr ? p.start + row * p.stride : p.positions[row];
+  const int64_t position =
+      p.positions == nullptr ? p.start + row * p.stride : p.positions[row] / p.stride * p.stride;
   double sin = 0.0, cos = 0.0;
   sincos(static_cast<double>(position) * p.inv_freq[index % p.half], &sin, &cos);
   p.cos[index] = static_cast<float>(cos * p.scaling);

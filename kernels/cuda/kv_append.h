@@ -12,9 +12,9 @@ namespace seer::cuda {
 
 inline constexpr int kMaxHalfHead = 128;  // pairs of a head of 256
 
-// Writes cos and sin [n_rows, half] for position start + i * stride in row i, or for positions[i] (device) if
-// positions are given. Angles are computed in float64, because in float32 they are off by 0.06 at position
-// 10^6.
+// Writes cos and sin [n_rows, half] for position start + i * stride in row i. If positions (device) are
+// given, row i is for positions[i], rounded down to a multiple of `stride`. Angles are computed in float64,
+// because in float32 they are off by 0.06 at position 10^6.
 struct RopeTableParams {
   float* cos;
   float* sin;

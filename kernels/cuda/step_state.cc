@@ -1,11 +1,22 @@
 #include "kernels/cuda/step_state.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 
 #include "kernels/cuda/check.h"
 
 namespace seer::cuda {
+namespace {
+
+DecodeGateRule decode_gate_rule(const DecodeRule& rule, int64_t n_blocks, int64_t page_tokens) {
+  if (rule.dense()) return {DecodeGateRule::kAll, 0.0F};
+  if (rule.method == DecodeRule::Method::kThreshold)
+    return {DecodeGateRule::kThreshold, static_cast<float>(rule.value)};
+  return {static_cast<int32_t>(rule.n_best(n_blocks, page_tokens)), 0.0F};
+}
+
+}  // namespace
 
 StepState::StepState() {
   check(cudaEventCreateWithFlags(&copied_, cudaEventDisableTiming), "cudaEventCreate");
@@ -14,7 +25,7 @@ StepState::StepState() {
 StepState::~StepState() { (void)cudaEventDestroy(copied_); }
 
 void StepState::prepare(const StepLimits& limits) {
-  capacity_ = 2 * limits.n_tokens + 2 * limits.n_sequences + limits.n_sequences * limits.n_blocks;
+  capacity_ = 2 * limits.n_tokens + 4 * limits.n_sequences + limits.n_sequences * limits.n_blocks;
   const int64_t bytes = capacity_ * static_cast<int64_t>(sizeof(int32_t));
   device_ = DeviceMemory(bytes, "page tables");
   host_ = PinnedMemory(bytes, "page tables");
@@ -48,6 +59,13 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
     for (int64_t i = 0; i < n_pages(s); ++i) put(s.page_table[i]);
   };
   put_places(in.step.decodes, &positions_at_, &offsets_at_);
+  rules_at_ = at;
+  for (size_t i = 0; i < in.step.decodes.size(); ++i) {
+    const DecodeGateRule rule = decode_gate_rule(in.decode_rules.empty() ? DecodeRule() : in.decode_rules[i],
+                                                 n_pages(in.step.decodes[i]), page_tokens);
+    put(rule.n_best);
+    put(std::bit_cast<int32_t>(rule.threshold));
+  }
   put_places(in.decode_parts, &part_positions_at_, &part_offsets_at_);
   tables_at_ = at;
   for (const Segment& s : in.step.decodes) put_table(s);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/cuda/decode_gate/params.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/step.h"
 
@@ -40,6 +41,10 @@ class StepState {
   const int32_t* decode_positions() const { return device_ints(positions_at_); }
   const int32_t* decode_table_offsets() const { return device_ints(offsets_at_); }  // into tables()
   const int32_t* tables() const { return device_ints(tables_at_); }
+  // One element for each of the step's decodes, whether they have rules or not.
+  const DecodeGateRule* decode_rules() const {
+    return reinterpret_cast<const DecodeGateRule*>(device_ints(rules_at_));
+  }
   // One element for each of the step's decode_parts. A position is the last key's, or -1 if there are no
   // keys.
   const int32_t* part_positions() const { return device_ints(part_positions_at_); }
@@ -56,7 +61,7 @@ class StepState {
   cudaEvent_t copied_ = nullptr;
   // Where each list begins in device_; ids begin at 0.
   int64_t rows_at_ = 0, positions_at_ = 0, offsets_at_ = 0;
-  int64_t part_positions_at_ = 0, part_offsets_at_ = 0, tables_at_ = 0;
+  int64_t rules_at_ = 0, part_positions_at_ = 0, part_offsets_at_ = 0, tables_at_ = 0;
   int64_t first_decode_row_ = 0;
   struct PrefillTable {
     int64_t row;  // the segment's first row, which names it

@@ -67,15 +67,15 @@ void bench_decode(GpuBench& b) {
     const RopeTable rope{b.tensor(DType::kF32, {n_sequences, kHead / 2}),
                          b.tensor(DType::kF32, {n_sequences, kHead / 2})};
     b.begin({}, {}, {}, decodes, length);
-    b.gpu()->decode_rope_table(rope, std::vector<double>(kHead / 2, 1.0), 1.0);
+    b.gpu()->decode_rope_table(rope, std::vector<double>(kHead / 2, 1.0), 1.0, 1);
     const std::string shape = " B=" + std::to_string(n_sequences) + " L=" + std::to_string(length);
     const double bytes = 2.0 * static_cast<double>(n_sequences * length * b.n_kv_heads() * kHead * 2);
-    b.report("paged_decode" + shape, b.time_recorded([&] { b.gpu()->decode_attention(out, q, s.kv); }), bytes,
-             0.0);
+    b.report("paged_decode" + shape,
+             b.time_recorded([&] { b.gpu()->decode_attention(out, q, s.kv, nullptr); }), bytes, 0.0);
     const Step step{n_sequences, {}, decodes};
     b.report("append_kv, paged_decode" + shape, b.time_recorded([&] {
       b.gpu()->append_kv(q, s.kv, qkv, {}, rope, step, nullptr);
-      b.gpu()->decode_attention(out, q, s.kv);
+      b.gpu()->decode_attention(out, q, s.kv, nullptr);
     }),
              bytes, 0.0);
     b.release();

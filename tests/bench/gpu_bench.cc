@@ -101,13 +101,13 @@ std::pair<BlockMask, int64_t> GpuBench::random_mask(int64_t n, double density, b
 
 void GpuBench::begin(const std::vector<int32_t>& ids, const std::vector<int64_t>& rows,
                      const std::vector<Segment>& prefills, const std::vector<Segment>& decodes,
-                     int64_t length) {
+                     int64_t length, const std::vector<DecodeRule>& decode_rules) {
   StepLimits limits;
   limits.n_tokens = static_cast<int64_t>(std::max(ids.size(), rows.size()));
   limits.n_sequences = static_cast<int64_t>(prefills.size() + decodes.size());
   limits.n_blocks = length / kPage + 1;
   gpu_->prepare(limits);
-  gpu_->begin_step({ids, {0, prefills, decodes}, rows}, kPage);
+  gpu_->begin_step({ids, {0, prefills, decodes}, rows, {}, decode_rules}, kPage);
 }
 
 double GpuBench::median_of_rounds(int n, const std::function<void()>& round) {

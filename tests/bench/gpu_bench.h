@@ -46,7 +46,8 @@ class GpuBench {
 
   // Opens a step whose sequences have at most `length` tokens.
   void begin(const std::vector<int32_t>& ids, const std::vector<int64_t>& rows,
-             const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t length);
+             const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t length,
+             const std::vector<DecodeRule>& decode_rules = {});
   // Returns the seconds of one call: the median of several rounds, in each of which calls follow one another.
   // `call` gets the number of the call.
   double time(const std::function<void(int)>& call);
@@ -73,6 +74,7 @@ void bench_append(GpuBench& b);
 void bench_decode(GpuBench& b);
 void bench_prefill(GpuBench& b);
 void bench_gate(GpuBench& b);
+void bench_decode_gate(GpuBench& b);
 void bench_sample(GpuBench& b);
 
 }  // namespace seer

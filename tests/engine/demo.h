@@ -19,6 +19,11 @@ inline const SparseRule kDense;
 inline const SparseRule kThreshold = SparseRule::parse("threshold=0.1");
 inline const SparseRule kNzRatio = SparseRule::parse("nz_ratio=0.2");
 inline const SparseRule kNzRatioRow = SparseRule::parse("nz_ratio_row=0.2");
+// Rules for decoding.
+inline const SparseDecodeRule kDenseDecode;
+inline const SparseDecodeRule kDecodeBudget = SparseDecodeRule::parse("budget=64");
+inline const SparseDecodeRule kDecodeThreshold = SparseDecodeRule::parse("threshold=0.05");
+inline const SparseDecodeRule kDecodeRatio = SparseDecodeRule::parse("ratio=0.25");
 // Rules that keep fewer blocks, for tests that compute nothing.
 inline const SparseRule kLowThreshold = SparseRule::parse("threshold=0.01");
 inline const SparseRule kLowNzRatio = SparseRule::parse("nz_ratio=0.1");

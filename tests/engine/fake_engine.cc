@@ -136,6 +136,7 @@ std::shared_ptr<Request> FakeEngine::submit_raw(const GenerateRequest& request) 
   RequestSetup setup;
   setup.request = request;
   setup.rule = request.sparse.value_or(SparseRule{});
+  setup.decode_rule = decode_rule(request.sparse_decode.value_or(SparseDecodeRule{}));
   setup.share_pages = options.prefix_cache;
   setup.eos_ids = &kNoEos;
   setup.ctx_size = options.n_pages * options.page_tokens;
@@ -153,11 +154,12 @@ Ids FakeEngine::expected(const GenerateRequest& request) const {
   const int64_t page = options.page_tokens, n_prompt = static_cast<int64_t>(request.prompt.size());
   const std::optional<SelectRule> select =
       select_rule(rule, options.last_block_dense, (n_prompt + page - 1) / page);
+  const uint64_t decoding = rule_of(decode_rule(request.sparse_decode.value_or(SparseDecodeRule{})));
   Sampler sampler(request.sampling, BannedIds{});
   Ids tokens = request.prompt, out;
   uint64_t all = 0;
   for (int64_t t = 0; static_cast<int64_t>(out.size()) < request.max_new_tokens; ++t) {
-    const uint64_t mode = t < n_prompt ? rule_at(t / page, select) : 0;
+    const uint64_t mode = t < n_prompt ? rule_at(t / page, select) : decoding;
     all = mix(all ^ entry_of(all, tokens[static_cast<size_t>(t)], mode));
     if (t + 1 < static_cast<int64_t>(tokens.size())) continue;
     const int32_t id = sampler.accept(token_of(all, sampler.next(tokens)));

@@ -87,6 +87,49 @@ TEST_CASE("page reuse: a dense prefill takes what was decoded along, a sparse on
   }
 }
 
+PageReuse after_sparse_decodes(const SparseRule& rule, bool last_block_dense = true,
+                               int64_t n_tokens = kPrompt) {
+  PageReuse reuse({kReusedPage, last_block_dense, false});
+  reuse.begin({rule, /*sparse_decodes=*/true}, n_tokens, true);
+  return reuse;
+}
+
+TEST_CASE("page reuse: of what gates for decoding chose blocks for nothing is kept, but the prompt is") {
+  const int64_t computed = 150, longer = 170;
+  CHECK(after_sparse_decodes(kDense).reusable(kDense, longer, computed) == kPrompt);
+  CHECK(after_sparse_decodes(kDense).reusable(kDense, longer, 48) == 48);  // a cancelled prefill
+  CHECK(after_sparse_decodes(kDense).reusable(kDense, 70, 64) == 64);
+  for (const SparseRule& rule : {kLowThreshold, kLowNzRatioRow, kLowNzRatio})
+    for (const bool last_block_dense : {true, false}) {
+      INFO(rule.to_string());
+      // Decoded tokens are never kept after a sparse prompt, so the rule for decoding changes nothing.
+      CHECK(after_sparse_decodes(rule, last_block_dense).reusable(rule, longer, computed) ==
+            after(rule, last_block_dense).reusable(rule, longer, computed));
+    }
+}
+
+TEST_CASE("page reuse: pages that hold a token for which gates chose blocks are not shared") {
+  CHECK(after_sparse_decodes(kDense).n_shareable_pages(150) == 6);  // the seventh has 12 decoded tokens
+  CHECK(after_sparse_decodes(kDense).n_shareable_pages(kPrompt) == 6);
+  CHECK(after_sparse_decodes(kDense).n_shareable_pages(50) == 3);
+  CHECK(after_sparse_decodes(kDense, true, 96).n_shareable_pages(150) == 6);
+  CHECK(after_sparse_decodes(kDense, true, 95).n_shareable_pages(150) == 5);
+  CHECK(after_sparse_decodes(kDense, true, 1).n_shareable_pages(150) == 0);
+  for (const SparseRule& rule : {kLowThreshold, kLowNzRatioRow, kLowNzRatio})
+    CHECK(after_sparse_decodes(rule).n_shareable_pages(150) == after(rule).n_shareable_pages(150));
+  // Shared pages hold a dense prompt, whatever rule decodes after it.
+  CHECK(after_sparse_decodes(kDense).key() == after(kDense).key());
+}
+
+TEST_CASE("page reuse: tokens for which gates chose blocks are computed again one by one") {
+  for (const SparseRule& rule : {kDense, kLowThreshold, kLowNzRatio, kLowNzRatioRow}) {
+    INFO(rule.to_string());
+    const PageReuse reuse = after_sparse_decodes(rule);
+    CHECK(reuse.prefill_end(150, 0) == kPrompt);
+    for (const int64_t computed : {100, 111, 112, 149}) CHECK(reuse.prefill_end(150, computed) == computed);
+  }
+}
+
 TEST_CASE("page reuse: positions that depend on the length let nothing be kept, shared or prefilled again") {
   PageReuse reuse({kReusedPage, true, true});
   reuse.begin(kDense, kPrompt, true);

@@ -48,8 +48,10 @@ int64_t check_together(const FakeOptions& options, const std::vector<GenerateReq
 }
 
 // Prompts that end at every kind of place, and answers that grow over several pages.
-std::vector<GenerateRequest> growing_requests(int64_t n_requests) {
+std::vector<GenerateRequest> growing_requests(int64_t n_requests, bool rules_for_decoding = false) {
   std::vector<GenerateRequest> requests;
+  const SparseDecodeRule decode_rules[] = {kDecodeBudget, kDenseDecode, kDecodeThreshold, kDecodeRatio,
+                                           kDecodeBudget};
   const SparseRule rules[] = {kDense, kThreshold, kNzRatio, kNzRatioRow};
   const int64_t lengths[] = {1, 16, 40, 47, 48, 64, 65, 100};
   for (int64_t i = 0; i < n_requests; ++i) {
@@ -57,6 +59,7 @@ std::vector<GenerateRequest> growing_requests(int64_t n_requests) {
     requests.push_back(fake_request(fake_ids(lengths[i % 8], seed), 10 + 13 * (i % 7), rules[i % 3]));
     requests.back().sampling.temperature = static_cast<double>(i % 2);
     requests.back().sampling.seed = seed;
+    if (rules_for_decoding) requests.back().sparse_decode = decode_rules[i % 5];
   }
   return requests;
 }
@@ -67,6 +70,14 @@ TEST_CASE("pre-empted requests give the tokens they would have given, whatever t
   options.prefix_cache = GENERATE(false, true);
   options.last_block_dense = GENERATE(true, false);
   CHECK(check_together(options, growing_requests(24)) > 3);
+}
+
+TEST_CASE("what was decoded under a rule is computed again token by token under the same rule") {
+  FakeOptions options;
+  options.n_pages = 14;
+  options.prefix_cache = GENERATE(false, true);
+  options.last_block_dense = GENERATE(true, false);
+  CHECK(check_together(options, growing_requests(24, true)) > 3);
 }
 
 TEST_CASE("positions that depend on the length are computed again token by token, to the same state") {

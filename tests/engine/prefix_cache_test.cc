@@ -185,6 +185,32 @@ TEST_CASE("pages that were decoded are shared under the dense rule alone") {
   }
 }
 
+TEST_CASE("pages that were decoded under a rule for decoding are not shared, and those of the prompt are") {
+  for (const SparseDecodeRule& rule : {kDecodeBudget, kDecodeThreshold, kDecodeRatio}) {
+    INFO(rule.to_string());
+    FakeEngine engine(cached(false));
+    GenerateRequest request = fake_request(fake_ids(100, 1), 100);
+    request.sparse_decode = rule;
+    Ids all = request.prompt;
+    for (const int32_t id : engine.submit(request)->wait().tokens) all.push_back(id);
+    GenerateRequest next = fake_request(all, 40);
+    for (const SparseDecodeRule& next_rule : {rule, kDenseDecode}) {
+      next.sparse_decode = next_rule;
+      CHECK(n_cached(engine, next) == (next_rule == rule ? 96 : 192));  // the first `next` had it as a prompt
+    }
+  }
+}
+
+TEST_CASE("a rule for decoding takes the pages that were decoded under the dense rule") {
+  FakeEngine engine(cached());
+  const GenerateRequest request = fake_request(fake_ids(100, 1), 100);
+  Ids all = request.prompt;
+  for (const int32_t id : engine.submit(request)->wait().tokens) all.push_back(id);
+  GenerateRequest next = fake_request(all, 40);
+  next.sparse_decode = kDecodeBudget;
+  CHECK(n_cached(engine, next) == 192);
+}
+
 TEST_CASE("rules do not share pages") {
   FakeEngine engine(cached(false));
   const Ids text = fake_ids(100, 1);

@@ -42,6 +42,7 @@ TEST_CASE("requests of every rule and length together give what each gives alone
       requests.push_back(fake_request(fake_ids(n, ++seed), 1 + n % 40, rule));
       requests.back().sampling.temperature = static_cast<double>(seed % 2);
       requests.back().sampling.seed = seed;
+      if (seed % 3 == 0) requests.back().sparse_decode = seed % 2 == 0 ? kDecodeBudget : kDecodeThreshold;
     }
   std::vector<std::unique_ptr<Generation>> running;
   running.reserve(requests.size());

@@ -24,7 +24,7 @@ PrefixCache pool(int64_t n_pages) { return PrefixCache(n_pages, kSequencePage, /
 std::vector<int32_t> ids(int64_t n) { return std::vector<int32_t>(static_cast<size_t>(n), 3); }
 
 // A turn: a prompt, prefilled at once, then n_decoded tokens.
-int64_t turn(Sequence& s, const SparseRule& rule, int64_t n_prompt, int64_t n_decoded) {
+int64_t turn(Sequence& s, const SequenceRules& rule, int64_t n_prompt, int64_t n_decoded) {
   s.append(ids(n_prompt));
   const int64_t kept = s.begin_prefill(rule, true);
   s.reserve(s.n_tokens());
@@ -48,6 +48,32 @@ TEST_CASE("a dense second turn keeps every whole page, decoded ones too") {
   Sequence s(&pages, traits());
   turn(s, kDense, 100, 100);
   CHECK(turn(s, kDense, 10, 0) == 192);
+}
+
+TEST_CASE(
+    "a second turn drops what gates for decoding chose blocks for, and keeps the prompt's whole pages") {
+  PrefixCache pages = pool(100);
+  const SequenceRules sparse_decodes{kDense, true};
+  Sequence s(&pages, traits());
+  turn(s, sparse_decodes, 100, 100);
+  CHECK(turn(s, sparse_decodes, 10, 0) == 64);
+  // All 210 tokens are the prompt of that turn, and what is decoded after it is dense.
+  CHECK(turn(s, kDense, 0, 110) == 192);
+  CHECK(turn(s, sparse_decodes, 10, 0) == 320);
+}
+
+TEST_CASE("pages given up are computed again as they were: the prompt at once, decoded tokens by the rule") {
+  PrefixCache pages = pool(100);
+  Sequence s(&pages, traits());
+  turn(s, {kDense, true}, 100, 100);
+  s.give_up_pages();
+  CHECK(s.resume() == 0);
+  CHECK(s.prefill_end() == 100);
+  s.reserve(200);
+  s.computed(100);
+  CHECK_FALSE(s.prefilling());
+  s.computed(28);
+  CHECK_FALSE(s.prefilling());  // although a page begins here
 }
 
 TEST_CASE("a threshold second turn drops decoded pages and the two dense block rows") {

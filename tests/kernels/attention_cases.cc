@@ -65,6 +65,30 @@ int64_t poison_dropped(AttentionCase* c, size_t i) {
   return n_poisoned;
 }
 
+// Returns a list that a rule might keep of n blocks: all, only the first and the last, or those and others.
+std::vector<int32_t> keep_some(Random& random, int64_t n) {
+  const int64_t kind = random.below(4);
+  std::vector<int32_t> kept;
+  for (int64_t b = 0; b < n; ++b)
+    if (b == 0 || b == n - 1 || kind == 0 || (kind > 1 && random.below(4) == 0))
+      kept.push_back(static_cast<int32_t>(b));
+  return kept;
+}
+
+// Sets the tiles that decodes do not keep to NaN.
+void poison_dropped_by_decodes(AttentionCase* c) {
+  const int64_t tile = c->page * c->d_head;
+  for (int64_t h = 0; h < c->n_kv_heads; ++h)
+    for (size_t i = 0; i < c->decodes.size(); ++i) {
+      const std::vector<int32_t>& list = c->decode_mask.kept[static_cast<size_t>(h) * c->decodes.size() + i];
+      const std::vector<int32_t>& table = c->decodes[i].page_table;
+      for (size_t block = 0; block < table.size(); ++block) {
+        if (std::binary_search(list.begin(), list.end(), static_cast<int32_t>(block))) continue;
+        for (HostTensor* pool : {&c->k, &c->v}) std::fill_n(pool->at(table[block]) + h * tile, tile, kNan);
+      }
+    }
+}
+
 // Steps of two prefills, from the start and from later pages, and decodes of unequal length.
 std::vector<AttentionCase> prefill_cases(Random& random, CaseTypes types) {
   std::vector<AttentionCase> cases;
@@ -148,6 +172,33 @@ std::vector<AttentionCase> decode_cases(CaseTypes types) {
   }
   for (const PagedShape& shape : kOddGroups)
     cases.push_back(make_attention_case(random, types, shape, {{0, 2}}, {0, 63, 64, 1100}));
+  return cases;
+}
+
+std::vector<AttentionCase> masked_decode_cases(CaseTypes types) {
+  Random random(24);
+  std::vector<AttentionCase> cases;
+  // Lists of one block, of all, and of some; the splits of a long list are 1024 keys of the list on the CPU.
+  const auto add = [&](const PagedShape& shape, const std::vector<int64_t>& decodes) {
+    AttentionCase c = make_attention_case(random, types, shape, {}, decodes);
+    for (int64_t h = 0; h < c.n_kv_heads; ++h)
+      for (size_t i = 0; i < c.decodes.size(); ++i)
+        c.decode_mask.kept.push_back(keep_some(random, static_cast<int64_t>(c.decodes[i].page_table.size())));
+    for (const CaseSegment& s : c.decodes)
+      c.decode_mask.row_capacity =
+          std::max(c.decode_mask.row_capacity, static_cast<int64_t>(s.page_table.size()) + 1);
+    poison_dropped_by_decodes(&c);
+    c.name += ", masked";
+    cases.push_back(std::move(c));
+  };
+  for (const PagedShape& shape :
+       {PagedShape{8, 2, 128, 64}, PagedShape{4, 4, 96, 64}, PagedShape{8, 1, 128, 64},
+        PagedShape{4, 1, 64, 16}, PagedShape{2, 2, 8, 32}, PagedShape{2, 1, 256, 64}}) {
+    add(shape, {0, 62, 63, 64, 126, 127, 1023, 1024, 2100});
+    add(shape, {3000});
+  }
+  for (const PagedShape& shape : kOddGroups) add(shape, {0, 63, 64, 1100});
+  add({8, 2, 128, 16}, {20000, 5, 4097});
   return cases;
 }
 

@@ -160,7 +160,7 @@ struct SelectBlocksCase : PagedCase {
   bool exact = false;  // no rounding can change a score: ties are ties, and no score is near the rule's edge
 };
 
-// The kept blocks, by head and block row of a segment.
+// The kept blocks, by head and block row of a segment, or by KV head and decode.
 struct CaseMask {
   int64_t row_capacity = 0;
   std::vector<std::vector<int32_t>> kept;  // [n_heads * n_rows], each ascending
@@ -172,6 +172,7 @@ struct AttentionCase : PagedCase {
   HostTensor k, v;                    // [n_pages, n_kv_heads, page, d_head]
   std::vector<CaseMask> masks;        // one for each prefill, or none
   std::vector<int64_t> first_tokens;  // one for each prefill
+  CaseMask decode_mask;               // lists [n_kv_heads * decodes]; without any, decodes are dense
 };
 
 // Decodes whose pages are divided among parts, in the way that ranks divide them.
@@ -204,6 +205,8 @@ std::vector<AttentionCase> masked_prefill_cases(CaseTypes types);
 // the maximum that it subtracts again and again.
 std::vector<AttentionCase> growing_scores_cases(CaseTypes types);
 std::vector<AttentionCase> decode_cases(CaseTypes types);
+// Decodes over kept blocks. Tiles that a KV head drops are NaN, since attention must not read them.
+std::vector<AttentionCase> masked_decode_cases(CaseTypes types);
 // Decodes in one to four parts: runs of pages by turns, all pages in the last part, and pages at random.
 std::vector<AttentionPartsCase> attention_parts_cases(CaseTypes types);
 // Returns the decodes of `c` with runs of `run` pages that go to the parts by turns.

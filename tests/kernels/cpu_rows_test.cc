@@ -86,6 +86,16 @@ TEST_CASE("decode_rope_table has a row for the position of each of the step's de
   }
 }
 
+TEST_CASE("decode_rope_table rounds positions down to a multiple") {
+  const auto cpu = make_cpu_backend(2);
+  for (const RopeTableCase& c : rope_table_cases())
+    for (const int64_t multiple : {16, 32, 64}) {
+      if (c.start % multiple != 0 || c.stride % multiple != 0) continue;
+      INFO(c.name << ", multiples of " << multiple);
+      CHECK(run_decode_rope_table(*cpu, c, multiple) == run_rope_table(*cpu, c));
+    }
+}
+
 TEST_CASE("append_kv rotates queries and keys and writes only the new tokens' slots") {
   const auto cpu = make_cpu_backend(2);
   for (const AppendKvCase& c : append_kv_cases(cpu->activation_dtype())) {

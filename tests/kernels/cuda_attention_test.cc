@@ -131,7 +131,7 @@ TEST_CASE("cuda: a recorded step of parts serves other lengths, page tables and 
   const AttentionPartsCase c = in_parts(all, 2, 3);
   Device device(backend.get());
   const Tensor q = device.upload(c.q);
-  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}, {}};
   constexpr int64_t kRow = 1, kSequences = 2;
   const int64_t size = attention_part_size(kSequences, c.n_heads, c.d_head);
   const Tensor part = device.poisoned(DType::kF32, {1, size});

@@ -65,10 +65,14 @@ std::vector<double> prefill_attention(const AttentionCase& c) {
 
 std::vector<double> decode_attention(const AttentionCase& c) {
   std::vector<double> out(c.q.values.size(), kUntouched);
-  for (const CaseSegment& s : c.decodes)
-    for (int64_t h = 0; h < c.n_heads; ++h)
+  for (size_t i = 0; i < c.decodes.size(); ++i) {
+    const CaseSegment& s = c.decodes[i];
+    for (int64_t h = 0; h < c.n_heads; ++h) {
+      const size_t list = static_cast<size_t>(h / c.group()) * c.decodes.size() + i;
       attend(out.data() + (s.row * c.n_heads + h) * c.d_head, c, s, s.row, s.start, h,
-             causal_blocks(s.start, c.page));
+             c.decode_mask.kept.empty() ? causal_blocks(s.start, c.page) : c.decode_mask.kept.at(list));
+    }
+  }
   return out;
 }
 

@@ -3,55 +3,10 @@
 #include <algorithm>
 
 #include "tests/kernels/device.h"
+#include "tests/kernels/run_step.h"
 
 namespace seer::testing {
 namespace {
-
-// Fills the parts of block lists that no kernel may read, with an index that no page table has.
-constexpr int32_t kNoBlock = INT32_MAX;
-
-std::vector<Segment> views(const std::vector<CaseSegment>& segments) {
-  std::vector<Segment> out;
-  out.reserve(segments.size());
-  for (const CaseSegment& s : segments) out.push_back(s.view());
-  return out;
-}
-
-// Opens a step of these segments on the backend. The backend keeps the spans, so the caller must hold the
-// data.
-void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const int64_t> rows,
-                const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t page,
-                const std::vector<Segment>& parts = {}) {
-  StepLimits limits;
-  limits.n_tokens = static_cast<int64_t>(std::max(ids.size(), rows.size()));
-  limits.n_sequences = static_cast<int64_t>(prefills.size() + decodes.size() + parts.size());
-  limits.page_tokens = page;
-  for (const std::vector<Segment>* segments : {&prefills, &decodes})
-    for (const Segment& s : *segments) limits.n_blocks = std::max(limits.n_blocks, s.end() / page + 1);
-  backend.prepare(limits);
-  backend.begin_step({ids, {static_cast<int64_t>(ids.size()), prefills, decodes}, rows, parts}, page);
-}
-
-void begin_step(Backend& backend, const PagedCase& c, const std::vector<Segment>& prefills,
-                const std::vector<Segment>& decodes) {
-  begin_step(backend, {}, {}, prefills, decodes, c.page);
-}
-
-BlockMask upload_mask(Device& device, const CaseMask& mask, int64_t n_heads, int64_t n_rows) {
-  std::vector<int32_t> counts, blocks;
-  for (const std::vector<int32_t>& row : mask.kept) {
-    counts.push_back(static_cast<int32_t>(row.size()));
-    blocks.insert(blocks.end(), row.begin(), row.end());
-    blocks.insert(blocks.end(), static_cast<size_t>(mask.row_capacity) - row.size(), kNoBlock);
-  }
-  return {device.upload(counts, {n_heads, n_rows}),
-          device.upload(blocks, {n_heads, n_rows, mask.row_capacity})};
-}
-
-HeadNorms upload_norms(Device& device, const CaseNorms& norms) {
-  if (norms.q.empty()) return {};
-  return {device.upload(norms.q), device.upload(norms.k), norms.eps};
-}
 
 // Makes room for the pools of all prefills. `projected` stays empty.
 PooledBlocks room_for_pools(Device& device, DType activation, const PagedCase& c, const GatePools& q_pools,
@@ -160,19 +115,19 @@ std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c) {
   return read_rope(device, out);
 }
 
-std::vector<float> run_decode_rope_table(Backend& backend, const RopeTableCase& c) {
+std::vector<float> run_decode_rope_table(Backend& backend, const RopeTableCase& c, int64_t multiple) {
   constexpr int64_t kPage = 64, kFirstRow = 3;
   Device device(&backend);
   const auto half = static_cast<int64_t>(c.inv_freq.size());
   const RopeTable out{device.poisoned(DType::kF32, {c.n_rows, half}),
                       device.poisoned(DType::kF32, {c.n_rows, half})};
-  const std::vector<int32_t> table(
-      static_cast<size_t>(blocks_of(c.start + c.n_rows * c.stride, kPage)));  // the pages are not read
+  const std::vector<int32_t> table(static_cast<size_t>(
+      blocks_of(c.start + c.n_rows * c.stride + multiple, kPage)));  // the pages are not read
   std::vector<Segment> decodes;
   for (int64_t r = 0; r < c.n_rows; ++r)
-    decodes.push_back({kFirstRow + r, 1, c.start + r * c.stride, table.data()});
+    decodes.push_back({kFirstRow + r, 1, c.start + r * c.stride + r % multiple, table.data()});
   begin_step(backend, {}, {}, {}, decodes, kPage);
-  backend.decode_rope_table(out, c.inv_freq, c.scaling);
+  backend.decode_rope_table(out, c.inv_freq, c.scaling, multiple);
   return read_rope(device, out);
 }
 
@@ -188,7 +143,7 @@ std::vector<int32_t> run_sample(Backend& backend, const SampleCase& c) {
 AppendKvResult run_append_kv(Backend& backend, const AppendKvCase& c) {
   Device device(&backend);
   const Tensor q = device.poisoned(backend.activation_dtype(), {c.n_tokens, c.n_heads, c.d_head});
-  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}, {}};
   const std::vector<Segment> prefills = views(c.prefills), decodes = views(c.decodes);
   const bool is_pooled = c.k_pools.count() > 0;
   PooledBlocks pooled;
@@ -213,7 +168,8 @@ GateProjectResult run_gate_project(Backend& backend, const GateProjectCase& c) {
   const Tensor gate_q = device.poisoned(activation, {c.n_rows(segment), c.n_heads, c.d_gate()});
   const PagedKv kv{device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
                    device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
-                   device.poisoned(activation, {c.n_pages, c.n_gate_heads(), c.d_gate()})};
+                   device.poisoned(activation, {c.n_pages, c.n_gate_heads(), c.d_gate()}),
+                   {}};
   GateView gate{c.q_pools, c.k_pools, {}, device.upload(c.linear_k)};
   if (!c.linear_q.empty()) gate.linear_q = device.upload(c.linear_q);
   // The blocks are pooled while their keys are appended, before RoPE. Its angles are zero here.
@@ -237,15 +193,14 @@ SelectBlocksResult run_select_blocks(Backend& backend, const SelectBlocksCase& c
   const DType activation = backend.activation_dtype();
   const CaseSegment& segment = c.prefills.at(0);
   const int64_t n_rows = c.n_rows(segment);
-  const auto ints = [&](const std::vector<int64_t>& shape) {
-    int64_t n = 1;
-    for (const int64_t d : shape) n *= d;
-    return device.upload(std::vector<int32_t>(static_cast<size_t>(n), kNoBlock), shape);
-  };
-  const BlockMask mask{ints({c.n_heads, n_rows}), ints({c.n_heads, n_rows, c.row_capacity})};
+  CaseMask empty;
+  empty.row_capacity = c.row_capacity;
+  empty.kept.resize(static_cast<size_t>(c.n_heads * n_rows));
+  const BlockMask mask = upload_mask(device, empty, c.n_heads, n_rows);
   const PagedKv kv{device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
                    device.poisoned(activation, {c.n_pages, c.n_kv_heads, c.page, c.d_head}),
-                   device.upload(c.gate_k)};
+                   device.upload(c.gate_k),
+                   {}};
   Tensor scores;
   if (with_scores) scores = device.poisoned(DType::kF32, {c.n_heads, n_rows, c.rule.n_prompt_blocks});
   const std::vector<Segment> prefills = {segment.view()};
@@ -260,7 +215,7 @@ std::vector<float> run_prefill_attention(Backend& backend, const AttentionCase& 
   Device device(&backend);
   const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape);
   const Tensor q = device.upload(c.q);
-  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}, {}};
   const std::vector<Segment> prefills = views(c.prefills), decodes = views(c.decodes);
   begin_step(backend, c, prefills, decodes);
   for (size_t i = 0; i < c.prefills.size(); ++i) {
@@ -276,17 +231,20 @@ std::vector<float> run_prefill_attention(Backend& backend, const AttentionCase& 
 std::vector<float> run_decode_attention(Backend& backend, const AttentionCase& c) {
   Device device(&backend);
   const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape);
-  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}, {}};
   const std::vector<Segment> decodes = views(c.decodes);
   begin_step(backend, c, {}, decodes);
-  backend.decode_attention(out, device.upload(c.q), kv);
+  BlockMask mask;
+  const bool masked = !c.decode_mask.kept.empty();
+  if (masked) mask = upload_mask(device, c.decode_mask, c.n_kv_heads, static_cast<int64_t>(c.decodes.size()));
+  backend.decode_attention(out, device.upload(c.q), kv, masked ? &mask : nullptr);
   return device.read(out);
 }
 
 AttentionPartsResult run_attention_parts(Backend& backend, const AttentionPartsCase& c) {
   Device device(&backend);
   const Tensor out = device.poisoned(backend.activation_dtype(), c.q.shape), q = device.upload(c.q);
-  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}};
+  const PagedKv kv{device.upload(c.k), device.upload(c.v), {}, {}};
   const auto n = static_cast<int64_t>(c.decodes.size());
   const int64_t n_outputs = n * c.n_heads * c.d_head, size = attention_part_size(n, c.n_heads, c.d_head);
   const Tensor parts = device.poisoned(DType::kF32, {c.n_parts, size});

@@ -180,13 +180,13 @@ class Inspection {
       if (position >= n_prompt()) {
         decoded_->take_logits(rows, n_rows * width);
       } else if (dump_) {
-        dump_->take_logits(rows, n_rows * width);
+        dump_->add_logits(rows, n_rows * width);
       }
       return !interrupted();
     };
     request.on_gate = [&](const GateRows& rows) {
-      if (dump_) dump_->take_gates(rows);
-      if (!layers_.empty()) layers_.at(static_cast<size_t>(rows.layer)).take(rows);
+      if (dump_) dump_->add_gates(rows);
+      if (!layers_.empty()) layers_.at(static_cast<size_t>(rows.layer)).add(rows);
     };
     request.on_progress = [&](const PrefillProgress& progress) {
       line.update(describe(progress));

@@ -32,6 +32,18 @@ __device__ __forceinline__ float load_cluster(uint32_t mapped) {
   return value;
 }
 
+// Stores to an address that map_shared() returned.
+__device__ __forceinline__ void store_cluster(uint32_t mapped, uint32_t value) {
+  asm volatile("st.shared::cluster.u32 [%0], %1;\n" ::"r"(mapped), "r"(value) : "memory");
+}
+
+// Returns how many blocks the cluster has.
+__device__ __forceinline__ uint32_t n_cluster_blocks() {
+  uint32_t n;
+  asm("mov.u32 %0, %%cluster_nctaid.x;\n" : "=r"(n));
+  return n;
+}
+
 #endif
 
 }  // namespace seer::cuda::ptx

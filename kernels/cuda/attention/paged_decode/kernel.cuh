@@ -54,22 +54,36 @@ __device__ void for_elements(int n_rows, int first, int step, const Visit& visit
     visit(first + i / kDHead * step, i % kDHead);
 }
 
+// The list of kept pages of a sequence and KV head.
+struct DecodeList {
+  const int32_t* blocks = nullptr;
+  int n_keys;  // in the listed pages
+
+  __device__ DecodeList(const DecodeParams& p, const DecodeHeads& heads, int n_all_keys) {
+    const int list = heads.kv_head * p.n_sequences + heads.sequence;
+    blocks = p.blocks + list * p.list_capacity;
+    const int n_before = (n_all_keys - 1) / p.page_tokens * p.page_tokens;  // keys of pages before the last
+    n_keys = (__ldcg(p.counts + list) - 1) * p.page_tokens + n_all_keys - n_before;
+  }
+};
+
 // Attends to the block's split and leaves the warps' partial results in shared memory.
-template <int kDHead>
+template <int kDHead, bool kListed>
 __device__ void attend_to_split(const DecodeParams& p, const DecodeHeads& heads, const DecodePlan& plan,
-                                int n_keys, unsigned char* shared) {
+                                const int32_t* list, int n_keys, unsigned char* shared) {
   using Shape = DecodeShape<kDHead>;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int split = static_cast<int>(blockIdx.x), first = split * plan.split_slices + warp;
   const int end = min(plan.n_slices, (split + 1) * plan.split_slices);
-  DecodeSlices<kDHead> slices{p,
-                              p.tables + __ldcg(p.table_offsets + heads.sequence),
-                              n_keys,
-                              heads.kv_head,
-                              lane,
-                              first,
-                              max(0, (end - first + kDecodeWarps - 1) / kDecodeWarps),
-                              ptx::shared_address(shared) + warp * Shape::kWarpBytes};
+  DecodeSlices<kDHead, kListed> slices{p,
+                                       p.tables + __ldcg(p.table_offsets + heads.sequence),
+                                       list,
+                                       n_keys,
+                                       heads.kv_head,
+                                       lane,
+                                       first,
+                                       max(0, (end - first + kDecodeWarps - 1) / kDecodeWarps),
+                                       ptx::shared_address(shared) + warp * Shape::kWarpBytes};
 #pragma unroll
   for (int i = 0; i < Shape::kStages - 1; ++i)
     if (slices.is_old(i)) slices.copy(i);
@@ -121,8 +135,9 @@ __device__ void combine_clusters(const DecodeParams& p, const DecodeHeads& heads
 }
 
 // kPart: ranks divide a sequence's pages, so this GPU has only some of its keys, or none.
-template <int kDHead, bool kPart>
+template <int kDHead, DecodeKeys kKeys>
 __global__ void __launch_bounds__(kDecodeThreads) paged_decode_kernel(const DecodeParams p) {
+  constexpr bool kPart = kKeys == DecodeKeys::kPart, kListed = kKeys == DecodeKeys::kListed;
   using Shape = DecodeShape<kDHead>;
   extern __shared__ __align__(128) unsigned char shared[];
   ptx::let_next_kernel_start();
@@ -132,7 +147,7 @@ __global__ void __launch_bounds__(kDecodeThreads) paged_decode_kernel(const Deco
   // A copy to the device wrote positions and tables before the step's first kernel began, and earlier steps
   // wrote all keys but the last. So all of these but the last key may be read before the previous kernel has
   // ended.
-  const int n_keys = __ldcg(p.positions + heads.sequence) + 1;
+  int n_keys = __ldcg(p.positions + heads.sequence) + 1;
   if (kPart && n_keys == 0) {
     if (blockIdx.x != 0) return;
     ptx::wait_for_previous_kernel();
@@ -140,10 +155,17 @@ __global__ void __launch_bounds__(kDecodeThreads) paged_decode_kernel(const Deco
       for_elements<kDHead>(heads.n_rows, 0, 1, [&](int row, int d) { output.put_nothing(row, d); });
     return;
   }
+  const int32_t* list = nullptr;
+  if constexpr (kListed) {
+    ptx::wait_for_previous_kernel();  // which wrote the list
+    const DecodeList kept(p, heads, n_keys);
+    list = kept.blocks;
+    n_keys = kept.n_keys;
+  }
   const DecodePlan plan(n_keys, p.n_splits, p.cluster);
   const DecodeCluster cluster(plan, p.cluster);
   if (!cluster.takes_part()) return;
-  attend_to_split<kDHead>(p, heads, plan, n_keys, shared);
+  attend_to_split<kDHead, kListed>(p, heads, plan, list, n_keys, shared);
 
   const auto* warps = reinterpret_cast<const float*>(shared);
   const int n_most_clusters = p.n_splits / p.cluster;

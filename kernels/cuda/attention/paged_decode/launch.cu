@@ -13,21 +13,23 @@ int head_groups(int n_heads, int n_kv_heads) {
   return n_kv_heads * ((n_heads / n_kv_heads + kDecodeRows - 1) / kDecodeRows);
 }
 
-template <int kDHead, bool kPart>
+template <int kDHead, DecodeKeys kKeys>
 cudaError_t launch_kernel(const DecodeParams& p, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(p.n_splits),
                   static_cast<unsigned>(head_groups(p.n_heads, p.n_kv_heads)),
                   static_cast<unsigned>(p.n_sequences));
-  const cudaError_t error = prefer_shared_memory(paged_decode_kernel<kDHead, kPart>);
+  const cudaError_t error = prefer_shared_memory(paged_decode_kernel<kDHead, kKeys>);
   if (error != cudaSuccess) return error;
-  return launch_clusters(paged_decode_kernel<kDHead, kPart>, grid, p.cluster, kDecodeThreads,
+  return launch_clusters(paged_decode_kernel<kDHead, kKeys>, grid, p.cluster, kDecodeThreads,
                          DecodeShape<kDHead>::kSharedBytes, stream, p);
 }
 
 template <int kDHead>
 cudaError_t launch_d_head(const DecodeParams& p, cudaStream_t stream) {
-  return p.log_sums == nullptr ? launch_kernel<kDHead, false>(p, stream)
-                               : launch_kernel<kDHead, true>(p, stream);
+  assert(p.log_sums == nullptr || p.blocks == nullptr);
+  return p.log_sums != nullptr ? launch_kernel<kDHead, DecodeKeys::kPart>(p, stream)
+         : p.blocks != nullptr ? launch_kernel<kDHead, DecodeKeys::kListed>(p, stream)
+                               : launch_kernel<kDHead, DecodeKeys::kAll>(p, stream);
 }
 
 }  // namespace

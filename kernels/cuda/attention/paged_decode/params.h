@@ -23,6 +23,12 @@ struct DecodeParams {
   int n_heads, n_kv_heads, d_head;
   int page_tokens;        // a multiple of 16
   int n_splits, cluster;  // from divide_decode()
+  // The kept pages of each sequence and KV head, in ascending order; a sequence's last page is always kept.
+  // Null: all pages are attended to. Not for parts.
+  const int32_t* counts;  // device [n_kv_heads, n_sequences]
+  const int32_t*
+      blocks;  // device [n_kv_heads, n_sequences, list_capacity]: places in the sequence's page table
+  int64_t list_capacity;
   float scale;
   int32_t* counters;  // device [kDecodeMaxGroups], zeros; every launch leaves zeros there
   float* partials;    // device, decode_partial_bytes(); used by launches with more than one split

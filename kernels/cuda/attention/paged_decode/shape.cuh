@@ -13,6 +13,10 @@ inline constexpr int kDecodeRows = 16;       // query heads of a block: the rows
 inline constexpr int kDecodeSliceKeys = 16;  // keys of a slice
 inline constexpr int kDecodeMaxSplits = 64;
 
+// Which keys a launch attends to: all of the sequences' keys, a part whose results are merged with others',
+// or those of listed pages.
+enum class DecodeKeys { kAll, kPart, kListed };
+
 template <int kDHead>
 struct DecodeShape {
   static constexpr int kStages = kDHead <= 128 ? 3 : 2;

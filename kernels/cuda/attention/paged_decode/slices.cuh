@@ -6,15 +6,17 @@
 
 namespace seer::cuda {
 
-// A warp's slices: the split's slices from the warp's own on, every kDecodeWarps-th. They come through a ring
-// of the warp's own in shared memory, so that warps do not wait for each other.
-template <int kDHead>
+// A warp's slices: the split's slices from the warp's own on, every kDecodeWarps-th. If pages are listed,
+// slices and keys are counted as if the listed pages were all there are. They come through a ring of the
+// warp's own in shared memory, so that warps do not wait for each other.
+template <int kDHead, bool kListed>
 struct DecodeSlices {
   using Shape = DecodeShape<kDHead>;
   using DTile = Tile<kDHead>;
 
   const DecodeParams& p;
   const int32_t* table;
+  const int32_t* list;  // the kept pages' places in the table, one after another; null: all pages
   int n_keys, kv_head, lane;
   int first, n;   // the first slice, and their number
   uint32_t ring;  // shared address
@@ -30,8 +32,11 @@ struct DecodeSlices {
 
   // Asks for slice i, if there is one. Slices must be asked for in order; the caller commits the copies.
   __device__ void copy(int i) {
-    if (i % 32 == 0 && i + lane < n)
-      pages = __ldcg(table + slice(i + lane) * kDecodeSliceKeys / p.page_tokens);
+    if (i % 32 == 0 && i + lane < n) {
+      int block = slice(i + lane) * kDecodeSliceKeys / p.page_tokens;
+      if (kListed) block = __ldcg(list + block);
+      pages = __ldcg(table + block);
+    }
     if (i >= n) return;
     const int first_key = slice(i) * kDecodeSliceKeys;
     const int page = __shfl_sync(0xffffffffU, pages, i % 32);

@@ -1,0 +1,216 @@
+// Gate keys of full pages.
+#include <cassert>
+
+#include "kernels/cuda/decode_gate/params.h"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ptx/pdl.cuh"
+#include "kernels/cuda/vector.cuh"
+#include "kernels/decode_gate.h"
+
+namespace seer::cuda {
+namespace {
+
+using Bf16 = __nv_bfloat16;
+
+constexpr int kThreads = 256;
+constexpr int kPages = 16;  // pages of a thread block, which reads the weights once for all of them
+
+template <int kDHead>
+struct KeyShape {
+  static constexpr int kHalf = kDHead / 2;
+  // Threads that pool at the same time: one for each pair of components, times token groups.
+  static constexpr int kTokenGroups = kThreads / kHalf;
+  // Threads that multiply: one for each output, times groups of pages.
+  static constexpr int kPageGroups = kThreads / kDHead;
+  static constexpr int kGroupPages = kPages / kPageGroups;
+  static constexpr int kPooled = 3 * kDHead;  // inputs of the product, at most
+  // Floats of shared memory: pooled inputs [kPooled, kPages], and partial pools [kTokenGroups, 6, kHalf] or
+  // outputs [kPages, kDHead].
+  static constexpr int kScratch =
+      kTokenGroups * 6 * kHalf > kPages* kDHead ? kTokenGroups * 6 * kHalf : kPages* kDHead;
+  static constexpr int kSharedBytes = (kPooled * kPages + kScratch) * 4;
+};
+
+// The largest, the smallest and the sum of the two components of a pair.
+struct PairPools {
+  float2 most{-INFINITY, -INFINITY}, least{INFINITY, INFINITY}, sum{0.0F, 0.0F};
+
+  __device__ void add(float a, float b) {
+    most = {fmaxf(most.x, a), fmaxf(most.y, b)};
+    least = {fminf(least.x, a), fminf(least.y, b)};
+    sum = {sum.x + a, sum.y + b};
+  }
+  __device__ void add(const PairPools& other) {
+    most = {fmaxf(most.x, other.most.x), fmaxf(most.y, other.most.y)};
+    least = {fminf(least.x, other.least.x), fminf(least.y, other.least.y)};
+    sum = {sum.x + other.sum.x, sum.y + other.sum.y};
+  }
+};
+
+// Returns the page that row i of the launch stands for, or -1 if there is none.
+__device__ int page_of(const DecodeGateKeyParams& p, int64_t i) {
+  if (i >= p.n_pages) return -1;
+  if (p.positions == nullptr) return __ldcg(p.tables + i);
+  const int position = __ldcg(p.positions + i);
+  if ((position + 1) % p.page_tokens != 0) return -1;
+  return __ldcg(p.tables + __ldcg(p.table_offsets + i) + position / p.page_tokens);
+}
+
+// Pools the keys of a page, taken before RoPE, into column `slot` of `pooled` [n_pools * kDHead, kPages].
+template <int kDHead>
+__device__ void pool_page(const DecodeGateKeyParams& p, int page, int head, int64_t row, float* pooled,
+                          int slot, float* partial) {
+  using Shape = KeyShape<kDHead>;
+  const int thread = static_cast<int>(threadIdx.x), pair = thread % Shape::kHalf,
+            group = thread / Shape::kHalf;
+  const Bf16* keys = static_cast<const Bf16*>(p.k) +
+                     (static_cast<int64_t>(page) * p.n_kv_heads + head) * p.page_tokens * kDHead;
+  if (group < Shape::kTokenGroups) {
+    const float c0 = p.first_cos[row * Shape::kHalf + pair], s0 = p.first_sin[row * Shape::kHalf + pair];
+    PairPools pools;
+#pragma unroll 4
+    for (int t = group; t < p.page_tokens; t += Shape::kTokenGroups) {
+      const float cj = p.within_cos[t * Shape::kHalf + pair], sj = p.within_sin[t * Shape::kHalf + pair];
+      const float c = c0 * cj - s0 * sj, s = s0 * cj + c0 * sj;
+      const float a = __bfloat162float(keys[t * kDHead + pair]),
+                  b = __bfloat162float(keys[t * kDHead + pair + Shape::kHalf]);
+      pools.add(a * c + b * s, b * c - a * s);
+    }
+    auto* mine = reinterpret_cast<float2*>(partial + group * 6 * Shape::kHalf) + pair;
+    mine[0] = pools.most;
+    mine[Shape::kHalf] = pools.least;
+    mine[2 * Shape::kHalf] = pools.sum;
+  }
+  __syncthreads();
+  if (group == 0) {
+    PairPools pools;
+    for (int i = 0; i < min(Shape::kTokenGroups, p.page_tokens); ++i) {
+      const auto* from = reinterpret_cast<const float2*>(partial + i * 6 * Shape::kHalf) + pair;
+      pools.add(PairPools{from[0], from[Shape::kHalf], from[2 * Shape::kHalf]});
+    }
+    const float n = static_cast<float>(p.page_tokens);
+    float* out = pooled + pair * kPages + slot;
+    const auto put = [&](float2 x) {
+      out[0] = x.x;
+      out[Shape::kHalf * kPages] = x.y;
+      out += kDHead * kPages;
+    };
+    if (p.pools.max) put(pools.most);
+    if (p.pools.min) put(pools.least);
+    if (p.pools.avg) put({pools.sum.x / n, pools.sum.y / n});
+  }
+  __syncthreads();
+}
+
+// out [kPages, kDHead] = the pools times the head's weights.
+template <int kDHead>
+__device__ void multiply_pools(const Bf16* weights, int n_inputs, const float* pooled, float* out) {
+  using Shape = KeyShape<kDHead>;
+  const int thread = static_cast<int>(threadIdx.x), column = thread % kDHead, group = thread / kDHead;
+  if (group >= Shape::kPageGroups) return;
+  float sums[Shape::kGroupPages] = {};
+#pragma unroll 4
+  for (int i = 0; i < n_inputs; ++i) {
+    const float w = __bfloat162float(weights[static_cast<int64_t>(i) * kDHead + column]);
+    const float* x = pooled + i * kPages + group * Shape::kGroupPages;
+#pragma unroll
+    for (int r = 0; r < Shape::kGroupPages; ++r) sums[r] += x[r] * w;
+  }
+#pragma unroll
+  for (int r = 0; r < Shape::kGroupPages; ++r)
+    out[(group * Shape::kGroupPages + r) * kDHead + column] = sums[r];
+}
+
+// Normalises and rotates a key, and stores it. A warp does one key.
+template <int kDHead>
+__device__ void store_key(const DecodeGateKeyParams& p, const float* key, int page, int head, int64_t row,
+                          int lane) {
+  constexpr int kHalf = kDHead / 2, kPairs = (kHalf + 31) / 32;
+  const auto* norm = static_cast<const Bf16*>(p.norm);
+  float low[kPairs], high[kPairs], squares = 0.0F;
+#pragma unroll
+  for (int i = 0; i < kPairs; ++i) {
+    const int pair = i * 32 + lane;
+    low[i] = pair < kHalf ? key[pair] : 0.0F;
+    high[i] = pair < kHalf ? key[pair + kHalf] : 0.0F;
+    squares += low[i] * low[i] + high[i] * high[i];
+  }
+  const float scale = norm == nullptr ? 1.0F : rsqrtf(warp_sum(squares) / kDHead + DecodeGateView::kEpsilon);
+  Bf16* out = static_cast<Bf16*>(p.gate_k) + (static_cast<int64_t>(page) * p.n_kv_heads + head) * kDHead;
+#pragma unroll
+  for (int i = 0; i < kPairs; ++i) {
+    const int pair = i * 32 + lane;
+    if (pair >= kHalf) continue;
+    float a = low[i] * scale, b = high[i] * scale;
+    if (norm != nullptr) {
+      a *= __bfloat162float(norm[pair]);
+      b *= __bfloat162float(norm[pair + kHalf]);
+    }
+    const float c = p.rotates ? p.first_cos[row * kHalf + pair] : 1.0F,
+                s = p.rotates ? p.first_sin[row * kHalf + pair] : 0.0F;
+    out[pair] = __float2bfloat16(a * c - b * s);
+    out[pair + kHalf] = __float2bfloat16(b * c + a * s);
+  }
+}
+
+// A thread block makes the keys of one KV head in up to kPages pages.
+template <int kDHead>
+__global__ void __launch_bounds__(kThreads)
+    decode_gate_keys_kernel(const __grid_constant__ DecodeGateKeyParams p) {
+  using Shape = KeyShape<kDHead>;
+  extern __shared__ __align__(16) float floats[];
+  float *pooled = floats, *scratch = floats + Shape::kPooled * kPages;
+  ptx::let_next_kernel_start();
+  const int head = static_cast<int>(blockIdx.y);
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kPages;
+  // A grid without work must wait as well: if it ended early, kernels after it would not wait for those
+  // before.
+  ptx::wait_for_previous_kernel();
+  bool any = false;
+  for (int i = 0; i < kPages; ++i) any = any || page_of(p, first + i) >= 0;
+  if (!any) return;
+#pragma unroll 1
+  for (int i = 0; i < kPages; ++i) {
+    const int page = page_of(p, first + i);
+    if (page >= 0) pool_page<kDHead>(p, page, head, first + i, pooled, i, scratch);
+  }
+  const int n_inputs = (int{p.pools.max} + int{p.pools.min} + int{p.pools.avg}) * kDHead;
+  multiply_pools<kDHead>(static_cast<const Bf16*>(p.weights) + static_cast<int64_t>(head) * n_inputs * kDHead,
+                         n_inputs, pooled, scratch);
+  __syncthreads();
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll 1
+  for (int i = warp; i < kPages; i += kThreads / 32) {
+    const int page = page_of(p, first + i);
+    if (page >= 0) store_key<kDHead>(p, scratch + i * kDHead, page, head, first + i, lane);
+  }
+}
+
+template <int kDHead>
+cudaError_t launch_keys(const DecodeGateKeyParams& p, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>((p.n_pages + kPages - 1) / kPages),
+                  static_cast<unsigned>(p.n_kv_heads));
+  const cudaError_t error = prefer_shared_memory(decode_gate_keys_kernel<kDHead>);
+  if (error != cudaSuccess) return error;
+  return launch(decode_gate_keys_kernel<kDHead>, grid, kThreads, KeyShape<kDHead>::kSharedBytes, stream, p);
+}
+
+}  // namespace
+
+cudaError_t launch_decode_gate_keys(const DecodeGateKeyParams& params, cudaStream_t stream) {
+  switch (params.d_head) {
+    case 64:
+      return launch_keys<64>(params, stream);
+    case 96:
+      return launch_keys<96>(params, stream);
+    case 128:
+      return launch_keys<128>(params, stream);
+    case 256:
+      return launch_keys<256>(params, stream);
+    default:
+      assert(false && "the backend refuses other head sizes");
+      return cudaErrorInvalidValue;
+  }
+}
+
+}  // namespace seer::cuda

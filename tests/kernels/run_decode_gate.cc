@@ -1,0 +1,85 @@
+#include "tests/kernels/decode_gate_cases.h"
+#include "tests/kernels/device.h"
+#include "tests/kernels/run_step.h"
+
+namespace seer::testing {
+namespace {
+
+// Returns room for cosines and sines of n rows, which the device fills.
+RopeTable room_for_ropes(Device& device, int64_t n_rows, int64_t half) {
+  return {device.poisoned(DType::kF32, {n_rows, half}), device.poisoned(DType::kF32, {n_rows, half})};
+}
+
+}  // namespace
+
+std::vector<float> run_store_decode_keys(Backend& backend, const StoreDecodeKeysCase& c, bool only_prefills) {
+  Device device(&backend);
+  PagedKv kv{device.upload(c.k), device.poisoned(c.k.dtype, c.k.shape), {}, {}};
+  kv.decode_gate_k = device.poisoned(backend.activation_dtype(), {c.n_pages, c.n_kv_heads, c.d_gate()});
+  DecodeGateView gate;
+  gate.k_pools = c.k_pools;
+  gate.linear_k = device.upload(c.linear_k);
+  if (!c.k_norm.empty()) gate.q_norm = gate.k_norm = device.upload(c.k_norm);
+  gate.rotates = c.rotates;
+
+  const std::vector<Segment> prefills = views(c.prefills), decodes = views(c.decodes);
+  const int64_t half = c.d_head / 2;
+  int64_t n_rows = static_cast<int64_t>(decodes.size());
+  for (const CaseSegment& s : c.prefills) n_rows += c.n_rows(s);
+  const BlockRopes ropes{room_for_ropes(device, n_rows, half), room_for_ropes(device, c.page, half)};
+  const std::vector<double> inv_freq = c.inv_freq();
+  begin_step(backend, c, prefills, decodes);
+  int64_t row = 0;
+  const auto rows = [&](int64_t n) {
+    return RopeTable{ropes.first.cos.rows(row, n), ropes.first.sin.rows(row, n)};
+  };
+  for (const CaseSegment& s : c.prefills) {
+    backend.rope_table(rows(c.n_rows(s)), s.start, c.page, inv_freq, c.scaling);
+    row += c.n_rows(s);
+  }
+  if (!decodes.empty())
+    backend.decode_rope_table(rows(static_cast<int64_t>(decodes.size())), inv_freq, c.scaling, c.page);
+  backend.rope_table(ropes.within, 0, 1, inv_freq, 1.0 / (c.scaling * c.scaling));
+  const std::vector<Segment> none;
+  backend.store_decode_gate_keys(kv, gate, ropes, {c.n_tokens, prefills, only_prefills ? none : decodes});
+  return device.read(kv.decode_gate_k);
+}
+
+SelectDecodeResult run_select_decode(Backend& backend, const SelectDecodeCase& c, bool with_scores) {
+  Device device(&backend);
+  const auto n = static_cast<int64_t>(c.decodes.size());
+  const std::vector<int64_t> pool = {1, c.n_kv_heads, c.page, c.d_head};  // nothing of it is read
+  const DType type = backend.activation_dtype();
+  PagedKv kv{device.poisoned(type, pool), device.poisoned(type, pool), {}, device.upload(c.gate_k)};
+  DecodeGateView gate;
+  gate.k_pools.avg = true;
+  gate.linear_k = device.upload(HostTensor::filled(DType::kBF16, {c.n_kv_heads, c.d_head, c.d_gate()}, kNan));
+  if (!c.linear_q.empty()) gate.linear_q = device.upload(c.linear_q);
+  if (!c.q_norm.empty()) gate.q_norm = gate.k_norm = device.upload(c.q_norm);
+  gate.rotates = c.rotates;
+  CaseMask empty;
+  empty.row_capacity = c.row_capacity;
+  empty.kept.resize(static_cast<size_t>(c.n_kv_heads * n));
+  const BlockMask mask = upload_mask(device, empty, c.n_kv_heads, n);
+  Tensor scores;
+  if (with_scores) scores = device.poisoned(DType::kF32, {c.n_kv_heads, n, c.row_capacity});
+
+  const std::vector<Segment> decodes = views(c.decodes);
+  StepInput in;
+  in.step.decodes = decodes;
+  in.decode_rules = c.rules;
+  begin_step(backend, in, c.page);
+  backend.select_decode_blocks(mask, with_scores ? &scores : nullptr, device.upload(c.qkv),
+                               upload_norms(device, c.norms),
+                               {device.upload_f32(c.cos), device.upload_f32(c.sin)}, kv, gate);
+  return {device.read_ints(mask.counts), device.read_ints(mask.blocks),
+          with_scores ? device.read(scores) : std::vector<float>()};
+}
+
+std::vector<int32_t> SelectDecodeResult::list(int64_t kv_head, int64_t i, int64_t n) const {
+  const int64_t row = kv_head * n + i, capacity = static_cast<int64_t>(blocks.size() / counts.size());
+  const auto begin = blocks.begin() + row * capacity;
+  return {begin, begin + counts.at(static_cast<size_t>(row))};
+}
+
+}  // namespace seer::testing

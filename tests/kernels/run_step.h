@@ -1,0 +1,27 @@
+// Opens steps of test cases on a backend, and brings what several operations share to it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "tests/kernels/cases.h"
+#include "tests/kernels/device.h"
+
+namespace seer::testing {
+
+std::vector<Segment> views(const std::vector<CaseSegment>& segments);
+
+// Open a step of these segments. The backend keeps the spans, so the caller must hold the data.
+void begin_step(Backend& backend, const StepInput& in, int64_t page);
+void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const int64_t> rows,
+                const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t page,
+                const std::vector<Segment>& parts = {});
+void begin_step(Backend& backend, const PagedCase& c, const std::vector<Segment>& prefills,
+                const std::vector<Segment>& decodes);
+
+// The parts of lists that no kernel may read hold an index that no page table has.
+BlockMask upload_mask(Device& device, const CaseMask& mask, int64_t n_heads, int64_t n_rows);
+HeadNorms upload_norms(Device& device, const CaseNorms& norms);
+
+}  // namespace seer::testing
