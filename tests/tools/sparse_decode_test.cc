@@ -25,7 +25,7 @@ using testing::run_seer;
 using testing::SafetensorsFile;
 using Words = std::vector<std::string>;
 
-std::string join(const std::vector<int32_t>& ids) {
+std::string ids_text(const std::vector<int32_t>& ids) {
   std::string text;
   for (const int32_t id : ids) text += std::to_string(id) + "\n";
   return text;
@@ -37,19 +37,19 @@ std::string rule_text(const DecodeGoldenRule& rule) {
   return SparseDecodeRule{threshold ? Method::kThreshold : Method::kBudget, rule.rule.value}.to_string();
 }
 
-double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
+double worst_difference(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() != b.size()) return INFINITY;
   double worst = 0.0;
   for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(static_cast<double>(a[i]) - b[i]));
   return worst;
 }
 
-SafetensorsFile dump(const DecodeGolden& golden, const std::string& gates, const std::string& rule,
-                     const std::string& chunk_size) {
+SafetensorsFile decode_dump(const DecodeGolden& golden, const std::string& gates, const std::string& rule,
+                            const std::string& chunk_size) {
   const testing::TempDir dir;
   const std::string path = (dir.path() / "dump.safetensors").string();
   testing::RunOptions options;
-  options.input = join(golden.input_ids);
+  options.input = ids_text(golden.input_ids);
   const Outcome run = run_seer(
       {"inspect", "-m", golden.model_dir, "-g", gates, "--sparse-decode", rule, "--chunk-size", chunk_size,
        "--tokens-file", "-", "--prompt-tokens", std::to_string(golden.n_prompt), "--dump", path},
@@ -59,10 +59,11 @@ SafetensorsFile dump(const DecodeGolden& golden, const std::string& gates, const
   return SafetensorsFile(path);
 }
 
-void check_rule(const DecodeGolden& golden, const DecodeGoldenRule& rule, const std::string& chunk_size) {
-  const SafetensorsFile file = dump(golden, golden.gates_dir, rule_text(rule), chunk_size);
+void check_decode_rule(const DecodeGolden& golden, const DecodeGoldenRule& rule,
+                       const std::string& chunk_size) {
+  const SafetensorsFile file = decode_dump(golden, golden.gates_dir, rule_text(rule), chunk_size);
   CHECK(file.get<int32_t>("input_ids") == golden.input_ids);
-  CHECK(max_difference(file.get<float>("decode.logits"), rule.logits) < 1e-3);
+  CHECK(worst_difference(file.get<float>("decode.logits"), rule.logits) < 1e-3);
   CHECK(file.shape("decode.logits") == std::vector<int64_t>{golden.n_steps, golden.n_vocab});
   const std::vector<int64_t> shape = {golden.n_steps, golden.n_kv_heads, golden.n_blocks};
   for (int64_t l = 0; l < golden.n_layers; ++l) {
@@ -70,8 +71,8 @@ void check_rule(const DecodeGolden& golden, const DecodeGoldenRule& rule, const 
     const std::string layer = "." + std::to_string(l);
     CHECK(file.shape("decode.score" + layer) == shape);
     CHECK(file.shape("decode.mask" + layer) == shape);
-    CHECK(max_difference(file.get<float>("decode.score" + layer), rule.scores.at(l)) < 1e-5);
-    CHECK(max_difference(file.get<float>("decode.gate_key" + layer), rule.gate_keys.at(l)) < 1e-4);
+    CHECK(worst_difference(file.get<float>("decode.score" + layer), rule.scores.at(l)) < 1e-5);
+    CHECK(worst_difference(file.get<float>("decode.gate_key" + layer), rule.gate_keys.at(l)) < 1e-4);
     const auto mask = file.get<uint8_t>("decode.mask" + layer);
     const int64_t n_row = golden.n_kv_heads * golden.n_blocks;
     for (int64_t s = 0; s < golden.n_steps; ++s) {
@@ -89,21 +90,21 @@ TEST_CASE("dumps of decoded tokens equal the official gate code's, under both ru
     if (!golden) return;
     for (const DecodeGoldenRule& rule : golden->rules) {
       INFO(name << ", " << rule.name);
-      check_rule(*golden, rule, &rule == &golden->rules.front() ? "64" : "0");
+      check_decode_rule(*golden, rule, &rule == &golden->rules.front() ? "64" : "0");
     }
-    const SafetensorsFile dense = dump(*golden, golden->gates_dir, "dense", "0");
+    const SafetensorsFile dense = decode_dump(*golden, golden->gates_dir, "dense", "0");
     const auto first = golden->dense_logits.begin() + golden->n_vocab;
-    CHECK(max_difference(dense.get<float>("decode.logits"), {first, golden->dense_logits.end()}) < 1e-3);
-    CHECK(max_difference(dense.get<float>("logits"), {golden->dense_logits.begin(), first}) < 1e-3);
+    CHECK(worst_difference(dense.get<float>("decode.logits"), {first, golden->dense_logits.end()}) < 1e-3);
+    CHECK(worst_difference(dense.get<float>("logits"), {golden->dense_logits.begin(), first}) < 1e-3);
     CHECK(dense.has("decode.gate_key.0"));
     CHECK(!dense.has("decode.mask.0"));
   }
 }
 
 // The demo model with gates for decoding whose first two layers attend to everything.
-class Demo {
+class DemoWithGates {
  public:
-  Demo() { testing::write_decode_gates(gates(), {64, 2, "token_budget", 128}); }
+  DemoWithGates() { testing::write_decode_gates(gates(), {64, 2, "token_budget", 128}); }
 
   fs::path gates() const { return dir_.path() / "decode"; }
   std::string file(const char* name) const { return (dir_.path() / name).string(); }
@@ -111,7 +112,7 @@ class Demo {
   Words command(const char* name, const Words& more) const {
     std::vector<int32_t> ids;
     for (int32_t i = 0; i < 500; ++i) ids.push_back(i * 7919 % 4096);
-    testing::write_file(dir_.path() / "ids", join(ids));
+    testing::write_file(dir_.path() / "ids", ids_text(ids));
     Words words = {name, "-q", "-m", testing::demo_model_dir(), "--tokens-file", file("ids")};
     if (words[0] == "inspect") words.erase(words.begin() + 1);
     words.insert(words.end(), more.begin(), more.end());
@@ -126,7 +127,7 @@ class Demo {
   testing::TempDir dir_;
 };
 
-Outcome done(const Words& words) {
+Outcome done_by(const Words& words) {
   Outcome run = run_seer(words);
   INFO(run.err);
   REQUIRE(run.code == 0);
@@ -135,8 +136,8 @@ Outcome done(const Words& words) {
 
 TEST_CASE(
     "layers before the gates' first keep every block up to a token's own in a dump, and have no scores") {
-  const Demo demo;
-  done(demo.with_gates("inspect", {"--prompt-tokens", "440", "--dump", demo.file("dump")}));
+  const DemoWithGates demo;
+  done_by(demo.with_gates("inspect", {"--prompt-tokens", "440", "--dump", demo.file("dump")}));
   const SafetensorsFile file(demo.file("dump"));
   CHECK(file.header()["__metadata__"]["rule_decode"] == "budget=128");
   CHECK(!file.has("decode.score.1"));
@@ -157,19 +158,19 @@ TEST_CASE(
 }
 
 TEST_CASE("inspect counts and draws what gates choose for decoded tokens") {
-  const Demo demo;
+  const DemoWithGates demo;
   const std::string maps = demo.file("maps");
-  const Outcome text = done(demo.with_gates("inspect", {"--prompt-tokens", "440", "--maps", maps}));
+  const Outcome text = done_by(demo.with_gates("inspect", {"--prompt-tokens", "440", "--maps", maps}));
   CHECK_THAT(text.out, ContainsSubstring("60 tokens decoded after 440 in 8 blocks, budget=128, density "));
   CHECK_THAT(text.out,
              ContainsSubstring("  layer     all    kv0    kv1\n      0   dense\n      1   dense\n"));
   CHECK_THAT(text.err, ContainsSubstring("4 pictures"));
   CHECK(fs::exists(fs::path(maps) / "decode-layer-02.png"));
   CHECK(!fs::exists(fs::path(maps) / "decode-layer-01.png"));
-  const json summary =
-      json::parse(done(demo.with_gates("inspect", {"--prompt-tokens", "440", "--sparse-decode", "ratio=0.25",
-                                                   "-g", testing::demo_gates_dir(), "--output", "json"}))
-                      .out);
+  const json summary = json::parse(
+      done_by(demo.with_gates("inspect", {"--prompt-tokens", "440", "--sparse-decode", "ratio=0.25", "-g",
+                                          testing::demo_gates_dir(), "--output", "json"}))
+          .out);
   CHECK(summary["n_tokens"] == 440);
   CHECK(summary["sparse"] == "threshold=0.002");  // both kinds of gates
   const json& decode = summary["decode"];
@@ -183,7 +184,7 @@ TEST_CASE("inspect counts and draws what gates choose for decoded tokens") {
 }
 
 TEST_CASE("a model with gates of both kinds is described, whether they come in two folders or in one") {
-  const Demo demo;
+  const DemoWithGates demo;
   const Words two = {"inspect",
                      "-m",
                      testing::demo_model_dir(),
@@ -191,28 +192,29 @@ TEST_CASE("a model with gates of both kinds is described, whether they come in t
                      demo.gates().string(),
                      "-g",
                      testing::demo_gates_dir()};
-  const std::string text = done(two).out;
+  const std::string text = done_by(two).out;
   CHECK_THAT(text, ContainsSubstring("start_layer        2"));
   CHECK_THAT(text, ContainsSubstring("default_rule       budget=128"));
   CHECK_THAT(text, ContainsSubstring("default_rule       threshold=0.002"));
   fs::copy(testing::demo_gates_dir(), demo.gates().parent_path() / "prefill", fs::copy_options::recursive);
-  const json one = json::parse(done({"inspect", "-m", testing::demo_model_dir(), "-g",
-                                     demo.gates().parent_path().string(), "--output", "json"})
+  const json one = json::parse(done_by({"inspect", "-m", testing::demo_model_dir(), "-g",
+                                        demo.gates().parent_path().string(), "--output", "json"})
                                    .out);
   CHECK(one["gates"]["default_rule"] == "threshold=0.002");
   CHECK(one["decode_gates"]["gate_type"] == "Qproj_Kmaxminavg");
   CHECK(one["decode_gates"]["gate_block"] == 64);
   CHECK(one["decode_gates"]["norms"] == false);
-  const json none = json::parse(done({"inspect", "-m", testing::demo_model_dir(), "--output", "json"}).out);
+  const json none =
+      json::parse(done_by({"inspect", "-m", testing::demo_model_dir(), "--output", "json"}).out);
   CHECK(none["decode_gates"].is_null());
 }
 
 TEST_CASE("the closing lines of generate and chat say the density of decodes if gates chose") {
-  const Demo demo;
+  const DemoWithGates demo;
   const auto generate = [&](const char* rule) {
     Words words = demo.with_gates("generate", {"-n", "9", "--ignore-eos", "--sparse-decode", rule});
     words.erase(words.begin() + 1);  // -q
-    return done(words).err;
+    return done_by(words).err;
   };
   CHECK_THAT(generate("budget=64"), ContainsSubstring("density 100.0% (dense), decode density "));
   CHECK_THAT(generate("budget=64"), ContainsSubstring("% (budget=64), stopped at -n"));
@@ -230,10 +232,10 @@ TEST_CASE("the closing lines of generate and chat say the density of decodes if 
 }
 
 TEST_CASE("perplexity of decoded tokens: dense decodes give the prefill's, and each rule has a row") {
-  const Demo demo;
+  const DemoWithGates demo;
   const auto rows = [&](Words more) {
     more.insert(more.begin(), {"--window", "400", "--output", "json"});
-    return json::parse(done(demo.with_gates("perplexity", more)).out);
+    return json::parse(done_by(demo.with_gates("perplexity", more)).out);
   };
   const json decoded = rows({"--decode-tokens", "60"});
   REQUIRE(decoded.size() == 2);
@@ -264,8 +266,8 @@ TEST_CASE("bench has a row for each rule of decoding, of random weights too") {
   const std::string path = (dir.path() / "config.json").string();
   testing::write_file(path, config.dump());
   const json rows = json::parse(
-      done({"bench", "--random-weights", "--config", path, "-p", "128", "-n", "4", "-d", "512", "--pg",
-            "128,4", "-r", "1", "--no-warmup", "--output", "json", "--sparse-decode", "ratio=0.3,dense"})
+      done_by({"bench", "--random-weights", "--config", path, "-p", "128", "-n", "4", "-d", "512", "--pg",
+               "128,4", "-r", "1", "--no-warmup", "--output", "json", "--sparse-decode", "ratio=0.3,dense"})
           .out);
   REQUIRE(rows.size() == 5);  // pp, then tg and pp+tg under both rules, dense first
   CHECK(rows[0]["decode_density"].is_null());
@@ -280,7 +282,7 @@ TEST_CASE("bench has a row for each rule of decoding, of random weights too") {
 }
 
 TEST_CASE("gates and rules for decoding that do not fit are refused with the reason") {
-  const Demo demo;
+  const DemoWithGates demo;
   const std::string gates = demo.gates().string(), prompts = testing::demo_gates_dir();
   const auto refused = [&](int code, Words more, const std::string& reason) {
     CHECK_THAT(check_fails(demo.command("generate", more), code), ContainsSubstring(reason));
@@ -305,7 +307,7 @@ TEST_CASE("gates and rules for decoding that do not fit are refused with the rea
 }
 
 TEST_CASE("prompts of inspect and windows of perplexity that leave nothing to decode are refused") {
-  const Demo demo;
+  const DemoWithGates demo;
   const auto refused = [&](const char* command, Words more, const std::string& reason) {
     CHECK_THAT(check_fails(demo.with_gates(command, more), 2), ContainsSubstring(reason));
   };

@@ -70,7 +70,7 @@ bool BenchTest::dense() const {
 
 namespace {
 
-std::vector<Column> columns(bool decode_gates) {
+std::vector<Column> bench_columns(bool decode_gates) {
   std::vector<Column> columns = {
       {"model", 18, false},  {"size", 10},   {"params", 8},   {"backend", 7, false}, {"threads", 7},
       {"sparse", 16, false}, {"test", 15},   {"computed", 8}, {"t/s", 18},           {"density", 7},
@@ -88,7 +88,7 @@ BenchRows::BenchRows(const std::string& format, const Engine& engine, const Mode
       model_path_(options.random_config.empty() ? options.model_dir : options.random_config),
       threads_(options.threads),
       may_choose_(engine.model().decode_gates.has_value()),
-      writer_(format, columns(may_choose_)) {}
+      writer_(format, bench_columns(may_choose_)) {}
 
 void BenchRows::write(const BenchResult& result) {
   const BenchTest& test = result.test;

@@ -8,7 +8,7 @@
 namespace seer::cli {
 namespace {
 
-double ratio(int64_t part, int64_t whole) {
+double share_of(int64_t part, int64_t whole) {
   return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 1.0;
 }
 
@@ -48,10 +48,12 @@ void DecodeSummary::take(const DecodeGateRows& rows) {
   ++n_taken_;
 }
 
-double DecodeSummary::density(int64_t head) const { return ratio(kept_.at(static_cast<size_t>(head)), all_); }
+double DecodeSummary::density(int64_t head) const {
+  return share_of(kept_.at(static_cast<size_t>(head)), all_);
+}
 
 double DecodeSummary::density() const {
-  return ratio(std::accumulate(kept_.begin(), kept_.end(), int64_t{0}), n_heads() * all_);
+  return share_of(std::accumulate(kept_.begin(), kept_.end(), int64_t{0}), n_heads() * all_);
 }
 
 }  // namespace seer::cli

@@ -9,9 +9,9 @@
 namespace seer::cli {
 namespace {
 
-constexpr int64_t kMapSide = 256;  // the most rows and columns of a map
+constexpr int64_t kDecodeMapSide = 256;  // the most rows and columns of a map
 
-std::string percent_column(double share) { return format("%7.1f", 100.0 * share); }
+std::string density_column(double share) { return format("%7.1f", 100.0 * share); }
 
 }  // namespace
 
@@ -29,7 +29,8 @@ DecodeInspection::DecodeInspection(const Engine& engine, const SparseDecodeRule&
   block_ = model.decode_gates->gate_block;
   has_keys_ = engine.info().n_ranks == 1;
   if (!is_dense(rule_))
-    layers_.assign(static_cast<size_t>(model.n_layers), DecodeSummary(n_prompt_, n_steps_, block_, kMapSide));
+    layers_.assign(static_cast<size_t>(model.n_layers),
+                   DecodeSummary(n_prompt_, n_steps_, block_, kDecodeMapSide));
 }
 
 void DecodeInspection::prepare(EvaluateRequest* request) {
@@ -61,9 +62,9 @@ std::string DecodeInspection::table(double density) const {
       text += format("  %5zu   dense\n", i);
       continue;
     }
-    text += format("  %5zu ", i) + percent_column(layers_[i].density());
+    text += format("  %5zu ", i) + density_column(layers_[i].density());
     for (int64_t head = 0; head < layers_[i].n_heads(); ++head)
-      text += percent_column(layers_[i].density(head));
+      text += density_column(layers_[i].density(head));
     text += "\n";
   }
   return text;
