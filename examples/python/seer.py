@@ -115,7 +115,7 @@ class _Library:
                 setattr(self, name, getattr(library, f"seer_{name}"))
                 getattr(self, name).restype = _RETURNS.get(name, ctypes.c_int)
         except (OSError, AttributeError) as error:
-            raise Error("library", f"libseer_engine cannot be used: {error}. Expected the shared library of Seer 0.1 or newer. "
+            raise Error("library", f"libseer_engine cannot be used: {error}. Expected the shared library of Seer 0.2 or newer. "
                         "Build it (cmake --build --preset release --target seer_engine_shared, into build/release/engine) or "
                         "install it, and name its file by the argument `library` or by SEER_LIBRARY.") from None
 

@@ -90,7 +90,7 @@ class Chat {
       try {
         const std::optional<std::string> line = reader_.next();
         if (!line) break;
-        take(*line);
+        obey(*line);
       } catch (const Error& error) {
         recover(error);
       }
@@ -117,7 +117,7 @@ class Chat {
     forget_interrupt();
   }
 
-  void take(const std::string& line) {
+  void obey(const std::string& line) {
     const ChatLine parsed = parse_chat_line(line);
     if (parsed.command != nullptr) {
       command(parsed.command->name, parsed.text);

@@ -6,7 +6,7 @@
 
 namespace seer::cli {
 
-void LayerGates::take(const GateRows& rows) {
+void LayerGates::add(const GateRows& rows) {
   if (score.empty()) {
     n_heads = rows.n_heads;
     n_blocks = rows.n_blocks;

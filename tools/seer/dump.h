@@ -16,7 +16,7 @@ struct LayerGates {
   std::vector<uint8_t> mask;  // [n_heads, n_blocks, n_blocks]
   int64_t n_heads = 0, n_blocks = 0, n_rows = 0;
 
-  void take(const GateRows& rows);  // throws Error{kRuntime} for rows out of order
+  void add(const GateRows& rows);  // throws Error{kRuntime} for rows out of order
 };
 
 // Collects input_ids and logits, and under a sparse rule score.L and mask.L of every layer L. The constructor
@@ -24,10 +24,10 @@ struct LayerGates {
 class Dump {
  public:
   Dump(const std::string& path, int64_t n_layers);
-  void take_logits(const float* rows, int64_t n_values) {
+  void add_logits(const float* rows, int64_t n_values) {
     logits_.insert(logits_.end(), rows, rows + n_values);
   }
-  void take_gates(const GateRows& rows) { layers_.at(static_cast<size_t>(rows.layer)).take(rows); }
+  void add_gates(const GateRows& rows) { layers_.at(static_cast<size_t>(rows.layer)).add(rows); }
   void add_metadata(const std::string& key, const std::string& value) { writer_.add_metadata(key, value); }
   // Throws Error{kRuntime} if the logits taken are not n_logits x n_vocab values, or if a layer is
   // incomplete.

@@ -131,7 +131,7 @@ class Completion {
 
   // Writes a token's text. The echo of the prompt waits for the first token, because before it the terminal
   // shows the progress line.
-  bool take(const TokenEvent& event) {
+  bool write(const TokenEvent& event) {
     if (first_token_ == Clock::time_point{}) first_token_ = Clock::now();
     line_.clear();
     if (as_ids_) return put_echo() && put(ids_separator() + std::to_string(event.id));
@@ -250,7 +250,7 @@ int run_generate(const Arguments& arguments) {
 
   Completion completion(options, prompt, request.prompt, as_ids, *engine);
   PrefillProgress last = {static_cast<int64_t>(request.prompt.size()), 0, 0, 0.0};
-  request.on_token = [&](const TokenEvent& event) { return completion.take(event) && !interrupted(); };
+  request.on_token = [&](const TokenEvent& event) { return completion.write(event) && !interrupted(); };
   request.on_progress = [&](const PrefillProgress& progress) {
     last = progress;
     return completion.progress(progress);

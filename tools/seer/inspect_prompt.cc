@@ -157,12 +157,12 @@ class Inspection {
     request.n_last_logits = n_logits_;
     StatusLine line;
     request.on_logits = [&](int64_t, int64_t n_rows, int64_t width, const float* rows) {
-      if (dump_) dump_->take_logits(rows, n_rows * width);
+      if (dump_) dump_->add_logits(rows, n_rows * width);
       return !interrupted();
     };
     request.on_gate = [&](const GateRows& rows) {
-      if (dump_) dump_->take_gates(rows);
-      if (!layers_.empty()) layers_.at(static_cast<size_t>(rows.layer)).take(rows);
+      if (dump_) dump_->add_gates(rows);
+      if (!layers_.empty()) layers_.at(static_cast<size_t>(rows.layer)).add(rows);
     };
     request.on_progress = [&](const PrefillProgress& progress) {
       line.update(describe(progress));

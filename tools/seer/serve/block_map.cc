@@ -104,7 +104,7 @@ std::string block_map(const BlockMapRequest& request, const std::vector<int32_t>
   evaluation.sparse = rule;
   evaluation.on_gate = [&](const GateRows& rows) {
     check();
-    if (rows.layer == request.layer) layer.take(rows);
+    if (rows.layer == request.layer) layer.add(rows);
   };
   evaluation.on_progress = [&](const PrefillProgress&) {
     check();
