@@ -22,7 +22,7 @@ struct PagedKv {
   Tensor gate_k;  // [n_pages, n_gate_heads, d_gate], after RoPE; empty without gates
   // [n_pages, n_kv_heads, d_gate]: the keys of gates for decoding, of pages that are full; empty without
   // them.
-  Tensor decode_gate_k;
+  Tensor decode_gate_k = {};
 
   int64_t n_kv_heads() const { return k.dim(1); }
   int64_t page_tokens() const { return k.dim(2); }

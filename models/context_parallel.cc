@@ -154,7 +154,7 @@ void ContextParallel::divide_prefill(const DecoderStep& in, size_t i) {
       plans_.push_back(in.plans[i]);
       ++s.n;
     }
-    take_rows(in, segment.row + start - segment.start, n, rank);
+    divide_rows(in, segment.row + start - segment.start, n, rank);
   }
   sequences_.push_back(std::move(s));
 }
@@ -180,7 +180,7 @@ void ContextParallel::divide_decode(const DecoderStep& in, const Segment& segmen
   std::copy_if(all, all + end, std::back_inserter(decode_tables_), [](int32_t page) { return page >= 0; });
 }
 
-void ContextParallel::take_rows(const DecoderStep& in, int64_t row, int64_t n, int64_t rank) {
+void ContextParallel::divide_rows(const DecoderStep& in, int64_t row, int64_t n, int64_t rank) {
   assert(row == static_cast<int64_t>(rows_.size()));
   int64_t& n_rows = n_rows_of_[static_cast<size_t>(rank)];
   for (int64_t r = row; r < row + n; ++r) rows_.emplace_back(rank, n_rows++);
@@ -201,7 +201,7 @@ Tensor ContextParallel::gather_attention(const Tensor& part) {
   const int64_t n_ranks = comm_->size(), n = part.numel();
   const Tensor all = t_.parts.rows(0, n_ranks * n);
   if (reaches_peers_) {
-    comm_->gather_shares(all, part);
+    comm_->all_gather_small(all, part);
   } else {
     comm_->all_gather(all, part, std::vector<int64_t>(static_cast<size_t>(n_ranks), n));
   }

@@ -142,7 +142,7 @@ class ContextParallel {
   LogitRows logit_rows_of(int rank, int64_t first, int64_t n) const;
   void divide_prefill(const DecoderStep& in, size_t i);
   void divide_decode(const DecoderStep& in, const Segment& segment);
-  void take_rows(const DecoderStep& in, int64_t row, int64_t n, int64_t rank);
+  void divide_rows(const DecoderStep& in, int64_t row, int64_t n, int64_t rank);
 
   Backend* backend_;
   Communicator* comm_;

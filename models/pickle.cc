@@ -21,7 +21,7 @@ class Pickle::Machine {
     for (size_t n = 0; n < kMaxOperations; ++n) {
       const auto opcode = static_cast<unsigned char>(integer(1));
       if (opcode == '.') return pop();
-      step(opcode);
+      execute(opcode);
     }
     fail("has more than " + std::to_string(kMaxOperations) + " operations, and a tensor needs some 30");
   }
@@ -143,108 +143,167 @@ class Pickle::Machine {
     push(call);
   }
 
-  void step(unsigned char opcode) {
+  // LONG1: an integer in two's complement, of as many bytes as the first one says.
+  int64_t long_integer() {
+    const uint64_t size = integer(1);
+    if (size > 8) fail("has an integer of more than 64 bits");
+    const uint64_t value = integer(size);
+    const uint64_t sign = size == 0 || size == 8 ? 0 : uint64_t{1} << (8 * size - 1);
+    return static_cast<int64_t>((value ^ sign) - sign);
+  }
+  void push_global_from_stack() {
+    const PickleValue* name = pop();
+    const PickleValue* module = pop();
+    if (name->kind != Kind::kString || module->kind != Kind::kString) fail("names a global without strings");
+    push_global(module->text, name->text);
+  }
+
+  // ---- the opcodes ----
+  void execute(unsigned char opcode) {
+    if (execute_framing_or_constant(opcode) || execute_collection(opcode) || execute_memo(opcode) ||
+        execute_object(opcode))
+      return;
+    char name[8];
+    std::snprintf(name, sizeof name, "0x%02X", opcode);
+    fail(std::string("has the opcode ") + name + ", which no plain tensor needs");
+  }
+
+  // Each of these returns false for an opcode of another group, and has done nothing then.
+  bool execute_framing_or_constant(unsigned char opcode) {
     switch (opcode) {
       case 0x80:  // PROTO
         if (const uint64_t protocol = integer(1); protocol < 2 || protocol > 4)
           fail("has protocol " + std::to_string(protocol) + ", expected 2 to 4");
-        return;
+        return true;
       case 0x95:  // FRAME
         integer(8);
-        return;
+        return true;
       case 'N':
-        return push(make(Kind::kNone));
+        push(make(Kind::kNone));
+        return true;
       case 0x88:  // NEWTRUE
       case 0x89:  // NEWFALSE
         push(make(Kind::kBool));
         stack_.back()->integer = opcode == 0x88 ? 1 : 0;
-        return;
+        return true;
       case 'K':  // BININT1
-        return push_int(static_cast<int64_t>(integer(1)));
+        push_int(static_cast<int64_t>(integer(1)));
+        return true;
       case 'M':  // BININT2
-        return push_int(static_cast<int64_t>(integer(2)));
+        push_int(static_cast<int64_t>(integer(2)));
+        return true;
       case 'J':  // BININT
-        return push_int(static_cast<int32_t>(static_cast<uint32_t>(integer(4))));
-      case 0x8A: {  // LONG1, two's complement
-        const uint64_t size = integer(1);
-        if (size > 8) fail("has an integer of more than 64 bits");
-        const uint64_t value = integer(size);
-        const uint64_t sign = size == 0 || size == 8 ? 0 : uint64_t{1} << (8 * size - 1);
-        return push_int(static_cast<int64_t>((value ^ sign) - sign));
-      }
+        push_int(static_cast<int32_t>(static_cast<uint32_t>(integer(4))));
+        return true;
+      case 0x8A:  // LONG1
+        push_int(long_integer());
+        return true;
       case 0x8C:  // SHORT_BINUNICODE
-        return push_string(take(integer(1)));
+        push_string(take(integer(1)));
+        return true;
       case 'X':  // BINUNICODE
-        return push_string(take(integer(4)));
-      case '(':
-        return marks_.push_back(stack_.size());
-      case 't':
-        return push_tuple(pop_mark());
-      case ')':
-        return push_tuple(size_t{0});
-      case 0x85:
-      case 0x86:
-      case 0x87:
-        return push_tuple(static_cast<size_t>(opcode - 0x84));
-      case ']':
-        return push(make(Kind::kTuple));
-      case 'a': {
+        push_string(take(integer(4)));
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  // Tuples, lists (which are kept as tuples) and dictionaries.
+  bool execute_collection(unsigned char opcode) {
+    switch (opcode) {
+      case '(':  // MARK
+        marks_.push_back(stack_.size());
+        return true;
+      case 't':  // TUPLE
+        push_tuple(pop_mark());
+        return true;
+      case ')':  // EMPTY_TUPLE
+        push_tuple(size_t{0});
+        return true;
+      case 0x85:  // TUPLE1
+      case 0x86:  // TUPLE2
+      case 0x87:  // TUPLE3
+        push_tuple(static_cast<size_t>(opcode - 0x84));
+        return true;
+      case ']':  // EMPTY_LIST
+        push(make(Kind::kTuple));
+        return true;
+      case 'a': {  // APPEND
         PickleValue* item = pop();
-        return append({item});
+        append({item});
+        return true;
       }
-      case 'e':
-        return append(pop_mark());
-      case '}':
-        return push(make(Kind::kDict));
-      case 's': {
+      case 'e':  // APPENDS
+        append(pop_mark());
+        return true;
+      case '}':  // EMPTY_DICT
+        push(make(Kind::kDict));
+        return true;
+      case 's': {  // SETITEM
         PickleValue* value = pop();
         PickleValue* key = pop();
-        return set_items({key, value});
+        set_items({key, value});
+        return true;
       }
-      case 'u':
-        return set_items(pop_mark());
+      case 'u':  // SETITEMS
+        set_items(pop_mark());
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  bool execute_memo(unsigned char opcode) {
+    switch (opcode) {
       case 'q':  // BINPUT
         memo_[integer(1)] = top();
-        return;
+        return true;
       case 'r':  // LONG_BINPUT
         memo_[integer(4)] = top();
-        return;
+        return true;
       case 0x94:  // MEMOIZE
         memo_[memo_.size()] = top();
-        return;
-      case 'h':
-        return get(integer(1));
-      case 'j':
-        return get(integer(4));
+        return true;
+      case 'h':  // BINGET
+        get(integer(1));
+        return true;
+      case 'j':  // LONG_BINGET
+        get(integer(4));
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  // Names of classes and functions, calls of them, and references to a tensor's data.
+  bool execute_object(unsigned char opcode) {
+    switch (opcode) {
       case 'c': {  // GLOBAL
         const std::string_view module = line();
-        return push_global(module, line());
+        push_global(module, line());
+        return true;
       }
-      case 0x93: {  // STACK_GLOBAL
-        const PickleValue* name = pop();
-        const PickleValue* module = pop();
-        if (name->kind != Kind::kString || module->kind != Kind::kString)
-          fail("names a global without strings");
-        return push_global(module->text, name->text);
-      }
+      case 0x93:  // STACK_GLOBAL
+        push_global_from_stack();
+        return true;
       case 'Q': {  // BINPERSID
         PickleValue* id = pop();
         PickleValue* persistent = make(Kind::kPersistent);
         persistent->operand = id;
-        return push(persistent);
+        push(persistent);
+        return true;
       }
-      case 'R':
-        return reduce();
+      case 'R':  // REDUCE
+        reduce();
+        return true;
       case 'b':  // BUILD: sets attributes of an ordered dictionary (a state_dict's _metadata), which are not
                  // needed
         pop();
         if (top()->kind != Kind::kDict) fail("sets attributes of something other than a dictionary");
-        return;
-      default: {
-        char name[8];
-        std::snprintf(name, sizeof name, "0x%02X", opcode);
-        fail(std::string("has the opcode ") + name + ", which no plain tensor needs");
-      }
+        return true;
+      default:
+        return false;
     }
   }
 

@@ -93,9 +93,9 @@ class Placer {
     if (by_columns(slot) && shard_.rank != 0) part.bias = {};  // the sum over ranks includes it once
     if (bound.quant) {
       const bool by_rows = slot.split == WeightSlot::Split::kRows;
-      const MatrixPart matrix = {by_rows ? slot.first : 0, slot.local_rows(),
-                                 by_columns(slot) ? slot.first : 0,
-                                 by_columns(slot) ? slot.count : slot.columns};
+      const MatrixRange matrix = {by_rows ? slot.first : 0, slot.local_rows(),
+                                  by_columns(slot) ? slot.first : 0,
+                                  by_columns(slot) ? slot.count : slot.columns};
       const Tensor bias = part.bias;
       part = local_part(*bound.quant, matrix, owners);
       part.bias = bias;

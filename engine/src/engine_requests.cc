@@ -11,6 +11,31 @@
 
 namespace seer {
 
+void check_rule(const SparseRule& rule, const ModelInfo& model) {
+  if (rule.method == SparseRule::Method::kDense) return;
+  if (!model.gates)
+    throw Error(ErrorKind::kUsage,
+                "the sparse rule " + rule.to_string() + " needs gates" +
+                    (model.decode_gates ? " for prompts, and only gates for decoding were loaded."
+                                        : ", and none were loaded.") +
+                    " Name them with --gates.");
+  SparseRule::parse(rule.to_string());  // refuses a value out of range
+}
+
+void check_rule(const SparseDecodeRule& rule, const ModelInfo& model) {
+  if (rule.method == SparseDecodeRule::Method::kDense) return;
+  if (!model.decode_gates)
+    throw Error(ErrorKind::kUsage, "the sparse rule for decoding " + rule.to_string() +
+                                       " needs gates for decoding, and " +
+                                       (model.gates ? "only gates for prompts" : "none") +
+                                       " were loaded. Name them with --gates.");
+  SparseDecodeRule::parse(rule.to_string());  // refuses a value out of range
+  const int64_t block = model.decode_gates->gate_block;
+  if (rule.method == SparseDecodeRule::Method::kBudget && rule.value < static_cast<double>(block))
+    throw Error(ErrorKind::kUsage, "expected a budget of at least one block of " + std::to_string(block) +
+                                       " tokens, found " + rule.to_string());
+}
+
 std::unique_ptr<Session> EngineImpl::new_session() {
   check_process();
   return std::make_unique<SessionImpl>(std::static_pointer_cast<EngineImpl>(shared_from_this()));
@@ -18,28 +43,15 @@ std::unique_ptr<Session> EngineImpl::new_session() {
 
 SparseRule EngineImpl::resolve(const std::optional<SparseRule>& asked) const {
   if (!asked) return model_info_.gates ? model_info_.gates->default_rule : SparseRule{};
-  if (asked->method == SparseRule::Method::kDense) return *asked;
-  if (!model_info_.gates)
-    throw Error(ErrorKind::kUsage, "the sparse rule " + asked->to_string() +
-                                       " needs gates, and none were loaded. Name them with --gates.");
-  return SparseRule::parse(asked->to_string());
+  check_rule(*asked, model_info_);
+  return *asked;
 }
 
 DecodeRule EngineImpl::resolve(const std::optional<SparseDecodeRule>& asked) const {
-  using Method = SparseDecodeRule::Method;
   if (!asked)
     return model_info_.decode_gates ? decode_rule(model_info_.decode_gates->default_rule) : DecodeRule{};
-  if (asked->method == Method::kDense) return {};
-  if (!model_info_.decode_gates)
-    throw Error(ErrorKind::kUsage, "the sparse rule for decoding " + asked->to_string() +
-                                       " needs gates for decoding, and none were loaded. Name them with "
-                                       "--gates.");
-  const SparseDecodeRule rule = SparseDecodeRule::parse(asked->to_string());
-  const int64_t block = model_info_.decode_gates->gate_block;
-  if (rule.method == Method::kBudget && rule.value < static_cast<double>(block))
-    throw Error(ErrorKind::kUsage, "expected a budget of at least one block of " + std::to_string(block) +
-                                       " tokens, found " + rule.to_string());
-  return decode_rule(rule);
+  check_rule(*asked, model_info_);
+  return decode_rule(*asked);
 }
 
 void EngineImpl::check_tokens(std::span<const int32_t> ids) const {

@@ -116,11 +116,11 @@ void EngineImpl::size_batch() {
 void EngineImpl::size_pool() {
   const int64_t page = info_.page_tokens, pool = options_.pool_size;
   // Every rank gets the same number of pages, at least as many as its share of one full context.
-  const auto take = [&](int64_t n_pages) {
+  const auto set = [&](int64_t n_pages) {
     const int64_t n = layout_.n_owners;
     info_.n_pages = n * std::max((n_pages + n - 1) / n, layout_.most_blocks(limits_.n_blocks));
   };
-  if (pool == 0) return take(limits_.n_blocks);
+  if (pool == 0) return set(limits_.n_blocks);
   if (pool < 1 || pool > kMaxContext)
     throw Error(ErrorKind::kUsage, "expected a pool of 1 to " + std::to_string(kMaxContext) +
                                        " tokens, found " + std::to_string(pool));
@@ -129,7 +129,7 @@ void EngineImpl::size_pool() {
                                        std::to_string(info_.ctx_size) + " tokens, found " +
                                        std::to_string(pool) +
                                        ". Use a larger --pool-size or a smaller --ctx-size.");
-  take((pool + page - 1) / page);
+  set((pool + page - 1) / page);
 }
 
 // Returns how many KV pages fit on each rank, after the activations and after the rest of what a context of

@@ -15,7 +15,7 @@ void ModelRunner::run(Batch* batch) {
   in.decode_rules = batch->decode_rules;
   in.decode_stats = batch->decode_blocks;
   in.on_logits = [this, batch](int64_t first, const Tensor& logits) {
-    take_logits(batch, static_cast<size_t>(first), logits);
+    use_logits(batch, static_cast<size_t>(first), logits);
     return true;
   };
   host_rows_.begin(batch);
@@ -27,7 +27,7 @@ void ModelRunner::run(Batch* batch) {
   host_rows_.finish();
 }
 
-void ModelRunner::take_logits(Batch* batch, size_t first, const Tensor& logits) {
+void ModelRunner::use_logits(Batch* batch, size_t first, const Tensor& logits) {
   host_rows_.read(first, logits);  // it comes before sampling, which may change the logits
   const size_t end = first + static_cast<size_t>(logits.dim(0));
   for (size_t row = first; row < end;) {

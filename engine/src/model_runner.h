@@ -21,7 +21,7 @@ class ModelRunner final : public StepRunner {
 
  private:
   // Chooses tokens by the logit rows first .. first + n, and reads those rows that are wanted on the host.
-  void take_logits(Batch* batch, size_t first, const Tensor& logits);
+  void use_logits(Batch* batch, size_t first, const Tensor& logits);
 
   Backend* backend_;
   Decoder* decoder_;

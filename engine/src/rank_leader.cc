@@ -19,7 +19,7 @@ RankLeader::RankLeader(const std::shared_ptr<Ranks>& ranks) {
   auto impl = std::dynamic_pointer_cast<RanksImpl>(ranks);
   if (!impl)
     throw Error(ErrorKind::kUsage, "EngineOptions::ranks must come from Ranks::join() or Ranks::start()");
-  impl->take();
+  impl->reserve();
   ranks_ = std::move(impl);
 }
 

@@ -88,12 +88,12 @@ void RanksImpl::set_timeout(double seconds) {
   comm_->set_timeout(std::chrono::nanoseconds(static_cast<int64_t>(seconds * 1e9)));
 }
 
-void RanksImpl::take() {
+void RanksImpl::reserve() {
   process_.check("Ranks");
   if (rank() != 0)
     throw Error(ErrorKind::kUsage, "an engine was loaded on rank " + std::to_string(rank()) +
                                        ": expected it on rank 0 alone; the others call Ranks::follow()");
-  if (taken_.exchange(true))
+  if (reserved_.exchange(true))
     throw Error(ErrorKind::kUsage, "these ranks hold another engine's model: destroy that engine first");
 }
 

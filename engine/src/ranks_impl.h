@@ -60,8 +60,8 @@ class RanksImpl final : public Ranks {
 
   Communicator& comm() { return *comm_; }
   // Reserves the ranks for one engine. Throws Error{kUsage} if another engine has them.
-  void take();
-  void give_back() noexcept { taken_ = false; }
+  void reserve();
+  void give_back() noexcept { reserved_ = false; }
 
  private:
   void obey();
@@ -69,7 +69,7 @@ class RanksImpl final : public Ranks {
   OwnProcess process_;
   std::unique_ptr<Communicator> comm_;
   bool parent_reports_;
-  std::atomic<bool> taken_{false};
+  std::atomic<bool> reserved_{false};
 };
 
 // Returns `asked`, or if it is 0, the rank's share of the cores that it may use.

@@ -44,8 +44,8 @@ std::shared_ptr<std::vector<PositionLogprobs>> prompt_logprobs_of(const Generate
 
 }  // namespace
 
-bool Delivery::take(const Event& event) {
-  took_any_ = true;
+bool Delivery::deliver(const Event& event) {
+  delivered_any_ = true;
   kept_ = event.n_tokens;
   result_.stats = event.stats;
   if (!event.is_token) {
@@ -64,7 +64,7 @@ bool Delivery::take(const Event& event) {
     result_.stop = event.stop;
     result_.stop_id = event.stop_id;
   }
-  took_last_ = event.last;
+  delivered_last_ = event.last;
   const TokenEvent token = {event.id, event.text, event.logprobs ? &*event.logprobs : nullptr,
                             event.prompt_logprobs.get()};
   // If the callback returns false at the last token, nothing changes: the generation was done.

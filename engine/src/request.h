@@ -51,12 +51,12 @@ class Delivery {
 
   // Returns false if a callback stops the request. Passes on an exception of a callback; kept() is then this
   // event's.
-  bool take(const Event& event);
+  bool deliver(const Event& event);
   // Returns how many tokens the sequence is to hold if delivery was stopped: n_tokens of the last event
-  // taken.
+  // that was delivered.
   int64_t kept() const { return kept_; }
-  bool took_any() const { return took_any_; }
-  bool took_last() const { return took_last_; }
+  bool delivered_any() const { return delivered_any_; }
+  bool delivered_last() const { return delivered_last_; }
   GenerateResult& result() { return result_; }
   const GenerateResult& result() const { return result_; }
 
@@ -64,7 +64,7 @@ class Delivery {
   const GenerateRequest* request_;
   GenerateResult result_;
   int64_t kept_ = 0;
-  bool took_any_ = false, took_last_ = false;
+  bool delivered_any_ = false, delivered_last_ = false;
   Clock::time_point first_token_;
 };
 

@@ -110,7 +110,7 @@ bool Scheduler::run(const std::shared_ptr<Request>& request, const std::atomic<b
       lock.unlock();
       try {
         for (size_t i = 0; i < events.size() && !stop; ++i)
-          stop = !r.delivery().take(events[i]) || (cancelled && !r.delivery().took_last());
+          stop = !r.delivery().deliver(events[i]) || (cancelled && !r.delivery().delivered_last());
       } catch (...) {
         thrown = std::current_exception();
         stop = true;
@@ -236,7 +236,7 @@ void Scheduler::deliver(Request& request, Lock* lock) {
   bool go_on = true;
   std::exception_ptr thrown;
   try {
-    for (size_t i = 0; i < fresh.size() && go_on; ++i) go_on = request.delivery().take(fresh[i]);
+    for (size_t i = 0; i < fresh.size() && go_on; ++i) go_on = request.delivery().deliver(fresh[i]);
   } catch (...) {
     thrown = std::current_exception();
   }

@@ -58,7 +58,7 @@ GenerateResult SessionImpl::generate(const GenerateRequest& asked) {
   }
   settle(*request, n_before, n_prompted);
   Delivery& delivery = request->delivery();
-  if (!delivery.took_any()) {  // without callbacks no event brought them
+  if (!delivery.delivered_any()) {  // without callbacks no event brought them
     delivery.result().stats = request->stats();
     delivery.result().stats.n_generated = delivery.result().stats.decode_device_ns = 0;
   }
@@ -70,7 +70,7 @@ void SessionImpl::settle(Request& request, int64_t n_before, int64_t n_prompted)
   const Delivery& delivery = request.delivery();
   if (!request.started()) return sequence_->truncate(n_before);
   // The batch may have been ahead of the callbacks.
-  sequence_->truncate(delivery.took_any() ? delivery.kept() : n_prompted);
+  sequence_->truncate(delivery.delivered_any() ? delivery.kept() : n_prompted);
   if (delivery.result().stats.n_generated == 0) sequence_->drop_uncomputed();
 }
 

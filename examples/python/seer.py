@@ -65,13 +65,14 @@ _Options = _struct(
     "seer_engine_options", "size_t size", "text model_dir gates_dir random_config device", "int32_t threads",
     "int64_t ctx_size chunk_size", "double gpu_memory_utilization", "pointer user on_load on_log",
     "int64_t mixed_chunk_size max_batch_size pool_size", "int32_t no_prefix_cache", "pointer ranks", "int32_t rank_split",
-    "text kv_cache_dtype weights activations")
+    "text kv_cache_dtype weights activations more_gates_dir")
 _Info = _struct(
     "seer_engine_info", "size_t size", "text device architecture default_rule chat_template",
     "int64_t ctx_size chunk_size page_tokens n_pages kv_bytes n_vocab n_layers n_heads n_kv_heads d_head d_model",
     "int64_t n_params n_bytes",
     "int32_t has_gates has_tokenizer", "int64_t mixed_chunk_size max_batch_size n_ranks", "int32_t rank_split",
-    "pointer stop_ids stop_id_sources", "size_t n_stop_ids", "text kv_cache_dtype activations")
+    "pointer stop_ids stop_id_sources", "size_t n_stop_ids", "text kv_cache_dtype activations default_decode_rule",
+    "int64_t decode_start_layer", "int32_t has_decode_gates")
 _ChatPrompt = _struct("seer_chat_prompt", "size_t size", "text messages tools kwargs chat_template",
                       "int32_t add_generation_prompt continue_final_message", "int64_t now")
 _Sampling = _struct(
@@ -82,7 +83,7 @@ _Request = _struct(
     "seer_request", "size_t size", "pointer prompt", "size_t n_prompt", "int64_t max_new_tokens", "pointer sampling stop",
     "size_t n_stop", "text sparse", "int32_t ignore_eos", "pointer user on_token on_progress on_end stop_token_ids",
     "size_t n_stop_token_ids", "int64_t min_new_tokens", "int32_t has_logprobs has_prompt_logprobs",
-    "int64_t n_logprobs n_prompt_logprobs", "pointer on_logits")
+    "int64_t n_logprobs n_prompt_logprobs", "pointer on_logits", "text sparse_decode")
 _Progress = _struct("seer_progress", "int64_t total cached processed", "double time_ms")
 _Logprob = _struct("seer_logprob", "int32_t id", "float logprob")
 _Position = type("seer_position_logprobs", (ctypes.Structure,),
@@ -91,7 +92,7 @@ _Result = _struct(
     "seer_result", "size_t size", "int32_t finish", "pointer tokens", "size_t n_tokens", "pointer text", "size_t text_size",
     "text stop", "int64_t n_prompt n_cached n_generated prefill_ns decode_ns attention_ns gate_ns", "double density",
     "int64_t moved_pages movable_pages stop_id", "pointer logprobs", "size_t n_logprobs", "pointer prompt_logprobs",
-    "size_t n_prompt_logprobs")
+    "size_t n_prompt_logprobs", "double decode_density")
 _Stats = _struct(
     "seer_engine_stats", "size_t size", "int64_t n_waiting n_running pages_total pages_used pages_cached",
     "int64_t n_requests n_finished n_cancelled n_failed n_preempted prompt_tokens cached_tokens generated_tokens n_steps")
@@ -115,7 +116,7 @@ class _Library:
                 setattr(self, name, getattr(library, f"seer_{name}"))
                 getattr(self, name).restype = _RETURNS.get(name, ctypes.c_int)
         except (OSError, AttributeError) as error:
-            raise Error("library", f"libseer_engine cannot be used: {error}. Expected the shared library of Seer 0.1 or newer. "
+            raise Error("library", f"libseer_engine cannot be used: {error}. Expected the shared library of Seer 0.2 or newer. "
                         "Build it (cmake --build --preset release --target seer_engine_shared, into build/release/engine) or "
                         "install it, and name its file by the argument `library` or by SEER_LIBRARY.") from None
 
@@ -340,6 +341,7 @@ class Statistics:
     attention: float  # of prefill
     gate: float  # of prefill: gate scores, selection, and the operation that rotates, stores and pools
     density: float  # the share of the prompt's causal blocks that attention computed; 1.0: all of them
+    decode_density: float  # the share of the blocks up to a decoded token's own, where decode gates choose; 1.0: all
     moved_pages: int
     movable_pages: int
 
@@ -362,6 +364,8 @@ class EngineInfo:
     device: str
     architecture: str
     default_rule: str
+    default_decode_rule: str
+    decode_start_layer: int
     chat_template: str
     ctx_size: int
     chunk_size: int
@@ -376,7 +380,8 @@ class EngineInfo:
     d_model: int
     n_params: int
     n_bytes: int
-    has_gates: bool
+    has_gates: bool  # for prompts
+    has_decode_gates: bool  # for decoding
     has_tokenizer: bool
     mixed_chunk_size: int
     max_batch_size: int
@@ -411,7 +416,7 @@ def _logprobs(address: int | None, count: int) -> list[TokenLogprobs]:
 
 def _result_of(raw: Any) -> Result:
     counts = {name: getattr(raw, name) for name in (
-        "n_prompt", "n_cached", "n_generated", "density", "moved_pages", "movable_pages")}
+        "n_prompt", "n_cached", "n_generated", "density", "decode_density", "moved_pages", "movable_pages")}
     times = {name: getattr(raw, f"{name}_ns") * 1e-9 for name in ("prefill", "decode", "attention", "gate")}
     return Result(text=ctypes.string_at(raw.text, raw.text_size).decode("utf-8", "replace"),
                   tokens=_copied(ctypes.c_int32, raw.tokens, raw.n_tokens), finish=_FINISH[raw.finish],
@@ -427,6 +432,7 @@ class RequestOptions(TypedDict, total=False):
     max_new_tokens: int  # -1, the default: until the model ends, or the context is full
     min_new_tokens: int
     sparse: str  # "dense", "threshold=T", "nz_ratio=R" or "nz_ratio_row=R"
+    sparse_decode: str  # "dense", "budget=N", "threshold=T" or "ratio=R"
     stop: Sequence[str]
     stop_token_ids: Sequence[int]
     ignore_eos: bool
@@ -478,6 +484,7 @@ class _Prepared:
                 _set(self.request, f"has_{name}", 1)
                 _set(self.request, f"n_{name}", options[f"n_{name}"])
         self.request.sparse = _text(options.get("sparse"))
+        self.request.sparse_decode = _text(options.get("sparse_decode"))
         self._sampling(library.prepared(_Sampling, engine), options)
 
     def _array(self, name: str, values: Any) -> None:
@@ -614,12 +621,14 @@ class Engine(_Handle):
                  device: str | None = None, threads: int = 0, ctx_size: int = 0, chunk_size: int = 0, mixed_chunk_size: int = 0,
                  max_batch_size: int = 0, pool_size: int = 0, gpu_memory_utilization: float = 0.0, prefix_cache: bool = True,
                  kv_cache_dtype: str | None = None, weights: str | None = None, activations: str | None = None,
+                 more_gates_dir: str | os.PathLike[str] | None = None,
                  on_load: Callable[[int, int], object] | None = None,
                  on_log: Callable[[str, str], object] | None = None) -> None:
         given = locals()
         self._library = loaded = _find_library(library)
         options: Any = loaded.prepared(_Options)
-        for name in ("model_dir", "gates_dir", "random_config", "device", "kv_cache_dtype", "weights", "activations"):
+        for name in ("model_dir", "gates_dir", "more_gates_dir", "random_config", "device", "kv_cache_dtype", "weights",
+                     "activations"):
             setattr(options, name, _text(given[name]))
         for name in ("threads", "ctx_size", "chunk_size", "mixed_chunk_size", "max_batch_size", "pool_size",
                      "gpu_memory_utilization"):
@@ -647,7 +656,7 @@ class Engine(_Handle):
         for field in dataclasses.fields(EngineInfo):
             value = getattr(raw, field.name)
             values[field.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        values |= {name: bool(values[name]) for name in ("has_gates", "has_tokenizer")}
+        values |= {name: bool(values[name]) for name in ("has_gates", "has_decode_gates", "has_tokenizer")}
         values["stop_ids"] = _copied(ctypes.c_int32, raw.stop_ids, raw.n_stop_ids)
         return EngineInfo(**values)
 

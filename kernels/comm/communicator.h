@@ -68,7 +68,7 @@ class Communicator {
   static constexpr int kMostSums = 2;
   // all_gather() for small float32 tensors of the same size on every rank. `mine` lies in the shared memory,
   // at the same place on every rank; operations after this call may write to it.
-  virtual void gather_shares(const Tensor& out, const Tensor& mine);
+  virtual void all_gather_small(const Tensor& out, const Tensor& mine);
   static constexpr int64_t kSmallSummand = 1 << 18;
 
   // ---- bytes on the host ----

@@ -69,7 +69,7 @@ std::string waited_text(std::chrono::nanoseconds time) {
 void Communicator::add_sum(const Tensor&, const Tensor&) { refuse_shared(); }
 int Communicator::start_sum(const Tensor&, const Tensor&, const Tensor&) { refuse_shared(); }
 void Communicator::finish_sum(int) { refuse_shared(); }
-void Communicator::gather_shares(const Tensor&, const Tensor&) { refuse_shared(); }
+void Communicator::all_gather_small(const Tensor&, const Tensor&) { refuse_shared(); }
 
 std::unique_ptr<Communicator> make_local_communicator() { return std::make_unique<LocalCommunicator>(); }
 

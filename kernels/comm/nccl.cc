@@ -196,9 +196,9 @@ class NcclCommunicator final : public Communicator {
     return sum;
   }
   void finish_sum(int sum) override { beside_->join(stream_, sum); }
-  void gather_shares(const Tensor& out, const Tensor& mine) override {
+  void all_gather_small(const Tensor& out, const Tensor& mine) override {
     use();
-    cuda::check(peers_->gather(out, mine, stream_), "gather_shares");
+    cuda::check(peers_->gather(out, mine, stream_), "all_gather_small");
   }
 
   void broadcast(void* data, int64_t bytes, Patience patience) override {

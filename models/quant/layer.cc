@@ -49,13 +49,14 @@ int nibble(const Tensor& words, int64_t word, int n) {
 
 class Converter {
  public:
-  Converter(const QuantLayer& layer, const MatrixPart& part, std::vector<std::shared_ptr<const void>>* owners)
-      : layer_(layer), scheme_(*layer.scheme), part_(part), owners_(owners) {}
+  Converter(const QuantLayer& layer, const MatrixRange& range,
+            std::vector<std::shared_ptr<const void>>* owners)
+      : layer_(layer), scheme_(*layer.scheme), range_(range), owners_(owners) {}
 
   LinearWeights::Part run() {
     find_groups();
     LinearWeights::Part out;
-    out.group = n_groups_ == 1 ? part_.n_columns : layer_.group();
+    out.group = n_groups_ == 1 ? range_.n_columns : layer_.group();
     out.input_order = input_order_;
     out.weight = codes();
     out.scale = scales();
@@ -66,25 +67,25 @@ class Converter {
   }
 
  private:
-  // Finds which of the layer's groups the part has, and in which order their inputs come.
+  // Finds which of the layer's groups the range has, and in which order their inputs come.
   void find_groups() {
-    const int64_t group = layer_.group(), end = part_.column + part_.n_columns;
-    const bool whole = part_.n_columns == layer_.d_in;
+    const int64_t group = layer_.group(), end = range_.column + range_.n_columns;
+    const bool whole = range_.n_columns == layer_.d_in;
     if (scheme_.group != 0 && !whole &&
-        (part_.column % group != 0 || (end % group != 0 && end != layer_.d_in)))
+        (range_.column % group != 0 || (end % group != 0 && end != layer_.d_in)))
       throw Error(ErrorKind::kUnsupported,
                   layer_.module + ": ranks would divide its inputs within a group of " +
                       std::to_string(group) + ": expected parts of whole groups, found inputs " +
-                      std::to_string(part_.column) + " to " + std::to_string(end) +
+                      std::to_string(range_.column) + " to " + std::to_string(end) +
                       ". Use fewer ranks, or divide prompts instead of the model.");
-    const auto by = [&](int64_t n) { return (part_.column | part_.n_columns) % n == 0; };
-    const bool rows = scheme_.layout != QuantScheme::Layout::kAwq || (part_.row | part_.n_rows) % 8 == 0;
+    const auto by = [&](int64_t n) { return (range_.column | range_.n_columns) % n == 0; };
+    const bool rows = scheme_.layout != QuantScheme::Layout::kAwq || (range_.row | range_.n_rows) % 8 == 0;
     if (!rows || (scheme_.codes == DType::kU4 && !by(8)))
       throw Error(ErrorKind::kUnsupported, layer_.module +
                                                ": ranks would divide a word of eight codes. Use fewer "
                                                "ranks, or divide prompts instead of the model.");
-    first_group_ = scheme_.group == 0 ? 0 : part_.column / group;
-    n_groups_ = scheme_.group == 0 ? 1 : (part_.n_columns + group - 1) / group;
+    first_group_ = scheme_.group == 0 ? 0 : range_.column / group;
+    n_groups_ = scheme_.group == 0 ? 1 : (range_.n_columns + group - 1) / group;
     if (layer_.group_of_input) order_inputs(whole);
   }
 
@@ -125,7 +126,7 @@ class Converter {
         return row_codes();
       case QuantScheme::Layout::kPacked: {
         Tensor packed(layer_.codes.data, DType::kU4, {layer_.d_out, layer_.d_in});
-        return columns(packed.rows(part_.row, part_.n_rows));
+        return columns(packed.rows(range_.row, range_.n_rows));
       }
       case QuantScheme::Layout::kGptq:
         return gptq_codes();
@@ -136,34 +137,34 @@ class Converter {
   }
 
   Tensor row_codes() {
-    const Tensor rows = columns(layer_.codes.rows(part_.row, part_.n_rows));
+    const Tensor rows = columns(layer_.codes.rows(range_.row, range_.n_rows));
     if (rows.dtype == DType::kF8E4M3) require_finite(rows, layer_.module + ".weight", layer_.source);
     return rows;
   }
 
-  // Returns the part's columns of whole rows: a view of the rows if the part has all columns.
+  // Returns the range's columns of whole rows: a view of the rows if the range has all columns.
   Tensor columns(const Tensor& rows) {
-    if (part_.n_columns == layer_.d_in) return rows;
-    Tensor out = copy_of(rows.dtype, {part_.n_rows, part_.n_columns}, owners_);
+    if (range_.n_columns == layer_.d_in) return rows;
+    Tensor out = copy_of(rows.dtype, {range_.n_rows, range_.n_columns}, owners_);
     const auto bytes = [&](int64_t n) { return static_cast<size_t>(n * dtype_bits(rows.dtype) / 8); };
-    const auto* from = static_cast<const std::byte*>(rows.data) + bytes(part_.column);
+    const auto* from = static_cast<const std::byte*>(rows.data) + bytes(range_.column);
     auto* to = static_cast<std::byte*>(out.data);
-    for (size_t r = 0; r < static_cast<size_t>(part_.n_rows); ++r)
-      std::memcpy(to + r * bytes(part_.n_columns), from + r * bytes(layer_.d_in), bytes(part_.n_columns));
+    for (size_t r = 0; r < static_cast<size_t>(range_.n_rows); ++r)
+      std::memcpy(to + r * bytes(range_.n_columns), from + r * bytes(layer_.d_in), bytes(range_.n_columns));
     return out;
   }
 
   // Copies the codes of GPTQ. A word of qweight [d_in / 8, d_out] has eight inputs of one output, which
   // become four bytes here.
   Tensor gptq_codes() {
-    Tensor out = copy_of(DType::kU4, {part_.n_rows, part_.n_columns}, owners_);
+    Tensor out = copy_of(DType::kU4, {range_.n_rows, range_.n_columns}, owners_);
     const auto* words = static_cast<const uint32_t*>(layer_.codes.data);
     auto* bytes = static_cast<uint8_t*>(out.data);
-    const int64_t pitch = part_.n_columns / 2;
+    const int64_t pitch = range_.n_columns / 2;
     if (!input_order_) {
-      for (int64_t c = 0; c < part_.n_columns / 8; ++c) {
-        const uint32_t* row = words + (part_.column / 8 + c) * layer_.d_out + part_.row;
-        for (int64_t o = 0; o < part_.n_rows; ++o) std::memcpy(bytes + o * pitch + 4 * c, row + o, 4);
+      for (int64_t c = 0; c < range_.n_columns / 8; ++c) {
+        const uint32_t* row = words + (range_.column / 8 + c) * layer_.d_out + range_.row;
+        for (int64_t o = 0; o < range_.n_rows; ++o) std::memcpy(bytes + o * pitch + 4 * c, row + o, 4);
       }
       return out;
     }
@@ -171,25 +172,25 @@ class Converter {
     const auto code = [&](int64_t o, int64_t i) {
       return nibble(layer_.codes, i / 8 * layer_.d_out + o, i % 8);
     };
-    for (int64_t j = 0; j < part_.n_columns; j += 2)
-      for (int64_t o = 0; o < part_.n_rows; ++o)
+    for (int64_t j = 0; j < range_.n_columns; j += 2)
+      for (int64_t o = 0; o < range_.n_rows; ++o)
         bytes[o * pitch + j / 2] =
-            static_cast<uint8_t>(code(part_.row + o, order[j]) | code(part_.row + o, order[j + 1]) << 4);
+            static_cast<uint8_t>(code(range_.row + o, order[j]) | code(range_.row + o, order[j + 1]) << 4);
     return out;
   }
 
   // Copies the codes of AWQ. A word of qweight [d_in, d_out / 8] has eight outputs of one input. Sixteen
   // adjacent words are taken at once, because they share a cache line.
   Tensor awq_codes() {
-    Tensor out = copy_of(DType::kU4, {part_.n_rows, part_.n_columns}, owners_);
+    Tensor out = copy_of(DType::kU4, {range_.n_rows, range_.n_columns}, owners_);
     const auto* words = static_cast<const uint32_t*>(layer_.codes.data);
     auto* bytes = static_cast<uint8_t*>(out.data);
-    const int64_t pitch = part_.n_columns / 2, width = layer_.d_out / 8;
+    const int64_t pitch = range_.n_columns / 2, width = layer_.d_out / 8;
     constexpr int64_t kWords = 16;
-    for (int64_t first = 0; first < part_.n_rows / 8; first += kWords)
-      for (int64_t i = 0; i < part_.n_columns; i += 2) {
-        const uint32_t* low = words + (part_.column + i) * width + part_.row / 8;
-        for (int64_t c = first; c < std::min(first + kWords, part_.n_rows / 8); ++c)
+    for (int64_t first = 0; first < range_.n_rows / 8; first += kWords)
+      for (int64_t i = 0; i < range_.n_columns; i += 2) {
+        const uint32_t* low = words + (range_.column + i) * width + range_.row / 8;
+        for (int64_t c = first; c < std::min(first + kWords, range_.n_rows / 8); ++c)
           for (size_t j = 0; j < kAwqNibble.size(); ++j) {
             const int shift = 4 * kAwqNibble[j];
             bytes[(8 * c + static_cast<int64_t>(j)) * pitch + i / 2] =
@@ -208,12 +209,12 @@ class Converter {
   }
 
   Tensor scales() {
-    Tensor out = copy_of(DType::kF32, {part_.n_rows, n_groups_}, owners_);
+    Tensor out = copy_of(DType::kF32, {range_.n_rows, n_groups_}, owners_);
     auto* to = out.as<float>();
-    for (int64_t o = 0; o < part_.n_rows; ++o)
+    for (int64_t o = 0; o < range_.n_rows; ++o)
       for (int64_t g = 0; g < n_groups_; ++g)
         to[o * n_groups_ + g] =
-            checked_scale(layer_.scales, scale_index(part_.row + o, first_group_ + g), scheme_.scale);
+            checked_scale(layer_.scales, scale_index(range_.row + o, first_group_ + g), scheme_.scale);
     return out;
   }
 
@@ -241,12 +242,12 @@ class Converter {
   // Returns the zeros, or an empty tensor if all are 8, the middle, as in symmetric files.
   Tensor zeros() {
     std::vector<std::shared_ptr<const void>> owner;
-    Tensor out = copy_of(DType::kU8, {part_.n_rows, n_groups_}, &owner);
+    Tensor out = copy_of(DType::kU8, {range_.n_rows, n_groups_}, &owner);
     auto* to = out.as<uint8_t>();
     bool middle = true;
-    for (int64_t o = 0; o < part_.n_rows; ++o)
+    for (int64_t o = 0; o < range_.n_rows; ++o)
       for (int64_t g = 0; g < n_groups_; ++g) {
-        const int zero = stored_zero(part_.row + o, first_group_ + g) + scheme_.zero_offset;
+        const int zero = stored_zero(range_.row + o, first_group_ + g) + scheme_.zero_offset;
         to[o * n_groups_ + g] = static_cast<uint8_t>(zero);
         middle = middle && zero == 8;
       }
@@ -257,7 +258,7 @@ class Converter {
 
   const QuantLayer& layer_;
   const QuantScheme& scheme_;
-  const MatrixPart part_;
+  const MatrixRange range_;
   std::vector<std::shared_ptr<const void>>* owners_;
   int64_t first_group_ = 0, n_groups_ = 0;
   Tensor input_order_;
@@ -265,9 +266,9 @@ class Converter {
 
 }  // namespace
 
-LinearWeights::Part local_part(const QuantLayer& layer, const MatrixPart& part,
+LinearWeights::Part local_part(const QuantLayer& layer, const MatrixRange& range,
                                std::vector<std::shared_ptr<const void>>* owners) {
-  return Converter(layer, part, owners).run();
+  return Converter(layer, range, owners).run();
 }
 
 }  // namespace seer

@@ -95,6 +95,7 @@ TEST_CASE(
     EngineOptions options = demo_options(device);
     options.weights = "fp8";
     options.activations = activations;
+    options.ctx_size = options.pool_size = 512;  // two engines are on the GPU at the same time
     return Engine::load(options);
   };
   const auto cpu = load("cpu", "f32"), usual = load("cuda", "auto"), exact = load("cuda", "bf16");

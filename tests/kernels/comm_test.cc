@@ -228,7 +228,7 @@ TEST_CASE("ranks that share no memory refuse what needs it") {
   CHECK(refused([&] { comm->add_sum({}, {}); }));
   CHECK(refused([&] { comm->start_sum({}, {}, {}); }));
   CHECK(refused([&] { comm->finish_sum(0); }));
-  CHECK(refused([&] { comm->gather_shares({}, {}); }));
+  CHECK(refused([&] { comm->all_gather_small({}, {}); }));
 }
 
 TEST_CASE("a count of ranks out of range, no program, and one that is not there, are refused") {

@@ -141,28 +141,29 @@ TEST_CASE("cuda: products of few rows with codes are exact up to the order of th
   const auto device = gpu();
   if (!device) return;
   const auto cpu = make_cpu_backend(2);
-  for (const CodesCase& c : few_rows_cases()) {
-    HostCodes codes(c, 7);
-    const LinearWeights w{{codes.part()}};
-    // On a Hopper GPU, more than 8 rows of 4 bits are multiplied by another kernel, if groups are whole
-    // chunks.
-    const bool batches = c.type == DType::kU4 && c.group % 128 == 0 && c.d_out % 16 == 0;
-    std::vector<float> one;
-    for (const int64_t n : {1, 2, 3, 8, 9, 16, 17, 32, 33, 47, 48, 64}) {
-      if (n > 48 && !batches) continue;
-      INFO(c.name << ", " << n << " rows");
-      if (n == 9 && batches) one.clear();
-      const HostTensor x = HostCodes(c, 11).random(DType::kBF16, {n, c.d_in});
-      const std::vector<float> out = run(*device, w, x, {.float_out = true});
-      CHECK(mismatch(out, as_doubles(run(*cpu, w, x, {.float_out = true})), kExactProducts) == "");
-      // A row's result must not depend on the other rows.
-      const std::vector<float> first(out.begin(), out.begin() + c.d_out);
-      if (one.empty()) one = first;
-      CHECK(first == one);
-      CHECK(mismatch(run(*device, w, x, {.accumulate = true}),
-                     as_doubles(run(*cpu, w, x, {.accumulate = true})), kRounded) == "");
+  // A section each, so that a sanitizer that is slow can run some of them (tools/gpu/check.sh).
+  for (const CodesCase& c : few_rows_cases()) DYNAMIC_SECTION(c.name) {
+      HostCodes codes(c, 7);
+      const LinearWeights w{{codes.part()}};
+      // On a Hopper GPU, more than 8 rows of 4 bits are multiplied by another kernel, if groups are whole
+      // chunks.
+      const bool batches = c.type == DType::kU4 && c.group % 128 == 0 && c.d_out % 16 == 0;
+      std::vector<float> one;
+      for (const int64_t n : {1, 2, 3, 8, 9, 16, 17, 32, 33, 47, 48, 64}) {
+        if (n > 48 && !batches) continue;
+        INFO(c.name << ", " << n << " rows");
+        if (n == 9 && batches) one.clear();
+        const HostTensor x = HostCodes(c, 11).random(DType::kBF16, {n, c.d_in});
+        const std::vector<float> out = run(*device, w, x, {.float_out = true});
+        CHECK(mismatch(out, as_doubles(run(*cpu, w, x, {.float_out = true})), kExactProducts) == "");
+        // A row's result must not depend on the other rows.
+        const std::vector<float> first(out.begin(), out.begin() + c.d_out);
+        if (one.empty()) one = first;
+        CHECK(first == one);
+        CHECK(mismatch(run(*device, w, x, {.accumulate = true}),
+                       as_doubles(run(*cpu, w, x, {.accumulate = true})), kRounded) == "");
+      }
     }
-  }
 }
 
 std::vector<uint8_t> codes_of(Backend& backend, const Tensor& t, int64_t n_bytes) {

@@ -93,7 +93,7 @@ class RandomLayer {
   }
 
   const QuantLayer& layer() const { return layer_; }
-  LinearWeights::Part part(const MatrixPart& matrix) { return local_part(layer_, matrix, &owners_); }
+  LinearWeights::Part part(const MatrixRange& matrix) { return local_part(layer_, matrix, &owners_); }
   LinearWeights::Part whole() { return part({0, layer_.d_out, 0, layer_.d_in}); }
 
  private:
@@ -222,7 +222,7 @@ TEST_CASE("a layer with one group for all inputs is cut anywhere between words, 
       n_wrong +=
           weights[static_cast<size_t>(i * 8 + o)] == static_cast<float>(one.weight(8 + o, 40 + i)) ? 0 : 1;
   CHECK(n_wrong == 0);
-  const auto refused = [](const Json& config, const MatrixPart& matrix) {
+  const auto refused = [](const Json& config, const MatrixRange& matrix) {
     RandomLayer made(config, 24, 96);
     return testing::refusal(ErrorKind::kUnsupported, [&] { made.part(matrix); });
   };

@@ -144,7 +144,7 @@ struct Layer {
       layer = *bound.quant;
     }
   }
-  LinearWeights::Part part(const MatrixPart& matrix) { return local_part(layer, matrix, &owners); }
+  LinearWeights::Part part(const MatrixRange& matrix) { return local_part(layer, matrix, &owners); }
   LinearWeights::Part whole() { return part({0, layer.d_out, 0, layer.d_in}); }
 
   ModelConfig config;

@@ -15,6 +15,12 @@ import installed_tree
 PROMPT = "It was a bright morning, and the whole village"
 C_HEADERS = {"seer.h", "export.h", "version.h"}
 PUBLIC = re.compile(r"(typeinfo for |typeinfo name for |vtable for )?seer::|seer_")
+# Of a mangled C++ name, its outermost namespace after its length; the C++ run time's own, std, has no length.
+NAMESPACE = re.compile(r"_ZZ*(?:T[VISTt])?N[KVrRO]*(\d+)(\w+)")
+# The namespaces of others whose code the compiler puts into the program or the library: what the copyright file calls them,
+# and their licence. Names with __ are the compiler's own run time, whose licence allows that without a notice.
+THIRD_PARTIES = {"nlohmann": ("JSON for Modern C++", "Expat"), "CLI": ("CLI11", "BSD-3-clause"), "spdlog": ("spdlog", "Expat"),
+                 "fmt": ("fmt", "Expat with embedded exception"), "boost": ("Boost", "BSL-1.0")}
 
 
 class Package(unittest.TestCase):
@@ -95,7 +101,7 @@ class Package(unittest.TestCase):
             foreach(kind shared static)
               set(BUILD_SHARED_LIBS ON)
               find_package(seer_engine CONFIG REQUIRED)
-              find_package(seer_engine 0.1 CONFIG REQUIRED COMPONENTS ${kind})
+              find_package(seer_engine 0.2 CONFIG REQUIRED COMPONENTS ${kind})
               find_package(seer_engine CONFIG REQUIRED COMPONENTS ${kind})
             endforeach()
             if(NOT CMAKE_MODULE_PATH STREQUAL mine)
@@ -259,6 +265,43 @@ class Package(unittest.TestCase):
         page = (self.tree.prefix / self.tree.mandir / "man1/seer.1").read_text(encoding="utf-8")
         self.assertEqual(page, self.tree.run([self.tree.bin / "seer", "man"]))
         self.assertIn(f"seer {self.tree.version}", page.splitlines()[0])
+
+    def namespaces(self, binary):
+        """The outermost namespaces of the C++ code in a binary of the build, which is not stripped."""
+        found = set()
+        for line in self.tree.run([self.tree.nm, "--defined-only", binary]).splitlines():
+            match = NAMESPACE.match(line.split()[-1])
+            if match:
+                found.add(match[2][:int(match[1])])
+        return found
+
+    def test_copyright(self):
+        """The copyright file names everyone whose code is in the program and the library, and has the text of each licence.
+        Binaries are looked at in the release build alone: less optimised ones keep functions of headers that nothing calls."""
+        docs = self.tree.prefix / self.tree.docdir
+        paragraphs = [dict(re.findall(r"^([A-Z][\w-]*):((?:.*\n?)(?: .*\n?)*)", paragraph, re.MULTILINE))
+                      for paragraph in (docs / "copyright").read_text(encoding="utf-8").split("\n\n")]
+        files = {p["Files"].strip(): p for p in paragraphs if "Files" in p}
+        texts = {p["License"].split("\n")[0].strip(): p["License"].split("\n", 1)[1]
+                 for p in paragraphs if "Files" not in p and "License" in p}
+        used = {name.strip() for p in files.values() for name in p["License"].split(" and ")}
+        self.assertEqual(set(texts), used)
+        licence = (docs / "LICENSE").read_text(encoding="utf-8")
+        self.assertEqual(licence, (self.tree.source / "LICENSE").read_text(encoding="utf-8"))
+        self.assertEqual(re.sub(r"^ \.?", "", texts["Expat"], flags=re.MULTILINE).split(), licence.split("\n\n", 2)[2].split())
+        holder = re.search(r"\(c\) (.*)", licence)[1]
+        for pattern, binary in (("*bin/seer", self.tree.bin / "seer"), ("*libseer_engine.*", self.tree.lib / "libseer_engine.so")):
+            self.assertIn(holder, files[pattern]["Copyright"])
+            if self.tree.config != "Release":
+                continue
+            others = {name for name in self.namespaces(binary) if not name.startswith(("seer", "__", "_GLOBAL__"))}
+            self.assertIn("nlohmann", others)
+            self.assertEqual(others - set(THIRD_PARTIES), set(), f"{binary} has code that tools/package/copyright.in does not name")
+            for name in others:
+                called, terms = THIRD_PARTIES[name]
+                self.assertIn(called, files[pattern]["Copyright"])
+                self.assertIn(terms, [used.strip() for used in files[pattern]["License"].split(" and ")])
+        self.assertEqual("NVIDIA" in files["*libseer_engine.*"]["Copyright"], self.tree.cuda)
 
     def test_exports(self):
         """Only what is public; and of the C interface exactly what its header declares."""

@@ -82,7 +82,7 @@ SNIPPETS = {
     ("engine/README.md", "cpp", "request.on_logits = [&](std::span<const int32_t> /*tokens*/, std::span<float> logits) {"):
         "tests/pages/snippets.cc",
     ("engine/README.md", "cpp", "std::vector<std::unique_ptr<seer::Generation>> running;"): "tests/pages/snippets.cc",
-    ("engine/README.md", "cmake", "find_package(seer_engine 0.1 CONFIG REQUIRED)"): "examples/embed/CMakeLists.txt",
+    ("engine/README.md", "cmake", "find_package(seer_engine 0.2 CONFIG REQUIRED)"): "examples/embed/CMakeLists.txt",
     ("examples/python/README.md", "python", "import seer"): "tests/c_api/python_test.py",
     ("tools/seer/serve/README.md", "python", "from openai import OpenAI"): "tests/pages/pages_test.py",
 }

@@ -161,7 +161,7 @@ TEST_CASE("a generation that gives up while a map makes way leaves no trace") {
 
 TEST_CASE("timings come with each choice if they are asked for, whole and streamed") {
   ServiceOptions options = testing::named();
-  options.sparse = SparseRule::parse("nz_ratio=0.25");
+  options.standards.sparse = SparseRule::parse("nz_ratio=0.25");
   const ApiServer server(gated(), options);
   CHECK_FALSE(json_of(server.ask(R"({"prompt":"x"})"))["choices"][0].contains("timings"));
   const nlohmann::json whole = json_of(server.ask(R"({"prompt":"x","n":2,"timings":true})"))["choices"];

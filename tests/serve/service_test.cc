@@ -156,7 +156,7 @@ TEST_CASE("a full queue gets 429") {
 
 TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
-  options.sparse = SparseRule::parse("threshold=0.01");
+  options.standards.sparse = SparseRule::parse("threshold=0.01");
   const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}), options, plain());
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
     const std::string answer = server.ask(body, path);
@@ -166,7 +166,7 @@ TEST_CASE("the engine is asked for what the request says") {
   };
   CHECK(last(R"({"prompt":[7,8]})").max_new_tokens == 16);
   CHECK(last(R"({"prompt":[7,8]})").prompt == std::vector<int32_t>{7, 8});
-  CHECK(last(R"({"prompt":[7,8]})").sparse == options.sparse);
+  CHECK(last(R"({"prompt":[7,8]})").sparse == options.standards.sparse);
   CHECK(last(R"({"prompt":[7,8],"sparse":"dense"})").sparse == SparseRule{});
   CHECK(last(R"({"prompt":[7],"max_tokens":999})").max_new_tokens == 999);
   CHECK(last(R"({"prompt":"x","stop":"s","ignore_eos":true})").stop == std::vector<std::string>{"s"});
@@ -410,7 +410,7 @@ TEST_CASE("ids beyond the vocabulary are refused by the field they came in") {
 
 TEST_CASE("a temperature that nobody named is the server's") {
   ServiceOptions options = named();
-  options.temperature = 1.0;
+  options.standards.temperature = 1.0;
   const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}), options);
   body_of(server.ask(R"({"prompt":"x"})"));
   CHECK(server.engine->submitted().back().sampling.temperature == 1.0);

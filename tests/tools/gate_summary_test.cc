@@ -53,7 +53,7 @@ GateRows rows_of(const std::vector<uint8_t>& mask, const std::vector<float>& sco
 TEST_CASE("densities, shared loads and row lengths are those counted by hand") {
   const std::vector<float> scores(32, 0.25F);
   GateSummary summary(1, true, 100);
-  summary.take(rows_of(kMask, scores, 2, 4));
+  summary.add(rows_of(kMask, scores, 2, 4));
   CHECK(summary.density(0) == Approx(7.0 / 10));
   CHECK(summary.density(1) == Approx(7.0 / 10));
   CHECK(summary.density() == Approx(14.0 / 20));
@@ -72,13 +72,13 @@ TEST_CASE("densities, shared loads and row lengths are those counted by hand") {
 TEST_CASE("rows in pieces give what they give at once, heads apart what they give alone") {
   const std::vector<float> scores(32, 0.25F);
   GateSummary whole(2, true, 2);
-  whole.take(rows_of(kMask, scores, 2, 4));
+  whole.add(rows_of(kMask, scores, 2, 4));
   CHECK(whole.shared_by_group() == 1.0);
   GateSummary pieces(2, true, 2);
   for (int64_t row = 0; row < 4; ++row) {
     std::vector<uint8_t> mask(kMask.begin() + row * 4, kMask.begin() + row * 4 + 4);
     mask.insert(mask.end(), kMask.begin() + 16 + row * 4, kMask.begin() + 16 + row * 4 + 4);
-    pieces.take({0, row, 1, 2, 4, scores.data(), mask.data()});
+    pieces.add({0, row, 1, 2, 4, scores.data(), mask.data()});
   }
   CHECK(pieces.shared_by_rows() == whole.shared_by_rows());
   CHECK(pieces.density() == whole.density());
@@ -89,13 +89,13 @@ TEST_CASE("rows in pieces give what they give at once, heads apart what they giv
   CHECK(pieces.map(0).kept[2] == Approx(2.0 / 4));
   CHECK(pieces.map(0).kept[0] == Approx(1.0));
   CHECK(pieces.map(0).kept[3] == Approx(2.0 / 3));
-  CHECK_THROWS_AS(pieces.take(rows_of(kMask, scores, 2, 4)), Error);
+  CHECK_THROWS_AS(pieces.add(rows_of(kMask, scores, 2, 4)), Error);
 }
 
 TEST_CASE("raw scores are softmaxed over a row's causal blocks") {
   const std::vector<float> scores = {5.0F, 9.0F, 1.0F, 1.0F};
   GateSummary summary(1, false, 100);
-  summary.take(rows_of({1, 0, 1, 1}, scores, 1, 2));
+  summary.add(rows_of({1, 0, 1, 1}, scores, 1, 2));
   CHECK(summary.map(0).score[0] == 1.0F);
   CHECK(summary.map(0).score[2] == Approx(0.5));
 }
@@ -167,7 +167,7 @@ bool has_run(const Image& image, const std::vector<cli::Color>& colors) {
 TEST_CASE("pictures name their axes, the sizes of block and cell, and the scales of their colours") {
   const std::vector<float> scores(32, 0.25F);
   GateSummary layer(1, true, 2);
-  layer.take(rows_of(kMask, scores, 2, 4));
+  layer.add(rows_of(kMask, scores, 2, 4));
   const testing::TempDir dir;
   CHECK(cli::write_maps(dir.path().string(), "some title", 64, {layer}) == 2);
   std::vector<cli::Color> scores_scale;

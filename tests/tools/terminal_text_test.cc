@@ -41,17 +41,17 @@ TEST_CASE("text in pieces of any size is shown as it is whole") {
     for (size_t size = 1; size <= 4; ++size) {
       TerminalFilter filter;
       std::string out;
-      for (size_t at = 0; at < text.size(); at += size) out += filter.take(text.substr(at, size));
+      for (size_t at = 0; at < text.size(); at += size) out += filter.push(text.substr(at, size));
       CHECK(out + filter.finish() == shown);
     }
 }
 
 TEST_CASE("a character is held back until all of it has come") {
   TerminalFilter filter;
-  CHECK(filter.take("a\xe2\x82") == "a");
-  CHECK(filter.take("\xac") == "\xe2\x82\xac");
-  CHECK(filter.take("\xc2").empty());
-  CHECK(filter.take("\x9b") == "\\x9b");
+  CHECK(filter.push("a\xe2\x82") == "a");
+  CHECK(filter.push("\xac") == "\xe2\x82\xac");
+  CHECK(filter.push("\xc2").empty());
+  CHECK(filter.push("\x9b") == "\\x9b");
   CHECK(filter.finish().empty());
 }
 

@@ -2,6 +2,7 @@
 # and what find_package and pkg-config read. Nothing installed names the build or its place: the whole prefix may be moved.
 #   cmake --install build/release --prefix DIR [--component seer_program | seer_library | seer_development | seer_license]
 include(CMakePackageConfigHelpers)
+include(SeerCopyright)
 set(SEER_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/seer_engine)
 
 # Beside what CMAKE_INSTALL_RPATH asks for: from bin to lib, and the CUDA Toolkit's folder, which the loader often does
@@ -19,8 +20,8 @@ endif()
 
 install(TARGETS seer RUNTIME COMPONENT seer_program)
 install(FILES ${PROJECT_SOURCE_DIR}/tools/seer/seer.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT seer_program)
-# A component of its own, because Debian's packages state their licence in another form.
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT seer_license)
+# A component of its own, because each of Debian's packages has the copyright file in a folder of its own.
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${SEER_COPYRIGHT} DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT seer_license)
 
 # seer_install_completion(bash FILE FOLDER): what the built program prints, where that shell looks for it.
 set(completions)

@@ -8,8 +8,8 @@ set(SEER_PACKAGE_REVISION 1 CACHE STRING "The packages' revision: 1, 2, ... for 
 set(SEER_PACKAGE_MAINTAINER "" CACHE STRING "The packages' maintainer, as 'Name <address>'; empty: from DEBFULLNAME and DEBEMAIL")
 set(SEER_PACKAGE_HOMEPAGE "" CACHE STRING "The project's page as the packages name it; empty: none is named")
 
-# 0.1.0-1~deb12, ~deb13, ~ubuntu24.04: one release of Seer is a package for each system, a newer system's is newer, and the
-# tilde makes all of them older than a package 0.1.0-1 of the distribution's own.
+# 0.2.0-1~deb12, ~deb13, ~ubuntu24.04: one release of Seer is a package for each system, a newer system's is newer, and the
+# tilde makes all of them older than a package 0.2.0-1 of the distribution's own.
 cmake_host_system_information(RESULT system QUERY DISTRIB_INFO)
 string(REGEX REPLACE "^debian$" "deb" system_id "${system_ID}")
 set(revision ${SEER_PACKAGE_REVISION})
@@ -57,6 +57,7 @@ set(CPACK_COMPONENTS_GROUPING IGNORE)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 set(CPACK_PRE_BUILD_SCRIPTS ${PROJECT_SOURCE_DIR}/tools/package/debian_files.cmake)
 set(CPACK_SEER_SOURCE_DIR ${PROJECT_SOURCE_DIR})
+set(CPACK_SEER_COPYRIGHT ${SEER_COPYRIGHT})
 set(CPACK_SEER_PACKAGE_VERSION ${version})
 set(CPACK_SEER_LIBDIR ${CMAKE_INSTALL_LIBDIR})
 set(CPACK_SEER_STRIP ${CMAKE_STRIP})

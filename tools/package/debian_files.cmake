@@ -16,24 +16,6 @@ function(compress file)
   run_or_stop(gzip -9 --no-name --force ${file})
 endfunction()
 
-# --- The licence, from LICENSE, as https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/ writes it.
-file(READ ${CPACK_SEER_SOURCE_DIR}/LICENSE licence)
-if(NOT licence MATCHES "^MIT License\n\nCopyright \\(c\\) ([^\n]+)\n\n(.+)$")
-  message(FATAL_ERROR "LICENSE was expected to be the MIT licence: its title, one line of copyright, its text")
-endif()
-set(owner "${CMAKE_MATCH_1}")
-string(STRIP "${CMAKE_MATCH_2}" terms)
-string(REPLACE "\n\n" "\n.\n" terms "${terms}")
-string(REPLACE "\n" "\n " terms "${terms}")
-set(copyright "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-Upstream-Name: seer
-
-Files: *
-Copyright: ${owner}
-License: Expat
- ${terms}
-")
-
 # --- Debian's change log, dated as CHANGELOG.md dates the version.
 file(STRINGS ${CPACK_SEER_SOURCE_DIR}/CHANGELOG.md heading REGEX "^## \\[${CPACK_DEBIAN_PACKAGE_VERSION}\\] - ")
 if(NOT heading MATCHES " - ([0-9]+-[0-9]+-[0-9]+)$")
@@ -51,7 +33,7 @@ set(changes "seer (${CPACK_SEER_PACKAGE_VERSION}) unstable; urgency=medium
 foreach(component IN LISTS CPACK_COMPONENTS_ALL)
   string(TOUPPER ${component} upper)
   set(docs ${root}/${component}/usr/share/doc/${CPACK_DEBIAN_${upper}_PACKAGE_NAME})
-  file(WRITE ${docs}/copyright "${copyright}")
+  configure_file(${CPACK_SEER_COPYRIGHT} ${docs}/copyright COPYONLY)
   file(WRITE ${docs}/changelog.Debian "${changes}")
   configure_file(${CPACK_SEER_SOURCE_DIR}/CHANGELOG.md ${docs}/changelog COPYONLY)
   compress(${docs}/changelog.Debian)

@@ -170,8 +170,8 @@ void Args::choice(const std::string& names, const std::string& metavar, std::str
 }
 
 void Args::values(const std::string& names, const std::string& metavar, const std::string& standard,
-                  const std::string& help, Setter set) {
-  value(names, metavar, standard, help, std::move(set));
+                  const std::string& help, Setter set, const std::string& environment) {
+  value(names, metavar, standard, help, std::move(set), environment);
   impl_->entries.back().option->take_all();
   impl_->entries.back().many = true;
 }

@@ -48,7 +48,7 @@ class Args {
               const std::vector<std::string>& choices, const std::string& help);
   // If the option is given more than once, every value counts, in order.
   void values(const std::string& names, const std::string& metavar, const std::string& standard,
-              const std::string& help, Setter set);
+              const std::string& help, Setter set, const std::string& environment = "");
 
   // Runs the setters. Returns false after printing --help or --version. Throws Error{kUsage} for an option
   // that is unknown, incomplete or refused by its setter.

@@ -15,6 +15,7 @@
 #include "tools/seer/lengths.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
+#include "tools/seer/sparse_options.h"
 #include "tools/seer/status_line.h"
 
 namespace seer::cli {
@@ -39,7 +40,7 @@ struct BenchOptions {
       kBenchDescription};
 
   ModelOptions model;
-  std::vector<SparseRule> rules;
+  SparseLists rules;
   std::vector<int64_t> n_prompt, n_gen, n_depth;
   std::vector<std::pair<int64_t, int64_t>> both;  // --pg
   std::optional<std::string> file;
@@ -67,7 +68,7 @@ struct BenchOptions {
         "tokens in the cache before a test; nz_ratio, whose choice depends on the whole prompt's length, "
         "computes them again, as the column computed shows",
         list(n_depth));
-    add_sparse_list(args, rules);
+    rules.add_to(args);
     args.value("-r,--repetitions", "N", "3", "measurements of each test", into(repetitions, 1, 1000000));
     args.flag("--no-warmup", no_warmup, "measure at once, without a run beforehand");
     args.value("-f,--file", "FILE", "random tokens", "prompts are FILE's tokens, repeated if it is short",
@@ -102,7 +103,7 @@ struct BenchOptions {
       throw Error(ErrorKind::kUsage,
                   "--random-weights stands in for -m and -g, and knows no text for -f; leave them out");
     if (!random_weights) require_model_dir(model.model_dir);
-    for (const SparseRule& rule : rules) require_gates(rule, model);
+    rules.require_gates(model);
   }
 
   static std::pair<int64_t, int64_t> parse_pair(const std::string& text) {
@@ -119,19 +120,24 @@ struct BenchOptions {
 
   // Returns the tests in the order in which they run. Dense comes first among the rules, because the others'
   // speed-ups are relative to it.
-  std::vector<BenchTest> tests(std::vector<SparseRule> run) const {
-    std::stable_partition(run.begin(), run.end(),
-                          [](const SparseRule& rule) { return rule.method == SparseRule::Method::kDense; });
+  std::vector<BenchTest> tests(std::vector<SparseRule> run, std::vector<SparseDecodeRule> decode) const {
+    std::stable_partition(run.begin(), run.end(), [](const SparseRule& rule) { return is_dense(rule); });
+    std::stable_partition(decode.begin(), decode.end(),
+                          [](const SparseDecodeRule& rule) { return is_dense(rule); });
     std::vector<BenchTest> list;
     for (const int64_t depth : n_depth) {
       for (const int64_t prompt : n_prompt)
         for (const SparseRule& rule : run)
-          if (prompt > 0) list.push_back({prompt, 0, depth, rule});
-      // Decoding is dense whatever the rule, so there is one row for each length and depth.
+          if (prompt > 0) list.push_back({prompt, 0, depth, rule, {}});
+      // What the gates for prompts choose does not change decoding, so there is one row for each length,
+      // depth and rule for decoding.
       for (const int64_t gen : n_gen)
-        if (gen > 0) list.push_back({0, gen, depth, SparseRule{}});
+        for (const SparseDecodeRule& rule : decode)
+          if (gen > 0) list.push_back({0, gen, depth, {}, rule});
       for (const auto& [prompt, gen] : both)
-        for (const SparseRule& rule : run) list.push_back({prompt, gen, depth, rule});
+        for (const SparseRule& rule : run)
+          for (const SparseDecodeRule& decoding : decode)
+            list.push_back({prompt, gen, depth, rule, decoding});
     }
     return list;
   }
@@ -139,7 +145,7 @@ struct BenchOptions {
   // Returns how many tokens the longest test keeps in the cache.
   int64_t longest() const {
     int64_t most = 1;
-    for (const BenchTest& test : tests({SparseRule{}}))
+    for (const BenchTest& test : tests({SparseRule{}}, {SparseDecodeRule{}}))
       most = std::max(most, test.n_depth + test.n_prompt + (test.n_gen > 0 ? test.n_gen + 1 : 0) +
                                 (test.n_depth + test.n_prompt == 0 ? 1 : 0));
     return most;
@@ -157,6 +163,7 @@ class Bench {
     options_.model.threads = thread_count(options_.model);
     options_.model.no_prefix_cache = true;  // as the description says
     engine_ = load_engine(options_.model);
+    options_.rules.check(engine_->model());
     make_tokens(text);
     session_ = engine_->new_session();
     BenchRows rows(options_.output, *engine_, options_.model);
@@ -194,7 +201,9 @@ class Bench {
   }
 
   void run_tests(BenchRows& rows) {
-    const std::vector<BenchTest> tests = options_.tests(rules_to_run(options_.rules, engine_->model()));
+    const ModelInfo& model = engine_->model();
+    const std::vector<BenchTest> tests =
+        options_.tests(options_.rules.prompt_rules(model), options_.rules.decode_rules(model));
     for (size_t i = 0; i < tests.size(); ++i) {
       place_ = "test " + std::to_string(i + 1) + "/" + std::to_string(tests.size()) + " ";
       const BenchResult result = measure(tests[i]);
@@ -215,11 +224,11 @@ class Bench {
   }
 
   BenchSample run_once(const BenchTest& test, const std::string& label) {
-    status_ = place_ + test.name() + " " + test.rule.to_string() + " " + label;
+    status_ = place_ + test.name() + " " + both_rules(test.rule, test.decode_rule) + " " + label;
     line_.update(status_);
     throw_if_interrupted();
     session_->reset();
-    if (test.n_prompt > 0 && test.n_depth > 0) generate(test.rule, 0, test.n_depth, 0);
+    if (test.n_prompt > 0 && test.n_depth > 0) generate(test, 0, test.n_depth, 0);
     BenchSample sample = test.n_prompt == 0 ? decode(test)
                          : test.n_gen == 0  ? prefill(test)
                                             : prefill_and_decode(test);
@@ -228,13 +237,14 @@ class Bench {
   }
 
   // Appends tokens [from, from + n_prompt) to the session, and generates n_gen more.
-  RequestStats generate(const SparseRule& rule, int64_t from, int64_t n_prompt, int64_t n_gen) {
+  RequestStats generate(const BenchTest& test, int64_t from, int64_t n_prompt, int64_t n_gen) {
     GenerateRequest request;
     request.prompt = slice(from, n_prompt);
     request.max_new_tokens = n_gen;
     request.sampling.temperature = 0.0;
     request.ignore_eos = true;
-    request.sparse = rule;
+    request.sparse = test.rule;
+    request.sparse_decode = test.decode_rule;
     request.on_progress = [this](const PrefillProgress& progress) { return show(progress); };
     request.on_token = [](const TokenEvent&) { return !interrupted(); };
     const RequestStats stats = session_->generate(request).stats;
@@ -250,23 +260,23 @@ class Bench {
 
   BenchSample prefill(const BenchTest& test) {
     const Clock::time_point start = Clock::now();
-    const RequestStats stats = generate(test.rule, test.n_depth, test.n_prompt, 0);
+    const RequestStats stats = generate(test, test.n_depth, test.n_prompt, 0);
     const std::chrono::nanoseconds elapsed = Clock::now() - start;
     return {elapsed.count(), stats.n_prompt, stats.attention_ns, stats.gate_ns, stats.density, 0};
   }
 
   BenchSample decode(const BenchTest& test) {
     // The first token comes out of the prefill, so n_gen decoding steps choose n_gen + 1 tokens.
-    const RequestStats stats = generate(SparseRule{}, 0, std::max<int64_t>(test.n_depth, 1), test.n_gen + 1);
-    return {stats.decode_ns, 0, 0, 0, 1.0, stats.decode_device_ns};
+    const RequestStats stats = generate(test, 0, std::max<int64_t>(test.n_depth, 1), test.n_gen + 1);
+    return {stats.decode_ns, 0, 0, 0, 1.0, stats.decode_device_ns, stats.decode_density};
   }
 
   BenchSample prefill_and_decode(const BenchTest& test) {
     const Clock::time_point start = Clock::now();
-    const RequestStats stats = generate(test.rule, test.n_depth, test.n_prompt, test.n_gen);
+    const RequestStats stats = generate(test, test.n_depth, test.n_prompt, test.n_gen);
     const std::chrono::nanoseconds elapsed = Clock::now() - start;
-    return {elapsed.count(), stats.n_prompt, stats.attention_ns,
-            stats.gate_ns,   stats.density,  stats.decode_device_ns};
+    return {elapsed.count(), stats.n_prompt,         stats.attention_ns,  stats.gate_ns,
+            stats.density,   stats.decode_device_ns, stats.decode_density};
   }
 
   bool show(const PrefillProgress& progress) {

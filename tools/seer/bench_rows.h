@@ -9,6 +9,7 @@
 #include "seer/engine.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/row_writer.h"
+#include "tools/seer/sparse_options.h"
 
 namespace seer::cli {
 
@@ -18,7 +19,10 @@ struct BenchTest {
                       // decoding together
   int64_t n_depth = 0;  // tokens in the cache before the test
   SparseRule rule;
+  SparseDecodeRule decode_rule;
 
+  // Returns whether no gates choose in this test.
+  bool dense() const;
   std::string name() const;  // "pp512", "tg128 @ d4096", "pp512+tg128"
 };
 
@@ -28,6 +32,7 @@ struct BenchSample {
   int64_t attention_ns, gate_ns;  // of the prefill
   double density;
   int64_t device_ns = 0;  // of the decoding
+  double decode_density = 1.0;
 };
 
 struct BenchResult {
@@ -45,6 +50,7 @@ class BenchRows {
   const Engine& engine_;
   std::string model_path_;
   int64_t threads_;
+  bool may_choose_;                         // whether decoding may be sparse, which takes two columns more
   std::map<std::string, double> dense_ns_;  // by test name, once the dense test has run
   RowWriter writer_;
 };

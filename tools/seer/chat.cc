@@ -15,6 +15,7 @@
 #include "tools/seer/output.h"
 #include "tools/seer/output_file.h"
 #include "tools/seer/sampling_options.h"
+#include "tools/seer/sparse_options.h"
 #include "tools/seer/status_line.h"
 #include "tools/seer/stop_options.h"
 #include "tools/seer/terminal_text.h"
@@ -33,7 +34,7 @@ struct ChatOptions {
 
   ModelOptions model;
   SamplingOptions sampling;
-  std::optional<SparseRule> sparse;
+  SparseOptions sparse;
   int64_t n_predict = -1;
   StopOptions stop;
   std::string system, history;
@@ -54,14 +55,14 @@ struct ChatOptions {
     args.flag("--raw", raw, kRawHelp);
     args.flag("-q,--quiet", quiet,
               "leave out the greeting, what an answer was stopped by, and warnings about the load");
-    add_sparse(args, sparse);
+    sparse.add_to(args);
     sampling.add_to(args);
     model.add_to(args);
   }
 
   void check() const {
     require_model_dir(model.model_dir);
-    require_gates(sparse, model);
+    sparse.require_gates(model);
     stop.check(n_predict);
     sampling.apply(SamplingParams{});  // refuses values out of range before the model is loaded
   }
@@ -79,18 +80,19 @@ class Chat {
                       options_.chat_template.kwargs),
         sampling_(options_.sampling.apply(engine_->model().default_sampling)) {
     conversation_.start(options_.system);
+    options_.sparse.check(engine_->model());
     if (options_.file) attach(*options_.file);
   }
 
   int run() {
     if (is_terminal_ && !options_.quiet)
       log_info(model_type(engine_->model()) + " on " + engine_->info().device + ", chat template " +
-               conversation_.format() + ", " + rule().to_string() + "; /help lists commands");
+               conversation_.format() + ", " + rules() + "; /help lists commands");
     while (!done_) {
       try {
         const std::optional<std::string> line = reader_.next();
         if (!line) break;
-        take(*line);
+        obey(*line);
       } catch (const Error& error) {
         recover(error);
       }
@@ -117,7 +119,7 @@ class Chat {
     forget_interrupt();
   }
 
-  void take(const std::string& line) {
+  void obey(const std::string& line) {
     const ChatLine parsed = parse_chat_line(line);
     if (parsed.command != nullptr) {
       command(parsed.command->name, parsed.text);
@@ -137,6 +139,7 @@ class Chat {
       restart();
     }
     if (name == "/sparse") choose_rule(argument);
+    if (name == "/sparse-decode") choose_decode_rule(argument);
     if (name == "/temp") choose_temperature(argument);
     if (name == "/history") show_history();
     if (name == "/save") save(argument);
@@ -169,8 +172,18 @@ class Chat {
     std::optional<SparseRule> rule;
     if (!argument.empty()) rule = SparseRule::parse(argument);
     require_gates(rule, options_.model);
-    options_.sparse = rule;
+    if (rule) check_rule(*rule, engine_->model());
+    options_.sparse.prompt = rule;
     log_info("prompts are read by " + this->rule().to_string());
+  }
+
+  void choose_decode_rule(const std::string& argument) {
+    std::optional<SparseDecodeRule> rule;
+    if (!argument.empty()) rule = SparseDecodeRule::parse(argument);
+    require_gates(rule, options_.model);
+    if (rule) check_rule(*rule, engine_->model());
+    options_.sparse.decode = rule;
+    log_info("answers are decoded by " + decode_rule().to_string());
   }
 
   void choose_temperature(const std::string& argument) {
@@ -206,12 +219,17 @@ class Chat {
     log_info("prompt " + token_rate(stats.n_prompt, stats.prefill_ns) +
              format(" and %lld cached, density %.1f%% (%s), decode ", static_cast<long long>(stats.n_cached),
                     100.0 * stats.density, last_rule_.to_string().c_str()) +
-             token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns) + moved_pages(stats));
+             token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns) +
+             decode_density(stats, last_decode_rule_) + moved_pages(stats));
     log_info(format("context %zu of %lld tokens, %zu messages", session_->tokens().size(),
                     static_cast<long long>(engine_->info().ctx_size), conversation_.messages().size()));
   }
 
-  SparseRule rule() const { return effective_rule(options_.sparse, engine_->model()); }
+  SparseRule rule() const { return effective_rule(options_.sparse.prompt, engine_->model()); }
+  SparseDecodeRule decode_rule() const { return effective_rule(options_.sparse.decode, engine_->model()); }
+  std::string rules() const {
+    return rule().to_string() + (is_dense(decode_rule()) ? "" : ", answers " + decode_rule().to_string());
+  }
 
   // Returns the ids that the session lacks. The session cannot give back single tokens: if it holds others
   // (after /retry, /undo or a stopped prefill), everything is computed again.
@@ -235,7 +253,8 @@ class Chat {
     request.max_new_tokens = options_.n_predict;
     request.sampling = sampling_;
     options_.stop.apply(*engine_, &request);
-    request.sparse = options_.sparse;
+    request.sparse = options_.sparse.prompt;
+    request.sparse_decode = options_.sparse.decode;
     if (!request.ignore_eos)
       for (const int32_t id : conversation_.end_of_turn_ids()) request.stop_token_ids.push_back(id);
     StatusLine line;
@@ -268,6 +287,7 @@ class Chat {
     attached_.clear();
     last_ = result.stats;
     last_rule_ = rule();
+    last_decode_rule_ = decode_rule();
     std::optional<std::vector<int32_t>> held = session_->tokens();
     if (result.finish == FinishReason::kStopString && result.stop_id < 0) held.reset();
     conversation_.add(result.text, std::move(held));
@@ -289,6 +309,7 @@ class Chat {
   std::string attached_;  // the text of /file, for the next message
   std::optional<RequestStats> last_;
   SparseRule last_rule_;
+  SparseDecodeRule last_decode_rule_;
   bool done_ = false;
 };
 

@@ -20,6 +20,8 @@ const std::vector<ChatCommand>& chat_commands() {
       {"/sparse", "[RULE]",
        "from now on read prompts by RULE (dense, threshold=T, nz_ratio=R, nz_ratio_row=R), or the gates' "
        "own"},
+      {"/sparse-decode", "[RULE]",
+       "from now on decode answers by RULE (dense, budget=N, threshold=T, ratio=R), or the gates' own"},
       {"/temp", "T", "from now on sample at temperature T; 0 is greedy"},
       {"/history", "", "print the conversation"},
       {"/save", "FILE", "write the conversation to FILE as JSON, messages as in the OpenAI API"},
@@ -61,7 +63,7 @@ std::string chat_help() {
   std::string text;
   for (const ChatCommand& command : chat_commands()) {
     const std::string left = std::string(command.name) + " " + command.argument;
-    text += format("  %-18s %s\n", left.c_str(), command.help);
+    text += format("  %-22s %s\n", left.c_str(), command.help);
   }
   return text +
          "  A line that ends in \\ goes on in the next; \"\"\" begins a message of several lines and ends "

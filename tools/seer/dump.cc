@@ -6,7 +6,7 @@
 
 namespace seer::cli {
 
-void LayerGates::take(const GateRows& rows) {
+void LayerGates::add(const GateRows& rows) {
   if (score.empty()) {
     n_heads = rows.n_heads;
     n_blocks = rows.n_blocks;
@@ -34,7 +34,8 @@ bool Dump::has_gates() const {
   return std::any_of(layers_.begin(), layers_.end(), [](const LayerGates& l) { return l.n_rows > 0; });
 }
 
-void Dump::write(const std::vector<int32_t>& input_ids, int64_t n_logits, int64_t n_vocab) {
+void Dump::write(const std::vector<int32_t>& input_ids, int64_t n_logits, int64_t n_vocab,
+                 DecodeDump* decoded) {
   if (logits_.size() != static_cast<size_t>(n_logits) * static_cast<size_t>(n_vocab))
     throw Error(ErrorKind::kRuntime, "the engine reported other logits than were asked for");
   const bool gates = has_gates();
@@ -54,6 +55,7 @@ void Dump::write(const std::vector<int32_t>& input_ids, int64_t n_logits, int64_
     writer_.add("mask." + std::to_string(i), "U8", {layer.n_heads, layer.n_blocks, layer.n_blocks},
                 layer.mask.data(), layer.mask.size());
   }
+  if (decoded != nullptr) decoded->add_to(writer_);
   writer_.write();
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "seer/request.h"
+#include "tools/seer/decode_dump.h"
 #include "tools/seer/safetensors_writer.h"
 
 namespace seer::cli {
@@ -16,7 +17,7 @@ struct LayerGates {
   std::vector<uint8_t> mask;  // [n_heads, n_blocks, n_blocks]
   int64_t n_heads = 0, n_blocks = 0, n_rows = 0;
 
-  void take(const GateRows& rows);  // throws Error{kRuntime} for rows out of order
+  void add(const GateRows& rows);  // throws Error{kRuntime} for rows out of order
 };
 
 // Collects input_ids and logits, and under a sparse rule score.L and mask.L of every layer L. The constructor
@@ -24,14 +25,15 @@ struct LayerGates {
 class Dump {
  public:
   Dump(const std::string& path, int64_t n_layers);
-  void take_logits(const float* rows, int64_t n_values) {
+  void add_logits(const float* rows, int64_t n_values) {
     logits_.insert(logits_.end(), rows, rows + n_values);
   }
-  void take_gates(const GateRows& rows) { layers_.at(static_cast<size_t>(rows.layer)).take(rows); }
+  void add_gates(const GateRows& rows) { layers_.at(static_cast<size_t>(rows.layer)).add(rows); }
   void add_metadata(const std::string& key, const std::string& value) { writer_.add_metadata(key, value); }
   // Throws Error{kRuntime} if the logits taken are not n_logits x n_vocab values, or if a layer is
-  // incomplete.
-  void write(const std::vector<int32_t>& input_ids, int64_t n_logits, int64_t n_vocab);
+  // incomplete. `decoded` may be null.
+  void write(const std::vector<int32_t>& input_ids, int64_t n_logits, int64_t n_vocab,
+             DecodeDump* decoded = nullptr);
 
  private:
   bool has_gates() const;

@@ -8,145 +8,40 @@
 #include "seer/error.h"
 #include "tools/seer/canvas.h"
 #include "tools/seer/format.h"
+#include "tools/seer/map_panels.h"
 
 namespace seer::cli {
 namespace {
 
-constexpr Color kInk = {40, 40, 48};
-constexpr Color kFaint = {150, 150, 160};
-constexpr Color kDropped = {233, 233, 238};
-constexpr Color kKept = {28, 60, 130};
-constexpr int64_t kMargin = 12, kGap = 16;
-constexpr int64_t kLine = kGlyphHeight + 7;  // pixels of a line of text
-constexpr int64_t kHeading = 3 * kLine + 5;  // of the lines at the top
-constexpr int64_t kScale = 96;               // of a scale's colours
-// The room to the left of a panel and below it, for ticks, their numbers and the axis's name.
-constexpr int64_t kAxisLeft = 4 * kGlyphWidth + 4 + kGlyphHeight + 6;
-constexpr int64_t kAxisBelow = 6 + kGlyphHeight + 4 + kGlyphHeight;
-constexpr int64_t kMaxColumns = 8;
-
-// Softmaxed scores span decades, so the shade is logarithmic. A score of 0.0001 is the dark end.
-double score_shade(double score) { return score > 0.0 ? 1.0 + std::log10(score) / 4.0 : 0.0; }
-
-Color mask_color(double kept) {
-  const auto mix = [&](uint8_t from, uint8_t to) {
-    return static_cast<uint8_t>(std::lround(from + std::clamp(kept, 0.0, 1.0) * (to - from)));
-  };
-  return {mix(kDropped.r, kKept.r), mix(kDropped.g, kKept.g), mix(kDropped.b, kKept.b)};
-}
-
-// Panels of one size in a grid, below three lines of text. Each has a label above it. Numbers and names of
-// the axes are at every panel, or at those of the left column and the bottom row alone.
-struct Grid {
-  int64_t side;   // in cells
-  int64_t scale;  // pixels for each cell
-  int64_t n_columns, n_rows;
-  bool axes_at_each;
-
-  int64_t panel() const { return side * scale; }
-  int64_t pitch_x() const { return panel() + kGap + (axes_at_each ? kAxisLeft : 0); }
-  int64_t pitch_y() const { return panel() + kGap + kGlyphHeight + 5 + (axes_at_each ? kAxisBelow : 0); }
-  int64_t x(int64_t column) const { return kMargin + kAxisLeft + column * pitch_x(); }
-  int64_t y(int64_t row) const { return kMargin + kHeading + row * pitch_y() + kGlyphHeight + 5; }
-  bool has_left_axis(int64_t column) const { return axes_at_each || column == 0; }
-  bool has_lower_axis(int64_t row) const { return axes_at_each || row == n_rows - 1; }
-  // `n_letters` is the length of the longest line of text.
-  Canvas canvas(size_t n_letters) const {
-    const int64_t width =
-        x(n_columns - 1) + panel() + 2 * kGlyphWidth;  // the last number of an axis sticks out
-    const int64_t text = kMargin + static_cast<int64_t>(n_letters) * kGlyphWidth;
-    return {std::max(width, text) + kMargin, y(n_rows - 1) + panel() + kAxisBelow + kMargin};
-  }
-};
-
-int64_t width_of(const std::string& text) { return static_cast<int64_t>(text.size()) * kGlyphWidth; }
-
-// Draws the axes of the panel in this column and row. `tick(block)` returns how many pixels from the panel's
-// edge a block begins.
-template <class Tick>
-void draw_axes(Canvas& canvas, const Grid& grid, int64_t column, int64_t row, int64_t n_blocks,
-               const Tick& tick) {
-  const int64_t x = grid.x(column), y = grid.y(row), panel = grid.panel();
-  canvas.fill(x - 1, y, 1, panel + 1, kFaint);
-  canvas.fill(x - 1, y + panel, panel + 1, 1, kFaint);
-  for (const int64_t block : {int64_t{0}, n_blocks / 2, n_blocks}) {
-    const int64_t at = tick(block);
-    const std::string number = std::to_string(block);
-    const int64_t width = width_of(number);
-    canvas.fill(x - 4, y + at, 3, 1, kFaint);
-    canvas.fill(x + at, y + panel + 1, 1, 3, kFaint);
-    if (grid.has_left_axis(column))
-      canvas.text(x - 5 - width, std::max(y + at - kGlyphHeight / 2, y), number, kInk);
-    if (grid.has_lower_axis(row))
-      canvas.text(block == 0 ? x : x + at - width / 2, y + panel + 6, number, kInk);
-  }
-  static const std::string kLeft = "query block", kBelow = "key block";
-  if (grid.has_left_axis(column))
-    canvas.text_upwards(x - kAxisLeft + 2, y + (panel + width_of(kLeft)) / 2, kLeft, kInk);
-  if (grid.has_lower_axis(row))
-    canvas.text(x + (panel - width_of(kBelow)) / 2, y + panel + 6 + kGlyphHeight + 4, kBelow, kInk);
+// Returns the words after the title: the sizes of a block and of a map's cell.
+std::string sizes_of(const GateSummary& layer, int64_t block_tokens) {
+  const std::string cell = std::to_string(layer.cell_blocks());
+  return "block = " + std::to_string(block_tokens) + " tokens, cell = " + cell + " x " + cell +
+         (layer.cell_blocks() == 1 ? " block" : " blocks");
 }
 
 template <class Paint>
 void draw_panel(Canvas& canvas, const Grid& grid, int64_t column, int64_t row, const std::string& label,
                 const BlockMap& map, const GateSummary& layer, const Paint& paint) {
-  const int64_t x = grid.x(column);
-  const int64_t y = grid.y(row);
-  canvas.text(x, y - kGlyphHeight - 5, label, kInk);
+  const int64_t x = grid.x(column), y = grid.y(row), scale = grid.width / map.side;
   for (int64_t i = 0; i < map.side; ++i)
     for (int64_t j = 0; j <= i; ++j)
-      canvas.fill(x + j * grid.scale, y + i * grid.scale, grid.scale, grid.scale,
-                  paint(static_cast<size_t>(i * map.side + j)));
-  draw_axes(canvas, grid, column, row, layer.n_blocks(),
-            [&](int64_t block) { return grid.scale * block / layer.cell_blocks(); });
+      canvas.fill(x + j * scale, y + i * scale, scale, scale, paint(static_cast<size_t>(i * map.side + j)));
+  std::vector<Axis::Tick> ticks;
+  for (const int64_t block : {int64_t{0}, layer.n_blocks() / 2, layer.n_blocks()})
+    ticks.push_back({scale * block / layer.cell_blocks(), std::to_string(block)});
+  draw_frame(canvas, grid, column, row, label, {"query block", ticks}, {"key block", ticks});
 }
-
-// A line that names a scale: "blocks kept 0% [colours] 100%".
-struct Scale {
-  std::string before, after;
-  Color (*color)(double share);
-
-  int64_t width() const { return width_of(before) + width_of(after) + kScale + 2 * kGlyphWidth; }
-};
-
-const Scale kKeptScale = {"blocks kept  0%", "100%", mask_color};
-const Scale kScoreScale = {"gate score, logarithmic  0.0001", "1", heat};
-
-// Writes the three lines at the top, and returns the letters of the longest line if `canvas` is null.
-size_t draw_heading(Canvas* canvas, const std::string& title, const GateSummary& layer, int64_t block_tokens,
-                    const std::vector<const Scale*>& scales) {
-  const std::string cell = std::to_string(layer.cell_blocks());
-  const std::string sizes = "block = " + std::to_string(block_tokens) + " tokens, cell = " + cell + " x " +
-                            cell + (layer.cell_blocks() == 1 ? " block" : " blocks");
-  int64_t x = kMargin;
-  for (const Scale* scale : scales) {
-    if (canvas != nullptr) {
-      const int64_t y = kMargin + 2 * kLine, left = x + width_of(scale->before) + kGlyphWidth;
-      canvas->text(x, y, scale->before, kInk);
-      for (int64_t i = 0; i < kScale; ++i)
-        canvas->fill(left + i, y, 1, kGlyphHeight,
-                     scale->color(static_cast<double>(i) / static_cast<double>(kScale - 1)));
-      canvas->text(left + kScale + kGlyphWidth, y, scale->after, kInk);
-    }
-    x += scale->width() + 4 * kGlyphWidth;
-  }
-  if (canvas != nullptr) {
-    canvas->text(kMargin, kMargin, title, kInk);
-    canvas->text(kMargin, kMargin + kLine, sizes, kInk);
-  }
-  return std::max({title.size(), sizes.size(), static_cast<size_t>((x - kMargin) / kGlyphWidth)});
-}
-
-std::string percent(double share) { return format("%.1f%%", 100.0 * share); }
 
 Canvas draw_layer(const std::string& title, int64_t block_tokens, const GateSummary& layer) {
-  const int64_t side = layer.map(0).side;
-  const int64_t n_columns = std::min(layer.n_heads(), kMaxColumns);
+  const int64_t side = layer.map(0).side, panel = side * std::max<int64_t>(1, 256 / side);
+  const int64_t n_columns = std::min(layer.n_heads(), kMaxMapColumns);
   const int64_t n_bands = (layer.n_heads() + n_columns - 1) / n_columns;
-  const Grid grid = {side, std::max<int64_t>(1, 256 / side), n_columns, 2 * n_bands, true};
+  const Grid grid = {panel, panel, n_columns, 2 * n_bands, true};
   const std::vector<const Scale*> scales = {&kKeptScale, &kScoreScale};
-  Canvas canvas = grid.canvas(draw_heading(nullptr, title, layer, block_tokens, scales));
-  draw_heading(&canvas, title, layer, block_tokens, scales);
+  const std::string sizes = sizes_of(layer, block_tokens);
+  Canvas canvas = grid.canvas(draw_heading(nullptr, title, sizes, scales));
+  draw_heading(&canvas, title, sizes, scales);
   for (int64_t head = 0; head < layer.n_heads(); ++head) {
     const BlockMap& map = layer.map(head);
     const int64_t column = head % n_columns;
@@ -161,12 +56,12 @@ Canvas draw_layer(const std::string& title, int64_t block_tokens, const GateSumm
 }
 
 Canvas draw_overview(const std::string& title, int64_t block_tokens, const std::vector<GateSummary>& layers) {
-  const int64_t side = layers.front().map(0).side;
-  const Grid grid = {side, std::max<int64_t>(1, 128 / side), layers.front().n_heads(),
-                     static_cast<int64_t>(layers.size()), false};
+  const int64_t side = layers.front().map(0).side, panel = side * std::max<int64_t>(1, 128 / side);
+  const Grid grid = {panel, panel, layers.front().n_heads(), static_cast<int64_t>(layers.size()), false};
   const std::string heading = title + ", labels = layer.head and blocks kept";
-  Canvas canvas = grid.canvas(draw_heading(nullptr, heading, layers.front(), block_tokens, {&kKeptScale}));
-  draw_heading(&canvas, heading, layers.front(), block_tokens, {&kKeptScale});
+  const std::string sizes = sizes_of(layers.front(), block_tokens);
+  Canvas canvas = grid.canvas(draw_heading(nullptr, heading, sizes, {&kKeptScale}));
+  draw_heading(&canvas, heading, sizes, {&kKeptScale});
   for (size_t i = 0; i < layers.size(); ++i)
     for (int64_t head = 0; head < layers[i].n_heads(); ++head) {
       const BlockMap& map = layers[i].map(head);

@@ -18,7 +18,7 @@ double ratio(int64_t part, int64_t whole) {
 GateSummary::GateSummary(int64_t n_kv_heads, bool softmaxed, int64_t max_side)
     : n_kv_heads_(n_kv_heads), softmaxed_(softmaxed), max_side_(max_side) {}
 
-void GateSummary::take(const GateRows& rows) {
+void GateSummary::add(const GateRows& rows) {
   if (maps_.empty()) {
     n_blocks_ = rows.n_blocks;
     cell_ = (n_blocks_ + max_side_ - 1) / max_side_;
@@ -32,13 +32,13 @@ void GateSummary::take(const GateRows& rows) {
       rows.first_row + rows.n_rows > n_blocks_)
     throw Error(ErrorKind::kRuntime, "the engine reported gate rows out of order");
   for (int64_t row = 0; row < rows.n_rows; ++row) {
-    for (int64_t head = 0; head < rows.n_heads; ++head) take_row(rows, row, head);
+    for (int64_t head = 0; head < rows.n_heads; ++head) add_row(rows, row, head);
     count_shared(rows, row);
   }
   n_rows_ += rows.n_rows;
 }
 
-void GateSummary::take_row(const GateRows& rows, int64_t row, int64_t head) {
+void GateSummary::add_row(const GateRows& rows, int64_t row, int64_t head) {
   const int64_t block_row = rows.first_row + row;
   const int64_t offset = (head * rows.n_rows + row) * n_blocks_;
   const float* const scores = rows.scores + offset;

@@ -22,7 +22,7 @@ class GateSummary {
   // reported scores went through softmax already. `max_side`: the largest side of a map.
   GateSummary(int64_t n_kv_heads, bool softmaxed, int64_t max_side);
   // Throws Error{kRuntime} for rows out of order.
-  void take(const GateRows& rows);
+  void add(const GateRows& rows);
 
   int64_t n_heads() const { return static_cast<int64_t>(maps_.size()); }
   int64_t n_blocks() const { return n_blocks_; }
@@ -41,7 +41,7 @@ class GateSummary {
   int64_t row_length(double p) const;
 
  private:
-  void take_row(const GateRows& rows, int64_t row, int64_t head);
+  void add_row(const GateRows& rows, int64_t row, int64_t head);
   void count_shared(const GateRows& rows, int64_t row);
 
   int64_t n_kv_heads_;

@@ -12,6 +12,7 @@
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
 #include "tools/seer/sampling_options.h"
+#include "tools/seer/sparse_options.h"
 #include "tools/seer/status_line.h"
 #include "tools/seer/stop_options.h"
 
@@ -33,7 +34,7 @@ struct GenerateOptions {
   ModelOptions model;
   PromptOptions prompt;
   SamplingOptions sampling;
-  std::optional<SparseRule> sparse;
+  SparseOptions sparse;
   int64_t n_predict = -1;
   StopOptions stop;
   std::optional<std::string> system;
@@ -57,14 +58,14 @@ struct GenerateOptions {
     args.flag("--ids", ids, "print token ids separated by spaces instead of text");
     args.flag("--raw", raw, kRawHelp);
     args.flag("-q,--quiet", quiet, "leave out the closing line, and warnings about the load");
-    add_sparse(args, sparse);
+    sparse.add_to(args);
     sampling.add_to(args);
     model.add_to(args);
   }
 
   void check() const {
     require_model_dir(model.model_dir);
-    require_gates(sparse, model);
+    sparse.require_gates(model);
     if (prompt.tokens_file && (system || chat_template.given() || parse_special))
       throw Error(
           ErrorKind::kUsage,
@@ -131,7 +132,7 @@ class Completion {
 
   // Writes a token's text. The echo of the prompt waits for the first token, because before it the terminal
   // shows the progress line.
-  bool take(const TokenEvent& event) {
+  bool write(const TokenEvent& event) {
     if (first_token_ == Clock::time_point{}) first_token_ = Clock::now();
     line_.clear();
     if (as_ids_) return put_echo() && put(ids_separator() + std::to_string(event.id));
@@ -210,15 +211,18 @@ std::string reason(const GenerateResult& result) {
   return "interrupted";
 }
 
-std::string closing_line(const GenerateResult& result, const SparseRule& rule, double first_token) {
+std::string closing_line(const GenerateResult& result, const SparseOptions& sparse, const ModelInfo& model,
+                         double first_token) {
   const RequestStats& stats = result.stats;
   std::string line = "prompt " + token_rate(stats.n_prompt, stats.prefill_ns);
   if (stats.n_cached > 0) line += format(" and %lld cached", static_cast<long long>(stats.n_cached));
   // The first token comes with the prefill; decoding gives those after it.
   line += ", decode " + token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns);
   if (first_token > 0.0) line += ", first token after " + human_seconds(first_token);
-  line += format(", density %.1f%% (", 100.0 * stats.density) + rule.to_string() + ")" + moved_pages(stats) +
-          ", " + reason(result);
+  line += format(", density %.1f%% (", 100.0 * stats.density) +
+          effective_rule(sparse.prompt, model).to_string() + ")" +
+          decode_density(stats, effective_rule(sparse.decode, model)) + moved_pages(stats) + ", " +
+          reason(result);
   return line;
 }
 
@@ -246,11 +250,12 @@ int run_generate(const Arguments& arguments) {
   request.max_new_tokens = options.n_predict;
   request.sampling = options.sampling.apply(engine->model().default_sampling);
   options.stop.apply(*engine, &request);
-  request.sparse = options.sparse;
+  request.sparse = options.sparse.prompt;
+  request.sparse_decode = options.sparse.decode;
 
   Completion completion(options, prompt, request.prompt, as_ids, *engine);
   PrefillProgress last = {static_cast<int64_t>(request.prompt.size()), 0, 0, 0.0};
-  request.on_token = [&](const TokenEvent& event) { return completion.take(event) && !interrupted(); };
+  request.on_token = [&](const TokenEvent& event) { return completion.write(event) && !interrupted(); };
   request.on_progress = [&](const PrefillProgress& progress) {
     last = progress;
     return completion.progress(progress);
@@ -268,8 +273,7 @@ int run_generate(const Arguments& arguments) {
   }
   completion.finish(result.text);
   if (!options.quiet) {
-    const SparseRule rule = effective_rule(options.sparse, engine->model());
-    log_info(closing_line(result, rule, completion.seconds_to_first_token(start)));
+    log_info(closing_line(result, options.sparse, engine->model(), completion.seconds_to_first_token(start)));
   }
   return result.finish == FinishReason::kCancelled ? kInterrupted : kDone;
 }

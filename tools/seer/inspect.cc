@@ -21,7 +21,9 @@ constexpr const char* kInspectDescription =
     "gate "
     "scores. --dump writes all of it, and logits, as safetensors: input_ids, logits and, under a sparse "
     "rule, "
-    "score.L and mask.L of every layer L.";
+    "score.L and mask.L of every layer L; with --prompt-tokens also decode.logits, decode.score.L, "
+    "decode.mask.L "
+    "and decode.gate_key.L of the tokens that are decoded.";
 
 struct InspectOptions {
   static constexpr CommandHead kHead = {"inspect", "-m DIR [-g DIR] [-p TEXT | -f FILE] [options]",
@@ -57,6 +59,17 @@ Json as_json(const GateInfo& gates) {
           {"d_gate", gates.d_gate},
           {"double_linear", gates.double_linear},
           {"last_block_dense", gates.last_block_dense},
+          {"default_rule", gates.default_rule.to_string()},
+          {"n_params", gates.n_params}};
+}
+
+Json as_json(const DecodeGateInfo& gates) {
+  return {{"source", gates.source},
+          {"gate_type", gates.gate_type},
+          {"gate_block", gates.gate_block},
+          {"d_gate", gates.d_gate},
+          {"norms", gates.has_norms},
+          {"start_layer", gates.start_layer},
           {"default_rule", gates.default_rule.to_string()},
           {"n_params", gates.n_params}};
 }
@@ -212,6 +225,7 @@ int run_inspect(const Arguments& arguments) {
   summary["tokenizer"] = describe_tokenizer(*engine);
   summary["engine"] = as_json(engine->info());
   summary["gates"] = engine->model().gates ? as_json(*engine->model().gates) : Json();
+  summary["decode_gates"] = engine->model().decode_gates ? as_json(*engine->model().decode_gates) : Json();
   write_stdout(options.output == "json" ? to_text(summary, 2) + "\n" : readable(summary));
   return kDone;
 }

@@ -6,12 +6,14 @@
 
 #include "tools/seer/input.h"
 #include "tools/seer/model_options.h"
+#include "tools/seer/sparse_options.h"
 
 namespace seer::cli {
 
 struct PromptInspection {
   PromptOptions prompt;
-  std::optional<SparseRule> sparse;
+  SparseOptions sparse;
+  std::optional<int64_t> prompt_tokens;
   std::optional<std::string> dump, maps, show;
   std::optional<int64_t> last_logits;
   bool parse_special = false;

@@ -15,15 +15,6 @@ namespace {
 constexpr int64_t kMaxThreads = 4096;
 constexpr int64_t kMaxRanks = 1024;
 
-void append_rules(std::vector<SparseRule>& rules, const std::string& list) {
-  for (size_t begin = 0; begin <= list.size();) {
-    const size_t end = std::min(list.find(',', begin), list.size());
-    const SparseRule rule = SparseRule::parse(list.substr(begin, end - begin));
-    if (std::find(rules.begin(), rules.end(), rule) == rules.end()) rules.push_back(rule);
-    begin = end + 1;
-  }
-}
-
 void describe_engine(const Engine& engine) {
   const ModelInfo& model = engine.model();
   const EngineInfo& info = engine.info();
@@ -38,6 +29,9 @@ void describe_engine(const Engine& engine) {
                   info.prefix_cache ? "pages shared by content" : "no prefix cache"));
   if (model.gates)
     log_info("gates " + model.gates->source + ", rule " + model.gates->default_rule.to_string());
+  if (model.decode_gates)
+    log_info("decode gates " + model.decode_gates->source + ", rule " +
+             model.decode_gates->default_rule.to_string());
 }
 
 }  // namespace
@@ -54,8 +48,12 @@ void require_model_dir(const std::string& model_dir) {
 void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
   args.group("Model");
   add_model_dir(args, model_dir);
-  args.value("-g,--gates", "DIR", "none: dense attention", "folder of trained SeerAttention gates",
-             into(gates_dir), "SEER_GATES");
+  args.values(
+      "-g,--gates", "DIR", "none: dense attention",
+      "folder of trained SeerAttention gates, for prompts or for decoding, or a folder with one of each; may "
+      "be "
+      "given twice, for gates of both kinds",
+      [this](const std::string& dir) { add_gates_dir(dir); }, "SEER_GATES");
   args.value("-c,--ctx-size", "N", "0: " + ctx_standard,
              "tokens the KV cache holds, prompt and completion together", into(ctx_size, 0));
   args.value("--chunk-size", "N", "0: the engine's choice",
@@ -104,31 +102,14 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
   args.flag("-v,--verbose", verbose, "describe model, cache and gates on stderr after the load");
 }
 
-void add_sparse(Args& args, std::optional<SparseRule>& rule) {
-  args.value("--sparse", "RULE", "the gates' own rule, dense without gates",
-             "blocks the prefill attends to: dense, threshold=T, nz_ratio=R or nz_ratio_row=R",
-             [&rule](const std::string& value) { rule = SparseRule::parse(value); });
-}
-
-void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& options) {
-  if (rule && rule->method != SparseRule::Method::kDense && options.gates_dir.empty() &&
-      options.random_config.empty())
-    throw Error(ErrorKind::kUsage,
-                "--sparse " + rule->to_string() + " needs gates: give -g DIR or set SEER_GATES");
-}
-
-void add_sparse_list(Args& args, std::vector<SparseRule>& rules) {
-  args.values(
-      "--sparse", "RULES", "dense, and the gates' own rule if there are gates",
-      "rules to run, separated by commas or given one by one: dense, threshold=T, nz_ratio=R, nz_ratio_row=R",
-      [&rules](const std::string& value) { append_rules(rules, value); });
-}
-
-std::vector<SparseRule> rules_to_run(const std::vector<SparseRule>& rules, const ModelInfo& model) {
-  if (!rules.empty()) return rules;
-  std::vector<SparseRule> standard(1);
-  if (model.gates && model.gates->default_rule != standard[0]) standard.push_back(model.gates->default_rule);
-  return standard;
+void ModelOptions::add_gates_dir(const std::string& dir) {
+  if (dir.empty()) return;  // stands for no gates, and overrides SEER_GATES
+  if (!more_gates_dir.empty())
+    throw Error(
+        ErrorKind::kUsage,
+        "expected at most two folders, of gates for prompts and of gates for decoding; found a third, " +
+            dir);
+  (gates_dir.empty() ? gates_dir : more_gates_dir) = dir;
 }
 
 std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet) {
@@ -138,6 +119,7 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet) {
   if (options.gpu_memory_utilization) engine_options.gpu_memory_utilization = *options.gpu_memory_utilization;
   engine_options.model_dir = options.model_dir;
   engine_options.gates_dir = options.gates_dir;
+  engine_options.more_gates_dir = options.more_gates_dir;
   engine_options.device = options.device;
   engine_options.threads = static_cast<int>(options.threads);
   engine_options.ctx_size = options.ctx_size;
@@ -172,11 +154,6 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet) {
   line.clear();
   if (options.verbose) describe_engine(*engine);
   return engine;
-}
-
-SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo& model) {
-  if (rule) return *rule;
-  return model.gates ? model.gates->default_rule : SparseRule{};
 }
 
 std::string larger_context(const EngineInfo& info) {

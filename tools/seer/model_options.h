@@ -15,8 +15,8 @@ namespace seer::cli {
 
 struct ModelOptions {
   std::string model_dir;
-  std::string gates_dir;
-  std::string random_config;  // bench's --config: the shape to measure, instead of a model
+  std::string gates_dir, more_gates_dir;  // -g, which may be given twice
+  std::string random_config;              // bench's --config: the shape to measure, instead of a model
   int64_t ctx_size = 0;
   int64_t chunk_size = 0, mixed_chunk_size = 0, max_batch_size = 0, pool_size = 0;
   int64_t threads = 0;
@@ -33,28 +33,18 @@ struct ModelOptions {
 
   // `ctx_standard` is the help's text for --ctx-size 0 in this subcommand.
   void add_to(Args& args, const std::string& ctx_standard = "the model's maximum");
+
+ private:
+  void add_gates_dir(const std::string& dir);
 };
 
 void add_model_dir(Args& args, std::string& model_dir);
 // Throws Error{kUsage} if there is neither -m nor SEER_MODEL.
 void require_model_dir(const std::string& model_dir);
 
-// --sparse, given once. `require_gates` refuses a sparse rule if no gates were given, before anything is
-// loaded.
-void add_sparse(Args& args, std::optional<SparseRule>& rule);
-void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& options);
-
-// --sparse as a list, for bench and perplexity. An empty list stands for dense, and for the gates' own rule
-// if there are gates.
-void add_sparse_list(Args& args, std::vector<SparseRule>& rules);
-std::vector<SparseRule> rules_to_run(const std::vector<SparseRule>& rules, const ModelInfo& model);
-
 // Loads a model with a progress line on a terminal, and with warnings unless `quiet`. Ctrl-C cancels. Throws
 // as Engine::load does.
 std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet = false);
-
-// Returns the rule that a request without a rule runs under.
-SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo& model);
 
 // Returns the end of a sentence of advice about a context that is too short: ", or start with a larger
 // --ctx-size", or nothing if it is the model's largest already.

@@ -77,7 +77,7 @@ void write_stdout_as_it_is(std::string_view bytes) {
 void write_stdout(std::string_view bytes) {
   Stdout& out = standard_output();
   if (!out.filtered) return write_stdout_as_it_is(bytes);
-  write_stdout_as_it_is(out.filter.take(bytes));
+  write_stdout_as_it_is(out.filter.push(bytes));
 }
 
 void leave_stdout_raw() { standard_output().filtered = false; }

@@ -71,7 +71,7 @@ void append_shown(std::string_view bytes, uint32_t code, std::string* out) {
 
 }  // namespace
 
-std::string TerminalFilter::take(std::string_view bytes) {
+std::string TerminalFilter::push(std::string_view bytes) {
   held_ += bytes;
   std::string out;
   out.reserve(held_.size());
@@ -95,7 +95,7 @@ std::string TerminalFilter::finish() {
 
 std::string visible(std::string_view text) {
   TerminalFilter filter;
-  std::string out = filter.take(text);
+  std::string out = filter.push(text);
   return out + filter.finish();
 }
 

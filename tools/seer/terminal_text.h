@@ -19,7 +19,7 @@ namespace seer::cli {
 // A character may come in pieces: its first bytes are held back until the rest of it has come.
 class TerminalFilter {
  public:
-  std::string take(std::string_view bytes);
+  std::string push(std::string_view bytes);
   // Returns the bytes that are held back. Call it at the end of the text.
   std::string finish();
 

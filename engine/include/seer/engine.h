@@ -157,6 +157,12 @@ struct SEER_API ModelInfo {
                                           // that are ignored, or read in a way that may surprise
 };
 
+// Throw Error{kUsage} if the model cannot run under a rule, because it lacks the gates that the rule needs,
+// or because the budget is below a block of the gates. A request under such a rule is refused for the same
+// reason.
+SEER_API void check_rule(const SparseRule& rule, const ModelInfo& model);
+SEER_API void check_rule(const SparseDecodeRule& rule, const ModelInfo& model);
+
 struct SEER_API EngineInfo {
   std::string device;            // "cpu (2 threads, AVX-512, OpenBLAS SkylakeX)"
   int64_t ctx_size = 0;          // tokens

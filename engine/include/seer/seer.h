@@ -169,6 +169,9 @@ typedef struct seer_engine_options {
    * GPU, for bf16 on a processor without AVX512-BF16, and for bf16 on a CPU if layers have F16 or F32 weights
    * (see `weights`). */
   const char* activations;
+  /* A second folder of gates, of the other kind: gates_dir and this one name gates for prompts and gates for
+   * decoding, in any order. null: none. */
+  const char* more_gates_dir;
 } seer_engine_options;
 
 /* SEER_ERROR_USAGE for a null pointer or a wrong `size`. */
@@ -212,6 +215,12 @@ typedef struct seer_engine_info {
   /* "f32", "bf16", or "fp8" on a GPU that rounds inputs of the layers' FP8 weights to E4M3; valid as long as
    * the handle. */
   const char* activations;
+  /* The rule by which requests that name none are decoded: "budget=4096"; "dense" without gates for decoding.
+   * Valid as long as the handle. */
+  const char* default_decode_rule;
+  int64_t
+      decode_start_layer;   /* layers before it attend to everything when they decode; 0 without such gates */
+  int32_t has_decode_gates; /* 0 or 1: gates for decoding; has_gates is of gates for prompts */
 } seer_engine_info;
 
 /* Describes the engine. `size` is sizeof(seer_engine_info). SEER_ERROR_USAGE for null pointers or a wrong
@@ -346,6 +355,9 @@ typedef struct seer_request {
    * all requests wait for it, and it may not run a session. 0 fails the request with SEER_ERROR_RUNTIME.
    * Reported log-probabilities are those of the model's logits before this call. May be null. */
   int (*on_logits)(void* user, const int32_t* tokens, size_t n_tokens, float* logits, size_t n_vocab);
+  /* How tokens are decoded: "dense", "budget=N", "threshold=T" or "ratio=R"; null: the engine's
+   * default_decode_rule. See seer::SparseDecodeRule. */
+  const char* sparse_decode;
 } seer_request;
 
 /* SEER_ERROR_USAGE for a null pointer or a wrong `size`. */
@@ -405,6 +417,9 @@ typedef struct seer_result {
   size_t n_logprobs;
   const seer_position_logprobs* prompt_logprobs; /* [n_prompt_logprobs] */
   size_t n_prompt_logprobs;
+  /* The share of the blocks up to a decoded token's own that was kept, of the layers in which gates choose; 1
+   * if all were. */
+  double decode_density;
 } seer_result;
 
 /* --- A session. --- */

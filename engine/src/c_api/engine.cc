@@ -21,6 +21,7 @@ EngineOptions options_of(const seer_engine_options& in) {
   EngineOptions out;
   out.model_dir = text_or_empty(in.model_dir);
   out.gates_dir = text_or_empty(in.gates_dir);
+  out.more_gates_dir = text_or_empty(in.more_gates_dir);
   out.random_config = text_or_empty(in.random_config);
   if (in.device != nullptr) out.device = in.device;
   out.threads = in.threads;
@@ -86,6 +87,9 @@ seer_status seer_engine_load(seer_engine** engine, const seer_engine_options* op
       handle->stop_id_sources.push_back(stop.source.c_str());
     const auto& gates = handle->engine->model().gates;
     handle->default_rule = (gates ? gates->default_rule : seer::SparseRule()).to_string();
+    const auto& decode_gates = handle->engine->model().decode_gates;
+    handle->default_decode_rule =
+        (decode_gates ? decode_gates->default_rule : seer::SparseDecodeRule()).to_string();
     try {
       const seer::Tokenizer& tokenizer = handle->engine->tokenizer();
       handle->has_tokenizer = true;
@@ -132,6 +136,9 @@ seer_status seer_engine_get_info(const seer_engine* engine, seer_engine_info* in
         device.rank_split == seer::RankSplit::kTensor ? SEER_RANK_SPLIT_TENSOR : SEER_RANK_SPLIT_CONTEXT;
     ours.kv_cache_dtype = device.kv_cache_dtype.c_str();
     ours.activations = device.activations.c_str();
+    ours.default_decode_rule = engine->default_decode_rule.c_str();
+    ours.has_decode_gates = model.decode_gates ? 1 : 0;
+    ours.decode_start_layer = model.decode_gates ? model.decode_gates->start_layer : 0;
     ours.n_stop_ids = model.eos_ids.size();
     if (!model.eos_ids.empty()) {
       ours.stop_ids = model.eos_ids.data();

@@ -18,7 +18,7 @@
 struct seer_engine {
   std::shared_ptr<seer::Engine> engine;
   std::vector<const char*> stop_id_sources;
-  std::string default_rule, chat_template;
+  std::string default_rule, default_decode_rule, chat_template;
   bool has_tokenizer = false;
 };
 

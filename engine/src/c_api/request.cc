@@ -73,6 +73,7 @@ GenerateRequest request_of(const seer_request& in, const SamplingParams& default
   if (in.has_logprobs != 0) out.n_logprobs = in.n_logprobs;
   if (in.has_prompt_logprobs != 0) out.n_prompt_logprobs = in.n_prompt_logprobs;
   if (in.sparse != nullptr) out.sparse = SparseRule::parse(in.sparse);
+  if (in.sparse_decode != nullptr) out.sparse_decode = SparseDecodeRule::parse(in.sparse_decode);
   void* user = in.user;
   if (const auto on_token = in.on_token; on_token != nullptr)
     out.on_token = [=](const TokenEvent& event) {
@@ -149,6 +150,7 @@ seer_result result_to_c(const GenerateResult& in, const ResultArrays& arrays) {
   out.attention_ns = in.stats.attention_ns;
   out.gate_ns = in.stats.gate_ns;
   out.density = in.stats.density;
+  out.decode_density = in.stats.decode_density;
   out.moved_pages = in.stats.moved_pages;
   out.movable_pages = in.stats.movable_pages;
   out.stop_id = in.stop_id;

@@ -23,10 +23,10 @@ namespace seer::cuda {
 namespace {
 
 // The operands of one lane, and its warp's sums of a tile so far.
-template <DType kType, int kTiles, int kParts, class Pair>
+template <DType kType, int kTiles, int kChunkGroups, class Pair>
 struct Product {
   static constexpr bool kShared = std::is_same_v<Pair, __half2>;
-  static constexpr int kScales = kParts == 0 ? 1 : kParts;
+  static constexpr int kScales = kChunkGroups == 0 ? 1 : kChunkGroups;
   static constexpr int kVectors = row_bytes(kType) / 64;  // 16-byte vectors that a lane has of a row's chunk
   static constexpr int kSteps = 4;  // steps of a chunk; each takes eight codes for each lane and row
   // The distance in elements from a lane's first input to the next lane's first input.
@@ -111,7 +111,7 @@ struct Product {
       for (int i = 0; i < kTiles; ++i) {
         const uint4 v = inputs(i, k);
         const uint32_t first[4] = {pa[0], pb[0], pa[1], pb[1]}, second[4] = {pa[2], pb[2], pa[3], pb[3]};
-        if constexpr (kParts == 0) {
+        if constexpr (kChunkGroups == 0) {
           mma(even[i], first, v.x, v.y);
           mma(odd[i], second, v.z, v.w);
         } else {
@@ -119,10 +119,10 @@ struct Product {
           mma(part_odd[i], second, v.z, v.w);
         }
       }
-      if constexpr (kParts != 0)
-        if ((j + 1) % (kSteps / kParts) == 0) {
-          fold(even, part_even, scale[j / (kSteps / kParts)]);
-          fold(odd, part_odd, scale[j / (kSteps / kParts)]);
+      if constexpr (kChunkGroups != 0)
+        if ((j + 1) % (kSteps / kChunkGroups) == 0) {
+          fold(even, part_even, scale[j / (kSteps / kChunkGroups)]);
+          fold(odd, part_odd, scale[j / (kSteps / kChunkGroups)]);
         }
     }
   }
@@ -134,7 +134,7 @@ struct Product {
 // One copy of all lanes takes contiguous pieces of rows: 128 bytes of 4 rows for codes of 8 bits, or 64 bytes
 // of 8 rows for codes of 4 bits. Later, lanes read 16 bytes each of two neighbouring rows at a time. Rows of
 // 128 bytes would have these in the same banks, so the halves of odd rows are exchanged.
-template <DType kType, int kParts>
+template <DType kType, int kChunkGroups>
 struct Feed {
   static constexpr int kRowBytes = row_bytes(kType), kLanes = kRowBytes / 16, kRowsAtOnce = 32 / kLanes;
   static constexpr int kCopies = kTileRows / kRowsAtOnce;
@@ -165,7 +165,7 @@ struct Feed {
       const int i = kRowsAtOnce * r;
       codes[r] = row + (i % (kTileRows / 2) + i / (kTileRows / 2) * k.upper) * k.pitch;
     }
-    if (kParts != 0) scales = k.p.w.scale + k.weight_row(tile, lane % kTileRows);
+    if (kChunkGroups != 0) scales = k.p.w.scale + k.weight_row(tile, lane % kTileRows);
   }
 
   // Starts the copies for a stage of the warp's ring, and advances to the next chunk.
@@ -179,41 +179,90 @@ struct Feed {
       codes[r] += kWarps * kRowBytes;
     }
 #pragma unroll
-    for (int i = 0; i < (kParts + 1) / 2; ++i) {
-      const int part = 2 * i + lane / kTileRows;
-      if (part < kParts)
+    for (int i = 0; i < (kChunkGroups + 1) / 2; ++i) {
+      const int group = 2 * i + lane / kTileRows;
+      if (group < kChunkGroups)
         ptx::cp_async_4(stage + kTileRows * kRowBytes + (i * 32 + lane) * 4,
-                        scales + k.group_begin<kParts>(chunk, part));
+                        scales + k.group_begin<kChunkGroups>(chunk, group));
     }
     chunk += kWarps;
     if (chunk < n_chunks) return;
     chunk = first;
 #pragma unroll
     for (int r = 0; r < kCopies; ++r) codes[r] += to_tile;
-    if (kParts != 0) scales += step * k.per_tile;
+    if (kChunkGroups != 0) scales += step * k.per_tile;
   }
 };
 
-// kParts: the number of scales that a row has in one chunk, each of which multiplies the sum of its part of
-// the codes; 0 if a row has a single scale, by which its outputs are multiplied. kZeros: groups of 4-bit
-// codes have zeros of their own; else the zero is 8. Pair: __half2 if inputs are in shared memory, else
+// Reads a lane's operands of a chunk from a stage: the codes and scales of its two rows, g and g + 8.
+template <class Lane, class Source, int kChunkGroups, int kRowBytes>
+__device__ __forceinline__ void read_stage(const unsigned char* from, int g, int t,
+                                           uint4 (&a)[Lane::kVectors], uint4 (&b)[Lane::kVectors],
+                                           float (&scale)[Lane::kScales][2]) {
+#pragma unroll
+  for (int i = 0; i < Lane::kVectors; ++i) {
+    a[i] = *reinterpret_cast<const uint4*>(from + Source::place(g, t + 4 * i));
+    b[i] = *reinterpret_cast<const uint4*>(from + Source::place(g + 8, t + 4 * i));
+  }
+#pragma unroll
+  for (int i = 0; i < kChunkGroups; ++i)
+#pragma unroll
+    for (int r = 0; r < 2; ++r)
+      scale[i][r] = reinterpret_cast<const float*>(from + kTileRows * kRowBytes)[i * kTileRows + g + 8 * r];
+}
+
+// Writes a lane's sums of a tile, for n rows of inputs, to its warp's place among the partial sums.
+template <class Lane, int kTiles>
+__device__ __forceinline__ void write_sums(float* to, const Lane& product, const float (&inverse)[kTiles][2],
+                                           int n, int g, int t) {
+#pragma unroll
+  for (int i = 0; i < kTiles; ++i)
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      if (const int column = i * 8 + 2 * t + e % 2; column < n)
+        to[column * kPartialPitch + g + e / 2 * 8] = product.total(i, e) * inverse[i][e % 2];
+}
+
+// Scales of whole rows are used when a tile is done. They are prefetched, since a load at that time would
+// have to be waited for.
+__device__ __forceinline__ void prefetch_row_scales(const Kernel& k, int first_tile, int n_tiles, int step) {
+  for (int i = static_cast<int>(threadIdx.x); first_tile + i / 2 * step < n_tiles; i += kThreads)
+    ptx::prefetch_l2_line(k.p.w.scale + k.weight_row(first_tile + i / 2 * step, i % 2 * (kTileRows / 2)));
+}
+
+// Reads the zeros of a lane's two rows, g and g + 8, in a chunk.
+template <class Lane, int kChunkGroups>
+__device__ __forceinline__ void read_zeros(const Kernel& k, int tile, int chunk, int g,
+                                           uint32_t (&zeros)[Lane::kScales][2]) {
+#pragma unroll
+  for (int i = 0; i < Lane::kScales; ++i)
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int begin = kChunkGroups == 0 ? 0 : k.group_begin<kChunkGroups>(chunk, i);
+      zeros[i][r] = k.p.w.zero[begin + k.weight_row(tile, g + 8 * r)];
+    }
+}
+
+// kChunkGroups: the number of scales that a row has in one chunk, each of which multiplies the sum of its
+// group's codes; 0 if a row has a single scale, by which its outputs are multiplied. kZeros: groups of
+// 4-bit codes have zeros of their own; else the zero is 8. Pair: __half2 if inputs are in shared memory, else
 // __nv_bfloat162.
-template <DType kType, int kTiles, int kParts, bool kZeros, class Pair>
+template <DType kType, int kTiles, int kChunkGroups, bool kZeros, class Pair>
 __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) {
   extern __shared__ __align__(128) unsigned char shared[];
   __shared__ Staging staging;
-  using Lane = Product<kType, kTiles, kParts, Pair>;
+  using Lane = Product<kType, kTiles, kChunkGroups, Pair>;
   const CodeRowsParams& p = k.p;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int g = lane / 4, t = lane % 4;
-  using Source = Feed<kType, kParts>;
-  constexpr int kStageBytes = stage_bytes(kType, kParts);
+  using Source = Feed<kType, kChunkGroups>;
+  constexpr int kStageBytes = stage_bytes(kType, kChunkGroups);
   // Whether lanes read data that other lanes have copied.
-  constexpr bool kSharedStages = kParts != 0 || kType != DType::kU4;
+  constexpr bool kSharedStages = kChunkGroups != 0 || kType != DType::kU4;
   unsigned char* ring = shared + warp * kStages * kStageBytes;
-  auto* partial = reinterpret_cast<float*>(shared + ring_bytes(kType, kParts));
+  auto* partial = reinterpret_cast<float*>(shared + ring_bytes(kType, kChunkGroups));
   const int batch = tiles_a_batch(p.n), tile_floats = partial_floats(p.n);
-  auto* shared_x = reinterpret_cast<uint16_t*>(shared + ring_bytes(kType, kParts) + partial_bytes(p.n));
+  auto* shared_x = reinterpret_cast<uint16_t*>(shared + ring_bytes(kType, kChunkGroups) + partial_bytes(p.n));
 
   const int n_chunks = static_cast<int>(k.pitch) / row_bytes(kType);
   const int n_units = p.swiglu ? k.d_out / 2 : k.d_out;
@@ -232,11 +281,7 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   ptx::let_next_kernel_start();
   WarpInputs inputs(k, reinterpret_cast<__half*>(shared_x), &staging, warp, lane);
   if (Lane::kShared) inputs.begin();
-  // Scales of whole rows are used when a tile is done. They are prefetched here, since a load at that time
-  // would have to be waited for.
-  if (kParts == 0)
-    for (int i = static_cast<int>(threadIdx.x); first_tile + i / 2 * step < n_tiles; i += kThreads)
-      ptx::prefetch_l2_line(p.w.scale + k.weight_row(first_tile + i / 2 * step, i % 2 * (kTileRows / 2)));
+  if (kChunkGroups == 0) prefetch_row_scales(k, first_tile, n_tiles, step);
   ptx::wait_for_previous_kernel();
   if (Lane::kShared) inputs.ask();
 #pragma unroll 1
@@ -250,16 +295,9 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
   Lane product;
   product.begin(Lane::kShared ? shared_x : static_cast<const uint16_t*>(p.x),
                 Lane::kShared ? k.x_pitch : p.w.d_in, p.n, static_cast<int>(p.w.d_in), lane);
-  // The zeros of the lane's two rows in the next chunk.
-  uint32_t zeros[Lane::kScales][2];
+  uint32_t zeros[Lane::kScales][2];  // of the lane's two rows in the next chunk
   const auto load_zeros = [&](int tile, int chunk) {
-#pragma unroll
-    for (int i = 0; i < Lane::kScales; ++i)
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        const int begin = kParts == 0 ? 0 : k.group_begin<kParts>(chunk, i);
-        zeros[i][r] = p.w.zero[begin + k.weight_row(tile, g + 8 * r)];
-      }
+    read_zeros<Lane, kChunkGroups>(k, tile, chunk, g, zeros);
   };
   if (kZeros && warp < n_chunks && first_tile < n_tiles) load_zeros(first_tile, warp);
   int stage = 0, in_batch = 0;
@@ -283,34 +321,20 @@ __global__ void __launch_bounds__(kThreads, 1) code_rows_kernel(const Kernel k) 
       if (kSharedStages) __syncwarp();  // other lanes' copies have arrived too
       const unsigned char* from = ring + stage * kStageBytes;
       uint4 a[Lane::kVectors], b[Lane::kVectors];
-#pragma unroll
-      for (int i = 0; i < Lane::kVectors; ++i) {
-        a[i] = *reinterpret_cast<const uint4*>(from + Source::place(g, t + 4 * i));
-        b[i] = *reinterpret_cast<const uint4*>(from + Source::place(g + 8, t + 4 * i));
-      }
       float scale[Lane::kScales][2];
-#pragma unroll
-      for (int i = 0; i < kParts; ++i)
-#pragma unroll
-        for (int r = 0; r < 2; ++r)
-          scale[i][r] =
-              reinterpret_cast<const float*>(from + kTileRows * row_bytes(kType))[i * kTileRows + g + 8 * r];
+      read_stage<Lane, Source, kChunkGroups, row_bytes(kType)>(from, g, t, a, b, scale);
       product.multiply(a, b, chunk, scale, now_zeros);
       if (kSharedStages) __syncwarp();  // other lanes have read their parts
       fill(stage);
       if (++stage == kStages) stage = 0;
     }
     float* mine = sums + in_batch * tile_floats + warp * p.n * kPartialPitch;
-#pragma unroll
-    for (int i = 0; i < kTiles; ++i)
-#pragma unroll
-      for (int e = 0; e < 4; ++e)
-        if (const int column = i * 8 + 2 * t + e % 2; column < p.n)
-          mine[column * kPartialPitch + g + e / 2 * 8] = product.total(i, e) * inverse[i][e % 2];
+    write_sums(mine, product, inverse, p.n, g, t);
     if (++in_batch < batch && tile + step < n_tiles) continue;
     // One barrier is enough for a batch if the next batch is written elsewhere.
     __syncthreads();
-    store_tiles(sums, &staging, first_batch, tile - (in_batch - 1) * step, step, in_batch, kParts != 0, p);
+    store_tiles(sums, &staging, first_batch, tile - (in_batch - 1) * step, step, in_batch, kChunkGroups != 0,
+                p);
     first_batch = false;
     if (batches(p.n) == 1) {
       __syncthreads();  // the sums have been read
@@ -327,28 +351,28 @@ struct Launch {
   int n_multiprocessors;
   cudaStream_t stream;
 
-  template <DType kType, int kTiles, int kParts, bool kZeros, class Pair>
+  template <DType kType, int kTiles, int kChunkGroups, bool kZeros, class Pair>
   cudaError_t run() const {
-    const auto f = code_rows_kernel<kType, kTiles, kParts, kZeros, Pair>;
+    const auto f = code_rows_kernel<kType, kTiles, kChunkGroups, kZeros, Pair>;
     const cudaError_t error = prefer_shared_memory(f);
     if (error != cudaSuccess) return error;
     return launch(f, dim3(static_cast<unsigned>(n_multiprocessors)), kThreads, static_cast<int>(sizes.bytes),
                   stream, kernel);
   }
-  template <DType kType, int kTiles, int kParts, bool kZeros>
+  template <DType kType, int kTiles, int kChunkGroups, bool kZeros>
   cudaError_t staged() const {
-    return sizes.x_pitch != 0 ? run<kType, kTiles, kParts, kZeros, __half2>()
-                              : run<kType, kTiles, kParts, kZeros, __nv_bfloat162>();
+    return sizes.x_pitch != 0 ? run<kType, kTiles, kChunkGroups, kZeros, __half2>()
+                              : run<kType, kTiles, kChunkGroups, kZeros, __nv_bfloat162>();
   }
-  template <DType kType, int kTiles, int kParts>
+  template <DType kType, int kTiles, int kChunkGroups>
   cudaError_t tiled() const {
     if constexpr (kType == DType::kU4)
-      if (kernel.p.w.zero != nullptr) return staged<kType, kTiles, kParts, true>();
-    return staged<kType, kTiles, kParts, false>();
+      if (kernel.p.w.zero != nullptr) return staged<kType, kTiles, kChunkGroups, true>();
+    return staged<kType, kTiles, kChunkGroups, false>();
   }
-  template <DType kType, int kParts>
+  template <DType kType, int kChunkGroups>
   cudaError_t typed() const {
-    return tiles_of(kernel.p.n) == 1 ? tiled<kType, 1, kParts>() : tiled<kType, 2, kParts>();
+    return tiles_of(kernel.p.n) == 1 ? tiled<kType, 1, kChunkGroups>() : tiled<kType, 2, kChunkGroups>();
   }
 };
 
@@ -375,19 +399,19 @@ cudaError_t launch_code_rows(const CodeRowsParams& params, int n_multiprocessors
                       params.swiglu ? kTileRows / 2 : kTileRows,
                       params.swiglu ? static_cast<int>(w.d_out / 2) : kTileRows / 2};
   const Launch l{kernel, sizes, n_multiprocessors, stream};
-  const int parts = parts_of(w);
+  const int groups = chunk_groups(w);
   switch (w.type) {
     case DType::kF8E4M3:
-      return parts == 0   ? l.typed<DType::kF8E4M3, 0>()
-             : parts == 2 ? l.typed<DType::kF8E4M3, 2>()
-                          : l.typed<DType::kF8E4M3, 1>();
+      return groups == 0   ? l.typed<DType::kF8E4M3, 0>()
+             : groups == 2 ? l.typed<DType::kF8E4M3, 2>()
+                           : l.typed<DType::kF8E4M3, 1>();
     case DType::kI8:
       return l.typed<DType::kI8, 0>();
     default:
-      return parts == 0   ? l.typed<DType::kU4, 0>()
-             : parts == 4 ? l.typed<DType::kU4, 4>()
-             : parts == 2 ? l.typed<DType::kU4, 2>()
-                          : l.typed<DType::kU4, 1>();
+      return groups == 0   ? l.typed<DType::kU4, 0>()
+             : groups == 4 ? l.typed<DType::kU4, 4>()
+             : groups == 2 ? l.typed<DType::kU4, 2>()
+                           : l.typed<DType::kU4, 1>();
   }
 }
 

@@ -41,15 +41,15 @@ int64_t shared_pitch(const CodeMatrix& w) {
 // the content of the ring is multiplied while memory rests, so the ring is small.
 constexpr int kStages = 3, kEarlyStages = 1;
 
-// `n_parts` is the number of scales that a row has in one chunk; 0 if a row has a single scale.
-__host__ __device__ constexpr int stage_bytes(DType type, int n_parts) {
-  return kTileRows * (row_bytes(type) + n_parts * 4);
+// `n_chunk_groups` is the number of scales that a row has in one chunk; 0 if a row has a single scale.
+__host__ __device__ constexpr int stage_bytes(DType type, int n_chunk_groups) {
+  return kTileRows * (row_bytes(type) + n_chunk_groups * 4);
 }
-__host__ __device__ constexpr int ring_bytes(DType type, int n_parts) {
-  return kWarps * kStages * stage_bytes(type, n_parts);
+__host__ __device__ constexpr int ring_bytes(DType type, int n_chunk_groups) {
+  return kWarps * kStages * stage_bytes(type, n_chunk_groups);
 }
 
-int parts_of(const CodeMatrix& w) {
+int chunk_groups(const CodeMatrix& w) {
   return w.group >= w.d_in ? 0 : std::max(1, static_cast<int>(kChunkCodes / w.group));
 }
 
@@ -76,7 +76,7 @@ struct SharedSizes {
   int64_t bytes = 0;
 
   SharedSizes(const CodeMatrix& w, int64_t n, bool norm, int64_t max_shared_bytes) {
-    bytes = ring_bytes(w.type, parts_of(w)) + partial_bytes(static_cast<int>(n));
+    bytes = ring_bytes(w.type, chunk_groups(w)) + partial_bytes(static_cast<int>(n));
     const int64_t pitch = shared_pitch(w), inputs = (n + (norm ? 1 : 0)) * pitch * 2;
     if (bytes + inputs > max_shared_bytes) return;
     x_pitch = pitch;
@@ -94,11 +94,11 @@ struct Kernel {
   int upper;  // the distance in rows of the weight between the first row of a tile and the first of its upper
               // half
 
-  // Codes of a chunk that share a scale are a part of it; a chunk has kParts of them. Returns the index at
-  // which the scales (and zeros) of part `part` begin.
-  template <int kParts>
-  __device__ __forceinline__ int group_begin(int chunk, int part) const {
-    const int group = kParts > 1 ? min(chunk * kParts + part, n_groups - 1) : chunk >> group_shift;
+  // Codes of a chunk that share a scale are a group; a chunk has kChunkGroups of them, or is within one.
+  // Returns the index at which the scales (and zeros) of the chunk's group i begin.
+  template <int kChunkGroups>
+  __device__ __forceinline__ int group_begin(int chunk, int i) const {
+    const int group = kChunkGroups > 1 ? min(chunk * kChunkGroups + i, n_groups - 1) : chunk >> group_shift;
     return group * d_out;
   }
   // Returns the row of the weight for row i of a tile. In a partial tile it may lie after the last row.

@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <cassert>
 
+#include "kernels/cuda/decode_gate/choose.cuh"
 #include "kernels/cuda/decode_gate/params.h"
-#include "kernels/cuda/gate/row.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/cluster.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
+#include "kernels/cuda/ptx/prefetch.cuh"
 #include "kernels/cuda/ptx/shared.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/decode_gate.h"
@@ -19,7 +20,6 @@ using Bf16 = __nv_bfloat16;
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr int kMaxCluster = 8;
-constexpr uint32_t kMinusInfinity = 0xff800000U;  // as a float
 
 template <int kDHead>
 struct SelectShape {
@@ -29,7 +29,7 @@ struct SelectShape {
   // Keys: a warp scores kKeys at a time, with kLanes lanes for each.
   static constexpr int kLanes = kChunks <= 8 ? 8 : kChunks <= 16 ? 16 : 32;
   static constexpr int kKeys = 32 / kLanes;
-  static constexpr int kBatch = 4;  // keys that a lane loads at the same time
+  static constexpr int kBatch = 8;  // keys that a lane loads at the same time
 };
 
 // The shared memory of a thread block. Each block of a cluster has the same layout; only the first one's row
@@ -40,22 +40,19 @@ struct SelectMemory {
   float* sums;     // [kRows, kDHead]: products of each thread row
   float* partial;  // [kDHead]: the block's part of the query
   float* query;    // [kDHead]
-  uint32_t* bins;  // [kBinWords]
-  uint32_t* row;   // [n_vectors * kVector]
+  uint32_t* row;   // [n_blocks]: scores, as floats
 
   __device__ SelectMemory(float* memory, int group)
       : heads(memory),
         sums(heads + group * kDHead),
         partial(sums + SelectShape<kDHead>::kRows * kDHead),
         query(partial + kDHead),
-        bins(reinterpret_cast<uint32_t*>(query + kDHead)),
-        row(bins + kBinWords) {}
+        row(reinterpret_cast<uint32_t*>(query + kDHead)) {}
 };
 
 int64_t select_bytes(int d_head, int group, int64_t n_blocks) {
-  const int64_t rows = kThreads / (d_head / 8), n_vectors = (n_blocks + kVector - 1) / kVector;
-  return 4 * (static_cast<int64_t>(group) * d_head + rows * d_head + 2 * d_head + kBinWords +
-              n_vectors * kVector);
+  const int64_t rows = kThreads / (d_head / 8);
+  return 4 * (static_cast<int64_t>(group) * d_head + rows * d_head + 2 * d_head + n_blocks);
 }
 
 __device__ int cluster_size() {
@@ -215,90 +212,87 @@ __device__ void finish_query(const DecodeGateSelectParams& p, float* query, int 
   }
 }
 
-// Scores the block's keys among the n full pages, and hands each score to put(page number, score). Warps of
-// all blocks of the cluster take keys in turn.
-template <int kDHead, class Put>
-__device__ void score_keys(const DecodeGateSelectParams& p, const int32_t* table, int head, int n,
-                           const float* query, int rank, int size, const Put& put) {
+// The keys of full pages that one part of a warp scores: every n-th of the sequence's, if the cluster has n
+// such parts. Pages that earlier steps filled have had their keys for long, so the first keys are asked for
+// before the previous kernel has ended, and the others are brought to L2.
+template <int kDHead>
+struct PageKeys {
   using Shape = SelectShape<kDHead>;
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int chunk = lane % Shape::kLanes, sub = lane / Shape::kLanes;
-  float q[8];
-#pragma unroll
-  for (int j = 0; j < 8; ++j) q[j] = chunk < Shape::kChunks ? query[chunk * 8 + j] : 0.0F;
-  const auto* keys = static_cast<const Bf16*>(p.gate_k);
-  const int step = size * kWarps * Shape::kKeys;
-  for (int first = (rank * kWarps + warp) * Shape::kKeys + sub; first - sub < n;
-       first += step * Shape::kBatch) {
+  const Bf16* keys;  // of this head
+  const int32_t* table;
+  int64_t page_stride;  // elements from page to page
+  int n;                // full pages
+  int first, step;      // this part's pages are first, first + step, ...
+  int chunk;            // of a key, this lane's
+  uint4 ahead[Shape::kBatch];
+
+  __device__ PageKeys(const DecodeGateSelectParams& p, int head, int rank, int size, int n_full, int n_old,
+                      const int32_t* pages)
+      : keys(static_cast<const Bf16*>(p.gate_k) + static_cast<int64_t>(head) * kDHead),
+        table(pages),
+        page_stride(static_cast<int64_t>(p.n_kv_heads) * kDHead),
+        n(n_full) {
+    const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    chunk = lane % Shape::kLanes;
+    first = (rank * kWarps + warp) * Shape::kKeys + lane / Shape::kLanes;
+    step = size * kWarps * Shape::kKeys;
+    load(ahead, first, n_old);
+    for (int b = first + Shape::kBatch * step; b < n_old; b += step)
+      if (chunk % 8 == 0 && chunk < Shape::kChunks) ptx::prefetch_l2_line(key(__ldcg(table + b)));
+  }
+  __device__ const uint4* key(int page) const {
+    return reinterpret_cast<const uint4*>(keys + page * page_stride) + chunk;
+  }
+  // Loads this lane's chunk of the keys `from`, `from` + step and so on below `end`.
+  __device__ void load(uint4 (&raw)[Shape::kBatch], int from, int end) const {
     int page[Shape::kBatch];
-    uint4 raw[Shape::kBatch];
 #pragma unroll
-    for (int i = 0; i < Shape::kBatch; ++i) {
-      const int b = first + i * step;
-      page[i] = b < n ? __ldcg(table + b) : -1;
-    }
+    for (int i = 0; i < Shape::kBatch; ++i)
+      page[i] = from + i * step < end && chunk < Shape::kChunks ? __ldcg(table + from + i * step) : -1;
 #pragma unroll
-    for (int i = 0; i < Shape::kBatch; ++i) {
-      raw[i] = uint4{};
-      if (page[i] >= 0 && chunk < Shape::kChunks)
-        raw[i] = __ldcg(reinterpret_cast<const uint4*>(
-                            keys + (static_cast<int64_t>(page[i]) * p.n_kv_heads + head) * kDHead) +
-                        chunk);
-    }
+    for (int i = 0; i < Shape::kBatch; ++i) raw[i] = page[i] < 0 ? uint4{} : __ldcg(key(page[i]));
+  }
+  // Hands each score to put(page number, score). n_old is as in the constructor.
+  template <class Put>
+  __device__ void score(const float* query, int n_old, const Put& put) {
+    float q[8];
 #pragma unroll
-    for (int i = 0; i < Shape::kBatch; ++i) {
+    for (int j = 0; j < 8; ++j) q[j] = chunk < Shape::kChunks ? query[chunk * 8 + j] : 0.0F;
+    const auto add = [&](int block, const uint4& raw) {
       float k[8], score = 0.0F;
-      reinterpret_cast<const Bf16x8*>(&raw[i])->to_floats(k);
+      reinterpret_cast<const Bf16x8*>(&raw)->to_floats(k);
 #pragma unroll
       for (int j = 0; j < 8; ++j) score += q[j] * k[j];
 #pragma unroll
       for (int mask = Shape::kLanes / 2; mask > 0; mask /= 2)
         score += __shfl_xor_sync(0xffffffffU, score, mask);
-      const int b = first + i * step;
-      if (b < n && chunk == 0) put(b, score);
+      if (block < n && chunk == 0) put(block, score);
+    };
+    // The key of a page that this step filled was not asked for.
+    if (n_old < n && first % step == n_old % step) {
+      const int i = (n_old - first) / step;
+#pragma unroll
+      for (int j = 0; j < Shape::kBatch; ++j)
+        if (j == i && chunk < Shape::kChunks) ahead[j] = __ldcg(key(__ldcg(table + n_old)));
+    }
+    for (int from = first; from - first % Shape::kKeys < n; from += step * Shape::kBatch) {
+      uint4 raw[Shape::kBatch];
+      const int next = from + step * Shape::kBatch;
+      load(raw, next, n);
+#pragma unroll
+      for (int i = 0; i < Shape::kBatch; ++i) add(from + i * step, ahead[i]);
+#pragma unroll
+      for (int i = 0; i < Shape::kBatch; ++i) ahead[i] = raw[i];
     }
   }
-}
+};
 
-// Writes the softmaxed scores of a row of raw ones.
-__device__ void write_scores(float* out, const ScoreRow& row, int64_t capacity) {
-  float top = -INFINITY, total = 0.0F;
-  for (int j = row.lane; j < row.n_causal; j += 32) top = fmaxf(top, __uint_as_float(row.words[j]));
-  top = warp_max(top);
-  for (int j = row.lane; j < row.n_causal; j += 32) total += __expf(__uint_as_float(row.words[j]) - top);
-  total = warp_sum(total);
-  for (int j = row.lane; j < capacity; j += 32)
-    out[j] = j < row.n_causal ? __expf(__uint_as_float(row.words[j]) - top) / total : 0.0F;
-}
-
-// Lists the blocks that the rule keeps, the first and the last block. One warp, which may overwrite the row.
-__device__ int list_kept(int32_t* out, const ScoreRow& row, const DecodeGateRule& rule, uint32_t* bins) {
-  const int last = row.n_causal - 1;
-  if (rule.n_best == DecodeGateRule::kThreshold) {
-    const float least = rule.threshold * exponentiate(row);
-    if (row.lane == 0) row.words[0] = row.words[last] = __float_as_uint(INFINITY);
-    __syncwarp();
-    return write_kept(out, row, [&](uint32_t word) { return __uint_as_float(word) > least; });
-  }
-  // Padding has the key 0, below those of all scores.
-  for (int v = row.lane; v < row.n_vectors * kVector; v += 32)
-    row.words[v] = v < row.n_causal ? sortable(__uint_as_float(row.words[v])) : 0U;
-  __syncwarp();
-  Cut cut{UINT32_MAX - 1, 0};
-  if (rule.n_best > 0) cut = find_cut(row, rule.n_best, bins);
-  // The first block is taken out of the ranks, so if it was among the equals at the cut, one fewer is left.
-  if (cut.n_equal > 0 && row.words[0] == cut.above) --cut.n_equal;
-  __syncwarp();
-  if (row.lane == 0) row.words[0] = row.words[last] = UINT32_MAX;
-  __syncwarp();
-  int n_before = 0;  // how many keys equal to the cut came before
-  return write_kept(out, row, [&](uint32_t key) {
-    const bool equal = key == cut.above && key != 0U;
-    const unsigned votes = __ballot_sync(0xffffffffU, equal);
-    const int before = n_before + __popc(votes & ((1U << row.lane) - 1U));
-    n_before += __popc(votes);
-    return key > cut.above || (equal && before < cut.n_equal);
-  });
+// Writes the softmaxed scores of a row of n raw ones.
+__device__ void write_scores(ChooseMemory<kWarps>& memory, float* out, uint32_t* row, int n,
+                             int64_t capacity) {
+  const float top = largest(memory, row, n), total = sum_exponentials(memory, row, n, top);
+  for (int64_t j = threadIdx.x; j < capacity; j += kThreads)
+    out[j] = j < n ? __expf(__uint_as_float(row[j]) - top) / total : 0.0F;
 }
 
 template <int kDHead>
@@ -319,7 +313,8 @@ __global__ void __launch_bounds__(kThreads)
   const int32_t* table = p.tables + __ldcg(p.table_offsets + decode);
   const int64_t list = static_cast<int64_t>(head) * p.n_decodes + decode;
   int32_t* out = p.blocks + list * p.capacity;
-  const int n_vectors = (n + kVector - 1) / kVector;
+  const int n_old = min(n_full, (n_keys - 1) / p.page_tokens);  // full pages of earlier steps
+  PageKeys<kDHead> keys(p, head, rank, size, n_full, n_old, table);
   ptx::wait_for_previous_kernel();
 
   const bool all = rule.n_best == DecodeGateRule::kAll || rule.n_best >= n;
@@ -352,23 +347,26 @@ __global__ void __launch_bounds__(kThreads)
 #if __CUDA_ARCH__ >= 900
   if (size > 1) first_row = ptx::map_shared(first_row, 0);
 #endif
-  score_keys<kDHead>(p, table, head, n_full, memory.query, rank, size, [&](int block, float score) {
+  keys.score(memory.query, n_old, [&](int block, float score) {
     const uint32_t word = __float_as_uint(fmaf(score, 1.0F, 0.0F));  // adding 0 turns -0 into 0
 #if __CUDA_ARCH__ >= 900
     if (size > 1) return ptx::store_cluster(first_row + static_cast<uint32_t>(block) * 4, word);
 #endif
     memory.row[block] = word;
   });
-  // The open block, which has no key, has the score 0; after it there is nothing.
-  if (rank == 0)
-    for (int j = n_full + thread; j < n_vectors * kVector; j += kThreads)
-      memory.row[j] = j < n ? 0U : kMinusInfinity;
+  // The open block has no key, and the score 0.
+  if (rank == 0 && thread == 0 && n_full < n) memory.row[n_full] = 0U;
   cluster_barrier(size);
-  if (rank != 0 || thread >= 32) return;
-  const ScoreRow row{memory.row, n, n_vectors, lane};
-  if (p.scores != nullptr) write_scores(p.scores + list * p.capacity, row, p.capacity);
-  const int n_kept = all ? write_all(out, row) : list_kept(out, row, rule, memory.bins);
-  if (lane == 0) p.counts[list] = n_kept;
+  if (rank != 0) return;
+  __shared__ ChooseMemory<kWarps> chooser;
+  if (p.scores != nullptr) write_scores(chooser, p.scores + list * p.capacity, memory.row, n, p.capacity);
+  if (all) {
+    for (int j = thread; j < n; j += kThreads) out[j] = j;
+    if (thread == 0) p.counts[list] = n;
+    return;
+  }
+  const int n_kept = choose(chooser, out, memory.row, n, rule);
+  if (thread == 0) p.counts[list] = n_kept;
 }
 
 template <int kDHead>
@@ -407,8 +405,10 @@ cudaError_t launch_decode_gate_select(const DecodeGateSelectParams& params, int 
 }
 
 int64_t decode_gate_max_blocks(int max_shared_bytes, int d_head, int group) {
-  const int64_t left = max_shared_bytes - select_bytes(d_head, group, 0);
-  return std::max<int64_t>(0, left / (kVector * 4) * kVector);
+  // Static shared memory counts as well.
+  const int64_t left =
+      max_shared_bytes - select_bytes(d_head, group, 0) - static_cast<int64_t>(sizeof(ChooseMemory<kWarps>));
+  return std::max<int64_t>(0, left / 4);
 }
 
 }  // namespace seer::cuda

@@ -55,11 +55,48 @@ struct Cut {
   int n_equal;
 };
 
+// The bin in which the k-th largest key lies.
+struct Bin {
+  int digit;
+  int before;  // keys in higher bins
+  int size;    // keys in this bin
+};
+
+// Finds the bin of the `left`-th largest key among kBins bins of counts. A warp does this together.
+__device__ __forceinline__ Bin find_bin(const uint32_t* bins, int lane, int left) {
+  constexpr unsigned kFull = 0xffffffffU;
+  const auto* own_bins = reinterpret_cast<const uint4*>(bins) + lane * 2;  // eight bins a lane
+  const uint4 a = own_bins[0], b = own_bins[1];
+  const int c[8] = {static_cast<int>(a.x), static_cast<int>(a.y), static_cast<int>(a.z),
+                    static_cast<int>(a.w), static_cast<int>(b.x), static_cast<int>(b.y),
+                    static_cast<int>(b.z), static_cast<int>(b.w)};
+  const int own = ((c[0] + c[1]) + (c[2] + c[3])) + ((c[4] + c[5]) + (c[6] + c[7]));
+  int from_here = own;  // keys in this lane's bins and above
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    const int other = __shfl_down_sync(kFull, from_here, step);
+    if (lane + step < 32) from_here += other;
+  }
+  const bool here = from_here >= left && from_here - own < left;
+  int digit = 0, before = 0, size = 0, sum = from_here;  // sum: keys of digit i and of higher digits
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    if (sum >= left) {
+      digit = i;
+      size = c[i];
+      before = sum - c[i];
+    }
+    sum -= c[i];
+  }
+  const int source = __ffs(static_cast<int>(__ballot_sync(kFull, here))) - 1;
+  return {__shfl_sync(kFull, lane * 8 + digit, source), __shfl_sync(kFull, before, source),
+          __shfl_sync(kFull, size, source)};
+}
+
 // Finds the k largest keys by a radix selection from the top, eight bits in each round. A round counts the
 // keys of [low, low + 2^(shift + 8)) by digit, and goes on with the digit in which the k-th key lies, until
 // all of that digit's keys are wanted. k must be below n_causal; `bins` [kBinWords] is the warp's own.
 __device__ __forceinline__ Cut find_cut(const ScoreRow& row, int k, uint32_t* bins) {
-  constexpr unsigned kFull = 0xffffffffU;
   const auto* keys = reinterpret_cast<const uint4*>(row.words) + row.lane;
   auto* own_bins = reinterpret_cast<uint4*>(bins) + row.lane * 2;  // eight bins a lane
   uint32_t low = 0;
@@ -82,35 +119,11 @@ __device__ __forceinline__ Cut find_cut(const ScoreRow& row, int k, uint32_t* bi
       count(x.w);
     }
     __syncwarp();
-    const uint4 a = own_bins[0], b = own_bins[1];
-    const int c[8] = {static_cast<int>(a.x), static_cast<int>(a.y), static_cast<int>(a.z),
-                      static_cast<int>(a.w), static_cast<int>(b.x), static_cast<int>(b.y),
-                      static_cast<int>(b.z), static_cast<int>(b.w)};
-    const int own = ((c[0] + c[1]) + (c[2] + c[3])) + ((c[4] + c[5]) + (c[6] + c[7]));
-    int from_here = own;  // keys in this lane's bins and above
-#pragma unroll
-    for (int step = 1; step < 32; step *= 2) {
-      const int other = __shfl_down_sync(kFull, from_here, step);
-      if (row.lane + step < 32) from_here += other;
-    }
-    const bool here = from_here >= left && from_here - own < left;
-    int digit = 0, before = 0, size = 0, sum = from_here;  // sum: keys of digit i and of higher digits
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      if (sum >= left) {
-        digit = i;
-        size = c[i];
-        before = sum - c[i];
-      }
-      sum -= c[i];
-    }
-    const int source = __ffs(static_cast<int>(__ballot_sync(kFull, here))) - 1;
-    digit = __shfl_sync(kFull, row.lane * 8 + digit, source);
-    left -= __shfl_sync(kFull, before, source);
-    size = __shfl_sync(kFull, size, source);
-    low += static_cast<uint32_t>(digit) << shift;
+    const Bin bin = find_bin(bins, row.lane, left);
+    left -= bin.before;
+    low += static_cast<uint32_t>(bin.digit) << shift;
     // low is not 0 here: if it were, all keys would be wanted, but k is below their number.
-    if (size == left) return {low - 1, 0};
+    if (bin.size == left) return {low - 1, 0};
     if (shift == 0) return {low, left};
   }
 }

@@ -50,6 +50,7 @@ struct ApiRequest {
   bool add_special_tokens = true;     // for completions
   std::optional<bool> parse_special;  // for completions; absent: the server's default
   std::optional<SparseRule> sparse;
+  std::optional<SparseDecodeRule> sparse_decode;
 
   int64_t n_choices() const { return n * (chat ? 1 : static_cast<int64_t>(prompts.size())); }
   // Returns `standard` with the given values. Choice `index` of a request with a seed has seed + index.

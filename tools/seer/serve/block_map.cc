@@ -6,8 +6,8 @@
 
 #include "tools/seer/format.h"
 #include "tools/seer/gate_summary.h"
-#include "tools/seer/model_options.h"
 #include "tools/seer/serve/api_error.h"
+#include "tools/seer/sparse_options.h"
 
 namespace seer::serve {
 namespace {
@@ -104,7 +104,7 @@ std::string block_map(const BlockMapRequest& request, const std::vector<int32_t>
   evaluation.sparse = rule;
   evaluation.on_gate = [&](const GateRows& rows) {
     check();
-    if (rows.layer == request.layer) layer.take(rows);
+    if (rows.layer == request.layer) layer.add(rows);
   };
   evaluation.on_progress = [&](const PrefillProgress&) {
     check();

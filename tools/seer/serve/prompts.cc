@@ -155,14 +155,13 @@ GenerateRequest common_request(const ApiRequest& request, const Engine& engine) 
 
 std::vector<GenerateRequest> generate_requests(const ApiRequest& request,
                                                const std::vector<EncodedPrompt>& prompts,
-                                               const Engine& engine,
-                                               const std::optional<SparseRule>& standard_rule,
-                                               const std::optional<double>& standard_temperature) {
+                                               const Engine& engine, const Standards& standards) {
   SamplingParams standard = engine.model().default_sampling;
-  if (standard_temperature) standard.temperature = *standard_temperature;
+  if (standards.temperature) standard.temperature = *standards.temperature;
   std::vector<GenerateRequest> requests;
   GenerateRequest one = common_request(request, engine);
-  one.sparse = request.sparse ? request.sparse : standard_rule;
+  one.sparse = request.sparse ? request.sparse : standards.sparse;
+  one.sparse_decode = request.sparse_decode ? request.sparse_decode : standards.sparse_decode;
   for (const EncodedPrompt& prompt : prompts) {
     one.prompt = prompt.ids;
     one.max_new_tokens = token_limit(request, static_cast<int64_t>(prompt.ids.size()), engine.info());

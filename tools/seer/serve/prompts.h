@@ -58,12 +58,16 @@ void check_ids(const std::vector<int32_t>& ids, const std::string& field, const 
 // context_length_exceeded) if prompt and answer do not fit.
 int64_t token_limit(const ApiRequest& request, int64_t n_prompt, const EngineInfo& info);
 
-// Returns one request for each choice, beginning with those of the first prompt. `standard_temperature` is
-// for requests that name none; if it is absent, the model's is used.
+// What requests that do not name these run under; what is absent is the gates' or the model's own.
+struct Standards {
+  std::optional<SparseRule> sparse;
+  std::optional<SparseDecodeRule> sparse_decode;
+  std::optional<double> temperature;
+};
+
+// Returns one request for each choice, beginning with those of the first prompt.
 std::vector<GenerateRequest> generate_requests(const ApiRequest& request,
                                                const std::vector<EncodedPrompt>& prompts,
-                                               const Engine& engine,
-                                               const std::optional<SparseRule>& standard_rule,
-                                               const std::optional<double>& standard_temperature);
+                                               const Engine& engine, const Standards& standards);
 
 }  // namespace seer::serve

@@ -83,13 +83,14 @@ std::map<int32_t, double> read_logit_bias(const JsonFields& fields) {
   return bias;
 }
 
-std::optional<SparseRule> read_sparse(const JsonFields& fields) {
-  const std::optional<std::string> rule = fields.string("sparse");
+template <class Rule>
+std::optional<Rule> read_rule(const JsonFields& fields, const char* name) {
+  const std::optional<std::string> rule = fields.string(name);
   if (!rule) return std::nullopt;
   try {
-    return SparseRule::parse(*rule);
+    return Rule::parse(*rule);
   } catch (const Error& error) {
-    refuse("sparse", error.what(), "invalid_value");
+    refuse(name, error.what(), "invalid_value");
   }
 }
 
@@ -119,6 +120,7 @@ std::vector<const char*> known_fields(std::initializer_list<const char*> own) {
                                      "skip_special_tokens",
                                      "add_special_tokens",
                                      "sparse",
+                                     "sparse_decode",
                                      "timings"};
   fields.insert(fields.end(), own);
   return fields;
@@ -170,7 +172,8 @@ void read_common(const JsonFields& fields, ApiRequest* request) {
   read_stream(fields, request);
   request->ignore_eos = fields.boolean("ignore_eos").value_or(false);
   request->skip_special_tokens = fields.boolean("skip_special_tokens").value_or(true);
-  request->sparse = read_sparse(fields);
+  request->sparse = read_rule<SparseRule>(fields, "sparse");
+  request->sparse_decode = read_rule<SparseDecodeRule>(fields, "sparse_decode");
   request->timings = fields.boolean("timings").value_or(false);
 }
 

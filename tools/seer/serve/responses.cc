@@ -15,6 +15,13 @@ OrderedJson gates_json(const std::optional<GateInfo>& gates) {
   return {{"block_size", gates->gate_block}, {"sparse", gates->default_rule.to_string()}};
 }
 
+OrderedJson gates_json(const std::optional<DecodeGateInfo>& gates) {
+  if (!gates) return nullptr;
+  return {{"block_size", gates->gate_block},
+          {"start_layer", gates->start_layer},
+          {"sparse_decode", gates->default_rule.to_string()}};
+}
+
 OrderedJson model_json(const ModelCard& card) {
   // Other servers call it max_model_len, and clients look for that name.
   return {{"id", card.name},
@@ -26,7 +33,9 @@ OrderedJson model_json(const ModelCard& card) {
           {"n_layers", card.n_layers},
           {"n_heads", card.n_heads},
           {"sparse", card.sparse},
-          {"gates", gates_json(card.gates)}};
+          {"gates", gates_json(card.gates)},
+          {"sparse_decode", card.sparse_decode},
+          {"decode_gates", gates_json(card.decode_gates)}};
 }
 
 OrderedJson usage_json(const Usage& usage) {

@@ -34,6 +34,8 @@ struct ModelCard {
   int64_t n_layers = 0, n_heads = 0;
   std::string sparse;             // the rule of requests that name none
   std::optional<GateInfo> gates;  // absent: the model has none
+  std::string sparse_decode;      // the rule by which tokens are decoded for requests that name none
+  std::optional<DecodeGateInfo> decode_gates;  // absent: the model has none
 };
 
 std::string models_list(const ModelCard& card);

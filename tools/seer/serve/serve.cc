@@ -17,6 +17,7 @@
 #include "tools/seer/output.h"
 #include "tools/seer/serve/http/http_server.h"
 #include "tools/seer/serve/service.h"
+#include "tools/seer/sparse_options.h"
 
 namespace seer::cli {
 namespace {
@@ -43,7 +44,7 @@ struct ServeOptions {
   ChatTemplateOptions chat_template;
   std::string tool_parser = "auto", reasoning_parser = "auto";
   bool no_parse_special = false;
-  std::optional<SparseRule> sparse;
+  SparseOptions sparse;
   int64_t max_queue = 256, body_timeout = 60, request_timeout = 0, shutdown_timeout = 30;
   bool quiet = false, no_ui = false;
 
@@ -76,7 +77,7 @@ struct ServeOptions {
                 into(http.access.cors_origins));
     args.flag("--no-ui", no_ui, "leave out the page for browsers at /");
     args.flag("-q,--quiet", quiet, "leave out the line for each request");
-    add_sparse(args, sparse);
+    sparse.add_to(args);
     args.group("Limits");
     args.value("--max-queue", "N", "256", "generations that may wait; requests beyond get 429",
                into(max_queue, 1));
@@ -99,7 +100,7 @@ struct ServeOptions {
 
   void check() const {
     require_model_dir(model.model_dir);
-    require_gates(sparse, model);
+    sparse.require_gates(model);
     if (http.access.host.empty())
       throw Error(ErrorKind::kUsage, "--host is empty: expected an address; 0.0.0.0 is every one");
   }
@@ -208,13 +209,13 @@ int run_serve(const Arguments& arguments) {
 
   options.http.body_timeout = std::chrono::seconds(options.body_timeout);
 
-  serve::Service service({name,
-                          {!options.no_parse_special},
-                          options.sparse,
-                          standard_temperature(options.model.model_dir),
-                          options.max_queue,
-                          std::chrono::seconds(options.request_timeout),
-                          !options.no_ui});
+  serve::Service service(
+      {name,
+       {!options.no_parse_special},
+       {options.sparse.prompt, options.sparse.decode, standard_temperature(options.model.model_dir)},
+       options.max_queue,
+       std::chrono::seconds(options.request_timeout),
+       !options.no_ui});
   serve::HttpServer server(options.http, service.routes(), [&](const serve::Finished& request) {
     service.metrics().count_request(request.record.route, request.status);
     if (!options.quiet) log_request(request);
@@ -225,6 +226,7 @@ int run_serve(const Arguments& arguments) {
   std::shared_ptr<Engine> engine;
   try {
     engine = load_engine(options.model);
+    options.sparse.check(engine->model());
     service.set_engine(engine, chat_model(options, engine->tokenizer()));
   } catch (const Error&) {
     if (!interrupted()) throw;

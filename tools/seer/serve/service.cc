@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "tools/seer/format.h"
-#include "tools/seer/model_options.h"
 #include "tools/seer/serve/block_map.h"
 #include "tools/seer/serve/large_request.h"
 #include "tools/seer/serve/token_routes.h"
 #include "tools/seer/serve/ui_route.h"
+#include "tools/seer/sparse_options.h"
 
 namespace seer::serve {
 namespace {
@@ -151,8 +151,10 @@ ModelCard Service::model_card() const {
           chat_model().chat_template != nullptr,
           model.n_layers,
           model.n_heads,
-          cli::effective_rule(options_.sparse, model).to_string(),
-          model.gates};
+          cli::effective_rule(options_.standards.sparse, model).to_string(),
+          model.gates,
+          cli::effective_rule(options_.standards.sparse_decode, model).to_string(),
+          model.decode_gates};
 }
 
 void Service::list_models(Exchange& exchange) const { exchange.answer_json(kOk, models_list(model_card())); }
@@ -187,7 +189,7 @@ void Service::show_block_map(Exchange& exchange) {
   const BlockMapRequest request = parse_block_map(parse_body(exchange.take_body()));
   const std::shared_ptr<Engine> engine = this->engine();
   check_model(request.generation.model);
-  const SparseRule rule = check_block_map(request, options_.sparse, engine->model());
+  const SparseRule rule = check_block_map(request, options_.standards.sparse, engine->model());
   Patience patience = patience_for(exchange);
   const std::vector<int32_t> prompt =
       std::move(encode_prompts(request.generation, *engine, chat_model(), options_.prompts,
@@ -238,15 +240,16 @@ std::unique_ptr<Service::Work> Service::admit(Exchange& exchange, const ApiReque
   Patience patience = patience_for(exchange);
   std::vector<EncodedPrompt> prompts =
       encode_prompts(request, *engine, chat_model(), options_.prompts, [&] { check_going(patience); });
-  std::vector<GenerateRequest> generations =
-      generate_requests(request, prompts, *engine, options_.sparse, options_.temperature);
+  std::vector<GenerateRequest> generations = generate_requests(request, prompts, *engine, options_.standards);
   if (request.chat && !request.ignore_eos)
     for (const int32_t id : engine->tokenizer().end_of_turn_ids(chat_model().chat_template.get()))
       for (GenerateRequest& one : generations) one.stop_token_ids.push_back(id);
   RequestRecord& record = exchange.record();
   for (const EncodedPrompt& prompt : prompts) record.n_prompt += static_cast<int64_t>(prompt.ids.size());
+  const GenerateRequest& first = generations.front();
   TimedRequest timed{request.timings, record.start,
-                     cli::effective_rule(generations.front().sparse, engine->model()).to_string()};
+                     cli::effective_rule(first.sparse, engine->model()).to_string(),
+                     cli::effective_rule(first.sparse_decode, engine->model()).to_string()};
   auto turn = std::make_unique<PageTurns::Generation>(&turns_, [&] { check_going(patience); });
   auto work = std::make_unique<Work>(patience, request, engine, std::move(prompts), chat_model().format,
                                      options_.model_name, std::move(timed));

@@ -26,8 +26,7 @@ namespace seer::serve {
 struct ServiceOptions {
   std::string model_name;  // the model's name for clients
   PromptOptions prompts;
-  std::optional<SparseRule> sparse;              // for requests that name none; absent: the gates' own
-  std::optional<double> temperature;             // likewise; absent: the model's
+  Standards standards;
   int64_t max_queue = 256;                       // how many generations may wait
   std::chrono::milliseconds request_timeout{0};  // 0: none
   bool ui = true;                                // whether "/" is the page for browsers

@@ -20,10 +20,16 @@ OrderedJson timings_json(const TimedRequest& request, const RequestStats& stats,
   // The first token belongs to the prefill, so a rate needs a second one.
   if (stats.n_generated > 1 && stats.decode_ns > 0)
     rate = rounded(1e9 * static_cast<double>(stats.n_generated - 1) / static_cast<double>(stats.decode_ns));
-  return {{"sparse", request.sparse},           {"density", std::round(1e6 * stats.density) / 1e6},
-          {"computed_tokens", stats.n_prompt},  {"cached_tokens", stats.n_cached},
-          {"first_token_ms", std::move(first)}, {"prefill_ms", ms(stats.prefill_ns)},
-          {"decode_ms", ms(stats.decode_ns)},   {"tokens_per_second", std::move(rate)}};
+  return {{"sparse", request.sparse},
+          {"density", std::round(1e6 * stats.density) / 1e6},
+          {"computed_tokens", stats.n_prompt},
+          {"cached_tokens", stats.n_cached},
+          {"first_token_ms", std::move(first)},
+          {"prefill_ms", ms(stats.prefill_ns)},
+          {"decode_ms", ms(stats.decode_ns)},
+          {"tokens_per_second", std::move(rate)},
+          {"sparse_decode", request.sparse_decode},
+          {"decode_density", std::round(1e6 * stats.decode_density) / 1e6}};
 }
 
 }  // namespace seer::serve

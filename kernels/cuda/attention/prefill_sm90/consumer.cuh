@@ -61,9 +61,9 @@ class Consumer {
       for (float& x : out_) x = 0.0F;
       for (bool last = false; !last;) {
         last = load.entry.last();
-        step(tile, &load);
+        attend_to_block(tile, &load);
       }
-      end(Tile::unpack(tile));
+      end(QueryTile::unpack(tile));
       if (load.entry.end()) return;
       tile = next_tile_;
       load_queries(tile, load.entry);
@@ -77,7 +77,7 @@ class Consumer {
   __device__ static void arrive(uint32_t barrier) {
     if (lane() == 0) ptx::mbarrier_arrive(barrier);
   }
-  __device__ int n_queries(const Tile& tile) const {
+  __device__ int n_queries(const QueryTile& tile) const {
     return static_cast<int>(
         min(static_cast<int64_t>(kTile), p_.n_tokens - static_cast<int64_t>(tile.row) * kTile));
   }
@@ -125,7 +125,7 @@ class Consumer {
 
   // Loads the next tile's queries, which its first entry names, as wgmma's left operand.
   __device__ __forceinline__ void load_queries(uint32_t tile, Entry first) {
-    if constexpr (kBundled) return load_queries_from_memory(Tile::unpack(tile));
+    if constexpr (kBundled) return load_queries_from_memory(QueryTile::unpack(tile));
     ptx::mbarrier_wait(queries_barrier(offsetof(Barriers, full_q)), first.queries_parity());
     // ldmatrix reads two matrices of 8 rows, one above the other, then the same of the next eight columns.
     // Lane l passes the swizzled address of row l % 16 of the warp's rows, chunk l / 16 of 16 bytes. It is
@@ -142,7 +142,7 @@ class Consumer {
   }
 
   // Loads this lane's rows of the queries from global memory, straight into wgmma's layout.
-  __device__ __forceinline__ void load_queries_from_memory(const Tile& tile) {
+  __device__ __forceinline__ void load_queries_from_memory(const QueryTile& tile) {
     const auto thread = static_cast<int>(ptx::opaque(threadIdx.x)), lane = thread % 32;
     const int64_t stride = static_cast<int64_t>(p_.n_heads) * kDHead;
     const auto* in = static_cast<const __nv_bfloat16*>(p_.q) +
@@ -160,8 +160,8 @@ class Consumer {
     }
   }
 
-  // Computes one block of the tile. Afterwards *load is the next one.
-  __device__ __forceinline__ void step(uint32_t tile, Load* load) {
+  // Attends from the tile's queries to one block of keys. Afterwards *load is the next one.
+  __device__ __forceinline__ void attend_to_block(uint32_t tile, Load* load) {
     const Load now = *load;
     const Entry entry = now.entry;
     if ((entry.word & kKeysAreThere) == 0) ptx::mbarrier_wait(now.barrier, entry.parity());
@@ -192,7 +192,7 @@ class Consumer {
       }
 
     if (!values_are_there) ptx::mbarrier_wait(now.barrier + kFullV, entry.parity());
-    if (entry.partial()) clear_unwritten(entry.slot(), n_queries(Tile::unpack(tile)));
+    if (entry.partial()) clear_unwritten(entry.slot(), n_queries(QueryTile::unpack(tile)));
     ptx::wgmma_fence();
     // Turns the keys' operand into the values': the address moves on by the bytes of the ring's keys, and the
     // panel stride, which keys do not need, is added.
@@ -231,10 +231,6 @@ class Consumer {
 
   // Masks the future keys of a diagonal block. In all other blocks every key is seen.
   __device__ __forceinline__ void mask_diagonal() {
-    // Not used: the compiler drops the number, but the opaque read of threadIdx.x stays in the loop. Without
-    // it ptxas may order the loop in another way, so remove it only together with a measurement.
-    const auto thread = static_cast<int>(ptx::opaque(threadIdx.x));
-    [[maybe_unused]] const int ahead = thread / 32 % 4 * 16 + thread % 32 / 4 - thread % 4 * 2;
 #pragma unroll
     for (int j = 0; j < 32; ++j)
       if (j / 4 * 8 + lane() % 4 * 2 + j % 2 > warp() * 16 + lane() / 4 + j % 4 / 2 * 8)
@@ -304,7 +300,7 @@ class Consumer {
     }
   }
 
-  __device__ __forceinline__ void end(const Tile& tile) {
+  __device__ __forceinline__ void end(const QueryTile& tile) {
     const auto thread = static_cast<int>(ptx::opaque(threadIdx.x)), lane = thread % 32;
     const int64_t stride = static_cast<int64_t>(p_.n_heads) * kDHead;
 #pragma unroll

@@ -75,7 +75,7 @@ class Feed {
 
 // Prefetches the queries of a tile, which its consumer reads some loads later.
 template <int kDHead>
-__device__ void prefetch_queries(const PrefillSm90Params& p, const Tile& tile, int lane) {
+__device__ void prefetch_queries(const PrefillSm90Params& p, const QueryTile& tile, int lane) {
   for (int r = lane; r < kTile; r += 32) {
     const int64_t token = static_cast<int64_t>(tile.row) * kTile + r;
     const char* q = static_cast<const char*>(p.q) + ((p.row + token) * p.n_heads + tile.head) * (2 * kDHead);
@@ -123,16 +123,16 @@ __device__ void produce_tiles(const PrefillSm90Params& p, const Items& items, co
 
   // block_of returns the block at a place of the tile's list, and 0 beyond the list's capacity. word_of
   // returns the word that loads it: the pool's row, a multiple of 64, plus 1 for the diagonal block.
-  const auto block_of = [&](const Tile& tile, int at) {
+  const auto block_of = [&](const QueryTile& tile, int at) {
     if (p.blocks == nullptr) return at;
     return at < p.row_capacity ? p.blocks[list_of(p, tile) * p.row_capacity + at] : 0;
   };
-  const auto word_of = [&](const Tile& tile, int total, int at, int block) {
+  const auto word_of = [&](const QueryTile& tile, int total, int at, int block) {
     if (at >= total) return 0;
     return pool_row(p, items, block, tile.head) | (block == causal_blocks(p, tile.row) - 1 ? 1 : 0);
   };
 
-  Tile next = {};
+  QueryTile next = {};
   int next_total = 0, next_word = 0;  // during the search they hold the item and the block
   const auto found = [&](int item) {
     next_total = 0;
@@ -157,7 +157,7 @@ __device__ void produce_tiles(const PrefillSm90Params& p, const Items& items, co
   uint32_t n_tiles = 0;
   uint32_t taken = kSlots;  // the slot whose place for keys holds queries, or kSlots if none does
   while (next_total > 0) {
-    const Tile tile = next;
+    const QueryTile tile = next;
     const int total = next_total;
     int words = next_word;
     for (int base = 0; base < total; base += 32) {
@@ -208,7 +208,7 @@ __device__ void produce_bundles(const PrefillSm90Params& p, const Items& items, 
   uint32_t n = 0, n_pushed = 0;
   int item = schedule.own < items.n_items ? schedule.own : -1;
   for (; item >= 0; item = schedule.answer(p, schedule.ask(p, lane), lane)) {
-    const Tile first = items.at(item);
+    const QueryTile first = items.at(item);
     const int own_row = first.row + lane;
     const bool takes_part = lane < kConsumers && own_row >= items.first_row;
     const int own_total = takes_part ? causal_blocks(p, own_row) : 0;
@@ -229,7 +229,7 @@ __device__ void produce_bundles(const PrefillSm90Params& p, const Items& items, 
         uint32_t entry = slot | round << 8;
         if (at == own_total - 1)
           entry |= Entry::kLast | Entry::kDiagonal | (ends_in(p, own_row) ? Entry::kPartial : 0U);
-        feed.push(lane, n_pushed++, entry, Tile{own_row, first.head}.packed());
+        feed.push(lane, n_pushed++, entry, QueryTile{own_row, first.head}.packed());
       }
       rows = then;
     }

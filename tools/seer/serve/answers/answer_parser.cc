@@ -13,17 +13,17 @@ AnswerParser::AnswerParser(ToolForm form, const std::vector<std::string>& tools,
 std::vector<AnswerDelta> AnswerParser::push(std::string_view text) {
   std::string reasoning, content;
   splitter_.push(text, &reasoning, &content);
-  return take(reasoning, content, false);
+  return pieces_of(reasoning, content, false);
 }
 
 std::vector<AnswerDelta> AnswerParser::finish() {
   std::string reasoning, content;
   splitter_.finish(&reasoning, &content);
-  return take(reasoning, content, true);
+  return pieces_of(reasoning, content, true);
 }
 
-std::vector<AnswerDelta> AnswerParser::take(const std::string& reasoning, const std::string& content,
-                                            bool ended) {
+std::vector<AnswerDelta> AnswerParser::pieces_of(const std::string& reasoning, const std::string& content,
+                                                 bool ended) {
   deltas_.reasoning(reasoning);
   tools_->push(content, &deltas_);
   if (ended) {

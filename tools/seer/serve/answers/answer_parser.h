@@ -22,7 +22,7 @@ class AnswerParser {
   std::vector<AnswerDelta> finish();
 
  private:
-  std::vector<AnswerDelta> take(const std::string& reasoning, const std::string& content, bool ended);
+  std::vector<AnswerDelta> pieces_of(const std::string& reasoning, const std::string& content, bool ended);
 
   ReasoningSplitter splitter_;
   std::unique_ptr<ToolParser> tools_;

@@ -9,8 +9,8 @@ namespace seer::serve {
 namespace {
 
 using Json = OrderedJson;
-using Place = JsonReader::Place;
-using Step = JsonReader::Step;
+using Place = JsonByteReader::Place;
+using Progress = JsonByteReader::Progress;
 
 // Returns the text of a JSON string, or an empty text for anything else.
 std::string unquoted(const std::string& text) {
@@ -26,40 +26,40 @@ bool is_arguments(const std::string& key) { return key == "arguments" || key == 
 
 std::string CallReader::take_arguments() { return std::exchange(arguments_, {}); }
 
-Step CallReader::push(char byte) {
+Progress CallReader::push(char byte) {
   if (!bare_) return push_member(byte);
   const bool outside = reader_.depth() == 0;
-  if (outside && is_space(byte)) return Step::kMore;
-  if (outside && byte != '{') return Step::kBad;
-  const Step step = reader_.push(byte);
-  if (step == Step::kBad) return step;
+  if (outside && is_space(byte)) return Progress::kMore;
+  if (outside && byte != '{') return Progress::kBad;
+  const Progress progress = reader_.push(byte);
+  if (progress == Progress::kBad) return progress;
   arguments_ += byte;
   arguments_begun_ |= !outside && !is_space(byte);
   has_arguments_ = true;
-  return step;
+  return progress;
 }
 
-Step CallReader::push_member(char byte) {
+Progress CallReader::push_member(char byte) {
   const size_t depth = reader_.depth();
-  if (depth == 0 && !is_space(byte) && byte != '{') return Step::kBad;
+  if (depth == 0 && !is_space(byte) && byte != '{') return Progress::kBad;
   const Place place = reader_.place();
-  const Step step = reader_.push(byte);
-  if (step == Step::kBad || depth == 0) return step;
+  const Progress progress = reader_.push(byte);
+  if (progress == Progress::kBad || depth == 0) return progress;
   const bool in_call = depth == 1 && reader_.depth() <= 1;
   if (!in_value_) {
     if (reader_.place() == Place::kString || place == Place::kString) key_ += byte;
     in_value_ = in_call && place == Place::kColon && reader_.place() == Place::kValue;
     if (in_value_) key_ = unquoted(key_);
   } else if (in_call && (reader_.depth() == 0 || reader_.place() == Place::kKey)) {
-    if (!end_value()) return Step::kBad;
+    if (!end_value()) return Progress::kBad;
     in_value_ = false;
     key_.clear();
   } else if (!in_call || place == Place::kString || !is_space(byte)) {
     in_value(byte);
   }
-  if (step == Step::kEnd && name_.empty()) return Step::kBad;
-  if (step == Step::kEnd && !has_arguments_) arguments_ = "{}";
-  return step;
+  if (progress == Progress::kEnd && name_.empty()) return Progress::kBad;
+  if (progress == Progress::kEnd && !has_arguments_) arguments_ = "{}";
+  return progress;
 }
 
 void CallReader::in_value(char byte) {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "tools/seer/serve/answers/json_reader.h"
+#include "tools/seer/serve/answers/json_byte_reader.h"
 
 namespace seer::serve {
 
@@ -14,7 +14,7 @@ class CallReader {
   explicit CallReader(std::string name = "") : name_(std::move(name)), bare_(!name_.empty()) {}
 
   // Returns kBad also for an object that is no call.
-  JsonReader::Step push(char byte);
+  JsonByteReader::Progress push(char byte);
 
   const std::string& name() const { return name_; }  // empty until it is known
   bool has_arguments() const { return has_arguments_; }
@@ -26,11 +26,11 @@ class CallReader {
   std::string take_arguments();
 
  private:
-  JsonReader::Step push_member(char byte);
+  JsonByteReader::Progress push_member(char byte);
   void in_value(char byte);
   bool end_value();
 
-  JsonReader reader_;
+  JsonByteReader reader_;
   std::string name_;
   const bool bare_;
   bool in_value_ = false;    // the reader is after a member's colon, in the call's own object

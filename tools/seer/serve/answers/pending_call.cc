@@ -4,7 +4,7 @@ namespace seer::serve {
 
 namespace {
 
-using Step = JsonReader::Step;
+using Progress = JsonByteReader::Progress;
 
 }  // namespace
 
@@ -14,10 +14,10 @@ PendingCall::State PendingCall::push(char byte, DeltaList* out) {
     out->arguments({&byte, 1});
     return state_;
   }
-  Step step = reader_.push(byte);
+  Progress progress = reader_.push(byte);
   const bool refused = is_tool_ && !reader_.name().empty() && !is_tool_(reader_.name());
-  if (refused) step = Step::kBad;
-  if (step == Step::kBad) {
+  if (refused) progress = Progress::kBad;
+  if (progress == Progress::kBad) {
     state_ = announced_ ? State::kBroken : State::kText;
     if (announced_) {
       out->arguments(reader_.take_arguments());
@@ -27,8 +27,8 @@ PendingCall::State PendingCall::push(char byte, DeltaList* out) {
     return state_;
   }
   written_ += byte;
-  if (step == Step::kEnd || reader_.has_begun()) give_out(out);
-  if (step == Step::kEnd) {
+  if (progress == Progress::kEnd || reader_.has_begun()) give_out(out);
+  if (progress == Progress::kEnd) {
     out->end_call();
     state_ = State::kDone;
   }

@@ -22,6 +22,7 @@ const NUMBERS = [
   ['Speed', (t) => (t.tokens_per_second === null ? '–' : `${t.tokens_per_second.toFixed(1)} tokens/s`)],
   ['First token after', (t) => (t.first_token_ms === null ? '–' : showMs(t.first_token_ms))],
   ['Density', (t) => `${showShare(t.density)} of blocks`],
+  ['Decode density', (t) => (t.sparse_decode === 'dense' ? null : `${showShare(t.decode_density)} of blocks`)],
   ['Prompt', (t, usage) => plural(usage.prompt_tokens, 'token')],
   ['Cached of these', (t) => showCount(t.cached_tokens)],
   ['Answer', (t, usage) => plural(usage.completion_tokens, 'token')],
@@ -77,8 +78,10 @@ class Card {
   finish({usage, timings, finish}) {
     followEnd(() => {
       this.heading.append(' ', make('small', {}, timings.sparse));
-      for (const [name, text] of NUMBERS)
-        this.numbers.append(make('div', {}, make('dt', {}, name), make('dd', {}, text(timings, usage))));
+      for (const [name, text] of NUMBERS) {
+        const shown = text(timings, usage);
+        if (shown !== null) this.numbers.append(make('div', {}, make('dt', {}, name), make('dd', {}, shown)));
+      }
     });
     this.settle(finish === 'length' ? 'The answer reached its longest length.' : '');
   }

@@ -1,4 +1,4 @@
-#include "tools/seer/serve/answers/json_reader.h"
+#include "tools/seer/serve/answers/json_byte_reader.h"
 
 #include <cctype>
 #include <cstring>
@@ -20,7 +20,7 @@ bool may_be_in_number(char byte) {
 
 }  // namespace
 
-JsonReader::Step JsonReader::push(char byte) {
+JsonByteReader::Progress JsonByteReader::push(char byte) {
   bool good = false;
   switch (place_) {
     case Place::kString:
@@ -35,11 +35,11 @@ JsonReader::Step JsonReader::push(char byte) {
     default:
       good = is_json_space(byte) ? place_ != Place::kDone : in_structure(byte);
   }
-  if (!good) return Step::kBad;
-  return place_ == Place::kDone ? Step::kEnd : Step::kMore;
+  if (!good) return Progress::kBad;
+  return place_ == Place::kDone ? Progress::kEnd : Progress::kMore;
 }
 
-bool JsonReader::in_structure(char byte) {
+bool JsonByteReader::in_structure(char byte) {
   switch (place_) {
     case Place::kFirstValue:
       return byte == ']' ? close(byte) : begin_value(byte);
@@ -64,7 +64,7 @@ bool JsonReader::in_structure(char byte) {
   }
 }
 
-bool JsonReader::begin_value(char byte) {
+bool JsonByteReader::begin_value(char byte) {
   switch (byte) {
     case '{':
       return open(byte, Place::kFirstKey);
@@ -93,23 +93,23 @@ bool JsonReader::begin_value(char byte) {
   return true;
 }
 
-bool JsonReader::open(char byte, Place first) {
+bool JsonByteReader::open(char byte, Place first) {
   if (open_.size() == kMaxArgumentDepth) return false;
   open_.push_back(byte);
   place_ = first;
   return true;
 }
 
-bool JsonReader::close(char byte) {
+bool JsonByteReader::close(char byte) {
   if (open_.empty() || byte != (open_.back() == '{' ? '}' : ']')) return false;
   open_.pop_back();
   value_ended();
   return true;
 }
 
-void JsonReader::value_ended() { place_ = open_.empty() ? Place::kDone : Place::kAfter; }
+void JsonByteReader::value_ended() { place_ = open_.empty() ? Place::kDone : Place::kAfter; }
 
-bool JsonReader::in_string(char byte) {
+bool JsonByteReader::in_string(char byte) {
   if (escape_ > 0) {
     --escape_;
     return std::isxdigit(static_cast<unsigned char>(byte)) != 0;
@@ -130,7 +130,7 @@ bool JsonReader::in_string(char byte) {
   return static_cast<unsigned char>(byte) >= ' ';
 }
 
-bool JsonReader::in_number(char byte) {
+bool JsonByteReader::in_number(char byte) {
   if (may_be_in_number(byte)) {
     number_ += byte;
     return true;
@@ -140,7 +140,7 @@ bool JsonReader::in_number(char byte) {
   return is_json_space(byte) || in_structure(byte);
 }
 
-bool JsonReader::in_literal(char byte) {
+bool JsonByteReader::in_literal(char byte) {
   if (byte != literal_.front()) return false;
   literal_.erase(0, 1);
   if (literal_.empty()) value_ended();

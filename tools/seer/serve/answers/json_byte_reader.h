@@ -7,9 +7,9 @@
 
 namespace seer::serve {
 
-class JsonReader {
+class JsonByteReader {
  public:
-  enum class Step { kMore, kEnd, kBad };
+  enum class Progress { kMore, kEnd, kBad };
   // The part of a value to which the next byte belongs.
   enum class Place {
     kValue,
@@ -26,7 +26,7 @@ class JsonReader {
 
   // Returns kEnd if `byte` closed the value. A number ends with the byte after it, so a whole value must be
   // an object, an array or a string. Push nothing more after kEnd or kBad. Nesting beyond 64 levels is bad.
-  Step push(char byte);
+  Progress push(char byte);
 
   size_t depth() const { return open_.size(); }  // the number of open objects and arrays
   Place place() const { return place_; }

@@ -1,0 +1,50 @@
+// What the gates chose for decoded tokens in one layer: counts, and maps no larger than a screen.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "seer/request.h"
+
+namespace seer::cli {
+
+// One KV head's decoded tokens (downwards) by key blocks (to the right). With many of them, a cell covers
+// several.
+struct DecodeMap {
+  std::vector<int64_t> kept,
+      all;                   // [n_rows, n_columns], the cell's kept blocks, and all up to the tokens' own
+  std::vector<float> score;  // [n_rows, n_columns], the largest softmaxed gate score in the cell
+};
+
+class DecodeSummary {
+ public:
+  // Tokens from `first` on are decoded, n_tokens of them, in blocks of `block_tokens`. `max_side`: the
+  // largest number of rows, and of columns, of a map.
+  DecodeSummary(int64_t first, int64_t n_tokens, int64_t block_tokens, int64_t max_side);
+  // Takes the next token's rows. Throws Error{kRuntime} for rows out of order.
+  void take(const DecodeGateRows& rows);
+
+  bool empty() const { return n_taken_ == 0; }  // true of layers in which gates do not choose
+  int64_t n_heads() const { return static_cast<int64_t>(maps_.size()); }
+  int64_t n_tokens() const { return n_tokens_; }
+  int64_t n_blocks() const { return n_blocks_; }  // up to the last token's own
+  // The sizes of a map, and the tokens and blocks that a cell covers.
+  int64_t n_rows() const { return (n_tokens_ + cell_tokens_ - 1) / cell_tokens_; }
+  int64_t n_columns() const { return (n_blocks_ + cell_blocks_ - 1) / cell_blocks_; }
+  int64_t cell_tokens() const { return cell_tokens_; }
+  int64_t cell_blocks() const { return cell_blocks_; }
+  const DecodeMap& map(int64_t head) const { return maps_.at(static_cast<size_t>(head)); }
+
+  // Return kept / all blocks up to the tokens' own, of a KV head and of all heads.
+  double density(int64_t head) const;
+  double density() const;
+
+ private:
+  int64_t first_, n_tokens_, n_blocks_, cell_tokens_, cell_blocks_;
+  int64_t n_taken_ = 0;
+  std::vector<DecodeMap> maps_;
+  std::vector<int64_t> kept_;  // by head
+  int64_t all_ = 0;            // blocks up to the tokens' own
+};
+
+}  // namespace seer::cli

@@ -1,0 +1,57 @@
+// The options that choose the sparse rules of prompts and of decoded tokens.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "seer/engine.h"
+#include "tools/seer/args.h"
+
+namespace seer::cli {
+
+struct ModelOptions;
+
+// --sparse and --sparse-decode, given once each.
+struct SparseOptions {
+  std::optional<SparseRule> prompt;
+  std::optional<SparseDecodeRule> decode;
+
+  void add_to(Args& args);
+  // Refuses a sparse rule if no gates were given, before anything is loaded. Throws Error{kUsage}.
+  void require_gates(const ModelOptions& options) const;
+  // Refuses a rule that the loaded model cannot run under. Throws Error{kUsage}.
+  void check(const ModelInfo& model) const;
+};
+
+// The same as lists, for bench and perplexity.
+struct SparseLists {
+  std::vector<SparseRule> prompt;
+  std::vector<SparseDecodeRule> decode;
+
+  void add_to(Args& args);
+  void require_gates(const ModelOptions& options) const;
+  void check(const ModelInfo& model) const;
+  // Return the rules to run. An empty list stands for dense, and for the gates' own rule if there are gates.
+  std::vector<SparseRule> prompt_rules(const ModelInfo& model) const;
+  std::vector<SparseDecodeRule> decode_rules(const ModelInfo& model) const;
+};
+
+void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& options);
+void require_gates(const std::optional<SparseDecodeRule>& rule, const ModelOptions& options);
+
+// Return the rule that a request without a rule runs under.
+SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo& model);
+SparseDecodeRule effective_rule(const std::optional<SparseDecodeRule>& rule, const ModelInfo& model);
+
+bool is_dense(const SparseRule& rule);
+bool is_dense(const SparseDecodeRule& rule);
+
+// Returns the rules of prompts and of decodes in few words: "dense", "budget=1024", "threshold=0.01", or
+// "threshold=0.01 + budget=1024".
+std::string both_rules(const SparseRule& prompt, const SparseDecodeRule& decode);
+
+// Returns ", decode density 12.3% (budget=1024)", or an empty text under the dense rule.
+std::string decode_density(const RequestStats& stats, const SparseDecodeRule& rule);
+
+}  // namespace seer::cli
