@@ -135,17 +135,21 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
       ++last;
     for (int64_t g = 0; g < group; ++g) {
       const auto max_of = [&](int64_t s) { return partials[s * partial_size + group * d_head + g]; };
+      const auto sum_of = [&](int64_t s) { return partials[s * partial_size + group * (d_head + 1) + g]; };
       float row_max = max_of(i);
       for (int64_t s = i + 1; s < last; ++s) row_max = std::max(row_max, max_of(s));
       const int64_t row = (first.segment->row - segments.front().row) * n_heads + first.kv_head * group + g;
       float* o = out + row * d_head;
       std::fill(o, o + d_head, 0.0F);
-      if (row_max == kNoKeys) continue;
+      // Without keys all sums are 0. A query that is NaN has the same maximum, but its sums are NaN.
+      bool has_keys = false;
+      for (int64_t s = i; s < last; ++s) has_keys = has_keys || sum_of(s) != 0.0F;
+      if (!has_keys) continue;
       float total = 0.0F;
       for (int64_t s = i; s < last; ++s) {
         const float weight = std::exp(max_of(s) - row_max);
         const float* partial = partials + s * partial_size;
-        total += partial[group * (d_head + 1) + g] * weight;
+        total += sum_of(s) * weight;
         for (int64_t d = 0; d < d_head; ++d) o[d] += partial[g * d_head + d] * weight;
       }
       for (int64_t d = 0; d < d_head; ++d) o[d] /= total;
