@@ -102,12 +102,11 @@ TEST_CASE("kv cache: a size that overflows, or that no address space holds, is o
                ContainsSubstring("a KV cache of " + std::to_string(n_pages) + " pages of 64 tokens"));
     CHECK_THAT(message, ContainsSubstring("--ctx-size"));
   }
-  CHECK_THAT(refusal(ErrorKind::kMemory,
-                     [&] {
-                       const KvCache cache(backend.get(), small_config(), {}, 64, int64_t{1} << 45,
-                                           DType::kF32);
-                     }),
-             ContainsSubstring("the KV cache"));
+  CHECK_THAT(
+      refusal(
+          ErrorKind::kMemory,
+          [&] { const KvCache cache(backend.get(), small_config(), {}, 64, int64_t{1} << 45, DType::kF32); }),
+      ContainsSubstring("the KV cache"));
 }
 
 TEST_CASE("workspace: a view of every activation, sized for the limits") {

@@ -60,8 +60,8 @@ class Runner {
       : backend_(std::move(backend)), config_(ModelConfig::load(model_dir())) {
     const auto go_on = [](int64_t, int64_t) { return true; };
     weights_ = ModelWeights::load(model_dir(), config_, backend_.get(), go_on);
-    cache_ = std::make_unique<KvCache>(backend_.get(), config_, GateConfigs(), kPage, kMaxSequences * kMaxPages,
-                                       backend_->kv_dtypes().front());
+    cache_ = std::make_unique<KvCache>(backend_.get(), config_, GateConfigs(), kPage,
+                                       kMaxSequences * kMaxPages, backend_->kv_dtypes().front());
     decoder_ =
         std::make_unique<Decoder>(backend_.get(), config_, weights_, GateSet(), cache_.get(), limits());
   }
