@@ -13,6 +13,7 @@
 
 #include "kernels/block_mask.h"
 #include "kernels/decode_gate.h"
+#include "kernels/divided_decodes.h"
 #include "kernels/linear_weights.h"
 #include "kernels/paged_kv.h"
 #include "kernels/quantise.h"
@@ -223,7 +224,8 @@ class Backend {
                                  const BlockMask* mask, int64_t first_token) = 0;
   // Writes the decode gates' key of each page that `step` fills, from the page's keys. append_kv must have
   // put all of the step's keys there. `step` is the one that begin_step opened, or its prefill segments
-  // without its decodes.
+  // without its decodes. A device that has divided_decodes() also takes some of the prefill segments, and the
+  // decodes alone; it writes nothing for a decode whose page is -1. `ropes` has rows for what `step` has.
   virtual void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate, const BlockRopes& ropes,
                                       const Step& step) = 0;
   // Scores the blocks of each of the step's decodes, and keeps blocks by the step's decode_rules. Gate keys
@@ -242,6 +244,8 @@ class Backend {
   // decode without keys here gets zeros and -infinity. The step must have at least one decode.
   virtual void decode_attention_part(const Tensor& part,  // f32, attention_part_size() elements: see there
                                      const Tensor& q, const PagedKv& kv) = 0;
+  // Returns the operations of gates for decoding over divided pages; null if the device does not have them.
+  virtual DividedDecodes* divided_decodes() { return nullptr; }
   // Merges the results of decode_attention_part over parts that together have all keys: out is the attention
   // over all of them. A decode gets zeros if no part has keys.
   virtual void merge_attention(const Tensor& out,         // [n, n_heads, d_head]

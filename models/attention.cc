@@ -45,4 +45,13 @@ DecoderStats Attention::count_segment(const Segment& segment, bool sparse, int64
   return stats;
 }
 
+void Attention::count_decodes(std::span<const Segment> decodes, std::vector<DecoderStats>* stats) const {
+  decode_gate_->read_counts();
+  for (size_t i = 0; i < decodes.size(); ++i) {
+    DecoderStats& of = stats->emplace_back();
+    of.kept_blocks = decode_gate_->count_kept(static_cast<int64_t>(i), static_cast<int64_t>(decodes.size()));
+    of.causal_blocks = blocks_of(decodes[i].end(), c_.limits.page_tokens) * decode_gate_->n_lists();
+  }
+}
+
 }  // namespace seer

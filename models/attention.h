@@ -68,6 +68,8 @@ class Attention {
   // Returns the causal and the kept blocks of a segment, over all layers and this rank's heads. first_row is
   // the segment's first block row in the step.
   DecoderStats count_segment(const Segment& segment, bool sparse, int64_t first_row) const;
+  // Adds how many blocks each decode kept, over the layers in which gates choose and this rank's heads.
+  void count_decodes(std::span<const Segment> decodes, std::vector<DecoderStats>* stats) const;
   // Returns the norms that layer `l` applies to query and key heads before pooling and RoPE. They are empty
   // in most families.
   HeadNorms head_norms(int64_t l) const {

@@ -27,8 +27,9 @@ std::vector<int64_t> numbers(size_t n, int64_t first = 0) {
 }  // namespace
 
 void ContextParallel::Tensors::take(Arena* arena, DType kv_dtype, DType activations, const ModelConfig& model,
-                                    const GateConfig* gate, const StepLimits& limits, int64_t n_ranks,
+                                    const GateConfigs& gates, const StepLimits& limits, int64_t n_ranks,
                                     bool with_logits) {
+  const GateConfig* gate = gates.prefill;
   const int64_t n_blocks = limits.n_blocks, n_gate_heads = gate == nullptr ? 0 : gate->n_gate_heads(model);
   const int64_t key_elements = model.n_kv_heads * limits.page_tokens * model.d_head;
   const int64_t gate_elements = gate == nullptr ? 0 : n_gate_heads * gate->d_gate;
@@ -39,6 +40,10 @@ void ContextParallel::Tensors::take(Arena* arena, DType kv_dtype, DType activati
   pages.k = arena->take(kv_dtype, {n_blocks, model.n_kv_heads, limits.page_tokens, model.d_head});
   pages.v = arena->take(kv_dtype, {n_blocks, model.n_kv_heads, limits.page_tokens, model.d_head});
   if (gate != nullptr) pages.gate_k = arena->take(activations, {n_blocks, n_gate_heads, gate->d_gate});
+  if (gates.decode != nullptr) {
+    pages.decode_gate_k = arena->take(activations, {n_blocks, model.n_kv_heads, gates.decode->d_gate});
+    decode_scores = arena->take(DType::kF32, {limits.n_sequences, model.n_kv_heads * n_blocks});
+  }
   send = arena->take(DType::kU8, {batch_bytes});
   receive = arena->take(DType::kU8, {batch_bytes});
   marks = arena->take(DType::kF32, {n_ranks * n_blocks});
@@ -50,17 +55,18 @@ void ContextParallel::Tensors::take(Arena* arena, DType kv_dtype, DType activati
 }
 
 ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const ModelConfig& model,
-                                 const GateConfig* gate, const KvCache* cache, const StepLimits& limits)
+                                 const GateConfigs& gates, const KvCache* cache, const StepLimits& limits)
     : backend_(backend),
       comm_(comm),
       cache_(cache),
       page_tokens_(limits.page_tokens),
       arena_(Arena::allocate(backend, "the pages of a layer that ranks bring together", too_large(limits),
                              [&](Arena* arena) {
-                               t_.take(arena, cache->dtype(), backend->activation_dtype(), model, gate,
+                               t_.take(arena, cache->dtype(), backend->activation_dtype(), model, gates,
                                        limits, comm->size(), /*with_logits=*/comm->rank() == 0);
                              })),
       n_heads_(model.n_heads),
+      n_kv_heads_(model.n_kv_heads),
       d_head_(model.d_head),
       identity_(static_cast<size_t>(limits.n_blocks)) {
   std::iota(identity_.begin(), identity_.end(), 0);
@@ -71,11 +77,12 @@ ContextParallel::ContextParallel(Backend* backend, Communicator* comm, const Mod
 }
 
 // Returns the bytes of the arena for the constructor's arguments, on the rank that needs most.
-int64_t ContextParallel::arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
-                                     const StepLimits& limits, int64_t n_ranks, DType kv_dtype) {
+int64_t ContextParallel::arena_bytes(const Backend& backend, const ModelConfig& model,
+                                     const GateConfigs& gates, const StepLimits& limits, int64_t n_ranks,
+                                     DType kv_dtype) {
   Tensors sizes;
   return Arena::measure(too_large(limits), [&](Arena* arena) {
-    sizes.take(arena, kv_dtype, backend.activation_dtype(), model, gate, limits, n_ranks,
+    sizes.take(arena, kv_dtype, backend.activation_dtype(), model, gates, limits, n_ranks,
                /*with_logits=*/true);
   });
 }
@@ -118,6 +125,7 @@ void ContextParallel::divide(const DecoderStep& in) {
   local_.ids = ids_;
   local_.step = {static_cast<int64_t>(ids_.size()), prefills_, decodes_};
   local_.decode_parts = decode_parts_;
+  local_.decode_rules = in.decode_rules;
   local_.plans = plans_;
   local_.logit_rows = logit_rows_;
 }
@@ -180,6 +188,11 @@ void ContextParallel::divide_rows(const DecoderStep& in, int64_t row, int64_t n,
   if (rank == comm_->rank()) ids_.insert(ids_.end(), ids.begin(), ids.end());
 }
 
+Tensor ContextParallel::decode_scores() const {
+  const auto n = static_cast<int64_t>(decodes_.size());
+  return t_.decode_scores.rows(0, n).reshaped({n_kv_heads_, n, t_.decode_scores.dim(1) / n_kv_heads_});
+}
+
 Tensor ContextParallel::attention_part() const {
   return t_.part.rows(0, attention_part_size(static_cast<int64_t>(decodes_.size()), n_heads_, d_head_));
 }
@@ -206,6 +219,7 @@ void ContextParallel::store(int64_t layer, const Sequence& s) {
   backend_->copy_rows(cache.k, to, t_.pages.k, from);
   backend_->copy_rows(cache.v, to, t_.pages.v, from);
   if (s.sparse()) backend_->copy_rows(cache.gate_k, to, t_.pages.gate_k, from);
+  if (cache.decode_gate_k) backend_->copy_rows(cache.decode_gate_k, to, t_.pages.decode_gate_k, from);
 }
 
 ContextParallel::Moves ContextParallel::moves(

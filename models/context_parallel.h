@@ -13,6 +13,7 @@
 #include "kernels/comm/communicator.h"
 #include "models/arena.h"
 #include "models/decoder_step.h"
+#include "models/gates.h"
 #include "models/kv_cache.h"
 
 namespace seer {
@@ -26,12 +27,12 @@ namespace seer {
 // computed only by rank 0.
 class ContextParallel {
  public:
-  // `gate` is null for a model without gates. Throws Error{kMemory}.
-  ContextParallel(Backend* backend, Communicator* comm, const ModelConfig& model, const GateConfig* gate,
+  // Throws Error{kMemory}.
+  ContextParallel(Backend* backend, Communicator* comm, const ModelConfig& model, const GateConfigs& gates,
                   const KvCache* cache, const StepLimits& limits);
   // Bytes that a rank allocates besides weights, activations and cache: room for the pages of one layer of
   // one context, for every rank's results of decode attention, and for logits on rank 0.
-  static int64_t arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfig* gate,
+  static int64_t arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfigs& gates,
                              const StepLimits& limits, int64_t n_ranks, DType kv_dtype);
   // Limits of a rank's part of a step. It may have more segments than the step, because each run of blocks of
   // one owner is a segment, and so is each decode's part.
@@ -64,6 +65,9 @@ class ContextParallel {
 
   // True if the step wants logits of any decode.
   bool decodes_want_logits() const { return decodes_want_logits_; }
+  // The scores that gates for decoding give to the step's decodes: f32 [n_kv_heads, n_decodes, n_blocks of a
+  // context].
+  Tensor decode_scores() const;
   // The output of decode_attention_part for the step's decodes: f32 [attention_part_size()].
   Tensor attention_part() const;
   // Gathers every rank's part for merge_attention: [n_ranks, attention_part_size()].
@@ -116,11 +120,12 @@ class ContextParallel {
     PagedKv pages;                    // [n_blocks of a context, ...]
     Tensor send, receive;             // u8 [bytes of a batch of pages], of keys, values or gate keys
     Tensor marks;                     // f32 [n_ranks * n_blocks]: 1 if the rank wants the block
+    Tensor decode_scores;             // f32, of the most decodes; empty without gates for decoding
     Tensor part, parts;               // f32: results of attention of the most decodes, here and of every rank
     Tensor local_logits, all_logits;  // f32 [n_logits, n_vocab]; on rank 0
 
     void take(Arena* arena, DType kv_dtype, DType activations, const ModelConfig& model,
-              const GateConfig* gate, const StepLimits& limits, int64_t n_ranks, bool with_logits);
+              const GateConfigs& gates, const StepLimits& limits, int64_t n_ranks, bool with_logits);
   };
   struct Moves {
     std::vector<int64_t> travel;  // blocks that some rank wants and lacks
@@ -147,7 +152,7 @@ class ContextParallel {
   Buffer arena_;                // initialised after t_, which it places
   bool reaches_peers_ = false;  // true if t_.part lies in memory that ranks share
   std::vector<float> host_marks_;
-  int64_t n_heads_, d_head_;
+  int64_t n_heads_, n_kv_heads_, d_head_;
   std::vector<int32_t> identity_;  // page table of every local prefill segment
 
   std::vector<int32_t> ids_;

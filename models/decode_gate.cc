@@ -1,5 +1,7 @@
 #include "models/decode_gate.h"
 
+#include <cassert>
+
 #include "models/gather_heads.h"
 
 namespace seer {
@@ -30,24 +32,42 @@ void DecodeGate::store_keys(int64_t layer, const PagedKv& kv, const BlockRopes& 
   backend_->store_decode_gate_keys(kv, layers_[static_cast<size_t>(layer)], ropes, step);
 }
 
-BlockMask DecodeGate::select(int64_t layer, int64_t n_decodes, const Tensor& qkv, const HeadNorms& norms,
-                             const RopeTable& rope, const PagedKv& kv, const DecodeGateObserver& observer) {
-  const DecodeGateView& gate = layers_[static_cast<size_t>(layer)];
+BlockMask DecodeGate::mask_of(int64_t layer, int64_t n_decodes) const {
   const Tensor& counts = workspace_->decode_counts;
   const int64_t n_lists = n_kv_heads_ * n_decodes, capacity = workspace_->decode_blocks.dim(1);
   BlockMask mask;
   mask.counts =
       counts.rows(layer, 1).reshaped({counts.dim(1)}).rows(0, n_lists).reshaped({n_kv_heads_, n_decodes});
   mask.blocks = workspace_->decode_blocks.rows(0, n_lists).reshaped({n_kv_heads_, n_decodes, capacity});
+  return mask;
+}
+
+BlockMask DecodeGate::select(int64_t layer, int64_t n_decodes, const Tensor& qkv, const HeadNorms& norms,
+                             const RopeTable& rope, const PagedKv& kv, const DecodeGateObserver& observer) {
+  const DecodeGateView& gate = layers_[static_cast<size_t>(layer)];
+  const BlockMask mask = mask_of(layer, n_decodes);
   if (!observer) {
     backend_->select_decode_blocks(mask, nullptr, qkv, norms, rope, kv, gate);
     return mask;
   }
-  Tensor scores(nullptr, DType::kF32, {n_kv_heads_, n_decodes, capacity});
+  Tensor scores(nullptr, DType::kF32, {n_kv_heads_, n_decodes, mask.row_capacity()});
   const Buffer buffer = backend_->allocate(scores.nbytes(), "gate scores for a report");
   scores.data = buffer.get();
   backend_->select_decode_blocks(mask, &scores, qkv, norms, rope, kv, gate);
   report(layer, mask, scores, observer);
+  return mask;
+}
+
+BlockMask DecodeGate::select_divided(int64_t layer, const Tensor& scores, const Tensor& qkv,
+                                     const HeadNorms& norms, const RopeTable& rope, const PagedKv& kv,
+                                     Communicator* ranks, const DecodeGateObserver& observer) {
+  DividedDecodes* backend = backend_->divided_decodes();
+  assert(backend != nullptr && comm_ == nullptr);  // EngineImpl refuses such gates on other devices
+  const BlockMask mask = mask_of(layer, scores.dim(1));
+  backend->score_decode_blocks(scores, qkv, norms, rope, kv, layers_[static_cast<size_t>(layer)]);
+  ranks->all_reduce_sum(scores);
+  backend->keep_decode_blocks(mask, scores, kv.page_tokens());
+  if (observer) report(layer, mask, scores, observer);
   return mask;
 }
 

@@ -39,6 +39,11 @@ class DecodeGate {
   // of all ranks. The mask is valid until the next layer's selection, and its counts until the step ends.
   BlockMask select(int64_t layer, int64_t n_decodes, const Tensor& qkv, const HeadNorms& norms,
                    const RopeTable& rope, const PagedKv& kv, const DecodeGateObserver& observer);
+  // Does the same if each rank has some of the pages, and all heads. `scores` is scratch, as wide as the
+  // mask. The observer is called on every rank.
+  BlockMask select_divided(int64_t layer, const Tensor& scores, const Tensor& qkv, const HeadNorms& norms,
+                           const RopeTable& rope, const PagedKv& kv, Communicator* ranks,
+                           const DecodeGateObserver& observer);
   // Waits for the step, and reads how many blocks each of its decodes kept.
   void read_counts();
   // Returns how many blocks decode i of n_decodes kept, summed over the layers that choose and this rank's
@@ -48,6 +53,7 @@ class DecodeGate {
   int64_t n_lists() const { return (n_layers_ - start_layer_) * n_kv_heads_; }
 
  private:
+  BlockMask mask_of(int64_t layer, int64_t n_decodes) const;
   void report(int64_t layer, const BlockMask& mask, const Tensor& scores, const DecodeGateObserver& observer);
 
   Backend* backend_;

@@ -13,8 +13,7 @@ std::unique_ptr<ContextParallel> divide_prompts(Backend* backend, Communicator* 
                                                 const GateSet& gates, const KvCache* cache,
                                                 const StepLimits& limits) {
   if (comm->size() == 1 || shard.size > 1) return nullptr;
-  return std::make_unique<ContextParallel>(backend, comm, shard.local, gates.configs().prefill, cache,
-                                           limits);
+  return std::make_unique<ContextParallel>(backend, comm, shard.local, gates.configs(), cache, limits);
 }
 
 }  // namespace

@@ -1,12 +1,10 @@
 #include "models/divided_attention.h"
 
-#include <cassert>
 #include <optional>
 
 namespace seer {
 
 const DecoderStep& DividedAttention::begin(const DecoderStep& step) {
-  assert(!decode_gate_ && !any_sparse_decode(step));  // Model::open() refuses such gates
   step_ = &step;
   ranks_->divide(step);
   return ranks_->local();
@@ -42,6 +40,14 @@ void DividedAttention::append(int64_t l, const Sequence& s) {
   c_.backend->append_kv(q(n_tokens), ranks_->pages(), qkv(n_tokens), head_norms(l), c_.rope->tokens(n_tokens),
                         {n_tokens, segments, {}}, s.sparse() ? &pooled : nullptr);
   if (s.sparse()) c_.backend->end_phase(Phase::kGate);
+  store_decode_keys(l, ranks_->pages(), {n_tokens, segments, {}}, s.first_block_row);
+}
+
+void DividedAttention::store_decode_keys(int64_t l, const PagedKv& kv, const Step& step, int64_t first_row) {
+  if (!decode_gate_ || !fills_pages(step, c_.limits.page_tokens)) return;
+  c_.backend->begin_phase(Phase::kGate);
+  decode_gate_->store_keys(l, kv, c_.rope->block_ropes(first_row), step);
+  c_.backend->end_phase(Phase::kGate);
 }
 
 std::vector<BlockMask> DividedAttention::store_and_select(int64_t l, Sequence* s) {
@@ -84,17 +90,40 @@ void DividedAttention::attend_prefill_of(int64_t l, Sequence* s) {
   c_.backend->end_phase(Phase::kAttention);
 }
 
+std::optional<BlockMask> DividedAttention::select_for_decodes(int64_t l, const PagedKv& kv) {
+  if (!any_sparse_decode(*step_) || !decode_gate_->chooses(l)) return std::nullopt;
+  const int64_t n_tokens = ranks_->local().step.n_tokens;
+  // The report is rank 0's, and each rank could make it.
+  const DecodeGateObserver none;
+  const DecodeGateObserver& observer = c_.comm->rank() == 0 ? step_->on_decode_gate : none;
+  c_.backend->begin_phase(Phase::kGate);
+  const BlockMask mask =
+      decode_gate_->select_divided(l, ranks_->decode_scores(), qkv(n_tokens), head_norms(l),
+                                   c_.rope->tokens(n_tokens), kv, c_.comm, observer);
+  c_.backend->end_phase(Phase::kGate);
+  return mask;
+}
+
 // Each rank attends to its own pages, and then the ranks' results are merged.
 void DividedAttention::attend_decodes(int64_t l) {
   const DecoderStep& in = ranks_->local();
   const int64_t n_tokens = in.step.n_tokens;
   const PagedKv kv = c_.cache->layer(l);
-  c_.backend->append_kv(q(n_tokens), kv, qkv(n_tokens), head_norms(l), c_.rope->tokens(n_tokens),
-                        {n_tokens, {}, in.step.decodes}, nullptr);
+  const Step decodes{n_tokens, {}, in.step.decodes};
+  c_.backend->append_kv(q(n_tokens), kv, qkv(n_tokens), head_norms(l), c_.rope->tokens(n_tokens), decodes,
+                        nullptr);
+  int64_t n_rows = 0;
+  for (const Segment& segment : in.step.prefills) n_rows += n_block_rows(segment);
+  store_decode_keys(l, kv, decodes, n_rows);
+  const std::optional<BlockMask> mask = select_for_decodes(l, kv);
   if (l == c_.config.n_layers - 1 && !ranks_->decodes_want_logits()) return;
   c_.backend->begin_phase(Phase::kAttention);
   const Tensor part = ranks_->attention_part();
-  c_.backend->decode_attention_part(part, q(n_tokens), kv);
+  if (mask) {
+    c_.backend->divided_decodes()->masked_attention_part(part, q(n_tokens), kv, *mask);
+  } else {
+    c_.backend->decode_attention_part(part, q(n_tokens), kv);
+  }
   const auto n = static_cast<int64_t>(in.step.decodes.size());
   c_.backend->merge_attention(c_.workspace->attn.rows(n_tokens - n, n), ranks_->gather_attention(part));
   c_.backend->end_phase(Phase::kAttention);
@@ -109,6 +138,13 @@ std::vector<DecoderStats> DividedAttention::count() {
       stats[i] += count_segment(segment, s.sparse(), first_row);
     });
     if (c_.comm->rank() == 0) stats[i] += s.stats;  // every rank counted the same
+  }
+  if (!any_sparse_decode(*step_)) return stats;
+  // Every rank kept the same blocks of all heads, so rank 0 counts them alone.
+  if (c_.comm->rank() == 0) {
+    count_decodes(step_->step.decodes, &stats);
+  } else {
+    stats.resize(stats.size() + step_->step.decodes.size());
   }
   return stats;
 }

@@ -47,7 +47,9 @@ void RopeTables::prepare_blocks() {
   backend_->rope_table(workspace_->within_rope, 0, 1, fixed_.inv_freq, 1.0 / (s * s));
 }
 
-BlockRopes RopeTables::block_ropes() const { return {workspace_->block_rope, workspace_->within_rope}; }
+BlockRopes RopeTables::block_ropes(int64_t first_row) const {
+  return {blocks(first_row, workspace_->block_rope.cos.dim(0) - first_row), workspace_->within_rope};
+}
 
 void RopeTables::prepare_decodes(const DecoderStep& step, int64_t n_block_rows) {
   const std::span<const Segment> decodes = step.step.decodes;

@@ -28,7 +28,8 @@ class RopeTables {
   // segments.
   RopeTable blocks(int64_t first_row, int64_t n_rows) const;
   // Returns the rotations of the step's blocks, for gates for decoding.
-  BlockRopes block_ropes() const;
+  // Its rows begin with block row first_row, whether that is of a prefill segment or of a decode.
+  BlockRopes block_ropes(int64_t first_row = 0) const;
   // Returns whether rotations change with the length of a sequence, as they do under dynamic scaling.
   bool depends_on_length() const { return config_.rope.type == RopeConfig::Type::kDynamic; }
 

@@ -69,18 +69,8 @@ std::vector<DecoderStats> WholeAttention::count() {
     stats.push_back(count_segment(segment, step_->plans[i].select.has_value(), first_row));
     first_row += n_block_rows(segment);
   }
-  if (any_sparse_decode(*step_)) count_decodes(&stats);
+  if (any_sparse_decode(*step_)) count_decodes(step_->step.decodes, &stats);
   return stats;
-}
-
-void WholeAttention::count_decodes(std::vector<DecoderStats>* stats) const {
-  decode_gate_->read_counts();
-  const std::span<const Segment> decodes = step_->step.decodes;
-  for (size_t i = 0; i < decodes.size(); ++i) {
-    DecoderStats& of = stats->emplace_back();
-    of.kept_blocks = decode_gate_->count_kept(static_cast<int64_t>(i), static_cast<int64_t>(decodes.size()));
-    of.causal_blocks = blocks_of(decodes[i].end(), c_.limits.page_tokens) * decode_gate_->n_lists();
-  }
 }
 
 }  // namespace seer

@@ -14,10 +14,9 @@ class WholeAttention final : public Attention {
   std::vector<DecoderStats> count() override;
 
  private:
+  void attend_decodes(int64_t l, const PagedKv& kv);
   // Returns the blocks that the gates of layer `l` choose for prefill segment `i`, whose block rows begin at
   // first_row.
-  void attend_decodes(int64_t l, const PagedKv& kv);
-  void count_decodes(std::vector<DecoderStats>* stats) const;
   BlockMask select(int64_t l, const PagedKv& kv, size_t i, int64_t first_row);
 
   const DecoderStep* step_ = nullptr;

@@ -145,8 +145,8 @@ int64_t EngineImpl::pages_that_fit(int64_t room, int64_t n_blocks) const {
 int64_t EngineImpl::step_bytes(const StepLimits& limits) const {
   int64_t bytes = model_.activation_bytes(limits);
   if (divided())
-    bytes += ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gates().configs().prefill,
-                                          limits, layout_.n_owners, model_.kv_dtype());
+    bytes += ContextParallel::arena_bytes(model_.backend(), model_.config(), model_.gates().configs(), limits,
+                                          layout_.n_owners, model_.kv_dtype());
   return bytes;
 }
 

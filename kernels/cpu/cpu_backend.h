@@ -16,7 +16,7 @@
 
 namespace seer {
 
-class CpuBackend final : public Backend {
+class CpuBackend final : public Backend, public DividedDecodes {
  public:
   // As make_cpu_backend(), for 1 thread or more.
   CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs = false);
@@ -72,6 +72,12 @@ class CpuBackend final : public Backend {
   void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                         const BlockMask* mask) override;
   void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) override;
+  DividedDecodes* divided_decodes() override { return this; }
+  void score_decode_blocks(const Tensor& scores, const Tensor& qkv, const HeadNorms& norms,
+                           const RopeTable& rope, const PagedKv& kv, const DecodeGateView& gate) override;
+  void keep_decode_blocks(const BlockMask& mask, const Tensor& scores, int64_t page_tokens) override;
+  void masked_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
+                             const BlockMask& mask) override;
   void merge_attention(const Tensor& out, const Tensor& parts) override;
 
   void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
@@ -127,9 +133,12 @@ class CpuBackend final : public Backend {
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   // Writes the normalised outputs [n, n_heads, d_head] of consecutive segments, and the logarithms [n,
   // n_heads] if log_sums is given. Writes nothing for a segment without keys. With a mask, it attends to the
-  // kept pages alone.
+  // kept pages alone, without those that are -1 in the page table.
   void attend_decodes(float* out, float* log_sums, const Tensor& q, const PagedKv& kv,
                       std::span<const Segment> segments, const BlockMask* mask);
+  // Does the same as decode_attention_part(), with these segments.
+  void attend_part(const Tensor& part, const Tensor& q, const PagedKv& kv, std::span<const Segment> segments,
+                   const BlockMask* mask);
   // Writes the gate query of KV head `head`, [d_gate], of the decode with these heads of q, pooled, projected
   // and normalised. `weights` are the norms' values in float32.
   struct DecodeGateNorms {
@@ -139,6 +148,13 @@ class CpuBackend final : public Backend {
   DecodeGateNorms decode_gate_norms(const DecodeGateView& gate);  // the values come to lie in formed_
   void decode_gate_query(float* out, const float* heads, int64_t group, int64_t d_head, int64_t kv_head,
                          const DecodeGateView& gate, const float* norm, float* row) const;
+  class DecodeScorer;  // scores the blocks of one decode and KV head
+  // Softmaxes n scores.
+  void softmax(float* scores, int64_t n) const;
+  // Writes a list of the mask: what the rule keeps of n blocks with these scores before the softmax.
+  // Softmaxes them if the rule is a threshold. `order` is scratch for n numbers.
+  void keep_by_rule(const BlockMask& mask, int64_t list, int32_t* order, float* scores, int64_t n,
+                    const DecodeRule& rule, int64_t page_tokens) const;
   // The norms of a HeadNorms in float32; null if there are none.
   struct FloatNorms {
     const float* q = nullptr;

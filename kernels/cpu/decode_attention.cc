@@ -12,6 +12,9 @@ namespace {
 // result, does not depend on the number of threads.
 constexpr int64_t kSplitTokens = 1024;
 
+// The logarithm of a sum over no keys.
+constexpr float kNoKeys = -std::numeric_limits<float>::infinity();
+
 }  // namespace
 
 void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
@@ -22,22 +25,30 @@ void CpuBackend::decode_attention(const Tensor& out, const Tensor& q, const Page
 }
 
 void CpuBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) {
-  const std::span<const Segment> parts = step_.decode_parts;
-  assert(!parts.empty() && parts.size() == step_.step.decodes.size() &&
-         parts.front().row == step_.step.decodes.front().row);
-  const int64_t n = static_cast<int64_t>(parts.size()), n_rows = n * q.dim(1);
+  assert(step_.decode_parts.size() == step_.step.decodes.size());
+  attend_part(part, q, kv, step_.decode_parts, nullptr);
+}
+
+void CpuBackend::masked_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
+                                       const BlockMask& mask) {
+  attend_part(part, q, kv, step_.step.decodes, &mask);
+}
+
+void CpuBackend::attend_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
+                             std::span<const Segment> segments, const BlockMask* mask) {
+  assert(!segments.empty() && segments.front().row == step_.step.decodes.front().row);
+  const int64_t n = static_cast<int64_t>(segments.size()), n_rows = n * q.dim(1);
   assert(part.numel() == attention_part_size(n, q.dim(1), q.dim(2)));
   auto* out = part.as<float>();
   float* log_sums = out + n_rows * q.dim(2);
   std::fill(out, log_sums, 0.0F);
-  std::fill(log_sums, log_sums + n_rows, -std::numeric_limits<float>::infinity());
-  attend_decodes(out, log_sums, q, kv, parts, nullptr);
+  std::fill(log_sums, log_sums + n_rows, kNoKeys);
+  attend_decodes(out, log_sums, q, kv, segments, mask);
 }
 
 void CpuBackend::merge_attention(const Tensor& out, const Tensor& parts) {
   const int64_t n_rows = out.dim(0) * out.dim(1), d_head = out.dim(2), n_parts = parts.dim(0);
   assert(parts.dim(1) == attention_part_size(out.dim(0), out.dim(1), d_head));
-  constexpr float kNoKeys = -std::numeric_limits<float>::infinity();
   for (int64_t row = 0; row < n_rows; ++row) {
     const auto log_sum = [&](int64_t i) { return parts.rows(i, 1).as<float>()[n_rows * d_head + row]; };
     float top = kNoKeys, total = 0.0F;
@@ -97,7 +108,7 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
     float* row_max = sums + group * d_head;
     float* row_sum = row_max + group;
     std::fill(sums, row_max, 0.0F);
-    std::fill(row_max, row_sum, -std::numeric_limits<float>::infinity());
+    std::fill(row_max, row_sum, kNoKeys);
     std::fill(row_sum, row_sum + group, 0.0F);
     float* scaled_q = thread_scratch(thread);
     const float* q_in = q.as<float>() + (segment.row * n_heads + split.kv_head * group) * d_head;
@@ -106,8 +117,9 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
     const auto block = [&](int64_t i) { return split.kept == nullptr ? i : split.kept[i]; };
     for (int64_t i = split.begin; i < split.end; ++i) {
       const int64_t b = block(i), id = segment.page_table[b];
-      const void* next =
-          i + 1 < split.end ? kv.k_head(segment.page_table[block(i + 1)], split.kv_head) : nullptr;
+      if (id < 0) continue;  // another rank has it
+      const int64_t next_id = i + 1 < split.end ? segment.page_table[block(i + 1)] : -1;
+      const void* next = next_id >= 0 ? kv.k_head(next_id, split.kv_head) : nullptr;
       simd_.decode_block(sums, row_max, row_sum, scaled_q + group * d_head, scaled_q,
                          kv.k_head(id, split.kv_head), kv.v_head(id, split.kv_head), next, type, group,
                          d_head, std::min(page, segment.end() - b * page));
@@ -123,16 +135,21 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
       ++last;
     for (int64_t g = 0; g < group; ++g) {
       const auto max_of = [&](int64_t s) { return partials[s * partial_size + group * d_head + g]; };
+      const auto sum_of = [&](int64_t s) { return partials[s * partial_size + group * (d_head + 1) + g]; };
       float row_max = max_of(i);
       for (int64_t s = i + 1; s < last; ++s) row_max = std::max(row_max, max_of(s));
       const int64_t row = (first.segment->row - segments.front().row) * n_heads + first.kv_head * group + g;
       float* o = out + row * d_head;
       std::fill(o, o + d_head, 0.0F);
+      // Without keys all sums are 0. A query that is NaN has the same maximum, but its sums are NaN.
+      bool has_keys = false;
+      for (int64_t s = i; s < last; ++s) has_keys = has_keys || sum_of(s) != 0.0F;
+      if (!has_keys) continue;
       float total = 0.0F;
       for (int64_t s = i; s < last; ++s) {
         const float weight = std::exp(max_of(s) - row_max);
         const float* partial = partials + s * partial_size;
-        total += partial[group * (d_head + 1) + g] * weight;
+        total += sum_of(s) * weight;
         for (int64_t d = 0; d < d_head; ++d) o[d] += partial[g * d_head + d] * weight;
       }
       for (int64_t d = 0; d < d_head; ++d) o[d] /= total;

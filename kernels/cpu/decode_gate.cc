@@ -14,6 +14,8 @@
 namespace seer {
 namespace {
 
+bool by_threshold(const DecodeRule& rule) { return rule.method == DecodeRule::Method::kThreshold; }
+
 // A page that the step fills, and its row of BlockRopes::first.
 struct FullPage {
   int64_t id, rope_row;
@@ -29,7 +31,8 @@ std::vector<FullPage> full_pages(const Step& step, int64_t page_tokens) {
     row += blocks_of(s.n_tokens, page_tokens);
   }
   for (const Segment& s : step.decodes) {
-    if (s.end() % page_tokens == 0) pages.push_back({s.page_table[s.start / page_tokens], row});
+    const int64_t id = s.page_table[s.start / page_tokens];
+    if (s.end() % page_tokens == 0 && id >= 0) pages.push_back({id, row});
     ++row;
   }
   return pages;
@@ -153,60 +156,132 @@ void CpuBackend::decode_gate_query(float* out, const float* heads, int64_t group
   if (norm != nullptr) simd_.rms_norm(out, out, norm, d_gate, DecodeGateView::kEpsilon);
 }
 
+// What the scores of a step's decodes are computed from.
+class CpuBackend::DecodeScorer {
+ public:
+  DecodeScorer(CpuBackend* cpu, const Tensor& qkv, const HeadNorms& norms, const RopeTable& rope,
+               const PagedKv& kv, const DecodeGateView& gate)
+      : cpu_(*cpu),
+        qkv_(qkv),
+        rope_(rope),
+        kv_(kv),
+        gate_(gate),
+        group_(qkv.dim(1) / kv.d_head() / kv.n_kv_heads() - 2),
+        head_norms_(cpu->float_norms(norms, kv.d_head())),
+        norms_(cpu->decode_gate_norms(gate)) {}
+
+  // The floats of a thread's scratch that score() uses.
+  int64_t scratch_size() const { return group_ * kv_.d_head() + 2 * gate_.d_gate() + kv_.d_head(); }
+  // Writes the scores of a decode's blocks, before the softmax. Blocks whose pages are elsewhere get 0, and
+  // so does the open block, which has no key.
+  void score(float* out, const Segment& segment, int64_t head, int thread) const {
+    const int64_t d_head = kv_.d_head(), page = kv_.page_tokens(), d_gate = gate_.d_gate(), half = d_head / 2;
+    const int64_t n = blocks_of(segment.end(), page), n_full = segment.end() / page;
+    const Heads heads =
+        cpu_.normalise({qkv_.as<float>() + segment.row * qkv_.dim(1) + head * group_ * d_head, d_head},
+                       group_, head_norms_.q, head_norms_.eps, d_head, thread);
+    float* query = cpu_.thread_scratch(thread) + group_ * d_head;
+    cpu_.decode_gate_query(query, heads.data, group_, d_head, head, gate_, norms_.q, query + d_gate);
+    if (gate_.rotates)
+      rotate(query, query, rope_.cos.as<float>() + segment.row * half,
+             rope_.sin.as<float>() + segment.row * half, half);
+    const float scale = 1.0F / std::sqrt(static_cast<float>(d_gate));
+    std::fill(out, out + n, 0.0F);
+    for (int64_t b = 0; b < n_full; ++b) {
+      const int64_t id = segment.page_table[b];
+      if (id < 0) continue;
+      const float* key = kv_.decode_gate_k.as<float>() + (id * kv_.n_kv_heads() + head) * d_gate;
+      out[b] = scale * std::inner_product(query, query + d_gate, key, 0.0F);
+    }
+  }
+
+ private:
+  CpuBackend& cpu_;
+  const Tensor& qkv_;
+  const RopeTable& rope_;
+  const PagedKv& kv_;
+  const DecodeGateView& gate_;
+  int64_t group_;
+  FloatNorms head_norms_;
+  DecodeGateNorms norms_;
+};
+
+void CpuBackend::softmax(float* scores, int64_t n) const {
+  const float total = simd_.exp_sum(scores, n, *std::max_element(scores, scores + n));
+  for (int64_t b = 0; b < n; ++b) scores[b] /= total;
+}
+
+void CpuBackend::keep_by_rule(const BlockMask& mask, int64_t list, int32_t* order, float* scores, int64_t n,
+                              const DecodeRule& rule, int64_t page_tokens) const {
+  int32_t* kept = mask.blocks.as<int32_t>() + list * mask.row_capacity();
+  int32_t& count = mask.counts.as<int32_t>()[list];
+  if (rule.dense()) {
+    std::iota(kept, kept + n, 0);
+    count = static_cast<int32_t>(n);
+    return;
+  }
+  if (by_threshold(rule)) softmax(scores, n);
+  count = keep_blocks(kept, order, scores, n, rule, page_tokens);
+}
+
 void CpuBackend::select_decode_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& qkv,
                                       const HeadNorms& norms, const RopeTable& rope, const PagedKv& kv,
                                       const DecodeGateView& gate) {
   const std::span<const Segment> decodes = step_.step.decodes;
   const std::span<const DecodeRule> rules = step_.decode_rules;
   const int64_t n_decodes = static_cast<int64_t>(decodes.size()), n_kv_heads = kv.n_kv_heads();
-  const int64_t d_head = kv.d_head(), page = kv.page_tokens(), d_gate = gate.d_gate(), half = d_head / 2;
-  const int64_t group = qkv.dim(1) / d_head / n_kv_heads - 2, capacity = mask.row_capacity();
+  const int64_t page = kv.page_tokens(), capacity = mask.row_capacity();
   assert(rules.size() == decodes.size() && mask.n_heads() == n_kv_heads && mask.n_rows() == n_decodes);
-  const FloatNorms head_norms = float_norms(norms, d_head);
-  const DecodeGateNorms gate_norms = decode_gate_norms(gate);
-  const float scale = 1.0F / std::sqrt(static_cast<float>(d_gate));
+  const DecodeScorer scorer(this, qkv, norms, rope, kv, gate);
 
-  reserve_thread_scratch(group * d_head + 2 * d_gate + d_head + 2 * capacity);
+  reserve_thread_scratch(scorer.scratch_size() + 2 * capacity);
   pool_.run(n_decodes * n_kv_heads, [&](int64_t task, int thread) {
     const int64_t i = task / n_kv_heads, head = task % n_kv_heads, list = head * n_decodes + i;
     const Segment& segment = decodes[static_cast<size_t>(i)];
     const DecodeRule& rule = rules[static_cast<size_t>(i)];
-    const int64_t n = blocks_of(segment.end(), page), n_full = segment.end() / page;
+    const int64_t n = blocks_of(segment.end(), page);
     assert(n <= capacity);
-    int32_t* kept = mask.blocks.as<int32_t>() + list * capacity;
-    if (rule.dense()) {
-      std::iota(kept, kept + n, 0);
-      mask.counts.as<int32_t>()[list] = static_cast<int32_t>(n);
-      return;
-    }
-    const Heads heads =
-        normalise({qkv.as<float>() + segment.row * qkv.dim(1) + head * group * d_head, d_head}, group,
-                  head_norms.q, head_norms.eps, d_head, thread);
-    float* query = thread_scratch(thread) + group * d_head;
-    float* row = query + d_gate;                   // scratch, then the scores
-    float* probabilities = row + d_gate + d_head;  // [capacity]
+    float* probabilities = thread_scratch(thread) + scorer.scratch_size();  // [capacity]
     auto* order = reinterpret_cast<int32_t*>(probabilities + capacity);
-    decode_gate_query(query, heads.data, group, d_head, head, gate, gate_norms.q, row);
-    if (gate.rotates)
-      rotate(query, query, rope.cos.as<float>() + segment.row * half,
-             rope.sin.as<float>() + segment.row * half, half);
-    for (int64_t b = 0; b < n_full; ++b) {
-      const float* key = kv.decode_gate_k.as<float>() + (segment.page_table[b] * n_kv_heads + head) * d_gate;
-      probabilities[b] = scale * std::inner_product(query, query + d_gate, key, 0.0F);
-    }
-    if (n_full < n) probabilities[n_full] = 0.0F;  // the open block has no key
-    const auto softmax = [&] {
-      const float total =
-          simd_.exp_sum(probabilities, n, *std::max_element(probabilities, probabilities + n));
-      for (int64_t b = 0; b < n; ++b) probabilities[b] /= total;
-    };
-    const bool by_threshold = rule.method == DecodeRule::Method::kThreshold;
-    if (by_threshold) softmax();
-    mask.counts.as<int32_t>()[list] = keep_blocks(kept, order, probabilities, n, rule, page);
-    if (scores == nullptr) return;
-    if (!by_threshold) softmax();
+    if (!rule.dense()) scorer.score(probabilities, segment, head, thread);
+    keep_by_rule(mask, list, order, probabilities, n, rule, page);
+    if (scores == nullptr || rule.dense()) return;
+    if (!by_threshold(rule)) softmax(probabilities, n);
     float* out = scores->as<float>() + list * scores->dim(2);
     std::fill(std::copy(probabilities, probabilities + n, out), out + scores->dim(2), 0.0F);
+  });
+}
+
+void CpuBackend::score_decode_blocks(const Tensor& scores, const Tensor& qkv, const HeadNorms& norms,
+                                     const RopeTable& rope, const PagedKv& kv, const DecodeGateView& gate) {
+  const std::span<const Segment> decodes = step_.step.decodes;
+  const int64_t n_decodes = static_cast<int64_t>(decodes.size()), n_kv_heads = kv.n_kv_heads(),
+                width = scores.dim(2);
+  assert(step_.decode_rules.size() == decodes.size() && scores.dim(0) == n_kv_heads &&
+         scores.dim(1) == n_decodes);
+  const DecodeScorer scorer(this, qkv, norms, rope, kv, gate);
+  reserve_thread_scratch(scorer.scratch_size());
+  pool_.run(n_decodes * n_kv_heads, [&](int64_t task, int thread) {
+    const int64_t i = task / n_kv_heads, head = task % n_kv_heads;
+    float* out = scores.as<float>() + (head * n_decodes + i) * width;
+    std::fill(out, out + width, 0.0F);
+    if (!step_.decode_rules[static_cast<size_t>(i)].dense())
+      scorer.score(out, decodes[static_cast<size_t>(i)], head, thread);
+  });
+}
+
+void CpuBackend::keep_decode_blocks(const BlockMask& mask, const Tensor& scores, int64_t page_tokens) {
+  const std::span<const Segment> decodes = step_.step.decodes;
+  const int64_t n_decodes = static_cast<int64_t>(decodes.size()), capacity = mask.row_capacity();
+  reserve_thread_scratch(capacity);
+  pool_.run(mask.n_heads() * n_decodes, [&](int64_t list, int thread) {
+    const auto i = static_cast<size_t>(list % n_decodes);
+    const DecodeRule& rule = step_.decode_rules[i];
+    const int64_t n = blocks_of(decodes[i].end(), page_tokens);
+    float* of_list = scores.as<float>() + list * scores.dim(2);
+    keep_by_rule(mask, list, reinterpret_cast<int32_t*>(thread_scratch(thread)), of_list, n, rule,
+                 page_tokens);
+    if (!rule.dense() && !by_threshold(rule)) softmax(of_list, n);
   });
 }
 

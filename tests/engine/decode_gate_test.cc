@@ -206,14 +206,28 @@ TEST_CASE_METHOD(DecodeGateTest, "a pre-empted request decodes what it decodes u
   CHECK(small->stats().pages_used == 0);
 }
 
-TEST_CASE_METHOD(DecodeGateTest, "two ranks generate what one does, with the same blocks") {
-  EngineOptions o = options(512);
-  o.ranks = Ranks::start(2, {SEER_BINARY});
+TEST_CASE_METHOD(DecodeGateTest, "ranks generate what one does, with the same blocks, whatever they divide") {
+  const RankSplit split = GENERATE(RankSplit::kTensor, RankSplit::kContext);
+  EngineOptions o = options(256, true);
+  o.ranks = Ranks::start(split == RankSplit::kTensor ? 2 : 3, {SEER_BINARY});
+  o.rank_split = split;
+  o.threads = 1;
+  o.pool_size = 512;  // too few pages for all at once
   const auto ranked = Engine::load(o);
-  const auto alone = load(512);
-  for (const SparseDecodeRule& rule : {kDecodeBudget, kDecodeThreshold})
-    check_same(ranked->submit(decoded(document(300), 20, rule))->wait(),
-               alone->submit(decoded(document(300), 20, rule))->wait());
+  const auto alone = load(256);
+  const Ids text = document(400);
+  const SparseDecodeRule rules[] = {kDecodeBudget, kDecodeThreshold, kDenseDecode};
+  std::vector<GenerateRequest> requests;
+  for (int64_t i = 0; i < 6; ++i)
+    requests.push_back(decoded(slice(text, 30 * i, 30 * i + 1 + 33 * i), 40, rules[i % 3]));
+  requests.push_back(requests.back());  // takes the pages that another left
+  std::vector<std::unique_ptr<Generation>> running;
+  for (const GenerateRequest& request : requests) running.push_back(ranked->submit(request));
+  for (size_t i = 0; i < requests.size(); ++i) {
+    INFO("request " << i);
+    check_same(running[i]->wait(), alone->submit(requests[i])->wait());
+  }
+  CHECK(ranked->stats().pages_used == 0);
 }
 
 TEST_CASE("gates for prompts and gates for decoding serve the same requests") {

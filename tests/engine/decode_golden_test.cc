@@ -157,5 +157,19 @@ TEST_CASE("decode goldens: two ranks that hold the model together choose and dec
   }
 }
 
+TEST_CASE("decode goldens: ranks that divide the prompt choose over all ranks' blocks as one does") {
+  for (const int n_ranks : {2, 3})
+    for (const char* name : kGoldens) {
+      const auto golden = DecodeGolden::read(name);
+      if (!golden) return;
+      const auto engine = load(*golden, 192, Ranks::start(n_ranks, {SEER_BINARY}), RankSplit::kContext);
+      for (const DecodeGoldenRule& rule : golden->rules) {
+        INFO(name << ", " << rule.name << ", " << n_ranks << " ranks");
+        check_rule(*engine, *golden, rule);
+      }
+      check_dense(*engine, *golden);
+    }
+}
+
 }  // namespace
 }  // namespace seer

@@ -1,5 +1,6 @@
 // The CPU's gate for decoding against float64.
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -147,6 +148,44 @@ TEST_CASE("decode attention over kept blocks is the reference's and reads no dro
   for (const AttentionCase& c : with_each_page_type(*cpu, masked_decode_cases)) {
     INFO(c.name);
     CHECK(mismatch(run_decode_attention(*cpu, c), reference::decode_attention(c), kAttention) == "");
+  }
+}
+
+TEST_CASE("scores of parts, added up, are chosen from as those of one device are") {
+  const auto cpu = make_cpu_backend(2);
+  for (const SelectDecodeCase& c : select_decode_cases(cpu->activation_dtype())) {
+    INFO(c.name);
+    const SelectDecodeResult whole = run_select_decode(*cpu, c, true);
+    for (const int64_t n_parts : {1, 3}) {
+      const SelectDecodeResult divided = run_divided_select(*cpu, c, n_parts);
+      CHECK(divided.counts == whole.counts);
+      CHECK(divided.blocks == whole.blocks);
+      for (size_t i = 0; i < whole.scores.size(); ++i)
+        if (!std::isnan(whole.scores[i]))
+          REQUIRE(divided.scores[i] == whole.scores[i]);  // NaN: of dense decodes
+    }
+  }
+}
+
+TEST_CASE("attention over kept blocks in parts, merged, is the reference's") {
+  const auto cpu = make_cpu_backend(2);
+  for (const AttentionCase& c : with_each_page_type(*cpu, masked_decode_cases))
+    for (const int64_t n_parts : {1, 3}) {
+      const AttentionPartsCase parts = in_parts(c, n_parts, 2);
+      INFO(parts.name);
+      CHECK(mismatch(run_masked_parts(*cpu, parts), reference::decode_attention(c), kAttention) == "");
+    }
+}
+
+TEST_CASE("store_decode_gate_keys of decodes alone stores the pages that are here") {
+  const auto cpu = make_cpu_backend(2);
+  for (StoreDecodeKeysCase c : store_decode_keys_cases(cpu->activation_dtype())) {
+    c.prefills.clear();
+    for (size_t i = 0; i < c.decodes.size(); i += 2) c.decodes[i].page_table.back() = -1;
+    INFO(c.name);
+    const std::vector<float> actual = run_store_decode_keys(*cpu, c);
+    for (size_t i = 0; i < c.decodes.size(); i += 2) c.decodes[i].start = 0;  // fills nothing
+    CHECK(mismatch(actual, reference::store_decode_keys(c), kKeys) == "");
   }
 }
 

@@ -58,6 +58,10 @@ struct SelectDecodeResult {
   std::vector<int32_t> list(int64_t kv_head, int64_t i, int64_t n) const;
 };
 SelectDecodeResult run_select_decode(Backend& backend, const SelectDecodeCase& c, bool with_scores);
+// Returns the same with the operations of DividedDecodes: block b of decode i is on part (b + i) % n_parts.
+SelectDecodeResult run_divided_select(Backend& backend, const SelectDecodeCase& c, int64_t n_parts);
+// Returns the attention of masked decodes, merged from the parts of owners as in AttentionPartsCase.
+std::vector<float> run_masked_parts(Backend& backend, const AttentionPartsCase& c);
 
 namespace reference {
 
