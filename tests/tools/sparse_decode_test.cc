@@ -249,6 +249,8 @@ TEST_CASE("perplexity of decoded tokens: dense decodes give the prefill's, and e
   const json whole = rows({"--decode-tokens", "399", "--sparse-decode", "dense,ratio=1"});
   CHECK(whole[1]["ratio"].get<double>() == Approx(1.0).epsilon(1e-6));
   CHECK(whole[1]["decode_density"] == 1.0);
+  // A single decoded token is decoded too.
+  CHECK(rows({"--decode-tokens", "1", "--sparse-decode", "budget=64"})[0]["decode_density"] < 0.7);
   const json prefill = rows({});
   CHECK(prefill.size() == 1);
   CHECK(!prefill[0].contains("decode_density"));
