@@ -56,6 +56,13 @@ class Shape:
             self.q_pools, self.k_pools = (len(pools[i]) // 3 for i in (1, 2))
             self.double = self.q_pools > 1 or self.d_gate != self.d_head or config.get("seerattn_gate_force_double", False)
             self.n_gate_heads = self.n_kv_heads if self.double else self.n_heads
+        self.decode_gates = "seerattn_k_seq_pooling_type" in config or "seerattn_q_head_pooling_type" in config
+        if self.decode_gates:
+            self.d_decode_gate = config.get("seerattn_gate_hidden_size", 128)
+            self.k_decode_pools = len(config.get("seerattn_k_seq_pooling_type", "Kmaxminavg")[1:]) // 3
+            heads = {"Qproj": self.n_heads, "Qavgproj": self.n_kv_heads, "Qavg": 0}
+            self.q_decode_heads = heads[config.get("seerattn_q_head_pooling_type", "Qproj")]
+            self.decode_norms = config.get("seerattn_use_qk_norm", False)
 
     def products(self):
         """Outputs and inputs of a layer's matrices; those that are one product are next to one another."""
@@ -96,17 +103,21 @@ def weight_bytes(shape, kind, device, activations="auto"):
 
 
 def gate_bytes(shape):
-    if not shape.gates:
-        return 0
-    keys = shape.n_gate_heads * shape.k_pools * shape.d_head * shape.d_gate
-    queries = shape.n_heads * shape.q_pools * shape.d_head * shape.d_gate if shape.double else 0
-    return 2 * shape.n_layers * (keys + queries)
+    layer = 0
+    if shape.gates:
+        layer += shape.n_gate_heads * shape.k_pools * shape.d_head * shape.d_gate
+        layer += shape.n_heads * shape.q_pools * shape.d_head * shape.d_gate if shape.double else 0
+    if shape.decode_gates:
+        heads = shape.q_decode_heads + shape.n_kv_heads * shape.k_decode_pools
+        layer += (heads * shape.d_head + 2 * shape.decode_norms) * shape.d_decode_gate
+    return 2 * shape.n_layers * layer
 
 
 def page_bytes(shape, kv_size, size):
-    """Keys and values of a page's tokens, and one gate key for each of the gate's heads."""
+    """Keys and values of a page's tokens, and one gate key for each head of each kind of gates."""
     keys_and_values = 2 * shape.n_kv_heads * shape.page * shape.d_head
     gate_keys = shape.n_gate_heads * shape.d_gate if shape.gates else 0
+    gate_keys += shape.n_kv_heads * shape.d_decode_gate if shape.decode_gates else 0
     return shape.n_layers * (keys_and_values * kv_size + gate_keys * size)
 
 
@@ -120,9 +131,14 @@ def step_bytes(shape, kind, device, context, chunk, activations="auto"):
     buffers = [size * n * width for width in
                (shape.d_model, shape.d_model, d_q + 2 * d_kv, d_q, d_q, 2 * shape.d_ff, shape.d_ff, d_q)]
     buffers += [4 * min(max(LOGIT_ROWS, BATCH[device]), n) * shape.n_vocab, 4 * n * half, 4 * n * half]
+    rows = n // shape.page + BATCH[device]  # of blocks
+    if shape.gates or shape.decode_gates:
+        buffers += [4 * rows * half, 4 * rows * half]
+    if shape.decode_gates:
+        lists = shape.n_kv_heads * BATCH[device]
+        buffers += [4 * shape.page * half, 4 * shape.page * half, 4 * shape.n_layers * lists, 4 * lists * blocks]
     if shape.gates:
-        rows = n // shape.page + BATCH[device]
-        buffers += [4 * rows * half, 4 * rows * half, size * rows * shape.n_heads * shape.q_pools * shape.d_head,
+        buffers += [size * rows * shape.n_heads * shape.q_pools * shape.d_head,
                     size * rows * shape.n_kv_heads * shape.k_pools * shape.d_head,
                     4 * rows * max(shape.n_heads, shape.n_gate_heads) * shape.d_gate, size * rows * shape.n_heads * shape.d_gate,
                     4 * shape.n_layers * shape.n_heads * rows, 4 * shape.n_heads * rows * blocks]

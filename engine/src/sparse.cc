@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <iterator>
 #include <optional>
 
@@ -55,9 +56,13 @@ template <class Names, class Method>
 std::string rule_text(const Names& names, Method method, double value) {
   for (const auto& known : names) {
     if (known.method != method) continue;
-    // These are the fewest digits that parse() reads back as the same value, whatever the program's locale.
+    // These are the fewest digits that parse() reads back as the same value, whatever the program's locale. A
+    // number of tokens is written out: 8000 would be "8e+03".
     char digits[64];
-    const auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general).ptr;
+    const bool whole = std::abs(value) <= kMostTokens && std::trunc(value) == value;
+    const auto end =
+        whole ? std::to_chars(digits, digits + sizeof digits, static_cast<int64_t>(value)).ptr
+              : std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general).ptr;
     return std::string(known.text) + '=' + std::string(digits, end);
   }
   return "dense";

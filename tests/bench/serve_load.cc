@@ -3,9 +3,11 @@
 //
 //   bench_serve_load --config FILE [--device cuda] [--weights TYPE] [--sparse RULE] [--scale X]
 //                    [--output md|json]
+//   bench_serve_load --config FILE --depth N [--together N] [--sparse-decode RULE,...] [...]
 //
 // --scale X multiplies all lengths, for devices on which 64k tokens take too long; --threads,
-// --mixed-chunk-size and --max-batch-size are the engine's.
+// --mixed-chunk-size and --max-batch-size are the engine's. With --depth it measures one thing alone:
+// requests that decode together after N tokens each, under each rule for decoding.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -37,6 +39,8 @@ constexpr int64_t kCachedPrompt = 32768;
 struct Options {
   EngineOptions engine;
   std::optional<SparseRule> sparse;
+  std::vector<SparseDecodeRule> decode_rules;
+  int64_t depth = 0, together = kTogether;
   double scale = 1.0;
   bool json = false;
 
@@ -44,6 +48,16 @@ struct Options {
     return std::max<int64_t>(2, std::llround(static_cast<double>(n) * scale));
   }
 };
+
+std::vector<SparseDecodeRule> parse_rules(const std::string& list) {
+  std::vector<SparseDecodeRule> rules;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    rules.push_back(SparseDecodeRule::parse(list.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return rules;
+}
 
 Options parse(int argc, char** argv) {
   Options options;
@@ -60,6 +74,12 @@ Options parse(int argc, char** argv) {
       options.engine.weights = value;
     } else if (name == "--sparse") {
       options.sparse = SparseRule::parse(value);
+    } else if (name == "--sparse-decode") {
+      options.decode_rules = parse_rules(value);
+    } else if (name == "--depth") {
+      options.depth = std::stoll(value);
+    } else if (name == "--together") {
+      options.together = std::stoll(value);
     } else if (name == "--scale") {
       options.scale = std::stod(value);
     } else if (name == "--threads") {
@@ -77,6 +97,10 @@ Options parse(int argc, char** argv) {
   if (options.engine.random_config.empty()) throw Error(ErrorKind::kUsage, "expected --config FILE");
   if (!(options.scale > 0.0 && options.scale <= 1.0))
     throw Error(ErrorKind::kUsage, "expected a --scale above 0 and at most 1");
+  if (options.depth < 0 || options.together < 1)
+    throw Error(ErrorKind::kUsage, "expected a --depth of 0 or more, and 1 or more requests --together");
+  if (options.depth == 0 && (!options.decode_rules.empty() || options.together != kTogether))
+    throw Error(ErrorKind::kUsage, "--sparse-decode and --together need --depth");
   return options;
 }
 
@@ -110,26 +134,49 @@ class Load {
  public:
   explicit Load(const Options& options) : options_(options) {
     EngineOptions engine = options.engine;
-    if (engine.max_batch_size == 0) engine.max_batch_size = 2 * kTogether;
-    engine.ctx_size = options.scaled(kLongPrompt) + options.scaled(kPrompt) + 4096;
+    if (engine.max_batch_size == 0) engine.max_batch_size = std::max(2 * kTogether, options.together);
+    const int64_t n_long = options.depth > 0 ? options.depth : options.scaled(kLongPrompt);
+    engine.ctx_size = n_long + options.scaled(kPrompt) + 4096;
     // On a CPU the pool has the requested size; on a GPU it fills the memory, which is more.
     if (engine.device == "cpu")
       engine.pool_size =
-          2 * engine.ctx_size + kTogether * (options.scaled(kPrompt) + options.scaled(kGenerated) + 64);
+          options.depth > 0
+              ? options.together * (options.depth + 4096)
+              : 2 * engine.ctx_size + kTogether * (options.scaled(kPrompt) + options.scaled(kGenerated) + 64);
     engine_ = Engine::load(engine);
   }
 
   const EngineInfo& info() const { return engine_->info(); }
+  const ModelInfo& model() const { return engine_->model(); }
 
   // Returns the tokens per second of n requests together, while all of them decode.
   double decode_rate(int64_t n) {
-    std::vector<Times> times(static_cast<size_t>(n));
+    std::vector<GenerateRequest> requests;
+    for (int64_t i = 0; i < n; ++i) requests.push_back(request_of(kPrompt, n_generated()));
+    return decode_rate(requests, nullptr);
+  }
+
+  // Returns as many requests as are to run together after the depth's tokens. Their prompts are in the prefix
+  // cache, so that they begin to decode at nearly the same time.
+  std::vector<GenerateRequest> deep_requests() {
+    std::vector<GenerateRequest> requests;
+    for (int64_t i = 0; i < options_.together; ++i) {
+      requests.push_back(request_of_length(options_.depth, 1));
+      engine_->submit(requests.back())->wait();
+      requests.back().max_new_tokens = n_generated();
+    }
+    return requests;
+  }
+
+  // Returns the tokens per second of the requests together, while all of them decode, and in `density` their
+  // mean decode density unless that is null.
+  double decode_rate(const std::vector<GenerateRequest>& requests, double* density) {
+    std::vector<Times> times(requests.size());
     std::vector<std::unique_ptr<Generation>> running;
-    // Each generates enough tokens that the first request still decodes when the last has begun to.
-    const int64_t n_generated = std::max(options_.scaled(kGenerated), 2 * kTogether);
-    running.reserve(times.size());
-    for (Times& t : times) running.push_back(start(kPrompt, n_generated, &t));
-    for (const auto& generation : running) generation->wait();
+    for (size_t i = 0; i < requests.size(); ++i) running.push_back(start(requests[i], &times[i]));
+    double sum = 0.0;
+    for (const auto& generation : running) sum += generation->wait().stats.decode_density;
+    if (density != nullptr) *density = sum / static_cast<double>(running.size());
     Clock::time_point begin = times[0].at.front(), end = times[0].at.back();
     for (const Times& t : times) {
       begin = std::max(begin, t.at.front());
@@ -172,9 +219,16 @@ class Load {
   }
 
  private:
+  // Each generates enough tokens that the first request still decodes when the last has begun to.
+  int64_t n_generated() const { return std::max(options_.scaled(kGenerated), 2 * options_.together); }
+
   GenerateRequest request_of(int64_t n_prompt, int64_t n_generated) {
+    return request_of_length(options_.scaled(n_prompt), n_generated);
+  }
+
+  GenerateRequest request_of_length(int64_t n_prompt, int64_t n_generated) {
     GenerateRequest request;
-    request.prompt.resize(static_cast<size_t>(options_.scaled(n_prompt)));
+    request.prompt.resize(static_cast<size_t>(n_prompt));
     const auto n_vocab = static_cast<uint64_t>(engine_->model().n_vocab);
     for (int32_t& id : request.prompt) id = static_cast<int32_t>(random_() % n_vocab);
     request.max_new_tokens = n_generated;
@@ -212,8 +266,48 @@ Json json_of(const Gaps& gaps) {
   return {{"median_ms", gaps.median}, {"p95_ms", gaps.p95}, {"max_ms", gaps.max}};
 }
 
+// Measures requests that decode together after --depth tokens each, under each rule for decoding.
+int run_deep(const Options& options) {
+  Load load(options);
+  std::vector<SparseDecodeRule> rules = options.decode_rules;
+  if (rules.empty()) rules.emplace_back();
+  for (const SparseDecodeRule& rule : rules) check_rule(rule, load.model());
+  std::vector<GenerateRequest> requests = load.deep_requests();
+  Json rows = Json::array();
+  if (!options.json)
+    std::printf(
+        "%s, %lld requests after %lld tokens each\n\n"
+        "| rule for decoding | tokens/s | ratio | density |\n| ----------------- | -------: | ----: | "
+        "------: "
+        "|\n",
+        load.info().device.c_str(), static_cast<long long>(options.together),
+        static_cast<long long>(options.depth));
+  double first = 0.0;
+  for (const SparseDecodeRule& rule : rules) {
+    for (GenerateRequest& request : requests) request.sparse_decode = rule;
+    double density = 1.0;
+    load.decode_rate(requests, &density);  // warms up: steps are recorded
+    const double rate = load.decode_rate(requests, &density);
+    if (first == 0.0) first = rate;
+    rows.push_back({{"sparse_decode", rule.to_string()}, {"decode_ts", rate}, {"decode_density", density}});
+    if (!options.json)
+      std::printf("| %-17s | %8.1f | %5.2f | %6.1f%% |\n", rule.to_string().c_str(), rate, rate / first,
+                  100.0 * density);
+  }
+  if (options.json)
+    std::cout << Json({{"device", load.info().device},
+                       {"config", options.engine.random_config},
+                       {"n_depth", options.depth},
+                       {"n", options.together},
+                       {"rows", rows}})
+                     .dump(2)
+              << '\n';
+  return 0;
+}
+
 int run(int argc, char** argv) {
   const Options options = parse(argc, argv);
+  if (options.depth > 0) return run_deep(options);
   Load load(options);
   load.decode_rate(kTogether);  // warms up: memory is touched, steps are recorded
   const double one = load.decode_rate(1), together = load.decode_rate(kTogether);

@@ -4,6 +4,7 @@
 SEER_SANITIZER_RUN_TIME names the run time that a library with sanitizers needs before it in the process."""
 import ctypes
 import gc
+import json
 import os
 import pathlib
 import re
@@ -176,6 +177,29 @@ class Requests(unittest.TestCase):
         self.assertEqual(self.engine.statistics.n_finished, before.n_finished + 1)
         self.engine.check()
 
+    def test_gates_for_decoding_choose_by_their_own_rule_or_the_requests(self):
+        shape = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_act="silu", hidden_size=128,
+                     intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=32,
+                     vocab_size=256, max_position_embeddings=1024, rms_norm_eps=1e-5, rope_theta=10000.0, torch_dtype="bfloat16",
+                     seerattn_k_seq_pooling_type="Kmaxminavg", seerattn_q_head_pooling_type="Qproj",
+                     seerattn_gate_block_size=16, seerattn_gate_hidden_size=32, seerattn_sparsity_method="token_budget",
+                     seerattn_token_budget=64)
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as config:
+            json.dump(shape, config)
+            config.flush()
+            engine = seer.Engine(None, random_config=config.name, library=LIBRARY, device="cpu")
+        with engine:
+            info = engine.info
+            self.assertEqual((info.has_gates, info.has_decode_gates, info.default_decode_rule, info.decode_start_layer),
+                             (False, True, "budget=64", 0))
+            prompt = [i * 37 % 256 for i in range(300)]
+            own, dense, few = (engine.generate(prompt, max_new_tokens=8, ignore_eos=True, **rule).statistics.decode_density
+                               for rule in ({}, {"sparse_decode": "dense"}, {"sparse_decode": "ratio=0.1"}))
+            self.assertEqual(dense, 1.0)
+            self.assertTrue(0 < few < own < 0.4, (few, own))
+        with self.assertRaisesRegex(seer.Error, "found a second one"):
+            load(more_gates_dir=GATES)
+
     def test_a_chat_is_what_the_template_makes_of_it_and_reuses_earlier_turns(self):
         messages = [{"role": "user", "content": LONG[:3000]}]
         text = self.engine.render_chat(messages, template="llama2")
@@ -271,7 +295,8 @@ class Requests(unittest.TestCase):
                     self.assertGreater(len(session.generate(PROMPT, max_new_tokens=2).tokens), 0)
 
     def test_errors_are_exceptions_with_the_engines_message(self):
-        cases = [("sparse", "half", "usage", "half"), ("stop_token_ids", [999999], "usage", "999999"),
+        cases = [("sparse", "half", "usage", "half"), ("sparse_decode", "budget=1024", "usage", "only gates for prompts"),
+                 ("stop_token_ids", [999999], "usage", "999999"),
                  ("temperature", -1.0, "usage", "temperature"), ("stop", ["a\0b"], "usage", "zero bytes")]
         for name, value, kind, found in cases:
             for owner in (self.engine, self.engine.session()):

@@ -43,7 +43,8 @@ TEST_CASE("a completion request is read with every field") {
       R"("stop":["x","y"],"stream":true,"stream_options":{"include_usage":true},"echo":true,"seed":-3,)"
       R"("stop_token_ids":[7,8],"min_tokens":3,"logprobs":5,"logit_bias":{"9":-100,"4":1.5},"repetition_penalty":1.2,)"
       R"("repeat_last_n":-1,"best_of":2,"skip_special_tokens":false,"add_special_tokens":false,"parse_special":false,)"
-      R"("presence_penalty":1,"frequency_penalty":-2,"ignore_eos":true,"sparse":"nz_ratio=0.1"})");
+      R"("presence_penalty":1,"frequency_penalty":-2,"ignore_eos":true,"sparse":"nz_ratio=0.1",)"
+      R"("sparse_decode":"threshold=0.01"})");
   CHECK_FALSE(r.chat);
   CHECK(r.model == "m");
   CHECK(r.prompts == std::vector<PromptInput>{"a", "b"});
@@ -57,6 +58,7 @@ TEST_CASE("a completion request is read with every field") {
   CHECK_FALSE((r.skip_special_tokens || r.add_special_tokens));
   CHECK(r.parse_special == false);
   CHECK(r.sparse == SparseRule{SparseRule::Method::kNzRatio, 0.1});
+  CHECK(r.sparse_decode == SparseDecodeRule{SparseDecodeRule::Method::kThreshold, 0.01});
   const SamplingParams params = r.sampling(SamplingParams{}, 1);
   CHECK(params.temperature == 0.5);
   CHECK(params.top_p == 0.9);
@@ -82,6 +84,7 @@ TEST_CASE("what is not given, or null, is the model's") {
   CHECK_FALSE(params.seed);
   CHECK_FALSE(r.max_tokens);
   CHECK_FALSE(r.sparse);
+  CHECK_FALSE(r.sparse_decode);
   CHECK(r.n == 1);
   CHECK(completion(R"({"prompt":"x","top_k":-1})").sampling(standard, 0).top_k == 0);  // all
   CHECK_FALSE(completion(R"({"prompt":"x","seed":-1})").sampling(standard, 0).seed);   // random
@@ -141,6 +144,8 @@ TEST_CASE("a wrong type or value is named with the field and what was expected")
   completion_refused(R"("repetition_penalty":0)", "repetition_penalty", {"0.01"});
   completion_refused(R"("repeat_last_n":-2)", "repeat_last_n", {"at least -1"});
   completion_refused(R"("sparse":"half")", "sparse", {"half"});
+  completion_refused(R"("sparse_decode":"half")", "sparse_decode", {"half"});
+  completion_refused(R"("sparse_decode":"budget=-64")", "sparse_decode", {"budget=-64", "ratio=R"});
   completion_refused(R"("stream_options":{"include_usage":true})", "stream_options", {"'stream' to true"});
   completion_refused(R"("stream":true,"stream_options":{"includ_usage":true})", "stream_options.includ_usage",
                      {"'include_usage'"});

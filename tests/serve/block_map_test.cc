@@ -183,18 +183,21 @@ TEST_CASE("timings are the request's figures, and what there is none of is null"
   CHECK(timings_json(request, {}, {}).is_null());
   request.wanted = true;
   request.sparse = "dense";
+  request.sparse_decode = "budget=1024";
   request.start = Clock::time_point(std::chrono::seconds(5));
   RequestStats stats;
   stats.n_prompt = 100;
   stats.n_cached = 64;
   stats.n_generated = 11;
   stats.density = 0.1234567;
+  stats.decode_density = 0.7654321;
   stats.prefill_ns = 1'234'567;
   stats.decode_ns = 2'000'000'000;
   const ChoiceTimes times = {request.start + std::chrono::microseconds(1500), request.start};
   const nlohmann::json expected = nlohmann::json::parse(
       R"({"sparse":"dense","density":0.123457,"computed_tokens":100,"cached_tokens":64,"first_token_ms":1.5,)"
-      R"("prefill_ms":1.235,"decode_ms":2000.0,"tokens_per_second":5.0})");
+      R"("prefill_ms":1.235,"decode_ms":2000.0,"tokens_per_second":5.0,)"
+      R"("sparse_decode":"budget=1024","decode_density":0.765432})");
   CHECK(nlohmann::json::parse(timings_json(request, stats, times).dump()) == expected);
   stats.n_generated = 1;
   CHECK(timings_json(request, stats, {})["tokens_per_second"].is_null());
@@ -214,6 +217,24 @@ TEST_CASE("the model's entry names what the page and other clients choose from")
   CHECK(other["chat"] == false);
   CHECK(other["sparse"] == "dense");
   CHECK(other["gates"].is_null());
+  CHECK(other["sparse_decode"] == "dense");
+  CHECK(other["decode_gates"].is_null());
+}
+
+TEST_CASE("the model's entry has its gates for decoding, and the rule of requests that name none") {
+  const auto engine = engine_with({{"one"}, std::nullopt, false, false});
+  engine->have_decode_gates();
+  ServiceOptions options = testing::named();
+  const auto entry = [&] {
+    const ApiServer server(engine, options, plain());
+    return json_of(testing::get(server.http.url(), "/v1/models/m"));
+  };
+  CHECK(entry()["sparse_decode"] == "budget=4096");
+  CHECK(entry()["decode_gates"] ==
+        nlohmann::json::parse(R"({"block_size":64,"start_layer":1,"sparse_decode":"budget=4096"})"));
+  CHECK(entry()["gates"].is_null());
+  options.standards.sparse_decode = SparseDecodeRule::parse("ratio=0.1");
+  CHECK(entry()["sparse_decode"] == "ratio=0.1");
 }
 
 }  // namespace

@@ -163,6 +163,13 @@ void FakeEngine::have_gates() {
   model_.gates->default_rule = SparseRule::parse("threshold=0.002");
 }
 
+void FakeEngine::have_decode_gates() {
+  model_.decode_gates.emplace();
+  model_.decode_gates->gate_block = 64;
+  model_.decode_gates->start_layer = 1;
+  model_.decode_gates->default_rule = SparseDecodeRule::parse("budget=4096");
+}
+
 std::unique_ptr<Generation> FakeEngine::submit(GenerateRequest request) {
   const std::lock_guard lock(mutex_);
   submitted_.push_back(request);

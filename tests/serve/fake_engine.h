@@ -43,6 +43,9 @@ class FakeEngine final : public Engine {
   // layer keeps each row's own block alone. With `Script::held` an evaluation goes on until release().
   // Call it before the engine is used.
   void have_gates();
+  // From now on the model has gates for decoding, with blocks of 64 tokens. Call it before the engine is
+  // used.
+  void have_decode_gates();
   std::atomic<int64_t> n_waiting{0}, n_cancelled{0}, n_evaluating{0};
   std::atomic<bool> failed{false};  // if set, failure() returns an error
 

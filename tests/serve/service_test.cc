@@ -154,10 +154,29 @@ TEST_CASE("a full queue gets 429") {
   CHECK_THAT(server.ask(R"({"prompt":"x","n":4})"), ContainsSubstring("HTTP/1.1 400 "));
 }
 
+TEST_CASE("a rule that the model's gates cannot follow is refused by the name of its field") {
+  const auto engine = engine_with({{"one"}, std::nullopt, false, false});
+  engine->have_decode_gates();
+  const ApiServer server(engine, named(), plain());
+  const auto refused = [&](const char* field, const char* rule) {
+    const std::string answer =
+        server.ask(std::string(R"({"prompt":[7,8],")") + field + R"(":")" + rule + R"("})");
+    CHECK_THAT(answer, ContainsSubstring("HTTP/1.1 400 "));
+    CHECK_THAT(answer, ContainsSubstring(std::string(R"("param":")") + field + '"'));
+    return answer;
+  };
+  CHECK_THAT(refused("sparse_decode", "budget=63"), ContainsSubstring("one block of 64 tokens"));
+  CHECK_THAT(refused("sparse", "threshold=0.1"), ContainsSubstring("only gates for decoding were loaded"));
+  CHECK(engine->submitted().empty());
+}
+
 TEST_CASE("the engine is asked for what the request says") {
   ServiceOptions options = named();
   options.standards.sparse = SparseRule::parse("threshold=0.01");
-  const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}), options, plain());
+  options.standards.sparse_decode = SparseDecodeRule::parse("budget=512");
+  const auto engine = engine_with({{"one"}, std::nullopt, false, false});
+  engine->have_decode_gates();
+  const ApiServer server(engine, options, plain());
   const auto last = [&](const std::string& body, const char* path = kCompletions) {
     const std::string answer = server.ask(body, path);
     INFO(answer);
@@ -168,6 +187,9 @@ TEST_CASE("the engine is asked for what the request says") {
   CHECK(last(R"({"prompt":[7,8]})").prompt == std::vector<int32_t>{7, 8});
   CHECK(last(R"({"prompt":[7,8]})").sparse == options.standards.sparse);
   CHECK(last(R"({"prompt":[7,8],"sparse":"dense"})").sparse == SparseRule{});
+  CHECK(last(R"({"prompt":[7,8]})").sparse_decode == options.standards.sparse_decode);
+  CHECK(last(R"({"prompt":[7,8],"sparse_decode":"ratio=0.5"})").sparse_decode ==
+        SparseDecodeRule{SparseDecodeRule::Method::kRatio, 0.5});
   CHECK(last(R"({"prompt":[7],"max_tokens":999})").max_new_tokens == 999);
   CHECK(last(R"({"prompt":"x","stop":"s","ignore_eos":true})").stop == std::vector<std::string>{"s"});
   CHECK(last(R"({"prompt":"x","ignore_eos":true})").ignore_eos);

@@ -20,6 +20,8 @@ SHAPE = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_a
          "torch_dtype": "bfloat16"}
 GATES = {"seerattn_gate_type": "Qavg_Kmaxminavg", "seerattn_gate_block_size": 64, "seerattn_gate_hidden_size": 64,
          "seerattn_sparsity_method": "nz_ratio", "seerattn_nz_ratio": 0.1}
+DECODE_GATES = {"seerattn_k_seq_pooling_type": "Kmaxminavg", "seerattn_q_head_pooling_type": "Qproj",
+                "seerattn_gate_block_size": 64, "seerattn_gate_hidden_size": 64, "seerattn_sparsity_method": "token_budget"}
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -87,6 +89,14 @@ class Memory(unittest.TestCase):
     def test_two_weights_of_gates_are_both_counted(self):
         shape = memory.Shape(self.config(**GATES, seerattn_gate_force_double=True))
         self.assertEqual(memory.gate_bytes(shape), 2 * 3 * (4 * 64 * 64 + 2 * 3 * 64 * 64))
+
+    def test_gates_for_decoding(self):
+        self.check(**DECODE_GATES)
+        self.check(**{**DECODE_GATES, "seerattn_gate_block_size": 32, "seerattn_k_seq_pooling_type": "Kavg"})
+        heads = {"Qproj": 4, "Qavgproj": 2, "Qavg": 0}
+        for pool, n in heads.items():
+            shape = memory.Shape(self.config(**{**DECODE_GATES, "seerattn_q_head_pooling_type": pool, "seerattn_use_qk_norm": True}))
+            self.assertEqual(memory.gate_bytes(shape), 2 * 3 * (n * 64 * 64 + 2 * 3 * 64 * 64 + 2 * 64), pool)
 
     def test_contexts_chunks_and_types_of_the_cache(self):
         self.check(context=4096, kv="bf16", **GATES)

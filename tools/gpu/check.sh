@@ -150,6 +150,7 @@ attention='cuda: append_kv*,cuda: dense prefill*,cuda: masked prefill*,cuda: pre
 gate='cuda: gate_project*,cuda: select_blocks*'
 rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
 codes='cuda: products of few rows*'
+decode_gate='cuda: decode gate*,cuda: decode attention over kept*'
 batches='cuda: a batch of 2 *,cuda: a batch of 3 *'
 sanitize() {
   local tool failed=0 pid pids=()
@@ -163,8 +164,17 @@ sanitize() {
     run "$tool-attention" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$attention" & pids+=($!)
     run "$tool-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$gate" & pids+=($!)
     run "$tool-rows" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$rows" & pids+=($!)
+    run "$tool-decode-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$decode_gate" & pids+=($!)
+    # All formats take racecheck minutes. These are one of each kernel.
+    if [ "$tool" = racecheck ]; then
+      for format in 'e4m3, groups of 64' 'int8, a chunk that is cut' '4 bits, groups of 128'; do
+        run "racecheck-codes-${format%%[, ]*}" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$codes" -c "$format" & pids+=($!)
+      done
+      continue
+    fi
+    # Synccheck tracks too few barriers by default, and then faults.
+    if [ "$tool" = synccheck ]; then check+=(--num-cuda-barriers 65536); fi
     run "$tool-codes" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$codes" & pids+=($!)
-    if [ "$tool" = racecheck ]; then continue; fi
     run "$tool-code-products" 100 "${check[@]}" "$build/tests/kernels/test_cuda" \
       'cuda: norms and SwiGLUs*,cuda: inputs that*,cuda: products of many rows*' & pids+=($!)
     run "$tool-linear" 100 "${check[@]}" "$build/tests/kernels/test_cuda" 'cuda: linear*' & pids+=($!)

@@ -98,8 +98,8 @@ struct BenchOptions {
       const char* standard = std::getenv(variable);
       return !value.empty() && (standard == nullptr || value != standard);
     };
-    if (random_weights &&
-        (given(model.model_dir, "SEER_MODEL") || given(model.gates_dir, "SEER_GATES") || file))
+    if (random_weights && (given(model.model_dir, "SEER_MODEL") || given(model.gates_dir, "SEER_GATES") ||
+                           !model.more_gates_dir.empty() || file))
       throw Error(ErrorKind::kUsage,
                   "--random-weights stands in for -m and -g, and knows no text for -f; leave them out");
     if (!random_weights) require_model_dir(model.model_dir);

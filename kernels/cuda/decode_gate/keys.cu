@@ -13,21 +13,21 @@ namespace {
 using Bf16 = __nv_bfloat16;
 
 constexpr int kThreads = 256;
-constexpr int kPages = 16;  // pages of a thread block, which reads the weights once for all of them
+constexpr int kPages = 4;  // pages of a thread block, which reads the weights once for all of them
 
 template <int kDHead>
 struct KeyShape {
   static constexpr int kHalf = kDHead / 2;
   // Threads that pool at the same time: one for each pair of components, times token groups.
   static constexpr int kTokenGroups = kThreads / kHalf;
-  // Threads that multiply: one for each output, times groups of pages.
-  static constexpr int kPageGroups = kThreads / kDHead;
-  static constexpr int kGroupPages = kPages / kPageGroups;
+  // Threads that multiply: one for each chunk of 8 outputs, times rows of inputs.
+  static constexpr int kChunks = kDHead / 8;
+  static constexpr int kRows = kThreads / kChunks;
   static constexpr int kPooled = 3 * kDHead;  // inputs of the product, at most
-  // Floats of shared memory: pooled inputs [kPooled, kPages], and partial pools [kTokenGroups, 6, kHalf] or
-  // outputs [kPages, kDHead].
-  static constexpr int kScratch =
-      kTokenGroups * 6 * kHalf > kPages* kDHead ? kTokenGroups * 6 * kHalf : kPages* kDHead;
+  // Floats of shared memory: pooled inputs [kPooled, kPages]; and partial pools [kTokenGroups, 6, kHalf], or
+  // the rows' sums [kRows, kPages, kDHead].
+  static constexpr int kScratch = kRows * kPages * kDHead;
+  static_assert(kScratch >= kTokenGroups * 6 * kHalf);
   static constexpr int kSharedBytes = (kPooled * kPages + kScratch) * 4;
 };
 
@@ -68,7 +68,7 @@ __device__ void pool_page(const DecodeGateKeyParams& p, int page, int head, int6
   if (group < Shape::kTokenGroups) {
     const float c0 = p.first_cos[row * Shape::kHalf + pair], s0 = p.first_sin[row * Shape::kHalf + pair];
     PairPools pools;
-#pragma unroll 4
+#pragma unroll 8
     for (int t = group; t < p.page_tokens; t += Shape::kTokenGroups) {
       const float cj = p.within_cos[t * Shape::kHalf + pair], sj = p.within_sin[t * Shape::kHalf + pair];
       const float c = c0 * cj - s0 * sj, s = s0 * cj + c0 * sj;
@@ -102,23 +102,41 @@ __device__ void pool_page(const DecodeGateKeyParams& p, int page, int head, int6
   __syncthreads();
 }
 
-// out [kPages, kDHead] = the pools times the head's weights.
+// The first row of sums [kRows, kPages, kDHead] gets the pools times the head's weights.
 template <int kDHead>
-__device__ void multiply_pools(const Bf16* weights, int n_inputs, const float* pooled, float* out) {
+__device__ void multiply_pools(const Bf16* weights, int n_inputs, const float* pooled, float* sums) {
   using Shape = KeyShape<kDHead>;
-  const int thread = static_cast<int>(threadIdx.x), column = thread % kDHead, group = thread / kDHead;
-  if (group >= Shape::kPageGroups) return;
-  float sums[Shape::kGroupPages] = {};
-#pragma unroll 4
-  for (int i = 0; i < n_inputs; ++i) {
-    const float w = __bfloat162float(weights[static_cast<int64_t>(i) * kDHead + column]);
-    const float* x = pooled + i * kPages + group * Shape::kGroupPages;
+  const int thread = static_cast<int>(threadIdx.x), chunk = thread % Shape::kChunks,
+            row = thread / Shape::kChunks;
+  constexpr int kRowFloats = kPages * kDHead;
+  if (row < Shape::kRows) {
+    float total[kPages][8] = {};
+#pragma unroll 8
+    for (int i = row; i < n_inputs; i += Shape::kRows) {
+      float w[8];
+      load8(weights + static_cast<int64_t>(i) * kDHead + chunk * 8).to_floats(w);
+      const float4 x = *reinterpret_cast<const float4*>(pooled + i * kPages);
+      const float factors[kPages] = {x.x, x.y, x.z, x.w};
 #pragma unroll
-    for (int r = 0; r < Shape::kGroupPages; ++r) sums[r] += x[r] * w;
+      for (int page = 0; page < kPages; ++page)
+#pragma unroll
+        for (int j = 0; j < 8; ++j) total[page][j] += factors[page] * w[j];
+    }
+#pragma unroll
+    for (int page = 0; page < kPages; ++page) {
+      auto* out = reinterpret_cast<float4*>(sums + row * kRowFloats + page * kDHead + chunk * 8);
+      out[0] = {total[page][0], total[page][1], total[page][2], total[page][3]};
+      out[1] = {total[page][4], total[page][5], total[page][6], total[page][7]};
+    }
   }
+  __syncthreads();
+  for (int i = thread; i < kRowFloats; i += kThreads) {
+    float total = 0.0F;
 #pragma unroll
-  for (int r = 0; r < Shape::kGroupPages; ++r)
-    out[(group * Shape::kGroupPages + r) * kDHead + column] = sums[r];
+    for (int r = 0; r < Shape::kRows; ++r) total += sums[r * kRowFloats + i];
+    sums[i] = total;  // no other thread reads element i of the first row
+  }
+  __syncthreads();
 }
 
 // Normalises and rotates a key, and stores it. A warp does one key.
@@ -163,27 +181,24 @@ __global__ void __launch_bounds__(kThreads)
   ptx::let_next_kernel_start();
   const int head = static_cast<int>(blockIdx.y);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kPages;
+  __shared__ int pages[kPages];
+  if (threadIdx.x < kPages) pages[threadIdx.x] = page_of(p, first + threadIdx.x);
   // A grid without work must wait as well: if it ended early, kernels after it would not wait for those
   // before.
   ptx::wait_for_previous_kernel();
+  __syncthreads();
   bool any = false;
-  for (int i = 0; i < kPages; ++i) any = any || page_of(p, first + i) >= 0;
+  for (int i = 0; i < kPages; ++i) any = any || pages[i] >= 0;
   if (!any) return;
-#pragma unroll 1
-  for (int i = 0; i < kPages; ++i) {
-    const int page = page_of(p, first + i);
-    if (page >= 0) pool_page<kDHead>(p, page, head, first + i, pooled, i, scratch);
-  }
+  for (int i = 0; i < kPages; ++i)
+    if (pages[i] >= 0) pool_page<kDHead>(p, pages[i], head, first + i, pooled, i, scratch);
   const int n_inputs = (int{p.pools.max} + int{p.pools.min} + int{p.pools.avg}) * kDHead;
+  // Pages that are not there have whatever the memory held before, and no key is stored of it.
   multiply_pools<kDHead>(static_cast<const Bf16*>(p.weights) + static_cast<int64_t>(head) * n_inputs * kDHead,
                          n_inputs, pooled, scratch);
-  __syncthreads();
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-#pragma unroll 1
-  for (int i = warp; i < kPages; i += kThreads / 32) {
-    const int page = page_of(p, first + i);
-    if (page >= 0) store_key<kDHead>(p, scratch + i * kDHead, page, head, first + i, lane);
-  }
+  if (warp < kPages && pages[warp] >= 0)
+    store_key<kDHead>(p, scratch + warp * kDHead, pages[warp], head, first + warp, lane);
 }
 
 template <int kDHead>

@@ -375,7 +375,7 @@ cudaError_t launch_select(const DecodeGateSelectParams& p, int n_multiprocessors
   const int n_lists = p.n_decodes * p.n_kv_heads;
   int size = 1;
   if (has_clusters)
-    while (size < kMaxCluster && size * 2 * n_lists <= 2 * n_multiprocessors) size *= 2;
+    while (size < kMaxCluster && size * 2 * n_lists <= n_multiprocessors) size *= 2;
   const dim3 grid(static_cast<unsigned>(size), static_cast<unsigned>(p.n_kv_heads),
                   static_cast<unsigned>(p.n_decodes));
   const cudaError_t error = prefer_shared_memory(decode_gate_select_kernel<kDHead>);

@@ -151,6 +151,17 @@ GenerateRequest common_request(const ApiRequest& request, const Engine& engine) 
   return common;
 }
 
+// Refuses a rule that the model's gates cannot follow.
+template <class Rule>
+void check_field(const std::optional<Rule>& rule, const Engine& engine, const char* name) {
+  if (!rule) return;
+  try {
+    check_rule(*rule, engine.model());
+  } catch (const Error& error) {
+    refuse(name, error.what(), "invalid_value");
+  }
+}
+
 }  // namespace
 
 std::vector<GenerateRequest> generate_requests(const ApiRequest& request,
@@ -160,6 +171,8 @@ std::vector<GenerateRequest> generate_requests(const ApiRequest& request,
   if (standards.temperature) standard.temperature = *standards.temperature;
   std::vector<GenerateRequest> requests;
   GenerateRequest one = common_request(request, engine);
+  check_field(request.sparse, engine, "sparse");
+  check_field(request.sparse_decode, engine, "sparse_decode");
   one.sparse = request.sparse ? request.sparse : standards.sparse;
   one.sparse_decode = request.sparse_decode ? request.sparse_decode : standards.sparse_decode;
   for (const EncodedPrompt& prompt : prompts) {
