@@ -75,9 +75,8 @@ bool in_unit_range(bool from_zero, double value) {
 }  // namespace
 
 SparseRule SparseRule::parse(std::string_view text) {
-  const auto rule = parse_rule<SparseRule>(text, kNames, [](Method method, double value) {
-    return in_unit_range(method == Method::kThreshold, value);
-  });
+  const auto rule = parse_rule<SparseRule>(
+      text, kNames, [](Method m, double v) { return in_unit_range(m == Method::kThreshold, v); });
   if (!rule) throw Error(ErrorKind::kUsage, "sparse rule '" + std::string(text) + "': " + kForms);
   return *rule;
 }
@@ -85,9 +84,9 @@ SparseRule SparseRule::parse(std::string_view text) {
 std::string SparseRule::to_string() const { return rule_text(kNames, method, value); }
 
 SparseDecodeRule SparseDecodeRule::parse(std::string_view text) {
-  const auto rule = parse_rule<SparseDecodeRule>(text, kDecodeNames, [](Method method, double value) {
-    if (method == Method::kBudget) return value >= 1.0 && value <= kMostTokens && std::trunc(value) == value;
-    return in_unit_range(method == Method::kThreshold, value);
+  const auto rule = parse_rule<SparseDecodeRule>(text, kDecodeNames, [](Method m, double v) {
+    if (m == Method::kBudget) return v >= 1.0 && v <= kMostTokens && std::trunc(v) == v;
+    return in_unit_range(m == Method::kThreshold, v);
   });
   if (!rule)
     throw Error(ErrorKind::kUsage, "sparse rule for decoding '" + std::string(text) + "': " + kDecodeForms);

@@ -19,12 +19,12 @@ namespace {
 using testing::DecodeGolden;
 using testing::DecodeGoldenRule;
 
-constexpr double kLogits = 1e-3, kScores = 1e-5, kKeys = 1e-4;
-constexpr const char* kGoldens[] = {"r-qwen3", "r-llama", "r-ragged"};
+constexpr double kDecodeLogits = 1e-3, kDecodeScores = 1e-5, kDecodeKeys = 1e-4;
+constexpr const char* kDecodeGoldens[] = {"r-qwen3", "r-llama", "r-ragged"};
 
-std::shared_ptr<Engine> load(const DecodeGolden& golden, int64_t chunk_size,
-                             const std::shared_ptr<Ranks>& ranks = nullptr,
-                             RankSplit split = RankSplit::kTensor) {
+std::shared_ptr<Engine> load_golden(const DecodeGolden& golden, int64_t chunk_size,
+                                    const std::shared_ptr<Ranks>& ranks = nullptr,
+                                    RankSplit split = RankSplit::kTensor) {
   EngineOptions options;
   options.model_dir = golden.model_dir;
   options.gates_dir = golden.gates_dir;
@@ -39,7 +39,7 @@ std::shared_ptr<Engine> load(const DecodeGolden& golden, int64_t chunk_size,
 }
 
 // The results of one evaluation, in the golden's shapes.
-struct Output {
+struct Decoded {
   std::vector<float> logits;                        // [1 + n_steps, n_vocab], from the prompt's last token on
   std::map<int64_t, std::vector<float>> scores;     // by layer, [n_steps, n_kv_heads, n_blocks]
   std::map<int64_t, std::vector<uint8_t>> masks;    // likewise
@@ -47,8 +47,8 @@ struct Output {
   RequestStats stats;
 };
 
-Output evaluate(Engine& engine, const DecodeGolden& golden, const DecodeRule& rule, bool with_keys) {
-  Output out;
+Decoded evaluate_decodes(Engine& engine, const DecodeGolden& golden, const DecodeRule& rule, bool with_keys) {
+  Decoded out;
   EvaluateRequest request;
   request.tokens = golden.input_ids;
   request.n_prompt = golden.n_prompt;
@@ -83,7 +83,7 @@ Output evaluate(Engine& engine, const DecodeGolden& golden, const DecodeRule& ru
   return out;
 }
 
-double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() != b.size()) return INFINITY;
   double worst = 0.0;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -100,74 +100,75 @@ std::vector<float> expected_logits(const DecodeGolden& golden, const DecodeGolde
   return logits;
 }
 
-void check_rule(Engine& engine, const DecodeGolden& golden, const DecodeGoldenRule& rule) {
+void check_decode_rule(Engine& engine, const DecodeGolden& golden, const DecodeGoldenRule& rule) {
   const bool one_rank = engine.info().n_ranks == 1;
-  const Output out = evaluate(engine, golden, rule.rule, one_rank);
-  CHECK(max_difference(out.logits, expected_logits(golden, rule)) < kLogits);
+  const Decoded out = evaluate_decodes(engine, golden, rule.rule, one_rank);
+  CHECK(largest_difference(out.logits, expected_logits(golden, rule)) < kDecodeLogits);
   REQUIRE(out.masks.size() == static_cast<size_t>(golden.n_layers));
   const auto step_size = static_cast<int64_t>(golden.n_kv_heads * golden.n_blocks);
   for (const auto& [layer, mask] : out.masks) {
     INFO("layer " << layer);
-    CHECK(max_difference(out.scores.at(layer), rule.scores.at(layer)) < kScores);
+    CHECK(largest_difference(out.scores.at(layer), rule.scores.at(layer)) < kDecodeScores);
     int64_t mask_errors = 0;
     for (int64_t s = 0; s < golden.n_steps; ++s)
       mask_errors += golden.count_mask_errors(
-          rule, layer, s, {mask.begin() + s * step_size, mask.begin() + (s + 1) * step_size}, kScores);
+          rule, layer, s, {mask.begin() + s * step_size, mask.begin() + (s + 1) * step_size}, kDecodeScores);
     CHECK(mask_errors == 0);
-    if (one_rank) CHECK(max_difference(out.gate_keys.at(layer), rule.gate_keys.at(layer)) < kKeys);
+    if (one_rank) CHECK(largest_difference(out.gate_keys.at(layer), rule.gate_keys.at(layer)) < kDecodeKeys);
   }
   CHECK(out.stats.decode_density == Approx(rule.density).epsilon(1e-9));
   CHECK(out.stats.density == 1.0);
   CHECK(out.stats.n_prompt == golden.n_prompt);
 }
 
-void check_dense(Engine& engine, const DecodeGolden& golden) {
-  const Output out = evaluate(engine, golden, {}, false);
-  CHECK(max_difference(out.logits, golden.dense_logits) < kLogits);
+void check_dense_decodes(Engine& engine, const DecodeGolden& golden) {
+  const Decoded out = evaluate_decodes(engine, golden, {}, false);
+  CHECK(largest_difference(out.logits, golden.dense_logits) < kDecodeLogits);
   CHECK(out.masks.empty());
   CHECK(out.stats.decode_density == 1.0);
 }
 
 TEST_CASE("decode goldens: evaluations give the official code's, whatever the prompt's chunks") {
-  for (const char* name : kGoldens) {
+  for (const char* name : kDecodeGoldens) {
     const auto golden = DecodeGolden::read(name);
     if (!golden) return;
     for (const int64_t chunk : {64, 192, 4096}) {
-      const auto engine = load(*golden, chunk);
+      const auto engine = load_golden(*golden, chunk);
       CHECK(engine->info().page_tokens == golden->block);
       for (const DecodeGoldenRule& rule : golden->rules) {
         INFO(name << ", " << rule.name << ", chunks of " << chunk);
-        check_rule(*engine, *golden, rule);
+        check_decode_rule(*engine, *golden, rule);
       }
-      check_dense(*engine, *golden);
+      check_dense_decodes(*engine, *golden);
     }
   }
 }
 
 TEST_CASE("decode goldens: two ranks that hold the model together choose and decode as one does") {
-  for (const char* name : kGoldens) {
+  for (const char* name : kDecodeGoldens) {
     const auto golden = DecodeGolden::read(name);
     if (!golden) return;
-    const auto engine = load(*golden, 0, Ranks::start(2, {SEER_BINARY}));
+    const auto engine = load_golden(*golden, 0, Ranks::start(2, {SEER_BINARY}));
     for (const DecodeGoldenRule& rule : golden->rules) {
       INFO(name << ", " << rule.name);
-      check_rule(*engine, *golden, rule);
+      check_decode_rule(*engine, *golden, rule);
     }
-    check_dense(*engine, *golden);
+    check_dense_decodes(*engine, *golden);
   }
 }
 
 TEST_CASE("decode goldens: ranks that divide the prompt choose over all ranks' blocks as one does") {
   for (const int n_ranks : {2, 3})
-    for (const char* name : kGoldens) {
+    for (const char* name : kDecodeGoldens) {
       const auto golden = DecodeGolden::read(name);
       if (!golden) return;
-      const auto engine = load(*golden, 192, Ranks::start(n_ranks, {SEER_BINARY}), RankSplit::kContext);
+      const auto engine =
+          load_golden(*golden, 192, Ranks::start(n_ranks, {SEER_BINARY}), RankSplit::kContext);
       for (const DecodeGoldenRule& rule : golden->rules) {
         INFO(name << ", " << rule.name << ", " << n_ranks << " ranks");
-        check_rule(*engine, *golden, rule);
+        check_decode_rule(*engine, *golden, rule);
       }
-      check_dense(*engine, *golden);
+      check_dense_decodes(*engine, *golden);
     }
 }
 

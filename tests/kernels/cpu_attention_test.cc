@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tests/kernels/compare.h"
+#include "tests/kernels/page_types.h"
 #include "tests/kernels/rank_ops.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
@@ -14,26 +15,6 @@ namespace {
 
 // Values are below 1 and weights sum to 1; scores of up to 20 carry an error of 1e-6 each.
 constexpr Tolerance kAttention{3e-6, 0.0};
-
-// Returns types with pages of every kind that the CPU has. Cases round their keys and values to it, and
-// attention computes in float32 in any case, so the bounds are the same.
-std::vector<CaseTypes> page_types(const Backend& cpu) {
-  std::vector<CaseTypes> types;
-  for (const DType kv : cpu.kv_dtypes()) types.emplace_back(cpu.activation_dtype(), kv);
-  return types;
-}
-
-// The cases that `make` returns for each type of pages.
-template <class Make>
-auto with_each_page_type(const Backend& cpu, Make&& make) {
-  decltype(make(CaseTypes(DType::kF32))) cases;
-  for (const CaseTypes& types : page_types(cpu))
-    for (auto& c : make(types)) {
-      c.name += std::string(", pages of ") + dtype_name(types.kv);
-      cases.push_back(std::move(c));
-    }
-  return cases;
-}
 
 // Returns the same numbers in float32 pages.
 template <class Case>

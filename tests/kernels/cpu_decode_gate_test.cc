@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/kernels/decode_gate_cases.h"
+#include "tests/kernels/page_types.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
 #include "tests/support/catch.h"
@@ -14,29 +15,17 @@ namespace seer::testing {
 namespace {
 
 // Sums of up to 768 products, of size 1 or so; tables of cosines have an error of 6e-8 each.
-constexpr Tolerance kKeys{1e-5, 1e-6};
+constexpr Tolerance kDecodeKeys{1e-5, 1e-6};
 // Scores before the softmax are below 10, and a softmaxed score has their absolute error as its relative one.
-constexpr Tolerance kScores{1e-7, 1e-5};
-constexpr Tolerance kNearTheRule{1e-7, 2e-5};
-constexpr Tolerance kAttention{3e-6, 0.0};
-
-// The cases that `make` returns for each type of pages.
-template <class Make>
-auto with_each_page_type(const Backend& cpu, Make&& make) {
-  decltype(make(CaseTypes(DType::kF32))) cases;
-  for (const DType kv : cpu.kv_dtypes())
-    for (auto& c : make(CaseTypes(cpu.activation_dtype(), kv))) {
-      c.name += std::string(", pages of ") + dtype_name(kv);
-      cases.push_back(std::move(c));
-    }
-  return cases;
-}
+constexpr Tolerance kDecodeScores{1e-7, 1e-5};
+constexpr Tolerance kNearTheDecodeRule{1e-7, 2e-5};
+constexpr Tolerance kMaskedAttention{3e-6, 0.0};
 
 TEST_CASE("store_decode_gate_keys makes the keys of full pages alone, and reads no other page") {
   const auto cpu = make_cpu_backend(2);
   for (const StoreDecodeKeysCase& c : with_each_page_type(*cpu, store_decode_keys_cases)) {
     INFO(c.name);
-    CHECK(mismatch(run_store_decode_keys(*cpu, c), reference::store_decode_keys(c), kKeys) == "");
+    CHECK(mismatch(run_store_decode_keys(*cpu, c), reference::store_decode_keys(c), kDecodeKeys) == "");
   }
 }
 
@@ -46,7 +35,7 @@ TEST_CASE("store_decode_gate_keys of a step's prefills leaves the pages of its d
     INFO(c.name);
     const std::vector<float> actual = run_store_decode_keys(*cpu, c, true);
     c.decodes.clear();
-    CHECK(mismatch(actual, reference::store_decode_keys(c), kKeys) == "");
+    CHECK(mismatch(actual, reference::store_decode_keys(c), kDecodeKeys) == "");
   }
 }
 
@@ -56,8 +45,8 @@ TEST_CASE("select_decode_blocks scores and keeps as the reference does") {
     INFO(c.name);
     const SelectDecodeResult actual = run_select_decode(*cpu, c, true);
     const reference::SelectDecode expected = reference::select_decode(c);
-    CHECK(mismatch(actual.scores, expected.scores, kScores) == "");
-    CHECK(reference::decode_mask_mismatch(c, actual, expected, kNearTheRule) == "");
+    CHECK(mismatch(actual.scores, expected.scores, kDecodeScores) == "");
+    CHECK(reference::decode_mask_mismatch(c, actual, expected, kNearTheDecodeRule) == "");
   }
 }
 
@@ -67,7 +56,7 @@ TEST_CASE("select_decode_blocks at ties, edges of rules, and few and many blocks
     INFO(c.name);
     const SelectDecodeResult actual = run_select_decode(*cpu, c, true);
     const reference::SelectDecode expected = reference::select_decode(c);
-    CHECK(mismatch(actual.scores, expected.scores, kScores) == "");
+    CHECK(mismatch(actual.scores, expected.scores, kDecodeScores) == "");
     CHECK(reference::decode_mask_mismatch(c, actual, expected, {}) == "");
   }
 }
@@ -147,7 +136,7 @@ TEST_CASE("decode attention over kept blocks is the reference's and reads no dro
   const auto cpu = make_cpu_backend(2);
   for (const AttentionCase& c : with_each_page_type(*cpu, masked_decode_cases)) {
     INFO(c.name);
-    CHECK(mismatch(run_decode_attention(*cpu, c), reference::decode_attention(c), kAttention) == "");
+    CHECK(mismatch(run_decode_attention(*cpu, c), reference::decode_attention(c), kMaskedAttention) == "");
   }
 }
 
@@ -173,7 +162,7 @@ TEST_CASE("attention over kept blocks in parts, merged, is the reference's") {
     for (const int64_t n_parts : {1, 3}) {
       const AttentionPartsCase parts = in_parts(c, n_parts, 2);
       INFO(parts.name);
-      CHECK(mismatch(run_masked_parts(*cpu, parts), reference::decode_attention(c), kAttention) == "");
+      CHECK(mismatch(run_masked_parts(*cpu, parts), reference::decode_attention(c), kMaskedAttention) == "");
     }
 }
 
@@ -185,7 +174,7 @@ TEST_CASE("store_decode_gate_keys of decodes alone stores the pages that are her
     INFO(c.name);
     const std::vector<float> actual = run_store_decode_keys(*cpu, c);
     for (size_t i = 0; i < c.decodes.size(); i += 2) c.decodes[i].start = 0;  // fills nothing
-    CHECK(mismatch(actual, reference::store_decode_keys(c), kKeys) == "");
+    CHECK(mismatch(actual, reference::store_decode_keys(c), kDecodeKeys) == "");
   }
 }
 

@@ -96,9 +96,9 @@ std::string rule_name(const DecodeRule& rule) {
          std::to_string(rule.value);
 }
 
-SelectDecodeCase make_select_case(Random& random, DType activation, const PagedShape& shape,
-                                  const std::vector<int64_t>& decodes, const std::vector<DecodeRule>& rules,
-                                  const SelectGate& gate) {
+SelectDecodeCase make_select_decode_case(Random& random, DType activation, const PagedShape& shape,
+                                         const std::vector<int64_t>& decodes,
+                                         const std::vector<DecodeRule>& rules, const SelectGate& gate) {
   constexpr int64_t kRowsBefore = 2;  // rows of a prefill of the step, which takes no part here
   SelectDecodeCase c;
   set_shape(&c, shape);
@@ -138,15 +138,15 @@ SelectDecodeCase make_select_case(Random& random, DType activation, const PagedS
 // One decode and one head, for which block b has score scores[b]. The query has sqrt(d_gate) in two channels.
 // A key's first channel holds its score to eight bits, and the second the rest of it. If the last block is
 // open, its score is 0 whatever `scores` says.
-SelectDecodeCase make_exact_case(std::string name, DType activation, const std::vector<float>& scores,
-                                 const DecodeRule& rule, bool open = false) {
+SelectDecodeCase make_exact_decode_case(std::string name, DType activation, const std::vector<float>& scores,
+                                        const DecodeRule& rule, bool open = false) {
   constexpr int64_t kPage = 16, kGate = 64;
   Random random(scores.size());
   const auto n = static_cast<int64_t>(scores.size());
   SelectGate gate{Query::kMean};
   gate.has_norm = gate.rotates = false;
-  SelectDecodeCase c =
-      make_select_case(random, activation, {1, 1, kGate, kPage}, {n * kPage - (open ? 2 : 1)}, {rule}, gate);
+  SelectDecodeCase c = make_select_decode_case(random, activation, {1, 1, kGate, kPage},
+                                               {n * kPage - (open ? 2 : 1)}, {rule}, gate);
   c.name = std::move(name) + ", " + rule_name(rule);
   c.exact = true;
   const CaseSegment& s = c.decodes[0];
@@ -216,7 +216,7 @@ std::vector<SelectDecodeCase> select_decode_cases(DType activation) {
   std::vector<SelectDecodeCase> cases;
   const auto add = [&](const PagedShape& shape, const std::vector<int64_t>& decodes,
                        const std::vector<DecodeRule>& rules, const SelectGate& gate) {
-    cases.push_back(make_select_case(random, activation, shape, decodes, rules, gate));
+    cases.push_back(make_select_decode_case(random, activation, shape, decodes, rules, gate));
   };
   for (const PagedShape& shape : kGateShapes) {
     const int64_t page = shape.page;
@@ -256,7 +256,7 @@ std::vector<SelectDecodeCase> exact_select_decode_cases(DType activation) {
   std::vector<SelectDecodeCase> cases;
   const auto add = [&](std::string name, const std::vector<float>& scores, const DecodeRule& rule,
                        bool open = false) {
-    cases.push_back(make_exact_case(std::move(name), activation, scores, rule, open));
+    cases.push_back(make_exact_decode_case(std::move(name), activation, scores, rule, open));
   };
   const auto budget = [](double blocks) { return DecodeRule{Method::kBudget, blocks * 16.0}; };
   const std::vector<float> equal(8, 0.0F), falling = {7, 6, 5, 4, 3, 2, 1, 0},

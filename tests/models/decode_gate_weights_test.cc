@@ -24,17 +24,17 @@ using testing::write_file;
 using testing::zero_tensor;
 using QueryPool = DecodeGateConfig::QueryPool;
 
-const TinyShape kShape;  // 2 layers, 4 query heads, 2 KV heads of 8
+const TinyShape kTinyShape;  // 2 layers, 4 query heads, 2 KV heads of 8
 
-ModelConfig model() {
+ModelConfig tiny_model() {
   ModelConfig m;
-  m.n_layers = kShape.n_layers;
-  m.n_heads = kShape.n_heads;
-  m.n_kv_heads = kShape.n_kv_heads;
-  m.d_head = kShape.d_head;
-  m.d_model = kShape.d_model;
-  m.d_ff = kShape.d_ff;
-  m.n_vocab = kShape.n_vocab;
+  m.n_layers = kTinyShape.n_layers;
+  m.n_heads = kTinyShape.n_heads;
+  m.n_kv_heads = kTinyShape.n_kv_heads;
+  m.d_head = kTinyShape.d_head;
+  m.d_model = kTinyShape.d_model;
+  m.d_ff = kTinyShape.d_ff;
+  m.n_vocab = kTinyShape.n_vocab;
   return m;
 }
 
@@ -43,7 +43,7 @@ std::string tensor_name(int64_t layer, const char* part) {
 }
 
 json decode_config() {
-  json config = TinyGates().config(kShape);
+  json config = TinyGates().config(kTinyShape);
   for (const char* key : {"seerattn_gate_type", "seerattn_gate_force_double", "seerattn_last_block_dense"})
     config.erase(key);
   config["seerattn_k_seq_pooling_type"] = "Kmaxminavg";
@@ -52,7 +52,7 @@ json decode_config() {
   return config;
 }
 
-json changed(const std::string& key, const json& value) {
+json changed_decode(const std::string& key, const json& value) {
   json config = decode_config();
   config[key] = value;
   return config;
@@ -61,7 +61,7 @@ json changed(const std::string& key, const json& value) {
 // The tensors that the gates of decode_config() have.
 std::vector<NamedTensor> decode_tensors(const char* dtype = "F32") {
   std::vector<NamedTensor> out;
-  for (int64_t l = 0; l < kShape.n_layers; ++l) {
+  for (int64_t l = 0; l < kTinyShape.n_layers; ++l) {
     out.push_back(zero_tensor(tensor_name(l, "linear_q"), dtype, {2, 2, 8, 8}));
     out.push_back(zero_tensor(tensor_name(l, "linear_k"), dtype, {2, 24, 8}));
     out.push_back(zero_tensor(tensor_name(l, "qnorm"), dtype, {8}));
@@ -78,7 +78,7 @@ void write_gates(const std::filesystem::path& dir, const json& config,
 }
 
 void write_prefill_gates(const std::filesystem::path& dir, const TinyGates& gates = {}) {
-  write_gates(dir, gates.config(kShape), gates.tensors(kShape));
+  write_gates(dir, gates.config(kTinyShape), gates.tensors(kTinyShape));
 }
 
 class DecodeGateFolder {
@@ -89,10 +89,10 @@ class DecodeGateFolder {
   void write(const std::vector<NamedTensor>& tensors) const {
     write_file(dir_.path() / "attn_gate_weights.safetensors", testing::safetensors_bytes(tensors));
   }
-  DecodeGateWeights load(const ModelConfig& of = model()) const {
+  DecodeGateWeights load(const ModelConfig& of = tiny_model()) const {
     return DecodeGateWeights::load(path(), of);
   }
-  std::string refused(ErrorKind kind = ErrorKind::kFile, const ModelConfig& of = model()) const {
+  std::string refused(ErrorKind kind = ErrorKind::kFile, const ModelConfig& of = tiny_model()) const {
     return refusal(kind, [&] { load(of); });
   }
 
@@ -100,15 +100,16 @@ class DecodeGateFolder {
   TempDir dir_;
 };
 
-DecodeGateConfig config_with(const std::string& key, const json& value) {
+DecodeGateConfig decode_config_with(const std::string& key, const json& value) {
   const DecodeGateFolder folder;
-  folder.write(changed(key, value));
+  folder.write(changed_decode(key, value));
   return folder.load().config;
 }
 
-std::string refused_config(const std::string& key, const json& value, ErrorKind kind = ErrorKind::kFile) {
+std::string refused_decode_config(const std::string& key, const json& value,
+                                  ErrorKind kind = ErrorKind::kFile) {
   const DecodeGateFolder folder;
-  folder.write(changed(key, value));
+  folder.write(changed_decode(key, value));
   std::string message = folder.refused(kind);
   CHECK_THAT(message, ContainsSubstring(folder.path() + "/config.json"));
   return message;
@@ -164,7 +165,7 @@ TEST_CASE("decode gates: what the config does not say is as upstream's classes h
 TEST_CASE("decode gates: each way to pool query heads has its own weights") {
   const DecodeGateFolder folder;
   std::vector<NamedTensor> tensors = decode_tensors();
-  folder.write(changed("seerattn_q_head_pooling_type", "Qavgproj"));
+  folder.write(changed_decode("seerattn_q_head_pooling_type", "Qavgproj"));
   CHECK_THAT(folder.refused(), ContainsSubstring(tensor_name(0, "linear_q") + ": expected [2, 8, 8]"));
   for (NamedTensor& t : tensors)
     if (t.name.find("linear_q") != std::string::npos) t = zero_tensor(t.name, "F32", {2, 8, 8});
@@ -172,7 +173,7 @@ TEST_CASE("decode gates: each way to pool query heads has its own weights") {
   CHECK((folder.load().config.query_pool == QueryPool::kMeanProjected));
   CHECK(shape_string(folder.load().layers[1].linear_q) == "[2, 8, 8]");
 
-  folder.write(changed("seerattn_q_head_pooling_type", "Qavg"));
+  folder.write(changed_decode("seerattn_q_head_pooling_type", "Qavg"));
   CHECK_THAT(folder.refused(), ContainsSubstring(tensor_name(0, "linear_q") + " [2, 8, 8] is not one that"));
   std::vector<NamedTensor> without;
   for (const NamedTensor& t : tensors)
@@ -184,37 +185,38 @@ TEST_CASE("decode gates: each way to pool query heads has its own weights") {
 TEST_CASE("decode gates: pools, methods and forms that are none are refused with what was expected") {
   for (const json& value : {json(""), json("K"), json("Ksum"), json("maxminavg"), json("Kmaxmax"),
                             json("Qavg"), json("Kmax min"), json(3)})
-    CHECK_THAT(refused_config("seerattn_k_seq_pooling_type", value),
+    CHECK_THAT(refused_decode_config("seerattn_k_seq_pooling_type", value),
                ContainsSubstring("seerattn_k_seq_pooling_type"));
   for (const json& value : {json(""), json("Qmax"), json("proj"), json("QprojQavg"), json(1)})
-    CHECK_THAT(refused_config("seerattn_q_head_pooling_type", value),
+    CHECK_THAT(refused_decode_config("seerattn_q_head_pooling_type", value),
                ContainsSubstring("seerattn_q_head_pooling_type"));
-  CHECK_THAT(refused_config("seerattn_q_head_pooling_type", "Qmax"),
+  CHECK_THAT(refused_decode_config("seerattn_q_head_pooling_type", "Qmax"),
              ContainsSubstring("Qproj, Qavgproj or Qavg") && ContainsSubstring("\"Qmax\""));
   for (const json& value : {json("nz_ratio"), json("topk"), json(""), json(0.5)})
-    CHECK_THAT(refused_config("seerattn_sparsity_method", value),
+    CHECK_THAT(refused_decode_config("seerattn_sparsity_method", value),
                ContainsSubstring("seerattn_sparsity_method"));
   for (const json& value : {json("oracle_sparse"), json("sparse"), json(1)})
-    CHECK_THAT(refused_config("seerattn_implementation", value),
+    CHECK_THAT(refused_decode_config("seerattn_implementation", value),
                ContainsSubstring("seerattn_implementation"));
 }
 
 TEST_CASE("decode gates: sizes, rules and layers out of range are named") {
   for (const json& value : {json(8), json(48), json(128), json(0), json(-16), json("16"), json(16.5)})
-    CHECK_THAT(refused_config("seerattn_gate_block_size", value),
+    CHECK_THAT(refused_decode_config("seerattn_gate_block_size", value),
                ContainsSubstring("seerattn_gate_block_size"));
   for (const int64_t block : {16, 32, 64})
-    CHECK(config_with("seerattn_gate_block_size", block).gate_block == block);
+    CHECK(decode_config_with("seerattn_gate_block_size", block).gate_block == block);
   for (const json& value : {json(1.0), json(-0.1), json("0.1"), json(7)})
-    CHECK_THAT(refused_config("seerattn_threshold", value), ContainsSubstring("seerattn_threshold"));
+    CHECK_THAT(refused_decode_config("seerattn_threshold", value), ContainsSubstring("seerattn_threshold"));
   for (const json& value : {json(-1), json(3), json("0")})
-    CHECK_THAT(refused_config("seerattn_start_layer", value), ContainsSubstring("seerattn_start_layer"));
-  CHECK(config_with("seerattn_start_layer", 1).start_layer == 1);
-  CHECK(config_with("seerattn_start_layer", 2).start_layer == 2);  // no layer chooses
+    CHECK_THAT(refused_decode_config("seerattn_start_layer", value),
+               ContainsSubstring("seerattn_start_layer"));
+  CHECK(decode_config_with("seerattn_start_layer", 1).start_layer == 1);
+  CHECK(decode_config_with("seerattn_start_layer", 2).start_layer == 2);  // no layer chooses
   for (const char* key : {"seerattn_use_qk_norm", "seerattn_use_rope"})
-    CHECK_THAT(refused_config(key, 1), ContainsSubstring(key));
-  CHECK_FALSE(config_with("seerattn_use_rope", false).rotates);
-  json config = changed("seerattn_sparsity_method", "token_budget");
+    CHECK_THAT(refused_decode_config(key, 1), ContainsSubstring(key));
+  CHECK_FALSE(decode_config_with("seerattn_use_rope", false).rotates);
+  json config = changed_decode("seerattn_sparsity_method", "token_budget");
   for (const json& value : {json(15), json(0), json(-16), json("4096"), json(20.5)}) {
     config["seerattn_token_budget"] = value;
     const DecodeGateFolder folder;
@@ -225,12 +227,12 @@ TEST_CASE("decode gates: sizes, rules and layers out of range are named") {
   const DecodeGateFolder folder;
   folder.write(config);
   CHECK((folder.load().config.rule == DecodeRule{DecodeRule::Method::kBudget, 16.0}));
-  CHECK(config_with("seerattn_implementation", "seer_dense").rule.dense());
+  CHECK(decode_config_with("seerattn_implementation", "seer_dense").rule.dense());
 }
 
 TEST_CASE(
     "decode gates: another size than the heads', and positions that depend on the length, are refused") {
-  CHECK_THAT(refused_config("seerattn_gate_hidden_size", 16, ErrorKind::kUnsupported),
+  CHECK_THAT(refused_decode_config("seerattn_gate_hidden_size", 16, ErrorKind::kUnsupported),
              ContainsSubstring("expected seerattn_gate_hidden_size 8, found 16"));
   json config = decode_config();
   config.erase("seerattn_gate_hidden_size");  // 128
@@ -238,7 +240,7 @@ TEST_CASE(
   folder.write(config);
   CHECK_THAT(folder.refused(ErrorKind::kUnsupported), ContainsSubstring("found 128"));
   folder.write(decode_config());
-  ModelConfig dynamic = model();
+  ModelConfig dynamic = tiny_model();
   dynamic.rope.type = RopeConfig::Type::kDynamic;
   CHECK_THAT(folder.refused(ErrorKind::kUnsupported, dynamic), ContainsSubstring("dynamic RoPE scaling"));
   for (const RopeConfig::Type type : {RopeConfig::Type::kDefault, RopeConfig::Type::kLinear,
@@ -252,8 +254,8 @@ TEST_CASE("decode gates: those of another model name the key that differs") {
   for (const char* key : {"num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
                           "hidden_size", "vocab_size"}) {
     const int64_t is = decode_config()[key];
-    CHECK_THAT(refused_config(key, is * 2), ContainsSubstring("belong to another model") &&
-                                                ContainsSubstring("found " + std::to_string(is * 2)));
+    CHECK_THAT(refused_decode_config(key, is * 2), ContainsSubstring("belong to another model") &&
+                                                       ContainsSubstring("found " + std::to_string(is * 2)));
   }
 }
 
@@ -281,7 +283,7 @@ TEST_CASE("decode gates: missing, unexpected and misshapen tensors are named") {
     CHECK_THAT(folder.refused(), ContainsSubstring("the tensor " + name + " [3] is not one that"));
   }
   folder.write(all);
-  folder.write(changed("seerattn_use_qk_norm", false));
+  folder.write(changed_decode("seerattn_use_qk_norm", false));
   CHECK_THAT(folder.refused(), ContainsSubstring("norm.weight [8] is not one that"));
 }
 
@@ -293,14 +295,14 @@ TEST_CASE("gates of both kinds: in one folder of folders, or in two folders in a
   const std::string prompts = (dir.path() / "prompts").string(), decodes = (dir.path() / "decodes").string();
   for (const std::vector<std::string>& dirs :
        std::vector<std::vector<std::string>>{{dir.path().string()}, {prompts, decodes}, {decodes, prompts}}) {
-    const Gates gates = Gates::load(dirs, model());
+    const Gates gates = Gates::load(dirs, tiny_model());
     CHECK(gates.set().prefill != nullptr);
     CHECK(gates.set().decode != nullptr);
     CHECK(gates.configs().block() == 16);
   }
-  CHECK(Gates::load({prompts}, model()).set().decode == nullptr);
-  CHECK(Gates::load({decodes}, model()).set().prefill == nullptr);
-  CHECK(Gates::load({}, model()).configs().block() == std::nullopt);
+  CHECK(Gates::load({prompts}, tiny_model()).set().decode == nullptr);
+  CHECK(Gates::load({decodes}, tiny_model()).set().prefill == nullptr);
+  CHECK(Gates::load({}, tiny_model()).configs().block() == std::nullopt);
 }
 
 TEST_CASE("gates of both kinds: two of one kind, other blocks, and keys of both in one file are refused") {
@@ -309,7 +311,7 @@ TEST_CASE("gates of both kinds: two of one kind, other blocks, and keys of both 
   write_prefill_gates(path("prompts"));
   write_gates(path("decodes"), decode_config(), decode_tensors());
   const auto refused = [&](ErrorKind kind, const std::vector<std::string>& dirs) {
-    return refusal(kind, [&] { Gates::load(dirs, model()); });
+    return refusal(kind, [&] { Gates::load(dirs, tiny_model()); });
   };
   CHECK_THAT(refused(ErrorKind::kFile, {path("decodes"), path("decodes")}),
              ContainsSubstring("expected one folder of gates for decoding"));
@@ -328,7 +330,7 @@ TEST_CASE("gates of both kinds: two of one kind, other blocks, and keys of both 
                ContainsSubstring("32 tokens for prompts and of 16 for decoding"));
 
   json both = decode_config();
-  both.update(TinyGates().config(kShape));
+  both.update(TinyGates().config(kTinyShape));
   write_gates(path("mixed"), both, decode_tensors());
   CHECK_THAT(refused(ErrorKind::kFile, {path("mixed")}), ContainsSubstring("the keys of both kinds"));
   // A config that describes neither is taken for gates for prompts, and names the key that they need.
@@ -338,7 +340,7 @@ TEST_CASE("gates of both kinds: two of one kind, other blocks, and keys of both 
   write_gates(path("neither"), neither, decode_tensors());
   CHECK_THAT(refused(ErrorKind::kFile, {path("neither")}), ContainsSubstring("seerattn_gate_type"));
   // Weights of the other kind.
-  write_gates(path("crossed"), decode_config(), TinyGates().tensors(kShape));
+  write_gates(path("crossed"), decode_config(), TinyGates().tensors(kTinyShape));
   CHECK_THAT(refused(ErrorKind::kFile, {path("crossed")}),
              ContainsSubstring("attngate_linear_q.weight") && ContainsSubstring("no such tensor"));
 }
@@ -347,9 +349,9 @@ TEST_CASE("decode gates: ranks take the weights of their KV heads, and more rank
   const TempDir dir;
   write_gates(dir.path(), decode_config(), decode_tensors());
   for (int rank = 0; rank < 2; ++rank) {
-    Gates whole = Gates::load({dir.path().string()}, model());
+    Gates whole = Gates::load({dir.path().string()}, tiny_model());
     const DecodeGateLayer before = whole.set().decode->layers[1];
-    whole.keep(Shard(model(), rank, 2));
+    whole.keep(Shard(tiny_model(), rank, 2));
     const DecodeGateLayer& layer = whole.set().decode->layers[1];
     CHECK(shape_string(layer.linear_q) == "[1, 16, 8]");
     CHECK(shape_string(layer.linear_k) == "[1, 24, 8]");
@@ -357,8 +359,8 @@ TEST_CASE("decode gates: ranks take the weights of their KV heads, and more rank
     CHECK(layer.linear_q.data == before.linear_q.rows(rank, 1).data);
     CHECK(layer.q_norm.data == before.q_norm.data);
   }
-  Gates gates = Gates::load({dir.path().string()}, model());
-  CHECK_THAT(refusal(ErrorKind::kUnsupported, [&] { gates.keep(Shard(model(), 0, 4)); }),
+  Gates gates = Gates::load({dir.path().string()}, tiny_model());
+  CHECK_THAT(refusal(ErrorKind::kUnsupported, [&] { gates.keep(Shard(tiny_model(), 0, 4)); }),
              ContainsSubstring("more ranks than KV heads") && ContainsSubstring("at most 2 ranks, found 4"));
 }
 
