@@ -29,11 +29,11 @@ using Buffer = std::shared_ptr<void>;
 // The sizes that decide whether a backend can run a model.
 struct ModelShape {
   int64_t d_model = 0, d_ff = 0, d_head = 0, n_vocab = 0;
-  int64_t d_gate = 0;         // 0: no gates for prompts
+  int64_t d_gate = 0;  // 0: no gates for prompts
+  int64_t page_tokens = 0;
+  int64_t n_blocks = 0;       // of the longest sequence
   int64_t d_decode_gate = 0;  // 0: no gates for decoding
   int64_t group = 1;          // query heads of a KV head
-  int64_t page_tokens = 0;
-  int64_t n_blocks = 0;  // of the longest sequence
 };
 
 // The place of a slice in a larger random tensor: element (r, c) of the slice is value first + r * stride + c

@@ -30,7 +30,14 @@ TEST_CASE("cuda: a GPU that is not there is refused with what was expected") {
 TEST_CASE("cuda: a model that no kernel takes is refused by the dimension at fault") {
   const auto device = gpu();
   if (!device) return;
-  const ModelShape good{4096, 14336, 128, 128256, 128, 64, 2048};
+  ModelShape good;
+  good.d_model = 4096;
+  good.d_ff = 14336;
+  good.d_head = good.d_gate = good.d_decode_gate = 128;
+  good.n_vocab = 128256;
+  good.page_tokens = 64;
+  good.n_blocks = 2048;
+  good.group = 4;
   device->check_model(good);
   const auto refused = [&](int64_t ModelShape::*member, int64_t value) {
     ModelShape shape = good;
@@ -45,6 +52,8 @@ TEST_CASE("cuda: a model that no kernel takes is refused by the dimension at fau
   refused(&ModelShape::d_ff, 14337);
   refused(&ModelShape::n_vocab, 32001);
   refused(&ModelShape::d_gate, 72);
+  refused(&ModelShape::n_blocks, 1 << 20);
+  good.d_gate = 0;  // gates for decoding alone
   refused(&ModelShape::n_blocks, 1 << 20);
 }
 
