@@ -74,13 +74,15 @@ TEST_CASE_METHOD(DecodeGateTest,
 TEST_CASE_METHOD(DecodeGateTest, "after a prefix-cache hit a request decodes what it decodes without") {
   const auto cached = load(512, true), plain = load(512);
   const Ids text = document(340);
-  for (const SparseDecodeRule& rule : {kDecodeBudget, kDecodeThreshold, kDecodeRatio})
+  for (const SparseDecodeRule& rule : {kDecodeBudget, kDecodeThreshold})
     for (const int64_t n : {320, 333, 1}) {  // with whole blocks, an open one, and nothing to share
       INFO(rule.to_string() << ", " << n << " tokens");
-      const GenerateRequest request = decoded(slice(text, 0, n), 20, rule);
+      const GenerateRequest request = decoded(slice(text, 0, n), 15, rule);
       const GenerateResult expected = plain->submit(request)->wait();
-      for (int i = 0; i < 2; ++i) check_same(cached->submit(request)->wait(), expected);
-      CHECK(cached->submit(request)->wait().stats.n_cached == (n - 1) / kBlock * kBlock);
+      check_same(cached->submit(request)->wait(), expected);  // leaves its pages
+      const GenerateResult found = cached->submit(request)->wait();
+      check_same(found, expected);
+      CHECK(found.stats.n_cached == (n - 1) / kBlock * kBlock);
     }
 }
 
@@ -195,7 +197,7 @@ TEST_CASE_METHOD(DecodeGateTest, "a pre-empted request decodes what it decodes u
   const SparseDecodeRule rules[] = {kDecodeBudget, kDecodeThreshold, kDenseDecode};
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 6; ++i)
-    requests.push_back(decoded(slice(text, 30 * i, 30 * i + 50 + 13 * i), 60, rules[i % 3]));
+    requests.push_back(decoded(slice(text, 30 * i, 30 * i + 50 + 13 * i), 45, rules[i % 3]));
   std::vector<std::unique_ptr<Generation>> running;
   for (const GenerateRequest& request : requests) running.push_back(small->submit(request));
   for (size_t i = 0; i < requests.size(); ++i) {

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "seer/ranks.h"
 #include "tests/engine_cuda/evaluation.h"
+#include "tests/models/refusal.h"
 #include "tests/support/catch.h"
 #include "tests/support/decode_goldens.h"
 
@@ -145,6 +147,20 @@ TEST_CASE("decode gates on a GPU: blocks follow the rule, and scores, keys and l
       check_rule(*golden, rule);
     }
   }
+}
+
+// The refusal comes before any other rank hears of the model, so one GPU is enough.
+TEST_CASE("decode gates on GPUs whose ranks divide prompts are refused by name") {
+  if (!testing::have_gpu()) return;
+  const auto golden = DecodeGolden::read("r-qwen3");
+  if (!golden) return;
+  EngineOptions options = testing::demo_options("cuda");
+  options.model_dir = golden->model_dir;
+  options.gates_dir = golden->gates_dir;
+  options.ranks = Ranks::start(2, {SEER_BINARY});
+  options.rank_split = RankSplit::kContext;
+  const std::string message = testing::refusal(ErrorKind::kUnsupported, [&] { Engine::load(options); });
+  CHECK_THAT(message, ContainsSubstring("gates for decoding") && ContainsSubstring("--cp"));
 }
 
 }  // namespace

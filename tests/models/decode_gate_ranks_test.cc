@@ -1,5 +1,6 @@
 // Gates for decoding whose pages are divided among ranks choose what they choose on one rank, whoever owns
 // the pages.
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@ namespace {
 
 using testing::DecodeGolden;
 using testing::DecoderRunner;
+using testing::difference;
 using testing::Part;
 using testing::RankedRunner;
 using testing::RunnerOptions;

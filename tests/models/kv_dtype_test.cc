@@ -104,10 +104,10 @@ TEST_CASE("bf16 pages: a step of prompts and decodes gives what each gives alone
 }
 
 // By layer, head and block row: the kept blocks and all scores.
-using Gates =
+using GateRowsSeen =
     std::map<std::tuple<int64_t, int64_t, int64_t>, std::pair<std::vector<int32_t>, std::vector<float>>>;
 
-GateObserver collect(Gates* into) {
+GateObserver collect(GateRowsSeen* into) {
   return [into](const GateReport& r) {
     for (int64_t list = 0; list < r.n_heads * r.n_rows; ++list) {
       const int32_t* kept = r.blocks + list * r.n_blocks;
@@ -123,7 +123,7 @@ TEST_CASE("bf16 pages: gates pool what float32 pages pool, so the first layer sc
   const GatesDir gates(model);
   const std::vector<int32_t> ids = random_ids(130, 53, 23);
   const Part prompt{ids, 0, kRoundedPages, 130, SelectRule{SelectRule::Method::kNzRatio, 0.4, false, 9}};
-  Gates wide, narrow;
+  GateRowsSeen wide, narrow;
   DecoderRunner f32(model, gates.options()), half(model, bf16(gates.options()));
   f32.on_gate(collect(&wide));
   half.on_gate(collect(&narrow));
@@ -154,7 +154,7 @@ TEST_CASE("bf16 pages: ranks that hold the model together, or divide prompts, gi
       Part first{part_of(ids, 0, 48), 0, kRoundedPages, 96};  // pages of all ranks, in no order
       Part second{part_of(ids, 48, 96), 48, kRoundedPages, 96};
       if (sparse) first.select = second.select = SelectRule{SelectRule::Method::kNzRatio, 0.4, false, 6};
-      Gates alone, together;
+      GateRowsSeen alone, together;
       one.on_gate(collect(&alone));
       ranked.leader().on_gate(collect(&together));
       for (const Part& part : {first, second}) {
