@@ -373,9 +373,11 @@ template <int kDHead>
 cudaError_t launch_select(const DecodeGateSelectParams& p, int n_multiprocessors, bool has_clusters,
                           cudaStream_t stream) {
   const int n_lists = p.n_decodes * p.n_kv_heads;
+  // Two blocks fit a multiprocessor, but larger clusters than pairs then wait for room (DESIGN.md).
+  const auto fits = [&](int blocks) { return blocks * n_lists <= (blocks == 2 ? 2 : 1) * n_multiprocessors; };
   int size = 1;
   if (has_clusters)
-    while (size < kMaxCluster && size * 2 * n_lists <= n_multiprocessors) size *= 2;
+    while (size < kMaxCluster && fits(size * 2)) size *= 2;
   const dim3 grid(static_cast<unsigned>(size), static_cast<unsigned>(p.n_kv_heads),
                   static_cast<unsigned>(p.n_decodes));
   const cudaError_t error = prefer_shared_memory(decode_gate_select_kernel<kDHead>);
