@@ -25,8 +25,9 @@ struct DecodeGateView {
   int64_t n_kv_heads() const { return linear_k.dim(0); }
 };
 
-// The rotations of key blocks. Pages hold keys after RoPE, and a gate key is made of keys before RoPE. The
-// rotation of position first + j is the product of the two tables' rows, so its inverse takes it back.
+// The rotations of key blocks. Pages hold keys after RoPE, but a gate key is made of keys before RoPE, so
+// their rotations are taken back. The rotation of the j-th key of a block is the product of the block's row
+// of `first` and row j of `within`.
 struct BlockRopes {
   // A row for every block row of the step's prefill segments, in their order, and then one for every decode:
   // the rotation of the first position of the block, multiplied by the model's attention scaling s. A

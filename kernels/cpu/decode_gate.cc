@@ -51,8 +51,9 @@ void rotate_back(float* x, const float* first_cos, const float* first_sin, const
   }
 }
 
-// Keeps blocks of n scores by the rule, and the first and the last. Returns how many. The scores are
-// softmaxed for a threshold. Otherwise they are not, because then fewer of them are equal.
+// Keeps blocks of n scores by the rule, and the first and the last. Returns how many. For a
+// threshold the scores are softmaxed. For the other rules they are not, because softmaxed scores have more
+// ties.
 int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t n, const DecodeRule& rule,
                     int64_t page_tokens) {
   int64_t n_kept = 0;
