@@ -222,21 +222,23 @@ class Backend {
   virtual void prefill_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
                                  const Tensor& q, const PagedKv& kv, const Segment& segment,
                                  const BlockMask* mask, int64_t first_token) = 0;
-  // Writes the decode gates' key of each page that `step` fills, from the page's keys. append_kv must have
-  // put all of the step's keys there. `step` is the one that begin_step opened, or its prefill segments
-  // without its decodes. A device that has divided_decodes() also takes some of the prefill segments, and the
-  // decodes alone; it writes nothing for a decode whose page is -1. `ropes` has rows for what `step` has.
+  // Writes the decode gates' key of each page that `step` fills. A gate key is made from the keys in its
+  // page, so append_kv must have written all of the step's keys. `step` must be the step that begin_step
+  // opened, or its prefill segments without its decodes. If the device has divided_decodes(), `step` may also
+  // be some of the prefill segments, or the decodes alone, and nothing is written for a decode whose page is
+  // -1. The rows of `ropes` are those of the segments and decodes in `step`.
   virtual void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate, const BlockRopes& ropes,
                                       const Step& step) = 0;
-  // Scores the blocks of each of the step's decodes, and keeps blocks by the step's decode_rules. Gate keys
-  // of all full pages must be stored. If `scores` is given, it gets the softmaxed scores, f32 [n_kv_heads,
-  // n_decodes, capacity], 0 after a decode's own block; the scores of a dense decode are not written.
+  // Scores the blocks of each of the step's decodes, and keeps blocks by the step's decode_rules. The gate
+  // keys of all full pages must have been stored. If `scores` is given, it gets the softmaxed scores, f32
+  // [n_kv_heads, n_decodes, capacity], with 0 for all blocks after a decode's own. The rows of dense decodes
+  // are not written.
   virtual void select_decode_blocks(const BlockMask& mask,  // [n_kv_heads, n_decodes, capacity]
                                     const Tensor* scores, const Tensor& qkv, const HeadNorms& norms,
                                     const RopeTable& rope,  // a row for every token of the step
                                     const PagedKv& kv, const DecodeGateView& gate) = 0;
-  // Attention of each of the step's decodes over all its pages; with a mask, as select_decode_blocks() writes
-  // it, only over the kept ones. The step must have at least one decode.
+  // Attention of each of the step's decodes over all its pages. If a mask is given, which must be one that
+  // select_decode_blocks() wrote, it is over the kept pages only. The step must have at least one decode.
   virtual void decode_attention(const Tensor& out,  // [n_tokens of the step, n_heads, d_head]
                                 const Tensor& q, const PagedKv& kv, const BlockMask* mask) = 0;
   // Attention of each of the step's decodes over the pages of its decode_parts. For each decode and head,
@@ -244,7 +246,8 @@ class Backend {
   // decode without keys here gets zeros and -infinity. The step must have at least one decode.
   virtual void decode_attention_part(const Tensor& part,  // f32, attention_part_size() elements: see there
                                      const Tensor& q, const PagedKv& kv) = 0;
-  // Returns the operations of gates for decoding over divided pages; null if the device does not have them.
+  // Returns the operations by which gates for decoding choose from pages that are divided among ranks, or
+  // null if the device does not have them.
   virtual DividedDecodes* divided_decodes() { return nullptr; }
   // Merges the results of decode_attention_part over parts that together have all keys: out is the attention
   // over all of them. A decode gets zeros if no part has keys.

@@ -1,4 +1,5 @@
-// Says which key blocks each query block of each head attends to, as compact lists.
+// The key blocks that attention reads: lists of kept blocks, the rules by which gates keep them, and the
+// weights of gates for prompts.
 #pragma once
 
 #include <cmath>
@@ -9,7 +10,9 @@
 
 namespace seer {
 
-// Rows are the query blocks of one prefill segment. The blocks of a row are in ascending order, and all are
+// Says which key blocks each row of each head attends to, as compact lists. For a prefill, heads are query
+// heads (or the heads of a gate), and rows are the query blocks of one segment. For decoding, heads are KV
+// heads, and each of the step's decodes is a row. The blocks of a row are in ascending order, and all are
 // causal.
 struct BlockMask {
   Tensor counts;  // i32 [n_heads, n_rows]: how many blocks a row keeps, at least 1
@@ -74,22 +77,23 @@ struct SelectRule {
   }
 };
 
-// Says which key blocks a decoded token attends to, for each KV head: by SeerAttention-R (arXiv:2506.08889,
-// section 3; models/DESIGN.md, chapter 6). A token with n - 1 earlier blocks has n causal blocks, its own
-// among them. Whatever the rule keeps, the first block and the token's own block are kept as well.
+// Says which key blocks a decoded token attends to, for each KV head: by the rules of SeerAttention-R
+// (arXiv:2506.08889, section 3; models/DESIGN.md, chapter 6), or by kRatio, which is not in the paper. A
+// token with n - 1 earlier blocks has n causal blocks, its own among them. The first block and the token's
+// own block are always kept, besides those that the rule keeps.
 struct DecodeRule {
   enum class Method : int32_t {
     kDense,      // keeps every causal block
     kThreshold,  // keeps blocks whose softmaxed score is above `value`
-    kBudget,     // keeps the best blocks of `value` tokens, rounded down to blocks
+    kBudget,     // keeps the best k = int(value / page_tokens) blocks: `value` is a number of tokens
     kRatio,      // keeps the best k = max(1, int(value * n)) of n causal blocks
   };
   Method method = Method::kDense;
   double value = 0.0;
 
   bool dense() const { return method == Method::kDense; }
-  // Returns how many of n causal blocks the rule ranks first; n if it keeps all of them. The rule must not be
-  // a threshold.
+  // Returns how many of n causal blocks, the best ones, the rule keeps; n if it keeps all of them. The rule
+  // must not be a threshold.
   int64_t n_best(int64_t n, int64_t page_tokens) const {
     if (method == Method::kDense) return n;
     const int64_t k = method == Method::kBudget ? static_cast<int64_t>(value) / page_tokens

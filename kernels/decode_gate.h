@@ -1,5 +1,5 @@
-// SeerAttention-R's gate for decoding (Gao et al., 2025, arXiv:2506.08889): its weights, the rule by which a
-// decoded token keeps key blocks, and the rotations that gate keys need.
+// SeerAttention-R's gate for decoding (Gao et al., 2025, arXiv:2506.08889): its weights, and the rotations
+// that gate keys need. DecodeRule (block_mask.h) says which key blocks a decoded token keeps.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,11 @@ namespace seer {
 // The weights and the shape of one layer's decode gate. A gate has one query and one key for each KV head.
 struct DecodeGateView {
   GatePools k_pools;
-  Tensor linear_q;  // [n_kv_heads, n * d_head, d_gate], n = group: every query head has a matrix, and their
-                    // products are summed; n = 1: the mean of the heads is multiplied; empty: the mean itself
-  Tensor linear_k;  // [n_kv_heads, n_k_pools * d_head, d_gate]
+  // [n_kv_heads, n * d_head, d_gate]. If n is the number of query heads of a KV head, each of them has a
+  // matrix, and the products are summed. If n is 1, the mean of these heads is multiplied. If the tensor is
+  // empty, the mean itself is the gate query.
+  Tensor linear_q;
+  Tensor linear_k;        // [n_kv_heads, n_k_pools * d_head, d_gate]
   Tensor q_norm, k_norm;  // [d_gate], RMS norms with kEpsilon; empty if the gate has none
   bool rotates = true;    // gate queries and gate keys get RoPE
 
@@ -26,14 +28,16 @@ struct DecodeGateView {
 };
 
 // The rotations of key blocks. Pages hold keys after RoPE, but a gate key is made of keys before RoPE, so
-// their rotations are taken back. The rotation of the j-th key of a block is the product of the block's row
-// of `first` and row j of `within`.
+// the operation that makes it takes their rotations back. The rotation of the j-th key of a block, counted
+// from 0, is the product of the block's row of `first` and row j of `within`.
 struct BlockRopes {
-  // A row for every block row of the step's prefill segments, in their order, and then one for every decode:
-  // the rotation of the first position of the block, multiplied by the model's attention scaling s. A
-  // decode's block is the one that its token is in.
+  // There is a row for every block row of the step's prefill segments, in their order, and then one for every
+  // decode, whose block is the one that its token is in. A row is the rotation of the block's first position,
+  // multiplied by the model's attention scaling s.
   RopeTable first;
-  RopeTable within;  // [page_tokens rows]: the rotation of position j, divided by s * s
+  // [page_tokens, d_head / 2]: row j is the rotation of position j, divided by s * s. The product of both
+  // rows is then divided by s, so the opposite rotation also removes the s by which the keys were multiplied.
+  RopeTable within;
 };
 
 }  // namespace seer

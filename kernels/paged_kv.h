@@ -20,8 +20,8 @@ struct PagedKv {
   Tensor k;       // [n_pages, n_kv_heads, page_tokens, d_head], after RoPE
   Tensor v;       // [n_pages, n_kv_heads, page_tokens, d_head]
   Tensor gate_k;  // [n_pages, n_gate_heads, d_gate], after RoPE; empty without gates
-  // [n_pages, n_kv_heads, d_gate]: the keys of gates for decoding, of pages that are full; empty without
-  // them.
+  // [n_pages, n_kv_heads, d_gate]: the keys of gates for decoding. Only a full page has one. The tensor is
+  // empty if the model has no such gates.
   Tensor decode_gate_k = {};
 
   int64_t n_kv_heads() const { return k.dim(1); }

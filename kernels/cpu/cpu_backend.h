@@ -132,27 +132,30 @@ class CpuBackend final : public Backend, public DividedDecodes {
                       bool accumulate, int thread) const;
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
   // Writes the normalised outputs [n, n_heads, d_head] of consecutive segments, and the logarithms [n,
-  // n_heads] if log_sums is given. Writes nothing for a segment without keys. With a mask, it attends to the
-  // kept pages alone, without those that are -1 in the page table.
+  // n_heads] if log_sums is given. Writes nothing for a segment without keys. If a mask is given, only its
+  // pages are attended to, and of these only the ones that are not -1 in the page table; if none is left, the
+  // outputs are zeros and no logarithm is written.
   void attend_decodes(float* out, float* log_sums, const Tensor& q, const PagedKv& kv,
                       std::span<const Segment> segments, const BlockMask* mask);
-  // Does the same as decode_attention_part(), with these segments.
+  // Does what decode_attention_part() does, for these segments instead of the step's decode_parts.
   void attend_part(const Tensor& part, const Tensor& q, const PagedKv& kv, std::span<const Segment> segments,
                    const BlockMask* mask);
-  // Writes the gate query of KV head `head`, [d_gate], of the decode with these heads of q, pooled, projected
-  // and normalised. `weights` are the norms' values in float32.
+  // The weights of a decode gate's norms in float32; null if the gate has none.
   struct DecodeGateNorms {
     const float* q = nullptr;
     const float* k = nullptr;
   };
-  DecodeGateNorms decode_gate_norms(const DecodeGateView& gate);  // the values come to lie in formed_
+  DecodeGateNorms decode_gate_norms(const DecodeGateView& gate);  // the values are in formed_
+  // Writes the gate query [d_gate] of a decode and KV head: the query heads of the group are pooled,
+  // projected and normalised. `heads` [group, d_head] are these heads. `norm` is null if the gate has no
+  // norms. `row` is scratch for d_gate + d_head numbers.
   void decode_gate_query(float* out, const float* heads, int64_t group, int64_t d_head, int64_t kv_head,
                          const DecodeGateView& gate, const float* norm, float* row) const;
   class DecodeScorer;  // scores the blocks of one decode and KV head
   // Softmaxes n scores.
   void softmax(float* scores, int64_t n) const;
-  // Writes a list of the mask: what the rule keeps of n blocks with these scores before the softmax.
-  // Softmaxes them if the rule is a threshold. `order` is scratch for n numbers.
+  // Writes one list of the mask: the blocks that the rule keeps of n blocks. `scores` are theirs before the
+  // softmax; they are softmaxed in place if the rule is a threshold. `order` is scratch for n numbers.
   void keep_by_rule(const BlockMask& mask, int64_t list, int32_t* order, float* scores, int64_t n,
                     const DecodeRule& rule, int64_t page_tokens) const;
   // The norms of a HeadNorms in float32; null if there are none.

@@ -141,7 +141,8 @@ void CpuBackend::attend_decodes(float* out, float* log_sums, const Tensor& q, co
       const int64_t row = (first.segment->row - segments.front().row) * n_heads + first.kv_head * group + g;
       float* o = out + row * d_head;
       std::fill(o, o + d_head, 0.0F);
-      // Without keys all sums are 0. A query that is NaN has the same maximum, but its sums are NaN.
+      // All sums are 0 if there are no keys. The maximum cannot tell: it is -infinity then, but also if the
+      // query is NaN, and in that case the sums are NaN.
       bool has_keys = false;
       for (int64_t s = i; s < last; ++s) has_keys = has_keys || sum_of(s) != 0.0F;
       if (!has_keys) continue;

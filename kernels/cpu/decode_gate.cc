@@ -38,8 +38,8 @@ std::vector<FullPage> full_pages(const Step& step, int64_t page_tokens) {
   return pages;
 }
 
-// Takes the rotation by position `first + within` back. The tables' scalings make the result that of keys
-// before RoPE.
+// Rotates a key back by position `first + within`. The result is the key before RoPE, because the scalings
+// of both tables remove the model's attention scaling (see BlockRopes).
 void rotate_back(float* x, const float* first_cos, const float* first_sin, const float* within_cos,
                  const float* within_sin, int64_t half) {
   for (int64_t i = 0; i < half; ++i) {
@@ -51,9 +51,9 @@ void rotate_back(float* x, const float* first_cos, const float* first_sin, const
   }
 }
 
-// Keeps blocks of n scores by the rule, and the first and the last. Returns how many. For a
-// threshold the scores are softmaxed. For the other rules they are not, because softmaxed scores have more
-// ties.
+// Writes the ascending list of the blocks that the rule keeps of n blocks, the first and the last block in
+// any case, and returns how many there are. Scores must be softmaxed for a threshold. For the other rules
+// they must not be, because softmaxed scores have more ties.
 int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t n, const DecodeRule& rule,
                     int64_t page_tokens) {
   int64_t n_kept = 0;
@@ -157,7 +157,7 @@ void CpuBackend::decode_gate_query(float* out, const float* heads, int64_t group
   if (norm != nullptr) simd_.rms_norm(out, out, norm, d_gate, DecodeGateView::kEpsilon);
 }
 
-// What the scores of a step's decodes are computed from.
+// Scores the blocks of a step's decodes, and holds what the scores are computed from.
 class CpuBackend::DecodeScorer {
  public:
   DecodeScorer(CpuBackend* cpu, const Tensor& qkv, const HeadNorms& norms, const RopeTable& rope,
@@ -171,10 +171,10 @@ class CpuBackend::DecodeScorer {
         head_norms_(cpu->float_norms(norms, kv.d_head())),
         norms_(cpu->decode_gate_norms(gate)) {}
 
-  // The floats of a thread's scratch that score() uses.
+  // Returns how many floats of a thread's scratch score() uses.
   int64_t scratch_size() const { return group_ * kv_.d_head() + 2 * gate_.d_gate() + kv_.d_head(); }
-  // Writes the scores of a decode's blocks, before the softmax. Blocks whose pages are elsewhere get 0, and
-  // so does the open block, which has no key.
+  // Writes the scores of a decode's blocks, before the softmax. Blocks whose pages other ranks have get 0,
+  // and so does the open block, which has no key yet.
   void score(float* out, const Segment& segment, int64_t head, int thread) const {
     const int64_t d_head = kv_.d_head(), page = kv_.page_tokens(), d_gate = gate_.d_gate(), half = d_head / 2;
     const int64_t n = blocks_of(segment.end(), page), n_full = segment.end() / page;

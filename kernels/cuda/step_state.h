@@ -41,7 +41,7 @@ class StepState {
   const int32_t* decode_positions() const { return device_ints(positions_at_); }
   const int32_t* decode_table_offsets() const { return device_ints(offsets_at_); }  // into tables()
   const int32_t* tables() const { return device_ints(tables_at_); }
-  // One element for each of the step's decodes, whether they have rules or not.
+  // One element for each of the step's decodes. If the step gives no rules, all of them are dense.
   const DecodeGateRule* decode_rules() const {
     return reinterpret_cast<const DecodeGateRule*>(device_ints(rules_at_));
   }

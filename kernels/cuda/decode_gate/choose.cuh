@@ -1,4 +1,4 @@
-// A thread block chooses from one row of scores in shared memory.
+// How a thread block makes the list of kept blocks from one row of scores in shared memory.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@
 
 namespace seer::cuda {
 
-// What a block of kWarps warps needs in shared memory besides the row.
+// What a thread block of kWarps warps needs in shared memory besides the row.
 template <int kWarps>
 struct ChooseMemory {
   alignas(16) uint32_t bins[kBinWords];
@@ -19,7 +19,7 @@ struct ChooseMemory {
   int above[kWarps + 1], equal[kWarps + 1];
 };
 
-// Calls visit(word) for every word of the row, n / kThreads words a thread.
+// Calls visit(word) for every word of the row. The block's threads share the n words evenly.
 template <int kWarps, class Visit>
 __device__ __forceinline__ void for_words(uint32_t* row, int n, Visit&& visit) {
 #pragma unroll 4
@@ -49,7 +49,8 @@ __device__ float sum_exponentials(ChooseMemory<kWarps>& memory, uint32_t* row, i
   return total;
 }
 
-// Finds the k largest of the row's keys, as find_cut() does with one warp. k must be above 0 and below n.
+// Finds the k largest of the row's words, which must be sortable() scores. A whole thread block does here
+// what one warp does in find_cut(). k must be above 0 and below n.
 template <int kWarps>
 __device__ Cut find_block_cut(ChooseMemory<kWarps>& memory, uint32_t* row, int n, int k) {
   const int thread = static_cast<int>(threadIdx.x);
@@ -76,8 +77,9 @@ __device__ Cut find_block_cut(ChooseMemory<kWarps>& memory, uint32_t* row, int n
   }
 }
 
-// Writes the numbers of the words above the cut and of the first n_equal that are equal to it, in ascending
-// order, and returns how many there are. Each warp takes consecutive words: first it counts them.
+// Writes the numbers of the words above the cut and of the first n_equal words that are equal to it, in
+// ascending order, and returns how many there are. Each warp takes consecutive words. It counts its own
+// first, so that every warp knows how many numbers come before its own.
 template <int kWarps>
 __device__ int write_block_list(ChooseMemory<kWarps>& memory, int32_t* out, const uint32_t* row, int n,
                                 Cut cut) {
@@ -119,8 +121,9 @@ __device__ int write_block_list(ChooseMemory<kWarps>& memory, int32_t* out, cons
   return total;
 }
 
-// Lists the blocks that the rule keeps, the first and the last block, and returns how many there are. The row
-// has the scores of n blocks as floats, and is overwritten. The rule must keep fewer than n blocks by itself.
+// Lists the blocks that the rule keeps, and the first and the last block in any case, and returns how many
+// there are. The row has the scores of n blocks as floats, and is overwritten. The rule must be a threshold,
+// or its n_best must be from 0 to n - 1.
 template <int kWarps>
 __device__ int choose(ChooseMemory<kWarps>& memory, int32_t* out, uint32_t* row, int n,
                       const DecodeGateRule& rule) {
@@ -128,7 +131,7 @@ __device__ int choose(ChooseMemory<kWarps>& memory, int32_t* out, uint32_t* row,
   if (rule.n_best == DecodeGateRule::kThreshold) {
     const float top = largest(memory, row, n);
     const float least = rule.threshold * sum_exponentials(memory, row, n, top);
-    // Weights are at least 0, so they are ordered as their bits are. Weights above `least` are kept.
+    // Exponentials are at least 0, so they are ordered as their bits are. Those above `least` are kept.
     for_words<kWarps>(row, n,
                       [&](uint32_t& word) { word = __float_as_uint(__expf(__uint_as_float(word) - top)); });
     cut.above = __float_as_uint(least);
@@ -136,7 +139,8 @@ __device__ int choose(ChooseMemory<kWarps>& memory, int32_t* out, uint32_t* row,
     for_words<kWarps>(row, n, [&](uint32_t& word) { word = sortable(__uint_as_float(word)); });
     __syncthreads();
     if (rule.n_best > 0) cut = find_block_cut(memory, row, n, rule.n_best);
-    // The first block leaves the ranks. If it was among the equals at the cut, one fewer is left.
+    // The first block is kept in any case, and its word is overwritten below. If its word equals the cut, it
+    // is the first of the equal words that are kept, so one fewer of them is still to be found.
     if (cut.n_equal > 0 && row[0] == cut.above) --cut.n_equal;
   }
   __syncthreads();

@@ -183,8 +183,8 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kPages;
   __shared__ int pages[kPages];
   if (threadIdx.x < kPages) pages[threadIdx.x] = page_of(p, first + threadIdx.x);
-  // A grid without work must wait as well: if it ended early, kernels after it would not wait for those
-  // before.
+  // A grid without work must wait as well: if it ended early, the kernels after it would not wait for the
+  // kernels before it.
   ptx::wait_for_previous_kernel();
   __syncthreads();
   bool any = false;
@@ -193,7 +193,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = 0; i < kPages; ++i)
     if (pages[i] >= 0) pool_page<kDHead>(p, pages[i], head, first + i, pooled, i, scratch);
   const int n_inputs = (int{p.pools.max} + int{p.pools.min} + int{p.pools.avg}) * kDHead;
-  // Pages that are not there have whatever the memory held before, and no key is stored of it.
+  // The columns of pages that are not there hold whatever was in the memory before. They are multiplied too,
+  // but no key is stored for them.
   multiply_pools<kDHead>(static_cast<const Bf16*>(p.weights) + static_cast<int64_t>(head) * n_inputs * kDHead,
                          n_inputs, pooled, scratch);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;

@@ -21,10 +21,10 @@ struct DecodeGateKeyParams {
   const float* first_sin;
   const float* within_cos;  // [page_tokens, d_head / 2]: BlockRopes::within
   const float* within_sin;
-  // Page i is tables[i] if there are no positions. Otherwise it is the page of decode i's new token, if that
-  // token fills it, and none else.
+  // If there are no positions, page i is tables[i]. Otherwise it is the page of decode i's new token if that
+  // token fills it, and no page if it does not.
   const int32_t* tables;         // device
-  const int32_t* positions;      // device [n_pages]; null: a run of pages
+  const int32_t* positions;      // device [n_pages]; null for the consecutive pages of a prompt
   const int32_t* table_offsets;  // device [n_pages], with positions
   int64_t n_pages;
   int n_kv_heads, d_head, page_tokens;
@@ -34,13 +34,16 @@ struct DecodeGateKeyParams {
 // d_head must be 64, 96, 128 or 256, and page_tokens 16, 32 or 64.
 cudaError_t launch_decode_gate_keys(const DecodeGateKeyParams& params, cudaStream_t stream);
 
-// The rule of one decode, as the device gets it: how many of its blocks rank first, or one of the others.
+// The rule of one decode, as the device gets it. n_best says how many blocks it keeps as the best ones, or
+// that it keeps all (kAll), or that it keeps those whose softmaxed score is above `threshold` (kThreshold).
 struct DecodeGateRule {
   static constexpr int32_t kAll = -1, kThreshold = -2;
   int32_t n_best;  // 0 or more, or kAll, or kThreshold
   float threshold;
 };
 
+// Makes the gate query of each decode and KV head from its query heads, scores the keys of all full pages
+// with it, and lists the pages that the decode's rule keeps.
 struct DecodeGateSelectParams {
   int32_t* counts;      // [n_kv_heads, n_decodes]
   int32_t* blocks;      // [n_kv_heads, n_decodes, capacity], ascending
@@ -65,6 +68,7 @@ struct DecodeGateSelectParams {
 // d_head must be 64, 96, 128 or 256, and capacity at most decode_gate_max_blocks().
 cudaError_t launch_decode_gate_select(const DecodeGateSelectParams& params, int n_multiprocessors,
                                       bool has_clusters, cudaStream_t stream);
+// Returns the longest row of scores, in blocks, for which a thread block has enough shared memory.
 int64_t decode_gate_max_blocks(int max_shared_bytes, int d_head, int group);
 
 }  // namespace seer::cuda

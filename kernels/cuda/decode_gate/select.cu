@@ -105,8 +105,8 @@ __device__ void average_heads(float* heads, int group) {
   }
 }
 
-// The block's inputs of the product that makes the query, and their weights. The first weights are asked for
-// before the previous kernel has ended, since no kernel of a step writes weights.
+// The thread block's share of the product that makes the query: its inputs, and their weights. The first
+// weights are asked for before the previous kernel has ended, because no kernel of a step writes weights.
 template <int kDHead>
 struct QueryProduct {
   using Shape = SelectShape<kDHead>;
@@ -181,7 +181,8 @@ __device__ void gather_query(float* query, const float* partial, int size) {
   }
 }
 
-// Normalises and rotates the query, and scales it, so that its product with a key is a score. One warp.
+// Normalises and rotates the query, and scales it, so that its product with a key is a score. One warp does
+// it.
 template <int kDHead>
 __device__ void finish_query(const DecodeGateSelectParams& p, float* query, int decode, int lane) {
   constexpr int kHalf = kDHead / 2, kPairs = (kHalf + 31) / 32;
@@ -212,9 +213,9 @@ __device__ void finish_query(const DecodeGateSelectParams& p, float* query, int 
   }
 }
 
-// The keys of full pages that one part of a warp scores: every n-th of the sequence's, if the cluster has n
-// such parts. Pages that earlier steps filled have had their keys for long, so the first keys are asked for
-// before the previous kernel has ended, and the others are brought to L2.
+// The keys of full pages that one part of a warp scores. If the cluster has n such parts, each of them scores
+// every n-th full page of the sequence. Earlier steps wrote the keys of the pages that they filled. So of
+// these the first keys are asked for before the previous kernel has ended, and the others are brought to L2.
 template <int kDHead>
 struct PageKeys {
   using Shape = SelectShape<kDHead>;
@@ -268,7 +269,8 @@ struct PageKeys {
         score += __shfl_xor_sync(0xffffffffU, score, mask);
       if (block < n && chunk == 0) put(block, score);
     };
-    // The key of a page that this step filled was not asked for.
+    // The key of a page that this step filled has not been asked for yet, because an earlier kernel of the
+    // step wrote it.
     if (n_old < n && first % step == n_old % step) {
       const int i = (n_old - first) / step;
 #pragma unroll
@@ -337,7 +339,7 @@ __global__ void __launch_bounds__(kThreads)
     gather_query<kDHead>(memory.query, memory.partial, size);
   } else {
     for (int d = thread; d < kDHead; d += kThreads) memory.query[d] = memory.heads[d];
-    cluster_barrier(size);  // every block has begun, so the first one's memory can be written
+    cluster_barrier(size);  // every block has begun, so others may write to the first one's memory
   }
   __syncthreads();
   if (thread < 32) finish_query<kDHead>(p, memory.query, decode, lane);
@@ -373,7 +375,8 @@ template <int kDHead>
 cudaError_t launch_select(const DecodeGateSelectParams& p, int n_multiprocessors, bool has_clusters,
                           cudaStream_t stream) {
   const int n_lists = p.n_decodes * p.n_kv_heads;
-  // Two blocks fit a multiprocessor, but larger clusters than pairs then wait for room (DESIGN.md).
+  // A multiprocessor has room for two thread blocks, but then clusters of more than two blocks wait for room
+  // (DESIGN.md).
   const auto fits = [&](int blocks) { return blocks * n_lists <= (blocks == 2 ? 2 : 1) * n_multiprocessors; };
   int size = 1;
   if (has_clusters)

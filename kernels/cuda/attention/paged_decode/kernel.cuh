@@ -54,7 +54,8 @@ __device__ void for_elements(int n_rows, int first, int step, const Visit& visit
     visit(first + i / kDHead * step, i % kDHead);
 }
 
-// The list of kept pages of a sequence and KV head.
+// The list of kept pages of a sequence and KV head. The sequence's last page is in it, and only that page may
+// be partly filled.
 struct DecodeList {
   const int32_t* blocks = nullptr;
   int n_keys;  // in the listed pages
@@ -157,7 +158,7 @@ __global__ void __launch_bounds__(kDecodeThreads) paged_decode_kernel(const Deco
   }
   const int32_t* list = nullptr;
   if constexpr (kListed) {
-    ptx::wait_for_previous_kernel();  // which wrote the list
+    ptx::wait_for_previous_kernel();  // that kernel writes the list
     const DecodeList kept(p, heads, n_keys);
     list = kept.blocks;
     n_keys = kept.n_keys;

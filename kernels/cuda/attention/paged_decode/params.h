@@ -23,8 +23,8 @@ struct DecodeParams {
   int n_heads, n_kv_heads, d_head;
   int page_tokens;        // a multiple of 16
   int n_splits, cluster;  // from divide_decode()
-  // The kept pages of each sequence and KV head, in ascending order; a sequence's last page is always kept.
-  // Null: all pages are attended to. Not for parts.
+  // The kept pages of each sequence and KV head, in ascending order. A sequence's last page must be among
+  // them. Both pointers are null if all pages are attended to; they must be null if log_sums is given.
   const int32_t* counts;  // device [n_kv_heads, n_sequences]
   const int32_t*
       blocks;  // device [n_kv_heads, n_sequences, list_capacity]: places in the sequence's page table

@@ -13,8 +13,8 @@ inline constexpr int kDecodeRows = 16;       // query heads of a block: the rows
 inline constexpr int kDecodeSliceKeys = 16;  // keys of a slice
 inline constexpr int kDecodeMaxSplits = 64;
 
-// Which keys a launch attends to: all of the sequences' keys, a part whose results are merged with others',
-// or those of listed pages.
+// Says which keys a launch attends to: all keys of the sequences; only the part of them that this rank has,
+// whose results are merged with those of other ranks; or the keys of listed pages.
 enum class DecodeKeys { kAll, kPart, kListed };
 
 template <int kDHead>

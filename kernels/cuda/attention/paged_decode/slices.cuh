@@ -6,9 +6,9 @@
 
 namespace seer::cuda {
 
-// A warp's slices: the split's slices from the warp's own on, every kDecodeWarps-th. If pages are listed,
-// slices and keys are counted as if the listed pages were all there are. They come through a ring of the
-// warp's own in shared memory, so that warps do not wait for each other.
+// A warp's slices: the split's slices from the warp's own on, every kDecodeWarps-th. Slices come through a
+// ring of the warp's own in shared memory, so that warps do not wait for each other. If pages are listed,
+// slices and keys are counted as if the sequence had only the listed pages.
 template <int kDHead, bool kListed>
 struct DecodeSlices {
   using Shape = DecodeShape<kDHead>;
