@@ -47,9 +47,9 @@ class Attention {
   // values into their pages. Rows of workspace.attn that nothing reads may be left out. Reports the choices
   // of the gates on rank 0.
   virtual void run(int64_t l) = 0;
-  // Returns how many blocks each of the step's prefill segments kept, and after them each of its decodes if
-  // gates choose for any, as counted by this rank alone: the sum over ranks is the whole count. Waits until
-  // the device has finished the step.
+  // Returns how many blocks each of the step's prefill segments kept and, if gates choose for any decode, how
+  // many each of the decodes kept, after the segments. This rank counts alone: the sum over ranks is the
+  // whole count. Waits until the device has finished the step.
   virtual std::vector<DecoderStats> count() = 0;
 
  protected:
@@ -68,7 +68,8 @@ class Attention {
   // Returns the causal and the kept blocks of a segment, over all layers and this rank's heads. first_row is
   // the segment's first block row in the step.
   DecoderStats count_segment(const Segment& segment, bool sparse, int64_t first_row) const;
-  // Adds how many blocks each decode kept, over the layers in which gates choose and this rank's heads.
+  // Appends an element for each decode: how many blocks it kept, over this rank's heads in the layers in
+  // which gates choose.
   void count_decodes(std::span<const Segment> decodes, std::vector<DecoderStats>* stats) const;
   // Returns the norms that layer `l` applies to query and key heads before pooling and RoPE. They are empty
   // in most families.

@@ -31,7 +31,8 @@ class ContextParallel {
   ContextParallel(Backend* backend, Communicator* comm, const ModelConfig& model, const GateConfigs& gates,
                   const KvCache* cache, const StepLimits& limits);
   // Bytes that a rank allocates besides weights, activations and cache: room for the pages of one layer of
-  // one context, for every rank's results of decode attention, and for logits on rank 0.
+  // one context, for the scores of gates for decoding, for every rank's results of decode attention, and for
+  // logits on rank 0.
   static int64_t arena_bytes(const Backend& backend, const ModelConfig& model, const GateConfigs& gates,
                              const StepLimits& limits, int64_t n_ranks, DType kv_dtype);
   // Limits of a rank's part of a step. It may have more segments than the step, because each run of blocks of
@@ -65,8 +66,8 @@ class ContextParallel {
 
   // True if the step wants logits of any decode.
   bool decodes_want_logits() const { return decodes_want_logits_; }
-  // The scores that gates for decoding give to the step's decodes: f32 [n_kv_heads, n_decodes, n_blocks of a
-  // context].
+  // Returns room for the scores that gates for decoding give to the blocks of the step's decodes: f32
+  // [n_kv_heads, n_decodes, n_blocks of a context].
   Tensor decode_scores() const;
   // The output of decode_attention_part for the step's decodes: f32 [attention_part_size()].
   Tensor attention_part() const;
@@ -120,7 +121,7 @@ class ContextParallel {
     PagedKv pages;                    // [n_blocks of a context, ...]
     Tensor send, receive;             // u8 [bytes of a batch of pages], of keys, values or gate keys
     Tensor marks;                     // f32 [n_ranks * n_blocks]: 1 if the rank wants the block
-    Tensor decode_scores;             // f32, of the most decodes; empty without gates for decoding
+    Tensor decode_scores;             // f32, for the most decodes; empty without gates for decoding
     Tensor part, parts;               // f32: results of attention of the most decodes, here and of every rank
     Tensor local_logits, all_logits;  // f32 [n_logits, n_vocab]; on rank 0
 

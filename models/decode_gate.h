@@ -15,8 +15,8 @@
 
 namespace seer {
 
-// One layer's choice of blocks for the decodes of a step, on the host. Valid during the callback. Only layers
-// from the gates' start layer on report.
+// One layer's choice of blocks for the decodes of a step, on the host. Valid during the callback. There is a
+// report for each layer from the gates' start layer on.
 struct DecodeGateReport {
   int64_t layer, n_decodes, n_kv_heads, capacity;
   const float* scores;    // [n_kv_heads, n_decodes, capacity], as Backend::select_decode_blocks writes them
@@ -27,7 +27,8 @@ using DecodeGateObserver = std::function<void(const DecodeGateReport&)>;
 
 class DecodeGate {
  public:
-  // `model` is this rank's. If each rank has some of the KV heads, `comm` gathers their reports.
+  // `model` is this rank's. `comm` gathers the reports of ranks that have some of the KV heads each; it is
+  // null if every rank has all of them.
   DecodeGate(Backend* backend, Communicator* comm, const ModelConfig& model, const DecodeGateWeights& weights,
              Workspace* workspace);
 
@@ -39,15 +40,15 @@ class DecodeGate {
   // of all ranks. The mask is valid until the next layer's selection, and its counts until the step ends.
   BlockMask select(int64_t layer, int64_t n_decodes, const Tensor& qkv, const HeadNorms& norms,
                    const RopeTable& rope, const PagedKv& kv, const DecodeGateObserver& observer);
-  // Does the same if each rank has some of the pages, and all heads. `scores` is scratch, as wide as the
-  // mask. The observer is called on every rank.
+  // Does the same if each rank has some of the pages, and all heads. `scores` is scratch, f32 [n_kv_heads,
+  // n_decodes, capacity of the mask]. The observer is called on every rank that gives one.
   BlockMask select_divided(int64_t layer, const Tensor& scores, const Tensor& qkv, const HeadNorms& norms,
                            const RopeTable& rope, const PagedKv& kv, Communicator* ranks,
                            const DecodeGateObserver& observer);
   // Waits for the step, and reads how many blocks each of its decodes kept.
   void read_counts();
   // Returns how many blocks decode i of n_decodes kept, summed over the layers that choose and this rank's
-  // heads, by the counts read last.
+  // heads. read_counts() must have been called for the step.
   int64_t count_kept(int64_t i, int64_t n_decodes) const;
   // Returns how many lists of blocks a decode has: the layers that choose, times this rank's heads.
   int64_t n_lists() const { return (n_layers_ - start_layer_) * n_kv_heads_; }

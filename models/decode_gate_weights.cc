@@ -27,7 +27,7 @@ void parse_pooling(const JsonReader& r, DecodeGateConfig* c) {
   c->gate_type = query + "_" + keys;
 }
 
-// A threshold of 0.0 means that it was never tuned. It would keep every block, so the budget is used.
+// A threshold of 0.0 means that it was never tuned. It would keep every block, so the budget is used instead.
 void parse_decode_rule(const JsonReader& r, DecodeGateConfig* c) {
   using Method = DecodeRule::Method;
   const std::string method = r.optional_string("seerattn_sparsity_method").value_or("threshold");
@@ -72,7 +72,7 @@ DecodeGateConfig parse_config(const JsonReader& r, const ModelConfig& model) {
   c.has_norms = r.boolean("seerattn_use_qk_norm", false);
   c.rotates = r.boolean("seerattn_use_rope", true);
   c.start_layer = r.optional_integer("seerattn_start_layer", 0, model.n_layers).value_or(0);
-  // Keys are taken out of pages by rotating them back, which needs one rotation for each position.
+  // Gate keys are made from keys that are rotated back, which needs a single rotation for each position.
   if (model.rope.type == RopeConfig::Type::kDynamic)
     throw Error(ErrorKind::kUnsupported,
                 r.origin() +
@@ -99,7 +99,8 @@ DecodeGateWeights DecodeGateWeights::load(const std::string& gates_dir, const Mo
   for (int64_t l = 0; l < model.n_layers; ++l) {
     const std::string prefix = layer_prefix(l), q_name = prefix + "linear_q.weight";
     DecodeGateLayer& layer = g.layers.emplace_back();
-    // The heads of a group lie one after the other, so their matrices are one of group * d_head inputs.
+    // The matrices of a group's heads lie one after the other, so they are one matrix of group * d_head
+    // inputs.
     if (c.query_pool == DecodeGateConfig::QueryPool::kProjected)
       layer.linear_q = tensors.take(q_name, {n_kv_heads, group, d_head, c.d_gate})
                            .reshaped({n_kv_heads, group * d_head, c.d_gate});

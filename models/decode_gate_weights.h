@@ -29,11 +29,12 @@ struct DecodeGateConfig {
   int64_t gate_block = 64;  // tokens: 16, 32 or 64
   int64_t d_gate = 0;       // seerattn_gate_hidden_size; equal to d_head
   bool has_norms = false, rotates = true;
-  int64_t start_layer = 0;  // layers before it attend to everything
+  int64_t start_layer = 0;  // decodes attend to everything in the layers before it
   DecodeRule rule;          // the gates' own rule
-  bool untuned = false;     // seerattn_threshold was 0.0 ("never tuned"): the token budget is used instead
+  bool untuned = false;     // seerattn_threshold was 0.0 ("never tuned"), so the rule is the token budget
 
-  // Returns the inputs of linear_q for one KV head, in heads; 0 if there is no such matrix.
+  // Returns how many query heads linear_q takes as inputs for one KV head, whose group has `group` heads; 0
+  // if there is no such matrix.
   int64_t query_heads(int64_t group) const {
     return query_pool == QueryPool::kProjected ? group : query_pool == QueryPool::kMeanProjected ? 1 : 0;
   }
@@ -48,7 +49,7 @@ struct DecodeGateLayer {
 struct DecodeGateWeights {
   DecodeGateConfig config;
   std::vector<DecodeGateLayer> layers;
-  TensorMap tensors;  // owns what the layers point to
+  TensorMap tensors;  // owns the memory of the layers' tensors
 
   // Returns whether a config.json is that of gates for decoding.
   static bool describes(const JsonReader& config) {

@@ -162,9 +162,9 @@ void Decoder::logits(const DecoderStep& in, Deferred* deferred) {
 }
 
 // Steps that only decode run the same operations, and differ in the data that begin_step brings, unless
-// rotations change with the length. Those whose decodes' blocks are chosen, or that fill pages for which
-// gates keep keys, run more of them. The key depends
-// on the whole step and not on a rank's part, so that all ranks record the same steps.
+// rotations change with the length. Steps run further operations if gates choose blocks for their decodes,
+// and if they fill pages, of which gates for decoding need keys; each of these kinds has records of its own.
+// The key depends on the whole step and not on a rank's part, so that all ranks record the same steps.
 int64_t Decoder::record_key(const DecoderStep& in) const {
   const bool same = in.step.prefills.empty() && !rope_.depends_on_length() && !in.on_decode_gate &&
                     static_cast<int64_t>(in.logit_rows.size()) == in.step.n_tokens;

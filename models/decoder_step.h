@@ -40,8 +40,8 @@ struct DecoderStep : StepInput {
   GateObserver on_gate;
   DecodeGateObserver on_decode_gate;
   std::span<DecoderStats> segment_stats;  // written, one for each of step.prefills; may be empty
-  // Written, one for each of step.decodes, if gates chose for any of them; may be empty. Only layers in which
-  // gates choose are counted, and a KV head's blocks count once for its whole group.
+  // One for each of step.decodes, or empty. They are written if gates chose for any of these decodes. Only
+  // layers in which gates choose are counted, and a KV head's blocks count once for its whole group.
   std::span<DecoderStats> decode_stats;
 };
 

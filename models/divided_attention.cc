@@ -93,7 +93,7 @@ void DividedAttention::attend_prefill_of(int64_t l, Sequence* s) {
 std::optional<BlockMask> DividedAttention::select_for_decodes(int64_t l, const PagedKv& kv) {
   if (!any_sparse_decode(*step_) || !decode_gate_->chooses(l)) return std::nullopt;
   const int64_t n_tokens = ranks_->local().step.n_tokens;
-  // The report is rank 0's, and each rank could make it.
+  // Every rank knows the choice for all heads, and rank 0 alone reports it.
   const DecodeGateObserver none;
   const DecodeGateObserver& observer = c_.comm->rank() == 0 ? step_->on_decode_gate : none;
   c_.backend->begin_phase(Phase::kGate);

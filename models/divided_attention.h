@@ -32,11 +32,11 @@ class DividedAttention final : public Attention {
   // choose for each of this rank's segments.
   std::vector<BlockMask> store_and_select(int64_t l, Sequence* s);
   void attend_prefill_of(int64_t l, Sequence* s);
-  // Writes the decode gates' keys of the pages that the segments of `step` fill. Their block rows begin at
-  // first_row.
+  // Writes the decode gates' keys of the pages that the segments and decodes of `step` fill. Their block rows
+  // begin at first_row.
   void store_decode_keys(int64_t l, const PagedKv& kv, const Step& step, int64_t first_row);
-  // Returns what the gates of layer `l` choose for the step's decodes, in all their pages. Absent if the
-  // layer's decodes are dense.
+  // Returns the blocks that the gates of layer `l` choose for the step's decodes, from the pages of all
+  // ranks. The result is absent if all decodes of the layer are dense.
   std::optional<BlockMask> select_for_decodes(int64_t l, const PagedKv& kv);
   void attend_decodes(int64_t l);
 

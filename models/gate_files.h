@@ -15,15 +15,18 @@ namespace seer {
 
 constexpr int64_t kMaxGateConfigBytes = int64_t{16} << 20;
 
-// Throws Error{kFile} if the path is no folder.
+// Reads a folder's config.json. Throws Error{kFile} if the path is no folder, or if the file is missing or
+// malformed.
 JsonReader read_gate_config(const std::string& dir);
-// Throws Error{kFile} if a size of the model is in the config with another value.
+// Throws Error{kFile} if the gates' config has another value for a size of the model, such as head_dim. Sizes
+// that are not in the config are not checked.
 void check_gates_fit(const JsonReader& config, const ModelConfig& model);
-// Reads "maxminavg": each pool at most once, in any order; they are always concatenated as max, min, avg.
-// Returns false if the text has none, or something else.
+// Reads the names of pools, as in "maxminavg". Each may be there once, in any order; pools are always
+// concatenated as max, min, avg. Returns false if the text names none, names one twice, or has anything else.
 bool parse_pools(std::string_view text, GatePools* pools);
 
-// The tensors of a folder. All of them must be taken.
+// The tensors of a folder. A caller takes each tensor that the gates need, and then calls finish(), which
+// refuses tensors that were not taken.
 class GateTensors {
  public:
   // Throws Error{kFile} if the folder has neither file, or if the one it has is malformed.
@@ -31,8 +34,8 @@ class GateTensors {
   // Throws Error{kFile} if there is no such tensor, if it has another shape or type, or values that are NaN
   // or infinite.
   Tensor take(const std::string& name, std::initializer_list<int64_t> shape);
-  // Returns the map, which owns the tensors. Throws Error{kFile} if it has others than were taken; `owner`
-  // says whose they would have to be ("Qavg_Kmaxminavg gates").
+  // Returns the map, which owns the tensors. Throws Error{kFile} if it has a tensor that was not taken;
+  // `owner` names the gates in the message ("Qavg_Kmaxminavg gates").
   TensorMap finish(const std::string& owner);
 
  private:
@@ -40,7 +43,8 @@ class GateTensors {
   std::set<std::string> taken_;
 };
 
-// Adds a bf16 tensor [n_heads, d_in, d_out] of random weights, scaled by their number of inputs.
+// Adds a bf16 tensor [n_heads, d_in, d_out] of random weights to the map and returns it. The weights have the
+// variance 1 / d_in.
 Tensor add_random_gate(TensorMap* tensors, const std::string& name, int64_t n_heads, int64_t d_in,
                        int64_t d_out, uint64_t seed);
 

@@ -14,12 +14,12 @@
 
 namespace seer {
 
-// The shapes of a model's gates; each is null if the model has no gates of that kind.
+// The configurations of a model's gates. Each is null if the model has no gates of that kind.
 struct GateConfigs {
   const GateConfig* prefill = nullptr;
   const DecodeGateConfig* decode = nullptr;
 
-  // Returns the tokens of a block, which is a page; absent without gates.
+  // Returns how many tokens a block has, which is a page; absent without gates.
   std::optional<int64_t> block() const {
     if (prefill != nullptr) return prefill->gate_block;
     if (decode != nullptr) return decode->gate_block;
@@ -27,7 +27,7 @@ struct GateConfigs {
   }
 };
 
-// The weights of a model's gates; each is null if the model has no gates of that kind.
+// The weights of a model's gates. Each is null if the model has no gates of that kind.
 struct GateSet {
   const GateWeights* prefill = nullptr;
   const DecodeGateWeights* decode = nullptr;
@@ -40,14 +40,15 @@ struct GateSet {
 class Gates {
  public:
   Gates() = default;
-  // Reads each folder: one with a config.json has gates of one kind; any other has folders with gates of
-  // both. Throws as GateWeights::load() does, and Error{kFile} if there are two of one kind, or if the two
-  // kinds have blocks of different sizes.
+  // Reads each folder. A folder with a config.json must have gates of one kind; in any other folder, each
+  // folder with a config.json must have gates of one kind. Throws as GateWeights::load() does, Error{kFile}
+  // if there are two gates of one kind, and Error{kUnsupported} if the two kinds have blocks of different
+  // sizes.
   static Gates load(const std::vector<std::string>& dirs, const ModelConfig& model);
   // Returns random gates of the kinds that the seerattn_* keys of `config_path` describe, for measuring.
   static Gates random(const std::string& config_path, const ModelConfig& model, uint64_t seed);
-  // Drops the weights of heads that are not this rank's. Throws Error{kUnsupported} if the ranks cannot
-  // divide the gates among them.
+  // Drops the weights of heads that are not this rank's. Throws Error{kUnsupported} if there are gates for
+  // decoding and more ranks than KV heads.
   void keep(const Shard& shard);
 
   GateSet set() const { return {prefill_ ? &*prefill_ : nullptr, decode_ ? &*decode_ : nullptr}; }

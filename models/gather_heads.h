@@ -1,4 +1,4 @@
-// What each rank has of some heads, brought together for a report.
+// Brings the heads of all ranks together on rank 0, for a report.
 #pragma once
 
 #include <vector>
@@ -8,9 +8,9 @@
 
 namespace seer {
 
-// Reads a tensor whose first axis are heads. If there are several ranks, rank 0 gets those of all ranks: each
-// has some consecutive heads, so one rank after another they are all heads in order. The other ranks get
-// nothing.
+// Reads a tensor whose first axis is the heads of this rank. If there are several ranks, all of them must
+// call this: rank 0 gets the heads of all ranks, and the others get nothing. Each rank has consecutive heads,
+// so the heads of one rank after another are all heads in order. `comm` is null if each rank has all heads.
 template <class T>
 std::vector<T> gather_heads(Backend* backend, Communicator* comm, const Tensor& t) {
   std::vector<T> mine(static_cast<size_t>(t.numel()));

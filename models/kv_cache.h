@@ -13,8 +13,7 @@ namespace seer {
 
 class KvCache {
  public:
-  // `dtype` is the type of keys and values, one of the backend's
-  // kv_dtypes(). Throws Error{kMemory}.
+  // `dtype` is the type of keys and values, one of the backend's kv_dtypes(). Throws Error{kMemory}.
   KvCache(Backend* backend, const ModelConfig& model, const GateConfigs& gates, int64_t page_tokens,
           int64_t n_pages, DType dtype);
 

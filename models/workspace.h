@@ -41,7 +41,8 @@ struct Workspace {
 
   // ---- only with gates; rows are the block rows of a step ----
 
-  RopeTable block_rope;  // [n_rows, d_head / 2]; with gates for decoding, a row for each decode follows
+  // [n_rows, d_head / 2]. If there are gates for decoding, a row for each decode follows the block rows.
+  RopeTable block_rope;
 
   // ---- only with gates for prompts ----
 

@@ -1,6 +1,6 @@
-// Computes given tokens for their logits and gate rows, on the calling thread: a prompt in chunks, and then
-// each further token as if it were decoded. Each chunk, and each such token, is a step of its own, for which
-// the scheduler's turn is taken.
+// Computes given tokens for their logits and gate rows, on the calling thread: the prompt in chunks, and then
+// each further token as if it had been chosen by a decode. Each chunk and each such token is a step of its
+// own, for which the evaluation takes the scheduler's turn.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,8 @@ namespace seer {
 
 class Evaluation {
  public:
-  // Evaluates the request's tokens, which it appends to the empty `sequence`. All arguments must outlive it.
+  // Appends the request's prompt to `sequence`, which must be empty. All arguments must outlive the
+  // evaluation.
   Evaluation(EngineImpl* engine, Sequence* sequence, const EvaluateRequest& request, const SparseRule& rule,
              const DecodeRule& decode_rule, std::atomic<bool>* cancelled);
   // Throws Error{kCancelled} if it was cancelled; the sequence then holds the tokens that were computed.

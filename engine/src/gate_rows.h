@@ -1,4 +1,4 @@
-// Turns lists of blocks of gates into the masks of the public interface.
+// Turns the lists of blocks that gates kept into the masks of the public interface.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,8 @@ namespace seer {
 
 void report_gate_rows(const GateReport& report, const std::function<void(const GateRows&)>& on_gate);
 
-// Calls on_gate with the choice for the only decode of a step, whose token is at `position`.
+// Calls on_gate with one layer's choice for a decoded token at `position`. The step must have no other
+// decode.
 void report_decode_gate_rows(const DecodeGateReport& report, int64_t position, int64_t page_tokens,
                              const std::function<void(const DecodeGateRows&)>& on_gate);
 

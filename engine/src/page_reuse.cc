@@ -42,8 +42,8 @@ int64_t PageReuse::prefill_end(int64_t n_tokens, int64_t n_computed) const {
   if (n_computed < prompt_tokens_)
     return !select_ && !traits_.positions_depend_on_length ? n_dense(n_tokens) : prompt_tokens_;
   // These tokens were decoded and are computed again. Up to a page boundary they are computed one by one;
-  // from there a dense prefill may continue. All are computed one by one if gates chose blocks for each, and
-  // under dynamic RoPE, because each of them was rotated for its own length.
+  // from there a dense prefill may continue. But all of them are computed one by one if gates chose blocks
+  // for each, or if RoPE is dynamic, under which each was rotated for its own length.
   const bool may_prefill = !traits_.positions_depend_on_length && !sparse_decodes_ &&
                            n_computed % traits_.page_tokens == 0 && n_computed + 1 < n_tokens;
   return may_prefill ? n_tokens : n_computed;

@@ -28,14 +28,14 @@ struct SequenceRules {
   bool sparse_decodes;  // whether decoded tokens attend to chosen blocks
 };
 
-// Remembers the prompt of a sequence that was prefilled last. The sequence's tokens beyond it were decoded,
-// without keys of the gates for prompts. Counts are of a sequence's leading tokens or pages.
+// Remembers the prompt of a sequence that was prefilled last. The sequence's tokens after the prompt were
+// decoded, and have no keys of the gates for prompts. Counts are of a sequence's leading tokens or pages.
 class PageReuse {
  public:
   explicit PageReuse(const PrefillTraits& traits) : traits_(traits) {}
 
-  // Begins a prompt of n_tokens, which is prefilled under `rule`. If `share_pages` is true, its pages may be
-  // shared with other requests in both directions.
+  // Begins a prompt of n_tokens, which is prefilled under rules.prompt. If `share_pages` is true, its pages
+  // may be shared with other requests in both directions.
   void begin(const SequenceRules& rules, int64_t n_tokens, bool share_pages);
   // Forgets the prompt.
   void clear() { begin({}, 0, false); }
@@ -63,7 +63,8 @@ class PageReuse {
   const std::optional<SelectRule>& select() const { return select_; }
 
  private:
-  // Returns how many leading tokens were computed as a dense prefill computes them, if the prompt was dense.
+  // Returns how many of n_tokens leading tokens were computed as a dense prefill would compute them. The
+  // prompt must have been dense.
   int64_t n_dense(int64_t n_tokens) const {
     return sparse_decodes_ && n_tokens > prompt_tokens_ ? prompt_tokens_ : n_tokens;
   }

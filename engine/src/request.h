@@ -110,7 +110,8 @@ class Request {
   // Is called after a step that computed n_tokens of the request's prefill, with the request's share of the
   // step's times.
   void prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t attention_ns, int64_t gate_ns);
-  // Is called after a step that decoded a token of the request; `blocks` counts what gates kept for it.
+  // Is called after a step that decoded a token of the request. `blocks` counts the blocks that gates kept
+  // for the token.
   void decoded(int64_t step_ns, const DecoderStats& blocks);
   const DecodeRule& decode_rule() const { return setup_.decode_rule; }
   SampleRow next_sample() { return sampler_.next(sequence_->tokens()); }

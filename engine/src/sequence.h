@@ -51,7 +51,8 @@ class Sequence {
   // Takes the pages away and keeps the tokens.
   void give_up_pages();
   // Must be called after give_up_pages(). Begins to compute the same state again: the prompt under its rule,
-  // and tokens that were decoded after it as they were decoded. Returns how many tokens the cache still had.
+  // and the tokens that were decoded after it under the rule for decoding. Returns how many tokens the cache
+  // still had.
   int64_t resume();
 
   // Returns the end of the run of tokens that a prefill may compute from n_computed() on. It is n_computed()

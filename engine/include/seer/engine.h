@@ -112,7 +112,7 @@ struct SEER_API GateInfo {
   int64_t n_params = 0;
 };
 
-// Gates for decoding (SeerAttention-R).
+// The model's gates for decoding (SeerAttention-R).
 struct SEER_API DecodeGateInfo {
   std::string source;      // the file that the gates came from
   std::string gate_type;   // as configured, "Qproj_Kmaxminavg"
@@ -157,9 +157,9 @@ struct SEER_API ModelInfo {
                                           // that are ignored, or read in a way that may surprise
 };
 
-// Throw Error{kUsage} if the model cannot run under a rule, because it lacks the gates that the rule needs,
-// or because the budget is below a block of the gates. A request under such a rule is refused for the same
-// reason.
+// Throw Error{kUsage} if the model cannot run under a rule: if it lacks the gates that the rule needs, if the
+// rule's value is out of range, or if a budget is below one block of the gates. A request under such a rule
+// is refused for the same reason. May be called on any thread.
 SEER_API void check_rule(const SparseRule& rule, const ModelInfo& model);
 SEER_API void check_rule(const SparseDecodeRule& rule, const ModelInfo& model);
 

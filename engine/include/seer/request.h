@@ -68,9 +68,9 @@ struct SEER_API GenerateRequest {
   // are shared with other requests in either direction.
   std::optional<int64_t> n_prompt_logprobs;
   std::optional<SparseRule> sparse;  // absent: the gates' own rule; dense without gates
-  // How tokens are decoded. Absent: the decode gates' own rule; dense without decode gates. Under another
-  // rule than dense the answer's pages serve no later prompt, because a prompt is not computed by that rule:
-  // a next turn computes the answer's tokens again.
+  // The rule by which tokens are decoded. Absent: the decode gates' own rule; dense without decode gates.
+  // Under another rule than dense the answer's pages serve no later prompt, because no prompt is computed by
+  // that rule. So a next turn computes the answer's tokens again.
   std::optional<SparseDecodeRule> sparse_decode;
 
   // Callbacks run on the thread that called generate(), or for a submitted request on the engine's thread.
@@ -116,7 +116,8 @@ struct SEER_API RequestStats {
   int64_t gate_ns = 0;
   double density = 1.0;  // kept / causal blocks of the prefill, averaged over layers and heads
   // Kept / causal blocks of the decoded tokens, averaged over the KV heads of the layers in which gates
-  // choose. The token that a prompt's last position gives is none of them.
+  // choose; 1 under the dense rule. The prefill chooses the first token of an answer, and its blocks do not
+  // count here. A token that is computed again after a pre-emption counts once.
   double decode_density = 1.0;
   // If ranks divide prompts (RankSplit::kContext): the pages of keys and values that the prefill moved to
   // ranks that lacked them, and the pages that dense attention would have moved, summed over layers and
@@ -149,12 +150,12 @@ struct SEER_API GateRows {
   const uint8_t* mask;  // [n_heads, n_rows, n_blocks]; 1 if kept
 };
 
-// One layer's selection of key blocks for a token that is decoded. Valid during the callback only.
+// One layer's selection of key blocks for one decoded token. Valid during the callback only.
 struct SEER_API DecodeGateRows {
   int64_t layer;
   int64_t position;  // of the token
   int64_t n_kv_heads;
-  int64_t n_blocks;     // up to the token's own
+  int64_t n_blocks;     // from the first block to the token's own
   const float* scores;  // [n_kv_heads, n_blocks], softmaxed
   const uint8_t* mask;  // [n_kv_heads, n_blocks]; 1 if kept
 };
@@ -170,7 +171,7 @@ struct SEER_API EvaluateRequest {
   std::vector<int32_t> tokens;       // evaluated from an empty session
   std::optional<SparseRule> sparse;  // as in GenerateRequest
   // The first n_prompt tokens are the prompt, and each of the others is decoded by itself, as if it had been
-  // chosen; 0: all tokens are the prompt.
+  // chosen. At most the number of tokens; 0: all tokens are the prompt.
   int64_t n_prompt = 0;
   std::optional<SparseDecodeRule> sparse_decode;  // as in GenerateRequest
   int64_t n_last_logits = 1;                      // how many last positions' logits are reported; 0: all
@@ -178,9 +179,11 @@ struct SEER_API EvaluateRequest {
   // [n_rows, n_vocab]. Calls come in the order of positions.
   std::function<bool(int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits)> on_logits;
   std::function<void(const GateRows&)> on_gate;  // sparse rules only
-  // For each decoded token and layer in which gates choose; only under rules for decoding other than dense.
+  // Called for each decoded token and each layer in which gates choose, but not under the dense rule for
+  // decoding.
   std::function<void(const DecodeGateRows&)> on_decode_gate;
-  // For each layer, after the last token. Needs decode gates, and an engine of one rank.
+  // Called for each layer after the last token. The model must have decode gates, and the engine one rank;
+  // otherwise the request fails with Error{kUsage}.
   std::function<void(const DecodeGateKeys&)> on_decode_gate_keys;
   std::function<bool(const PrefillProgress&)> on_progress;
 };

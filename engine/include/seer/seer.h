@@ -131,7 +131,7 @@ typedef enum seer_log_level { SEER_LOG_INFO = 0, SEER_LOG_WARNING = 1 } seer_log
 typedef struct seer_engine_options {
   size_t size;
   const char* model_dir; /* config.json, *.safetensors, tokenizer files; required unless random_config */
-  const char* gates_dir; /* null: no gates, dense only */
+  const char* gates_dir; /* null: no gates, dense only; see seer::EngineOptions */
   const char*
       random_config;  /* instead: a config.json whose shape gets random weights, to measure; no tokenizer */
   const char* device; /* null or "auto", "cpu", "cuda", "cuda:N" */
@@ -215,7 +215,7 @@ typedef struct seer_engine_info {
   /* "f32", "bf16", or "fp8" on a GPU that rounds inputs of the layers' FP8 weights to E4M3; valid as long as
    * the handle. */
   const char* activations;
-  /* The rule by which requests that name none are decoded: "budget=4096"; "dense" without gates for decoding.
+  /* The rule for decoding of requests that name none: "budget=4096", say; "dense" without gates for decoding.
    * Valid as long as the handle. */
   const char* default_decode_rule;
   int64_t
@@ -355,8 +355,9 @@ typedef struct seer_request {
    * all requests wait for it, and it may not run a session. 0 fails the request with SEER_ERROR_RUNTIME.
    * Reported log-probabilities are those of the model's logits before this call. May be null. */
   int (*on_logits)(void* user, const int32_t* tokens, size_t n_tokens, float* logits, size_t n_vocab);
-  /* How tokens are decoded: "dense", "budget=N", "threshold=T" or "ratio=R"; null: the engine's
-   * default_decode_rule. See seer::SparseDecodeRule. */
+  /* The rule by which tokens are decoded: "dense", "budget=N", "threshold=T" or "ratio=R"; null: the engine's
+   * default_decode_rule. See seer::SparseDecodeRule. A rule that is malformed, or that the engine's gates
+   * cannot follow, fails the request with SEER_ERROR_USAGE. */
   const char* sparse_decode;
 } seer_request;
 
@@ -417,8 +418,8 @@ typedef struct seer_result {
   size_t n_logprobs;
   const seer_position_logprobs* prompt_logprobs; /* [n_prompt_logprobs] */
   size_t n_prompt_logprobs;
-  /* The share of the blocks up to a decoded token's own that was kept, of the layers in which gates choose; 1
-   * if all were. */
+  /* The share of blocks to which decoded tokens attended, in the layers in which gates choose. A token's
+   * blocks are those from the first to its own. 1 if all were kept. */
   double decode_density;
 } seer_result;
 

@@ -34,20 +34,22 @@ struct SEER_API SparseRule {
 };
 
 // A selection rule of SeerAttention-R's gate for decoding (Gao et al., 2025, arXiv:2506.08889, section 3), or
-// kRatio, which is Seer's own. It says to which of the n key blocks up to its own a decoded token attends,
-// for each KV head. The first block and the token's own block are kept besides those that the rule keeps.
+// kRatio, which is Seer's own. A decoded token has n key blocks, from the first one to its own. The rule
+// says, for each KV head, to which of them the token attends. The first block and the token's own block are
+// always kept, besides those that the rule keeps.
 struct SEER_API SparseDecodeRule {
   enum class Method {
     kDense,      // every block
     kThreshold,  // blocks whose softmaxed gate score is above `value`
-    kBudget,  // the best blocks of `value` tokens, which are a whole number of tokens, rounded down to blocks
-    kRatio,   // the k best blocks, k = max(1, int(value * n))
+    kBudget,     // the k best blocks, k = int(value / B) for blocks of B tokens; `value` is a whole number
+    kRatio,      // the k best blocks, k = max(1, int(value * n))
   };
   Method method = Method::kDense;
   double value = 0.0;
 
-  // "dense", "threshold=T" with 0 <= T < 1, "budget=N" with N tokens from 1 on, or "ratio=R" with 0 < R <= 1.
-  // Throws Error{kUsage} otherwise.
+  // Reads "dense", "threshold=T" with 0 <= T < 1, "budget=N" with a whole number N of tokens, 1 <= N <= 1e9,
+  // or "ratio=R" with 0 < R <= 1. Throws Error{kUsage} for any other text. An engine also refuses a budget
+  // below one block of its gates (check_rule()).
   static SparseDecodeRule parse(std::string_view text);
   std::string to_string() const;  // returns a text that parse() reads as an equal rule; never fails
 
