@@ -341,7 +341,7 @@ class Statistics:
     attention: float  # of prefill
     gate: float  # of prefill: gate scores, selection, and the operation that rotates, stores and pools
     density: float  # the share of the prompt's causal blocks that attention computed; 1.0: all of them
-    decode_density: float  # the share of the blocks up to a decoded token's own, where decode gates choose; 1.0: all
+    decode_density: float  # the share of blocks that decoded tokens attended to, in layers in which gates choose; 1.0: all
     moved_pages: int
     movable_pages: int
 

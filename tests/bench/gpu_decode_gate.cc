@@ -9,7 +9,8 @@ namespace {
 constexpr int64_t kPools = 3;
 constexpr double kRatio = 0.1;  // of the blocks that are kept
 
-// Layers with keys of their own, so that they do not stay in L2 from one call to the next.
+// Layers that have pages and gate keys of their own, so that L2 does not keep these from one call to the
+// next.
 struct GateLayers {
   std::vector<PagedKv> kv;
   std::vector<DecodeGateView> gates;

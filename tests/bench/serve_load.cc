@@ -156,8 +156,8 @@ class Load {
     return decode_rate(requests, nullptr);
   }
 
-  // Returns as many requests as are to run together after the depth's tokens. Their prompts are in the prefix
-  // cache, so that they begin to decode at nearly the same time.
+  // Returns the requests of --depth and --together. Their prompts are in the prefix cache, so that all of
+  // them begin to decode at nearly the same time.
   std::vector<GenerateRequest> deep_requests() {
     std::vector<GenerateRequest> requests;
     for (int64_t i = 0; i < options_.together; ++i) {
@@ -168,8 +168,8 @@ class Load {
     return requests;
   }
 
-  // Returns the tokens per second of the requests together, while all of them decode, and in `density` their
-  // mean decode density unless that is null.
+  // Returns the tokens per second of the requests together, while all of them decode. If `density` is not
+  // null, it gets their mean decode density.
   double decode_rate(const std::vector<GenerateRequest>& requests, double* density) {
     std::vector<Times> times(requests.size());
     std::vector<std::unique_ptr<Generation>> running;
@@ -286,7 +286,7 @@ int run_deep(const Options& options) {
   for (const SparseDecodeRule& rule : rules) {
     for (GenerateRequest& request : requests) request.sparse_decode = rule;
     double density = 1.0;
-    load.decode_rate(requests, &density);  // warms up: steps are recorded
+    load.decode_rate(requests, &density);  // warms up, so that steps are recorded before the measurement
     const double rate = load.decode_rate(requests, &density);
     if (first == 0.0) first = rate;
     rows.push_back({{"sparse_decode", rule.to_string()}, {"decode_ts", rate}, {"decode_density", density}});

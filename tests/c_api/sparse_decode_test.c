@@ -1,5 +1,6 @@
 /* Gates for decoding, from C99: sparse_decode_test MODEL_DIR GATES_DIR (the demo model, whose gates are for
- * prompts). A small shape with random gates for decoding is computed by its config.json. */
+ * prompts). Gates for decoding are random, with a model of random weights whose config.json the test writes.
+ */
 #define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <unistd.h>
@@ -40,7 +41,7 @@ static void rules_choose(seer_engine* engine) {
   request.n_prompt = 300;
   request.max_new_tokens = 8;
   request.ignore_eos = 1;
-  own = decode_density(engine, &request); /* 4 blocks, the first and the last, of 19 and 20 */
+  own = decode_density(engine, &request); /* 4 blocks, besides them the first and the last, of 19 or 20 */
   CHECK(own >= 4.0 / 20 && own <= 6.0 / 19);
   request.sparse_decode = "dense";
   CHECK(decode_density(engine, &request) == 1.0);

@@ -42,7 +42,7 @@ GenerateRequest decoded(const Ids& prompt, int64_t n, const SparseDecodeRule& ru
   return request;
 }
 
-// Checks that two answers have the same tokens, chosen by the same blocks.
+// Checks that two answers have the same tokens, and that the gates kept as many blocks for them.
 void check_same(const GenerateResult& found, const GenerateResult& expected) {
   CHECK(found.tokens == expected.tokens);
   CHECK(found.stats.decode_density == Approx(expected.stats.decode_density).epsilon(1e-6));
@@ -63,7 +63,7 @@ TEST_CASE_METHOD(DecodeGateTest,
     CHECK(result.tokens.front() == dense.tokens.front());  // the prompt's last position gives it
     CHECK(result.tokens != dense.tokens);
   }
-  // The gates' own rule is a budget of two blocks, and the first and the last come on top.
+  // The gates' own rule is a budget of two blocks, and the first and the last are kept besides them.
   CHECK(engine->model().decode_gates->default_rule == SparseDecodeRule::parse("budget=32"));
   GenerateRequest by_default = decoded(prompt, 30, kDenseDecode);
   by_default.sparse_decode = std::nullopt;
@@ -109,7 +109,8 @@ TEST_CASE_METHOD(DecodeGateTest, "pages of an answer for which gates chose block
   for (const SparseDecodeRule& rule : {kDenseDecode, kDecodeThreshold}) {
     INFO(rule.to_string());
     const GenerateResult found = cached->submit(decoded(all, 20, rule))->wait();
-    CHECK(found.stats.n_cached == (rule == kDenseDecode ? 144 : 240));  // the first of these left its prompt
+    // The dense request comes first, and leaves `all` in the cache.
+    CHECK(found.stats.n_cached == (rule == kDenseDecode ? 144 : 240));
     check_same(found, plain->submit(decoded(all, 20, rule))->wait());
   }
 }

@@ -1,4 +1,4 @@
-// Tokens that an engine decodes with gates for decoding against outputs of the official gate code (see
+// Compares tokens that an engine decodes with gates for decoding with outputs of the official gate code (see
 // tests/support/decode_goldens.h).
 #include <algorithm>
 #include <cmath>

@@ -97,7 +97,8 @@ PageReuse after_sparse_decodes(const SparseRule& rule, bool last_block_dense = t
 TEST_CASE("page reuse: of what gates for decoding chose blocks for nothing is kept, but the prompt is") {
   const int64_t computed = 150, longer = 170;
   CHECK(after_sparse_decodes(kDense).reusable(kDense, longer, computed) == kPrompt);
-  CHECK(after_sparse_decodes(kDense).reusable(kDense, longer, 48) == 48);  // a cancelled prefill
+  // The prefill was cancelled after 48 tokens.
+  CHECK(after_sparse_decodes(kDense).reusable(kDense, longer, 48) == 48);
   CHECK(after_sparse_decodes(kDense).reusable(kDense, 70, 64) == 64);
   for (const SparseRule& rule : {kLowThreshold, kLowNzRatioRow, kLowNzRatio})
     for (const bool last_block_dense : {true, false}) {
@@ -117,7 +118,7 @@ TEST_CASE("page reuse: pages that hold a token for which gates chose blocks are 
   CHECK(after_sparse_decodes(kDense, true, 1).n_shareable_pages(150) == 0);
   for (const SparseRule& rule : {kLowThreshold, kLowNzRatioRow, kLowNzRatio})
     CHECK(after_sparse_decodes(rule).n_shareable_pages(150) == after(rule).n_shareable_pages(150));
-  // Shared pages hold a dense prompt, whatever rule decodes after it.
+  // Shared pages hold a dense prompt, whatever the rule is by which tokens are decoded after it.
   CHECK(after_sparse_decodes(kDense).key() == after(kDense).key());
 }
 

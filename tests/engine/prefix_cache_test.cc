@@ -196,7 +196,8 @@ TEST_CASE("pages that were decoded under a rule for decoding are not shared, and
     GenerateRequest next = fake_request(all, 40);
     for (const SparseDecodeRule& next_rule : {rule, kDenseDecode}) {
       next.sparse_decode = next_rule;
-      CHECK(n_cached(engine, next) == (next_rule == rule ? 96 : 192));  // the first `next` had it as a prompt
+      // The first `next` leaves `all` in the cache.
+      CHECK(n_cached(engine, next) == (next_rule == rule ? 96 : 192));
     }
   }
 }

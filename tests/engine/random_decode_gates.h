@@ -1,5 +1,5 @@
-// Random gates for decoding for the demo model. They choose blocks by nothing that matters, but what they
-// choose depends on every key and every query, as with trained gates.
+// Random gates for decoding for the demo model. The blocks that they choose are not the important ones, but
+// the choice depends on every key and every query, as with trained gates.
 #pragma once
 
 #include <cstdint>

@@ -67,8 +67,8 @@ Decoding decode(const DecodeGolden& golden, const DecodeRule& rule, const std::s
   return out;
 }
 
-// Returns how many blocks of a choice contradict the rule, given the choice's own scores. A score that is as
-// near to the edge as softmax in float32 is off may fall to either side.
+// Returns how many blocks of a choice contradict the rule, given the choice's own scores. If a score is
+// nearer to the rule's edge than the error of a softmax in float32, its block may be kept or not.
 int64_t count_rule_errors(const DecodeGolden& golden, const DecodeRule& rule, int64_t step,
                           const Choice& choice) {
   constexpr double kNear = 1e-6;

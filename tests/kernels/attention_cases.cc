@@ -178,7 +178,7 @@ std::vector<AttentionCase> decode_cases(CaseTypes types) {
 std::vector<AttentionCase> masked_decode_cases(CaseTypes types) {
   Random random(24);
   std::vector<AttentionCase> cases;
-  // Lists of one block, of all, and of some; the splits of a long list are 1024 keys of the list on the CPU.
+  // Lists of one block, of all blocks, and of some. On the CPU a long list is split into runs of 1024 keys.
   const auto add = [&](const PagedShape& shape, const std::vector<int64_t>& decodes) {
     AttentionCase c = make_attention_case(random, types, shape, {}, decodes);
     for (int64_t h = 0; h < c.n_kv_heads; ++h)

@@ -160,7 +160,7 @@ struct SelectBlocksCase : PagedCase {
   bool exact = false;  // no rounding can change a score: ties are ties, and no score is near the rule's edge
 };
 
-// The kept blocks, by head and block row of a segment, or by KV head and decode.
+// The kept blocks of each head and block row of a segment, or of each KV head and decode.
 struct CaseMask {
   int64_t row_capacity = 0;
   std::vector<std::vector<int32_t>> kept;  // [n_heads * n_rows], each ascending
@@ -172,7 +172,7 @@ struct AttentionCase : PagedCase {
   HostTensor k, v;                    // [n_pages, n_kv_heads, page, d_head]
   std::vector<CaseMask> masks;        // one for each prefill, or none
   std::vector<int64_t> first_tokens;  // one for each prefill
-  CaseMask decode_mask;               // lists [n_kv_heads * decodes]; without any, decodes are dense
+  CaseMask decode_mask;               // lists [n_kv_heads * decodes]; if there are none, decodes are dense
 };
 
 // Decodes whose pages are divided among parts, in the way that ranks divide them.

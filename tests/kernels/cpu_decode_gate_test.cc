@@ -14,7 +14,7 @@
 namespace seer::testing {
 namespace {
 
-// Sums of up to 768 products, of size 1 or so; tables of cosines have an error of 6e-8 each.
+// Keys are sums of up to 768 products of size 1 or so. Cosines in tables have an error of 6e-8 each.
 constexpr Tolerance kDecodeKeys{1e-5, 1e-6};
 // Scores before the softmax are below 10, and a softmaxed score has their absolute error as its relative one.
 constexpr Tolerance kDecodeScores{1e-7, 1e-5};
@@ -151,7 +151,7 @@ TEST_CASE("scores of parts, added up, are chosen from as those of one device are
       CHECK(divided.blocks == whole.blocks);
       for (size_t i = 0; i < whole.scores.size(); ++i)
         if (!std::isnan(whole.scores[i]))
-          REQUIRE(divided.scores[i] == whole.scores[i]);  // NaN: of dense decodes
+          REQUIRE(divided.scores[i] == whole.scores[i]);  // the scores of dense decodes are NaN
     }
   }
 }
@@ -173,7 +173,7 @@ TEST_CASE("store_decode_gate_keys of decodes alone stores the pages that are her
     for (size_t i = 0; i < c.decodes.size(); i += 2) c.decodes[i].page_table.back() = -1;
     INFO(c.name);
     const std::vector<float> actual = run_store_decode_keys(*cpu, c);
-    for (size_t i = 0; i < c.decodes.size(); i += 2) c.decodes[i].start = 0;  // fills nothing
+    for (size_t i = 0; i < c.decodes.size(); i += 2) c.decodes[i].start = 0;  // the token fills no page
     CHECK(mismatch(actual, reference::store_decode_keys(c), kDecodeKeys) == "");
   }
 }

@@ -9,8 +9,8 @@
 namespace seer::testing {
 namespace {
 
-// A key is rounded to bf16 at the end, which is off by up to 2^-8 of it. All before is float32 and takes bf16
-// numbers.
+// A key is rounded to bf16 at the end, and the error of that is up to 2^-8 of the key. All earlier results
+// are float32, computed from bf16 numbers.
 constexpr Tolerance kKeys{2e-5, 4e-3};
 constexpr Tolerance kScores{1e-6, 1e-4};
 constexpr Tolerance kNearTheRule{1e-6, 2e-4};
@@ -61,7 +61,8 @@ TEST_CASE("cuda: decode gate selection at ties, edges of rules, and few and many
   for (const SelectDecodeCase& c : exact_select_decode_cases(DType::kBF16)) check_select(*device, c);
 }
 
-// The number of blocks of a cluster depends on the number of decodes, and with it the order of sums.
+// The number of thread blocks in a cluster depends on the number of decodes, and the order in which sums are
+// added depends on it.
 TEST_CASE("cuda: decode gate selection gives each decode what it gets alone, but for the order of sums") {
   const auto device = gpu();
   if (!device) return;

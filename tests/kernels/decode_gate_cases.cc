@@ -53,8 +53,8 @@ StoreDecodeKeysCase make_store_case(Random& random, CaseTypes types, const Paged
   return c;
 }
 
-// Puts decode i of the case behind n_pages further pages, all of them one page that is NaN: the operation
-// reads no page but the one that it fills.
+// Puts n_pages further pages before the pages of decode i of the case. All of them are one page that is NaN,
+// because the operation must read only the page that the decode fills.
 void move_behind(StoreDecodeKeysCase* c, size_t i, int64_t n_pages) {
   CaseSegment& s = c->decodes[i];
   std::vector<bool> used(static_cast<size_t>(c->n_pages), false);
@@ -135,9 +135,9 @@ SelectDecodeCase make_select_decode_case(Random& random, DType activation, const
   return c;
 }
 
-// One decode and one head, for which block b has score scores[b]. The query has sqrt(d_gate) in two channels.
-// A key's first channel holds its score to eight bits, and the second the rest of it. If the last block is
-// open, its score is 0 whatever `scores` says.
+// One decode and one head, for which block b has the score scores[b]. The query is sqrt(d_gate) in two
+// channels. In the first of these channels a key holds its score rounded to eight bits, and in the second the
+// rest of the score. If the last block is open, its score is 0 whatever `scores` says.
 SelectDecodeCase make_exact_decode_case(std::string name, DType activation, const std::vector<float>& scores,
                                         const DecodeRule& rule, bool open = false) {
   constexpr int64_t kPage = 16, kGate = 64;
@@ -154,7 +154,7 @@ SelectDecodeCase make_exact_decode_case(std::string name, DType activation, cons
   c.qkv.at(s.row)[5] = c.qkv.at(s.row)[6] = 8.0F;
   for (size_t b = 0; b < scores.size(); ++b) {
     float* key = c.gate_k.at(s.page_table[b]);
-    if (open && b + 1 == scores.size()) continue;  // stays NaN
+    if (open && b + 1 == scores.size()) continue;  // the key of an open block stays NaN
     std::fill_n(key, kGate, 0.0F);
     key[5] = HostTensor(DType::kBF16, {1}, {scores[b]}).values[0];
     key[6] = scores[b] - key[5];
@@ -173,7 +173,8 @@ std::vector<StoreDecodeKeysCase> store_decode_keys_cases(CaseTypes types) {
   };
   for (const PagedShape& shape : kGateShapes) {
     const int64_t page = shape.page;
-    // Some decodes fill their page, some do not; one prefill ends in a page, the other with one.
+    // Some decodes fill their page, and some do not. One prefill ends inside a page, the other at a page's
+    // end.
     add(shape, {{0, 3 * page + 5}, {2 * page, page}}, {page - 1, 5 * page, 3 * page - 1, 0, page - 2}, {});
     StoreGate bare;
     bare.has_norm = bare.rotates = false;
@@ -188,11 +189,11 @@ std::vector<StoreDecodeKeysCase> store_decode_keys_cases(CaseTypes types) {
   for (int k = 1; k < 8; ++k)
     for (const bool has_norm : {false, true})
       add({4, 2, 64, 16}, {{16, 37}}, {31}, {pools(k), DType::kBF16, has_norm, !has_norm, 0.8});
-  // Steps that fill nothing, of prefills, of decodes and of both.
+  // Steps of prefills, of decodes and of both that fill no page.
   add({4, 2, 64, 64}, {{0, 63}, {64, 1}}, {}, {});
   add({4, 2, 64, 64}, {}, {0, 62, 64, 126}, {});
   add({4, 2, 64, 64}, {{128, 63}}, {190}, {});
-  // Decodes alone: one, and as many as a batch.
+  // Steps of one decode, and of as many decodes as a batch has.
   add({4, 2, 64, 16}, {}, {47}, {});
   std::vector<int64_t> batch;
   for (int64_t i = 0; i < 33; ++i) batch.push_back(i % 3 == 0 ? 16 * (i % 5) + 15 : 3 * i);
@@ -289,7 +290,7 @@ std::vector<SelectDecodeCase> exact_select_decode_cases(DType activation) {
   add("a threshold of zero keeps every block", falling, {Method::kThreshold, 0.0});
   add("a threshold that only the last block passes", rising, {Method::kThreshold, 0.5});
   add("a threshold that no block passes", equal, {Method::kThreshold, 0.9});
-  // The probability of all others is 0 in float32, which no threshold is below.
+  // The softmaxed scores of all other blocks are 0 in float32, and a score of 0 is above no threshold.
   add("one score far above the others", {-300, -300, 300, -300, -300, -300}, {Method::kThreshold, 0.0});
   add("scores far below the open block's", {-300, -300, -300, -300, 0}, {Method::kThreshold, 0.0}, true);
   add("scores of hundreds", {-400, 300, 200, 250, 400, 350}, budget(1));

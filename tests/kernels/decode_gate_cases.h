@@ -10,8 +10,8 @@
 
 namespace seer::testing {
 
-// A step that fills pages, by prefills and by decodes. Slots after a sequence's last token are finite, and
-// pages of no sequence are NaN.
+// A step whose prefills and decodes fill pages. Slots after a sequence's last token are finite, and pages of
+// no sequence are NaN.
 struct StoreDecodeKeysCase : PagedCase {
   HostTensor k;            // [n_pages, n_kv_heads, page, d_head], after RoPE
   double rope_base = 1e4;  // angle i of position p is p * rope_base^(-2 i / d_head)
@@ -24,8 +24,8 @@ struct StoreDecodeKeysCase : PagedCase {
   int64_t d_gate() const { return linear_k.dim(2); }
 };
 
-// The decodes of a step. Only the query heads of their rows, and the gate keys of their full pages, are not
-// NaN.
+// The decodes of a step. All of qkv and gate_k is NaN except the query heads of the decodes' rows, and the
+// gate keys of their full pages.
 struct SelectDecodeCase : PagedCase {
   HostTensor qkv;  // [n_tokens, (n_heads + 2 n_kv_heads) * d_head]
   CaseNorms norms;
@@ -47,20 +47,21 @@ std::vector<SelectDecodeCase> exact_select_decode_cases(DType activation);
 // Returns a case with decode i of `c` alone.
 SelectDecodeCase only_decode(const SelectDecodeCase& c, size_t i);
 
-// Returns the gate keys of all pages, [n_pages, n_kv_heads, d_gate]. The operation is told of the step's
-// decodes unless it is to take only the prefills.
+// Returns the gate keys of all pages, [n_pages, n_kv_heads, d_gate]. If only_prefills is true, the operation
+// gets the step's prefills without its decodes.
 std::vector<float> run_store_decode_keys(Backend& backend, const StoreDecodeKeysCase& c,
                                          bool only_prefills = false);
 struct SelectDecodeResult {
   std::vector<int32_t> counts, blocks;  // [n_kv_heads, decodes], [n_kv_heads, decodes, row_capacity]
   std::vector<float> scores;            // as blocks; empty unless asked for
-  // Returns the blocks that a KV head keeps for decode i of n.
+  // Returns the blocks that a KV head keeps for decode i of n decodes.
   std::vector<int32_t> list(int64_t kv_head, int64_t i, int64_t n) const;
 };
 SelectDecodeResult run_select_decode(Backend& backend, const SelectDecodeCase& c, bool with_scores);
-// Returns the same with the operations of DividedDecodes: block b of decode i is on part (b + i) % n_parts.
+// Returns the same, computed with the operations of DividedDecodes: block b of decode i is on part
+// (b + i) % n_parts.
 SelectDecodeResult run_divided_select(Backend& backend, const SelectDecodeCase& c, int64_t n_parts);
-// Returns the attention of masked decodes, merged from the parts of owners as in AttentionPartsCase.
+// Returns the attention of masked decodes, merged from the parts of the case's owners.
 std::vector<float> run_masked_parts(Backend& backend, const AttentionPartsCase& c);
 
 namespace reference {
@@ -70,7 +71,7 @@ std::vector<double> store_decode_keys(const StoreDecodeKeysCase& c);
 struct SelectDecode {
   std::vector<double> scores;              // [n_kv_heads, decodes, row_capacity]
   std::vector<std::vector<int32_t>> kept;  // [n_kv_heads * decodes]
-  std::vector<double> edges;  // the score at which each rule decides; infinite if it keeps every block
+  std::vector<double> edges;  // the score at which each list's rule decides; infinite if there is none
 };
 SelectDecode select_decode(const SelectDecodeCase& c);
 // Returns an empty text if the lists are valid and equal to the expected ones, else a description. Blocks

@@ -9,8 +9,8 @@
 
 namespace seer::testing {
 
-// Returns types with pages of every kind that the backend has. Cases round their keys and values to it, and
-// the CPU computes in float32 in any case, so its bounds are the same for all.
+// Returns the types of cases, one for each type that the backend's pages can have. Cases round their keys and
+// values to that type, and the CPU computes in float32 in any case, so its bounds are the same for all types.
 inline std::vector<CaseTypes> page_types(const Backend& backend) {
   std::vector<CaseTypes> types;
   for (const DType kv : backend.kv_dtypes()) types.emplace_back(backend.activation_dtype(), kv);

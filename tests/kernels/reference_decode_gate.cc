@@ -1,4 +1,4 @@
-// SeerAttention-R's gate for decoding, from its definition (models/DESIGN.md, chapter 2).
+// SeerAttention-R's gate for decoding, from its definition (models/DESIGN.md, chapter 6).
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -52,7 +52,7 @@ void add_product(Vector* out, const Vector& x, const float* weights) {
     add_scaled(out->data(), x[i], weights + static_cast<int64_t>(i) * d_out, d_out);
 }
 
-// Returns a full block's key: of the page's keys before RoPE.
+// Returns a full block's gate key, which is made from the page's keys before RoPE.
 Vector block_key(const StoreDecodeKeysCase& c, const CaseSegment& s, int64_t block, int64_t head) {
   const Vector inv_freq = c.inv_freq();
   const double first = static_cast<double>(block * c.page);
@@ -88,7 +88,8 @@ Vector gate_query(const SelectDecodeCase& c, const CaseSegment& s, int64_t head)
   return c.rotates ? rotate(query, c.cos.at(s.row), c.sin.at(s.row), c.d_head / 2) : query;
 }
 
-// Returns what a rule keeps of the softmaxed scores; `edge` becomes the deciding score.
+// Returns the blocks that a rule keeps, given the softmaxed scores. `edge` becomes the score at which it
+// decides.
 std::vector<int32_t> keep(const Vector& scores, const DecodeRule& rule, int64_t page, double* edge) {
   using Method = DecodeRule::Method;
   const auto n = static_cast<int64_t>(scores.size());
@@ -99,7 +100,7 @@ std::vector<int32_t> keep(const Vector& scores, const DecodeRule& rule, int64_t 
   std::vector<bool> kept(scores.size(), false);
   if (rule.method == Method::kThreshold) {
     *edge = rule.value;
-    // Scores are float32 on every device, and the smallest are 0 there.
+    // Scores are float32 on every device, in which the smallest are 0.
     for (size_t b = 0; b < scores.size(); ++b)
       kept[b] = static_cast<float>(scores[b]) > static_cast<float>(rule.value);
   } else {

@@ -10,10 +10,10 @@ RopeTable room_for_ropes(Device& device, int64_t n_rows, int64_t half) {
   return {device.poisoned(DType::kF32, {n_rows, half}), device.poisoned(DType::kF32, {n_rows, half})};
 }
 
-// What choices of blocks take, on the device.
+// The inputs of the operations that choose blocks, on the device.
 struct SelectInputs {
   SelectInputs(Backend& backend, const SelectDecodeCase& of) : c(of), device(&backend), on(backend) {
-    const std::vector<int64_t> pool = {1, c.n_kv_heads, c.page, c.d_head};  // nothing of it is read
+    const std::vector<int64_t> pool = {1, c.n_kv_heads, c.page, c.d_head};  // the operations read no keys
     const DType type = backend.activation_dtype();
     kv = {device.poisoned(type, pool), device.poisoned(type, pool), {}, device.upload(c.gate_k)};
     gate.k_pools.avg = true;

@@ -19,8 +19,9 @@ std::vector<float> run_silu_mul(Backend& backend, const SiluMulCase& c);
 std::vector<float> run_gather_rows(Backend& backend, const GatherRowsCase& c);
 // the rows of cos, then those of sin
 std::vector<float> run_rope_table(Backend& backend, const RopeTableCase& c);
-// Returns the same rows, computed as those of a step's decodes. With a multiple, decode r lies r % multiple
-// tokens after the row's position; the result is the same if all positions of the case are multiples.
+// Returns the same rows, computed as those of a step's decodes. If a multiple is given, decode r lies
+// r % multiple tokens after the row's position, so the result is the same only if positions are rounded down.
+// All positions of the case must be multiples of it.
 std::vector<float> run_decode_rope_table(Backend& backend, const RopeTableCase& c, int64_t multiple = 1);
 std::vector<int32_t> run_sample(Backend& backend, const SampleCase& c);
 

@@ -12,7 +12,7 @@ namespace seer::testing {
 
 std::vector<Segment> views(const std::vector<CaseSegment>& segments);
 
-// Open a step of these segments. The backend keeps the spans, so the caller must hold the data.
+// Open a step of these segments. The backend keeps the spans, so the caller must keep their data alive.
 void begin_step(Backend& backend, const StepInput& in, int64_t page);
 void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const int64_t> rows,
                 const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t page,
@@ -20,7 +20,8 @@ void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const 
 void begin_step(Backend& backend, const PagedCase& c, const std::vector<Segment>& prefills,
                 const std::vector<Segment>& decodes);
 
-// The parts of lists that no kernel may read hold an index that no page table has.
+// Uploads the lists of kept blocks. The parts of lists that no kernel may read get an index that no page
+// table has.
 BlockMask upload_mask(Device& device, const CaseMask& mask, int64_t n_heads, int64_t n_rows);
 HeadNorms upload_norms(Device& device, const CaseNorms& norms);
 

@@ -28,7 +28,7 @@ double distance(const float* a, const float* b, int64_t n) {
   return worst;
 }
 
-// A sequence of the golden's tokens in pages that are not in order.
+// A sequence of the golden's tokens. Its pages are not in order.
 class Decoded {
  public:
   Decoded(const DecodeGolden& golden, int64_t chunk) : golden_(golden), runner_(golden.model_dir, options()) {
@@ -59,7 +59,7 @@ class Decoded {
   }
 
  private:
-  static constexpr int64_t kPages = 29;  // no multiple of 7
+  static constexpr int64_t kPages = 29;  // no multiple of 7, so the pages differ
 
   RunnerOptions options() const {
     RunnerOptions o;

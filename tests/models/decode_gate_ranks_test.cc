@@ -20,7 +20,7 @@ using testing::RankedRunner;
 using testing::RunnerOptions;
 
 constexpr int64_t kPoolPages = 48;  // on all ranks together
-// Products with another number of rows add in another order, and logits are up to 20.
+// Matrix products with another number of rows add in another order, and logits are as large as 20.
 constexpr double kLogitsOfRanks = 1e-4;
 
 // A step's choices, by layer and list: [n_kv_heads * n_decodes].
@@ -35,7 +35,7 @@ DecodeGateObserver collect_choices(Choices* into) {
   };
 }
 
-// A sequence of the test, in pages that owner(block) says.
+// A sequence of the test. Block b of it lies in a page of rank owner(b).
 struct Sequence {
   std::vector<int32_t> ids, pages;
   int64_t n_done = 0;
@@ -93,7 +93,7 @@ void check_ranks(const DecodeGolden& golden, int n_ranks, const std::function<in
   std::vector<Sequence> s = sequences_of(golden, n_ranks, owner);
   check_step({s[0].next(101), s[1].next(80)}, {});
   check_step({}, {s[0].next(1), s[1].next(1)});
-  check_step({s[2].next(63)}, {s[0].next(1), s[1].next(1)});  // a prompt in the same step
+  check_step({s[2].next(63)}, {s[0].next(1), s[1].next(1)});  // a step of a prompt and two decodes
   for (int64_t i = 0; i < 30; ++i) check_step({}, {s[0].next(1), s[1].next(1), s[2].next(1)});
   CHECK(expected.size() == static_cast<size_t>(golden.n_layers));
 }
@@ -106,7 +106,8 @@ TEST_CASE("decode gates over pages of several ranks choose as on one, whoever ow
     check_ranks(*golden, n_ranks, [](int64_t block) { return static_cast<int>(block); });
     check_ranks(*golden, n_ranks, [](int64_t block) { return static_cast<int>(block * block / 3); });
   }
-  check_ranks(*golden, 2, [](int64_t block) { return block < 9 ? 1 : 0; });  // rank 0 owns hardly anything
+  // Rank 0 owns only the last blocks.
+  check_ranks(*golden, 2, [](int64_t block) { return block < 9 ? 1 : 0; });
 }
 
 }  // namespace

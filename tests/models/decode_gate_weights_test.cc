@@ -1,5 +1,5 @@
-// Gates for decoding next to a model: their config, the weights that it asks for, and folders with gates of
-// both kinds.
+// The files of gates for decoding: their config, the weights that the config asks for, and folders with gates
+// of both kinds.
 #include "models/decode_gate_weights.h"
 
 #include <filesystem>
@@ -333,13 +333,14 @@ TEST_CASE("gates of both kinds: two of one kind, other blocks, and keys of both 
   both.update(TinyGates().config(kTinyShape));
   write_gates(path("mixed"), both, decode_tensors());
   CHECK_THAT(refused(ErrorKind::kFile, {path("mixed")}), ContainsSubstring("the keys of both kinds"));
-  // A config that describes neither is taken for gates for prompts, and names the key that they need.
+  // A config that describes neither kind is taken for that of gates for prompts, and the refusal names the
+  // key that these need.
   json neither = decode_config();
   neither.erase("seerattn_k_seq_pooling_type");
   neither.erase("seerattn_q_head_pooling_type");
   write_gates(path("neither"), neither, decode_tensors());
   CHECK_THAT(refused(ErrorKind::kFile, {path("neither")}), ContainsSubstring("seerattn_gate_type"));
-  // Weights of the other kind.
+  // A folder with the config of one kind and the weights of the other.
   write_gates(path("crossed"), decode_config(), TinyGates().tensors(kTinyShape));
   CHECK_THAT(refused(ErrorKind::kFile, {path("crossed")}),
              ContainsSubstring("attngate_linear_q.weight") && ContainsSubstring("no such tensor"));

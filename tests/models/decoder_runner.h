@@ -50,7 +50,7 @@ struct RunnerOptions {
   int n_threads = 2;
   DType kv_dtype = DType::kF32;
   std::string gates = {};        // a folder; empty: no gates
-  std::string more_gates = {};   // a second one, of the other kind
+  std::string more_gates = {};   // a second folder of gates, of the other kind
   Communicator* comm = nullptr;  // if there are several ranks, this runner is one of them
   bool round_inputs = false;     // round the inputs of quantised products, as their format says
   bool divided = false;          // the ranks divide prompts, and n_pages by tokens; each has the whole model

@@ -12,7 +12,7 @@
 
 namespace seer::testing {
 
-// One rule, and what a model gives under it: the prompt is dense, then each token is decoded by itself.
+// One rule, and what a model gives under it if the prompt is dense and then each token is decoded by itself.
 struct DecodeGoldenRule {
   std::string name;
   DecodeRule rule;
@@ -33,8 +33,8 @@ struct DecodeGolden {
   std::vector<DecodeGoldenRule> rules;
   int64_t n_prompt = 0, n_steps = 0, block = 0, n_vocab = 0, n_kv_heads = 0, n_blocks = 0, n_layers = 0;
 
-  // Counts the blocks of a step and layer that differ although their score is not within `tolerance` of the
-  // rule's edge. `kept` is [n_kv_heads, n_blocks].
+  // Returns how many blocks of a step and layer differ from the golden's, leaving out those whose score is
+  // within `tolerance` of the rule's edge. `kept` is [n_kv_heads, n_blocks].
   int64_t count_mask_errors(const DecodeGoldenRule& rule, int64_t layer, int64_t step,
                             const std::vector<uint8_t>& kept, double tolerance) const;
 };

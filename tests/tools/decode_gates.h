@@ -1,4 +1,4 @@
-// Gates for decoding of the demo model, with weights that are no trained ones, for tests of the program.
+// Gates for decoding of the demo model with random weights, for tests of the program.
 #pragma once
 
 #include <cstdint>

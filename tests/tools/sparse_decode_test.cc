@@ -172,7 +172,7 @@ TEST_CASE("inspect counts and draws what gates choose for decoded tokens") {
                                           testing::demo_gates_dir(), "--output", "json"}))
           .out);
   CHECK(summary["n_tokens"] == 440);
-  CHECK(summary["sparse"] == "threshold=0.002");  // both kinds of gates
+  CHECK(summary["sparse"] == "threshold=0.002");  // gates for prompts choose for the prompt
   const json& decode = summary["decode"];
   CHECK(decode["n_decoded"] == 60);
   CHECK(decode["sparse_decode"] == "ratio=0.25");
@@ -245,11 +245,11 @@ TEST_CASE("perplexity of decoded tokens: dense decodes give the prefill's, and e
   CHECK(decoded[1]["sparse_decode"] == "budget=128");
   CHECK(decoded[1]["decode_density"] < 0.7);
   CHECK(decoded[1]["ratio"] != 1.0);
-  // A window that is decoded as a whole, after one token, has the loss of a prefill.
+  // If all of a window but its first token is decoded densely, the loss is that of a prefill.
   const json whole = rows({"--decode-tokens", "399", "--sparse-decode", "dense,ratio=1"});
   CHECK(whole[1]["ratio"].get<double>() == Approx(1.0).epsilon(1e-6));
   CHECK(whole[1]["decode_density"] == 1.0);
-  // A single decoded token is decoded too.
+  // One token may be all that is decoded.
   CHECK(rows({"--decode-tokens", "1", "--sparse-decode", "budget=64"})[0]["decode_density"] < 0.7);
   const json prefill = rows({});
   CHECK(prefill.size() == 1);

@@ -165,14 +165,14 @@ sanitize() {
     run "$tool-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$gate" & pids+=($!)
     run "$tool-rows" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$rows" & pids+=($!)
     run "$tool-decode-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$decode_gate" & pids+=($!)
-    # All formats take racecheck minutes. These are one of each kernel.
+    # Racecheck needs minutes for all formats, so it gets one format of each kernel.
     if [ "$tool" = racecheck ]; then
       for format in 'e4m3, groups of 64' 'int8, a chunk that is cut' '4 bits, groups of 128'; do
         run "racecheck-codes-${format%%[, ]*}" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$codes" -c "$format" & pids+=($!)
       done
       continue
     fi
-    # Synccheck tracks too few barriers by default, and then faults.
+    # By default synccheck tracks fewer barriers than these kernels have, and then faults.
     if [ "$tool" = synccheck ]; then check+=(--num-cuda-barriers 65536); fi
     run "$tool-codes" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$codes" & pids+=($!)
     run "$tool-code-products" 100 "${check[@]}" "$build/tests/kernels/test_cuda" \

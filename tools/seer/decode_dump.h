@@ -1,5 +1,5 @@
-// The tensors about decoded tokens in the file of seer inspect --dump. They have the same names and shapes as
-// in the goldens.
+// The tensors about decoded tokens in the file of seer inspect --dump. They have the names and shapes of the
+// goldens' tensors (tests/support/decode_goldens.h).
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,9 @@
 
 namespace seer::cli {
 
-// Collects decode.logits; under a sparse rule decode.score.L and decode.mask.L; with decode gates
-// decode.gate_key.L, all of every layer L that has them.
+// Collects decode.logits; under a sparse rule decode.score.L of each layer L in which gates choose, and
+// decode.mask.L of every layer; and decode.gate_key.L of every layer if the model has decode gates and a
+// block is full.
 class DecodeDump {
  public:
   // The first n_prompt tokens are the prompt, and the n_steps tokens after them are decoded under `rule`.
@@ -19,7 +20,7 @@ class DecodeDump {
   void take_logits(const float* rows, int64_t n_values) {
     logits_.insert(logits_.end(), rows, rows + n_values);
   }
-  // These throw Error{kRuntime} for reports out of order.
+  // Take the engine's reports. They throw Error{kRuntime} if reports are out of order or of another size.
   void take_gates(const DecodeGateRows& rows);
   void take_keys(const DecodeGateKeys& keys);
   // Adds the tensors, which must outlive writer.write(). Throws Error{kRuntime} if logits or a layer are
@@ -28,9 +29,11 @@ class DecodeDump {
 
  private:
   struct Layer {
-    std::vector<float> score;   // [n_steps, n_kv_heads, n_blocks]; empty in layers that attend to everything
-    std::vector<uint8_t> mask;  // likewise
-    std::vector<float> keys;    // [full blocks, n_kv_heads, d_gate]
+    // [n_steps, n_kv_heads, n_blocks]. In layers that attend to everything, there are no scores, and add_to()
+    // fills the mask.
+    std::vector<float> score;
+    std::vector<uint8_t> mask;
+    std::vector<float> keys;  // [full blocks, n_kv_heads, d_gate]
     int64_t n_taken = 0;
   };
 

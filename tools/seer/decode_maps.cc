@@ -10,7 +10,7 @@
 namespace seer::cli {
 namespace {
 
-constexpr int64_t kPanel = 256;  // pixels of a panel's side, at least, so that the label above it fits
+constexpr int64_t kPanel = 256;  // the fewest pixels of a panel's side, so that the label above it fits
 
 std::string sizes_of(const DecodeSummary& layer, int64_t block_tokens) {
   return "block = " + std::to_string(block_tokens) +
@@ -60,7 +60,7 @@ class LayerPicture {
     for (int64_t i = 0; i < layer_.n_rows(); ++i)
       for (int64_t j = 0; j < layer_.n_columns(); ++j) {
         const auto cell = static_cast<size_t>(i * layer_.n_columns() + j);
-        if (map.all[cell] == 0) continue;  // later than the token
+        if (map.all[cell] == 0) continue;  // all of the cell's blocks come after its tokens
         canvas.fill(x + j * scale_x_, y + i * scale_y_, scale_x_, scale_y_, paint(cell));
       }
     draw_frame(canvas, grid_, column, row, label,

@@ -8,8 +8,8 @@
 
 namespace seer::cli {
 
-// One KV head's decoded tokens (downwards) by key blocks (to the right). With many of them, a cell covers
-// several.
+// One KV head's decoded tokens (downwards) by key blocks (to the right). If there are many tokens or blocks,
+// a cell covers several of them.
 struct DecodeMap {
   std::vector<int64_t> kept,
       all;                   // [n_rows, n_columns], the cell's kept blocks, and all up to the tokens' own
@@ -18,8 +18,8 @@ struct DecodeMap {
 
 class DecodeSummary {
  public:
-  // Tokens from `first` on are decoded, n_tokens of them, in blocks of `block_tokens`. `max_side`: the
-  // largest number of rows, and of columns, of a map.
+  // The n_tokens tokens from position `first` on are decoded, and a block has `block_tokens` tokens. A map
+  // has at most `max_side` rows and `max_side` columns.
   DecodeSummary(int64_t first, int64_t n_tokens, int64_t block_tokens, int64_t max_side);
   // Takes the next token's rows. Throws Error{kRuntime} for rows out of order.
   void take(const DecodeGateRows& rows);
@@ -35,7 +35,7 @@ class DecodeSummary {
   int64_t cell_blocks() const { return cell_blocks_; }
   const DecodeMap& map(int64_t head) const { return maps_.at(static_cast<size_t>(head)); }
 
-  // Return kept / all blocks up to the tokens' own, of a KV head and of all heads.
+  // Return the share of the blocks up to the tokens' own that was kept, by a KV head or by all of them.
   double density(int64_t head) const;
   double density() const;
 

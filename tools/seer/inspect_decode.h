@@ -14,12 +14,12 @@ namespace seer::cli {
 
 class DecodeInspection {
  public:
-  // The tokens from n_prompt to n_tokens are decoded under `rule`. `dumps`: whether dump() will be written.
-  // Throws Error{kUsage} if n_prompt leaves no token to decode.
+  // The tokens from n_prompt to n_tokens - 1 are decoded under `rule`. `dumps` says whether dump() will be
+  // written. Throws Error{kUsage} if n_prompt leaves no token to decode.
   DecodeInspection(const Engine& engine, const SparseDecodeRule& rule, int64_t n_prompt, int64_t n_tokens,
                    bool dumps);
 
-  // Sets the fields of a request that are about decoding.
+  // Sets the fields of a request that are about decoding. The request's callbacks call this object.
   void prepare(EvaluateRequest* request);
   void take_logits(const float* rows, int64_t n_values) {
     if (dump_) dump_->take_logits(rows, n_values);
@@ -30,11 +30,11 @@ class DecodeInspection {
   const SparseDecodeRule& rule() const { return rule_; }
   DecodeDump* dump() { return dump_ ? &*dump_ : nullptr; }
 
-  // Under a sparse rule: "32 tokens decoded after 500 in 9 blocks, budget=128".
+  // The next four need a sparse rule. title() returns "32 tokens decoded after 500 in 9 blocks, budget=128".
   std::string title() const;
   std::string table(double density) const;
   OrderedJson json(double density) const;
-  // Returns the number of pictures.
+  // Writes pictures into the folder, and returns how many.
   int64_t write_maps(const std::string& dir) const;
 
  private:

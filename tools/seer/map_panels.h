@@ -25,8 +25,8 @@ struct Scale {
 };
 extern const Scale kKeptScale, kScoreScale;
 
-// Panels of one size in a grid, below three lines of text. Each has a label above it. Numbers and names of
-// the axes are at every panel, or at those of the left column and the bottom row alone.
+// Panels of one size in a grid, below three lines of text. Each panel has a label above it. The numbers and
+// names of axes are at every panel, or only at the panels of the left column and of the bottom row.
 struct Grid {
   int64_t width, height;  // of a panel, in pixels
   int64_t n_columns, n_rows;
@@ -53,7 +53,8 @@ struct Axis {
 void draw_frame(Canvas& canvas, const Grid& grid, int64_t column, int64_t row, const std::string& label,
                 const Axis& left, const Axis& below);
 
-// Writes the three lines at the top, and returns the letters of the longest line if `canvas` is null.
+// Writes the three lines at the top if `canvas` is not null. Returns how many letters the longest of them
+// has.
 size_t draw_heading(Canvas* canvas, const std::string& title, const std::string& sizes,
                     const std::vector<const Scale*>& scales);
 

@@ -12,7 +12,7 @@ namespace seer::cli {
 
 struct ModelOptions;
 
-// --sparse and --sparse-decode, given once each.
+// --sparse and --sparse-decode as options of a single rule.
 struct SparseOptions {
   std::optional<SparseRule> prompt;
   std::optional<SparseDecodeRule> decode;
@@ -24,7 +24,7 @@ struct SparseOptions {
   void check(const ModelInfo& model) const;
 };
 
-// The same as lists, for bench and perplexity.
+// --sparse and --sparse-decode as options of lists of rules, for bench and perplexity.
 struct SparseLists {
   std::vector<SparseRule> prompt;
   std::vector<SparseDecodeRule> decode;
@@ -32,7 +32,7 @@ struct SparseLists {
   void add_to(Args& args);
   void require_gates(const ModelOptions& options) const;
   void check(const ModelInfo& model) const;
-  // Return the rules to run. An empty list stands for dense, and for the gates' own rule if there are gates.
+  // Return the rules to run. An empty list stands for the dense rule and, if there are gates, their own rule.
   std::vector<SparseRule> prompt_rules(const ModelInfo& model) const;
   std::vector<SparseDecodeRule> decode_rules(const ModelInfo& model) const;
 };
@@ -40,7 +40,8 @@ struct SparseLists {
 void require_gates(const std::optional<SparseRule>& rule, const ModelOptions& options);
 void require_gates(const std::optional<SparseDecodeRule>& rule, const ModelOptions& options);
 
-// Return the rule that a request without a rule runs under.
+// Return the rule under which a request runs: `rule`, or if it is absent the gates' own, or dense without
+// gates.
 SparseRule effective_rule(const std::optional<SparseRule>& rule, const ModelInfo& model);
 SparseDecodeRule effective_rule(const std::optional<SparseDecodeRule>& rule, const ModelInfo& model);
 

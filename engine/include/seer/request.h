@@ -116,8 +116,8 @@ struct SEER_API RequestStats {
   int64_t gate_ns = 0;
   double density = 1.0;  // kept / causal blocks of the prefill, averaged over layers and heads
   // Kept / causal blocks of the decoded tokens, averaged over the KV heads of the layers in which gates
-  // choose; 1 under the dense rule. The prefill chooses the first token of an answer, and its blocks do not
-  // count here. A token that is computed again after a pre-emption counts once.
+  // choose; 1 under the dense rule. The prefill chooses the first token of an answer, and the prefill's
+  // blocks do not count here. A token that is computed again after a pre-emption counts once.
   double decode_density = 1.0;
   // If ranks divide prompts (RankSplit::kContext): the pages of keys and values that the prefill moved to
   // ranks that lacked them, and the pages that dense attention would have moved, summed over layers and

@@ -58,7 +58,8 @@ void check_ids(const std::vector<int32_t>& ids, const std::string& field, const 
 // context_length_exceeded) if prompt and answer do not fit.
 int64_t token_limit(const ApiRequest& request, int64_t n_prompt, const EngineInfo& info);
 
-// What requests that do not name these run under; what is absent is the gates' or the model's own.
+// The server's values for requests that do not name their own. If a value is absent, the gates' own rule or
+// the model's own temperature is used.
 struct Standards {
   std::optional<SparseRule> sparse;
   std::optional<SparseDecodeRule> sparse_decode;
