@@ -11,9 +11,8 @@
 namespace seer {
 
 // Says which key blocks each row of each head attends to, as compact lists. For a prefill, heads are query
-// heads (or the heads of a gate), and rows are the query blocks of one segment. For decoding, heads are KV
-// heads, and each of the step's decodes is a row. The blocks of a row are in ascending order, and all are
-// causal.
+// heads, and rows are the query blocks of one segment. For decoding, heads are KV heads, and each of the
+// step's decodes is a row. The blocks of a row are in ascending order, and all are causal.
 struct BlockMask {
   Tensor counts;  // i32 [n_heads, n_rows]: how many blocks a row keeps, at least 1
   Tensor blocks;  // i32 [n_heads, n_rows, row_capacity]: the first counts[h, r] entries of a row are valid

@@ -100,7 +100,7 @@ void Workspace::take_rest(Arena* arena, DType dtype, const Shard& shard, const G
   }
   rope = {take(DType::kF32, {n, half}), take(DType::kF32, {n, half})};
   if (!gates.block()) return;
-  // Every prefill segment of a step may end in a partial block, and every decode is in one.
+  // Every prefill segment of a step may end in a partial block, and every decode has a row for its own block.
   const int64_t n_rows = n / limits.page_tokens + limits.n_sequences;
   block_rope = {take(DType::kF32, {n_rows, half}), take(DType::kF32, {n_rows, half})};
   if (gates.decode != nullptr) {

@@ -60,7 +60,7 @@ TEST_CASE_METHOD(DecodeGateTest,
     CHECK(result.stats.density == 1.0);
     CHECK(result.stats.decode_density > 0.05);
     CHECK(result.stats.decode_density < 0.6);
-    CHECK(result.tokens.front() == dense.tokens.front());  // the prompt's last position gives it
+    CHECK(result.tokens.front() == dense.tokens.front());  // the prefill chooses it
     CHECK(result.tokens != dense.tokens);
   }
   // The gates' own rule is a budget of two blocks, and the first and the last are kept besides them.

@@ -61,8 +61,8 @@ TEST_CASE("cuda: decode gate selection at ties, edges of rules, and few and many
   for (const SelectDecodeCase& c : exact_select_decode_cases(DType::kBF16)) check_select(*device, c);
 }
 
-// The number of thread blocks in a cluster depends on the number of decodes, and the order in which sums are
-// added depends on it.
+// The number of thread blocks in a cluster depends on the number of decodes. The order in which a sum is
+// added depends on both.
 TEST_CASE("cuda: decode gate selection gives each decode what it gets alone, but for the order of sums") {
   const auto device = gpu();
   if (!device) return;

@@ -11,7 +11,7 @@
 namespace seer::cli {
 
 // Collects decode.logits; under a sparse rule decode.score.L of each layer L in which gates choose, and
-// decode.mask.L of every layer; and decode.gate_key.L of every layer if the model has decode gates and a
+// decode.mask.L of every layer; and decode.gate_key.L of every layer if the engine reports gate keys and a
 // block is full.
 class DecodeDump {
  public:
