@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "kernels/block_mask.h"
-#include "kernels/host_device.h"
 #include "kernels/step.h"
 #include "kernels/tensor.h"
 
