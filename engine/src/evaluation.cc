@@ -156,9 +156,10 @@ DecoderStats Evaluation::forward(int64_t n_tokens) {
   Backend& backend = engine_->backend();
   backend.reset_phases();
   const DecoderStats blocks = engine_->decoder().forward(in);
+  if (decoded) return decode_blocks;
   stats_.attention_ns += backend.phase_ns(Phase::kAttention);
   stats_.gate_ns += backend.phase_ns(Phase::kGate);
-  return decoded ? decode_blocks : blocks;
+  return blocks;
 }
 
 void Evaluation::report_gate_keys() {

@@ -127,7 +127,6 @@ void check_rule(const DecodeGolden& golden, const DecodeGoldenRule& rule) {
                              << ", same blocks in " << n_same << " of " << golden.n_steps << " steps, logits "
                              << d.worst << ", " << d.mean << " of " << d.largest << ", density "
                              << out.stats.decode_density);
-  if (std::getenv("SEER_SHOW") != nullptr) WARN("shown");
   CHECK(rule_errors == 0);
   CHECK(worst_first < 0.05);
   CHECK(worst_keys < 0.02 * largest_key);

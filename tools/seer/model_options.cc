@@ -78,7 +78,7 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
       "--activations", "TYPE", "auto: f32 on a CPU; on a GPU bf16, or FP8 for FP8 weights",
       "round inputs of prompts' matrix products to a type: f32 (on a CPU) rounds nothing; bf16 doubles the "
       "speed of a CPU with AVX512-BF16 and bf16 or quantised weights, and on a Hopper GPU halves what FP8 "
-      "weights lose, with the speed of bf16 ones",
+      "weights lose, but prompts take longer",
       into(activations));
   args.flag("--no-prefix-cache", no_prefix_cache,
             "forget a request's pages with it; else they serve prompts that begin alike");

@@ -86,7 +86,7 @@ struct SEER_API EngineOptions {
   // f32: nothing is rounded. Error{kUnsupported} on a GPU.
   // bf16: on a CPU, products with bf16 and quantised weights are about twice as fast; Error{kUnsupported}
   // without AVX512-BF16, and if layers have F16 or F32 weights (see `weights`). On a GPU, inputs of FP8
-  // weights stay bf16, which loses less, and prompts take about as long as with bf16 weights.
+  // weights stay bf16, which loses less, but prompts take longer, because weights are widened to bf16 first.
   std::string activations = "auto";
   double gpu_memory_utilization = 0.9;  // of the GPU's memory, for weights, activations and KV pages together
   // The processes that compute the model together with this one, which is their rank 0 (seer/ranks.h); null:

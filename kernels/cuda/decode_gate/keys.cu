@@ -1,11 +1,11 @@
 // Gate keys of full pages.
 #include <cassert>
 
+#include "kernels/cuda/decode_gate/finish.cuh"
 #include "kernels/cuda/decode_gate/params.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
 #include "kernels/cuda/vector.cuh"
-#include "kernels/decode_gate.h"
 
 namespace seer::cuda {
 namespace {
@@ -143,32 +143,14 @@ __device__ void multiply_pools(const Bf16* weights, int n_inputs, const float* p
 template <int kDHead>
 __device__ void store_key(const DecodeGateKeyParams& p, const float* key, int page, int head, int64_t row,
                           int lane) {
-  constexpr int kHalf = kDHead / 2, kPairs = (kHalf + 31) / 32;
-  const auto* norm = static_cast<const Bf16*>(p.norm);
-  float low[kPairs], high[kPairs], squares = 0.0F;
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    const int pair = i * 32 + lane;
-    low[i] = pair < kHalf ? key[pair] : 0.0F;
-    high[i] = pair < kHalf ? key[pair + kHalf] : 0.0F;
-    squares += low[i] * low[i] + high[i] * high[i];
-  }
-  const float scale = norm == nullptr ? 1.0F : rsqrtf(warp_sum(squares) / kDHead + DecodeGateView::kEpsilon);
+  constexpr int kHalf = kDHead / 2;
   Bf16* out = static_cast<Bf16*>(p.gate_k) + (static_cast<int64_t>(page) * p.n_kv_heads + head) * kDHead;
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    const int pair = i * 32 + lane;
-    if (pair >= kHalf) continue;
-    float a = low[i] * scale, b = high[i] * scale;
-    if (norm != nullptr) {
-      a *= __bfloat162float(norm[pair]);
-      b *= __bfloat162float(norm[pair + kHalf]);
-    }
-    const float c = p.rotates ? p.first_cos[row * kHalf + pair] : 1.0F,
-                s = p.rotates ? p.first_sin[row * kHalf + pair] : 0.0F;
-    out[pair] = __float2bfloat16(a * c - b * s);
-    out[pair + kHalf] = __float2bfloat16(b * c + a * s);
-  }
+  const int64_t at = row * kHalf;
+  normalise_and_rotate<kDHead>(key, static_cast<const Bf16*>(p.norm), p.rotates ? p.first_cos + at : nullptr,
+                               p.first_sin + at, lane, [&](int i, float low, float high) {
+                                 out[i] = __float2bfloat16(low);
+                                 out[i + kHalf] = __float2bfloat16(high);
+                               });
 }
 
 // A thread block makes the keys of one KV head in up to kPages pages.

@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "kernels/cuda/decode_gate/choose.cuh"
+#include "kernels/cuda/decode_gate/finish.cuh"
 #include "kernels/cuda/decode_gate/params.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/cluster.cuh"
@@ -11,7 +12,6 @@
 #include "kernels/cuda/ptx/prefetch.cuh"
 #include "kernels/cuda/ptx/shared.cuh"
 #include "kernels/cuda/vector.cuh"
-#include "kernels/decode_gate.h"
 
 namespace seer::cuda {
 namespace {
@@ -185,32 +185,14 @@ __device__ void gather_query(float* query, const float* partial, int size) {
 // it.
 template <int kDHead>
 __device__ void finish_query(const DecodeGateSelectParams& p, float* query, int decode, int lane) {
-  constexpr int kHalf = kDHead / 2, kPairs = (kHalf + 31) / 32;
-  const auto* norm = static_cast<const Bf16*>(p.norm);
-  float low[kPairs], high[kPairs], squares = 0.0F;
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    const int pair = i * 32 + lane;
-    low[i] = pair < kHalf ? query[pair] : 0.0F;
-    high[i] = pair < kHalf ? query[pair + kHalf] : 0.0F;
-    squares += low[i] * low[i] + high[i] * high[i];
-  }
-  const float root = norm == nullptr ? 1.0F : rsqrtf(warp_sum(squares) / kDHead + DecodeGateView::kEpsilon);
+  constexpr int kHalf = kDHead / 2;
   const float scale = 1.0F / sqrtf(static_cast<float>(kDHead));
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    const int pair = i * 32 + lane;
-    if (pair >= kHalf) continue;
-    float a = low[i] * root, b = high[i] * root;
-    if (norm != nullptr) {
-      a *= __bfloat162float(norm[pair]);
-      b *= __bfloat162float(norm[pair + kHalf]);
-    }
-    const float c = p.rotates ? p.cos[static_cast<int64_t>(decode) * kHalf + pair] : 1.0F,
-                s = p.rotates ? p.sin[static_cast<int64_t>(decode) * kHalf + pair] : 0.0F;
-    query[pair] = (a * c - b * s) * scale;
-    query[pair + kHalf] = (b * c + a * s) * scale;
-  }
+  const int64_t at = static_cast<int64_t>(decode) * kHalf;
+  normalise_and_rotate<kDHead>(query, static_cast<const Bf16*>(p.norm), p.rotates ? p.cos + at : nullptr,
+                               p.sin + at, lane, [&](int i, float low, float high) {
+                                 query[i] = low * scale;
+                                 query[i + kHalf] = high * scale;
+                               });
 }
 
 // The keys of full pages that one part of a warp scores. If the cluster has n such parts, each of them scores
