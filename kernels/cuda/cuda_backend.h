@@ -130,6 +130,9 @@ class CudaBackend final : public Backend {
     double eps = 0.0;
     bool accumulate = false, swiglu = false;
   };
+  // Returns x with its columns in the order in which w takes its inputs: x itself, or rows of ordered_, which
+  // are valid until the next call.
+  Tensor ordered(const Tensor& x, const LinearWeights& w);
   // Run the product by the kernels for few rows and return true, or return false if they do not take it.
   bool few_rows(const Product& product);
   bool few_code_rows(const Product& product);
@@ -179,16 +182,17 @@ class CudaBackend final : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
-  // The most that products with quantised weights need; rounded_, input_scales_, padded_, widened_ and
-  // batch_... are that memory.
+  // The most that products with quantised weights need; rounded_, ordered_, input_scales_, padded_, widened_
+  // and batch_... are that memory.
   struct CodeSizes {
     int64_t row_bytes = 0, row_scales = 0;  // of rounded inputs
+    int64_t ordered_bytes = 0;              // of a row of inputs in another order
     int64_t group_scales = 0, outputs = 0;  // of a row of up to kMostSpreadRows
     int64_t widened_bytes = 0;
     int64_t batch_input_bytes = 0;
   };
   CodeSizes code_sizes_;
-  DeviceMemory rounded_, input_scales_, padded_, widened_, batch_inputs_;
+  DeviceMemory rounded_, ordered_, input_scales_, padded_, widened_, batch_inputs_;
   const void* act_codes_ = nullptr;  // the act that norm_swiglu() left as codes for the next product
   DeviceMemory staging_;             // codes on their way into their layout, while weights are loaded
   StepState step_;
