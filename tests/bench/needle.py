@@ -72,11 +72,11 @@ def decoded(args, rule, prompt, number):
         tokens, dump = os.path.join(folder, "ids"), os.path.join(folder, "dump")
         with open(tokens, "w", encoding="utf-8") as file:
             file.write(" ".join(ids))
-        out, _ = seer(args, "inspect", *args.files, "--tokens-file", tokens, "--prompt-tokens", str(n_prompt), "--sparse", "dense",
+        out, log = seer(args, "inspect", *args.files, "--tokens-file", tokens, "--prompt-tokens", str(n_prompt), "--sparse", "dense",
                       "--sparse-decode", rule, "--dump", dump)
         logits = read_rows(dump, "decode.logits")
     likeliest = [max(range(len(row)), key=row.__getitem__) for row in logits[-n_digits - 1:-1]]
-    density = re.search(r"tokens decoded, density ([\d.]+)%", out)
+    density = re.search(r"tokens decoded, density ([\d.]+)%", out + log)
     answer, _ = seer(args, "tokenize", "-m", args.model, "--decode", text=" ".join(map(str, likeliest)))
     return likeliest == [int(x) for x in ids[-n_digits:]], float(density.group(1)) if density else 100.0, answer.strip()
 
