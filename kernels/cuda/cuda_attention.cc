@@ -218,10 +218,8 @@ DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv) {
   p.n_kv_heads = as_int(kv.n_kv_heads());
   p.d_head = as_int(kv.d_head());
   p.page_tokens = as_int(kv.page_tokens());
-  const DecodeDivision division =
-      divide_decode(p.n_sequences, p.n_heads, p.n_kv_heads, device_.n_multiprocessors, device_.is_hopper());
-  p.n_splits = division.n_splits;
-  p.cluster = division.cluster;
+  p.division =
+      decode_divider_.divide(p.n_sequences, p.n_heads, p.n_kv_heads, p.d_head, step_.has_long_decodes());
   p.scale = 1.0F / std::sqrt(static_cast<float>(kv.d_head()));
   p.counters = decode_counters_.as<int32_t>();
   p.partials = decode_partials_.as<float>();

@@ -8,8 +8,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/gemm_cublaslt.h"
@@ -179,6 +181,7 @@ class CudaBackend final : public Backend {
 
   Device device_;
   bool round_inputs_;  // to E4M3, for weights whose format says so
+  DecodeDivider decode_divider_;
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
@@ -200,7 +203,8 @@ class CudaBackend final : public Backend {
   PhaseTimer timer_;
   DeviceMemory decode_counters_, decode_partials_;
   DeviceMemory prefill_counter_;  // one item counter, zero between launches
-  std::map<int64_t, Recording> recordings_;
+  // By the caller's key, and whether there are long decodes, which have launches of their own.
+  std::map<std::pair<int64_t, bool>, Recording> recordings_;
   bool recording_ = false;
   std::function<void(std::chrono::nanoseconds waited)> wait_check_;
 };

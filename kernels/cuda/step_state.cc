@@ -4,6 +4,7 @@
 #include <bit>
 #include <cassert>
 
+#include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/check.h"
 
 namespace seer::cuda {
@@ -44,6 +45,10 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
   for (const int64_t row : in.logit_rows) put(row);
   assert(in.decode_parts.empty() || in.decode_parts.size() == in.step.decodes.size());
   first_decode_row_ = in.step.decodes.empty() ? 0 : in.step.decodes.front().row;
+  // If ranks divide the keys, the parts say how many this GPU has.
+  const auto& attended = in.decode_parts.empty() ? in.step.decodes : in.decode_parts;
+  has_long_decodes_ = std::any_of(attended.begin(), attended.end(),
+                                  [](const Segment& s) { return s.start + 1 > kDecodeNarrowKeys; });
   const auto n_pages = [&](const Segment& s) { return (s.end() + page_tokens - 1) / page_tokens; };
   int64_t offset = 0;
   const auto put_places = [&](std::span<const Segment> segments, int64_t* positions, int64_t* offsets) {

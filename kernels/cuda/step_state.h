@@ -33,6 +33,8 @@ class StepState {
   int64_t n_logit_rows() const { return positions_at_ - rows_at_; }
   int64_t n_decodes() const { return offsets_at_ - positions_at_; }
   int64_t first_decode_row() const { return first_decode_row_; }
+  // Whether a decode has more than kDecodeNarrowKeys keys on this GPU.
+  bool has_long_decodes() const { return has_long_decodes_; }
 
   // Device pointers, valid until the next begin().
   const int32_t* ids() const { return device_ints(0); }
@@ -63,6 +65,7 @@ class StepState {
   int64_t rows_at_ = 0, positions_at_ = 0, offsets_at_ = 0;
   int64_t rules_at_ = 0, part_positions_at_ = 0, part_offsets_at_ = 0, tables_at_ = 0;
   int64_t first_decode_row_ = 0;
+  bool has_long_decodes_ = false;
   struct PrefillTable {
     int64_t row;  // the segment's first row, which names it
     int64_t at;

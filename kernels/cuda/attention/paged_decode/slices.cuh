@@ -6,12 +6,12 @@
 
 namespace seer::cuda {
 
-// A warp's slices: the split's slices from the warp's own on, every kDecodeWarps-th. Slices come through a
+// A warp's slices: the split's slices from the warp's own on, every kWarps-th. Slices come through a
 // ring of the warp's own in shared memory, so that warps do not wait for each other. If pages are listed,
 // slices and keys are counted as if the sequence had only the listed pages.
-template <int kDHead, bool kListed>
+template <int kDHead, int kWarps, bool kListed>
 struct DecodeSlices {
-  using Shape = DecodeShape<kDHead>;
+  using Shape = DecodeShape<kDHead, kWarps>;
   using DTile = Tile<kDHead>;
 
   const DecodeParams& p;
@@ -22,7 +22,7 @@ struct DecodeSlices {
   uint32_t ring;  // shared address
   int pages = 0;  // lane i has the page of the i-th of 32 consecutive slices of this warp
 
-  __device__ int slice(int i) const { return first + i * kDecodeWarps; }
+  __device__ int slice(int i) const { return first + i * kWarps; }
   __device__ int n_valid(int i) const { return n_keys - slice(i) * kDecodeSliceKeys; }
   __device__ uint32_t keys(int i) const { return ring + i % Shape::kStages * 2 * Shape::kSliceBytes; }
   __device__ uint32_t values(int i) const { return keys(i) + Shape::kSliceBytes; }
@@ -100,7 +100,7 @@ struct DecodeWarp {
       float sum = row_sum[half];
       sum += __shfl_xor_sync(0xffffffffU, sum, 1);
       sum += __shfl_xor_sync(0xffffffffU, sum, 2);
-      float* row = partial + (g + half * 8) * DecodeShape<kDHead>::kRowFloats;
+      float* row = partial + (g + half * 8) * kDecodeRowFloats<kDHead>;
 #pragma unroll
       for (int n = 0; n < kOutTiles; ++n)
         *reinterpret_cast<float2*>(row + n * 8 + 2 * t) = {out[n][2 * half], out[n][2 * half + 1]};
