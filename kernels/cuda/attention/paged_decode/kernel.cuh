@@ -67,24 +67,39 @@ struct DecodeList {
   }
 };
 
-// Attends to the block's split and leaves the warps' partial results in shared memory.
+// Returns the page of slice number `slice` of a list whose count is not known yet. If the list has no such
+// slice, the result is the page of another one, or of none; but no memory is read that is not the launch's.
+__device__ inline int page_of_listed(const DecodeParams& p, const DecodeHeads& heads, int n_all_keys,
+                                     int slice) {
+  const int list = heads.kv_head * p.n_sequences + heads.sequence;
+  const int64_t entry =
+      min(static_cast<int64_t>(slice * kDecodeSliceKeys / p.page_tokens), p.list_capacity - 1);
+  const int block = __ldcg(p.blocks + list * p.list_capacity + entry);
+  const int last = (n_all_keys - 1) / p.page_tokens;
+  return __ldcg(p.tables + __ldcg(p.table_offsets + heads.sequence) + max(0, min(block, last)));
+}
+
+// Attends to the block's split and leaves the warps' partial results in shared memory. `pages`: see
+// DecodeSlices.
 template <int kDHead, int kWarps, bool kListed>
 __device__ void attend_to_split(const DecodeParams& p, const DecodeHeads& heads,
                                 const DecodePlan<kWarps>& plan, const int32_t* list, int n_keys,
-                                unsigned char* shared) {
+                                bool has_pages, int pages, unsigned char* shared) {
   using Shape = DecodeShape<kDHead, kWarps>;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int split = static_cast<int>(blockIdx.x), first = split * plan.split_slices + warp;
-  const int end = min(plan.n_slices, (split + 1) * plan.split_slices);
+  const int split = static_cast<int>(blockIdx.x);
   DecodeSlices<kDHead, kWarps, kListed> slices{p,
                                                p.tables + __ldcg(p.table_offsets + heads.sequence),
                                                list,
                                                n_keys,
                                                heads.kv_head,
                                                lane,
-                                               first,
-                                               max(0, (end - first + kWarps - 1) / kWarps),
-                                               ptx::shared_address(shared) + warp * Shape::kWarpBytes};
+                                               plan.first_slice(split, warp),
+                                               plan.step,
+                                               plan.count(split, warp),
+                                               ptx::shared_address(shared) + warp * Shape::kWarpBytes,
+                                               has_pages,
+                                               pages};
 #pragma unroll
   for (int i = 0; i < Shape::kStages - 1; ++i)
     if (slices.is_old(i)) slices.copy(i);
@@ -158,16 +173,22 @@ __global__ void __launch_bounds__(kWarps * 32) paged_decode_kernel(const DecodeP
     return;
   }
   const int32_t* list = nullptr;
+  // One cluster for each list: its slices are dealt, so that their pages can be looked up beside the count.
+  const bool dealt = kListed && p.division.n_splits == p.division.cluster;
+  int pages = 0;
   if constexpr (kListed) {
     ptx::wait_for_previous_kernel();  // that kernel writes the list
+    const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    const int first = (static_cast<int>(blockIdx.x) + p.division.n_splits * lane) * kWarps + warp;
+    if (dealt) pages = page_of_listed(p, heads, n_keys, first);
     const DecodeList kept(p, heads, n_keys);
     list = kept.blocks;
     n_keys = kept.n_keys;
   }
-  const DecodePlan<kWarps> plan(n_keys, p.division.n_splits, p.division.cluster);
+  const DecodePlan<kWarps> plan(n_keys, p.division.n_splits, p.division.cluster, dealt);
   const DecodeCluster cluster(plan, p.division.cluster);
   if (!cluster.takes_part()) return;
-  attend_to_split<kDHead, kWarps, kListed>(p, heads, plan, list, n_keys, shared);
+  attend_to_split<kDHead, kWarps, kListed>(p, heads, plan, list, n_keys, dealt, pages, shared);
 
   const auto* warps = reinterpret_cast<const float*>(shared);
   const int n_most_clusters = p.division.n_splits / p.division.cluster;

@@ -37,22 +37,42 @@ struct DecodeShape {
   static constexpr int kSharedBytes = kPipelineBytes > kCombineBytes ? kPipelineBytes : kCombineBytes;
 };
 
-// How the keys of one sequence are divided. All arguments are the same for the blocks of a sequence.
+// How the slices of one sequence, of kDecodeSliceKeys keys each, are divided. All arguments are the same for
+// the blocks of a sequence.
 template <int kWarps>
 struct DecodePlan {
-  int n_slices;      // of kDecodeSliceKeys keys
-  int split_slices;  // of each split but the last: whole rounds, in which every warp takes one slice
-  int n_splits;      // splits that have keys
+  int n_slices;
+  int split_slices;  // from the first slice of a split to that of the next
+  int end_slices;  // from the first slice of a split to its end: whole rounds, in which every warp takes one
+  int step;        // from a warp's slice to its next one
+  int n_splits;    // splits that have keys
 
-  __device__ DecodePlan(int n_keys, int most_splits, int cluster) {
+  // If the slices are dealt, each warp of each split gets one after the other, so that a warp's slices do not
+  // depend on their number. Else a split has consecutive slices.
+  __device__ DecodePlan(int n_keys, int most_splits, int cluster, bool dealt) {
     n_slices = (n_keys + kDecodeSliceKeys - 1) / kDecodeSliceKeys;
+    if (dealt) {
+      split_slices = kWarps;
+      end_slices = n_slices;
+      step = most_splits * kWarps;
+      n_splits = min(most_splits, (n_slices + kWarps - 1) / kWarps);
+      return;
+    }
     const int rounds = (n_slices + kWarps - 1) / kWarps;
     const int rounds_of_cluster = (rounds + cluster - 1) / cluster;
     const bool one_cluster = cluster > 1 && rounds_of_cluster <= kClusterRounds;
     const int split_rounds =
         one_cluster ? rounds_of_cluster : max(kMinRounds, (rounds + most_splits - 1) / most_splits);
-    split_slices = split_rounds * kWarps;
+    split_slices = end_slices = split_rounds * kWarps;
+    step = kWarps;
     n_splits = (n_slices + split_slices - 1) / split_slices;
+  }
+
+  __device__ int first_slice(int split, int warp) const { return split * split_slices + warp; }
+  // The number of a warp's slices.
+  __device__ int count(int split, int warp) const {
+    const int end = min(n_slices, split * split_slices + end_slices), first = first_slice(split, warp);
+    return max(0, (end - first + step - 1) / step);
   }
 
  private:
