@@ -207,7 +207,7 @@ void CudaBackend::begin_step(const StepInput& in, int64_t page_tokens) {
 
 void CudaBackend::run_step(int64_t key, const std::function<void()>& operations) {
   if (key == 0) return operations();
-  const auto [found, first] = recordings_.try_emplace({key, step_.has_long_decodes()});
+  const auto [found, first] = recordings_.try_emplace({key, step_.longest_decode(), step_.longest_list()});
   Recording& recording = found->second;
   if (first) return operations();
   if (recording.graph == nullptr) record(&recording, operations);

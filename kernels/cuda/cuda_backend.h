@@ -8,7 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <utility>
+#include <tuple>
 
 #include "kernels/backend.h"
 #include "kernels/cuda/attention/paged_decode/params.h"
@@ -121,7 +121,8 @@ class CudaBackend final : public Backend {
   void wait();  // for the stream
   void prefill_sm90(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                     const BlockMask* mask, int64_t first_token);
-  DecodeParams decode_params(const Tensor& q, const PagedKv& kv);
+  // `longest`: see DecodeDivider::divide().
+  DecodeParams decode_params(const Tensor& q, const PagedKv& kv, int64_t longest);
   // One product of x, or of its norm if `norm` is set. With `swiglu`, w is gate and up, and out is their
   // SwiGLU.
   struct Product {
@@ -203,8 +204,9 @@ class CudaBackend final : public Backend {
   PhaseTimer timer_;
   DeviceMemory decode_counters_, decode_partials_;
   DeviceMemory prefill_counter_;  // one item counter, zero between launches
-  // By the caller's key, and whether there are long decodes, which have launches of their own.
-  std::map<std::pair<int64_t, bool>, Recording> recordings_;
+  // By the caller's key, longest_decode() and longest_list(): launches of decode attention depend on those
+  // too.
+  std::map<std::tuple<int64_t, int64_t, int64_t>, Recording> recordings_;
   bool recording_ = false;
   std::function<void(std::chrono::nanoseconds waited)> wait_check_;
 };

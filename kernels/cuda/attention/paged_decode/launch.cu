@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cassert>
 
 #include "kernels/cuda/attention/paged_decode/kernel.cuh"
@@ -8,7 +9,6 @@ namespace seer::cuda {
 namespace {
 
 constexpr int kBlocksPerSm = 2;  // narrow blocks: as many as shared memory holds at d_head 128
-constexpr int kDecodeLeastWideCluster = 4;
 
 // Shared memory has no room for wide blocks with heads of 256.
 constexpr bool has_wide_blocks(int d_head) { return d_head <= 128; }
@@ -74,22 +74,47 @@ bool DecodeDivider::fits(int d_head, int cluster, int n_clusters) {
   return n_clusters <= found->second;
 }
 
-DecodeDivision DecodeDivider::divide(int n_sequences, int n_heads, int n_kv_heads, int d_head, bool is_long) {
-  const int n_groups = n_sequences * head_groups(n_heads, n_kv_heads);
-  if (has_clusters_ && is_long && has_wide_blocks(d_head)) {
-    for (int cluster = kDecodeWideCluster; cluster >= kDecodeLeastWideCluster; cluster /= 2) {
-      if (!fits(d_head, cluster, n_groups)) continue;
-      int n_clusters = 1;  // of a group
-      while (2 * n_clusters * cluster <= kDecodeMaxSplits && fits(d_head, cluster, 2 * n_clusters * n_groups))
-        n_clusters *= 2;
-      return {n_clusters * cluster, cluster, true};
-    }
-  }
+int64_t decode_length_class(int64_t n_keys) {
+  return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max(n_keys, kDecodeNarrowKeys))));
+}
+
+DecodeDivision DecodeDivider::narrow(int n_groups) const {
   const int most = std::clamp(kBlocksPerSm * n_multiprocessors_ / n_groups, 1, kDecodeMaxSplits);
   int cluster = 1;
   if (has_clusters_)
     while (cluster * 2 <= std::min(most, kDecodeNarrowCluster)) cluster *= 2;
   return {most / cluster * cluster, cluster, false};
+}
+
+std::optional<DecodeDivision> DecodeDivider::wide(int n_groups, int d_head) {
+  if (!has_clusters_ || !has_wide_blocks(d_head)) return std::nullopt;
+  for (int cluster = kDecodeWideCluster; cluster > 1; --cluster) {
+    if (!fits(d_head, cluster, n_groups)) continue;
+    int n_clusters = 1;  // of a group
+    while ((n_clusters + 1) * cluster <= kDecodeMaxSplits &&
+           fits(d_head, cluster, (n_clusters + 1) * n_groups))
+      ++n_clusters;
+    return DecodeDivision{n_clusters * cluster, cluster, true};
+  }
+  return std::nullopt;
+}
+
+// The rates and times are an H200's. They need not be exact: they only choose between two divisions.
+DecodeDivision DecodeDivider::divide(int n_sequences, int n_heads, int n_kv_heads, int d_head,
+                                     int64_t longest) {
+  constexpr double kMemoryRate = 3.6e6, kWideBlockRate = 41e3;  // bytes in a microsecond
+  constexpr double kCombineTime = 6.0;                          // microseconds, through global memory
+  const int n_groups = n_sequences * head_groups(n_heads, n_kv_heads);
+  const DecodeDivision usual = narrow(n_groups);
+  if (longest <= kDecodeNarrowKeys) return usual;
+  const std::optional<DecodeDivision> other = wide(n_groups, d_head);
+  if (!other) return usual;
+  const double bytes = static_cast<double>(n_groups) * static_cast<double>(longest) * d_head * 4.0;
+  const auto time = [&](const DecodeDivision& d) {
+    const double rate = d.wide ? std::min(kMemoryRate, n_groups * d.n_splits * kWideBlockRate) : kMemoryRate;
+    return bytes / rate + (d.n_splits > d.cluster ? kCombineTime : 0.0);
+  };
+  return time(*other) < time(usual) ? *other : usual;
 }
 
 int64_t decode_partial_bytes(int d_head, int n_multiprocessors) {

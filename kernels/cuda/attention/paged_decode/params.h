@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 
 namespace seer::cuda {
@@ -16,8 +17,7 @@ inline constexpr int64_t kDecodeMaxGroups = 65536;
 // The most blocks in a cluster of narrow blocks, and of wide ones. Large clusters begin later: with 8 narrow
 // blocks, 128 keys took 5.9 us in place of 4.7.
 inline constexpr int kDecodeNarrowCluster = 4, kDecodeWideCluster = 16;
-// A cluster of narrow blocks takes so many keys of a KV head before more clusters share them. Steps whose
-// longest sequence has more keys use wide blocks if there are few groups.
+// One cluster of narrow blocks takes up to so many keys of a KV head.
 inline constexpr int64_t kDecodeNarrowKeys = 2048;
 
 // How many thread blocks take the keys of one sequence and KV head.
@@ -27,17 +27,24 @@ struct DecodeDivision {
   bool wide;     // a block has the shared memory of a whole multiprocessor, and not of half of one
 };
 
-// Divides keys so that the GPU is full. The result depends only on the arguments and on the GPU, so that the
-// order of every sum, and with it every bit, is the same from run to run.
+// Returns the length class of a sequence with n_keys keys: the least power of two that is not below n_keys,
+// and at least kDecodeNarrowKeys. Sequences of one class are divided alike.
+int64_t decode_length_class(int64_t n_keys);
+
+// Divides keys so that the GPU is full, unless fewer blocks need less time because they can combine their
+// results in shared memory. The result depends only on the arguments and on the GPU, so that the order of
+// every sum, and with it every bit, is the same from run to run.
 class DecodeDivider {
  public:
   // Must be made and used with the GPU as the thread's device.
   DecodeDivider(int n_multiprocessors, bool has_clusters)
       : n_multiprocessors_(n_multiprocessors), has_clusters_(has_clusters) {}
-  // `is_long`: a sequence has more than kDecodeNarrowKeys keys.
-  DecodeDivision divide(int n_sequences, int n_heads, int n_kv_heads, int d_head, bool is_long);
+  // `longest`: the length class of the longest sequence, counting only keys that it attends to.
+  DecodeDivision divide(int n_sequences, int n_heads, int n_kv_heads, int d_head, int64_t longest);
 
  private:
+  DecodeDivision narrow(int n_groups) const;
+  std::optional<DecodeDivision> wide(int n_groups, int d_head);  // absent if the GPU has no room for it
   bool fits(int d_head, int cluster, int n_clusters);
 
   int n_multiprocessors_;
