@@ -24,8 +24,9 @@ constexpr Tolerance kTruthOfScores{1e-6, 5e-4};
 // Here only a difference of float32 logarithms below 512, exp and a sum are rounded.
 constexpr Tolerance kTruth{1e-7, 4e-5};
 
-// Two roundings of almost the same sums to bf16.
-constexpr Tolerance kRoundings{1e-4, 1.0 / 128};
+// Both kernels round probabilities to bf16, and do so relative to different shifts: as far apart as attention
+// and its reference may be.
+constexpr Tolerance kRoundings{4e-3, 6e-3};
 
 constexpr int64_t kGuard = 64;  // floats after the maxima, which must keep their poison
 
