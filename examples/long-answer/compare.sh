@@ -14,11 +14,11 @@ document=$(mktemp) log=$(mktemp)
 trap 'rm -f "$document" "$log"' EXIT
 head -n -1 "$here/../long-document/document.txt" >"$document" # without the question at its end
 echo "$tokens tokens after $("$seer" tokenize -m "$demo/model" -f "$document" | wc -w) tokens of prose, of which a tenth of the blocks is read:"
-printf '%-14s %-10s %-10s %s\n' decoding tokens/s 'attended' 'it ends'
+printf '%-14s %-18s %-12s %s\n' decoding speed 'attended to' 'it ends'
 for rule in dense budget=2048 budget=1024 budget=512; do
   text=$("$seer" generate -m "$demo/model" -g "$demo/gates" -g "$demo/decode-gates" -f "$document" --sparse threshold=0.01 \
     --sparse-decode "$rule" -n "$tokens" --ignore-eos --temp 0.8 --top-p 0.95 -s 1 2>"$log") || { cat "$log" >&2 && exit 1; }
-  speed=$(sed -n 's/.*, decode [^(]*(\([0-9.]*\) tokens\/s).*/\1/p' "$log")
+  speed=$(sed -n 's/.*, decode [^(]*(\([0-9.]* tokens\/s\)).*/\1/p' "$log")
   density=$(sed -n 's/.*, decode density \([0-9.]*%\) .*/\1/p' "$log")
-  printf '%-14s %-10s %-10s ... %s\n' "$rule" "$speed" "${density:-100.0%}" "$(tr '\n' ' ' <<<"$text" | tail -c 71 | sed 's/ $//')"
+  printf '%-14s %-18s %-12s ... %s\n' "$rule" "$speed" "${density:-100.0%}" "$(tr '\n' ' ' <<<"$text" | tail -c 61 | sed 's/ $//')"
 done
