@@ -142,6 +142,7 @@ class Distillation {
   // ---- parameters: tensors of any shape, as one list of numbers ----
 
   virtual void fill(const Tensor& out, float value) = 0;
+  virtual void copy(const Tensor& out, const Tensor& in) = 0;
   // Copies numbers of the host to the device. Returns when `host` may be changed.
   virtual void write(const Tensor& out, const float* host) = 0;
   // Returns the sum of squares, and waits for it.

@@ -99,6 +99,7 @@ class CpuBackend final : public Backend, public DividedDecodes, public Distillat
   void kl_divergence(const Tensor& losses, const Tensor& scores, const Tensor& truth, const ScoredRows& rows,
                      float scale) override;
   void fill(const Tensor& out, float value) override;
+  void copy(const Tensor& out, const Tensor& in) override;
   void write(const Tensor& out, const float* host) override;
   double sum_of_squares(const Tensor& x) override;
   void adamw(const Tensor& parameters, const Tensor& gradients, const Tensor& moments,

@@ -223,6 +223,11 @@ void CpuBackend::kl_divergence(const Tensor& losses, const Tensor& scores, const
 
 void CpuBackend::fill(const Tensor& out, float value) { std::fill_n(out.as<float>(), out.numel(), value); }
 
+void CpuBackend::copy(const Tensor& out, const Tensor& in) {
+  assert(out.numel() == in.numel());
+  std::copy_n(in.as<float>(), in.numel(), out.as<float>());
+}
+
 void CpuBackend::write(const Tensor& out, const float* host) {
   std::copy_n(host, out.numel(), out.as<float>());
 }
