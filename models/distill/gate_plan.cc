@@ -79,10 +79,12 @@ std::string GatePlan::file_name(int64_t layer, const PlannedTensor& tensor) {
 
 void GatePlan::add_tensor(const std::string& name, std::vector<int64_t> shape, bool ones) {
   PlannedTensor tensor{name, std::move(shape), layer_size_, 0.0};
-  // Xavier's uniform weights (Glorot and Bengio, 2010), as upstream initialises each head's matrix.
+  // Uniform weights with the limit of torch's xavier_uniform_, by which upstream initialises them. Of a
+  // tensor of many dimensions it takes the second one as inputs and the first as outputs, each times the
+  // others.
   if (!ones) {
-    const auto fan = static_cast<double>(tensor.shape[tensor.shape.size() - 2] + tensor.shape.back());
-    tensor.spread = std::sqrt(6.0 / fan);
+    const auto others = static_cast<double>(tensor.size() / (tensor.shape[0] * tensor.shape[1]));
+    tensor.spread = std::sqrt(6.0 / (static_cast<double>(tensor.shape[0] + tensor.shape[1]) * others));
   }
   layer_size_ += tensor.size();
   tensors_.push_back(std::move(tensor));
