@@ -53,6 +53,8 @@ class Trainer {
   int64_t n_done() const { return n_done_; }
   const ScoredRows& rows() const { return rows_; }
   TrainerState state() const;
+  // Returns the gradient of the last step, before it was clipped.
+  std::vector<float> gradients() const { return read(gradients_); }
   void set_state(const TrainerState& state);
   // Replaces the gates' weights alone.
   void set_weights(const std::vector<float>& weights);
