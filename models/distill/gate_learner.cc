@@ -10,8 +10,8 @@
 namespace seer {
 namespace {
 
-constexpr const char* kPurpose = "a gate that learns";
-constexpr const char* kTooLarge =
+constexpr const char* kGatePurpose = "a gate that learns";
+constexpr const char* kGateTooLarge =
     "the scores of a gate that learns are beyond the address space. Use a smaller --window.";
 
 // Returns a part of a layer's list as a tensor.
@@ -36,7 +36,7 @@ class PrefillLearner final : public GateLearner {
         n_gate_heads_(config_.n_gate_heads(model)),
         rows_(rows),
         scale_(1.0F / std::sqrt(static_cast<float>(config_.d_gate))) {
-    buffer_ = Arena::allocate(backend, kPurpose, kTooLarge, [&](Arena* arena) {
+    buffer_ = Arena::allocate(backend, kGatePurpose, kGateTooLarge, [&](Arena* arena) {
       const auto take = [&](int64_t heads, int64_t n, int64_t width) {
         return arena->take(DType::kF32, {heads, n, width});
       };
@@ -135,7 +135,7 @@ class DecodeLearner final : public GateLearner {
         d_k_(config_.k.count() * model.d_head),
         rows_(rows),
         scale_(1.0F / std::sqrt(static_cast<float>(config_.d_gate))) {
-    buffer_ = Arena::allocate(backend, kPurpose, kTooLarge, [&](Arena* arena) {
+    buffer_ = Arena::allocate(backend, kGatePurpose, kGateTooLarge, [&](Arena* arena) {
       const auto take = [&](int64_t n, int64_t width) {
         return arena->take(DType::kF32, {n_kv_heads_, n, width});
       };

@@ -11,7 +11,7 @@
 namespace seer {
 namespace {
 
-constexpr const char* kTooLarge =
+constexpr const char* kMaximaTooLarge =
     "the block maxima of a window are beyond the address space. Use a smaller --window.";
 
 }  // namespace
@@ -25,7 +25,7 @@ LearningAttention::LearningAttention(const AttentionContext& context, const Gate
       lesson_(lesson),
       n_blocks_(blocks_of(context.limits.n_tokens, context.limits.page_tokens)),
       gate_(make_gate_learner(context.backend, plan, context.config, rows, n_blocks_)) {
-  buffer_ = Arena::allocate(c_.backend, "the block maxima of a window", kTooLarge,
+  buffer_ = Arena::allocate(c_.backend, "the block maxima of a window", kMaximaTooLarge,
                             [this](Arena* arena) { take_tensors(arena); });
   host_losses_.resize(static_cast<size_t>(losses_.numel()));
   const RopeFrequencies f = rope_frequencies(c_.config.rope, c_.config.d_head, c_.limits.n_tokens);

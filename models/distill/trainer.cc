@@ -13,7 +13,7 @@
 namespace seer {
 namespace {
 
-constexpr const char* kTooLarge = "the gates' weights are beyond the address space";
+constexpr const char* kWeightsTooLarge = "the gates' weights are beyond the address space";
 
 // Gates for prompts learn from the query blocks after the first quarter, gates for decoding from the tokens
 // of the second half. Earlier rows have few blocks to choose from.
@@ -43,7 +43,7 @@ Trainer::Trainer(const Model& model, const GatePlan& plan, const TrainerOptions&
       one_layer_(with_one_layer(model.config())) {
   assert(device_ != nullptr && options.window % plan.block() == 0 && rows_.n > 0);
   Backend* backend = &model.backend();
-  buffer_ = Arena::allocate(backend, "gates that learn", kTooLarge, [&](Arena* arena) {
+  buffer_ = Arena::allocate(backend, "gates that learn", kWeightsTooLarge, [&](Arena* arena) {
     for (Tensor* t : {&weights_, &gradients_, &moments_, &second_moments_})
       *t = arena->take(DType::kF32, {plan.n_layers(), plan.layer_size()});
   });

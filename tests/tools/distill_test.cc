@@ -114,7 +114,9 @@ TEST_CASE("Ctrl-C writes a checkpoint, which survives a full disk, and --resume 
   resume.push_back("--resume");
   RunOptions full;
   full.file_size_limit = 200000;
-  const std::string message = check_fails(resume, 1, full);
+  Words quiet = resume;
+  quiet.push_back("-q");
+  const std::string message = check_fails(quiet, 1, full);
   CHECK_THAT(message, ContainsSubstring("cannot write"));
   CHECK_THAT(message, ContainsSubstring("the file that was there before is left as it was"));
   CHECK((testing::read_file(texts.path("out/checkpoint.safetensors")) == checkpoint));
@@ -151,7 +153,7 @@ TEST_CASE("distill refuses what it cannot train, by name") {
              ContainsSubstring("line 2"));
   CHECK_THAT(check_fails({"distill", "-m", model, "-f", texts.path("none.txt"), "-o", texts.path("x")}, 3),
              ContainsSubstring("none.txt"));
-  CHECK_THAT(check_fails(texts.command({"--lr", "1e38"}), 1),
+  CHECK_THAT(check_fails(texts.command({"-q", "--lr", "1e38"}), 1),
              ContainsSubstring("step 2: layer 0: the loss is not a finite number"));
 }
 
