@@ -13,6 +13,7 @@
 
 #include "kernels/block_mask.h"
 #include "kernels/decode_gate.h"
+#include "kernels/distillation.h"
 #include "kernels/divided_decodes.h"
 #include "kernels/linear_weights.h"
 #include "kernels/paged_kv.h"
@@ -253,6 +254,9 @@ class Backend {
   // over all of them. A decode gets zeros if no part has keys.
   virtual void merge_attention(const Tensor& out,         // [n, n_heads, d_head]
                                const Tensor& parts) = 0;  // f32 [n_parts, attention_part_size()]
+
+  // Returns the operations that train gates, or null if the device does not have them.
+  virtual Distillation* distillation() { return nullptr; }
 
   // Chooses a token from each row of logits, and returns when the ids are on the host. A row's id is -1 if
   // its largest logit is not finite, because then there is no distribution to choose from. On one backend

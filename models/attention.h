@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -86,6 +87,9 @@ class Attention {
   std::unique_ptr<AttnGate> gate_;           // null if the model has no gates for prompts
   std::unique_ptr<DecodeGate> decode_gate_;  // null if it has none for decoding
 };
+
+// Makes another kind of attention for a Decoder.
+using AttentionMaker = std::function<std::unique_ptr<Attention>(const AttentionContext& context)>;
 
 // Makes the kind of attention that the ranks need. `ranks` is null unless ranks divide prompts by their
 // tokens; it must outlive the result.

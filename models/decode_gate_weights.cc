@@ -52,9 +52,15 @@ void parse_decode_rule(const JsonReader& r, DecodeGateConfig* c) {
   }
 }
 
-DecodeGateConfig parse_config(const JsonReader& r, const ModelConfig& model) {
+std::string layer_prefix(int64_t layer) {
+  return "model.layers." + std::to_string(layer) + ".self_attn.attn_gate.attngate_";
+}
+
+}  // namespace
+
+DecodeGateConfig DecodeGateWeights::read_config(const JsonReader& r, const ModelConfig& model) {
   DecodeGateConfig c;
-  if (!DecodeGateWeights::describes(r))
+  if (!describes(r))
     throw Error(ErrorKind::kFile, r.origin() + ": the key " + kKeyType +
                                       " is missing; expected the config.json of SeerAttention-R gates");
   parse_pooling(r, &c);
@@ -82,17 +88,11 @@ DecodeGateConfig parse_config(const JsonReader& r, const ModelConfig& model) {
   return c;
 }
 
-std::string layer_prefix(int64_t layer) {
-  return "model.layers." + std::to_string(layer) + ".self_attn.attn_gate.attngate_";
-}
-
-}  // namespace
-
 DecodeGateWeights DecodeGateWeights::load(const std::string& gates_dir, const ModelConfig& model) {
   const JsonReader r = read_gate_config(gates_dir);
   check_gates_fit(r, model);
   DecodeGateWeights g;
-  g.config = parse_config(r, model);
+  g.config = read_config(r, model);
   GateTensors tensors(gates_dir);
   const DecodeGateConfig& c = g.config;
   const int64_t n_kv_heads = model.n_kv_heads, d_head = model.d_head, group = model.n_heads / n_kv_heads;
@@ -120,7 +120,7 @@ std::optional<DecodeGateWeights> DecodeGateWeights::random(const std::string& co
   const JsonReader r(read_json_object(config_path, kMaxGateConfigBytes), config_path);
   if (!describes(r)) return std::nullopt;
   DecodeGateWeights g;
-  g.config = parse_config(r, model);
+  g.config = read_config(r, model);
   g.tensors.set_source("random decode gates of " + config_path);
   const DecodeGateConfig& c = g.config;
   const int64_t n_q = c.query_heads(model.n_heads / model.n_kv_heads) * model.d_head;

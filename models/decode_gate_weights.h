@@ -61,6 +61,8 @@ struct DecodeGateWeights {
   // does not describe gates for decoding.
   static std::optional<DecodeGateWeights> random(const std::string& config_path, const ModelConfig& model,
                                                  uint64_t seed);
+  // Reads the seerattn_* keys. Throws as load() does if one of them is missing or not allowed.
+  static DecodeGateConfig read_config(const JsonReader& config, const ModelConfig& model);
   // Drops the weights of KV heads that are not this rank's.
   void keep(const Shard& shard);
 };

@@ -28,7 +28,7 @@ struct Decoder::Deferred {
 };
 
 Decoder::Decoder(Backend* backend, const Shard& shard, const ModelWeights& weights, const GateSet& gates,
-                 KvCache* cache, const StepLimits& limits, Communicator* comm)
+                 KvCache* cache, const StepLimits& limits, Communicator* comm, const AttentionMaker& make)
     : backend_(backend),
       alone_(comm == nullptr ? make_local_communicator() : nullptr),
       comm_(comm == nullptr ? alone_.get() : comm),
@@ -41,9 +41,9 @@ Decoder::Decoder(Backend* backend, const Shard& shard, const ModelWeights& weigh
       rope_(backend, config_, limits, &workspace_),
       context_(divide_prompts(backend, comm_, shard_, gates, cache, limits)),
       stream_(backend, comm_, shard_, &workspace_),
-      vocabulary_(backend, comm_, shard_, weights, &workspace_, context_.get()),
-      attention_(make_attention({backend, comm_, config_, weights, gates, cache, &workspace_, &rope_, limits},
-                                context_.get())) {
+      vocabulary_(backend, comm_, shard_, weights, &workspace_, context_.get()) {
+  const AttentionContext context{backend, comm_, config_, weights, gates, cache, &workspace_, &rope_, limits};
+  attention_ = make ? make(context) : make_attention(context, context_.get());
   assert(context_ || (shard_.size == comm_->size() && shard_.rank == comm_->rank()));
   if (comm_->rank() > 0) received_ = std::make_unique<ReceivedStep>();
   backend->prepare(context_ ? ContextParallel::local_limits(limits) : limits);

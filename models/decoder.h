@@ -39,9 +39,10 @@ class Decoder {
  public:
   static constexpr uint32_t kStepMessage = 1;
 
-  // `comm` may be null if there is one rank. Throws Error{kMemory}.
+  // `comm` may be null if there is one rank. If `make` is given, it makes the attention of all layers in
+  // place of make_attention(). Throws Error{kMemory}.
   Decoder(Backend* backend, const Shard& shard, const ModelWeights& weights, const GateSet& gates,
-          KvCache* cache, const StepLimits& limits, Communicator* comm);
+          KvCache* cache, const StepLimits& limits, Communicator* comm, const AttentionMaker& make = {});
   Decoder(Backend* backend, const ModelConfig& config, const ModelWeights& weights, const GateSet& gates,
           KvCache* cache, const StepLimits& limits)
       : Decoder(backend, Shard(config), weights, gates, cache, limits, nullptr) {}

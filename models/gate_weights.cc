@@ -37,7 +37,13 @@ void parse_rule(const JsonReader& r, GateConfig* c) {
   c->rule.value = c->rule.by_threshold() ? threshold : nz_ratio;
 }
 
-GateConfig parse_gate_config(const JsonReader& r, const ModelConfig& model) {
+std::string tensor_name(int64_t layer) {
+  return "model.layers." + std::to_string(layer) + ".self_attn.attn_gate.mask_linear_";
+}
+
+}  // namespace
+
+GateConfig GateWeights::read_config(const JsonReader& r, const ModelConfig& model) {
   GateConfig c;
   const auto type = r.optional_string("seerattn_gate_type");
   if (!type)
@@ -63,17 +69,11 @@ GateConfig parse_gate_config(const JsonReader& r, const ModelConfig& model) {
   return c;
 }
 
-std::string tensor_name(int64_t layer) {
-  return "model.layers." + std::to_string(layer) + ".self_attn.attn_gate.mask_linear_";
-}
-
-}  // namespace
-
 GateWeights GateWeights::load(const std::string& gates_dir, const ModelConfig& model) {
   const JsonReader r = read_gate_config(gates_dir);
   check_gates_fit(r, model);
   GateWeights g;
-  g.config = parse_gate_config(r, model);
+  g.config = read_config(r, model);
   GateTensors tensors(gates_dir);
   const GateConfig& c = g.config;
   for (int64_t l = 0; l < model.n_layers; ++l) {
@@ -93,7 +93,7 @@ std::optional<GateWeights> GateWeights::random(const std::string& config_path, c
   const JsonReader r(read_json_object(config_path, kMaxGateConfigBytes), config_path);
   if (!r.has("seerattn_gate_type")) return std::nullopt;
   GateWeights g;
-  g.config = parse_gate_config(r, model);
+  g.config = read_config(r, model);
   g.tensors.set_source("random gates of " + config_path);
   const GateConfig& c = g.config;
   const auto make = [&](const std::string& name, int64_t n_heads, int64_t d_in) {

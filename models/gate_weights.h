@@ -9,6 +9,7 @@
 #include "kernels/block_mask.h"
 #include "kernels/tensor.h"
 #include "models/config.h"
+#include "models/json_util.h"
 #include "models/safetensors.h"
 #include "models/shard.h"
 
@@ -47,6 +48,8 @@ struct GateWeights {
   // absent if it has no such keys.
   static std::optional<GateWeights> random(const std::string& config_path, const ModelConfig& model,
                                            uint64_t seed);
+  // Reads the seerattn_* keys. Throws as load() does if one of them is missing or not allowed.
+  static GateConfig read_config(const JsonReader& config, const ModelConfig& model);
   // Drops the weights of heads that are not this rank's.
   void keep(const Shard& shard);
 };

@@ -16,7 +16,7 @@
 
 namespace seer {
 
-class CpuBackend final : public Backend, public DividedDecodes {
+class CpuBackend final : public Backend, public DividedDecodes, public Distillation {
  public:
   // As make_cpu_backend(), for 1 thread or more.
   CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs = false);
@@ -80,6 +80,31 @@ class CpuBackend final : public Backend, public DividedDecodes {
                              const BlockMask& mask) override;
   void merge_attention(const Tensor& out, const Tensor& parts) override;
 
+  Distillation* distillation() override { return this; }
+  void attention_with_maxima(const Tensor& out, const Tensor& maxima, const Tensor& log_sums, const Tensor& q,
+                             const PagedKv& kv, const Segment& segment) override;
+  void prefill_truth(const Tensor& truth, const Tensor& maxima, const Tensor& log_sums,
+                     const ScoredRows& rows, int64_t page_tokens) override;
+  void decode_truth(const Tensor& truth, const Tensor& maxima, const Tensor& log_sums,
+                    const ScoredRows& rows) override;
+  void split_heads(const Tensor& out, const Tensor& in) override;
+  void group_queries(const Tensor& out, const Tensor& qkv, const HeadNorms& norms, const ScoredRows& rows,
+                     int64_t n_heads, int64_t d_head) override;
+  void multiply(const Matrices& out, const Matrices& a, const Matrices& b, float scale,
+                bool accumulate) override;
+  void rotate_heads(const Tensor& x, const RopeTable& rope, bool back) override;
+  void normalise(const Tensor& out, const Tensor& x, const Tensor& weight, float eps) override;
+  void normalise_back(const Tensor& dy, const Tensor& d_weight, const Tensor& x, const Tensor& weight,
+                      float eps) override;
+  void kl_divergence(const Tensor& losses, const Tensor& scores, const Tensor& truth, const ScoredRows& rows,
+                     float scale) override;
+  void fill(const Tensor& out, float value) override;
+  void copy(const Tensor& out, const Tensor& in) override;
+  void write(const Tensor& out, const float* host) override;
+  double sum_of_squares(const Tensor& x) override;
+  void adamw(const Tensor& parameters, const Tensor& gradients, const Tensor& moments,
+             const Tensor& second_moments, const AdamWStep& step) override;
+
   void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
 
   void begin_phase(Phase phase) override;
@@ -131,6 +156,13 @@ class CpuBackend final : public Backend, public DividedDecodes {
   void multiply_panel(float* out, int64_t d_out, const Panel& panel, int64_t row, int64_t n_rows,
                       bool accumulate, int thread) const;
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
+  // Does what prefill_attention() does. If `maxima` is given, it also gets what attention_with_maxima()
+  // writes, and there is no mask.
+  struct Maxima {
+    const Tensor &blocks, &log_sums;
+  };
+  void attend_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
+                      const BlockMask* mask, int64_t first_token, const Maxima* maxima);
   // Writes the normalised outputs [n, n_heads, d_head] of consecutive segments, and the logarithms [n,
   // n_heads] if log_sums is given. Writes nothing for a segment without keys. If a mask is given, only its
   // pages are attended to, and of these only the ones that are not -1 in the page table; if none is left, the

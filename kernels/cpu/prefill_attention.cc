@@ -47,6 +47,19 @@ std::vector<Tile> make_tiles(const Segment& segment, int64_t n_heads, int64_t pa
 
 void CpuBackend::prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                                    const Segment& segment, const BlockMask* mask, int64_t first_token) {
+  attend_prefill(out, q, kv, segment, mask, first_token, nullptr);
+}
+
+void CpuBackend::attention_with_maxima(const Tensor& out, const Tensor& maxima, const Tensor& log_sums,
+                                       const Tensor& q, const PagedKv& kv, const Segment& segment) {
+  assert(segment.row == 0 && segment.start == 0 && maxima.dim(0) == q.dim(1) &&
+         maxima.dim(1) == segment.n_tokens && maxima.dim(2) == blocks_of(segment.n_tokens, kv.page_tokens()));
+  const Maxima both{maxima, log_sums};
+  attend_prefill(out, q, kv, segment, nullptr, 0, &both);
+}
+
+void CpuBackend::attend_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
+                                const BlockMask* mask, int64_t first_token, const Maxima* maxima) {
   const int64_t n_heads = q.dim(1), d_head = q.dim(2), page = kv.page_tokens();
   const int64_t group = n_heads / kv.n_kv_heads(), stride = n_heads * d_head;
   const int64_t n_scores = std::max(page, kTileQueries) * kTileQueries;
@@ -55,7 +68,7 @@ void CpuBackend::prefill_attention(const Tensor& out, const Tensor& q, const Pag
 
   const std::vector<Tile> tiles = make_tiles(segment, n_heads, page, mask, first_token);
   const bool narrow = kv.k.dtype != DType::kF32;
-  reserve_thread_scratch((2 * d_head + 2) * kTileQueries + n_scores + (narrow ? 2 * page * d_head : 0));
+  reserve_thread_scratch((2 * d_head + 3) * kTileQueries + n_scores + (narrow ? 2 * page * d_head : 0));
   pool_.run(static_cast<int64_t>(tiles.size()), [&](int64_t task, int thread) {
     const Tile& tile = tiles[static_cast<size_t>(task)];
     float* scratch = thread_scratch(thread);
@@ -63,7 +76,10 @@ void CpuBackend::prefill_attention(const Tensor& out, const Tensor& q, const Pag
     float* out_t = q_t + d_head * kTileQueries;
     float* row_max = out_t + d_head * kTileQueries;
     float* row_sum = row_max + kTileQueries;
-    const simd::AttentionTile state{d_head, q_t, out_t, row_max, row_sum, row_sum + kTileQueries};
+    float* block_max = row_sum + kTileQueries;
+    float* scores = block_max + kTileQueries;
+    const simd::AttentionTile state{
+        d_head, q_t, out_t, row_max, row_sum, scores, maxima == nullptr ? nullptr : block_max};
     float* wide = state.scores + n_scores;  // used if pages are narrow: the keys of a block, then its values
     const int64_t offset = (segment.row + tile.query) * stride + tile.head * d_head;
     simd_.transpose_queries(q_t, q.as<float>() + offset, stride, tile.n_queries, d_head, scale);
@@ -91,7 +107,16 @@ void CpuBackend::prefill_attention(const Tensor& out, const Tensor& q, const Pag
       }
       simd_.attention_block(state, static_cast<const float*>(k), static_cast<const float*>(v), n_keys,
                             first_position - block_start);
+      if (maxima != nullptr) {
+        const int64_t n_blocks = maxima->blocks.dim(2), first_row = tile.head * segment.n_tokens + tile.query;
+        float* to = maxima->blocks.as<float>() + first_row * n_blocks + block;
+        for (int64_t lane = 0; lane < tile.n_queries; ++lane) to[lane * n_blocks] = block_max[lane];
+      }
     }
+    if (maxima != nullptr)
+      for (int64_t lane = 0; lane < tile.n_queries; ++lane)
+        maxima->log_sums.as<float>()[tile.head * segment.n_tokens + tile.query + lane] =
+            row_max[lane] + std::log(row_sum[lane]);
     simd_.attention_end(state, out.as<float>() + offset, stride, tile.n_queries);
   });
 }

@@ -10,6 +10,7 @@ SAMPLES = "samples long texts, which differ between processors, for half a minut
 NOVEL = "takes a minute or more, and a novel that is no part of the project"
 INSTALLED = "builds and installs the project"
 CONTAINER = "needs a running Docker"
+TRAINS = "trains for many minutes, on texts that are no part of the project"
 
 LLAMA_8B = ("seer bench --config examples/configs/llama-3.1-8b.json --random-weights \\\n"
             "  -p 8192,32768,131072 -n 128 --sparse dense,nz_ratio=0.1")
@@ -65,6 +66,12 @@ NOT_RUN = {
     ("tests/bench/results/README.md", "cat build/gpu-check/results.jsonl >>tests/bench/results/nvidia-h200.jsonl"):
         (GPUS, "tools/gpu/check.sh"),
     ("tools/seer/README.md", LLAMA_8B): (GPUS, "tools/gpu/check.sh"),
+    ("tools/seer/README.md", "seer distill -m path/to/model -f novels/ --window 8192 --batch 2 --steps 200 -o gates"):
+        (TRAINS, "tests/tools/distill_test.cc"),
+    ("tools/seer/README.md", "seer distill -m path/to/model -f novels/ --window 8192 --batch 2 --steps 200 --kind decode "
+                             "-o decode-gates"): (TRAINS, "tests/tools/distill_test.cc"),
+    ("tools/seer/README.md", "seer generate -m path/to/model -g gates -g decode-gates -f report.txt"):
+        (TRAINS, "tests/tools/distill_test.cc"),
     ("tools/package/README.md", "tools/package.sh"): (BUILDS, "tests/package/package_test.py"),
     ("tools/package/README.md", "apt install ./build/package/packages/*.deb"): (INSTALLED, "tests/package/package_test.py"),
     ("tools/package/README.md", "docker build -f tools/package/Dockerfile -t seer ."): (CONTAINER, None),

@@ -5,8 +5,8 @@
 #include <random>
 #include <vector>
 
+#include "engine/base/safetensors_writer.h"
 #include "tests/support/test_data.h"
-#include "tools/seer/safetensors_writer.h"
 
 namespace seer::testing {
 namespace {
@@ -36,7 +36,7 @@ void write_decode_gates(const std::filesystem::path& dir, const DecodeGateShape&
   write_file(dir / "config.json", config.dump());
   std::mt19937 random(1);
   std::list<std::vector<float>> kept;
-  cli::SafetensorsWriter writer((dir / "attn_gate_weights.safetensors").string());
+  SafetensorsWriter writer((dir / "attn_gate_weights.safetensors").string());
   const auto add = [&](const std::string& name, std::vector<int64_t> size) {
     int64_t n = 1;
     for (const int64_t side : size) n *= side;

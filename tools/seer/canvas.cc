@@ -11,7 +11,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "tools/seer/output_file.h"
+#include "engine/base/output_file.h"
 
 namespace seer::cli {
 namespace {

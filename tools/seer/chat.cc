@@ -1,6 +1,7 @@
 // seer chat: questions and answers. The conversation is kept in the session's cache.
 #include <csignal>
 
+#include "engine/base/output_file.h"
 #include "seer/engine.h"
 #include "tools/seer/chat_commands.h"
 #include "tools/seer/chat_template_options.h"
@@ -13,7 +14,6 @@
 #include "tools/seer/message_reader.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
-#include "tools/seer/output_file.h"
 #include "tools/seer/sampling_options.h"
 #include "tools/seer/sparse_options.h"
 #include "tools/seer/status_line.h"

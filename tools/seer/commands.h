@@ -14,6 +14,7 @@ using Arguments = std::vector<std::string>;  // the words after the subcommand's
 int run_bench(const Arguments& arguments);
 int run_chat(const Arguments& arguments);
 int run_completion(const Arguments& arguments);
+int run_distill(const Arguments& arguments);
 int run_generate(const Arguments& arguments);
 int run_inspect(const Arguments& arguments);
 int run_man(const Arguments& arguments);
@@ -26,6 +27,7 @@ int run_tokenize(const Arguments& arguments);
 CommandTable describe_bench();
 CommandTable describe_chat();
 CommandTable describe_completion();
+CommandTable describe_distill();
 CommandTable describe_generate();
 CommandTable describe_inspect();
 CommandTable describe_man();

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/base/safetensors_writer.h"
 #include "seer/engine.h"
-#include "tools/seer/safetensors_writer.h"
 
 namespace seer::cli {
 

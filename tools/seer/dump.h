@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/safetensors_writer.h"
 #include "seer/request.h"
 #include "tools/seer/decode_dump.h"
-#include "tools/seer/safetensors_writer.h"
 
 namespace seer::cli {
 

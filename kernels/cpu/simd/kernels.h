@@ -79,8 +79,12 @@ void attention_block(const AttentionTile& tile, const float* k, const float* v, 
   alignas(64) float correction[kQ];
   for (int64_t lane = 0; lane < kQ; lane += kLanes) {
     const Vec old_max = load(tile.row_max + lane);
-    Vec new_max = old_max;
+    Vec new_max = tile.block_max == nullptr ? old_max : broadcast(kMinusInf);
     for (int64_t j = 0; j < n_keys; ++j) new_max = max(new_max, load(s + j * kQ + lane));
+    if (tile.block_max != nullptr) {
+      store(tile.block_max + lane, new_max);
+      new_max = max(old_max, new_max);
+    }
     Vec total{};
     for (int64_t j = 0; j < n_keys; ++j) {
       const Vec p = exp(load(s + j * kQ + lane) - new_max);

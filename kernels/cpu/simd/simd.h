@@ -32,6 +32,9 @@ struct AttentionTile {
   float* row_max;    // [64]
   float* row_sum;    // [64]
   float* scores;     // scratch [128, 64]
+  // [64]: if not null, attention_block writes each lane's largest score of the block; -infinity for a lane
+  // that sees none of its keys.
+  float* block_max = nullptr;
 };
 
 struct Functions {

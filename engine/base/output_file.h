@@ -5,7 +5,10 @@
 #include <string>
 #include <string_view>
 
-namespace seer::cli {
+namespace seer {
+
+// Says whether a file must survive a loss of power. If so, finish() takes as long as the disk takes.
+enum class Durability { kNone, kSynced };
 
 class OutputFile {
  public:
@@ -19,7 +22,7 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
 
   void write(std::string_view bytes);
-  void finish();
+  void finish(Durability durability = Durability::kNone);
   int fd() const { return fd_; }  // for libraries that write to a descriptor
   // Throws Error{kRuntime} with errno's reason: "cannot write PATH: No space left on device; ...".
   [[noreturn]] void fail_to_write() const { fail("write"); }
@@ -28,7 +31,8 @@ class OutputFile {
   [[noreturn]] void fail(const std::string& what) const;
 
   std::string path_, temporary_;  // temporary_ is empty if path_ is written directly
+  bool replaces_ = false;         // a file was there before
   int fd_ = -1;
 };
 
-}  // namespace seer::cli
+}  // namespace seer

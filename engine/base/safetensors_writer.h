@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "tools/seer/output_file.h"
+#include "engine/base/output_file.h"
 
-namespace seer::cli {
+namespace seer {
 
 class SafetensorsWriter {
  public:
@@ -19,7 +19,7 @@ class SafetensorsWriter {
   void add(const std::string& name, const char* dtype, std::vector<int64_t> shape, const void* data,
            size_t n_bytes);
   void add_metadata(const std::string& key, const std::string& value);
-  void write();
+  void write(Durability durability = Durability::kNone);
 
  private:
   struct Tensor {
@@ -34,4 +34,4 @@ class SafetensorsWriter {
   std::vector<std::pair<std::string, std::string>> metadata_;
 };
 
-}  // namespace seer::cli
+}  // namespace seer

@@ -1,4 +1,4 @@
-#include "tools/seer/output_file.h"
+#include "engine/base/output_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -7,9 +7,10 @@
 #include <cstring>
 #include <filesystem>
 
+#include "engine/base/file_reader.h"
 #include "seer/error.h"
 
-namespace seer::cli {
+namespace seer {
 namespace fs = std::filesystem;
 
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
@@ -24,6 +25,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
     const fs::path real = fs::weakly_canonical(path_, ignored);
     if (!real.empty()) path_ = real.string();
     temporary_ = path_ + ".tmp";
+    replaces_ = fs::is_regular_file(status);
   }
   const std::string& target = temporary_.empty() ? path_ : temporary_;
   fd_ = ::open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
@@ -40,8 +42,10 @@ OutputFile::~OutputFile() {
 
 void OutputFile::fail(const std::string& what) const {
   const char* const reason = std::strerror(errno);
-  throw Error(ErrorKind::kRuntime,
-              "cannot " + what + " " + path_ + ": " + reason + (what == "open" ? "" : "; no file is left"));
+  const char* const left = what == "open" ? ""
+                           : replaces_    ? "; the file that was there before is left as it was"
+                                          : "; no file is left";
+  throw Error(ErrorKind::kRuntime, "cannot " + what + " " + path_ + ": " + reason + left);
 }
 
 void OutputFile::write(std::string_view bytes) {
@@ -53,13 +57,20 @@ void OutputFile::write(std::string_view bytes) {
   }
 }
 
-void OutputFile::finish() {
+void OutputFile::finish(Durability durability) {
   const int fd = fd_;
+  const bool sync = durability == Durability::kSynced && !temporary_.empty();
+  if (sync && ::fsync(fd_) != 0) fail("write");
   fd_ = -1;
   if (::close(fd) != 0) fail("write");
   if (temporary_.empty()) return;
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("write");
   temporary_.clear();
+  if (!sync) return;
+  // The new name is safe when the folder is. Some file systems cannot sync a folder, and need not be told.
+  const FileDescriptor folder(
+      ::open(fs::path(path_).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() >= 0) ::fsync(folder.get());
 }
 
-}  // namespace seer::cli
+}  // namespace seer

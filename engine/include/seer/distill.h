@@ -1,0 +1,97 @@
+// Trains SeerAttention gates for a model from plain text: the model is frozen, and each layer's gate learns
+// which key blocks the layer attends to. It runs on the CPU for now.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "seer/engine.h"
+
+namespace seer {
+
+enum class GateKind { kPrefill, kDecode };
+
+// Options are a recipe: a run is a function of them and of its texts, whatever the number of threads, so a
+// run that was stopped and resumed gives the same bits.
+struct SEER_API DistillOptions {
+  std::string model_dir;  // a Hugging Face checkpoint, as in EngineOptions
+  std::string out_dir;    // gets the gates and, until they are done, the checkpoint; is made if it is missing
+  std::string device = "auto";
+  int threads = 0;               // CPU threads; 0: as many as usable_cores()
+  std::string weights = "auto";  // as in EngineOptions
+
+  GateKind kind = GateKind::kPrefill;  // gates for prompts (SeerAttention) or for decoding (SeerAttention-R)
+  std::string gate_type;               // empty: Qavg_Kmaxminavg for prompts, Qproj_Kmaxminavg for decoding
+  int64_t block_size = 64;             // tokens
+  int64_t hidden_size = 0;             // of gates; 0: the size of the model's heads
+  bool force_double = false;           // gates for prompts: two weights also if one would do
+  bool norms = true;                   // gates for decoding: RMS norms of gate queries and gate keys
+  bool rope = true;                    // gates for decoding: RoPE of gate queries and gate keys
+
+  int64_t window = 0;  // tokens; 0: 65536 for prompts and 32768 for decoding, or the model's maximum if that
+                       // is less
+  int64_t batch = 16;  // windows of a step
+  int64_t steps = 0;   // 0: 500 for prompts, 800 for decoding
+  double learning_rate = 1e-3;
+  std::optional<double> last_rate;  // of the cosine; default: 0 for prompts, 1e-5 for decoding
+  int64_t warm_up = 20;             // steps
+  double max_norm = 1.0;            // of the gradients, beyond which they are clipped
+  int64_t row_stride = 1;           // gates for decoding: learn from every so many tokens
+  uint64_t seed = 0;
+
+  bool resume = false;  // go on from the checkpoint in out_dir
+  int64_t checkpoint_steps =
+      50;            // a checkpoint is written every so many steps; 0: only if the run is stopped
+  bool pth = false;  // also write attn_gate_weights.pth
+
+  std::function<bool(const LoadProgress&)> on_load;          // see EngineOptions
+  std::function<void(LogLevel, const std::string&)> on_log;  // see EngineOptions
+  // Is asked before each window. If it returns false, the run stops: it writes a checkpoint of the steps done
+  // and returns.
+  std::function<bool()> go_on;
+  std::function<void(const struct DistillStep&)> on_step;  // is called after each step
+};
+
+struct SEER_API DistillStep {
+  int64_t step = 0, n_steps = 0;     // `step` steps are done
+  std::vector<double> layer_losses;  // KL divergence, mean over the step's windows, heads and rows
+  double gradient_norm = 0.0, learning_rate = 0.0;
+  double tokens_per_second = 0.0, seconds_left = 0.0;  // of this run so far
+
+  double loss() const;  // mean over layers
+};
+
+// What a rule would keep of the gates' scores on texts held out. Blocks that are kept besides, such as the
+// last rows of a prompt, are not counted.
+struct SEER_API HeldOutRule {
+  std::string rule;      // "threshold=0.002", "best 0.1"
+  double density = 0.0;  // share of the blocks to choose from that it keeps
+  double recall = 0.0;   // share of the ground truth in these blocks
+};
+
+struct SEER_API DistillResult {
+  int64_t n_done = 0, n_steps = 0;
+  bool stopped = false;                 // by go_on; then there is a checkpoint and no gates
+  int64_t n_held_out = 0;               // windows; 0: nothing was held out
+  std::vector<double> held_out_losses;  // [n_layers], of the weights in the file
+  std::vector<HeldOutRule> held_out_rules;
+
+  double held_out_loss() const;  // mean over layers
+};
+
+// Trains gates and writes them to out_dir. `tokens` are the texts, one after the other; `held_out` are texts
+// to measure the result by, of which the first windows count, up to max_held_out_windows. Throws Error:
+// kUsage for options, for texts shorter than a window, for a folder that has gates or a checkpoint already
+// (unless it is resumed); kFile, kUnsupported, kMemory and kDevice as Engine::load() does; kUnsupported also
+// for a device that cannot train; kRuntime if a loss is not finite, with the layer and the step, or if a file
+// cannot be written. The last checkpoint survives all of these.
+SEER_API DistillResult distill(const DistillOptions& options, const std::vector<int32_t>& tokens,
+                               const std::vector<int32_t>& held_out, int64_t max_held_out_windows = 8);
+
+// Returns the window that options.window = 0 stands for.
+SEER_API int64_t default_window(const DistillOptions& options);
+
+}  // namespace seer

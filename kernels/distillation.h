@@ -1,0 +1,157 @@
+// The operations that train gates: attention that also says how much each key block matters, and what the
+// gates' forward and backward passes are made of. They are an interface of their own, because a device may
+// have all other operations without them (Backend::distillation()).
+//
+// All tensors here are float32 on the device unless a comment says otherwise. Heads come first in tensors of
+// gates, [n_heads, n_rows, width], so that the matrices of a head, or of all heads of a KV group, are
+// contiguous. Sums are taken in an order that depends on the shapes alone, so that training twice gives the
+// same bits, whatever the number of threads.
+#pragma once
+
+#include <cassert>
+#include <cstdint>
+
+#include "kernels/host_device.h"
+#include "kernels/paged_kv.h"
+#include "kernels/step.h"
+#include "kernels/tensor.h"
+
+namespace seer {
+
+// Rows of a gate's scores: row i is at position first + i * stride. For prompts a position is a query block,
+// per_block is 1, and a row sees the blocks up to its own. For decoding a position is a token, and a row sees
+// the blocks before its own.
+struct ScoredRows {
+  int64_t first = 0, stride = 1, n = 0;
+  int64_t per_block = 1;  // positions of a block
+  bool own_block = true;
+
+  SEER_HOST_DEVICE int64_t position(int64_t i) const { return first + i * stride; }
+  // Returns how many blocks, from block 0 on, row i may choose from.
+  SEER_HOST_DEVICE int64_t visible(int64_t i) const {
+    return position(i) / per_block + static_cast<int64_t>(own_block);
+  }
+};
+
+// n matrices of one shape in device memory. Element (r, c) of matrix i is data[i * stride + r * row_stride +
+// c], or data[i * stride + c * row_stride + r] if they are transposed.
+struct Matrices {
+  float* data = nullptr;
+  int64_t n = 0, rows = 0, cols = 0;
+  int64_t stride = 0, row_stride = 0;
+  bool transposed = false;
+
+  Matrices() = default;
+  explicit Matrices(const Tensor& t)  // [n, rows, cols]
+      : data(t.as<float>()),
+        n(t.dim(0)),
+        rows(t.dim(1)),
+        cols(t.dim(2)),
+        stride(t.dim(1) * t.dim(2)),
+        row_stride(t.dim(2)) {}
+
+  Matrices transpose() const {
+    Matrices m = *this;
+    m.rows = cols;
+    m.cols = rows;
+    m.transposed = !transposed;
+    return m;
+  }
+  // Returns matrices `first`, first + step, first + 2 step and so on.
+  Matrices every(int64_t step, int64_t first) const {
+    assert(n % step == 0 && first < step);
+    Matrices m = *this;
+    m.data += first * stride;
+    m.n = n / step;
+    m.stride = stride * step;
+    return m;
+  }
+};
+
+// One step of AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101).
+struct AdamWStep {
+  double learning_rate = 0.0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
+  int64_t number = 1;           // of the step, from 1 on: it corrects the moments' bias
+  double gradient_scale = 1.0;  // multiplies gradients first, which clips their norm
+};
+
+// Operations are ordered with those of the Backend that returned this object.
+class Distillation {
+ public:
+  // ---- attention and ground truth, of one window ----
+
+  // Dense causal attention of a whole window, whose segment has row 0 and start 0, over its pages. Element
+  // [h, r, b] of maxima gets the largest scaled score that row r of query head h has with a key of block b.
+  // Blocks after the row's own are not defined. Element [h, r] of log_sums gets the natural logarithm of the
+  // sum of the exponentials of all scaled scores of the row. So exp(maxima - log_sums) is the largest
+  // probability in a block, and the whole map is never stored.
+  virtual void attention_with_maxima(const Tensor& out,       // [n_tokens, n_heads, d_head], activations
+                                     const Tensor& maxima,    // [n_heads, n_tokens, n_blocks]
+                                     const Tensor& log_sums,  // [n_heads, n_tokens]
+                                     const Tensor& q,         // [n_tokens, n_heads, d_head], activations
+                                     const PagedKv& kv, const Segment& segment) = 0;
+  // The ground truth of gates for prompts: element [h, i, b] gets the largest probability that a token of
+  // query block rows.position(i) gives to a key of block b, divided by the sum of these over the blocks that
+  // the row sees. The other blocks get 0.
+  virtual void prefill_truth(const Tensor& truth,  // [n_heads, rows.n, n_blocks]
+                             const Tensor& maxima, const Tensor& log_sums, const ScoredRows& rows,
+                             int64_t page_tokens) = 0;
+  // The ground truth of gates for decoding: element [h, i, b] gets the largest probability that token
+  // rows.position(i) gives to a key of block b in any query head of KV head h, divided by the sum of these
+  // over the blocks that the row sees. The other blocks get 0.
+  virtual void decode_truth(const Tensor& truth,  // [n_kv_heads, rows.n, n_blocks]
+                            const Tensor& maxima, const Tensor& log_sums, const ScoredRows& rows) = 0;
+
+  // ---- inputs of gates ----
+
+  // Element [h, r, c] of out = element [r, h, c] of in, which has the type of activations. in may have more
+  // rows than out.
+  virtual void split_heads(const Tensor& out,      // [n_heads, n_rows, width]
+                           const Tensor& in) = 0;  // [at least n_rows, n_heads, width]
+  // Brings the query heads of some tokens together, normalised as HeadNorms says and before RoPE: those of a
+  // KV head's group one after the other, or their mean if out is only one head wide.
+  virtual void group_queries(const Tensor& out,  // [n_kv_heads, rows.n, group * d_head], or [.., d_head]
+                             const Tensor& qkv,  // [n_tokens, (n_heads + 2 n_kv_heads) * d_head], activations
+                             const HeadNorms& norms, const ScoredRows& rows, int64_t n_heads,
+                             int64_t d_head) = 0;
+
+  // ---- what gates are made of ----
+
+  // out = scale * a b, or out += scale * a b, for each i of the n matrices.
+  virtual void multiply(const Matrices& out, const Matrices& a, const Matrices& b, float scale,
+                        bool accumulate) = 0;
+  // Rotates row r of each head by row r of `rope`, in place. Back: multiplies by the transpose of that
+  // matrix, which takes a gradient through the rotation.
+  virtual void rotate_heads(const Tensor& x,  // [n_heads, n_rows, width]
+                            const RopeTable& rope, bool back) = 0;
+  // RMS norm of each row of x.
+  virtual void normalise(const Tensor& out, const Tensor& x,  // [.., width]
+                         const Tensor& weight,                // [width]
+                         float eps) = 0;
+  // Takes the gradient dy through normalise(): it is replaced by the gradient of x. The weight's is added to
+  // d_weight, unless that is empty.
+  virtual void normalise_back(const Tensor& dy, const Tensor& d_weight, const Tensor& x, const Tensor& weight,
+                              float eps) = 0;
+  // Row [h, i] of losses gets KL(truth || softmax of the scores), over the blocks that the row sees. The
+  // scores are replaced by the gradient of scale * losses; blocks that the row does not see get 0. A row
+  // whose truth is 0 everywhere gets the loss 0 and no gradient.
+  virtual void kl_divergence(const Tensor& losses,  // [n_heads, rows.n]
+                             const Tensor& scores,  // [n_heads, rows.n, n_blocks]
+                             const Tensor& truth, const ScoredRows& rows, float scale) = 0;
+
+  // ---- parameters: tensors of any shape, as one list of numbers ----
+
+  virtual void fill(const Tensor& out, float value) = 0;
+  virtual void copy(const Tensor& out, const Tensor& in) = 0;
+  // Copies numbers of the host to the device. Returns when `host` may be changed.
+  virtual void write(const Tensor& out, const float* host) = 0;
+  // Returns the sum of squares, and waits for it.
+  virtual double sum_of_squares(const Tensor& x) = 0;
+  virtual void adamw(const Tensor& parameters, const Tensor& gradients, const Tensor& moments,
+                     const Tensor& second_moments, const AdamWStep& step) = 0;
+
+ protected:
+  ~Distillation() = default;
+};
+
+}  // namespace seer

@@ -1,0 +1,125 @@
+#include "models/distill/gate_plan.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "engine/base/file_reader.h"
+#include "engine/base/json_reader.h"
+#include "models/distill/seeded.h"
+#include "models/gate_files.h"
+#include "models/json_util.h"
+#include "seer/error.h"
+
+namespace seer {
+namespace {
+
+constexpr const char* kOrigin = "the gates to be trained";
+
+// The keys that upstream's classes read, with the rules that they have before anyone has tuned them: the
+// threshold that upstream uses for gates for prompts, and its budget for decoding.
+OrderedJson prefill_keys(const GateSpec& spec, int64_t d_gate) {
+  return {{"seerattn_sparsity_method", "threshold"},
+          {"seerattn_threshold", 0.002},
+          {"seerattn_nz_ratio", 1.0},
+          {"seerattn_gate_type", spec.type},
+          {"seerattn_gate_block_size", spec.block},
+          {"seerattn_gate_hidden_size", d_gate},
+          {"seerattn_last_block_dense", true},
+          {"seerattn_gate_force_double", spec.force_double}};
+}
+
+OrderedJson decode_keys(const GateSpec& spec, int64_t d_gate) {
+  const size_t split = spec.type.find("_K");
+  if (split == std::string::npos)
+    throw Error(ErrorKind::kUsage,
+                "gate type: expected a query pool and pools of keys, as in "
+                "Qproj_Kmaxminavg, found '" +
+                    spec.type + "'");
+  return {{"seerattn_k_seq_pooling_type", spec.type.substr(split + 1)},
+          {"seerattn_q_head_pooling_type", spec.type.substr(0, split)},
+          {"seerattn_gate_block_size", spec.block},
+          {"seerattn_gate_hidden_size", d_gate},
+          {"seerattn_use_qk_norm", spec.norms},
+          {"seerattn_use_rope", spec.rotates},
+          {"seerattn_sparsity_method", "token_budget"},
+          {"seerattn_token_budget", 4096},
+          {"seerattn_threshold", 0.0},
+          {"seerattn_start_layer", 0},
+          {"seerattn_implementation", "seer_sparse"}};
+}
+
+}  // namespace
+
+GatePlan::GatePlan(const GateSpec& spec, const std::string& model_dir, const ModelConfig& model)
+    : n_layers_(model.n_layers) {
+  const std::string path = (std::filesystem::path(model_dir) / "config.json").string();
+  config_ = read_ordered_json(read_whole_file(path, kMaxGateConfigBytes));
+  config_["base_model"] = model_dir;
+  const int64_t d_gate = spec.d_gate == 0 ? model.d_head : spec.d_gate;
+  const OrderedJson keys = spec.decode ? decode_keys(spec, d_gate) : prefill_keys(spec, d_gate);
+  for (const auto& [key, value] : keys.items()) config_[key] = value;
+  const JsonReader reader(read_json(keys.dump()), kOrigin);
+  try {
+    if (spec.decode) {
+      decode_ = DecodeGateWeights::read_config(reader, model);
+      plan_decode(model);
+    } else {
+      prefill_ = GateWeights::read_config(reader, model);
+      plan_prefill(model);
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kFile) throw;
+    throw Error(ErrorKind::kUsage, error.what());  // the options ask for it, not a file
+  }
+}
+
+std::string GatePlan::file_name(int64_t layer, const PlannedTensor& tensor) {
+  return "model.layers." + std::to_string(layer) + ".self_attn.attn_gate." + tensor.name;
+}
+
+void GatePlan::add_tensor(const std::string& name, std::vector<int64_t> shape, bool ones) {
+  PlannedTensor tensor{name, std::move(shape), layer_size_, 0.0};
+  // Uniform weights with the limit of torch's xavier_uniform_, by which upstream initialises them. Of a
+  // tensor of many dimensions it takes the second one as inputs and the first as outputs, each times the
+  // others.
+  if (!ones) {
+    const auto others = static_cast<double>(tensor.size() / (tensor.shape[0] * tensor.shape[1]));
+    tensor.spread = std::sqrt(6.0 / (static_cast<double>(tensor.shape[0] + tensor.shape[1]) * others));
+  }
+  layer_size_ += tensor.size();
+  tensors_.push_back(std::move(tensor));
+}
+
+void GatePlan::plan_prefill(const ModelConfig& model) {
+  const GateConfig& c = *prefill_;
+  if (c.double_linear)
+    add_tensor("mask_linear_q.weight", {model.n_heads, c.q.count() * model.d_head, c.d_gate});
+  add_tensor("mask_linear_k.weight", {c.n_gate_heads(model), c.k.count() * model.d_head, c.d_gate});
+}
+
+void GatePlan::plan_decode(const ModelConfig& model) {
+  const DecodeGateConfig& c = *decode_;
+  const int64_t group = model.n_heads / model.n_kv_heads;
+  if (c.query_pool == DecodeGateConfig::QueryPool::kProjected)
+    add_tensor("attngate_linear_q.weight", {model.n_kv_heads, group, model.d_head, c.d_gate});
+  if (c.query_pool == DecodeGateConfig::QueryPool::kMeanProjected)
+    add_tensor("attngate_linear_q.weight", {model.n_kv_heads, model.d_head, c.d_gate});
+  add_tensor("attngate_linear_k.weight", {model.n_kv_heads, c.k.count() * model.d_head, c.d_gate});
+  if (!c.has_norms) return;
+  add_tensor("attngate_qnorm.weight", {c.d_gate}, true);
+  add_tensor("attngate_knorm.weight", {c.d_gate}, true);
+}
+
+std::vector<float> GatePlan::first_weights(uint64_t seed) const {
+  std::vector<float> weights(static_cast<size_t>(size()));
+  for (int64_t l = 0; l < n_layers_; ++l)
+    for (const PlannedTensor& tensor : tensors_)
+      for (int64_t i = 0; i < tensor.size(); ++i) {
+        const auto at = static_cast<uint64_t>(l * layer_size_ + tensor.first + i);
+        const double unit = 2.0 * seeded_unit(seed, at) - 1.0;
+        weights[at] = tensor.spread == 0.0 ? 1.0F : static_cast<float>(unit * tensor.spread);
+      }
+  return weights;
+}
+
+}  // namespace seer

@@ -1,0 +1,60 @@
+// Dense attention that lets the gates of its layer learn: the forward pass of the frozen model goes on as
+// ever, and each layer's gate is compared with what the layer attends to. So all layers learn in one forward
+// pass, and what a layer needs for that is overwritten by the next.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "kernels/distillation.h"
+#include "models/attention.h"
+#include "models/distill/gate_learner.h"
+#include "models/distill/gate_plan.h"
+
+namespace seer {
+
+// What LearningAttention shares with the trainer.
+struct Lesson {
+  Tensor weights;              // f32 [n_layers, layer_size], on the device
+  Tensor gradients;            // of the same shape; each window's are added
+  float scale = 1.0F;          // multiplies each window's gradient
+  bool learns = true;          // false: only losses are computed
+  std::vector<double> losses;  // [n_layers]: each window's mean loss is added
+  // If given, is called for each layer with the gate's scores before the softmax and the ground truth, both
+  // f32 [n_score_heads, rows.n, n_blocks] on the device.
+  std::function<void(int64_t layer, const Tensor& scores, const Tensor& truth)> on_scores;
+};
+
+// A step must be one prefill segment of limits.n_tokens tokens, from position 0 on. All layers use the same
+// pages: those of layer 0 of the context's cache, so a cache for one layer is enough.
+class LearningAttention final : public Attention {
+ public:
+  // `plan` and `lesson` must outlive it. Throws Error{kMemory}.
+  LearningAttention(const AttentionContext& context, const GatePlan& plan, const ScoredRows& rows,
+                    Lesson* lesson);
+
+  const DecoderStep& begin(const DecoderStep& step) override;
+  // Throws Error{kRuntime} if the layer's loss is not a finite number; the message names the layer.
+  void run(int64_t l) override;
+  std::vector<DecoderStats> count() override;
+
+ private:
+  void take_tensors(Arena* arena);
+  void learn(int64_t l);
+
+  Distillation* device_;
+  const GatePlan& plan_;
+  ScoredRows rows_;
+  Lesson* lesson_;
+  int64_t n_blocks_;
+  std::unique_ptr<GateLearner> gate_;
+  const DecoderStep* step_ = nullptr;
+  Tensor maxima_, log_sums_, truth_, losses_;
+  GateInputs inputs_;
+  std::vector<float> host_losses_;
+  Buffer buffer_;
+};
+
+}  // namespace seer

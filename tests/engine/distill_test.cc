@@ -1,0 +1,164 @@
+// Training of gates through the library's interface.
+#include "seer/distill.h"
+
+#include <filesystem>
+#include <vector>
+
+#include "tests/models/refusal.h"
+#include "tests/models/tiny_model.h"
+#include "tests/support/catch.h"
+
+namespace seer {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::refusal;
+using testing::TempDir;
+using testing::TinyModel;
+
+std::vector<int32_t> random_ids(size_t n, int64_t n_vocab, uint64_t seed) {
+  std::vector<int32_t> ids(n);
+  for (int32_t& id : ids)
+    id = static_cast<int32_t>((testing::next_random(&seed) + 1.0F) / 2.0F * static_cast<float>(n_vocab));
+  return ids;
+}
+
+class Distilling {
+ public:
+  DistillOptions options(const char* out, GateKind kind = GateKind::kPrefill) const {
+    DistillOptions o;
+    o.model_dir = tiny_.path();
+    o.out_dir = (dir_.path() / out).string();
+    o.device = "cpu";
+    o.kind = kind;
+    o.block_size = 16;
+    o.window = 128;
+    o.batch = 2;
+    o.steps = 4;
+    o.learning_rate = 0.01;
+    return o;
+  }
+  std::string weights(const char* out) const {
+    return testing::read_file(dir_.path() / out / "attn_gate_weights.safetensors");
+  }
+  fs::path path(const char* out) const { return dir_.path() / out; }
+  const std::vector<int32_t>& tokens() const { return tokens_; }
+
+ private:
+  TinyModel tiny_;
+  TempDir dir_;
+  std::vector<int32_t> tokens_ = random_ids(1500, 53, 9);
+};
+
+TEST_CASE("a run that was stopped and resumed gives the bits of an unbroken one") {
+  for (const GateKind kind : {GateKind::kPrefill, GateKind::kDecode}) {
+    const Distilling d;
+    const DistillResult whole = distill(d.options("whole", kind), d.tokens(), {});
+    CHECK(whole.n_done == 4);
+    CHECK(!whole.stopped);
+
+    DistillOptions options = d.options("parts", kind);
+    options.threads = 1;
+    int n_windows = 0;
+    options.go_on = [&] { return ++n_windows <= 5; };  // in the middle of step 3
+    const DistillResult first = distill(options, d.tokens(), {});
+    CHECK(first.stopped);
+    CHECK(first.n_done == 2);
+    CHECK(fs::exists(d.path("parts") / "checkpoint.safetensors"));
+    CHECK(!fs::exists(d.path("parts") / "config.json"));
+
+    options.go_on = {};
+    options.threads = 3;
+    options.resume = true;
+    std::vector<int64_t> steps;
+    options.on_step = [&](const DistillStep& step) { steps.push_back(step.step); };
+    CHECK(distill(options, d.tokens(), {}).n_done == 4);
+    CHECK((steps == std::vector<int64_t>{3, 4}));
+    CHECK((d.weights("parts") == d.weights("whole")));
+    CHECK(!fs::exists(d.path("parts") / "checkpoint.safetensors"));
+  }
+}
+
+TEST_CASE("another seed gives other gates") {
+  const Distilling d;
+  distill(d.options("a"), d.tokens(), {});
+  DistillOptions options = d.options("b");
+  options.seed = 1;
+  distill(options, d.tokens(), {});
+  CHECK(d.weights("a") != d.weights("b"));
+}
+
+TEST_CASE("steps report losses that fall, and texts held out measure rules") {
+  const Distilling d;
+  DistillOptions options = d.options("gates");
+  options.steps = 12;
+  std::vector<double> losses;
+  options.on_step = [&](const DistillStep& step) {
+    CHECK(step.layer_losses.size() == 2);
+    CHECK(step.n_steps == 12);
+    losses.push_back(step.loss());
+  };
+  const DistillResult result = distill(options, d.tokens(), random_ids(300, 53, 10));
+  REQUIRE(losses.size() == 12);
+  CHECK(losses.back() < losses.front());
+  CHECK(result.n_held_out == 2);
+  CHECK(result.held_out_loss() < losses.front());
+  REQUIRE(result.held_out_rules.size() == 8);
+  for (const HeldOutRule& rule : result.held_out_rules) {
+    INFO(rule.rule);
+    CHECK(rule.density > 0.0);
+    CHECK(rule.density <= 1.0);
+    CHECK(rule.recall >= 0.9 * rule.density);  // gates choose no worse than chance
+    CHECK(rule.recall <= 1.0 + 1e-6);
+  }
+  CHECK(result.held_out_rules[0].density >= result.held_out_rules[4].density);
+}
+
+TEST_CASE("texts and windows that cannot be trained on are refused by name") {
+  const Distilling d;
+  const auto refused = [&](const DistillOptions& options, const std::vector<int32_t>& tokens,
+                           const std::vector<int32_t>& held_out = {}) {
+    return refusal(ErrorKind::kUsage, [&] { distill(options, tokens, held_out); });
+  };
+  const DistillOptions options = d.options("gates");
+  CHECK_THAT(refused(options, {}), ContainsSubstring("no text"));
+  CHECK_THAT(refused(options, random_ids(127, 53, 1)),
+             ContainsSubstring("expected at least one window of 128 tokens, found 127"));
+  CHECK_THAT(refused(options, d.tokens(), random_ids(5, 53, 1)), ContainsSubstring("held out"));
+  CHECK_THAT(refused(options, random_ids(200, 54, 1)), ContainsSubstring("found 53"));
+  DistillOptions odd = options;
+  odd.window = 100;
+  CHECK_THAT(refused(odd, d.tokens()), ContainsSubstring("a multiple of the block of 16 tokens, found 100"));
+  odd.window = 48;
+  CHECK_THAT(refused(odd, d.tokens()), ContainsSubstring("at least four blocks"));
+  odd.window = 2048;
+  CHECK_THAT(refused(odd, d.tokens()), ContainsSubstring("longest context of 1024"));
+  odd = options;
+  odd.gate_type = "Qavg";
+  CHECK_THAT(refused(odd, d.tokens()), ContainsSubstring("seerattn_gate_type"));
+  CHECK(!fs::exists(d.path("gates")));  // nothing was written for any of them
+}
+
+TEST_CASE("a folder that has gates or another run's checkpoint is refused") {
+  const Distilling d;
+  DistillOptions options = d.options("gates");
+  const auto refused = [&] { return refusal(ErrorKind::kUsage, [&] { distill(options, d.tokens(), {}); }); };
+  options.resume = true;
+  CHECK_THAT(refused(), ContainsSubstring("has no checkpoint to resume"));
+  options.resume = false;
+  int n_windows = 0;
+  options.go_on = [&] { return ++n_windows <= 2; };
+  CHECK(distill(options, d.tokens(), {}).stopped);
+  options.go_on = {};
+  CHECK_THAT(refused(), ContainsSubstring("checkpoint of another run"));
+  options.resume = true;
+  options.seed = 3;
+  CHECK_THAT(refused(), ContainsSubstring("expected seed 3, found 0"));
+  options.seed = 0;
+  CHECK(distill(options, d.tokens(), {}).n_done == 4);
+  options.resume = false;
+  CHECK_THAT(refused(), ContainsSubstring("has a config.json already"));
+}
+
+}  // namespace
+}  // namespace seer
