@@ -255,8 +255,8 @@ class Backend {
   virtual void merge_attention(const Tensor& out,         // [n, n_heads, d_head]
                                const Tensor& parts) = 0;  // f32 [n_parts, attention_part_size()]
 
-  // Returns the operations that train gates, or null if the device does not have them.
-  virtual Distillation* distillation() { return nullptr; }
+  // Returns the operations that train gates.
+  virtual Distillation* distillation() = 0;
 
   // Chooses a token from each row of logits, and returns when the ids are on the host. A row's id is -1 if
   // its largest logit is not finite, because then there is no distribution to choose from. On one backend

@@ -79,7 +79,8 @@ std::string checksum(const std::vector<int32_t>& tokens) {
 }
 
 // Everything on which the bits of the result depend.
-OrderedJson settings_of(const DistillOptions& o, const GatePlan& plan, const std::vector<int32_t>& tokens) {
+OrderedJson settings_of(const DistillOptions& o, const GatePlan& plan, const std::vector<int32_t>& tokens,
+                        const Backend& backend) {
   OrderedJson settings = {{"kind", for_decoding(o) ? "decode" : "prefill"},
                           {"batch", o.batch},
                           {"steps", o.steps},
@@ -91,6 +92,7 @@ OrderedJson settings_of(const DistillOptions& o, const GatePlan& plan, const std
                           {"row_stride", o.row_stride},
                           {"seed", o.seed},
                           {"weights", o.weights},
+                          {"device", backend.has_own_memory() ? "cuda" : "cpu"},
                           {"n_tokens", tokens.size()},
                           {"texts", checksum(tokens)}};
   for (const auto& [key, value] : plan.config().items())
@@ -113,9 +115,12 @@ class Run {
 
   DistillResult run() {
     check_texts();
-    settings_ = settings_of(options_, plan_, tokens_);
+    std::unique_ptr<Backend> backend =
+        open_device(options_.device, options_.threads, Activations::kAuto,
+                    [this](const std::string& text) { log(LogLevel::kWarning, text); });
+    settings_ = settings_of(options_, plan_, tokens_, *backend);
     prepare_folder();
-    load();
+    load(std::move(backend));
     train();
     DistillResult result;
     result.n_done = trainer_->n_done();
@@ -177,15 +182,7 @@ class Run {
     if (there) resumed_ = read_checkpoint(options_.out_dir, plan_.size(), settings_);
   }
 
-  void load() {
-    std::unique_ptr<Backend> backend =
-        open_device(options_.device, options_.threads, Activations::kAuto,
-                    [this](const std::string& text) { log(LogLevel::kWarning, text); });
-    if (backend->distillation() == nullptr)
-      throw Error(ErrorKind::kUnsupported,
-                  "training gates runs on the CPU for now: expected the device cpu, "
-                  "found " +
-                      backend->description() + ". Use --device cpu.");
+  void load(std::unique_ptr<Backend> backend) {
     const DType kv_dtype = backend->kv_dtypes().front();
     model_.open(std::move(backend), Shard(model_.config()), kv_dtype);
     model_.check(plan_.block(), options_.window / plan_.block());

@@ -82,11 +82,11 @@ class CpuBackend final : public Backend, public DividedDecodes, public Distillat
 
   Distillation* distillation() override { return this; }
   void attention_with_maxima(const Tensor& out, const Tensor& maxima, const Tensor& log_sums, const Tensor& q,
-                             const PagedKv& kv, const Segment& segment) override;
+                             const PagedKv& kv, const Segment& part) override;
   void prefill_truth(const Tensor& truth, const Tensor& maxima, const Tensor& log_sums,
-                     const ScoredRows& rows, int64_t page_tokens) override;
-  void decode_truth(const Tensor& truth, const Tensor& maxima, const Tensor& log_sums,
-                    const ScoredRows& rows) override;
+                     const ScoredRows& rows, int64_t page_tokens, int64_t first_token) override;
+  void decode_truth(const Tensor& truth, const Tensor& maxima, const Tensor& log_sums, const ScoredRows& rows,
+                    int64_t first_token) override;
   void split_heads(const Tensor& out, const Tensor& in) override;
   void group_queries(const Tensor& out, const Tensor& qkv, const HeadNorms& norms, const ScoredRows& rows,
                      int64_t n_heads, int64_t d_head) override;

@@ -67,31 +67,38 @@ double replace_by_gradient(float* scores, const float* truth, int64_t n, float s
 }  // namespace
 
 void CpuBackend::prefill_truth(const Tensor& truth, const Tensor& maxima, const Tensor& log_sums,
-                               const ScoredRows& rows, int64_t page_tokens) {
-  const int64_t n_tokens = maxima.dim(1), n_blocks = maxima.dim(2);
-  assert(truth.dim(0) == maxima.dim(0) && truth.dim(1) == rows.n && truth.dim(2) == n_blocks);
-  pool_.run(truth.dim(0) * rows.n, [&](int64_t task, int) {
-    const int64_t head = task / rows.n, i = task % rows.n, block = rows.position(i), n = rows.visible(i);
-    float* out = truth.as<float>() + task * n_blocks;
+                               const ScoredRows& rows, int64_t page_tokens, int64_t first_token) {
+  const int64_t n_tokens = maxima.dim(1), width = maxima.dim(2), n_blocks = truth.dim(2);
+  assert(truth.dim(0) == maxima.dim(0) && truth.dim(1) == rows.n && width >= n_blocks);
+  assert(first_token % page_tokens == 0);
+  const int64_t begin = rows.row_from(first_token / page_tokens),
+                n_rows = rows.row_from(blocks_of(first_token + n_tokens, page_tokens)) - begin;
+  pool_.run(truth.dim(0) * n_rows, [&](int64_t task, int) {
+    const int64_t head = task / n_rows, i = begin + task % n_rows, n = rows.visible(i);
+    float* out = truth.as<float>() + (head * rows.n + i) * n_blocks;
     std::fill(out, out + n, 0.0F);
-    const int64_t end = std::min(n_tokens, (block + 1) * page_tokens);
-    for (int64_t t = block * page_tokens; t < end; ++t)
-      raise_to_probabilities(out, maxima.as<float>() + (head * n_tokens + t) * n_blocks,
+    const int64_t from = rows.position(i) * page_tokens - first_token,
+                  end = std::min(n_tokens, from + page_tokens);
+    for (int64_t t = from; t < end; ++t)
+      raise_to_probabilities(out, maxima.as<float>() + (head * n_tokens + t) * width,
                              log_sums.as<float>()[head * n_tokens + t], n);
     normalise_to_1(out, n, n_blocks);
   });
 }
 
 void CpuBackend::decode_truth(const Tensor& truth, const Tensor& maxima, const Tensor& log_sums,
-                              const ScoredRows& rows) {
-  const int64_t n_tokens = maxima.dim(1), n_blocks = maxima.dim(2), group = maxima.dim(0) / truth.dim(0);
-  assert(truth.dim(1) == rows.n && truth.dim(2) == n_blocks);
-  pool_.run(truth.dim(0) * rows.n, [&](int64_t task, int) {
-    const int64_t kv_head = task / rows.n, i = task % rows.n, t = rows.position(i), n = rows.visible(i);
-    float* out = truth.as<float>() + task * n_blocks;
+                              const ScoredRows& rows, int64_t first_token) {
+  const int64_t n_tokens = maxima.dim(1), width = maxima.dim(2), n_blocks = truth.dim(2);
+  const int64_t group = maxima.dim(0) / truth.dim(0);
+  assert(truth.dim(1) == rows.n && width >= n_blocks);
+  const int64_t begin = rows.row_from(first_token), n_rows = rows.row_from(first_token + n_tokens) - begin;
+  pool_.run(truth.dim(0) * n_rows, [&](int64_t task, int) {
+    const int64_t kv_head = task / n_rows, i = begin + task % n_rows, n = rows.visible(i);
+    const int64_t t = rows.position(i) - first_token;
+    float* out = truth.as<float>() + (kv_head * rows.n + i) * n_blocks;
     std::fill(out, out + n, 0.0F);
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-      raise_to_probabilities(out, maxima.as<float>() + (head * n_tokens + t) * n_blocks,
+      raise_to_probabilities(out, maxima.as<float>() + (head * n_tokens + t) * width,
                              log_sums.as<float>()[head * n_tokens + t], n);
     normalise_to_1(out, n, n_blocks);
   });

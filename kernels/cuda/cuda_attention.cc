@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cmath>
 
+#include "kernels/cuda/attention/block_maxima/params.h"
 #include "kernels/cuda/attention/choose.h"
 #include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/attention/prefill_sm80/params.h"
@@ -152,8 +153,18 @@ void CudaBackend::mark_blocks(const Tensor& marks, int64_t row, std::span<const 
 
 void CudaBackend::prefill_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                                     const Segment& segment, const BlockMask* mask, int64_t first_token) {
+  prefill(out, q, kv, segment, mask, first_token, nullptr);
+}
+
+void CudaBackend::prefill_with_maxima(const Tensor& out, const Tensor& q, const PagedKv& kv,
+                                      const Segment& part, const BlockMaxima& maxima) {
+  prefill(out, q, kv, part, nullptr, 0, &maxima);
+}
+
+void CudaBackend::prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
+                          const BlockMask* mask, int64_t first_token, const BlockMaxima* maxima) {
   if (choose_prefill(device_, kv.d_head(), kv.page_tokens()) == PrefillKernel::kWgmma)
-    return prefill_sm90(out, q, kv, segment, mask, first_token);
+    return prefill_sm90(out, q, kv, segment, mask, first_token, maxima);
   PrefillSm80Params p = {};
   p.out = out.data;
   p.q = q.data;
@@ -175,11 +186,12 @@ void CudaBackend::prefill_attention(const Tensor& out, const Tensor& q, const Pa
   p.d_head = as_int(kv.d_head());
   p.page_tokens = as_int(kv.page_tokens());
   p.scale = 1.0F / std::sqrt(static_cast<float>(kv.d_head()));
-  check(launch_prefill_sm80(p, stream_), "prefill_attention");
+  check(maxima != nullptr ? launch_block_maxima_sm80(p, *maxima, stream_) : launch_prefill_sm80(p, stream_),
+        "prefill_attention");
 }
 
 void CudaBackend::prefill_sm90(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
-                               const BlockMask* mask, int64_t first_token) {
+                               const BlockMask* mask, int64_t first_token, const BlockMaxima* maxima) {
   PrefillSm90Params p = {};
   p.out = out.data;
   p.q = q.data;
@@ -203,7 +215,10 @@ void CudaBackend::prefill_sm90(const Tensor& out, const Tensor& q, const PagedKv
   if (!make_tile_maps(&maps, p, kv.k.data, kv.v.data, kv.k.dim(0), q.dim(0)))
     throw Error(ErrorKind::kDevice,
                 "the driver made no tensor map of a pool of " + std::to_string(kv.k.dim(0)) + " pages");
-  check(launch_prefill_sm90(p, maps, device_.n_multiprocessors, stream_), "prefill_attention");
+  const int n = device_.n_multiprocessors;
+  check(maxima != nullptr ? launch_block_maxima_sm90(p, maps, *maxima, n, stream_)
+                          : launch_prefill_sm90(p, maps, n, stream_),
+        "prefill_attention");
 }
 
 DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv, int64_t longest) {

@@ -64,6 +64,7 @@ CudaBackend::~CudaBackend() {
   (void)cudaStreamSynchronize(stream_);
   forget_recordings();
   uploader_.reset();
+  distillation_.reset();
   (void)cudaStreamDestroy(stream_);
 }
 
@@ -300,6 +301,12 @@ void CudaBackend::sample(std::span<int32_t> ids, const Tensor& logits, std::span
   timer_.end(Phase::kStep, stream_);  // the GPU's work for a step ends here; the host does the rest
   wait();
   std::copy_n(sample_.ids(), n, ids.begin());
+}
+
+Distillation* CudaBackend::distillation() {
+  use();
+  if (!distillation_) distillation_ = std::make_unique<CudaDistillation>(this);
+  return distillation_.get();
 }
 
 void CudaBackend::begin_phase(Phase phase) {

@@ -12,6 +12,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/attention/paged_decode/params.h"
+#include "kernels/cuda/cuda_distillation.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/gemm_cublaslt.h"
@@ -22,6 +23,7 @@
 
 namespace seer::cuda {
 
+struct BlockMaxima;
 struct DecodeParams;
 struct CodeMatrix;
 struct RoundedInputs;
@@ -102,6 +104,11 @@ class CudaBackend final : public Backend {
   void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) override;
   void merge_attention(const Tensor& out, const Tensor& parts) override;
 
+  Distillation* distillation() override;
+  // Dense prefill attention of a prefill segment of the step, or of some of its tokens, with block maxima.
+  void prefill_with_maxima(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& part,
+                           const BlockMaxima& maxima);
+
   void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
 
   void begin_phase(Phase phase) override;
@@ -114,13 +121,17 @@ class CudaBackend final : public Backend {
     timer_.reset();
   }
 
- private:
   void use() const;  // makes the device the calling thread's
+
+ private:
   // Waits while `done` returns cudaErrorNotReady, and calls wait_check_ meanwhile. Throws for other errors.
   void wait_until(const std::function<cudaError_t()>& done);
   void wait();  // for the stream
+  // At most one of `mask` and `maxima` is given.
+  void prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
+               const BlockMask* mask, int64_t first_token, const BlockMaxima* maxima);
   void prefill_sm90(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
-                    const BlockMask* mask, int64_t first_token);
+                    const BlockMask* mask, int64_t first_token, const BlockMaxima* maxima);
   // `longest`: see DecodeDivider::divide().
   DecodeParams decode_params(const Tensor& q, const PagedKv& kv, int64_t longest);
   // One product of x, or of its norm if `norm` is set. With `swiglu`, w is gate and up, and out is their
@@ -203,7 +214,8 @@ class CudaBackend final : public Backend {
   SampleState sample_;
   PhaseTimer timer_;
   DeviceMemory decode_counters_, decode_partials_;
-  DeviceMemory prefill_counter_;  // one item counter, zero between launches
+  DeviceMemory prefill_counter_;                    // one item counter, zero between launches
+  std::unique_ptr<CudaDistillation> distillation_;  // from the first call of distillation() on
   // By the caller's key, longest_decode() and longest_list(): launches of decode attention depend on those
   // too.
   std::map<std::tuple<int64_t, int64_t, int64_t>, Recording> recordings_;

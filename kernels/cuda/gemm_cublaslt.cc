@@ -2,30 +2,12 @@
 
 #include <string>
 
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/cublaslt.h"
 
 namespace seer::cuda {
 namespace {
 
 constexpr int64_t kWorkspaceBytes = int64_t{64} << 20;  // enough for Hopper's split-k algorithms
-
-void check(cublasStatus_t status, const char* what) {
-  if (status != CUBLAS_STATUS_SUCCESS)
-    throw Error(ErrorKind::kDevice,
-                std::string("cuBLASLt failed in ") + what + ": " + cublasLtGetStatusString(status));
-}
-
-// A descriptor that is released by its destroy function; cuBLASLt has one for each kind.
-template <class T, cublasStatus_t (*kDestroy)(T)>
-struct Handle {
-  T value = nullptr;
-  Handle() = default;
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  ~Handle() {
-    if (value != nullptr) kDestroy(value);
-  }
-};
 
 // Up to this many columns, E4M3 products use the fast sums, which lose bits on Hopper's tensor cores. The
 // loss is avoided by adding them to float32 sums every 128 columns, which costs 10% of the speed. Up to 4096
@@ -37,8 +19,8 @@ constexpr int64_t kFastColumns = 4096;
 
 // cuBLASLt is column-major. It computes out^T [d_out, n] = w x^T, so w is A and x is B.
 struct GemmCublasLt::Plan {
-  Handle<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy> operation;
-  Handle<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy> a, b, c;
+  LtOperation operation;
+  LtLayout a, b, c;
   cublasLtMatmulAlgo_t algorithm;
 
   // `somewhere` is any device memory: the search for an algorithm refuses scales without an address.
@@ -66,7 +48,7 @@ struct GemmCublasLt::Plan {
     layout(&b.value, type, rows(s.d_in), rows(s.n), s.ld_x);
     layout(&c.value, s.float_out ? CUDA_R_32F : CUDA_R_16BF, rows(s.d_out), rows(s.n), s.ld_out);
 
-    Handle<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy> preference;
+    LtPreference preference;
     check(cublasLtMatmulPreferenceCreate(&preference.value), "cublasLtMatmulPreferenceCreate");
     const auto bytes = static_cast<size_t>(kWorkspaceBytes);
     check(cublasLtMatmulPreferenceSetAttribute(preference.value, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,

@@ -82,7 +82,7 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
   for (const Segment& s : in.decode_parts) put_table(s);
   prefill_tables_.clear();
   for (const Segment& s : in.step.prefills) {
-    prefill_tables_.push_back({s.row, at});
+    prefill_tables_.push_back({s.row, s.row + s.n_tokens, at});
     put_table(s);
   }
   check(cudaMemcpyAsync(device_.get(), host, static_cast<size_t>(at) * sizeof(int32_t),
@@ -92,8 +92,9 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
 }
 
 const int32_t* StepState::prefill_table(const Segment& segment) const {
-  const auto found = std::find_if(prefill_tables_.begin(), prefill_tables_.end(),
-                                  [&](const PrefillTable& t) { return t.row == segment.row; });
+  const auto found = std::find_if(prefill_tables_.begin(), prefill_tables_.end(), [&](const PrefillTable& t) {
+    return segment.row >= t.row && segment.row < t.end;
+  });
   assert(found != prefill_tables_.end());
   return device_ints(found->at);
 }

@@ -53,7 +53,7 @@ class StepState {
   // keys.
   const int32_t* part_positions() const { return device_ints(part_positions_at_); }
   const int32_t* part_table_offsets() const { return device_ints(part_offsets_at_); }  // into tables()
-  // Returns the page table of one of the step's prefill segments.
+  // Returns the page table of one of the step's prefill segments, or of the one of which `segment` has rows.
   const int32_t* prefill_table(const Segment& segment) const;
 
  private:
@@ -69,7 +69,7 @@ class StepState {
   int64_t first_decode_row_ = 0;
   int64_t longest_decode_ = 0, longest_list_ = 0;
   struct PrefillTable {
-    int64_t row;  // the segment's first row, which names it
+    int64_t row, end;  // the segment's rows, which name it
     int64_t at;
   };
   std::vector<PrefillTable> prefill_tables_;

@@ -1,5 +1,6 @@
 #include "models/distill/learning_attention.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cmath>
 #include <string>
@@ -14,16 +15,23 @@ namespace {
 constexpr const char* kMaximaTooLarge =
     "the block maxima of a window are beyond the address space. Use a smaller --window.";
 
+// Returns a tensor of n rows for each head in the memory of one of more rows.
+Tensor head_rows(Tensor t, int64_t n) {
+  t.shape[1] = n;
+  return t;
+}
+
 }  // namespace
 
 LearningAttention::LearningAttention(const AttentionContext& context, const GatePlan& plan,
-                                     const ScoredRows& rows, Lesson* lesson)
+                                     const ScoredRows& rows, int64_t part_tokens, Lesson* lesson)
     : Attention(context, nullptr),
       device_(context.backend->distillation()),
       plan_(plan),
       rows_(rows),
       lesson_(lesson),
       n_blocks_(blocks_of(context.limits.n_tokens, context.limits.page_tokens)),
+      part_tokens_(std::min(part_tokens, context.limits.n_tokens)),
       gate_(make_gate_learner(context.backend, plan, context.config, rows, n_blocks_)) {
   buffer_ = Arena::allocate(c_.backend, "the block maxima of a window", kMaximaTooLarge,
                             [this](Arena* arena) { take_tensors(arena); });
@@ -38,9 +46,9 @@ LearningAttention::LearningAttention(const AttentionContext& context, const Gate
 
 void LearningAttention::take_tensors(Arena* arena) {
   const ModelConfig& m = c_.config;
-  const int64_t n = c_.limits.n_tokens, n_scores = gate_->n_score_heads(), half = m.d_head / 2;
-  maxima_ = arena->take(DType::kF32, {m.n_heads, n, n_blocks_});
-  log_sums_ = arena->take(DType::kF32, {m.n_heads, n});
+  const int64_t n_scores = gate_->n_score_heads(), half = m.d_head / 2;
+  maxima_ = arena->take(DType::kF32, {m.n_heads, part_tokens_, device_->maxima_width(n_blocks_)});
+  log_sums_ = arena->take(DType::kF32, {m.n_heads, part_tokens_});
   truth_ = arena->take(DType::kF32, {n_scores, rows_.n, n_blocks_});
   losses_ = arena->take(DType::kF32, {n_scores, rows_.n});
   const DType type = c_.backend->activation_dtype();
@@ -64,18 +72,28 @@ const DecoderStep& LearningAttention::begin(const DecoderStep& step) {
 
 void LearningAttention::run(int64_t l) {
   const int64_t n = step_->step.n_tokens;
-  const Segment& segment = step_->step.prefills.front();
   const PagedKv kv = c_.cache->layer(0);
   c_.backend->append_kv(q(n), kv, qkv(n), head_norms(l), c_.rope->tokens(n), step_->step, &inputs_.pooled);
-  device_->attention_with_maxima(out(n), maxima_, log_sums_, q(n), kv, segment);
-  if (plan_.decode()) {
-    device_->decode_truth(truth_, maxima_, log_sums_, rows_);
-  } else {
-    device_->prefill_truth(truth_, maxima_, log_sums_, rows_, c_.limits.page_tokens);
-  }
+  attend(kv, n);
   inputs_.qkv = qkv(n);
   inputs_.norms = head_norms(l);
   learn(l);
+}
+
+void LearningAttention::attend(const PagedKv& kv, int64_t n_tokens) {
+  const Segment& whole = step_->step.prefills.front();
+  for (int64_t first = 0; first < n_tokens; first += part_tokens_) {
+    const int64_t n = std::min(part_tokens_, n_tokens - first);
+    const Segment part{whole.row + first, n, first, whole.page_table};
+    // The last part may be shorter: its rows then follow one another more closely in the same memory.
+    const Tensor maxima = head_rows(maxima_, n), log_sums = head_rows(log_sums_, n);
+    device_->attention_with_maxima(out(n_tokens), maxima, log_sums, q(n_tokens), kv, part);
+    if (plan_.decode()) {
+      device_->decode_truth(truth_, maxima, log_sums, rows_, first);
+    } else {
+      device_->prefill_truth(truth_, maxima, log_sums, rows_, c_.limits.page_tokens, first);
+    }
+  }
 }
 
 void LearningAttention::learn(int64_t l) {

@@ -1,6 +1,7 @@
 // Dense attention that lets the gates of its layer learn: the forward pass of the frozen model goes on as
 // ever, and each layer's gate is compared with what the layer attends to. So all layers learn in one forward
-// pass, and what a layer needs for that is overwritten by the next.
+// pass, and what a layer needs for that is overwritten by the next. Attention and ground truth are computed
+// for a part of the window at a time, so that memory for maxima does not grow with the square of the window.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +32,10 @@ struct Lesson {
 // pages: those of layer 0 of the context's cache, so a cache for one layer is enough.
 class LearningAttention final : public Attention {
  public:
-  // `plan` and `lesson` must outlive it. Throws Error{kMemory}.
+  // `plan` and `lesson` must outlive it. `part_tokens` is the size of the parts, a multiple of the block.
+  // Throws Error{kMemory}.
   LearningAttention(const AttentionContext& context, const GatePlan& plan, const ScoredRows& rows,
-                    Lesson* lesson);
+                    int64_t part_tokens, Lesson* lesson);
 
   const DecoderStep& begin(const DecoderStep& step) override;
   // Throws Error{kRuntime} if the layer's loss is not a finite number; the message names the layer.
@@ -42,16 +44,19 @@ class LearningAttention final : public Attention {
 
  private:
   void take_tensors(Arena* arena);
+  // Attention of the layer, and the ground truth of its rows.
+  void attend(const PagedKv& kv, int64_t n_tokens);
   void learn(int64_t l);
 
   Distillation* device_;
   const GatePlan& plan_;
   ScoredRows rows_;
   Lesson* lesson_;
-  int64_t n_blocks_;
+  int64_t n_blocks_, part_tokens_;
   std::unique_ptr<GateLearner> gate_;
   const DecoderStep* step_ = nullptr;
-  Tensor maxima_, log_sums_, truth_, losses_;
+  Tensor maxima_, log_sums_;  // [n_heads, part_tokens, width], [n_heads, part_tokens]
+  Tensor truth_, losses_;     // [n_score_heads, rows.n, n_blocks], [n_score_heads, rows.n]
   GateInputs inputs_;
   std::vector<float> host_losses_;
   Buffer buffer_;

@@ -27,6 +27,13 @@ ScoredRows rows_of(const GatePlan& plan, const TrainerOptions& options) {
           plan.block(), false};
 }
 
+// Returns the tokens of a part of the window whose block maxima fit: whole blocks, and at least one.
+int64_t part_tokens(const GatePlan& plan, const TrainerOptions& options, int64_t n_heads,
+                    int64_t maxima_width) {
+  const int64_t of_token = n_heads * maxima_width * dtype_bytes(DType::kF32);
+  return std::max<int64_t>(options.maxima_bytes / of_token / plan.block(), 1) * plan.block();
+}
+
 ModelConfig with_one_layer(ModelConfig config) {
   config.n_layers = 1;
   return config;
@@ -63,11 +70,12 @@ Trainer::Trainer(const Model& model, const GatePlan& plan, const TrainerOptions&
   limits.page_tokens = plan.block();
   cache_ =
       std::make_unique<KvCache>(backend, one_layer_, GateConfigs{}, plan.block(), n_pages, model.kv_dtype());
-  decoder_ =
-      std::make_unique<Decoder>(backend, model.shard(), model.weights(), GateSet{}, cache_.get(), limits,
-                                nullptr, [&](const AttentionContext& context) {
-                                  return std::make_unique<LearningAttention>(context, plan_, rows_, &lesson_);
-                                });
+  const int64_t n_part = part_tokens(plan, options, model.config().n_heads, device_->maxima_width(n_pages));
+  decoder_ = std::make_unique<Decoder>(backend, model.shard(), model.weights(), GateSet{}, cache_.get(),
+                                       limits, nullptr, [&](const AttentionContext& context) {
+                                         return std::make_unique<LearningAttention>(context, plan_, rows_,
+                                                                                    n_part, &lesson_);
+                                       });
 }
 
 Trainer::~Trainer() = default;

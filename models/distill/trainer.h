@@ -20,6 +20,10 @@ struct TrainerOptions {
   double learning_rate = 1e-3, last_rate = 0.0;
   double max_norm = 1.0;   // of the gradients of all gates together
   int64_t row_stride = 1;  // gates for decoding: every how many tokens there is a row
+  // The most memory for block maxima, which decides how large the parts of a window are that are computed at
+  // a time. 2 GiB are 16384 tokens of 65536 with 32 heads and blocks of 64. Parts round differently from the
+  // whole, so another number gives other bits.
+  int64_t maxima_bytes = int64_t{2} << 30;
 };
 
 // The numbers that training changes, on the host. A trainer that gets them goes on with the same bits.

@@ -25,14 +25,12 @@ class Prompt {
                                 b.keep());
     };
     table_ = upload(&sequence_.table);
-    std::vector<int32_t> zero = {0}, chosen;
+    std::vector<int32_t> zero = {0};
     next_item_ = upload(&zero);
-    for (int64_t t = length / 2; t < length; ++t) chosen.push_back(static_cast<int32_t>(t));
-    chosen_ = upload(&chosen);
     maxima_ = b.tensor(DType::kF32, {b.n_heads(), length, cuda::maxima_row_capacity(n_pages)});
     log_sums_ = b.tensor(DType::kF32, {b.n_heads(), length});
     prefill_truth_ = b.tensor(DType::kF32, {b.n_heads(), n_pages, n_pages});
-    decode_truth_ = b.tensor(DType::kF32, {b.n_kv_heads(), chosen_.dim(0), n_pages});
+    decode_truth_ = b.tensor(DType::kF32, {b.n_kv_heads(), length - length / 2, n_pages});
   }
 
   // The kernels, with maxima and without.
@@ -58,18 +56,18 @@ class Prompt {
                 "prefill_sm90");
   }
   void prefill_truth() const {
+    const int64_t n_blocks = prefill_truth_.dim(2);
     cuda::check(launch_prefill_truth(
-                    cuda::PrefillTruthParams{prefill_truth_.as<float>(), row_maxima(), prefill_truth_.dim(2)},
+                    {prefill_truth_.as<float>(), row_maxima(), ScoredRows{0, 1, n_blocks, 1, true}, n_blocks},
                     stream()),
                 "prefill_truth");
   }
   void decode_truth() const {
-    cuda::check(
-        launch_decode_truth(
-            cuda::DecodeTruthParams{decode_truth_.as<float>(), row_maxima(), chosen_.as<int32_t>(),
-                                    chosen_.dim(0), decode_truth_.dim(2), static_cast<int>(b_.n_kv_heads())},
-            stream()),
-        "decode_truth");
+    const ScoredRows rows{length_ / 2, 1, decode_truth_.dim(1), kPage, false};
+    cuda::check(launch_decode_truth({decode_truth_.as<float>(), row_maxima(), rows, decode_truth_.dim(2),
+                                     static_cast<int>(b_.n_kv_heads())},
+                                    stream()),
+                "decode_truth");
   }
   bool is_hopper() const { return device_.is_hopper(); }
 
@@ -121,7 +119,7 @@ class Prompt {
   int64_t length_;
   GpuBench::Sequence sequence_;
   cuda::Device device_;
-  Tensor q_, out_, table_, next_item_, chosen_, maxima_, log_sums_, prefill_truth_, decode_truth_;
+  Tensor q_, out_, table_, next_item_, maxima_, log_sums_, prefill_truth_, decode_truth_;
 };
 
 }  // namespace

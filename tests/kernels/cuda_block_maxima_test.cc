@@ -132,6 +132,9 @@ std::vector<double> guarded(std::vector<double> expected) {
   return expected;
 }
 
+// All blocks of queries of a segment.
+ScoredRows block_rows(const RowMaximaValues& r) { return {r.start / r.page, 1, r.n_row_blocks(), 1, true}; }
+
 enum class Kernel { kSm80, kSm90 };
 
 // With few items the ordinary kernel of Hopper reads other queries after the prompt's end than the kernel
@@ -155,8 +158,8 @@ void check_run(Backend& backend, const AttentionCase& c, Kernel kernel, bool sam
     const int64_t n_blocks = static_cast<int64_t>(c.prefills[i].page_table.size()) + 3;
     const Tensor truth =
         run.device().poisoned(DType::kF32, {c.n_heads * expected.n_row_blocks() * n_blocks + kGuard});
-    REQUIRE(cuda::launch_prefill_truth({truth.as<float>(), run.row_maxima(), n_blocks}, stream_of(backend)) ==
-            cudaSuccess);
+    REQUIRE(cuda::launch_prefill_truth({truth.as<float>(), run.row_maxima(), block_rows(expected), n_blocks},
+                                       stream_of(backend)) == cudaSuccess);
     CHECK(mismatch(run.device().read(truth), guarded(reference::prefill_truth(expected, n_blocks)),
                    kTruthOfScores) == "");
   }
@@ -241,10 +244,10 @@ TEST_CASE(
       INFO(s.n_tokens << " tokens from " << s.start << ", pages of " << s.page << ", " << n_more << " more");
       const int64_t n_blocks = r.own_block(s.n_tokens - 1) + 1 + n_more;
       const Tensor out = device.poisoned(DType::kF32, {s.n_heads * r.n_row_blocks() * n_blocks + kGuard});
-      REQUIRE(cuda::launch_prefill_truth({out.as<float>(), uploaded.rows, n_blocks}, stream_of(*backend)) ==
-              cudaSuccess);
+      REQUIRE(cuda::launch_prefill_truth({out.as<float>(), uploaded.rows, block_rows(r), n_blocks},
+                                         stream_of(*backend)) == cudaSuccess);
       CHECK(mismatch(device.read(out), guarded(reference::prefill_truth(r, n_blocks)), kTruth) == "");
-      CHECK(cuda::launch_prefill_truth({out.as<float>(), uploaded.rows, n_blocks - n_more - 1},
+      CHECK(cuda::launch_prefill_truth({out.as<float>(), uploaded.rows, block_rows(r), n_blocks - n_more - 1},
                                        stream_of(*backend)) == cudaErrorInvalidValue);
     }
   }
@@ -259,18 +262,24 @@ TEST_CASE("cuda: the truth for decode gates leaves the row's own block out, even
     const RowMaximaValues r = random_maxima(random, s.n_heads, s.n_tokens, s.start, s.page);
     const UploadedMaxima uploaded(device, r);
     INFO(s.n_tokens << " tokens from " << s.start << ", pages of " << s.page);
-    std::vector<int32_t> chosen;  // not ascending, and one of them twice
-    for (auto t = static_cast<int32_t>(s.n_tokens) - 1; t >= 0; t -= 3) chosen.push_back(t);
-    chosen.push_back(0);
-    const auto n_chosen = static_cast<int64_t>(chosen.size());
-    const Tensor rows = device.upload(chosen, {n_chosen});
+    // Every third token of the segment, of rows that begin before it and end after it.
+    const int64_t first = s.start % 3 + s.n_tokens / 2 % 3;
+    const ScoredRows scored{first, 3, (s.start + s.n_tokens - first) / 3 + 4, s.page, false};
+    const int64_t begin = scored.row_from(s.start), end = scored.row_from(s.start + s.n_tokens);
+    std::vector<int32_t> chosen;
+    for (int64_t i = begin; i < end; ++i)
+      chosen.push_back(static_cast<int32_t>(scored.position(i) - s.start));
     const int64_t n_blocks = r.own_block(s.n_tokens - 1) + 1;
-    const Tensor out = device.poisoned(DType::kF32, {s.n_kv_heads * n_chosen * n_blocks + kGuard});
-    REQUIRE(cuda::launch_decode_truth({out.as<float>(), uploaded.rows, rows.as<int32_t>(), n_chosen, n_blocks,
-                                       static_cast<int>(s.n_kv_heads)},
-                                      stream_of(*backend)) == cudaSuccess);
-    CHECK(mismatch(device.read(out), guarded(reference::decode_truth(r, s.n_kv_heads, chosen, n_blocks)),
-                   kTruth) == "");
+    const Tensor out = device.poisoned(DType::kF32, {s.n_kv_heads * scored.n * n_blocks + kGuard});
+    REQUIRE(cuda::launch_decode_truth(
+                {out.as<float>(), uploaded.rows, scored, n_blocks, static_cast<int>(s.n_kv_heads)},
+                stream_of(*backend)) == cudaSuccess);
+    const std::vector<double> truth = reference::decode_truth(r, s.n_kv_heads, chosen, n_blocks);
+    std::vector<double> expected(static_cast<size_t>(s.n_kv_heads * scored.n * n_blocks), kUntouched);
+    for (int64_t h = 0; h < s.n_kv_heads; ++h)
+      std::copy_n(truth.begin() + h * (end - begin) * n_blocks, (end - begin) * n_blocks,
+                  expected.begin() + (h * scored.n + begin) * n_blocks);
+    CHECK(mismatch(device.read(out), guarded(expected), kTruth) == "");
   }
 }
 

@@ -176,13 +176,13 @@ void check_window(Backend* backend, const WindowCase& c, double error) {
   const int64_t first_block = c.n_blocks() / 4;
   const ScoredRows blocks{first_block, 1, c.n_blocks() - first_block, 1, true};
   const Tensor prefill = tensors.empty({c.n_heads, blocks.n, c.n_blocks()});
-  device.prefill_truth(prefill, maxima, log_sums, blocks, c.page);
+  device.prefill_truth(prefill, maxima, log_sums, blocks, c.page, 0);
   CHECK(worst(tensors.read(prefill), direct_truth(c, map, blocks, 1, c.page)) < error);
 
   const int64_t first = c.n_tokens / 2;
   const ScoredRows rows{first, 3, (c.n_tokens - first + 2) / 3, c.page, false};
   const Tensor decode = tensors.empty({c.n_kv_heads, rows.n, c.n_blocks()});
-  device.decode_truth(decode, maxima, log_sums, rows);
+  device.decode_truth(decode, maxima, log_sums, rows, 0);
   CHECK(worst(tensors.read(decode), direct_truth(c, map, rows, c.group(), 1)) < error);
 }
 

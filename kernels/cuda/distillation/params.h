@@ -7,11 +7,13 @@
 
 #include <cstdint>
 
+#include "kernels/distillation.h"
+
 namespace seer::cuda {
 
 // What launch_block_maxima_...() wrote for a segment of n_tokens from position `start` on.
 struct RowMaxima {
-  const float* maxima;    // [n_heads, n_tokens, row_capacity]
+  const float* maxima;    // [n_heads, n_tokens, row_capacity], at least the blocks up to the segment's end
   const float* log_sums;  // [n_heads, n_tokens]
   int64_t row_capacity;
   int64_t n_tokens;
@@ -20,24 +22,26 @@ struct RowMaxima {
   int page_tokens;  // of a block: 16, 32, 64 or 128
 };
 
-// For prefill gates: for every block of queries and block of keys, the largest probability among the rows of
-// the block of queries, divided by the sum over the blocks of keys. 0 after the diagonal.
+// For prefill gates: for every scored row, which is a block of queries, and every block of keys, the largest
+// probability among the tokens of the block of queries, divided by the sum over the blocks that the row sees.
+// 0 after these. Rows whose tokens are not in the segment are left as they are.
 struct PrefillTruthParams {
-  float* out;  // [n_heads, query blocks of the segment, n_blocks]
+  float* out;  // [n_heads, scored.n, n_blocks]
   RowMaxima rows;
-  int64_t n_blocks;  // at least the blocks up to the segment's end
+  ScoredRows scored;  // positions are blocks of the whole sequence
+  int64_t n_blocks;   // at least as many as the last of the rows sees
 };
 cudaError_t launch_prefill_truth(const PrefillTruthParams& params, cudaStream_t stream);
 
-// For decode gates: for every chosen row and block of keys before the row's own, the largest probability
-// among the query heads of a KV head, divided by the sum over the blocks. 0 from the row's own block on, so
-// all 0 if that is the first.
+// For decode gates: for every scored row, which is a token, and block of keys before the row's own, the
+// largest probability among the query heads of a KV head, divided by the sum over the blocks. 0 from the
+// row's own block on, so all 0 if that is the first. Rows whose tokens are not in the segment are left as
+// they are.
 struct DecodeTruthParams {
-  float* out;  // [n_kv_heads, n_chosen, n_blocks]
+  float* out;  // [n_kv_heads, scored.n, n_blocks]
   RowMaxima rows;
-  const int32_t* chosen;  // device, [n_chosen]: tokens of the segment
-  int64_t n_chosen;
-  int64_t n_blocks;  // at least the blocks before that of the segment's last token
+  ScoredRows scored;  // positions are tokens of the whole sequence
+  int64_t n_blocks;   // at least as many as the last of the rows sees
   int n_kv_heads;
 };
 cudaError_t launch_decode_truth(const DecodeTruthParams& params, cudaStream_t stream);

@@ -75,52 +75,74 @@ __device__ void make_row(float* out, const Sources& s, int64_t n_seen, int64_t n
     out[j] = j < n_seen ? expf(out[j] - most) / sum : 0.0F;
 }
 
-// Grid: blocks of queries, heads.
-__global__ void __launch_bounds__(kThreads, kBlocksPerSm) prefill_truth_kernel(const PrefillTruthParams p) {
+// The scored rows whose tokens are in the segment.
+struct Rows {
+  int64_t begin, n;
+};
+
+// Grid: rows, heads.
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
+    prefill_truth_kernel(const PrefillTruthParams p, const Rows rows) {
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
   const RowMaxima& r = p.rows;
   // The longest rows come first.
-  const int64_t head = blockIdx.y, row = gridDim.x - 1 - blockIdx.x, token = row * r.page_tokens,
-                first = head * r.n_tokens + token;
+  const int64_t head = blockIdx.y, row = rows.begin + rows.n - 1 - blockIdx.x,
+                token = p.scored.position(row) * r.page_tokens - r.start, first = head * r.n_tokens + token;
   const int n = static_cast<int>(min(static_cast<int64_t>(r.page_tokens), r.n_tokens - token));
-  make_row<8>(p.out + (head * gridDim.x + row) * p.n_blocks,
+  make_row<8>(p.out + (head * p.scored.n + row) * p.n_blocks,
               {r.maxima + first * r.row_capacity, r.log_sums + first, r.row_capacity, 1, n},
-              r.start / r.page_tokens + row + 1, p.n_blocks);
+              p.scored.visible(row), p.n_blocks);
 }
 
-// Grid: chosen rows, KV heads.
-__global__ void __launch_bounds__(kThreads, kBlocksPerSm) decode_truth_kernel(const DecodeTruthParams p) {
+// Grid: rows, KV heads.
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
+    decode_truth_kernel(const DecodeTruthParams p, const Rows rows) {
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
   const RowMaxima& r = p.rows;
-  const int64_t kv_head = blockIdx.y, token = p.chosen[blockIdx.x];
+  const int64_t kv_head = blockIdx.y, row = rows.begin + blockIdx.x, token = p.scored.position(row) - r.start;
   const int group = r.n_heads / p.n_kv_heads;
   const int64_t first = kv_head * group * r.n_tokens + token;
   make_row<4>(
-      p.out + (kv_head * p.n_chosen + blockIdx.x) * p.n_blocks,
+      p.out + (kv_head * p.scored.n + row) * p.n_blocks,
       {r.maxima + first * r.row_capacity, r.log_sums + first, r.n_tokens * r.row_capacity, r.n_tokens, group},
-      (r.start + token) / r.page_tokens, p.n_blocks);
+      p.scored.visible(row), p.n_blocks);
 }
 
-dim3 grid(int64_t x, int y) { return {static_cast<unsigned>(x), static_cast<unsigned>(y)}; }
+// Returns the rows with positions from `first` on and before `end`.
+Rows rows_between(const ScoredRows& scored, int64_t first, int64_t end) {
+  const int64_t begin = scored.row_from(first);
+  return {begin, scored.row_from(end) - begin};
+}
+
+// Visible blocks grow with the row.
+bool fit(const ScoredRows& scored, const Rows& rows, int64_t n_blocks, int64_t row_capacity) {
+  if (rows.n == 0) return true;
+  const int64_t most = scored.visible(rows.begin + rows.n - 1);
+  return most <= n_blocks && most <= row_capacity;
+}
+
+dim3 grid(int64_t x, int64_t y) { return {static_cast<unsigned>(x), static_cast<unsigned>(y)}; }
 
 }  // namespace
 
 cudaError_t launch_prefill_truth(const PrefillTruthParams& params, cudaStream_t stream) {
   const RowMaxima& r = params.rows;
-  if (r.page_tokens > kMostRows || params.n_blocks * r.page_tokens < r.start + r.n_tokens)
+  const Rows rows = rows_between(params.scored, r.start / r.page_tokens,
+                                 (r.start + r.n_tokens + r.page_tokens - 1) / r.page_tokens);
+  if (r.page_tokens > kMostRows || r.start % r.page_tokens != 0 ||
+      !fit(params.scored, rows, params.n_blocks, r.row_capacity))
     return cudaErrorInvalidValue;
-  const int64_t n_rows = (r.n_tokens + r.page_tokens - 1) / r.page_tokens;
-  return launch(prefill_truth_kernel, grid(n_rows, r.n_heads), kThreads, 0, stream, params);
+  return launch(prefill_truth_kernel, grid(rows.n, r.n_heads), kThreads, 0, stream, params, rows);
 }
 
 cudaError_t launch_decode_truth(const DecodeTruthParams& params, cudaStream_t stream) {
   const RowMaxima& r = params.rows;
-  if (r.n_heads / params.n_kv_heads > kMostRows ||
-      params.n_blocks < (r.start + r.n_tokens - 1) / r.page_tokens)
+  const Rows rows = rows_between(params.scored, r.start, r.start + r.n_tokens);
+  if (r.n_heads / params.n_kv_heads > kMostRows || !fit(params.scored, rows, params.n_blocks, r.row_capacity))
     return cudaErrorInvalidValue;
-  return launch(decode_truth_kernel, grid(params.n_chosen, params.n_kv_heads), kThreads, 0, stream, params);
+  return launch(decode_truth_kernel, grid(rows.n, params.n_kv_heads), kThreads, 0, stream, params, rows);
 }
 
 }  // namespace seer::cuda
