@@ -13,9 +13,10 @@
 
 namespace seer::testing {
 
-inline Model loaded_model(const std::string& dir, int n_threads) {
+inline Model loaded_model(const std::string& dir, std::unique_ptr<Backend> backend) {
   Model model({dir, "", "", "", 0, WeightFormat::kStored});
-  model.open(make_cpu_backend(n_threads), Shard(model.config()), DType::kF32);
+  const DType kv_dtype = backend->kv_dtypes().front();
+  model.open(std::move(backend), Shard(model.config()), kv_dtype);
   model.load({});
   return model;
 }
@@ -26,9 +27,12 @@ class DistillRunner {
   static constexpr int64_t kWindow = 128;
 
   DistillRunner(const TinyModel& tiny, const GateSpec& spec, double learning_rate, int n_threads = 2)
-      : model_(loaded_model(tiny.path(), n_threads)),
+      : DistillRunner(tiny, spec, options(learning_rate), make_cpu_backend(n_threads)) {}
+  DistillRunner(const TinyModel& tiny, const GateSpec& spec, const TrainerOptions& options,
+                std::unique_ptr<Backend> backend)
+      : model_(loaded_model(tiny.path(), std::move(backend))),
         plan_(spec, tiny.path(), model_.config()),
-        trainer_(model_, plan_, options(learning_rate), 1) {
+        trainer_(model_, plan_, options, 1) {
     for (uint64_t i = 0; i < 2; ++i)
       windows_.push_back(random_ids(kWindow, model_.config().n_vocab, 100 + i));
   }
