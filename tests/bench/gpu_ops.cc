@@ -3,7 +3,7 @@
 //
 //   bench_gpu_ops [--heads Q/KV] [NAME...]     runs the groups whose names are given, all without:
 //                                              linear codes append decode prefill block_maxima
-//                                              gate decode_gate sample
+//                                              distill gate decode_gate sample
 //
 // --heads: query and key heads, of 128, in place of 32/8.
 #include <algorithm>
@@ -28,17 +28,16 @@ int run(int argc, char** argv) {
     names.erase(names.begin(), names.begin() + 2);
   }
   const std::pair<const char*, void (*)(GpuBench&)> groups[] = {
-      {"linear", bench_linear},   {"codes", bench_codes},
-      {"append", bench_append},   {"decode", bench_decode},
-      {"prefill", bench_prefill}, {"block_maxima", bench_block_maxima},
-      {"gate", bench_gate},       {"decode_gate", bench_decode_gate},
+      {"linear", bench_linear},   {"codes", bench_codes},     {"append", bench_append},
+      {"decode", bench_decode},   {"prefill", bench_prefill}, {"block_maxima", bench_block_maxima},
+      {"distill", bench_distill}, {"gate", bench_gate},       {"decode_gate", bench_decode_gate},
       {"sample", bench_sample}};
   for (const std::string& name : names)
     if (std::none_of(std::begin(groups), std::end(groups), [&](const auto& g) { return g.first == name; }))
       throw Error(
           ErrorKind::kUsage,
-          "expected linear, codes, append, decode, prefill, block_maxima, gate, decode_gate or sample, "
-          "found " +
+          "expected linear, codes, append, decode, prefill, block_maxima, distill, gate, decode_gate or "
+          "sample, found " +
               name);
   GpuBench bench(q, kv);
   for (const auto& [name, group] : groups)

@@ -152,6 +152,7 @@ rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
 codes='cuda: products of few rows*'
 decode_gate='cuda: decode gate*,cuda: decode attention over kept*'
 maxima='cuda: attention with block maxima*,cuda: *truth for*'
+distill='cuda: heads are *,cuda: queries of a group*,cuda: norms and*,cuda: the divergence*,cuda: lists of numbers*'
 batches='cuda: a batch of 2 *,cuda: a batch of 3 *'
 sanitize() {
   local tool choice failed=0 pid pids=()
@@ -170,6 +171,7 @@ sanitize() {
     if [ "$tool" = racecheck ]; then choice='cuda: decode gate keys*,cuda: decode attention over kept*'; fi
     run "$tool-decode-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$choice" & pids+=($!)
     run "$tool-maxima" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$maxima" & pids+=($!)
+    run "$tool-distill" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$distill" & pids+=($!)
     # Racecheck needs minutes for all formats, so it gets one format of each kernel.
     if [ "$tool" = racecheck ]; then
       for format in 'e4m3, groups of 64' 'int8, a chunk that is cut' '4 bits, groups of 128'; do

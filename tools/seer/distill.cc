@@ -17,7 +17,7 @@ namespace seer::cli {
 namespace {
 
 constexpr const char* kDistillDescription =
-    "Trains SeerAttention gates for a model from plain text, on the CPU for now. The model stays as it is: "
+    "Trains SeerAttention gates for a model from plain text, on a CPU or one GPU. The model stays as it is: "
     "each "
     "layer's gate learns which key blocks the layer attends to, by the KL divergence from the layer's own "
     "attention, pooled over blocks. Writes config.json and attn_gate_weights.safetensors to --out, which -g "
@@ -52,8 +52,7 @@ struct DistillCommand {
                into(options.weights));
     args.value("-t,--threads", "N", "0: every core, within the container's CPU limit", "CPU threads",
                into(threads, 0, kMaxThreads));
-    args.value("--device", "NAME", "auto", "auto or cpu; gates are not trained on a GPU for now",
-               into(options.device), "SEER_DEVICE");
+    args.value("--device", "NAME", "auto", "auto, cpu, cuda or cuda:N", into(options.device), "SEER_DEVICE");
   }
 
  private:

@@ -1,5 +1,5 @@
 // Trains SeerAttention gates for a model from plain text: the model is frozen, and each layer's gate learns
-// which key blocks the layer attends to. It runs on the CPU for now.
+// which key blocks the layer attends to.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ namespace seer {
 enum class GateKind { kPrefill, kDecode };
 
 // Options are a recipe: a run is a function of them and of its texts, whatever the number of threads, so a
-// run that was stopped and resumed gives the same bits.
+// run that was stopped and resumed gives the same bits. A GPU's bits are those of its kind, and a run of a
+// CPU is not resumed on a GPU, nor the other way round.
 struct SEER_API DistillOptions {
   std::string model_dir;  // a Hugging Face checkpoint, as in EngineOptions
   std::string out_dir;    // gets the gates and, until they are done, the checkpoint; is made if it is missing
