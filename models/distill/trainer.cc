@@ -138,6 +138,7 @@ void Trainer::forward(Window window) {
   in.ids = window;
   in.step = {options_.window, {&segment, 1}, {}};
   in.plans = {&plan, 1};
+  model_.backend().reset_phases();  // nobody reads them, and a GPU keeps an event for each until it is told
   decoder_->forward(in);
 }
 

@@ -57,16 +57,16 @@ class Prompt {
   }
   void prefill_truth() const {
     const int64_t n_blocks = prefill_truth_.dim(2);
-    cuda::check(launch_prefill_truth(
+    cuda::check(cuda::launch_prefill_truth(
                     {prefill_truth_.as<float>(), row_maxima(), ScoredRows{0, 1, n_blocks, 1, true}, n_blocks},
                     stream()),
                 "prefill_truth");
   }
   void decode_truth() const {
     const ScoredRows rows{length_ / 2, 1, decode_truth_.dim(1), kPage, false};
-    cuda::check(launch_decode_truth({decode_truth_.as<float>(), row_maxima(), rows, decode_truth_.dim(2),
-                                     static_cast<int>(b_.n_kv_heads())},
-                                    stream()),
+    cuda::check(cuda::launch_decode_truth({decode_truth_.as<float>(), row_maxima(), rows,
+                                           decode_truth_.dim(2), static_cast<int>(b_.n_kv_heads())},
+                                          stream()),
                 "decode_truth");
   }
   bool is_hopper() const { return device_.is_hopper(); }
