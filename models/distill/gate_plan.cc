@@ -83,8 +83,8 @@ void GatePlan::add_tensor(const std::string& name, std::vector<int64_t> shape, b
   // tensor of many dimensions it takes the second one as inputs and the first as outputs, each times the
   // others.
   if (!ones) {
-    const auto others = static_cast<double>(tensor.size() / (tensor.shape[0] * tensor.shape[1]));
-    tensor.spread = std::sqrt(6.0 / (static_cast<double>(tensor.shape[0] + tensor.shape[1]) * others));
+    const int64_t others = tensor.size() / (tensor.shape[0] * tensor.shape[1]);
+    tensor.spread = std::sqrt(6.0 / static_cast<double>((tensor.shape[0] + tensor.shape[1]) * others));
   }
   layer_size_ += tensor.size();
   tensors_.push_back(std::move(tensor));

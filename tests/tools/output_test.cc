@@ -105,10 +105,11 @@ TEST_CASE("a picture or a saved conversation that fails keeps the file that was 
   std::string text;
   for (int i = 0; i < 40; ++i) text += "The ship went down. ";
   testing::write_file(dir.path() / "overview.png", "precious");
-  CHECK_THAT(fails_to_write({"inspect", "-m", testing::demo_model_dir(), "-g", testing::demo_gates_dir(),
-                             "-p", text, "--maps", dir.path().string()},
-                            limited),
-             ContainsSubstring("overview.png: File too large; no file is left"));
+  CHECK_THAT(
+      fails_to_write({"inspect", "-m", testing::demo_model_dir(), "-g", testing::demo_gates_dir(), "-p", text,
+                      "--maps", dir.path().string()},
+                     limited),
+      ContainsSubstring("overview.png: File too large; the file that was there before is left as it was"));
   CHECK(testing::read_file(dir.path() / "overview.png") == "precious");
   testing::write_file(dir.path() / "chat.json", "precious");
   limited.input = text + "\n/save " + (dir.path() / "chat.json").string() + "\n";

@@ -14,6 +14,16 @@ namespace seer {
 
 enum class GateKind { kPrefill, kDecode };
 
+// The progress of a run.
+struct SEER_API DistillStep {
+  int64_t step = 0, n_steps = 0;     // `step` steps are done
+  std::vector<double> layer_losses;  // KL divergence, mean over the step's windows, heads and rows
+  double gradient_norm = 0.0, learning_rate = 0.0;
+  double tokens_per_second = 0.0, seconds_left = 0.0;  // of this run so far
+
+  double loss() const;  // mean over layers
+};
+
 // Options are a recipe: a run is a function of them and of its texts, whatever the number of threads, so a
 // run that was stopped and resumed gives the same bits. A GPU's bits are those of its kind, and a run of a
 // CPU is not resumed on a GPU, nor the other way round.
@@ -43,26 +53,16 @@ struct SEER_API DistillOptions {
   int64_t row_stride = 1;           // gates for decoding: learn from every so many tokens
   uint64_t seed = 0;
 
-  bool resume = false;  // go on from the checkpoint in out_dir
-  int64_t checkpoint_steps =
-      50;            // a checkpoint is written every so many steps; 0: only if the run is stopped
-  bool pth = false;  // also write attn_gate_weights.pth
+  bool resume = false;            // go on from the checkpoint in out_dir
+  int64_t checkpoint_steps = 50;  // steps between checkpoints; 0: there is one only if the run is stopped
+  bool pth = false;               // also write attn_gate_weights.pth
 
   std::function<bool(const LoadProgress&)> on_load;          // see EngineOptions
   std::function<void(LogLevel, const std::string&)> on_log;  // see EngineOptions
   // Is asked before each window. If it returns false, the run stops: it writes a checkpoint of the steps done
   // and returns.
   std::function<bool()> go_on;
-  std::function<void(const struct DistillStep&)> on_step;  // is called after each step
-};
-
-struct SEER_API DistillStep {
-  int64_t step = 0, n_steps = 0;     // `step` steps are done
-  std::vector<double> layer_losses;  // KL divergence, mean over the step's windows, heads and rows
-  double gradient_norm = 0.0, learning_rate = 0.0;
-  double tokens_per_second = 0.0, seconds_left = 0.0;  // of this run so far
-
-  double loss() const;  // mean over layers
+  std::function<void(const DistillStep&)> on_step;  // is called after each step
 };
 
 // What a rule would keep of the gates' scores on texts held out. Blocks that are kept besides, such as the
@@ -92,7 +92,7 @@ struct SEER_API DistillResult {
 SEER_API DistillResult distill(const DistillOptions& options, const std::vector<int32_t>& tokens,
                                const std::vector<int32_t>& held_out, int64_t max_held_out_windows = 8);
 
-// Returns the window that options.window = 0 stands for.
+// Returns options.window, or the window that 0 stands for. Throws as distill() does.
 SEER_API int64_t default_window(const DistillOptions& options);
 
 }  // namespace seer
