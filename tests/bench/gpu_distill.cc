@@ -117,9 +117,9 @@ void bench_window(GpuBench& b, const Gates& prefill, const Gates& decode) {
     for (int64_t first = 0; first < kWindow; first += kPart)
       ops.attention_with_maxima(out, maxima, log_sums, q, s.kv, {first, kPart, first, s.table.data()});
   };
-  const auto pairs = static_cast<double>(kBlocks * (kBlocks + 1) / 2 * kPage * kPage);
+  const int64_t n_pairs = kBlocks * (kBlocks + 1) / 2 * kPage * kPage;  // of a query and a key
   b.report("distill attention with maxima, parts of 16384 L=65536", b.time([&](int) { attend(); }), 0.0,
-           4.0 * static_cast<double>(b.n_heads() * kHead) * pairs);
+           4.0 * static_cast<double>(b.n_heads() * kHead) * static_cast<double>(n_pairs));
   // The last part has a quarter of the tokens, which see seven eighths of the blocks on average.
   const double seen = 4.0 * static_cast<double>(b.n_heads() * kPart * kBlocks) * 7.0 / 8.0;
   const double shares[] = {1.0 / 3.0, 1.0 / 2.0};  // of the rows that learn, in the last part
