@@ -14,7 +14,7 @@ using testing::TinyModel;
 using testing::TinyShape;
 
 // Bytes of the maxima of so many tokens: 8 blocks, each with a number of every head.
-int64_t bytes_of(int64_t n_tokens, const TinyShape& shape) { return n_tokens * shape.n_heads * 8 * 4; }
+int64_t bytes_of_maxima(int64_t n_tokens, const TinyShape& shape) { return n_tokens * shape.n_heads * 8 * 4; }
 
 void check_parts(const GateSpec& spec, int64_t row_stride) {
   INFO(spec.type << ", every " << row_stride);
@@ -25,7 +25,7 @@ void check_parts(const GateSpec& spec, int64_t row_stride) {
     TrainerOptions options = DistillRunner::options(0.01);
     options.row_stride = row_stride;
     DistillRunner whole(tiny, spec, options, make_cpu_backend(2));
-    options.maxima_bytes = bytes_of(n_tokens, tiny.shape());
+    options.maxima_bytes = bytes_of_maxima(n_tokens, tiny.shape());
     DistillRunner parts(tiny, spec, options, make_cpu_backend(2));
     const std::vector<double> expected = whole.step().losses, found = parts.step().losses;
     REQUIRE(found.size() == expected.size());
