@@ -12,12 +12,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Returns the folders of gates that lie in `dir`, in the order of their names.
+bool is_for_prompts(const JsonReader& config) { return config.has("seerattn_gate_type"); }
+
+// Returns the folders of gates that lie in `dir`, in the order of their names. Folders of other things, such
+// as the model, are left out.
 std::vector<std::string> gate_folders(const std::string& dir) {
   std::vector<std::string> folders;
   std::error_code error;
-  for (fs::directory_iterator i(dir, error), end; !error && i != end; i.increment(error))
-    if (has_entry(i->path() / "config.json")) folders.push_back(i->path().string());
+  for (fs::directory_iterator i(dir, error), end; !error && i != end; i.increment(error)) {
+    if (!has_entry(i->path() / "config.json")) continue;
+    const JsonReader config = read_gate_config(i->path().string());
+    if (is_for_prompts(config) || DecodeGateWeights::describes(config)) folders.push_back(i->path().string());
+  }
   std::sort(folders.begin(), folders.end());
   return folders;
 }
@@ -37,8 +43,7 @@ Gates Gates::load(const std::vector<std::string>& dirs, const ModelConfig& model
 
 void Gates::add(const std::string& dir, const ModelConfig& model) {
   const JsonReader config = read_gate_config(dir);
-  const bool for_prompts = config.has("seerattn_gate_type"),
-             for_decoding = DecodeGateWeights::describes(config);
+  const bool for_prompts = is_for_prompts(config), for_decoding = DecodeGateWeights::describes(config);
   if (for_prompts && for_decoding)
     throw Error(ErrorKind::kFile, config.origin() +
                                       ": expected gates of one kind, found the keys of both kinds "

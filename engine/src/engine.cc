@@ -189,8 +189,9 @@ void EngineImpl::describe_gates(const GateWeights& gates) {
   model_info_.gates = g;
   if (config.untuned)
     log(LogLevel::kWarning,
-        "the gates' config.json says seerattn_threshold 0.0, which means it was never tuned; " +
-            g.default_rule.to_string() + " is used instead");
+        "the gates' config.json says seerattn_threshold 0.0, which means it was never tuned; the default "
+        "is " +
+            g.default_rule.to_string());
 }
 
 void EngineImpl::describe_decode_gates(const DecodeGateWeights& gates) {
@@ -207,8 +208,9 @@ void EngineImpl::describe_decode_gates(const DecodeGateWeights& gates) {
   model_info_.decode_gates = g;
   if (config.untuned)
     log(LogLevel::kWarning,
-        "the decode gates' config.json says seerattn_threshold 0.0, which means it was never tuned; " +
-            g.default_rule.to_string() + " is used instead");
+        "the decode gates' config.json says seerattn_threshold 0.0, which means it was never tuned; the "
+        "default is " +
+            g.default_rule.to_string());
 }
 
 void EngineImpl::log(LogLevel level, const std::string& message) const {

@@ -206,7 +206,7 @@ void CudaBackend::prefill_sm90(const Tensor& out, const Tensor& q, const PagedKv
   check(launch_prefill_sm90(p, maps, device_.n_multiprocessors, stream_), "prefill_attention");
 }
 
-DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv) {
+DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv, int64_t longest) {
   assert(step_.n_decodes() > 0);
   DecodeParams p = {};
   p.q = q.rows(step_.first_decode_row(), 1).data;
@@ -218,10 +218,7 @@ DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv) {
   p.n_kv_heads = as_int(kv.n_kv_heads());
   p.d_head = as_int(kv.d_head());
   p.page_tokens = as_int(kv.page_tokens());
-  const DecodeDivision division =
-      divide_decode(p.n_sequences, p.n_heads, p.n_kv_heads, device_.n_multiprocessors, device_.is_hopper());
-  p.n_splits = division.n_splits;
-  p.cluster = division.cluster;
+  p.division = decode_divider_.divide(p.n_sequences, p.n_heads, p.n_kv_heads, p.d_head, longest);
   p.scale = 1.0F / std::sqrt(static_cast<float>(kv.d_head()));
   p.counters = decode_counters_.as<int32_t>();
   p.partials = decode_partials_.as<float>();
@@ -230,7 +227,7 @@ DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv) {
 
 void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                                    const BlockMask* mask) {
-  DecodeParams p = decode_params(q, kv);
+  DecodeParams p = decode_params(q, kv, mask != nullptr ? step_.longest_list() : step_.longest_decode());
   if (mask != nullptr) {
     assert(mask->n_heads() == kv.n_kv_heads() && mask->n_rows() == step_.n_decodes());
     p.counts = mask->counts.as<int32_t>();
@@ -246,7 +243,7 @@ void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const Pag
 void CudaBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) {
   const int64_t n = step_.n_decodes();
   assert(part.numel() == attention_part_size(n, q.dim(1), q.dim(2)));
-  DecodeParams p = decode_params(q, kv);
+  DecodeParams p = decode_params(q, kv, step_.longest_decode());
   p.out = floats(part);
   p.log_sums = floats(part) + n * q.dim(1) * q.dim(2);
   p.positions = step_.part_positions();

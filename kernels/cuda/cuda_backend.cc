@@ -44,7 +44,9 @@ bool one_of(int64_t x, std::initializer_list<int64_t> choices) {
 
 // The products of rounded inputs need a Hopper GPU.
 CudaBackend::CudaBackend(int device, bool round_inputs)
-    : device_(Device::open(device)), round_inputs_(round_inputs && device_.is_hopper()) {
+    : device_(Device::open(device)),
+      round_inputs_(round_inputs && device_.is_hopper()),
+      decode_divider_(device_.n_multiprocessors, device_.is_hopper()) {
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   gemm_ = std::make_unique<GemmCublasLt>();
   const int64_t counter_bytes = kDecodeMaxGroups * static_cast<int64_t>(sizeof(int32_t));
@@ -205,7 +207,7 @@ void CudaBackend::begin_step(const StepInput& in, int64_t page_tokens) {
 
 void CudaBackend::run_step(int64_t key, const std::function<void()>& operations) {
   if (key == 0) return operations();
-  const auto [found, first] = recordings_.try_emplace(key);
+  const auto [found, first] = recordings_.try_emplace({key, step_.longest_decode(), step_.longest_list()});
   Recording& recording = found->second;
   if (first) return operations();
   if (recording.graph == nullptr) record(&recording, operations);

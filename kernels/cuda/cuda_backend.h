@@ -8,8 +8,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <tuple>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/gemm_cublaslt.h"
@@ -119,7 +121,8 @@ class CudaBackend final : public Backend {
   void wait();  // for the stream
   void prefill_sm90(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                     const BlockMask* mask, int64_t first_token);
-  DecodeParams decode_params(const Tensor& q, const PagedKv& kv);
+  // `longest`: see DecodeDivider::divide().
+  DecodeParams decode_params(const Tensor& q, const PagedKv& kv, int64_t longest);
   // One product of x, or of its norm if `norm` is set. With `swiglu`, w is gate and up, and out is their
   // SwiGLU.
   struct Product {
@@ -130,6 +133,9 @@ class CudaBackend final : public Backend {
     double eps = 0.0;
     bool accumulate = false, swiglu = false;
   };
+  // Returns x with its columns in the order in which w takes its inputs: x itself, or rows of ordered_, which
+  // are valid until the next call.
+  Tensor ordered(const Tensor& x, const LinearWeights& w);
   // Run the product by the kernels for few rows and return true, or return false if they do not take it.
   bool few_rows(const Product& product);
   bool few_code_rows(const Product& product);
@@ -176,19 +182,21 @@ class CudaBackend final : public Backend {
 
   Device device_;
   bool round_inputs_;  // to E4M3, for weights whose format says so
+  DecodeDivider decode_divider_;
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
-  // The most that products with quantised weights need; rounded_, input_scales_, padded_, widened_ and
-  // batch_... are that memory.
+  // The most that products with quantised weights need; rounded_, ordered_, input_scales_, padded_, widened_
+  // and batch_... are that memory.
   struct CodeSizes {
     int64_t row_bytes = 0, row_scales = 0;  // of rounded inputs
+    int64_t ordered_bytes = 0;              // of a row of inputs in another order
     int64_t group_scales = 0, outputs = 0;  // of a row of up to kMostSpreadRows
     int64_t widened_bytes = 0;
     int64_t batch_input_bytes = 0;
   };
   CodeSizes code_sizes_;
-  DeviceMemory rounded_, input_scales_, padded_, widened_, batch_inputs_;
+  DeviceMemory rounded_, ordered_, input_scales_, padded_, widened_, batch_inputs_;
   const void* act_codes_ = nullptr;  // the act that norm_swiglu() left as codes for the next product
   DeviceMemory staging_;             // codes on their way into their layout, while weights are loaded
   StepState step_;
@@ -196,7 +204,9 @@ class CudaBackend final : public Backend {
   PhaseTimer timer_;
   DeviceMemory decode_counters_, decode_partials_;
   DeviceMemory prefill_counter_;  // one item counter, zero between launches
-  std::map<int64_t, Recording> recordings_;
+  // By the caller's key, longest_decode() and longest_list(): launches of decode attention depend on those
+  // too.
+  std::map<std::tuple<int64_t, int64_t, int64_t>, Recording> recordings_;
   bool recording_ = false;
   std::function<void(std::chrono::nanoseconds waited)> wait_check_;
 };

@@ -211,8 +211,19 @@ void CudaBackend::linear_widened(const Product& product) {
            shape_of(product.out, w, product.accumulate));
 }
 
-void CudaBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate) {
-  assert(w.parts.size() == 1 && x.dim(1) == w.d_in() && out.dim(1) == w.d_out() && x.dim(0) == out.dim(0));
+Tensor CudaBackend::ordered(const Tensor& x, const LinearWeights& w) {
+  const Tensor& order = w.parts.front().input_order;
+  if (!order) return x;
+  prepare_codes(x.dim(0));
+  const Tensor out(ordered_.get(), DType::kBF16, {x.dim(0), x.dim(1)});
+  check(launch_order_columns(out.data, x.data, order.as<int32_t>(), x.dim(0), x.dim(1), stream_),
+        "order_columns");
+  return out;
+}
+
+void CudaBackend::linear(const Tensor& out, const Tensor& in, const LinearWeights& w, bool accumulate) {
+  assert(w.parts.size() == 1 && in.dim(1) == w.d_in() && out.dim(1) == w.d_out() && in.dim(0) == out.dim(0));
+  const Tensor x = ordered(in, w);
   if (const void* codes = std::exchange(act_codes_, nullptr)) {
     assert(codes == x.data);
     multiply_rounded(out, codes, w, accumulate);
@@ -232,6 +243,8 @@ void CudaBackend::linear(const Tensor& out, const Tensor& x, const LinearWeights
 
 void CudaBackend::norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm,
                               double eps, const LinearWeights& w) {
+  // A norm weighs inputs in their own order, so it comes before another order.
+  if (w.parts.front().input_order) return Backend::norm_linear(out, h, x, norm, eps, w);
   const Product product{.out = out, .x = x, .w = w, .norm = &norm, .eps = eps};
   if (few_rows(product)) return;
   if (w.quantised() && x.dim(0) > kMostExactRows && rounds_inputs(w)) {
@@ -250,11 +263,12 @@ bool CudaBackend::rounds_swiglu(const Tensor& act, const LinearWeights* next) co
 void CudaBackend::norm_swiglu(const Tensor& out, const Tensor& h, const Tensor& gate_up, const Tensor& x,
                               const Tensor& norm, double eps, const LinearWeights& w,
                               const LinearWeights* next) {
-  if (few_rows({.out = out, .x = x, .w = w, .norm = &norm, .eps = eps, .swiglu = true})) return;
+  const bool in_order = !w.parts.front().input_order;
+  if (in_order && few_rows({.out = out, .x = x, .w = w, .norm = &norm, .eps = eps, .swiglu = true})) return;
   if (w.quantised() && x.dim(0) <= most_code_rows(w)) {
-    // The inputs and the norm do not fit into shared memory together.
+    // The inputs and the norm do not fit into shared memory together, or the product takes another order.
     rms_norm(h, x, norm, eps);
-    if (few_rows({.out = out, .x = h, .w = w, .swiglu = true})) return;
+    if (few_rows({.out = out, .x = ordered(h, w), .w = w, .swiglu = true})) return;
   }
   norm_linear(gate_up, h, x, norm, eps, w);
   if (!rounds_swiglu(out, next)) return silu_mul(out, gate_up);

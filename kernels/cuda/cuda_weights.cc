@@ -2,6 +2,7 @@
 // plain ones into codes.
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/codes/batch.h"
@@ -10,6 +11,11 @@
 
 namespace seer::cuda {
 namespace {
+
+bool same_order(const Tensor& a, const Tensor& b) {
+  if (!a || !b) return !a && !b;
+  return std::memcmp(a.data, b.data, static_cast<size_t>(a.nbytes())) == 0;
+}
 
 // Throws if the parts do not make one matrix. q, k and v, or gate and up, are one product on a GPU.
 void check_parts(const LinearWeights& host) {
@@ -21,8 +27,10 @@ void check_parts(const LinearWeights& host) {
     if (part.weight.dtype != first.weight.dtype || part.group != first.group ||
         part.input_codes != first.input_codes || !part.quantised())
       refuse("expected q, k and v, and gate and up, in one format, found two");
-    if (part.input_order)
-      refuse("expected inputs in groups that follow one another, found GPTQ's desc_act (g_idx)");
+    if (!same_order(part.input_order, first.input_order))
+      refuse(
+          "expected q, k and v, and gate and up, with one order of inputs, found two of GPTQ's desc_act "
+          "(g_idx)");
   }
   if (!code_groups_fit(first.weight.dtype, first.group, host.d_in()))
     refuse("expected groups of 32 inputs or more, a power of two, found " + std::to_string(first.group));
@@ -103,6 +111,9 @@ void CudaBackend::finish_codes(const LinearWeights& weights) {
     code_sizes_.widened_bytes =
         std::max(code_sizes_.widened_bytes, part.weight.numel() * dtype_bytes(DType::kBF16));
   }
+  if (part.input_order)
+    code_sizes_.ordered_bytes =
+        std::max(code_sizes_.ordered_bytes, weights.d_in() * dtype_bytes(DType::kBF16));
   if (!takes_batches(weights)) return;
   const CodeMatrix w = matrix(weights);
   // Partial sums are in widened_: no product needs both.
@@ -133,6 +144,7 @@ LinearWeights CudaBackend::codes_to_device(const LinearWeights& host, std::vecto
     whole.bias = Tensor(nullptr, DType::kBF16, {d_out});
     take(&whole.bias, 0);
   }
+  if (first.input_order) whole.input_order = to_device(first.input_order, keep);
   int64_t row = 0;
   for (const LinearWeights::Part& part : host.parts) {
     const int64_t n = part.weight.dim(0);
@@ -199,13 +211,15 @@ int64_t CudaBackend::padded_bytes() const {
 }
 
 int64_t CudaBackend::step_bytes(const StepLimits& limits) const {
-  return limits.n_tokens * code_sizes_.row_bytes + scale_bytes(limits.n_tokens) + code_sizes_.widened_bytes +
-         padded_bytes() + code_sizes_.batch_input_bytes;
+  return limits.n_tokens * (code_sizes_.row_bytes + code_sizes_.ordered_bytes) +
+         scale_bytes(limits.n_tokens) + code_sizes_.widened_bytes + padded_bytes() +
+         code_sizes_.batch_input_bytes;
 }
 
 // Call this with the limits of steps. No later call for such a step allocates memory.
 void CudaBackend::prepare_codes(int64_t n_rows) {
   rounded_.reserve(n_rows * code_sizes_.row_bytes, "rounded inputs");
+  ordered_.reserve(n_rows * code_sizes_.ordered_bytes, "inputs in another order");
   input_scales_.reserve(scale_bytes(n_rows), "rounded inputs");
   padded_.reserve(padded_bytes(), "outputs of rounded inputs");
   widened_.reserve(code_sizes_.widened_bytes, "widened weights");

@@ -40,6 +40,35 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, int sh
   return launch_clusters(kernel, grid, 1, threads, shared_bytes, stream, arguments...);
 }
 
+// Clusters of more blocks than this run only on some GPUs, and need allow_large_clusters().
+inline constexpr int kPortableCluster = 8;
+
+template <class... Parameters>
+cudaError_t allow_large_clusters(void (*kernel)(Parameters...)) {
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+}
+
+// Returns how many clusters of the kernel an idle GPU runs at the same time; 0 if it cannot run any.
+template <class... Parameters>
+int count_active_clusters(void (*kernel)(Parameters...), int cluster, int threads, int shared_bytes) {
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(cluster));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  int n = 0;
+  const bool counted = (cluster <= kPortableCluster || allow_large_clusters(kernel) == cudaSuccess) &&
+                       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                            shared_bytes) == cudaSuccess &&
+                       cudaOccupancyMaxActiveClusters(&n, kernel, &config) == cudaSuccess;
+  (void)cudaGetLastError();  // a size that this GPU does not have is an answer here, not a fault
+  return counted ? n : 0;
+}
+
 // Use this for the kernels of a decode step, and not for kernels that read through L1, which it makes small
 // (a copy went from 4.0 to 3.4 TB/s). Blocks of two kernels run on a multiprocessor at the same time only if
 // both kernels split its memory between L1 and shared memory alike. Otherwise the second kernel waits until

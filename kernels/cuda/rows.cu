@@ -34,6 +34,20 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// Each block orders the columns of one row, eight at a time in each thread.
+__global__ void __launch_bounds__(kThreads)
+    order_columns_kernel(Bf16* out, const Bf16* x, const int32_t* order, int64_t width) {
+  ptx::let_next_kernel_start();
+  ptx::wait_for_previous_kernel();
+  const Bf16* in = x + blockIdx.x * width;
+  for (int64_t j = threadIdx.x * 8; j < width; j += kThreads * 8) {
+    float values[8];
+#pragma unroll
+    for (int k = 0; k < 8; ++k) values[k] = __bfloat162float(in[order[j + k]]);
+    store8(out + blockIdx.x * width + j, Bf16x8::from_floats(values));
+  }
+}
+
 __device__ void load_floats(float (&v)[8], const Bf16* p) { load8(p).to_floats(v); }
 __device__ void load_floats(float (&v)[8], const float* p) {
   const float4 low = reinterpret_cast<const float4*>(p)[0], high = reinterpret_cast<const float4*>(p)[1];
@@ -164,6 +178,12 @@ cudaError_t launch_silu_mul(void* out, const void* gate_up, int64_t n, int64_t d
 cudaError_t launch_gather_rows(void* out, const void* x, const int32_t* rows, int64_t n, int64_t width,
                                cudaStream_t stream) {
   return launch_embed(out, x, rows, n, width, 0, INT64_MAX, stream);
+}
+
+cudaError_t launch_order_columns(void* out, const void* x, const int32_t* order, int64_t n, int64_t width,
+                                 cudaStream_t stream) {
+  return launch(order_columns_kernel, dim3(static_cast<unsigned>(n)), kThreads, 0, stream,
+                static_cast<Bf16*>(out), static_cast<const Bf16*>(x), order, width);
 }
 
 cudaError_t launch_to_bf16(void* out, const void* in, DType dtype, int64_t n, cudaStream_t stream) {

@@ -25,6 +25,10 @@ cudaError_t launch_silu_mul(void* out, const void* gate_up, int64_t n, int64_t d
 // out [n, width] = x[rows[i]]; bf16, rows: device.
 cudaError_t launch_gather_rows(void* out, const void* x, const int32_t* rows, int64_t n, int64_t width,
                                cudaStream_t stream);
+// Element (r, j) of out [n, width] = x[r, order[j]]; bf16. width must be a multiple of 8. order: device
+// [width].
+cudaError_t launch_order_columns(void* out, const void* x, const int32_t* order, int64_t n, int64_t width,
+                                 cudaStream_t stream);
 // n elements of F32, F16 or BF16 to bf16, round to nearest even.
 cudaError_t launch_to_bf16(void* out, const void* in, DType dtype, int64_t n, cudaStream_t stream);
 // n values of random_bf16 (kernels/random_weights.h) in rows of `width`: element (r, c) is value first + r *

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cassert>
 
+#include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/check.h"
 
 namespace seer::cuda {
@@ -60,12 +61,21 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
   };
   put_places(in.step.decodes, &positions_at_, &offsets_at_);
   rules_at_ = at;
+  int64_t most_keys = 0, most_listed = 0;
+  // If ranks divide the keys, the parts say how many this GPU has.
+  for (const Segment& s : in.decode_parts.empty() ? in.step.decodes : in.decode_parts)
+    most_keys = std::max(most_keys, s.start + 1);
   for (size_t i = 0; i < in.step.decodes.size(); ++i) {
     const DecodeGateRule rule = decode_gate_rule(in.decode_rules.empty() ? DecodeRule() : in.decode_rules[i],
                                                  n_pages(in.step.decodes[i]), page_tokens);
+    const int64_t n_keys = in.step.decodes[i].start + 1;
+    most_listed =
+        std::max(most_listed, rule.n_best < 0 ? n_keys : std::min(n_keys, rule.n_best * page_tokens));
     put(rule.n_best);
     put(std::bit_cast<int32_t>(rule.threshold));
   }
+  longest_decode_ = decode_length_class(most_keys);
+  longest_list_ = decode_length_class(most_listed);
   put_places(in.decode_parts, &part_positions_at_, &part_offsets_at_);
   tables_at_ = at;
   for (const Segment& s : in.step.decodes) put_table(s);

@@ -33,6 +33,10 @@ class StepState {
   int64_t n_logit_rows() const { return positions_at_ - rows_at_; }
   int64_t n_decodes() const { return offsets_at_ - positions_at_; }
   int64_t first_decode_row() const { return first_decode_row_; }
+  // The length classes of the decode that attends to the most keys on this GPU: if decodes attend to all
+  // keys, and if they attend to those that their rules keep. A threshold counts as all keys.
+  int64_t longest_decode() const { return longest_decode_; }
+  int64_t longest_list() const { return longest_list_; }
 
   // Device pointers, valid until the next begin().
   const int32_t* ids() const { return device_ints(0); }
@@ -63,6 +67,7 @@ class StepState {
   int64_t rows_at_ = 0, positions_at_ = 0, offsets_at_ = 0;
   int64_t rules_at_ = 0, part_positions_at_ = 0, part_offsets_at_ = 0, tables_at_ = 0;
   int64_t first_decode_row_ = 0;
+  int64_t longest_decode_ = 0, longest_list_ = 0;
   struct PrefillTable {
     int64_t row;  // the segment's first row, which names it
     int64_t at;

@@ -73,6 +73,7 @@ void bench_codes(GpuBench& b);
 void bench_append(GpuBench& b);
 void bench_decode(GpuBench& b);
 void bench_prefill(GpuBench& b);
+void bench_block_maxima(GpuBench& b);
 void bench_gate(GpuBench& b);
 void bench_decode_gate(GpuBench& b);
 void bench_sample(GpuBench& b);

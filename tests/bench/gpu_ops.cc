@@ -2,8 +2,8 @@
 // copy and a large product, measured in the same run.
 //
 //   bench_gpu_ops [--heads Q/KV] [NAME...]     runs the groups whose names are given, all without:
-//                                              linear codes append decode prefill gate decode_gate
-//                                              sample
+//                                              linear codes append decode prefill block_maxima
+//                                              gate decode_gate sample
 //
 // --heads: query and key heads, of 128, in place of 32/8.
 #include <algorithm>
@@ -28,14 +28,18 @@ int run(int argc, char** argv) {
     names.erase(names.begin(), names.begin() + 2);
   }
   const std::pair<const char*, void (*)(GpuBench&)> groups[] = {
-      {"linear", bench_linear},           {"codes", bench_codes},     {"append", bench_append},
-      {"decode", bench_decode},           {"prefill", bench_prefill}, {"gate", bench_gate},
-      {"decode_gate", bench_decode_gate}, {"sample", bench_sample}};
+      {"linear", bench_linear},   {"codes", bench_codes},
+      {"append", bench_append},   {"decode", bench_decode},
+      {"prefill", bench_prefill}, {"block_maxima", bench_block_maxima},
+      {"gate", bench_gate},       {"decode_gate", bench_decode_gate},
+      {"sample", bench_sample}};
   for (const std::string& name : names)
     if (std::none_of(std::begin(groups), std::end(groups), [&](const auto& g) { return g.first == name; }))
       throw Error(
           ErrorKind::kUsage,
-          "expected linear, codes, append, decode, prefill, gate, decode_gate or sample, found " + name);
+          "expected linear, codes, append, decode, prefill, block_maxima, gate, decode_gate or sample, "
+          "found " +
+              name);
   GpuBench bench(q, kv);
   for (const auto& [name, group] : groups)
     if (names.empty() || std::find(names.begin(), names.end(), name) != names.end()) group(bench);

@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
-"""How often is a number, planted at a random depth of a long document, answered with and without block-sparse prefill?
+"""How often is a number, planted at a random depth of a long document, answered with and without block-sparse attention?
 
     tests/bench/needle.py SEER MODEL_DIR GATES_DIR TEXT [--tokens 15000] [--tries 20] [--sparse dense,threshold=0.01]
+    tests/bench/needle.py SEER MODEL_DIR GATES_DIR TEXT --sparse-decode dense,budget=1024 [--tokens 15000] [--tries 20]
 
 TEXT is prose that knows nothing of the numbers (a novel); each try takes another stretch of it, another subject, number
-and depth, all from a fixed seed, and asks as the demo model was trained to be asked."""
+and depth, all from a fixed seed, and asks as the demo model was trained to be asked. With --sparse the document and its
+question are the prompt. With --sparse-decode only the document is: the question and the answer are decoded token by token
+under each rule, and an answer is right if each of its digits is the most likely one after those before it."""
 import argparse
+import array
+import json
+import os
 import random
 import re
+import struct
 import subprocess
+import tempfile
 
 SUBJECTS = ("garden castle river letter captain doctor window forest island village teacher sailor merchant stranger "
             "cottage harbour mountain carriage bridge tower church school market prison palace library kitchen").split()
@@ -45,6 +53,45 @@ def prompts(args):
         yield "\n".join([*stretch, question]), number, depth
 
 
+def generated(args, rule, prompt, number):
+    """(whether the answer is right, density in %, the answer), with the question in the prompt."""
+    out, log = seer(args, "generate", *args.files, "--sparse", rule, "-n", "7", "--temp", "0", text=prompt)
+    return out.strip().startswith(number), float(re.search(r"density ([\d.]+)%", log).group(1)), out.strip()[:5]
+
+
+def decoded(args, rule, prompt, number):
+    """The same, if the question and the answer are decoded after the document."""
+    def ids_of(text):
+        return seer(args, "tokenize", "-m", args.model, text=text)[0].split()
+    document, question = prompt[:prompt.rindex("\n") + 1], ids_of(prompt)
+    ids, n_prompt = ids_of(f"{prompt} {number}"), len(ids_of(document))
+    n_digits = len(number)
+    if ids[:n_prompt] != ids_of(document) or ids[:len(question)] != question or len(ids) < len(question) + n_digits:
+        raise SystemExit("needle: the tokenizer joins the document, the question and the digits of the answer")
+    with tempfile.TemporaryDirectory() as folder:
+        tokens, dump = os.path.join(folder, "ids"), os.path.join(folder, "dump")
+        with open(tokens, "w", encoding="utf-8") as file:
+            file.write(" ".join(ids))
+        out, log = seer(args, "inspect", *args.files, "--tokens-file", tokens, "--prompt-tokens", str(n_prompt), "--sparse", "dense",
+                      "--sparse-decode", rule, "--dump", dump)
+        logits = read_rows(dump, "decode.logits")
+    likeliest = [max(range(len(row)), key=row.__getitem__) for row in logits[-n_digits - 1:-1]]
+    density = re.search(r"tokens decoded, density ([\d.]+)%", out + log)
+    answer, _ = seer(args, "tokenize", "-m", args.model, "--decode", text=" ".join(map(str, likeliest)))
+    return likeliest == [int(x) for x in ids[-n_digits:]], float(density.group(1)) if density else 100.0, answer.strip()
+
+
+def read_rows(path, name):
+    """The rows of a two-dimensional F32 tensor of a safetensors file."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        begin, end = header[name]["data_offsets"]
+        file.seek(begin, os.SEEK_CUR)
+        values = array.array("f", file.read(end - begin))
+    width = header[name]["shape"][1]
+    return [values[i:i + width] for i in range(0, len(values), width)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("seer", "model", "gates", "text"):
@@ -53,20 +100,21 @@ def main():
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sparse", default="dense,threshold=0.01")
+    parser.add_argument("--sparse-decode", help="decode the question and the answer under these rules")
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    rules = args.sparse.split(",")
+    args.files = ["-m", args.model, "-g", args.gates, "--device", args.device]
+    rules, ask = (args.sparse_decode.split(","), decoded) if args.sparse_decode else (args.sparse.split(","), generated)
     found = dict.fromkeys(rules, 0)
     density = dict.fromkeys(rules, 0.0)
     for index, (prompt, number, depth) in enumerate(prompts(args)):
         answers = []
         for rule in rules:
-            out, log = seer(args, "generate", "-m", args.model, "-g", args.gates, "--sparse", rule, "-n", "7", "--temp", "0",
-                            text=prompt)
-            n_tokens = int(re.search(r"prompt (\d+) tokens", log).group(1))
-            density[rule] += float(re.search(r"density ([\d.]+)%", log).group(1)) / args.tries
-            found[rule] += out.strip().startswith(number)
-            answers.append(f"{rule} {out.strip()[:5]!r}")
-        print(f"{index + 1:3d}  {n_tokens} tokens, depth {depth:4.2f}, number {number}: {', '.join(answers)}", flush=True)
+            right, share, answer = ask(args, rule, prompt, number)
+            density[rule] += share / args.tries
+            found[rule] += right
+            answers.append(f"{rule} {answer!r}")
+        print(f"{index + 1:3d}  depth {depth:4.2f}, number {number}: {', '.join(answers)}", flush=True)
     for rule in rules:
         print(f"{rule}: {found[rule]} of {args.tries} found, mean density {density[rule]:.1f}%")
 

@@ -199,6 +199,8 @@ std::vector<AttentionCase> masked_decode_cases(CaseTypes types) {
   }
   for (const PagedShape& shape : kOddGroups) add(shape, {0, 63, 64, 1100});
   add({8, 2, 128, 16}, {20000, 5, 4097});
+  add({8, 8, 128, 64}, {9001});
+  add({4, 4, 64, 64}, {5000, 2049, 3});
   return cases;
 }
 
@@ -210,6 +212,9 @@ std::vector<AttentionCase> long_attention_cases(CaseTypes types) {
     cases.push_back(make_attention_case(random, types, shape, {{0, 4097}}, {}));
     cases.push_back(make_attention_case(random, types, shape, {{2048, 2049}}, {}));
     cases.push_back(make_attention_case(random, types, shape, {}, {4096, 1, 8000, 63, 64, 2047}));
+    // One long sequence, and two: a GPU then has larger clusters of blocks for each head.
+    cases.push_back(make_attention_case(random, types, shape, {}, {12000}));
+    cases.push_back(make_attention_case(random, types, shape, {}, {2048, 7001}));
     AttentionCase masked = make_attention_case(random, types, shape, {{0, 4097}}, {});
     masked.masks.push_back(make_mask(random, masked, masked.prefills[0]));
     poison_dropped(&masked, 0);

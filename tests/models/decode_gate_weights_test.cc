@@ -292,6 +292,8 @@ TEST_CASE("gates of both kinds: in one folder of folders, or in two folders in a
   write_prefill_gates(dir.path() / "prompts");
   write_gates(dir.path() / "decodes", decode_config(), decode_tensors());
   std::filesystem::create_directories(dir.path() / "notes");  // no gates
+  std::filesystem::create_directories(dir.path() / "model");  // no gates either
+  write_file(dir.path() / "model" / "config.json", R"({"model_type": "llama"})");
   const std::string prompts = (dir.path() / "prompts").string(), decodes = (dir.path() / "decodes").string();
   for (const std::vector<std::string>& dirs :
        std::vector<std::vector<std::string>>{{dir.path().string()}, {prompts, decodes}, {decodes, prompts}}) {

@@ -6,6 +6,8 @@ DOWNLOAD = "downloads 93 to 478 MB"
 CHECKPOINT = "downloads 15 GB or more, with their gates"
 HOSTS = "needs several machines"
 QUANTISED = "takes minutes, and a novel that is no part of the project"
+SAMPLES = "samples long texts, which differ between processors, for half a minute"
+NOVEL = "takes a minute or more, and a novel that is no part of the project"
 INSTALLED = "builds and installs the project"
 CONTAINER = "needs a running Docker"
 TRAINS = "trains for many minutes, on texts that are no part of the project"
@@ -21,6 +23,7 @@ NOT_RUN = {
     ("README.md", "tools/test.sh"): ("runs this test", None),
     ("README.md", 'tools/quickstart.sh -p "Once upon a time" -n 100'): (BUILDS, None),
     ("README.md", "tools/quickstart.sh bench --help"): (BUILDS, None),
+    ("README.md", "examples/long-answer/compare.sh"): (SAMPLES, "tests/tools/long_answer_test.py"),
     ("README.md", "examples/real-models/make.py qwen2.5-coder-0.5b"): (DOWNLOAD, "tests/tools/real_models_test.py"),
     ("engine/README.md", "cmake --preset release -DSEER_BUILD_TESTS=OFF && cmake --build --preset release"): (BUILDS, None),
     ("engine/README.md", "cmake --install build/release --prefix ~/seer"): (INSTALLED, "tests/package/installed_tree.py"),
@@ -53,6 +56,12 @@ NOT_RUN = {
     ("models/DESIGN.md", "head -c 40000 treasure-island.txt | tail -c 36000 >prompt.txt"): (QUANTISED, None),
     ("models/DESIGN.md", "seer inspect -m int4 -g examples/demo-model/gates -f prompt.txt --sparse threshold=0.01 "
                          "--dump masks.safetensors"): (QUANTISED, None),
+    ("tests/bench/README.md",
+     "build/release/bin/seer perplexity -m examples/demo-model/model -g examples/demo-model/decode-gates --device cpu --window 8192 \\\n"
+     "    --max-windows 4 --decode-tokens 512 --sparse-decode dense,ratio=0.1,budget=1024 -f treasure-island.txt"): (NOVEL, None),
+    ("tests/bench/README.md",
+     "tests/bench/needle.py build/release/bin/seer examples/demo-model/model examples/demo-model/decode-gates treasure-island.txt \\\n"
+     "    --sparse-decode dense,budget=1024"): (NOVEL, None),
     ("tests/bench/README.md", LLAMA_8B): (GPUS, "tools/gpu/check.sh"),
     ("tests/bench/results/README.md", "cat build/gpu-check/results.jsonl >>tests/bench/results/nvidia-h200.jsonl"):
         (GPUS, "tools/gpu/check.sh"),

@@ -151,9 +151,10 @@ gate='cuda: gate_project*,cuda: select_blocks*'
 rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
 codes='cuda: products of few rows*'
 decode_gate='cuda: decode gate*,cuda: decode attention over kept*'
+maxima='cuda: attention with block maxima*,cuda: *truth for*'
 batches='cuda: a batch of 2 *,cuda: a batch of 3 *'
 sanitize() {
-  local tool failed=0 pid pids=()
+  local tool choice failed=0 pid pids=()
   export SEER_REQUIRE_GPU=1
   if ! command -v compute-sanitizer >/dev/null; then
     note sanitize 'FAILED: compute-sanitizer was not found' 0
@@ -164,7 +165,11 @@ sanitize() {
     run "$tool-attention" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$attention" & pids+=($!)
     run "$tool-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$gate" & pids+=($!)
     run "$tool-rows" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$rows" & pids+=($!)
-    run "$tool-decode-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$decode_gate" & pids+=($!)
+    # Racecheck needs more than these seconds for the choice's many edges, so it gets the keys and the lists.
+    choice=$decode_gate
+    if [ "$tool" = racecheck ]; then choice='cuda: decode gate keys*,cuda: decode attention over kept*'; fi
+    run "$tool-decode-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$choice" & pids+=($!)
+    run "$tool-maxima" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$maxima" & pids+=($!)
     # Racecheck needs minutes for all formats, so it gets one format of each kernel.
     if [ "$tool" = racecheck ]; then
       for format in 'e4m3, groups of 64' 'int8, a chunk that is cut' '4 bits, groups of 128'; do
@@ -172,12 +177,13 @@ sanitize() {
       done
       continue
     fi
-    # By default synccheck tracks fewer barriers than these kernels have, and then faults.
+    run "$tool-linear" 100 "${check[@]}" "$build/tests/kernels/test_cuda" 'cuda: linear*' & pids+=($!)
+    # By default synccheck tracks fewer barriers than these kernels have, and then faults. With more, it has no room for
+    # the tables of cuBLASLt's kernels above.
     if [ "$tool" = synccheck ]; then check+=(--num-cuda-barriers 65536); fi
     run "$tool-codes" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$codes" & pids+=($!)
     run "$tool-code-products" 100 "${check[@]}" "$build/tests/kernels/test_cuda" \
       'cuda: norms and SwiGLUs*,cuda: inputs that*,cuda: products of many rows*' & pids+=($!)
-    run "$tool-linear" 100 "${check[@]}" "$build/tests/kernels/test_cuda" 'cuda: linear*' & pids+=($!)
     run "$tool-batches" 100 "${check[@]}" "$build/tests/models_cuda/test_models_cuda" "$batches" & pids+=($!)
   done
   for pid in "${pids[@]}"; do wait "$pid" || failed=1; done

@@ -64,7 +64,8 @@ void SparseLists::add_to(Args& args) {
               "nz_ratio_row=R",
               [this](const std::string& value) { append_rules(prompt, value); });
   args.values("--sparse-decode", "RULES", "dense, and the decode gates' own rule if there are decode gates",
-              "rules for decoded tokens to run, likewise: dense, budget=N (tokens), threshold=T, ratio=R",
+              "rules for decoded tokens to run, separated by commas or given one by one: dense, budget=N "
+              "(tokens), threshold=T, ratio=R",
               [this](const std::string& value) { append_rules(decode, value); });
 }
 

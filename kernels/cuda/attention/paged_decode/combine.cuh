@@ -37,8 +37,7 @@ struct DecodePlace {
   int value, stats;
 
   __device__ DecodePlace(int row, int d)
-      : value(row * DecodeShape<kDHead>::kRowFloats + d),
-        stats(row * DecodeShape<kDHead>::kRowFloats + kDHead) {}
+      : value(row * kDecodeRowFloats<kDHead> + d), stats(row * kDecodeRowFloats<kDHead> + kDHead) {}
 
   __device__ void put(float* partial, const DecodeElement& x) const {
     partial[value] = x.sum;
@@ -49,12 +48,12 @@ struct DecodePlace {
   }
 };
 
-template <int kDHead>
+template <int kWarps, int kDHead>
 __device__ DecodeElement combine_warps(const float* warps, const DecodePlace<kDHead>& at) {
-  DecodeElement parts[kDecodeWarps];
+  DecodeElement parts[kWarps];
 #pragma unroll
-  for (int w = 0; w < kDecodeWarps; ++w) {
-    const float* from = warps + w * DecodeShape<kDHead>::kPartialFloats;
+  for (int w = 0; w < kWarps; ++w) {
+    const float* from = warps + w * kDecodePartialFloats<kDHead>;
     parts[w] = {from[at.stats], from[at.value], from[at.stats + 1]};
   }
   return combine(parts);
@@ -62,12 +61,12 @@ __device__ DecodeElement combine_warps(const float* warps, const DecodePlace<kDH
 
 // Combines the partial results of the cluster's first n blocks, which are those with keys. `block` is the
 // shared address of this block's partial result; every block of the cluster has its own at that address.
-template <int kDHead>
+template <int kMost, int kDHead>
 __device__ DecodeElement combine_cluster(uint32_t block, int n, const DecodePlace<kDHead>& at) {
-  DecodeElement parts[kDecodeMaxCluster];
+  DecodeElement parts[kMost];
 #if __CUDA_ARCH__ >= 900
 #pragma unroll
-  for (int b = 0; b < kDecodeMaxCluster; ++b) {
+  for (int b = 0; b < kMost; ++b) {
     if (b >= n) break;
     const uint32_t from = ptx::map_shared(block, static_cast<uint32_t>(b));
     parts[b] = {ptx::load_cluster(from + at.stats * 4), ptx::load_cluster(from + at.value * 4),
@@ -86,7 +85,7 @@ __device__ DecodeElement combine_global(const float* partials, int n, const Deco
   for (int first = 0; first < n; first += kBatch) {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
-      const float* from = partials + (first + i) * DecodeShape<kDHead>::kPartialFloats;
+      const float* from = partials + (first + i) * kDecodePartialFloats<kDHead>;
       parts[i + 1] = first + i >= n ? DecodeElement{}
                                     : DecodeElement{__ldcg(from + at.stats), __ldcg(from + at.value),
                                                     __ldcg(from + at.stats + 1)};

@@ -9,8 +9,6 @@
 
 namespace seer::cuda {
 
-inline constexpr int kDecodeThreads = kDecodeWarps * 32;
-
 // The heads of a thread block.
 struct DecodeHeads {
   int sequence, kv_head;
@@ -35,7 +33,8 @@ struct DecodeCluster {
   int n_combining;  // blocks of this cluster that combine results: the same number in every cluster with keys
   int n_clusters;   // clusters of the same heads that have keys
 
-  __device__ DecodeCluster(const DecodePlan& plan, int size) {
+  template <int kWarps>
+  __device__ DecodeCluster(const DecodePlan<kWarps>& plan, int size) {
     rank = static_cast<int>(blockIdx.x) % size;
     index = static_cast<int>(blockIdx.x) / size;
     n_with_keys = min(size, plan.n_splits - index * size);
@@ -47,10 +46,10 @@ struct DecodeCluster {
 
 // Divides the elements of rows `first`, `first` + `step` and so on (below n_rows) among the block's threads,
 // and calls visit(row, d) for each element of this thread.
-template <int kDHead, class Visit>
+template <int kDHead, int kThreads, class Visit>
 __device__ void for_elements(int n_rows, int first, int step, const Visit& visit) {
   const int n = (n_rows - first + step - 1) / step * kDHead;
-  for (int i = static_cast<int>(threadIdx.x); i < n; i += kDecodeThreads)
+  for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads)
     visit(first + i / kDHead * step, i % kDHead);
 }
 
@@ -68,23 +67,39 @@ struct DecodeList {
   }
 };
 
-// Attends to the block's split and leaves the warps' partial results in shared memory.
-template <int kDHead, bool kListed>
-__device__ void attend_to_split(const DecodeParams& p, const DecodeHeads& heads, const DecodePlan& plan,
-                                const int32_t* list, int n_keys, unsigned char* shared) {
-  using Shape = DecodeShape<kDHead>;
+// Returns the page of slice number `slice` of a list whose count is not known yet. If the list has no such
+// slice, the result is the page of another one, or of none; but no memory is read that is not the launch's.
+__device__ inline int page_of_listed(const DecodeParams& p, const DecodeHeads& heads, int n_all_keys,
+                                     int slice) {
+  const int list = heads.kv_head * p.n_sequences + heads.sequence;
+  const int64_t entry =
+      min(static_cast<int64_t>(slice * kDecodeSliceKeys / p.page_tokens), p.list_capacity - 1);
+  const int block = __ldcg(p.blocks + list * p.list_capacity + entry);
+  const int last = (n_all_keys - 1) / p.page_tokens;
+  return __ldcg(p.tables + __ldcg(p.table_offsets + heads.sequence) + max(0, min(block, last)));
+}
+
+// Attends to the block's split and leaves the warps' partial results in shared memory. `pages`: see
+// DecodeSlices.
+template <int kDHead, int kWarps, bool kListed>
+__device__ void attend_to_split(const DecodeParams& p, const DecodeHeads& heads,
+                                const DecodePlan<kWarps>& plan, const int32_t* list, int n_keys,
+                                bool has_pages, int pages, unsigned char* shared) {
+  using Shape = DecodeShape<kDHead, kWarps>;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int split = static_cast<int>(blockIdx.x), first = split * plan.split_slices + warp;
-  const int end = min(plan.n_slices, (split + 1) * plan.split_slices);
-  DecodeSlices<kDHead, kListed> slices{p,
-                                       p.tables + __ldcg(p.table_offsets + heads.sequence),
-                                       list,
-                                       n_keys,
-                                       heads.kv_head,
-                                       lane,
-                                       first,
-                                       max(0, (end - first + kDecodeWarps - 1) / kDecodeWarps),
-                                       ptx::shared_address(shared) + warp * Shape::kWarpBytes};
+  const int split = static_cast<int>(blockIdx.x);
+  DecodeSlices<kDHead, kWarps, kListed> slices{p,
+                                               p.tables + __ldcg(p.table_offsets + heads.sequence),
+                                               list,
+                                               n_keys,
+                                               heads.kv_head,
+                                               lane,
+                                               plan.first_slice(split, warp),
+                                               plan.step,
+                                               plan.count(split, warp),
+                                               ptx::shared_address(shared) + warp * Shape::kWarpBytes,
+                                               has_pages,
+                                               pages};
 #pragma unroll
   for (int i = 0; i < Shape::kStages - 1; ++i)
     if (slices.is_old(i)) slices.copy(i);
@@ -107,14 +122,14 @@ __device__ void attend_to_split(const DecodeParams& p, const DecodeHeads& heads,
   }
   ptx::cp_async_wait<0>();
   __syncthreads();  // the rings' memory is free for the results
-  state.store(reinterpret_cast<float*>(shared) + warp * Shape::kPartialFloats);
+  state.store(reinterpret_cast<float*>(shared) + warp * kDecodePartialFloats<kDHead>);
   __syncthreads();
 }
 
 // A block calls this after it has written its rows of its cluster's partial result: rows `rank`, `rank` +
 // n_combining and so on. In each cluster the block of the same rank has the same rows. The last of these
 // blocks to call this combines their rows, in the order of the clusters.
-template <int kDHead, bool kPart>
+template <int kDHead, int kThreads, bool kPart>
 __device__ void combine_clusters(const DecodeParams& p, const DecodeHeads& heads,
                                  const DecodeCluster& cluster, const float* first_partial,
                                  const DecodeOutput<kDHead, kPart>& output) {
@@ -122,24 +137,25 @@ __device__ void combine_clusters(const DecodeParams& p, const DecodeHeads& heads
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
-    int32_t* arrived = p.counters + heads.slot * p.cluster + cluster.rank;
+    int32_t* arrived = p.counters + heads.slot * p.division.cluster + cluster.rank;
     last = atomicAdd(arrived, 1) == cluster.n_clusters - 1;
     if (last) *arrived = 0;
   }
   __syncthreads();
   if (!last) return;
   __threadfence();
-  for_elements<kDHead>(heads.n_rows, cluster.rank, cluster.n_combining, [&](int row, int d) {
+  for_elements<kDHead, kThreads>(heads.n_rows, cluster.rank, cluster.n_combining, [&](int row, int d) {
     const DecodePlace<kDHead> at(row, d);
     output.put(row, d, combine_global<kDHead>(first_partial, cluster.n_clusters, at));
   });
 }
 
 // kPart: ranks divide a sequence's pages, so this GPU has only some of its keys, or none.
-template <int kDHead, DecodeKeys kKeys>
-__global__ void __launch_bounds__(kDecodeThreads) paged_decode_kernel(const DecodeParams p) {
+template <int kDHead, int kWarps, DecodeKeys kKeys>
+__global__ void __launch_bounds__(kWarps * 32) paged_decode_kernel(const DecodeParams p) {
   constexpr bool kPart = kKeys == DecodeKeys::kPart, kListed = kKeys == DecodeKeys::kListed;
-  using Shape = DecodeShape<kDHead>;
+  using Shape = DecodeShape<kDHead, kWarps>;
+  constexpr int kThreads = Shape::kThreads;
   extern __shared__ __align__(128) unsigned char shared[];
   ptx::let_next_kernel_start();
   const DecodeHeads heads(p);
@@ -153,52 +169,58 @@ __global__ void __launch_bounds__(kDecodeThreads) paged_decode_kernel(const Deco
     if (blockIdx.x != 0) return;
     ptx::wait_for_previous_kernel();
     if constexpr (kPart)
-      for_elements<kDHead>(heads.n_rows, 0, 1, [&](int row, int d) { output.put_nothing(row, d); });
+      for_elements<kDHead, kThreads>(heads.n_rows, 0, 1, [&](int row, int d) { output.put_nothing(row, d); });
     return;
   }
   const int32_t* list = nullptr;
+  // One cluster for each list: its slices are dealt, so that their pages can be looked up beside the count.
+  const bool dealt = kListed && p.division.n_splits == p.division.cluster;
+  int pages = 0;
   if constexpr (kListed) {
     ptx::wait_for_previous_kernel();  // that kernel writes the list
+    const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    const int first = (static_cast<int>(blockIdx.x) + p.division.n_splits * lane) * kWarps + warp;
+    if (dealt) pages = page_of_listed(p, heads, n_keys, first);
     const DecodeList kept(p, heads, n_keys);
     list = kept.blocks;
     n_keys = kept.n_keys;
   }
-  const DecodePlan plan(n_keys, p.n_splits, p.cluster);
-  const DecodeCluster cluster(plan, p.cluster);
+  const DecodePlan<kWarps> plan(n_keys, p.division.n_splits, p.division.cluster, dealt);
+  const DecodeCluster cluster(plan, p.division.cluster);
   if (!cluster.takes_part()) return;
-  attend_to_split<kDHead, kListed>(p, heads, plan, list, n_keys, shared);
+  attend_to_split<kDHead, kWarps, kListed>(p, heads, plan, list, n_keys, dealt, pages, shared);
 
   const auto* warps = reinterpret_cast<const float*>(shared);
-  const int n_most_clusters = p.n_splits / p.cluster;
+  const int n_most_clusters = p.division.n_splits / p.division.cluster;
   float* first_partial =
-      p.partials + static_cast<int64_t>(heads.slot) * n_most_clusters * Shape::kPartialFloats;
+      p.partials + static_cast<int64_t>(heads.slot) * n_most_clusters * kDecodePartialFloats<kDHead>;
   const auto finish = [&](int row, int d, const DecodeElement& x) {
     if (cluster.n_clusters == 1) return output.put(row, d, x);
-    DecodePlace<kDHead>(row, d).put(first_partial + cluster.index * Shape::kPartialFloats, x);
+    DecodePlace<kDHead>(row, d).put(first_partial + cluster.index * kDecodePartialFloats<kDHead>, x);
   };
-  if (p.cluster == 1) {
-    for_elements<kDHead>(heads.n_rows, 0, 1, [&](int row, int d) {
-      finish(row, d, combine_warps<kDHead>(warps, DecodePlace<kDHead>(row, d)));
+  if (p.division.cluster == 1) {
+    for_elements<kDHead, kThreads>(heads.n_rows, 0, 1, [&](int row, int d) {
+      finish(row, d, combine_warps<kWarps>(warps, DecodePlace<kDHead>(row, d)));
     });
-    if (cluster.n_clusters > 1) combine_clusters<kDHead>(p, heads, cluster, first_partial, output);
+    if (cluster.n_clusters > 1) combine_clusters<kDHead, kThreads>(p, heads, cluster, first_partial, output);
     return;
   }
 #if __CUDA_ARCH__ >= 900
-  float* block = reinterpret_cast<float*>(shared) + kDecodeWarps * Shape::kPartialFloats;
-  for_elements<kDHead>(heads.n_rows, 0, 1, [&](int row, int d) {
+  float* block = reinterpret_cast<float*>(shared) + kWarps * kDecodePartialFloats<kDHead>;
+  for_elements<kDHead, kThreads>(heads.n_rows, 0, 1, [&](int row, int d) {
     const DecodePlace<kDHead> at(row, d);
-    at.put(block, combine_warps<kDHead>(warps, at));
+    at.put(block, combine_warps<kWarps>(warps, at));
   });
   ptx::cluster_arrive();
   ptx::cluster_wait();
-  for_elements<kDHead>(heads.n_rows, cluster.rank, cluster.n_combining, [&](int row, int d) {
+  for_elements<kDHead, kThreads>(heads.n_rows, cluster.rank, cluster.n_combining, [&](int row, int d) {
     finish(row, d,
-           combine_cluster<kDHead>(ptx::shared_address(block), cluster.n_with_keys,
-                                   DecodePlace<kDHead>(row, d)));
+           combine_cluster<Shape::kMostCluster>(ptx::shared_address(block), cluster.n_with_keys,
+                                                DecodePlace<kDHead>(row, d)));
   });
   ptx::cluster_arrive();
   if (cluster.n_clusters > 1 && cluster.rank < heads.n_rows)
-    combine_clusters<kDHead>(p, heads, cluster, first_partial, output);
+    combine_clusters<kDHead, kThreads>(p, heads, cluster, first_partial, output);
   ptx::cluster_wait();  // the other blocks have read this block's result
 #endif
 }

@@ -5,9 +5,52 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
 
 namespace seer::cuda {
 
+// The most groups in one launch, over all sequences. A group is at most 16 query heads that share a KV head.
+inline constexpr int64_t kDecodeMaxGroups = 65536;
+
+// The most blocks in a cluster of narrow blocks, and of wide ones. Large clusters begin later: with 8 narrow
+// blocks, 128 keys took 5.9 us in place of 4.7.
+inline constexpr int kDecodeNarrowCluster = 4, kDecodeWideCluster = 16;
+// One cluster of narrow blocks takes up to so many keys of a KV head.
+inline constexpr int64_t kDecodeNarrowKeys = 2048;
+
+// How many thread blocks take the keys of one sequence and KV head.
+struct DecodeDivision {
+  int n_splits;  // a multiple of `cluster`
+  int cluster;   // blocks that combine their results in shared memory: a power of two; 1 without clusters
+  bool wide;     // a block has the shared memory of a whole multiprocessor, and not of half of one
+};
+
+// Returns the length class of a sequence with n_keys keys: the least power of two that is not below n_keys,
+// and at least kDecodeNarrowKeys. Sequences of one class are divided alike.
+int64_t decode_length_class(int64_t n_keys);
+
+// Divides keys so that the GPU is full, unless fewer blocks need less time because they can combine their
+// results in shared memory. The result depends only on the arguments and on the GPU, so that the order of
+// every sum, and with it every bit, is the same from run to run.
+class DecodeDivider {
+ public:
+  // Must be made and used with the GPU as the thread's device.
+  DecodeDivider(int n_multiprocessors, bool has_clusters)
+      : n_multiprocessors_(n_multiprocessors), has_clusters_(has_clusters) {}
+  // `longest`: the length class of the longest sequence, counting only keys that it attends to.
+  DecodeDivision divide(int n_sequences, int n_heads, int n_kv_heads, int d_head, int64_t longest);
+
+ private:
+  DecodeDivision narrow(int n_groups) const;
+  std::optional<DecodeDivision> wide(int n_groups, int d_head);  // absent if the GPU has no room for it
+  bool fits(int d_head, int cluster, int n_clusters);
+
+  int n_multiprocessors_;
+  bool has_clusters_;
+  std::map<std::pair<int, int>, int> n_active_;  // clusters that run at the same time, by d_head and size
+};
 struct DecodeParams {
   void* out;        // [n_sequences, n_heads, d_head]: bf16, or float for a part
   float* log_sums;  // [n_sequences, n_heads]: for a part, the natural logarithm of the sum of exp(scores);
@@ -21,8 +64,8 @@ struct DecodeParams {
   const int32_t* table_offsets;  // device [n_sequences]: the place in `tables` at which each begins
   int n_sequences;
   int n_heads, n_kv_heads, d_head;
-  int page_tokens;        // a multiple of 16
-  int n_splits, cluster;  // from divide_decode()
+  int page_tokens;          // a multiple of 16
+  DecodeDivision division;  // from DecodeDivider
   // The kept pages of each sequence and KV head, in ascending order. A sequence's last page must be among
   // them. Both pointers are null if all pages are attended to; they must be null if log_sums is given.
   const int32_t* counts;  // device [n_kv_heads, n_sequences]
@@ -34,22 +77,6 @@ struct DecodeParams {
   float* partials;    // device, decode_partial_bytes(); used by launches with more than one split
 };
 
-// The most groups in one launch, over all sequences. A group is at most 16 query heads that share a KV head.
-inline constexpr int64_t kDecodeMaxGroups = 65536;
-
-// The most blocks in a cluster. Clusters of 8 begin later: 128 keys took 5.9 us in place of 4.7.
-inline constexpr int kDecodeMaxCluster = 4;
-
-// How many thread blocks take the keys of one sequence and KV head.
-struct DecodeDivision {
-  int n_splits;  // a multiple of `cluster`
-  int cluster;   // blocks that combine their results in shared memory: a power of two; 1 without clusters
-};
-
-// Divides the keys so that the GPU is full. The result depends on these arguments only, so that the order of
-// every sum, and with it every bit, is the same from run to run.
-DecodeDivision divide_decode(int n_sequences, int n_heads, int n_kv_heads, int n_multiprocessors,
-                             bool has_clusters);
 int64_t decode_partial_bytes(int d_head, int n_multiprocessors);  // enough for every launch
 
 // d_head must be 64, 96, 128 or 256. Returns the launch's error.

@@ -6,23 +6,24 @@
 
 namespace seer::cuda {
 
-// A warp's slices: the split's slices from the warp's own on, every kDecodeWarps-th. Slices come through a
+// A warp's slices, as DecodePlan divides them. Slices come through a
 // ring of the warp's own in shared memory, so that warps do not wait for each other. If pages are listed,
 // slices and keys are counted as if the sequence had only the listed pages.
-template <int kDHead, bool kListed>
+template <int kDHead, int kWarps, bool kListed>
 struct DecodeSlices {
-  using Shape = DecodeShape<kDHead>;
+  using Shape = DecodeShape<kDHead, kWarps>;
   using DTile = Tile<kDHead>;
 
   const DecodeParams& p;
   const int32_t* table;
   const int32_t* list;  // the kept pages' places in the table, one after another; null: all pages
   int n_keys, kv_head, lane;
-  int first, n;   // the first slice, and their number
-  uint32_t ring;  // shared address
-  int pages = 0;  // lane i has the page of the i-th of 32 consecutive slices of this warp
+  int first, step, n;  // the first slice, from one to the next, and their number
+  uint32_t ring;       // shared address
+  bool has_pages;      // `pages` is there for the first 32 slices
+  int pages;           // lane i has the page of the i-th of 32 slices of this warp that follow one another
 
-  __device__ int slice(int i) const { return first + i * kDecodeWarps; }
+  __device__ int slice(int i) const { return first + i * step; }
   __device__ int n_valid(int i) const { return n_keys - slice(i) * kDecodeSliceKeys; }
   __device__ uint32_t keys(int i) const { return ring + i % Shape::kStages * 2 * Shape::kSliceBytes; }
   __device__ uint32_t values(int i) const { return keys(i) + Shape::kSliceBytes; }
@@ -32,7 +33,7 @@ struct DecodeSlices {
 
   // Asks for slice i, if there is one. Slices must be asked for in order; the caller commits the copies.
   __device__ void copy(int i) {
-    if (i % 32 == 0 && i + lane < n) {
+    if (i % 32 == 0 && i + lane < n && !(has_pages && i == 0)) {
       int block = slice(i + lane) * kDecodeSliceKeys / p.page_tokens;
       if (kListed) block = __ldcg(list + block);
       pages = __ldcg(table + block);
@@ -100,7 +101,7 @@ struct DecodeWarp {
       float sum = row_sum[half];
       sum += __shfl_xor_sync(0xffffffffU, sum, 1);
       sum += __shfl_xor_sync(0xffffffffU, sum, 2);
-      float* row = partial + (g + half * 8) * DecodeShape<kDHead>::kRowFloats;
+      float* row = partial + (g + half * 8) * kDecodeRowFloats<kDHead>;
 #pragma unroll
       for (int n = 0; n < kOutTiles; ++n)
         *reinterpret_cast<float2*>(row + n * 8 + 2 * t) = {out[n][2 * half], out[n][2 * half + 1]};

@@ -51,6 +51,7 @@ class KeySteps {
     if (n_steps_ > 0 && first_key(n_steps_ - 1, block(n_steps_ - 1)) > last_position) --n_steps_;
   }
   __device__ int n_steps() const { return n_steps_; }
+  __device__ bool begins_block(int step) const { return (step & shift_) == 0; }
   __device__ int block(int step) const {
     const int index = step >> shift_;
     return list_ == nullptr ? index : list_[index];
@@ -68,9 +69,17 @@ class KeySteps {
   int page_tokens_, shift_, n_steps_;
 };
 
+// What the ordinary kernels do with the largest scores of rows in a block: nothing. The kernels of
+// attention/block_maxima have MaximaRowsSm80 instead, which writes them to memory.
 template <class Shape>
+struct NoMaximaSm80 {
+  static constexpr bool kWrites = false;
+  struct Out {};
+};
+
+template <class Shape, class Maxima = NoMaximaSm80<Shape>>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
-    prefill_sm80_kernel(const PrefillSm80Params p) {
+    prefill_sm80_kernel(const PrefillSm80Params p, [[maybe_unused]] const typename Maxima::Out maxima_out) {
   constexpr int kDHead = Shape::kDHead, kKeys = Shape::kKeys, kWarpTiles = Shape::kWarpTiles;
   constexpr int kDSteps = kDHead / 16, kKeyTiles = kKeys / 8, kOutTiles = kDHead / 8;
   using DTile = Tile<kDHead>;
@@ -161,6 +170,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
   float row_max[kWarpTiles][2], row_sum[kWarpTiles][2] = {};
 #pragma unroll
   for (int m = 0; m < kWarpTiles; ++m) row_max[m][0] = row_max[m][1] = -INFINITY;
+  [[maybe_unused]] Maxima maxima;
   const float scale = p.scale * 1.4426950408889634F;  // exp(x) = 2^(x log2 e)
 
   int next_key = ahead.first_key;
@@ -217,12 +227,16 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
     for (int m = 0; m < kWarpTiles; ++m)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float top = row_max[m][half];
+        float top = Maxima::kWrites ? -INFINITY : row_max[m][half];
 #pragma unroll
         for (int n = 0; n < kKeyTiles; ++n)
           top = fmaxf(top, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 1));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffU, top, 2));
+        if constexpr (Maxima::kWrites) {
+          maxima.see(m, half, top, steps.block(step), steps.begins_block(step));
+          top = fmaxf(top, row_max[m][half]);
+        }
         // A row that has seen no key yet has the maximum -inf. The shift is 0 then, because -inf - -inf would
         // be NaN.
         const float shift = top == -INFINITY ? 0.0F : top * scale;
@@ -243,6 +257,12 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
           out[m][n][2 * half + 1] *= correction;
         }
       }
+
+    if constexpr (Maxima::kWrites) {
+      const int next = step + 1;
+      if (next == n_steps || (steps.begins_block(next) && steps.block(next) % Maxima::kBlocks == 0))
+        maxima.write(p, maxima_out, head, token, n_queries, steps.block(step));
+    }
 
     ptx::cp_async_wait<2>();  // this step's V
     __syncthreads();
@@ -282,6 +302,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
       sum += __shfl_xor_sync(0xffffffffU, sum, 2);
       const int row = (warp * kWarpTiles + m) * 16 + g + half * 8;
       if (row >= n_queries) continue;
+      if constexpr (Maxima::kWrites) maxima.end_row(p, maxima_out, head, token + row, row_max[m][half], sum);
       const float inverse = 1.0F / sum;
       auto* o = static_cast<__nv_bfloat16*>(p.out) + (p.row + token + row) * stride + head * kDHead;
 #pragma unroll

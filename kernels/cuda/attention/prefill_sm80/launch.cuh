@@ -14,7 +14,7 @@ cudaError_t launch_shape(const PrefillSm80Params& p, cudaStream_t stream) {
   if (error != cudaSuccess) return error;
   const int64_t n_tiles = (p.n_tokens - p.first_token + Shape::kTileRows - 1) / Shape::kTileRows;
   const auto n_blocks = static_cast<unsigned>(n_tiles * p.n_heads);
-  kernel<<<n_blocks, Shape::kThreads, Shape::kSharedBytes, stream>>>(p);
+  kernel<<<n_blocks, Shape::kThreads, Shape::kSharedBytes, stream>>>(p, {});
   return cudaPeekAtLastError();
 }
 

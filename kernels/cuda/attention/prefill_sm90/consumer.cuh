@@ -26,22 +26,37 @@ __device__ __forceinline__ void unroll(F&& f) {
   (std::make_integer_sequence<int, kCount>{});
 }
 
+// What a consumer does with the largest scores of rows in a block, and with rows' sums: nothing. The kernel
+// in attention/block_maxima writes them to memory, by a class with the same members.
+struct NoMaxima {
+  // The largest scores of a lane's two rows in the present block, among the columns that the lane has.
+  __device__ void see(const float (&/*tops*/)[2]) {}
+  // The present block is done with, except for its product with the values, which is still running. `tile` is
+  // a packed QueryTile, and `last` says that the block is the tile's last.
+  __device__ void keep(uint32_t /*tile*/, bool /*last*/) {}
+  // Row `row` of the tile is finished, and `sum` is that of 2^(score * log2(e) - shift) over its keys. All
+  // lanes of the row's quad call it.
+  __device__ void end_row(const QueryTile& /*tile*/, int /*row*/, float /*shift*/, float /*sum*/) {}
+};
+
 // One warpgroup, which computes one tile after the other. Within a tile, products and softmax alternate;
 // during softmax the other consumers keep the tensor cores busy. kBundled: the tiles come in bundles.
-template <int kDHead, bool kBundled>
+template <int kDHead, bool kBundled, class Maxima>
 class Consumer {
   using Shape = WgmmaShape<kDHead>;
   static constexpr int kDSteps = kDHead / 16;
   using Barriers = WgmmaBarriers<kDHead>;
 
  public:
-  __device__ Consumer(const PrefillSm90Params& p, Barriers& barriers, uint32_t shared_k, int consumer)
+  __device__ Consumer(const PrefillSm90Params& p, Barriers& barriers, uint32_t shared_k, int consumer,
+                      const Maxima& maxima)
       : p_(p),
         consumer_(consumer),
         full_k_(ptx::opaque(address(barriers.full_k[0]))),
         full_entry_(address(barriers.full_entry[consumer][0])),
         keys_(shared_k),
-        scale_(p.scale * 1.4426950408889634F) {  // exp(x) = 2^(x log2 e)
+        scale_(p.scale * 1.4426950408889634F),  // exp(x) = 2^(x log2 e)
+        maxima_(maxima) {
     keys_.low = ptx::opaque(keys_.low);
     // full_entry_ must be opaque in one of the two kernels and not in the other: only so does ptxas issue the
     // products of the scores back to back, which is 3% faster.
@@ -209,6 +224,7 @@ class Consumer {
     // Fetches the next load while the product runs, but must not wait for it: it may need the slot that is
     // still in use here.
     const bool next_is_there = fetch_if_there(load);
+    maxima_.keep(tile, entry.last());
     ptx::wgmma_wait<0>();
     ptx::pin_registers(out_);
     arrive(now.barrier + kEmptyV);
@@ -261,6 +277,7 @@ class Consumer {
         tops[half] = fmaxf(tops[half], fmaxf(scores_[4 * j + 2 * half], scores_[4 * j + 2 * half + 1]));
       above = above || !(tops[half] * scale_ - shift_[half] <= kSlack);
     }
+    maxima_.see(tops);
     if (__any_sync(0xffffffffU, above)) shift_up(tops);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -309,6 +326,7 @@ class Consumer {
       sum += __shfl_xor_sync(0xffffffffU, sum, 1);
       sum += __shfl_xor_sync(0xffffffffU, sum, 2);
       const int row = thread / 32 % 4 * 16 + lane / 4 + half * 8;
+      maxima_.end_row(tile, row, shift_[half], sum);
       const float inverse = __fdividef(1.0F, sum);
       auto* o = static_cast<__nv_bfloat16*>(p_.out) +
                 (p_.row + static_cast<int64_t>(tile.row) * kTile + row) * stride + tile.head * kDHead;
@@ -335,6 +353,7 @@ class Consumer {
   uint32_t full_k_, full_entry_;  // addresses
   ptx::SharedOperand keys_;
   float scale_;
+  [[no_unique_address]] Maxima maxima_;
   uint32_t n_entries_ = 0, next_tile_ = 0;
 
   // State of the tile.

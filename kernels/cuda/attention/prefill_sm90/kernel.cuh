@@ -8,9 +8,10 @@
 
 namespace seer::cuda {
 
-template <int kDHead, bool kBundled>
-__global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
-    prefill_sm90_kernel(const PrefillSm90Params p, const Items items, const __grid_constant__ TileMaps maps) {
+// What every thread does. `maps` must be a __grid_constant__ parameter of the kernel.
+template <int kDHead, bool kBundled, class Maxima>
+__device__ __forceinline__ void attend_prefill_sm90(const PrefillSm90Params& p, const Items& items,
+                                                    const TileMaps& maps, const Maxima& maxima) {
   using Shape = WgmmaShape<kDHead>;
   extern __shared__ unsigned char dynamic_shared[];
   __shared__ WgmmaBarriers<kDHead> barriers;
@@ -51,8 +52,14 @@ __global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
     }
   } else {
     ptx::take_registers<160>();
-    Consumer<kDHead, kBundled>(p, barriers, shared_k, warpgroup).run();
+    Consumer<kDHead, kBundled, Maxima>(p, barriers, shared_k, warpgroup, maxima).run();
   }
+}
+
+template <int kDHead, bool kBundled>
+__global__ void __launch_bounds__(WgmmaShape<kDHead>::kThreads, 1)
+    prefill_sm90_kernel(const PrefillSm90Params p, const Items items, const __grid_constant__ TileMaps maps) {
+  attend_prefill_sm90<kDHead, kBundled>(p, items, maps, NoMaxima{});
 }
 
 }  // namespace seer::cuda
