@@ -65,6 +65,8 @@ class WindowLosses {
   int64_t window() const { return window_; }
   int64_t n_windows() const { return n_windows_; }
   const std::vector<int32_t>& tokens() const { return tokens_; }
+  // The one that windows run in. A second session would need pages of its own.
+  Session& session() { return *session_; }
 
   // Runs every rule on a window, the next one of `totals`, with progress on `line`. With `decodes` the last
   // decode_tokens of the window are decoded one by one and only they count; without it all tokens are the

@@ -52,9 +52,16 @@ void add_point(TradeOffPlot& plot, const TuneRow& row, const LogAxis& x, const L
   auto curve = std::find_if(plot.curves.begin(), plot.curves.end(),
                             [&](const auto& other) { return other.family == row.family; });
   if (curve == plot.curves.end()) curve = plot.curves.insert(curve, {row.family, {}});
-  curve->points.push_back(
-      {x.at(row.density), y.at(excess(row.ratio)), y.at(excess(row.ratio + row.ratio_error)),
-       y.at(excess(row.ratio - row.ratio_error)), row.rule.substr(row.rule.find('=') + 1), &row});
+  TradeOffPlot::Point point;
+  point.x = x.at(row.density);
+  point.y = y.at(excess(row.ratio));
+  point.high = y.at(excess(row.ratio + row.ratio_error));
+  point.low = y.at(excess(row.ratio - row.ratio_error));
+  point.label = row.rule.substr(row.rule.find('=') + 1);
+  // A curve falls from left to right, so both places are free of it. Below the axis are its numbers.
+  point.label_below = curve == plot.curves.begin() && point.y < plot.bottom - 16.0;
+  point.row = &row;
+  curve->points.push_back(point);
 }
 
 }  // namespace

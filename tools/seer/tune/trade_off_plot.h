@@ -19,6 +19,7 @@ struct TradeOffPlot {
   struct Point {
     double x, y, high, low;  // high and low: of the standard error
     std::string label;       // the rule's value
+    bool label_below;        // to the lower left of the point, else to its upper right
     const TuneRow* row;
   };
   struct Curve {

@@ -107,6 +107,7 @@ class Tune {
     if (options_.model.ctx_size == 0) options_.model.ctx_size = options_.windows.window;
     engine_ = load_engine(options_.model, options_.quiet);
     options_.rules.check(engine_->model());
+    if (!tries_decoding()) options_.windows.decode_tokens = 0;
     windows_ =
         std::make_unique<WindowLosses>(engine_, tokens_of(text, *engine_), options_.windows, text.source);
     choose_trials();
@@ -125,13 +126,20 @@ class Tune {
     std::unique_ptr<GateRuleFile> file = nullptr;  // with --write
   };
 
+  bool tries_decoding() const {
+    const std::vector<SparseDecodeRule>& given = options_.rules.decode;
+    return engine_->model().decode_gates &&
+           (given.empty() || std::any_of(given.begin(), given.end(),
+                                         [](const SparseDecodeRule& rule) { return !is_dense(rule); }));
+  }
+
   void choose_trials() {
     const ModelInfo& model = engine_->model();
     const auto add = [&](bool decodes, const std::vector<RulePair>& rules) {
       if (rules.size() > 1) tried_.push_back({RuleTrial(decodes, rules)});
     };
     if (model.gates) add(false, prompt_grid(options_.rules.prompt));
-    if (model.decode_gates)
+    if (tries_decoding())
       add(true, decode_grid(options_.rules.decode, model.decode_gates->gate_block, windows_->window()));
     if (tried_.empty())
       throw Error(ErrorKind::kUsage,
@@ -157,12 +165,12 @@ class Tune {
   int measure(const Prompt& text) {
     try {
       const std::vector<LookUp> look_ups = look_ups_in(text);
-      const std::unique_ptr<Session> session = engine_->new_session();
       for (Tried& tried : tried_) {
         RuleTrial& trial = tried.trial;
         repeat(trial, "window", windows_->n_windows(), [&](int64_t) { trial.run_window(*windows_, line_); });
-        repeat(trial, "look-up", static_cast<int64_t>(look_ups.size()),
-               [&](int64_t i) { trial.run_look_up(look_ups[static_cast<size_t>(i)], *session, line_); });
+        repeat(trial, "look-up", static_cast<int64_t>(look_ups.size()), [&](int64_t i) {
+          trial.run_look_up(look_ups[static_cast<size_t>(i)], windows_->session(), line_);
+        });
       }
     } catch (const Error& error) {
       line_.clear();
@@ -228,10 +236,17 @@ class Tune {
     if (!errors.empty()) throw Error(errors.front());
   }
 
+  bool decodes() const {
+    return std::any_of(tried_.begin(), tried_.end(),
+                       [](const Tried& tried) { return tried.trial.decodes(); });
+  }
+
   void print() const {
     std::vector<Column> columns = {{"for", 8, false},  {"rule", 15, false}, {"density", 7},
                                    {"perplexity", 19}, {"ratio", 15},       {"look-ups", 8},
-                                   {"prefill s", 9},   {"t/s", 8},          {"", 11, false}};
+                                   {"prefill s", 9}};
+    if (decodes()) columns.push_back({"t/s", 8});
+    columns.push_back({"", 11, false});
     RowWriter writer(options_.output, columns);
     for (const Tried& tried : tried_)
       for (const TuneRow& row : tried.table.rows) print_row(writer, tried.table, row);
@@ -257,12 +272,16 @@ class Tune {
                          {"window", windows_->window()},
                          {"n_decoded", table.decodes ? Json(options_.windows.decode_tokens) : Json()},
                          {"model_filename", options_.model.model_dir}};
-    writer.write(fields, {table.purpose(), row.rule, format("%.1f%%", 100.0 * row.density),
-                          format("%.4f ± %.4f", row.perplexity, row.perplexity_error), ratio_text(row),
-                          row.n_look_ups == 0 ? "" : std::to_string(row.n_found) + "/" + asked,
-                          format("%.3f", row.prefill_seconds),
-                          table.decodes ? format("%.1f", row.tokens_per_second) : "",
-                          row.chosen ? "recommended" : ""});
+    std::vector<std::string> cells = {table.purpose(),
+                                      row.rule,
+                                      format("%.1f%%", 100.0 * row.density),
+                                      format("%.4f ± %.4f", row.perplexity, row.perplexity_error),
+                                      ratio_text(row),
+                                      row.n_look_ups == 0 ? "" : std::to_string(row.n_found) + "/" + asked,
+                                      format("%.3f", row.prefill_seconds)};
+    if (decodes()) cells.push_back(table.decodes ? format("%.1f", row.tokens_per_second) : "");
+    cells.emplace_back(row.chosen ? "recommended" : "");
+    writer.write(fields, cells);
   }
 
   void write_report(bool interrupted) {

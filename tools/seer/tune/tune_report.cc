@@ -1,5 +1,7 @@
 #include "tools/seer/tune/tune_report.h"
 
+#include <cctype>
+
 #include "seer/version.h"
 #include "tools/seer/format.h"
 #include "tools/seer/tune/trade_off_plot.h"
@@ -82,7 +84,10 @@ std::string html_page(const TuneReport& report) {
       std::string(kStyle) + "</style>\n</head>\n<body>\n<main>\n<h1>What each sparsity costs</h1>\n<dl>\n";
   for (const auto& [name, value] : report.facts) out += element("dt", name) + element("dd", value) + "\n";
   out += "</dl>\n<h2>Recommendation</h2>\n";
-  for (const std::string& sentence : report.sentences) out += element("p", sentence + ".") + "\n";
+  for (std::string sentence : report.sentences) {
+    sentence.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence.front())));
+    out += element("p", sentence + ".") + "\n";
+  }
   for (const TuneTable* table : report.tables) out += section(*table, report.target);
   return out + "</main>\n<footer>" + element("p", "Made by seer tune " SEER_VERSION ".") +
          "</footer>\n</body>\n</html>\n";

@@ -109,7 +109,8 @@ std::vector<std::string> choose_rule(TuneTable& table, const TuneTarget& target)
       best = &row;
   if (best == nullptr) refuse(table, target);
   best->chosen = true;
-  std::string text = std::string("for ") + table.purpose() + " " + target.to_string() + ": " + figures(*best);
+  std::string text = std::string("recommended for ") + table.purpose() + " with " + target.to_string() +
+                     ": " + figures(*best);
   if (best->n_look_ups > 0) text += format(" (dense %lld)", static_cast<long long>(dense.n_found));
   text += format("; %lld %s", static_cast<long long>(best->n_windows),
                  best->n_windows == 1 ? "window" : "windows");
