@@ -10,7 +10,7 @@ std::vector<RulePair> prompt_grid(const std::vector<SparseRule>& given) {
   for (const SparseRule& rule : given)
     if (!is_dense(rule)) rules.push_back({rule, {}});
   if (!given.empty()) return rules;
-  for (const double threshold : {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05})
+  for (const double threshold : {0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03})
     rules.push_back({{Method::kThreshold, threshold}, {}});
   for (const double ratio : {0.5, 0.3, 0.2, 0.1, 0.05}) rules.push_back({{Method::kNzRatio, ratio}, {}});
   return rules;

@@ -204,9 +204,10 @@ class Tune {
     }
   }
 
-  // Chooses, prints and writes. An interrupted run changes no gates.
+  // Chooses, prints and writes. An interrupted run changes no gates. Throws Error{kUsage} in the end if a
+  // target was not met.
   void finish(bool interrupted) {
-    std::vector<Error> errors;
+    std::string failure;
     for (Tried& tried : tried_) {
       if (tried.trial.n_windows() == 0) continue;
       tried.table = tried.trial.table(options_.windows.decode_tokens, options_.write);
@@ -214,26 +215,22 @@ class Tune {
         for (std::string& sentence : choose_rule(tried.table, options_.target))
           sentences_.push_back(std::move(sentence));
       } catch (const Error& error) {
-        errors.push_back(error);
-        sentences_.emplace_back(error.what());
+        failure += (failure.empty() ? "" : "; ") + std::string(error.what());
       }
     }
     print();
-    if (options_.report) write_report(interrupted);
-    if (interrupted) {
-      for (const std::string& sentence : sentences_) log_info(sentence);
-      if (options_.write) log_info("interrupted, so the gates' rules stay as they were");
-      return;
-    }
+    if (options_.report) write_report(failure, interrupted);
+    if (options_.write && interrupted)
+      sentences_.emplace_back("interrupted, so the gates' rules stay as they were");
     for (const Tried& tried : tried_)
-      if (const TuneRow* const row = tried.table.chosen(); tried.file && row != nullptr) {
+      if (const TuneRow* const row = tried.table.chosen(); tried.file && row != nullptr && !interrupted) {
         tried.file->write(tried.trial.members(tried.table, *row));
         sentences_.push_back(tried.file->path() + " has " + row->rule + " now");
       }
-    for (const std::string& sentence : sentences_)
-      if (std::none_of(errors.begin(), errors.end(), [&](const Error& e) { return sentence == e.what(); }))
-        log_info(sentence);
-    if (!errors.empty()) throw Error(errors.front());
+    for (const std::string& sentence : sentences_) log_info(sentence);
+    if (failure.empty()) return;
+    if (!interrupted) throw Error(ErrorKind::kUsage, failure);
+    log_info(failure);
   }
 
   bool decodes() const {
@@ -242,7 +239,7 @@ class Tune {
   }
 
   void print() const {
-    std::vector<Column> columns = {{"for", 8, false},  {"rule", 15, false}, {"density", 7},
+    std::vector<Column> columns = {{"for", 8, false},  {"rule", 16, false}, {"density", 7},
                                    {"perplexity", 19}, {"ratio", 15},       {"look-ups", 8},
                                    {"prefill s", 9}};
     if (decodes()) columns.push_back({"t/s", 8});
@@ -284,10 +281,11 @@ class Tune {
     writer.write(fields, cells);
   }
 
-  void write_report(bool interrupted) {
+  void write_report(const std::string& failure, bool interrupted) {
     TuneReport report;
     report.target = options_.target;
     report.sentences = sentences_;
+    if (!failure.empty()) report.sentences.push_back(failure);
     std::vector<TradeOffPlot> plots;
     const ModelInfo& model = engine_->model();
     report.facts = {{"model", options_.model.model_dir + " (" + model_type(model) + ")"}};

@@ -14,14 +14,14 @@ constexpr const char* kStyle = R"(
   --limit: #b22222; --mark: #fff3d6; --c0: #1b5fc1; --c1: #b4500b; --c2: #0f7650; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8ec; --back: #16181d; --faint: #9aa2ad; --grid: #2c3038;
   --limit: #ff7b72; --mark: #3d3410; --c0: #79b0ff; --c1: #ffa657; --c2: #56d3a0; } }
-body { margin: 0 auto; max-width: 60rem; padding: 1.5rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink);
+body { margin: 0 auto; max-width: 62rem; padding: 1.5rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink);
   background: var(--back); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; }
 dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
 figure { margin: 1rem 0; } figcaption { color: var(--faint); font-size: 0.9rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: 0.25rem 0.75rem; text-align: right; border-bottom: 1px solid var(--grid); }
+th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid var(--grid); }
 th:first-child, td:last-child { text-align: left; } tr.chosen { background: var(--mark); }
 svg { width: 100%; height: auto; font: 9px system-ui, sans-serif; fill: var(--ink); }
 .grid { stroke: var(--grid); } .axis { stroke: var(--faint); } .error { stroke: currentColor; }
