@@ -1,9 +1,8 @@
 // The parts of seer tune that need no model: the choice of a rule, the gates' config.json, the picture and
 // the page.
-#include <cctype>
+#include <stdexcept>
 #include <vector>
 
-#include "engine/base/json_reader.h"
 #include "seer/error.h"
 #include "seer/sparse.h"
 #include "tests/support/catch.h"
@@ -128,8 +127,8 @@ TEST_CASE("values are replaced in a JSON text, missing ones added, and every oth
   CHECK(with_members("{\n    \"a\": 1\n}", {{"b", "2"}}) == "{\n    \"a\": 1,\n    \"b\": 2\n}");
   CHECK(with_members("{}", {{"b", "2"}, {"c", "\"x\""}}) == "{\"b\": 2,\"c\": \"x\"}");
   CHECK(with_members(R"({"\u0062": [1, {"b": 3}]})", {{"b", "2"}}) == R"({"\u0062": 2})");
-  CHECK_THROWS_AS(with_members("[1]", {{"b", "2"}}), JsonError);
-  CHECK_THROWS_AS(with_members("{\"a\": ", {{"b", "2"}}), JsonError);
+  CHECK_THROWS_AS(with_members("[1]", {{"b", "2"}}), std::runtime_error);
+  CHECK_THROWS_AS(with_members("{\"a\": ", {{"b", "2"}}), std::runtime_error);
 }
 
 TEST_CASE("config.json has keys for every rule but dense, a threshold of 0, and decode gates' ratio") {

@@ -15,7 +15,7 @@ namespace seer::cli {
 namespace {
 
 constexpr const char* kMethod = "seerattn_sparsity_method";
-constexpr const char* kSpace = " \t\r\n";
+constexpr const char* kJsonSpace = " \t\r\n";
 
 std::string value_text(const std::string& rule) { return rule.substr(rule.find('=') + 1); }
 
@@ -40,7 +40,7 @@ size_t after_value(const std::string& text, size_t at) {
     if (depth == 0 && (c == ',' || c == '}' || c == ']')) return end;
     depth += c == '{' || c == '[' ? 1 : c == '}' || c == ']' ? -1 : 0;
     at = c == '"' ? after_string(text, at) : at + 1;
-    if (std::string_view(kSpace).find(c) == std::string_view::npos) end = at;
+    if (std::string_view(kJsonSpace).find(c) == std::string_view::npos) end = at;
   }
 }
 
@@ -49,10 +49,10 @@ std::vector<Member> members_of(const std::string& text) {
   std::vector<Member> members;
   size_t at = text.find('{') + 1;
   while (true) {
-    at = text.find_first_not_of(std::string(kSpace) + ",", at);
+    at = text.find_first_not_of(std::string(kJsonSpace) + ",", at);
     if (text.at(at) == '}') return members;
     const size_t begin = at, end = after_string(text, at);
-    const size_t value = text.find_first_not_of(std::string(kSpace) + ":", end);
+    const size_t value = text.find_first_not_of(std::string(kJsonSpace) + ":", end);
     at = after_value(text, value);
     members.push_back({read_json(text.substr(begin, end - begin)).get<std::string>(), begin, value, at});
   }
@@ -91,12 +91,12 @@ std::string with_members(const std::string& text, const JsonMembers& members) {
   if (!read_json(text, {.rounds_wide_integers = true}).is_object())
     throw JsonError(JsonError::Kind::kSyntax, "expected an object", "");
   std::string out = text;
-  for (const auto& [key, value] : members) {
+  for (const auto& member : members) {
     const std::vector<Member> all = members_of(out);
     const auto found =
-        std::find_if(all.begin(), all.end(), [&](const Member& member) { return member.key == key; });
+        std::find_if(all.begin(), all.end(), [&](const Member& other) { return other.key == member.first; });
     if (found != all.end()) {
-      out.replace(found->value, found->end - found->value, value);
+      out.replace(found->value, found->end - found->value, member.second);
       continue;
     }
     // A new member stands as far from the one before it as the last member does.
@@ -106,7 +106,7 @@ std::string with_members(const std::string& text, const JsonMembers& members) {
       const size_t gap = out.find_last_of(",{", all.back().begin) + 1;
       before = "," + out.substr(gap, all.back().begin - gap);
     }
-    out.insert(at, before + "\"" + key + "\": " + value);
+    out.insert(at, before + "\"" + member.first + "\": " + member.second);
   }
   return out;
 }

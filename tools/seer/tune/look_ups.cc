@@ -12,7 +12,7 @@
 namespace seer::cli {
 namespace {
 
-constexpr std::string_view kSubject = "{subject}", kNumber = "{number}", kSpace = " \t\r\n";
+constexpr std::string_view kSubject = "{subject}", kNumber = "{number}", kBlanks = " \t\r\n";
 // A sentence is planted after a line if one ends within this many bytes, else after a word.
 constexpr size_t kNearBytes = 400;
 
@@ -21,13 +21,13 @@ constexpr std::array kSubjects = {
     "village", "teacher", "sailor", "merchant", "stranger", "cottage", "harbour", "mountain", "carriage",
     "bridge",  "tower",   "church", "school",   "market",   "prison",  "palace",  "library",  "kitchen"};
 
-std::string replaced(std::string text, std::string_view what, const std::string& by) {
+std::string filled_in(std::string text, std::string_view what, const std::string& by) {
   for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size()))
     text.replace(at, what.size(), by);
   return text;
 }
 
-bool is_space(char c) { return kSpace.find(c) != std::string_view::npos; }
+bool is_blank(char c) { return kBlanks.find(c) != std::string_view::npos; }
 bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }
 
 // Returns the first position from `at` on at which a line ends, or a word, or at least a character begins.
@@ -36,7 +36,7 @@ size_t next_break(const std::string& text, size_t at) {
   for (size_t i = at; i < last; ++i)
     if (text[i] == '\n') return i;
   for (size_t i = at; i < last; ++i)
-    if (is_space(text[i])) return i;
+    if (is_blank(text[i])) return i;
   while (at < text.size() && !begins_character(text[at])) ++at;
   return at;
 }
@@ -65,7 +65,7 @@ class LookUpMaker {
     if (options.chat_template.given()) template_ = options.chat_template.load(tokenizer);
     token_bytes_ = static_cast<double>(text.size()) / static_cast<double>(std::max<int64_t>(n_tokens, 1));
     for (const char* subject : kSubjects) {
-      const std::string fact = replaced(options.fact, kSubject, subject);
+      const std::string fact = filled_in(options.fact, kSubject, subject);
       if (text.find(fact.substr(0, fact.find(kNumber))) == std::string::npos) subjects_.emplace_back(subject);
     }
     if (subjects_.empty())
@@ -92,10 +92,10 @@ class LookUpMaker {
   // Sets the ids of a look-up in this stretch. Returns whether they fit into a window.
   bool fill(LookUp& look_up, const std::string& stretch) const {
     throw_if_interrupted();
-    const std::string fact = in(replaced(options_.fact, kNumber, look_up.number), look_up);
+    const std::string fact = in(filled_in(options_.fact, kNumber, look_up.number), look_up);
     const size_t at =
         next_break(stretch, static_cast<size_t>(look_up.depth * static_cast<double>(stretch.size())));
-    const size_t after = at < stretch.size() && is_space(stretch[at]) ? at + 1 : at;
+    const size_t after = at < stretch.size() && is_blank(stretch[at]) ? at + 1 : at;
     const std::string document = stretch.substr(0, at) + "\n" + fact + "\n" + stretch.substr(after);
     const std::string question = in(options_.question, look_up), answer = in(options_.answer, look_up);
     const std::vector<int32_t> whole = encode(document, question, answer + " " + look_up.number);
@@ -110,7 +110,7 @@ class LookUpMaker {
   }
 
   static std::string in(const std::string& form, const LookUp& look_up) {
-    return replaced(form, kSubject, look_up.subject);
+    return filled_in(form, kSubject, look_up.subject);
   }
 
   std::vector<int32_t> encode(const std::string& document, const std::string& question,
@@ -188,6 +188,7 @@ std::vector<LookUp> make_look_ups(const LookUpOptions& options, const std::strin
   for (size_t i = 0; i < n; ++i) order[i] = i;
   for (size_t i = n; i > 1; --i) std::swap(order[i - 1], order[draw.below(i)]);
   std::vector<LookUp> look_ups;
+  look_ups.reserve(n);
   for (const size_t place : order)
     look_ups.push_back(
         maker.make(draw, (static_cast<double>(place) + draw.share()) / static_cast<double>(n)));

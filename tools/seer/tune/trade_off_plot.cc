@@ -9,7 +9,8 @@ namespace seer::cli {
 namespace {
 
 constexpr double kLeastExcess = 1e-4;  // of the ratio over 1; smaller ones are drawn at the lower edge
-constexpr double kWidth = 480, kHeight = 300, kLeft = 62, kTop = 40, kRight = 16, kBottom = 40;
+constexpr double kPlotWidth = 480, kPlotHeight = 300, kPlotLeft = 62, kPlotTop = 40, kPlotRight = 16,
+                 kPlotBottom = 40;
 
 // Places values on an axis by their logarithms.
 struct LogAxis {
@@ -38,14 +39,14 @@ LogAxis x_axis_of(const TuneTable& table) {
   double least = 0.5;
   for (const TuneRow& row : table.rows) least = std::min(least, row.density);
   const std::vector<double> below = round_numbers(1e-4, std::max(least, 1.1e-4), false);
-  return {below.back(), 1.0, kLeft, kWidth - kRight};
+  return {below.back(), 1.0, kPlotLeft, kPlotWidth - kPlotRight};
 }
 
 LogAxis y_axis_of(const TuneTable& table) {
   double most = 1e-2;
   for (const TuneRow& row : table.rows) most = std::max(most, excess(row.ratio + row.ratio_error));
   const std::vector<double> above = round_numbers(most, most * 20.0, true);
-  return {kLeastExcess, above.empty() ? most : above.front(), kHeight - kBottom, kTop};
+  return {kLeastExcess, above.empty() ? most : above.front(), kPlotHeight - kPlotBottom, kPlotTop};
 }
 
 void add_point(TradeOffPlot& plot, const TuneRow& row, const LogAxis& x, const LogAxis& y) {
@@ -69,8 +70,8 @@ void add_point(TradeOffPlot& plot, const TuneRow& row, const LogAxis& x, const L
 TradeOffPlot plot_trade_off(const TuneTable& table, const TuneTarget& target) {
   const LogAxis x = x_axis_of(table), y = y_axis_of(table);
   TradeOffPlot plot;
-  plot.width = kWidth, plot.height = kHeight, plot.left = kLeft, plot.top = kTop;
-  plot.right = kWidth - kRight, plot.bottom = kHeight - kBottom;
+  plot.width = kPlotWidth, plot.height = kPlotHeight, plot.left = kPlotLeft, plot.top = kPlotTop;
+  plot.right = kPlotWidth - kPlotRight, plot.bottom = kPlotHeight - kPlotBottom;
   plot.title = std::string("rules for ") + table.purpose();
   plot.x_name = "blocks kept";
   plot.y_name = "perplexity over dense";

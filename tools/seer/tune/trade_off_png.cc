@@ -9,14 +9,16 @@
 namespace seer::cli {
 namespace {
 
-constexpr double kScale = 2.0;  // pixels of a plot's unit
-constexpr int64_t kSize = 2;    // of letters
-constexpr int64_t kHeight = kGlyphHeight * kSize;
-constexpr Color kGrid = {225, 225, 230}, kFaint = {150, 150, 160}, kLimit = {178, 34, 34};
+constexpr double kPixels = 2.0;     // pixels of a plot's unit
+constexpr int64_t kLetterSize = 2;  // of letters
+constexpr int64_t kLetterHeight = kGlyphHeight * kLetterSize;
+constexpr Color kGrid = {225, 225, 230}, kAxis = {150, 150, 160}, kLimit = {178, 34, 34};
 constexpr std::array<Color, 3> kCurves = {{{27, 95, 193}, {194, 87, 12}, {15, 118, 80}}};
 
-int64_t pixel(double at) { return std::lround(at * kScale); }
-int64_t width_of(const std::string& text) { return static_cast<int64_t>(text.size()) * kGlyphWidth * kSize; }
+int64_t pixel(double at) { return std::lround(at * kPixels); }
+int64_t letters_width(const std::string& text) {
+  return static_cast<int64_t>(text.size()) * kGlyphWidth * kLetterSize;
+}
 
 void draw_line(Canvas& canvas, double x0, double y0, double x1, double y1, Color color) {
   const int64_t n = std::max<int64_t>(1, pixel(std::max(std::abs(x1 - x0), std::abs(y1 - y0))));
@@ -28,8 +30,10 @@ void draw_line(Canvas& canvas, double x0, double y0, double x1, double y1, Color
 
 void draw_dashes(Canvas& canvas, double x0, double y0, double x1, double y1) {
   const double length = std::hypot(x1 - x0, y1 - y0);
-  for (double at = 0.0; at < length; at += 8.0) {
-    const double from = at / length, to = std::min(at + 4.0, length) / length;
+  const auto n = static_cast<int64_t>(std::ceil(length / 8.0));
+  for (int64_t i = 0; i < n; ++i) {
+    const double begin = 8.0 * static_cast<double>(i);
+    const double from = begin / length, to = std::min(begin + 4.0, length) / length;
     draw_line(canvas, x0 + from * (x1 - x0), y0 + from * (y1 - y0), x0 + to * (x1 - x0), y0 + to * (y1 - y0),
               kLimit);
   }
@@ -51,21 +55,21 @@ void draw_mark(Canvas& canvas, size_t curve, double x, double y, int64_t radius,
 void draw_axes(Canvas& canvas, const TradeOffPlot& plot, double top) {
   for (const TradeOffPlot::Tick& tick : plot.x_ticks) {
     draw_line(canvas, tick.at, top + plot.top, tick.at, top + plot.bottom, kGrid);
-    canvas.text(pixel(tick.at) - width_of(tick.label) / 2, pixel(top + plot.bottom) + 8, tick.label, kInk,
-                kSize);
+    canvas.text(pixel(tick.at) - letters_width(tick.label) / 2, pixel(top + plot.bottom) + 8, tick.label,
+                kInk, kLetterSize);
   }
   for (const TradeOffPlot::Tick& tick : plot.y_ticks) {
     draw_line(canvas, plot.left, top + tick.at, plot.right, top + tick.at, kGrid);
-    canvas.text(pixel(plot.left) - 8 - width_of(tick.label), pixel(top + tick.at) - kHeight / 2, tick.label,
-                kInk, kSize);
+    canvas.text(pixel(plot.left) - 8 - letters_width(tick.label), pixel(top + tick.at) - kLetterHeight / 2,
+                tick.label, kInk, kLetterSize);
   }
-  draw_line(canvas, plot.left, top + plot.top, plot.left, top + plot.bottom, kFaint);
-  draw_line(canvas, plot.left, top + plot.bottom, plot.right, top + plot.bottom, kFaint);
-  canvas.text(pixel(plot.left), pixel(top) + 12, plot.title, kInk, kSize);
-  canvas.text((pixel(plot.left + plot.right) - width_of(plot.x_name)) / 2, pixel(top + plot.bottom) + 34,
-              plot.x_name, kInk, kSize);
-  canvas.text_upwards(8, (pixel(2.0 * top + plot.top + plot.bottom) + width_of(plot.y_name)) / 2, plot.y_name,
-                      kInk, kSize);
+  draw_line(canvas, plot.left, top + plot.top, plot.left, top + plot.bottom, kAxis);
+  draw_line(canvas, plot.left, top + plot.bottom, plot.right, top + plot.bottom, kAxis);
+  canvas.text(pixel(plot.left), pixel(top) + 12, plot.title, kInk, kLetterSize);
+  canvas.text((pixel(plot.left + plot.right) - letters_width(plot.x_name)) / 2, pixel(top + plot.bottom) + 34,
+              plot.x_name, kInk, kLetterSize);
+  canvas.text_upwards(8, (pixel(2.0 * top + plot.top + plot.bottom) + letters_width(plot.y_name)) / 2,
+                      plot.y_name, kInk, kLetterSize);
 }
 
 void draw_curve(Canvas& canvas, const TradeOffPlot::Curve& curve, size_t index, double top) {
@@ -82,8 +86,9 @@ void draw_curve(Canvas& canvas, const TradeOffPlot::Curve& curve, size_t index, 
       draw_mark(canvas, 0, point.x, top + point.y, 12, {255, 255, 255});
     }
     draw_mark(canvas, index, point.x, top + point.y, 7, color);
-    const int64_t x = point.label_below ? pixel(point.x) - 12 - width_of(point.label) : pixel(point.x) + 14;
-    canvas.text(x, pixel(top + point.y) + (point.label_below ? 10 : -24), point.label, color, kSize);
+    const int64_t x =
+        point.label_below ? pixel(point.x) - 12 - letters_width(point.label) : pixel(point.x) + 14;
+    canvas.text(x, pixel(top + point.y) + (point.label_below ? 10 : -24), point.label, color, kLetterSize);
   }
 }
 
@@ -91,13 +96,13 @@ void draw_legend(Canvas& canvas, const TradeOffPlot& plot, double top) {
   int64_t x = pixel(plot.left);
   const double y = top + plot.top - 12;
   for (size_t i = 0; i < plot.curves.size(); ++i) {
-    draw_mark(canvas, i, static_cast<double>(x + 8) / kScale, y, 7, kCurves[i % kCurves.size()]);
-    canvas.text(x + 22, pixel(y) - kHeight / 2, plot.curves[i].family, kInk, kSize);
-    x += 22 + width_of(plot.curves[i].family) + 30;
+    draw_mark(canvas, i, static_cast<double>(x + 8) / kPixels, y, 7, kCurves[i % kCurves.size()]);
+    canvas.text(x + 22, pixel(y) - kLetterHeight / 2, plot.curves[i].family, kInk, kLetterSize);
+    x += 22 + letters_width(plot.curves[i].family) + 30;
   }
   if (!plot.x_limit && !plot.y_limit) return;
-  draw_dashes(canvas, static_cast<double>(x) / kScale, y, static_cast<double>(x) / kScale + 12, y);
-  canvas.text(x + 32, pixel(y) - kHeight / 2, "target", kInk, kSize);
+  draw_dashes(canvas, static_cast<double>(x) / kPixels, y, static_cast<double>(x) / kPixels + 12, y);
+  canvas.text(x + 32, pixel(y) - kLetterHeight / 2, "target", kInk, kLetterSize);
 }
 
 }  // namespace

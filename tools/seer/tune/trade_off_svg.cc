@@ -40,7 +40,7 @@ std::string mark(size_t curve, double x, double y) {
          (curve % 3 == 1 ? "/>" : format(R"svg( transform="rotate(45 %.1f %.1f)"/>)svg", x, y));
 }
 
-std::string figures(const TuneRow& row) {
+std::string point_figures(const TuneRow& row) {
   std::string text =
       row.rule + format(": %.1f%% of the blocks, perplexity ratio ", 100.0 * row.density) + ratio_text(row);
   if (row.n_look_ups > 0)
@@ -50,14 +50,14 @@ std::string figures(const TuneRow& row) {
 }
 
 std::string point(const TradeOffPlot& plot, const TradeOffPlot::Point& p, size_t curve) {
-  const std::string text = html_escaped(figures(*p.row));
+  const std::string text = html_escaped(point_figures(*p.row));
   std::string out =
       R"(<g class="point" tabindex="0" role="img" aria-label=")" + text + "\"><title>" + text + "</title>";
   out += line("error", p.x, p.high, p.x, p.low);
   if (p.row->chosen) out += format(R"(<circle class="chosen" cx="%.1f" cy="%.1f" r="7.5"/>)", p.x, p.y);
   out += mark(curve, p.x, p.y);
   out += p.label_below ? label("end", p.x - 7, p.y + 11, p.label) : label("start", p.x + 7, p.y - 5, p.label);
-  // The figures of the point that has the pointer or the focus stand above the plot.
+  // The point_figures of the point that has the pointer or the focus stand above the plot.
   return out + format(R"(<text class="figures" text-anchor="end" x="%.1f" y="14">)", plot.right) + text +
          "</text></g>\n";
 }

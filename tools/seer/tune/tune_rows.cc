@@ -12,7 +12,7 @@ namespace {
 // Of a normal distribution, 95% lie within two standard errors.
 constexpr double kErrors = 2.0;
 
-std::string figures(const TuneRow& row) {
+std::string rule_figures(const TuneRow& row) {
   return row.rule + format(" keeps %.1f%% of the blocks at a perplexity ratio of ", 100.0 * row.density) +
          ratio_text(row) +
          (row.n_look_ups > 0 ? format(" and finds %lld of %lld look-ups", static_cast<long long>(row.n_found),
@@ -46,7 +46,7 @@ double cost(const TuneRow& row, const TuneTarget& target) {
   if (nearest == nullptr)
     throw Error(ErrorKind::kUsage, whole + ": none of the rules that were measured can be chosen");
   const int64_t n_lost = lost(*nearest, dense);
-  throw Error(ErrorKind::kUsage, whole + ". The nearest: " + figures(*nearest) +
+  throw Error(ErrorKind::kUsage, whole + ". The nearest: " + rule_figures(*nearest) +
                                      (n_lost > target.lost_look_ups
                                           ? format(", %lld fewer than dense attention (--max-lost-look-ups)",
                                                    static_cast<long long>(n_lost))
@@ -110,7 +110,7 @@ std::vector<std::string> choose_rule(TuneTable& table, const TuneTarget& target)
   if (best == nullptr) refuse(table, target);
   best->chosen = true;
   std::string text = std::string("recommended for ") + table.purpose() + " with " + target.to_string() +
-                     ": " + figures(*best);
+                     ": " + rule_figures(*best);
   if (best->n_look_ups > 0) text += format(" (dense %lld)", static_cast<long long>(dense.n_found));
   text += format("; %lld %s", static_cast<long long>(best->n_windows),
                  best->n_windows == 1 ? "window" : "windows");
