@@ -218,7 +218,7 @@ TEST_CASE("points of the trade-off lie within the plot, more loss higher and mor
     }
   const Canvas canvas = draw_trade_offs({plot, plot});
   CHECK(canvas.width() == 960);
-  CHECK(canvas.height() == 1200);
+  CHECK(canvas.height() == 1256);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace seer::cli {
 namespace {
 
 constexpr double kLeastExcess = 1e-4;  // of the ratio over 1; smaller ones are drawn at the lower edge
-constexpr double kPlotWidth = 480, kPlotHeight = 300, kPlotLeft = 62, kPlotTop = 40, kPlotRight = 16,
+constexpr double kPlotWidth = 480, kPlotHeight = 314, kPlotLeft = 62, kPlotTop = 54, kPlotRight = 16,
                  kPlotBottom = 40;
 
 // Places values on an axis by their logarithms.

@@ -94,7 +94,7 @@ void draw_curve(Canvas& canvas, const TradeOffPlot::Curve& curve, size_t index, 
 
 void draw_legend(Canvas& canvas, const TradeOffPlot& plot, double top) {
   int64_t x = pixel(plot.left);
-  const double y = top + plot.top - 12;
+  const double y = top + plot.top - 26;
   for (size_t i = 0; i < plot.curves.size(); ++i) {
     draw_mark(canvas, i, static_cast<double>(x + 8) / kPixels, y, 7, kCurves[i % kCurves.size()]);
     canvas.text(x + 22, pixel(y) - kLetterHeight / 2, plot.curves[i].family, kInk, kLetterSize);

@@ -73,7 +73,7 @@ std::string curve_of(const TradeOffPlot& plot, size_t index) {
 
 std::string legend(const TradeOffPlot& plot) {
   double x = plot.left + 5;
-  const double y = plot.top - 12;
+  const double y = plot.top - 26;
   std::string out;
   for (size_t i = 0; i < plot.curves.size(); ++i) {
     const std::string& family = plot.curves[i].family;
