@@ -80,13 +80,16 @@ class Distillation {
  public:
   // ---- attention and ground truth, of one window ----
 
+  // Returns the smallest number of blocks for which a row of maxima may have room, so that the device can
+  // write several of them at once: at least n_blocks.
+  virtual int64_t maxima_row_capacity(int64_t n_blocks) const { return n_blocks; }
   // Dense causal attention of a whole window, whose segment has row 0 and start 0, over its pages. Element
   // [h, r, b] of maxima gets the largest scaled score that row r of query head h has with a key of block b.
-  // Blocks after the row's own are not defined. Element [h, r] of log_sums gets the natural logarithm of the
-  // sum of the exponentials of all scaled scores of the row. So exp(maxima - log_sums) is the largest
+  // What follows the row's own block is not defined. Element [h, r] of log_sums gets the natural logarithm of
+  // the sum of the exponentials of all scaled scores of the row. So exp(maxima - log_sums) is the largest
   // probability in a block, and the whole map is never stored.
   virtual void attention_with_maxima(const Tensor& out,       // [n_tokens, n_heads, d_head], activations
-                                     const Tensor& maxima,    // [n_heads, n_tokens, n_blocks]
+                                     const Tensor& maxima,    // [n_heads, n_tokens, row_capacity]
                                      const Tensor& log_sums,  // [n_heads, n_tokens]
                                      const Tensor& q,         // [n_tokens, n_heads, d_head], activations
                                      const PagedKv& kv, const Segment& segment) = 0;

@@ -68,15 +68,15 @@ double replace_by_gradient(float* scores, const float* truth, int64_t n, float s
 
 void CpuBackend::prefill_truth(const Tensor& truth, const Tensor& maxima, const Tensor& log_sums,
                                const ScoredRows& rows, int64_t page_tokens) {
-  const int64_t n_tokens = maxima.dim(1), n_blocks = maxima.dim(2);
-  assert(truth.dim(0) == maxima.dim(0) && truth.dim(1) == rows.n && truth.dim(2) == n_blocks);
+  const int64_t n_tokens = maxima.dim(1), capacity = maxima.dim(2), n_blocks = truth.dim(2);
+  assert(truth.dim(0) == maxima.dim(0) && truth.dim(1) == rows.n && n_blocks <= capacity);
   pool_.run(truth.dim(0) * rows.n, [&](int64_t task, int) {
     const int64_t head = task / rows.n, i = task % rows.n, block = rows.position(i), n = rows.visible(i);
     float* out = truth.as<float>() + task * n_blocks;
     std::fill(out, out + n, 0.0F);
     const int64_t end = std::min(n_tokens, (block + 1) * page_tokens);
     for (int64_t t = block * page_tokens; t < end; ++t)
-      raise_to_probabilities(out, maxima.as<float>() + (head * n_tokens + t) * n_blocks,
+      raise_to_probabilities(out, maxima.as<float>() + (head * n_tokens + t) * capacity,
                              log_sums.as<float>()[head * n_tokens + t], n);
     normalise_to_1(out, n, n_blocks);
   });
@@ -84,14 +84,15 @@ void CpuBackend::prefill_truth(const Tensor& truth, const Tensor& maxima, const 
 
 void CpuBackend::decode_truth(const Tensor& truth, const Tensor& maxima, const Tensor& log_sums,
                               const ScoredRows& rows) {
-  const int64_t n_tokens = maxima.dim(1), n_blocks = maxima.dim(2), group = maxima.dim(0) / truth.dim(0);
-  assert(truth.dim(1) == rows.n && truth.dim(2) == n_blocks);
+  const int64_t n_tokens = maxima.dim(1), capacity = maxima.dim(2), n_blocks = truth.dim(2),
+                group = maxima.dim(0) / truth.dim(0);
+  assert(truth.dim(1) == rows.n && n_blocks <= capacity);
   pool_.run(truth.dim(0) * rows.n, [&](int64_t task, int) {
     const int64_t kv_head = task / rows.n, i = task % rows.n, t = rows.position(i), n = rows.visible(i);
     float* out = truth.as<float>() + task * n_blocks;
     std::fill(out, out + n, 0.0F);
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-      raise_to_probabilities(out, maxima.as<float>() + (head * n_tokens + t) * n_blocks,
+      raise_to_probabilities(out, maxima.as<float>() + (head * n_tokens + t) * capacity,
                              log_sums.as<float>()[head * n_tokens + t], n);
     normalise_to_1(out, n, n_blocks);
   });

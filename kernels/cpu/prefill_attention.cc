@@ -53,7 +53,7 @@ void CpuBackend::prefill_attention(const Tensor& out, const Tensor& q, const Pag
 void CpuBackend::attention_with_maxima(const Tensor& out, const Tensor& maxima, const Tensor& log_sums,
                                        const Tensor& q, const PagedKv& kv, const Segment& segment) {
   assert(segment.row == 0 && segment.start == 0 && maxima.dim(0) == q.dim(1) &&
-         maxima.dim(1) == segment.n_tokens && maxima.dim(2) == blocks_of(segment.n_tokens, kv.page_tokens()));
+         maxima.dim(1) == segment.n_tokens && maxima.dim(2) >= blocks_of(segment.n_tokens, kv.page_tokens()));
   const Maxima both{maxima, log_sums};
   attend_prefill(out, q, kv, segment, nullptr, 0, &both);
 }
@@ -108,9 +108,9 @@ void CpuBackend::attend_prefill(const Tensor& out, const Tensor& q, const PagedK
       simd_.attention_block(state, static_cast<const float*>(k), static_cast<const float*>(v), n_keys,
                             first_position - block_start);
       if (maxima != nullptr) {
-        const int64_t n_blocks = maxima->blocks.dim(2), first_row = tile.head * segment.n_tokens + tile.query;
-        float* to = maxima->blocks.as<float>() + first_row * n_blocks + block;
-        for (int64_t lane = 0; lane < tile.n_queries; ++lane) to[lane * n_blocks] = block_max[lane];
+        const int64_t capacity = maxima->blocks.dim(2), first_row = tile.head * segment.n_tokens + tile.query;
+        float* to = maxima->blocks.as<float>() + first_row * capacity + block;
+        for (int64_t lane = 0; lane < tile.n_queries; ++lane) to[lane * capacity] = block_max[lane];
       }
     }
     if (maxima != nullptr)

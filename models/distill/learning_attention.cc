@@ -39,7 +39,7 @@ LearningAttention::LearningAttention(const AttentionContext& context, const Gate
 void LearningAttention::take_tensors(Arena* arena) {
   const ModelConfig& m = c_.config;
   const int64_t n = c_.limits.n_tokens, n_scores = gate_->n_score_heads(), half = m.d_head / 2;
-  maxima_ = arena->take(DType::kF32, {m.n_heads, n, n_blocks_});
+  maxima_ = arena->take(DType::kF32, {m.n_heads, n, device_->maxima_row_capacity(n_blocks_)});
   log_sums_ = arena->take(DType::kF32, {m.n_heads, n});
   truth_ = arena->take(DType::kF32, {n_scores, rows_.n, n_blocks_});
   losses_ = arena->take(DType::kF32, {n_scores, rows_.n});
