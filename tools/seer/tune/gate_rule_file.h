@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "seer/sparse.h"
 #include "engine/base/output_file.h"
+#include "seer/sparse.h"
 
 namespace seer::cli {
 

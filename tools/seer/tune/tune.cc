@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 
+#include "engine/base/output_file.h"
 #include "seer/engine.h"
 #include "tools/seer/commands.h"
 #include "tools/seer/exit_code.h"
@@ -10,7 +11,6 @@
 #include "tools/seer/interrupt.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
-#include "engine/base/output_file.h"
 #include "tools/seer/row_writer.h"
 #include "tools/seer/tune/rule_trial.h"
 #include "tools/seer/tune/trade_off_plot.h"
