@@ -62,9 +62,9 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
   put_places(in.step.decodes, &positions_at_, &offsets_at_);
   rules_at_ = at;
   int64_t most_keys = 0, most_listed = 0;
-  // If ranks divide the keys, the parts say how many this GPU has.
-  for (const Segment& s : in.decode_parts.empty() ? in.step.decodes : in.decode_parts)
-    most_keys = std::max(most_keys, s.start + 1);
+  // If ranks divide the keys, each has another part of them. But all ranks must record and replay the same
+  // steps, since they exchange data in them, so the whole sequences count here too.
+  for (const Segment& s : in.step.decodes) most_keys = std::max(most_keys, s.end());
   for (size_t i = 0; i < in.step.decodes.size(); ++i) {
     const DecodeGateRule rule = decode_gate_rule(in.decode_rules.empty() ? DecodeRule() : in.decode_rules[i],
                                                  n_pages(in.step.decodes[i]), page_tokens);

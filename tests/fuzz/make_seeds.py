@@ -363,6 +363,7 @@ def flags_seeds():
         "serve": "serve -m DIR --host 0.0.0.0 --port 80 --tool-call-parser hermes",
         "inspect": "inspect --model=DIR --dump file -p x",
         "perplexity": "perplexity -m DIR -f file --window 64 --max-windows 3 --output json --tp 2 --device cpu",
+        "tune": "tune -m DIR -g DIR -f file --window 64 --look-ups 3 --target-density 0.1 --sparse threshold=0.1 --write",
         "tokenize": "tokenize -m DIR -p text --decode --no-bos --special",
         "render": "render --help", "man": "man --version", "completion": "completion bash"}
     for name, line in lines.items():

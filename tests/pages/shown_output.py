@@ -8,7 +8,7 @@ which pages do not show."""
 import difflib
 import re
 
-MEASURED_COLUMNS = {"t/s", "attn ms", "gate ms", "speed-up", "seconds", "threads"}
+MEASURED_COLUMNS = {"t/s", "attn ms", "gate ms", "speed-up", "seconds", "prefill s", "threads"}
 
 FIGURE = re.compile(r"\b\d+(\.\d+)? (tokens/s|min|ms|us|s)\b")
 CPU = re.compile(r"\bcpu \([^)]*\)")

@@ -51,6 +51,9 @@ std::vector<Writer> writers(const std::string& text) {
     all.push_back({{"bench", "-m", model, "-p", "64", "-n", "0", "-r", "1", "--output", format}});
     all.push_back({{"perplexity", "-m", model, "-p", text, "-q", "--window", "32", "--max-windows", "1",
                     "--output", format}});
+    all.push_back(
+        {{"tune", "-m", model, "-g", testing::demo_gates_dir(), "-p", text, "-q", "--window", "32",
+          "--max-windows", "1", "--look-ups", "0", "--sparse", "threshold=0.02", "--output", format}});
   }
   return all;
 }

@@ -22,7 +22,7 @@ using testing::run_seer;
 using testing::RunOptions;
 
 const std::vector<std::string> kCommands = {"generate", "chat",     "bench", "perplexity",
-                                            "inspect",  "tokenize", "serve"};
+                                            "inspect",  "tokenize", "serve", "tune"};
 
 std::vector<std::string> generate_words(std::vector<std::string> more) {
   more.insert(more.begin(), {"generate", "-m", testing::demo_model_dir()});

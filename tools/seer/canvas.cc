@@ -108,12 +108,14 @@ void Canvas::draw_glyphs(const std::string& text, const Dot& dot) {
   }
 }
 
-void Canvas::text(int64_t x, int64_t y, const std::string& text, Color color) {
-  draw_glyphs(text, [&](int64_t along, int64_t down) { fill(x + along, y + down, 1, 1, color); });
+void Canvas::text(int64_t x, int64_t y, const std::string& text, Color color, int64_t size) {
+  draw_glyphs(
+      text, [&](int64_t along, int64_t down) { fill(x + along * size, y + down * size, size, size, color); });
 }
 
-void Canvas::text_upwards(int64_t x, int64_t y, const std::string& text, Color color) {
-  draw_glyphs(text, [&](int64_t along, int64_t down) { fill(x + down, y - along, 1, 1, color); });
+void Canvas::text_upwards(int64_t x, int64_t y, const std::string& text, Color color, int64_t size) {
+  draw_glyphs(
+      text, [&](int64_t along, int64_t down) { fill(x + down * size, y - along * size, size, size, color); });
 }
 
 void Canvas::write_png(const std::string& path) const {

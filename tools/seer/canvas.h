@@ -22,10 +22,11 @@ class Canvas {
 
   // x counts to the right, y downwards. Parts outside the canvas are cut off.
   void fill(int64_t x, int64_t y, int64_t width, int64_t height, Color color);
-  // Draws letters, digits and .,%=-_/+ ; capitals are drawn small, and any other character is a blank.
-  void text(int64_t x, int64_t y, const std::string& text, Color color);
+  // Draws letters, digits and .,%=-_/+ ; capitals are drawn small, and any other character is a blank. Each
+  // pixel of a character is a square of `size` pixels.
+  void text(int64_t x, int64_t y, const std::string& text, Color color, int64_t size = 1);
   // Draws the same, turned to the left: it begins at the bottom, at (x, y), and goes up.
-  void text_upwards(int64_t x, int64_t y, const std::string& text, Color color);
+  void text_upwards(int64_t x, int64_t y, const std::string& text, Color color, int64_t size = 1);
 
   // Writes 8-bit RGB. Throws Error{kRuntime} with the system's reason; a file that was there before then
   // stays as it was.

@@ -10,6 +10,8 @@ const std::vector<Command>& commands() {
       {"bench", "measure prefill and decode, dense and sparse", run_bench, describe_bench},
       {"perplexity", "perplexity of a text, several sparse rules side by side", run_perplexity,
        describe_perplexity},
+      {"tune", "what each sparse rule of the gates costs on a text, and which one to take", run_tune,
+       describe_tune},
       {"distill", "train gates for a model from plain text", run_distill, describe_distill},
       {"inspect", "describe a model; a prompt's densities, block masks and gate scores", run_inspect,
        describe_inspect},

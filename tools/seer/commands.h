@@ -22,6 +22,7 @@ int run_perplexity(const Arguments& arguments);
 int run_serve(const Arguments& arguments);  // only in builds with the server: see commands()
 int run_render(const Arguments& arguments);
 int run_tokenize(const Arguments& arguments);
+int run_tune(const Arguments& arguments);
 
 // Each function returns the options of its command as data.
 CommandTable describe_bench();
@@ -35,6 +36,7 @@ CommandTable describe_perplexity();
 CommandTable describe_serve();
 CommandTable describe_render();
 CommandTable describe_tokenize();
+CommandTable describe_tune();
 
 struct Command {
   const char* name;

@@ -12,7 +12,7 @@ constexpr const char* kPromptRules = "dense, threshold=T, nz_ratio=R or nz_ratio
 constexpr const char* kDecodeRules = "dense, budget=N (tokens), threshold=T or ratio=R";
 
 template <class Rule>
-void append_rules(std::vector<Rule>& rules, const std::string& list) {
+void append_parsed(std::vector<Rule>& rules, const std::string& list) {
   for (size_t begin = 0; begin <= list.size();) {
     const size_t end = std::min(list.find(',', begin), list.size());
     const Rule rule = Rule::parse(list.substr(begin, end - begin));
@@ -56,6 +56,11 @@ void SparseOptions::require_gates(const ModelOptions& options) const {
 void SparseOptions::check(const ModelInfo& model) const {
   if (prompt) check_rule(*prompt, model);
   if (decode) check_rule(*decode, model);
+}
+
+void append_rules(std::vector<SparseRule>& rules, const std::string& list) { append_parsed(rules, list); }
+void append_rules(std::vector<SparseDecodeRule>& rules, const std::string& list) {
+  append_parsed(rules, list);
 }
 
 void SparseLists::add_to(Args& args) {

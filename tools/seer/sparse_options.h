@@ -24,7 +24,12 @@ struct SparseOptions {
   void check(const ModelInfo& model) const;
 };
 
-// --sparse and --sparse-decode as options of lists of rules, for bench and perplexity.
+// Add the rules of a list, separated by commas, that are not there yet. Throw Error{kUsage} for anything
+// else.
+void append_rules(std::vector<SparseRule>& rules, const std::string& list);
+void append_rules(std::vector<SparseDecodeRule>& rules, const std::string& list);
+
+// --sparse and --sparse-decode as options of lists of rules, for bench, perplexity and tune.
 struct SparseLists {
   std::vector<SparseRule> prompt;
   std::vector<SparseDecodeRule> decode;

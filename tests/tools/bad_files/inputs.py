@@ -6,6 +6,7 @@ COMMANDS = {
     "generate": ["generate", "-m", files.MODEL, "-n", "1", "-f"],
     "tokenize": ["tokenize", "-m", files.MODEL, "-f"],
     "perplexity": ["perplexity", "-m", files.MODEL, "-f"],
+    "tune": ["tune", "-m", files.MODEL, "-g", files.GATES, "-f"],
     "inspect": ["inspect", "-m", files.MODEL, "-f"],
     "bench": ["bench", "-m", files.MODEL, "-p", "64", "-n", "0", "-r", "1", "-f"],
     "chat": ["chat", "-m", files.MODEL, "--chat-template", "none", "-f"],
