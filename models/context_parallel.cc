@@ -43,6 +43,8 @@ void ContextParallel::Tensors::take(Arena* arena, DType kv_dtype, DType activati
   if (gates.decode != nullptr) {
     pages.decode_gate_k = arena->take(activations, {n_blocks, model.n_kv_heads, gates.decode->d_gate});
     decode_scores = arena->take(DType::kF32, {limits.n_sequences, model.n_kv_heads * n_blocks});
+    list_counts = arena->take(DType::kI32, {limits.n_sequences, model.n_kv_heads});
+    lists = arena->take(DType::kI32, {limits.n_sequences, model.n_kv_heads * n_blocks});
   }
   send = arena->take(DType::kU8, {batch_bytes});
   receive = arena->take(DType::kU8, {batch_bytes});
@@ -191,6 +193,12 @@ void ContextParallel::divide_rows(const DecoderStep& in, int64_t row, int64_t n,
 Tensor ContextParallel::decode_scores() const {
   const auto n = static_cast<int64_t>(decodes_.size());
   return t_.decode_scores.rows(0, n).reshaped({n_kv_heads_, n, t_.decode_scores.dim(1) / n_kv_heads_});
+}
+
+BlockMask ContextParallel::room_for_lists() const {
+  const auto n = static_cast<int64_t>(decodes_.size());
+  return {t_.list_counts.rows(0, n).reshaped({n_kv_heads_, n}),
+          t_.lists.rows(0, n).reshaped({n_kv_heads_, n, t_.lists.dim(1) / n_kv_heads_})};
 }
 
 Tensor ContextParallel::attention_part() const {

@@ -69,8 +69,10 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
     const DecodeGateRule rule = decode_gate_rule(in.decode_rules.empty() ? DecodeRule() : in.decode_rules[i],
                                                  n_pages(in.step.decodes[i]), page_tokens);
     const int64_t n_keys = in.step.decodes[i].start + 1;
-    most_listed =
-        std::max(most_listed, rule.n_best < 0 ? n_keys : std::min(n_keys, rule.n_best * page_tokens));
+    const int64_t n_here = in.decode_parts.empty() ? n_keys : in.decode_parts[i].start + 1;
+    // Of the kept keys a part is expected to have the same share as of all keys.
+    const int64_t n_kept = rule.n_best < 0 ? n_keys : std::min(n_keys, rule.n_best * page_tokens);
+    most_listed = std::max(most_listed, n_kept * n_here / n_keys);
     put(rule.n_best);
     put(std::bit_cast<int32_t>(rule.threshold));
   }

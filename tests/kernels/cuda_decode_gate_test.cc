@@ -1,4 +1,6 @@
 // The gate for decoding on the GPU against float64.
+#include <cmath>
+
 #include "tests/kernels/compare.h"
 #include "tests/kernels/decode_gate_cases.h"
 #include "tests/kernels/gpu.h"
@@ -79,6 +81,57 @@ TEST_CASE("cuda: decode attention over kept blocks is the reference's and reads 
     if (!gpu_takes(c)) continue;
     INFO(c.name);
     CHECK(mismatch(run_decode_attention(*device, c), reference::decode_attention(c), kAttention) == "");
+  }
+}
+
+// Both choices compute the scores of a block with the same instructions, and other parts add 0.
+TEST_CASE("cuda: scores of parts, added up, are chosen from as those of one device are") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const auto& cases : {select_decode_cases(DType::kBF16), exact_select_decode_cases(DType::kBF16)})
+    for (const SelectDecodeCase& c : cases) {
+      if (!takes(c)) continue;
+      const SelectDecodeResult whole = run_select_decode(*device, c, true);
+      const reference::SelectDecode expected = reference::select_decode(c);
+      for (const int64_t n_parts : {1, 3}) {
+        INFO(c.name << ", parts: " << n_parts);
+        SelectDecodeResult divided = run_divided_select(*device, c, n_parts);
+        CHECK(divided.counts == whole.counts);
+        CHECK(divided.blocks == whole.blocks);
+        for (size_t i = 0; i < whole.scores.size(); ++i)
+          if (std::isnan(expected.scores[i])) {
+            CHECK(divided.scores[i] == 0.0F);  // of a dense decode
+            divided.scores[i] = whole.scores[i];
+          }
+        CHECK(mismatch(divided.scores, expected.scores, kScores) == "");
+      }
+    }
+}
+
+TEST_CASE("cuda: attention over kept blocks in parts, merged, is the reference's") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const AttentionCase& c : masked_decode_cases(DType::kBF16)) {
+    if (!gpu_takes(c)) continue;
+    for (const int64_t n_parts : {1, 3}) {
+      const AttentionPartsCase parts = in_parts(c, n_parts, 2);
+      INFO(parts.name);
+      CHECK(mismatch(run_masked_parts(*device, parts), reference::decode_attention(c), kAttention) == "");
+    }
+  }
+}
+
+TEST_CASE("cuda: decode gate keys of decodes alone are stored in the pages that are here") {
+  const auto device = gpu();
+  if (!device) return;
+  for (StoreDecodeKeysCase c : store_decode_keys_cases(DType::kBF16)) {
+    if (!takes(c)) continue;
+    INFO(c.name);
+    c.prefills.clear();
+    for (size_t i = 0; i < c.decodes.size(); i += 2) c.decodes[i].page_table.back() = -1;
+    const std::vector<float> actual = run_store_decode_keys(*device, c);
+    for (size_t i = 0; i < c.decodes.size(); i += 2) c.decodes[i].start = 0;  // the token fills no page
+    CHECK(mismatch(actual, reference::store_decode_keys(c), kKeys) == "");
   }
 }
 
