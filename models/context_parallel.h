@@ -164,6 +164,7 @@ class ContextParallel {
   std::vector<int32_t> ids_;
   std::vector<Segment> prefills_, decodes_, decode_parts_;
   std::vector<int32_t> decode_tables_;  // of decodes_ and decode_parts_
+  std::vector<int64_t> largest_parts_;  // StepInput::largest_parts
   bool decodes_want_logits_ = false;
   std::vector<PrefillPlan> plans_;
   std::vector<int64_t> logit_rows_;                // local rows

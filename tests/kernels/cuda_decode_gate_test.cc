@@ -163,7 +163,8 @@ class PartStep {
         if (c_.owners[i][b] != part) wholes.back().page_table[b] = -1;
     }
     const std::vector<Segment> decodes = views(wholes), here = views(parts);
-    backend_.begin_step({{}, {kDecodes, {}, decodes}, {}, here, rules}, c_.page);
+    const std::vector<int64_t> sizes = part_sizes(here);
+    backend_.begin_step({{}, {kDecodes, {}, decodes}, {}, here, rules, sizes}, c_.page);
     std::vector<int64_t> rows(static_cast<size_t>(c_.n_kv_heads));
     std::iota(rows.begin(), rows.end(), 0);
     backend_.copy_rows(scores_, rows, device_.upload_f32(scores), rows);
