@@ -58,7 +58,7 @@ enum class Phase { kGate, kAttention, kStep };
 // One thread at a time. Operations are ordered: each one sees the results of all operations before it. Output
 // parameters come first; an output may not alias an input unless the operation says so. The caller promises
 // that shapes fit; this is asserted, not checked.
-class Backend {
+class Backend : public DividedDecodes {
  public:
   virtual ~Backend() = default;
 
@@ -225,9 +225,9 @@ class Backend {
                                  const BlockMask* mask, int64_t first_token) = 0;
   // Writes the decode gates' key of each page that `step` fills. A gate key is made from the keys in its
   // page, so append_kv must have written all of the step's keys. `step` must be the step that begin_step
-  // opened, or its prefill segments without its decodes. If the device has divided_decodes(), `step` may also
-  // be some of the prefill segments, or the decodes alone, and nothing is written for a decode whose page is
-  // -1. The rows of `ropes` are those of the segments and decodes in `step`.
+  // opened, or its prefill segments without its decodes. If ranks divide pages, `step` may also be some of
+  // the prefill segments, or the decodes alone, and nothing is written for a decode whose page is -1. The
+  // rows of `ropes` are those of the segments and decodes in `step`.
   virtual void store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate, const BlockRopes& ropes,
                                       const Step& step) = 0;
   // Scores the blocks of each of the step's decodes, and keeps blocks by the step's decode_rules. The gate
@@ -247,9 +247,6 @@ class Backend {
   // decode without keys here gets zeros and -infinity. The step must have at least one decode.
   virtual void decode_attention_part(const Tensor& part,  // f32, attention_part_size() elements: see there
                                      const Tensor& q, const PagedKv& kv) = 0;
-  // Returns the operations by which gates for decoding choose from pages that are divided among ranks, or
-  // null if the device does not have them.
-  virtual DividedDecodes* divided_decodes() { return nullptr; }
   // Merges the results of decode_attention_part over parts that together have all keys: out is the attention
   // over all of them. A decode gets zeros if no part has keys.
   virtual void merge_attention(const Tensor& out,         // [n, n_heads, d_head]

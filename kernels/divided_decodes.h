@@ -1,6 +1,4 @@
-// The operations by which gates choose blocks for decodes whose pages are divided among ranks. They are an
-// interface of their own, because a device may have all other operations without them
-// (Backend::divided_decodes()).
+// The operations of Backend by which gates choose blocks for decodes whose pages are divided among ranks.
 #pragma once
 
 #include "kernels/block_mask.h"
@@ -27,9 +25,10 @@ class DividedDecodes {
   // decodes that are not dense, `scores` must have the scores of all blocks, added up over ranks; they are
   // softmaxed in place.
   virtual void keep_decode_blocks(const BlockMask& mask, const Tensor& scores, int64_t page_tokens) = 0;
-  // Does what Backend::decode_attention_part() does, over the kept blocks whose pages are here.
+  // Does what Backend::decode_attention_part() does, over the kept blocks whose pages are here. `room` is
+  // scratch of the mask's shapes, in which a device may list those blocks.
   virtual void masked_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
-                                     const BlockMask& mask) = 0;
+                                     const BlockMask& mask, const BlockMask& room) = 0;
 
  protected:
   ~DividedDecodes() = default;

@@ -43,6 +43,8 @@ void ContextParallel::Tensors::take(Arena* arena, DType kv_dtype, DType activati
   if (gates.decode != nullptr) {
     pages.decode_gate_k = arena->take(activations, {n_blocks, model.n_kv_heads, gates.decode->d_gate});
     decode_scores = arena->take(DType::kF32, {limits.n_sequences, model.n_kv_heads * n_blocks});
+    list_counts = arena->take(DType::kI32, {limits.n_sequences, model.n_kv_heads});
+    lists = arena->take(DType::kI32, {limits.n_sequences, model.n_kv_heads * n_blocks});
   }
   send = arena->take(DType::kU8, {batch_bytes});
   receive = arena->take(DType::kU8, {batch_bytes});
@@ -100,6 +102,7 @@ void ContextParallel::divide(const DecoderStep& in) {
   decodes_.clear();
   decode_parts_.clear();
   decode_tables_.clear();
+  largest_parts_.clear();
   plans_.clear();
   rows_.clear();
   sequences_.clear();
@@ -125,6 +128,7 @@ void ContextParallel::divide(const DecoderStep& in) {
   local_.ids = ids_;
   local_.step = {static_cast<int64_t>(ids_.size()), prefills_, decodes_};
   local_.decode_parts = decode_parts_;
+  local_.largest_parts = largest_parts_;
   local_.decode_rules = in.decode_rules;
   local_.plans = plans_;
   local_.logit_rows = logit_rows_;
@@ -169,13 +173,14 @@ void ContextParallel::divide_decode(const DecoderStep& in, const Segment& segmen
 
   const auto table = [&] { return decode_tables_.data() + decode_tables_.size(); };
   decodes_.push_back({row, 1, segment.start, table()});
-  int64_t n_keys = 0;
+  std::vector<int64_t> n_keys(static_cast<size_t>(comm_->size()));  // of each rank
   for (int64_t b = 0; b < end; ++b) {
-    const bool here = owner(segment, b) == comm_->rank();
-    decode_tables_.push_back(here ? static_cast<int32_t>(local_page(segment, b)) : -1);
-    if (here) n_keys += std::min(page_tokens_, segment.end() - b * page_tokens_);
+    const int64_t rank = owner(segment, b);
+    decode_tables_.push_back(rank == comm_->rank() ? static_cast<int32_t>(local_page(segment, b)) : -1);
+    n_keys[static_cast<size_t>(rank)] += std::min(page_tokens_, segment.end() - b * page_tokens_);
   }
-  decode_parts_.push_back({row, 1, n_keys - 1, table()});
+  largest_parts_.push_back(*std::max_element(n_keys.begin(), n_keys.end()));
+  decode_parts_.push_back({row, 1, n_keys[static_cast<size_t>(comm_->rank())] - 1, table()});
   const int32_t* all = decodes_.back().page_table;
   std::copy_if(all, all + end, std::back_inserter(decode_tables_), [](int32_t page) { return page >= 0; });
 }
@@ -191,6 +196,12 @@ void ContextParallel::divide_rows(const DecoderStep& in, int64_t row, int64_t n,
 Tensor ContextParallel::decode_scores() const {
   const auto n = static_cast<int64_t>(decodes_.size());
   return t_.decode_scores.rows(0, n).reshaped({n_kv_heads_, n, t_.decode_scores.dim(1) / n_kv_heads_});
+}
+
+BlockMask ContextParallel::room_for_lists() const {
+  const auto n = static_cast<int64_t>(decodes_.size());
+  return {t_.list_counts.rows(0, n).reshaped({n_kv_heads_, n}),
+          t_.lists.rows(0, n).reshaped({n_kv_heads_, n, t_.lists.dim(1) / n_kv_heads_})};
 }
 
 Tensor ContextParallel::attention_part() const {

@@ -69,6 +69,9 @@ class ContextParallel {
   // Returns room for the scores that gates for decoding give to the blocks of the step's decodes: f32
   // [n_kv_heads, n_decodes, n_blocks of a context].
   Tensor decode_scores() const;
+  // Returns room for lists of blocks of the step's decodes: i32 [n_kv_heads, n_decodes] and [n_kv_heads,
+  // n_decodes, n_blocks of a context].
+  BlockMask room_for_lists() const;
   // The output of decode_attention_part for the step's decodes: f32 [attention_part_size()].
   Tensor attention_part() const;
   // Gathers every rank's part for merge_attention: [n_ranks, attention_part_size()].
@@ -118,10 +121,12 @@ class ContextParallel {
  private:
   // Everything that lies in the arena.
   struct Tensors {
-    PagedKv pages;                    // [n_blocks of a context, ...]
-    Tensor send, receive;             // u8 [bytes of a batch of pages], of keys, values or gate keys
-    Tensor marks;                     // f32 [n_ranks * n_blocks]: 1 if the rank wants the block
-    Tensor decode_scores;             // f32, for the most decodes; empty without gates for decoding
+    PagedKv pages;         // [n_blocks of a context, ...]
+    Tensor send, receive;  // u8 [bytes of a batch of pages], of keys, values or gate keys
+    Tensor marks;          // f32 [n_ranks * n_blocks]: 1 if the rank wants the block
+    // For the most decodes; empty without gates for decoding.
+    Tensor decode_scores;             // f32
+    Tensor list_counts, lists;        // i32
     Tensor part, parts;               // f32: results of attention of the most decodes, here and of every rank
     Tensor local_logits, all_logits;  // f32 [n_logits, n_vocab]; on rank 0
 
@@ -159,6 +164,7 @@ class ContextParallel {
   std::vector<int32_t> ids_;
   std::vector<Segment> prefills_, decodes_, decode_parts_;
   std::vector<int32_t> decode_tables_;  // of decodes_ and decode_parts_
+  std::vector<int64_t> largest_parts_;  // StepInput::largest_parts
   bool decodes_want_logits_ = false;
   std::vector<PrefillPlan> plans_;
   std::vector<int64_t> logit_rows_;                // local rows

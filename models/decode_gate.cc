@@ -61,12 +61,11 @@ BlockMask DecodeGate::select(int64_t layer, int64_t n_decodes, const Tensor& qkv
 BlockMask DecodeGate::select_divided(int64_t layer, const Tensor& scores, const Tensor& qkv,
                                      const HeadNorms& norms, const RopeTable& rope, const PagedKv& kv,
                                      Communicator* ranks, const DecodeGateObserver& observer) {
-  DividedDecodes* backend = backend_->divided_decodes();
-  assert(backend != nullptr && comm_ == nullptr);  // EngineImpl refuses such gates on other devices
+  assert(comm_ == nullptr);
   const BlockMask mask = mask_of(layer, scores.dim(1));
-  backend->score_decode_blocks(scores, qkv, norms, rope, kv, layers_[static_cast<size_t>(layer)]);
+  backend_->score_decode_blocks(scores, qkv, norms, rope, kv, layers_[static_cast<size_t>(layer)]);
   ranks->all_reduce_sum(scores);
-  backend->keep_decode_blocks(mask, scores, kv.page_tokens());
+  backend_->keep_decode_blocks(mask, scores, kv.page_tokens());
   if (observer) report(layer, mask, scores, observer);
   return mask;
 }

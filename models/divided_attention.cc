@@ -120,7 +120,7 @@ void DividedAttention::attend_decodes(int64_t l) {
   c_.backend->begin_phase(Phase::kAttention);
   const Tensor part = ranks_->attention_part();
   if (mask) {
-    c_.backend->divided_decodes()->masked_attention_part(part, q(n_tokens), kv, *mask);
+    c_.backend->masked_attention_part(part, q(n_tokens), kv, *mask, ranks_->room_for_lists());
   } else {
     c_.backend->decode_attention_part(part, q(n_tokens), kv);
   }

@@ -88,13 +88,6 @@ void EngineImpl::open_model() {
   check_activations(activations_, *backend);
   const DType kv_dtype = kv_dtype_on(*backend, kv_dtype_asked_);
   model_.open(std::move(backend), shard, kv_dtype);
-  if (divided() && model_.gates().configs().decode != nullptr && !model_.backend().divided_decodes())
-    throw Error(
-        ErrorKind::kUnsupported,
-        "gates for decoding are not supported with ranks that divide prompts (--cp) on " +
-            model_.backend().description() +
-            ": expected the CPU, or ranks that hold the model together (--tp). Leave out these gates, "
-            "or divide the model.");
   info_.kv_cache_dtype = kv_dtype_name(kv_dtype);
   info_.device = model_.backend().description();
   if (ranks_.size() > 1) info_.device += ", " + std::to_string(ranks_.size()) + " ranks";

@@ -16,7 +16,7 @@
 
 namespace seer {
 
-class CpuBackend final : public Backend, public DividedDecodes, public Distillation {
+class CpuBackend final : public Backend, public Distillation {
  public:
   // As make_cpu_backend(), for 1 thread or more.
   CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs = false);
@@ -72,12 +72,11 @@ class CpuBackend final : public Backend, public DividedDecodes, public Distillat
   void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                         const BlockMask* mask) override;
   void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) override;
-  DividedDecodes* divided_decodes() override { return this; }
   void score_decode_blocks(const Tensor& scores, const Tensor& qkv, const HeadNorms& norms,
                            const RopeTable& rope, const PagedKv& kv, const DecodeGateView& gate) override;
   void keep_decode_blocks(const BlockMask& mask, const Tensor& scores, int64_t page_tokens) override;
-  void masked_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
-                             const BlockMask& mask) override;
+  void masked_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv, const BlockMask& mask,
+                             const BlockMask& room) override;
   void merge_attention(const Tensor& out, const Tensor& parts) override;
 
   Distillation* distillation() override { return this; }

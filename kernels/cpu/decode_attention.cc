@@ -30,7 +30,7 @@ void CpuBackend::decode_attention_part(const Tensor& part, const Tensor& q, cons
 }
 
 void CpuBackend::masked_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
-                                       const BlockMask& mask) {
+                                       const BlockMask& mask, const BlockMask&) {
   attend_part(part, q, kv, step_.step.decodes, &mask);
 }
 

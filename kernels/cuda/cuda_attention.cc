@@ -240,6 +240,16 @@ DecodeParams CudaBackend::decode_params(const Tensor& q, const PagedKv& kv, int6
   return p;
 }
 
+DecodeParams CudaBackend::part_params(const Tensor& part, const Tensor& q, const PagedKv& kv,
+                                      int64_t longest) {
+  const int64_t n = step_.n_decodes();
+  assert(part.numel() == attention_part_size(n, q.dim(1), q.dim(2)));
+  DecodeParams p = decode_params(q, kv, longest);
+  p.out = floats(part);
+  p.log_sums = floats(part) + n * q.dim(1) * q.dim(2);
+  return p;
+}
+
 void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                                    const BlockMask* mask) {
   DecodeParams p = decode_params(q, kv, mask != nullptr ? step_.longest_list() : step_.longest_decode());
@@ -256,14 +266,34 @@ void CudaBackend::decode_attention(const Tensor& out, const Tensor& q, const Pag
 }
 
 void CudaBackend::decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) {
-  const int64_t n = step_.n_decodes();
-  assert(part.numel() == attention_part_size(n, q.dim(1), q.dim(2)));
-  DecodeParams p = decode_params(q, kv, step_.longest_decode());
-  p.out = floats(part);
-  p.log_sums = floats(part) + n * q.dim(1) * q.dim(2);
+  DecodeParams p = part_params(part, q, kv, step_.longest_decode());
   p.positions = step_.part_positions();
   p.table_offsets = step_.part_table_offsets();
   check(launch_paged_decode(p, stream_), "decode_attention_part");
+}
+
+void CudaBackend::masked_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
+                                        const BlockMask& mask, const BlockMask& room) {
+  assert(mask.n_heads() == kv.n_kv_heads() && mask.n_rows() == step_.n_decodes());
+  assert(room.counts.numel() == mask.counts.numel() && room.blocks.numel() == mask.blocks.numel());
+  DecodePartLists l = {};
+  l.positions = room.counts.as<int32_t>();
+  l.pages = room.blocks.as<int32_t>();
+  l.counts = mask.counts.as<int32_t>();
+  l.blocks = mask.blocks.as<int32_t>();
+  l.last_positions = step_.decode_positions();
+  l.tables = step_.tables();
+  l.table_offsets = step_.decode_table_offsets();
+  l.list_capacity = mask.row_capacity();
+  l.n_sequences = as_int(mask.n_rows());
+  l.n_kv_heads = as_int(mask.n_heads());
+  l.page_tokens = as_int(kv.page_tokens());
+  check(launch_decode_part_lists(l, stream_), "decode_part_lists");
+  DecodeParams p = part_params(part, q, kv, step_.longest_list());
+  p.positions = l.positions;
+  p.tables = l.pages;
+  p.list_capacity = l.list_capacity;
+  check(launch_paged_decode(p, stream_), "masked_attention_part");
 }
 
 void CudaBackend::merge_attention(const Tensor& out, const Tensor& parts) {

@@ -99,9 +99,14 @@ class CudaBackend final : public Backend {
   void select_decode_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& qkv,
                             const HeadNorms& norms, const RopeTable& rope, const PagedKv& kv,
                             const DecodeGateView& gate) override;
+  void score_decode_blocks(const Tensor& scores, const Tensor& qkv, const HeadNorms& norms,
+                           const RopeTable& rope, const PagedKv& kv, const DecodeGateView& gate) override;
+  void keep_decode_blocks(const BlockMask& mask, const Tensor& scores, int64_t page_tokens) override;
   void decode_attention(const Tensor& out, const Tensor& q, const PagedKv& kv,
                         const BlockMask* mask) override;
   void decode_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv) override;
+  void masked_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv, const BlockMask& mask,
+                             const BlockMask& room) override;
   void merge_attention(const Tensor& out, const Tensor& parts) override;
 
   Distillation* distillation() override;
@@ -134,6 +139,11 @@ class CudaBackend final : public Backend {
                     const BlockMask* mask, int64_t first_token, const BlockMaxima* maxima);
   // `longest`: see DecodeDivider::divide().
   DecodeParams decode_params(const Tensor& q, const PagedKv& kv, int64_t longest);
+  // decode_params() of an operation that writes a part.
+  DecodeParams part_params(const Tensor& part, const Tensor& q, const PagedKv& kv, int64_t longest);
+  // Of the step's decodes, without the outputs.
+  DecodeGateSelectParams decode_gate_params(const Tensor& qkv, const HeadNorms& norms, const RopeTable& rope,
+                                            const PagedKv& kv, const DecodeGateView& gate) const;
   // One product of x, or of its norm if `norm` is set. With `swiglu`, w is gate and up, and out is their
   // SwiGLU.
   struct Product {

@@ -50,15 +50,11 @@ void CudaBackend::store_decode_gate_keys(const PagedKv& kv, const DecodeGateView
   launch(p.n_pages);
 }
 
-void CudaBackend::select_decode_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& qkv,
-                                       const HeadNorms& norms, const RopeTable& rope, const PagedKv& kv,
-                                       const DecodeGateView& gate) {
+DecodeGateSelectParams CudaBackend::decode_gate_params(const Tensor& qkv, const HeadNorms& norms,
+                                                       const RopeTable& rope, const PagedKv& kv,
+                                                       const DecodeGateView& gate) const {
   const int64_t n = step_.n_decodes(), row = step_.first_decode_row();
-  assert(mask.n_heads() == kv.n_kv_heads() && mask.n_rows() == n);
   DecodeGateSelectParams p = {};
-  p.counts = mask.counts.as<int32_t>();
-  p.blocks = mask.blocks.as<int32_t>();
-  p.scores = scores == nullptr ? nullptr : scores->as<float>();
   p.qkv = qkv.rows(row, n).data;
   p.gate_k = kv.decode_gate_k.data;
   p.weights = data_or_null(gate.linear_q);
@@ -71,7 +67,6 @@ void CudaBackend::select_decode_blocks(const BlockMask& mask, const Tensor* scor
   p.tables = step_.tables();
   p.table_offsets = step_.decode_table_offsets();
   p.rules = step_.decode_rules();
-  p.capacity = mask.row_capacity();
   p.n_decodes = as_int(n);
   p.n_kv_heads = as_int(kv.n_kv_heads());
   p.d_head = as_int(kv.d_head());
@@ -79,9 +74,47 @@ void CudaBackend::select_decode_blocks(const BlockMask& mask, const Tensor* scor
   p.page_tokens = as_int(kv.page_tokens());
   p.n_inputs = gate.linear_q ? as_int(gate.linear_q.dim(1)) : 0;
   p.rotates = gate.rotates;
+  return p;
+}
+
+void CudaBackend::select_decode_blocks(const BlockMask& mask, const Tensor* scores, const Tensor& qkv,
+                                       const HeadNorms& norms, const RopeTable& rope, const PagedKv& kv,
+                                       const DecodeGateView& gate) {
+  DecodeGateSelectParams p = decode_gate_params(qkv, norms, rope, kv, gate);
+  assert(mask.n_heads() == p.n_kv_heads && mask.n_rows() == p.n_decodes);
+  p.counts = mask.counts.as<int32_t>();
+  p.blocks = mask.blocks.as<int32_t>();
+  p.scores = scores == nullptr ? nullptr : scores->as<float>();
+  p.capacity = mask.row_capacity();
   assert(scores == nullptr || scores->dim(2) == p.capacity);
   check(launch_decode_gate_select(p, device_.n_multiprocessors, device_.is_hopper(), stream_),
         "decode_gate_select");
+}
+
+void CudaBackend::score_decode_blocks(const Tensor& scores, const Tensor& qkv, const HeadNorms& norms,
+                                      const RopeTable& rope, const PagedKv& kv, const DecodeGateView& gate) {
+  DecodeGateSelectParams p = decode_gate_params(qkv, norms, rope, kv, gate);
+  assert(scores.dim(0) == p.n_kv_heads && scores.dim(1) == p.n_decodes);
+  p.scores = scores.as<float>();
+  p.capacity = scores.dim(2);
+  check(launch_decode_gate_scores(p, device_.n_multiprocessors, device_.is_hopper(), stream_),
+        "decode_gate_scores");
+}
+
+void CudaBackend::keep_decode_blocks(const BlockMask& mask, const Tensor& scores, int64_t page_tokens) {
+  assert(mask.n_rows() == step_.n_decodes() && scores.dim(0) == mask.n_heads() &&
+         scores.dim(1) == mask.n_rows() && scores.dim(2) == mask.row_capacity());
+  DecodeGateKeepParams p = {};
+  p.counts = mask.counts.as<int32_t>();
+  p.blocks = mask.blocks.as<int32_t>();
+  p.scores = scores.as<float>();
+  p.positions = step_.decode_positions();
+  p.rules = step_.decode_rules();
+  p.capacity = mask.row_capacity();
+  p.n_decodes = as_int(mask.n_rows());
+  p.n_kv_heads = as_int(mask.n_heads());
+  p.page_tokens = as_int(page_tokens);
+  check(launch_decode_gate_keep(p, stream_), "decode_gate_keep");
 }
 
 }  // namespace seer::cuda

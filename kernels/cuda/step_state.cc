@@ -43,7 +43,8 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
   for (const int32_t id : in.ids) put(id);
   rows_at_ = at;
   for (const int64_t row : in.logit_rows) put(row);
-  assert(in.decode_parts.empty() || in.decode_parts.size() == in.step.decodes.size());
+  assert(in.decode_parts.empty() || (in.decode_parts.size() == in.step.decodes.size() &&
+                                     in.largest_parts.size() == in.decode_parts.size()));
   first_decode_row_ = in.step.decodes.empty() ? 0 : in.step.decodes.front().row;
   const auto n_pages = [&](const Segment& s) { return (s.end() + page_tokens - 1) / page_tokens; };
   int64_t offset = 0;
@@ -62,15 +63,15 @@ void StepState::begin(const StepInput& in, int64_t page_tokens, cudaStream_t str
   put_places(in.step.decodes, &positions_at_, &offsets_at_);
   rules_at_ = at;
   int64_t most_keys = 0, most_listed = 0;
-  // If ranks divide the keys, each has another part of them. But all ranks must record and replay the same
-  // steps, since they exchange data in them, so the whole sequences count here too.
-  for (const Segment& s : in.step.decodes) most_keys = std::max(most_keys, s.end());
   for (size_t i = 0; i < in.step.decodes.size(); ++i) {
     const DecodeGateRule rule = decode_gate_rule(in.decode_rules.empty() ? DecodeRule() : in.decode_rules[i],
                                                  n_pages(in.step.decodes[i]), page_tokens);
     const int64_t n_keys = in.step.decodes[i].start + 1;
-    most_listed =
-        std::max(most_listed, rule.n_best < 0 ? n_keys : std::min(n_keys, rule.n_best * page_tokens));
+    const int64_t n_kept = rule.n_best < 0 ? n_keys : std::min(n_keys, rule.n_best * page_tokens);
+    // If ranks divide the keys, a part is expected to have the same share of the kept keys as of all keys.
+    const int64_t n_here = in.decode_parts.empty() ? n_keys : in.largest_parts[i];
+    most_keys = std::max(most_keys, n_here);
+    most_listed = std::max(most_listed, n_kept * n_here / n_keys);
     put(rule.n_best);
     put(std::bit_cast<int32_t>(rule.threshold));
   }

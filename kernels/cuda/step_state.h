@@ -33,8 +33,9 @@ class StepState {
   int64_t n_logit_rows() const { return positions_at_ - rows_at_; }
   int64_t n_decodes() const { return offsets_at_ - positions_at_; }
   int64_t first_decode_row() const { return first_decode_row_; }
-  // The length classes of the decode that attends to the most keys, counting those of other ranks: if decodes
-  // attend to all keys, and if they attend to those that their rules keep. A threshold counts as all keys.
+  // The length classes of the decode that attends to the most keys on a GPU: if decodes attend to all keys,
+  // and if they attend to those that their rules keep. A threshold counts as all keys. If ranks divide the
+  // keys, these are of the rank that has the most, and the same on every rank.
   int64_t longest_decode() const { return longest_decode_; }
   int64_t longest_list() const { return longest_list_; }
 

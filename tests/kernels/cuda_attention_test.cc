@@ -9,6 +9,7 @@
 #include "tests/kernels/rank_ops.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
+#include "tests/kernels/run_step.h"
 #include "tests/support/catch.h"
 
 namespace seer::testing {
@@ -154,7 +155,8 @@ TEST_CASE("cuda: a recorded step of parts serves other lengths, page tables and 
     }
     const std::vector<Segment> decodes = {wholes[0].view(), wholes[1].view()},
                                here = {parts[0].view(), parts[1].view()};
-    backend->begin_step({{}, {kSequences, {}, decodes}, {}, here}, c.page);
+    const std::vector<int64_t> sizes = part_sizes(here);
+    backend->begin_step({{}, {kSequences, {}, decodes}, {}, here, {}, sizes}, c.page);
     backend->run_step(key, [&] {
       backend->decode_attention_part(part.reshaped({size}), q, kv);
       backend->merge_attention(out, part);

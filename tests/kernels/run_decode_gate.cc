@@ -101,7 +101,6 @@ SelectDecodeResult run_select_decode(Backend& backend, const SelectDecodeCase& c
 
 SelectDecodeResult run_divided_select(Backend& backend, const SelectDecodeCase& c, int64_t n_parts) {
   SelectInputs in(backend, c);
-  DividedDecodes* divided = backend.divided_decodes();
   HostTensor sum = HostTensor::filled(DType::kF32, in.scores_shape(), 0.0F);
   for (int64_t p = 0; p < n_parts; ++p) {
     std::vector<CaseSegment> mine = c.decodes;
@@ -111,14 +110,14 @@ SelectDecodeResult run_divided_select(Backend& backend, const SelectDecodeCase& 
     const std::vector<Segment> decodes = views(mine);
     const Tensor scores = in.device.poisoned(DType::kF32, in.scores_shape());
     in.begin_step(decodes);
-    divided->score_decode_blocks(scores, in.qkv, in.norms, in.rope, in.kv, in.gate);
+    backend.score_decode_blocks(scores, in.qkv, in.norms, in.rope, in.kv, in.gate);
     const std::vector<float> of_part = in.device.read(scores);
     for (size_t i = 0; i < of_part.size(); ++i) sum.values[i] += of_part[i];
   }
   const Tensor all = in.device.upload_f32(sum);
   const std::vector<Segment> decodes = views(c.decodes);
   in.begin_step(decodes);
-  divided->keep_decode_blocks(in.mask, all, c.page);
+  backend.keep_decode_blocks(in.mask, all, c.page);
   return {in.device.read_ints(in.mask.counts), in.device.read_ints(in.mask.blocks), in.device.read(all)};
 }
 
@@ -130,6 +129,7 @@ std::vector<float> run_masked_parts(Backend& backend, const AttentionPartsCase& 
   const Tensor parts = device.poisoned(DType::kF32, {c.n_parts, size});
   const PagedKv kv{device.upload(c.k), device.upload(c.v), {}, {}};
   const BlockMask mask = upload_mask(device, c.decode_mask, c.n_kv_heads, n);
+  const BlockMask room = upload_mask(device, c.decode_mask, c.n_kv_heads, n);
   for (int64_t p = 0; p < c.n_parts; ++p) {
     std::vector<CaseSegment> mine = c.decodes;
     for (size_t i = 0; i < mine.size(); ++i)
@@ -137,7 +137,7 @@ std::vector<float> run_masked_parts(Backend& backend, const AttentionPartsCase& 
         if (c.owners[i][b] != p) mine[i].page_table[b] = -1;
     const std::vector<Segment> decodes = views(mine);
     begin_step(backend, c, {}, decodes);
-    backend.divided_decodes()->masked_attention_part(parts.rows(p, 1).reshaped({size}), q, kv, mask);
+    backend.masked_attention_part(parts.rows(p, 1).reshaped({size}), q, kv, mask, room);
   }
   backend.merge_attention(out.rows(c.decodes.front().row, n), parts);
   return device.read(out);

@@ -17,6 +17,12 @@ std::vector<Segment> views(const std::vector<CaseSegment>& segments) {
   return out;
 }
 
+std::vector<int64_t> part_sizes(const std::vector<Segment>& parts) {
+  std::vector<int64_t> sizes;
+  for (const Segment& s : parts) sizes.push_back(s.start + 1);
+  return sizes;
+}
+
 void begin_step(Backend& backend, const StepInput& in, int64_t page) {
   StepLimits limits;
   limits.n_tokens = static_cast<int64_t>(std::max(in.ids.size(), in.logit_rows.size()));
@@ -32,7 +38,9 @@ void begin_step(Backend& backend, const StepInput& in, int64_t page) {
 void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const int64_t> rows,
                 const std::vector<Segment>& prefills, const std::vector<Segment>& decodes, int64_t page,
                 const std::vector<Segment>& parts) {
-  begin_step(backend, {ids, {static_cast<int64_t>(ids.size()), prefills, decodes}, rows, parts}, page);
+  const std::vector<int64_t> sizes = part_sizes(parts);
+  begin_step(backend, {ids, {static_cast<int64_t>(ids.size()), prefills, decodes}, rows, parts, {}, sizes},
+             page);
 }
 
 void begin_step(Backend& backend, const PagedCase& c, const std::vector<Segment>& prefills,

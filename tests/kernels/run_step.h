@@ -12,6 +12,9 @@ namespace seer::testing {
 
 std::vector<Segment> views(const std::vector<CaseSegment>& segments);
 
+// Returns the numbers of the parts' keys: StepInput::largest_parts, as if no other rank had more.
+std::vector<int64_t> part_sizes(const std::vector<Segment>& parts);
+
 // Open a step of these segments. The backend keeps the spans, so the caller must keep their data alive.
 void begin_step(Backend& backend, const StepInput& in, int64_t page);
 void begin_step(Backend& backend, std::span<const int32_t> ids, std::span<const int64_t> rows,

@@ -8,13 +8,14 @@
 #     --config FILE   the shape of the random weights (examples/configs/llama-3.1-8b.json)
 #     --layers N      of that shape that are checked (4)
 #     --no-bench      leave out the times, which are of the whole shape
-# Checks tokens and logits on the demo model, dense and sparse, and on an 8B shape; prints a table of times. Where a GPU's
-# ranks differ, the CPU's float32 logits say whether several are further from what is right than one is. Exits with 1 if
-# anything is wrong. Under mpirun too, if it is installed and the build has MPI.
+# Checks tokens and logits on the demo model, dense and sparse, also if gates for decoding choose, and on an 8B shape; prints a
+# table of times, and one of --cp with gates for decoding if a file NAME-decode.json with such a shape lies next to NAME.json.
+# Where a GPU's ranks differ, the CPU's float32 logits say whether several are further from what is right than one is. Exits
+# with 1 if anything is wrong. Under mpirun too, if it is installed and the build has MPI.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-usage() { sed -n '2,13s/^# //p' tools/gpu/check_ranks.sh >&2; }
+usage() { sed -n '2,14s/^# //p' tools/gpu/check_ranks.sh >&2; }
 
 build=build/gpu out=build/gpu-ranks config=examples/configs/llama-3.1-8b.json ranks=2 device=cuda layers=4 bench=1
 while [ $# != 0 ]; do
@@ -60,16 +61,25 @@ try() {
   return "$rc"
 }
 
+# forced NAME: sets `logits` to options of `seer inspect`: NAME.ids with the logits of its last tokens. With $decode_rule the last 32
+# tokens are decoded by this rule.
+forced() {
+  logits=(--tokens-file "$out/$1.ids" --logits-last 33)
+  if [ -z "$decode_rule" ]; then return 0; fi
+  logits=(--tokens-file "$out/$1.ids" --prompt-tokens $(($(head -n 1 "$out/$1.ids" | wc -w) - 32)) --sparse-decode "$decode_rule")
+}
+
 # one NAME PROMPT... -- MODEL...: of one rank, 32 tokens to NAME-1.ids, prompt and tokens to NAME.ids, and their logits to
 # NAME-one. On a GPU the float32 logits of the CPU too, to NAME-reference, if $reference is set.
 one() {
-  local name=$1 prompt=()
+  local name=$1 prompt=() decode=()
+  if [ -n "$decode_rule" ]; then decode=(--sparse-decode "$decode_rule"); fi
   shift
   while [ "$1" != -- ]; do prompt+=("$1") && shift; done
   shift
   try "$name-ids" "$seer" inspect "$@" "${model[@]}" "${prompt[@]}" --dump "$out/$name-prompt" >/dev/null || return 1
-  try "$name-1" "$seer" generate "$@" "${model[@]}" "${prompt[@]}" -n 32 --temp 0 --ids -q --ignore-eos >"$out/$name-1.ids" ||
-    return 1
+  try "$name-1" "$seer" generate "$@" "${model[@]}" "${prompt[@]}" "${decode[@]}" -n 32 --temp 0 --ids -q --ignore-eos \
+    >"$out/$name-1.ids" || return 1
   python3 - "$out/$name-prompt" "$out/$name-1.ids" >"$out/$name.ids" <<'PY' || return 1
 import array, json, struct, sys
 with open(sys.argv[1], "rb") as file:
@@ -80,7 +90,7 @@ with open(sys.argv[1], "rb") as file:
     ids.frombytes(file.read(end - begin))
 print(*ids, open(sys.argv[2]).read())
 PY
-  logits=(--tokens-file "$out/$name.ids" --logits-last 33)
+  forced "$name"
   try "$name-dump-1" "$seer" inspect "$@" "${model[@]}" "${logits[@]}" --dump "$out/$name-one" >/dev/null || return 1
   if [ -z "$reference" ] || [ "$device" = cpu ]; then return 0; fi
   try "$name-reference" "$seer" inspect "$@" --device cpu "${logits[@]}" --dump "$out/$name-reference" >/dev/null
@@ -89,15 +99,17 @@ PY
 # same NAME START MODEL...: whether several ranks give what one() left of one. START is how they are run: tp, mpi, or cp,
 # when they divide the prompt.
 same() {
-  local name=$1 start=$2 many=("$seer") split=(--tp "$ranks") compare=("$out/$1-one" "$out/$1-many")
+  local name=$1 start=$2 many=("$seer") split=(--tp "$ranks") decode=() compare=("$out/$1-one" "$out/$1-many")
   shift 2
+  if [ -n "$decode_rule" ]; then decode=(--sparse-decode "$decode_rule") compare+=(--entry decode.logits); fi
   if [ "$start" = cp ]; then split=(--cp "$ranks"); fi
   if [ "$start" = mpi ]; then many=(mpirun -np "$ranks" --oversubscribe --bind-to none "$seer") split=(); fi
+  forced "$name"
   head -n 1 "$out/$name.ids" | tr ' ' '\n' | head -n -32 | tr '\n' ' ' >"$out/$name-only-prompt.ids"
-  try "$name-$start" "${many[@]}" generate "$@" "${model[@]}" "${split[@]}" --tokens-file "$out/$name-only-prompt.ids" -n 32 \
-    --temp 0 --ids -q --ignore-eos >"$out/$name-n.ids" || return 1
-  try "$name-dump-$start" "${many[@]}" inspect "$@" "${model[@]}" "${split[@]}" --tokens-file "$out/$name.ids" --logits-last 33 \
-    --dump "$out/$name-many" >/dev/null || return 1
+  try "$name-$start" "${many[@]}" generate "$@" "${model[@]}" "${split[@]}" "${decode[@]}" --tokens-file "$out/$name-only-prompt.ids" \
+    -n 32 --temp 0 --ids -q --ignore-eos >"$out/$name-n.ids" || return 1
+  try "$name-dump-$start" "${many[@]}" inspect "$@" "${model[@]}" "${split[@]}" "${logits[@]}" --dump "$out/$name-many" \
+    >/dev/null || return 1
   printf '%-28s ' "$name ($start)"
   if cmp -s <(tr -d '\r' <"$out/$name-1.ids") <(tr -d '\r' <"$out/$name-n.ids"); then
     printf 'the same 32 tokens; '
@@ -109,6 +121,7 @@ same() {
 }
 
 demo=(-m examples/demo-model/model -g examples/demo-model/gates -c 16384)
+demo_decode=(-m examples/demo-model/model -g examples/demo-model/decode-gates -c 16384)
 random=$out/$(basename "$config" .json)-$layers
 if ! [ -f "$random/prompt.ids" ]; then
   python3 tools/gpu/random_model.py "$config" "$random" --layers "$layers"
@@ -127,12 +140,17 @@ check() {
   shift
   for start in "${starts[@]}"; do same "$name" "$start" "$@" || fail "$name $start"; done
 }
-reference=1
+reference=1 decode_rule=
 for rule in dense threshold=0.01; do
   check "demo-$rule" -f examples/long-document/document.txt -- "${demo[@]}" --sparse "$rule"
   check "demo-short-$rule" -f "$out/short.txt" -- "${demo[@]}" --sparse "$rule"
 done
 reference=
+for decode_rule in ratio=0.1 threshold=0.01 budget=1024; do
+  check "demo-decode-$decode_rule" -f examples/long-document/document.txt -- "${demo_decode[@]}"
+  check "demo-short-decode-$decode_rule" -f "$out/short.txt" -- "${demo_decode[@]}"
+done
+decode_rule=
 check "random-$layers-layers" --tokens-file "$random/prompt.ids" -- -m "$random" -c 4096
 
 if [ -n "$bench" ]; then
@@ -151,6 +169,24 @@ print(f"\n| {name_of_shape} | 1 rank, t/s | {n} ranks, t/s | times |\n|---|---:|
 for (prompt, gen, rule), rates in rows.items():
     name = f"pp{prompt} {rule}" if prompt else f"tg{gen}"
     print(f"| {name} | {rates['1']:.1f} | {rates[n]:.1f} | {rates[n] / rates['1']:.2f} |")
+PY
+fi
+decode_config=${config%.json}-decode.json
+if [ -n "$bench" ] && [ -f "$decode_config" ]; then
+  shape=(--config "$decode_config" --random-weights --sparse-decode "dense,ratio=0.1" -p 0 -n 128 -d "0,65536" -r 1 --output json)
+  for n in 1 "$ranks"; do
+    try "bench-decode-$n" "$seer" bench "${shape[@]}" "${model[@]}" --cp "$n" >"$out/bench-decode-$n.json" || fail "bench --cp $n"
+  done
+  python3 - "$ranks" "$out" "$(basename "$decode_config" .json)" <<'PY' || fail table
+import json, sys
+n, out, name_of_shape = sys.argv[1:]
+rows = {}
+for ranks in ("1", n):
+    for row in json.load(open(f"{out}/bench-decode-{ranks}.json")):
+        rows.setdefault((row["n_depth"], row["sparse_decode"]), {})[ranks] = row["avg_ts"]
+print(f"\n| {name_of_shape} | 1 rank, t/s | --cp {n}, t/s | times |\n|---|---:|---:|---:|")
+for (depth, rule), rates in rows.items():
+    print(f"| after {depth}, {rule} | {rates['1']:.1f} | {rates[n]:.1f} | {rates[n] / rates['1']:.2f} |")
 PY
 fi
 exit "$failed"

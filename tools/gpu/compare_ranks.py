@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Compares what one rank and several computed of the same tokens: two dumps of `seer inspect`.
 
-    compare_ranks.py ONE MANY [--reference FILE] [--tolerance X]
+    compare_ranks.py ONE MANY [--entry NAME] [--reference FILE] [--tolerance X]
 
 Both are bf16 computations that round at different places, so logits differ a little and a tie may fall either way.
 Wrong is: a difference above the tolerance (in standard deviations of the logits, 0.1), or another likeliest token if
 one rank's logits of the two lie further apart than twice the largest difference. With a dump of float32 logits as
 reference, it is also wrong if several ranks are further from it than one is by more than a quarter, root mean square.
+--entry decode.logits compares what was decoded, in dumps with --prompt-tokens.
 Prints one line; exits with 1 if anything is wrong."""
 import argparse
 import array
@@ -15,11 +16,11 @@ import struct
 import sys
 
 
-def read_logits(path):
+def read_logits(path, name):
     with open(path, "rb") as file:
         n = struct.unpack("<Q", file.read(8))[0]
         header = json.loads(file.read(n))
-        entry = header["logits"]
+        entry = header[name]
         begin, end = entry["data_offsets"]
         file.seek(8 + n + begin)
         values = array.array("f")
@@ -37,11 +38,12 @@ def main():
     parser = argparse.ArgumentParser(description="Compares the logits of one rank and of several.")
     parser.add_argument("one")
     parser.add_argument("many")
+    parser.add_argument("--entry", default="logits")
     parser.add_argument("--reference")
     parser.add_argument("--tolerance", type=float, default=0.1)
     args = parser.parse_args()
-    one, many = read_logits(args.one), read_logits(args.many)
-    reference = read_logits(args.reference) if args.reference else one
+    one, many = read_logits(args.one, args.entry), read_logits(args.many, args.entry)
+    reference = read_logits(args.reference, args.entry) if args.reference else one
     if any(list(map(len, one)) != list(map(len, other)) for other in (many, reference)):
         print("FAILED: the dumps have other shapes")
         return 1

@@ -149,4 +149,13 @@ __device__ int choose(ChooseMemory<kWarps>& memory, int32_t* out, uint32_t* row,
   return write_block_list(memory, out, row, n, cut);
 }
 
+// Writes the softmaxed scores of a row of n raw ones, and 0 for the others of `capacity`.
+template <int kWarps>
+__device__ void write_scores(ChooseMemory<kWarps>& memory, float* out, uint32_t* row, int n,
+                             int64_t capacity) {
+  const float top = largest(memory, row, n), total = sum_exponentials(memory, row, n, top);
+  for (int64_t j = threadIdx.x; j < capacity; j += kWarps * 32)
+    out[j] = j < n ? __expf(__uint_as_float(row[j]) - top) / total : 0.0F;
+}
+
 }  // namespace seer::cuda

@@ -79,17 +79,32 @@ __device__ inline int page_of_listed(const DecodeParams& p, const DecodeHeads& h
   return __ldcg(p.tables + __ldcg(p.table_offsets + heads.sequence) + max(0, min(block, last)));
 }
 
+// If the part's pages are listed (DecodePartLists), each KV head of a sequence has a number of keys and a
+// page table of its own.
+__device__ inline bool has_part_lists(const DecodeParams& p) { return p.list_capacity > 0; }
+__device__ inline int part_list(const DecodeParams& p, const DecodeHeads& heads) {
+  return heads.kv_head * p.n_sequences + heads.sequence;
+}
+
+// Returns the place in `tables` at which the page table of the block's keys begins.
+template <DecodeKeys kKeys>
+__device__ int64_t table_offset(const DecodeParams& p, const DecodeHeads& heads) {
+  if (kKeys == DecodeKeys::kPart && has_part_lists(p)) return part_list(p, heads) * p.list_capacity;
+  return __ldcg(p.table_offsets + heads.sequence);
+}
+
 // Attends to the block's split and leaves the warps' partial results in shared memory. `pages`: see
 // DecodeSlices.
-template <int kDHead, int kWarps, bool kListed>
+template <int kDHead, int kWarps, DecodeKeys kKeys>
 __device__ void attend_to_split(const DecodeParams& p, const DecodeHeads& heads,
                                 const DecodePlan<kWarps>& plan, const int32_t* list, int n_keys,
                                 bool has_pages, int pages, unsigned char* shared) {
   using Shape = DecodeShape<kDHead, kWarps>;
+  constexpr bool kListed = kKeys == DecodeKeys::kListed;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int split = static_cast<int>(blockIdx.x);
   DecodeSlices<kDHead, kWarps, kListed> slices{p,
-                                               p.tables + __ldcg(p.table_offsets + heads.sequence),
+                                               p.tables + table_offset<kKeys>(p, heads),
                                                list,
                                                n_keys,
                                                heads.kv_head,
@@ -164,7 +179,12 @@ __global__ void __launch_bounds__(kWarps * 32) paged_decode_kernel(const DecodeP
   // A copy to the device wrote positions and tables before the step's first kernel began, and earlier steps
   // wrote all keys but the last. So all of these but the last key may be read before the previous kernel has
   // ended.
-  int n_keys = __ldcg(p.positions + heads.sequence) + 1;
+  int place = heads.sequence;
+  if (kPart && has_part_lists(p)) {
+    ptx::wait_for_previous_kernel();  // that kernel makes the tables of listed pages
+    place = part_list(p, heads);
+  }
+  int n_keys = __ldcg(p.positions + place) + 1;
   if (kPart && n_keys == 0) {
     if (blockIdx.x != 0) return;
     ptx::wait_for_previous_kernel();
@@ -188,7 +208,7 @@ __global__ void __launch_bounds__(kWarps * 32) paged_decode_kernel(const DecodeP
   const DecodePlan<kWarps> plan(n_keys, p.division.n_splits, p.division.cluster, dealt);
   const DecodeCluster cluster(plan, p.division.cluster);
   if (!cluster.takes_part()) return;
-  attend_to_split<kDHead, kWarps, kListed>(p, heads, plan, list, n_keys, dealt, pages, shared);
+  attend_to_split<kDHead, kWarps, kKeys>(p, heads, plan, list, n_keys, dealt, pages, shared);
 
   const auto* warps = reinterpret_cast<const float*>(shared);
   const int n_most_clusters = p.division.n_splits / p.division.cluster;

@@ -71,11 +71,28 @@ struct DecodeParams {
   const int32_t* counts;  // device [n_kv_heads, n_sequences]
   const int32_t*
       blocks;  // device [n_kv_heads, n_sequences, list_capacity]: places in the sequence's page table
+  // If this is not 0 and log_sums is given, the part has the kept pages that DecodePartLists made:
+  // `positions` and `tables` are its positions and pages.
   int64_t list_capacity;
   float scale;
   int32_t* counters;  // device [kDecodeMaxGroups], zeros; every launch leaves zeros there
   float* partials;    // device, decode_partial_bytes(); used by launches with more than one split
 };
+
+// Makes the page tables of listed pages if ranks divide the pages of sequences: each list becomes a table of
+// its pages that are here.
+struct DecodePartLists {
+  int32_t* positions;     // [n_kv_heads, n_sequences]: the place of the last key in these pages; -1: no keys
+  int32_t* pages;         // [n_kv_heads, n_sequences, list_capacity]
+  const int32_t* counts;  // as in DecodeParams, and so are the following
+  const int32_t* blocks;
+  const int32_t* last_positions;  // device [n_sequences]: of each sequence's last key in the whole sequence
+  const int32_t* tables;          // with -1 for pages of other ranks
+  const int32_t* table_offsets;
+  int64_t list_capacity;
+  int n_sequences, n_kv_heads, page_tokens;
+};
+cudaError_t launch_decode_part_lists(const DecodePartLists& params, cudaStream_t stream);
 
 int64_t decode_partial_bytes(int d_head, int n_multiprocessors);  // enough for every launch
 
