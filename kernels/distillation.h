@@ -1,9 +1,10 @@
-// The operations that train gates: attention that also says how much each key block matters, and what the
-// gates' forward and backward passes are made of. They are an interface of their own, because a device may
-// have all other operations without them (Backend::distillation()).
+// The operations of a device that the training of gates needs: attention that also says how much each key
+// block matters, and the operations of which the gates' forward and backward passes are made. They are an
+// interface of their own, because a device may lack them and have all others: Backend::distillation() is then
+// null.
 //
-// All tensors here are float32 on the device unless a comment says otherwise. Heads come first in tensors of
-// gates, [n_heads, n_rows, width], so that the matrices of a head, or of all heads of a KV group, are
+// All tensors here are float32 on the device unless a comment says otherwise. Tensors of gates have their
+// heads first, [n_heads, n_rows, width], so that the matrices of a head, or of all heads of a KV group, are
 // contiguous. Sums are taken in an order that depends on the shapes alone, so that training twice gives the
 // same bits, whatever the number of threads.
 #pragma once
@@ -18,9 +19,9 @@
 
 namespace seer {
 
-// Rows of a gate's scores: row i is at position first + i * stride. For prompts a position is a query block,
-// per_block is 1, and a row sees the blocks up to its own. For decoding a position is a token, and a row sees
-// the blocks before its own.
+// The rows for which a gate's scores are computed: row i is at position first + i * stride. In gates for
+// prompts a position is a query block, per_block is 1, and a row sees the blocks up to its own. In gates for
+// decoding a position is a token, and a row sees the blocks before its own.
 struct ScoredRows {
   int64_t first = 0, stride = 1, n = 0;
   int64_t per_block = 1;  // positions of a block
@@ -71,8 +72,8 @@ struct Matrices {
 // One step of AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101).
 struct AdamWStep {
   double learning_rate = 0.0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
-  int64_t number = 1;           // of the step, from 1 on: it corrects the moments' bias
-  double gradient_scale = 1.0;  // multiplies gradients first, which clips their norm
+  int64_t number = 1;           // the step's, from 1 on; the moments' bias is corrected by it
+  double gradient_scale = 1.0;  // gradients are multiplied by it first, which clips their norm
 };
 
 // Operations are ordered with those of the Backend that returned this object.
@@ -80,64 +81,66 @@ class Distillation {
  public:
   // ---- attention and ground truth, of one window ----
 
-  // Returns the smallest number of blocks for which a row of maxima may have room, so that the device can
-  // write several of them at once: at least n_blocks.
+  // Returns the smallest row_capacity that the maxima of n_blocks blocks may have. It is n_blocks or more,
+  // because a device may write the maxima of several blocks together.
   virtual int64_t maxima_row_capacity(int64_t n_blocks) const { return n_blocks; }
-  // Dense causal attention of a whole window, whose segment has row 0 and start 0, over its pages. Element
-  // [h, r, b] of maxima gets the largest scaled score that row r of query head h has with a key of block b.
-  // What follows the row's own block is not defined. Element [h, r] of log_sums gets the natural logarithm of
-  // the sum of the exponentials of all scaled scores of the row. So exp(maxima - log_sums) is the largest
-  // probability in a block, and the whole map is never stored.
+  // Computes dense causal attention of a whole window over its pages. The segment must have row 0 and start
+  // 0. Element [h, r, b] of maxima gets the largest scaled score that row r of query head h has with a key of
+  // block b. Elements after the row's own block are not defined. Element [h, r] of log_sums gets the natural
+  // logarithm of the sum of the exponentials of all scaled scores of the row. So exp(maxima - log_sums) is
+  // the largest probability in a block, and the whole map of probabilities need not be stored.
   virtual void attention_with_maxima(const Tensor& out,       // [n_tokens, n_heads, d_head], activations
                                      const Tensor& maxima,    // [n_heads, n_tokens, row_capacity]
                                      const Tensor& log_sums,  // [n_heads, n_tokens]
                                      const Tensor& q,         // [n_tokens, n_heads, d_head], activations
                                      const PagedKv& kv, const Segment& segment) = 0;
-  // The ground truth of gates for prompts: element [h, i, b] gets the largest probability that a token of
-  // query block rows.position(i) gives to a key of block b, divided by the sum of these over the blocks that
-  // the row sees. The other blocks get 0.
+  // Computes the ground truth of gates for prompts: element [h, i, b] gets the largest probability that a
+  // token of query block rows.position(i) gives to a key of block b, divided by the sum of these over the
+  // blocks that the row sees. The other blocks get 0.
   virtual void prefill_truth(const Tensor& truth,  // [n_heads, rows.n, n_blocks]
                              const Tensor& maxima, const Tensor& log_sums, const ScoredRows& rows,
                              int64_t page_tokens) = 0;
-  // The ground truth of gates for decoding: element [h, i, b] gets the largest probability that token
-  // rows.position(i) gives to a key of block b in any query head of KV head h, divided by the sum of these
-  // over the blocks that the row sees. The other blocks get 0.
+  // Computes the ground truth of gates for decoding: element [h, i, b] gets the largest probability that
+  // token rows.position(i) gives to a key of block b in any query head of KV head h, divided by the sum of
+  // these over the blocks that the row sees. The other blocks get 0.
   virtual void decode_truth(const Tensor& truth,  // [n_kv_heads, rows.n, n_blocks]
                             const Tensor& maxima, const Tensor& log_sums, const ScoredRows& rows) = 0;
 
   // ---- inputs of gates ----
 
-  // Element [h, r, c] of out = element [r, h, c] of in, which has the type of activations. in may have more
-  // rows than out.
+  // Sets element [h, r, c] of out to element [r, h, c] of in, which has the type of activations. in may have
+  // more rows than out.
   virtual void split_heads(const Tensor& out,      // [n_heads, n_rows, width]
                            const Tensor& in) = 0;  // [at least n_rows, n_heads, width]
-  // Brings the query heads of some tokens together, normalised as HeadNorms says and before RoPE: those of a
-  // KV head's group one after the other, or their mean if out is only one head wide.
+  // Writes the queries of the tokens at the positions of `rows`, normalised as `norms` says and before RoPE.
+  // A row of out has the query heads of a KV head's group one after the other, or their mean if out is only
+  // one head wide.
   virtual void group_queries(const Tensor& out,  // [n_kv_heads, rows.n, group * d_head], or [.., d_head]
                              const Tensor& qkv,  // [n_tokens, (n_heads + 2 n_kv_heads) * d_head], activations
                              const HeadNorms& norms, const ScoredRows& rows, int64_t n_heads,
                              int64_t d_head) = 0;
 
-  // ---- what gates are made of ----
+  // ---- the parts of a gate's forward and backward passes ----
 
-  // out = scale * a b, or out += scale * a b, for each i of the n matrices.
+  // Computes out = scale * a b for each of the n matrices, or out += scale * a b if `accumulate` is true.
   virtual void multiply(const Matrices& out, const Matrices& a, const Matrices& b, float scale,
                         bool accumulate) = 0;
-  // Rotates row r of each head by row r of `rope`, in place. Back: multiplies by the transpose of that
-  // matrix, which takes a gradient through the rotation.
+  // Rotates row r of each head by row r of `rope`, in place. If `back` is true, it multiplies by the
+  // transpose of the rotation's matrix instead: this turns the gradient of the rotated rows into that of the
+  // rows before.
   virtual void rotate_heads(const Tensor& x,  // [n_heads, n_rows, width]
                             const RopeTable& rope, bool back) = 0;
-  // RMS norm of each row of x.
+  // Writes the RMS norm of each row of x to out.
   virtual void normalise(const Tensor& out, const Tensor& x,  // [.., width]
                          const Tensor& weight,                // [width]
                          float eps) = 0;
-  // Takes the gradient dy through normalise(): it is replaced by the gradient of x. The weight's is added to
-  // d_weight, unless that is empty.
+  // Replaces dy, the gradient of what normalise() has written, by the gradient of x. The gradient of the
+  // weight is added to d_weight, unless d_weight is empty.
   virtual void normalise_back(const Tensor& dy, const Tensor& d_weight, const Tensor& x, const Tensor& weight,
                               float eps) = 0;
-  // Row [h, i] of losses gets KL(truth || softmax of the scores), over the blocks that the row sees. The
-  // scores are replaced by the gradient of scale * losses; blocks that the row does not see get 0. A row
-  // whose truth is 0 everywhere gets the loss 0 and no gradient.
+  // Element [h, i] of losses gets KL(truth || softmax of the scores), over the blocks that the row sees. Each
+  // score is replaced by the derivative of scale times the sum of the losses by that score; blocks that the
+  // row does not see get 0. A row whose truth is 0 everywhere gets the loss 0 and no gradient.
   virtual void kl_divergence(const Tensor& losses,  // [n_heads, rows.n]
                              const Tensor& scores,  // [n_heads, rows.n, n_blocks]
                              const Tensor& truth, const ScoredRows& rows, float scale) = 0;
@@ -148,7 +151,7 @@ class Distillation {
   virtual void copy(const Tensor& out, const Tensor& in) = 0;
   // Copies numbers of the host to the device. Returns when `host` may be changed.
   virtual void write(const Tensor& out, const float* host) = 0;
-  // Returns the sum of squares, and waits for it.
+  // Waits for the device, and returns the sum of squares.
   virtual double sum_of_squares(const Tensor& x) = 0;
   virtual void adamw(const Tensor& parameters, const Tensor& gradients, const Tensor& moments,
                      const Tensor& second_moments, const AdamWStep& step) = 0;

@@ -33,8 +33,9 @@ class StepState {
   int64_t n_logit_rows() const { return positions_at_ - rows_at_; }
   int64_t n_decodes() const { return offsets_at_ - positions_at_; }
   int64_t first_decode_row() const { return first_decode_row_; }
-  // The length classes of the decode that attends to the most keys, counting those of other ranks: if decodes
-  // attend to all keys, and if they attend to those that their rules keep. A threshold counts as all keys.
+  // Return the length class of the decode that attends to the most keys: longest_decode() if decodes attend
+  // to all keys, and longest_list() if they attend to those that their rules keep. Keys of other ranks count
+  // too, and a threshold counts as if it kept all keys.
   int64_t longest_decode() const { return longest_decode_; }
   int64_t longest_list() const { return longest_list_; }
 

@@ -1,6 +1,6 @@
-// Dense attention that lets the gates of its layer learn: the forward pass of the frozen model goes on as
-// ever, and each layer's gate is compared with what the layer attends to. So all layers learn in one forward
-// pass, and what a layer needs for that is overwritten by the next.
+// Dense attention in which gates learn. The forward pass of the frozen model is the usual one; in each layer,
+// the layer's gate is compared with what the layer attends to. So all layers learn in one forward pass, and
+// each layer overwrites the memory that the one before it needed for learning.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,12 @@ namespace seer {
 // What LearningAttention shares with the trainer.
 struct Lesson {
   Tensor weights;              // f32 [n_layers, layer_size], on the device
-  Tensor gradients;            // of the same shape; each window's are added
+  Tensor gradients;            // of the same shape; each window adds its own
   float scale = 1.0F;          // multiplies each window's gradient
   bool learns = true;          // false: only losses are computed
-  std::vector<double> losses;  // [n_layers]: each window's mean loss is added
-  // If given, is called for each layer with the gate's scores before the softmax and the ground truth, both
-  // f32 [n_score_heads, rows.n, n_blocks] on the device.
+  std::vector<double> losses;  // [n_layers]: each window adds its mean loss
+  // If it is given, it is called for each layer with the gate's scores before the softmax and the ground
+  // truth, both f32 [n_score_heads, rows.n, n_blocks] on the device.
   std::function<void(int64_t layer, const Tensor& scores, const Tensor& truth)> on_scores;
 };
 

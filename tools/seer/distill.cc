@@ -192,7 +192,7 @@ class Distill {
   }
 
  private:
-  // Takes windows from the end of the tokens: at most kHeldOutWindows, and at most a tenth.
+  // Takes windows from the end of the tokens: at most kHeldOutWindows, and at most a tenth of the tokens.
   std::vector<int32_t> hold_out(std::vector<int32_t>* tokens) const {
     const int64_t window = default_window(command_.options), n = static_cast<int64_t>(tokens->size());
     const int64_t n_held_out = std::min(kHeldOutWindows, n / 10 / window) * window;
@@ -201,7 +201,7 @@ class Distill {
     return last;
   }
 
-  // Every step on a terminal; else those at which a reader of a log wants to see how it goes.
+  // Shows every step on a terminal's status line, and some 40 steps as lines of a log.
   void show(const DistillStep& step) {
     if (command_.quiet) return;
     line_.update(describe(step));

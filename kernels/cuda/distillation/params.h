@@ -21,7 +21,7 @@ struct RowMaxima {
 };
 
 // For prefill gates: for every block of queries and block of keys, the largest probability among the rows of
-// the block of queries, divided by the sum over the blocks of keys. 0 after the diagonal.
+// the block of queries, divided by the sum over the blocks of keys. The result is 0 after the diagonal.
 struct PrefillTruthParams {
   float* out;  // [n_heads, query blocks of the segment, n_blocks]
   RowMaxima rows;
@@ -30,8 +30,8 @@ struct PrefillTruthParams {
 cudaError_t launch_prefill_truth(const PrefillTruthParams& params, cudaStream_t stream);
 
 // For decode gates: for every chosen row and block of keys before the row's own, the largest probability
-// among the query heads of a KV head, divided by the sum over the blocks. 0 from the row's own block on, so
-// all 0 if that is the first.
+// among the query heads of a KV head, divided by the sum over the blocks. The result is 0 from the row's own
+// block on, so a row of the first block gets 0 everywhere.
 struct DecodeTruthParams {
   float* out;  // [n_kv_heads, n_chosen, n_blocks]
   RowMaxima rows;
