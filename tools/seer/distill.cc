@@ -213,9 +213,9 @@ class Distill {
 
   void print(const DistillResult& result) const {
     if (result.n_held_out == 0) {
-      log_info(
-          "no window was held out, so nothing was measured: the texts are too short for that; give "
-          "--held-out");
+      log_info(interrupted() ? "interrupted before a window held out was measured; the gates are written"
+                             : "no window was held out, so nothing was measured: the texts are too short for "
+                               "that; give --held-out");
       return;
     }
     log_info(format("held out: loss %.4f (layers ", result.held_out_loss()) +
