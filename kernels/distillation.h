@@ -2,8 +2,8 @@
 // gates' forward and backward passes are made of. They are an interface of their own, because nothing else
 // needs them (Backend::distillation()).
 //
-// All tensors here are float32 on the device unless a comment says otherwise. Heads come first in tensors of
-// gates, [n_heads, n_rows, width], so that the matrices of a head, or of all heads of a KV group, are
+// All tensors here are float32 on the device unless a comment says otherwise. Tensors of gates have their
+// heads first, [n_heads, n_rows, width], so that the matrices of a head, or of all heads of a KV group, are
 // contiguous. Sums are taken in an order that depends on the shapes alone, so that training twice gives the
 // same bits, whatever the number of threads.
 #pragma once
@@ -18,9 +18,9 @@
 
 namespace seer {
 
-// Rows of a gate's scores: row i is at position first + i * stride. For prompts a position is a query block,
-// per_block is 1, and a row sees the blocks up to its own. For decoding a position is a token, and a row sees
-// the blocks before its own.
+// The rows for which a gate's scores are computed: row i is at position first + i * stride. In gates for
+// prompts a position is a query block, per_block is 1, and a row sees the blocks up to its own. In gates for
+// decoding a position is a token, and a row sees the blocks before its own.
 struct ScoredRows {
   int64_t first = 0, stride = 1, n = 0;
   int64_t per_block = 1;  // positions of a block
@@ -76,8 +76,8 @@ struct Matrices {
 // One step of AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101).
 struct AdamWStep {
   double learning_rate = 0.0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
-  int64_t number = 1;           // of the step, from 1 on: it corrects the moments' bias
-  double gradient_scale = 1.0;  // multiplies gradients first, which clips their norm
+  int64_t number = 1;           // the step's, from 1 on; the moments' bias is corrected by it
+  double gradient_scale = 1.0;  // gradients are multiplied by it first, which clips their norm
 };
 
 // Operations are ordered with those of the Backend that returned this object.
@@ -119,37 +119,39 @@ class Distillation {
 
   // ---- inputs of gates ----
 
-  // Element [h, r, c] of out = element [r, h, c] of in, which has the type of activations. in may have more
-  // rows than out.
+  // Sets element [h, r, c] of out to element [r, h, c] of in, which has the type of activations. in may have
+  // more rows than out.
   virtual void split_heads(const Tensor& out,      // [n_heads, n_rows, width]
                            const Tensor& in) = 0;  // [at least n_rows, n_heads, width]
-  // Brings the query heads of some tokens together, normalised as HeadNorms says and before RoPE: those of a
-  // KV head's group one after the other, or their mean if out is only one head wide.
+  // Writes the queries of the tokens at the positions of `rows`, normalised as `norms` says and before RoPE.
+  // A row of out has the query heads of a KV head's group one after the other, or their mean if out is only
+  // one head wide.
   virtual void group_queries(const Tensor& out,  // [n_kv_heads, rows.n, group * d_head], or [.., d_head]
                              const Tensor& qkv,  // [n_tokens, (n_heads + 2 n_kv_heads) * d_head], activations
                              const HeadNorms& norms, const ScoredRows& rows, int64_t n_heads,
                              int64_t d_head) = 0;
 
-  // ---- what gates are made of ----
+  // ---- the parts of a gate's forward and backward passes ----
 
-  // out = scale * a b, or out += scale * a b, for each i of the n matrices.
+  // Computes out = scale * a b for each of the n matrices, or out += scale * a b if `accumulate` is true.
   virtual void multiply(const Matrices& out, const Matrices& a, const Matrices& b, float scale,
                         bool accumulate) = 0;
-  // Rotates row r of each head by row r of `rope`, in place. Back: multiplies by the transpose of that
-  // matrix, which takes a gradient through the rotation.
+  // Rotates row r of each head by row r of `rope`, in place. If `back` is true, it multiplies by the
+  // transpose of the rotation's matrix instead: this turns the gradient of the rotated rows into that of the
+  // rows before.
   virtual void rotate_heads(const Tensor& x,  // [n_heads, n_rows, width]
                             const RopeTable& rope, bool back) = 0;
-  // RMS norm of each row of x.
+  // Writes the RMS norm of each row of x to out.
   virtual void normalise(const Tensor& out, const Tensor& x,  // [.., width]
                          const Tensor& weight,                // [width]
                          float eps) = 0;
-  // Takes the gradient dy through normalise(): it is replaced by the gradient of x. The weight's is added to
-  // d_weight, unless that is empty.
+  // Replaces dy, the gradient of what normalise() has written, by the gradient of x. The gradient of the
+  // weight is added to d_weight, unless d_weight is empty.
   virtual void normalise_back(const Tensor& dy, const Tensor& d_weight, const Tensor& x, const Tensor& weight,
                               float eps) = 0;
-  // Row [h, i] of losses gets KL(truth || softmax of the scores), over the blocks that the row sees. The
-  // scores are replaced by the gradient of scale * losses; blocks that the row does not see get 0. A row
-  // whose truth is 0 everywhere gets the loss 0 and no gradient.
+  // Element [h, i] of losses gets KL(truth || softmax of the scores), over the blocks that the row sees. Each
+  // score is replaced by the derivative of scale times the sum of the losses by that score; blocks that the
+  // row does not see get 0. A row whose truth is 0 everywhere gets the loss 0 and no gradient.
   virtual void kl_divergence(const Tensor& losses,  // [n_heads, rows.n]
                              const Tensor& scores,  // [n_heads, rows.n, n_blocks]
                              const Tensor& truth, const ScoredRows& rows, float scale) = 0;
@@ -160,7 +162,7 @@ class Distillation {
   virtual void copy(const Tensor& out, const Tensor& in) = 0;
   // Copies numbers of the host to the device. Returns when `host` may be changed.
   virtual void write(const Tensor& out, const float* host) = 0;
-  // Returns the sum of squares, and waits for it.
+  // Waits for the device, and returns the sum of squares.
   virtual double sum_of_squares(const Tensor& x) = 0;
   virtual void adamw(const Tensor& parameters, const Tensor& gradients, const Tensor& moments,
                      const Tensor& second_moments, const AdamWStep& step) = 0;

@@ -33,7 +33,7 @@ void require(bool allowed, const std::string& option, const std::string& expecte
   if (!allowed) throw Error(ErrorKind::kUsage, option + ": expected " + expected + ", found " + found);
 }
 
-// Returns the options with everything filled in that they leave open.
+// Returns the options with values for all that they leave open.
 DistillOptions completed(DistillOptions options, const ModelConfig& model) {
   const bool decode = for_decoding(options);
   if (options.gate_type.empty()) options.gate_type = decode ? "Qproj_Kmaxminavg" : "Qavg_Kmaxminavg";
@@ -71,7 +71,7 @@ void check_options(const DistillOptions& o) {
   require(o.max_norm > 0.0, "largest norm", "a number above 0", std::to_string(o.max_norm));
 }
 
-// A checksum of texts, by which a checkpoint knows them again (FNV-1a).
+// Returns a checksum of the texts (FNV-1a), by which a resumed run is found to have the same ones.
 std::string checksum(const std::vector<int32_t>& tokens) {
   uint64_t hash = 0xcbf29ce484222325ULL;
   for (const int32_t id : tokens) hash = (hash ^ static_cast<uint32_t>(id)) * 0x100000001b3ULL;

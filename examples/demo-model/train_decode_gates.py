@@ -6,11 +6,12 @@
 It needs a GPU, PyTorch, transformers, safetensors, and sentencepiece for a checkpoint with tokenizer.model alone. The
 model is frozen. The ground truth of a row is, for each key block before the row's own, the largest attention
 probability of the block's keys, and of these the largest over the query heads of a KV head, normalised to sum 1. The
-loss is KL(ground truth || softmax of the gate's scores), for rows in the second half of a window. AdamW without weight
-decay, learning rate 1e-3 after 20 steps of warm-up, then a cosine to 1e-5 (arXiv:2506.08889). Most windows get
-look-ups as train.py has them: `The secret number of the garden is 40213.`, asked for later; the rows of the answers
-are learnt in any case. The last tenth of the text is held out: at the end, the loss there, and how much of the
-ground truth lies in the best tenth of the blocks."""
+loss is KL(ground truth || softmax of the gate's scores), for rows in the second half of a window. The optimiser is
+AdamW without weight decay; its learning rate is 1e-3 after 20 steps of warm-up, and falls along a cosine to 1e-5
+(arXiv:2506.08889). Most windows get look-ups as train.py has them: `The secret number of the garden is 40213.` is
+planted, and the number is asked for later. The rows of the answers are learned in any case. The last tenth of each
+text is held out: at the end, the script prints the loss there, and how much of the ground truth lies in the best
+tenth of the blocks."""
 import argparse
 import json
 import math
@@ -64,7 +65,7 @@ def rotate(x, cos, sin):
 
 
 def block_maxima(q, k, rows, block):
-    """Each row's largest probability in each whole block, and over a KV head's group: [KV heads, rows, blocks]."""
+    """Returns each row's largest probability in each whole block, over a KV head's group: [KV heads, rows, blocks]."""
     n_tokens, n_heads, d = q.shape
     n_kv_heads, n = k.shape[1], n_tokens // block
     keys, result = torch.arange(n_tokens, device=q.device), []
@@ -89,19 +90,19 @@ class Text:
             import sentencepiece
             self.encode = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model")).encode
         ids = [torch.tensor(self.encode(pathlib.Path(path).read_text(encoding="utf-8"))) for path in paths]
-        # The end of each text is held out, so that both parts have all of them.
+        # The end of each text is held out, so that both parts have something of every text.
         cut = [int(0.9 * len(x)) for x in ids]
         self.train, self.held = torch.cat([x[:c] for x, c in zip(ids, cut)]), torch.cat([x[c:] for x, c in zip(ids, cut)])
         self.rng, self.line_end = random.Random(seed), set(self.encode("a\nb")) - set(self.encode("a b"))
 
     def line(self, text):
-        """The ids of a line as they stand after a line end, and with the line end after it."""
+        """Returns the ids that a line has after a line end, with its own line end."""
         whole, before = self.encode(f"a\n{text}\n"), self.encode("a\n")
         assert whole[:len(before)] == before, "the tokenizer joins a line end with what follows"
         return whole[len(before):]
 
     def window(self, ids, size):
-        """(ids [size], rows [answers]): the positions before each token of an answer, which must look it up."""
+        """Returns ids [size] and rows: the positions before each token of an answer, which must look that token up."""
         at = self.rng.randrange(max(1, len(ids) - size))
         base = ids[at:at + size].tolist()
         ends = [i + 1 for i, x in enumerate(base) if x in self.line_end]
@@ -138,7 +139,7 @@ class Trainer:
         return torch.cat((chosen, torch.tensor([r for r in answers if r >= self.args.block], dtype=torch.long))).unique().to(self.device)
 
     def losses(self, ids, answers, learn):
-        """(KL a layer, share of the ground truth in the best tenth of the blocks). Gradients are added if learn."""
+        """Returns the mean KL of a layer, and the share of the ground truth in the best tenth of the blocks. If learn, gradients are added."""
         n_tokens, block = len(ids), self.args.block
         x = self.model.model.embed_tokens(ids[None].to(self.device))
         cos, sin = self.model.model.rotary_emb(x, torch.arange(n_tokens, device=self.device)[None])

@@ -155,11 +155,11 @@ class CpuBackend final : public Backend, public Distillation {
   void multiply_panel(float* out, int64_t d_out, const Panel& panel, int64_t row, int64_t n_rows,
                       bool accumulate, int thread) const;
   void linear_many_rows(const Tensor& out, const Tensor& x, const LinearWeights& w, bool accumulate);
-  // Does what prefill_attention() does. If `maxima` is given, it also gets what attention_with_maxima()
-  // writes, and there is no mask.
   struct Maxima {
     const Tensor &blocks, &log_sums;
   };
+  // Does what prefill_attention() does. If `maxima` is given, its tensors get what attention_with_maxima()
+  // writes, and `mask` must be null.
   void attend_prefill(const Tensor& out, const Tensor& q, const PagedKv& kv, const Segment& segment,
                       const BlockMask* mask, int64_t first_token, const Maxima* maxima);
   // Writes the normalised outputs [n, n_heads, d_head] of consecutive segments, and the logarithms [n,

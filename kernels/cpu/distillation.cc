@@ -1,5 +1,6 @@
 // The operations that train gates (kernels/distillation.h). Work is divided into parts whose sizes do not
-// depend on the number of threads, and sums over parts are taken in their order, so the bits do not either.
+// depend on the number of threads, and sums over parts are taken in the order of the parts. So the bits of
+// the results do not depend on the number of threads.
 #include "kernels/distillation.h"
 
 #include <cblas.h>
@@ -16,7 +17,7 @@ namespace seer {
 namespace {
 
 constexpr int64_t kRowsOfPart = 64;        // rows of matrices that a task takes
-constexpr int64_t kNumbersOfPart = 16384;  // of a list of numbers
+constexpr int64_t kNumbersOfPart = 16384;  // numbers of a list that a task takes
 
 constexpr int64_t parts_of(int64_t n, int64_t part) { return (n + part - 1) / part; }
 

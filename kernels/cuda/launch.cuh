@@ -40,7 +40,8 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, int sh
   return launch_clusters(kernel, grid, 1, threads, shared_bytes, stream, arguments...);
 }
 
-// Clusters of more blocks than this run only on some GPUs, and need allow_large_clusters().
+// Every GPU that has clusters runs them with up to this many blocks. Larger ones run only on some GPUs, and
+// need allow_large_clusters().
 inline constexpr int kPortableCluster = 8;
 
 template <class... Parameters>
@@ -65,7 +66,7 @@ int count_active_clusters(void (*kernel)(Parameters...), int cluster, int thread
                        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                             shared_bytes) == cudaSuccess &&
                        cudaOccupancyMaxActiveClusters(&n, kernel, &config) == cudaSuccess;
-  (void)cudaGetLastError();  // a size that this GPU does not have is an answer here, not a fault
+  (void)cudaGetLastError();  // if the GPU has no clusters of this size, that is no error here
   return counted ? n : 0;
 }
 

@@ -1,4 +1,4 @@
-// The state of a training run in a file, from which another process goes on with the same bits.
+// Keeps the state of a training run in a file. Another process that goes on from it gets the same bits.
 #pragma once
 
 #include <optional>
@@ -14,8 +14,9 @@ constexpr const char* kCheckpointName = "checkpoint.safetensors";
 // Writes the file in the folder, in place of an earlier one. If that fails, the earlier one stays. `settings`
 // is everything on which the run's results depend. Throws Error{kRuntime}.
 void write_checkpoint(const std::string& dir, const TrainerState& state, const OrderedJson& settings);
-// Reads it; absent if there is none. Throws Error{kFile} if it is malformed or not of `n_weights` weights,
-// and Error{kUsage} if it is of a run with other settings: the message names the first that differs.
+// Returns the state in the folder's checkpoint, which is absent if there is none. Throws Error{kFile} if it
+// is malformed or not of `n_weights` weights, and Error{kUsage} if it is of a run with other settings: the
+// message names the first that differs.
 std::optional<TrainerState> read_checkpoint(const std::string& dir, int64_t n_weights,
                                             const OrderedJson& settings);
 void remove_checkpoint(const std::string& dir);

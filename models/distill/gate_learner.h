@@ -12,8 +12,8 @@ namespace seer {
 
 // What a gate sees of a window in one layer.
 struct GateInputs {
-  PooledBlocks
-      pooled;  // of all blocks of the window, before RoPE; for decoding only the keys' pools are read
+  // Of all blocks of the window, before RoPE. Gates for decoding read only the keys' pools.
+  PooledBlocks pooled;
   Tensor qkv;  // [n_tokens, (n_heads + 2 n_kv_heads) * d_head]
   HeadNorms norms;
   RopeTable row_rope;    // a row for each scored row
@@ -26,13 +26,13 @@ class GateLearner {
   virtual ~GateLearner() = default;
 
   // Returns the scores of the rows before the softmax, [n_score_heads, rows.n, n_blocks]. Scores of blocks
-  // that a row does not see mean nothing. The tensor is valid until the next call; the caller replaces it by
-  // its gradient before it calls learn().
+  // that a row does not see mean nothing. The tensor is valid until the next call. Before a call of learn(),
+  // the caller must replace the scores by their gradient.
   virtual Tensor score(const Tensor& weights, const GateInputs& inputs) = 0;
-  // Adds the gradient of the weights to `gradients`: the scores of the last score() must have been replaced
-  // by their gradient.
+  // Adds the gradient of the weights to `gradients`, from the gradient that has replaced the scores of the
+  // last score().
   virtual void learn(const Tensor& gradients, const Tensor& weights) = 0;
-  // The heads that have scores of their own: query heads, or KV heads for decoding.
+  // Returns how many heads have scores of their own: these are query heads, or KV heads for decoding.
   virtual int64_t n_score_heads() const = 0;
 };
 

@@ -15,8 +15,8 @@ namespace {
 
 constexpr const char* kOrigin = "the gates to be trained";
 
-// The keys that upstream's classes read, with the rules that they have before anyone has tuned them: the
-// threshold that upstream uses for gates for prompts, and its budget for decoding.
+// These functions return the keys that upstream's classes read. The rules are upstream's untuned ones: its
+// threshold of gates for prompts, and its budget for decoding.
 OrderedJson prefill_keys(const GateSpec& spec, int64_t d_gate) {
   return {{"seerattn_sparsity_method", "threshold"},
           {"seerattn_threshold", 0.002},
@@ -69,7 +69,7 @@ GatePlan::GatePlan(const GateSpec& spec, const std::string& model_dir, const Mod
     }
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kFile) throw;
-    throw Error(ErrorKind::kUsage, error.what());  // the options ask for it, not a file
+    throw Error(ErrorKind::kUsage, error.what());  // the cause is an option, not a file
   }
 }
 
@@ -79,9 +79,9 @@ std::string GatePlan::file_name(int64_t layer, const PlannedTensor& tensor) {
 
 void GatePlan::add_tensor(const std::string& name, std::vector<int64_t> shape, bool ones) {
   PlannedTensor tensor{name, std::move(shape), layer_size_, 0.0};
-  // Uniform weights with the limit of torch's xavier_uniform_, by which upstream initialises them. Of a
-  // tensor of many dimensions it takes the second one as inputs and the first as outputs, each times the
-  // others.
+  // First weights are uniform with the limit of torch's xavier_uniform_, by which upstream initialises them.
+  // For a tensor of three or more dimensions, that function takes the second one times all later ones as
+  // inputs, and the first times all later ones as outputs.
   if (!ones) {
     const int64_t others = tensor.size() / (tensor.shape[0] * tensor.shape[1]);
     tensor.spread = std::sqrt(6.0 / static_cast<double>((tensor.shape[0] + tensor.shape[1]) * others));

@@ -1,5 +1,4 @@
-// What gates are to be trained: their kind and shape, the tensors of a layer, and the config.json that they
-// will have.
+// Describes the gates to be trained: their kind and shape, the tensors of a layer, and their config.json.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +18,7 @@ struct GateSpec {
   std::string type;           // "Qavg_Kmaxminavg"; for decoding "Qproj_Kmaxminavg"
   int64_t block = 64;         // tokens
   int64_t d_gate = 0;         // 0: the size of the model's heads
-  bool force_double = false;  // gates for prompts: two weights also if one would do
+  bool force_double = false;  // gates for prompts: two weights even if one would do
   bool norms = true;          // gates for decoding: RMS norms of gate queries and gate keys
   bool rotates = true;        // gates for decoding: RoPE of gate queries and gate keys
 };
@@ -40,8 +39,8 @@ struct PlannedTensor {
 
 class GatePlan {
  public:
-  // Throws Error{kUsage} or Error{kUnsupported} if the model cannot have such gates: the same errors with
-  // which loading them would fail, because the config.json that they would have is read for it.
+  // Throws Error{kUsage} or Error{kUnsupported} if the model cannot have such gates, for the same reasons for
+  // which loading them would fail: the constructor reads the config.json that they will have.
   GatePlan(const GateSpec& spec, const std::string& model_dir, const ModelConfig& model);
 
   bool decode() const { return decode_.has_value(); }

@@ -1,4 +1,5 @@
-// Writes trained gates as upstream's files: config.json, and attn_gate_weights.safetensors or .pth in bf16.
+// Writes trained gates as upstream's files: config.json, attn_gate_weights.safetensors in bf16 and, if asked
+// for, attn_gate_weights.pth.
 #pragma once
 
 #include <cstdint>

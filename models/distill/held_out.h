@@ -1,4 +1,5 @@
-// What rules would keep of a gate's scores, and how much of the attention that is.
+// Measures which share of the blocks a rule would keep by a gate's scores, and which share of the ground
+// truth these blocks have.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +11,13 @@
 
 namespace seer {
 
-// One rule: the share of the visible blocks that it keeps, and the share of the ground truth in them. Means
-// over rows, heads, layers and windows; blocks that the engine keeps besides (the diagonal of a row that kept
-// nothing, the last rows of a prompt, a token's own block) are not counted.
+// The shares of one rule: that of the visible blocks which it keeps, and that of the ground truth in them.
+// They are means over rows, heads, layers and windows. Blocks that the engine keeps in addition (the diagonal
+// of a row that kept nothing, the last rows of a prompt, the first block and a token's own) are not counted.
 struct RulePoint {
   std::string rule;
   double value = 0.0;
-  bool share = false;  // keeps the best share `value` of the visible blocks; else those above a threshold
+  bool share = false;  // keeps the best share `value` of the visible blocks, not those above `value`
   double kept = 0.0, visible = 0.0, covered = 0.0, n_rows = 0.0;
 
   double density() const { return visible == 0.0 ? 0.0 : kept / visible; }

@@ -38,7 +38,7 @@ LearningAttention::LearningAttention(const AttentionContext& context, const Gate
   host_losses_.resize(static_cast<size_t>(losses_.numel()));
   const RopeFrequencies f = rope_frequencies(c_.config.rope, c_.config.d_head, c_.limits.n_tokens);
   c_.backend->rope_table(inputs_.block_rope, 0, c_.limits.page_tokens, f.inv_freq, f.attention_scaling);
-  // A query block is rotated as the block that it is, a token as the token.
+  // A query block is rotated by the position of its first token, and a token by its own.
   const int64_t unit = plan.decode() ? 1 : c_.limits.page_tokens;
   c_.backend->rope_table(inputs_.row_rope, rows.first * unit, rows.stride * unit, f.inv_freq,
                          f.attention_scaling);
@@ -53,7 +53,7 @@ void LearningAttention::take_tensors(Arena* arena) {
   losses_ = arena->take(DType::kF32, {n_scores, rows_.n});
   const DType type = c_.backend->activation_dtype();
   PooledBlocks& pooled = inputs_.pooled;
-  // A gate for decoding pools no queries, and append_kv wants some pool of them.
+  // A gate for decoding pools no queries, but append_kv() needs at least one pool of them.
   pooled.q_pools = plan_.decode() ? GatePools{false, false, true} : plan_.prefill_config().q;
   pooled.k_pools = plan_.decode() ? plan_.decode_config().k : plan_.prefill_config().k;
   pooled.q = arena->take(type, {n_blocks_, m.n_heads, pooled.q_pools.count() * m.d_head});

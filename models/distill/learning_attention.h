@@ -19,12 +19,12 @@ namespace seer {
 // What LearningAttention shares with the trainer.
 struct Lesson {
   Tensor weights;              // f32 [n_layers, layer_size], on the device
-  Tensor gradients;            // of the same shape; each window's are added
+  Tensor gradients;            // of the same shape; each window adds its own
   float scale = 1.0F;          // multiplies each window's gradient
   bool learns = true;          // false: only losses are computed
-  std::vector<double> losses;  // [n_layers]: each window's mean loss is added
-  // If given, is called for each layer with the gate's scores before the softmax and the ground truth, both
-  // f32 [n_score_heads, rows.n, n_blocks] on the device.
+  std::vector<double> losses;  // [n_layers]: each window adds its mean loss
+  // If it is given, it is called for each layer with the gate's scores before the softmax and the ground
+  // truth, both f32 [n_score_heads, rows.n, n_blocks] on the device.
   std::function<void(int64_t layer, const Tensor& scores, const Tensor& truth)> on_scores;
 };
 

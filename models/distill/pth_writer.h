@@ -15,7 +15,7 @@ struct NamedBf16 {
 };
 
 // The file is either complete or absent, and synced. Throws Error{kRuntime} if it cannot be written, and
-// Error{kUnsupported} for 4 GiB or more, which takes another form of zip.
+// Error{kUnsupported} for 4 GiB or more or for more than 65000 tensors, which would take another form of zip.
 void write_pth(const std::string& path, const std::vector<NamedBf16>& tensors);
 
 }  // namespace seer

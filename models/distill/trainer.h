@@ -47,10 +47,12 @@ class Trainer {
   Trainer(const Model& model, const GatePlan& plan, const TrainerOptions& options, uint64_t seed);
   ~Trainer();
 
-  // Learns from some windows. `go_on` is asked before each of them, and may throw; the step then has not
-  // happened. Throws Error{kRuntime} if a loss or the gradient is not finite, with the layer and the step.
+  // Learns from some windows. `go_on` is called before each of them, and may throw; weights and state are
+  // then those before the step. Throws Error{kRuntime} if a loss or the gradient is not finite, with the
+  // layer and the step.
   StepReport step(std::span<const Window> windows, const std::function<void()>& go_on);
-  // Returns the mean losses of the layers without learning. `on_scores` may be empty: see Lesson.
+  // Returns the mean losses of the layers without learning. `on_scores` may be empty; Lesson says what it
+  // gets.
   using ScoresObserver = std::function<void(int64_t layer, const Tensor& scores, const Tensor& truth)>;
   std::vector<double> evaluate(Window window, const ScoresObserver& on_scores);
 
@@ -62,7 +64,7 @@ class Trainer {
   void set_state(const TrainerState& state);
   // Replaces the gates' weights alone.
   void set_weights(const std::vector<float>& weights);
-  // The rate of a step, counted from 0: a warm-up times a cosine.
+  // Returns the learning rate of a step, counted from 0: a warm-up times a cosine.
   double rate_of(int64_t step) const;
 
  private:

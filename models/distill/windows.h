@@ -7,11 +7,11 @@
 
 namespace seer {
 
-// The windows of an epoch follow one another without gaps from an offset that each epoch draws, and come in
-// an order that it draws. Window i is a function of the seed and i, so a resumed run gets the same ones.
+// Each epoch draws an offset and an order: its windows lie in the list without gaps from that offset on, and
+// come in that order. Window i is a function of the seed and i, so a resumed run gets the same ones.
 class Windows {
  public:
-  // There must be at least `window` tokens; they must outlive the object.
+  // There must be at least `window` tokens, and they must outlive the object.
   Windows(std::span<const int32_t> tokens, int64_t window, uint64_t seed);
 
   std::span<const int32_t> at(int64_t i);

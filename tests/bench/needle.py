@@ -54,13 +54,13 @@ def prompts(args):
 
 
 def generated(args, rule, prompt, number):
-    """(whether the answer is right, density in %, the answer), with the question in the prompt."""
+    """Returns whether the answer is right, the density in %, and the answer, with the question in the prompt."""
     out, log = seer(args, "generate", *args.files, "--sparse", rule, "-n", "7", "--temp", "0", text=prompt)
     return out.strip().startswith(number), float(re.search(r"density ([\d.]+)%", log).group(1)), out.strip()[:5]
 
 
 def decoded(args, rule, prompt, number):
-    """The same, if the question and the answer are decoded after the document."""
+    """Returns what generated() returns, with the question and the answer decoded after the document."""
     def ids_of(text):
         return seer(args, "tokenize", "-m", args.model, text=text)[0].split()
     document, question = prompt[:prompt.rindex("\n") + 1], ids_of(prompt)

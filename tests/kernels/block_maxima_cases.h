@@ -1,4 +1,5 @@
-// Cases of attention with block maxima, and what it and the ground truth made of it must give, in float64.
+// Cases of attention with block maxima, and in float64 the results that this attention and the ground truth
+// made of it must have.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,8 @@ namespace seer::testing {
 
 // Dense prefills that end inside blocks, tiles and groups of eight blocks. A GPU's kernels take them all.
 std::vector<AttentionCase> block_maxima_cases(DType activation);
-// More bundles of three query blocks than an H200 has multiprocessors (132), so that the ordinary kernel of
-// Hopper takes bundles as well.
+// Prefills with more bundles of three query blocks than an H200 has multiprocessors (132), so that the
+// ordinary kernel of Hopper takes bundles as well.
 std::vector<AttentionCase> many_head_maxima_cases(DType activation);
 
 // The maxima of one prefill; row_capacity floats for each row. What need not be written is kAnything.
@@ -23,8 +24,8 @@ struct RowMaximaValues {
   int64_t n_row_blocks() const { return (n_tokens + page - 1) / page; }
 };
 
-// Made up, without any attention: random logarithms of probabilities, among them rows in which all blocks but
-// the last are too small for float32. Values are those of float32.
+// Returns maxima that no attention has computed: random logarithms of probabilities. In some rows the
+// probabilities of all blocks but the last are too small for float32. Values are those of float32.
 RowMaximaValues random_maxima(Random& random, int64_t n_heads, int64_t n_tokens, int64_t start, int64_t page);
 
 namespace reference {

@@ -24,8 +24,8 @@ constexpr Tolerance kTruthOfScores{1e-6, 5e-4};
 // Here only a difference of float32 logarithms below 512, exp and a sum are rounded.
 constexpr Tolerance kTruth{1e-7, 4e-5};
 
-// Both kernels round probabilities to bf16, and do so relative to different shifts: as far apart as attention
-// and its reference may be.
+// Both kernels round probabilities to bf16, but relative to different shifts. So their outputs may be as far
+// apart as those of attention and its reference.
 constexpr Tolerance kRoundings{4e-3, 6e-3};
 
 constexpr int64_t kGuard = 64;  // floats after the maxima, which must keep their poison
@@ -37,7 +37,7 @@ struct MaximaResult {
   std::vector<float> maxima, log_sums;
 };
 
-// One prefill of a case, as either kernel's parameters.
+// Runs one prefill of a case with either kernel.
 class MaximaRun {
  public:
   MaximaRun(Backend& backend, const AttentionCase& c, size_t prefill)

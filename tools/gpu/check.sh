@@ -166,7 +166,8 @@ sanitize() {
     run "$tool-attention" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$attention" & pids+=($!)
     run "$tool-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$gate" & pids+=($!)
     run "$tool-rows" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$rows" & pids+=($!)
-    # Racecheck needs more than these seconds for the choice's many edges, so it gets the keys and the lists.
+    # The tests of the choice have many edges, for which racecheck needs more than these seconds. So it gets only the tests of
+    # the gate keys and of attention to the lists.
     choice=$decode_gate
     if [ "$tool" = racecheck ]; then choice='cuda: decode gate keys*,cuda: decode attention over kept*'; fi
     run "$tool-decode-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$choice" & pids+=($!)

@@ -191,7 +191,7 @@ class Distill {
   }
 
  private:
-  // Takes windows from the end of the tokens: at most kHeldOutWindows, and at most a tenth.
+  // Takes windows from the end of the tokens: at most kHeldOutWindows, and at most a tenth of the tokens.
   std::vector<int32_t> hold_out(std::vector<int32_t>* tokens) const {
     const int64_t window = default_window(command_.options), n = static_cast<int64_t>(tokens->size());
     const int64_t n_held_out = std::min(kHeldOutWindows, n / 10 / window) * window;
@@ -200,7 +200,7 @@ class Distill {
     return last;
   }
 
-  // Every step on a terminal; else those at which a reader of a log wants to see how it goes.
+  // Shows every step on a terminal's status line, and some 40 steps as lines of a log.
   void show(const DistillStep& step) {
     if (command_.quiet) return;
     line_.update(describe(step));
@@ -212,9 +212,9 @@ class Distill {
 
   void print(const DistillResult& result) const {
     if (result.n_held_out == 0) {
-      log_info(
-          "no window was held out, so nothing was measured: the texts are too short for that; give "
-          "--held-out");
+      log_info(interrupted() ? "interrupted before a window held out was measured; the gates are written"
+                             : "no window was held out, so nothing was measured: the texts are too short for "
+                               "that; give --held-out");
       return;
     }
     log_info(format("held out: loss %.4f (layers ", result.held_out_loss()) +

@@ -122,7 +122,8 @@ void WindowLosses::evaluate(RuleTotals& totals, int64_t n_counted, StatusLine& l
   totals.density += stats.density;
   totals.decode_density += stats.decode_density;
   totals.seconds += elapsed.count();
-  // The losses are taken while the tokens that count are computed.
+  // The losses are computed while the tokens that count run: in the prefill or, if the last tokens are
+  // decoded, in the decode.
   const double own = std::chrono::duration<double>(own_time).count();
   const bool decodes = first > 0;
   totals.prefill_seconds += 1e-9 * static_cast<double>(stats.prefill_ns) - (decodes ? 0.0 : own);

@@ -27,7 +27,7 @@ struct RuleTotals {
   RulePair rule;
   double loss = 0.0;                                                  // sum of the windows' mean losses
   double density = 0.0, decode_density = 0.0;                         // sums over windows
-  double seconds = 0.0, prefill_seconds = 0.0, decode_seconds = 0.0;  // without the losses' own time
+  double seconds = 0.0, prefill_seconds = 0.0, decode_seconds = 0.0;  // without the time that the losses take
   int64_t n_windows = 0;
   std::vector<double> losses;  // of every token predicted so far
 
@@ -45,7 +45,7 @@ struct WindowOptions {
   PromptOptions text;
   int64_t window = 0;         // tokens; 0: the context, or the text if it is shorter
   int64_t max_windows = 0;    // 0: all
-  int64_t decode_tokens = 0;  // of each window; 0: none
+  int64_t decode_tokens = 0;  // the last ones of each window, to be decoded; 0: none
 
   void add_text_to(Args& args);
   void add_windows_to(Args& args);
@@ -56,22 +56,21 @@ std::vector<int32_t> tokens_of(const Prompt& text, const Engine& engine);
 
 class WindowLosses {
  public:
-  // Windows are of options.window + 1 tokens, of which the last options.window are predicted. Throws
-  // Error{kUsage} if the text, which `source` names, is shorter than that, or if decode_tokens leave nothing
-  // to the prompt.
+  // A window has window() + 1 tokens, of which the last window() are predicted. Throws Error{kUsage} if the
+  // text, which `source` names, is shorter than that, or if decode_tokens leave nothing to the prompt.
   WindowLosses(std::shared_ptr<Engine> engine, std::vector<int32_t> tokens, const WindowOptions& options,
                const std::string& source);
 
   int64_t window() const { return window_; }
   int64_t n_windows() const { return n_windows_; }
   const std::vector<int32_t>& tokens() const { return tokens_; }
-  // The one that windows run in. A second session would need pages of its own.
+  // Returns the session in which windows run. A second session would need pages of its own.
   Session& session() { return *session_; }
 
-  // Runs every rule on a window, the next one of `totals`, with progress on `line`. With `decodes` the last
-  // decode_tokens of the window are decoded one by one and only they count; without it all tokens are the
-  // prompt. The totals change together, so the rules stay comparable after an interrupt, which throws
-  // Error{kCancelled}.
+  // Runs every rule on the next window that `totals` does not have yet, with progress on `line`. If `decodes`
+  // is true, the last decode_tokens of the window are decoded one by one, and only they count; else all
+  // tokens are the prompt. Throws Error{kCancelled} after an interrupt. The totals of all rules change
+  // together, so they stay comparable then.
   void run_window(std::vector<RuleTotals>& totals, bool decodes, StatusLine& line);
 
  private:

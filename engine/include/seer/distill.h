@@ -19,7 +19,7 @@ struct SEER_API DistillStep {
   int64_t step = 0, n_steps = 0;     // `step` steps are done
   std::vector<double> layer_losses;  // KL divergence, mean over the step's windows, heads and rows
   double gradient_norm = 0.0, learning_rate = 0.0;
-  double tokens_per_second = 0.0, seconds_left = 0.0;  // of this run so far
+  double tokens_per_second = 0.0, seconds_left = 0.0;  // by the steps since this run began or was resumed
 
   double loss() const;  // mean over layers
 };
@@ -29,7 +29,7 @@ struct SEER_API DistillStep {
 // CPU is not resumed on a GPU, nor the other way round.
 struct SEER_API DistillOptions {
   std::string model_dir;  // a Hugging Face checkpoint, as in EngineOptions
-  std::string out_dir;    // gets the gates and, until they are done, the checkpoint; is made if it is missing
+  std::string out_dir;    // gets the gates and, until they are done, the checkpoint; made if it is missing
   std::string device = "auto";
   int threads = 0;               // CPU threads; 0: as many as usable_cores()
   std::string weights = "auto";  // as in EngineOptions
@@ -38,7 +38,7 @@ struct SEER_API DistillOptions {
   std::string gate_type;               // empty: Qavg_Kmaxminavg for prompts, Qproj_Kmaxminavg for decoding
   int64_t block_size = 64;             // tokens
   int64_t hidden_size = 0;             // of gates; 0: the size of the model's heads
-  bool force_double = false;           // gates for prompts: two weights also if one would do
+  bool force_double = false;           // gates for prompts: two weights even if one would do
   bool norms = true;                   // gates for decoding: RMS norms of gate queries and gate keys
   bool rope = true;                    // gates for decoding: RoPE of gate queries and gate keys
 
@@ -47,9 +47,9 @@ struct SEER_API DistillOptions {
   int64_t batch = 16;  // windows of a step
   int64_t steps = 0;   // 0: 500 for prompts, 800 for decoding
   double learning_rate = 1e-3;
-  std::optional<double> last_rate;  // of the cosine; default: 0 for prompts, 1e-5 for decoding
+  std::optional<double> last_rate;  // where the cosine ends; default: 0 for prompts, 1e-5 for decoding
   int64_t warm_up = 20;             // steps
-  double max_norm = 1.0;            // of the gradients, beyond which they are clipped
+  double max_norm = 1.0;            // gradients of a larger norm are clipped to it
   int64_t row_stride = 1;           // gates for decoding: learn from every so many tokens
   uint64_t seed = 0;
 
@@ -59,14 +59,15 @@ struct SEER_API DistillOptions {
 
   std::function<bool(const LoadProgress&)> on_load;          // see EngineOptions
   std::function<void(LogLevel, const std::string&)> on_log;  // see EngineOptions
-  // Is asked before each window. If it returns false, the run stops: it writes a checkpoint of the steps done
-  // and returns.
+  // It is called before each window. If it returns false during the training, the run writes a checkpoint of
+  // the steps done and returns. If it returns false later, the windows held out that are left are not
+  // measured.
   std::function<bool()> go_on;
-  std::function<void(const DistillStep&)> on_step;  // is called after each step
+  std::function<void(const DistillStep&)> on_step;  // called after each step
 };
 
-// What a rule would keep of the gates' scores on texts held out. Blocks that are kept besides, such as the
-// last rows of a prompt, are not counted.
+// The blocks that a rule would keep on texts held out, by the gates' scores. Blocks that the engine keeps in
+// addition, such as those of a prompt's last rows, are not counted.
 struct SEER_API HeldOutRule {
   std::string rule;      // "threshold=0.002", "best 0.1"
   double density = 0.0;  // share of the blocks to choose from that it keeps
@@ -75,20 +76,20 @@ struct SEER_API HeldOutRule {
 
 struct SEER_API DistillResult {
   int64_t n_done = 0, n_steps = 0;
-  bool stopped = false;                 // by go_on; then there is a checkpoint and no gates
-  int64_t n_held_out = 0;               // windows; 0: nothing was held out
+  bool stopped = false;                 // by go_on; there is then a checkpoint, and no gates
+  int64_t n_held_out = 0;               // windows that were measured; 0: none
   std::vector<double> held_out_losses;  // [n_layers], of the weights in the file
   std::vector<HeldOutRule> held_out_rules;
 
   double held_out_loss() const;  // mean over layers
 };
 
-// Trains gates and writes them to out_dir. `tokens` are the texts, one after the other; `held_out` are texts
-// to measure the result by, of which the first windows count, up to max_held_out_windows. Throws Error:
-// kUsage for options, for texts shorter than a window, for a folder that has gates or a checkpoint already
-// (unless it is resumed); kFile, kUnsupported, kMemory and kDevice as Engine::load() does; kUnsupported also
-// for a device that cannot train; kRuntime if a loss is not finite, with the layer and the step, or if a file
-// cannot be written. The last checkpoint survives all of these.
+// Trains gates and writes them to out_dir. `tokens` are the texts, one after the other. `held_out` are texts
+// by which the result is measured, in their first max_held_out_windows windows; they may be empty. Throws
+// Error: kUsage for options, for texts shorter than a window, for a folder that has gates or a checkpoint
+// already (unless it is resumed); kFile, kUnsupported, kMemory and kDevice as Engine::load() does;
+// kUnsupported also for a device that cannot train; kRuntime if a loss is not finite, with the layer and the
+// step, or if a file cannot be written. The last checkpoint survives all of these.
 SEER_API DistillResult distill(const DistillOptions& options, const std::vector<int32_t>& tokens,
                                const std::vector<int32_t>& held_out, int64_t max_held_out_windows = 8);
 

@@ -52,9 +52,9 @@ __device__ float largest(const Sources& s, const float* log_sums, int64_t j) {
 }
 
 // out[j] for j < n_blocks: the largest probability of block j, divided by the sum over the first n_seen
-// blocks, and 0 from there on. That is a softmax of the probabilities' logarithms. So their largest is
-// subtracted before exp, for all of them may be too small for float32 where a row's own block is left out.
-// The logarithms wait in `out`: each thread reads its own again, from L1 or L2.
+// blocks, and 0 from there on. That is a softmax of the probabilities' logarithms. So the largest logarithm
+// is subtracted before exp, because all probabilities may be too small for float32 if a row's own block is
+// left out. The logarithms wait in `out`: each thread reads its own again, from L1 or L2.
 template <int kAtOnce>
 __device__ void make_row(float* out, const Sources& s, int64_t n_seen, int64_t n_blocks) {
   __shared__ float log_sums[kMostRows];

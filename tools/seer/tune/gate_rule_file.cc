@@ -99,7 +99,7 @@ std::string with_members(const std::string& text, const JsonMembers& members) {
       out.replace(found->value, found->end - found->value, member.second);
       continue;
     }
-    // A new member stands as far from the one before it as the last member does.
+    // A new member gets the white space before it that the last member has.
     const size_t at = all.empty() ? out.find('{') + 1 : all.back().end;
     std::string before;
     if (!all.empty()) {

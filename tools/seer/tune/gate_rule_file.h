@@ -14,8 +14,8 @@ namespace seer::cli {
 using JsonMembers = std::vector<std::pair<std::string, std::string>>;  // keys, and values as JSON texts
 
 // Return the members of config.json that make a rule the gates' own. There are none for a rule that the file
-// cannot say: dense; a threshold of 0, which means "never tuned" there; and decode gates' ratio=R, for which
-// SeerAttention-R has no key.
+// cannot express. These are dense; a threshold of 0, which means "never tuned" there; and ratio=R of decode
+// gates, for which SeerAttention-R has no key.
 JsonMembers config_members(const SparseRule& rule);
 JsonMembers config_members(const SparseDecodeRule& rule);
 
@@ -26,11 +26,13 @@ std::string with_members(const std::string& text, const JsonMembers& members);
 class GateRuleFile {
  public:
   // `weights` is the path of the gates' weights, whose folder has config.json. Opens a temporary file there,
-  // so that a folder which cannot be written to is reported before the work. Throws Error{kRuntime} then.
+  // and throws Error{kRuntime} if it cannot. So a folder that cannot be written to is reported before the
+  // work.
   explicit GateRuleFile(const std::string& weights);
   const std::string& path() const { return path_; }
-  // Replaces config.json by one with these members at once: a reader finds the old file or the new one.
-  // Throws Error{kRuntime} if that fails; the old file is then still there.
+  // Gives config.json these members, in one step: a reader finds the old file or the new one. Throws
+  // Error{kRuntime} if that fails, or Error{kFile} if the file is not a JSON object; the old file is then
+  // still there.
   void write(const JsonMembers& members);
 
  private:

@@ -30,7 +30,8 @@ std::string filled_in(std::string text, std::string_view what, const std::string
 bool is_blank(char c) { return kBlanks.find(c) != std::string_view::npos; }
 bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }
 
-// Returns the first position from `at` on at which a line ends, or a word, or at least a character begins.
+// Returns a position near `at`: the next end of a line, if there is none the next end of a word, and if there
+// is none the next beginning of a character.
 size_t next_break(const std::string& text, size_t at) {
   const size_t last = std::min(at + kNearBytes, text.size());
   for (size_t i = at; i < last; ++i)
@@ -41,7 +42,7 @@ size_t next_break(const std::string& text, size_t at) {
   return at;
 }
 
-// Numbers that are equal with every standard library, unlike those of its distributions.
+// Draws numbers that are the same with every standard library. Those of the library's distributions are not.
 class Draw {
  public:
   explicit Draw(int64_t seed) : random_(static_cast<uint64_t>(seed)) {}

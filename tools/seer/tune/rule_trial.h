@@ -28,15 +28,15 @@ class RuleTrial {
   int64_t n_windows() const { return totals_.front().n_windows; }
   int64_t n_look_ups() const { return n_look_ups_; }
 
-  // Each tries every rule on one thing more. The rules stay comparable after an interrupt, because their
-  // figures change together.
+  // Each of these tries every rule, on one more window or look-up. The figures of all rules change together,
+  // so they stay comparable after an interrupt.
   void run_window(WindowLosses& windows, StatusLine& line);
   void run_look_up(const LookUp& look_up, Session& session, StatusLine& line);
 
-  // Returns the figures. There must have been a window. `only_written`: rules that config.json cannot say
-  // may not be chosen.
+  // Returns the figures. There must have been a window. If `only_written` is true, rules that config.json
+  // cannot express may not be chosen.
   TuneTable table(int64_t decode_tokens, bool only_written) const;
-  // Returns what config.json says of a rule of the table.
+  // Returns the members of config.json that express a rule of the table.
   JsonMembers members(const TuneTable& table, const TuneRow& row) const;
 
  private:

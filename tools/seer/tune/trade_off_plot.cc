@@ -59,7 +59,8 @@ void add_point(TradeOffPlot& plot, const TuneRow& row, const LogAxis& x, const L
   point.high = y.at(excess(row.ratio + row.ratio_error));
   point.low = y.at(excess(row.ratio - row.ratio_error));
   point.label = row.rule.substr(row.rule.find('=') + 1);
-  // A curve falls from left to right, so both places are free of it. Below the axis are its numbers.
+  // A curve falls from left to right, so it passes neither place. A label must not reach below the axis,
+  // where the axis has its numbers.
   point.label_below = curve == plot.curves.begin() && point.y < plot.bottom - 16.0;
   point.row = &row;
   curve->points.push_back(point);

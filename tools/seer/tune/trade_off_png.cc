@@ -10,7 +10,7 @@ namespace seer::cli {
 namespace {
 
 constexpr double kPixels = 2.0;     // pixels of a plot's unit
-constexpr int64_t kLetterSize = 2;  // of letters
+constexpr int64_t kLetterSize = 2;  // pixels of the canvas for a pixel of a letter
 constexpr int64_t kLetterHeight = kGlyphHeight * kLetterSize;
 constexpr Color kGrid = {225, 225, 230}, kAxis = {150, 150, 160}, kLimit = {178, 34, 34};
 constexpr std::array<Color, 3> kCurves = {{{27, 95, 193}, {194, 87, 12}, {15, 118, 80}}};

@@ -57,7 +57,7 @@ std::string point(const TradeOffPlot& plot, const TradeOffPlot::Point& p, size_t
   if (p.row->chosen) out += format(R"(<circle class="chosen" cx="%.1f" cy="%.1f" r="7.5"/>)", p.x, p.y);
   out += mark(curve, p.x, p.y);
   out += p.label_below ? label("end", p.x - 7, p.y + 11, p.label) : label("start", p.x + 7, p.y - 5, p.label);
-  // The point_figures of the point that has the pointer or the focus stand above the plot.
+  // The figures of the point that has the pointer or the focus are shown above the plot.
   return out + format(R"(<text class="figures" text-anchor="end" x="%.1f" y="14">)", plot.right) + text +
          "</text></g>\n";
 }

@@ -1,4 +1,4 @@
-// The report of seer tune: one HTML page that needs nothing else.
+// The report of seer tune: one HTML page that needs no other file.
 #pragma once
 
 #include <string>

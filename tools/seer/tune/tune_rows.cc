@@ -9,7 +9,7 @@
 namespace seer::cli {
 namespace {
 
-// Of a normal distribution, 95% lie within two standard errors.
+// 95% of a normal distribution lie within two standard errors.
 constexpr double kErrors = 2.0;
 
 std::string rule_figures(const TuneRow& row) {
@@ -22,7 +22,7 @@ std::string rule_figures(const TuneRow& row) {
 
 int64_t lost(const TuneRow& row, const TuneRow& dense) { return dense.n_found - row.n_found; }
 
-// Returns how far a rule is from the target, as a sum of shares.
+// Returns how far a rule misses the target: the sum of the shares by which it misses each part of it.
 double distance(const TuneRow& row, const TuneRow& dense, const TuneTarget& target) {
   double sum = 0.0;
   if (target.density) sum += std::max(0.0, row.density / *target.density - 1.0);
@@ -53,8 +53,8 @@ double cost(const TuneRow& row, const TuneTarget& target) {
                                           : ""));
 }
 
-// The rules that may meet the limit of the ratio too, or lose no more than the chosen one, for all that the
-// windows tell.
+// Returns the rules that the windows do not rule out: with a limit of the ratio, those of lower density than
+// the chosen rule that may meet it; without one, those that may lose no more than the chosen rule.
 std::string rivals(const TuneTable& table, const TuneRow& chosen, const TuneTarget& target) {
   std::string list;
   for (const TuneRow& row : table.rows) {

@@ -12,7 +12,7 @@ namespace seer::cli {
 struct TuneRow {
   std::string rule, family;  // "threshold=0.01", "threshold"
   bool dense = false;
-  bool may_be_chosen = false;  // not dense, and one that config.json can say if it is to be written
+  bool may_be_chosen = false;  // not dense and, if it is to be written, one that config.json can express
   double density = 1.0;        // of prompts, or of decoded tokens
   double perplexity = 0.0, perplexity_error = 0.0;
   double ratio = 1.0, ratio_error = 0.0;  // of the perplexity to that under the dense rule

@@ -1,6 +1,6 @@
 // Dense causal prefill attention that also writes, for every query and block of keys, the largest score, and
 // for every query the logarithm of its sum of exponentials. The largest probability of the block is
-// exp(maximum - log sum). kernels/cuda/distillation makes ground truth for gates of both.
+// exp(maximum - log sum). From both, kernels/cuda/distillation makes the ground truth of gates.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,7 +12,7 @@
 
 namespace seer::cuda {
 
-// Maxima of so many blocks of a row are written together: 32 bytes, a sector.
+// The maxima of this many blocks of a row are written together: they fill a sector of 32 bytes.
 inline constexpr int64_t kMaximaOfSector = 8;
 
 // The smallest row_capacity for rows of n_blocks.
@@ -36,10 +36,10 @@ inline bool fits(const BlockMaxima& out, int64_t end, int64_t page_tokens) {
   return out.row_capacity % kMaximaOfSector == 0 && out.row_capacity * page_tokens >= end;
 }
 
-// The output has the bits of launch_prefill_sm80() and of launch_prefill_sm90(), but the latter takes other
-// loads for few query blocks (see its launcher), and may then round the last rows of a prompt that ends
-// inside a block in another way. The shapes are the same. There must not be a mask. Return
-// cudaErrorInvalidValue for a mask or a capacity that does not fit, or the launch's error.
+// The output has the bits of launch_prefill_sm80() and of launch_prefill_sm90(), with one exception: for few
+// query blocks the latter loads queries in another way (see its launcher), and may then round the last rows
+// of a prompt that ends inside a block in another way. The shapes are those of these functions, without a
+// mask. Return cudaErrorInvalidValue for a mask or a capacity that does not fit, or the launch's error.
 cudaError_t launch_block_maxima_sm90(const PrefillSm90Params& params, const TileMaps& maps,
                                      const BlockMaxima& out, int n_multiprocessors, cudaStream_t stream);
 cudaError_t launch_block_maxima_sm80(const PrefillSm80Params& params, const BlockMaxima& out,

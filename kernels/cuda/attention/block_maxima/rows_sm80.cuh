@@ -7,8 +7,8 @@
 
 namespace seer::cuda {
 
-// A quad of lanes has two rows of each of the warp's tiles. Of eight blocks, every lane keeps the maxima of
-// two. So the quad writes a sector of 32 bytes for each row.
+// A quad of lanes has two rows of each of the warp's tiles. Every lane keeps the maxima of two of eight
+// blocks, so the quad writes a sector of 32 bytes for each row.
 template <class Shape>
 class MaximaRowsSm80 {
   static_assert(kMaximaOfSector == 8);
@@ -16,10 +16,10 @@ class MaximaRowsSm80 {
  public:
   static constexpr bool kWrites = true;
   using Out = BlockMaxima;
-  static constexpr int kBlocks = kMaximaOfSector;  // that are written together
+  static constexpr int kBlocks = kMaximaOfSector;  // whose maxima are written together
 
-  // The largest score of the lane's row `half` of the warp's tile m in a step of the block; in its first step
-  // if `begins`.
+  // `top` is the largest score of the lane's row `half` of the warp's tile m in a step of the block. If
+  // `begins` is true, it is the block's first step.
   __device__ __forceinline__ void see(int m, int half, float top, int block, bool begins) {
     const auto b = static_cast<uint32_t>(block);
     const bool mine = b / 2 % 4 == threadIdx.x % 4;
@@ -31,8 +31,8 @@ class MaximaRowsSm80 {
     }
   }
 
-  // Writes the kBlocks blocks among which `block` is the last that the tile has seen. The tile begins with
-  // token `token` of the segment.
+  // Writes the maxima of the group of kBlocks blocks to which `block` belongs, the last block that the tile
+  // has seen. The tile begins with token `token` of the segment.
   __device__ __forceinline__ void write(const PrefillSm80Params& p, const BlockMaxima& out, int head,
                                         int64_t token, int n_queries, int block) const {
 #pragma unroll
@@ -50,8 +50,8 @@ class MaximaRowsSm80 {
       }
   }
 
-  // The row's largest score, and its sum of exponentials relative to that. All lanes of the row's quad call
-  // it.
+  // Writes the row's log sum. `top` is the row's largest score, and `sum` its sum of exponentials relative to
+  // that. All lanes of the row's quad call this.
   __device__ __forceinline__ void end_row(const PrefillSm80Params& p, const BlockMaxima& out, int head,
                                           int64_t token, float top, float sum) const {
     if (threadIdx.x % 4 == 0)

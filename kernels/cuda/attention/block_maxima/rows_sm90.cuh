@@ -1,4 +1,5 @@
-// Writes the largest scores of the rows of a consumer's tile. A member of prefill_sm90's Consumer.
+// Writes the largest scores of the rows of a consumer's tile. The Consumer of prefill_sm90 has such an object
+// as a member.
 #pragma once
 
 #include "kernels/cuda/attention/block_maxima/params.h"
@@ -6,14 +7,14 @@
 
 namespace seer::cuda {
 
-// A quad of lanes has two rows. Of eight blocks, its first two lanes keep the maxima of the first four, and
-// the others those of the last four: an even lane for the first row, and an odd lane for the second. So two
-// lanes write a sector of 32 bytes for each row. See NoMaxima for the members.
+// A quad of lanes has two rows. Its even lanes keep maxima of the first row, and its odd lanes maxima of the
+// second. Of eight blocks, the first two lanes keep the first four, and the other two keep the last four. So
+// two lanes write a sector of 32 bytes for each row. NoMaxima says what the members mean.
 class MaximaRowsSm90 {
   static_assert(kMaximaOfSector == 8);
 
  public:
-  // Both are parameters of the kernel, and stay where they are.
+  // The object keeps references to both, which are parameters of the kernel.
   __device__ MaximaRowsSm90(const PrefillSm90Params& p, const BlockMaxima& out) : p_(p), out_(out) {}
 
   __device__ __forceinline__ void see(const float (&tops)[2]) {
@@ -21,7 +22,7 @@ class MaximaRowsSm90 {
     tops_[1] = tops[1];
   }
 
-  // The tensor cores are at work on the block's values meanwhile, and the warp would only wait for them.
+  // Meanwhile the tensor cores multiply by the block's values, and the warp would only wait for them.
   __device__ __forceinline__ void keep(uint32_t tile, bool last) {
     const uint32_t lane = threadIdx.x % 32;
     const bool odd = lane % 2 != 0;
@@ -43,7 +44,7 @@ class MaximaRowsSm90 {
   }
 
  private:
-  // Writes the eight blocks that end with block n_, or with the tile.
+  // Writes the maxima of up to eight blocks, of which block n_ of the tile is the last.
   __device__ __forceinline__ void write(const QueryTile& tile) const {
     const uint32_t thread = threadIdx.x % 128, lane = thread % 32;
     const int64_t token = static_cast<int64_t>(tile.row) * kTile + thread / 32 * 16 + lane / 4 + lane % 2 * 8;

@@ -68,7 +68,7 @@ struct DecodeList {
 };
 
 // Returns the page of slice number `slice` of a list whose count is not known yet. If the list has no such
-// slice, the result is the page of another one, or of none; but no memory is read that is not the launch's.
+// slice, the result means nothing; but even then only memory of the launch is read.
 __device__ inline int page_of_listed(const DecodeParams& p, const DecodeHeads& heads, int n_all_keys,
                                      int slice) {
   const int list = heads.kv_head * p.n_sequences + heads.sequence;
@@ -193,7 +193,8 @@ __global__ void __launch_bounds__(kWarps * 32) paged_decode_kernel(const DecodeP
     return;
   }
   const int32_t* list = nullptr;
-  // One cluster for each list: its slices are dealt, so that their pages can be looked up beside the count.
+  // If one cluster takes each list, the slices are dealt, so that their pages can be looked up at the same
+  // time as the count.
   const bool dealt = kListed && p.division.n_splits == p.division.cluster;
   int pages = 0;
   if constexpr (kListed) {

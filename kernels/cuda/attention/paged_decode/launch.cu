@@ -99,7 +99,8 @@ std::optional<DecodeDivision> DecodeDivider::wide(int n_groups, int d_head) {
   return std::nullopt;
 }
 
-// The rates and times are an H200's. They need not be exact: they only choose between two divisions.
+// The rates and times are those of an H200. They need not be exact, because they only decide between two
+// divisions.
 DecodeDivision DecodeDivider::divide(int n_sequences, int n_heads, int n_kv_heads, int d_head,
                                      int64_t longest) {
   constexpr double kMemoryRate = 3.6e6, kWideBlockRate = 41e3;  // bytes in a microsecond

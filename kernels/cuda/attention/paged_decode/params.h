@@ -14,17 +14,17 @@ namespace seer::cuda {
 // The most groups in one launch, over all sequences. A group is at most 16 query heads that share a KV head.
 inline constexpr int64_t kDecodeMaxGroups = 65536;
 
-// The most blocks in a cluster of narrow blocks, and of wide ones. Large clusters begin later: with 8 narrow
-// blocks, 128 keys took 5.9 us in place of 4.7.
+// The most blocks in a cluster of narrow blocks, and of wide ones. Narrow clusters are no larger, because
+// large clusters start later: with 8 narrow blocks, 128 keys took 5.9 us in place of 4.7.
 inline constexpr int kDecodeNarrowCluster = 4, kDecodeWideCluster = 16;
-// One cluster of narrow blocks takes up to so many keys of a KV head.
+// Up to this many keys of a KV head are taken by one cluster of narrow blocks.
 inline constexpr int64_t kDecodeNarrowKeys = 2048;
 
 // How many thread blocks take the keys of one sequence and KV head.
 struct DecodeDivision {
   int n_splits;  // a multiple of `cluster`
-  int cluster;   // blocks that combine their results in shared memory: a power of two; 1 without clusters
-  bool wide;     // a block has the shared memory of a whole multiprocessor, and not of half of one
+  int cluster;   // blocks that combine their results in shared memory; 1 without clusters
+  bool wide;     // a block has 8 warps and a multiprocessor's shared memory, not 4 warps and half of it
 };
 
 // Returns the length class of a sequence with n_keys keys: the least power of two that is not below n_keys,
@@ -39,12 +39,12 @@ class DecodeDivider {
   // Must be made and used with the GPU as the thread's device.
   DecodeDivider(int n_multiprocessors, bool has_clusters)
       : n_multiprocessors_(n_multiprocessors), has_clusters_(has_clusters) {}
-  // `longest`: the length class of the longest sequence, counting only keys that it attends to.
+  // `longest` is the length class of the sequence that attends to the most keys, counting only those keys.
   DecodeDivision divide(int n_sequences, int n_heads, int n_kv_heads, int d_head, int64_t longest);
 
  private:
   DecodeDivision narrow(int n_groups) const;
-  std::optional<DecodeDivision> wide(int n_groups, int d_head);  // absent if the GPU has no room for it
+  std::optional<DecodeDivision> wide(int n_groups, int d_head);  // absent if it does not fit on the GPU
   bool fits(int d_head, int cluster, int n_clusters);
 
   int n_multiprocessors_;

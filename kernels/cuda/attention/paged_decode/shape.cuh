@@ -43,12 +43,14 @@ template <int kWarps>
 struct DecodePlan {
   int n_slices;
   int split_slices;  // from the first slice of a split to that of the next
-  int end_slices;  // from the first slice of a split to its end: whole rounds, in which every warp takes one
-  int step;        // from a warp's slice to its next one
-  int n_splits;    // splits that have keys
+  // From the first slice of a split to its end: whole rounds, in which every warp takes one slice. If the
+  // slices are dealt: all slices.
+  int end_slices;
+  int step;      // from a warp's slice to its next one
+  int n_splits;  // splits that have keys
 
-  // If the slices are dealt, each warp of each split gets one after the other, so that a warp's slices do not
-  // depend on their number. Else a split has consecutive slices.
+  // If the slices are dealt, the warps of all splits get one slice each in turn, so that a warp's slices do
+  // not depend on how many there are. Else a split has consecutive slices.
   __device__ DecodePlan(int n_keys, int most_splits, int cluster, bool dealt) {
     n_slices = (n_keys + kDecodeSliceKeys - 1) / kDecodeSliceKeys;
     if (dealt) {

@@ -6,9 +6,9 @@
 
 namespace seer::cuda {
 
-// A warp's slices, as DecodePlan divides them. Slices come through a
-// ring of the warp's own in shared memory, so that warps do not wait for each other. If pages are listed,
-// slices and keys are counted as if the sequence had only the listed pages.
+// A warp's slices, as DecodePlan divides them. Slices come through a ring of the warp's own in shared memory,
+// so that warps do not wait for each other. If pages are listed, slices and keys are counted as if the
+// sequence had only the listed pages.
 template <int kDHead, int kWarps, bool kListed>
 struct DecodeSlices {
   using Shape = DecodeShape<kDHead, kWarps>;
@@ -18,9 +18,9 @@ struct DecodeSlices {
   const int32_t* table;
   const int32_t* list;  // the kept pages' places in the table, one after another; null: all pages
   int n_keys, kv_head, lane;
-  int first, step, n;  // the first slice, from one to the next, and their number
+  int first, step, n;  // the first slice, the step to the next one, and their number
   uint32_t ring;       // shared address
-  bool has_pages;      // `pages` is there for the first 32 slices
+  bool has_pages;      // whether `pages` is known for the first 32 slices
   int pages;           // lane i has the page of the i-th of 32 slices of this warp that follow one another
 
   __device__ int slice(int i) const { return first + i * step; }
