@@ -36,6 +36,7 @@ void require(bool allowed, const std::string& option, const std::string& expecte
 // Returns the options with values for all that they leave open.
 DistillOptions completed(DistillOptions options, const ModelConfig& model) {
   const bool decode = for_decoding(options);
+  require(options.block_size >= 1, "block size", "1 or more", std::to_string(options.block_size));
   if (options.gate_type.empty()) options.gate_type = decode ? "Qproj_Kmaxminavg" : "Qavg_Kmaxminavg";
   if (options.steps == 0) options.steps = decode ? 800 : 500;
   if (!options.last_rate) options.last_rate = decode ? 1e-5 : 0.0;
@@ -65,7 +66,6 @@ void check_options(const DistillOptions& o) {
   at_least("steps", o.steps, 0);
   at_least("warm-up", o.warm_up, 0);
   at_least("row stride", o.row_stride, 1);
-  at_least("block size", o.block_size, 1);
   at_least("window", o.window, 0);
   require(o.learning_rate > 0.0, "learning rate", "a number above 0", std::to_string(o.learning_rate));
   require(o.max_norm > 0.0, "largest norm", "a number above 0", std::to_string(o.max_norm));

@@ -134,6 +134,11 @@ TEST_CASE("texts and windows that cannot be trained on are refused by name") {
   odd.window = 2048;
   CHECK_THAT(refused(odd, d.tokens()), ContainsSubstring("longest context of 1024"));
   odd = options;
+  odd.block_size = 0;
+  CHECK_THAT(refused(odd, d.tokens()), ContainsSubstring("block size: expected 1 or more, found 0"));
+  CHECK_THAT(refusal(ErrorKind::kUsage, [&] { default_window(odd); }),
+             ContainsSubstring("block size: expected 1 or more, found 0"));
+  odd.block_size = 16;
   odd.gate_type = "Qavg";
   CHECK_THAT(refused(odd, d.tokens()), ContainsSubstring("seerattn_gate_type"));
   CHECK(!fs::exists(d.path("gates")));  // nothing was written for any of them

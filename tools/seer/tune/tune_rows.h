@@ -43,9 +43,9 @@ struct TuneTarget {
 };
 
 // Marks the rule that meets the target and costs least: if there is a limit of the ratio, the one with the
-// lowest density, else the one with the lowest ratio. Returns sentences for people: the rule with its
-// figures, and what of it is uncertain. If no rule meets the target, throws Error{kUsage} that names the
-// nearest one.
+// lowest density, else the one with the lowest ratio. Returns sentences for people, which name the rule and
+// its figures and say which of them are uncertain. Throws Error{kUsage} if no rule meets the target; its
+// message names the nearest one.
 std::vector<std::string> choose_rule(TuneTable& table, const TuneTarget& target);
 
 // Returns "1.0098 ± 0.0012".
