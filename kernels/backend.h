@@ -263,6 +263,12 @@ class Backend : public DividedDecodes {
                       const Tensor& logits,    // f32 [n, n_vocab]; may be changed
                       std::span<const SampleRow> rows) = 0;
 
+  // Computes log(sum(exp(logits))) - logits[target] for each row, and returns when the losses are on the
+  // host. A loss is NaN if the row has a NaN or +inf, or no finite logit.
+  virtual void token_losses(std::span<double> losses,               // [n], on the host
+                            const Tensor& logits,                   // f32 [n, n_vocab]
+                            std::span<const int32_t> targets) = 0;  // [n], on the host, each in [0, n_vocab)
+
   // ---- times ----
 
   virtual void begin_phase(Phase phase) = 0;

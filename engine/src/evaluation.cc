@@ -104,8 +104,7 @@ void Evaluation::decode() {
 void Evaluation::go_on() {
   const PrefillProgress progress{n_tokens(), 0, sequence_->n_computed(),
                                  1e-6 * static_cast<double>(ns_since(begin_))};
-  const bool going =
-      (!request_.on_progress || request_.on_progress(progress)) && !logits_stopped_ && !*cancelled_;
+  const bool going = (!request_.on_progress || request_.on_progress(progress)) && !stopped_ && !*cancelled_;
   if (!going) throw Error(ErrorKind::kCancelled, "the evaluation was cancelled");
 }
 
@@ -145,7 +144,7 @@ DecoderStats Evaluation::forward(int64_t n_tokens) {
   }
   in.logit_rows = rows;
   in.on_logits = [&](int64_t first, const Tensor& logits) {
-    return report_logits(start + rows[static_cast<size_t>(first)], logits);
+    return report(start + rows[static_cast<size_t>(first)], logits);
   };
   if (request_.on_gate)
     in.on_gate = [&](const GateReport& report) { report_gate_rows(report, request_.on_gate); };
@@ -177,12 +176,25 @@ void Evaluation::report_gate_keys() {
   }
 }
 
-bool Evaluation::report_logits(int64_t position, const Tensor& logits) {
-  if (!request_.on_logits || logits_stopped_) return false;
-  logits_.resize(static_cast<size_t>(logits.numel()));
-  engine_->backend().read(logits_.data(), logits);
-  logits_stopped_ = !request_.on_logits(position, logits.dim(0), logits.dim(1), logits_.data());
-  return !logits_stopped_;
+bool Evaluation::report(int64_t position, const Tensor& logits) {
+  if (stopped_ || (!request_.on_logits && !request_.on_losses)) return false;
+  Backend& backend = engine_->backend();
+  if (request_.on_logits) {
+    logits_.resize(static_cast<size_t>(logits.numel()));
+    backend.read(logits_.data(), logits);
+    stopped_ = !request_.on_logits(position, logits.dim(0), logits.dim(1), logits_.data());
+  }
+  if (request_.on_losses && !stopped_) {
+    const auto n = static_cast<size_t>(logits.dim(0));
+    const auto first = static_cast<size_t>(position - (n_tokens() - n_logits_));
+    losses_.resize(n);
+    const auto begin = Clock::now();
+    backend.token_losses(losses_, logits, std::span(request_.targets).subspan(first, n));
+    // A GPU computes them in some microseconds, and the host has waited for the whole step before them.
+    if (!backend.has_own_memory()) stats_.losses_ns += ns_since(begin);
+    stopped_ = !request_.on_losses(position, losses_);
+  }
+  return !stopped_;
 }
 
 }  // namespace seer

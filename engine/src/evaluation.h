@@ -31,7 +31,7 @@ class Evaluation {
   void report_gate_keys();
   int64_t n_tokens() const { return static_cast<int64_t>(request_.tokens.size()); }
   bool decoding() const { return sequence_->n_computed() >= n_prompt_; }
-  bool report_logits(int64_t position, const Tensor& logits);
+  bool report(int64_t position, const Tensor& logits);
   void go_on();  // reports the progress; throws Error{kCancelled} if the evaluation is to stop
 
   EngineImpl* engine_;
@@ -46,7 +46,8 @@ class Evaluation {
   RequestStats stats_;
   DecoderStats blocks_, decode_blocks_;
   std::vector<float> logits_;
-  bool logits_stopped_ = false;
+  std::vector<double> losses_;
+  bool stopped_ = false;  // by on_logits or on_losses
 };
 
 }  // namespace seer

@@ -74,6 +74,25 @@ void SessionImpl::settle(Request& request, int64_t n_before, int64_t n_prompted)
   if (delivery.result().stats.n_generated == 0) sequence_->drop_uncomputed();
 }
 
+namespace {
+
+// Throws Error{kUsage} unless there is one id of the vocabulary for each position whose loss is asked for.
+void check_targets(const EvaluateRequest& request, int64_t n_vocab) {
+  if (!request.on_losses) return;
+  const auto n_tokens = static_cast<int64_t>(request.tokens.size());
+  const int64_t expected = request.n_last_logits == 0 ? n_tokens : std::min(n_tokens, request.n_last_logits);
+  if (static_cast<int64_t>(request.targets.size()) != expected)
+    throw Error(ErrorKind::kUsage, "expected a target for each of the " + std::to_string(expected) +
+                                       " positions whose losses are asked for, found " +
+                                       std::to_string(request.targets.size()));
+  for (const int32_t id : request.targets)
+    if (id < 0 || id >= n_vocab)
+      throw Error(ErrorKind::kUsage, "targets: expected ids below the vocabulary's " +
+                                         std::to_string(n_vocab) + ", found " + std::to_string(id));
+}
+
+}  // namespace
+
 RequestStats SessionImpl::evaluate(const EvaluateRequest& request) {
   engine_->check_process();
   const SparseRule rule = engine_->resolve(request.sparse);
@@ -87,6 +106,7 @@ RequestStats SessionImpl::evaluate(const EvaluateRequest& request) {
                                        std::to_string(request.n_prompt));
   if (request.on_decode_gate_keys && (!engine_->model().decode_gates || engine_->info().n_ranks > 1))
     throw Error(ErrorKind::kUsage, "keys of decode gates need gates for decoding, and an engine of one rank");
+  check_targets(request, engine_->config().n_vocab);
   const DecodeRule decode_rule = engine_->resolve(request.sparse_decode);
   reset();
   engine_->check_prompt(request.tokens, 0);

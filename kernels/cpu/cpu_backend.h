@@ -106,6 +106,9 @@ class CpuBackend final : public Backend, public Distillation {
 
   void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
 
+  void token_losses(std::span<double> losses, const Tensor& logits,
+                    std::span<const int32_t> targets) override;
+
   void begin_phase(Phase phase) override;
   void end_phase(Phase phase) override;
   int64_t phase_ns(Phase phase) override;

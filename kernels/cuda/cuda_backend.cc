@@ -11,6 +11,7 @@
 #include "kernels/cuda/few_rows/few_rows.h"
 #include "kernels/cuda/gate/params.h"
 #include "kernels/cuda/rows.h"
+#include "kernels/cuda/token_losses.h"
 
 namespace seer {
 
@@ -301,6 +302,29 @@ void CudaBackend::sample(std::span<int32_t> ids, const Tensor& logits, std::span
   timer_.end(Phase::kStep, stream_);  // the GPU's work for a step ends here; the host does the rest
   wait();
   std::copy_n(sample_.ids(), n, ids.begin());
+}
+
+void CudaBackend::token_losses(std::span<double> losses, const Tensor& logits,
+                               std::span<const int32_t> targets) {
+  use();
+  const auto n = static_cast<int64_t>(losses.size());
+  assert(n == logits.dim(0) && targets.size() == losses.size());
+  if (n == 0) return;
+  if (n > token_losses_room_) {
+    token_losses_room_ = 0;
+    token_losses_ = PinnedMemory(n * static_cast<int64_t>(sizeof(double) + sizeof(int32_t)), "losses");
+    token_losses_room_ = n;
+  }
+  TokenLossesParams p = {};
+  p.losses = token_losses_.as<double>();
+  auto* const host_targets = reinterpret_cast<int32_t*>(p.losses + n);
+  std::copy(targets.begin(), targets.end(), host_targets);
+  p.logits = floats(logits);
+  p.targets = host_targets;
+  p.n_vocab = logits.dim(1);
+  check(launch_token_losses(p, n, stream_), "token_losses");
+  wait();
+  std::copy_n(p.losses, n, losses.begin());
 }
 
 Distillation* CudaBackend::distillation() {

@@ -115,6 +115,8 @@ class CudaBackend final : public Backend {
                            const BlockMaxima& maxima);
 
   void sample(std::span<int32_t> ids, const Tensor& logits, std::span<const SampleRow> rows) override;
+  void token_losses(std::span<double> losses, const Tensor& logits,
+                    std::span<const int32_t> targets) override;
 
   void begin_phase(Phase phase) override;
   void end_phase(Phase phase) override;
@@ -222,6 +224,8 @@ class CudaBackend final : public Backend {
   DeviceMemory staging_;             // codes on their way into their layout, while weights are loaded
   StepState step_;
   SampleState sample_;
+  PinnedMemory token_losses_;  // losses and targets of token_losses_room_ rows
+  int64_t token_losses_room_ = 0;
   PhaseTimer timer_;
   DeviceMemory decode_counters_, decode_partials_;
   DeviceMemory prefill_counter_;                    // one item counter, zero between launches

@@ -28,6 +28,7 @@ struct RulePoint {
 class HeldOutPoints {
  public:
   HeldOutPoints();
+  // Takes every row, or every k-th of a head that has at least 2 * 1024, so that 1024 to 2047 are taken.
   // Reads scores before the softmax and ground truth, f32 [n_heads, rows.n, n_blocks], from the device.
   void add(Backend* backend, const Tensor& scores, const Tensor& truth, const ScoredRows& rows);
   const std::vector<RulePoint>& points() const { return points_; }

@@ -325,6 +325,43 @@ TEST_CASE("evaluate begins from an empty session and leaves its tokens in it") {
   CHECK(session->generate(greedy({}, 5)).tokens == tokens_of(*engine, document(65), 5, kDense));
 }
 
+TEST_CASE("evaluate reports losses of targets, which the logits of the same positions give") {
+  const auto engine = load_demo(256, 64);
+  EvaluateRequest request;
+  request.tokens = document(130);
+  request.n_last_logits = 70;
+  for (int32_t i = 0; i < 70; ++i) request.targets.push_back((i * 37) % 300);
+  std::vector<double> expected, found;
+  request.on_logits = [&](int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits) {
+    for (int64_t r = 0; r < n_rows; ++r) {
+      double sum = 0.0;
+      for (int64_t i = 0; i < n_vocab; ++i) sum += std::exp(static_cast<double>(logits[r * n_vocab + i]));
+      const int32_t target = request.targets[static_cast<size_t>(position + r - 60)];
+      expected.push_back(std::log(sum) - static_cast<double>(logits[r * n_vocab + target]));
+    }
+    return true;
+  };
+  request.on_losses = [&](int64_t position, std::span<const double> losses) {
+    CHECK(position == 60 + static_cast<int64_t>(found.size()));
+    found.insert(found.end(), losses.begin(), losses.end());
+    return true;
+  };
+  CHECK(engine->new_session()->evaluate(request).losses_ns > 0);
+  REQUIRE(found.size() == 70);
+  REQUIRE(expected.size() == 70);
+  for (size_t i = 0; i < 70; ++i) CHECK(found[i] == Approx(expected[i]).margin(1e-6));
+
+  request.targets.pop_back();
+  CHECK_THAT(error_of([&] { engine->new_session()->evaluate(request); }),
+             ContainsSubstring("usage: ") && ContainsSubstring("70") && ContainsSubstring("69"));
+  request.targets.push_back(1 << 20);
+  CHECK_THAT(error_of([&] { engine->new_session()->evaluate(request); }),
+             ContainsSubstring("targets") && ContainsSubstring("1048576"));
+  request.targets.back() = 3;
+  request.on_losses = [](int64_t, std::span<const double>) { return false; };
+  CHECK_THAT(error_of([&] { engine->new_session()->evaluate(request); }), ContainsSubstring("cancelled"));
+}
+
 TEST_CASE(
     "evaluate reports logits of every position if 0 are asked for, in order, and of no more than there "
     "are") {

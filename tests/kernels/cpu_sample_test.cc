@@ -4,6 +4,7 @@
 #include "kernels/host_logits.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
+#include "tests/kernels/token_losses_cases.h"
 #include "tests/support/catch.h"
 
 namespace seer::testing {
@@ -18,6 +19,11 @@ TEST_CASE("sample at ties, edges and logits that are no numbers") {
     INFO(c.name);
     CHECK(reference::sample_mismatch(c, run_sample(*cpu, c), 0.0) == "");
   }
+}
+
+TEST_CASE("the loss of a row is log of the sum of exponentials less the target's logit") {
+  const auto cpu = make_cpu_backend(2);
+  for (const TokenLossesCase& c : token_losses_cases()) CHECK(token_losses_mismatch(*cpu, c) == "");
 }
 
 TEST_CASE("sample on random rows under every rule") {

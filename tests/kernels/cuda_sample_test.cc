@@ -2,6 +2,7 @@
 #include "tests/kernels/gpu.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
+#include "tests/kernels/token_losses_cases.h"
 #include "tests/support/catch.h"
 
 namespace seer::testing {
@@ -34,6 +35,12 @@ TEST_CASE(
     for (size_t r = 0; r < actual.size(); ++r, ++n_rows) n_equal += actual[r] == expected[r] ? 1 : 0;
   }
   CHECK(n_equal > n_rows - n_rows / 50);  // the others are on the edge
+}
+
+TEST_CASE("cuda: the loss of a row is log of the sum of exponentials less the target's logit") {
+  const auto device = gpu();
+  if (!device) return;
+  for (const TokenLossesCase& c : token_losses_cases()) CHECK(token_losses_mismatch(*device, c) == "");
 }
 
 TEST_CASE("cuda: no rows give no ids") {

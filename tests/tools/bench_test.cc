@@ -5,7 +5,6 @@
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
 #include "tests/tools/run_seer.h"
-#include "tools/seer/log_softmax.h"
 
 namespace seer {
 namespace {
@@ -235,14 +234,6 @@ TEST_CASE("perplexity in windows of 4096 loses by sparsity what the demo model's
   const double expected = sparse["ppl"].get<double>() / dense["ppl"].get<double>();
   CHECK(rows[1]["ratio"].get<double>() == Approx(expected).epsilon(0.005));
   CHECK(rows[1]["density"].get<double>() == Approx(sparse["density"].get<double>()).epsilon(0.1));
-}
-
-TEST_CASE("the loss of a row is log of the sum of exponentials less the target's logit") {
-  const std::vector<float> logits = {1.0F, 2.0F, 3.0F, -1000.0F, 0.0F, 1000.0F};  // [2, 3]
-  const std::vector<int32_t> targets = {2, 2};
-  const double first = std::log(std::exp(1.0) + std::exp(2.0) + std::exp(3.0)) - 3.0;
-  CHECK(cli::negative_log_likelihood(logits.data(), targets.data(), 2, 3) == Approx(first).margin(1e-12));
-  CHECK(cli::negative_log_likelihood(logits.data(), targets.data(), 0, 3) == 0.0);
 }
 
 TEST_CASE("inspect shows the attention window, and what of config.json may surprise, a line each") {

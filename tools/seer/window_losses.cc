@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 
 #include "tools/seer/format.h"
 #include "tools/seer/interrupt.h"
-#include "tools/seer/log_softmax.h"
 #include "tools/seer/sparse_options.h"
 
 namespace seer::cli {
@@ -91,7 +91,6 @@ void WindowLosses::evaluate(RuleTotals& totals, int64_t n_counted, StatusLine& l
                              (index > 0 ? format(" (%.3f so far)", totals.perplexity()) : "");
   double loss = 0.0;
   int64_t n_seen = 0;
-  std::chrono::nanoseconds own_time{0};
   EvaluateRequest request;
   request.tokens.assign(window, window + window_);
   request.sparse = totals.rule.prompt;
@@ -99,12 +98,12 @@ void WindowLosses::evaluate(RuleTotals& totals, int64_t n_counted, StatusLine& l
   const int64_t first = window_ - n_counted;  // the first position that counts
   request.n_prompt = first;                   // 0 stands for all tokens
   request.n_last_logits = n_counted;
-  request.on_logits = [&](int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits) {
-    const Clock::time_point start = Clock::now();
-    loss += negative_log_likelihood(logits, window + position + 1, n_rows, n_vocab,
-                                    totals.losses.data() + index * n_counted + position - first);
-    n_seen += n_rows;
-    own_time += Clock::now() - start;
+  request.targets.assign(window + first + 1, window + window_ + 1);
+  request.on_losses = [&](int64_t position, std::span<const double> losses) {
+    double* const out = totals.losses.data() + index * n_counted + position - first;
+    std::copy(losses.begin(), losses.end(), out);
+    loss = std::accumulate(losses.begin(), losses.end(), loss);
+    n_seen += static_cast<int64_t>(losses.size());
     return !interrupted();
   };
   request.on_progress = [&](const PrefillProgress& progress) {
@@ -114,17 +113,17 @@ void WindowLosses::evaluate(RuleTotals& totals, int64_t n_counted, StatusLine& l
   throw_if_interrupted();
   const Clock::time_point start = Clock::now();
   const RequestStats stats = session_->evaluate(request);
-  const std::chrono::duration<double> elapsed = Clock::now() - start - own_time;
+  const double own = 1e-9 * static_cast<double>(stats.losses_ns);
+  const double elapsed = std::chrono::duration<double>(Clock::now() - start).count() - own;
   throw_if_interrupted();
   if (n_seen != n_counted)
-    throw Error(ErrorKind::kRuntime, "the engine reported other logits than were asked for");
+    throw Error(ErrorKind::kRuntime, "the engine reported other losses than were asked for");
   totals.loss += loss / static_cast<double>(n_counted);
   totals.density += stats.density;
   totals.decode_density += stats.decode_density;
-  totals.seconds += elapsed.count();
+  totals.seconds += elapsed;
   // The losses are computed while the tokens that count run: in the prefill or, if the last tokens are
   // decoded, in the decode.
-  const double own = std::chrono::duration<double>(own_time).count();
   const bool decodes = first > 0;
   totals.prefill_seconds += 1e-9 * static_cast<double>(stats.prefill_ns) - (decodes ? 0.0 : own);
   totals.decode_seconds += 1e-9 * static_cast<double>(stats.decode_ns) - (decodes ? own : 0.0);

@@ -103,9 +103,11 @@ struct SEER_API RequestStats {
   // are what the session held and the new prompt.
   int64_t n_prompt = 0;
   int64_t n_cached = 0;
-  int64_t n_generated = 0;       // tokens chosen, a final EOS included
-  int64_t prefill_ns = 0;        // the whole prefill, the choice of the first token included
-  int64_t decode_ns = 0;         // from the first token chosen to the last
+  int64_t n_generated = 0;  // tokens chosen, a final EOS included
+  int64_t prefill_ns = 0;   // the whole prefill, the choice of the first token included
+  int64_t decode_ns = 0;    // from the first token chosen to the last
+  // The part of both that a CPU spent on EvaluateRequest::on_losses; 0 on a GPU, which takes microseconds.
+  int64_t losses_ns = 0;
   int64_t decode_device_ns = 0;  // the part of decode_ns in which the device worked on a step
   // The next two are of the prefill. If a step has tokens of several prompts, each prompt counts the fraction
   // of the step's time that its tokens are of the step's prompt tokens.
@@ -178,6 +180,12 @@ struct SEER_API EvaluateRequest {
   // Callbacks as in GenerateRequest. Gets the logits of `n_rows` positions from `position` on, float32
   // [n_rows, n_vocab]. Calls come in the order of positions.
   std::function<bool(int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits)> on_logits;
+  // Gets the losses of `targets` at the positions from `position` on: the logarithm of the sum of exp(logits)
+  // less the target's logit, NaN if the logits are not finite. `targets` has one id for each position that
+  // n_last_logits asks for. The device computes the losses, so no logits are copied from it for them. Calls
+  // come in the order of positions.
+  std::vector<int32_t> targets;
+  std::function<bool(int64_t position, std::span<const double> losses)> on_losses;
   std::function<void(const GateRows&)> on_gate;  // sparse rules only
   // Called for each decoded token and each layer in which gates choose, but not under the dense rule for
   // decoding.
