@@ -270,7 +270,8 @@ class Run {
       loss /= static_cast<double>(std::max<int64_t>(result->n_held_out, 1));
     if (result->n_held_out == 0) return;
     for (const RulePoint& point : points.points())
-      result->held_out_rules.push_back({point.rule, point.density(), point.recall()});
+      result->held_out_rules.push_back(
+          {point.rule, point.density(), point.recall(), point.possible_recall()});
   }
 
   Model model_;

@@ -18,10 +18,12 @@ struct RulePoint {
   std::string rule;
   double value = 0.0;
   bool share = false;  // keeps the best share `value` of the visible blocks, not those above `value`
-  double kept = 0.0, visible = 0.0, covered = 0.0, n_rows = 0.0;
+  double kept = 0.0, visible = 0.0, covered = 0.0, possible = 0.0, n_rows = 0.0;
 
   double density() const { return visible == 0.0 ? 0.0 : kept / visible; }
   double recall() const { return n_rows == 0.0 ? 0.0 : covered / n_rows; }
+  // The recall if each row kept as many blocks, and these were the best ones by the ground truth.
+  double possible_recall() const { return n_rows == 0.0 ? 0.0 : possible / n_rows; }
 };
 
 // Adds up the points of some windows.
@@ -39,6 +41,8 @@ class HeldOutPoints {
   std::vector<RulePoint> points_;
   std::vector<float> scores_, truth_;
   std::vector<int32_t> order_;
+  std::vector<float> best_truth_;
+  std::vector<double> most_of_;  // the ground truth of the k best blocks, for k from 0 on
 };
 
 }  // namespace seer

@@ -23,7 +23,9 @@ constexpr const char* kDistillDescription =
     "attention, pooled over blocks. Writes config.json and attn_gate_weights.safetensors to --out, which -g "
     "of the other commands takes. Without --held-out, up to 8 windows at the end of the texts, and at most a "
     "tenth of them, are held out. At the end stdout gets a row for each of some rules: the share of the "
-    "blocks that it would keep on the texts held out, and the share of the attention in them. Ctrl-C writes "
+    "blocks that it would keep on the texts held out, the share of the attention in them, and the share that "
+    "as "
+    "many blocks could have. Ctrl-C writes "
     "a checkpoint, from which --resume goes on with the same bits.";
 
 constexpr int64_t kHeldOutWindows = 8;
@@ -220,15 +222,16 @@ class Distill {
     log_info(format("held out: loss %.4f (layers ", result.held_out_loss()) +
              losses_by_group(result.held_out_losses) + ") in " + std::to_string(result.n_held_out) +
              (result.n_held_out == 1 ? " window" : " windows"));
-    RowWriter writer(command_.output, {{"rule", 15, false}, {"density", 7}, {"recall", 7}});
+    RowWriter writer(command_.output, {{"rule", 15, false}, {"density", 7}, {"recall", 7}, {"possible", 8}});
     for (const HeldOutRule& rule : result.held_out_rules)
-      writer.write(
-          {{"rule", rule.rule},
-           {"density", rule.density},
-           {"recall", rule.recall},
-           {"loss", result.held_out_loss()},
-           {"n_windows", result.n_held_out}},
-          {rule.rule, format("%.1f%%", 100.0 * rule.density), format("%.1f%%", 100.0 * rule.recall)});
+      writer.write({{"rule", rule.rule},
+                    {"density", rule.density},
+                    {"recall", rule.recall},
+                    {"possible_recall", rule.possible_recall},
+                    {"loss", result.held_out_loss()},
+                    {"n_windows", result.n_held_out}},
+                   {rule.rule, format("%.1f%%", 100.0 * rule.density), format("%.1f%%", 100.0 * rule.recall),
+                    format("%.1f%%", 100.0 * rule.possible_recall)});
     writer.finish();
   }
 

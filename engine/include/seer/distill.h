@@ -72,6 +72,8 @@ struct SEER_API HeldOutRule {
   std::string rule;      // "threshold=0.002", "best 0.1"
   double density = 0.0;  // share of the blocks to choose from that it keeps
   double recall = 0.0;   // share of the ground truth in these blocks
+  // The share that as many blocks of each row have if the ground truth chooses them: no gate has more.
+  double possible_recall = 0.0;
 };
 
 struct SEER_API DistillResult {
