@@ -162,8 +162,9 @@ class Distillation {
   virtual void copy(const Tensor& out, const Tensor& in) = 0;
   // Copies numbers of the host to the device. Returns when `host` may be changed.
   virtual void write(const Tensor& out, const float* host) = 0;
-  // Waits for the device, and returns the sum of squares.
-  virtual double sum_of_squares(const Tensor& x) = 0;
+  // Waits for the device, and sets sums[i] on the host to the sum of squares of the first n numbers of row i.
+  virtual void sums_of_squares(double* sums, const Tensor& x,  // [n_rows, at least n]
+                               int64_t n) = 0;
   virtual void adamw(const Tensor& parameters, const Tensor& gradients, const Tensor& moments,
                      const Tensor& second_moments, const AdamWStep& step) = 0;
 

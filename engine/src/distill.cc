@@ -89,6 +89,7 @@ OrderedJson settings_of(const DistillOptions& o, const GatePlan& plan, const std
                           {"last_rate", *o.last_rate},
                           {"warm_up", o.warm_up},
                           {"max_norm", o.max_norm},
+                          {"clip", o.clip == GradientClip::kLayer ? "layer" : "all"},
                           {"row_stride", o.row_stride},
                           {"seed", o.seed},
                           {"weights", o.weights},
@@ -196,6 +197,7 @@ class Run {
     options.learning_rate = options_.learning_rate;
     options.last_rate = *options_.last_rate;
     options.max_norm = options_.max_norm;
+    options.clips_layers = options_.clip == GradientClip::kLayer;
     options.row_stride = options_.row_stride;
     trainer_ = std::make_unique<Trainer>(model_, plan_, options, options_.seed);
     if (resumed_) trainer_->set_state(*resumed_);

@@ -6,8 +6,10 @@
 #include <cblas.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "kernels/cpu/cpu_backend.h"
@@ -240,19 +242,21 @@ void CpuBackend::write(const Tensor& out, const float* host) {
   std::copy_n(host, out.numel(), out.as<float>());
 }
 
-double CpuBackend::sum_of_squares(const Tensor& x) {
-  const int64_t n = x.numel(), n_parts = parts_of(n, kNumbersOfPart);
-  std::vector<double> sums(static_cast<size_t>(n_parts));
-  pool_.run(n_parts, [&](int64_t part, int) {
+void CpuBackend::sums_of_squares(double* sums, const Tensor& x, int64_t n) {
+  const int64_t n_rows = x.dim(0), width = x.dim(1), n_parts = parts_of(n, kNumbersOfPart);
+  assert(n <= width);
+  std::vector<double> of_parts(static_cast<size_t>(n_rows * n_parts));
+  pool_.run(n_rows * n_parts, [&](int64_t task, int) {
+    const float* row = x.as<float>() + task / n_parts * width;
+    const int64_t first = task % n_parts * kNumbersOfPart, end = std::min(n, first + kNumbersOfPart);
     double sum = 0.0;
-    const int64_t end = std::min(n, (part + 1) * kNumbersOfPart);
-    for (int64_t i = part * kNumbersOfPart; i < end; ++i)
-      sum += static_cast<double>(x.as<float>()[i]) * x.as<float>()[i];
-    sums[static_cast<size_t>(part)] = sum;
+    for (int64_t i = first; i < end; ++i) sum += static_cast<double>(row[i]) * row[i];
+    of_parts[static_cast<size_t>(task)] = sum;
   });
-  double total = 0.0;
-  for (const double sum : sums) total += sum;
-  return total;
+  for (int64_t row = 0; row < n_rows; ++row) {
+    const auto first = of_parts.begin() + row * n_parts;
+    sums[row] = std::accumulate(first, first + n_parts, 0.0);
+  }
 }
 
 void CpuBackend::adamw(const Tensor& parameters, const Tensor& gradients, const Tensor& moments,

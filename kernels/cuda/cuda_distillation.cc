@@ -153,15 +153,15 @@ void CudaDistillation::write(const Tensor& out, const float* host) {
   check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
 }
 
-double CudaDistillation::sum_of_squares(const Tensor& x) {
+void CudaDistillation::sums_of_squares(double* sums, const Tensor& x, int64_t n) {
+  assert(n <= x.dim(1));
   backend_.use();
-  const int64_t n_partials = sum_of_squares_partials(x.numel());
-  auto* sums = static_cast<double*>(
-      scratch_.reserve((n_partials + 1) * static_cast<int64_t>(sizeof(double)), kScratch));
-  check(launch_sum_of_squares({sums, sums + 1, floats(x), x.numel()}, stream_), "sum_of_squares");
-  double sum = 0.0;
-  backend_.read(&sum, Tensor(sums, DType::kU8, {static_cast<int64_t>(sizeof sum)}));
-  return sum;
+  const int64_t n_rows = x.dim(0), n_partials = sums_of_squares_partials(n_rows, n);
+  constexpr auto kBytes = static_cast<int64_t>(sizeof(double));
+  auto* out = static_cast<double*>(scratch_.reserve((n_rows + n_partials) * kBytes, kScratch));
+  check(launch_sums_of_squares({out, out + n_rows, floats(x), n_rows, x.dim(1), n}, stream_),
+        "sums_of_squares");
+  backend_.read(sums, Tensor(out, DType::kU8, {n_rows * kBytes}));
 }
 
 void CudaDistillation::adamw(const Tensor& parameters, const Tensor& gradients, const Tensor& moments,

@@ -39,7 +39,7 @@ class CudaDistillation final : public Distillation {
   void fill(const Tensor& out, float value) override;
   void copy(const Tensor& out, const Tensor& in) override;
   void write(const Tensor& out, const float* host) override;
-  double sum_of_squares(const Tensor& x) override;
+  void sums_of_squares(double* sums, const Tensor& x, int64_t n) override;
   void adamw(const Tensor& parameters, const Tensor& gradients, const Tensor& moments,
              const Tensor& second_moments, const AdamWStep& step) override;
 

@@ -107,17 +107,31 @@ StepReport Trainer::step(std::span<const Window> windows, const std::function<vo
   StepReport report;
   for (const double loss : lesson_.losses)
     report.losses.push_back(loss / static_cast<double>(windows.size()));
-  report.gradient_norm = std::sqrt(device_->sum_of_squares(gradients_));
+  std::vector<double> squares(static_cast<size_t>(plan_.n_layers()));
+  device_->sums_of_squares(squares.data(), gradients_, plan_.layer_size());
+  report.gradient_norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
   if (!std::isfinite(report.gradient_norm))
     throw Error(ErrorKind::kRuntime, where + "the gradient is not finite. Try a lower learning rate.");
   report.learning_rate = rate_of(n_done_);
-  AdamWStep adamw;
-  adamw.learning_rate = report.learning_rate;
-  adamw.number = n_done_ + 1;
-  adamw.gradient_scale = std::min(1.0, options_.max_norm / (report.gradient_norm + 1e-6));
-  device_->adamw(weights_, gradients_, moments_, second_moments_, adamw);
+  update(squares, report.learning_rate);
   ++n_done_;
   return report;
+}
+
+void Trainer::update(const std::vector<double>& squares, double learning_rate) {
+  AdamWStep adamw;
+  adamw.learning_rate = learning_rate;
+  adamw.number = n_done_ + 1;
+  const auto take = [&](int64_t first, int64_t n_layers, double sum) {
+    adamw.gradient_scale = std::min(1.0, options_.max_norm / (std::sqrt(sum) + 1e-6));
+    device_->adamw(weights_.rows(first, n_layers), gradients_.rows(first, n_layers),
+                   moments_.rows(first, n_layers), second_moments_.rows(first, n_layers), adamw);
+  };
+  if (!options_.clips_layers) {
+    take(0, plan_.n_layers(), std::accumulate(squares.begin(), squares.end(), 0.0));
+    return;
+  }
+  for (int64_t l = 0; l < plan_.n_layers(); ++l) take(l, 1, squares[static_cast<size_t>(l)]);
 }
 
 std::vector<double> Trainer::evaluate(Window window, const ScoresObserver& on_scores) {

@@ -18,8 +18,9 @@ struct TrainerOptions {
   int64_t window = 0;  // tokens, a multiple of the gates' block
   int64_t n_steps = 0, warm_up = 20;
   double learning_rate = 1e-3, last_rate = 0.0;
-  double max_norm = 1.0;   // of the gradients of all gates together
-  int64_t row_stride = 1;  // gates for decoding: every how many tokens there is a row
+  double max_norm = 1.0;      // of the gradients of all gates together, or of each layer's
+  bool clips_layers = false;  // each layer's gradients are clipped to max_norm by themselves
+  int64_t row_stride = 1;     // gates for decoding: every how many tokens there is a row
   // The most memory for block maxima, which decides how large the parts of a window are that are computed at
   // a time. 2 GiB are 16384 tokens of 65536 with 32 heads and blocks of 64. Parts round differently from the
   // whole, so another number gives other bits.
@@ -34,7 +35,8 @@ struct TrainerState {
 
 struct StepReport {
   std::vector<double> losses;  // [n_layers], mean over the step's windows
-  double gradient_norm = 0.0, learning_rate = 0.0;
+  double gradient_norm = 0.0;  // of all gates together, before it was clipped
+  double learning_rate = 0.0;
 };
 
 using Window = std::span<const int32_t>;
@@ -69,6 +71,8 @@ class Trainer {
 
  private:
   void forward(Window window);
+  // Takes a step of AdamW by gradients that are clipped by `squares`, each layer's sum of squares.
+  void update(const std::vector<double>& squares, double learning_rate);
   std::vector<float> read(const Tensor& t) const;
 
   const Model& model_;

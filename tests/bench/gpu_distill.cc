@@ -146,18 +146,19 @@ void bench_learning(GpuBench& b, const std::string& name, const Gates& gates) {
 
 void bench_update(GpuBench& b) {
   Distillation& ops = *b.gpu()->distillation();
-  const int64_t n = kLayers * b.n_heads() * kPools * kHead * kHead;
+  const int64_t of_layer = b.n_heads() * kPools * kHead * kHead, n = kLayers * of_layer;
   std::vector<Tensor> lists;
   for (int i = 0; i < 4; ++i) {
-    lists.push_back(b.tensor(DType::kF32, {n}));
+    lists.push_back(b.tensor(DType::kF32, {kLayers, of_layer}));
     ops.fill(lists.back(), 1e-3F);
   }
   AdamWStep step;
   step.learning_rate = 1e-3;
   const std::string weights = " of " + std::to_string(n) + " weights";
   const auto bytes = static_cast<double>(lists[0].nbytes());
-  b.report("distill sum of squares" + weights, b.time([&](int) { (void)ops.sum_of_squares(lists[1]); }),
-           bytes, 0.0);
+  double sums[kLayers];
+  b.report("distill sums of squares" + weights,
+           b.time([&](int) { ops.sums_of_squares(sums, lists[1], of_layer); }), bytes, 0.0);
   b.report("distill adamw" + weights,
            b.time([&](int) { ops.adamw(lists[0], lists[1], lists[2], lists[3], step); }), 7.0 * bytes, 0.0);
 }

@@ -161,6 +161,9 @@ TEST_CASE("a folder that has gates or another run's checkpoint is refused") {
   options.seed = 3;
   CHECK_THAT(refused(), ContainsSubstring("expected seed 3, found 0"));
   options.seed = 0;
+  options.clip = GradientClip::kLayer;
+  CHECK_THAT(refused(), ContainsSubstring(R"(expected clip "layer", found "all")"));
+  options.clip = GradientClip::kAll;
   CHECK(distill(options, d.tokens(), {}).n_done == 4);
   options.resume = false;
   CHECK_THAT(refused(), ContainsSubstring("has a config.json already"));

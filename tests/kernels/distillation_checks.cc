@@ -392,9 +392,22 @@ void check_optimiser(Backend* backend, double error) {
     }
   }
   CHECK(worst(tensors.read(p), ep) < error);
-  double squares = 0.0;
-  for (const float value : gradients) squares += static_cast<double>(value) * value;
-  CHECK(device.sum_of_squares(g) == Approx(squares).epsilon(1e-6));
+}
+
+void check_squares(Backend* backend, double error) {
+  Tensors tensors(backend);
+  const int64_t n_rows = 3, width = 20000;  // more numbers than a task takes
+  const Floats x = random_floats(n_rows * width, 17);
+  for (const int64_t n : {int64_t{1}, width - 7, width}) {
+    INFO(n << " of " << width << " numbers");
+    std::vector<double> found(static_cast<size_t>(n_rows)), expected(found.size(), 0.0);
+    backend->distillation()->sums_of_squares(found.data(), tensors.of(x, {n_rows, width}), n);
+    for (int64_t row = 0; row < n_rows; ++row)
+      for (int64_t i = 0; i < n; ++i)
+        expected[static_cast<size_t>(row)] +=
+            std::pow(static_cast<double>(x[static_cast<size_t>(row * width + i)]), 2);
+    for (size_t row = 0; row < found.size(); ++row) CHECK(found[row] == Approx(expected[row]).epsilon(error));
+  }
 }
 
 }  // namespace seer::testing

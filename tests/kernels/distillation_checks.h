@@ -13,7 +13,9 @@ void check_ground_truth(Backend* backend, double error);
 void check_multiply(Backend* backend, double error);
 // The transpose of a rotation, the gradient of an RMS norm and that of the KL divergence, against float64.
 void check_gradients(Backend* backend, double error);
-// Some steps of AdamW and sums of squares, against float64.
+// Some steps of AdamW against float64.
 void check_optimiser(Backend* backend, double error);
+// Sums of squares of rows, and of the first numbers of rows, against float64; `error` is relative.
+void check_squares(Backend* backend, double error);
 
 }  // namespace seer::testing

@@ -87,8 +87,8 @@ TEST_CASE("distill writes gates that the other commands take") {
 
 TEST_CASE("distill makes gates for decoding, and measures them at the end of the texts") {
   const Texts texts;
-  const Outcome run = run_seer(texts.command(
-      {"--kind", "decode", "--gate-type", "Qavgproj_Kmaxavg", "--block-size", "16", "--row-stride", "2"}));
+  const Outcome run = run_seer(texts.command({"--kind", "decode", "--gate-type", "Qavgproj_Kmaxavg",
+                                              "--block-size", "16", "--row-stride", "2", "--clip", "layer"}));
   INFO(run.err);
   REQUIRE(run.code == 0);
   CHECK_THAT(run.out, ContainsSubstring("best 0.1"));

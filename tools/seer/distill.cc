@@ -36,7 +36,7 @@ struct DistillCommand {
 
   DistillOptions options;
   std::vector<std::string> texts, held_out;
-  std::string kind = "prefill";
+  std::string kind = "prefill", clip = "all";
   std::string output = "md";
   int64_t threads = 0, seed = 0;
   std::optional<double> learning_rate, max_norm;
@@ -100,8 +100,10 @@ struct DistillCommand {
     args.value("--last-lr", "X", "0, or 0.00001 for decoding", "learning rate at the end of its cosine",
                into(options.last_rate));
     args.value("--warm-up", "N", "20", "steps in which the learning rate rises", into(options.warm_up, 0));
-    args.value("--max-norm", "X", "1", "clip the gradients of all gates together to this norm",
-               into(max_norm));
+    args.value("--max-norm", "X", "1", "clip gradients to this norm", into(max_norm));
+    args.choice("--clip", "WHAT", clip, {"all", "layer"},
+                "clip the gradients of all gates together, as in the published recipe, or each layer's by "
+                "themselves");
     args.value("--row-stride", "N", "1",
                "learn from every N-th token of a window's second half; for decoding",
                into(options.row_stride, 1));
@@ -131,6 +133,7 @@ struct DistillCommand {
     options.seed = static_cast<uint64_t>(seed);
     if (learning_rate) options.learning_rate = *learning_rate;
     if (max_norm) options.max_norm = *max_norm;
+    if (clip == "layer") options.clip = GradientClip::kLayer;
   }
 };
 

@@ -14,11 +14,18 @@ namespace seer {
 
 enum class GateKind { kPrefill, kDecode };
 
+// Which gradients are clipped together to DistillOptions::max_norm.
+enum class GradientClip {
+  kAll,    // those of all gates, as in the published recipe
+  kLayer,  // those of each layer: a layer whose gradients are large does not slow down the others
+};
+
 // The progress of a run.
 struct SEER_API DistillStep {
   int64_t step = 0, n_steps = 0;     // `step` steps are done
   std::vector<double> layer_losses;  // KL divergence, mean over the step's windows, heads and rows
-  double gradient_norm = 0.0, learning_rate = 0.0;
+  double gradient_norm = 0.0;        // of all gates together, before it was clipped
+  double learning_rate = 0.0;
   double tokens_per_second = 0.0, seconds_left = 0.0;  // by the steps since this run began or was resumed
 
   double loss() const;  // mean over layers
@@ -50,7 +57,8 @@ struct SEER_API DistillOptions {
   std::optional<double> last_rate;  // where the cosine ends; default: 0 for prompts, 1e-5 for decoding
   int64_t warm_up = 20;             // steps
   double max_norm = 1.0;            // gradients of a larger norm are clipped to it
-  int64_t row_stride = 1;           // gates for decoding: learn from every so many tokens
+  GradientClip clip = GradientClip::kAll;
+  int64_t row_stride = 1;  // gates for decoding: learn from every so many tokens
   uint64_t seed = 0;
 
   bool resume = false;            // go on from the checkpoint in out_dir

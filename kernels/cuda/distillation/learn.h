@@ -76,14 +76,16 @@ cudaError_t launch_divergence(const DivergenceParams& params, cudaStream_t strea
 
 cudaError_t launch_fill_numbers(float* out, float value, int64_t n, cudaStream_t stream);
 
-struct SumOfSquaresParams {
-  double* out;       // 1
-  double* partials;  // scratch, sum_of_squares_partials() doubles
-  const float* x;
-  int64_t n;
+struct SumsOfSquaresParams {
+  double* out;       // [n_rows]
+  double* partials;  // scratch, sums_of_squares_partials() doubles
+  const float* x;    // [n_rows, width]
+  int64_t n_rows, width;
+  int64_t n;  // of each row, the first n numbers
 };
-int64_t sum_of_squares_partials(int64_t n);
-cudaError_t launch_sum_of_squares(const SumOfSquaresParams& params, cudaStream_t stream);
+int64_t sums_of_squares_partials(int64_t n_rows, int64_t n);
+// Returns an error for more than 65535 rows.
+cudaError_t launch_sums_of_squares(const SumsOfSquaresParams& params, cudaStream_t stream);
 
 struct AdamWParams {
   float *parameters, *moments, *second_moments;

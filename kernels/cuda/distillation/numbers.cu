@@ -1,4 +1,4 @@
-// The numbers of all gates as one list: filling it, its sum of squares, and a step of AdamW.
+// The numbers of all gates as one list: filling it, sums of squares, and a step of AdamW.
 #include "kernels/cuda/distillation/learn.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
@@ -28,27 +28,31 @@ __device__ double sum_of_block(double x) {
   return of_threads[0];
 }
 
-__global__ void __launch_bounds__(kThreads) squares_kernel(const SumOfSquaresParams p) {
+// Grid: parts of a row, rows.
+__global__ void __launch_bounds__(kThreads) squares_kernel(const SumsOfSquaresParams p) {
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
+  const float* row = p.x + static_cast<int64_t>(blockIdx.y) * p.width;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kNumbersOfPart,
                 end = min(p.n, first + kNumbersOfPart);
   double sum = 0.0;
   for (int64_t i = first + threadIdx.x; i < end; i += kThreads) {
-    const double x = p.x[i];
+    const double x = row[i];
     sum += x * x;
   }
   sum = sum_of_block(sum);
-  if (threadIdx.x == 0) p.partials[blockIdx.x] = sum;
+  if (threadIdx.x == 0) p.partials[static_cast<int64_t>(blockIdx.y) * gridDim.x + blockIdx.x] = sum;
 }
 
-__global__ void __launch_bounds__(kThreads) add_squares_kernel(const SumOfSquaresParams p, int64_t n_parts) {
+// Grid: rows.
+__global__ void __launch_bounds__(kThreads) add_squares_kernel(const SumsOfSquaresParams p, int64_t n_parts) {
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();
+  const double* of_row = p.partials + static_cast<int64_t>(blockIdx.x) * n_parts;
   double sum = 0.0;
-  for (int64_t i = threadIdx.x; i < n_parts; i += kThreads) sum += p.partials[i];
+  for (int64_t i = threadIdx.x; i < n_parts; i += kThreads) sum += of_row[i];
   sum = sum_of_block(sum);
-  if (threadIdx.x == 0) *p.out = sum;
+  if (threadIdx.x == 0) p.out[blockIdx.x] = sum;
 }
 
 __global__ void __launch_bounds__(kThreads) adamw_kernel(const AdamWParams p) {
@@ -72,13 +76,16 @@ cudaError_t launch_fill_numbers(float* out, float value, int64_t n, cudaStream_t
   return launch(fill_kernel, blocks_for(n, kThreads), kThreads, 0, stream, out, value, n);
 }
 
-int64_t sum_of_squares_partials(int64_t n) { return (n + kNumbersOfPart - 1) / kNumbersOfPart; }
+int64_t sums_of_squares_partials(int64_t n_rows, int64_t n) {
+  return n_rows * ((n + kNumbersOfPart - 1) / kNumbersOfPart);
+}
 
-cudaError_t launch_sum_of_squares(const SumOfSquaresParams& params, cudaStream_t stream) {
-  const cudaError_t error =
-      launch(squares_kernel, blocks_for(params.n, kNumbersOfPart), kThreads, 0, stream, params);
+cudaError_t launch_sums_of_squares(const SumsOfSquaresParams& params, cudaStream_t stream) {
+  dim3 grid = blocks_for(params.n, kNumbersOfPart);
+  grid.y = static_cast<unsigned>(params.n_rows);
+  const cudaError_t error = launch(squares_kernel, grid, kThreads, 0, stream, params);
   if (error != cudaSuccess) return error;
-  return launch(add_squares_kernel, dim3(1), kThreads, 0, stream, params, sum_of_squares_partials(params.n));
+  return launch(add_squares_kernel, dim3(grid.y), kThreads, 0, stream, params, static_cast<int64_t>(grid.x));
 }
 
 cudaError_t launch_adamw(const AdamWParams& params, cudaStream_t stream) {
