@@ -14,8 +14,9 @@ OURS = {"paged_decode": "this project, dense", "paged_decode of a tenth": "this 
 LEGEND = """Microseconds of one layer's attention in a step that decodes, bf16, 32 query and 8 KV heads of 128, pages of 64 tokens
 in random order. Each is the median of five replays of a CUDA graph. Its calls take turns on the pages of 16 layers (of 4 if a
 layer has more than 262144 tokens), so that none finds its keys and values in L2. The rivals' plans are made before, once for
-all layers. "fa3 rows" reads contiguous rows in place of pages, "fa3 splits=N" has N in place of its own choice. Rivals'
-outputs are compared with float32 ("WRONG": beyond bf16's rounding). "x" is a rival's time over ours."""
+all layers. "fa3 rows" reads contiguous rows in place of pages, "fa3 splits=N" has N in place of its own choice, and "fa3
+unplanned" plans in each call. Rivals' outputs are compared with float32 ("WRONG": beyond bf16's rounding). "x" is a rival's
+time over ours."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from attention.data import BLOCK, HEAD, HEADS, KV_HEADS
 
 SCALE = HEAD**-0.5
-# The number of parts into which FlashAttention-3 splits a sequence; 0 lets it choose.
-SPLITS = (0, 2, 4, 16)
+# Parts into which FlashAttention-3 splits a sequence, in place of its own choice.
+SPLITS = (2, 4, 16)
 
 
 @dataclasses.dataclass
@@ -23,17 +23,18 @@ class Rival:
 # ---- FlashAttention-3 ----
 
 
-def make_fa3(operators, paged, n_splits):
+def make_fa3(operators, paged=True, n_splits=0, planned=True):
     """By the operators of vLLM's build, which are FlashAttention-3's flash_attn_with_kvcache and get_scheduler_metadata."""
 
     def make(inputs):
         n, length = inputs.shape.n_sequences, inputs.shape.n_tokens
-        q = inputs.q.view(n, 1, HEADS, HEAD)
-        out = inputs.out.view(n, 1, HEADS, HEAD)
+        q, out = (x.view(n, 1, HEADS, HEAD) for x in (inputs.q, inputs.out))
         table = inputs.table if paged else None
-        plan = operators.get_scheduler_metadata(n, 1, length, HEADS, KV_HEADS, HEAD, HEAD, torch.bfloat16, inputs.lengths, None,
-                                                None, None, None, None, BLOCK if paged else None, 0, False, -1, -1, False,
-                                                n_splits, None, 0)
+        plan = None
+        if planned:
+            plan = operators.get_scheduler_metadata(n, 1, length, HEADS, KV_HEADS, HEAD, HEAD, torch.bfloat16, inputs.lengths,
+                                                    None, None, None, None, None, BLOCK if paged else None, 0, False, -1, -1,
+                                                    False, n_splits, None, 0)
 
         def call(layer):
             k, v = inputs.pages(layer, "NHD") if paged else inputs.rows(layer)
@@ -49,12 +50,10 @@ def make_fa3(operators, paged, n_splits):
 def fa3_rivals(path):
     torch.ops.load_library(path)
     operators = torch.ops._vllm_fa3_C
-    rivals = []
-    for n_splits in SPLITS:
-        name = f"fa3 splits={n_splits}" if n_splits else "fa3"
-        rivals.append(Rival(name, "NHD", make_fa3(operators, True, n_splits)))
-    rivals.append(Rival("fa3 rows", "rows", make_fa3(operators, False, 0)))
-    return rivals
+    return [Rival("fa3", "NHD", make_fa3(operators)),
+            *(Rival(f"fa3 splits={n}", "NHD", make_fa3(operators, n_splits=n)) for n in SPLITS),
+            Rival("fa3 unplanned", "NHD", make_fa3(operators, planned=False)),
+            Rival("fa3 rows", "rows", make_fa3(operators, paged=False))]
 
 
 # ---- FlashInfer ----
