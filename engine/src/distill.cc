@@ -7,6 +7,7 @@
 
 #include "engine/src/activations.h"
 #include "engine/src/devices.h"
+#include "engine/src/rank_leader.h"
 #include "engine/src/weight_format.h"
 #include "models/checkpoint_folder.h"
 #include "models/distill/checkpoint.h"
@@ -80,7 +81,7 @@ std::string checksum(const std::vector<int32_t>& tokens) {
 
 // Everything on which the bits of the result depend.
 OrderedJson settings_of(const DistillOptions& o, const GatePlan& plan, const std::vector<int32_t>& tokens,
-                        const Backend& backend) {
+                        const Backend& backend, int n_ranks) {
   OrderedJson settings = {{"kind", for_decoding(o) ? "decode" : "prefill"},
                           {"batch", o.batch},
                           {"steps", o.steps},
@@ -94,6 +95,7 @@ OrderedJson settings_of(const DistillOptions& o, const GatePlan& plan, const std
                           {"seed", o.seed},
                           {"weights", o.weights},
                           {"device", backend.has_own_memory() ? "cuda" : "cpu"},
+                          {"ranks", n_ranks},
                           {"n_tokens", tokens.size()},
                           {"texts", checksum(tokens)}};
   for (const auto& [key, value] : plan.config().items())
@@ -107,19 +109,23 @@ class Run {
       int64_t max_held_out)
       : model_({options.model_dir, "", "", "", 0, named_weight_format(options.weights)}),
         options_(completed(options, model_.config())),
-        plan_({for_decoding(options_), options_.gate_type, options_.block_size, options_.hidden_size,
-               options_.force_double, options_.norms, options_.rope},
-              options_.model_dir, model_.config()),
+        spec_({for_decoding(options_), options_.gate_type, options_.block_size, options_.hidden_size,
+               options_.force_double, options_.norms, options_.rope}),
+        plan_(spec_, options_.model_dir, model_.config()),
+        ranks_(options.ranks),
+        shard_(model_.config(), 0, ranks_.size()),
         tokens_(tokens),
         held_out_(held_out),
-        max_held_out_(max_held_out) {}
+        max_held_out_(max_held_out) {
+    (void)plan_.divided(ranks_.size());  // refuses gates that so many ranks cannot divide
+  }
 
   DistillResult run() {
     check_texts();
     std::unique_ptr<Backend> backend =
-        open_device(options_.device, options_.threads, Activations::kAuto,
+        open_device(options_.device, ranks_.threads(options_.threads), Activations::kAuto,
                     [this](const std::string& text) { log(LogLevel::kWarning, text); });
-    settings_ = settings_of(options_, plan_, tokens_, *backend);
+    settings_ = settings_of(options_, plan_, tokens_, *backend, ranks_.size());
     prepare_folder();
     load(std::move(backend));
     train();
@@ -185,11 +191,30 @@ class Run {
 
   void load(std::unique_ptr<Backend> backend) {
     const DType kv_dtype = backend->kv_dtypes().front();
-    model_.open(std::move(backend), Shard(model_.config()), kv_dtype);
-    model_.check(plan_.block(), options_.window / plan_.block());
+    const int64_t n_blocks = options_.window / plan_.block();
+    model_.open(std::move(backend), shard_, kv_dtype);
+    model_.check(plan_.block(), n_blocks);
+    const std::string device = !model_.backend().has_own_memory() ? "cpu"
+                               : options_.device == "auto"        ? "cuda"
+                                                                  : options_.device;
+    ModelSource source;
+    source.files = model_.files();
+    source.device = device;
+    source.threads = options_.threads;
+    source.page_tokens = plan_.block();
+    source.n_blocks = n_blocks;
+    source.kv_dtype = kv_dtype;
+    ranks_.load(source, &model_.backend());
     model_.load([&](int64_t done, int64_t total) {
+      ranks_.check();
       return !options_.on_load || options_.on_load({total, done});
     });
+    ranks_.loaded();
+    make_trainer();
+    log_start();
+  }
+
+  void make_trainer() {
     TrainerOptions options;
     options.window = options_.window;
     options.n_steps = options_.steps;
@@ -199,14 +224,20 @@ class Run {
     options.max_norm = options_.max_norm;
     options.clips_layers = options_.clip == GradientClip::kLayer;
     options.row_stride = options_.row_stride;
-    trainer_ = std::make_unique<Trainer>(model_, plan_, options, options_.seed);
+    ranks_.train({spec_, options, options_.seed});
+    trainer_ = std::make_unique<Trainer>(model_, plan_, options, options_.seed, ranks_.comm());
+    ranks_.allocated();
     if (resumed_) trainer_->set_state(*resumed_);
     resumed_.reset();
+  }
+
+  void log_start() const {
     log(LogLevel::kInfo,
         "training " + plan_.type() + " gates of " + std::to_string(plan_.size()) + " weights on " +
-            model_.backend().description() + ", windows of " + std::to_string(options_.window) + " tokens, " +
-            std::to_string(options_.batch) + " a step, " + std::to_string(tokens_.size()) +
-            " tokens of text" +
+            model_.backend().description() +
+            (ranks_.size() > 1 ? ", " + std::to_string(ranks_.size()) + " ranks" : std::string()) +
+            ", windows of " + std::to_string(options_.window) + " tokens, " + std::to_string(options_.batch) +
+            " a step, " + std::to_string(tokens_.size()) + " tokens of text" +
             (trainer_->n_done() > 0 ? ", from step " + std::to_string(trainer_->n_done()) + " on"
                                     : std::string()));
   }
@@ -261,10 +292,7 @@ class Run {
       if (options_.go_on && !options_.go_on()) break;
       const Window window = std::span(held_out_).subspan(static_cast<size_t>(i * options_.window),
                                                          static_cast<size_t>(options_.window));
-      const std::vector<double> losses =
-          trainer_->evaluate(window, [&](int64_t, const Tensor& scores, const Tensor& truth) {
-            points.add(&model_.backend(), scores, truth, trainer_->rows());
-          });
+      const std::vector<double> losses = trainer_->measure(window, &points);
       for (size_t l = 0; l < losses.size(); ++l) result->held_out_losses[l] += losses[l];
       ++result->n_held_out;
     }
@@ -278,12 +306,15 @@ class Run {
 
   Model model_;
   DistillOptions options_;
+  GateSpec spec_;
   GatePlan plan_;
+  RankLeader ranks_;
+  Shard shard_;
   const std::vector<int32_t>&tokens_, &held_out_;
   int64_t max_held_out_;
   OrderedJson settings_;
   std::optional<TrainerState> resumed_;
-  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<Trainer> trainer_;  // destroyed before the ranks, which it uses
   bool stopped_ = false;
 };
 

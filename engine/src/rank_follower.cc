@@ -5,7 +5,7 @@
 namespace seer {
 
 RankFollower::RankFollower(const ModelSource& source, Communicator* comm)
-    : comm_(comm), model_(source.files) {
+    : comm_(comm), gpu_memory_utilization_(source.gpu_memory_utilization), model_(source.files) {
   const Shard shard = source.shard(model_.config(), comm->rank(), comm->size());
   comm->set_timeout(std::chrono::nanoseconds(source.timeout_ns));
   model_.open(
@@ -19,8 +19,10 @@ RankFollower::RankFollower(const ModelSource& source, Communicator* comm)
     return true;
   });
   comm_->barrier(Patience::kIdle);  // another rank may have a slower disk
-  if (!model_.backend().has_own_memory()) return;
-  const DeviceRoom room = room_on(model_.backend(), source.gpu_memory_utilization);
+}
+
+void RankFollower::tell_room() {
+  const DeviceRoom room = room_on(model_.backend(), gpu_memory_utilization_);
   comm_->gather_host(nullptr, &room, sizeof room);
 }
 
@@ -30,6 +32,19 @@ void RankFollower::allocate(const Message& message) {
   const auto n_pages = reader.get<int64_t>();
   model_.allocate(limits, n_pages, comm_);
   comm_->barrier(Patience::kIdle);
+}
+
+void RankFollower::train(const Message& message) {
+  MessageReader reader(message.bytes);
+  const TrainingSource source = TrainingSource::read(&reader);
+  plan_ = std::make_unique<GatePlan>(source.spec, model_.files().model_dir, model_.config());
+  trainer_ = std::make_unique<Trainer>(model_, *plan_, source.options, source.seed, comm_);
+  comm_->barrier(Patience::kIdle);
+}
+
+void RankFollower::follow(const Message& message) {
+  if (trainer_) return trainer_->follow(message);
+  model_.decoder().follow(message);
 }
 
 }  // namespace seer

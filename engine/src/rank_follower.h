@@ -1,6 +1,6 @@
-// The model of a rank other than 0, and the decoder that uses it. The rank has its part of the weights, of
-// the gates and of the KV cache (tensor parallelism), or all weights and gates and its own pages (context
-// parallelism).
+// The model of a rank other than 0, and the decoder or the trainer of gates that uses it. The rank has its
+// part of the weights, of the gates and of the KV cache (tensor parallelism), or all weights and gates and
+// its own pages (context parallelism).
 #pragma once
 
 #include <memory>
@@ -18,12 +18,20 @@ class RankFollower {
   // Makes the cache and the decoder, with the sizes in rank 0's kAllocateMessage. Must be called before the
   // first step.
   void allocate(const Message& message);
-  Decoder& decoder() { return model_.decoder(); }
+  // Makes the trainer of this rank's gates, by rank 0's kTrainMessage. Must be called before the first
+  // message of a trainer.
+  void train(const Message& message);
+  void tell_room();  // how many bytes this rank can still take on its device
+  // Does what a message of rank 0's decoder or trainer says.
+  void follow(const Message& message);
 
  private:
   Communicator* comm_;
+  double gpu_memory_utilization_;
   Model model_;
-  std::unique_ptr<Communicator> device_comm_;  // declared last: destroyed before the backend that it uses
+  std::unique_ptr<Communicator> device_comm_;  // destroyed before the backend that it uses
+  std::unique_ptr<GatePlan> plan_;
+  std::unique_ptr<Trainer> trainer_;  // declared last, because it uses all of the above
 };
 
 }  // namespace seer

@@ -62,6 +62,7 @@ void RankLeader::loaded() {
 int64_t RankLeader::least_room(Backend* backend, double utilization) {
   const DeviceRoom mine = room_on(*backend, utilization);
   if (!ranks_) return mine.left;
+  send_message(*comm(), kRoomMessage, {});
   std::vector<DeviceRoom> all(static_cast<size_t>(size()));
   comm()->gather_host(all.data(), &mine, sizeof mine);
   int64_t least = mine.left;
@@ -81,6 +82,14 @@ void RankLeader::allocate(const StepLimits& limits, int64_t n_pages) {
   writer.put(limits);
   writer.put(n_pages);
   send_message(*comm(), kAllocateMessage, bytes);
+}
+
+void RankLeader::train(const TrainingSource& source) {
+  if (!ranks_) return;
+  std::vector<std::byte> bytes;
+  MessageWriter writer(&bytes);
+  source.write(&writer);
+  send_message(*comm(), kTrainMessage, bytes);
 }
 
 void RankLeader::allocated() {

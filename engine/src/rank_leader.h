@@ -1,5 +1,5 @@
-// The requests of an engine on rank 0 to the other ranks. Call load(), loaded(), least_room(), allocate(),
-// allocated() in this order. If there are no other ranks, they do nothing.
+// The requests of rank 0 to the other ranks. Call load() and loaded(), then least_room() and allocate(), or
+// train(), and at last allocated(), in this order. If there are no other ranks, they do nothing.
 #pragma once
 
 #include <memory>
@@ -35,6 +35,8 @@ class RankLeader {
   int64_t least_room(Backend* backend, double utilization);
   // Tells the others to make caches and decoders of this size.
   void allocate(const StepLimits& limits, int64_t n_pages);
+  // Tells the others to make trainers of gates.
+  void train(const TrainingSource& source);
   void allocated();  // waits until every rank has made them
 
  private:

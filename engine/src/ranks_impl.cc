@@ -56,6 +56,27 @@ ModelSource ModelSource::read(MessageReader* reader) {
   return s;
 }
 
+void TrainingSource::write(MessageWriter* writer) const {
+  writer->put_text(spec.type);
+  writer->put(spec.block);
+  writer->put(spec.d_gate);
+  for (const bool flag : {spec.decode, spec.force_double, spec.norms, spec.rotates}) writer->put(flag);
+  writer->put(options);
+  writer->put(seed);
+}
+
+TrainingSource TrainingSource::read(MessageReader* reader) {
+  TrainingSource s;
+  s.spec.type = reader->get_text();
+  s.spec.block = reader->get<int64_t>();
+  s.spec.d_gate = reader->get<int64_t>();
+  for (bool* flag : {&s.spec.decode, &s.spec.force_double, &s.spec.norms, &s.spec.rotates})
+    *flag = reader->get<bool>();
+  s.options = reader->get<TrainerOptions>();
+  s.seed = reader->get<uint64_t>();
+  return s;
+}
+
 std::shared_ptr<Ranks> Ranks::join() {
   if (std::unique_ptr<Communicator> comm = join_started_rank())
     return shared_here(std::make_unique<RanksImpl>(std::move(comm), /*parent_reports=*/true));
@@ -122,15 +143,22 @@ void RanksImpl::obey() {
     receive_message(*comm_, &message);
     switch (message.kind) {
       case Decoder::kStepMessage:
-        model->decoder().follow(message);
+      case Trainer::kCommandMessage:
+        model->follow(message);
         break;
       case kLoadMessage: {
         MessageReader reader(message.bytes);
         model = std::make_unique<RankFollower>(ModelSource::read(&reader), comm_.get());
         break;
       }
+      case kRoomMessage:
+        model->tell_room();
+        break;
       case kAllocateMessage:
         model->allocate(message);
+        break;
+      case kTrainMessage:
+        model->train(message);
         break;
       case kUnloadMessage:
         model = nullptr;

@@ -10,16 +10,19 @@
 #include "engine/src/own_process.h"
 #include "kernels/comm/communicator.h"
 #include "kernels/comm/message.h"
+#include "models/distill/trainer.h"
 #include "models/model.h"
 #include "seer/engine.h"
 #include "seer/ranks.h"
 
 namespace seer {
 
-// The kinds of messages besides Decoder::kStepMessage, with their contents.
+// The kinds of messages besides Decoder::kStepMessage and Trainer::kCommandMessage, with their contents.
 enum RankMessage : uint32_t {
   kLoadMessage = Decoder::kStepMessage + 1,  // ModelSource
+  kRoomMessage,                              // asks how many bytes each rank may still take
   kAllocateMessage,                          // StepLimits, number of a rank's pages
+  kTrainMessage,                             // TrainingSource
   kUnloadMessage,
   kEndMessage,
 };
@@ -43,6 +46,16 @@ struct ModelSource {
   }
   void write(MessageWriter* writer) const;
   static ModelSource read(MessageReader* reader);
+};
+
+// What a rank needs to train its part of a loaded model's gates.
+struct TrainingSource {
+  GateSpec spec;
+  TrainerOptions options;
+  uint64_t seed = 0;
+
+  void write(MessageWriter* writer) const;
+  static TrainingSource read(MessageReader* reader);
 };
 
 class RanksImpl final : public Ranks {

@@ -77,12 +77,12 @@ std::string GatePlan::file_name(int64_t layer, const PlannedTensor& tensor) {
   return "model.layers." + std::to_string(layer) + ".self_attn.attn_gate." + tensor.name;
 }
 
-void GatePlan::add_tensor(const std::string& name, std::vector<int64_t> shape, bool ones) {
-  PlannedTensor tensor{name, std::move(shape), layer_size_, 0.0};
+void GatePlan::add_tensor(const std::string& name, std::vector<int64_t> shape, bool of_heads) {
+  PlannedTensor tensor{name, std::move(shape), layer_size_, 0.0, of_heads};
   // First weights are uniform with the limit of torch's xavier_uniform_, by which upstream initialises them.
   // For a tensor of three or more dimensions, that function takes the second one times all later ones as
   // inputs, and the first times all later ones as outputs.
-  if (!ones) {
+  if (of_heads) {
     const int64_t others = tensor.size() / (tensor.shape[0] * tensor.shape[1]);
     tensor.spread = std::sqrt(6.0 / static_cast<double>((tensor.shape[0] + tensor.shape[1]) * others));
   }
@@ -106,8 +106,24 @@ void GatePlan::plan_decode(const ModelConfig& model) {
     add_tensor("attngate_linear_q.weight", {model.n_kv_heads, model.d_head, c.d_gate});
   add_tensor("attngate_linear_k.weight", {model.n_kv_heads, c.k.count() * model.d_head, c.d_gate});
   if (!c.has_norms) return;
-  add_tensor("attngate_qnorm.weight", {c.d_gate}, true);
-  add_tensor("attngate_knorm.weight", {c.d_gate}, true);
+  add_tensor("attngate_qnorm.weight", {c.d_gate}, false);
+  add_tensor("attngate_knorm.weight", {c.d_gate}, false);
+}
+
+GatePlan GatePlan::divided(int n_ranks) const {
+  GatePlan part = *this;
+  part.layer_size_ = 0;
+  for (PlannedTensor& tensor : part.tensors_) {
+    if (tensor.of_heads && tensor.shape[0] % n_ranks != 0)
+      throw Error(ErrorKind::kUnsupported, type() + " gates have the weights " + tensor.name +
+                                               " for each of " + std::to_string(tensor.shape[0]) +
+                                               " KV heads, and are trained by no more ranks than " +
+                                               "these: found " + std::to_string(n_ranks) + " ranks");
+    if (tensor.of_heads) tensor.shape[0] /= n_ranks;
+    tensor.first = part.layer_size_;
+    part.layer_size_ += tensor.size();
+  }
+  return part;
 }
 
 std::vector<float> GatePlan::first_weights(uint64_t seed) const {

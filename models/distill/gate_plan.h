@@ -27,8 +27,9 @@ struct GateSpec {
 struct PlannedTensor {
   std::string name;  // "mask_linear_k.weight"
   std::vector<int64_t> shape;
-  int64_t first = 0;  // in the layer's list
-  double spread = 0;  // first weights are uniform in [-spread, spread]; 0: they are 1
+  int64_t first = 0;     // in the layer's list
+  double spread = 0;     // first weights are uniform in [-spread, spread]; 0: they are 1
+  bool of_heads = true;  // the first side is heads, or KV heads; else all heads of the layer use it
 
   int64_t size() const {
     int64_t n = 1;
@@ -59,11 +60,15 @@ class GatePlan {
   // Returns the config.json of the gates: the model's, with the keys of the gates added.
   const OrderedJson& config() const { return config_; }
 
+  // Returns the plan of the gates that each of `n_ranks` ranks has, under tensor parallelism. Throws
+  // Error{kUnsupported} if two of them would share the weights of a KV head.
+  GatePlan divided(int n_ranks) const;
   // Returns the first weights of all layers. They depend on the seed and the plan alone.
   std::vector<float> first_weights(uint64_t seed) const;
 
  private:
-  void add_tensor(const std::string& name, std::vector<int64_t> shape, bool ones = false);
+  // Tensors that all heads of a layer use begin as ones, and must be added last.
+  void add_tensor(const std::string& name, std::vector<int64_t> shape, bool of_heads = true);
   void plan_prefill(const ModelConfig& model);
   void plan_decode(const ModelConfig& model);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,9 @@ class HeldOutPoints {
   // Reads scores before the softmax and ground truth, f32 [n_heads, rows.n, n_blocks], from the device.
   void add(Backend* backend, const Tensor& scores, const Tensor& truth, const ScoredRows& rows);
   const std::vector<RulePoint>& points() const { return points_; }
+  // Return the counts of all points as a list, or add such a list. The counts of ranks are added up by it.
+  std::vector<double> counts() const;
+  void add_counts(std::span<const double> counts);
 
  private:
   void add_row(float* scores, const float* truth, int64_t n);

@@ -100,7 +100,7 @@ void LearningAttention::learn(int64_t l) {
   const auto of_layer = [&](const Tensor& all) { return all.rows(l, 1).reshaped({plan_.layer_size()}); };
   const Tensor weights = of_layer(lesson_->weights), scores = gate_->score(weights, inputs_);
   if (lesson_->on_scores) lesson_->on_scores(l, scores, truth_);
-  const auto n_rows = static_cast<double>(losses_.numel());
+  const auto n_rows = static_cast<double>(losses_.numel() * c_.comm->size());  // of all ranks
   device_->kl_divergence(losses_, scores, truth_, rows_, lesson_->scale / static_cast<float>(n_rows));
   c_.backend->read(host_losses_.data(), losses_);
   double loss = 0.0;

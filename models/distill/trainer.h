@@ -1,4 +1,4 @@
-// Trains the gates of a frozen model, one step after another.
+// Trains the gates of a frozen model, one step after another, on one rank or on several.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,12 @@
 #include <span>
 #include <vector>
 
+#include "kernels/comm/communicator.h"
+#include "kernels/comm/message.h"
 #include "models/decoder.h"
 #include "models/distill/gate_plan.h"
+#include "models/distill/gate_share.h"
+#include "models/distill/held_out.h"
 #include "models/distill/learning_attention.h"
 #include "models/model.h"
 
@@ -41,12 +45,18 @@ struct StepReport {
 
 using Window = std::span<const int32_t>;
 
-// One thread at a time.
+// One thread at a time. If there are several ranks, each has a Trainer, which trains the gates of its heads.
+// Rank 0 makes the calls below; the others call follow() with each message that it sends. Losses and norms
+// are summed over ranks in the order of ranks, so that all ranks take the same step.
 class Trainer {
  public:
-  // `model` must be loaded, on one rank, on a device with a Distillation; it needs no cache and no decoder.
-  // `model` and `plan` must outlive it. Throws Error{kMemory}.
-  Trainer(const Model& model, const GatePlan& plan, const TrainerOptions& options, uint64_t seed);
+  static constexpr uint32_t kCommandMessage = Decoder::kStepMessage + 64;  // beyond RankMessage's kinds
+
+  // `model` must be loaded, on a device with a Distillation; it needs no cache and no decoder. `comm` may be
+  // null if there is one rank. `model`, `plan`, which is that of the whole gates, and `comm` must outlive the
+  // trainer. Throws Error{kMemory}, and Error{kUnsupported} for more ranks than can divide the gates.
+  Trainer(const Model& model, const GatePlan& plan, const TrainerOptions& options, uint64_t seed,
+          Communicator* comm = nullptr);
   ~Trainer();
 
   // Learns from some windows. `go_on` is called before each of them, and may throw; weights and state are
@@ -54,37 +64,67 @@ class Trainer {
   // layer and the step.
   StepReport step(std::span<const Window> windows, const std::function<void()>& go_on);
   // Returns the mean losses of the layers without learning. `on_scores` may be empty; Lesson says what it
-  // gets.
+  // gets, which is of rank 0's heads alone.
   using ScoresObserver = std::function<void(int64_t layer, const Tensor& scores, const Tensor& truth)>;
   std::vector<double> evaluate(Window window, const ScoresObserver& on_scores);
+  // Does the same, and adds to `points` what rules would keep, for the heads of all ranks.
+  std::vector<double> measure(Window window, HeldOutPoints* points);
 
   int64_t n_done() const { return n_done_; }
   const ScoredRows& rows() const { return rows_; }
-  TrainerState state() const;
+  // States, gradients and weights are those of the whole gates.
+  TrainerState state();
   // Returns the gradient of the last step, before it was clipped.
-  std::vector<float> gradients() const { return read(gradients_); }
+  std::vector<float> gradients();
   void set_state(const TrainerState& state);
   // Replaces the gates' weights alone.
   void set_weights(const std::vector<float>& weights);
   // Returns the learning rate of a step, counted from 0: a warm-up times a cosine.
   double rate_of(int64_t step) const;
 
+  // Does what a message of kStepMessage or kCommandMessage says. Must be called on ranks other than 0.
+  void follow(const Message& message);
+
  private:
-  void forward(Window window);
+  enum class Command { kBegin, kFinish, kEvaluate, kEvaluated, kState, kGradients, kSetState, kSetWeights };
+  // Tells the other ranks to make the same call. Does nothing on these.
+  void command(Command what, int64_t value = 0);
+
+  // Each of these is called on every rank.
+  void begin(int64_t n_windows);
+  StepReport finish();
+  void begin_evaluation(const ScoresObserver& on_scores);
+  // Sums `points` over ranks too.
+  std::vector<double> finish_evaluation(HeldOutPoints* points);
+  void scatter_state(TrainerState state);
+  // Sums the gradients of the numbers that every rank has.
+  void share_gradients();
   // Takes a step of AdamW by gradients that are clipped by `squares`, each layer's sum of squares.
   void update(const std::vector<double>& squares, double learning_rate);
-  std::vector<float> read(const Tensor& t) const;
+  // Returns the numbers of all ranks on rank 0, and nothing on the others.
+  std::vector<float> gather(const Tensor& t) const;
+  // Writes this rank's part of the numbers of all gates, which rank 0 has.
+  void scatter(const Tensor& t, std::vector<float> whole) const;
+
+  void forward(Window window);
+  // Calls run(), and adds the step's number to errors of this rank.
+  void in_step(const std::function<void()>& run) const;
+  bool leads() const { return comm_->rank() == 0; }
 
   const Model& model_;
   const GatePlan& plan_;
+  std::unique_ptr<Communicator> alone_;  // null if a communicator was given
+  Communicator* comm_;
+  GateShare share_;
   TrainerOptions options_;
   ScoredRows rows_;
   Distillation* device_;
   ModelConfig one_layer_;  // of the cache
   std::vector<int32_t> page_table_;
-  Tensor weights_, gradients_, moments_, second_moments_;  // [n_layers, layer_size]
+  Tensor weights_, gradients_, moments_, second_moments_;  // [n_layers, this rank's layer_size]
   Lesson lesson_;
-  int64_t n_done_ = 0;
+  int64_t n_windows_ = 0, n_done_ = 0;
+  HeldOutPoints points_;  // of ranks other than 0, in one window
   Buffer buffer_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Decoder> decoder_;

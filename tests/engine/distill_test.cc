@@ -79,6 +79,49 @@ TEST_CASE("a run that was stopped and resumed gives the bits of an unbroken one"
   }
 }
 
+TEST_CASE("a run of two ranks that was stopped and resumed on as many gives the bits of an unbroken one") {
+  const Distilling d;
+  for (const GateKind kind : {GateKind::kPrefill, GateKind::kDecode}) {
+    const bool decode = kind == GateKind::kDecode;
+    const char *whole = decode ? "whole-decode" : "whole", *parts = decode ? "parts-decode" : "parts";
+    DistillOptions options = d.options(whole, kind);
+    options.ranks = Ranks::start(2, {SEER_BINARY});
+    const DistillResult result = distill(options, d.tokens(), random_ids(300, 53, 10));
+    CHECK(result.n_done == 4);
+    CHECK(result.n_held_out == 2);
+    const DistillResult alone =
+        distill(d.options(decode ? "one-decode" : "one", kind), d.tokens(), random_ids(300, 53, 10));
+    CHECK(result.held_out_loss() == Approx(alone.held_out_loss()).epsilon(1e-3));
+
+    options.out_dir = d.path(parts).string();  // the same ranks serve run after run
+    int n_windows = 0;
+    options.go_on = [&] { return ++n_windows <= 5; };  // in the middle of step 3
+    CHECK(distill(options, d.tokens(), {}).n_done == 2);
+    options.go_on = {};
+    options.resume = true;
+    DistillOptions of_one = options;
+    of_one.ranks = nullptr;
+    CHECK_THAT(refusal(ErrorKind::kUsage, [&] { distill(of_one, d.tokens(), {}); }),
+               ContainsSubstring("expected ranks 1, found 2"));
+    options.threads = 3;
+    CHECK(distill(options, d.tokens(), {}).n_done == 4);
+    CHECK((d.weights(parts) == d.weights(whole)));
+  }
+}
+
+TEST_CASE("ranks among which the heads cannot be divided are refused before anything is written") {
+  const Distilling d;
+  DistillOptions options = d.options("gates");
+  options.ranks = Ranks::start(3, {SEER_BINARY});
+  CHECK_THAT(refusal(ErrorKind::kUnsupported, [&] { distill(options, d.tokens(), {}); }),
+             ContainsSubstring("4 attention heads with 2 KV heads cannot be split among 3 ranks"));
+  options = d.options("gates", GateKind::kDecode);
+  options.ranks = Ranks::start(4, {SEER_BINARY});
+  CHECK_THAT(refusal(ErrorKind::kUnsupported, [&] { distill(options, d.tokens(), {}); }),
+             ContainsSubstring("found 4 ranks"));
+  CHECK(!fs::exists(d.path("gates")));
+}
+
 TEST_CASE("another seed gives other gates") {
   const Distilling d;
   distill(d.options("a"), d.tokens(), {});

@@ -13,10 +13,11 @@
 
 namespace seer::testing {
 
-inline Model loaded_model(const std::string& dir, std::unique_ptr<Backend> backend) {
+inline Model loaded_model(const std::string& dir, std::unique_ptr<Backend> backend, int rank = 0,
+                          int n_ranks = 1) {
   Model model({dir, "", "", "", 0, WeightFormat::kStored});
   const DType kv_dtype = backend->kv_dtypes().front();
-  model.open(std::move(backend), Shard(model.config()), kv_dtype);
+  model.open(std::move(backend), Shard(model.config(), rank, n_ranks), kv_dtype);
   model.load({});
   return model;
 }

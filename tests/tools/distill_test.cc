@@ -128,6 +128,29 @@ TEST_CASE("Ctrl-C writes a checkpoint, which survives a full disk, and --resume 
   CHECK((testing::read_file(texts.path("out/attn_gate_weights.safetensors")) == resumed));
 }
 
+TEST_CASE(
+    "Ctrl-C with --tp 2 writes a checkpoint, from which --resume goes on, and a loss that is no number "
+    "ends") {
+  const Texts texts;
+  const Words ranks = {"--tp", "2", "--kind", "decode", "--row-stride", "4", "--steps", "6"};
+  RunOptions interrupt;
+  interrupt.interrupt_at = "step 2/6";
+  const Outcome stopped = run_seer(texts.command(ranks), interrupt);
+  INFO(stopped.err);
+  REQUIRE(stopped.code == 130);
+  CHECK_THAT(stopped.err, ContainsSubstring(", 2 ranks, windows of 256 tokens"));
+  Words resume = texts.command(ranks);
+  resume.push_back("--resume");
+  REQUIRE(run_seer(resume).code == 0);
+  const std::string resumed = testing::read_file(texts.path("out/attn_gate_weights.safetensors"));
+  fs::remove_all(texts.path("out"));
+  REQUIRE(run_seer(texts.command(ranks)).code == 0);
+  CHECK((testing::read_file(texts.path("out/attn_gate_weights.safetensors")) == resumed));
+  fs::remove_all(texts.path("out"));
+  CHECK_THAT(check_fails(texts.command({"-q", "--tp", "2", "--lr", "1e38"}), 1),
+             ContainsSubstring("step 2: layer 0: the loss is not a finite number"));
+}
+
 TEST_CASE("distill refuses what it cannot train, by name") {
   const Texts texts;
   const auto usage = [&](const Words& words) { return check_fails(words, 2); };
@@ -153,6 +176,9 @@ TEST_CASE("distill refuses what it cannot train, by name") {
              ContainsSubstring("line 2"));
   CHECK_THAT(check_fails({"distill", "-m", model, "-f", texts.path("none.txt"), "-o", texts.path("x")}, 3),
              ContainsSubstring("none.txt"));
+  CHECK_THAT(usage(texts.command({"--cp", "2"})), ContainsSubstring("--cp"));
+  CHECK_THAT(check_fails(texts.command({"--tp", "3"}), 3),
+             ContainsSubstring("4 attention heads with 2 KV heads cannot be split among 3 ranks"));
   CHECK_THAT(check_fails(texts.command({"-q", "--lr", "1e38"}), 1),
              ContainsSubstring("step 2: layer 0: the loss is not a finite number"));
 }

@@ -9,6 +9,7 @@
 #include "tools/seer/interrupt.h"
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
+#include "tools/seer/rank_options.h"
 #include "tools/seer/row_writer.h"
 #include "tools/seer/status_line.h"
 #include "tools/seer/training_text.h"
@@ -17,9 +18,10 @@ namespace seer::cli {
 namespace {
 
 constexpr const char* kDistillDescription =
-    "Trains SeerAttention gates for a model from plain text, on a CPU or one GPU. The model stays as it is: "
-    "each "
-    "layer's gate learns which key blocks the layer attends to, by the KL divergence from the layer's own "
+    "Trains SeerAttention gates for a model from plain text, on a CPU, a GPU or several ranks. The model "
+    "stays "
+    "as it is: each layer's gate learns which key blocks the layer attends to, by the KL divergence from the "
+    "layer's own "
     "attention, pooled over blocks. Writes config.json and attn_gate_weights.safetensors to --out, which -g "
     "of the other commands takes. Without --held-out, up to 8 windows at the end of the texts, and at most a "
     "tenth of them, are held out. At the end stdout gets a row for each of some rules: the share of the "
@@ -29,7 +31,7 @@ constexpr const char* kDistillDescription =
     "a checkpoint, from which --resume goes on with the same bits.";
 
 constexpr int64_t kHeldOutWindows = 8;
-constexpr int64_t kMaxThreads = 4096;
+constexpr int64_t kMaxThreads = 4096, kMaxRanks = 1024;
 
 struct DistillCommand {
   static constexpr CommandHead kHead = {"distill", "-m DIR -f PATH --out DIR [options]", kDistillDescription};
@@ -38,8 +40,8 @@ struct DistillCommand {
   std::vector<std::string> texts, held_out;
   std::string kind = "prefill", clip = "all";
   std::string output = "md";
-  int64_t threads = 0, seed = 0;
-  std::optional<double> learning_rate, max_norm;
+  int64_t threads = 0, seed = 0, tp = 0;
+  std::optional<double> learning_rate, max_norm, comm_timeout;
   bool no_norms = false, no_rope = false, quiet = false;
 
   void add_to(Args& args) {
@@ -55,6 +57,12 @@ struct DistillCommand {
     args.value("-t,--threads", "N", "0: every core, within the container's CPU limit", "CPU threads",
                into(threads, 0, kMaxThreads));
     args.value("--device", "NAME", "auto", "auto, cpu, cuda or cuda:N", into(options.device), "SEER_DEVICE");
+    args.value("--tp", "N", "1, or as many as mpirun started",
+               "ranks on this machine that hold the model together, a GPU each or a share of the CPU's "
+               "cores; each trains the gates of its heads",
+               into(tp, 1, kMaxRanks));
+    args.value("--comm-timeout", "SECONDS", "60",
+               "give up a rank that others wait for longer than this within a step", into(comm_timeout));
   }
 
  private:
@@ -182,6 +190,8 @@ class Distill {
       }
     };
     options.on_step = [this](const DistillStep& step) { show(step); };
+    options.ranks = ranks_for(command_.tp, 0);
+    if (command_.comm_timeout && options.ranks) options.ranks->set_timeout(*command_.comm_timeout);
     const DistillResult result = distill(options, tokens, held_out, kHeldOutWindows);
     line_.clear();
     if (result.stopped) {

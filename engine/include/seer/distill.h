@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "seer/engine.h"
+#include "seer/ranks.h"
 
 namespace seer {
 
@@ -33,12 +35,16 @@ struct SEER_API DistillStep {
 
 // Options are a recipe: a run is a function of them and of its texts, whatever the number of threads, so a
 // run that was stopped and resumed gives the same bits. A GPU's bits are those of its kind, and a run of a
-// CPU is not resumed on a GPU, nor the other way round.
+// CPU is not resumed on a GPU, nor the other way round. Another number of ranks gives other bits too, so a
+// run is resumed on as many as it began with.
 struct SEER_API DistillOptions {
   std::string model_dir;  // a Hugging Face checkpoint, as in EngineOptions
   std::string out_dir;    // gets the gates and, until they are done, the checkpoint; made if it is missing
   std::string device = "auto";
-  int threads = 0;               // CPU threads; 0: as many as usable_cores()
+  int threads = 0;  // CPU threads; 0: as many as usable_cores(), or a rank's share of them
+  // The ranks among which the model is divided (tensor parallelism). Each trains the gates of its heads.
+  // Null: this process alone.
+  std::shared_ptr<Ranks> ranks;
   std::string weights = "auto";  // as in EngineOptions
 
   GateKind kind = GateKind::kPrefill;  // gates for prompts (SeerAttention) or for decoding (SeerAttention-R)
@@ -98,8 +104,9 @@ struct SEER_API DistillResult {
 // by which the result is measured, in their first max_held_out_windows windows; they may be empty. Throws
 // Error: kUsage for options, for texts shorter than a window, for a folder that has gates or a checkpoint
 // already (unless it is resumed); kFile, kUnsupported, kMemory and kDevice as Engine::load() does;
-// kUnsupported also for a device that cannot train; kRuntime if a loss is not finite, with the layer and the
-// step, or if a file cannot be written. The last checkpoint survives all of these.
+// kUnsupported also for more ranks than KV heads, unless the gates have no weights of KV heads; kRuntime if a
+// loss is not finite, with the layer and the step, or if a file cannot be written. The last checkpoint
+// survives all of these.
 SEER_API DistillResult distill(const DistillOptions& options, const std::vector<int32_t>& tokens,
                                const std::vector<int32_t>& held_out, int64_t max_held_out_windows = 8);
 
