@@ -38,14 +38,15 @@ void HeldOutPoints::add(Backend* backend, const Tensor& scores, const Tensor& tr
 
 std::vector<double> HeldOutPoints::counts() const {
   std::vector<double> counts;
-  for (const RulePoint& p : points_) counts.insert(counts.end(), {p.kept, p.visible, p.covered, p.n_rows});
+  for (const RulePoint& p : points_)
+    counts.insert(counts.end(), {p.kept, p.visible, p.covered, p.possible, p.n_rows});
   return counts;
 }
 
 void HeldOutPoints::add_counts(std::span<const double> counts) {
   size_t i = 0;
   for (RulePoint& p : points_)
-    for (double* count : {&p.kept, &p.visible, &p.covered, &p.n_rows}) *count += counts[i++];
+    for (double* count : {&p.kept, &p.visible, &p.covered, &p.possible, &p.n_rows}) *count += counts[i++];
 }
 
 void HeldOutPoints::add_row(float* scores, const float* truth, int64_t n) {
