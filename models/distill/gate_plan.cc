@@ -16,7 +16,8 @@ namespace {
 constexpr const char* kOrigin = "the gates to be trained";
 
 // These functions return the keys that upstream's classes read. The rules are upstream's untuned ones: its
-// threshold of gates for prompts, and its budget for decoding.
+// threshold of gates for prompts, and for decoding a threshold of 0, for which Seer takes the budget. The
+// method is not "token_budget", because upstream's config classes of gates for decoding refuse that name.
 OrderedJson prefill_keys(const GateSpec& spec, int64_t d_gate) {
   return {{"seerattn_sparsity_method", "threshold"},
           {"seerattn_threshold", 0.002},
@@ -41,7 +42,7 @@ OrderedJson decode_keys(const GateSpec& spec, int64_t d_gate) {
           {"seerattn_gate_hidden_size", d_gate},
           {"seerattn_use_qk_norm", spec.norms},
           {"seerattn_use_rope", spec.rotates},
-          {"seerattn_sparsity_method", "token_budget"},
+          {"seerattn_sparsity_method", "threshold"},
           {"seerattn_token_budget", 4096},
           {"seerattn_threshold", 0.0},
           {"seerattn_start_layer", 0},
