@@ -5,15 +5,15 @@
         [--float64-angles] [SEER OPTION...]
 
 UPSTREAM is a checkout of github.com/microsoft/SeerAttention. Its own from_pretrained loads the model and GATES_DIR, in float32 on
-the CPU, and its own forward pass computes the first tokens of TEXT, with dense attention. `seer inspect --dump` does the same.
-Of gates for prompts, all scores are compared. Of gates for decoding, the keys of all full blocks are, and the scores of the last
---decode-tokens. Scores are probabilities (after the softmax), and differences of keys are taken as shares of the largest key. Exits
-with 1 if a difference is above --tolerance, or if tensors of the file are not those of upstream's gates. Options that are not this
-script's go to the program.
+the CPU, and its own forward pass computes the first tokens of TEXT (a text, or token ids in a file .ids), with dense attention.
+`seer inspect --dump` does the same. Of gates for prompts, all scores are compared. Of gates for decoding, the keys of all full blocks
+are, and the scores of the last --decode-tokens. Scores are probabilities (after the softmax), and differences of keys are taken as
+shares of the largest key. Exits with 1 if a difference is above --tolerance, or if tensors of the file are not those of upstream's
+gates. Options that are not this script's go to the program.
 
-It needs the version that upstream pins: pip install transformers==4.51.0 torch==2.6.0 einops safetensors. The tokens may end within
-a block (--tokens 2000). A token that fills a block is left out of the scores, because upstream then rotates the block's key by that
-token's position, which contradicts its own training (models/DESIGN.md, chapter 6, point 2). What this changes is printed."""
+It needs the version of transformers that upstream pins: pip install transformers==4.51.0 torch==2.6.0 einops safetensors. The tokens
+may end within a block (--tokens 2000). A token that fills a block is left out of the scores, because upstream then rotates the block's
+key by that token's position, which contradicts its own training (models/DESIGN.md, chapter 6, point 2). What this changes is printed."""
 import argparse
 import contextlib
 import importlib
@@ -116,8 +116,7 @@ def run_seer(args, kind, ids, folder, *rule):
     """The dump of a pass under `rule`. By default all blocks are kept, so that each layer's input is that of dense attention."""
     tokens, dump = os.path.join(folder, "tokens"), os.path.join(folder, "dump.safetensors")
     pathlib.Path(tokens).write_text(" ".join(map(str, ids)))
-    # (threshold=0 would drop the blocks whose probability is too small for a float.)
-    if kind == "prefill" and not rule:
+    if kind == "prefill" and not rule:  # threshold=0 would drop the blocks whose probability is too small for a float
         rule = ["--sparse", "nz_ratio=1"]
     if kind == "decode":
         rule = ["--sparse-decode", f"budget={2 * len(ids)}", "--prompt-tokens", str(len(ids) - args.decode_tokens)]
@@ -143,8 +142,12 @@ def use_float64_angles(model):
 
 
 def token_ids(args):
-    out = subprocess.run([args.seer, "tokenize", "-m", args.model, "-f", args.text], check=True, stdout=subprocess.PIPE).stdout
-    ids = [int(word) for word in out.split()[:args.tokens]]
+    if args.text.endswith(".ids"):
+        words = pathlib.Path(args.text).read_text().split()
+    else:
+        command = [args.seer, "tokenize", "-m", args.model, "-f", args.text]
+        words = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.split()
+    ids = [int(word) for word in words[:args.tokens]]
     if len(ids) < args.tokens:
         raise SystemExit(f"{args.text} has only {len(ids)} tokens, fewer than --tokens {args.tokens}")
     return ids
@@ -153,23 +156,31 @@ def token_ids(args):
 def forward(model, ids):
     """Returns for each layer what went into its gate and came out of it, and the last token's logits."""
     calls = []
-    for layer in model.model.layers:
-        layer.self_attn.attn_gate.register_forward_hook(lambda gate, inputs, named, out: calls.append((gate, inputs, named, out)),
-                                                        with_kwargs=True)
+
+    def record(gate, inputs, named, out):
+        calls.append((gate, inputs, named, out))
+    hooks = [layer.self_attn.attn_gate.register_forward_hook(record, with_kwargs=True) for layer in model.model.layers]
     batch = torch.tensor([ids])
     logits = model(batch, attention_mask=torch.ones_like(batch), use_cache=True).logits[0, -1]
-    for layer in model.model.layers:
-        layer.self_attn.attn_gate._forward_hooks.clear()
+    for hook in hooks:
+        hook.remove()
     return calls, logits
 
 
+def largest_difference(ours, theirs):
+    if not (ours.isfinite().all() and theirs.isfinite().all()):
+        raise SystemExit("there are scores or keys that are NaN or infinite")
+    return (ours - theirs).abs().max().item()
+
+
 class Differences:
+    """The largest difference, and the blocks that the rule threshold=T would keep by one and not by the other."""
+
     def __init__(self, threshold):
         self.threshold, self.largest, self.n, self.differ, self.nearest = threshold, 0.0, 0, 0, 0.0
 
     def add(self, ours, theirs):
-        """The largest difference, and the blocks that the rule threshold=T would keep by one and not by the other."""
-        self.largest = max(self.largest, (ours - theirs).abs().max().item())
+        self.largest = max(self.largest, largest_difference(ours, theirs))
         differ = (ours > self.threshold) != (theirs > self.threshold)
         self.n += ours.numel()
         self.differ += int(differ.sum())
@@ -187,7 +198,10 @@ def compare_rule(module, call, dump, threshold, last_block_dense):
     differences.add(dump["score.0"], theirs[0])
     keep = module.sparse_rule(theirs, threshold, last_block_dense)[0]
     keep |= torch.eye(keep.shape[-1], dtype=torch.bool) & ~keep.any(-1, keepdim=True)  # upstream returns NaN for a row without blocks
-    print(f"layer  0 under threshold={threshold:g}: {differences}; {int((keep != mask).sum())} of the {int(mask.sum())} blocks kept differ")
+    n_differ = int((keep != mask).sum())
+    print(f"layer  0 under threshold={threshold:g}: {differences}; {n_differ} of the {int(mask.sum())} blocks kept differ")
+    if n_differ > differences.differ:
+        raise SystemExit("the rule keeps other blocks, although their scores are on the same side of the threshold")
     return differences.largest
 
 
@@ -222,7 +236,7 @@ def decode_scores(module, call, t):
 def difference_of_keys(cache, layer, ours):
     """ours [full blocks, KV heads, d]; cache is upstream's, from its own pass over all tokens as one prompt."""
     theirs = cache.k_compressed[layer][0, :ours.shape[0]]
-    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+    return largest_difference(ours, theirs) / theirs.abs().max().item()
 
 
 def compare_decode(module, calls, dump, n_tokens, n_steps, threshold):
@@ -239,7 +253,8 @@ def compare_decode(module, calls, dump, n_tokens, n_steps, threshold):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
     for name in ("upstream", "seer", "model", "gates", "text"):
         parser.add_argument(name)
     parser.add_argument("--tokens", type=int, default=2048, help="tokens of the text (default: 2048)")
