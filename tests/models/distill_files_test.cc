@@ -152,7 +152,7 @@ TEST_CASE("the config of trained gates has the keys by which upstream computes w
   const TinyModel tiny;
   const ModelConfig config = ModelConfig::load(tiny.path());
   const auto written = [&](const GateSpec& spec) { return GatePlan(spec, tiny.path(), config).config(); };
-  // Upstream refuses the method token_budget. Seer takes the budget, because a threshold of 0 was never tuned.
+  // Upstream refuses the method token_budget. A threshold of 0 was never tuned, so Seer takes the budget.
   const OrderedJson decode = written(decode_spec("Qproj_Kavg"));
   CHECK(decode["seerattn_sparsity_method"] == "threshold");
   CHECK(decode["seerattn_threshold"] == 0.0);
