@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "models/family.h"
 #include "models/gate_files.h"
 #include "models/json_util.h"
 #include "seer/error.h"
@@ -63,6 +64,13 @@ GateConfig GateWeights::read_config(const JsonReader& r, const ModelConfig& mode
     throw Error(ErrorKind::kFile,
                 r.origin() + ": expected seerattn_gate_hidden_size to be at least the model's head size " +
                     std::to_string(model.d_head) + ", found " + std::to_string(c.d_gate));
+  // Upstream's Qwen2 takes the number of rotated components from head_dim, and from d_gate if that is absent.
+  if (c.d_gate != model.d_head && model.family == &kQwen2 && !r.has("head_dim"))
+    throw Error(ErrorKind::kUnsupported,
+                r.origin() + ": without the key head_dim, all " + std::to_string(c.d_gate) +
+                    " components of a Qwen2 model's gates are rotated, which is not supported; expected "
+                    "seerattn_gate_hidden_size " +
+                    std::to_string(model.d_head) + " or head_dim");
   c.double_linear =
       c.q.count() > 1 || c.d_gate != model.d_head || r.boolean("seerattn_gate_force_double", false);
   parse_rule(r, &c);

@@ -16,16 +16,20 @@ namespace {
 constexpr const char* kOrigin = "the gates to be trained";
 
 // These functions return the keys that upstream's classes read. The rules are upstream's untuned ones: its
-// threshold of gates for prompts, and its budget for decoding.
-OrderedJson prefill_keys(const GateSpec& spec, int64_t d_gate) {
-  return {{"seerattn_sparsity_method", "threshold"},
-          {"seerattn_threshold", 0.002},
-          {"seerattn_nz_ratio", 1.0},
-          {"seerattn_gate_type", spec.type},
-          {"seerattn_gate_block_size", spec.block},
-          {"seerattn_gate_hidden_size", d_gate},
-          {"seerattn_last_block_dense", true},
-          {"seerattn_gate_force_double", spec.force_double}};
+// threshold of gates for prompts, and for decoding a threshold of 0, for which Seer takes the budget. The
+// method is not "token_budget", because upstream's config classes of gates for decoding refuse that name.
+OrderedJson prefill_keys(const GateSpec& spec, int64_t d_gate, int64_t d_head) {
+  OrderedJson keys = {{"seerattn_sparsity_method", "threshold"},
+                      {"seerattn_threshold", 0.002},
+                      {"seerattn_nz_ratio", 1.0},
+                      {"seerattn_gate_type", spec.type},
+                      {"seerattn_gate_block_size", spec.block},
+                      {"seerattn_gate_hidden_size", d_gate},
+                      {"seerattn_last_block_dense", true},
+                      {"seerattn_gate_force_double", spec.force_double}};
+  // Without this key upstream's Qwen2 rotates all d_gate components (GateWeights::read_config).
+  if (d_gate != d_head) keys["head_dim"] = d_head;
+  return keys;
 }
 
 OrderedJson decode_keys(const GateSpec& spec, int64_t d_gate) {
@@ -41,7 +45,7 @@ OrderedJson decode_keys(const GateSpec& spec, int64_t d_gate) {
           {"seerattn_gate_hidden_size", d_gate},
           {"seerattn_use_qk_norm", spec.norms},
           {"seerattn_use_rope", spec.rotates},
-          {"seerattn_sparsity_method", "token_budget"},
+          {"seerattn_sparsity_method", "threshold"},
           {"seerattn_token_budget", 4096},
           {"seerattn_threshold", 0.0},
           {"seerattn_start_layer", 0},
@@ -56,7 +60,7 @@ GatePlan::GatePlan(const GateSpec& spec, const std::string& model_dir, const Mod
   config_ = read_ordered_json(read_whole_file(path, kMaxGateConfigBytes));
   config_["base_model"] = model_dir;
   const int64_t d_gate = spec.d_gate == 0 ? model.d_head : spec.d_gate;
-  const OrderedJson keys = spec.decode ? decode_keys(spec, d_gate) : prefill_keys(spec, d_gate);
+  const OrderedJson keys = spec.decode ? decode_keys(spec, d_gate) : prefill_keys(spec, d_gate, model.d_head);
   for (const auto& [key, value] : keys.items()) config_[key] = value;
   const JsonReader reader(read_json(keys.dump()), kOrigin);
   try {

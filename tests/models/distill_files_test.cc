@@ -148,6 +148,18 @@ TEST_CASE("the .pth of trained gates has the same tensors as the .safetensors") 
   }
 }
 
+TEST_CASE("the config of trained gates has the keys by which upstream computes what Seer does") {
+  const TinyModel tiny;
+  const ModelConfig config = ModelConfig::load(tiny.path());
+  const auto written = [&](const GateSpec& spec) { return GatePlan(spec, tiny.path(), config).config(); };
+  // Upstream refuses the method token_budget. A threshold of 0 was never tuned, so Seer takes the budget.
+  const OrderedJson decode = written(decode_spec("Qproj_Kavg"));
+  CHECK(decode["seerattn_sparsity_method"] == "threshold");
+  CHECK(decode["seerattn_threshold"] == 0.0);
+  CHECK(decode["seerattn_token_budget"] == 4096);
+  CHECK(written(prefill_spec("Qavg_Kavg", 16))["head_dim"] == config.d_head);
+}
+
 TEST_CASE("gates that do not fit the model are refused before anything is trained") {
   const TinyModel tiny;
   const ModelConfig config = ModelConfig::load(tiny.path());

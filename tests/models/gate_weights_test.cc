@@ -1,6 +1,8 @@
 // Gates next to a model: their config, the weights that it asks for, and gates of another model.
 #include "models/gate_weights.h"
 
+#include "models/family.h"
+#include "models/json_util.h"
 #include "tests/models/pickle_builder.h"
 #include "tests/models/refusal.h"
 #include "tests/models/tiny_model.h"
@@ -168,6 +170,19 @@ TEST_CASE("gates: d_gate below the head size is refused, for RoPE turns a whole 
   const std::string message = refused_config("seerattn_gate_hidden_size", 6);
   CHECK_THAT(message, ContainsSubstring("seerattn_gate_hidden_size"));
   CHECK_THAT(message, ContainsSubstring("head size 8, found 6"));
+}
+
+TEST_CASE("gates: wider ones of Qwen2 need head_dim, for without it upstream rotates all their components") {
+  ModelConfig qwen = model();
+  qwen.family = &kQwen2;
+  json config = changed("seerattn_gate_hidden_size", 12);
+  const auto read = [&] { return GateWeights::read_config(JsonReader(config, "config.json"), qwen); };
+  CHECK(config.contains("head_dim"));
+  CHECK(read().d_gate == 12);
+  config.erase("head_dim");
+  CHECK_THAT(refusal(ErrorKind::kUnsupported, read), ContainsSubstring("seerattn_gate_hidden_size 8"));
+  qwen.family = &kLlama;  // whose class upstream gives a head_dim always
+  CHECK(read().d_gate == 12);
 }
 
 TEST_CASE("gates: a threshold of 0.0 means never tuned") {
