@@ -152,7 +152,7 @@ rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
 codes='cuda: products of few rows*'
 decode_gate='cuda: decode gate*,cuda: decode attention over kept*'
 maxima='cuda: attention with block maxima*,cuda: *truth for*'
-distill='cuda: heads are *,cuda: queries of a group*,cuda: norms and*,cuda: the divergence*,cuda: lists of numbers*'
+distill='cuda: heads are *,cuda: queries of a group*,cuda: norms and their*,cuda: the divergence*,cuda: lists of numbers*'
 batches='cuda: a batch of 2 *,cuda: a batch of 3 *'
 sanitize() {
   local tool choice failed=0 pid pids=()
