@@ -1,7 +1,6 @@
 // Decoding with gates on a GPU, compared with the goldens, with the rule, and with the engine on the CPU.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 #include "kernels/backend.h"
 #include "seer/ranks.h"
@@ -157,15 +156,10 @@ TEST_CASE("decode gates on a GPU: blocks follow the rule, and scores, keys and l
 }
 
 #ifdef SEER_HAVE_NCCL
-// With one GPU the ranks share it. To NCCL they are then hosts of their own, so it must be told to connect
-// them over the loopback device.
 TEST_CASE("decode gates on GPUs whose ranks divide prompts choose over all ranks' blocks as one does") {
   if (!testing::have_gpu()) return;
   constexpr int kRanks = 2;
-  if (cuda_device_count() < kRanks) {
-    ::setenv("NCCL_SOCKET_IFNAME", "lo", /*overwrite=*/0);
-    ::setenv("NCCL_IB_DISABLE", "1", /*overwrite=*/0);
-  }
+  testing::prepare_gpu_ranks(kRanks);
   for (const char* name : {"r-qwen3", "r-llama", "r-ragged"}) {
     const auto golden = DecodeGolden::read(name);
     if (!golden) return;

@@ -95,6 +95,39 @@ TEST_CASE("cuda: a training run that was stopped and resumed gives the bits of a
   }
 }
 
+#ifdef SEER_HAVE_NCCL
+// Ranks add up a layer's outputs in another order, and round the sum to bf16.
+TEST_CASE("cuda: two ranks have one GPU's losses, and resumed they have the bits of an unbroken run") {
+  if (!testing::have_gpu()) return;
+  testing::prepare_gpu_ranks(2);
+  const Distilling d;
+  for (const GateKind kind : {GateKind::kPrefill, GateKind::kDecode}) {
+    const bool decode = kind == GateKind::kDecode;
+    INFO((decode ? "decode" : "prefill"));
+    const char *whole = decode ? "ranks-decode" : "ranks",
+               *parts = decode ? "parts-ranks-decode" : "parts-ranks";
+    DistillOptions options = d.options(whole, "cuda", kind);
+    options.ranks = Ranks::start(2, {SEER_BINARY});
+    const auto actual = d.losses(options),
+               expected = d.losses(d.options(decode ? "one-decode" : "one", "cuda", kind));
+    REQUIRE(actual.size() == 4);
+    for (size_t i = 0; i < actual.size(); ++i)
+      for (size_t l = 0; l < actual[i].size(); ++l) {
+        INFO("step " << i << ", layer " << l);
+        CHECK(actual[i][l] == Approx(expected[i][l]).epsilon(0.05));
+      }
+    options.out_dir = d.path(parts).string();
+    int n_windows = 0;
+    options.go_on = [&] { return ++n_windows <= 5; };  // in the middle of step 3
+    CHECK(distill(options, d.tokens(), {}).n_done == 2);
+    options.go_on = {};
+    options.resume = true;
+    CHECK(distill(options, d.tokens(), {}).n_done == 4);
+    CHECK((d.weights(parts) == d.weights(whole)));
+  }
+}
+#endif
+
 TEST_CASE("cuda: a checkpoint of the CPU is not resumed on a GPU, whose bits differ") {
   if (!testing::have_gpu()) return;
   const Distilling d;

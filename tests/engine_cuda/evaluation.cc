@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
+#include "kernels/backend.h"
 #include "tests/kernels/gpu.h"
 #include "tests/support/test_data.h"
 
@@ -42,6 +44,12 @@ int64_t count_row_errors(const SparseRule& rule, int64_t i, int64_t n, const flo
 }  // namespace
 
 bool have_gpu() { return gpu() != nullptr; }
+
+void prepare_gpu_ranks(int n_ranks) {
+  if (cuda_device_count() >= n_ranks) return;
+  ::setenv("NCCL_SOCKET_IFNAME", "lo", /*overwrite=*/0);
+  ::setenv("NCCL_IB_DISABLE", "1", /*overwrite=*/0);
+}
 
 EngineOptions demo_options(const std::string& device) {
   EngineOptions options;

@@ -13,6 +13,9 @@ namespace seer::testing {
 
 // Returns whether this machine has a GPU to test on; if not, marks the case as skipped.
 bool have_gpu();
+// Must be called before ranks are started on GPUs. If there are fewer GPUs than ranks, the ranks share them.
+// To NCCL they are then hosts of their own, so it is told to connect them over the loopback device.
+void prepare_gpu_ranks(int n_ranks);
 
 // The demo model with its gates. On a GPU the page pool takes only half of the memory, since others may use
 // the GPU too.
