@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <utility>
 
 #include "seer/engine.h"
 #include "tests/support/catch.h"
@@ -32,7 +34,8 @@ struct RealModel {
 
   // Returns nothing, after skip(), if the model or its reference is absent.
   static std::optional<RealModel> load(const std::string& name, int64_t ctx_size,
-                                       const std::string& kv_cache_dtype = "f32") {
+                                       const std::string& kv_cache_dtype = "f32",
+                                       const std::string& gates_dir = "") {
     const char* root = std::getenv("SEER_REAL_MODELS");
     const fs::path model = fs::path(root != nullptr ? root : "") / name;
     if (root == nullptr || !fs::exists(model / "config.json")) {
@@ -47,6 +50,7 @@ struct RealModel {
     options.ctx_size = ctx_size;
     options.threads = 2;
     options.kv_cache_dtype = kv_cache_dtype;
+    options.gates_dir = gates_dir;
     return RealModel{Engine::load(options), json::parse(testing::read_file(*reference)), *texts};
   }
 };
@@ -128,6 +132,35 @@ void check_perplexity(const std::string& name, const std::string& kv_cache_dtype
   }
 }
 
+// Compares the gates' own rule with dense attention in the first window of a novel.
+void check_shipped_gates(const std::string& name, double most_density, double most_ratio) {
+  const fs::path gates = testing::demo_model().parent_path() / "real-models/gates" / name;
+  const auto model = RealModel::load(name, 4096, "f32", gates.string());
+  if (!model) return;
+  const Ids ids = model->engine->tokenizer().encode(testing::read_file(model->texts / "treasure-island.txt"));
+  EvaluateRequest request;
+  request.tokens = Ids(ids.begin(), ids.begin() + 4096);
+  request.n_last_logits = 0;
+  request.targets = Ids(ids.begin() + 1, ids.begin() + 4097);
+  double loss = 0.0;
+  request.on_losses = [&](int64_t, std::span<const double> losses) {
+    loss = std::accumulate(losses.begin(), losses.end(), loss);
+    return true;
+  };
+  const double density = model->engine->new_session()->evaluate(request).density;
+  const double sparse = std::exchange(loss, 0.0);
+  request.sparse = SparseRule{};
+  CHECK(model->engine->new_session()->evaluate(request).density == 1.0);
+  CHECK(density < most_density);
+  CHECK(std::exp((sparse - loss) / 4096.0) < most_ratio);
+}
+
+TEST_CASE("SmolLM2-135M-Instruct's shipped gates keep half of the blocks of 4096 tokens and lose little") {
+  check_shipped_gates("smollm2", 0.56, 1.008);  // seen: 0.526 and 1.0045
+}
+TEST_CASE("Qwen2.5-Coder-0.5B-Instruct's shipped gates leave out blocks of 4096 tokens and lose little") {
+  check_shipped_gates("qwen2.5-coder-0.5b", 0.74, 1.002);  // seen: 0.706 and 1.0001
+}
 TEST_CASE("SmolLM2-135M-Instruct's greedy completions are transformers'") { check_completions("smollm2"); }
 TEST_CASE("Qwen2.5-Coder-0.5B-Instruct's padded vocabulary and ends of turn") {
   const auto model = RealModel::load("qwen2.5-coder-0.5b", 256);
