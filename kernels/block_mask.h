@@ -37,14 +37,16 @@ struct KeptCount {
 };
 
 // Says which blocks a gate keeps, for the rows of one prompt: by the rules of SeerAttention (arXiv:2410.13276
-// section 3; models/DESIGN.md, chapter 2, points 5 to 7), or by kNzRatioRow, which is not in the paper. Only
-// this struct says what a rule means: devices and page reuse ask it, and a gate's file holds one. Rows are
-// block rows of the whole prompt, counted from 0 in every chunk: row b has b + 1 causal blocks.
+// section 3; models/DESIGN.md, chapter 2, points 5 to 7), or by kHeadThreshold or kNzRatioRow, which are not
+// in the paper. Only this struct says what a rule means: devices and page reuse ask it, and a gate's file
+// holds one. Rows are block rows of the whole prompt, counted from 0 in every chunk: row b has b + 1 causal
+// blocks.
 struct SelectRule {
   enum class Method {
-    kThreshold,   // keeps blocks whose softmaxed score is above `value`
-    kNzRatio,     // keeps the best k of each row, one k for all rows: `value` of all causal blocks
-    kNzRatioRow,  // keeps the best k of each row: `value` of the row's own causal blocks
+    kThreshold,      // keeps blocks whose softmaxed score is above `value`
+    kHeadThreshold,  // keeps blocks whose softmaxed score is above `value` times the factor of the head
+    kNzRatio,        // keeps the best k of each row, one k for all rows: `value` of all causal blocks
+    kNzRatioRow,     // keeps the best k of each row: `value` of the row's own causal blocks
   };
   static constexpr int64_t kDenseRows = 2;  // how many last rows last_block_dense makes dense
 
@@ -52,9 +54,19 @@ struct SelectRule {
   double value = 0.0;
   bool last_block_dense = true;  // the last kDenseRows rows of the prompt keep every causal block
   int64_t n_prompt_blocks = 0;   // of the whole prompt
+  // The factors of a layer's heads, float32 in the memory of the device that selects. AttnGate sets it for
+  // each layer; only kHeadThreshold reads it.
+  const float* head_factors = nullptr;
 
   // Returns whether the rule compares softmaxed scores with a threshold. The other rules rank raw scores.
-  SEER_HOST_DEVICE constexpr bool by_threshold() const { return method == Method::kThreshold; }
+  SEER_HOST_DEVICE constexpr bool by_threshold() const {
+    return method == Method::kThreshold || method == Method::kHeadThreshold;
+  }
+  // Returns the threshold of a query head. The rule must compare with one.
+  SEER_HOST_DEVICE float threshold_of(int64_t head) const {
+    const auto threshold = static_cast<float>(value);
+    return method == Method::kHeadThreshold ? threshold * head_factors[head] : threshold;
+  }
   // Returns whether the choice of every row depends on the prompt's length. (With last_block_dense the last
   // rows depend on it under any rule.)
   constexpr bool depends_on_length() const { return method == Method::kNzRatio; }

@@ -1,5 +1,7 @@
 #include "models/attn_gate.h"
 
+#include <cassert>
+
 #include "models/gather_heads.h"
 
 namespace seer {
@@ -20,6 +22,11 @@ AttnGate::AttnGate(Backend* backend, Communicator* comm, const ModelConfig& mode
     view.linear_k = backend->to_device(layer.linear_k, &buffers_);
     layers_.push_back(view);
   }
+  // They are passed as integers, because a device may round floating-point weights.
+  if (!config.head_factors.empty())
+    head_factors_ = backend->to_device(
+        Tensor(const_cast<float*>(config.head_factors.data()), DType::kI32, {n_layers_, n_heads_}),
+        &buffers_);
 }
 
 void AttnGate::project(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
@@ -31,7 +38,14 @@ void AttnGate::project(int64_t layer, const PagedKv& kv, const Segment& segment,
 }
 
 BlockMask AttnGate::select(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
-                           const SelectRule& rule, const GateObserver& observer) {
+                           const PrefillPlan& plan, const GateObserver& observer) {
+  SelectRule rule = *plan.select;
+  if (rule.method == SelectRule::Method::kHeadThreshold) {
+    const float* const factors =
+        plan.head_factors != nullptr ? plan.head_factors : static_cast<const float*>(head_factors_.data);
+    assert(factors != nullptr);  // the engine refuses the rule otherwise
+    rule.head_factors = factors + layer * n_heads_;
+  }
   const int64_t page = kv.page_tokens(), n_rows = blocks_of(segment.n_tokens, page);
   const int64_t n_blocks = rule.n_prompt_blocks;
   const Tensor layer_counts =

@@ -19,6 +19,9 @@ namespace seer {
 struct PrefillPlan {
   int64_t n_prompt_tokens = 0;       // of the whole prompt, not only of the chunk
   std::optional<SelectRule> select;  // absent: dense
+  // The factors of kHeadThreshold, [n_layers, n_heads] in the device's memory, in place of those of the
+  // gates; null: those of the gates.
+  const float* head_factors = nullptr;
 };
 
 // One layer's choice of blocks for a segment, on the host. Valid during the callback.
@@ -41,10 +44,11 @@ class AttnGate {
   // `first_row` is the segment's first row among the step's block rows.
   void project(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
                const RopeTable& block_rope);
-  // Scores blocks and selects them by the rule. The observer is called on rank 0, with the heads of all
-  // ranks. The mask is valid until the next layer's selection, and its counts until the step ends.
+  // Scores blocks and selects them by the plan, which must not be dense. The observer is called on rank 0,
+  // with the heads of all ranks. The mask is valid until the next layer's selection, and its counts until the
+  // step ends.
   BlockMask select(int64_t layer, const PagedKv& kv, const Segment& segment, int64_t first_row,
-                   const SelectRule& rule, const GateObserver& observer);
+                   const PrefillPlan& plan, const GateObserver& observer);
   // Waits for the step, and reads how many blocks each of its rows kept.
   void read_counts();
   // Returns how many blocks a segment of `n_rows` block rows kept, summed over layers and this rank's heads,
@@ -60,6 +64,7 @@ class AttnGate {
   Workspace* workspace_;
   int64_t n_layers_, n_heads_;
   std::vector<GateView> layers_;
+  Tensor head_factors_;          // the gates' own, [n_layers, n_heads]; empty if they have none
   std::vector<int32_t> counts_;  // [n_layers, n_heads * rows of a step]
   std::vector<Buffer> buffers_;
 };

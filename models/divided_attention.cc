@@ -65,7 +65,7 @@ std::vector<BlockMask> DividedAttention::store_and_select(int64_t l, Sequence* s
   }
   std::vector<BlockMask> masks;
   each_segment(*s, [&](const Segment& segment, int64_t first_row) {
-    masks.push_back(gate_->select(l, ranks_->pages(), segment, first_row, *s->plan->select, add));
+    masks.push_back(gate_->select(l, ranks_->pages(), segment, first_row, *s->plan, add));
   });
   c_.backend->end_phase(Phase::kGate);
   if (report) report->deliver(l, step_->on_gate);

@@ -11,18 +11,20 @@ namespace seer {
 namespace {
 
 constexpr double kUntunedThreshold = 2e-3;  // upstream's default if the config says 0.0
+constexpr const char* kFactors = "seer_threshold_factors";
 constexpr const char* kTypeForm = "Q<pools>_K<pools> with pools from max, min and avg, as in Qavg_Kmaxminavg";
 
-// SeerAttention's own code has the first two methods; nz_ratio_row is ours. The value of both ratios is the
-// key seerattn_nz_ratio.
+// SeerAttention's own code has threshold and nz_ratio; head_threshold and nz_ratio_row are ours. The value of
+// both thresholds is the key seerattn_threshold, and that of both ratios is seerattn_nz_ratio.
 void parse_rule(const JsonReader& r, GateConfig* c) {
   using Method = SelectRule::Method;
   static const std::map<std::string, Method> kMethods = {{"threshold", Method::kThreshold},
+                                                         {"head_threshold", Method::kHeadThreshold},
                                                          {"nz_ratio", Method::kNzRatio},
                                                          {"nz_ratio_row", Method::kNzRatioRow}};
   const auto method = kMethods.find(r.optional_string("seerattn_sparsity_method").value_or("threshold"));
   if (method == kMethods.end())
-    r.fail("seerattn_sparsity_method", "threshold, nz_ratio or nz_ratio_row",
+    r.fail("seerattn_sparsity_method", "threshold, head_threshold, nz_ratio or nz_ratio_row",
            *r.find("seerattn_sparsity_method"));
   double threshold = r.number("seerattn_threshold", 0.0, 0.0, 1.0);
   const double nz_ratio = r.number("seerattn_nz_ratio", 1.0, 0.0, 1.0);
@@ -36,6 +38,38 @@ void parse_rule(const JsonReader& r, GateConfig* c) {
     c->untuned = c->rule.by_threshold();
   }
   c->rule.value = c->rule.by_threshold() ? threshold : nz_ratio;
+}
+
+// Reads a number for each head of each layer.
+void parse_factors(const JsonReader& r, const ModelConfig& model, GateConfig* c) {
+  const Json* const layers = r.find(kFactors);
+  if (layers == nullptr) {
+    if (c->rule.method == SelectRule::Method::kHeadThreshold)
+      throw Error(ErrorKind::kFile,
+                  r.origin() + ": the key " + kFactors +
+                      " is missing, which seerattn_sparsity_method head_threshold needs. Let "
+                      "seer tune --per-head --write make it, or use threshold.");
+    return;
+  }
+  const auto as_list = [&](const Json& value, int64_t n, const std::string& name, const char* of) {
+    if (!value.is_array()) r.fail(name, "a list", value);
+    if (static_cast<int64_t>(value.size()) != n)
+      throw Error(ErrorKind::kFile, r.origin() + ": expected " + name + " to have " + std::to_string(n) +
+                                        " " + of + ", as many as the model, found " +
+                                        std::to_string(value.size()));
+  };
+  as_list(*layers, model.n_layers, kFactors, "layers");
+  for (size_t l = 0; l < layers->size(); ++l) {
+    const std::string layer = std::string(kFactors) + "[" + std::to_string(l) + "]";
+    as_list((*layers)[l], model.n_heads, layer, "heads");
+    for (size_t h = 0; h < (*layers)[l].size(); ++h) {
+      const Json& factor = (*layers)[l][h];
+      if (!factor.is_number() ||
+          !(factor.get<double>() > 0.0 && factor.get<double>() <= GateConfig::kMostHeadFactor))
+        r.fail(layer + "[" + std::to_string(h) + "]", "a number above 0 and up to 1000", factor);
+      c->head_factors.push_back(factor.get<float>());
+    }
+  }
 }
 
 std::string tensor_name(int64_t layer) {
@@ -74,6 +108,7 @@ GateConfig GateWeights::read_config(const JsonReader& r, const ModelConfig& mode
   c.double_linear =
       c.q.count() > 1 || c.d_gate != model.d_head || r.boolean("seerattn_gate_force_double", false);
   parse_rule(r, &c);
+  parse_factors(r, model, &c);
   return c;
 }
 
@@ -117,6 +152,15 @@ std::optional<GateWeights> GateWeights::random(const std::string& config_path, c
 }
 
 void GateWeights::keep(const Shard& shard) {
+  if (!config.head_factors.empty()) {
+    const auto n_heads = static_cast<int64_t>(config.head_factors.size() / layers.size());
+    std::vector<float> mine;
+    for (size_t l = 0; l < layers.size(); ++l) {
+      const auto first = config.head_factors.begin() + static_cast<int64_t>(l) * n_heads + shard.first_head;
+      mine.insert(mine.end(), first, first + shard.local.n_heads);
+    }
+    config.head_factors = std::move(mine);
+  }
   const bool by_kv_head = config.double_linear;
   for (GateLayer& layer : layers) {
     if (layer.linear_q) layer.linear_q = layer.linear_q.rows(shard.first_head, shard.local.n_heads);

@@ -16,6 +16,8 @@
 namespace seer {
 
 struct GateConfig {
+  static constexpr float kMostHeadFactor = 1000.0F;
+
   std::string gate_type;  // as the file spells it: "Qavg_Kmaxminavg"
   GatePools q, k;
   int64_t gate_block = 64;     // tokens; 16 to 128
@@ -23,6 +25,9 @@ struct GateConfig {
   bool double_linear = false;  // more than one Q pool, d_gate != d_head, or seerattn_gate_force_double
   SelectRule rule;             // the gates' own rule; n_prompt_blocks is not set
   bool untuned = false;        // seerattn_threshold was 0.0 ("never tuned"): 2e-3 is used instead
+  // seer_threshold_factors, [n_layers, n_heads]: by what kHeadThreshold multiplies its value in each head.
+  // Empty if the file has none.
+  std::vector<float> head_factors;
 
   int64_t n_gate_heads(const ModelConfig& model) const {
     return double_linear ? model.n_kv_heads : model.n_heads;
@@ -50,7 +55,7 @@ struct GateWeights {
                                            uint64_t seed);
   // Reads the seerattn_* keys. Throws as load() does if one of them is missing or not allowed.
   static GateConfig read_config(const JsonReader& config, const ModelConfig& model);
-  // Drops the weights of heads that are not this rank's.
+  // Drops the weights and the factors of heads that are not this rank's.
   void keep(const Shard& shard);
 };
 

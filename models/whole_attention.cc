@@ -55,7 +55,7 @@ BlockMask WholeAttention::select(int64_t l, const PagedKv& kv, size_t i, int64_t
   const Segment& segment = step_->step.prefills[i];
   c_.backend->begin_phase(Phase::kGate);
   gate_->project(l, kv, segment, first_row, c_.rope->blocks(first_row, n_block_rows(segment)));
-  const BlockMask mask = gate_->select(l, kv, segment, first_row, *step_->plans[i].select, step_->on_gate);
+  const BlockMask mask = gate_->select(l, kv, segment, first_row, step_->plans[i], step_->on_gate);
   c_.backend->end_phase(Phase::kGate);
   return mask;
 }

@@ -177,6 +177,7 @@ void EngineImpl::describe_gates(const GateWeights& gates) {
   g.d_gate = config.d_gate;
   g.double_linear = config.double_linear;
   g.last_block_dense = config.rule.last_block_dense;
+  g.has_head_factors = !config.head_factors.empty();
   g.default_rule = sparse_rule(config.rule);
   for (const auto& [name, tensor] : gates.tensors.all()) g.n_params += tensor.numel();
   model_info_.gates = g;

@@ -50,6 +50,8 @@ class EngineImpl final : public Engine {
   SparseRule resolve(const std::optional<SparseRule>& asked) const;
   // The same for the rule under which a request's tokens are decoded.
   DecodeRule resolve(const std::optional<SparseDecodeRule>& asked) const;
+  // Returns the rule for the request's prompt, and checks its head_factors. Throws Error{kUsage}.
+  SparseRule resolve(const EvaluateRequest& request) const;
   bool last_block_dense() const {
     const GateWeights* gates = model_.gates().set().prefill;
     return gates != nullptr && gates->config.rule.last_block_dense;

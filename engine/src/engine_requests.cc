@@ -19,6 +19,13 @@ void check_rule(const SparseRule& rule, const ModelInfo& model) {
                     (model.decode_gates ? " for prompts, and only gates for decoding were loaded."
                                         : ", and none were loaded.") +
                     " Name them with --gates.");
+  if (rule.method == SparseRule::Method::kHeadThreshold && !model.gates->has_head_factors)
+    throw Error(ErrorKind::kUsage,
+                "the sparse rule " + rule.to_string() +
+                    " needs gates with a factor for each head (seer_threshold_factors in "
+                    "their config.json), and " +
+                    model.gates->source +
+                    " has none. Let seer tune --per-head --write make them, or use threshold=T.");
   SparseRule::parse(rule.to_string());  // refuses a value out of range
 }
 
@@ -45,6 +52,28 @@ SparseRule EngineImpl::resolve(const std::optional<SparseRule>& asked) const {
   if (!asked) return model_info_.gates ? model_info_.gates->default_rule : SparseRule{};
   check_rule(*asked, model_info_);
   return *asked;
+}
+
+SparseRule EngineImpl::resolve(const EvaluateRequest& request) const {
+  const std::vector<float>& factors = request.head_factors;
+  if (factors.empty()) return resolve(request.sparse);
+  if (info_.n_ranks > 1)
+    throw Error(ErrorKind::kUsage, "head_factors of a request need an engine of one rank, found " +
+                                       std::to_string(info_.n_ranks) + " ranks");
+  const int64_t n_layers = config().n_layers, n_heads = config().n_heads;
+  if (static_cast<int64_t>(factors.size()) != n_layers * n_heads)
+    throw Error(ErrorKind::kUsage, "head_factors: expected a factor for each of " + std::to_string(n_heads) +
+                                       " heads of " + std::to_string(n_layers) + " layers, found " +
+                                       std::to_string(factors.size()));
+  for (const float factor : factors)
+    if (!(factor > 0.0F && factor <= GateConfig::kMostHeadFactor))
+      throw Error(ErrorKind::kUsage,
+                  "head_factors: expected numbers above 0 and up to 1000, found " + std::to_string(factor));
+  if (!request.sparse || request.sparse->method != SparseRule::Method::kHeadThreshold)
+    return resolve(request.sparse);
+  // Gates that have no factors of their own can follow the rule too.
+  resolve(SparseRule{SparseRule::Method::kThreshold, request.sparse->value});
+  return *request.sparse;
 }
 
 DecodeRule EngineImpl::resolve(const std::optional<SparseDecodeRule>& asked) const {

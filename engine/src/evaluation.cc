@@ -139,6 +139,7 @@ DecoderStats Evaluation::forward(int64_t n_tokens) {
     in.decode_stats = {&decode_blocks, 1};
   } else {
     plan = prefill_plan(*sequence_);
+    plan.head_factors = head_factors();
     in.step = {n_tokens, {&segment, 1}, {}};
     in.plans = {&plan, 1};
   }
@@ -159,6 +160,17 @@ DecoderStats Evaluation::forward(int64_t n_tokens) {
   stats_.attention_ns += backend.phase_ns(Phase::kAttention);
   stats_.gate_ns += backend.phase_ns(Phase::kGate);
   return blocks;
+}
+
+const float* Evaluation::head_factors() {
+  if (request_.head_factors.empty()) return nullptr;
+  if (!head_factors_) {
+    // They are passed as integers, because a device may round floating-point weights.
+    const Tensor host(const_cast<float*>(request_.head_factors.data()), DType::kI32,
+                      {engine_->config().n_layers, engine_->config().n_heads});
+    head_factors_ = engine_->backend().to_device(host, &buffers_);
+  }
+  return static_cast<const float*>(head_factors_.data);
 }
 
 void Evaluation::report_gate_keys() {

@@ -28,6 +28,8 @@ class Evaluation {
   // Computes the next n_tokens in a step of their own.
   void step(int64_t n_tokens);
   DecoderStats forward(int64_t n_tokens);
+  // Brings the request's head_factors to the device before the first step.
+  const float* head_factors();
   void report_gate_keys();
   int64_t n_tokens() const { return static_cast<int64_t>(request_.tokens.size()); }
   bool decoding() const { return sequence_->n_computed() >= n_prompt_; }
@@ -47,6 +49,8 @@ class Evaluation {
   DecoderStats blocks_, decode_blocks_;
   std::vector<float> logits_;
   std::vector<double> losses_;
+  Tensor head_factors_;  // the request's, on the device; empty if it has none
+  std::vector<Buffer> buffers_;
   bool stopped_ = false;  // by on_logits or on_losses
 };
 

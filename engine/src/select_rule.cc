@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::pair<SparseRule::Method, SelectRule::Method> kMethods[] = {
     {SparseRule::Method::kThreshold, SelectRule::Method::kThreshold},
+    {SparseRule::Method::kHeadThreshold, SelectRule::Method::kHeadThreshold},
     {SparseRule::Method::kNzRatio, SelectRule::Method::kNzRatio},
     {SparseRule::Method::kNzRatioRow, SelectRule::Method::kNzRatioRow},
 };

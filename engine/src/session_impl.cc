@@ -95,7 +95,7 @@ void check_targets(const EvaluateRequest& request, int64_t n_vocab) {
 
 RequestStats SessionImpl::evaluate(const EvaluateRequest& request) {
   engine_->check_process();
-  const SparseRule rule = engine_->resolve(request.sparse);
+  const SparseRule rule = engine_->resolve(request);
   if (request.n_last_logits < 0)
     throw Error(ErrorKind::kUsage, "expected logits of 0 (all) or more positions, found " +
                                        std::to_string(request.n_last_logits));

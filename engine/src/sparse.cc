@@ -11,7 +11,7 @@ namespace seer {
 namespace {
 
 constexpr const char* kForms =
-    "expected dense, threshold=T (0 <= T < 1), nz_ratio=R or nz_ratio_row=R (0 < R <= 1)";
+    "expected dense, threshold=T or head_threshold=T (0 <= T < 1), nz_ratio=R or nz_ratio_row=R (0 < R <= 1)";
 
 constexpr const char* kDecodeForms =
     "expected dense, budget=N (N tokens, from 1 on), threshold=T (0 <= T < 1) or ratio=R (0 < R <= 1)";
@@ -23,6 +23,7 @@ struct Name {
   Method method;
 };
 constexpr Name<SparseRule::Method> kNames[] = {{"threshold", SparseRule::Method::kThreshold},
+                                               {"head_threshold", SparseRule::Method::kHeadThreshold},
                                                {"nz_ratio", SparseRule::Method::kNzRatio},
                                                {"nz_ratio_row", SparseRule::Method::kNzRatioRow}};
 constexpr Name<SparseDecodeRule::Method> kDecodeNames[] = {
@@ -76,7 +77,7 @@ bool in_unit_range(bool from_zero, double value) {
 
 SparseRule SparseRule::parse(std::string_view text) {
   const auto rule = parse_rule<SparseRule>(
-      text, kNames, [](Method m, double v) { return in_unit_range(m == Method::kThreshold, v); });
+      text, kNames, [](Method m, double v) { return in_unit_range(SparseRule{m}.by_threshold(), v); });
   if (!rule) throw Error(ErrorKind::kUsage, "sparse rule '" + std::string(text) + "': " + kForms);
   return *rule;
 }

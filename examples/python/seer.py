@@ -431,7 +431,7 @@ class RequestOptions(TypedDict, total=False):
     """What a request may say; what it leaves out is the model's own (generation_config.json) or Seer's default."""
     max_new_tokens: int  # -1, the default: until the model ends, or the context is full
     min_new_tokens: int
-    sparse: str  # "dense", "threshold=T", "nz_ratio=R" or "nz_ratio_row=R"
+    sparse: str  # "dense", "threshold=T", "head_threshold=T", "nz_ratio=R" or "nz_ratio_row=R"
     sparse_decode: str  # "dense", "budget=N", "threshold=T" or "ratio=R"
     stop: Sequence[str]
     stop_token_ids: Sequence[int]

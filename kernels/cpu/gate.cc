@@ -16,9 +16,10 @@
 namespace seer {
 namespace {
 
-// Writes the ascending list of kept blocks of a row with n_causal scores, and returns how many there are.
+// Writes the ascending list of the blocks that a row of `head` with n_causal scores keeps, and returns how
+// many there are.
 int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t n_causal,
-                    const SelectRule& rule) {
+                    const SelectRule& rule, int64_t head) {
   const auto keep_all = [&] {
     std::iota(kept, kept + n_causal, 0);
     return static_cast<int32_t>(n_causal);
@@ -26,7 +27,7 @@ int32_t keep_blocks(int32_t* kept, int32_t* order, const float* scores, int64_t 
   if (rule.row_is_dense(n_causal - 1)) return keep_all();
   int32_t n = 0;
   if (rule.by_threshold()) {
-    const auto threshold = static_cast<float>(rule.value);
+    const float threshold = rule.threshold_of(head);
     for (int64_t j = 0; j < n_causal; ++j)
       if (scores[j] > threshold) kept[n++] = static_cast<int32_t>(j);
   } else {
@@ -138,8 +139,9 @@ void CpuBackend::select_blocks(const BlockMask& mask, const Tensor* scores, cons
         const float total = simd_.exp_sum(row, n_causal, *std::max_element(row, row + n_causal));
         for (int64_t j = 0; j < n_causal; ++j) row[j] /= total;
       }
-      mask.counts.as<int32_t>()[head * n_rows + r] = keep_blocks(
-          mask.blocks.as<int32_t>() + (head * n_rows + r) * mask.row_capacity(), order, row, n_causal, rule);
+      mask.counts.as<int32_t>()[head * n_rows + r] =
+          keep_blocks(mask.blocks.as<int32_t>() + (head * n_rows + r) * mask.row_capacity(), order, row,
+                      n_causal, rule, head);
       if (scores != nullptr) {
         float* out = scores->as<float>() + (head * n_rows + r) * scores->dim(2);
         std::fill(std::copy(row, row + n_causal, out), out + scores->dim(2), 0.0F);

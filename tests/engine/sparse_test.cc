@@ -15,6 +15,7 @@ TEST_CASE("a sparse rule is read as it is written on the command line") {
   CHECK(SparseRule::parse("dense") == SparseRule{});
   CHECK(SparseRule::parse("threshold=0.002") == SparseRule{SparseRule::Method::kThreshold, 0.002});
   CHECK(SparseRule::parse("threshold=2e-3") == SparseRule::parse("threshold=0.002"));
+  CHECK(SparseRule::parse("head_threshold=0.1") == SparseRule{SparseRule::Method::kHeadThreshold, 0.1});
   CHECK(SparseRule::parse("nz_ratio=0.1") == SparseRule{SparseRule::Method::kNzRatio, 0.1});
   CHECK(SparseRule::parse("nz_ratio_row=0.1") == SparseRule{SparseRule::Method::kNzRatioRow, 0.1});
   CHECK_FALSE(SparseRule::parse("nz_ratio_row=0.1") == SparseRule::parse("nz_ratio=0.1"));
@@ -22,10 +23,12 @@ TEST_CASE("a sparse rule is read as it is written on the command line") {
 
 TEST_CASE("the ends of a sparse rule's range: 0 is a threshold but no ratio, 1 a ratio but no threshold") {
   CHECK(SparseRule::parse("threshold=0").value == 0.0);
+  CHECK(SparseRule::parse("head_threshold=0").value == 0.0);
   CHECK(SparseRule::parse("nz_ratio=1").value == 1.0);
   CHECK(SparseRule::parse("nz_ratio_row=1").value == 1.0);
-  for (const char* text : {"threshold=1", "threshold=-0.1", "nz_ratio=0", "nz_ratio=1.0001", "nz_ratio=-1",
-                           "nz_ratio_row=0", "nz_ratio_row=1.0001", "nz_ratio_row=-1"})
+  for (const char* text :
+       {"threshold=1", "threshold=-0.1", "head_threshold=1", "head_threshold=-0.1", "nz_ratio=0",
+        "nz_ratio=1.0001", "nz_ratio=-1", "nz_ratio_row=0", "nz_ratio_row=1.0001", "nz_ratio_row=-1"})
     CHECK_THROWS_AS(SparseRule::parse(text), Error);
 }
 
@@ -48,8 +51,8 @@ TEST_CASE("a sparse rule written out is the rule it is read back as") {
   CHECK(SparseRule::parse("nz_ratio=1").to_string() == "nz_ratio=1");
   CHECK(SparseRule::parse("nz_ratio_row=0.25").to_string() == "nz_ratio_row=0.25");
   for (const double value : {0.1, 0.123456789, 1.0 / 3.0, 1e-10, 0.9999999}) {
-    for (const auto method :
-         {SparseRule::Method::kThreshold, SparseRule::Method::kNzRatio, SparseRule::Method::kNzRatioRow}) {
+    for (const auto method : {SparseRule::Method::kThreshold, SparseRule::Method::kHeadThreshold,
+                              SparseRule::Method::kNzRatio, SparseRule::Method::kNzRatioRow}) {
       const SparseRule rule{method, value};
       CHECK(SparseRule::parse(rule.to_string()) == rule);
     }
@@ -59,6 +62,7 @@ TEST_CASE("a sparse rule written out is the rule it is read back as") {
 TEST_CASE("a sparse rule is followed as the one that it names, and the dense one as none") {
   CHECK_FALSE(select_rule(SparseRule{}, true, 10).has_value());
   for (const auto& [text, method] : {std::pair{"threshold=0.25", SelectRule::Method::kThreshold},
+                                     std::pair{"head_threshold=0.25", SelectRule::Method::kHeadThreshold},
                                      std::pair{"nz_ratio=0.25", SelectRule::Method::kNzRatio},
                                      std::pair{"nz_ratio_row=0.25", SelectRule::Method::kNzRatioRow}}) {
     INFO(text);

@@ -156,6 +156,8 @@ struct SelectBlocksCase : PagedCase {
   HostTensor gate_q;  // [n_rows, n_heads, d_gate]
   HostTensor gate_k;  // [n_pages, n_gate_heads, d_gate]
   SelectRule rule;
+  std::vector<float>
+      head_factors;  // [n_heads]: rule.head_factors, which is set when it is run; empty otherwise
   int64_t row_capacity = 0;
   bool exact = false;  // no rounding can change a score: ties are ties, and no score is near the rule's edge
 };

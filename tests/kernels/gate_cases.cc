@@ -50,6 +50,20 @@ GateProjectCase make_gate_case(Random& random, DType activation, const PagedShap
   return c;
 }
 
+std::string name_of(SelectRule::Method method) {
+  switch (method) {
+    case SelectRule::Method::kThreshold:
+      return ", threshold ";
+    case SelectRule::Method::kHeadThreshold:
+      return ", head_threshold ";
+    case SelectRule::Method::kNzRatio:
+      return ", nz_ratio ";
+    case SelectRule::Method::kNzRatioRow:
+      return ", nz_ratio_row ";
+  }
+  return "";
+}
+
 SelectBlocksCase make_select_case(Random& random, DType activation, const PagedShape& shape,
                                   int64_t n_gate_heads, int64_t d_gate, Run run, const SelectRule& rule) {
   SelectBlocksCase c;
@@ -63,11 +77,12 @@ SelectBlocksCase make_select_case(Random& random, DType activation, const PagedS
     std::copy(keys.at(id), keys.at(id) + n_gate_heads * d_gate, c.gate_k.at(id));
   c.rule = rule;
   c.row_capacity = rule.n_prompt_blocks + 1;
-  c.name += std::string(rule.method == SelectRule::Method::kThreshold ? ", threshold "
-                        : rule.method == SelectRule::Method::kNzRatio ? ", nz_ratio "
-                                                                      : ", nz_ratio_row ") +
-            std::to_string(rule.value) + (rule.last_block_dense ? ", last dense, " : ", ") +
-            std::to_string(rule.n_prompt_blocks) + " blocks in the prompt";
+  if (rule.method == SelectRule::Method::kHeadThreshold)
+    for (int64_t h = 0; h < c.n_heads; ++h)
+      c.head_factors.push_back(h % 3 == 0 ? 0.3F : h % 3 == 1 ? 1.0F : 2.7F);
+  c.name += name_of(rule.method) + std::to_string(rule.value) +
+            (rule.last_block_dense ? ", last dense, " : ", ") + std::to_string(rule.n_prompt_blocks) +
+            " blocks in the prompt";
   return c;
 }
 
@@ -164,9 +179,10 @@ std::vector<SelectBlocksCase> select_blocks_cases(DType activation) {
   std::vector<SelectBlocksCase> cases;
   const PagedShape shape{4, 2, 64, 64}, small{8, 1, 96, 16};
   const std::pair<Method, double> rules[] = {
-      {Method::kThreshold, 0.002}, {Method::kThreshold, 0.05},  {Method::kThreshold, 0.4},
-      {Method::kNzRatio, 0.1},     {Method::kNzRatio, 0.55},    {Method::kNzRatio, 1.0},
-      {Method::kNzRatioRow, 0.1},  {Method::kNzRatioRow, 0.55}, {Method::kNzRatioRow, 1.0}};
+      {Method::kThreshold, 0.002},    {Method::kThreshold, 0.05},    {Method::kThreshold, 0.4},
+      {Method::kHeadThreshold, 0.01}, {Method::kHeadThreshold, 0.1}, {Method::kNzRatio, 0.1},
+      {Method::kNzRatio, 0.55},       {Method::kNzRatio, 1.0},       {Method::kNzRatioRow, 0.1},
+      {Method::kNzRatioRow, 0.55},    {Method::kNzRatioRow, 1.0}};
   for (const bool last_dense : {true, false})
     for (const auto& rule : rules) {
       const auto add = [&](const PagedShape& s, int64_t gate_heads, int64_t d_gate, Run run,
@@ -187,11 +203,12 @@ std::vector<SelectBlocksCase> many_select_blocks_cases(DType activation) {
   using Method = SelectRule::Method;
   Random random(18);
   std::vector<SelectBlocksCase> cases;
-  const SelectRule threshold{Method::kThreshold, 0.01, true, 0}, largest{Method::kNzRatio, 0.1, true, 0},
+  const SelectRule threshold{Method::kThreshold, 0.01, true, 0},
+      by_head{Method::kHeadThreshold, 0.01, true, 0}, largest{Method::kNzRatio, 0.1, true, 0},
       of_row{Method::kNzRatioRow, 0.1, true, 0};
   const auto add = [&](const PagedShape& s, int64_t gate_heads, int64_t d_gate, int64_t first,
                        int64_t n_rows) {
-    for (SelectRule rule : {threshold, largest, of_row}) {
+    for (SelectRule rule : {threshold, by_head, largest, of_row}) {
       rule.n_prompt_blocks = first + n_rows;
       cases.push_back(make_select_case(random, activation, s, gate_heads, d_gate,
                                        {first * s.page, n_rows * s.page - 1}, rule));

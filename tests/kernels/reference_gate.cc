@@ -57,17 +57,22 @@ void softmax(std::vector<double>* scores) {
 
 namespace {
 
-// Points 5 to 7 for one row, and nz_ratio_row, which is ours. `edge` becomes the deciding score.
-std::vector<int32_t> keep(const std::vector<double>& scores, const SelectRule& rule, double* edge) {
+bool is_threshold(const SelectRule& rule) {
+  return rule.method == SelectRule::Method::kThreshold || rule.method == SelectRule::Method::kHeadThreshold;
+}
+
+// Points 5 to 7 for one row. `edge` becomes the deciding score. `factor` is that of the row's head.
+std::vector<int32_t> keep(const std::vector<double>& scores, const SelectRule& rule, double factor,
+                          double* edge) {
   const auto n_causal = static_cast<int64_t>(scores.size());
   std::vector<int32_t> all(scores.size()), kept;
   std::iota(all.begin(), all.end(), 0);
   *edge = INFINITY;
   if (rule.last_block_dense && n_causal >= rule.n_prompt_blocks - 1) return all;
-  if (rule.method == SelectRule::Method::kThreshold) {
-    *edge = rule.value;
+  if (is_threshold(rule)) {
+    *edge = rule.method == SelectRule::Method::kHeadThreshold ? rule.value * factor : rule.value;
     for (const int32_t j : all)
-      if (scores[static_cast<size_t>(j)] > rule.value) kept.push_back(j);
+      if (scores[static_cast<size_t>(j)] > *edge) kept.push_back(j);
     if (kept.empty()) kept.push_back(static_cast<int32_t>(n_causal - 1));
     return kept;
   }
@@ -104,9 +109,11 @@ SelectBlocks select_blocks(const SelectBlocksCase& c) {
             c.gate_k.at(segment.page_table[static_cast<size_t>(j)]) + h / (c.n_heads / n_gate_heads) * d_gate;
         scores.push_back(dot(q, k, d_gate) / std::sqrt(static_cast<double>(d_gate)));
       }
-      if (c.rule.method == SelectRule::Method::kThreshold) softmax(&scores);
+      if (is_threshold(c.rule)) softmax(&scores);
       double edge = 0.0;
-      out.kept.push_back(keep(scores, c.rule, &edge));
+      out.kept.push_back(keep(
+          scores, c.rule,
+          c.head_factors.empty() ? 1.0 : static_cast<double>(c.head_factors[static_cast<size_t>(h)]), &edge));
       out.edges.push_back(edge);
       scores.resize(static_cast<size_t>(c.rule.n_prompt_blocks), 0.0);
       out.scores.insert(out.scores.end(), scores.begin(), scores.end());

@@ -205,8 +205,11 @@ SelectBlocksResult run_select_blocks(Backend& backend, const SelectBlocksCase& c
   if (with_scores) scores = device.poisoned(DType::kF32, {c.n_heads, n_rows, c.rule.n_prompt_blocks});
   const std::vector<Segment> prefills = {segment.view()};
   begin_step(backend, c, prefills, {});
+  SelectRule rule = c.rule;
+  if (!c.head_factors.empty())
+    rule.head_factors = device.upload_f32(HostTensor(DType::kF32, {c.n_heads}, c.head_factors)).as<float>();
   backend.select_blocks(mask, with_scores ? &scores : nullptr, device.upload(c.gate_q), kv, segment.view(),
-                        c.rule);
+                        rule);
   return {device.read_ints(mask.counts), device.read_ints(mask.blocks),
           with_scores ? device.read(scores) : std::vector<float>()};
 }

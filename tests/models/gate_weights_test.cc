@@ -209,6 +209,38 @@ TEST_CASE("gates: a threshold of 0.0 means never tuned") {
   CHECK_FALSE(c.untuned);
 }
 
+TEST_CASE("gates: factors of heads are read in order, and kept by heads' ranks") {
+  json config = changed("seer_threshold_factors", {{1, 0.5, 2, 1.25}, {0.75, 1, 1000, 1e-3}});
+  config["seerattn_sparsity_method"] = "head_threshold";
+  config["seerattn_threshold"] = 0.02;
+  const GateFolder folder;
+  folder.write(config);
+  GateWeights gates = folder.load();
+  CHECK((gates.config.rule.method == SelectRule::Method::kHeadThreshold));
+  CHECK(gates.config.rule.value == 0.02);
+  const std::vector<float> all = {1, 0.5, 2, 1.25, 0.75, 1, 1000, 1e-3F};
+  CHECK(gates.config.head_factors == all);
+  gates.keep(Shard(model(), 1, 2));
+  CHECK(gates.config.head_factors == std::vector<float>{2, 1.25, 1000, 1e-3F});
+  CHECK(config_with("seer_threshold_factors", nullptr).head_factors.empty());
+}
+
+TEST_CASE("gates: factors of heads that are missing, too many or out of range are named") {
+  for (const json& value : {json(1), json("1"), json::object()})
+    CHECK_THAT(refused_config("seer_threshold_factors", value), ContainsSubstring("to be a list, found"));
+  CHECK_THAT(refused_config("seer_threshold_factors", json{{1, 1, 1, 1}}),
+             ContainsSubstring("seer_threshold_factors to have 2 layers, as many as the model, found 1"));
+  CHECK_THAT(refused_config("seer_threshold_factors", json{{1, 1, 1, 1}, {1, 1, 1}}),
+             ContainsSubstring("seer_threshold_factors[1] to have 4 heads, as many as the model, found 3"));
+  CHECK_THAT(refused_config("seer_threshold_factors", json{{1, 1, 1, 1}, 1}),
+             ContainsSubstring("seer_threshold_factors[1] to be a list, found 1"));
+  for (const json& factor : {json(0), json(-1), json(1000.5), json("1"), json(nullptr)})
+    CHECK_THAT(refused_config("seer_threshold_factors", json{{1, 1, factor, 1}, {1, 1, 1, 1}}),
+               ContainsSubstring("seer_threshold_factors[0][2] to be a number above 0 and up to 1000"));
+  CHECK_THAT(refused_config("seerattn_sparsity_method", "head_threshold"),
+             ContainsSubstring("the key seer_threshold_factors is missing"));
+}
+
 TEST_CASE("gates: rules and sizes out of range are named") {
   CHECK(config_with("seerattn_gate_block_size", 128).gate_block == 128);
   for (const json& value : {json(15), json(129), json(0), json(-64), json("64"), json(64.5)})

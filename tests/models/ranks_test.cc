@@ -71,12 +71,14 @@ TEST_CASE("ranks: sparse prefill with gates of both kinds gives one rank's logit
   three_pools.n_k_pools = 1;
   const TinyModel model;
   const Part whole{random_ids(9 * kRanksBlock - 3, 53, 5), 0, kRanksPages};
-  for (const TinyGates& shape : {TinyGates(), two_weights, three_pools}) {
+  for (TinyGates shape : {TinyGates(), two_weights, three_pools}) {
+    shape.threshold_factors = {{0.2, 2.5, 1, 0.6}, {1.7, 0.4, 0.1, 1.2}};
     const GatesDir gates(model, shape);
-    for (const auto method :
-         {SelectRule::Method::kThreshold, SelectRule::Method::kNzRatio, SelectRule::Method::kNzRatioRow}) {
+    for (const auto method : {SelectRule::Method::kThreshold, SelectRule::Method::kHeadThreshold,
+                              SelectRule::Method::kNzRatio, SelectRule::Method::kNzRatioRow}) {
       Part part = whole;
-      part.select = SelectRule{method, method == SelectRule::Method::kThreshold ? 0.15 : 0.4, false, 9};
+      part.select = SelectRule{method, 0.4, false, 9};
+      if (part.select->by_threshold()) part.select->value = 0.15;
       using ReportsOfLayers = std::map<int64_t, std::pair<std::vector<float>, std::vector<int32_t>>>;
       const auto collect = [](ReportsOfLayers* into) {
         return [into](const GateReport& r) {

@@ -85,7 +85,8 @@ nlohmann::json TinyGates::config(const TinyShape& model) const {
           {"seerattn_gate_force_double", double_linear},
           {"seerattn_last_block_dense", false},
           {"seerattn_sparsity_method", "threshold"},
-          {"seerattn_threshold", 0.05}};
+          {"seerattn_threshold", 0.05},
+          {"seer_threshold_factors", threshold_factors}};
 }
 
 std::vector<NamedTensor> TinyGates::tensors(const TinyShape& model) const {

@@ -57,6 +57,7 @@ struct TinyGates {
   int64_t n_q_pools = 1, n_k_pools = 3;
   int64_t gate_block = 16, d_gate = 8;
   bool double_linear = false;
+  nlohmann::json threshold_factors = {};  // seer_threshold_factors; null: none
 
   nlohmann::json config(const TinyShape& model) const;
   std::vector<NamedTensor> tensors(const TinyShape& model) const;

@@ -1,5 +1,7 @@
 // The parts of seer tune that need no model: the choice of a rule, the gates' config.json, the picture and
 // the page.
+#include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <vector>
 
@@ -7,7 +9,9 @@
 #include "seer/sparse.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
+#include "tools/seer/tune/divergence.h"
 #include "tools/seer/tune/gate_rule_file.h"
+#include "tools/seer/tune/head_effects.h"
 #include "tools/seer/tune/rule_trial.h"
 #include "tools/seer/tune/trade_off_plot.h"
 #include "tools/seer/tune/tune_report.h"
@@ -134,6 +138,11 @@ TEST_CASE("values are replaced in a JSON text, missing ones added, and every oth
 TEST_CASE("config.json has keys for every rule but dense, a threshold of 0, and decode gates' ratio") {
   CHECK(config_members(SparseRule::parse("nz_ratio_row=0.1")) ==
         JsonMembers{{"seerattn_sparsity_method", "\"nz_ratio_row\""}, {"seerattn_nz_ratio", "0.1"}});
+  CHECK(config_members(SparseRule::parse("head_threshold=0.02")) ==
+        JsonMembers{{"seerattn_sparsity_method", "\"head_threshold\""}, {"seerattn_threshold", "0.02"}});
+  CHECK(config_members(SparseRule::parse("head_threshold=0")).empty());
+  CHECK(factor_members({0.5F, 1.25F, 2, 1, 0.873F, 1}, 3) ==
+        JsonMembers{{"seer_threshold_factors", "[[0.5, 1.25, 2], [1, 0.873, 1]]"}});
   CHECK(config_members(SparseDecodeRule::parse("budget=1000000")).back().second == "1000000");
   for (const char* rule : {"dense", "threshold=0"}) {
     CHECK(config_members(SparseRule::parse(rule)).empty());
@@ -143,13 +152,119 @@ TEST_CASE("config.json has keys for every rule but dense, a threshold of 0, and 
 }
 
 TEST_CASE("the grids begin with dense, and that of decoding has budgets that fit the gates and the window") {
-  CHECK(prompt_grid({}).front().dense());
-  CHECK(prompt_grid({}).size() > 10);
-  CHECK(prompt_grid({SparseRule::parse("dense")}).size() == 1);
+  CHECK(prompt_grid({}, false).front().dense());
+  CHECK(prompt_grid({}, false).size() > 10);
+  CHECK(prompt_grid({SparseRule::parse("dense")}, true).size() == 1);
+  const auto n_by_head = [](const std::vector<RulePair>& rules) {
+    return std::count_if(rules.begin(), rules.end(),
+                         [](const RulePair& r) { return r.to_string().starts_with("head_threshold="); });
+  };
+  CHECK(n_by_head(prompt_grid({}, false)) == 0);
+  CHECK(n_by_head(prompt_grid({}, true)) >= 10);
   std::vector<std::string> budgets;
   for (const RulePair& rule : decode_grid({}, 64, 2048))
     if (rule.to_string().starts_with("budget=")) budgets.push_back(rule.to_string());
   CHECK(budgets == std::vector<std::string>{"budget=256", "budget=512", "budget=1024"});
+}
+
+// Runs `n_windows` windows of a model in which each head's dropped blocks cost what `costs` says, but for
+// `noise` that differs from window to window.
+std::vector<float> factors_for(const std::vector<double>& costs, int64_t n_windows, double noise) {
+  HeadEffects effects(2, static_cast<int64_t>(costs.size()) / 2, 5);
+  REQUIRE(effects.n_runs() == 8);
+  for (int64_t w = 0; w < n_windows; ++w) {
+    effects.begin_window();
+    for (int64_t run = 0; run < effects.n_runs(); ++run) {
+      const std::vector<float> factors = effects.factors_of_run(run);
+      REQUIRE(factors.size() == costs.size());
+      double loss = 3.0 + static_cast<double>(w), density = 0.2;
+      for (size_t h = 0; h < costs.size(); ++h) {
+        const double dropped = (factors[h] > 1.0F ? 0.01 : -0.01) * static_cast<double>(h + 1);
+        const double wrong = (static_cast<int64_t>(h) + w) % 2 == 0 ? noise : -noise;
+        loss += (costs[h] + wrong) * dropped;
+        density -= dropped;
+      }
+      effects.add(run, loss, density);
+    }
+  }
+  return effects.factors();
+}
+
+TEST_CASE("a head whose dropped blocks cost more than the mean gets a lower threshold, by the square root") {
+  // The mean cost is weighted by the blocks that heads drop, which are as 1, 2, 3 and so on.
+  const std::vector<double> costs = {0.1, 0.1, 0.1, 0.2, 0.05, 0.1};
+  double mean = 0.0;
+  for (size_t h = 0; h < costs.size(); ++h) mean += costs[h] * static_cast<double>(h + 1) / 21.0;
+  const std::vector<float> factors = factors_for(costs, 2, 0.0);
+  for (size_t h = 0; h < costs.size(); ++h)
+    CHECK(factors[h] == Approx(std::sqrt(mean / costs[h])).margin(6e-4));
+  const std::vector<float> far = factors_for({0.1, 0.1, 5.0, 0.1, -0.1, 0.0}, 2, 0.0);
+  CHECK(far[2] == 0.5F);  // the ends of the range
+  CHECK(far[4] == 2.0F);
+}
+
+TEST_CASE("factors are near 1 if windows disagree, and 1 if dropping blocks costs nothing") {
+  const std::vector<double> costs = {0.1, 0.1, 0.1, 0.2, 0.05, 0.1};
+  const std::vector<float> sure = factors_for(costs, 4, 0.0), unsure = factors_for(costs, 4, 0.2);
+  for (size_t h = 0; h < costs.size(); ++h)
+    CHECK(std::abs(unsure[h] - 1.0F) <= std::abs(sure[h] - 1.0F) + 0.02F);
+  CHECK(std::abs(unsure[4] - 1.0F) < 0.5F * std::abs(sure[4] - 1.0F));
+  CHECK(factors_for({-0.1, -0.1, -0.1, -0.1, -0.1, -0.1}, 2, 0.0) == std::vector<float>(6, 1.0F));
+}
+
+TEST_CASE(
+    "the runs of a window change each head's threshold up as often as down, and no two heads always "
+    "together") {
+  HeadEffects effects(3, 5, 1);
+  REQUIRE(effects.n_runs() == 16);
+  effects.begin_window();
+  for (size_t a = 0; a < 15; ++a)
+    for (size_t b = 0; b <= a; ++b) {
+      int together = 0, up = 0;
+      for (int64_t run = 0; run < 16; ++run) {
+        const std::vector<float> factors = effects.factors_of_run(run);
+        together += (factors[a] > 1.0F) == (factors[b] > 1.0F) ? 1 : -1;
+        up += factors[a] > 1.0F ? 1 : 0;
+      }
+      CHECK(up == 8);
+      CHECK(together == (a == b ? 16 : 0));
+    }
+}
+
+TEST_CASE("the divergence from dense attention is that of the definition, at positions spread evenly") {
+  constexpr int64_t kWindow = 3 * Divergence::kMostPositions, kVocab = 5;
+  Divergence divergence(kWindow, kVocab);
+  REQUIRE(divergence.n_positions() == Divergence::kMostPositions);
+  std::vector<float> dense, other;
+  for (int64_t i = 0; i < kWindow * kVocab; ++i) {
+    dense.push_back(static_cast<float>(i * 37 % 101) / 20.0F - 2.0F);
+    other.push_back(dense.back() + static_cast<float>(i * 53 % 89) / 40.0F);
+  }
+  double expected = 0.0;
+  for (int64_t p = 2; p < kWindow; p += 3) {
+    double sums[2] = {0.0, 0.0};
+    for (int64_t v = 0; v < kVocab; ++v) {
+      sums[0] += std::exp(static_cast<double>(dense[static_cast<size_t>(p * kVocab + v)]));
+      sums[1] += std::exp(static_cast<double>(other[static_cast<size_t>(p * kVocab + v)]));
+    }
+    for (int64_t v = 0; v < kVocab; ++v) {
+      const double d = static_cast<double>(dense[static_cast<size_t>(p * kVocab + v)]) - std::log(sums[0]),
+                   o = static_cast<double>(other[static_cast<size_t>(p * kVocab + v)]) - std::log(sums[1]);
+      expected += std::exp(d) * (d - o);
+    }
+  }
+  for (const int64_t rows : {kWindow, int64_t{1000}}) {  // at once, or in parts that no stride fits
+    double sum = 0.0;
+    for (int64_t at = 0; at < kWindow; at += rows) {
+      const int64_t n = std::min(rows, kWindow - at);
+      divergence.keep(at, n, dense.data() + at * kVocab);
+      CHECK(divergence.sum(at, n, dense.data() + at * kVocab) == Approx(0.0).margin(1e-3));
+      sum += divergence.sum(at, n, other.data() + at * kVocab);
+    }
+    CHECK(sum == Approx(expected).epsilon(1e-5));
+  }
+  CHECK(Divergence(100, kVocab).n_positions() == 100);
+  CHECK(Divergence(65536, 152064).n_positions() * 152064 * 4 <= Divergence::kMostBytes);
 }
 
 // Checks that every element is closed in order, and returns how many there are.

@@ -121,6 +121,55 @@ TEST_CASE("tune --write makes the rule the gates' own and keeps every other byte
   CHECK(!fs::exists(gates.dir.path() / "config.json.tmp"));
 }
 
+TEST_CASE("tune --per-head finds factors on the last windows, tries them on the others and writes them") {
+  const Gates gates;
+  const auto rows_of = [&](const Words& more) {
+    Words words = tune(gates.path(), {"--window", "320", "--look-ups", "0", "--target-density", "1"});
+    words.insert(words.end(), more.begin(), more.end());
+    return json::parse(done(words).out);
+  };
+  const json rows = rows_of({"--max-windows", "3", "--per-head", "2", "--per-head-at", "0.1", "--sparse",
+                             "head_threshold=0.1", "--write"});
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[1]["rule"] == "head_threshold=0.1");
+  CHECK(rows[1]["n_windows"] == 1);
+  CHECK(rows[1]["recommended"] == true);
+
+  const json config = json::parse(gates.config());
+  CHECK(config.at("seerattn_sparsity_method") == "head_threshold");
+  CHECK(config.at("seerattn_threshold") == 0.1);
+  REQUIRE(config.at("seer_threshold_factors").size() == 6);
+  double least = 9.0, most = 0.0;
+  for (const json& layer : config.at("seer_threshold_factors")) {
+    REQUIRE(layer.size() == 4);
+    for (const json& factor : layer) {
+      least = std::min(least, factor.get<double>());
+      most = std::max(most, factor.get<double>());
+    }
+  }
+  CHECK(least >= 0.5);
+  CHECK(least < 0.8);
+  CHECK(most > 1.25);
+  CHECK(most <= 2.0);
+  CHECK(rule_of(gates.path(), "gates") == "head_threshold=0.1");
+
+  // Gates that have factors are tried with them: the same figures as in the run that found them.
+  const json again = rows_of({"--max-windows", "1", "--sparse", "threshold=0.1,head_threshold=0.1"});
+  for (const char* key : {"rule", "density", "perplexity"}) CHECK(again[2][key] == rows[1][key]);
+  CHECK(again[1]["density"] != again[2]["density"]);
+}
+
+TEST_CASE("tune --per-head refuses too few windows, and head_threshold needs factors") {
+  const auto refuse = [](const Words& more, const char* text) {
+    CHECK_THAT(check_fails(tune(testing::demo_gates_dir(), more), 2), ContainsSubstring(text));
+  };
+  refuse({"--window", "128", "--per-head", "1"}, "--per-head: expected at least 2 windows");
+  refuse({"--window", "128", "--max-windows", "2", "--per-head", "2"}, "leaves no window to try rules on");
+  refuse({"--window", "128", "--per-head", "2", "--per-head-at", "0"},
+         "--per-head-at: expected a threshold above 0");
+  refuse({"--window", "128", "--sparse", "head_threshold=0.1"}, "seer_threshold_factors");
+}
+
 TEST_CASE("tune tries rules for decoding, and writes those that config.json can say") {
   const testing::TempDir dir;
   testing::write_decode_gates(dir.path(), {});

@@ -18,8 +18,9 @@ const std::vector<ChatCommand>& chat_commands() {
       {"/reset", "", "forget the conversation, keep the system message"},
       {"/system", "[TEXT]", "start again with another system message, or none"},
       {"/sparse", "[RULE]",
-       "from now on read prompts by RULE (dense, threshold=T, nz_ratio=R, nz_ratio_row=R), or the gates' "
-       "own"},
+       "from now on read prompts by RULE (dense, threshold=T, head_threshold=T, nz_ratio=R, nz_ratio_row=R), "
+       "or the "
+       "gates' own"},
       {"/sparse-decode", "[RULE]",
        "from now on decode answers by RULE (dense, budget=N, threshold=T, ratio=R), or the gates' own"},
       {"/temp", "T", "from now on sample at temperature T; 0 is greedy"},

@@ -156,7 +156,7 @@ class Inspection {
 
   void prepare_summaries() {
     const ModelInfo& model = engine_->model();
-    const bool softmaxed = rule_.method == SparseRule::Method::kThreshold;
+    const bool softmaxed = rule_.by_threshold();
     const bool many = model.n_layers * model.n_heads > kManyHeads;
     layers_.assign(static_cast<size_t>(model.n_layers),
                    GateSummary(model.n_kv_heads, softmaxed, many ? kMapSideOfMany : kMapSide));

@@ -8,7 +8,7 @@
 namespace seer::cli {
 namespace {
 
-constexpr const char* kPromptRules = "dense, threshold=T, nz_ratio=R or nz_ratio_row=R";
+constexpr const char* kPromptRules = "dense, threshold=T, head_threshold=T, nz_ratio=R or nz_ratio_row=R";
 constexpr const char* kDecodeRules = "dense, budget=N (tokens), threshold=T or ratio=R";
 
 template <class Rule>
@@ -65,8 +65,8 @@ void append_rules(std::vector<SparseDecodeRule>& rules, const std::string& list)
 
 void SparseLists::add_to(Args& args) {
   args.values("--sparse", "RULES", "dense, and the gates' own rule if there are gates",
-              "rules to run, separated by commas or given one by one: dense, threshold=T, nz_ratio=R, "
-              "nz_ratio_row=R",
+              "rules to run, separated by commas or given one by one: dense, threshold=T, "
+              "head_threshold=T, nz_ratio=R, nz_ratio_row=R",
               [this](const std::string& value) { append_rules(prompt, value); });
   args.values("--sparse-decode", "RULES", "dense, and the decode gates' own rule if there are decode gates",
               "rules for decoded tokens to run, separated by commas or given one by one: dense, budget=N "

@@ -94,6 +94,7 @@ void WindowLosses::evaluate(RuleTotals& totals, int64_t n_counted, StatusLine& l
   EvaluateRequest request;
   request.tokens.assign(window, window + window_);
   request.sparse = totals.rule.prompt;
+  request.head_factors = totals.rule.head_factors;
   request.sparse_decode = totals.rule.decode;
   const int64_t first = window_ - n_counted;  // the first position that counts
   request.n_prompt = first;                   // 0 stands for all tokens

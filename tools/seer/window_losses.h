@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace seer::cli {
 struct RulePair {
   SparseRule prompt;
   SparseDecodeRule decode;
+  std::vector<float> head_factors = {};  // of the prompt's rule, in place of those of the gates
 
   bool dense() const;
   std::string to_string() const;
@@ -64,6 +66,11 @@ class WindowLosses {
   int64_t window() const { return window_; }
   int64_t n_windows() const { return n_windows_; }
   const std::vector<int32_t>& tokens() const { return tokens_; }
+  // Returns the tokens of a window that come before a predicted one.
+  std::span<const int32_t> tokens_of_window(int64_t index) const {
+    return std::span(tokens_).subspan(static_cast<size_t>(index * (window_ + 1)),
+                                      static_cast<size_t>(window_));
+  }
   // Returns the session in which windows run. A second session would need pages of its own.
   Session& session() { return *session_; }
 

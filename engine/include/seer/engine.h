@@ -108,6 +108,7 @@ struct SEER_API GateInfo {
   int64_t d_gate = 0;
   bool double_linear = false;
   bool last_block_dense = false;
+  bool has_head_factors = false;  // which the rule head_threshold=T needs
   SparseRule default_rule;
   int64_t n_params = 0;
 };

@@ -172,6 +172,10 @@ struct SEER_API DecodeGateKeys {
 struct SEER_API EvaluateRequest {
   std::vector<int32_t> tokens;       // evaluated from an empty session
   std::optional<SparseRule> sparse;  // as in GenerateRequest
+  // [n_layers, n_heads]: the factors of head_threshold=T, in place of those of the gates. Empty: those of the
+  // gates. Each must be above 0 and at most 1000, and the engine must have one rank; otherwise the request
+  // fails with Error{kUsage}.
+  std::vector<float> head_factors;
   // The first n_prompt tokens are the prompt, and each of the others is decoded by itself, as if it had been
   // chosen. At most the number of tokens; 0: all tokens are the prompt.
   int64_t n_prompt = 0;

@@ -322,7 +322,8 @@ typedef struct seer_request {
   const seer_sampling* sampling; /* null: the model's own */
   const char* const* stop;       /* [n_stop]; generation ends before any of these */
   size_t n_stop;
-  /* "dense", "threshold=T", "nz_ratio=R" or "nz_ratio_row=R"; null: the engine's default_rule */
+  /* "dense", "threshold=T", "head_threshold=T", "nz_ratio=R" or "nz_ratio_row=R"; null: the engine's
+   * default_rule */
   const char* sparse;
   int32_t ignore_eos; /* 1: EOS ids are never chosen */
   /* Passed to the callbacks below. For a session they run on the calling thread. For a submitted request they

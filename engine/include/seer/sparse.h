@@ -9,12 +9,15 @@
 namespace seer {
 
 // A selection rule of SeerAttention's prefill gate (Gao et al., 2024, arXiv:2410.13276, section 3), or
-// kNzRatioRow, which is Seer's own. A row is a query block of the prompt, and its causal blocks are the key
-// blocks up to its own.
+// kHeadThreshold or kNzRatioRow, which are Seer's own. A row is a query block of the prompt, and its causal
+// blocks are the key blocks up to its own.
 struct SEER_API SparseRule {
   enum class Method {
     kDense,      // every causal block
     kThreshold,  // blocks whose softmaxed gate score is above `value`
+    // Blocks whose softmaxed gate score is above `value` times the factor of the head. The gates' config.json
+    // gives a factor for each head of each layer (GateInfo::has_head_factors).
+    kHeadThreshold,
     // The k best blocks of a row, k = max(1, int((1 - sqrt(1 - value)) * n)) of the prompt's n blocks. In a
     // longer prompt the same row keeps more, so a second turn computes the first one again.
     kNzRatio,
@@ -25,10 +28,13 @@ struct SEER_API SparseRule {
   Method method = Method::kDense;
   double value = 0.0;
 
-  // "dense", "threshold=T" with 0 <= T < 1, "nz_ratio=R" or "nz_ratio_row=R" with 0 < R <= 1. Throws
-  // Error{kUsage} otherwise.
+  // "dense", "threshold=T" or "head_threshold=T" with 0 <= T < 1, "nz_ratio=R" or "nz_ratio_row=R" with
+  // 0 < R <= 1. Throws Error{kUsage} otherwise.
   static SparseRule parse(std::string_view text);
   std::string to_string() const;  // returns a text that parse() reads as an equal rule; never fails
+  // Returns whether the rule compares softmaxed scores with a threshold. The other sparse rules rank raw
+  // scores.
+  bool by_threshold() const { return method == Method::kThreshold || method == Method::kHeadThreshold; }
 
   friend bool operator==(const SparseRule&, const SparseRule&) = default;
 };

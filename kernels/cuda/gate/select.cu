@@ -42,8 +42,8 @@ __device__ int64_t list_of(const GateSelectParams& p, int head, int64_t row) {
 }
 
 template <bool kThreshold>
-__device__ void select_row(const GateSelectParams& p, const ScoreRow& row, int64_t list, KeptCount kept,
-                           uint32_t* bins) {
+__device__ void select_row(const GateSelectParams& p, const ScoreRow& row, int head, int64_t list,
+                           KeptCount kept, uint32_t* bins) {
   int32_t* out = p.blocks + list * p.row_capacity;
   float* scores = p.scores == nullptr ? nullptr : p.scores + list * p.rule.n_prompt_blocks;
   const bool dense = p.rule.row_is_dense(row.n_causal - 1);
@@ -52,7 +52,7 @@ __device__ void select_row(const GateSelectParams& p, const ScoreRow& row, int64
     const float total = dense && scores == nullptr ? 0.0F : exponentiate(row);
     if (scores != nullptr)
       for (int j = row.lane; j < row.n_causal; j += 32) scores[j] = __uint_as_float(row.words[j]) / total;
-    const float least = static_cast<float>(p.rule.value) * total;
+    const float least = p.rule.threshold_of(head) * total;
     n = dense ? write_all(out, row)
               : write_kept(out, row, [&](uint32_t word) { return __uint_as_float(word) > least; });
   } else if (const int64_t k = kept.of_row(row.n_causal); dense || k >= row.n_causal) {
@@ -211,7 +211,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (int r = warp; r < n_rows; r += kWarps) {
     const int row_causal = first_causal + r;
     const ScoreRow row{words + r * plan.stride, row_causal, (row_causal + kVector - 1) / kVector, lane};
-    select_row<kThreshold>(p, row, list_of(p, head, first_row + r), plan.kept, bins + warp * kBinWords);
+    select_row<kThreshold>(p, row, head, list_of(p, head, first_row + r), plan.kept, bins + warp * kBinWords);
   }
 }
 

@@ -97,7 +97,7 @@ std::string block_map(const BlockMapRequest& request, const std::vector<int32_t>
                       const SparseRule& rule, const std::string& model_name, Engine* engine,
                       const std::function<void()>& check) {
   const ModelInfo& model = engine->model();
-  const bool softmaxed = rule.method == SparseRule::Method::kThreshold;
+  const bool softmaxed = rule.by_threshold();
   cli::GateSummary layer(model.n_kv_heads, softmaxed, request.max_side);
   EvaluateRequest evaluation;
   evaluation.tokens = prompt;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <filesystem>
 
@@ -66,6 +67,9 @@ JsonMembers config_members(const SparseRule& rule) {
     case SparseRule::Method::kThreshold:
       if (rule.value == 0.0) return {};
       return {{kMethod, "\"threshold\""}, {"seerattn_threshold", value}};
+    case SparseRule::Method::kHeadThreshold:
+      if (rule.value == 0.0) return {};
+      return {{kMethod, "\"head_threshold\""}, {"seerattn_threshold", value}};
     case SparseRule::Method::kNzRatio:
       return {{kMethod, "\"nz_ratio\""}, {"seerattn_nz_ratio", value}};
     case SparseRule::Method::kNzRatioRow:
@@ -85,6 +89,19 @@ JsonMembers config_members(const SparseDecodeRule& rule) {
             {kMethod, "\"token_budget\""},
             {"seerattn_token_budget", std::to_string(static_cast<int64_t>(rule.value))}};
   return {};
+}
+
+JsonMembers factor_members(const std::vector<float>& factors, int64_t n_heads) {
+  std::string text;
+  for (size_t i = 0; i < factors.size(); ++i) {
+    char digits[32];
+    const auto end = std::to_chars(digits, digits + sizeof digits, factors[i]).ptr;
+    text += (i % static_cast<size_t>(n_heads) != 0 ? ", "
+             : i == 0                              ? "[["
+                                                   : "], [") +
+            std::string(digits, end);
+  }
+  return {{"seer_threshold_factors", text + "]]"}};
 }
 
 std::string with_members(const std::string& text, const JsonMembers& members) {

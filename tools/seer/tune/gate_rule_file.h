@@ -1,6 +1,7 @@
 // The rule in a folder of gates: the keys of its config.json that say which blocks are kept by default.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +19,8 @@ using JsonMembers = std::vector<std::pair<std::string, std::string>>;  // keys, 
 // gates, for which SeerAttention-R has no key.
 JsonMembers config_members(const SparseRule& rule);
 JsonMembers config_members(const SparseDecodeRule& rule);
+// Returns the member that gives the gates the factors [n_layers, n_heads] of head_threshold=T.
+JsonMembers factor_members(const std::vector<float>& factors, int64_t n_heads);
 
 // Returns the JSON text of an object in which `members` have these values. Members that were not there are
 // added at the end. Every other byte stays as it is. Throws JsonError if the text is not a JSON object.

@@ -206,6 +206,7 @@ LookUpResult ask(const LookUp& look_up, const RulePair& rule, bool decodes, Sess
   request.tokens.insert(request.tokens.end(), number.begin(), number.end() - 1);
   request.n_prompt = decodes ? std::max<int64_t>(look_up.n_document, 1) : n_prompt;
   request.sparse = rule.prompt;
+  request.head_factors = rule.head_factors;
   request.sparse_decode = rule.decode;
   request.n_last_logits = static_cast<int64_t>(number.size());
   request.on_logits = [&](int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits) {

@@ -1,17 +1,19 @@
 #include "tools/seer/tune/rule_trial.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace seer::cli {
 
-std::vector<RulePair> prompt_grid(const std::vector<SparseRule>& given) {
+std::vector<RulePair> prompt_grid(const std::vector<SparseRule>& given, bool by_head) {
   using Method = SparseRule::Method;
   std::vector<RulePair> rules = {{}};
   for (const SparseRule& rule : given)
     if (!is_dense(rule)) rules.push_back({rule, {}});
   if (!given.empty()) return rules;
-  for (const double threshold : {0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03})
-    rules.push_back({{Method::kThreshold, threshold}, {}});
+  for (const Method method : {Method::kThreshold, Method::kHeadThreshold})
+    for (const double threshold : {0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03})
+      if (by_head || method == Method::kThreshold) rules.push_back({{method, threshold}, {}});
   for (const double ratio : {0.5, 0.3, 0.2, 0.1, 0.05}) rules.push_back({{Method::kNzRatio, ratio}, {}});
   return rules;
 }
@@ -35,6 +37,12 @@ std::vector<RulePair> decode_grid(const std::vector<SparseDecodeRule>& given, in
 RuleTrial::RuleTrial(bool decodes, const std::vector<RulePair>& rules)
     : decodes_(decodes), totals_(rules.size()), n_found_(rules.size()), prefill_seconds_(rules.size()) {
   for (size_t i = 0; i < rules.size(); ++i) totals_[i].rule = rules[i];
+}
+
+void RuleTrial::set_head_factors(const std::vector<float>& factors, int64_t n_heads) {
+  n_heads_ = n_heads;
+  for (RuleTotals& totals : totals_)
+    if (totals.rule.prompt.method == SparseRule::Method::kHeadThreshold) totals.rule.head_factors = factors;
 }
 
 void RuleTrial::run_window(WindowLosses& windows, StatusLine& line) {
@@ -86,7 +94,11 @@ JsonMembers RuleTrial::members(const TuneTable& table, const TuneRow& row) const
 }
 
 JsonMembers RuleTrial::members_of(const RulePair& rule) const {
-  return decodes_ ? config_members(rule.decode) : config_members(rule.prompt);
+  if (decodes_) return config_members(rule.decode);
+  JsonMembers members = config_members(rule.prompt);
+  if (members.empty() || rule.head_factors.empty()) return members;
+  for (auto& member : factor_members(rule.head_factors, n_heads_)) members.push_back(std::move(member));
+  return members;
 }
 
 }  // namespace seer::cli

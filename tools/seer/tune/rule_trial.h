@@ -14,8 +14,9 @@
 namespace seer::cli {
 
 // Returns the rules to try, dense first: those of `given`, or a grid. The grid of decoding has the budgets
-// from one block of the gates to half of a window.
-std::vector<RulePair> prompt_grid(const std::vector<SparseRule>& given);
+// from one block of the gates to half of a window. `by_head` adds thresholds that differ from head to head to
+// the grid.
+std::vector<RulePair> prompt_grid(const std::vector<SparseRule>& given, bool by_head);
 std::vector<RulePair> decode_grid(const std::vector<SparseDecodeRule>& given, int64_t gate_block,
                                   int64_t window);
 
@@ -24,6 +25,8 @@ class RuleTrial {
   RuleTrial(bool decodes, const std::vector<RulePair>& rules);
 
   bool decodes() const { return decodes_; }
+  // Gives the rules head_threshold=T the factors [n_layers, n_heads]. Call it before the first window.
+  void set_head_factors(const std::vector<float>& factors, int64_t n_heads);
   const char* purpose() const { return decodes_ ? "decoding" : "prompts"; }
   int64_t n_windows() const { return totals_.front().n_windows; }
   int64_t n_look_ups() const { return n_look_ups_; }
@@ -43,6 +46,7 @@ class RuleTrial {
   JsonMembers members_of(const RulePair& rule) const;
 
   bool decodes_;
+  int64_t n_heads_ = 0;  // of a layer; 0: rules have no factors but the gates'
   std::vector<RuleTotals> totals_;
   // Of the look-ups, for each rule.
   std::vector<int64_t> n_found_;

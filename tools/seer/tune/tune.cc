@@ -12,6 +12,7 @@
 #include "tools/seer/model_options.h"
 #include "tools/seer/output.h"
 #include "tools/seer/row_writer.h"
+#include "tools/seer/tune/head_search.h"
 #include "tools/seer/tune/rule_trial.h"
 #include "tools/seer/tune/trade_off_plot.h"
 #include "tools/seer/tune/tune_report.h"
@@ -40,6 +41,8 @@ struct TuneOptions {
   LookUpOptions look_ups;
   TuneTarget target;
   std::optional<std::string> report;
+  int64_t n_head_windows = 0;  // windows by which the factors of heads are found; 0: none
+  std::optional<double> head_threshold = 0.01;
   bool write = false, quiet = false;
   std::string output = "md";
 
@@ -62,6 +65,13 @@ struct TuneOptions {
     args.values("--sparse-decode", "RULES", "a grid of budget=N, threshold=T and ratio=R",
                 "rules for decoding to try, in the same way",
                 [this](const std::string& value) { append_rules(rules.decode, value); });
+    args.value(
+        "--per-head", "N", "0: none",
+        "find a factor for each head on the last N windows, at least 2, and try the rules head_threshold=T "
+        "with them on the others",
+        into(n_head_windows, 0));
+    args.value("--per-head-at", "T", "0.01", "the threshold around which --per-head measures heads",
+               into(head_threshold));
     args.value("--target-density", "D", "none",
                "recommend a rule that keeps at most the share D of the blocks", into(target.density));
     args.value("--max-ppl-ratio", "R", "1.01, or none with --target-density",
@@ -95,6 +105,15 @@ struct TuneOptions {
           format("--max-ppl-ratio: expected a ratio above 0, such as 1.01, found %g", *target.ppl_ratio));
     if (!target.density && !target.ppl_ratio) target.ppl_ratio = 1.01;
     if (look_ups.n > 0) look_ups.check();
+    if (n_head_windows == 1)
+      throw Error(
+          ErrorKind::kUsage,
+          "--per-head: expected at least 2 windows, because the differences between windows say how far "
+          "a head's figures can be trusted; found 1");
+    if (!(*head_threshold > 0.0 && *head_threshold < 0.5))
+      throw Error(
+          ErrorKind::kUsage,
+          format("--per-head-at: expected a threshold above 0 and below 0.5, found %g", *head_threshold));
   }
 };
 
@@ -106,7 +125,7 @@ class Tune {
     const Prompt text = read_prompt(options_.windows.text);
     if (options_.model.ctx_size == 0) options_.model.ctx_size = options_.windows.window;
     engine_ = load_engine(options_.model, options_.quiet);
-    options_.rules.check(engine_->model());
+    check_rules();
     if (!tries_decoding()) options_.windows.decode_tokens = 0;
     windows_ =
         std::make_unique<WindowLosses>(engine_, tokens_of(text, *engine_), options_.windows, text.source);
@@ -133,12 +152,38 @@ class Tune {
                                          [](const SparseDecodeRule& rule) { return !is_dense(rule); }));
   }
 
+  // Once --per-head has found factors, gates need none of their own.
+  void check_rules() const {
+    ModelInfo model = engine_->model();
+    if (options_.n_head_windows > 0) {
+      if (!model.gates)
+        throw Error(ErrorKind::kUsage,
+                    "--per-head needs gates for prompts, and only gates for decoding were loaded");
+      if (engine_->info().n_ranks > 1)
+        throw Error(ErrorKind::kUsage, "--per-head needs one rank, found " +
+                                           std::to_string(engine_->info().n_ranks) +
+                                           ". Tune with one rank; the factors hold for any number of them.");
+      model.gates->has_head_factors = true;
+    }
+    options_.rules.check(model);
+  }
+
+  // Returns how many windows rules are tried on: those that --per-head does not use.
+  int64_t n_windows() const { return windows_->n_windows() - options_.n_head_windows; }
+
   void choose_trials() {
+    if (n_windows() < 1)
+      throw Error(ErrorKind::kUsage,
+                  "--per-head " + std::to_string(options_.n_head_windows) +
+                      " leaves no window to try rules on: expected more windows than that, found " +
+                      std::to_string(windows_->n_windows()) +
+                      ". Give a longer text, a smaller --window or a larger --max-windows.");
     const ModelInfo& model = engine_->model();
     const auto add = [&](bool decodes, const std::vector<RulePair>& rules) {
       if (rules.size() > 1) tried_.push_back({RuleTrial(decodes, rules)});
     };
-    if (model.gates) add(false, prompt_grid(options_.rules.prompt));
+    const bool by_head = options_.n_head_windows > 0 || (model.gates && model.gates->has_head_factors);
+    if (model.gates) add(false, prompt_grid(options_.rules.prompt, by_head));
     if (tries_decoding())
       add(true, decode_grid(options_.rules.decode, model.decode_gates->gate_block, windows_->window()));
     if (tried_.empty())
@@ -165,10 +210,11 @@ class Tune {
   int measure(const Prompt& text) {
     try {
       const std::vector<LookUp> look_ups = look_ups_in(text);
+      search_heads();
       for (Tried& tried : tried_) {
         RuleTrial& trial = tried.trial;
-        repeat(trial, "window", windows_->n_windows(), [&](int64_t) { trial.run_window(*windows_, line_); });
-        repeat(trial, "look-up", static_cast<int64_t>(look_ups.size()), [&](int64_t i) {
+        repeat(trial.purpose(), "window", n_windows(), [&](int64_t) { trial.run_window(*windows_, line_); });
+        repeat(trial.purpose(), "look-up", static_cast<int64_t>(look_ups.size()), [&](int64_t i) {
           trial.run_look_up(look_ups[static_cast<size_t>(i)], windows_->session(), line_);
         });
       }
@@ -181,6 +227,20 @@ class Tune {
     return kDone;
   }
 
+  // Finds the factors of head_threshold=T on the last windows.
+  void search_heads() {
+    const auto tried =
+        std::find_if(tried_.begin(), tried_.end(), [](const Tried& t) { return !t.trial.decodes(); });
+    if (options_.n_head_windows == 0 || tried == tried_.end()) return;
+    HeadSearch search(engine_->model(), *options_.head_threshold, options_.look_ups.seed);
+    if (!options_.quiet)
+      log_info("heads: " + std::to_string(options_.n_head_windows) + " windows, each with " +
+               std::to_string(search.n_runs()) + " runs and a dense one");
+    repeat("heads", "window", options_.n_head_windows,
+           [&](int64_t i) { search.run_window(*windows_, n_windows() + i, line_); });
+    tried->trial.set_head_factors(search.factors(), engine_->model().n_heads);
+  }
+
   std::vector<LookUp> look_ups_in(const Prompt& text) const {
     if (options_.look_ups.n == 0) return {};
     const std::string whole = text.ids ? engine_->tokenizer().decode(*text.ids) : text.text;
@@ -190,7 +250,7 @@ class Tune {
 
   // Shows "prompts: window 3/8; 12.30 s each, ETA 1 min 2 s" after each step.
   template <class Step>
-  void repeat(const RuleTrial& trial, const char* what, int64_t n, const Step& step) {
+  void repeat(const std::string& purpose, const char* what, int64_t n, const Step& step) {
     const Clock::time_point start = Clock::now();
     for (int64_t i = 0; i < n; ++i) {
       step(i);
@@ -198,8 +258,8 @@ class Tune {
       const double each =
           std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(i + 1);
       line_.clear();
-      log_info(std::string(trial.purpose()) + ": " + what + " " + std::to_string(i + 1) + "/" +
-               std::to_string(n) + "; " + human_seconds(each) + " each" +
+      log_info(purpose + ": " + what + " " + std::to_string(i + 1) + "/" + std::to_string(n) + "; " +
+               human_seconds(each) + " each" +
                (i + 1 < n ? ", ETA " + human_duration(each * static_cast<double>(n - i - 1)) : ""));
     }
   }
@@ -239,8 +299,11 @@ class Tune {
   }
 
   void print() const {
-    std::vector<Column> columns = {{"for", 8, false},  {"rule", 16, false}, {"density", 7},
-                                   {"perplexity", 19}, {"ratio", 15},       {"look-ups", 8},
+    size_t widest = 16;
+    for (const Tried& tried : tried_)
+      for (const TuneRow& row : tried.table.rows) widest = std::max(widest, row.rule.size());
+    std::vector<Column> columns = {{"for", 8, false},  {"rule", widest, false}, {"density", 7},
+                                   {"perplexity", 19}, {"ratio", 15},           {"look-ups", 8},
                                    {"prefill s", 9}};
     if (decodes()) columns.push_back({"t/s", 8});
     columns.push_back({"", 11, false});
@@ -297,7 +360,7 @@ class Tune {
       plots.push_back(plot_trade_off(tried.table, options_.target));
     }
     if (plots.empty()) return;
-    const std::string planned = std::to_string(windows_->n_windows()) + " windows of " +
+    const std::string planned = std::to_string(n_windows()) + " windows of " +
                                 std::to_string(windows_->window()) + " tokens, " +
                                 std::to_string(options_.look_ups.n) + " look-ups";
     report.facts.insert(report.facts.end(), {{"device", engine_->info().device},
