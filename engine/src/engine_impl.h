@@ -10,12 +10,14 @@
 
 #include "engine/src/model_runner.h"
 #include "engine/src/own_process.h"
+#include "engine/src/page_transfer.h"
 #include "engine/src/prefix_cache.h"
 #include "engine/src/rank_leader.h"
 #include "engine/src/scheduler.h"
 #include "kernels/backend.h"
 #include "models/generation_config.h"
 #include "models/model.h"
+#include "models/page_fingerprint.h"
 #include "seer/engine.h"
 #include "tokenizer/tokenizer.h"
 
@@ -66,6 +68,10 @@ class EngineImpl final : public Engine {
   Decoder& decoder() { return model_.decoder(); }
   Backend& backend() { return model_.backend(); }
   const KvCache& cache() const { return model_.cache(); }
+  PageTransfer& page_transfer() { return *page_transfer_; }
+  // Returns what the contents of pages depend on, on all ranks. The first call reads all weights; see
+  // page_fingerprint() for the time that this takes.
+  const PageFingerprint& fingerprint();
 
  private:
   void load_tokenizer_files();
@@ -102,6 +108,8 @@ class EngineImpl final : public Engine {
   PageLayout layout_;  // of one owner, unless ranks divide prompts
   std::unique_ptr<PrefixCache> pages_;
   std::unique_ptr<ModelRunner> runner_;
+  std::optional<PageTransfer> page_transfer_;
+  std::optional<PageFingerprint> fingerprint_;  // for the holder of the turn
   ModelInfo model_info_;
   EngineInfo info_;
   std::unique_ptr<Scheduler> scheduler_;  // last: its thread uses the rest

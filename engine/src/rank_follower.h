@@ -4,7 +4,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
+#include "engine/src/page_transfer.h"
 #include "engine/src/ranks_impl.h"
 #include "models/model.h"
 
@@ -19,10 +21,17 @@ class RankFollower {
   // first step.
   void allocate(const Message& message);
   Decoder& decoder() { return model_.decoder(); }
+  PageTransfer& pages() { return *pages_; }
+  // Sends rank 0 the checksum of this rank's page_fingerprint().
+  void send_fingerprint();
 
  private:
   Communicator* comm_;
   Model model_;
+  RankSplit split_;
+  int n_threads_;
+  int64_t page_tokens_ = 0;
+  std::optional<PageTransfer> pages_;
   std::unique_ptr<Communicator> device_comm_;  // declared last: destroyed before the backend that it uses
 };
 

@@ -2,8 +2,11 @@
 // allocated() in this order. If there are no other ranks, they do nothing.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <vector>
 
+#include "engine/base/checksum.h"
 #include "engine/src/ranks_impl.h"
 #include "kernels/backend.h"
 #include "models/model.h"
@@ -36,6 +39,9 @@ class RankLeader {
   // Tells the others to make caches and decoders of this size.
   void allocate(const StepLimits& limits, int64_t n_pages);
   void allocated();  // waits until every rank has made them
+  // Returns the checksums of the other ranks' fingerprints, in the order of ranks. `mine` computes this
+  // rank's part meanwhile. The caller must have the scheduler's turn.
+  std::vector<Checksum> fingerprints(const std::function<void()>& mine);
 
  private:
   std::shared_ptr<RanksImpl> ranks_;

@@ -132,6 +132,15 @@ void RanksImpl::obey() {
       case kAllocateMessage:
         model->allocate(message);
         break;
+      case kReadPagesMessage:
+        model->pages().follow_read(message);
+        break;
+      case kWritePagesMessage:
+        model->pages().follow_write(message);
+        break;
+      case kFingerprintMessage:
+        model->send_fingerprint();
+        break;
       case kUnloadMessage:
         model = nullptr;
         break;

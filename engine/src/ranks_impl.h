@@ -21,6 +21,9 @@ enum RankMessage : uint32_t {
   kLoadMessage = Decoder::kStepMessage + 1,  // ModelSource
   kAllocateMessage,                          // StepLimits, number of a rank's pages
   kUnloadMessage,
+  kReadPagesMessage,   // see PageTransfer
+  kWritePagesMessage,  // likewise; the records follow
+  kFingerprintMessage,
   kEndMessage,
 };
 
