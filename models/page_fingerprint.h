@@ -18,9 +18,13 @@ namespace seer {
 constexpr int64_t kPageFormat = 1;
 
 struct FingerprintItem {
-  std::string name;   // for people: "the type of keys and values"
-  std::string value;  // a word, a description or a checksum
-  friend bool operator==(const FingerprintItem&, const FingerprintItem&) = default;
+  std::string name;         // for people: "the type of keys and values"
+  std::string value;        // a word, a description or a checksum
+  std::string option = {};  // the program's option that decides it, for messages; may be empty
+
+  friend bool operator==(const FingerprintItem& a, const FingerprintItem& b) {
+    return a.name == b.name && a.value == b.value;
+  }
 };
 using PageFingerprint = std::vector<FingerprintItem>;
 

@@ -125,11 +125,14 @@ const PageFingerprint& EngineImpl::fingerprint() {
     const int n_threads = ranks_.threads(options_.threads);
     all = page_fingerprint(model_, info_.page_tokens, n_threads == 0 ? available_cores() : n_threads);
   });
-  all.push_back({"the type of products' inputs", info_.activations});
+  all.push_back({"the type of products' inputs", info_.activations, "--activations"});
   const std::string ranks = std::to_string(ranks_.size());
-  all.push_back({"the ranks", ranks_.size() == 1 ? "1"
-                              : divided()        ? ranks + " that divide prompts (--cp)"
-                                                 : ranks + " that divide the model (--tp)"});
+  // The first item, because it also decides the others: a rank may have a part of the model.
+  all.insert(all.begin(), {"the ranks",
+                           ranks_.size() == 1 ? "1"
+                           : divided()        ? ranks + " that divide prompts"
+                                              : ranks + " that divide the model",
+                           "--tp, --cp"});
   for (size_t r = 0; r < others.size(); ++r)
     all.push_back({"the model on rank " + std::to_string(r + 1), others[r].to_hex()});
   fingerprint_ = std::move(all);

@@ -14,6 +14,7 @@
 #include "engine/src/prefix_cache.h"
 #include "engine/src/rank_leader.h"
 #include "engine/src/scheduler.h"
+#include "engine/src/session_file.h"
 #include "kernels/backend.h"
 #include "models/generation_config.h"
 #include "models/model.h"
@@ -32,6 +33,7 @@ class EngineImpl final : public Engine {
   const Tokenizer& tokenizer() const override;
   std::unique_ptr<Session> new_session() override;
   std::unique_ptr<Generation> submit(GenerateRequest request) override;
+  std::unique_ptr<Session> load_session(const std::string& path, SavedSession* saved) override;
   EngineStats stats() const override {
     check_process();
     return scheduler_->stats();
@@ -62,6 +64,9 @@ class EngineImpl final : public Engine {
   RequestSetup setup(const GenerateRequest& asked, std::span<const int32_t> held) const;
   // Throws Error{kUsage} if `ids` cannot follow n_held tokens.
   void check_prompt(std::span<const int32_t> ids, int64_t n_held) const;
+  // Throws Error if this engine cannot go on with a session that was read from `path`. The caller must have
+  // the turn.
+  void check_session(const SessionHead& head, const std::string& path);
   Scheduler& scheduler() { return *scheduler_; }
   PrefixCache* pages() { return pages_.get(); }  // use it only under the scheduler's mutex
   // The caller of these two must have the scheduler's turn.
