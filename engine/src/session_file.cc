@@ -22,7 +22,7 @@ constexpr std::string_view kMagic = "SeerSess";
 constexpr uint64_t kVersion = 1;
 constexpr size_t kPrefix = 24;  // magic, version, size
 constexpr int64_t kMostTokens = ModelConfig::kMaxPositions;
-constexpr int64_t kMostRecordBytes = int64_t{1} << 40;  // so that no product of sizes overflows
+constexpr int64_t kMostRecordBytes = int64_t{1} << 32;  // so that no product of sizes overflows
 constexpr int64_t kMostItems = 1 << 16;
 
 [[noreturn]] void refuse(const std::string& name, const std::string& what) {
@@ -181,7 +181,10 @@ std::string pack_session_head(const SessionHead& head) {
   out.put(static_cast<int64_t>(head.tokens.size()));
   for (const int32_t id : head.tokens) out.put(id);
   out.put_text(head.note);
+  return seal_session_head(contents);
+}
 
+std::string seal_session_head(std::string_view contents) {
   std::string bytes(kMagic);
   Packer whole(&bytes);
   whole.put(kVersion);

@@ -39,6 +39,9 @@ struct SessionHead {
 
 // Returns the file's bytes before its first record.
 std::string pack_session_head(const SessionHead& head);
+// Returns the same for contents that exist as bytes already, for tests: they get all that comes before and
+// after them, with a right checksum.
+std::string seal_session_head(std::string_view contents);
 // Reads what pack_session_head() wrote. Throws Error{kFile} that begins with `name` if `bytes` are no head of
 // a version that this program knows, are damaged, or say what no session can be. On return, all sizes are in
 // range, and the state is one that a sequence can have.
