@@ -63,9 +63,7 @@ class Sequence {
   // still had.
   int64_t resume();
 
-  SequenceState state() const {
-    return {reuse_.rules(), reuse_.prompt_tokens(), n_computed_};
-  }
+  SequenceState state() const { return {reuse_.rules(), reuse_.prompt_tokens(), n_computed_}; }
   // Begins to bring back a sequence of another time. This one must be empty. Afterwards its pages must be
   // reserved and filled, and computed(state.n_computed) called.
   void begin_restore(std::span<const int32_t> tokens, const SequenceState& state);

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "models/config.h"
+#include "models/shown_name.h"
 #include "seer/error.h"
 #include "seer/version.h"
 
@@ -273,8 +274,8 @@ void check_fingerprint(const PageFingerprint& session, const PageFingerprint& en
     const std::string option = ours.option.empty() ? "" : " (" + ours.option + ")";
     refuse(path, "the session was computed by another model or in another way: expected " + ours.name +
                      (ours.value.empty() ? "" : " '" + ours.value + "'") + ", as this engine has it, found " +
-                     (theirs.name == ours.name ? "" : theirs.name + " ") + "'" + theirs.value +
-                     "'. Use the model, gates and options of that time" + option +
+                     (theirs.name == ours.name ? "" : shown_name(theirs.name) + " ") + "'" +
+                     shown_name(theirs.value) + "'. Use the model, gates and options of that time" + option +
                      ", or compute the prompt again.");
   }
 }
