@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -98,6 +99,15 @@ class Backend : public DividedDecodes {
                            const RandomSlice& slice) = 0;
   // Copies a tensor to the host, after all operations before this call. Returns when the copy is done.
   virtual void read(void* host, const Tensor& device) = 0;
+  // Copies rows to the host, after all operations before this call: row rows[i] of `device` goes to
+  // host + i * stride. A row is one index of the first axis, for example a page. Returns when the copies are
+  // done.
+  virtual void read_rows(std::byte* host, int64_t stride, const Tensor& device,
+                         std::span<const int64_t> rows) = 0;
+  // Copies in the other direction. The operations after this call see the rows, and the host's bytes may be
+  // changed when it returns.
+  virtual void write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
+                          int64_t stride) = 0;
 
   // Returns if the device can compute. Otherwise throws Error{kDevice}: after a GPU's fault, nothing that
   // this process asks of it will ever succeed. Takes microseconds and waits for nothing.

@@ -22,6 +22,7 @@ class KvCache {
                             int64_t page_tokens, DType dtype);
 
   PagedKv layer(int64_t l) const { return layers_[static_cast<size_t>(l)]; }
+  int64_t n_layers() const { return static_cast<int64_t>(layers_.size()); }
   int64_t n_pages() const { return n_pages_; }
   int64_t page_tokens() const { return page_tokens_; }
   int64_t nbytes() const { return nbytes_; }

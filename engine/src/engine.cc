@@ -70,6 +70,7 @@ EngineImpl::EngineImpl(const EngineOptions& options)
   info_.n_ranks = ranks_.size();
   info_.rank_split = options_.rank_split;
   describe_model();
+  page_transfer_.emplace(model_, ranks_.comm(), divided(), pages_of_rank());
   runner_ = std::make_unique<ModelRunner>(&model_.backend(), &model_.decoder(), ranks_.comm());
   const bool may_fail = ranks_.size() > 1 || model_.backend().has_own_memory();
   scheduler_ = std::make_unique<Scheduler>(
@@ -108,6 +109,27 @@ void EngineImpl::load_weights() {
   ranks_.loaded();
   check_activations(activations_, model_.backend(), model_.weights().layers);
   info_.activations = activations_used(activations_, model_.backend(), model_.weights().layers);
+}
+
+const PageFingerprint& EngineImpl::fingerprint() {
+  if (fingerprint_) return *fingerprint_;
+  PageFingerprint all;
+  const std::vector<Checksum> others = ranks_.fingerprints([&] {
+    const int n_threads = ranks_.threads(options_.threads);
+    all = page_fingerprint(model_, info_.page_tokens, n_threads == 0 ? available_cores() : n_threads);
+  });
+  all.push_back({"the type of products' inputs", info_.activations, "--activations"});
+  const std::string ranks = std::to_string(ranks_.size());
+  // The first item, because it also decides the others: a rank may have a part of the model.
+  all.insert(all.begin(), {"the ranks",
+                           ranks_.size() == 1 ? "1"
+                           : divided()        ? ranks + " that divide prompts"
+                                              : ranks + " that divide the model",
+                           "--tp, --cp"});
+  for (size_t r = 0; r < others.size(); ++r)
+    all.push_back({"the model on rank " + std::to_string(r + 1), others[r].to_hex()});
+  fingerprint_ = std::move(all);
+  return *fingerprint_;
 }
 
 void EngineImpl::load_tokenizer_files() {

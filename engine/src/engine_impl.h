@@ -10,12 +10,15 @@
 
 #include "engine/src/model_runner.h"
 #include "engine/src/own_process.h"
+#include "engine/src/page_transfer.h"
 #include "engine/src/prefix_cache.h"
 #include "engine/src/rank_leader.h"
 #include "engine/src/scheduler.h"
+#include "engine/src/session_file.h"
 #include "kernels/backend.h"
 #include "models/generation_config.h"
 #include "models/model.h"
+#include "models/page_fingerprint.h"
 #include "seer/engine.h"
 #include "tokenizer/tokenizer.h"
 
@@ -30,6 +33,7 @@ class EngineImpl final : public Engine {
   const Tokenizer& tokenizer() const override;
   std::unique_ptr<Session> new_session() override;
   std::unique_ptr<Generation> submit(GenerateRequest request) override;
+  std::unique_ptr<Session> load_session(const std::string& path, SavedSession* saved) override;
   EngineStats stats() const override {
     check_process();
     return scheduler_->stats();
@@ -62,12 +66,19 @@ class EngineImpl final : public Engine {
   RequestSetup setup(const GenerateRequest& asked, std::span<const int32_t> held) const;
   // Throws Error{kUsage} if `ids` cannot follow n_held tokens.
   void check_prompt(std::span<const int32_t> ids, int64_t n_held) const;
+  // Throws Error if this engine cannot go on with a session that was read from `path`. The caller must have
+  // the turn.
+  void check_session(const SessionHead& head, const std::string& path);
   Scheduler& scheduler() { return *scheduler_; }
   PrefixCache* pages() { return pages_.get(); }  // use it only under the scheduler's mutex
   // The caller of these two must have the scheduler's turn.
   Decoder& decoder() { return model_.decoder(); }
   Backend& backend() { return model_.backend(); }
   const KvCache& cache() const { return model_.cache(); }
+  PageTransfer& page_transfer() { return *page_transfer_; }
+  // Returns what the contents of pages depend on, on all ranks. The first call reads all weights; see
+  // page_fingerprint() for the time that this takes.
+  const PageFingerprint& fingerprint();
 
  private:
   void load_tokenizer_files();
@@ -104,6 +115,8 @@ class EngineImpl final : public Engine {
   PageLayout layout_;  // of one owner, unless ranks divide prompts
   std::unique_ptr<PrefixCache> pages_;
   std::unique_ptr<ModelRunner> runner_;
+  std::optional<PageTransfer> page_transfer_;
+  std::optional<PageFingerprint> fingerprint_;  // for the holder of the turn
   ModelInfo model_info_;
   EngineInfo info_;
   std::unique_ptr<Scheduler> scheduler_;  // last: its thread uses the rest

@@ -57,6 +57,7 @@ class PageReuse {
   bool in_sparse_prompt(int64_t n_computed) const { return select_ && n_computed < prompt_tokens_; }
 
   const PrefillTraits& traits() const { return traits_; }
+  SequenceRules rules() const { return {rule_, sparse_decodes_}; }
   int64_t n_pages_for(int64_t n_tokens) const { return blocks_of(n_tokens, traits_.page_tokens); }
   int64_t prompt_tokens() const { return prompt_tokens_; }
   // Returns the rule in the form that the prompt's gates use; it is absent if the prompt is dense.

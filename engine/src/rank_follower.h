@@ -4,7 +4,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
+#include "engine/src/page_transfer.h"
 #include "engine/src/ranks_impl.h"
 #include "models/model.h"
 
@@ -24,11 +26,18 @@ class RankFollower {
   void tell_room();  // how many bytes this rank can still take on its device
   // Does what a message of rank 0's decoder or trainer says.
   void follow(const Message& message);
+  PageTransfer& pages() { return *pages_; }
+  // Sends rank 0 the checksum of this rank's page_fingerprint().
+  void send_fingerprint();
 
  private:
   Communicator* comm_;
   double gpu_memory_utilization_;
   Model model_;
+  RankSplit split_;
+  int n_threads_;
+  int64_t page_tokens_ = 0;
+  std::optional<PageTransfer> pages_;
   std::unique_ptr<Communicator> device_comm_;  // destroyed before the backend that it uses
   std::unique_ptr<GatePlan> plan_;
   std::unique_ptr<Trainer> trainer_;  // declared last, because it uses all of the above

@@ -98,4 +98,24 @@ void RankLeader::allocated() {
   ready_ = true;
 }
 
+std::vector<Checksum> RankLeader::fingerprints(const std::function<void()>& mine) {
+  if (!ranks_) {
+    mine();
+    return {};
+  }
+  std::vector<Checksum> all(static_cast<size_t>(size()));
+  const Checksum none;
+  send_message(*comm(), kFingerprintMessage, {});
+  try {
+    mine();
+  } catch (const std::exception& error) {
+    comm()->abort(ErrorKind::kRuntime, rank_prefix(0, size()) + error.what());
+    throw;
+  }
+  comm()->barrier(Patience::kIdle);
+  comm()->gather_host(all.data(), &none, sizeof none);
+  all.erase(all.begin());
+  return all;
+}
+
 }  // namespace seer

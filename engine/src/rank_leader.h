@@ -2,8 +2,11 @@
 // train(), and at last allocated(), in this order. If there are no other ranks, they do nothing.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <vector>
 
+#include "engine/base/checksum.h"
 #include "engine/src/ranks_impl.h"
 #include "kernels/backend.h"
 #include "models/model.h"
@@ -38,6 +41,9 @@ class RankLeader {
   // Tells the others to make trainers of gates.
   void train(const TrainingSource& source);
   void allocated();  // waits until every rank has made them
+  // Returns the checksums of the other ranks' fingerprints, in the order of ranks. `mine` computes this
+  // rank's part meanwhile. The caller must have the scheduler's turn.
+  std::vector<Checksum> fingerprints(const std::function<void()>& mine);
 
  private:
   std::shared_ptr<RanksImpl> ranks_;

@@ -160,6 +160,15 @@ void RanksImpl::obey() {
       case kTrainMessage:
         model->train(message);
         break;
+      case kReadPagesMessage:
+        model->pages().follow_read(message);
+        break;
+      case kWritePagesMessage:
+        model->pages().follow_write(message);
+        break;
+      case kFingerprintMessage:
+        model->send_fingerprint();
+        break;
       case kUnloadMessage:
         model = nullptr;
         break;

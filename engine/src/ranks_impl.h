@@ -24,6 +24,9 @@ enum RankMessage : uint32_t {
   kAllocateMessage,                          // StepLimits, number of a rank's pages
   kTrainMessage,                             // TrainingSource
   kUnloadMessage,
+  kReadPagesMessage,   // see PageTransfer
+  kWritePagesMessage,  // likewise; the records follow
+  kFingerprintMessage,
   kEndMessage,
 };
 

@@ -73,6 +73,14 @@ class Scheduler {
     Scheduler* scheduler_;
     Lock* lock_;
   };
+  // Runs `body` with the turn and without the lock.
+  template <class Body>
+  void with_turn(const Body& body) {
+    Lock lock(mutex());
+    const Turn turn(this, &lock);
+    lock.unlock();
+    body();
+  }
   // Takes pages for n tokens of `sequence`, from any running request if need be. It is for an evaluation,
   // which cannot be pre-empted. The caller must have the turn and the lock. Throws Error{kMemory}.
   void reserve_at_any_price(Sequence* sequence, int64_t n_tokens);

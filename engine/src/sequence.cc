@@ -64,6 +64,12 @@ int64_t Sequence::resume() {
   return n_computed_;
 }
 
+void Sequence::begin_restore(std::span<const int32_t> tokens, const SequenceState& state) {
+  assert(tokens_.empty() && page_table_.empty());
+  append(tokens);
+  reuse_.begin(state.rules, state.prompt_tokens, pages_->keeps());
+}
+
 void Sequence::computed(int64_t n) {
   n_computed_ += n;
   share_full_pages();

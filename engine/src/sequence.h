@@ -13,6 +13,14 @@
 
 namespace seer {
 
+// What a sequence is besides its tokens and the contents of its pages: enough to go on elsewhere as if
+// nothing had happened.
+struct SequenceState {
+  SequenceRules rules;  // of the last prompt
+  int64_t prompt_tokens = 0;
+  int64_t n_computed = 0;
+};
+
 // The pages may be taken away between any two steps. They can be computed again from the tokens, with the
 // same contents (see resume()).
 class Sequence {
@@ -54,6 +62,11 @@ class Sequence {
   // and the tokens that were decoded after it under the rule for decoding. Returns how many tokens the cache
   // still had.
   int64_t resume();
+
+  SequenceState state() const { return {reuse_.rules(), reuse_.prompt_tokens(), n_computed_}; }
+  // Begins to bring back a sequence of another time. This one must be empty. Afterwards its pages must be
+  // reserved and filled, and computed(state.n_computed) called.
+  void begin_restore(std::span<const int32_t> tokens, const SequenceState& state);
 
   // Returns the end of the run of tokens that a prefill may compute from n_computed() on. It is n_computed()
   // if the next token must be decoded, because a prefill begins on a page boundary.

@@ -23,8 +23,11 @@ class SessionImpl final : public Session {
   GenerateResult generate(const GenerateRequest& request) override;
   RequestStats evaluate(const EvaluateRequest& request) override;
   const std::vector<int32_t>& tokens() const override { return sequence_->tokens(); }
+  SavedSession save(const std::string& path, const std::string& note) override;
   void reset() override;
   void cancel() noexcept override;
+  // Brings back what save() wrote. This session must be new; if an error is thrown, it must be destroyed.
+  SavedSession restore(const std::string& path);
 
  private:
   class Running;  // marks the session as running for its lifetime

@@ -105,7 +105,8 @@ _RETURNS = {"version": ctypes.c_char_p, "status_name": ctypes.c_char_p, "last_er
             "generation_cancel": None}
 _STATUS = ("engine_options_init", "engine_load", "engine_get_info", "engine_get_stats", "engine_check", "encode",
            "chat_prompt_init", "encode_chat_prompt", "render_chat", "decode", "sampling_init", "request_init", "session_new",
-           "session_generate", "session_reset", "session_tokens", "engine_submit", "generation_wait")
+           "session_generate", "session_reset", "session_tokens", "session_save", "session_load", "engine_submit",
+           "generation_wait")
 
 
 class _Library:
@@ -735,14 +736,23 @@ class Engine(_Handle):
     def session(self) -> Session:
         return Session(self)
 
+    def load_session(self, path: str | os.PathLike[str]) -> Session:
+        """The session that Session.save() wrote, in this process or in another one. It goes on as if it had never been
+        away. Load only files of those whom you trust as you trust the model's files."""
+        return Session(self, path)
+
 
 class Session(_Handle):
     """A conversation that keeps its KV pages: a prompt is appended to the tokens that it holds, and new ones alone are
     computed."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, saved: str | os.PathLike[str] | None = None) -> None:
         self._engine, self._library, pointer = engine, engine._library, ctypes.c_void_p()
-        self._library.check(self._library.session_new(ctypes.byref(pointer), engine._handle))
+        if saved is None:
+            status = self._library.session_new(ctypes.byref(pointer), engine._handle)
+        else:
+            status = self._library.session_load(ctypes.byref(pointer), engine._handle, os.fsencode(saved))
+        self._library.check(status)
         self._threads: list[threading.Thread] = []  # of the last request
         self._task: _Task | None = None  # its callbacks
         super().__init__(pointer, functools.partial(_end_session, self._library, pointer, self._threads))
@@ -759,6 +769,11 @@ class Session(_Handle):
         """Forgets the tokens."""
         self._idle()
         self._library.check(self._library.session_reset(self._handle))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the tokens and their KV pages to a file, for Engine.load_session()."""
+        self._idle()
+        self._library.check(self._library.session_save(self._handle, os.fsencode(path)))
 
     def cancel(self) -> None:
         """Stops the running request at its next token or chunk. Any thread may call this, and any callback."""

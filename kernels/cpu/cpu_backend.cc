@@ -106,6 +106,29 @@ void CpuBackend::read(void* host, const Tensor& device) {
   std::memcpy(host, device.data, static_cast<size_t>(device.nbytes()));
 }
 
+void CpuBackend::read_rows(std::byte* host, int64_t stride, const Tensor& device,
+                           std::span<const int64_t> rows) {
+  if (rows.empty()) return;
+  const int64_t bytes = device.nbytes() / device.dim(0);
+  for_rows(pool_, static_cast<int64_t>(rows.size()), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(host + i * stride,
+                  static_cast<const std::byte*>(device.data) + rows[static_cast<size_t>(i)] * bytes,
+                  static_cast<size_t>(bytes));
+  });
+}
+
+void CpuBackend::write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
+                            int64_t stride) {
+  if (rows.empty()) return;
+  const int64_t bytes = device.nbytes() / device.dim(0);
+  for_rows(pool_, static_cast<int64_t>(rows.size()), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(static_cast<std::byte*>(device.data) + rows[static_cast<size_t>(i)] * bytes,
+                  host + i * stride, static_cast<size_t>(bytes));
+  });
+}
+
 void CpuBackend::embed(const Tensor& out, const Tensor& table, int64_t first_id) {
   const std::span<const int32_t> ids = step_.ids;
   const int64_t d_model = out.dim(1);

@@ -35,6 +35,10 @@ class CpuBackend final : public Backend, public Distillation {
   void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
                    const RandomSlice& slice) override;
   void read(void* host, const Tensor& device) override;
+  void read_rows(std::byte* host, int64_t stride, const Tensor& device,
+                 std::span<const int64_t> rows) override;
+  void write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
+                  int64_t stride) override;
 
   void begin_step(const StepInput& in, [[maybe_unused]] int64_t page_tokens) override { step_ = in; }
 

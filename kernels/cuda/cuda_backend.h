@@ -51,6 +51,10 @@ class CudaBackend final : public Backend {
   void fill_random(const Tensor& out, uint64_t seed, float mean, float scale,
                    const RandomSlice& slice) override;
   void read(void* host, const Tensor& device) override;
+  void read_rows(std::byte* host, int64_t stride, const Tensor& device,
+                 std::span<const int64_t> rows) override;
+  void write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
+                  int64_t stride) override;
   void check_device() override;
   std::optional<DeviceStream> stream() override { return DeviceStream{device_.index, stream_}; }
   void set_wait_check(const std::function<void(std::chrono::nanoseconds waited)>& check) override {

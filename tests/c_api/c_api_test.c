@@ -1,6 +1,8 @@
 /* The C interface from C99, as another language uses it: c_api_test MODEL_DIR GATES_DIR (the demo model). */
+#define _POSIX_C_SOURCE 200809L /* mkstemp */
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tests/c_api/check.h"
 
@@ -555,6 +557,48 @@ static void sizes_of_batch_and_pool(void) {
   CHECK_FAILS(seer_engine_load(&engine, &o), SEER_ERROR_USAGE, "1024");
 }
 
+static void a_saved_session_goes_on_as_the_one_that_stayed(seer_engine* engine, const int32_t* ids,
+                                                           size_t n) {
+  char path[] = "/tmp/seer_saved_session_XXXXXX";
+  const int fd = mkstemp(path);
+  const seer_sampling sampling = greedy_sampling();
+  const seer_request first = greedy(ids, n, 4, &sampling), more = greedy(ids, 30, 8, &sampling);
+  const int32_t* held = NULL;
+  size_t n_held = 0;
+  seer_session *stays = NULL, *comes = NULL;
+  seer_result result;
+  int32_t expected[8];
+  int64_t n_cached = 0;
+  CHECK(fd >= 0);
+  close(fd);
+  CHECK(seer_session_new(&stays, engine) == SEER_OK);
+  CHECK(seer_session_generate(stays, &first, NULL, 0) == SEER_OK);
+  CHECK(seer_session_save(stays, path) == SEER_OK);
+  CHECK(seer_session_generate(stays, &more, &result, sizeof result) == SEER_OK);
+  CHECK(result.n_tokens == 8);
+  memcpy(expected, result.tokens, sizeof expected);
+  n_cached = result.n_cached;
+  CHECK(seer_session_reset(stays) == SEER_OK);
+  CHECK(seer_session_load(&comes, engine, path) == SEER_OK);
+  CHECK(seer_session_tokens(comes, &held, &n_held) == SEER_OK);
+  CHECK(n_held == n + 4 && memcmp(held, ids, n * sizeof *ids) == 0);
+  CHECK(seer_session_generate(comes, &more, &result, sizeof result) == SEER_OK);
+  CHECK(result.n_tokens == 8 && memcmp(result.tokens, expected, sizeof expected) == 0);
+  CHECK(result.n_cached == n_cached);
+  seer_session_free(comes);
+  comes = stays;
+  CHECK_FAILS(seer_session_load(&comes, engine, model_dir), SEER_ERROR_FILE, "expected a regular file");
+  CHECK(comes == NULL);
+  CHECK_FAILS(seer_session_load(&comes, engine, NULL), SEER_ERROR_USAGE, "path");
+  CHECK_FAILS(seer_session_load(NULL, engine, path), SEER_ERROR_USAGE, "seer_session*");
+  CHECK_FAILS(seer_session_load(&comes, NULL, path), SEER_ERROR_USAGE, "seer_engine");
+  CHECK_FAILS(seer_session_save(NULL, path), SEER_ERROR_USAGE, "seer_session");
+  CHECK_FAILS(seer_session_save(stays, NULL), SEER_ERROR_USAGE, "path");
+  CHECK_FAILS(seer_session_save(stays, "/nowhere/at/all"), SEER_ERROR_RUNTIME, "/nowhere/at/all");
+  seer_session_free(stays);
+  unlink(path);
+}
+
 static void a_session_outlives_the_handle_of_its_engine(seer_engine* engine, const int32_t* ids, size_t n) {
   const seer_sampling sampling = greedy_sampling();
   const seer_request request = greedy(ids, n, 4, &sampling);
@@ -600,6 +644,7 @@ int main(int argc, char** argv) {
   errors_are_a_thread_s_own();
   sizes_of_batch_and_pool();
   requests_run_together(engine, ids, n);
+  a_saved_session_goes_on_as_the_one_that_stayed(engine, ids, n);
   a_session_outlives_the_handle_of_its_engine(engine, ids, n);
   seer_free(ids);
   if (n_failed != 0) fprintf(stderr, "%d checks failed\n", n_failed);

@@ -245,6 +245,20 @@ class Requests(unittest.TestCase):
             session.reset()
             self.assertEqual(session.tokens, [])
 
+    def test_a_saved_session_goes_on_as_the_one_that_stayed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "saved")
+            with self.engine.session() as session:
+                session.generate(PROMPT, max_new_tokens=5, temperature=0)
+                session.save(file)
+                tokens, expected = session.tokens, session.generate(" and", max_new_tokens=5, temperature=0).tokens
+            with self.engine.load_session(file) as session:
+                self.assertEqual(session.tokens, tokens)
+                self.assertEqual(session.generate(" and", max_new_tokens=5, temperature=0).tokens, expected)
+            file.write_bytes(file.read_bytes()[:-1])
+            with self.assertRaisesRegex(seer.Error, "cut short"):
+                self.engine.load_session(file)
+
     def test_options_reach_the_request(self):
         greedy = self.engine.generate(PROMPT, max_new_tokens=12, temperature=0)
         self.assertEqual(self.engine.generate(PROMPT, max_new_tokens=12, seed=7).tokens,

@@ -9,6 +9,7 @@
 #include "tests/engine/demo.h"
 #include "tests/engine/fake_engine.h"
 #include "tests/support/catch.h"
+#include "tests/support/test_data.h"
 
 namespace seer {
 namespace {
@@ -225,6 +226,37 @@ TEST_CASE("one that gives way to an older session that waits does not leave both
     CHECK(error.kind() == ErrorKind::kMemory);
   }
   CHECK(engine->stats().n_preempted == 1);
+  CHECK(engine->stats().pages_used == 0);
+}
+
+TEST_CASE("sessions are saved and loaded while other requests run, and all say what each says alone",
+          "[threads]") {
+  EngineOptions options = demo_options(256, 64);
+  options.pool_size = 1024;
+  const auto engine = Engine::load(options), alone = Engine::load(options);
+  const TempDir dir;
+  const GenerateRequest first = greedy(document(100), 3), more = greedy(slice(document(200), 150, 190), 4);
+  const auto expected_session = alone->new_session();
+  expected_session->generate(first);
+  const Ids expected = expected_session->generate(more).tokens;
+  const Ids other = alone->new_session()->generate(greedy(document(190), 20)).tokens;
+  std::atomic<int> n_wrong = 0;
+  const auto session = [&](int id) {
+    const std::string file = (dir.path() / std::to_string(id)).string();
+    auto saved = engine->new_session();
+    saved->generate(first);
+    for (int i = 0; i < 3; ++i) {
+      saved->save(file);
+      saved = engine->load_session(file);
+    }
+    if (saved->generate(more).tokens != expected) ++n_wrong;
+  };
+  std::vector<std::thread> threads;
+  for (int id = 0; id < 2; ++id) threads.emplace_back(session, id);
+  for (int i = 0; i < 4; ++i)
+    if (engine->submit(greedy(document(190), 20))->wait().tokens != other) ++n_wrong;
+  for (std::thread& thread : threads) thread.join();
+  CHECK(n_wrong == 0);
   CHECK(engine->stats().pages_used == 0);
 }
 

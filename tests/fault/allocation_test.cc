@@ -1,6 +1,7 @@
 // The demo model on the CPU while memory runs out: at every allocation of a load, and of requests. Each run
 // must end in std::bad_alloc or seer::Error, leak nothing, and leave later work unaffected.
 #include <exception>
+#include <filesystem>
 
 #include "seer/engine.h"
 #include "tests/engine/demo.h"
@@ -8,6 +9,7 @@
 #include "tests/fault/byte_model.h"
 #include "tests/fault/sweep.h"
 #include "tests/support/catch.h"
+#include "tests/support/test_data.h"
 
 namespace seer {
 namespace {
@@ -81,6 +83,31 @@ TEST_CASE("submitted requests end cleanly wherever memory runs out, and the next
       });
   const EngineStats stats = engine->stats();
   CHECK(stats.n_requests == stats.n_finished + stats.n_cancelled + stats.n_failed);
+}
+
+TEST_CASE(
+    "a session that is saved and loaded ends cleanly wherever memory runs out, and leaves no part of a "
+    "file") {
+  const auto engine = testing::load_demo(512);
+  const auto session = engine->new_session();
+  const Ids answer = session->generate(request_of(testing::document(80))).tokens;
+  const testing::TempDir dir;
+  const std::string file = (dir.path() / "session").string();
+  std::unique_ptr<Session> loaded;
+  testing::sweep(
+      "saved session", 40, [] {},
+      [&] {
+        session->save(file, "a note");
+        loaded = engine->load_session(file);
+      },
+      [&] {
+        loaded.reset();
+        CHECK(engine->stats().pages_used == 2);  // the first session's
+        CHECK_FALSE(std::filesystem::exists(file + ".tmp"));
+        session->save(file);
+        CHECK(engine->load_session(file)->tokens() == session->tokens());
+      });
+  CHECK(session->tokens() == testing::join(testing::document(80), answer));
 }
 
 TEST_CASE("an evaluation ends cleanly wherever memory runs out") {

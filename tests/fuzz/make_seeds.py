@@ -375,6 +375,25 @@ def ids_seeds():
     yield "bad", "1 -2 99999999999 x"
 
 
+def session_contents(rule=(0, 0.0), tokens=(1, 2, 3), n_computed=2, note="", items=(("the weights", "12"), ("RoPE", "none"))):
+    def text(value):
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    return (text("0.2.0") + struct.pack("<q", len(items)) + b"".join(text(name) + text(value) for name, value in items)
+            + struct.pack("<qqqdqqqq", 64, 4096, *rule, 0, 3, n_computed, len(tokens))
+            + b"".join(struct.pack("<i", id) for id in tokens) + text(note))
+
+
+def session_seeds():
+    yield "dense", session_contents()
+    yield "threshold", session_contents((1, 0.25), n_computed=3, note='{"messages":[],"held":null}')
+    yield "empty", session_contents((3, 1.0), (), 0, items=())
+    yield "rule", session_contents((2, 7.0))
+    yield "computed", session_contents(n_computed=4)
+    yield "whole", b"SeerSess" + struct.pack("<QQ", 1, 8) + bytes(24)
+    yield "newer", b"SeerSess" + struct.pack("<QQ", 2, 8) + bytes(24)
+
+
 def text_seeds():
     yield "ascii", b"\x01hello, world"
     yield "mixed", b"\x02" + "a\u00e9\u20ac\U0001f600\u0301 z".encode()
@@ -391,7 +410,7 @@ def round_trip_seeds():
 SEEDS = {"answers": answer_seeds, "api_request": request_seeds, "chat_template": template_seeds, "config": config_seeds,
          "flags": flags_seeds, "gates": gates_seeds, "generation_config": generation_seeds, "http": http_seeds, "ids_file": ids_seeds,
          "pth": pth_seeds, "round_trip": round_trip_seeds, "safetensors": safetensors_seeds,
-         "sentencepiece": sentencepiece_seeds, "shard_index": index_seeds, "text": text_seeds,
+         "sentencepiece": sentencepiece_seeds, "session": session_seeds, "shard_index": index_seeds, "text": text_seeds,
          "tokenizer_json": tokenizer_seeds, "weights": config_seeds}
 
 

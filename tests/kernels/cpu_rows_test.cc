@@ -32,6 +32,7 @@ TEST_CASE(
   check_add(*cpu);
   check_copy_columns(*cpu);
   check_copy_rows(*cpu);
+  check_rows_to_host(*cpu);
   check_mark_blocks(*cpu);
   check_random_slices(*cpu);
 }

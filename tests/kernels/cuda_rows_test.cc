@@ -38,6 +38,7 @@ TEST_CASE(
   check_add(*device);
   check_copy_columns(*device);
   check_copy_rows(*device);
+  check_rows_to_host(*device);
   check_mark_blocks(*device);
   check_random_slices(*device);
 }

@@ -111,6 +111,35 @@ void check_copy_rows(Backend& backend) {
   }
 }
 
+void check_rows_to_host(Backend& backend) {
+  // A run, single rows, and rows in another order than on the device.
+  const std::vector<int64_t> rows = {4, 5, 6, 0, 2, 1};
+  Device device(&backend);
+  const auto upload = [&](const std::vector<float>& host) {
+    return device.upload_f32(
+        HostTensor(DType::kF32, {static_cast<int64_t>(host.size()) / kWidth, 2, kWidth / 2}, host));
+  };
+  const Tensor in = upload(values(8, kWidth)), out = upload(values(8, kWidth, 100));
+  // Between the rows on the host lie bytes that are not theirs.
+  constexpr size_t kStride = static_cast<size_t>(kWidth) + 3;
+  const std::vector<float> untouched(rows.size() * kStride, -1.0F);
+  std::vector<float> host = untouched, expected = untouched;
+  const auto bytes = [](std::vector<float>& v) { return reinterpret_cast<std::byte*>(v.data()); };
+  backend.read_rows(bytes(host), kStride * sizeof(float), in, {});
+  CHECK(host == untouched);
+  backend.read_rows(bytes(host), kStride * sizeof(float), in, rows);
+  for (size_t i = 0; i < rows.size(); ++i)
+    for (int64_t c = 0; c < kWidth; ++c) expected[i * kStride + static_cast<size_t>(c)] = value(rows[i], c);
+  CHECK(host == expected);
+  backend.write_rows(out, {}, bytes(host), kStride * sizeof(float));
+  CHECK(device.read(out) == values(8, kWidth, 100));
+  backend.write_rows(out, rows, bytes(host), kStride * sizeof(float));
+  std::vector<float> written = values(8, kWidth);
+  for (const int64_t row : {3, 7})  // are not among them
+    for (int64_t c = 0; c < kWidth; ++c) written[static_cast<size_t>(row * kWidth + c)] = value(row + 100, c);
+  CHECK(device.read(out) == written);
+}
+
 void check_mark_blocks(Backend& backend) {
   Device device(&backend);
   constexpr int64_t kRanks = 3, kBlocks = 300;

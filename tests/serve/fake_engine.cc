@@ -129,6 +129,9 @@ class FakeSession final : public Session {
   const std::vector<int32_t>& tokens() const override { return tokens_; }
   void reset() override {}
   void cancel() noexcept override {}
+  SavedSession save(const std::string&, const std::string&) override {
+    throw Error(ErrorKind::kUnsupported, "no files here");
+  }
 
  private:
   const ModelInfo& model_;
@@ -138,6 +141,10 @@ class FakeSession final : public Session {
 };
 
 }  // namespace
+
+std::unique_ptr<Session> FakeEngine::load_session(const std::string&, SavedSession*) {
+  throw Error(ErrorKind::kUnsupported, "no files here");
+}
 
 FakeEngine::FakeEngine(Script script)
     : script_(std::move(script)),

@@ -32,6 +32,7 @@ class FakeEngine final : public Engine {
   const Tokenizer& tokenizer() const override { return *tokenizer_; }  // the demo model's
   std::unique_ptr<Session> new_session() override;
   std::unique_ptr<Generation> submit(GenerateRequest request) override;
+  std::unique_ptr<Session> load_session(const std::string& path, SavedSession* saved) override;
   EngineStats stats() const override;
   std::optional<Error> failure() const override {
     return failed ? std::optional(Error(ErrorKind::kDevice, "rank 1 of 2 has ended")) : std::nullopt;

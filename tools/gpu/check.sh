@@ -8,7 +8,7 @@
 #     --triton FILE, --vsa DIR, --thunderkittens DIR   others' kernels, for attention: see tools/gpu/bench_attention.py
 #     --long           attention in full, and rivals at 131072 tokens too
 # Exits with 1 if a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
-# folder made by `dpkg -x` of libpcre2-dev, libutf8proc-dev, libedit-dev and libboost1.*-dev, for a machine without them; if it
+# folder made by `dpkg -x` of libpcre2-dev, libutf8proc-dev, libxxhash-dev, libedit-dev and libboost1.*-dev, for a machine without them; if it
 # lacks libedit itself, of libedit2, libbsd0 and libmd0 too. SEER_TEST_DATA as in tools/test.sh.
 # shellcheck disable=SC2317  # the steps are functions, called by name
 set -euo pipefail
@@ -71,7 +71,7 @@ run() {
   return "$rc"
 }
 
-# Makes a prefix with PCRE2, utf8proc and libedit from unpacked packages. It gets the static libraries if there are some, because
+# Makes a prefix with PCRE2, utf8proc, xxHash and libedit from unpacked packages. It gets the static libraries if there are some, because
 # the shared ones in such packages are links to nothing. libedit's static library needs other libraries, so the shared one is
 # taken.
 find_packages() {
@@ -81,7 +81,7 @@ find_packages() {
   if [ -d "$from/usr/include/boost" ]; then export Boost_ROOT=$from/usr; fi
   rm -rf "$to"
   mkdir -p "$to/lib/pkgconfig" "$to/include/editline" # libedit.pc names that folder too
-  for name in pcre2-8 utf8proc edit; do
+  for name in pcre2-8 utf8proc xxhash edit; do
     local pc header lib shared
     header=${name%-8}.h
     if [ "$name" = edit ]; then header=histedit.h; fi
@@ -119,7 +119,7 @@ architecture() {
 
 build() {
   local options=(-DSEER_BUILD_TESTS=ON -DSEER_CUDA=ON) only
-  find_packages || { note build 'FAILED: no PCRE2, utf8proc or libedit' 0 && return 1; }
+  find_packages || { note build 'FAILED: no PCRE2, utf8proc, xxHash or libedit' 0 && return 1; }
   only=$(architecture)
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&

@@ -143,6 +143,7 @@ class Chat {
     if (name == "/temp") choose_temperature(argument);
     if (name == "/history") show_history();
     if (name == "/save") save(argument);
+    if (name == "/load") load(argument);
     if (name == "/stats") show_stats();
     if (name == "/exit" || name == "/quit") done_ = true;
   }
@@ -198,19 +199,37 @@ class Chat {
       write_stderr(visible(message.role + ": " + message.content) + "\n");
   }
 
-  void save(const std::string& file) const {
-    OrderedJson json = OrderedJson::array();
-    for (const ChatMessage& message : conversation_.messages())
-      json.push_back({{"role", message.role}, {"content", message.content}});
+  void save(const std::string& file) {
+    std::string said = file;
     try {
-      OutputFile out(file);
-      out.write(to_text(json, 2) + "\n");
-      out.finish();
+      if (file.ends_with(".json")) {
+        OutputFile out(file);
+        out.write(to_text(to_json(conversation_.messages()), 2) + "\n");
+        out.finish();
+      } else {
+        said = saved_session(file, session_->save(file, conversation_.saved(session_->tokens())),
+                             engine_->info());
+      }
     } catch (const Error& error) {
       if (!is_terminal_) throw;
       return log_error(error.what());  // the conversation still exists and can be saved elsewhere
     }
-    log_info(file + ": " + std::to_string(conversation_.messages().size()) + " messages");
+    log_info(said + (said == file ? ": " : ", ") + std::to_string(conversation_.messages().size()) +
+             " messages");
+  }
+
+  // If it fails, this conversation goes on.
+  void load(const std::string& file) {
+    SavedSession saved;
+    std::unique_ptr<Session> session = engine_->load_session(file, &saved);
+    conversation_.restore(saved.note, session->tokens(), file);
+    session_ = std::move(session);
+    const std::vector<ChatMessage>& messages = conversation_.messages();
+    options_.system = !messages.empty() && messages.front().role == "system" ? messages.front().content : "";
+    attached_.clear();
+    last_.reset();
+    log_info(saved_session(file, saved, engine_->info()) + ", " + std::to_string(messages.size()) +
+             " messages");
   }
 
   void show_stats() const {

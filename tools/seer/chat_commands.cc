@@ -25,7 +25,10 @@ const std::vector<ChatCommand>& chat_commands() {
        "from now on decode answers by RULE (dense, budget=N, threshold=T, ratio=R), or the gates' own"},
       {"/temp", "T", "from now on sample at temperature T; 0 is greedy"},
       {"/history", "", "print the conversation"},
-      {"/save", "FILE", "write the conversation to FILE as JSON, messages as in the OpenAI API"},
+      {"/save", "FILE",
+       "save the conversation with its KV pages to FILE, for /load; if the name ends in .json, only the "
+       "messages, as in the OpenAI API"},
+      {"/load", "FILE", "go on with the conversation that /save has saved, in place of this one"},
       {"/stats", "", "the last answer's tokens, speed and density, and how full the context is"},
       {"/exit", "", "leave; so do /quit and Ctrl-D"},
       {"/quit", "", "leave"},

@@ -2,7 +2,17 @@
 
 #include <algorithm>
 
+#include "engine/base/json_reader.h"
+#include "tools/seer/format.h"
+
 namespace seer::cli {
+
+OrderedJson to_json(const std::vector<ChatMessage>& messages) {
+  OrderedJson json = OrderedJson::array();
+  for (const ChatMessage& message : messages)
+    json.push_back({{"role", message.role}, {"content", message.content}});
+  return json;
+}
 
 bool begins_with(const std::vector<int32_t>& whole, const std::vector<int32_t>& part) {
   return whole.size() >= part.size() && std::equal(part.begin(), part.end(), whole.begin());
@@ -61,6 +71,39 @@ void Conversation::add(const std::string& answer, std::optional<std::vector<int3
   messages_.push_back({"user", question_});
   messages_.push_back({"assistant", answer});
   held_.push_back(std::move(next));
+}
+
+std::string Conversation::saved(const std::vector<int32_t>& ids) const {
+  OrderedJson json = {{"messages", to_json(messages_)}, {"held", nullptr}};
+  if (!held_.empty() && held_.back() && held_.back()->ids == ids) json["held"] = held_.back()->text;
+  return to_text(json);
+}
+
+void Conversation::restore(const std::string& saved, const std::vector<int32_t>& ids,
+                           const std::string& name) {
+  const auto refuse = [&](const std::string& found) {
+    throw Error(ErrorKind::kFile, name + ": expected a conversation that seer chat saved, found " + found +
+                                      ". A session that seer generate saved is one for its --session.");
+  };
+  if (saved.empty()) refuse("a session without one");
+  std::vector<ChatMessage> messages;
+  std::optional<Held> last;
+  try {
+    const Json json = read_json(saved);
+    for (const Json& message : json.at("messages"))
+      messages.push_back({message.at("role").get<std::string>(), message.at("content").get<std::string>()});
+    if (!json.at("held").is_null()) last.emplace(Held{ids, json.at("held").get<std::string>()});
+  } catch (const std::exception& error) {
+    refuse(std::string("other contents (") + error.what() + ")");
+  }
+  const size_t first = !messages.empty() && messages.front().role == "system" ? 1 : 0;
+  for (size_t i = first; i < messages.size(); ++i)
+    if (messages[i].role != ((i - first) % 2 == 0 ? "user" : "assistant"))
+      refuse("a message of '" + messages[i].role + "' out of turn");
+  if ((messages.size() - first) % 2 != 0) refuse("a question without its answer");
+  messages_ = std::move(messages);
+  held_.assign((messages_.size() - first) / 2, std::nullopt);
+  if (!held_.empty()) held_.back() = std::move(last);
 }
 
 std::optional<std::string> Conversation::take_back() {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/json.h"
 #include "seer/tokenizer.h"
 
 namespace seer::cli {
@@ -35,6 +36,12 @@ class Conversation {
   // Removes the last question and its answer, and returns the question. Returns nothing if there is none.
   std::optional<std::string> take_back();
 
+  // Returns the conversation as JSON, to be kept with a session that holds `ids`.
+  std::string saved(const std::vector<int32_t>& ids) const;
+  // Goes on with the conversation that saved() returned, with a session that holds `ids` again. Throws
+  // Error{kFile} that begins with `name` for any other text, and leaves the conversation as it was.
+  void restore(const std::string& saved, const std::vector<int32_t>& ids, const std::string& name);
+
   const std::vector<ChatMessage>& messages() const { return messages_; }
   std::vector<int32_t> end_of_turn_ids() const { return tokenizer_.end_of_turn_ids(template_.get()); }
   const std::string& format() const { return template_->name(); }
@@ -59,6 +66,9 @@ class Conversation {
   std::vector<int32_t> ids_;
   std::vector<std::optional<Held>> held_;  // after each exchange; absent: must be tokenized as a whole
 };
+
+// Returns the messages as in the OpenAI API.
+OrderedJson to_json(const std::vector<ChatMessage>& messages);
 
 // Returns whether `whole` begins with `part`.
 bool begins_with(const std::vector<int32_t>& whole, const std::vector<int32_t>& part);

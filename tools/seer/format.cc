@@ -65,6 +65,11 @@ std::string token_rate(int64_t tokens, int64_t ns) {
   return text;
 }
 
+std::string saved_session(const std::string& file, const SavedSession& saved, const EngineInfo& info) {
+  return file + format(": %lld tokens, ", static_cast<long long>(saved.n_tokens)) +
+         human_bytes(saved.n_bytes) + " (" + human_bytes(saved.page_bytes / info.page_tokens) + " a token)";
+}
+
 std::string model_type(const ModelInfo& model) {
   std::string name = model.architecture.substr(0, model.architecture.find("For"));
   for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));

@@ -23,6 +23,9 @@ std::string human_duration(double seconds);  // the rest of a run: "12 s", "3 mi
 // Returns "39 tokens in 14.9 ms (2618.3 tokens/s)", or the count alone if `ns` is 0.
 std::string token_rate(int64_t tokens, int64_t ns);
 
+// Returns "FILE: 1200 tokens, 7.41 MiB (6.19 KiB a token)".
+std::string saved_session(const std::string& file, const SavedSession& saved, const EngineInfo& info);
+
 std::string model_type(const ModelInfo& model);    // "llama 5.77 M BF16"
 std::string backend_name(const EngineInfo& info);  // "CPU": the first word of the device's name
 

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <exception>
 
+#include "engine/base/output_file.h"
 #include "seer/engine.h"
 #include "tools/seer/chat_template_options.h"
 #include "tools/seer/commands.h"
@@ -39,6 +40,7 @@ struct GenerateOptions {
   StopOptions stop;
   std::optional<std::string> system;
   ChatTemplateOptions chat_template;
+  std::string session, save_session;  // files; empty: none
   bool echo = false, parse_special = false, quiet = false, ids = false, raw = false;
 
   void add_to(Args& args) {
@@ -50,7 +52,16 @@ struct GenerateOptions {
     chat_template.add_to(args, "no chat; with --system: auto");
     args.flag("--parse-special", parse_special,
               "special tokens written out in the prompt become those tokens");
+    args.value(
+        "--session", "FILE", "none",
+        "go on with the session that --save-session or seer chat saved: the prompt follows its tokens, "
+        "which are read and not computed; the prompt may be empty",
+        into(session));
     args.group("Completion");
+    args.value("--save-session", "FILE", "none",
+               "save the tokens and their KV pages to FILE in the end, for --session; with -n 0 the prompt "
+               "alone",
+               into(save_session));
     args.value("-n,--n-predict", "N", "-1: until EOS or the context is full",
                "most tokens to generate; 0 only computes the prompt", into(n_predict, -1));
     stop.add_to(args, "the completion");
@@ -73,8 +84,14 @@ struct GenerateOptions {
     if ((system || chat_template.given()) && parse_special)
       throw Error(ErrorKind::kUsage,
                   "--parse-special is for plain prompts; leave it out, or --system and --chat-template");
+    if (!session.empty() && (system || chat_template.given()))
+      throw Error(ErrorKind::kUsage,
+                  "--session goes on after the session's tokens; leave out --system and --chat-template, or "
+                  "use /load of seer chat for another turn of a conversation");
     stop.check(n_predict);
     sampling.apply(SamplingParams{});  // refuses values out of range before the model is loaded
+    if (!save_session.empty())
+      const OutputFile probe(save_session);  // refuses a place that cannot be written
   }
 };
 
@@ -89,7 +106,7 @@ void set_prompt(const Prompt& prompt, const GenerateOptions& options, const Engi
   const Tokenizer& tokenizer = engine.tokenizer();
   if (!options.system && !options.chat_template.given()) {
     request->prompt = encode_prompt(engine.info(), [&](const EncodeLimits& limits) {
-      return tokenizer.encode(prompt.text, true, options.parse_special, limits);
+      return tokenizer.encode(prompt.text, options.session.empty(), options.parse_special, limits);
     });
     return;
   }
@@ -226,6 +243,25 @@ std::string closing_line(const GenerateResult& result, const SparseOptions& spar
   return line;
 }
 
+std::unique_ptr<Session> open_session(Engine& engine, const GenerateOptions& options) {
+  if (options.session.empty()) return engine.new_session();
+  const Clock::time_point start = Clock::now();
+  SavedSession saved;
+  std::unique_ptr<Session> session = engine.load_session(options.session, &saved);
+  if (!options.quiet)
+    log_info(saved_session(options.session, saved, engine.info()) + ", read in " +
+             human_seconds(std::chrono::duration<double>(Clock::now() - start).count()));
+  return session;
+}
+
+void save_session(Session& session, const Engine& engine, const GenerateOptions& options) {
+  const Clock::time_point start = Clock::now();
+  const SavedSession saved = session.save(options.save_session);
+  if (!options.quiet)
+    log_info(saved_session(options.save_session, saved, engine.info()) + ", saved in " +
+             human_seconds(std::chrono::duration<double>(Clock::now() - start).count()));
+}
+
 }  // namespace
 
 CommandTable describe_generate() { return table_of<GenerateOptions>(); }
@@ -237,7 +273,7 @@ int run_generate(const Arguments& arguments) {
   if (!args.parse(arguments)) return kDone;
   if (options.raw) leave_stdout_raw();
   options.check();
-  const Prompt prompt = read_prompt(options.prompt);
+  const Prompt prompt = read_prompt(options.prompt, !options.session.empty());
   const std::shared_ptr<Engine> engine = load_engine(options.model, options.quiet);
 
   bool as_ids = options.ids;
@@ -261,9 +297,10 @@ int run_generate(const Arguments& arguments) {
     return completion.progress(progress);
   };
   GenerateResult result;
+  const std::unique_ptr<Session> session = open_session(*engine, options);
   const Clock::time_point start = Clock::now();
   try {
-    result = engine->new_session()->generate(request);
+    result = session->generate(request);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kCancelled) throw;
     result.finish = FinishReason::kCancelled;
@@ -275,7 +312,12 @@ int run_generate(const Arguments& arguments) {
   if (!options.quiet) {
     log_info(closing_line(result, options.sparse, engine->model(), completion.seconds_to_first_token(start)));
   }
-  return result.finish == FinishReason::kCancelled ? kInterrupted : kDone;
+  if (result.finish == FinishReason::kCancelled) {
+    if (!options.save_session.empty()) log_warning("interrupted: " + options.save_session + " was not saved");
+    return kInterrupted;
+  }
+  if (!options.save_session.empty()) save_session(*session, *engine, options);
+  return kDone;
 }
 
 }  // namespace seer::cli

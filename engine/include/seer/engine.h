@@ -190,6 +190,14 @@ SEER_API int usable_cores();
 
 class Session;
 
+// What Session::save() has written, or Engine::load_session() has read.
+struct SEER_API SavedSession {
+  int64_t n_tokens = 0;
+  int64_t n_bytes = 0;     // of the file
+  int64_t page_bytes = 0;  // of each page in the file; a page has EngineInfo::page_tokens tokens
+  std::string note;        // as save() was given it
+};
+
 // An immutable model with its page pool, and the thread that computes submitted requests. All functions may
 // be called from many threads at once; references that they return are valid as long as the engine.
 // Destroying it ends its submitted requests as cancelled. That must not happen on the engine's own thread, so
@@ -227,6 +235,17 @@ class SEER_API Engine : public std::enable_shared_from_this<Engine> {
   // destroy the engine and load another one. After the failure of a GPU, end this process and start another,
   // because the GPU does not answer this one any more. Throws in a forked process only.
   virtual std::optional<Error> failure() const { return std::nullopt; }
+  // Returns the conversation that Session::save() wrote to `path`, in this process or in another one. It goes
+  // on as if it had never been away: every answer is the same, bit for bit on a CPU. Its pages are read and
+  // not computed. If `saved` is given, it is filled. The first call reads all weights of the model once, to
+  // make sure that the session's pages are this model's.
+  //
+  // Throws Error{kFile} if the file is not a session, is damaged, was cut short or is of a newer version, or
+  // if the session was computed with another model, with other gates, in other types or on other ranks, and
+  // says what differs. Nothing of such a file is used. Throws kUsage if the session is longer than the
+  // context, kMemory as Session::generate, kDevice. Checksums tell damage; they cannot tell a file that was
+  // forged on purpose. So load only files of those whom you trust as you trust the model's files.
+  virtual std::unique_ptr<Session> load_session(const std::string& path, SavedSession* saved = nullptr) = 0;
 };
 
 // One conversation and its KV pages. One thread at a time, not always the same one; only cancel() may be
@@ -254,6 +273,15 @@ class SEER_API Session {
   // Stops the running request at the next token or chunk; does nothing if none is running. May be called from
   // any thread, any number of times.
   virtual void cancel() noexcept = 0;
+  // Writes the conversation with its pages to `path`, for Engine::load_session(). The file is complete and on
+  // the disk when it appears under this name; until then, a file that was there before stays as it is. `note`
+  // is kept in the file for the caller, who may put into it whatever belongs to the conversation.
+  //
+  // The file holds the keys and values of every token, in the type in which the engine has them
+  // (EngineInfo::kv_cache_dtype): SavedSession::page_bytes for each page of EngineInfo::page_tokens tokens.
+  // The first call reads all weights of the model once, as load_session() does. Throws Error{kRuntime} if the
+  // file cannot be written, and kDevice.
+  virtual SavedSession save(const std::string& path, const std::string& note = {}) = 0;
 };
 
 }  // namespace seer

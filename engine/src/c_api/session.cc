@@ -17,6 +17,27 @@ seer_status seer_session_new(seer_session** session, seer_engine* engine) {
   });
 }
 
+seer_status seer_session_load(seer_session** session, seer_engine* engine, const char* path) {
+  if (session != nullptr) *session = nullptr;
+  return guard([&] {
+    check_pointer(session, "the seer_session* to fill");
+    check_pointer(engine, "a seer_engine");
+    check_pointer(path, "the path of a saved session");
+    auto handle = std::make_unique<seer_session>();
+    handle->session = engine->engine->load_session(path);
+    handle->default_sampling = engine->engine->model().default_sampling;
+    *session = handle.release();
+  });
+}
+
+seer_status seer_session_save(seer_session* session, const char* path) {
+  return guard([&] {
+    check_pointer(session, "a seer_session");
+    check_pointer(path, "the path for a saved session");
+    session->session->save(path);
+  });
+}
+
 void seer_session_free(seer_session* session) { delete session; }
 
 seer_status seer_session_generate(seer_session* session, const seer_request* request, seer_result* result,
