@@ -7,6 +7,7 @@
 
 #include "engine/src/activations.h"
 #include "engine/src/devices.h"
+#include "engine/src/planted_look_ups.h"
 #include "engine/src/rank_leader.h"
 #include "engine/src/weight_format.h"
 #include "models/checkpoint_folder.h"
@@ -69,6 +70,8 @@ void check_options(const DistillOptions& o) {
   at_least("row stride", o.row_stride, 1);
   at_least("window", o.window, 0);
   require(o.learning_rate > 0.0, "learning rate", "a number above 0", std::to_string(o.learning_rate));
+  require(o.look_ups >= 0.0 && o.look_ups <= 1.0, "look-ups", "a share between 0 and 1",
+          std::to_string(o.look_ups));
   require(o.max_norm > 0.0, "largest norm", "a number above 0", std::to_string(o.max_norm));
 }
 
@@ -92,6 +95,7 @@ OrderedJson settings_of(const DistillOptions& o, const GatePlan& plan, const std
                           {"max_norm", o.max_norm},
                           {"clip", o.clip == GradientClip::kLayer ? "layer" : "all"},
                           {"row_stride", o.row_stride},
+                          {"look_ups", o.look_ups},
                           {"seed", o.seed},
                           {"weights", o.weights},
                           {"device", backend.has_own_memory() ? "cuda" : "cpu"},
@@ -122,6 +126,10 @@ class Run {
 
   DistillResult run() {
     check_texts();
+    if (options_.look_ups > 0.0) {
+      tokenizer_ = Tokenizer::load(options_.model_dir);
+      look_ups_.emplace(*tokenizer_, options_.look_ups, options_.seed);
+    }
     std::unique_ptr<Backend> backend =
         open_device(options_.device, ranks_.threads(options_.threads), Activations::kAuto,
                     [this](const std::string& text) { log(LogLevel::kWarning, text); });
@@ -247,9 +255,15 @@ class Run {
     const Clock::time_point begin = Clock::now();
     const int64_t first = trainer_->n_done();
     while (trainer_->n_done() < options_.steps) {
+      std::vector<std::vector<int32_t>> planted;
       std::vector<Window> batch;
-      for (int64_t i = 0; i < options_.batch; ++i)
-        batch.push_back(windows.at(trainer_->n_done() * options_.batch + i));
+      for (int64_t i = 0; i < options_.batch; ++i) {
+        const int64_t number = trainer_->n_done() * options_.batch + i;
+        batch.push_back(windows.at(number));
+        if (!look_ups_) continue;
+        planted.push_back(look_ups_->window(batch.back(), number));
+        batch.back() = planted.back();
+      }
       StepReport report;
       try {
         report = trainer_->step(batch, [this] { throw_if_stopped(); });
@@ -312,6 +326,8 @@ class Run {
   Shard shard_;
   const std::vector<int32_t>&tokens_, &held_out_;
   int64_t max_held_out_;
+  std::shared_ptr<const Tokenizer> tokenizer_;  // null without look-ups
+  std::optional<PlantedLookUps> look_ups_;
   OrderedJson settings_;
   std::optional<TrainerState> resumed_;
   std::unique_ptr<Trainer> trainer_;  // destroyed before the ranks, which it uses

@@ -207,6 +207,12 @@ TEST_CASE("a folder that has gates or another run's checkpoint is refused") {
   options.clip = GradientClip::kLayer;
   CHECK_THAT(refused(), ContainsSubstring(R"(expected clip "layer", found "all")"));
   options.clip = GradientClip::kAll;
+  options.look_ups = 2.0;
+  CHECK_THAT(refused(), ContainsSubstring("look-ups: expected a share between 0 and 1, found 2"));
+  options.look_ups = 0.5;  // the tiny model has no tokenizer
+  CHECK_THAT(refusal(ErrorKind::kFile, [&] { distill(options, d.tokens(), {}); }),
+             ContainsSubstring("tokenizer"));
+  options.look_ups = 0.0;
   CHECK(distill(options, d.tokens(), {}).n_done == 4);
   options.resume = false;
   CHECK_THAT(refused(), ContainsSubstring("has a config.json already"));

@@ -40,7 +40,7 @@ struct DistillCommand {
   std::string kind = "prefill", clip = "all";
   std::string output = "md";
   int64_t threads = 0, seed = 0, tp = 0;
-  std::optional<double> learning_rate, max_norm, comm_timeout;
+  std::optional<double> learning_rate, max_norm, look_ups, comm_timeout;
   bool no_norms = false, no_rope = false, quiet = false;
 
   void add_to(Args& args) {
@@ -114,6 +114,10 @@ struct DistillCommand {
     args.value("--row-stride", "N", "1",
                "learn from every N-th token of a window's second half; for decoding",
                into(options.row_stride, 1));
+    args.value("--look-ups", "SHARE", "0",
+               "plant sentences with numbers in this share of the windows, and ask for the numbers later in "
+               "them, so that gates learn to look something up",
+               into(look_ups));
     args.value("-s,--seed", "N", "0", "seed of the first weights and of the windows", into(seed, 0));
     args.flag("--resume", options.resume, "go on from the checkpoint in --out; give the other options again");
     args.value("--checkpoint-steps", "N", "50", "write a checkpoint every N steps; 0: only after a Ctrl-C",
@@ -140,6 +144,7 @@ struct DistillCommand {
     options.seed = static_cast<uint64_t>(seed);
     if (learning_rate) options.learning_rate = *learning_rate;
     if (max_norm) options.max_norm = *max_norm;
+    if (look_ups) options.look_ups = *look_ups;
     if (clip == "layer") options.clip = GradientClip::kLayer;
   }
 };

@@ -65,6 +65,9 @@ struct SEER_API DistillOptions {
   double max_norm = 1.0;            // gradients of a larger norm are clipped to it
   GradientClip clip = GradientClip::kAll;
   int64_t row_stride = 1;  // gates for decoding: learn from every so many tokens
+  // The share of windows in which sentences with numbers are planted, and later ones that have the number
+  // again. The tokenizer of model_dir must then be there. Windows held out have none.
+  double look_ups = 0.0;
   uint64_t seed = 0;
 
   bool resume = false;            // go on from the checkpoint in out_dir
