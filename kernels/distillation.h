@@ -151,10 +151,14 @@ class Distillation {
                               float eps) = 0;
   // Element [h, i] of losses gets KL(truth || softmax of the scores), over the blocks that the row sees. Each
   // score is replaced by the derivative of scale times the sum of the losses by that score; blocks that the
-  // row does not see get 0. A row whose truth is 0 everywhere gets the loss 0 and no gradient.
+  // row does not see get 0. A row whose truth is 0 everywhere gets the loss 0 and no gradient. In the sum,
+  // but not in `losses`, element i of `weights` multiplies the losses of row i. If `weights` is empty, all
+  // are 1.
   virtual void kl_divergence(const Tensor& losses,  // [n_heads, rows.n]
                              const Tensor& scores,  // [n_heads, rows.n, n_blocks]
-                             const Tensor& truth, const ScoredRows& rows, float scale) = 0;
+                             const Tensor& truth,
+                             const Tensor& weights,  // [rows.n], or empty
+                             const ScoredRows& rows, float scale) = 0;
 
   // ---- parameters: tensors of any shape, as one list of numbers ----
 

@@ -126,10 +126,7 @@ class Run {
 
   DistillResult run() {
     check_texts();
-    if (options_.look_ups > 0.0) {
-      tokenizer_ = Tokenizer::load(options_.model_dir);
-      look_ups_.emplace(*tokenizer_, options_.look_ups, options_.seed);
-    }
+    make_look_ups();
     std::unique_ptr<Backend> backend =
         open_device(options_.device, ranks_.threads(options_.threads), Activations::kAuto,
                     [this](const std::string& text) { log(LogLevel::kWarning, text); });
@@ -155,6 +152,14 @@ class Run {
     if (options_.on_log) options_.on_log(level, text);
   }
 
+  void check_ids(const std::vector<int32_t>& ids, const std::string& what) const {
+    for (const int32_t id : ids)
+      if (id < 0 || id >= model_.config().n_vocab)
+        throw Error(ErrorKind::kUsage, what + ": expected ids below the vocabulary's " +
+                                           std::to_string(model_.config().n_vocab) + ", found " +
+                                           std::to_string(id));
+  }
+
   void check_texts() const {
     const auto check = [&](const std::vector<int32_t>& ids, const std::string& what) {
       const auto n = static_cast<int64_t>(ids.size());
@@ -163,15 +168,21 @@ class Run {
                                            std::to_string(options_.window) + " tokens, found " +
                                            std::to_string(n) +
                                            " tokens. Give more text, or a smaller window.");
-      for (const int32_t id : ids)
-        if (id < 0 || id >= model_.config().n_vocab)
-          throw Error(ErrorKind::kUsage, what + ": expected ids below the vocabulary's " +
-                                             std::to_string(model_.config().n_vocab) + ", found " +
-                                             std::to_string(id));
+      check_ids(ids, what);
     };
     if (tokens_.empty()) throw Error(ErrorKind::kUsage, "no text to learn from: give at least one");
     check(tokens_, "the texts");
     if (!held_out_.empty()) check(held_out_, "the texts held out");
+  }
+
+  void make_look_ups() {
+    if (options_.look_ups == 0.0) return;
+    tokenizer_ = Tokenizer::load(options_.model_dir);
+    look_ups_.emplace(*tokenizer_, options_.look_ups, options_.seed);
+    require(options_.window >= look_ups_->least_window(), "window",
+            "at least " + std::to_string(look_ups_->least_window()) +
+                " tokens, in which there is room for look-ups",
+            std::to_string(options_.window));
   }
 
   // Reads the checkpoint of a run that is resumed, and refuses to overwrite what is there otherwise.
@@ -255,18 +266,9 @@ class Run {
     const Clock::time_point begin = Clock::now();
     const int64_t first = trainer_->n_done();
     while (trainer_->n_done() < options_.steps) {
-      std::vector<std::vector<int32_t>> planted;
-      std::vector<Window> batch;
-      for (int64_t i = 0; i < options_.batch; ++i) {
-        const int64_t number = trainer_->n_done() * options_.batch + i;
-        batch.push_back(windows.at(number));
-        if (!look_ups_) continue;
-        planted.push_back(look_ups_->window(batch.back(), number));
-        batch.back() = planted.back();
-      }
       StepReport report;
       try {
-        report = trainer_->step(batch, [this] { throw_if_stopped(); });
+        report = take_step(&windows);
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::kCancelled) throw;
         stopped_ = true;
@@ -278,6 +280,21 @@ class Run {
         write_checkpoint(options_.out_dir, trainer_->state(), settings_);
       if (options_.on_step) report_step(report, first, begin);
     }
+  }
+
+  StepReport take_step(Windows* windows) {
+    std::vector<PlantedWindow> planted(static_cast<size_t>(look_ups_ ? options_.batch : 0));
+    std::vector<TaughtWindow> batch;
+    for (int64_t i = 0; i < options_.batch; ++i) {
+      const int64_t number = trainer_->n_done() * options_.batch + i;
+      batch.push_back({windows->at(number)});
+      if (!look_ups_) continue;
+      PlantedWindow& with = planted[static_cast<size_t>(i)];
+      with = look_ups_->window(batch.back().ids, number, trainer_->first_token());
+      check_ids(with.ids, "look-ups by the model's tokenizer");
+      batch.back() = {with.ids, with.answers};
+    }
+    return trainer_->step(batch, [this] { throw_if_stopped(); });
   }
 
   void throw_if_stopped() const {

@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "models/distill/seeded.h"
 
@@ -11,35 +12,44 @@ namespace seer {
 namespace {
 
 constexpr uint64_t kPurpose = 0x6c6f6f6b;  // the seed's numbers for windows are not used again
-constexpr int64_t kTokensOfFact = 800;     // a window has at most one fact for so many tokens
-constexpr size_t kMostFacts = 10, kMostRepeats = 3;
+constexpr int64_t kTokensOfLookUp = 800;   // a window has at most one look-up for so many tokens
+constexpr int64_t kMostLookUps = 10, kMostAsked = 3;
+constexpr size_t kLeastDigits = 4, kMostDigits = 6;
+
+constexpr std::string_view kNumber = "{number}";
 
 struct Form {
-  std::string_view fact, repeat;
+  std::string_view fact, question;
 };
-constexpr std::array<Form, 4> kForms = {{
-    {"The {who} paid {number} crowns for the {what}.", "For the {what} the {who} paid {number} crowns."},
+// A model that completes texts looks a number up if the words before it come again, so questions end with a
+// sentence that has the words of the fact.
+constexpr std::array<Form, 5> kForms = {{
+    {"The lucky number of the {who} is {number}.",
+     "What is the lucky number of the {who}? The lucky number of the {who} is {number}."},
+    {"The key to the {what} is {number}.",
+     "What is the key to the {what}? The key to the {what} is {number}."},
+    {"The {who} paid {number} crowns for the {what}.",
+     "How many crowns did the {who} pay for the {what}? The {who} paid {number} crowns for the {what}."},
     {"On the {what} of the {who} stood the figures {number}.",
-     "Which figures stood on the {what} of the {who}? They were {number}."},
-    {"Ticket {number} for the {what} was sold to the {who}.",
-     "The {who} had the {what}, by ticket {number}."},
-    {"The {who} counted {number} marks on the {what}.", "The {who} counted {number} marks on the {what}."},
+     "Which figures stood on the {what}? On the {what} of the {who} stood the figures {number}."},
+    {"Remember that the {who} lives in house {number}.",
+     "In which house does the {who} live? The {who} lives in house {number}."},
 }};
-// More words than facts, none of which gates are judged by.
+// More words than look-ups, none of which gates are judged by.
 constexpr std::array kWho = {"baker", "weaver", "porter", "clerk",    "nurse", "tailor",
                              "cook",  "miller", "groom",  "gardener", "piper", "drummer"};
 constexpr std::array kWhat = {"lantern", "saddle", "violin", "clock",  "mirror", "barrel",
                               "ladder",  "anchor", "kettle", "carpet", "trunk",  "wagon"};
-static_assert(kWho.size() > kMostFacts && kWhat.size() > kMostFacts);
+static_assert(kWho.size() > kMostLookUps && kWhat.size() > kMostLookUps);
 
-std::string filled_in(std::string_view form, std::string_view who, std::string_view what,
-                      std::string_view number) {
-  std::string text(form);
-  for (const auto& [name, value] : {std::pair{std::string_view("{who}"), who},
-                                    {std::string_view("{what}"), what},
-                                    {std::string_view("{number}"), number}})
-    text.replace(text.find(name), name.size(), value);
+std::string filled_in(std::string text, std::string_view place, std::string_view by) {
+  for (size_t at = text.find(place); at != std::string::npos; at = text.find(place, at + by.size()))
+    text.replace(at, place.size(), by);
   return text;
+}
+
+int64_t common_prefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
+  return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
 
 }  // namespace
@@ -48,7 +58,13 @@ class PlantedLookUps::Draw {
  public:
   explicit Draw(uint64_t seed) : seed_(seed) {}
   size_t below(size_t n) { return static_cast<size_t>(seeded_bits(seed_, n_drawn_++) % n); }
+  int64_t up_to(int64_t most) { return 1 + static_cast<int64_t>(below(static_cast<size_t>(most))); }
   double unit() { return seeded_unit(seed_, n_drawn_++); }
+  std::string number() {
+    std::string digits(kLeastDigits + below(kMostDigits - kLeastDigits + 1), '0');
+    for (char& digit : digits) digit = static_cast<char>('0' + below(10));
+    return digits;
+  }
 
  private:
   uint64_t seed_, n_drawn_ = 0;
@@ -58,62 +74,113 @@ PlantedLookUps::PlantedLookUps(const Tokenizer& tokenizer, double share, uint64_
     : tokenizer_(tokenizer), share_(share), seed_(seeded_bits(seed, kPurpose)) {
   for (int64_t id = 0; id < tokenizer.n_vocab(); ++id) {
     const std::string bytes = tokenizer.token_bytes(static_cast<int32_t>(id));
-    ends_.push_back(!bytes.empty() && (bytes.find('\n') != std::string::npos ||
-                                       std::string_view(".!?").find(bytes.back()) != std::string_view::npos));
+    const bool sentence =
+        !bytes.empty() && std::string_view(".!?").find(bytes.back()) != std::string_view::npos;
+    endings_.push_back(!bytes.empty() && bytes.back() == '\n' ? Ending::kLine
+                       : sentence                             ? Ending::kSentence
+                                                              : Ending::kNone);
   }
+  for (size_t form = 0; form < kForms.size(); ++form)
+    for (size_t word = 0; word < kWho.size(); ++word)
+      n_longest_ = std::max(n_longest_, look_up(form, word, word, std::string(kMostDigits, '7')).size());
 }
 
-std::vector<int32_t> PlantedLookUps::window(std::span<const int32_t> tokens, int64_t i) const {
+PlantedLookUps::Ending PlantedLookUps::ending(int32_t id) const {
+  const auto i = static_cast<size_t>(id);
+  return i < endings_.size() ? endings_[i] : Ending::kNone;
+}
+
+PlantedWindow PlantedLookUps::window(std::span<const int32_t> tokens, int64_t i, int64_t first_answer) const {
+  const auto n_tokens = static_cast<int64_t>(tokens.size());
   Draw draw(seeded_bits(seed_, static_cast<uint64_t>(i)));
+  std::vector<LookUp> look_ups;
+  if (draw.unit() < share_) look_ups = draw_look_ups(n_tokens, &draw);
+  int64_t n_text = n_tokens;  // how much of the text is left in any case
+  for (const LookUp& look_up : look_ups) n_text -= look_up.size();
   std::vector<int64_t> breaks;
-  if (draw.unit() < share_)
-    for (size_t at = 1; at < tokens.size(); ++at) {
-      const auto id = static_cast<size_t>(tokens[at - 1]);
-      if (id < ends_.size() && ends_[id]) breaks.push_back(static_cast<int64_t>(at));
-    }
-  if (breaks.size() < 2) return {tokens.begin(), tokens.end()};
-  std::vector<int32_t> out;
+  for (int64_t at = 1; at <= n_text; ++at)
+    if (ending(tokens[static_cast<size_t>(at - 1)]) != Ending::kNone) breaks.push_back(at);
+
+  PlantedWindow out;
   auto next = tokens.begin();
-  for (const Line& planted : draw_lines(breaks, static_cast<int64_t>(tokens.size()), &draw)) {
+  for (const Planted& planted : place(look_ups, breaks, first_answer, &draw)) {
     const auto until = tokens.begin() + planted.before;
-    out.insert(out.end(), next, until);
-    out.insert(out.end(), planted.ids.begin(), planted.ids.end());
+    out.ids.insert(out.ids.end(), next, until);
     next = until;
+    const Line& line = *planted.line;
+    const int64_t skipped = ending(out.ids.back()) == Ending::kLine ? line.n_lead : 0;
+    const int64_t begin = static_cast<int64_t>(out.ids.size()) - skipped;
+    out.ids.insert(out.ids.end(), line.ids.begin() + skipped, line.ids.end());
+    if (!planted.asks) continue;
+    for (int64_t k = 0; k < line.n_answer; ++k) out.answers.push_back(begin + line.answer + k - 1);
   }
-  out.insert(out.end(), next, tokens.end());
-  out.resize(tokens.size());
+  out.ids.insert(out.ids.end(), next, tokens.end());
+  out.ids.resize(tokens.size());
   return out;
 }
 
-std::vector<PlantedLookUps::Line> PlantedLookUps::draw_lines(const std::vector<int64_t>& breaks,
-                                                             int64_t n_tokens, Draw* draw) const {
-  std::vector<Line> lines;
-  const size_t most = std::min(kMostFacts, static_cast<size_t>(1 + n_tokens / kTokensOfFact));
-  const size_t n_facts = 1 + draw->below(most), who = draw->below(kWho.size()),
-               what = draw->below(kWhat.size());
-  for (size_t k = 0; k < n_facts; ++k) {
-    const Form& form = kForms[draw->below(kForms.size())];
-    const std::string number = std::to_string(1000 + draw->below(999000));
-    const auto text = [&](std::string_view of) {
-      return line(filled_in(of, kWho[(who + k) % kWho.size()], kWhat[(what + k) % kWhat.size()], number));
-    };
-    const size_t first = draw->below(breaks.size() - 1);
-    lines.push_back({breaks[first], text(form.fact)});
-    const std::vector<int32_t> repeat = text(form.repeat);
-    for (size_t n = 1 + draw->below(kMostRepeats); n > 0; --n)
-      lines.push_back({breaks[first + 1 + draw->below(breaks.size() - first - 1)], repeat});
+std::vector<PlantedLookUps::LookUp> PlantedLookUps::draw_look_ups(int64_t n_tokens, Draw* draw) const {
+  std::vector<LookUp> look_ups;
+  int64_t n_left = n_tokens / kWindowsOfLookUps;
+  const int64_t n = draw->up_to(std::min(kMostLookUps, 1 + n_tokens / kTokensOfLookUp));
+  const size_t who = draw->below(kWho.size()), what = draw->below(kWhat.size());
+  for (size_t k = 0; k < static_cast<size_t>(n); ++k) {
+    LookUp made = look_up(draw->below(kForms.size()), (who + k) % kWho.size(), (what + k) % kWhat.size(),
+                          draw->number());
+    made.n_asked = draw->up_to(kMostAsked);
+    while (made.n_asked > 1 && made.size() > n_left) --made.n_asked;
+    if (made.size() > n_left) break;
+    n_left -= made.size();
+    look_ups.push_back(std::move(made));
+  }
+  return look_ups;
+}
+
+std::vector<PlantedLookUps::Planted> PlantedLookUps::place(const std::vector<LookUp>& look_ups,
+                                                           const std::vector<int64_t>& breaks,
+                                                           int64_t first_answer, Draw* draw) const {
+  // The first break is for facts alone.
+  const auto first = static_cast<size_t>(
+      std::max<int64_t>(1, std::lower_bound(breaks.begin(), breaks.end(), first_answer) - breaks.begin()));
+  std::vector<Planted> lines;
+  if (first >= breaks.size()) return lines;
+  for (const LookUp& look_up : look_ups) {
+    size_t earliest = breaks.size();
+    for (int64_t k = 0; k < look_up.n_asked; ++k) {
+      const size_t at = first + draw->below(breaks.size() - first);
+      lines.push_back({breaks[at], &look_up.question, true});
+      earliest = std::min(earliest, at);
+    }
+    lines.push_back({breaks[draw->below(earliest)], &look_up.fact, false});
   }
   std::stable_sort(lines.begin(), lines.end(),
-                   [](const Line& a, const Line& b) { return a.before < b.before; });
+                   [](const Planted& a, const Planted& b) { return a.before < b.before; });
   return lines;
 }
 
-std::vector<int32_t> PlantedLookUps::line(const std::string& text) const {
-  const std::vector<int32_t> whole = tokenizer_.encode("a\n" + text + "\n", false),
-                             before = tokenizer_.encode("a", false);
-  // A tokenizer may join the letter to the line end, so texts are compared as tokens.
-  const auto [unused, begin] = std::mismatch(before.begin(), before.end(), whole.begin(), whole.end());
-  return {begin, whole.end()};
+PlantedLookUps::LookUp PlantedLookUps::look_up(size_t form, size_t who, size_t what,
+                                               const std::string& number) const {
+  const auto of = [&](std::string_view text) {
+    return line(filled_in(filled_in(std::string(text), "{who}", kWho[who]), "{what}", kWhat[what]), number);
+  };
+  return {of(kForms[form].fact), of(kForms[form].question), 1};
+}
+
+PlantedLookUps::Line PlantedLookUps::line(const std::string& text, const std::string& number) const {
+  // A tokenizer may join letters and blanks to what follows them, so texts are compared as tokens.
+  const std::string before = "a\n" + text.substr(0, text.find(kNumber) - 1);  // without the blank at its end
+  const std::vector<int32_t> whole =
+      tokenizer_.encode("a\n" + filled_in(text, kNumber, number) + "\n", false);
+  const auto shared_with = [&](const std::string& other) {
+    return common_prefix(whole, tokenizer_.encode(other, false));
+  };
+  const int64_t begin = shared_with("a");
+  Line line;
+  line.ids.assign(whole.begin() + begin, whole.end());
+  line.n_lead = shared_with("a\n") - begin;
+  line.answer = shared_with(before) - begin;
+  line.n_answer = shared_with(before + " " + number) - begin - line.answer;
+  return line;
 }
 
 }  // namespace seer

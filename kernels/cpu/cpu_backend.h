@@ -99,8 +99,8 @@ class CpuBackend final : public Backend, public Distillation {
   void normalise(const Tensor& out, const Tensor& x, const Tensor& weight, float eps) override;
   void normalise_back(const Tensor& dy, const Tensor& d_weight, const Tensor& x, const Tensor& weight,
                       float eps) override;
-  void kl_divergence(const Tensor& losses, const Tensor& scores, const Tensor& truth, const ScoredRows& rows,
-                     float scale) override;
+  void kl_divergence(const Tensor& losses, const Tensor& scores, const Tensor& truth, const Tensor& weights,
+                     const ScoredRows& rows, float scale) override;
   void fill(const Tensor& out, float value) override;
   void copy(const Tensor& out, const Tensor& in) override;
   void write(const Tensor& out, const float* host) override;

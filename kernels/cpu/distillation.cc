@@ -218,15 +218,16 @@ void CpuBackend::normalise_back(const Tensor& dy, const Tensor& d_weight, const 
 }
 
 void CpuBackend::kl_divergence(const Tensor& losses, const Tensor& scores, const Tensor& truth,
-                               const ScoredRows& rows, float scale) {
+                               const Tensor& weights, const ScoredRows& rows, float scale) {
   const int64_t n_blocks = scores.dim(2);
   assert(scores.dim(1) == rows.n && losses.numel() == scores.dim(0) * rows.n &&
-         truth.numel() == scores.numel());
+         truth.numel() == scores.numel() && (!weights || weights.numel() == rows.n));
   pool_.run(scores.dim(0) * rows.n, [&](int64_t task, int) {
     float* row = scores.as<float>() + task * n_blocks;
-    const int64_t n = std::min(n_blocks, rows.visible(task % rows.n));
+    const int64_t i = task % rows.n, n = std::min(n_blocks, rows.visible(i));
+    const float of_row = weights ? scale * weights.as<float>()[i] : scale;
     losses.as<float>()[task] = static_cast<float>(
-        n == 0 ? 0.0 : replace_by_gradient(row, truth.as<float>() + task * n_blocks, n, scale));
+        n == 0 ? 0.0 : replace_by_gradient(row, truth.as<float>() + task * n_blocks, n, of_row));
     std::fill(row + n, row + n_blocks, 0.0F);
   });
 }

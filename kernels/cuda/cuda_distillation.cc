@@ -122,12 +122,12 @@ void CudaDistillation::normalise_back(const Tensor& dy, const Tensor& d_weight, 
 }
 
 void CudaDistillation::kl_divergence(const Tensor& losses, const Tensor& scores, const Tensor& truth,
-                                     const ScoredRows& rows, float scale) {
+                                     const Tensor& weights, const ScoredRows& rows, float scale) {
   assert(scores.dim(1) == rows.n && losses.numel() == scores.dim(0) * rows.n &&
-         truth.numel() == scores.numel());
-  check(launch_divergence(
-            {floats(losses), floats(scores), floats(truth), rows, scores.dim(0), scores.dim(2), scale},
-            stream_),
+         truth.numel() == scores.numel() && (!weights || weights.numel() == rows.n));
+  check(launch_divergence({floats(losses), floats(scores), floats(truth), weights ? floats(weights) : nullptr,
+                           rows, scores.dim(0), scores.dim(2), scale},
+                          stream_),
         "kl_divergence");
 }
 

@@ -51,6 +51,7 @@ void LearningAttention::take_tensors(Arena* arena) {
   log_sums_ = arena->take(DType::kF32, {m.n_heads, part_tokens_});
   truth_ = arena->take(DType::kF32, {n_scores, rows_.n, n_blocks_});
   losses_ = arena->take(DType::kF32, {n_scores, rows_.n});
+  row_weights_ = arena->take(DType::kF32, {rows_.n});
   const DType type = c_.backend->activation_dtype();
   PooledBlocks& pooled = inputs_.pooled;
   // A gate for decoding pools no queries, but append_kv() needs at least one pool of them.
@@ -67,6 +68,10 @@ const DecoderStep& LearningAttention::begin(const DecoderStep& step) {
   assert(step.step.decodes.empty() && step.step.prefills.size() == 1 &&
          step.step.n_tokens == c_.limits.n_tokens);
   step_ = &step;
+  if (!lesson_->row_weights.empty()) {
+    assert(static_cast<int64_t>(lesson_->row_weights.size()) == rows_.n);
+    device_->write(row_weights_, lesson_->row_weights.data());
+  }
   return step;
 }
 
@@ -101,7 +106,8 @@ void LearningAttention::learn(int64_t l) {
   const Tensor weights = of_layer(lesson_->weights), scores = gate_->score(weights, inputs_);
   if (lesson_->on_scores) lesson_->on_scores(l, scores, truth_);
   const auto n_rows = static_cast<double>(losses_.numel() * c_.comm->size());  // of all ranks
-  device_->kl_divergence(losses_, scores, truth_, rows_, lesson_->scale / static_cast<float>(n_rows));
+  device_->kl_divergence(losses_, scores, truth_, lesson_->row_weights.empty() ? Tensor() : row_weights_,
+                         rows_, lesson_->scale / static_cast<float>(n_rows));
   c_.backend->read(host_losses_.data(), losses_);
   double loss = 0.0;
   for (const float row : host_losses_) loss += row;

@@ -18,9 +18,12 @@ namespace seer {
 
 // What LearningAttention shares with the trainer.
 struct Lesson {
-  Tensor weights;              // f32 [n_layers, layer_size], on the device
-  Tensor gradients;            // of the same shape; each window adds its own
-  float scale = 1.0F;          // multiplies each window's gradient
+  Tensor weights;      // f32 [n_layers, layer_size], on the device
+  Tensor gradients;    // of the same shape; each window adds its own
+  float scale = 1.0F;  // multiplies each window's gradient
+  // [rows.n]: multiply the gradients of the window's rows, and have the mean 1; empty: all are 1. Losses are
+  // means without them, so that those of windows with and without look-ups can be compared.
+  std::vector<float> row_weights;
   bool learns = true;          // false: only losses are computed
   std::vector<double> losses;  // [n_layers]: each window adds its mean loss
   // If it is given, it is called for each layer with the gate's scores before the softmax and the ground
@@ -57,6 +60,7 @@ class LearningAttention final : public Attention {
   const DecoderStep* step_ = nullptr;
   Tensor maxima_, log_sums_;  // [n_heads, part_tokens, width], [n_heads, part_tokens]
   Tensor truth_, losses_;     // [n_score_heads, rows.n, n_blocks], [n_score_heads, rows.n]
+  Tensor row_weights_;        // [rows.n]
   GateInputs inputs_;
   std::vector<float> host_losses_;
   Buffer buffer_;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "models/arena.h"
+#include "models/distill/row_weights.h"
 #include "seer/error.h"
 
 namespace seer {
@@ -117,6 +118,8 @@ void Trainer::follow(const Message& message) {
   switch (what) {
     case Command::kBegin:
       return begin(value);
+    case Command::kWeighRows:
+      return weigh_rows(std::vector<float>(static_cast<size_t>(value)));
     case Command::kFinish:
       finish();
       return;
@@ -153,11 +156,12 @@ void Trainer::in_step(const std::function<void()>& run) const {
   }
 }
 
-StepReport Trainer::step(std::span<const Window> windows, const std::function<void()>& go_on) {
+StepReport Trainer::step(std::span<const TaughtWindow> windows, const std::function<void()>& go_on) {
   begin(static_cast<int64_t>(windows.size()));
-  for (const Window window : windows) {
+  for (const TaughtWindow& window : windows) {
     if (go_on) go_on();
-    in_step([&] { forward(window); });
+    weigh_answers(window.answers);
+    in_step([&] { forward(window.ids); });
   }
   return finish();
 }
@@ -169,7 +173,21 @@ void Trainer::begin(int64_t n_windows) {
   lesson_.learns = true;
   lesson_.on_scores = {};
   lesson_.scale = 1.0F / static_cast<float>(n_windows);
+  lesson_.row_weights.clear();
   n_windows_ = n_windows;
+}
+
+void Trainer::weigh_answers(std::span<const int64_t> answers) {
+  std::vector<float> weights = row_weights(rows_, tokens_of_row(), answers);
+  if (weights.empty() && lesson_.row_weights.empty()) return;
+  command(Command::kWeighRows, static_cast<int64_t>(weights.size()));
+  weigh_rows(std::move(weights));
+}
+
+void Trainer::weigh_rows(std::vector<float> weights) {
+  if (!weights.empty())
+    comm_->broadcast(weights.data(), static_cast<int64_t>(weights.size() * sizeof(float)), Patience::kStep);
+  lesson_.row_weights = std::move(weights);
 }
 
 StepReport Trainer::finish() {
@@ -254,6 +272,7 @@ void Trainer::begin_evaluation(const ScoresObserver& on_scores) {
   command(Command::kEvaluate);
   lesson_.losses.assign(static_cast<size_t>(plan_.n_layers()), 0.0);
   lesson_.learns = false;
+  lesson_.row_weights.clear();
   lesson_.on_scores = on_scores;
 }
 

@@ -45,6 +45,14 @@ struct StepReport {
 
 using Window = std::span<const int32_t>;
 
+// A window to learn from.
+struct TaughtWindow {
+  Window ids;
+  // The positions before the tokens of answers, at which the model looks something up. Their rows get a
+  // larger weight (row_weights.h).
+  std::span<const int64_t> answers = {};
+};
+
 // One thread at a time. If there are several ranks, each has a Trainer, which trains the gates of its heads.
 // Rank 0 makes the calls below; the others call follow() with each message that it sends. Losses and norms
 // are summed over ranks in the order of ranks, so that all ranks take the same step.
@@ -62,7 +70,7 @@ class Trainer {
   // Learns from some windows. `go_on` is called before each of them, and may throw; weights and state are
   // then those before the step. Throws Error{kRuntime} if a loss or the gradient is not finite, with the
   // layer and the step.
-  StepReport step(std::span<const Window> windows, const std::function<void()>& go_on);
+  StepReport step(std::span<const TaughtWindow> windows, const std::function<void()>& go_on);
   // Returns the mean losses of the layers without learning. `on_scores` may be empty; Lesson says what it
   // gets, which is of rank 0's heads alone.
   using ScoresObserver = std::function<void(int64_t layer, const Tensor& scores, const Tensor& truth)>;
@@ -72,6 +80,8 @@ class Trainer {
 
   int64_t n_done() const { return n_done_; }
   const ScoredRows& rows() const { return rows_; }
+  // Returns the window's first token of which gates learn.
+  int64_t first_token() const { return rows_.first * tokens_of_row(); }
   // States, gradients and weights are those of the whole gates.
   TrainerState state();
   // Returns the gradient of the last step, before it was clipped.
@@ -86,12 +96,24 @@ class Trainer {
   void follow(const Message& message);
 
  private:
-  enum class Command { kBegin, kFinish, kEvaluate, kEvaluated, kState, kGradients, kSetState, kSetWeights };
+  enum class Command {
+    kBegin,
+    kWeighRows,
+    kFinish,
+    kEvaluate,
+    kEvaluated,
+    kState,
+    kGradients,
+    kSetState,
+    kSetWeights
+  };
   // Tells the other ranks to make the same call. Does nothing on these.
   void command(Command what, int64_t value = 0);
 
   // Each of these is called on every rank.
   void begin(int64_t n_windows);
+  // Takes the weights of the next window's rows, which rank 0 has.
+  void weigh_rows(std::vector<float> weights);
   StepReport finish();
   void begin_evaluation(const ScoresObserver& on_scores);
   // Sums `points` over ranks too.
@@ -106,10 +128,12 @@ class Trainer {
   // Writes this rank's part of the numbers of all gates, which rank 0 has.
   void scatter(const Tensor& t, std::vector<float> whole) const;
 
+  void weigh_answers(std::span<const int64_t> answers);
   void forward(Window window);
   // Calls run(), and adds the step's number to errors of this rank.
   void in_step(const std::function<void()>& run) const;
   bool leads() const { return comm_->rank() == 0; }
+  int64_t tokens_of_row() const { return plan_.decode() ? 1 : plan_.block(); }
 
   const Model& model_;
   const GatePlan& plan_;

@@ -67,7 +67,7 @@ class Gates {
     ops().rotate_heads(key_, block_rope_, false);
     ops().multiply(Matrices(scores_), Matrices(query_), Matrices(key_).transpose(), 0.1F, false);
   }
-  void divergence() const { ops().kl_divergence(losses_, scores_, truth_, rows_, 1.0F); }
+  void divergence() const { ops().kl_divergence(losses_, scores_, truth_, Tensor(), rows_, 1.0F); }
   void backward() const {
     ops().multiply(Matrices(d_key_), Matrices(scores_).transpose(), Matrices(query_), 0.1F, false);
     ops().rotate_heads(d_key_, block_rope_, true);

@@ -58,7 +58,10 @@ class RankedDistill {
   void lead(const std::function<void(Trainer&)>& lead) {
     for (const std::string& error : try_lead(lead)) CHECK(error.empty());
   }
-  std::vector<Window> both() const { return {windows_[0], windows_[1]}; }
+  // `answers` are of the first window.
+  std::vector<TaughtWindow> both(const std::vector<int64_t>& answers = {}) const {
+    return {{windows_[0], answers}, {windows_[1]}};
+  }
   const std::vector<int32_t>& window() const { return windows_[0]; }
 
  private:

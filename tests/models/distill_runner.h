@@ -46,8 +46,9 @@ class DistillRunner {
     options.learning_rate = learning_rate;
     return options;
   }
-  StepReport step() {
-    const std::vector<Window> both = {windows_[0], windows_[1]};
+  // `answers` are of the first window.
+  StepReport step(const std::vector<int64_t>& answers = {}) {
+    const std::vector<TaughtWindow> both = {{windows_[0], answers}, {windows_[1]}};
     return trainer_.step(both, {});
   }
   // The sum of the layers' losses, as a mean over both windows.
@@ -57,7 +58,7 @@ class DistillRunner {
       for (const double layer : trainer_.evaluate(window, {})) total += layer / 2.0;
     return total;
   }
-  const std::vector<int32_t>& window() const { return windows_[0]; }
+  const std::vector<int32_t>& window(size_t i = 0) const { return windows_[i]; }
   Trainer& trainer() { return trainer_; }
   const GatePlan& plan() const { return plan_; }
   Backend& backend() const { return model_.backend(); }

@@ -65,8 +65,9 @@ struct SEER_API DistillOptions {
   double max_norm = 1.0;            // gradients of a larger norm are clipped to it
   GradientClip clip = GradientClip::kAll;
   int64_t row_stride = 1;  // gates for decoding: learn from every so many tokens
-  // The share of windows in which sentences with numbers are planted, and later ones that have the number
-  // again. The tokenizer of model_dir must then be there. Windows held out have none.
+  // The share of windows in which sentences with numbers are planted, and later questions about the numbers,
+  // of which the answers have an eighth of the window's loss. The tokenizer of model_dir must then be there.
+  // Windows held out have none, and the losses of steps are means without these weights.
   double look_ups = 0.0;
   uint64_t seed = 0;
 

@@ -46,9 +46,10 @@ __global__ void __launch_bounds__(kThreads) divergence_kernel(const DivergencePa
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
   if (row >= p.n_heads * p.rows.n) return;
-  const int64_t n = min(p.n_blocks, p.rows.visible(row % p.rows.n));
+  const int64_t i = row % p.rows.n, n = min(p.n_blocks, p.rows.visible(i));
+  const float scale = p.weights == nullptr ? p.scale : p.scale * p.weights[i];
   float* scores = p.scores + row * p.n_blocks;
-  const float loss = replace_by_gradient(scores, p.truth + row * p.n_blocks, n, p.scale, lane);
+  const float loss = replace_by_gradient(scores, p.truth + row * p.n_blocks, n, scale, lane);
   for (int64_t b = n + lane; b < p.n_blocks; b += 32) scores[b] = 0.0F;
   if (lane == 0) p.losses[row] = loss;
 }

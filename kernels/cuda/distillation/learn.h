@@ -65,9 +65,10 @@ int64_t normalise_back_partials(int64_t n_rows, int64_t width);
 cudaError_t launch_normalise_back(const NormaliseBackParams& params, cudaStream_t stream);
 
 struct DivergenceParams {
-  float* losses;       // [n_heads, rows.n]
-  float* scores;       // [n_heads, rows.n, n_blocks]; replaced by the gradient
-  const float* truth;  // [n_heads, rows.n, n_blocks]
+  float* losses;         // [n_heads, rows.n]
+  float* scores;         // [n_heads, rows.n, n_blocks]; replaced by the gradient
+  const float* truth;    // [n_heads, rows.n, n_blocks]
+  const float* weights;  // [rows.n], which multiply the gradients of rows; null: all are 1
   ScoredRows rows;
   int64_t n_heads, n_blocks;
   float scale;
