@@ -1,12 +1,17 @@
 // Training of gates through the library's interface.
 #include "seer/distill.h"
 
+#include <cmath>
 #include <filesystem>
+#include <memory>
+#include <string>
 #include <vector>
 
+#include "seer/tokenizer.h"
 #include "tests/models/refusal.h"
 #include "tests/models/tiny_model.h"
 #include "tests/support/catch.h"
+#include "tests/support/test_data.h"
 
 namespace seer {
 namespace {
@@ -109,6 +114,64 @@ TEST_CASE("a run of two ranks that was stopped and resumed on as many gives the 
   }
 }
 
+// Sentences for the demo model's tokenizer, of which look-ups are planted.
+std::vector<int32_t> prose(const std::string& model_dir, int64_t n) {
+  std::string text;
+  for (int64_t i = 0; i < n; ++i) text += "The captain looked at the sea in the dark. It was a letter.\n";
+  std::vector<int32_t> ids = Tokenizer::load(model_dir)->encode(text, false);
+  REQUIRE(static_cast<int64_t>(ids.size()) >= n);
+  ids.resize(static_cast<size_t>(n));
+  return ids;
+}
+
+// Gates for decoding of the demo model, whose tokenizer look-ups need.
+DistillOptions with_look_ups(const Distilling& d, const char* out, double share) {
+  DistillOptions o = d.options(out, GateKind::kDecode);
+  o.model_dir = (testing::demo_model() / "model").string();
+  o.block_size = 64;
+  o.window = 512;
+  o.steps = 3;
+  o.look_ups = share;
+  return o;
+}
+
+TEST_CASE("a run with look-ups that was stopped and resumed gives the bits of an unbroken one") {
+  const Distilling d;
+  const std::vector<int32_t> tokens = prose(with_look_ups(d, "", 0.0).model_dir, 3000);
+  const std::shared_ptr<Ranks> two = Ranks::start(2, {SEER_BINARY});
+  for (const auto& ranks : {std::shared_ptr<Ranks>(), two}) {
+    const char *whole_dir = ranks ? "whole-2" : "whole", *parts_dir = ranks ? "parts-2" : "parts";
+    INFO(whole_dir);
+    DistillOptions whole = with_look_ups(d, whole_dir, 0.75), parts = with_look_ups(d, parts_dir, 0.75);
+    whole.ranks = parts.ranks = ranks;
+    CHECK(distill(whole, tokens, {}).n_done == 3);
+    int n_windows = 0;
+    parts.go_on = [&] { return ++n_windows <= 3; };  // in the middle of step 2
+    CHECK(distill(parts, tokens, {}).n_done == 1);
+    parts.go_on = {};
+    parts.resume = true;
+    parts.look_ups = 0.5;
+    CHECK_THAT(refusal(ErrorKind::kUsage, [&] { distill(parts, tokens, {}); }),
+               ContainsSubstring("expected look_ups 0.5, found 0.75"));
+    parts.look_ups = 0.75;
+    CHECK(distill(parts, tokens, {}).n_done == 3);
+    CHECK((d.weights(parts_dir) == d.weights(whole_dir)));
+  }
+}
+
+TEST_CASE("look-ups change what gates learn, and are refused in windows without room for one") {
+  const Distilling d;
+  const std::vector<int32_t> tokens = prose(with_look_ups(d, "", 0.0).model_dir, 3000);
+  distill(with_look_ups(d, "with", 1.0), tokens, {});
+  distill(with_look_ups(d, "without", 0.0), tokens, {});
+  CHECK((d.weights("with") != d.weights("without")));
+  DistillOptions small = with_look_ups(d, "small", 1.0);
+  small.window = 256;
+  CHECK_THAT(refusal(ErrorKind::kUsage, [&] { distill(small, tokens, {}); }),
+             ContainsSubstring("tokens, in which there is room for look-ups, found 256"));
+  CHECK(!fs::exists(d.path("small")));
+}
+
 TEST_CASE("ranks among which the heads cannot be divided are refused before anything is written") {
   const Distilling d;
   DistillOptions options = d.options("gates");
@@ -207,8 +270,11 @@ TEST_CASE("a folder that has gates or another run's checkpoint is refused") {
   options.clip = GradientClip::kLayer;
   CHECK_THAT(refused(), ContainsSubstring(R"(expected clip "layer", found "all")"));
   options.clip = GradientClip::kAll;
-  options.look_ups = 2.0;
-  CHECK_THAT(refused(), ContainsSubstring("look-ups: expected a share between 0 and 1, found 2"));
+  for (const double share : {2.0, -0.5, std::nan("")}) {
+    options.look_ups = share;
+    CHECK_THAT(refused(), ContainsSubstring("look-ups: expected a share between 0 and 1, found " +
+                                            std::to_string(share)));
+  }
   options.look_ups = 0.5;  // the tiny model has no tokenizer
   CHECK_THAT(refusal(ErrorKind::kFile, [&] { distill(options, d.tokens(), {}); }),
              ContainsSubstring("tokenizer"));

@@ -384,10 +384,13 @@ TEST_CASE("cuda: the divergence and its gradient are the CPU's, also of rows tha
       const float total = std::accumulate(of_row, of_row + n, 0.0F);
       for (int64_t b = 0; b < n; ++b) of_row[b] /= total;
     }
-    both.check([&](Side& side) {
-      side.ops().kl_divergence(side.result({c.n_heads, c.rows.n}), side.guarded(scores, shape),
-                               side.floats(truth, shape), c.rows, 0.25F);
-    });
+    const Floats weights = random_floats(random, c.rows.n, 8.0F);
+    for (const bool weighs : {false, true})
+      both.check([&](Side& side) {
+        side.ops().kl_divergence(side.result({c.n_heads, c.rows.n}), side.guarded(scores, shape),
+                                 side.floats(truth, shape),
+                                 weighs ? side.floats(weights, {c.rows.n}) : Tensor(), c.rows, 0.25F);
+      });
   }
 }
 

@@ -234,17 +234,19 @@ std::vector<double> differences(std::vector<double> at, const F& f) {
   return out;
 }
 
+// The sum of the rows' divergences, multiplied by their weights.
 double divergence(const std::vector<double>& scores, const Floats& truth, const ScoredRows& rows,
-                  int64_t n_blocks) {
+                  int64_t n_blocks, const Floats& weights) {
   double loss = 0.0;
   for (size_t row = 0; row * static_cast<size_t>(n_blocks) < scores.size(); ++row) {
     const double* s = scores.data() + row * static_cast<size_t>(n_blocks);
     const float* t = truth.data() + row * static_cast<size_t>(n_blocks);
-    const int64_t n = rows.visible(static_cast<int64_t>(row) % rows.n);
+    const int64_t i = static_cast<int64_t>(row) % rows.n, n = rows.visible(i);
+    const double weight = weights[static_cast<size_t>(i)];
     double total = 0.0;
     for (int64_t b = 0; b < n; ++b) total += std::exp(s[b]);
     for (int64_t b = 0; b < n; ++b)
-      if (t[b] > 0.0F) loss += t[b] * (std::log(static_cast<double>(t[b])) - s[b] + std::log(total));
+      if (t[b] > 0.0F) loss += weight * t[b] * (std::log(static_cast<double>(t[b])) - s[b] + std::log(total));
   }
   return loss;
 }
@@ -284,18 +286,27 @@ void check_divergence(Backend* backend, double error) {
     for (int64_t b = 0; b < n_blocks && total > 0.0F; ++b) t[b] /= total;
   }
   const std::vector<int64_t> shape = {n_heads, rows.n, n_blocks};
-  const Tensor losses = tensors.empty({n_heads, rows.n}), gradient = tensors.of(scores, shape);
-  device.kl_divergence(losses, gradient, tensors.of(truth, shape), rows, 0.5F);
+  const Tensor losses = tensors.empty({n_heads, rows.n});
   const std::vector<double> wide(scores.begin(), scores.end());
-  const Floats found = tensors.read(losses);
-  CHECK(std::abs(std::accumulate(found.begin(), found.end(), 0.0) - divergence(wide, truth, rows, n_blocks)) <
-        error);
-  CHECK(worst(tensors.read(gradient), differences(wide, [&](const auto& at) {
-                return 0.5 * divergence(at, truth, rows, n_blocks);
-              })) < error);
+  const Floats ones(static_cast<size_t>(rows.n), 1.0F), some = {3.0F, 0.25F, 1.0F, 0.0F, 1.5F};
+  std::vector<Floats> gradients;
+  for (const Floats* weights : {static_cast<const Floats*>(nullptr), &ones, &some}) {
+    INFO((weights == nullptr ? "no weights" : weights == &ones ? "weights of 1" : "weights"));
+    const Tensor gradient = tensors.of(scores, shape),
+                 of_rows = weights == nullptr ? Tensor() : tensors.of(*weights, {rows.n});
+    device.kl_divergence(losses, gradient, tensors.of(truth, shape), of_rows, rows, 0.5F);
+    const Floats found = tensors.read(losses);  // without weights in any case
+    CHECK(std::abs(std::accumulate(found.begin(), found.end(), 0.0) -
+                   divergence(wide, truth, rows, n_blocks, ones)) < error);
+    gradients.push_back(tensors.read(gradient));
+    CHECK(worst(gradients.back(), differences(wide, [&](const auto& at) {
+                  return 0.5 * divergence(at, truth, rows, n_blocks, weights == nullptr ? ones : *weights);
+                })) < error);
+  }
+  CHECK((gradients[0] == gradients[1]));  // bit by bit
   // Rows without ground truth, whose probabilities all underflowed, teach nothing.
   const Tensor nothing = tensors.of(Floats(truth.size(), 0.0F), shape), untouched = tensors.of(scores, shape);
-  device.kl_divergence(losses, untouched, nothing, rows, 1.0F);
+  device.kl_divergence(losses, untouched, nothing, Tensor(), rows, 1.0F);
   CHECK((tensors.read(untouched) == Floats(truth.size(), 0.0F)));
   CHECK((tensors.read(losses) == Floats(static_cast<size_t>(n_heads * rows.n), 0.0F)));
 }

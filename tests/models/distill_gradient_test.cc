@@ -1,9 +1,12 @@
 // The gradients of gates that learn are finite differences of their losses, in every form of gate.
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <string>
 #include <vector>
 
+#include "models/distill/row_weights.h"
 #include "tests/models/distill_runner.h"
 #include "tests/support/catch.h"
 
@@ -20,14 +23,17 @@ using Direction = std::vector<double>;
 
 double norm(const Direction& d) { return std::sqrt(std::inner_product(d.begin(), d.end(), d.begin(), 0.0)); }
 
+using Loss = std::function<double(DistillRunner* runner)>;
+
 // The derivative of the loss along a direction of length 1: central differences of two widths, of which the
 // error of third order is taken away.
-double slope(DistillRunner* runner, const std::vector<float>& at, const Direction& direction) {
+double slope(DistillRunner* runner, const std::vector<float>& at, const Direction& direction,
+             const Loss& loss) {
   const auto loss_at = [&](double step) {
     std::vector<float> weights = at;
     for (size_t i = 0; i < weights.size(); ++i) weights[i] += static_cast<float>(step * direction[i]);
     runner->trainer().set_weights(weights);
-    return runner->loss();
+    return loss(runner);
   };
   const auto central = [&](double step) { return (loss_at(step) - loss_at(-step)) / (2.0 * step); };
   constexpr double kStep = 0.02;
@@ -42,14 +48,50 @@ std::vector<float> some_weights(const GatePlan& plan) {
   return weights;
 }
 
-void check_gradient(const TinyShape& shape, const GateSpec& spec) {
+// KL(truth || softmax of n scores), in float64.
+double divergence(const float* scores, const float* truth, int64_t n) {
+  double total = 0.0, loss = 0.0;
+  for (int64_t b = 0; b < n; ++b) total += std::exp(static_cast<double>(scores[b]));
+  for (int64_t b = 0; b < n; ++b)
+    if (truth[b] > 0.0F)
+      loss += truth[b] * (std::log(static_cast<double>(truth[b])) - scores[b] + std::log(total));
+  return loss;
+}
+
+// The sum of the layers' losses, of which each row of the first window has a weight, as a mean over both
+// windows.
+double weighted_loss(DistillRunner* runner, const std::vector<float>& weights) {
+  const ScoredRows& rows = runner->trainer().rows();
+  double total = 0.0;
+  for (const size_t window : {0, 1})
+    runner->trainer().evaluate(
+        runner->window(window), [&](int64_t, const Tensor& scores, const Tensor& truth) {
+          std::vector<float> s(static_cast<size_t>(scores.numel())), t(s.size());
+          runner->backend().read(s.data(), scores);
+          runner->backend().read(t.data(), truth);
+          const int64_t n_rows = scores.dim(0) * rows.n, n_blocks = scores.dim(2);
+          for (int64_t row = 0; row < n_rows; ++row) {
+            const int64_t i = row % rows.n, n = std::min(n_blocks, rows.visible(i));
+            const double weight = window == 0 ? weights[static_cast<size_t>(i)] : 1.0;
+            total += weight * divergence(s.data() + row * n_blocks, t.data() + row * n_blocks, n) /
+                     static_cast<double>(n_rows) / 2.0;
+          }
+        });
+  return total;
+}
+
+// `answers` are positions in the first window, whose rows count for more. Without them `loss` is that of the
+// runner.
+void check_gradient(
+    const TinyShape& shape, const GateSpec& spec, const std::vector<int64_t>& answers = {},
+    const Loss& loss = [](DistillRunner* runner) { return runner->loss(); }) {
   INFO(shape.architecture << ", " << spec.type << ", norms " << spec.norms << ", rotates " << spec.rotates
                           << ", size " << spec.d_gate);
   const TinyModel tiny(shape);
   DistillRunner runner(tiny, spec, /*learning_rate=*/0.0);
   const std::vector<float> at = some_weights(runner.plan());
   runner.trainer().set_weights(at);
-  runner.step();
+  runner.step(answers);
   const std::vector<float> gradient = runner.trainer().gradients();
   uint64_t random = 5;
   for (const PlannedTensor& tensor : runner.plan().layer_tensors()) {
@@ -68,7 +110,7 @@ void check_gradient(const TinyShape& shape, const GateSpec& spec) {
         const double length = norm(*direction);
         double expected = 0.0;
         for (size_t i = 0; i < at.size(); ++i) expected += ((*direction)[i] /= length) * gradient[i];
-        CHECK(std::abs(slope(&runner, at, *direction) - expected) < 1e-3 * size);
+        CHECK(std::abs(slope(&runner, at, *direction, loss) - expected) < 1e-3 * size);
       }
     }
   }
@@ -96,6 +138,25 @@ TEST_CASE("gradients are finite differences in families with norms of heads and 
   check_gradient(qwen3, decode_spec("Qproj_Kmaxminavg"));
   check_gradient(qwen3, prefill_spec("Qavg_Kmaxminavg"));
   check_gradient(qwen2, decode_spec("Qavg_Kmaxminavg"));
+}
+
+TEST_CASE("gradients are finite differences if rows of answers count for more, of which losses say nothing") {
+  const TinyShape llama;
+  const TinyModel tiny(llama);
+  const GateSpec spec = decode_spec("Qproj_Kmaxminavg");
+  const std::vector<int64_t> answers = {70, 71, 127};
+  DistillRunner plain(tiny, spec, 0.0), weighted(tiny, spec, 0.0);
+  const std::vector<float> weights = row_weights(plain.trainer().rows(), 1, answers);
+  REQUIRE(weights.size() == 64);
+  check_gradient(llama, spec, answers, [&](DistillRunner* runner) { return weighted_loss(runner, weights); });
+
+  const std::vector<double> losses = plain.step().losses;
+  CHECK((weighted.step(answers).losses == losses));
+  CHECK((weighted.trainer().gradients() != plain.trainer().gradients()));
+  // The next step has no answers.
+  plain.step();
+  weighted.step();
+  CHECK((weighted.trainer().gradients() == plain.trainer().gradients()));
 }
 
 TEST_CASE("training lowers the loss of every layer, by the same bits for any number of threads") {

@@ -160,6 +160,33 @@ TEST_CASE("ranks train the gates for decoding that one rank trains, whose norms 
   check_ranks(qwen3, decode_spec("Qavgproj_Kavg"), 2);
 }
 
+TEST_CASE("ranks give the rows of answers the weights that one rank gives them, in their window alone") {
+  const TinyModel tiny;
+  const GateSpec spec = decode_spec("Qproj_Kmaxminavg");
+  const TrainerOptions options = DistillRunner::options(0.01);
+  const std::vector<int64_t> answers = {70, 71, 127};
+  DistillRunner one(tiny, spec, options, make_cpu_backend(1)),
+      plain(tiny, spec, options, make_cpu_backend(1));
+  RankedDistill many(tiny, spec, options, 2);
+  many.lead([&](Trainer& trainer) {
+    for (const bool asks : {true, false, true}) {
+      INFO("answers: " << asks);
+      const std::vector<int64_t> of_step = asks ? answers : std::vector<int64_t>();
+      const StepReport expected = one.step(of_step), found = trainer.step(many.both(of_step), {});
+      for (size_t l = 0; l < expected.losses.size(); ++l)
+        CHECK(found.losses[l] == Approx(expected.losses[l]).epsilon(1e-5));
+      const Floats gradients = one.trainer().gradients();
+      CHECK(largest_difference(trainer.gradients(), gradients) < 1e-4 * largest(gradients));
+    }
+    // Without weights the gradients are others.
+    plain.trainer().set_state(one.trainer().state());
+    plain.step();
+    one.step(answers);
+    const Floats gradients = one.trainer().gradients();
+    CHECK(largest_difference(plain.trainer().gradients(), gradients) > 1e-2 * largest(gradients));
+  });
+}
+
 TEST_CASE("ranks go on from a state with the same bits, and a step that was stopped leaves no trace") {
   const TinyModel tiny;
   for (const GateSpec& spec : {prefill_spec("Qavg_Kmaxminavg"), decode_spec("Qproj_Kmaxminavg")}) {

@@ -42,7 +42,9 @@ double cosine(const std::vector<float>& a, const std::vector<float>& b) {
   return ab / std::sqrt(aa * bb);
 }
 
-void check_training(const TinyShape& shape, const GateSpec& spec, int64_t maxima_bytes = int64_t{1} << 30) {
+// `answers` are positions in the first window, whose rows count for more.
+void check_training(const TinyShape& shape, const GateSpec& spec, int64_t maxima_bytes = int64_t{1} << 30,
+                    const std::vector<int64_t>& answers = {}) {
   INFO(shape.architecture << ", " << shape.n_heads << " heads, " << spec.type << ", norms " << spec.norms
                           << ", rotates " << spec.rotates << ", two weights " << spec.force_double
                           << ", room for " << maxima_bytes << " bytes of maxima");
@@ -53,14 +55,14 @@ void check_training(const TinyShape& shape, const GateSpec& spec, int64_t maxima
       cpu(tiny, spec, options, make_cpu_backend(2));
   for (int i = 0; i < 3; ++i) {
     INFO("step " << i);
-    const StepReport actual = device.step(), expected = cpu.step();
+    const StepReport actual = device.step(answers), expected = cpu.step(answers);
     REQUIRE(actual.losses.size() == expected.losses.size());
     for (size_t l = 0; l < actual.losses.size(); ++l)
       CHECK(actual.losses[l] == Approx(expected.losses[l]).epsilon(kLoss));
     CHECK(actual.gradient_norm == Approx(expected.gradient_norm).epsilon(2 * kLoss));
     CHECK(cosine(device.trainer().gradients(), cpu.trainer().gradients()) > kCosine);
     // The same run again has the same bits.
-    CHECK(again.step().losses == actual.losses);
+    CHECK(again.step(answers).losses == actual.losses);
     CHECK((again.trainer().gradients() == device.trainer().gradients()));
   }
   CHECK((again.trainer().state().weights == device.trainer().state().weights));
@@ -81,6 +83,11 @@ TEST_CASE("cuda: gates for decoding learn as on the CPU, with norms and without"
     for (const bool norms : {false, true}) check_training(gpu_shape(4), decode_spec(type, norms));
   check_training(gpu_shape(8), decode_spec("Qproj_Kmaxminavg", true, false));
   check_training(gpu_shape(2, "Qwen3ForCausalLM"), decode_spec("Qproj_Kmaxminavg"));
+}
+
+TEST_CASE("cuda: gates learn from rows of answers, which count for more, as on the CPU") {
+  if (!testing::gpu()) return;
+  check_training(gpu_shape(4), decode_spec("Qproj_Kmaxminavg"), int64_t{1} << 30, {70, 71, 127});
 }
 
 TEST_CASE("cuda: gates learn from parts of a window as on the CPU") {
