@@ -140,7 +140,7 @@ TEST_CASE("gradients are finite differences in families with norms of heads and 
   check_gradient(qwen2, decode_spec("Qavg_Kmaxminavg"));
 }
 
-TEST_CASE("gradients are finite differences if rows of answers count for more, of which losses say nothing") {
+TEST_CASE("gradients are finite differences if rows of answers count for more, and losses stay plain means") {
   const TinyShape llama;
   const TinyModel tiny(llama);
   const GateSpec spec = decode_spec("Qproj_Kmaxminavg");

@@ -116,7 +116,7 @@ struct DistillCommand {
                into(options.row_stride, 1));
     args.value("--look-ups", "SHARE", "0",
                "plant sentences with numbers in this share of the windows, and ask for the numbers later in "
-               "them, so that gates learn to look something up",
+               "them; the answers then have an eighth of the window's loss",
                into(look_ups));
     args.value("-s,--seed", "N", "0", "seed of the first weights and of the windows", into(seed, 0));
     args.flag("--resume", options.resume, "go on from the checkpoint in --out; give the other options again");
