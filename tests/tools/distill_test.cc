@@ -162,6 +162,8 @@ TEST_CASE("distill refuses what it cannot train, by name") {
   CHECK_THAT(usage(texts.command({"--gate-type", "Qnone_Kavg"})), ContainsSubstring("Qnone_Kavg"));
   CHECK_THAT(usage(texts.command({"--hidden-size", "32"})), ContainsSubstring("seerattn_gate_hidden_size"));
   CHECK_THAT(usage(texts.command({"--no-norms"})), ContainsSubstring("--kind decode"));
+  CHECK_THAT(usage(texts.command({"--look-ups", "1.5"})),
+             ContainsSubstring("look-ups: expected a share between 0 and 1, found 1.5"));
   CHECK_THAT(usage(texts.command({"--kind", "decode", "--force-double"})),
              ContainsSubstring("--force-double"));
   testing::write_file(texts.path("empty.txt"), "");
