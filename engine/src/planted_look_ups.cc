@@ -97,9 +97,7 @@ PlantedWindow PlantedLookUps::window(std::span<const int32_t> tokens, int64_t i,
   if (draw.unit() < share_) look_ups = draw_look_ups(n_tokens, &draw);
   int64_t n_text = n_tokens;  // how much of the text is left in any case
   for (const LookUp& look_up : look_ups) n_text -= look_up.size();
-  std::vector<int64_t> breaks;
-  for (int64_t at = 1; at <= n_text; ++at)
-    if (ending(tokens[static_cast<size_t>(at - 1)]) != Ending::kNone) breaks.push_back(at);
+  const std::vector<int64_t> breaks = breaks_of(tokens.first(static_cast<size_t>(n_text)));
 
   PlantedWindow out;
   auto next = tokens.begin();
@@ -117,6 +115,14 @@ PlantedWindow PlantedLookUps::window(std::span<const int32_t> tokens, int64_t i,
   out.ids.insert(out.ids.end(), next, tokens.end());
   out.ids.resize(tokens.size());
   return out;
+}
+
+std::vector<int64_t> PlantedLookUps::breaks_of(std::span<const int32_t> tokens) const {
+  std::vector<int64_t> breaks;
+  for (size_t at = 1; at < tokens.size(); ++at)
+    if (ending(tokens[at - 1]) != Ending::kNone && ending(tokens[at]) != Ending::kLine)
+      breaks.push_back(static_cast<int64_t>(at));
+  return breaks;
 }
 
 std::vector<PlantedLookUps::LookUp> PlantedLookUps::draw_look_ups(int64_t n_tokens, Draw* draw) const {

@@ -66,6 +66,9 @@ class PlantedLookUps {
   std::vector<Planted> place(const std::vector<LookUp>& look_ups, const std::vector<int64_t>& breaks,
                              int64_t first_answer, Draw* draw) const;
   Ending ending(int32_t id) const;
+  // Returns the tokens after the first before which a line can stand: those after the end of a line, or of a
+  // sentence in a line that goes on.
+  std::vector<int64_t> breaks_of(std::span<const int32_t> tokens) const;
 
   const Tokenizer& tokenizer_;
   double share_;
