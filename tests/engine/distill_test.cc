@@ -166,9 +166,10 @@ TEST_CASE("look-ups change what gates learn, and are refused in windows without 
   distill(with_look_ups(d, "without", 0.0), tokens, {});
   CHECK((d.weights("with") != d.weights("without")));
   DistillOptions small = with_look_ups(d, "small", 1.0);
-  small.window = 256;
+  small.block_size = 32;
+  small.window = 128;
   CHECK_THAT(refusal(ErrorKind::kUsage, [&] { distill(small, tokens, {}); }),
-             ContainsSubstring("tokens, in which there is room for look-ups, found 256"));
+             ContainsSubstring("tokens, in which there is room for look-ups, found 128"));
   CHECK(!fs::exists(d.path("small")));
 }
 

@@ -71,7 +71,7 @@ std::vector<std::string> answered(const Planting& planting, const PlantedWindow&
     REQUIRE(end < window.ids.size());
     // The number has all tokens after these positions, the last of them included, and no other.
     const std::string answer = planting.text(window.ids, begin + 1, end + 1);
-    INFO(planting.text(window.ids, begin - 30, end + 5));
+    INFO(planting.text(window.ids, begin - 30, end + 1));
     CHECK(std::regex_match(answer, kAnswer));
     CHECK(planting.text(window.ids, end + 1, end + 2).find_first_of("0123456789") == std::string::npos);
     found.push_back(answer.substr(answer.find_first_not_of(' ')));
