@@ -57,8 +57,8 @@ TEST_CASE("generate goes on with a saved session as with one prompt of all, and 
   const Outcome more = runs(generate({"--session", file, "-p", "Then", "--save-session", second}));
   CHECK_THAT(more.err, ContainsSubstring("(6.09 KiB a token), read in ") && ContainsSubstring(" cached, "));
   CHECK(more.out == runs(generate({"-p", long_text() + "Then"})).out);
-  // Without a prompt; and once more after the answer, which a sparse rule would read in another way than it
-  // was written.
+  // The prompt may be empty, and it may be so after an answer too. There both runs are dense, because a
+  // sparse rule would compute the answer's tokens in another way than they were decoded.
   CHECK(runs(generate({"--session", file, "-p", ""})).out == runs(generate({"-p", long_text()})).out);
   const auto densely = [](std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {"--sparse", "dense"});
