@@ -25,8 +25,7 @@ constexpr const char* kDistillDescription =
     "8 windows at the end of the texts, and at most a tenth of them, are held out. At the end stdout gets a "
     "row for each of some rules: the share of the blocks that it would keep on the texts held out, the share "
     "of the attention in them, and the share that as many blocks could have. Ctrl-C writes a checkpoint, "
-    "from "
-    "which --resume goes on with the same bits.";
+    "from which --resume goes on with the same bits.";
 
 constexpr int64_t kHeldOutWindows = 8;
 constexpr int64_t kMaxThreads = 4096, kMaxRanks = 1024;
