@@ -1,6 +1,6 @@
-// The operations that train gates: attention that also says how much each key block matters, and what the
-// gates' forward and backward passes are made of. They are an interface of their own, because nothing else
-// needs them (Backend::distillation()).
+// The operations of a device that the training of gates needs: attention that also says how much each key
+// block matters, and the operations of which the gates' forward and backward passes are made. They are an
+// interface of their own, because nothing else needs them (Backend::distillation()).
 //
 // All tensors here are float32 on the device unless a comment says otherwise. Tensors of gates have their
 // heads first, [n_heads, n_rows, width], so that the matrices of a head, or of all heads of a KV group, are
@@ -86,33 +86,34 @@ class Distillation {
   // ---- attention and ground truth, of one window ----
   //
   // A window is one prefill segment, whose row and start are 0. It may be computed in parts, so that the
-  // maxima of all its tokens need not be in memory at the same time: in order of tokens, and each from the
-  // beginning of a block on. Maxima and logarithms are then those of the part's tokens.
+  // maxima of all its tokens need not be in memory at the same time. Parts come in the order of tokens, and
+  // each begins with a block. Maxima and logarithms are then those of the part's tokens.
 
-  // Returns how wide rows of maxima must be for n_blocks blocks, which is n_blocks or more.
+  // Returns how wide rows of maxima must be for n_blocks blocks. It is n_blocks or more, because a device may
+  // write the maxima of several blocks together.
   virtual int64_t maxima_width(int64_t n_blocks) const { return n_blocks; }
-  // Dense causal attention of a part of a window over the window's pages. `part` is the step's segment, or
-  // has the row and the start of its first token, its number of tokens, and the same page table. Element
-  // [h, r, b] of maxima gets the largest scaled score that row r of query head h has with a key of block b.
-  // Blocks after the row's own are not defined. Element [h, r] of log_sums gets the natural logarithm of the
-  // sum of the exponentials of all scaled scores of the row. So exp(maxima - log_sums) is the largest
-  // probability in a block, and the whole map is never stored.
+  // Computes dense causal attention of a part of a window over the window's pages. `part` is the step's
+  // segment; or it has the row and the start of the part's first token, the part's number of tokens, and the
+  // page table of the step's segment. Element [h, r, b] of maxima gets the largest scaled score that row r of
+  // query head h has with a key of block b. Elements after the row's own block are not defined. Element [h,
+  // r] of log_sums gets the natural logarithm of the sum of the exponentials of all scaled scores of the row.
+  // So exp(maxima - log_sums) is the largest probability in a block, and the whole map is never stored.
   virtual void attention_with_maxima(const Tensor& out,       // [n_tokens of the step, n_heads, d_head]
                                      const Tensor& maxima,    // [n_heads, part.n_tokens, maxima_width]
                                      const Tensor& log_sums,  // [n_heads, part.n_tokens]
                                      const Tensor& q,         // as out; both in the type of activations
                                      const PagedKv& kv, const Segment& part) = 0;
-  // The ground truth of gates for prompts: element [h, i, b] gets the largest probability that a token of
-  // query block rows.position(i) gives to a key of block b, divided by the sum of these over the blocks that
-  // the row sees. The other blocks get 0. Maxima are those of the tokens from first_token on; rows whose
-  // query blocks are not among these stay as they are.
+  // Computes the ground truth of gates for prompts: element [h, i, b] gets the largest probability that a
+  // token of query block rows.position(i) gives to a key of block b, divided by the sum of these over the
+  // blocks that the row sees. The other blocks get 0. The maxima are those of the tokens from first_token on.
+  // Rows whose query blocks are not among these tokens stay as they are.
   virtual void prefill_truth(const Tensor& truth,  // [n_heads, rows.n, n_blocks]
                              const Tensor& maxima, const Tensor& log_sums, const ScoredRows& rows,
                              int64_t page_tokens, int64_t first_token) = 0;
-  // The ground truth of gates for decoding: element [h, i, b] gets the largest probability that token
-  // rows.position(i) gives to a key of block b in any query head of KV head h, divided by the sum of these
-  // over the blocks that the row sees. The other blocks get 0. Rows whose tokens the maxima do not have stay
-  // as they are, as above.
+  // Computes the ground truth of gates for decoding: element [h, i, b] gets the largest probability that
+  // token rows.position(i) gives to a key of block b in any query head of KV head h, divided by the sum of
+  // these over the blocks that the row sees. The other blocks get 0. As above, rows for whose tokens there
+  // are no maxima stay as they are.
   virtual void decode_truth(const Tensor& truth,  // [n_kv_heads, rows.n, n_blocks]
                             const Tensor& maxima, const Tensor& log_sums, const ScoredRows& rows,
                             int64_t first_token) = 0;

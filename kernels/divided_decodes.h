@@ -26,7 +26,7 @@ class DividedDecodes {
   // softmaxed in place.
   virtual void keep_decode_blocks(const BlockMask& mask, const Tensor& scores, int64_t page_tokens) = 0;
   // Does what Backend::decode_attention_part() does, over the kept blocks whose pages are here. `room` is
-  // scratch of the mask's shapes, in which a device may list those blocks.
+  // scratch with the shapes of `mask`, in which a device may list the blocks whose pages are here.
   virtual void masked_attention_part(const Tensor& part, const Tensor& q, const PagedKv& kv,
                                      const BlockMask& mask, const BlockMask& room) = 0;
 

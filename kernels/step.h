@@ -36,9 +36,9 @@ struct StepInput {
   std::span<const Segment> decode_parts = {};
   // One for each decode, or empty if all decodes are dense.
   std::span<const DecodeRule> decode_rules = {};
-  // With decode_parts: for each decode, the most of its keys that any rank has. A device may choose how it
-  // runs a step by these numbers, which are the same on every rank, and not by those of its own part: ranks
-  // must record the same steps.
+  // With decode_parts: for each decode, the most of its keys that any rank has. A device may choose by these
+  // numbers how it runs a step, but not by the numbers of its own part: only these are the same on every
+  // rank, and ranks must record the same steps.
   std::span<const int64_t> largest_parts = {};
 };
 

@@ -1,6 +1,6 @@
 // What the contents of a page depend on besides the tokens and the rule: the model on this rank, in every
-// respect that decides a bit of a key or a value. Pages that were kept are believed only by a process whose
-// fingerprint is the same.
+// respect that decides a bit of a key or a value. A process uses saved pages only if its own fingerprint
+// is equal to that of the process that computed them.
 #pragma once
 
 #include <cstdint>
@@ -29,10 +29,10 @@ struct FingerprintItem {
 using PageFingerprint = std::vector<FingerprintItem>;
 
 // Returns the items of this rank's model, which must have been loaded. Every byte of the weights and gates
-// is read where the device has it, so that what is described is what computes, whatever has become of the
-// files. On a CPU up to n_threads threads read: 5.5 GB/s were measured on two busy cores, so that 16 GB take
-// 3 s if they are in memory already; else it takes as long as the disk. The caller must be the one that may
-// use the backend.
+// is read from the device's memory, so that the fingerprint describes what computes, even if the files have
+// changed since. On a CPU up to n_threads threads read: 5.5 GB/s were measured on two busy cores, so 16 GB
+// take 3 s if they are in memory already; otherwise they take as long as the disk needs. The caller must be
+// the one that may use the backend.
 PageFingerprint page_fingerprint(const Model& model, int64_t page_tokens, int n_threads,
                                  int64_t page_format = kPageFormat);
 

@@ -1,4 +1,4 @@
-// The pages of a rank's pool as bytes on the host, so that they can outlive the pool.
+// Copies pages of a rank's pool to bytes on the host and back, so that their contents can outlive the pool.
 #pragma once
 
 #include <cstddef>
@@ -25,9 +25,9 @@ class PageImages {
   void read(std::span<const int64_t> pages, std::byte* out, int64_t stride) const;
   // Copies images + i * stride to pages[i].
   void write(std::span<const int64_t> pages, const std::byte* images, int64_t stride) const;
-  // Sets to zero the parts of an image that its sequence has not written, which may hold what an earlier
-  // owner of the page has left: the slots from n_tokens on, the key of the gates for decoding unless the page
-  // is full, and the keys of the gates for prompts unless `gated` says that they were computed.
+  // Sets to zero the parts of an image that the page's sequence has not written, which may hold what an
+  // earlier owner of the page has left: the slots from n_tokens on, the key of the gates for decoding unless
+  // the page is full, and the keys of the gates for prompts unless `gated` says that they were computed.
   void clear_unused(std::byte* image, int64_t n_tokens, bool gated) const;
 
  private:

@@ -185,7 +185,8 @@ class Run {
             std::to_string(options_.window));
   }
 
-  // Reads the checkpoint of a run that is resumed, and refuses to overwrite what is there otherwise.
+  // Makes the folder, and reads the checkpoint if the run is resumed. Refuses a folder in which the run would
+  // overwrite gates or another run's checkpoint.
   void prepare_folder() {
     const fs::path folder = options_.out_dir;
     std::error_code error;

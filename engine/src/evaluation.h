@@ -28,7 +28,8 @@ class Evaluation {
   // Computes the next n_tokens in a step of their own.
   void step(int64_t n_tokens);
   DecoderStats forward(int64_t n_tokens);
-  // Brings the request's head_factors to the device before the first step.
+  // Returns the request's head_factors on the device, and brings them there before the first step. Null if
+  // the request has none.
   const float* head_factors();
   void report_gate_keys();
   int64_t n_tokens() const { return static_cast<int64_t>(request_.tokens.size()); }

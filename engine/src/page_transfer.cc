@@ -38,8 +38,8 @@ int64_t PageTransfer::most_of_a_rank(std::span<const int32_t> pages) const {
   return *std::max_element(counts.begin(), counts.end());
 }
 
-// Sends the message, and does this rank's part. A failure on the way leaves the other ranks in the middle of
-// the exchange, so it ends them.
+// Sends the message, and does this rank's part. If this fails, the other ranks are in the middle of the
+// exchange and cannot go on, so they are ended.
 void PageTransfer::tell(uint32_t kind, std::span<const int32_t> pages,
                         const std::function<void()>& exchange) {
   try {
@@ -80,7 +80,8 @@ void PageTransfer::clear_unused(std::byte* record, int64_t n_tokens, bool gated)
     images_.clear_unused(record + i * images_.image_bytes(), n_tokens, gated);
 }
 
-// Returns as many bytes on every rank, as gather_host() needs them.
+// Returns the images that this rank has. The result has the same size on every rank, because gather_host()
+// needs that.
 std::vector<std::byte> PageTransfer::read_mine(std::span<const int32_t> pages) const {
   std::vector<std::byte> bytes(static_cast<size_t>(most_of_a_rank(pages) * images_.image_bytes()));
   images_.read(mine(pages).rows, bytes.data(), images_.image_bytes());

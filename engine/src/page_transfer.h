@@ -1,5 +1,5 @@
-// Moves pages between the pool and the host, on every rank of an engine. Besides the decoder, this alone
-// reads and writes the contents of pages.
+// Moves pages between the pool and the host, on every rank of an engine. Only this and the decoder read and
+// write the contents of pages.
 #pragma once
 
 #include <cstddef>
@@ -43,8 +43,7 @@ class PageTransfer {
   int owner(int32_t page) const {
     return divides_prompts_ ? static_cast<int>(page / pages_of_rank_) : rank();
   }
-  // Says where the images of `pages` lie that belong to this rank: row rows[i] of the pool is the image of
-  // pages[places[i]].
+  // Says which of `pages` this rank has: row rows[i] of the pool is the image of pages[places[i]].
   struct Mine {
     std::vector<int64_t> rows, places;
   };

@@ -23,7 +23,7 @@ struct Form {
 };
 // A model that completes texts looks a number up if the words before it come again, so questions end with a
 // sentence that has the words of the fact.
-constexpr std::array<Form, 5> kForms = {{
+constexpr std::array<Form, 5> kLookUpForms = {{
     {"The lucky number of the {who} is {number}.",
      "What is the lucky number of the {who}? The lucky number of the {who} is {number}."},
     {"The key to the {what} is {number}.",
@@ -80,7 +80,7 @@ PlantedLookUps::PlantedLookUps(const Tokenizer& tokenizer, double share, uint64_
                        : sentence                             ? Ending::kSentence
                                                               : Ending::kNone);
   }
-  for (size_t form = 0; form < kForms.size(); ++form)
+  for (size_t form = 0; form < kLookUpForms.size(); ++form)
     for (size_t word = 0; word < kWho.size(); ++word)
       n_longest_ = std::max(n_longest_, look_up(form, word, word, std::string(kMostDigits, '7')).size());
 }
@@ -131,8 +131,8 @@ std::vector<PlantedLookUps::LookUp> PlantedLookUps::draw_look_ups(int64_t n_toke
   const int64_t n = draw->up_to(std::min(kMostLookUps, 1 + n_tokens / kTokensOfLookUp));
   const size_t who = draw->below(kWho.size()), what = draw->below(kWhat.size());
   for (size_t k = 0; k < static_cast<size_t>(n); ++k) {
-    LookUp made = look_up(draw->below(kForms.size()), (who + k) % kWho.size(), (what + k) % kWhat.size(),
-                          draw->number());
+    LookUp made = look_up(draw->below(kLookUpForms.size()), (who + k) % kWho.size(),
+                          (what + k) % kWhat.size(), draw->number());
     made.n_asked = draw->up_to(kMostAsked);
     while (made.n_asked > 1 && made.size() > n_left) --made.n_asked;
     if (made.size() > n_left) break;
@@ -169,7 +169,7 @@ PlantedLookUps::LookUp PlantedLookUps::look_up(size_t form, size_t who, size_t w
   const auto of = [&](std::string_view text) {
     return line(filled_in(filled_in(std::string(text), "{who}", kWho[who]), "{what}", kWhat[what]), number);
   };
-  return {of(kForms[form].fact), of(kForms[form].question), 1};
+  return {of(kLookUpForms[form].fact), of(kLookUpForms[form].question), 1};
 }
 
 PlantedLookUps::Line PlantedLookUps::line(const std::string& text, const std::string& number) const {

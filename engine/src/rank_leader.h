@@ -1,5 +1,5 @@
-// The requests of rank 0 to the other ranks. Call load() and loaded(), then least_room() and allocate(), or
-// train(), and at last allocated(), in this order. If there are no other ranks, they do nothing.
+// The requests of rank 0 to the other ranks. Call load() and loaded(); then least_room() and allocate(), or
+// train() instead of these two; and at last allocated(). If there are no other ranks, they do nothing.
 #pragma once
 
 #include <functional>

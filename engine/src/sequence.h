@@ -13,8 +13,8 @@
 
 namespace seer {
 
-// What a sequence is besides its tokens and the contents of its pages: enough to go on elsewhere as if
-// nothing had happened.
+// What a sequence is besides its tokens and the contents of its pages. With these three, it can go on in
+// another process with the same results.
 struct SequenceState {
   SequenceRules rules;  // of the last prompt
   int64_t prompt_tokens = 0;
@@ -64,8 +64,8 @@ class Sequence {
   int64_t resume();
 
   SequenceState state() const { return {reuse_.rules(), reuse_.prompt_tokens(), n_computed_}; }
-  // Begins to bring back a sequence of another time. This one must be empty. Afterwards its pages must be
-  // reserved and filled, and computed(state.n_computed) called.
+  // Begins to bring back a saved sequence. This one must be empty. Afterwards the caller must reserve and
+  // fill its pages, and call computed(state.n_computed).
   void begin_restore(std::span<const int32_t> tokens, const SequenceState& state);
 
   // Returns the end of the run of tokens that a prefill may compute from n_computed() on. It is n_computed()

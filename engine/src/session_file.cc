@@ -22,7 +22,7 @@ static_assert(std::endian::native == std::endian::little);
 constexpr std::string_view kMagic = "SeerSess";
 constexpr uint64_t kVersion = 1;
 constexpr size_t kPrefix = 24;  // magic, version, size
-constexpr int64_t kMostTokens = ModelConfig::kMaxPositions;
+constexpr int64_t kMostSessionTokens = ModelConfig::kMaxPositions;
 constexpr int64_t kMostRecordBytes = int64_t{1} << 32;  // so that no product of sizes overflows
 constexpr int64_t kMostItems = 1 << 16;
 
@@ -214,13 +214,13 @@ SessionHead parse_session_head(std::string_view bytes, const std::string& name) 
     std::string item = in.get_text();
     head.fingerprint.push_back({std::move(item), in.get_text()});
   }
-  head.page_tokens = in.get("tokens of a page", 1, kMostTokens);
+  head.page_tokens = in.get("tokens of a page", 1, kMostSessionTokens);
   head.record_bytes = in.get("bytes of a page", 1, kMostRecordBytes);
   head.state.rules.prompt = get_rule(in, name);
   head.state.rules.sparse_decodes = in.get_flag("whether answers are sparse");
-  head.state.prompt_tokens = in.get("tokens of the prompt", 0, kMostTokens);
-  const int64_t n_computed = in.get("computed tokens", 0, kMostTokens);
-  const int64_t n_tokens = in.get("tokens, the computed ones among them,", n_computed, kMostTokens);
+  head.state.prompt_tokens = in.get("tokens of the prompt", 0, kMostSessionTokens);
+  const int64_t n_computed = in.get("computed tokens", 0, kMostSessionTokens);
+  const int64_t n_tokens = in.get("tokens, the computed ones among them,", n_computed, kMostSessionTokens);
   head.state.n_computed = n_computed;
   const std::string_view ids = in.take(static_cast<uint64_t>(n_tokens) * sizeof(int32_t));
   head.tokens.resize(static_cast<size_t>(n_tokens));

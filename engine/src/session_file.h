@@ -25,7 +25,7 @@ namespace seer {
 
 // Everything of a session besides its pages.
 struct SessionHead {
-  std::string program;          // the version of Seer that wrote it, for messages
+  std::string program;          // the version of Seer that wrote the file, for messages
   PageFingerprint fingerprint;  // of the engine that computed the pages
   int64_t page_tokens = 0;
   int64_t record_bytes = 0;  // of a page
@@ -39,12 +39,12 @@ struct SessionHead {
 
 // Returns the file's bytes before its first record.
 std::string pack_session_head(const SessionHead& head);
-// Returns the same for contents that exist as bytes already, for tests: they get all that comes before and
-// after them, with a right checksum.
+// Does the same for a head's contents that are bytes already: puts before and after them what the file has
+// there, with a right checksum. For tests.
 std::string seal_session_head(std::string_view contents);
 // Reads what pack_session_head() wrote. Throws Error{kFile} that begins with `name` if `bytes` are no head of
-// a version that this program knows, are damaged, or say what no session can be. On return, all sizes are in
-// range, and the state is one that a sequence can have.
+// a version that this program knows, are damaged, or describe what no session can be. On return, all sizes
+// are in range, and the state is one that a sequence can have.
 SessionHead parse_session_head(std::string_view bytes, const std::string& name);
 
 // Writes a file that appears under its name when finish() returns. Throws Error{kRuntime}.

@@ -1,4 +1,4 @@
-// Sessions go to files and come back.
+// Writes sessions to files, and reads them back.
 #include <algorithm>
 #include <string>
 
@@ -8,7 +8,7 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kChunkBytes = int64_t{64} << 20;  // of pages that one turn moves, so that requests go on
+constexpr int64_t kChunkBytes = int64_t{64} << 20;  // moved in one turn, so that requests go on
 
 SavedSession saved_of(const SessionHead& head, int64_t n_bytes) {
   return {static_cast<int64_t>(head.tokens.size()), n_bytes, head.record_bytes, head.note};

@@ -9,18 +9,18 @@ namespace {
 
 constexpr int kThreads = 512;
 
-// Each thread adds up its exponentials as the largest logit that it has seen so far needs, so the row is read
-// once. `sum` is in units of exp(top).
+// A sum of exponentials of logits: it is sum * exp(top), and `top` is the largest logit so far. If a larger
+// one comes, `sum` is scaled, so the row is read only once.
 struct Sum {
   float top;
   double sum;
 
   __device__ void add(float x) {
     if (x > top) {
-      sum *= static_cast<double>(expf(top - x));  // 0 for the first one, whose top is -inf
+      sum *= static_cast<double>(expf(top - x));  // 0 at the first logit, before which top is -inf
       top = x;
     }
-    // A logit of -inf has no share. If it is also the largest, the difference would be no number.
+    // A logit of -inf adds nothing. If top is -inf too, the difference would be NaN.
     if (x > -INFINITY) sum += static_cast<double>(expf(x - top));
     if (isnan(x)) sum = NAN;
   }

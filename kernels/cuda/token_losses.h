@@ -10,7 +10,7 @@ namespace seer::cuda {
 struct TokenLossesParams {
   double* losses;          // [n]; may be host memory that the device can write to
   const float* logits;     // [n, n_vocab]
-  const int32_t* targets;  // [n], each in [0, n_vocab); may be such memory too
+  const int32_t* targets;  // [n], each in [0, n_vocab); may be such host memory too
   int64_t n_vocab;
 };
 

@@ -29,7 +29,7 @@ struct PlannedTensor {
   std::vector<int64_t> shape;
   int64_t first = 0;     // in the layer's list
   double spread = 0;     // first weights are uniform in [-spread, spread]; 0: they are 1
-  bool of_heads = true;  // the first side is heads, or KV heads; else all heads of the layer use it
+  bool of_heads = true;  // the first dimension is heads or KV heads; if false, all heads share the tensor
 
   int64_t size() const {
     int64_t n = 1;

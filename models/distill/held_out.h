@@ -31,11 +31,12 @@ struct RulePoint {
 class HeldOutPoints {
  public:
   HeldOutPoints();
-  // Takes every row, or every k-th of a head that has at least 2 * 1024, so that 1024 to 2047 are taken.
-  // Reads scores before the softmax and ground truth, f32 [n_heads, rows.n, n_blocks], from the device.
+  // Reads scores before the softmax and ground truth, f32 [n_heads, rows.n, n_blocks], from the device, and
+  // counts every row. If a head has 2 * 1024 rows or more, it counts every k-th, which are 1024 to 2047.
   void add(Backend* backend, const Tensor& scores, const Tensor& truth, const ScoredRows& rows);
   const std::vector<RulePoint>& points() const { return points_; }
-  // Return the counts of all points as a list, or add such a list. The counts of ranks are added up by it.
+  // counts() returns the counts of all points as a list, and add_counts() adds such a list. So the counts of
+  // all ranks can be added up.
   std::vector<double> counts() const;
   void add_counts(std::span<const double> counts);
 

@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kMaximaTooLarge =
     "the block maxima of a window are beyond the address space. Use a smaller --window.";
 
-// Returns a tensor of n rows for each head in the memory of one of more rows.
+// Returns a tensor with n rows for each head, in the memory of one that has at least as many rows.
 Tensor head_rows(Tensor t, int64_t n) {
   t.shape[1] = n;
   return t;

@@ -1,7 +1,8 @@
-// Dense attention that lets the gates of its layer learn: the forward pass of the frozen model goes on as
-// ever, and each layer's gate is compared with what the layer attends to. So all layers learn in one forward
-// pass, and what a layer needs for that is overwritten by the next. Attention and ground truth are computed
-// for a part of the window at a time, so that memory for maxima does not grow with the square of the window.
+// Dense attention in which gates learn. The forward pass of the frozen model is the usual one; in each layer,
+// the layer's gate is compared with what the layer attends to. So all layers learn in one forward pass, and
+// each layer overwrites the memory that the one before it needed for learning. Attention and ground truth are
+// computed for one part of the window after another, so that the memory for maxima does not grow with the
+// square of the window's length.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +48,7 @@ class LearningAttention final : public Attention {
 
  private:
   void take_tensors(Arena* arena);
-  // Attention of the layer, and the ground truth of its rows.
+  // Computes the layer's attention, and the ground truth of its rows.
   void attend(const PagedKv& kv, int64_t n_tokens);
   void learn(int64_t l);
 

@@ -31,7 +31,8 @@ ScoredRows rows_of(const GatePlan& plan, const TrainerOptions& options) {
           plan.block(), false};
 }
 
-// Returns the tokens of a part of the window whose block maxima fit: whole blocks, and at least one.
+// Returns how many tokens a part of a window has, so that its block maxima fit into options.maxima_bytes:
+// those of whole blocks, and at least one block.
 int64_t part_tokens(const GatePlan& plan, const TrainerOptions& options, int64_t n_heads,
                     int64_t maxima_width) {
   const int64_t of_token = n_heads * maxima_width * dtype_bytes(DType::kF32);
@@ -205,7 +206,7 @@ StepReport Trainer::finish() {
   for (size_t l = 0; l < n_layers; ++l) report.losses.push_back(sums[l] / static_cast<double>(n_windows_));
   report.gradient_norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
   if (!std::isfinite(report.gradient_norm)) {
-    if (!leads()) return report;  // rank 0 says so
+    if (!leads()) return report;  // rank 0 throws the error
     in_step([] { throw Error(ErrorKind::kRuntime, "the gradient is not finite"); });
   }
   report.learning_rate = rate_of(n_done_);
@@ -298,7 +299,7 @@ void Trainer::forward(Window window) {
   in.ids = window;
   in.step = {options_.window, {&segment, 1}, {}};
   in.plans = {&plan, 1};
-  model_.backend().reset_phases();  // nobody reads them, and a GPU keeps an event for each until it is told
+  model_.backend().reset_phases();  // nobody reads phases here, and a GPU would keep events for all
   decoder_->forward(in);
 }
 

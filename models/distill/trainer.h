@@ -24,10 +24,10 @@ struct TrainerOptions {
   double learning_rate = 1e-3, last_rate = 0.0;
   double max_norm = 1.0;      // of the gradients of all gates together, or of each layer's
   bool clips_layers = false;  // each layer's gradients are clipped to max_norm by themselves
-  int64_t row_stride = 1;     // gates for decoding: every how many tokens there is a row
-  // The most memory for block maxima, which decides how large the parts of a window are that are computed at
-  // a time. 2 GiB are 16384 tokens of 65536 with 32 heads and blocks of 64. Parts round differently from the
-  // whole, so another number gives other bits.
+  int64_t row_stride = 1;     // gates for decoding: the tokens from one row to the next
+  // The most memory for block maxima, which decides how large the parts are in which a window is computed.
+  // With 2 GiB, a window of 65536 tokens, 32 heads and blocks of 64 has parts of 16384 tokens. Parts round
+  // differently from the whole, so another number gives other bits.
   int64_t maxima_bytes = int64_t{2} << 30;
 };
 
@@ -54,14 +54,14 @@ struct TaughtWindow {
 };
 
 // One thread at a time. If there are several ranks, each has a Trainer, which trains the gates of its heads.
-// Rank 0 makes the calls below; the others call follow() with each message that it sends. Losses and norms
-// are summed over ranks in the order of ranks, so that all ranks take the same step.
+// Rank 0 makes the calls below; the other ranks call follow() with each message that rank 0 sends. Losses and
+// norms are summed over ranks in the order of ranks, so that all ranks take the same step.
 class Trainer {
  public:
   static constexpr uint32_t kCommandMessage = Decoder::kStepMessage + 64;  // beyond RankMessage's kinds
 
   // `model` must be loaded, on a device with a Distillation; it needs no cache and no decoder. `comm` may be
-  // null if there is one rank. `model`, `plan`, which is that of the whole gates, and `comm` must outlive the
+  // null if there is one rank. `plan` is that of the whole gates. `model`, `plan` and `comm` must outlive the
   // trainer. Throws Error{kMemory}, and Error{kUnsupported} for more ranks than can divide the gates.
   Trainer(const Model& model, const GatePlan& plan, const TrainerOptions& options, uint64_t seed,
           Communicator* comm = nullptr);
@@ -72,7 +72,7 @@ class Trainer {
   // layer and the step.
   StepReport step(std::span<const TaughtWindow> windows, const std::function<void()>& go_on);
   // Returns the mean losses of the layers without learning. `on_scores` may be empty; Lesson says what it
-  // gets, which is of rank 0's heads alone.
+  // gets. It gets scores and truth of rank 0's heads alone.
   using ScoresObserver = std::function<void(int64_t layer, const Tensor& scores, const Tensor& truth)>;
   std::vector<double> evaluate(Window window, const ScoresObserver& on_scores);
   // Does the same, and adds to `points` what rules would keep, for the heads of all ranks.
@@ -130,7 +130,7 @@ class Trainer {
 
   void weigh_answers(std::span<const int64_t> answers);
   void forward(Window window);
-  // Calls run(), and adds the step's number to errors of this rank.
+  // Calls run(). If it throws, adds the step's number to this rank's error.
   void in_step(const std::function<void()>& run) const;
   bool leads() const { return comm_->rank() == 0; }
   int64_t tokens_of_row() const { return plan_.decode() ? 1 : plan_.block(); }

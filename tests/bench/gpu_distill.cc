@@ -1,5 +1,5 @@
-// bench_gpu_ops: what training of gates adds to one layer of a window of 64k tokens, and a step's update of
-// all gates.
+// bench_gpu_ops distill: the time that training of gates adds to one layer of a window of 64k tokens, and
+// that of a step's update of all gates.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -104,7 +104,8 @@ class Gates {
   RopeTable row_rope_, block_rope_;
 };
 
-// Attention with maxima of the whole window in parts, and both kinds of truth of what the last part left.
+// Times attention with maxima of the whole window in parts, and both kinds of truth from the maxima of the
+// last part.
 void bench_window(GpuBench& b, const Gates& prefill, const Gates& decode) {
   Distillation& ops = *b.gpu()->distillation();
   const GpuBench::Sequence s = b.sequence(kWindow);

@@ -1,5 +1,5 @@
-// head_threshold in the engine: each head follows its own threshold, of the request or of the gates' file,
-// and what is refused.
+// head_threshold in the engine: each head follows a threshold of its own, whose factors come from the request
+// or from the gates' file. Factors that are not allowed are refused.
 #include <filesystem>
 #include <nlohmann/json.hpp>
 

@@ -1,4 +1,4 @@
-// Everything that a page's contents depend on changes the fingerprint, and what does not matter leaves it.
+// A fingerprint changes with everything on which a page's contents depend, and with nothing else.
 #include "models/page_fingerprint.h"
 
 #include <filesystem>

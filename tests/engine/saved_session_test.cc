@@ -1,4 +1,4 @@
-// Sessions that went to a file and came back: what they say then, and which files are refused.
+// Sessions that were saved to a file and loaded: what they generate then, and which files are refused.
 #include <filesystem>
 #include <fstream>
 

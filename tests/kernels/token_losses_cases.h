@@ -19,7 +19,7 @@ struct TokenLossesCase {
 
 std::vector<TokenLossesCase> token_losses_cases();
 // Returns "" if the backend's losses are right within 2e-6 of themselves or of 1, whichever is larger: a GPU
-// adds up exponentials in float32.
+// computes exponentials in float32.
 std::string token_losses_mismatch(Backend& backend, const TokenLossesCase& c);
 
 }  // namespace seer::testing

@@ -1,4 +1,5 @@
-// A window whose attention and ground truth are computed in parts teaches what the whole one does.
+// Gates learn the same from a window whose attention and ground truth are computed in parts as from a whole
+// one.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -19,7 +20,8 @@ int64_t bytes_of_maxima(int64_t n_tokens, const TinyShape& shape) { return n_tok
 void check_parts(const GateSpec& spec, int64_t row_stride) {
   INFO(spec.type << ", every " << row_stride);
   const TinyModel tiny;
-  // Room for nothing is a part of one block; 50 tokens are three blocks of 16, so the last part is shorter.
+  // Without room for any maxima a part has one block. With room for 50 tokens it has three blocks of 16, so
+  // the last part is shorter.
   for (const int64_t n_tokens : {0, 50, 127}) {
     INFO("room for " << n_tokens << " tokens");
     TrainerOptions options = DistillRunner::options(0.01);

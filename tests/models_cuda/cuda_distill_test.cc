@@ -18,7 +18,7 @@ using testing::TinyShape;
 
 // The GPU rounds activations, keys and pools to bf16, by 2^-9 each. Scores of size 5 are then off by some
 // hundredths, and so are probabilities relative to themselves; a loss is a mean over hundreds of rows.
-// Neither a loss nor a gradient of other rows, heads or blocks comes as near.
+// Losses and gradients of wrong rows, heads or blocks would differ by more.
 constexpr double kLoss = 0.05, kCosine = 0.97;
 
 TinyShape gpu_shape(int64_t group, const std::string& architecture = "LlamaForCausalLM") {

@@ -34,6 +34,18 @@ NOT_RUN = {
     ("examples/real-models/README.md", "examples/real-models/make.py"): (DOWNLOAD, "tests/tools/real_models_test.py"),
     ("examples/real-models/README.md", "examples/real-models/make.py qwen2.5-coder-0.5b"):
         (DOWNLOAD, "tests/tools/real_models_test.py"),
+    ("examples/train-gates/README.md", "seer distill -m path/to/model -f books/ --held-out other-books/ --window 32768 -o gates"):
+        (TRAINS, "tests/tools/distill_test.cc"),
+    ("examples/train-gates/README.md", "seer distill -m path/to/model -f books/ --held-out other-books/ --window 32768 --kind decode "
+                                       "-o decode-gates"): (TRAINS, "tests/tools/distill_test.cc"),
+    ("examples/train-gates/README.md", "seer tune -m path/to/model -g gates -f judged.txt --window 32000 --max-ppl-ratio 1.01 "
+                                       "--report report --write"): (TRAINS, "tests/tools/tune_test.cc"),
+    ("examples/train-gates/README.md", "examples/real-models/make.py qwen2.5-coder-0.5b"):
+        (DOWNLOAD, "tests/tools/real_models_test.py"),
+    ("examples/train-gates/README.md", "seer distill -m build/real-models/qwen2.5-coder-0.5b -f books/ --window 32768 --batch 4 "
+                                       "--steps 160 -o gates"): (TRAINS, "tests/tools/distill_test.cc"),
+    ("examples/train-gates/README.md", "seer distill -m build/real-models/smollm2 -f books/ --window 8192 --batch 16 --steps 200 "
+                                       "-o gates"): (TRAINS, "tests/tools/distill_test.cc"),
     ("kernels/comm/README.md", "seer bench --config examples/configs/llama-3.1-8b.json --random-weights "
                                "-p 32768 -n 128 --tp 4"):
         (GPUS, "tools/gpu/check_ranks.sh"),
@@ -84,6 +96,10 @@ NOT_RUN = {
 NEED_REAL_MODELS = {
     ("README.md", "seer chat -m build/real-models/qwen2.5-coder-0.5b -g '' --temp 0"),
     ("examples/real-models/README.md", "seer chat -m build/real-models/qwen2.5-coder-0.5b -g ''"),
+    ("examples/real-models/README.md",
+     "seer chat -m build/real-models/qwen2.5-coder-0.5b -g examples/real-models/gates/qwen2.5-coder-0.5b"),
+    ("examples/train-gates/README.md",
+     "seer chat -m build/real-models/qwen2.5-coder-0.5b -g examples/real-models/gates/qwen2.5-coder-0.5b"),
 }
 
 # (page, words of a command): the words that are run instead, because the page's would take too long.
@@ -106,6 +122,7 @@ SNIPPETS = {
 # (page, option) if the option is not one of `seer`: the program that has it.
 OPTIONS_OF_OTHERS = {
     ("CHANGELOG.md", "--cpu-activations"): "seer 0.1.0",
+    ("models/DESIGN.md", "--float64-angles"): "tests/bench/upstream_check.py",
     ("tools/package/README.md", "--cuda"): "tools/package.sh",
     ("tools/package/README.md", "--variant"): "debootstrap",
     (".github/CONTRIBUTING.md", "--plot"): "tools/gpu/bench_attention.py",

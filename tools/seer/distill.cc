@@ -21,13 +21,11 @@ constexpr const char* kDistillDescription =
     "Trains SeerAttention gates for a model from plain text, on a CPU, a GPU or several ranks. The model "
     "stays as it is: each layer's gate learns which key blocks the layer attends to, by the KL divergence "
     "from the layer's own attention, pooled over blocks. Writes config.json and "
-    "attn_gate_weights.safetensors to --out, which -g "
-    "of the other commands takes. Without --held-out, up to 8 windows at the end of the texts, and at most a "
-    "tenth of them, are held out. At the end stdout gets a row for each of some rules: the share of the "
-    "blocks that it would keep on the texts held out, the share of the attention in them, and the share that "
-    "as "
-    "many blocks could have. Ctrl-C writes "
-    "a checkpoint, from which --resume goes on with the same bits.";
+    "attn_gate_weights.safetensors to --out, which -g of the other commands takes. Without --held-out, up to "
+    "8 windows at the end of the texts, and at most a tenth of them, are held out. At the end stdout gets a "
+    "row for each of some rules: the share of the blocks that it would keep on the texts held out, the share "
+    "of the attention in them, and the share that as many blocks could have. Ctrl-C writes a checkpoint, "
+    "from which --resume goes on with the same bits.";
 
 constexpr int64_t kHeldOutWindows = 8;
 constexpr int64_t kMaxThreads = 4096, kMaxRanks = 1024;

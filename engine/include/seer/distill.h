@@ -33,10 +33,10 @@ struct SEER_API DistillStep {
   double loss() const;  // mean over layers
 };
 
-// Options are a recipe: a run is a function of them and of its texts, whatever the number of threads, so a
-// run that was stopped and resumed gives the same bits. A GPU's bits are those of its kind, and a run of a
-// CPU is not resumed on a GPU, nor the other way round. Another number of ranks gives other bits too, so a
-// run is resumed on as many as it began with.
+// The bits of the result depend on these options and on the texts alone, but not on `threads`. A run that was
+// stopped and resumed gives the bits of an unbroken one. Other devices give other bits: a CPU, a GPU, and a
+// GPU of another kind. So a run of a CPU is not resumed on a GPU, nor the other way round. Another number of
+// ranks gives other bits too, so a run is resumed on as many ranks as it began with.
 struct SEER_API DistillOptions {
   std::string model_dir;  // a Hugging Face checkpoint, as in EngineOptions
   std::string out_dir;    // gets the gates and, until they are done, the checkpoint; made if it is missing
@@ -90,7 +90,8 @@ struct SEER_API HeldOutRule {
   std::string rule;      // "threshold=0.002", "best 0.1"
   double density = 0.0;  // share of the blocks to choose from that it keeps
   double recall = 0.0;   // share of the ground truth in these blocks
-  // The share that as many blocks of each row have if the ground truth chooses them: no gate has more.
+  // The share of the ground truth that as many blocks of each row have if they are chosen by the ground truth
+  // itself. No gate has a higher recall.
   double possible_recall = 0.0;
 };
 

@@ -108,7 +108,7 @@ struct SEER_API GateInfo {
   int64_t d_gate = 0;
   bool double_linear = false;
   bool last_block_dense = false;
-  bool has_head_factors = false;  // which the rule head_threshold=T needs
+  bool has_head_factors = false;  // factors of heads, which the rule head_threshold=T needs
   SparseRule default_rule;
   int64_t n_params = 0;
 };
@@ -195,7 +195,7 @@ struct SEER_API SavedSession {
   int64_t n_tokens = 0;
   int64_t n_bytes = 0;     // of the file
   int64_t page_bytes = 0;  // of each page in the file; a page has EngineInfo::page_tokens tokens
-  std::string note;        // as save() was given it
+  std::string note;        // the note that save() was given
 };
 
 // An immutable model with its page pool, and the thread that computes submitted requests. All functions may
@@ -236,15 +236,15 @@ class SEER_API Engine : public std::enable_shared_from_this<Engine> {
   // because the GPU does not answer this one any more. Throws in a forked process only.
   virtual std::optional<Error> failure() const { return std::nullopt; }
   // Returns the conversation that Session::save() wrote to `path`, in this process or in another one. It goes
-  // on as if it had never been away: every answer is the same, bit for bit on a CPU. Its pages are read and
-  // not computed. If `saved` is given, it is filled. The first call reads all weights of the model once, to
-  // make sure that the session's pages are this model's.
+  // on as if it had never been in a file: every answer is the same, bit for bit on a CPU. Its pages are read
+  // and not computed. If `saved` is given, it is filled. The first call reads all weights of the model once,
+  // to make sure that the session's pages are this model's.
   //
   // Throws Error{kFile} if the file is not a session, is damaged, was cut short or is of a newer version, or
   // if the session was computed with another model, with other gates, in other types or on other ranks, and
   // says what differs. Nothing of such a file is used. Throws kUsage if the session is longer than the
-  // context, kMemory as Session::generate, kDevice. Checksums tell damage; they cannot tell a file that was
-  // forged on purpose. So load only files of those whom you trust as you trust the model's files.
+  // context, kMemory as Session::generate does, and kDevice. Checksums tell damage; they cannot tell a file
+  // that was forged on purpose. So load only files of those whom you trust as you trust the model's files.
   virtual std::unique_ptr<Session> load_session(const std::string& path, SavedSession* saved = nullptr) = 0;
 };
 

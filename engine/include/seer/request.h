@@ -184,10 +184,10 @@ struct SEER_API EvaluateRequest {
   // Callbacks as in GenerateRequest. Gets the logits of `n_rows` positions from `position` on, float32
   // [n_rows, n_vocab]. Calls come in the order of positions.
   std::function<bool(int64_t position, int64_t n_rows, int64_t n_vocab, const float* logits)> on_logits;
-  // Gets the losses of `targets` at the positions from `position` on: the logarithm of the sum of exp(logits)
-  // less the target's logit, NaN if the logits are not finite. `targets` has one id for each position that
-  // n_last_logits asks for. The device computes the losses, so no logits are copied from it for them. Calls
-  // come in the order of positions.
+  // on_losses gets the losses of `targets` at the positions from `position` on. A loss is the logarithm of
+  // the sum of exp(logits) less the target's logit; it is NaN if the logits are not finite. `targets` has one
+  // id for each position that n_last_logits asks for. The device computes the losses, so no logits are copied
+  // from it for them. Calls come in the order of positions.
   std::vector<int32_t> targets;
   std::function<bool(int64_t position, std::span<const double> losses)> on_losses;
   std::function<void(const GateRows&)> on_gate;  // sparse rules only

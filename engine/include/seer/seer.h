@@ -453,10 +453,10 @@ SEER_API seer_status seer_session_tokens(const seer_session* session, const int3
  * cannot be written; SEER_ERROR_DEVICE. */
 SEER_API seer_status seer_session_save(seer_session* session, const char* path);
 /* Brings back what seer_session_save wrote, in this process or in another one. It goes on as if it had never
- * been away. If it fails, *session is null: SEER_ERROR_FILE if the file is not a session, is damaged, was cut
- * short or is of a newer version, or if another model computed it, or this one in another way;
- * SEER_ERROR_USAGE if it is longer than the context; SEER_ERROR_MEMORY; SEER_ERROR_DEVICE. Load only files of
- * those whom you trust as you trust the model's files. Free with seer_session_free. */
+ * been in a file. If it fails, *session is null: SEER_ERROR_FILE if the file is not a session, is damaged,
+ * was cut short or is of a newer version, or if it was computed by another model, or by this one in another
+ * way; SEER_ERROR_USAGE if it is longer than the context; SEER_ERROR_MEMORY; SEER_ERROR_DEVICE. Load only
+ * files of those whom you trust as you trust the model's files. Free with seer_session_free. */
 SEER_API seer_status seer_session_load(seer_session** session, seer_engine* engine, const char* path);
 
 /* --- Many requests at once. --- */

@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(kSelectThreads)
   ptx::wait_for_previous_kernel();
 
   float* out = p.scores + (static_cast<int64_t>(head) * p.n_decodes + decode) * p.capacity;
-  const int64_t first_zero = dense ? 0 : n_full;  // the open block has no key, and the score 0
+  const int64_t first_zero = dense ? 0 : n_full;  // the open block has no gate key; its score is 0
   for (int64_t j = first_zero + rank * kSelectThreads + static_cast<int>(threadIdx.x); j < p.capacity;
        j += size * kSelectThreads)
     out[j] = 0.0F;

@@ -68,14 +68,14 @@ struct DecodeGateSelectParams {
 // d_head must be 64, 96, 128 or 256, and capacity at most decode_gate_max_blocks().
 cudaError_t launch_decode_gate_select(const DecodeGateSelectParams& params, int n_multiprocessors,
                                       bool has_clusters, cudaStream_t stream);
-// Ranks divide the pages: writes the scores of pages that are here before the softmax, and 0 for all other
-// blocks of a row, whose pages are -1 in the tables or which have no key. All of a dense decode's row is 0.
-// params.counts and params.blocks are not used.
+// For pages that ranks divide. Writes the scores before the softmax of the pages that are here, and 0 for all
+// other blocks of a row: those whose pages are -1 in the tables, and those that have no gate key. The row of
+// a dense decode is 0 everywhere. params.counts and params.blocks are not used.
 cudaError_t launch_decode_gate_scores(const DecodeGateSelectParams& params, int n_multiprocessors,
                                       bool has_clusters, cudaStream_t stream);
 
-// Lists the pages that each decode's rule keeps by the given scores, and softmaxes these. Rows of dense
-// decodes are not read, and not written.
+// Lists the pages that each decode's rule keeps by the given scores, and softmaxes the scores in place. Rows
+// of scores of dense decodes are not read, and not written.
 struct DecodeGateKeepParams {
   int32_t* counts;              // [n_kv_heads, n_decodes]
   int32_t* blocks;              // [n_kv_heads, n_decodes, capacity], ascending

@@ -1,5 +1,5 @@
 // KL divergence of ground truth and softmaxed scores, and its gradient: a warp takes a row. A row is read
-// three times, and after the first time from L1 or L2, for it has at most some kilobytes.
+// three times: first from memory, and then from L1 or L2, because it has at most some kilobytes.
 #include <cmath>
 
 #include "kernels/cuda/distillation/learn.h"
@@ -13,8 +13,8 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 
-// Replaces n scores by scale * (softmax(scores) - truth), and returns KL(truth || softmax(scores)). Without
-// any truth both are 0.
+// Replaces n scores by scale * (softmax(scores) - truth), and returns KL(truth || softmax(scores)). If the
+// truth is 0 everywhere, both are 0.
 __device__ float replace_by_gradient(float* scores, const float* truth, int64_t n, float scale, int lane) {
   float weight = 0.0F, top = -INFINITY;
   for (int64_t b = lane; b < n; b += 32) {

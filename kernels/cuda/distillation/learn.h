@@ -1,7 +1,7 @@
-// What gates learn with on the GPU, besides products (product.h) and ground truth (params.h): their inputs,
-// rotations, norms, the divergence, and the numbers of all gates as one list. Tensors are float32 unless a
-// comment says otherwise. Sums are taken in an order that depends on the shapes alone. See DESIGN.md in this
-// folder.
+// The kernels by which gates learn on the GPU, besides products (product.h) and ground truth (params.h):
+// inputs of gates, rotations, norms, the divergence, and the numbers of all gates as one list. Tensors are
+// float32 unless a comment says otherwise. Sums are taken in an order that depends on the shapes alone. See
+// DESIGN.md in this folder.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -53,7 +53,7 @@ cudaError_t launch_normalise(const NormaliseParams& params, cudaStream_t stream)
 
 struct NormaliseBackParams {
   float* dy;        // [n_rows, width]; replaced by the gradient of x
-  float* d_weight;  // [width]; the gradient is added; null: it is not wanted
+  float* d_weight;  // [width]; the weight's gradient is added to it; null: it is not wanted
   float* partials;  // scratch, normalise_back_partials() floats
   const float *x, *weight;
   int64_t n_rows;

@@ -24,7 +24,7 @@ struct RowMaxima {
 
 // For prefill gates: for every scored row, which is a block of queries, and every block of keys, the largest
 // probability among the tokens of the block of queries, divided by the sum over the blocks that the row sees.
-// 0 after these. Rows whose tokens are not in the segment are left as they are.
+// The result is 0 after these blocks. Rows whose tokens are not in the segment are left as they are.
 struct PrefillTruthParams {
   float* out;  // [n_heads, scored.n, n_blocks]
   RowMaxima rows;
@@ -34,9 +34,9 @@ struct PrefillTruthParams {
 cudaError_t launch_prefill_truth(const PrefillTruthParams& params, cudaStream_t stream);
 
 // For decode gates: for every scored row, which is a token, and block of keys before the row's own, the
-// largest probability among the query heads of a KV head, divided by the sum over the blocks. 0 from the
-// row's own block on, so all 0 if that is the first. Rows whose tokens are not in the segment are left as
-// they are.
+// largest probability among the query heads of a KV head, divided by the sum over the blocks. The result is 0
+// from the row's own block on, so a row of the first block gets 0 everywhere. Rows whose tokens are not in
+// the segment are left as they are.
 struct DecodeTruthParams {
   float* out;  // [n_kv_heads, scored.n, n_blocks]
   RowMaxima rows;

@@ -9,13 +9,13 @@ namespace seer::cuda {
 namespace {
 
 constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
-constexpr uint32_t kMostAlignment = 256;  // beyond which cuBLASLt does not distinguish
+constexpr uint32_t kMostAlignment = 256;  // cuBLASLt treats all larger ones alike
 
 }  // namespace
 
 // cuBLASLt is column-major. It computes out^T [cols, rows] = b^T a^T, so b is its A and a is its B. A matrix
-// whose rows are contiguous is the transpose of what cuBLASLt sees there, as it should be; one that is
-// transposed in memory is not, and takes the operation T.
+// whose rows are contiguous is seen by cuBLASLt as its transpose, as this needs; a matrix that is transposed
+// in memory is not, and takes the operation T.
 struct MatrixProducts::Plan {
   LtOperation operation;
   LtLayout a, b, c;

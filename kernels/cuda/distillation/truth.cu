@@ -116,7 +116,7 @@ Rows rows_between(const ScoredRows& scored, int64_t first, int64_t end) {
   return {begin, scored.row_from(end) - begin};
 }
 
-// Visible blocks grow with the row.
+// Returns whether every row fits n_blocks and row_capacity. The last row sees the most blocks.
 bool fit(const ScoredRows& scored, const Rows& rows, int64_t n_blocks, int64_t row_capacity) {
   if (rows.n == 0) return true;
   const int64_t most = scored.visible(rows.begin + rows.n - 1);

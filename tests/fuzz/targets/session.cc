@@ -1,5 +1,5 @@
-// The head of a saved session: the contents of an input get a right checksum, which a stranger can compute
-// too. An input that begins with the magic is read as it is.
+// The head of a saved session. An input becomes the contents of a head and gets a right checksum, because a
+// stranger can compute that too. An input that begins with the magic is read as it is.
 #include "engine/src/session_file.h"
 
 #include <cmath>

@@ -22,7 +22,8 @@ Divergence::Divergence(int64_t window, int64_t n_vocab) : window_(window), n_voc
   kept_.resize(static_cast<size_t>(n_positions() * n_vocab));
 }
 
-// Calls visit(i, row) for each row that is the i-th of the positions looked at: the last one of each stride.
+// Calls visit(i, row) for each row at the i-th position that is looked at. Of every stride_ positions, the
+// last one is looked at.
 template <class Visit>
 void Divergence::each(int64_t position, int64_t n_rows, const Visit& visit) const {
   for (int64_t row = 0; row < n_rows; ++row)

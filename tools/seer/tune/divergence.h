@@ -1,7 +1,7 @@
 // How far the model's predictions under a rule are from those of dense attention: the Kullback-Leibler
 // divergence KL(dense || rule) of a token's distribution. It uses every token of the vocabulary and not only
-// the one that the text has, so it tells two rules apart with a small part of the text that the difference of
-// their losses needs.
+// the one that the text has. So it tells two rules apart on a small part of the text that would be needed to
+// tell them apart by their losses.
 #pragma once
 
 #include <cstdint>

@@ -90,9 +90,9 @@ std::vector<float> HeadEffects::factors() const {
   }
   std::vector<float> factors(means.size(), 1.0F);
   if (!(all_losses > 0.0 && all_dropped > 0.0)) return factors;  // dropping blocks costs nothing
-  // What a head loses for each share of blocks that it drops. `spread` is the variance of this cost between
-  // heads: it explains how far losses are from those of the mean cost, except for the part that chance
-  // explains.
+  // A head's cost is its loss divided by the share of blocks that it drops. `mean` is the cost of all heads
+  // together. `spread` is the variance of costs between heads: what is left of the losses' squared distances
+  // from those of the mean cost, after the part that chance explains is taken away.
   const double mean = all_losses / all_dropped;
   double squares = 0.0, dropped_squares = 0.0;
   for (const Effect& effect : means) {
@@ -102,7 +102,7 @@ std::vector<float> HeadEffects::factors() const {
   const double n = static_cast<double>(means.size());
   const double spread = std::max(squares - n * variance, 0.0) / dropped_squares;
   for (size_t h = 0; h < factors.size(); ++h) {
-    // The less a head's cost is certain, the nearer to the mean it is taken to be.
+    // The less certain a head's cost is, the closer to the mean it is taken to be.
     const double dropped = std::max(-means[h].density, 1e-3 * all_dropped / n);
     const double error = variance / dropped / dropped, trust = spread > 0.0 ? spread / (spread + error) : 0.0;
     const double cost = std::max(mean + trust * (means[h].loss / dropped - mean), 0.1 * mean);

@@ -1,9 +1,9 @@
-// Finds out in which heads blocks matter most, and from it the factor by which each head's threshold should
-// differ from that of the others. The runs themselves are the caller's.
+// Finds out in which heads blocks matter most, and computes from that the factor of each head's threshold.
+// The caller runs the model.
 //
-// The best thresholds are those at which no head can give blocks to another one with profit: one more dropped
-// block costs as much in every head. So a head in which dropped blocks cost more than the mean gets a lower
-// threshold, and one in which they cost less gets a higher one.
+// Thresholds are best if one more dropped block would cost as much in every head: otherwise one head could
+// drop a block and another keep one more, at less cost. So a head in which dropped blocks cost more than the
+// mean gets a lower threshold, and one in which they cost less gets a higher one.
 #pragma once
 
 #include <cstddef>
@@ -42,8 +42,8 @@ class HeadEffects {
   int sign(int64_t run, size_t head) const;
   // Returns each head's effects, as means over windows.
   std::vector<Effect> means() const;
-  // Returns the variance of such a mean of losses. It is one for all heads: few windows say little about that
-  // of each.
+  // Returns the variance of a head's mean loss over windows. It is the same for all heads, because a few
+  // windows say little about the variance of each.
   double variance(const std::vector<Effect>& means) const;
 
   int64_t n_runs_;

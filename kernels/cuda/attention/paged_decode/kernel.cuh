@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(kWarps * 32) paged_decode_kernel(const DecodeP
   // ended.
   int place = heads.sequence;
   if (kPart && has_part_lists(p)) {
-    ptx::wait_for_previous_kernel();  // that kernel makes the tables of listed pages
+    ptx::wait_for_previous_kernel();  // it makes the tables of listed pages
     place = part_list(p, heads);
   }
   int n_keys = __ldcg(p.positions + place) + 1;

@@ -71,8 +71,8 @@ struct DecodeParams {
   const int32_t* counts;  // device [n_kv_heads, n_sequences]
   const int32_t*
       blocks;  // device [n_kv_heads, n_sequences, list_capacity]: places in the sequence's page table
-  // If this is not 0 and log_sums is given, the part has the kept pages that DecodePartLists made:
-  // `positions` and `tables` are its positions and pages.
+  // If this is not 0 and log_sums is given, the part's keys are those of the kept pages that are here:
+  // `positions` and `tables` are then DecodePartLists::positions and DecodePartLists::pages.
   int64_t list_capacity;
   float scale;
   int32_t* counters;  // device [kDecodeMaxGroups], zeros; every launch leaves zeros there
@@ -80,7 +80,7 @@ struct DecodeParams {
 };
 
 // Makes the page tables of listed pages if ranks divide the pages of sequences: each list becomes a table of
-// its pages that are here.
+// those of its pages that this rank has ("here").
 struct DecodePartLists {
   int32_t* positions;     // [n_kv_heads, n_sequences]: the place of the last key in these pages; -1: no keys
   int32_t* pages;         // [n_kv_heads, n_sequences, list_capacity]

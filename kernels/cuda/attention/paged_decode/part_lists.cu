@@ -1,4 +1,4 @@
-// Lists of kept pages become page tables of those that this rank has.
+// Makes page tables from lists of kept pages: each table has those of the list's pages that this rank has.
 #include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
@@ -13,8 +13,8 @@ struct ListShare {
   const int32_t *blocks, *table;
   int begin, end;
 
-  // Calls visit(page, mask of the lanes whose pages are here) with 32 blocks after the other, in every lane.
-  // A lane without a block, or without a page here, gets -1.
+  // Goes through the blocks 32 at a time, one for each lane, and calls visit(page, mask of the lanes whose
+  // pages are here) in every lane. The page is -1 in a lane without a block, or whose page is not here.
   template <class Visit>
   __device__ void for_pages(int lane, const Visit& visit) const {
 #pragma unroll 4
