@@ -202,7 +202,7 @@ bool Evaluation::report(int64_t position, const Tensor& logits) {
     losses_.resize(n);
     const auto begin = Clock::now();
     backend.token_losses(losses_, logits, std::span(request_.targets).subspan(first, n));
-    // A GPU computes them in some microseconds, and the host has waited for the whole step before them.
+    // On a GPU this time would include the step before, for which the host waits here.
     if (!backend.has_own_memory()) stats_.losses_ns += ns_since(begin);
     stopped_ = !request_.on_losses(position, losses_);
   }

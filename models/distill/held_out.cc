@@ -8,8 +8,8 @@
 namespace seer {
 namespace {
 
-// A decode gate has a row for each token of half a window, and a row of 1000 blocks takes some 50 us. Among
-// so many rows, neighbours differ little.
+// A decode gate has a row for each token of half a window, and a row of 1000 blocks took 0.12 ms on a busy
+// core. Among so many rows, neighbours differ little.
 constexpr int64_t kMostRows = 1024;
 
 }  // namespace

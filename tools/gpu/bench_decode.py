@@ -106,7 +106,7 @@ class Bench:
         try:
             call = rival.make(inputs)
             ms = self.data.graph_ms(call, inputs.n_layers)
-            inputs.out.fill_(float("nan"))  # after many calls, so that what these leave behind is checked too
+            inputs.out.fill_(float("nan"))  # after many calls, so that state which these left is checked too
             call(0)
             worst, worst_ratio = self.data.check(inputs, inputs.out, rival.layout)
             self.report.add(inputs.shape, rival.name, inputs.bytes(), status="ok", ms=ms, max_error=worst,

@@ -106,7 +106,7 @@ struct SEER_API RequestStats {
   int64_t n_generated = 0;  // tokens chosen, a final EOS included
   int64_t prefill_ns = 0;   // the whole prefill, the choice of the first token included
   int64_t decode_ns = 0;    // from the first token chosen to the last
-  // The part of both that a CPU spent on EvaluateRequest::on_losses; 0 on a GPU, which takes microseconds.
+  // The part of both that a CPU spent on EvaluateRequest::on_losses; 0 on a GPU, which is not timed.
   int64_t losses_ns = 0;
   int64_t decode_device_ns = 0;  // the part of decode_ns in which the device worked on a step
   // The next two are of the prefill. If a step has tokens of several prompts, each prompt counts the fraction
