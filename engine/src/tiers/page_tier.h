@@ -1,0 +1,32 @@
+// A place below the pool that keeps the contents of pages: memory of the host, or a disk.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "engine/src/tiers/page_name.h"
+
+namespace seer {
+
+// All functions are thread-safe. None of them throws because of what happens to the storage: a tier that cannot
+// read or write is one that has no pages, says so once in the log, and counts it.
+class PageTier {
+ public:
+  virtual ~PageTier() = default;
+
+  // Returns whether the tier has the page now, without reading its contents.
+  virtual bool has(const PageName& name) = 0;
+  // Keeps `record`, the contents of the page, and gives up other pages if there is no room. Returns false if
+  // the page is not kept. `cost_s` is how many seconds it would take to compute the page again; what is dear
+  // is kept longer than what is cheap.
+  virtual bool store(const PageName& name, std::span<const std::byte> record, double cost_s) = 0;
+  // Copies the contents to `record`, whose size must be that of the stored record. Returns false if the tier
+  // does not have the page, or has it damaged; `record` then holds nothing useful.
+  virtual bool load(const PageName& name, std::span<std::byte> record) = 0;
+
+  virtual int64_t n_pages() const = 0;
+  virtual int64_t n_bytes() const = 0;  // of records, and what surrounds them
+};
+
+}  // namespace seer
