@@ -17,6 +17,10 @@ inline constexpr int64_t kDecodeMaxGroups = 65536;
 // The most blocks in a cluster of narrow blocks, and of wide ones. Narrow clusters are no larger, because
 // large clusters start later: with 8 narrow blocks, 128 keys took 5.9 us in place of 4.7.
 inline constexpr int kDecodeNarrowCluster = 4, kDecodeWideCluster = 16;
+// The blocks of a cluster if a KV head has many clusters, all of which must run at the same time. A
+// multiprocessor holds two narrow blocks, and multiprocessors come in pairs, so clusters of 2 can fill the
+// GPU.
+inline constexpr int kDecodePair = 2;
 // Up to this many keys of a KV head are taken by one cluster of narrow blocks.
 inline constexpr int64_t kDecodeNarrowKeys = 2048;
 
@@ -31,9 +35,9 @@ struct DecodeDivision {
 // and at least kDecodeNarrowKeys. Sequences of one class are divided alike.
 int64_t decode_length_class(int64_t n_keys);
 
-// Divides keys so that the GPU is full, unless fewer blocks need less time because they can combine their
-// results in shared memory. The result depends only on the arguments and on the GPU, so that the order of
-// every sum, and with it every bit, is the same from run to run.
+// Divides keys so that all blocks run at the same time and fill the GPU, unless fewer blocks need less time
+// because they can combine their results in shared memory. The result depends only on the arguments and on
+// the GPU, so that the order of every sum, and with it every bit, is the same from run to run.
 class DecodeDivider {
  public:
   // Must be made and used with the GPU as the thread's device.
@@ -43,8 +47,10 @@ class DecodeDivider {
   DecodeDivision divide(int n_sequences, int n_heads, int n_kv_heads, int d_head, int64_t longest);
 
  private:
-  DecodeDivision narrow(int n_groups) const;
-  std::optional<DecodeDivision> wide(int n_groups, int d_head);  // absent if it does not fit on the GPU
+  DecodeDivision narrow(int n_groups, int max_cluster) const;
+  // As many clusters of 2 as run at the same time, and as large clusters as do. Both are absent if none fits.
+  std::optional<DecodeDivision> wide_pairs(int n_groups, int d_head);
+  std::optional<DecodeDivision> wide(int n_groups, int d_head);
   bool fits(int d_head, int cluster, int n_clusters);
 
   int n_multiprocessors_;
