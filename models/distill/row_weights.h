@@ -12,8 +12,7 @@ namespace seer {
 // In a window in which something is looked up, the rows of the answers together have this share of the loss.
 // Without a weight they would have some hundredth, because a window has thousands of rows, and gates then
 // lose look-ups although they learn from many. If half of the windows have look-ups, an eighth is a sixteenth
-// of all loss. train_decode_gates.py, whose gates find look-ups, has about as much: some 6% of the rows that
-// it takes of such a window are answers, in four of five windows.
+// of all loss, with which the demo model's gates for decoding find 20 of 20 planted numbers, and 4 without.
 inline constexpr double kAnswersShare = 0.125;
 
 // Returns a weight for each row, of which the mean is 1. `answers` are the positions of tokens before those
