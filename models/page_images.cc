@@ -35,6 +35,16 @@ void PageImages::write(std::span<const int64_t> pages, const std::byte* images, 
   for_parts([&](const Tensor& pool, int64_t at) { backend_->write_rows(pool, pages, images + at, stride); });
 }
 
+void PageImages::read_aside(std::span<const int64_t> pages, std::byte* out, int64_t stride) const {
+  for_parts(
+      [&](const Tensor& pool, int64_t at) { backend_->read_rows_aside(out + at, stride, pool, pages); });
+}
+
+void PageImages::write_aside(std::span<const int64_t> pages, const std::byte* images, int64_t stride) const {
+  for_parts(
+      [&](const Tensor& pool, int64_t at) { backend_->write_rows_aside(pool, pages, images + at, stride); });
+}
+
 void PageImages::clear_unused(std::byte* image, int64_t n_tokens, bool gated) const {
   const int64_t page_tokens = cache_->page_tokens();
   assert(n_tokens >= 0 && n_tokens <= page_tokens);

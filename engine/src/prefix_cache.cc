@@ -48,10 +48,14 @@ void PrefixCache::count_cached(int32_t page, int64_t n) {
 }
 
 void PrefixCache::release(int32_t page) {
+  if (holds(page)) node(page).last_used = ++clock_;
+  unpin(page);
+}
+
+void PrefixCache::unpin(int32_t page) {
   pages_.release(page);
   if (!holds(page) || pages_.n_references(page) != 1) return;
   count_cached(page, 1);
-  node(page).last_used = ++clock_;
   if (node(page).n_children == 0) make_evictable(page);
 }
 
@@ -79,6 +83,7 @@ int32_t PrefixCache::add(int32_t parent, const PrefixKey& key, std::span<const i
   }
   index_.emplace(hash, page);
   n.cached = true;
+  n.serial = ++n_added_;
   n.parent = parent;
   n.n_children = 0;
   n.hash = hash;
@@ -123,6 +128,26 @@ void PrefixCache::make_evictable(int32_t page) {
   Node& n = node(page);
   n.entry.value() = {n.last_used, page};
   evictable_beside(page).insert(std::move(n.entry));
+}
+
+// From each leaf on, it follows the ancestors that have no other children, which become leaves one after the
+// other.
+std::vector<int32_t> PrefixCache::next_evicted(int64_t n) const {
+  std::vector<Entry> leaves;
+  for (const std::set<Entry>& of_owner : evictable_)
+    leaves.insert(leaves.end(), of_owner.begin(), of_owner.end());
+  std::sort(leaves.begin(), leaves.end());
+  std::vector<int32_t> pages;
+  for (const Entry& leaf : leaves)
+    for (int32_t page = leaf.second;;) {
+      if (static_cast<int64_t>(pages.size()) >= n) return pages;
+      pages.push_back(page);
+      page = nodes_[static_cast<size_t>(page)].parent;
+      if (page == kRoot || pages_.n_references(page) != 1 ||
+          nodes_[static_cast<size_t>(page)].n_children != 1)
+        break;
+    }
+  return pages;
 }
 
 // Pages of other owners may hang below the page that is wanted. So leaves are evicted first, whichever owner

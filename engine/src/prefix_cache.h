@@ -54,9 +54,20 @@ class PrefixCache {
   // the returned page.
   int32_t add(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids, int32_t page);
   bool holds(int32_t page) const { return keep_ && nodes_[static_cast<size_t>(page)].cached; }
+  // A number that tells one caching of a page from all others. The page must be cached.
+  uint64_t serial(int32_t page) const { return nodes_[static_cast<size_t>(page)].serial; }
+  // A reference that lasts while the page's contents are copied. It needs no reference to the ancestors, and
+  // is no use of the page: the page's turn to be evicted stays the same. While there is one, pages are
+  // counted as available that are not.
+  void pin(int32_t page) { holds(page) ? reference(page) : pages_.add_reference(page); }
+  void unpin(int32_t page);
+
+  // Returns up to n pages in about the order in which they would be evicted, if none were used meanwhile.
+  std::vector<int32_t> next_evicted(int64_t n) const;
 
   bool keeps() const { return keep_; }
   int64_t n_pages() const { return pages_.n_pages(); }
+  int64_t n_free() const { return pages_.n_free(); }
   int64_t n_cached() const { return n_cached_; }  // unreferenced: evictable at once
   int64_t n_available() const { return pages_.n_free() + n_cached_; }
   int64_t n_available(int64_t owner) const {
@@ -73,6 +84,7 @@ class PrefixCache {
     int32_t n_children = 0;
     uint64_t hash = 0;       // of all tokens up to the page's end, and the key
     uint64_t last_used = 0;  // when its last sequence let go of it
+    uint64_t serial = 0;
     PrefixKey key;
     std::set<Entry>::node_type entry;  // its node for evictable_ while it is not in it, so that release()
                                        // allocates nothing and never fails
@@ -100,7 +112,7 @@ class PrefixCache {
   std::vector<std::set<Entry>> evictable_;  // of each owner: unreferenced leaves, the longest unused first
   std::vector<int64_t> n_cached_of_;        // each owner
   int64_t n_cached_ = 0;
-  uint64_t clock_ = 0;
+  uint64_t clock_ = 0, n_added_ = 0;
 };
 
 }  // namespace seer
