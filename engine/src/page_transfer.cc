@@ -81,9 +81,10 @@ void PageTransfer::read_aside(std::span<const int32_t> pages, std::byte* out) co
   images_.read_aside(mine(pages).rows, out, images_.image_bytes());
 }
 
-void PageTransfer::write_aside(std::span<const int32_t> pages, const std::byte* records) const {
+void PageTransfer::write_aside(std::span<const int32_t> pages,
+                               std::span<const std::byte* const> records) const {
   assert(alone());
-  images_.write_aside(mine(pages).rows, records, images_.image_bytes());
+  images_.write_aside(mine(pages).rows, records);
 }
 
 void PageTransfer::clear_unused(std::byte* record, int64_t n_tokens, bool gated) const {

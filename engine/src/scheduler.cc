@@ -258,15 +258,19 @@ void Scheduler::deliver(Request& request, Lock* lock) {
 }
 
 EngineStats Scheduler::stats() const {
-  const std::lock_guard lock(mutex());
-  EngineStats s = counts_;
-  s.n_running = n_exclusive_;
-  for (const auto& request : live_)
-    ++(request->state == Request::State::kWaiting ? s.n_waiting : s.n_running);
-  s.pages_total = pages_->n_pages();
-  s.pages_used = pages_->n_used();
-  s.pages_cached = pages_->n_cached();
-  if (tiers_) tiers_->add_to(&s);
+  EngineStats s;
+  {
+    const std::lock_guard lock(mutex());
+    s = counts_;
+    s.n_running = n_exclusive_;
+    for (const auto& request : live_)
+      ++(request->state == Request::State::kWaiting ? s.n_waiting : s.n_running);
+    s.pages_total = pages_->n_pages();
+    s.pages_used = pages_->n_used();
+    s.pages_cached = pages_->n_cached();
+    if (tiers_) tiers_->add_to(&s);
+  }
+  if (tiers_) tiers_->add_sizes(&s);
   return s;
 }
 

@@ -30,7 +30,10 @@ void CopyStream::copy(const Tensor& device, std::byte* host, int64_t stride, std
   if (stream_ == nullptr)
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   copy_host_rows(kind_, device, host, stride, rows, stream_);
-  check(cudaStreamSynchronize(stream_), "a copy between GPU and host");
+}
+
+void CopyStream::wait() {
+  if (stream_ != nullptr) check(cudaStreamSynchronize(stream_), "a copy between GPU and host");
 }
 
 }  // namespace seer::cuda

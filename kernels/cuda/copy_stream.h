@@ -26,8 +26,9 @@ class CopyStream {
   CopyStream(const CopyStream&) = delete;
   CopyStream& operator=(const CopyStream&) = delete;
 
-  // Returns when the rows are copied. The caller has made the device current on this thread.
+  // The caller has made the device current on this thread.
   void copy(const Tensor& device, std::byte* host, int64_t stride, std::span<const int64_t> rows);
+  void wait();  // returns when all rows are copied
 
  private:
   cudaMemcpyKind kind_;

@@ -215,6 +215,16 @@ void CudaBackend::write_rows_aside(const Tensor& device, std::span<const int64_t
   copies_to_device_.copy(device, const_cast<std::byte*>(host), stride, rows);  // only reads the host's bytes
 }
 
+void CudaBackend::wait_for_reads_aside() {
+  use();
+  copies_to_host_.wait();
+}
+
+void CudaBackend::wait_for_writes_aside() {
+  use();
+  copies_to_device_.wait();
+}
+
 Buffer CudaBackend::allocate_host(int64_t bytes, const std::string& purpose) {
   use();
   auto memory = std::make_shared<PinnedMemory>(bytes, purpose);

@@ -60,6 +60,8 @@ class CudaBackend final : public Backend {
                        std::span<const int64_t> rows) override;
   void write_rows_aside(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
                         int64_t stride) override;
+  void wait_for_reads_aside() override;
+  void wait_for_writes_aside() override;
   Buffer allocate_host(int64_t bytes, const std::string& purpose) override;
   void check_device() override;
   std::optional<DeviceStream> stream() override { return DeviceStream{device_.index, stream_}; }

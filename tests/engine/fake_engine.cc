@@ -146,12 +146,11 @@ void FakeMover::read(std::span<const int32_t> pages, std::byte* records) {
   }
 }
 
-void FakeMover::write(std::span<const int32_t> pages, const std::byte* records) {
+void FakeMover::write(std::span<const int32_t> pages, std::span<const std::byte* const> records) {
   if (before_write) before_write();
-  for (const int32_t page : pages) {
-    const auto bytes = std::as_writable_bytes(runner_->page(page));
-    std::copy_n(records, bytes.size(), bytes.begin());
-    records += bytes.size();
+  for (size_t i = 0; i < pages.size(); ++i) {
+    const auto bytes = std::as_writable_bytes(runner_->page(pages[i]));
+    std::copy_n(records[i], bytes.size(), bytes.begin());
   }
 }
 

@@ -23,7 +23,7 @@ class PageMover {
   virtual bool needs_turn() const = 0;
   // One thread at a time may call each of the two. They throw Error if the device or a rank has failed.
   virtual void read(std::span<const int32_t> pages, std::byte* records) = 0;
-  virtual void write(std::span<const int32_t> pages, const std::byte* records) = 0;
+  virtual void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) = 0;
   // Sets to zero what the sequence of a full page has not written; see PageImages::clear_unused().
   virtual void clear_unused(std::byte* record, bool gated) const = 0;
   // Memory for records, from which copies are fastest.
@@ -43,8 +43,13 @@ class ModelPageMover final : public PageMover {
   void read(std::span<const int32_t> pages, std::byte* records) override {
     needs_turn() ? transfer_->read(pages, records) : transfer_->read_aside(pages, records);
   }
-  void write(std::span<const int32_t> pages, const std::byte* records) override {
-    needs_turn() ? transfer_->write(pages, records) : transfer_->write_aside(pages, records);
+  void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) override {
+    if (!needs_turn()) return transfer_->write_aside(pages, records);
+    // One message for each run of records that follow one another.
+    for (size_t i = 0, end = 0; i < pages.size(); i = end) {
+      for (end = i + 1; end < pages.size() && records[end] == records[end - 1] + record_bytes();) ++end;
+      transfer_->write(pages.subspan(i, end - i), records[i]);
+    }
   }
   void clear_unused(std::byte* record, bool gated) const override {
     transfer_->clear_unused(record, page_tokens_, gated);

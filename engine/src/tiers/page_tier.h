@@ -25,6 +25,11 @@ class PageTier {
   // does not have the page, or has it damaged; `record` then holds nothing useful.
   virtual bool load(const PageName& name, std::span<std::byte> record) = 0;
 
+  // If the tier keeps records in memory: returns the page's record, which stays as it is until give_back(). Null
+  // if the tier does not have the page, or is of another kind.
+  virtual const std::byte* borrow(const PageName&) { return nullptr; }
+  virtual void give_back(const PageName&) {}
+
   virtual int64_t n_pages() const = 0;
   virtual int64_t n_bytes() const = 0;  // of records, and what surrounds them
 };

@@ -93,79 +93,101 @@ void TieredPages::restore_batch(RestoreJob& job, Lock* lock) {
   if (job.ended) return;
   const auto all = static_cast<int64_t>(job.names.size()), first = job.n_loaded;
   const int64_t n = works_ ? std::min(all - first, static_cast<int64_t>(batch_pages())) : 0;
-  std::array<int64_t, kTierKinds> loaded{};
   lock->unlock();
-  const int64_t n_loaded = load(job, first, n, &loaded);
+  Loaded loaded;
+  const Borrowed borrowed(this, loaded);
+  load(std::span(job.names).subspan(static_cast<size_t>(first), static_cast<size_t>(n)), &loaded);
   lock->lock();
   {
     std::optional<Scheduler::Turn> turn;
-    if (mover_->needs_turn() && n_loaded > 0) turn.emplace(scheduler_, lock);
-    copy_in(job, n_loaded, loaded, lock);
+    if (mover_->needs_turn() && !loaded.records.empty()) turn.emplace(scheduler_, lock);
+    copy_in(job, loaded, lock);
   }
-  if (n_loaded < n || n == 0 || job.n_loaded == all || job.request == nullptr) release(job);
+  if (static_cast<int64_t>(loaded.records.size()) < n || n == 0 || job.n_loaded == all ||
+      job.request == nullptr)
+    release(job);
 }
 
-// Loads up to n records into the buffer, and returns how many there are before the first that no tier can
-// give. Counts them by tier.
-int64_t TieredPages::load(const RestoreJob& job, int64_t first, int64_t n,
-                          std::array<int64_t, kTierKinds>* loaded) {
+TieredPages::Borrowed::~Borrowed() {
+  for (const auto& [kind, name] : loaded_.borrowed) tiers_->tier(kind)->give_back(name);
+}
+
+// Loads records up to the first that no tier can give.
+void TieredPages::load(std::span<const PageName> names, Loaded* loaded) {
   const auto bytes = static_cast<size_t>(mover_->record_bytes());
-  auto* records = static_cast<std::byte*>(restore_buffer_.get());
-  for (int64_t i = 0; i < n; ++i)
-    if (!load_one(job.names[static_cast<size_t>(first + i)],
-                  {records + static_cast<size_t>(i) * bytes, bytes}, loaded))
-      return i;
-  return n;
+  auto* room = static_cast<std::byte*>(restore_buffer_.get());
+  loaded->records.reserve(names.size());
+  loaded->borrowed.reserve(names.size());
+  for (const PageName& name : names) {
+    if (!load_one(name, {room, bytes}, loaded)) return;
+    room += bytes;
+  }
 }
 
-bool TieredPages::load_one(const PageName& name, std::span<std::byte> record,
-                           std::array<int64_t, kTierKinds>* loaded) {
+bool TieredPages::load_one(const PageName& name, std::span<std::byte> room, Loaded* loaded) {
   for (size_t kind = 0; kind < kTierKinds; ++kind) {
-    if (tier(kind) == nullptr || !tier(kind)->has(name)) continue;
+    PageTier* const from = tier(kind);
+    if (from == nullptr) continue;
+    if (const std::byte* record = from->borrow(name)) {
+      loaded->borrowed.emplace_back(kind, name);
+      loaded->records.push_back(record);
+      ++loaded->pages_of[kind];
+      return true;
+    }
+    if (!from->has(name)) continue;
     const auto begin = std::chrono::steady_clock::now();
-    const bool good = tier(kind)->load(name, record);
-    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - begin;
-    const std::lock_guard lock(scheduler_->mutex());
-    TierStats& counts = counts_[kind];
-    counts.restore_ns += took.count();
+    const bool good = from->load(name, room);
+    loaded->ns[kind] += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
     if (!good) {
-      ++counts.failed_pages;
+      ++loaded->failed[kind];
       continue;
     }
-    choice_.restored(static_cast<TierKind>(kind), static_cast<int64_t>(record.size()),
-                     1e-9 * static_cast<double>(took.count()));
-    ++(*loaded)[kind];
+    loaded->records.push_back(room.data());
+    ++loaded->pages_of[kind];
     return true;
   }
   return false;
 }
 
-// Copies n records from the buffer to the job's next pages.
-void TieredPages::copy_in(RestoreJob& job, int64_t n, const std::array<int64_t, kTierKinds>& loaded,
-                          Lock* lock) {
+// Copies the records to the job's next pages.
+void TieredPages::copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock) {
+  for (size_t kind = 0; kind < kTierKinds; ++kind) counts_[kind].failed_pages += loaded.failed[kind];
   copies_.wait(*lock, [this] { return n_waiting_ == 0; });
+  const size_t n = loaded.records.size();
   if (job.ended || n == 0) return;  // the request lost the pages, and others may have them
   job.copying = true;
   ++n_copying_;
   lock->unlock();
+  const auto begin = std::chrono::steady_clock::now();
   std::exception_ptr error;
   try {
-    mover_->write(std::span(job.pages).subspan(static_cast<size_t>(job.n_loaded), static_cast<size_t>(n)),
-                  static_cast<const std::byte*>(restore_buffer_.get()));
+    mover_->write(std::span(job.pages).subspan(static_cast<size_t>(job.n_loaded), n), loaded.records);
   } catch (...) {
     error = std::current_exception();
   }
+  const int64_t copy_ns = std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
   lock->lock();
   job.copying = false;
   --n_copying_;
   copies_.notify_all();
   if (error) std::rethrow_exception(error);
-  job.n_loaded += n;
+  job.n_loaded += static_cast<int64_t>(n);
+  count(loaded, copy_ns, &job);
+}
+
+// Each tier's pages had their share of the copy.
+void TieredPages::count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job) {
+  const auto n = static_cast<int64_t>(loaded.records.size());
   for (size_t kind = 0; kind < kTierKinds; ++kind) {
-    job.pages_of[kind] += loaded[kind];
-    counts_[kind].restored_pages += loaded[kind];
-    counts_[kind].restored_tokens += loaded[kind] * options_.page_tokens;
-    counts_[kind].restored_bytes += loaded[kind] * mover_->record_bytes();
+    const int64_t pages = loaded.pages_of[kind], bytes = pages * mover_->record_bytes();
+    const int64_t ns = loaded.ns[kind] + copy_ns * pages / n;
+    choice_.restored(static_cast<TierKind>(kind), bytes, 1e-9 * static_cast<double>(ns));
+    job->pages_of[kind] += pages;
+    TierStats& counts = counts_[kind];
+    counts.restored_pages += pages;
+    counts.restored_tokens += pages * options_.page_tokens;
+    counts.restored_bytes += bytes;
+    counts.restore_ns += ns;
   }
 }
 

@@ -77,17 +77,21 @@ void TieredPages::give_up(const std::exception_ptr& error) noexcept {
 }
 
 void TieredPages::add_to(EngineStats* stats) const {
+  stats->host_cache = counts_[static_cast<size_t>(TierKind::kHost)];
+  stats->disk_cache = counts_[static_cast<size_t>(TierKind::kDisk)];
+  stats->restore_saved_ns = saved_ns_;
+  stats->refused_tokens = refused_tokens_;
+}
+
+void TieredPages::add_sizes(EngineStats* stats) const {
   const auto add = [&](TierKind kind, TierStats* out) {
-    *out = counts_[static_cast<size_t>(kind)];
-    const PageTier* t = tier(static_cast<size_t>(kind));
-    if (t == nullptr) return;
-    out->n_pages = t->n_pages();
-    out->n_bytes = t->n_bytes();
+    const PageTier* of_kind = tier(static_cast<size_t>(kind));
+    if (of_kind == nullptr) return;
+    out->n_pages = of_kind->n_pages();
+    out->n_bytes = of_kind->n_bytes();
   };
   add(TierKind::kHost, &stats->host_cache);
   add(TierKind::kDisk, &stats->disk_cache);
-  stats->restore_saved_ns = saved_ns_;
-  stats->refused_tokens = refused_tokens_;
 }
 
 }  // namespace seer

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/src/prefix_cache.h"
@@ -73,7 +74,10 @@ class TieredPages final : public PageSaver {
   // Counts a job that has ended, when its request learns of it. Returns by how many nanoseconds the job was
   // faster than computing; 0 if the speed of computing is not known yet.
   int64_t count_restored(const RestoreJob& job);
-  void add_to(EngineStats* stats) const;
+  void add_to(EngineStats* stats) const;  // what was counted
+
+  // Adds how much the tiers hold. Without the mutex, because a tier may have to ask its storage.
+  void add_sizes(EngineStats* stats) const;
 
  private:
   // A page of the pool that is cached and has a name.
@@ -88,6 +92,25 @@ class TieredPages final : public PageSaver {
     Filled filled;
     std::array<bool, kTierKinds> wanted{}, kept{};  // by tier
     double cost_s = 0.0;                            // of computing it again
+  };
+
+  // Records that were loaded, in order: in restore_buffer_, or in the memory of a tier.
+  struct Loaded {
+    std::vector<const std::byte*> records;
+    std::vector<std::pair<size_t, PageName>> borrowed;  // kinds of tiers, names
+    std::array<int64_t, kTierKinds> pages_of{}, failed{}, ns{};
+  };
+  // Gives back what was borrowed.
+  class Borrowed {
+   public:
+    Borrowed(TieredPages* tiers, const Loaded& loaded) : tiers_(tiers), loaded_(loaded) {}
+    ~Borrowed();
+    Borrowed(const Borrowed&) = delete;
+    Borrowed& operator=(const Borrowed&) = delete;
+
+   private:
+    TieredPages* tiers_;
+    const Loaded& loaded_;
   };
 
   PageTier* tier(size_t kind) const { return options_.tiers[kind].get(); }
@@ -110,9 +133,10 @@ class TieredPages final : public PageSaver {
   std::optional<TierKind> tier_with(const PageName& name);
   void restore_loop();
   void restore_batch(RestoreJob& job, Lock* lock);
-  int64_t load(const RestoreJob& job, int64_t first, int64_t n, std::array<int64_t, kTierKinds>* loaded);
-  bool load_one(const PageName& name, std::span<std::byte> record, std::array<int64_t, kTierKinds>* loaded);
-  void copy_in(RestoreJob& job, int64_t n, const std::array<int64_t, kTierKinds>& loaded, Lock* lock);
+  void load(std::span<const PageName> names, Loaded* loaded);
+  bool load_one(const PageName& name, std::span<std::byte> room, Loaded* loaded);
+  void copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock);
+  void count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job);
   void tell(const RestoreJob& job);
   void release(RestoreJob& job);
   void give_up(const std::exception_ptr& error) noexcept;
