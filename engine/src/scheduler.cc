@@ -187,6 +187,7 @@ bool Scheduler::end_cancelled() {
 
 void Scheduler::end(Request& request, int64_t EngineStats::*how) {
   abandon_restore(request);
+  if (tiers_ && request.started()) tiers_->used(&request.sequence());
   request.state = Request::State::kEnded;
   ++(counts_.*how);
 }

@@ -1,5 +1,5 @@
-// Names the contents of a page by a digest of everything that they depend on, so that a page can be found again in
-// another tier, by another process, or after a restart.
+// Names the contents of a page by a digest of everything that they depend on, so that a page can be found
+// again in another tier, by another process, or after a restart.
 #pragma once
 
 #include <cstdint>

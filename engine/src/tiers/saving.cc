@@ -34,6 +34,29 @@ void TieredPages::count_lost(const Filled& filled) {
     if (!filled.settled[kind]) ++counts_[kind].lost_pages;
 }
 
+void TieredPages::used(Sequence* sequence) noexcept try {
+  constexpr size_t kMostUses = 256;
+  const int64_t n = sequence->n_shared();
+  if (!works_ || n == 0) return;
+  std::vector<PageName> chain;
+  chain.reserve(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) chain.push_back(sequence->name(i));
+  if (uses_.size() == kMostUses) uses_.pop_front();
+  uses_.push_back(std::move(chain));
+  save_work_.notify_one();
+} catch (...) {  // no memory: the pages count as not used
+}
+
+// Pages are stored before their use is told, because a tier passes over pages that it does not have.
+void TieredPages::tell_use(Lock* lock) {
+  const std::vector<PageName> chain = std::move(uses_.front());
+  uses_.pop_front();
+  lock->unlock();
+  for (const auto& tier : options_.tiers)
+    if (tier) tier->used(chain);
+  lock->lock();
+}
+
 void TieredPages::after_step() {
   if (tier(kHost) == nullptr || !works_ || pages_->n_free() >= options_.watermark_pages) return;
   to_evict_.clear();
@@ -71,6 +94,7 @@ void TieredPages::save_loop() {
 }
 
 void TieredPages::save_some(Lock* lock) {
+  if (queue_.empty() && to_evict_.empty()) return tell_use(lock);
   std::vector<Saving> batch = next_to_save();
   if (batch.empty()) return;
   {

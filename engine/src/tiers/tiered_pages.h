@@ -60,6 +60,8 @@ class TieredPages final : public PageSaver {
   // Looks for the pages after those that the request's sequence has, and begins to bring back what is found,
   // if that pays. Returns null if nothing is brought back.
   std::shared_ptr<RestoreJob> begin_restore(Request* request, Sequence* sequence, bool sparse);
+  // Says that a request has used the sequence's shared pages, so that tiers keep them longer than others.
+  void used(Sequence* sequence) noexcept;
   // Must be called when the request of a job ends or loses its pages, before these are given back. The caller
   // has the turn, or no thread runs steps any more.
   void abandon(RestoreJob* job);
@@ -122,9 +124,12 @@ class TieredPages final : public PageSaver {
 
   // saving.cc
   void save_loop();
-  bool wants_to_save() const { return !works_ ? false : !queue_.empty() || !to_evict_.empty(); }
+  bool wants_to_save() const {
+    return works_ && !(queue_.empty() && to_evict_.empty() && uses_.empty());
+  }
   void save_some(Lock* lock);
   std::vector<Saving> next_to_save();
+  void tell_use(Lock* lock);
   void copy_out(std::vector<Saving>* batch, Lock* lock);
   void store(std::vector<Saving>* batch);
   void count_lost(const Filled& filled);
@@ -151,6 +156,7 @@ class TieredPages final : public PageSaver {
   std::vector<Filled> filled_;                          // [n_pages]
   std::deque<std::pair<int32_t, uint64_t>> queue_;      // for the disk: pages and their serials
   std::vector<std::pair<int32_t, uint64_t>> to_evict_;  // for the host
+  std::deque<std::vector<PageName>> uses_;           // chains of pages that requests have used
   std::deque<std::shared_ptr<RestoreJob>> restores_;
   RestoreChoice choice_;
   std::array<TierStats, kTierKinds> counts_{};
