@@ -133,20 +133,15 @@ void PrefixCache::make_evictable(int32_t page) {
 // From each leaf on, it follows the ancestors that have no other children, which become leaves one after the
 // other.
 std::vector<int32_t> PrefixCache::next_evicted(int64_t n) const {
-  std::vector<Entry> leaves;
-  for (const std::set<Entry>& of_owner : evictable_)
-    leaves.insert(leaves.end(), of_owner.begin(), of_owner.end());
-  std::sort(leaves.begin(), leaves.end());
   std::vector<int32_t> pages;
-  for (const Entry& leaf : leaves)
-    for (int32_t page = leaf.second;;) {
-      if (static_cast<int64_t>(pages.size()) >= n) return pages;
-      pages.push_back(page);
-      page = nodes_[static_cast<size_t>(page)].parent;
-      if (page == kRoot || pages_.n_references(page) != 1 ||
-          nodes_[static_cast<size_t>(page)].n_children != 1)
-        break;
-    }
+  for (const std::set<Entry>& leaves : evictable_) {
+    const size_t most = pages.size() + static_cast<size_t>(n);
+    for (const Entry& leaf : leaves)
+      for (int32_t page = leaf.second; page != kRoot && pages.size() < most; page = node(page).parent) {
+        if (pages_.n_references(page) != 1 || node(page).n_children > 1) break;
+        pages.push_back(page);
+      }
+  }
   return pages;
 }
 

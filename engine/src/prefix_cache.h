@@ -62,7 +62,8 @@ class PrefixCache {
   void pin(int32_t page) { holds(page) ? reference(page) : pages_.add_reference(page); }
   void unpin(int32_t page);
 
-  // Returns up to n pages in about the order in which they would be evicted, if none were used meanwhile.
+  // Returns up to n pages of each owner, in about the order in which they would be evicted, if none were used
+  // meanwhile.
   std::vector<int32_t> next_evicted(int64_t n) const;
 
   bool keeps() const { return keep_; }
@@ -90,6 +91,7 @@ class PrefixCache {
                                        // allocates nothing and never fails
   };
   Node& node(int32_t page) { return nodes_[static_cast<size_t>(page)]; }
+  const Node& node(int32_t page) const { return nodes_[static_cast<size_t>(page)]; }
   uint64_t hash_of(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   int32_t lookup(uint64_t hash, int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   void reference(int32_t page);

@@ -107,12 +107,9 @@ void TieredPages::save_some(Lock* lock) {
   store(&batch);
   lock->lock();
   for (const Saving& saving : batch) {
-    Filled& known = filled_[static_cast<size_t>(saving.page)];
-    for (size_t kind = 0; kind < kTierKinds; ++kind) {
-      if (!saving.wanted[kind]) continue;
-      ++(saving.kept[kind] ? counts_[kind].saved_pages : counts_[kind].lost_pages);
-      if (known.serial == saving.filled.serial) known.settled[kind] = true;
-    }
+    for (size_t kind = 0; kind < kTierKinds; ++kind)
+      if (saving.wanted[kind])
+        ++(saving.kept[kind] ? counts_[kind].saved_pages : counts_[kind].lost_pages);
   }
 }
 
@@ -154,7 +151,11 @@ void TieredPages::copy_out(std::vector<Saving>* batch, Lock* lock) {
   if (batch->empty()) return;
   std::vector<int32_t> pages;
   pages.reserve(batch->size());
-  for (const Saving& saving : *batch) pages.push_back(saving.page);
+  for (const Saving& saving : *batch) {
+    pages.push_back(saving.page);
+    for (size_t kind = 0; kind < kTierKinds; ++kind)
+      if (saving.wanted[kind]) filled_[static_cast<size_t>(saving.page)].settled[kind] = true;
+  }
   for (const int32_t page : pages) pages_->pin(page);
   ++n_copying_;
   lock->unlock();
