@@ -61,8 +61,8 @@ EngineImpl::EngineImpl(const EngineOptions& options)
   check_tiers();
   load_weights();
   size_cache();
-  pages_ =
-      std::make_unique<PrefixCache>(info_.n_pages, info_.page_tokens, info_.prefix_cache, nullptr, layout_);
+  pages_ = std::make_unique<PrefixCache>(info_.n_pages, info_.page_tokens, info_.prefix_cache, nullptr,
+                                         layout_, page_cost(model_.config()));
   ranks_.allocate(limits_, pages_of_rank());
   model_.allocate(limits_, pages_of_rank(), ranks_.comm());
   ranks_.allocated();

@@ -22,14 +22,15 @@ uint64_t chain_hash(uint64_t parent, std::span<const int32_t> ids) {
 
 }  // namespace
 
-PrefixCache::PrefixCache(int64_t n_pages, int64_t page_tokens, bool keep, Hash hash, const PageLayout& layout)
+PrefixCache::PrefixCache(int64_t n_pages, int64_t page_tokens, bool keep, Hash hash, const PageLayout& layout,
+                         const PageCost& cost, const EvictionRule& eviction)
     : pages_(n_pages, layout.n_owners),
       page_tokens_(page_tokens),
       keep_(keep),
       hash_(hash == nullptr ? chain_hash : hash),
       layout_(layout),
-      evictable_(static_cast<size_t>(layout.n_owners)),
-      n_cached_of_(static_cast<size_t>(layout.n_owners), 0) {
+      cost_(cost),
+      order_(keep ? n_pages : 0, layout.n_owners, eviction) {
   if (!keep) return;
   nodes_.resize(static_cast<size_t>(n_pages));
   tokens_.resize(static_cast<size_t>(n_pages * page_tokens));
@@ -42,21 +43,16 @@ int32_t PrefixCache::allocate(int64_t block) {
   return pages_.allocate(owner);
 }
 
-void PrefixCache::count_cached(int32_t page, int64_t n) {
-  n_cached_ += n;
-  n_cached_of_[static_cast<size_t>(pages_.owner(page))] += n;
-}
-
 void PrefixCache::release(int32_t page) {
-  if (holds(page)) node(page).last_used = ++clock_;
+  if (holds(page)) order_.rank(page);
   unpin(page);
 }
 
 void PrefixCache::unpin(int32_t page) {
   pages_.release(page);
   if (!holds(page) || pages_.n_references(page) != 1) return;
-  count_cached(page, 1);
-  if (node(page).n_children == 0) make_evictable(page);
+  order_.give_back(page);
+  if (node(page).n_children == 0) order_.add_leaf(page);
 }
 
 int32_t PrefixCache::find(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids) {
@@ -76,16 +72,14 @@ int32_t PrefixCache::add(int32_t parent, const PrefixKey& key, std::span<const i
     return same;
   }
   Node& n = node(page);
-  if (n.entry.empty()) {
-    std::set<Entry> one;
-    one.emplace(0, page);
-    n.entry = one.extract(one.begin());
-  }
+  const int32_t block = parent == kRoot ? 0 : node(parent).block + 1;
+  order_.begin(page, pages_.owner(page), cost_.of_page(key.rule, block, page_tokens_));
   index_.emplace(hash, page);
   n.cached = true;
   n.serial = ++n_added_;
   n.parent = parent;
   n.n_children = 0;
+  n.block = block;
   n.hash = hash;
   n.key = key;
   std::copy(ids.begin(), ids.end(), tokens_.begin() + page * page_tokens_);
@@ -115,29 +109,25 @@ int32_t PrefixCache::lookup(uint64_t hash, int32_t parent, const PrefixKey& key,
   return kNone;
 }
 
-void PrefixCache::reference(int32_t page) {
-  if (pages_.n_references(page) == 1) {
-    count_cached(page, -1);
-    Node& n = node(page);
-    if (n.entry.empty()) n.entry = evictable_beside(page).extract({n.last_used, page});
-  }
+void PrefixCache::pin(int32_t page) {
+  if (holds(page) && pages_.n_references(page) == 1) order_.take(page);
   pages_.add_reference(page);
 }
 
-void PrefixCache::make_evictable(int32_t page) {
-  Node& n = node(page);
-  n.entry.value() = {n.last_used, page};
-  evictable_beside(page).insert(std::move(n.entry));
+void PrefixCache::reference(int32_t page) {
+  if (pages_.n_references(page) == 1) order_.take(page);
+  order_.count_use(page);
+  pages_.add_reference(page);
 }
 
 // From each leaf on, it follows the ancestors that have no other children, which become leaves one after the
 // other.
 std::vector<int32_t> PrefixCache::next_evicted(int64_t n) const {
   std::vector<int32_t> pages;
-  for (const std::set<Entry>& leaves : evictable_) {
+  for (int64_t owner = 0; owner < layout_.n_owners; ++owner) {
     const size_t most = pages.size() + static_cast<size_t>(n);
-    for (const Entry& leaf : leaves)
-      for (int32_t page = leaf.second; page != kRoot && pages.size() < most; page = node(page).parent) {
+    for (const int32_t leaf : order_.next_leaves(owner, n))
+      for (int32_t page = leaf; page != kRoot && pages.size() < most; page = node(page).parent) {
         if (pages_.n_references(page) != 1 || node(page).n_children > 1) break;
         pages.push_back(page);
       }
@@ -148,30 +138,39 @@ std::vector<int32_t> PrefixCache::next_evicted(int64_t n) const {
 // Pages of other owners may hang below the page that is wanted. So leaves are evicted first, whichever owner
 // they belong to.
 bool PrefixCache::evict(int64_t owner) {
-  std::set<Entry>& own = evictable_[static_cast<size_t>(owner)];
-  while (own.empty()) {
-    if (n_cached_of_[static_cast<size_t>(owner)] == 0) return false;
-    std::set<Entry>* oldest = nullptr;
-    for (std::set<Entry>& leaves : evictable_)
-      if (!leaves.empty() && (oldest == nullptr || leaves.begin()->first < oldest->begin()->first))
-        oldest = &leaves;
-    if (oldest == nullptr) return false;
-    evict_first(oldest);
+  if (order_.n_pages(owner) == 0) return false;
+  int32_t page = victim(owner);
+  while (page == kNone) {
+    for (int64_t other = 0; other < layout_.n_owners; ++other) {
+      const int32_t leaf = victim(other);
+      if (leaf != kNone && (page == kNone || order_.before(leaf, page))) page = leaf;
+    }
+    if (page == kNone) return false;  // what hangs below the owner's pages is pinned
+    drop(page);
+    page = victim(owner);
   }
-  evict_first(&own);
+  drop(page);
   return true;
 }
 
-void PrefixCache::evict_first(std::set<Entry>* leaves) {
-  const int32_t page = leaves->begin()->second;
+// Returns the leaf of the owner that goes first, after those have been kept that are to be kept.
+int32_t PrefixCache::victim(int64_t owner) {
+  for (;;) {
+    const int32_t leaf = order_.first(owner);
+    if (leaf == EvictionOrder::kNone) return kNone;
+    if (!order_.should_keep(leaf)) return leaf;
+    for (int32_t page = leaf; page != kRoot && order_.keep(page);) page = node(page).parent;
+  }
+}
+
+void PrefixCache::drop(int32_t page) {
+  order_.evict(page);
   Node& n = node(page);
-  n.entry = leaves->extract(leaves->begin());
   const auto [begin, end] = index_.equal_range(n.hash);
   index_.erase(std::find_if(begin, end, [&](const auto& item) { return item.second == page; }));
   n.cached = false;
-  count_cached(page, -1);
   if (n.parent != kRoot && --node(n.parent).n_children == 0 && pages_.n_references(n.parent) == 1)
-    make_evictable(n.parent);
+    order_.add_leaf(n.parent);
   pages_.release(page);
 }
 

@@ -3,13 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
 #include <span>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
+#include "engine/src/eviction_order.h"
 #include "engine/src/page_allocator.h"
+#include "engine/src/page_cost.h"
 #include "engine/src/page_layout.h"
 #include "seer/sparse.h"
 
@@ -28,7 +28,8 @@ struct PrefixKey {
 // A tree of pages: the parent of a cached page holds the tokens before its own. A page is referenced by the
 // cache, if it is cached, and by each sequence whose table it is in. A sequence that references a page must
 // also reference the page's ancestors. So if no sequence references a page, none references its descendants,
-// and pages are evicted leaves first. Not thread-safe: the caller must hold the scheduler's mutex.
+// and pages are evicted leaves first. Which leaf goes first is decided by EvictionOrder. Not thread-safe: the
+// caller must hold the scheduler's mutex.
 class PrefixCache {
  public:
   static constexpr int32_t kRoot = -1;  // parent of first pages
@@ -38,10 +39,10 @@ class PrefixCache {
   // If `keep` is false, nothing is cached, and this is only an allocator. `hash` is for tests; equal hashes
   // of unequal pages cost only time.
   PrefixCache(int64_t n_pages, int64_t page_tokens, bool keep, Hash hash = nullptr,
-              const PageLayout& layout = {});
+              const PageLayout& layout = {}, const PageCost& cost = {}, const EvictionRule& eviction = {});
 
   // Returns a page for block `block` of a sequence, with one reference. It belongs to that block's owner;
-  // kNone if all pages of the owner are in use. Evicts the page that was unused the longest.
+  // kNone if all pages of the owner are in use. Evicts a page if none is free.
   int32_t allocate(int64_t block = 0);
   // Gives back one reference. Never fails.
   void release(int32_t page);
@@ -59,7 +60,7 @@ class PrefixCache {
   // A reference that lasts while the page's contents are copied. It needs no reference to the ancestors, and
   // is no use of the page: the page's turn to be evicted stays the same. While there is one, pages are
   // counted as available that are not.
-  void pin(int32_t page) { holds(page) ? reference(page) : pages_.add_reference(page); }
+  void pin(int32_t page);
   void unpin(int32_t page);
 
   // Returns up to n pages of each owner, in about the order in which they would be evicted, if none were used
@@ -69,39 +70,30 @@ class PrefixCache {
   bool keeps() const { return keep_; }
   int64_t n_pages() const { return pages_.n_pages(); }
   int64_t n_free() const { return pages_.n_free(); }
-  int64_t n_cached() const { return n_cached_; }  // unreferenced: evictable at once
-  int64_t n_available() const { return pages_.n_free() + n_cached_; }
-  int64_t n_available(int64_t owner) const {
-    return pages_.n_free(owner) + n_cached_of_[static_cast<size_t>(owner)];
-  }
+  int64_t n_cached() const { return order_.n_pages(); }  // unreferenced: evictable at once
+  int64_t n_available() const { return pages_.n_free() + n_cached(); }
+  int64_t n_available(int64_t owner) const { return pages_.n_free(owner) + order_.n_pages(owner); }
   const PageLayout& layout() const { return layout_; }
   int64_t n_used() const { return n_pages() - n_available(); }
 
  private:
-  using Entry = std::pair<uint64_t, int32_t>;  // last use, page
   struct Node {
     bool cached = false;
     int32_t parent = kRoot;
     int32_t n_children = 0;
-    uint64_t hash = 0;       // of all tokens up to the page's end, and the key
-    uint64_t last_used = 0;  // when its last sequence let go of it
+    int32_t block = 0;  // how many pages precede it
+    uint64_t hash = 0;  // of all tokens up to the page's end, and the key
     uint64_t serial = 0;
     PrefixKey key;
-    std::set<Entry>::node_type entry;  // its node for evictable_ while it is not in it, so that release()
-                                       // allocates nothing and never fails
   };
   Node& node(int32_t page) { return nodes_[static_cast<size_t>(page)]; }
   const Node& node(int32_t page) const { return nodes_[static_cast<size_t>(page)]; }
   uint64_t hash_of(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   int32_t lookup(uint64_t hash, int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   void reference(int32_t page);
-  void make_evictable(int32_t page);
-  std::set<Entry>& evictable_beside(int32_t page) {
-    return evictable_[static_cast<size_t>(pages_.owner(page))];
-  }
-  void count_cached(int32_t page, int64_t n);
   bool evict(int64_t owner);
-  void evict_first(std::set<Entry>* leaves);
+  int32_t victim(int64_t owner);
+  void drop(int32_t page);
 
   PageAllocator pages_;
   int64_t page_tokens_;
@@ -111,10 +103,9 @@ class PrefixCache {
   std::vector<int32_t> tokens_;  // [n_pages, page_tokens], compared to confirm a match of hashes
   std::unordered_multimap<uint64_t, int32_t> index_;  // by hash
   PageLayout layout_;
-  std::vector<std::set<Entry>> evictable_;  // of each owner: unreferenced leaves, the longest unused first
-  std::vector<int64_t> n_cached_of_;        // each owner
-  int64_t n_cached_ = 0;
-  uint64_t clock_ = 0, n_added_ = 0;
+  PageCost cost_;
+  EvictionOrder order_;
+  uint64_t n_added_ = 0;
 };
 
 }  // namespace seer

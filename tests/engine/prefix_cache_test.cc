@@ -84,8 +84,8 @@ TEST_CASE("a page is evicted of the owner that is short, its children of others 
   CHECK(cache.n_used() == 2);
 }
 
-TEST_CASE("the longest unused leaf is evicted first, a parent after its children") {
-  PrefixCache cache(4, kCachedPage, true);
+TEST_CASE("among equal leaves the longest unused one is evicted first, a parent after its children") {
+  PrefixCache cache(4, kCachedPage, true, nullptr, {}, {}, EvictionRule::least_recently_used());
   const int32_t root = add(cache, kRoot, 1), left = add(cache, root, 2), right = add(cache, root, 3);
   const int32_t other = add(cache, kRoot, 4);
   CHECK(cache.allocate() == kNone);                         // all are in use
@@ -273,7 +273,7 @@ TEST_CASE("without the cache nothing is kept") {
   CHECK(engine.stats().pages_cached == 0);
 }
 
-TEST_CASE("cached pages make room before anyone is pre-empted, the oldest prompt's first") {
+TEST_CASE("cached pages make room before anyone is pre-empted, most of them the oldest prompt's") {
   FakeOptions options = cached();
   options.n_pages = 20;
   FakeEngine engine(options);
@@ -282,8 +282,8 @@ TEST_CASE("cached pages make room before anyone is pre-empted, the oldest prompt
   n_cached(engine, fake_request(b, 3));
   CHECK(engine.stats().pages_cached == 16);
   CHECK(n_cached(engine, fake_request(c, 3)) == 0);
-  CHECK(n_cached(engine, fake_request(b, 3)) == 112);
-  CHECK(n_cached(engine, fake_request(a, 3)) < 112);
+  CHECK(n_cached(engine, fake_request(b, 3)) >= 96);
+  CHECK(n_cached(engine, fake_request(a, 3)) <= 80);
   CHECK(engine.stats().n_preempted == 0);
 }
 

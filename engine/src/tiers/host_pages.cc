@@ -85,7 +85,7 @@ const std::byte* HostPages::borrow(const PageName& name) {
   return found->second.record;
 }
 
-void HostPages::give_back(const PageName& name) {
+void HostPages::release_record(const PageName& name) {
   const std::lock_guard lock(mutex_);
   --pages_.at(name).n_users;
 }
@@ -94,7 +94,7 @@ bool HostPages::load(const PageName& name, std::span<std::byte> record) {
   const std::byte* const from = borrow(name);
   if (from == nullptr) return false;
   std::memcpy(record.data(), from, static_cast<size_t>(record_bytes_));
-  give_back(name);
+  release_record(name);
   return true;
 }
 

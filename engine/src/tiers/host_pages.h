@@ -24,7 +24,7 @@ class HostPages final : public PageTier {
   bool store(const PageName& name, std::span<const std::byte> record, double cost_s) override;
   bool load(const PageName& name, std::span<std::byte> record) override;
   const std::byte* borrow(const PageName& name) override;
-  void give_back(const PageName& name) override;
+  void release_record(const PageName& name) override;
   int64_t n_pages() const override;
   int64_t n_bytes() const override { return n_pages() * record_bytes_; }
 

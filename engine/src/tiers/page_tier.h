@@ -25,10 +25,10 @@ class PageTier {
   // does not have the page, or has it damaged; `record` then holds nothing useful.
   virtual bool load(const PageName& name, std::span<std::byte> record) = 0;
 
-  // If the tier keeps records in memory: returns the page's record, which stays as it is until give_back(). Null
+  // If the tier keeps records in memory: returns the page's record, which stays as it is until release_record(). Null
   // if the tier does not have the page, or is of another kind.
   virtual const std::byte* borrow(const PageName&) { return nullptr; }
-  virtual void give_back(const PageName&) {}
+  virtual void release_record(const PageName&) {}
 
   // Says that a sequence uses these pages, which follow one another from the first page of its tokens,
   // whichever tier they came from. A page is useless without those before it, so the tier gives up the last

@@ -109,7 +109,7 @@ void TieredPages::restore_batch(RestoreJob& job, Lock* lock) {
 }
 
 TieredPages::Borrowed::~Borrowed() {
-  for (const auto& [kind, name] : loaded_.borrowed) tiers_->tier(kind)->give_back(name);
+  for (const auto& [kind, name] : loaded_.borrowed) tiers_->tier(kind)->release_record(name);
 }
 
 // Loads records up to the first that no tier can give.

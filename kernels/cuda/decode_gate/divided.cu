@@ -1,8 +1,7 @@
 // The choice of pages for decoded tokens if ranks divide the pages: one kernel scores the pages that are
 // here, and another one keeps pages by the sum of all ranks' scores.
-#include <cassert>
-
 #include "kernels/cuda/decode_gate/choose.cuh"
+#include "kernels/cuda/decode_gate/head_sizes.cuh"
 #include "kernels/cuda/decode_gate/page_keys.cuh"
 #include "kernels/cuda/decode_gate/params.h"
 #include "kernels/cuda/decode_gate/query.cuh"
@@ -88,19 +87,9 @@ __global__ void __launch_bounds__(kSelectThreads)
 
 cudaError_t launch_decode_gate_scores(const DecodeGateSelectParams& params, int n_multiprocessors,
                                       bool has_clusters, cudaStream_t stream) {
-  switch (params.d_head) {
-    case 64:
-      return launch_scores<64>(params, n_multiprocessors, has_clusters, stream);
-    case 96:
-      return launch_scores<96>(params, n_multiprocessors, has_clusters, stream);
-    case 128:
-      return launch_scores<128>(params, n_multiprocessors, has_clusters, stream);
-    case 256:
-      return launch_scores<256>(params, n_multiprocessors, has_clusters, stream);
-    default:
-      assert(false && "the backend refuses other head sizes");
-      return cudaErrorInvalidValue;
-  }
+  return for_head_size(params.d_head, [&](auto d_head) {
+    return launch_scores<d_head()>(params, n_multiprocessors, has_clusters, stream);
+  });
 }
 
 cudaError_t launch_decode_gate_keep(const DecodeGateKeepParams& params, cudaStream_t stream) {

@@ -1,7 +1,6 @@
 // Gate keys of full pages.
-#include <cassert>
-
 #include "kernels/cuda/decode_gate/finish.cuh"
+#include "kernels/cuda/decode_gate/head_sizes.cuh"
 #include "kernels/cuda/decode_gate/params.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx/pdl.cuh"
@@ -196,19 +195,7 @@ cudaError_t launch_keys(const DecodeGateKeyParams& p, cudaStream_t stream) {
 }  // namespace
 
 cudaError_t launch_decode_gate_keys(const DecodeGateKeyParams& params, cudaStream_t stream) {
-  switch (params.d_head) {
-    case 64:
-      return launch_keys<64>(params, stream);
-    case 96:
-      return launch_keys<96>(params, stream);
-    case 128:
-      return launch_keys<128>(params, stream);
-    case 256:
-      return launch_keys<256>(params, stream);
-    default:
-      assert(false && "the backend refuses other head sizes");
-      return cudaErrorInvalidValue;
-  }
+  return for_head_size(params.d_head, [&](auto d_head) { return launch_keys<d_head()>(params, stream); });
 }
 
 }  // namespace seer::cuda

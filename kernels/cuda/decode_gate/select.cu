@@ -2,9 +2,9 @@
 // head: it makes the gate query, scores the keys of all full pages, and lists the kept pages. If ranks divide
 // the pages, divided.cu has the kernels that do this in two parts.
 #include <algorithm>
-#include <cassert>
 
 #include "kernels/cuda/decode_gate/choose.cuh"
+#include "kernels/cuda/decode_gate/head_sizes.cuh"
 #include "kernels/cuda/decode_gate/page_keys.cuh"
 #include "kernels/cuda/decode_gate/params.h"
 #include "kernels/cuda/decode_gate/query.cuh"
@@ -87,19 +87,9 @@ cudaError_t launch_select(const DecodeGateSelectParams& p, int n_multiprocessors
 
 cudaError_t launch_decode_gate_select(const DecodeGateSelectParams& params, int n_multiprocessors,
                                       bool has_clusters, cudaStream_t stream) {
-  switch (params.d_head) {
-    case 64:
-      return launch_select<64>(params, n_multiprocessors, has_clusters, stream);
-    case 96:
-      return launch_select<96>(params, n_multiprocessors, has_clusters, stream);
-    case 128:
-      return launch_select<128>(params, n_multiprocessors, has_clusters, stream);
-    case 256:
-      return launch_select<256>(params, n_multiprocessors, has_clusters, stream);
-    default:
-      assert(false && "the backend refuses other head sizes");
-      return cudaErrorInvalidValue;
-  }
+  return for_head_size(params.d_head, [&](auto d_head) {
+    return launch_select<d_head()>(params, n_multiprocessors, has_clusters, stream);
+  });
 }
 
 int64_t decode_gate_max_blocks(int max_shared_bytes, int d_head, int group) {
