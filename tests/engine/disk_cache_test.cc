@@ -1,6 +1,7 @@
 // Engines with a disk cache: answers are those of a fresh computation, bit for bit, whatever happens to the
 // files.
 #include <filesystem>
+#include <utility>
 
 #include "engine/src/engine_impl.h"
 #include "engine/src/tiers/page_folder.h"
@@ -108,26 +109,29 @@ TEST_CASE("after a restart every rule finds its own pages, and says what a fresh
 }
 
 TEST_CASE("pages from the disk are as good as pages of the pool, whatever the chunks are") {
+  // Chunks of the engine that writes pages, and of the one that finds them. Only the last bits of sums depend
+  // on them, so both kinds of pages are compared in one engine.
+  const auto [writer, reader] = GENERATE(std::pair(64, 256), std::pair(192, 64), std::pair(512, 512));
   const GatesWithFactors gates(some_head_factors());
-  const int64_t chunk = GENERATE(64, 192, 512), reader_chunk = GENERATE(64, 256);
   const DiskFolder folder;
   const Ids prompt = document(450);
-  EngineOptions options = options_with(gates, chunk);
-  options.ctx_size = 1024;
+  std::vector<GenerateResult> computed;
   for (const SparseRule& rule : {kDense, kThreshold}) {
-    INFO(chunk << " and " << reader_chunk << ", " << rule.to_string());
-    GenerateResult from_pool;
-    {
-      const auto engine = Engine::load(on_disk(options, folder));
-      const GenerateResult computed = run(*engine, request(prompt, rule));
-      from_pool = run(*engine, request(prompt, rule));
-      CHECK(from_pool.tokens == computed.tokens);
-    }
-    EngineOptions reader = options;
-    reader.chunk_size = reader_chunk;
-    const GenerateResult found = run(*Engine::load(on_disk(reader, folder)), request(prompt, rule));
-    CHECK(found.stats.n_from_disk == from_pool.stats.n_cached);
-    check_same(found, from_pool);
+    const auto engine = Engine::load(on_disk(options_with(gates, writer), folder));
+    computed.push_back(run(*engine, request(prompt, rule)));
+  }
+  EngineOptions options = options_with(gates, reader);
+  options.pool_size = 1024;
+  const auto engine = Engine::load(on_disk(options, folder));
+  for (const SparseRule& rule : {kDense, kThreshold}) {
+    INFO(writer << " and " << reader << ", " << rule.to_string());
+    const GenerateResult from_disk = run(*engine, request(prompt, rule)),
+                         from_pool = run(*engine, request(prompt, rule));
+    CHECK(from_disk.stats.n_from_disk == from_disk.stats.n_cached);
+    CHECK(from_pool.stats.n_from_disk == 0);
+    CHECK(from_disk.stats.n_cached == from_pool.stats.n_cached);
+    check_same(from_disk, from_pool);
+    CHECK(from_disk.tokens == computed[rule == kDense ? 0 : 1].tokens);
   }
 }
 
@@ -197,7 +201,7 @@ TEST_CASE("a file that is damaged or gone in the middle of a document costs its 
       CHECK(engine->stats().disk_cache.failed_pages == (gone ? 0 : 1));
       // The page is computed and written again, so that the next run finds all of them.
       flush(*engine);
-      CHECK(engine->stats().disk_cache.saved_pages == (gone ? 1 : 1));
+      CHECK(engine->stats().disk_cache.saved_pages == 1);
       check_same(run(*Engine::load(on_disk(plain, folder)), request(prompt, kDense)), expected);
     }
 }
@@ -266,8 +270,14 @@ TEST_CASE("what a page's sequence has not written is zero on the disk") {
     run(*engine, request(prompt, kDense));
     flush(*engine);
   }
-  for (int64_t page = 0; page < 7; ++page)
-    CHECK(read_file(file_of(*fresh, clean, prompt, page)) == read_file(file_of(*other, used, prompt, page)));
+  // The head in front says how long the page took to compute.
+  const auto record = [&](Engine& engine, const DiskFolder& folder, int64_t page) {
+    return read_file(file_of(engine, folder, prompt, page)).substr(kPageFileBlock);
+  };
+  for (int64_t page = 0; page < 7; ++page) {
+    const bool same = record(*fresh, clean, page) == record(*other, used, page);
+    CHECK(same);
+  }
 }
 
 TEST_CASE("options of the tiers that make no sense are refused by name") {
