@@ -164,8 +164,8 @@ bool Scheduler::step(Lock* lock) try {
   lock->lock();
   if (error) look_at_runner();
   error ? fail_step(error) : commit(lock);
-  if (tiers_) tiers_->after_step();
   remove_ended();
+  if (tiers_) tiers_->after_step();
   return true;
 } catch (...) {  // the machine's own memory ran out; it is unknown which requests are affected
   if (!lock->owns_lock()) lock->lock();
