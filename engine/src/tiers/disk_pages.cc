@@ -208,7 +208,7 @@ bool DiskPages::load(const PageName& name, std::span<std::byte> record) {
 
 PageFileResult DiskPages::read(int fd, const PageName& name, std::span<std::byte> record,
                                PageFileHead* head) {
-  if (!options_.direct_reads) ::posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+  if (!options_.direct_reads) ::posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
   if (const int error = fault(DiskCall::kRead); error != 0) return {error, ""};
   std::unique_ptr<PageFileBuffer> buffer = take_buffer();
   PageFileResult result = read_page_file(fd, name, record, *buffer, head);

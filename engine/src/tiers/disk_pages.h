@@ -54,8 +54,9 @@ class DiskPages final : public PageTier {
   // Makes the folder if it is not there, removes what processes left that ended while they wrote, and removes
   // pages if the folder holds more than `max_bytes`. A folder that cannot be written to is read. Throws
   // Error{kUsage} if `max_bytes` is less than a page takes or `dir` cannot be such a folder, and
-  // Error{kRuntime} or Error{kFile} if it cannot be opened. `log` is called by any thread and must not throw.
-  DiskPages(DiskPagesOptions options, const PageFingerprint& fingerprint, int64_t record_bytes, Log log);
+  // Error{kRuntime} or Error{kFile} if it cannot be opened. `on_log` is called by any thread and must not
+  // throw.
+  DiskPages(DiskPagesOptions options, const PageFingerprint& fingerprint, int64_t record_bytes, Log on_log);
 
   bool has(const PageName& name) override;
   bool store(const PageName& name, std::span<const std::byte> record, double cost_s) override;

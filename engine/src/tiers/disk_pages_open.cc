@@ -45,12 +45,12 @@ void make_folder(const std::string& dir) {
 }  // namespace
 
 DiskPages::DiskPages(DiskPagesOptions options, const PageFingerprint& fingerprint, int64_t record_bytes,
-                     Log log)
+                     Log on_log)
     : options_(std::move(options)),
       fingerprint_(fingerprint),
       record_bytes_(record_bytes),
       file_bytes_(page_file_bytes(record_bytes)),
-      log_(std::move(log)),
+      log_(std::move(on_log)),
       reads_(options_.first_pause),
       writes_(options_.first_pause),
       worth_(options_.max_bytes) {

@@ -75,22 +75,24 @@ PageSpace::PageSpace(const std::string& path) : path_(path), fd_(open_space(path
 PageSpace::Lock::Lock(const PageSpace& space, milliseconds patience)
     : threads_(space.mutex_, std::defer_lock) {
   const auto end = std::chrono::steady_clock::now() + patience;
-  if (!threads_.try_lock_until(end)) {
+  if (patience.count() > 0) {
+    threads_.lock();
+  } else if (!threads_.try_lock()) {
     error_ = EWOULDBLOCK;
     return;
   }
-  // A wait in flock() itself would have no end if the other process is stopped. Locks are held for less than
-  // a millisecond, but for the count of a large folder.
+  // A wait in flock() itself would have no end if the other process is stopped. Processes hold the lock while
+  // they make, rename and remove a few files, and while they count all of them.
   for (milliseconds pause(1);; pause = std::min(2 * pause, milliseconds(20))) {
     if (::flock(space.fd_.get(), LOCK_EX | LOCK_NB) == 0) {
       fd_ = space.fd_.get();
+      error_ = 0;
       return;
     }
     error_ = errno;
     if (error_ != EWOULDBLOCK && error_ != EINTR) return;
     if (std::chrono::steady_clock::now() >= end) return;
     std::this_thread::sleep_for(pause);
-    error_ = 0;
   }
 }
 

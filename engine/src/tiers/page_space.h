@@ -32,7 +32,7 @@ class PageSpace {
   explicit PageSpace(const std::string& path);
 
   // Keeps other threads and processes away until it is destroyed. Does not hold the lock if another process
-  // kept it for all of the time.
+  // kept it for all of the time, or anybody has it and there is no patience.
   class Lock {
    public:
     Lock(const PageSpace& space, std::chrono::milliseconds patience);
@@ -43,7 +43,7 @@ class PageSpace {
     int error() const { return error_; }  // errno; EWOULDBLOCK: another process has the lock
 
    private:
-    std::unique_lock<std::timed_mutex> threads_;
+    std::unique_lock<std::mutex> threads_;
     int fd_ = -1;
     int error_ = 0;
   };
@@ -57,7 +57,7 @@ class PageSpace {
  private:
   std::string path_;
   FileDescriptor fd_;
-  mutable std::timed_mutex mutex_;  // flock keeps processes apart, not threads
+  mutable std::mutex mutex_;  // flock keeps processes apart, not threads
 };
 
 }  // namespace seer
