@@ -111,8 +111,8 @@ class Backend : public DividedDecodes {
 
   // The same as read_rows() and write_rows(), but for a thread that copies while another one runs steps. No
   // operation waits for these copies, and they wait for none: the operations that wrote the rows must have
-  // ended, and no operation may use a row that is being written, or write a row that is being read. One thread
-  // at a time may call each of the two. The copies are done, and the host's bytes may be used, when
+  // ended, and no operation may use a row that is being written, or write a row that is being read. One
+  // thread at a time may call each of the two. The copies are done, and the host's bytes may be used, when
   // wait_for_reads_aside() or wait_for_writes_aside() has returned, which the same thread must call.
   virtual void read_rows_aside(std::byte* host, int64_t stride, const Tensor& device,
                                std::span<const int64_t> rows) = 0;

@@ -18,7 +18,8 @@ void EngineImpl::check_tiers() const {
   if (host < 0) refuse("expected a host cache of 0 bytes or more, found " + std::to_string(host));
   if (host > 0 && !model_.backend().has_own_memory())
     refuse(
-        "a host cache needs a GPU: on a CPU the pool of pages lies in the host's memory already. Use a larger "
+        "a host cache needs a GPU: on a CPU the pool of pages lies in the host's memory already. Use a "
+        "larger "
         "--pool-size.");
   if (!has_tiers()) return;
   if (!options_.prefix_cache)
@@ -31,8 +32,7 @@ void EngineImpl::check_tiers() const {
 
 std::unique_ptr<TieredPages> EngineImpl::make_tiers() {
   if (!has_tiers()) return nullptr;
-  auto mover =
-      std::make_unique<ModelPageMover>(&*page_transfer_, &model_.backend(), info_.page_tokens);
+  auto mover = std::make_unique<ModelPageMover>(&*page_transfer_, &model_.backend(), info_.page_tokens);
   TierOptions options;
   options.fingerprint = fingerprint();
   options.page_tokens = info_.page_tokens;
@@ -46,11 +46,12 @@ std::unique_ptr<TieredPages> EngineImpl::make_tiers() {
     DiskPagesOptions disk;
     disk.dir = options_.disk_cache_dir;
     disk.max_bytes = options_.disk_cache_bytes;
-    // What is used often is in the host's tier then, and need not be in the system's memory for files as well.
+    // What is used often is in the host's tier then, and need not be in the system's memory for files as
+    // well.
     disk.direct_reads = options_.host_cache_bytes > 0;
-    options.tiers[static_cast<size_t>(TierKind::kDisk)] = std::make_shared<DiskPages>(
-        disk, options.fingerprint, record,
-        [this](LogLevel level, const std::string& text) { log(level, text); });
+    options.tiers[static_cast<size_t>(TierKind::kDisk)] =
+        std::make_shared<DiskPages>(disk, options.fingerprint, record,
+                                    [this](LogLevel level, const std::string& text) { log(level, text); });
   }
   return std::make_unique<TieredPages>(pages_.get(), std::move(mover), std::move(options));
 }

@@ -80,8 +80,10 @@ TEST_CASE("after a restart every rule finds its own pages, and says what a fresh
     SparseDecodeRule decode;
     int64_t n_found;  // of 450 tokens; sparse rules leave the last two block rows to each prompt
   };
-  const std::vector<Rules> all = {{kDense, kDenseDecode, 448},       {kThreshold, kDecodeThreshold, 384},
-                                  {kNzRatio, kDecodeRatio, 384},     {kNzRatioRow, kDenseDecode, 384},
+  const std::vector<Rules> all = {{kDense, kDenseDecode, 448},
+                                  {kThreshold, kDecodeThreshold, 384},
+                                  {kNzRatio, kDecodeRatio, 384},
+                                  {kNzRatioRow, kDenseDecode, 384},
                                   {kHeadThreshold, kDecodeBudget, 384}};
   for (const Rules& r : all) {
     INFO(r.rule.to_string());
@@ -147,8 +149,7 @@ TEST_CASE("two documents in turn in a pool for one are each computed once, by se
         for (const SparseRule& rule : {kDense, kThreshold}) {
           INFO(session << ", round " << round << ", " << rule.to_string());
           const GenerateRequest asked = request(prompt, rule);
-          const GenerateResult found =
-              session ? engine->new_session()->generate(asked) : run(*engine, asked);
+          const GenerateResult found = session ? engine->new_session()->generate(asked) : run(*engine, asked);
           check_same(found, run(*fresh, asked));
           flush(*engine);
           if (session || round > 0) CHECK(found.stats.n_from_disk == (rule == kDense ? 448 : 384));
@@ -289,13 +290,11 @@ TEST_CASE("options of the tiers that make no sense are refused by name") {
   };
   CHECK_THAT(refused([](EngineOptions* o) { o->prefix_cache = false; }),
              ContainsSubstring("--no-prefix-cache"));
-  CHECK_THAT(refused([](EngineOptions* o) { o->disk_cache_bytes = 0; }),
-             ContainsSubstring("1 byte or more"));
+  CHECK_THAT(refused([](EngineOptions* o) { o->disk_cache_bytes = 0; }), ContainsSubstring("1 byte or more"));
   CHECK_THAT(refused([](EngineOptions* o) { o->disk_cache_bytes = -1; }), ContainsSubstring("found -1"));
   CHECK_THAT(refused([](EngineOptions* o) { o->disk_cache_dir = ""; }),
              ContainsSubstring("expected a folder"));
-  CHECK_THAT(refused([](EngineOptions* o) { o->disk_cache_bytes = 1000; }),
-             ContainsSubstring("found 1000"));
+  CHECK_THAT(refused([](EngineOptions* o) { o->disk_cache_bytes = 1000; }), ContainsSubstring("found 1000"));
   CHECK_THAT(refused([](EngineOptions* o) { o->host_cache_bytes = 1 << 30; }),
              ContainsSubstring("--pool-size"));
   CHECK_THAT(refused([](EngineOptions* o) { o->host_cache_bytes = -1; }), ContainsSubstring("found -1"));

@@ -20,7 +20,8 @@ inline std::vector<float> some_head_factors() {
   return factors;
 }
 
-// A folder of the demo model's gates with factors in their config.json, and head_threshold=0.02 as their rule.
+// A folder of the demo model's gates with factors in their config.json, and head_threshold=0.02 as their
+// rule.
 struct GatesWithFactors {
   TempDir dir;
 

@@ -16,8 +16,8 @@ using testing::run_seer;
 std::vector<std::string> generate_with(std::vector<std::string> more) {
   std::string prompt;
   for (int i = 0; i < 30; ++i) prompt += "The ship " + std::to_string(i) + " came to the harbour. ";
-  more.insert(more.begin(), {"generate", "-m", testing::demo_model_dir(), "-p", prompt, "--temp", "0", "-n", "8",
-                             "-c", "2048"});
+  more.insert(more.begin(), {"generate", "-m", testing::demo_model_dir(), "-p", prompt, "--temp", "0", "-n",
+                             "8", "-c", "2048"});
   return more;
 }
 
@@ -54,7 +54,8 @@ TEST_CASE("sizes in bytes have units of powers of 1024") {
 TEST_CASE("a disk cache without a size or a folder, and a host cache on a CPU, are refused by name") {
   for (const char* wrong : {"pages", ",1GiB", "1GiB"})
     CHECK_THAT(check_fails(generate_with({"--disk-cache", wrong}), 2), ContainsSubstring("DIR,SIZE"));
-  CHECK_THAT(check_fails(generate_with({"--disk-cache", "pages,1GB"}), 2), ContainsSubstring("such as 64GiB"));
+  CHECK_THAT(check_fails(generate_with({"--disk-cache", "pages,1GB"}), 2),
+             ContainsSubstring("such as 64GiB"));
   CHECK_THAT(check_fails(generate_with({"--host-cache", "1GiB", "--device", "cpu"}), 2),
              ContainsSubstring("needs a GPU") && ContainsSubstring("--pool-size"));
   CHECK_THAT(check_fails(generate_with({"--disk-cache", "pages,1GiB", "--no-prefix-cache"}), 2),

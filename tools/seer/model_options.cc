@@ -83,13 +83,15 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
       into(activations));
   args.flag("--no-prefix-cache", no_prefix_cache,
             "forget a request's pages with it; else they serve prompts that begin alike");
-  args.value("--disk-cache", "DIR,SIZE", "none",
-             "keep KV pages in files too, of SIZE (such as 64GiB) together, where later runs of the same model "
-             "find them, so that they need not compute the same prompt again",
-             into_dir_and_bytes(disk_cache_dir, disk_cache_bytes));
-  args.value("--host-cache", "SIZE", "none",
-             "keep KV pages that leave the GPU's pool in the host's memory, of SIZE (such as 64GiB); GPU only",
-             into_bytes(host_cache_bytes));
+  args.value(
+      "--disk-cache", "DIR,SIZE", "none",
+      "keep KV pages in files too, of SIZE (such as 64GiB) together, where later runs of the same model "
+      "find them, so that they need not compute the same prompt again",
+      into_dir_and_bytes(disk_cache_dir, disk_cache_bytes));
+  args.value(
+      "--host-cache", "SIZE", "none",
+      "keep KV pages that leave the GPU's pool in the host's memory, of SIZE (such as 64GiB); GPU only",
+      into_bytes(host_cache_bytes));
   args.value("-t,--threads", "N", "0: every core, within the container's CPU limit", "CPU threads",
              into(threads, 0, kMaxThreads));
   args.value("--device", "NAME", "auto",

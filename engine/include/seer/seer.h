@@ -172,9 +172,9 @@ typedef struct seer_engine_options {
   /* A second folder of gates, of the other kind: gates_dir and this one name gates for prompts and gates for
    * decoding, in any order. null: none. */
   const char* more_gates_dir;
-  /* Tiers that keep the KV pages for which the pool has no room; see EngineOptions. The disk's: a folder, null
-   * or "" for none, and the bytes that all files in it may have together. The host's, for a GPU only: bytes of
-   * the host's memory; 0: none. */
+  /* Tiers that keep the KV pages for which the pool has no room; see EngineOptions. The disk's: a folder,
+   * null or "" for none, and the bytes that all files in it may have together. The host's, for a GPU only:
+   * bytes of the host's memory; 0: none. */
   const char* disk_cache_dir;
   int64_t disk_cache_bytes, host_cache_bytes;
 } seer_engine_options;
@@ -506,8 +506,9 @@ typedef struct seer_engine_stats {
   int64_t n_requests, n_finished, n_cancelled, n_failed, n_preempted; /* since the load */
   int64_t prompt_tokens, cached_tokens, generated_tokens, n_steps;
   seer_tier_stats host_cache, disk_cache;
-  int64_t restore_saved_ns; /* by how much less time pages from the tiers took than computing was expected to */
-  int64_t refused_tokens;   /* computed although a tier had them, because that was expected to be faster */
+  int64_t
+      restore_saved_ns;   /* by how much less time pages from the tiers took than computing was expected to */
+  int64_t refused_tokens; /* computed although a tier had them, because that was expected to be faster */
 } seer_engine_stats;
 
 /* `size` is sizeof(seer_engine_stats). SEER_ERROR_USAGE for null pointers or a wrong size. */

@@ -31,7 +31,7 @@ class HostPages final : public PageTier {
  private:
   struct Page {
     std::byte* record = nullptr;
-    int n_users = 0;       // that read or write the record now
+    int n_users = 0;        // that read or write the record now
     bool complete = false;  // false while it is written
     std::list<PageName>::iterator place;
   };

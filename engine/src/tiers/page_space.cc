@@ -19,12 +19,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::array<char, 8> kMagic = {'S', 'e', 'e', 'r', 'D', 'i', 's', 'k'};
-constexpr uint64_t kVersion = 1;
+constexpr std::array<char, 8> kSpaceMagic = {'S', 'e', 'e', 'r', 'D', 'i', 's', 'k'};
+constexpr uint64_t kSpaceVersion = 1;
 
 struct Contents {
-  std::array<char, 8> magic = kMagic;
-  uint64_t version = kVersion;
+  std::array<char, 8> magic = kSpaceMagic;
+  uint64_t version = kSpaceVersion;
   PageSpace::Numbers numbers;
   Checksum sum;
 
@@ -57,7 +57,7 @@ PageSpace::PageSpace(const std::string& path) : path_(path), fd_(open_space(path
         ErrorKind::kFile,
         path + ": expected a regular file, found something else. Give the disk cache a folder of its own.");
   Contents contents;
-  if (info.st_size == 0 || !read_contents(fd_.get(), &contents) || contents.magic != kMagic) {
+  if (info.st_size == 0 || !read_contents(fd_.get(), &contents) || contents.magic != kSpaceMagic) {
     if (info.st_size > static_cast<off_t>(sizeof contents))
       throw Error(ErrorKind::kFile,
                   path +
@@ -65,8 +65,8 @@ PageSpace::PageSpace(const std::string& path) : path_(path), fd_(open_space(path
                       "disk cache a folder of its own.");
     return;  // new, or of a machine that lost power
   }
-  if (contents.version != kVersion)
-    throw Error(ErrorKind::kFile, path + ": expected version " + std::to_string(kVersion) +
+  if (contents.version != kSpaceVersion)
+    throw Error(ErrorKind::kFile, path + ": expected version " + std::to_string(kSpaceVersion) +
                                       " of the disk cache, found version " +
                                       std::to_string(contents.version) +
                                       ". Give this version of Seer another folder.");

@@ -25,8 +25,8 @@ class PageTier {
   // does not have the page, or has it damaged; `record` then holds nothing useful.
   virtual bool load(const PageName& name, std::span<std::byte> record) = 0;
 
-  // If the tier keeps records in memory: returns the page's record, which stays as it is until release_record(). Null
-  // if the tier does not have the page, or is of another kind.
+  // If the tier keeps records in memory: returns the page's record, which stays as it is until
+  // release_record(). Null if the tier does not have the page, or is of another kind.
   virtual const std::byte* borrow(const PageName&) { return nullptr; }
   virtual void release_record(const PageName&) {}
 

@@ -108,8 +108,7 @@ void TieredPages::save_some(Lock* lock) {
   lock->lock();
   for (const Saving& saving : batch) {
     for (size_t kind = 0; kind < kTierKinds; ++kind)
-      if (saving.wanted[kind])
-        ++(saving.kept[kind] ? counts_[kind].saved_pages : counts_[kind].lost_pages);
+      if (saving.wanted[kind]) ++(saving.kept[kind] ? counts_[kind].saved_pages : counts_[kind].lost_pages);
   }
 }
 

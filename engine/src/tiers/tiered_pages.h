@@ -124,9 +124,7 @@ class TieredPages final : public PageSaver {
 
   // saving.cc
   void save_loop();
-  bool wants_to_save() const {
-    return works_ && !(queue_.empty() && to_evict_.empty() && uses_.empty());
-  }
+  bool wants_to_save() const { return works_ && !(queue_.empty() && to_evict_.empty() && uses_.empty()); }
   void save_some(Lock* lock);
   std::vector<Saving> next_to_save();
   void tell_use(Lock* lock);
@@ -156,7 +154,7 @@ class TieredPages final : public PageSaver {
   std::vector<Filled> filled_;                          // [n_pages]
   std::deque<std::pair<int32_t, uint64_t>> queue_;      // for the disk: pages and their serials
   std::vector<std::pair<int32_t, uint64_t>> to_evict_;  // for the host
-  std::deque<std::vector<PageName>> uses_;           // chains of pages that requests have used
+  std::deque<std::vector<PageName>> uses_;              // chains of pages that requests have used
   std::deque<std::shared_ptr<RestoreJob>> restores_;
   RestoreChoice choice_;
   std::array<TierStats, kTierKinds> counts_{};

@@ -44,19 +44,22 @@ std::string tiers_text(const EngineStats& stats) {
   const auto family = [&](const char* name, const char* type, const char* help, int64_t TierStats::*value) {
     return tier_family(std::string("seer_tier_") + name, type, help, stats, value);
   };
-  std::string out = family("pages", "gauge", "KV pages that a tier below the pool holds.", &TierStats::n_pages);
+  std::string out =
+      family("pages", "gauge", "KV pages that a tier below the pool holds.", &TierStats::n_pages);
   out += family("bytes", "gauge", "Bytes that a tier holds.", &TierStats::n_bytes);
   out += family("saved_pages_total", "counter", "KV pages written to a tier.", &TierStats::saved_pages);
   out += family("lost_pages_total", "counter", "KV pages that a tier was to get and did not.",
                 &TierStats::lost_pages);
-  out += family("hit_pages_total", "counter", "KV pages brought back from a tier.", &TierStats::restored_pages);
+  out +=
+      family("hit_pages_total", "counter", "KV pages brought back from a tier.", &TierStats::restored_pages);
   out += family("hit_tokens_total", "counter", "Prompt tokens brought back from a tier.",
                 &TierStats::restored_tokens);
   out += family("hit_bytes_total", "counter", "Bytes brought back from a tier.", &TierStats::restored_bytes);
   out += family("failed_pages_total", "counter", "KV pages that a tier had damaged or lost.",
                 &TierStats::failed_pages);
   out += head("seer_tier_read_seconds_total", "counter", "Seconds of bringing KV pages back.");
-  for (const auto& [name, tier] : {std::pair("host", &stats.host_cache), std::pair("disk", &stats.disk_cache)})
+  for (const auto& [name, tier] :
+       {std::pair("host", &stats.host_cache), std::pair("disk", &stats.disk_cache)})
     out += std::string("seer_tier_read_seconds_total{tier=\"") + name + "\"} " +
            seconds(static_cast<double>(tier->restore_ns)) + "\n";
   // A gauge, because it may fall: now and then bringing pages back takes longer than expected.
