@@ -109,6 +109,21 @@ class Backend : public DividedDecodes {
   virtual void write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
                           int64_t stride) = 0;
 
+  // The same as read_rows() and write_rows(), but for a thread that copies while another one runs steps. No
+  // operation waits for these copies, and they wait for none: the operations that wrote the rows must have
+  // ended, and no operation may use a row that is being written, or write a row that is being read. One
+  // thread at a time may call each of the two. The copies are done, and the host's bytes may be used, when
+  // wait_for_reads_aside() or wait_for_writes_aside() has returned, which the same thread must call.
+  virtual void read_rows_aside(std::byte* host, int64_t stride, const Tensor& device,
+                               std::span<const int64_t> rows) = 0;
+  virtual void write_rows_aside(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
+                                int64_t stride) = 0;
+  virtual void wait_for_reads_aside() {}
+  virtual void wait_for_writes_aside() {}
+  // Memory of the host to which and from which the device copies fastest; not initialised. Throws
+  // Error{kMemory}.
+  virtual Buffer allocate_host(int64_t bytes, const std::string& purpose) = 0;
+
   // Returns if the device can compute. Otherwise throws Error{kDevice}: after a GPU's fault, nothing that
   // this process asks of it will ever succeed. Takes microseconds and waits for nothing.
   virtual void check_device() {}

@@ -9,8 +9,8 @@
 set -euo pipefail
 
 build_packages=(cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre2-dev libutf8proc-dev
-  libxxhash-dev libcli11-dev libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libedit-dev
-  libboost-dev)
+  libxxhash-dev libssl-dev libcli11-dev libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev
+  libedit-dev libboost-dev)
 # Ranks that mpirun starts. Its development files bring a Fortran compiler and more, which ranks of one machine (--tp) do
 # not need.
 mpi_packages=(libopenmpi-dev openmpi-bin)

@@ -53,6 +53,7 @@ bool Scheduler::admit(Lock* lock) {
     request->state = Request::State::kRunning;
     request->start();
     if (!again) counts_.cached_tokens += request->stats().n_cached;
+    begin_restore(*request);
     promise(*request);
     ++n_active;
     any = true;
@@ -62,9 +63,11 @@ bool Scheduler::admit(Lock* lock) {
   return any;
 }
 
-bool Scheduler::reserve(Request& request, int64_t n_tokens) {
-  while (!request.sequence().reserve(n_tokens))
+bool Scheduler::reserve(Request& request, int64_t n_tokens, Lock* lock) {
+  while (!request.sequence().reserve(n_tokens)) {
+    if (tiers_ && tiers_->wait_for_copies(lock)) continue;
     if (!make_room(request)) return false;
+  }
   return true;
 }
 
@@ -100,14 +103,16 @@ bool Scheduler::make_room(Request& request) {
 }
 
 void Scheduler::pre_empt(Request& request) {
+  abandon_restore(request);
   request.sequence().give_up_pages();
   if (request.state != Request::State::kRunning) return;  // pages of a session, from its last turn
   request.state = Request::State::kWaiting;
   ++counts_.n_preempted;
 }
 
-void Scheduler::reserve_at_any_price(Sequence* sequence, int64_t n_tokens) {
+void Scheduler::reserve_at_any_price(Sequence* sequence, int64_t n_tokens, Lock* lock) {
   while (!sequence->reserve(n_tokens)) {
+    if (tiers_ && tiers_->wait_for_copies(lock)) continue;
     const auto victim =
         std::find_if(live_.rbegin(), live_.rend(), [](const auto& r) { return r->sequence().n_pages() > 0; });
     if (victim == live_.rend()) throw page_refusal(*sequence, n_tokens);

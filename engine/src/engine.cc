@@ -58,6 +58,7 @@ EngineImpl::EngineImpl(const EngineOptions& options)
   if (options.rank_split == RankSplit::kContext) layout_.n_owners = ranks_.size();
   open_model();
   size_steps();
+  check_tiers();
   load_weights();
   size_cache();
   pages_ = std::make_unique<PrefixCache>(info_.n_pages, info_.page_tokens, info_.prefix_cache, nullptr,
@@ -76,7 +77,8 @@ EngineImpl::EngineImpl(const EngineOptions& options)
   scheduler_ = std::make_unique<Scheduler>(
       runner_.get(), pages_.get(),
       SchedulerLimits{info_.page_tokens, info_.chunk_size, info_.mixed_chunk_size, info_.max_batch_size,
-                      may_fail ? kLookInterval : std::chrono::milliseconds(0)});
+                      may_fail ? kLookInterval : std::chrono::milliseconds(0)},
+      make_tiers());
 }
 
 void EngineImpl::open_model() {

@@ -75,6 +75,7 @@ class EngineImpl final : public Engine {
   Decoder& decoder() { return model_.decoder(); }
   Backend& backend() { return model_.backend(); }
   const KvCache& cache() const { return model_.cache(); }
+  TieredPages* tiers() { return scheduler_->tiers(); }  // null if there are none
   PageTransfer& page_transfer() { return *page_transfer_; }
   // Returns what the contents of pages depend on, on all ranks. The first call reads all weights; see
   // page_fingerprint() for the time that this takes.
@@ -88,6 +89,10 @@ class EngineImpl final : public Engine {
   void size_pool();
   void load_weights();
   void size_cache();
+  // engine_tiers.cc
+  void check_tiers() const;  // before the model is loaded
+  std::unique_ptr<TieredPages> make_tiers();
+  bool has_tiers() const { return !options_.disk_cache_dir.empty() || options_.host_cache_bytes > 0; }
   void describe_model();
   void describe_sampling();
   void describe_gates(const GateWeights& gates);

@@ -178,7 +178,7 @@ RequestSetup EngineImpl::setup(const GenerateRequest& asked, std::span<const int
 std::unique_ptr<Generation> EngineImpl::submit(GenerateRequest asked) {
   check_process();
   check_prompt(asked.prompt, 0);
-  auto sequence = std::make_unique<Sequence>(pages_.get(), prefill_traits());
+  auto sequence = std::make_unique<Sequence>(pages_.get(), prefill_traits(), tiers());
   sequence->append(asked.prompt);
   auto request = std::make_shared<Request>(setup(asked, {}), std::move(sequence));
   auto generation = std::make_unique<GenerationImpl>(request, scheduler_->signals());

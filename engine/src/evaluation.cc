@@ -112,7 +112,7 @@ void Evaluation::step(int64_t n_tokens) {
   Scheduler& scheduler = engine_->scheduler();
   Scheduler::Lock lock(scheduler.mutex());
   const Scheduler::Turn turn(&scheduler, &lock);
-  scheduler.reserve_at_any_price(sequence_, sequence_->n_computed() + n_tokens);
+  scheduler.reserve_at_any_price(sequence_, sequence_->n_computed() + n_tokens, &lock);
   lock.unlock();
   const bool decoded = decoding();
   (decoded ? decode_blocks_ : blocks_) += forward(n_tokens);

@@ -41,11 +41,15 @@ void EvictionOrder::count(const Page& page, int64_t n) {
   if (page.kept) owner_of(page).n_kept += n;
 }
 
-void EvictionOrder::let_go(int32_t page) {
+void EvictionOrder::rank(int32_t page) {
   Page& p = at(page);
-  p.in_use = false;
   p.let_go = ++n_let_go_;
   set_rank(&p);
+}
+
+void EvictionOrder::give_back(int32_t page) {
+  Page& p = at(page);
+  p.in_use = false;
   count(p, 1);
 }
 
@@ -73,15 +77,31 @@ void EvictionOrder::evict(int32_t leaf) {
   now_ += turn_of_page_;
 }
 
+bool EvictionOrder::kept_first(const Owner& o) const {
+  if (o.fresh.empty() || o.kept.empty()) return o.fresh.empty();
+  return static_cast<double>(o.n_kept) > (1.0 + rule_.slack) * share(o) ||
+         std::get<double>(*o.kept.begin()) < now_;
+}
+
 int32_t EvictionOrder::first(int64_t owner) const {
   const Owner& o = owners_[static_cast<size_t>(owner)];
   if (o.fresh.empty() && o.kept.empty()) return kNone;
-  const auto use_kept = [&] {
-    if (o.fresh.empty() || o.kept.empty()) return o.fresh.empty();
-    return static_cast<double>(o.n_kept) > (1.0 + rule_.slack) * share(o) ||
-           std::get<double>(*o.kept.begin()) < now_;
+  return std::get<int32_t>(kept_first(o) ? *o.kept.begin() : *o.fresh.begin());
+}
+
+std::vector<int32_t> EvictionOrder::next_leaves(int64_t owner, int64_t n) const {
+  const Owner& o = owners_[static_cast<size_t>(owner)];
+  std::vector<int32_t> leaves;
+  const auto add = [&](const std::set<Entry>& from) {
+    for (const Entry& entry : from) {
+      if (static_cast<int64_t>(leaves.size()) >= n) return;
+      leaves.push_back(std::get<int32_t>(entry));
+    }
   };
-  return std::get<int32_t>(use_kept() ? *o.kept.begin() : *o.fresh.begin());
+  const bool kept_goes_first = kept_first(o);
+  add(kept_goes_first ? o.kept : o.fresh);
+  add(kept_goes_first ? o.fresh : o.kept);
+  return leaves;
 }
 
 bool EvictionOrder::should_keep(int32_t leaf) const {

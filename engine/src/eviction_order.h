@@ -41,7 +41,10 @@ class EvictionOrder {
   void begin(int32_t page, int64_t owner, double cost);
   // Another sequence uses a page, which is in use.
   void count_use(int32_t page);
-  void let_go(int32_t page);
+  // A page that is in use is ranked: a sequence lets go of it, whether it is the last one or not.
+  void rank(int32_t page);
+  void give_back(int32_t page);  // the page is not in use any more
+  void let_go(int32_t page) { rank(page), give_back(page); }
   void take(int32_t page);
   // The page, which is not in use, has no children.
   void add_leaf(int32_t page);
@@ -49,6 +52,8 @@ class EvictionOrder {
 
   // Returns the leaf of the owner that should go first, or kNone if it has no leaf.
   int32_t first(int64_t owner) const;
+  // Returns up to n leaves of the owner, in about the order in which they would go.
+  std::vector<int32_t> next_leaves(int64_t owner, int64_t n) const;
   // Returns whether that leaf and its ancestors should become kept instead. The caller must then call keep()
   // for each, beginning with the leaf, until it returns false.
   bool should_keep(int32_t leaf) const;
@@ -84,6 +89,7 @@ class EvictionOrder {
     return page.kept ? owner_of(page).kept : owner_of(page).fresh;
   }
   double share(const Owner& owner) const { return rule_.kept_share * static_cast<double>(owner.n_pages); }
+  bool kept_first(const Owner& owner) const;  // one of the two has leaves
   void set_rank(Page* page) const;
   void count(const Page& page, int64_t n);
   void remove_leaf(int32_t page);

@@ -26,13 +26,13 @@ PrefillPlan prefill_plan(const Sequence& sequence) {
 }
 
 // Fills the next step: every running decode gets its token, and prompts get the rest.
-void Scheduler::pack() {
+void Scheduler::pack(Lock* lock) {
   batch_.clear();
   prefilling_.clear();
   decoding_.clear();
   for (const auto& request : live_) {
     request->allotted = 0;
-    if (request->state != Request::State::kRunning || request->parked()) continue;
+    if (request->state != Request::State::kRunning || request->parked() || request->restore) continue;
     if (request->sequence().prefilling()) {
       prefilling_.push_back(request.get());
     } else if (static_cast<int64_t>(decoding_.size()) < limits_.max_batch_size) {
@@ -44,9 +44,12 @@ void Scheduler::pack() {
   if (prefilling_.size() > room) prefilling_.resize(room);
   allot(decoding_.empty() ? limits_.chunk_size : std::min(limits_.chunk_size, limits_.mixed_chunk_size));
   // The oldest request goes first. Only a younger one gives way to it, and that one is not in the batch yet.
-  for (const auto& request : live_)
-    if (request->allotted > 0 && request->state == Request::State::kRunning)
-      if (!reserve(*request, request->sequence().n_computed() + request->allotted)) request->allotted = 0;
+  // While it waits for pages, the lock may be free, and live_ may grow.
+  for (size_t i = 0; i < live_.size(); ++i) {
+    Request& request = *live_[i];
+    if (request.allotted > 0 && request.state == Request::State::kRunning)
+      if (!reserve(request, request.sequence().n_computed() + request.allotted, lock)) request.allotted = 0;
+  }
   const auto stays = [](const Request* r) { return r->allotted > 0 && r->state == Request::State::kRunning; };
   for (Request* request : prefilling_)
     if (stays(request)) add_prefill(*request);
@@ -130,6 +133,7 @@ void Scheduler::commit(Lock* lock) {
 }
 
 void Scheduler::take_results() {
+  observe_step();
   int64_t n_prompt_tokens = 0;
   for (const Segment& segment : batch_.prefills) n_prompt_tokens += segment.n_tokens;
   // Every segment has tokens, but clang-tidy cannot know that.

@@ -1,6 +1,7 @@
 #include "engine/src/page_transfer.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "engine/src/ranks_impl.h"
 
@@ -73,6 +74,17 @@ void PageTransfer::write(std::span<const int32_t> pages, const std::byte* record
                      Patience::kStep);
     scatter(pages, records);
   });
+}
+
+void PageTransfer::read_aside(std::span<const int32_t> pages, std::byte* out) const {
+  assert(alone());
+  images_.read_aside(mine(pages).rows, out, images_.image_bytes());
+}
+
+void PageTransfer::write_aside(std::span<const int32_t> pages,
+                               std::span<const std::byte* const> records) const {
+  assert(alone());
+  images_.write_aside(mine(pages).rows, records);
 }
 
 void PageTransfer::clear_unused(std::byte* record, int64_t n_tokens, bool gated) const {

@@ -44,9 +44,14 @@ int32_t PrefixCache::allocate(int64_t block) {
 }
 
 void PrefixCache::release(int32_t page) {
+  if (holds(page)) order_.rank(page);
+  unpin(page);
+}
+
+void PrefixCache::unpin(int32_t page) {
   pages_.release(page);
   if (!holds(page) || pages_.n_references(page) != 1) return;
-  order_.let_go(page);
+  order_.give_back(page);
   if (node(page).n_children == 0) order_.add_leaf(page);
 }
 
@@ -71,6 +76,7 @@ int32_t PrefixCache::add(int32_t parent, const PrefixKey& key, std::span<const i
   order_.begin(page, pages_.owner(page), cost_.of_page(key.rule, block, page_tokens_));
   index_.emplace(hash, page);
   n.cached = true;
+  n.serial = ++n_added_;
   n.parent = parent;
   n.n_children = 0;
   n.block = block;
@@ -103,10 +109,30 @@ int32_t PrefixCache::lookup(uint64_t hash, int32_t parent, const PrefixKey& key,
   return kNone;
 }
 
+void PrefixCache::pin(int32_t page) {
+  if (holds(page) && pages_.n_references(page) == 1) order_.take(page);
+  pages_.add_reference(page);
+}
+
 void PrefixCache::reference(int32_t page) {
   if (pages_.n_references(page) == 1) order_.take(page);
   order_.count_use(page);
   pages_.add_reference(page);
+}
+
+// From each leaf on, it follows the ancestors that have no other children, which become leaves one after the
+// other.
+std::vector<int32_t> PrefixCache::next_evicted(int64_t n) const {
+  std::vector<int32_t> pages;
+  for (int64_t owner = 0; owner < layout_.n_owners; ++owner) {
+    const size_t most = pages.size() + static_cast<size_t>(n);
+    for (const int32_t leaf : order_.next_leaves(owner, n))
+      for (int32_t page = leaf; page != kRoot && pages.size() < most; page = node(page).parent) {
+        if (pages_.n_references(page) != 1 || node(page).n_children > 1) break;
+        pages.push_back(page);
+      }
+  }
+  return pages;
 }
 
 // Pages of other owners may hang below the page that is wanted. So leaves are evicted first, whichever owner
@@ -119,6 +145,7 @@ bool PrefixCache::evict(int64_t owner) {
       const int32_t leaf = victim(other);
       if (leaf != kNone && (page == kNone || order_.before(leaf, page))) page = leaf;
     }
+    if (page == kNone) return false;  // what hangs below the owner's pages is pinned
     drop(page);
     page = victim(owner);
   }

@@ -55,9 +55,21 @@ class PrefixCache {
   // the returned page.
   int32_t add(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids, int32_t page);
   bool holds(int32_t page) const { return keep_ && nodes_[static_cast<size_t>(page)].cached; }
+  // A number that tells one caching of a page from all others. The page must be cached.
+  uint64_t serial(int32_t page) const { return nodes_[static_cast<size_t>(page)].serial; }
+  // A reference that lasts while the page's contents are copied. It needs no reference to the ancestors, and
+  // is no use of the page: the page's turn to be evicted stays the same. While there is one, pages are
+  // counted as available that are not.
+  void pin(int32_t page);
+  void unpin(int32_t page);
+
+  // Returns up to n pages of each owner, in about the order in which they would be evicted, if none were used
+  // meanwhile.
+  std::vector<int32_t> next_evicted(int64_t n) const;
 
   bool keeps() const { return keep_; }
   int64_t n_pages() const { return pages_.n_pages(); }
+  int64_t n_free() const { return pages_.n_free(); }
   int64_t n_cached() const { return order_.n_pages(); }  // unreferenced: evictable at once
   int64_t n_available() const { return pages_.n_free() + n_cached(); }
   int64_t n_available(int64_t owner) const { return pages_.n_free(owner) + order_.n_pages(owner); }
@@ -71,9 +83,11 @@ class PrefixCache {
     int32_t n_children = 0;
     int32_t block = 0;  // how many pages precede it
     uint64_t hash = 0;  // of all tokens up to the page's end, and the key
+    uint64_t serial = 0;
     PrefixKey key;
   };
   Node& node(int32_t page) { return nodes_[static_cast<size_t>(page)]; }
+  const Node& node(int32_t page) const { return nodes_[static_cast<size_t>(page)]; }
   uint64_t hash_of(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   int32_t lookup(uint64_t hash, int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   void reference(int32_t page);
@@ -91,6 +105,7 @@ class PrefixCache {
   PageLayout layout_;
   PageCost cost_;
   EvictionOrder order_;
+  uint64_t n_added_ = 0;
 };
 
 }  // namespace seer

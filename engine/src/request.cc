@@ -134,6 +134,24 @@ void Request::prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t at
   report_progress();
 }
 
+void Request::restored(RestoreJob& job, int64_t page_tokens) {
+  const int64_t n_pages = job.n_loaded - std::exchange(job.n_taken, job.n_loaded);
+  const int64_t all_of_host = job.pages_of[static_cast<size_t>(TierKind::kHost)];
+  const int64_t n_of_host = all_of_host - std::exchange(job.n_taken_of_host, all_of_host);
+  sequence_->computed(n_pages * page_tokens);
+  if (job.ended) stats_.restore_ns += ns_between(job.begin, job.end);
+  // After a pre-emption, tokens come back that were counted before.
+  const int64_t counted = stats_.n_cached + stats_.n_prompt, n_new = sequence_->n_computed() - counted;
+  if (stats_.n_generated > 0 || n_new <= 0) return;
+  stats_.n_cached += n_new;
+  const int64_t from_tiers = std::min(n_new, n_pages * page_tokens);
+  const int64_t from_host = std::min(from_tiers, n_of_host * page_tokens);
+  stats_.n_from_host += from_host;
+  stats_.n_from_disk += from_tiers - from_host;
+  stats_.prefill_ns = ns_between(started_at_, Clock::now());
+  report_progress();
+}
+
 void Request::report_progress() {
   if (!setup_.request.on_progress) return;
   Event& event = fresh_.emplace_back();

@@ -18,6 +18,7 @@
 #include "engine/src/sampler.h"
 #include "engine/src/sequence.h"
 #include "engine/src/text_stream.h"
+#include "engine/src/tiers/restore_job.h"
 #include "models/decoder.h"
 #include "seer/request.h"
 
@@ -110,6 +111,8 @@ class Request {
   // Is called after a step that computed n_tokens of the request's prefill, with the request's share of the
   // step's times.
   void prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t attention_ns, int64_t gate_ns);
+  // Is called when pages that a job brings back have their contents, and when the job has ended.
+  void restored(RestoreJob& job, int64_t page_tokens);
   // Is called after a step that decoded a token of the request. `blocks` counts the blocks that gates kept
   // for the token.
   void decoded(int64_t step_ns, const DecoderStats& blocks);
@@ -149,6 +152,7 @@ class Request {
   std::exception_ptr error;             // why it failed
   std::shared_ptr<Request> next_ended;  // the next of the scheduler's chain
   std::condition_variable* changed;
+  std::shared_ptr<RestoreJob> restore;  // pages that are being brought back; the request is in no step then
   bool parked() const;  // whether it must wait for its delivery, because it is too far ahead of it
 
   // Any thread.

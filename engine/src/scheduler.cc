@@ -8,8 +8,11 @@
 
 namespace seer {
 
-Scheduler::Scheduler(StepRunner* runner, PrefixCache* pages, const SchedulerLimits& limits)
-    : runner_(runner), pages_(pages), limits_(limits), thread_([this] { loop(); }) {}
+Scheduler::Scheduler(StepRunner* runner, PrefixCache* pages, const SchedulerLimits& limits,
+                     std::unique_ptr<TieredPages> tiers)
+    : runner_(runner), pages_(pages), limits_(limits), tiers_(std::move(tiers)), thread_([this] { loop(); }) {
+  if (tiers_) tiers_->attach(this);
+}
 
 Scheduler::~Scheduler() {
   {
@@ -25,6 +28,8 @@ Scheduler::~Scheduler() {
   }
   remove_ended();
   let_go(&lock);
+  lock.unlock();
+  if (tiers_) tiers_->stop();
 }
 
 Scheduler::Turn::Turn(Scheduler* scheduler, Lock* lock) : scheduler_(scheduler), lock_(lock) {
@@ -117,7 +122,7 @@ bool Scheduler::run(const std::shared_ptr<Request>& request, const std::atomic<b
       }
       lock.lock();
       r.n_undelivered -= static_cast<int64_t>(events.size());
-    } else if (one_session_alone()) {
+    } else if (one_session_alone() && !waits_for_pages(r)) {
       const Turn turn(this, &lock);
       if (one_session_alone()) step(&lock);
     } else {
@@ -139,13 +144,14 @@ bool Scheduler::run(const std::shared_ptr<Request>& request, const std::atomic<b
 
 bool Scheduler::step(Lock* lock) try {
   bool changed = end_cancelled();
+  changed = take_restored(lock) || changed;
   changed = admit(lock) || changed;
   const int64_t n_preempted = counts_.n_preempted;
-  pack();
+  pack(lock);
   changed = remove_ended() || changed;  // removes those that found no page
   // If a request gave way to another one that is waiting itself, the step is empty, but there is room for
   // that one now.
-  changed = changed || counts_.n_preempted != n_preempted;
+  changed = changed || counts_.n_preempted != n_preempted || restored_news();
   if (batch_.empty()) return changed;
   ++counts_.n_steps;
   lock->unlock();
@@ -159,6 +165,7 @@ bool Scheduler::step(Lock* lock) try {
   if (error) look_at_runner();
   error ? fail_step(error) : commit(lock);
   remove_ended();
+  if (tiers_) tiers_->after_step();
   return true;
 } catch (...) {  // the machine's own memory ran out; it is unknown which requests are affected
   if (!lock->owns_lock()) lock->lock();
@@ -179,6 +186,8 @@ bool Scheduler::end_cancelled() {
 }
 
 void Scheduler::end(Request& request, int64_t EngineStats::*how) {
+  abandon_restore(request);
+  if (tiers_ && request.started()) tiers_->used(&request.sequence());
   request.state = Request::State::kEnded;
   ++(counts_.*how);
 }
@@ -250,14 +259,19 @@ void Scheduler::deliver(Request& request, Lock* lock) {
 }
 
 EngineStats Scheduler::stats() const {
-  const std::lock_guard lock(mutex());
-  EngineStats s = counts_;
-  s.n_running = n_exclusive_;
-  for (const auto& request : live_)
-    ++(request->state == Request::State::kWaiting ? s.n_waiting : s.n_running);
-  s.pages_total = pages_->n_pages();
-  s.pages_used = pages_->n_used();
-  s.pages_cached = pages_->n_cached();
+  EngineStats s;
+  {
+    const std::lock_guard lock(mutex());
+    s = counts_;
+    s.n_running = n_exclusive_;
+    for (const auto& request : live_)
+      ++(request->state == Request::State::kWaiting ? s.n_waiting : s.n_running);
+    s.pages_total = pages_->n_pages();
+    s.pages_used = pages_->n_used();
+    s.pages_cached = pages_->n_cached();
+    if (tiers_) tiers_->add_to(&s);
+  }
+  if (tiers_) tiers_->add_sizes(&s);
   return s;
 }
 

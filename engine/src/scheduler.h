@@ -14,6 +14,7 @@
 #include "engine/src/batch.h"
 #include "engine/src/prefix_cache.h"
 #include "engine/src/request.h"
+#include "engine/src/tiers/tiered_pages.h"
 #include "seer/error.h"
 #include "seer/generation.h"
 
@@ -34,7 +35,9 @@ class Scheduler {
 
   // `runner` and `pages` must outlive it. `pages`, and all functions below that do not say otherwise, may be
   // used only under mutex().
-  Scheduler(StepRunner* runner, PrefixCache* pages, const SchedulerLimits& limits);
+  // `tiers` keeps pages that the pool gives up; it may be null.
+  Scheduler(StepRunner* runner, PrefixCache* pages, const SchedulerLimits& limits,
+            std::unique_ptr<TieredPages> tiers = nullptr);
   // Ends the remaining requests as cancelled. No session may be running.
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
@@ -82,8 +85,10 @@ class Scheduler {
     body();
   }
   // Takes pages for n tokens of `sequence`, from any running request if need be. It is for an evaluation,
-  // which cannot be pre-empted. The caller must have the turn and the lock. Throws Error{kMemory}.
-  void reserve_at_any_price(Sequence* sequence, int64_t n_tokens);
+  // which cannot be pre-empted. The caller must have the turn and the lock, which may be released meanwhile.
+  // Throws Error{kMemory}.
+  void reserve_at_any_price(Sequence* sequence, int64_t n_tokens, Lock* lock);
+  TieredPages* tiers() const { return tiers_.get(); }  // null if there are none
   // Counts a request that the caller carries out itself.
   void count_started();
   void count_step(int64_t n_prompt) { counts_.prompt_tokens += n_prompt, ++counts_.n_steps; }
@@ -101,6 +106,8 @@ class Scheduler {
   void add(const std::shared_ptr<Request>& request);
   // A session's request that is alone drives its own steps, so that its tokens need not cross threads.
   bool one_session_alone() const { return live_.size() == 1 && live_.front()->of_session(); }
+  // Returns whether the session's request waits for pages from a tier, and has nothing else to do.
+  bool waits_for_pages(const Request& r) const { return r.restore && !r.restore->has_news(); }
   bool end_cancelled();
   bool remove_ended() noexcept;
   void end(Request& request, int64_t EngineStats::*how);
@@ -115,13 +122,20 @@ class Scheduler {
 
   // admission.cc
   bool admit(Lock* lock);
-  bool reserve(Request& request, int64_t n_tokens);
+  bool reserve(Request& request, int64_t n_tokens, Lock* lock);
   bool make_room(Request& request);
   void pre_empt(Request& request);
   Error page_refusal(const Sequence& sequence, int64_t n_tokens) const;
 
+  // restoring.cc
+  bool restored_news() const;
+  bool take_restored(Lock* lock);
+  void begin_restore(Request& request);
+  void abandon_restore(Request& request);
+  void observe_step();
+
   // pack.cc
-  void pack();
+  void pack(Lock* lock);
   void allot(int64_t budget);
   void add_prefill(Request& request);
   void add_decode(Request& request);
@@ -146,6 +160,8 @@ class Scheduler {
   int64_t n_exclusive_ = 0;  // requests that their callers carry out
   EngineStats counts_;
   std::optional<Error> failure_;
+
+  std::unique_ptr<TieredPages> tiers_;
 
   // Only the holder of the turn uses these.
   Batch batch_;

@@ -37,8 +37,32 @@ void Sequence::share_full_pages() {
   const int64_t n = std::min(n_computed_ / page_tokens(), reuse_.n_shareable_pages(n_tokens()));
   for (; n_shared_ < n; ++n_shared_) {
     int32_t& page = page_table_[static_cast<size_t>(n_shared_)];
+    const int32_t own = page;
+    const bool known = pages_->holds(page);
     page = pages_->add(last_shared(), reuse_.key(), page_ids(n_shared_), page);
+    if (saver_ != nullptr && !known && page == own && pages_->holds(page))
+      saver_->filled(page, name(n_shared_), facts(n_shared_));
   }
+}
+
+int64_t Sequence::n_restorable() const {
+  if (saver_ == nullptr || n_shared_ != n_pages() || n_shared_ * page_tokens() != n_computed_)
+    return n_shared_;
+  return std::max(n_shared_,
+                  std::min(reuse_.n_shareable_pages(n_tokens()), (n_tokens() - 1) / page_tokens()));
+}
+
+const PageName& Sequence::name(int64_t page) {
+  if (!(names_key_ == reuse_.key())) names_.clear();
+  names_key_ = reuse_.key();
+  for (auto i = static_cast<int64_t>(names_.size()); i <= page; ++i)
+    names_.push_back(page_name(i == 0 ? saver_->root(names_key_) : names_.back(), page_ids(i)));
+  return names_[static_cast<size_t>(page)];
+}
+
+PageFacts Sequence::facts(int64_t page) const {
+  const int64_t first = page * page_tokens();
+  return {first, reuse_.in_sparse_prompt(first)};
 }
 
 void Sequence::take_cached_pages() {
@@ -78,6 +102,7 @@ void Sequence::computed(int64_t n) {
 void Sequence::truncate(int64_t n) {
   if (n >= n_tokens()) return;
   tokens_.resize(static_cast<size_t>(n));
+  names_.resize(std::min(names_.size(), static_cast<size_t>(n / page_tokens())));
   n_computed_ = std::min(n_computed_, n);
   drop_pages(std::min(n_pages(), n_pages_for(n)));
   const int64_t n_whole = n / page_tokens();
@@ -98,6 +123,7 @@ void Sequence::drop_pages(int64_t n_kept) {
 void Sequence::clear() {
   give_up_pages();
   tokens_.clear();
+  names_.clear();
   reuse_.clear();
 }
 

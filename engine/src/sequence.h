@@ -9,6 +9,7 @@
 
 #include "engine/src/page_reuse.h"
 #include "engine/src/prefix_cache.h"
+#include "engine/src/tiers/page_name.h"
 #include "seer/sparse.h"
 
 namespace seer {
@@ -21,11 +22,29 @@ struct SequenceState {
   int64_t n_computed = 0;
 };
 
+// What those who keep pages must know about a page besides its name.
+struct PageFacts {
+  int64_t first_token = 0;
+  bool sparse = false;  // computed under a sparse rule, so that it has keys of the gates for prompts
+};
+
+// Gets the pages that become shared, to keep their contents in other places.
+class PageSaver {
+ public:
+  virtual ~PageSaver() = default;
+  // Returns the name that stands before the first page of sequences whose pages have this key.
+  virtual PageName root(const PrefixKey& key) = 0;
+  // `page` is full now, and was added to the prefix cache. Its contents stay the same until it is evicted.
+  virtual void filled(int32_t page, const PageName& name, const PageFacts& facts) = 0;
+};
+
 // The pages may be taken away between any two steps. They can be computed again from the tokens, with the
 // same contents (see resume()).
 class Sequence {
  public:
-  Sequence(PrefixCache* pages, const PrefillTraits& traits) : pages_(pages), reuse_(traits) {}
+  // `saver` may be null; if not, it must outlive the sequence.
+  Sequence(PrefixCache* pages, const PrefillTraits& traits, PageSaver* saver = nullptr)
+      : pages_(pages), saver_(saver), reuse_(traits) {}
   ~Sequence() { clear(); }
   Sequence(const Sequence&) = delete;
   Sequence& operator=(const Sequence&) = delete;
@@ -79,6 +98,14 @@ class Sequence {
   // Returns the rule of that prompt; absent if it is dense.
   const std::optional<SelectRule>& select() const { return reuse_.select(); }
 
+  // The pages [n_shared(), n_restorable()) could be brought back from a tier: others may use them, no table
+  // has them yet, and the last token, which is always computed, is not in them. There are none without a
+  // saver.
+  int64_t n_shared() const { return n_shared_; }
+  int64_t n_restorable() const;
+  const PageName& name(int64_t page);  // of a page below n_restorable()
+  PageFacts facts(int64_t page) const;
+
   // Must be called when the keys and values of n more tokens lie in the pages. Pages that are full now are
   // cached, if others may use them.
   void computed(int64_t n);
@@ -102,11 +129,14 @@ class Sequence {
   void drop_pages(int64_t n_kept);
 
   PrefixCache* pages_;
+  PageSaver* saver_;
   PageReuse reuse_;  // of the last prefill
   std::vector<int32_t> tokens_;
   std::vector<int32_t> page_table_;
   int64_t n_computed_ = 0;
-  int64_t n_shared_ = 0;  // leading pages of the table that the cache holds too
+  int64_t n_shared_ = 0;         // leading pages of the table that the cache holds too
+  std::vector<PageName> names_;  // of leading pages, as far as they were asked for, under names_key_
+  PrefixKey names_key_;
 };
 
 }  // namespace seer

@@ -21,7 +21,7 @@ class SessionImpl::Running {
 };
 
 SessionImpl::SessionImpl(std::shared_ptr<EngineImpl> engine)
-    : engine_(std::move(engine)), sequence_(engine_->pages(), engine_->prefill_traits()) {}
+    : engine_(std::move(engine)), sequence_(engine_->pages(), engine_->prefill_traits(), engine_->tiers()) {}
 
 SessionImpl::~SessionImpl() {
   if (engine_->in_own_process()) SessionImpl::reset();

@@ -76,7 +76,7 @@ SavedSession SessionImpl::restore(const std::string& path) {
     Scheduler::Lock lock(scheduler.mutex());
     const Scheduler::Turn turn(&scheduler, &lock);
     scheduler.reserve_at_any_price(&*sequence_,
-                                   std::min(head.state.n_computed, (first + n) * head.page_tokens));
+                                   std::min(head.state.n_computed, (first + n) * head.page_tokens), &lock);
     lock.unlock();
     transfer.write({sequence_->page_table() + first, static_cast<size_t>(n)}, records.data());
   });

@@ -65,7 +65,7 @@ _Options = _struct(
     "seer_engine_options", "size_t size", "text model_dir gates_dir random_config device", "int32_t threads",
     "int64_t ctx_size chunk_size", "double gpu_memory_utilization", "pointer user on_load on_log",
     "int64_t mixed_chunk_size max_batch_size pool_size", "int32_t no_prefix_cache", "pointer ranks", "int32_t rank_split",
-    "text kv_cache_dtype weights activations more_gates_dir")
+    "text kv_cache_dtype weights activations more_gates_dir disk_cache_dir", "int64_t disk_cache_bytes host_cache_bytes")
 _Info = _struct(
     "seer_engine_info", "size_t size", "text device architecture default_rule chat_template",
     "int64_t ctx_size chunk_size page_tokens n_pages kv_bytes n_vocab n_layers n_heads n_kv_heads d_head d_model",
@@ -92,10 +92,15 @@ _Result = _struct(
     "seer_result", "size_t size", "int32_t finish", "pointer tokens", "size_t n_tokens", "pointer text", "size_t text_size",
     "text stop", "int64_t n_prompt n_cached n_generated prefill_ns decode_ns attention_ns gate_ns", "double density",
     "int64_t moved_pages movable_pages stop_id", "pointer logprobs", "size_t n_logprobs", "pointer prompt_logprobs",
-    "size_t n_prompt_logprobs", "double decode_density")
+    "size_t n_prompt_logprobs", "double decode_density", "int64_t n_from_host n_from_disk restore_ns")
+_Tier = _struct(
+    "seer_tier_stats",
+    "int64_t n_pages n_bytes saved_pages lost_pages restored_pages restored_tokens restored_bytes restore_ns failed_pages")
+_TYPES["seer_tier_stats"] = _Tier
 _Stats = _struct(
     "seer_engine_stats", "size_t size", "int64_t n_waiting n_running pages_total pages_used pages_cached",
-    "int64_t n_requests n_finished n_cancelled n_failed n_preempted prompt_tokens cached_tokens generated_tokens n_steps")
+    "int64_t n_requests n_finished n_cancelled n_failed n_preempted prompt_tokens cached_tokens generated_tokens n_steps",
+    "seer_tier_stats host_cache disk_cache", "int64_t restore_saved_ns refused_tokens")
 
 _FINISH = ("length", "eos", "stop_string", "context_full", "cancelled", "stop_token")  # seer_finish
 _ADD_SPECIAL, _PARSE_SPECIAL = 1, 2
@@ -345,6 +350,9 @@ class Statistics:
     decode_density: float  # the share of blocks that decoded tokens attended to, in layers in which gates choose; 1.0: all
     moved_pages: int
     movable_pages: int
+    n_from_host: int  # of n_cached: from the tier in the host's memory
+    n_from_disk: int  # of n_cached
+    restore: float  # of prefill: the wait for these
 
 
 @dataclasses.dataclass(frozen=True)
@@ -392,6 +400,20 @@ class EngineInfo:
 
 
 @dataclasses.dataclass(frozen=True)
+class TierStatistics:
+    """seer_tier_stats: what a tier below the pool holds, and what it has done since the model was loaded."""
+    n_pages: int
+    n_bytes: int
+    saved_pages: int
+    lost_pages: int
+    restored_pages: int
+    restored_tokens: int
+    restored_bytes: int
+    restore: float  # seconds that reading the restored pages took
+    failed_pages: int
+
+
+@dataclasses.dataclass(frozen=True)
 class EngineStatistics:
     """seer_engine_stats: requests and pages now, and sums since the model was loaded."""
     n_waiting: int
@@ -408,6 +430,10 @@ class EngineStatistics:
     cached_tokens: int
     generated_tokens: int
     n_steps: int
+    host_cache: TierStatistics
+    disk_cache: TierStatistics
+    restore_saved: float  # seconds by which pages from the tiers were faster than computing was expected to be
+    refused_tokens: int  # computed although a tier had them, because that was expected to be faster
 
 
 def _logprobs(address: int | None, count: int) -> list[TokenLogprobs]:
@@ -417,8 +443,9 @@ def _logprobs(address: int | None, count: int) -> list[TokenLogprobs]:
 
 def _result_of(raw: Any) -> Result:
     counts = {name: getattr(raw, name) for name in (
-        "n_prompt", "n_cached", "n_generated", "density", "decode_density", "moved_pages", "movable_pages")}
-    times = {name: getattr(raw, f"{name}_ns") * 1e-9 for name in ("prefill", "decode", "attention", "gate")}
+        "n_prompt", "n_cached", "n_generated", "density", "decode_density", "moved_pages", "movable_pages",
+        "n_from_host", "n_from_disk")}
+    times = {name: getattr(raw, f"{name}_ns") * 1e-9 for name in ("prefill", "decode", "attention", "gate", "restore")}
     return Result(text=ctypes.string_at(raw.text, raw.text_size).decode("utf-8", "replace"),
                   tokens=_copied(ctypes.c_int32, raw.tokens, raw.n_tokens), finish=_FINISH[raw.finish],
                   stop=raw.stop.decode("utf-8", "replace"), stop_id=raw.stop_id, statistics=Statistics(**counts, **times),
@@ -623,16 +650,17 @@ class Engine(_Handle):
                  max_batch_size: int = 0, pool_size: int = 0, gpu_memory_utilization: float = 0.0, prefix_cache: bool = True,
                  kv_cache_dtype: str | None = None, weights: str | None = None, activations: str | None = None,
                  more_gates_dir: str | os.PathLike[str] | None = None,
+                 disk_cache_dir: str | os.PathLike[str] | None = None, disk_cache_bytes: int = 0, host_cache_bytes: int = 0,
                  on_load: Callable[[int, int], object] | None = None,
                  on_log: Callable[[str, str], object] | None = None) -> None:
         given = locals()
         self._library = loaded = _find_library(library)
         options: Any = loaded.prepared(_Options)
         for name in ("model_dir", "gates_dir", "more_gates_dir", "random_config", "device", "kv_cache_dtype", "weights",
-                     "activations"):
+                     "activations", "disk_cache_dir"):
             setattr(options, name, _text(given[name]))
         for name in ("threads", "ctx_size", "chunk_size", "mixed_chunk_size", "max_batch_size", "pool_size",
-                     "gpu_memory_utilization"):
+                     "gpu_memory_utilization", "disk_cache_bytes", "host_cache_bytes"):
             _set(options, name, given[name])
         options.no_prefix_cache = not prefix_cache
         task = _Callbacks(on_load, on_log)
@@ -664,7 +692,12 @@ class Engine(_Handle):
     @property
     def statistics(self) -> EngineStatistics:
         raw = self._described(_Stats, self._library.engine_get_stats)
-        return EngineStatistics(**{field.name: getattr(raw, field.name) for field in dataclasses.fields(EngineStatistics)})
+        values = {name: getattr(raw, name) for name, _ in _Stats._fields_ if name not in ("size", "restore_saved_ns")}
+        for name in ("host_cache", "disk_cache"):
+            tier = values[name]
+            counts = {count: getattr(tier, count) for count, _ in _Tier._fields_ if count != "restore_ns"}
+            values[name] = TierStatistics(**counts, restore=tier.restore_ns * 1e-9)
+        return EngineStatistics(**values, restore_saved=raw.restore_saved_ns * 1e-9)
 
     def check(self) -> None:
         """Raises the error with which every request fails from now on, if the GPU or another rank was lost."""

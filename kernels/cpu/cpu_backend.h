@@ -39,6 +39,13 @@ class CpuBackend final : public Backend, public Distillation {
                  std::span<const int64_t> rows) override;
   void write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
                   int64_t stride) override;
+  void read_rows_aside(std::byte* host, int64_t stride, const Tensor& device,
+                       std::span<const int64_t> rows) override;
+  void write_rows_aside(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
+                        int64_t stride) override;
+  Buffer allocate_host(int64_t bytes, const std::string& purpose) override {
+    return allocate(bytes, purpose);
+  }
 
   void begin_step(const StepInput& in, [[maybe_unused]] int64_t page_tokens) override { step_ = in; }
 

@@ -41,15 +41,6 @@ bool one_of(int64_t x, std::initializer_list<int64_t> choices) {
   return std::find(choices.begin(), choices.end(), x) != choices.end();
 }
 
-// Calls copy(rows[i], i, n) for each run of n rows that follow one another on the device.
-template <class Copy>
-void for_runs(std::span<const int64_t> rows, const Copy& copy) {
-  for (size_t i = 0, end = 0; i < rows.size(); i = end) {
-    for (end = i + 1; end < rows.size() && rows[end] == rows[i] + static_cast<int64_t>(end - i);) ++end;
-    copy(rows[i], i, end - i);
-  }
-}
-
 }  // namespace
 
 // The products of rounded inputs need a Hopper GPU.
@@ -198,13 +189,7 @@ void CudaBackend::read_rows(std::byte* host, int64_t stride, const Tensor& devic
   use();
   if (rows.empty()) return;
   if (wait_check_) wait();  // as in read()
-  const int64_t bytes = device.nbytes() / device.dim(0);
-  const auto size = static_cast<size_t>(bytes), pitch = static_cast<size_t>(stride);
-  for_runs(rows, [&](int64_t row, size_t i, size_t n) {
-    check(cudaMemcpy2DAsync(host + i * pitch, pitch, static_cast<const char*>(device.data) + row * bytes,
-                            size, size, n, cudaMemcpyDeviceToHost, stream_),
-          "cudaMemcpy2DAsync");
-  });
+  copy_host_rows(cudaMemcpyDeviceToHost, device, host, stride, rows, stream_);
   wait();
 }
 
@@ -213,14 +198,37 @@ void CudaBackend::write_rows(const Tensor& device, std::span<const int64_t> rows
   use();
   if (rows.empty()) return;
   if (wait_check_) wait();
-  const int64_t bytes = device.nbytes() / device.dim(0);
-  const auto size = static_cast<size_t>(bytes), pitch = static_cast<size_t>(stride);
-  for_runs(rows, [&](int64_t row, size_t i, size_t n) {
-    check(cudaMemcpy2DAsync(static_cast<char*>(device.data) + row * bytes, size, host + i * pitch, pitch,
-                            size, n, cudaMemcpyHostToDevice, stream_),
-          "cudaMemcpy2DAsync");
-  });
+  // The copy only reads the host's bytes.
+  copy_host_rows(cudaMemcpyHostToDevice, device, const_cast<std::byte*>(host), stride, rows, stream_);
   wait();
+}
+
+void CudaBackend::read_rows_aside(std::byte* host, int64_t stride, const Tensor& device,
+                                  std::span<const int64_t> rows) {
+  use();
+  copies_to_host_.copy(device, host, stride, rows);
+}
+
+void CudaBackend::write_rows_aside(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
+                                   int64_t stride) {
+  use();
+  copies_to_device_.copy(device, const_cast<std::byte*>(host), stride, rows);  // only reads the host's bytes
+}
+
+void CudaBackend::wait_for_reads_aside() {
+  use();
+  copies_to_host_.wait();
+}
+
+void CudaBackend::wait_for_writes_aside() {
+  use();
+  copies_to_device_.wait();
+}
+
+Buffer CudaBackend::allocate_host(int64_t bytes, const std::string& purpose) {
+  use();
+  auto memory = std::make_shared<PinnedMemory>(bytes, purpose);
+  return {memory, memory->get()};
 }
 
 void CudaBackend::check_device() {

@@ -200,6 +200,26 @@ class Requests(unittest.TestCase):
         with self.assertRaisesRegex(seer.Error, "found a second one"):
             load(more_gates_dir=GATES)
 
+    def test_a_disk_cache_serves_the_next_engine(self):
+        tokens = self.engine.encode(LONG)[:500]
+        with tempfile.TemporaryDirectory() as folder:
+            first, second = [], []
+            for results in (first, second):
+                with load(ctx_size=1024, disk_cache_dir=folder, disk_cache_bytes=1 << 30) as engine:
+                    results.append(engine.generate(tokens, max_new_tokens=8, temperature=0, sparse="dense"))
+                    results.append(engine.statistics)
+            self.assertEqual(first[0].tokens, second[0].tokens)
+            self.assertEqual((first[0].statistics.n_from_disk, first[0].statistics.n_cached), (0, 0))
+            self.assertEqual((second[0].statistics.n_from_disk, second[0].statistics.n_cached), (448, 448))
+            self.assertEqual((second[0].statistics.n_from_host, second[0].statistics.n_prompt), (0, 52))
+            self.assertTrue(0 < second[0].statistics.restore < second[0].statistics.prefill)
+            tier = second[1].disk_cache
+            self.assertEqual((tier.restored_tokens, tier.restored_pages, tier.failed_pages), (448, 7, 0))
+            self.assertTrue(tier.n_pages >= 7 and tier.n_bytes >= tier.restored_bytes > 0 < tier.restore, tier)
+            self.assertEqual((second[1].host_cache.n_pages, second[1].refused_tokens, second[1].restore_saved), (0, 0, 0))
+            with self.assertRaisesRegex(seer.Error, "GPU"):
+                load(host_cache_bytes=1 << 30)
+
     def test_a_chat_is_what_the_template_makes_of_it_and_reuses_earlier_turns(self):
         messages = [{"role": "user", "content": LONG[:3000]}]
         text = self.engine.render_chat(messages, template="llama2")

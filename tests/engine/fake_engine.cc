@@ -119,20 +119,51 @@ void FakeRunner::run(Batch* batch) {
 }
 
 FakeEngine::FakeEngine(const FakeOptions& o)
-    : options(o),
-      runner(o.n_pages, o.page_tokens),
-      pages(o.n_pages, o.page_tokens, o.prefix_cache),
-      scheduler(std::make_unique<Scheduler>(&runner, &pages,
-                                            SchedulerLimits{o.page_tokens, o.chunk_size, o.mixed_chunk_size,
-                                                            o.max_batch_size, o.check_interval})) {}
+    : options(o), runner(o.n_pages, o.page_tokens), pages(o.n_pages, o.page_tokens, o.prefix_cache) {
+  std::unique_ptr<TieredPages> tiers;
+  if (o.host || o.disk) {
+    auto own = std::make_unique<FakeMover>(&runner, o.page_tokens, o.copies_need_turn);
+    mover = own.get();
+    TierOptions tier_options;
+    tier_options.tiers = {o.host, o.disk};
+    tier_options.fingerprint = {{"the model", "a fake"}};
+    tier_options.page_tokens = o.page_tokens;
+    tier_options.batch_bytes = o.batch_pages * mover->record_bytes();
+    tier_options.watermark_pages = o.watermark_pages;
+    tiers = std::make_unique<TieredPages>(&pages, std::move(own), tier_options);
+  }
+  scheduler = std::make_unique<Scheduler>(
+      &runner, &pages,
+      SchedulerLimits{o.page_tokens, o.chunk_size, o.mixed_chunk_size, o.max_batch_size, o.check_interval},
+      std::move(tiers));
+}
+
+void FakeMover::read(std::span<const int32_t> pages, std::byte* records) {
+  if (before_read) before_read();
+  for (const int32_t page : pages) {
+    const auto bytes = std::as_bytes(runner_->page(page));
+    records = std::copy(bytes.begin(), bytes.end(), records);
+  }
+}
+
+void FakeMover::write(std::span<const int32_t> pages, std::span<const std::byte* const> records) {
+  if (before_write) before_write();
+  for (size_t i = 0; i < pages.size(); ++i) {
+    const auto bytes = std::as_writable_bytes(runner_->page(pages[i]));
+    std::copy_n(records[i], bytes.size(), bytes.begin());
+  }
+}
+
+Buffer FakeMover::allocate(int64_t bytes, const std::string&) {
+  auto memory = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(bytes));
+  return {memory, memory->data()};
+}
 
 PrefillTraits FakeEngine::traits() const {
   return {options.page_tokens, options.last_block_dense, options.positions_depend_on_length};
 }
 
-std::shared_ptr<Request> FakeEngine::submit_raw(const GenerateRequest& request) {
-  auto sequence = std::make_unique<Sequence>(&pages, traits());
-  sequence->append(request.prompt);
+RequestSetup FakeEngine::setup(const GenerateRequest& request) const {
   RequestSetup setup;
   setup.request = request;
   setup.rule = request.sparse.value_or(SparseRule{});
@@ -140,7 +171,13 @@ std::shared_ptr<Request> FakeEngine::submit_raw(const GenerateRequest& request) 
   setup.share_pages = options.prefix_cache;
   setup.eos_ids = &kNoEos;
   setup.ctx_size = options.n_pages * options.page_tokens;
-  auto raw = std::make_shared<Request>(setup, std::move(sequence));
+  return setup;
+}
+
+std::shared_ptr<Request> FakeEngine::submit_raw(const GenerateRequest& request) {
+  auto sequence = std::make_unique<Sequence>(&pages, traits(), scheduler->tiers());
+  sequence->append(request.prompt);
+  auto raw = std::make_shared<Request>(setup(request), std::move(sequence));
   scheduler->submit(raw);
   return raw;
 }

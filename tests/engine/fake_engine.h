@@ -11,10 +11,13 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "engine/src/generation_impl.h"
 #include "engine/src/scheduler.h"
+#include "engine/src/tiers/tiered_pages.h"
 
 namespace seer::testing {
 
@@ -40,7 +43,11 @@ class FakeRunner final : public StepRunner {
   void release();
   std::function<void(int64_t step)> before_step;  // may throw
   std::atomic<bool> lost{false};                  // if set, check() throws
-  std::vector<FakeStep> steps;                    // complete once all requests have ended
+  std::span<uint64_t> page(int32_t page) {
+    return std::span(entries_).subspan(static_cast<size_t>(page * page_tokens_),
+                                       static_cast<size_t>(page_tokens_));
+  }
+  std::vector<FakeStep> steps;  // complete once all requests have ended
 
  private:
   uint64_t& entry(const Segment& segment, int64_t position);
@@ -55,6 +62,26 @@ class FakeRunner final : public StepRunner {
   bool held_ = false;
 };
 
+// Copies the entries of pages, and can be held like the runner.
+class FakeMover final : public PageMover {
+ public:
+  FakeMover(FakeRunner* runner, int64_t page_tokens, bool needs_turn)
+      : runner_(runner), page_tokens_(page_tokens), needs_turn_(needs_turn) {}
+  int64_t record_bytes() const override { return page_tokens_ * static_cast<int64_t>(sizeof(uint64_t)); }
+  bool needs_turn() const override { return needs_turn_; }
+  void read(std::span<const int32_t> pages, std::byte* records) override;
+  void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) override;
+  void clear_unused(std::byte*, bool) const override {}
+  Buffer allocate(int64_t bytes, const std::string&) override;
+
+  std::function<void()> before_read, before_write;  // set them while nothing is copied; they may throw
+
+ private:
+  FakeRunner* runner_;
+  int64_t page_tokens_;
+  bool needs_turn_;
+};
+
 struct FakeOptions {
   int64_t page_tokens = 16;
   int64_t n_pages = 4096;
@@ -65,6 +92,10 @@ struct FakeOptions {
   bool last_block_dense = true;
   bool positions_depend_on_length = false;
   std::chrono::milliseconds check_interval{0};
+  std::shared_ptr<PageTier> host, disk;  // tiers below the pool; null: off
+  bool copies_need_turn = false;         // as if there were several ranks
+  int64_t batch_pages = 3;               // that the tiers' threads copy at a time
+  int64_t watermark_pages = 8;           // see TierOptions
 };
 
 class FakeEngine {
@@ -78,9 +109,13 @@ class FakeEngine {
   EngineStats stats() const { return scheduler->stats(); }
   PrefillTraits traits() const;
 
+  TieredPages& tiers() { return *scheduler->tiers(); }
+  RequestSetup setup(const GenerateRequest& request) const;
+
   FakeOptions options;
   FakeRunner runner;
   PrefixCache pages;
+  FakeMover* mover = nullptr;  // null if there are no tiers
   std::unique_ptr<Scheduler> scheduler;
 };
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/engine/demo.h"
+#include "tests/engine/gates_with_factors.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_data.h"
 
@@ -12,14 +13,7 @@ namespace {
 
 using namespace testing;
 
-constexpr int64_t kLayers = 6, kHeads = 4, kRows = 16;
-
-std::vector<float> some_factors() {
-  std::vector<float> factors;
-  for (int64_t i = 0; i < kLayers * kHeads; ++i)
-    factors.push_back(0.25F * static_cast<float>(1 + i * 5 % 11));
-  return factors;
-}
+constexpr int64_t kLayers = kDemoLayers, kHeads = kDemoHeads, kRows = 16;
 
 struct Choice {
   std::vector<uint8_t> masks;  // of all layers, heads and rows
@@ -46,32 +40,9 @@ Choice choice_of(Engine& engine, const SparseRule& rule, const std::vector<float
   return out;
 }
 
-// The demo model's gates with factors in their config.json, and head_threshold=0.02 as their rule.
-struct GatesWithFactors {
-  testing::TempDir dir;
-
-  explicit GatesWithFactors(const std::vector<float>& factors) {
-    const std::filesystem::path gates = demo_model() / "gates";
-    std::filesystem::create_symlink(gates / "attn_gate_weights.safetensors",
-                                    dir.path() / "attn_gate_weights.safetensors");
-    auto config = nlohmann::json::parse(read_file(gates / "config.json"));
-    config["seerattn_sparsity_method"] = "head_threshold";
-    config["seerattn_threshold"] = 0.02;
-    for (int64_t l = 0; l < kLayers; ++l)
-      config["seer_threshold_factors"].push_back(
-          std::vector<float>(factors.begin() + l * kHeads, factors.begin() + (l + 1) * kHeads));
-    write_file(dir.path() / "config.json", config.dump());
-  }
-  std::shared_ptr<Engine> load() const {
-    EngineOptions options = demo_options(1024, 256);
-    options.gates_dir = dir.path().string();
-    return Engine::load(options);
-  }
-};
-
 TEST_CASE("under head_threshold each head keeps the blocks above its own threshold") {
   const auto engine = load_demo(1024, 256);
-  const std::vector<float> factors = some_factors();
+  const std::vector<float> factors = some_head_factors();
   EvaluateRequest request;
   request.tokens = document(64 * kRows - 24);
   request.sparse = SparseRule::parse("head_threshold=0.04");
@@ -104,11 +75,11 @@ TEST_CASE("head_threshold with factors of 1 is threshold") {
                same = choice_of(*engine, SparseRule::parse("head_threshold=0.03"),
                                 std::vector<float>(kLayers * kHeads, 1.0F));
   CHECK(plain == same);
-  CHECK_FALSE(plain == choice_of(*engine, SparseRule::parse("head_threshold=0.03"), some_factors()));
+  CHECK_FALSE(plain == choice_of(*engine, SparseRule::parse("head_threshold=0.03"), some_head_factors()));
 }
 
 TEST_CASE("factors of the gates' file do what factors of a request do, and other rules do not read them") {
-  const std::vector<float> factors = some_factors();
+  const std::vector<float> factors = some_head_factors();
   const GatesWithFactors gates(factors);
   const auto engine = gates.load(), plain = load_demo(1024, 256);
   CHECK(engine->model().gates->has_head_factors);
@@ -144,7 +115,7 @@ TEST_CASE("head_threshold without factors, and factors that do not fit, are refu
   CHECK_THAT(refusal({}), ContainsSubstring("seer_threshold_factors") && ContainsSubstring("has none"));
   CHECK_THAT(refusal({1, 1, 1}), ContainsSubstring("each of 4 heads of 6 layers, found 3"));
   for (const float bad : {0.0F, -1.0F, 1001.0F, NAN, INFINITY}) {
-    std::vector<float> factors = some_factors();
+    std::vector<float> factors = some_head_factors();
     factors[5] = bad;
     CHECK_THAT(refusal(factors), ContainsSubstring("above 0 and up to 1000"));
   }

@@ -309,5 +309,72 @@ TEST_CASE("requests that run at the same time share the pages of what they have 
   CHECK(engine.stats().pages_used == 0);
 }
 
+TEST_CASE("a pinned page is not evicted, and its turn to be evicted stays the same") {
+  PrefixCache cache(3, kCachedPage, true);
+  const int32_t a = add(cache, kRoot, 1), b = add(cache, kRoot, 2), c = add(cache, kRoot, 3);
+  for (const int32_t page : {a, b, c}) cache.release(page);
+  const uint64_t serial = cache.serial(a);
+  cache.pin(a);
+  CHECK(cache.n_cached() == 2);
+  CHECK(cache.allocate() == b);
+  cache.unpin(a);
+  CHECK(cache.n_cached() == 2);
+  CHECK(cache.serial(a) == serial);
+  CHECK(cache.allocate() == a);  // before c, which was let go later
+  CHECK_FALSE(cache.holds(a));
+  cache.add(kRoot, kDenseKey, page_of(4), a);
+  CHECK(cache.serial(a) != serial);
+}
+
+TEST_CASE("a page that its sequence lets go of while it is pinned is evicted as if it were let go of then") {
+  PrefixCache cache(2, kCachedPage, true);
+  const int32_t a = add(cache, kRoot, 1), b = add(cache, kRoot, 2);
+  cache.release(a);
+  cache.pin(b);
+  cache.release(b);
+  CHECK(cache.n_cached() == 1);
+  cache.unpin(b);
+  CHECK(cache.n_cached() == 2);
+  CHECK(cache.allocate() == a);
+  CHECK(cache.allocate() == b);
+}
+
+TEST_CASE("while a page is pinned, its ancestors cannot be had, and no page is no error") {
+  PrefixCache cache(2, kCachedPage, true);
+  const int32_t parent = add(cache, kRoot, 1), child = add(cache, parent, 2);
+  cache.release(child);
+  cache.release(parent);
+  cache.pin(child);
+  CHECK(cache.n_available() == 1);
+  CHECK(cache.allocate() == kNone);
+  cache.unpin(child);
+  CHECK(cache.allocate() == child);
+  CHECK(cache.allocate() == parent);
+}
+
+TEST_CASE("a page that is not cached can be pinned, outlives its owner, and is free afterwards") {
+  PrefixCache cache(1, kCachedPage, true);
+  const int32_t page = cache.allocate();
+  cache.pin(page);
+  cache.release(page);
+  CHECK(cache.allocate() == kNone);
+  cache.unpin(page);
+  CHECK(cache.n_free() == 1);
+}
+
+TEST_CASE("the next pages to be evicted are told in the order in which they go") {
+  PrefixCache cache(6, kCachedPage, true);
+  const int32_t a = add(cache, kRoot, 1), b = add(cache, a, 2), c = add(cache, b, 3);
+  const int32_t other = add(cache, kRoot, 4), left = add(cache, other, 5), right = add(cache, other, 6);
+  for (const int32_t page : {c, b, a, left, right, other}) cache.release(page);
+  CHECK(cache.next_evicted(2) == std::vector<int32_t>{c, b});
+  // A parent of two leaves is told when one of them has gone.
+  CHECK(cache.next_evicted(6) == std::vector<int32_t>{c, b, a, left, right});
+  cache.pin(left);
+  CHECK(cache.next_evicted(6) == std::vector<int32_t>{c, b, a, right});
+  cache.unpin(left);
+  for (const int32_t page : {c, b, a}) CHECK(cache.allocate() == page);
+}
+
 }  // namespace
 }  // namespace seer

@@ -394,6 +394,17 @@ def session_seeds():
     yield "newer", b"SeerSess" + struct.pack("<QQ", 2, 8) + bytes(24)
 
 
+def page_file_seeds():
+    def head(version=1, record_bytes=400000, cost=0.25):
+        return b"SeerPage" + struct.pack("<Q", version) + bytes(range(32)) + struct.pack("<Qd", record_bytes, cost) + bytes(16)
+
+    yield "page", head()
+    yield "newer", head(version=2)
+    yield "empty", head(record_bytes=0)
+    yield "huge", head(record_bytes=1 << 63)
+    yield "cost", head(cost=float("nan"))
+
+
 def text_seeds():
     yield "ascii", b"\x01hello, world"
     yield "mixed", b"\x02" + "a\u00e9\u20ac\U0001f600\u0301 z".encode()
@@ -409,7 +420,7 @@ def round_trip_seeds():
 
 SEEDS = {"answers": answer_seeds, "api_request": request_seeds, "chat_template": template_seeds, "config": config_seeds,
          "flags": flags_seeds, "gates": gates_seeds, "generation_config": generation_seeds, "http": http_seeds, "ids_file": ids_seeds,
-         "pth": pth_seeds, "round_trip": round_trip_seeds, "safetensors": safetensors_seeds,
+         "page_file": page_file_seeds, "pth": pth_seeds, "round_trip": round_trip_seeds, "safetensors": safetensors_seeds,
          "sentencepiece": sentencepiece_seeds, "session": session_seeds, "shard_index": index_seeds, "text": text_seeds,
          "tokenizer_json": tokenizer_seeds, "weights": config_seeds}
 

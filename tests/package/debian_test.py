@@ -75,13 +75,13 @@ class Debian(unittest.TestCase):
         asks = {part: fields.get("Depends", "") for part, fields in self.fields.items()}
         self.assertEqual(library in asks["program"], self.tree.shared_program)
         self.assertTrue(asks["development"].startswith(library))
-        for package in ("libpcre2-dev", "libutf8proc-dev"):  # named by Requires.private of seer_engine.pc
+        for package in ("libpcre2-dev", "libssl-dev", "libutf8proc-dev"):  # named by Requires.private of seer_engine.pc
             self.assertIn(package, asks["development"])
         for part in ("program", "library"):
             self.assertRegex(asks[part], r"libc6 \(>= [\d.]+\)")
         self.assertRegex(asks["program"], r"libedit2 \(")
         self.assertNotIn("libedit", asks["library"])
-        for package in ("libopenblas0", "libpcre2-8-0", "libsentencepiece0", "libutf8proc"):
+        for package in ("libopenblas0", "libpcre2-8-0", "libsentencepiece0", "libssl3", "libutf8proc"):
             self.assertIn(package, asks["library"])
         self.assertEqual("libcublas" in asks["library"], self.tree.cuda)
 

@@ -180,7 +180,7 @@ class Package(unittest.TestCase):
         nothing = {"PKG_CONFIG_LIBDIR": str(self.folder), "PKG_CONFIG_PATH": ""}
         failed = self.configure(lists % "COMPONENTS static", environment=nothing)
         self.assertNotEqual(failed.returncode, 0)
-        self.assertIn("were not found: OPENBLAS, PCRE2, UTF8PROC", " ".join(failed.stderr.split()))
+        self.assertIn("were not found: LIBCRYPTO, OPENBLAS, PCRE2, UTF8PROC", " ".join(failed.stderr.split()))
         self.configured(lists % "COMPONENTS shared", environment=nothing)
 
     def test_add_subdirectory(self):
@@ -217,7 +217,7 @@ class Package(unittest.TestCase):
     def test_pkg_config(self):
         needed = self.needed(self.compile_with_pkg_config(self.tree.prefix))
         self.assertIn("libseer_engine", " ".join(needed))
-        for private in ("openblas", "pcre2", "utf8proc", "sentencepiece", "cublas"):
+        for private in ("crypto", "openblas", "pcre2", "utf8proc", "sentencepiece", "cublas"):
             self.assertNotIn(private, " ".join(needed))
 
     def test_pkg_config_static(self):

@@ -193,11 +193,15 @@ TEST_CASE("timings are the request's figures, and what there is none of is null"
   stats.decode_density = 0.7654321;
   stats.prefill_ns = 1'234'567;
   stats.decode_ns = 2'000'000'000;
+  stats.n_from_host = 16;
+  stats.n_from_disk = 32;
+  stats.restore_ns = 1'000'000;
   const ChoiceTimes times = {request.start + std::chrono::microseconds(1500), request.start};
   const nlohmann::json expected = nlohmann::json::parse(
       R"({"sparse":"dense","density":0.123457,"computed_tokens":100,"cached_tokens":64,"first_token_ms":1.5,)"
       R"("prefill_ms":1.235,"decode_ms":2000.0,"tokens_per_second":5.0,)"
-      R"("sparse_decode":"budget=1024","decode_density":0.765432})");
+      R"("sparse_decode":"budget=1024","decode_density":0.765432,)"
+      R"("host_tokens":16,"disk_tokens":32,"restore_ms":1.0})");
   CHECK(nlohmann::json::parse(timings_json(request, stats, times).dump()) == expected);
   stats.n_generated = 1;
   CHECK(timings_json(request, stats, {})["tokens_per_second"].is_null());

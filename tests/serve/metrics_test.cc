@@ -37,8 +37,17 @@ TEST_CASE("every line is a comment or a sample, and every family is described on
   metrics.observe_queue(4);
   EngineStats stats;
   stats.pages_total = 77;
+  stats.disk_cache.restored_pages = 12;
+  stats.disk_cache.restore_ns = 1'500'000'000;
+  stats.host_cache.lost_pages = 3;
+  stats.restore_saved_ns = -250'000'000;
   const std::string text = metrics.text(&stats, 0);
   CHECK_THAT(text, ContainsSubstring("\nseer_kv_pages 77\n"));
+  CHECK_THAT(text, ContainsSubstring("\nseer_tier_hit_pages_total{tier=\"host\"} 0\n"
+                                     "seer_tier_hit_pages_total{tier=\"disk\"} 12\n"));
+  CHECK_THAT(text, ContainsSubstring("\nseer_tier_read_seconds_total{tier=\"disk\"} 1.5\n"));
+  CHECK_THAT(text, ContainsSubstring("\nseer_tier_lost_pages_total{tier=\"host\"} 3\n"));
+  CHECK_THAT(text, ContainsSubstring("\nseer_tier_saved_seconds -0.25\n"));
   CHECK_THAT(text, ContainsSubstring("seer_time_to_first_token_seconds_bucket{le=\"0.25\"} 1\n"));
   CHECK_THAT(text, ContainsSubstring("seer_queue_depth_sum 4\n"));
   std::istringstream lines(text);

@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "tools/install_deps.sh"
-ALL = "cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre2-dev libutf8proc-dev libxxhash-dev libcli11-dev " \
+ALL = "cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre2-dev libutf8proc-dev libxxhash-dev libssl-dev libcli11-dev " \
       "libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev libedit-dev libboost-dev libopenmpi-dev openmpi-bin dpkg-dev catch2 curl jq clang libclang-rt-dev " \
       "clang-format-14 clang-tidy-14"
 STYLE = ("clang-format-14", "clang-tidy-14")

@@ -132,7 +132,7 @@ ${on}.")
 # are needed. What the archive needs besides is suggested, because the shared library does without it.
 set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_NAME ${development})
 set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_SECTION ${section}libdevel)
-set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_DEPENDS "${library} (= ${version}), libpcre2-dev, libutf8proc-dev")
+set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_DEPENDS "${library} (= ${version}), libpcre2-dev, libssl-dev, libutf8proc-dev")
 set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_SUGGESTS "libopenblas-dev, libsentencepiece-dev, pkgconf")
 set(CPACK_COMPONENT_SEER_DEVELOPMENT_DESCRIPTION "inference engine for long prompts - development files${on_short}
 ${about}

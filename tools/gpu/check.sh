@@ -8,8 +8,8 @@
 #     --triton FILE, --vsa DIR, --thunderkittens DIR   others' kernels, for attention: see tools/gpu/bench_attention.py
 #     --long           attention in full, and rivals at 131072 tokens too
 # Exits with 1 if a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
-# folder made by `dpkg -x` of libpcre2-dev, libutf8proc-dev, libxxhash-dev, libedit-dev and libboost1.*-dev, for a machine without them; if it
-# lacks libedit itself, of libedit2, libbsd0 and libmd0 too. SEER_TEST_DATA as in tools/test.sh.
+# folder made by `dpkg -x` of libpcre2-dev, libutf8proc-dev, libxxhash-dev, libssl-dev, libedit-dev and libboost1.*-dev, for a machine
+# without them; if it lacks libedit itself, of libedit2, libbsd0 and libmd0 too. SEER_TEST_DATA as in tools/test.sh.
 # shellcheck disable=SC2317  # the steps are functions, called by name
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -71,9 +71,9 @@ run() {
   return "$rc"
 }
 
-# Makes a prefix with PCRE2, utf8proc, xxHash and libedit from unpacked packages. It gets the static libraries if there are some, because
-# the shared ones in such packages are links to nothing. libedit's static library needs other libraries, so the shared one is
-# taken.
+# Makes a prefix with PCRE2, utf8proc, xxHash, OpenSSL's libcrypto and libedit from unpacked packages. It gets the static libraries if
+# there are some, because the shared ones in such packages are links to nothing. libedit's static library needs other libraries, so the
+# shared one is taken.
 find_packages() {
   local from=${SEER_PCRE2_PREFIX:-} to=$out/packages name
   if [ -z "$from" ]; then return 0; fi
@@ -81,17 +81,26 @@ find_packages() {
   if [ -d "$from/usr/include/boost" ]; then export Boost_ROOT=$from/usr; fi
   rm -rf "$to"
   mkdir -p "$to/lib/pkgconfig" "$to/include/editline" # libedit.pc names that folder too
-  for name in pcre2-8 utf8proc xxhash edit; do
-    local pc header lib shared
+  for name in pcre2-8 utf8proc xxhash crypto edit; do
+    local pc header lib shared package=lib${name%-8}-dev
     header=${name%-8}.h
-    if [ "$name" = edit ]; then header=histedit.h; fi
+    case "$name" in
+      crypto) header='' package=libssl-dev ;;
+      edit) header=histedit.h ;;
+    esac
     pc=$(find "$from" -name "lib$name.pc" | head -n 1)
     if [ -z "$pc" ] && pkg-config --exists "lib$name"; then continue; fi
     if [ -z "$pc" ]; then
-      echo "check: SEER_PCRE2_PREFIX=$from holds no lib$name.pc: unpack lib${name%-8}-dev there with dpkg -x" >&2
+      echo "check: SEER_PCRE2_PREFIX=$from holds no lib$name.pc: unpack $package there with dpkg -x" >&2
       return 1
     fi
-    cp "$(find "$from" -name "$header" | head -n 1)" "$to/include"
+    if [ "$name" = crypto ]; then
+      # Headers of two folders, of which the second is the architecture's (include/x86_64-linux-gnu/openssl).
+      mkdir -p "$to/include/openssl"
+      find "$from" -path '*/include/*openssl/*.h' -exec cp -t "$to/include/openssl" {} +
+    else
+      cp "$(find "$from" -name "$header" | head -n 1)" "$to/include"
+    fi
     lib=$(dirname "$(dirname "$pc")")
     if [ -f "$lib/lib$name.a" ] && [ "$name" != edit ]; then
       cp "$lib/lib$name.a" "$to/lib"
@@ -119,7 +128,7 @@ architecture() {
 
 build() {
   local options=(-DSEER_BUILD_TESTS=ON -DSEER_CUDA=ON) only
-  find_packages || { note build 'FAILED: no PCRE2, utf8proc, xxHash or libedit' 0 && return 1; }
+  find_packages || { note build 'FAILED: no PCRE2, utf8proc, xxHash, libcrypto or libedit' 0 && return 1; }
   only=$(architecture)
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&

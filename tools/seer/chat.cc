@@ -236,8 +236,8 @@ class Chat {
     if (!last_) return log_info("no answer yet");
     const RequestStats& stats = *last_;
     log_info("prompt " + token_rate(stats.n_prompt, stats.prefill_ns) +
-             format(" and %lld cached, density %.1f%% (%s), decode ", static_cast<long long>(stats.n_cached),
-                    100.0 * stats.density, last_rule_.to_string().c_str()) +
+             (stats.n_cached > 0 ? " and " + cached_tokens(stats) : " and 0 cached") +
+             format(", density %.1f%% (%s), decode ", 100.0 * stats.density, last_rule_.to_string().c_str()) +
              token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns) +
              decode_density(stats, last_decode_rule_) + moved_pages(stats));
     log_info(format("context %zu of %lld tokens, %zu messages", session_->tokens().size(),

@@ -27,6 +27,16 @@ std::string moved_pages(const RequestStats& stats) {
                 static_cast<long long>(stats.movable_pages));
 }
 
+std::string cached_tokens(const RequestStats& stats) {
+  if (stats.n_cached == 0) return "";
+  std::string text = std::to_string(stats.n_cached) + " cached", from;
+  if (stats.n_from_host > 0) from = std::to_string(stats.n_from_host) + " from the host's memory";
+  if (stats.n_from_disk > 0)
+    from += (from.empty() ? "" : ", ") + std::to_string(stats.n_from_disk) + " from the disk";
+  if (from.empty()) return text;
+  return text + " (" + from + " in " + human_seconds(1e-9 * static_cast<double>(stats.restore_ns)) + ")";
+}
+
 std::string human_bytes(int64_t bytes) {
   const auto value = static_cast<double>(bytes);
   if (value >= 0x1p30) return format("%.2f GiB", value / 0x1p30);

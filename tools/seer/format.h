@@ -15,6 +15,9 @@ __attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ..
 // Returns ", 120 of 400 pages moved" if ranks divide prompts, else an empty text.
 std::string moved_pages(const RequestStats& stats);
 
+// Returns "448 cached (448 from the disk in 12 ms)"; an empty text if none were cached.
+std::string cached_tokens(const RequestStats& stats);
+
 std::string human_bytes(int64_t bytes);      // "11.01 MiB"
 std::string human_count(int64_t count);      // "5.77 M", as llama-bench writes parameters
 std::string human_seconds(double seconds);   // "12.30 s", "85 ms"

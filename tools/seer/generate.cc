@@ -232,7 +232,7 @@ std::string closing_line(const GenerateResult& result, const SparseOptions& spar
                          double first_token) {
   const RequestStats& stats = result.stats;
   std::string line = "prompt " + token_rate(stats.n_prompt, stats.prefill_ns);
-  if (stats.n_cached > 0) line += format(" and %lld cached", static_cast<long long>(stats.n_cached));
+  if (stats.n_cached > 0) line += " and " + cached_tokens(stats);
   // The first token comes with the prefill; decoding gives those after it.
   line += ", decode " + token_rate(std::max<int64_t>(stats.n_generated - 1, 0), stats.decode_ns);
   if (first_token > 0.0) line += ", first token after " + human_seconds(first_token);

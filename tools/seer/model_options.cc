@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tools/seer/byte_size.h"
 #include "tools/seer/format.h"
 #include "tools/seer/interrupt.h"
 #include "tools/seer/output.h"
@@ -82,6 +83,15 @@ void ModelOptions::add_to(Args& args, const std::string& ctx_standard) {
       into(activations));
   args.flag("--no-prefix-cache", no_prefix_cache,
             "forget a request's pages with it; else they serve prompts that begin alike");
+  args.value(
+      "--disk-cache", "DIR,SIZE", "none",
+      "keep KV pages in files too, of SIZE (such as 64GiB) together, where later runs of the same model "
+      "find them, so that they need not compute the same prompt again",
+      into_dir_and_bytes(disk_cache_dir, disk_cache_bytes));
+  args.value(
+      "--host-cache", "SIZE", "none",
+      "keep KV pages that leave the GPU's pool in the host's memory, of SIZE (such as 64GiB); GPU only",
+      into_bytes(host_cache_bytes));
   args.value("-t,--threads", "N", "0: every core, within the container's CPU limit", "CPU threads",
              into(threads, 0, kMaxThreads));
   args.value("--device", "NAME", "auto",
@@ -131,6 +141,9 @@ std::shared_ptr<Engine> load_engine(const ModelOptions& options, bool quiet) {
   engine_options.weights = options.weights;
   engine_options.activations = options.activations;
   engine_options.prefix_cache = !options.no_prefix_cache;
+  engine_options.disk_cache_dir = options.disk_cache_dir;
+  engine_options.disk_cache_bytes = options.disk_cache_bytes;
+  engine_options.host_cache_bytes = options.host_cache_bytes;
   engine_options.ranks = ranks_for(options.tp, options.cp);
   if (options.cp > 1) engine_options.rank_split = RankSplit::kContext;
   if (options.comm_timeout && engine_options.ranks) engine_options.ranks->set_timeout(*options.comm_timeout);

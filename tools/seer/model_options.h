@@ -29,6 +29,8 @@ struct ModelOptions {
   std::string weights = "auto";
   std::string activations = "auto";
   bool no_prefix_cache = false;
+  std::string disk_cache_dir;
+  int64_t disk_cache_bytes = 0, host_cache_bytes = 0;
   bool verbose = false;
 
   // `ctx_standard` is the help's text for --ctx-size 0 in this subcommand.

@@ -67,6 +67,21 @@ struct SEER_API EngineOptions {
   int64_t pool_size = 0;     // tokens for which the shared pool of KV pages has room, at least ctx_size; 0:
                              // ctx_size on a CPU, as many as fit on a GPU
   bool prefix_cache = true;  // keep full pages of finished requests, and share pages of equal content
+  // Tiers below the pool, which keep KV pages that the pool has no room for. A prompt whose beginning they
+  // have is not computed again: the pages are copied back, if that is expected to be faster. They need the
+  // prefix cache, and serve the same requests as it. EngineStats says what they did.
+  //
+  // The folder of the disk's tier, which may not exist yet; empty: none. Its pages serve this and later
+  // engines of the same model, also in several processes at once: those of equal weights, gates, types of
+  // weights, of keys and values and of products' inputs, and number of ranks. To make sure of that, load()
+  // reads all weights once more: 5.5 GB/s were measured on two busy cores. Destroying the engine writes the
+  // pages that are not written yet, for 30 seconds at most. Whoever may write to the folder decides what
+  // pages hold; whoever may read it can tell which prompts were asked.
+  std::string disk_cache_dir;
+  int64_t disk_cache_bytes =
+      0;  // of the files that all models have in the folder together; with a folder only
+  int64_t host_cache_bytes = 0;  // of the host's memory for pages that leave a GPU's pool; Error{kUsage} on a
+                                 // CPU, whose pool lies in that memory already (pool_size); 0: none
   // The type of keys and values in the KV cache: f32, bf16 or auto, which is f32 on a CPU and bf16 on a GPU.
   // A GPU supports bf16 only. On a CPU, bf16 halves the memory of the cache and the bytes that a decoded
   // token reads from it, but rounds keys and values to 8 significant bits when they are stored; f32 stores

@@ -24,6 +24,20 @@ class SEER_API Generation {
   virtual void cancel() noexcept = 0;
 };
 
+// What a tier below the pool of KV pages holds, and what it has done since the engine was loaded
+// (EngineOptions::host_cache_bytes, EngineOptions::disk_cache_dir).
+struct SEER_API TierStats {
+  int64_t n_pages = 0, n_bytes = 0;  // held now
+  int64_t saved_pages = 0;           // written to the tier
+  // Pages that the tier was to get and has not got: the pool needed their room first, or the tier had none.
+  int64_t lost_pages = 0;
+  int64_t restored_pages = 0, restored_tokens = 0, restored_bytes = 0;  // brought back into the pool
+  int64_t restore_ns = 0;                                               // that reading them took
+  // Pages that the tier had and could not give, because they were damaged, or gone when it was their turn.
+  // They were computed again.
+  int64_t failed_pages = 0;
+};
+
 // One consistent snapshot. It counts the requests of submit(), Session::generate and Session::evaluate.
 struct SEER_API EngineStats {
   int64_t n_waiting = 0, n_running = 0;  // requests now; one that was pre-empted is waiting
@@ -37,6 +51,13 @@ struct SEER_API EngineStats {
   // pages. Tokens that are computed again after a pre-emption are in neither.
   int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
   int64_t n_steps = 0;  // forward passes
+  TierStats host_cache, disk_cache;
+  // By how much less time pages from the tiers took than computing their tokens would have taken, as expected
+  // from the speed of earlier steps; negative if it was more. Pages that came before the first step that
+  // computed a prompt of the same kind do not count.
+  int64_t restore_saved_ns = 0;
+  // Tokens that were computed although a tier had their pages, because computing was expected to be faster.
+  int64_t refused_tokens = 0;
 };
 
 }  // namespace seer

@@ -14,7 +14,8 @@
 
 namespace seer {
 
-// Reported before the first chunk (processed == 0) and after each one. Counts are tokens.
+// Reported before the first chunk (processed == 0) and after each one. If pages come from a tier below the
+// pool, it is also reported while they come: `cached` grows then. Counts are tokens.
 struct SEER_API PrefillProgress {
   int64_t total;      // of this request's prompt and of what the session holds
   int64_t cached;     // taken from the cache, not computed
@@ -103,6 +104,9 @@ struct SEER_API RequestStats {
   // are what the session held and the new prompt.
   int64_t n_prompt = 0;
   int64_t n_cached = 0;
+  // The part of n_cached that came from the tiers below the pool: the host's memory, and the disk.
+  int64_t n_from_host = 0, n_from_disk = 0;
+  int64_t restore_ns = 0;   // the part of prefill_ns in which the request waited for them
   int64_t n_generated = 0;  // tokens chosen, a final EOS included
   int64_t prefill_ns = 0;   // the whole prefill, the choice of the first token included
   int64_t decode_ns = 0;    // from the first token chosen to the last

@@ -172,6 +172,11 @@ typedef struct seer_engine_options {
   /* A second folder of gates, of the other kind: gates_dir and this one name gates for prompts and gates for
    * decoding, in any order. null: none. */
   const char* more_gates_dir;
+  /* Tiers that keep the KV pages for which the pool has no room; see EngineOptions. The disk's: a folder,
+   * null or "" for none, and the bytes that all files in it may have together. The host's, for a GPU only:
+   * bytes of the host's memory; 0: none. */
+  const char* disk_cache_dir;
+  int64_t disk_cache_bytes, host_cache_bytes;
 } seer_engine_options;
 
 /* SEER_ERROR_USAGE for a null pointer or a wrong `size`. */
@@ -422,6 +427,9 @@ typedef struct seer_result {
   /* The share of blocks to which decoded tokens attended, in the layers in which gates choose. A token's
    * blocks are those from the first to its own. 1 if all were kept. */
   double decode_density;
+  /* The part of n_cached that came from the host's and the disk's tier, and the part of prefill_ns in which
+   * the request waited for them. */
+  int64_t n_from_host, n_from_disk, restore_ns;
 } seer_result;
 
 /* --- A session. --- */
@@ -480,6 +488,16 @@ SEER_API void seer_generation_cancel(seer_generation* generation);
  * running when it returns. Null is fine. No other thread may be using the handle. */
 SEER_API void seer_generation_free(seer_generation* generation);
 
+/* What a tier below the pool holds and has done, as seer::TierStats. This struct does not grow. */
+typedef struct seer_tier_stats {
+  int64_t n_pages, n_bytes; /* held now */
+  int64_t saved_pages;      /* written to the tier */
+  int64_t lost_pages;       /* not written: the pool needed their room first, or the tier had none */
+  int64_t restored_pages, restored_tokens, restored_bytes; /* brought back into the pool */
+  int64_t restore_ns;                                      /* that reading them took */
+  int64_t failed_pages; /* damaged or gone when they were to be brought back, and computed again */
+} seer_tier_stats;
+
 /* One consistent snapshot, as seer::EngineStats. */
 typedef struct seer_engine_stats {
   size_t size;
@@ -487,6 +505,10 @@ typedef struct seer_engine_stats {
   int64_t pages_total, pages_used, pages_cached; /* used: held; cached: kept, evictable at once */
   int64_t n_requests, n_finished, n_cancelled, n_failed, n_preempted; /* since the load */
   int64_t prompt_tokens, cached_tokens, generated_tokens, n_steps;
+  seer_tier_stats host_cache, disk_cache;
+  int64_t
+      restore_saved_ns;   /* by how much less time pages from the tiers took than computing was expected to */
+  int64_t refused_tokens; /* computed although a tier had them, because that was expected to be faster */
 } seer_engine_stats;
 
 /* `size` is sizeof(seer_engine_stats). SEER_ERROR_USAGE for null pointers or a wrong size. */

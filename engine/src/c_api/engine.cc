@@ -36,6 +36,9 @@ EngineOptions options_of(const seer_engine_options& in) {
   if (in.kv_cache_dtype != nullptr) out.kv_cache_dtype = in.kv_cache_dtype;
   if (in.weights != nullptr) out.weights = in.weights;
   if (in.activations != nullptr) out.activations = in.activations;
+  out.disk_cache_dir = text_or_empty(in.disk_cache_dir);
+  out.disk_cache_bytes = in.disk_cache_bytes;
+  out.host_cache_bytes = in.host_cache_bytes;
   if (in.gpu_memory_utilization != 0.0) out.gpu_memory_utilization = in.gpu_memory_utilization;
   if (out.model_dir.empty() && out.random_config.empty())
     throw Error(ErrorKind::kUsage, "seer_engine_options: expected a model_dir, found none");

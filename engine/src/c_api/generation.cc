@@ -1,6 +1,15 @@
 // Submitted requests, and the counters of the engine.
 #include "engine/src/c_api/request.h"
 
+namespace {
+
+seer_tier_stats tier_to_c(const seer::TierStats& in) {
+  return {in.n_pages,         in.n_bytes,        in.saved_pages, in.lost_pages,  in.restored_pages,
+          in.restored_tokens, in.restored_bytes, in.restore_ns,  in.failed_pages};
+}
+
+}  // namespace
+
 using namespace seer::c_api;
 
 seer_status seer_engine_submit(seer_engine* engine, const seer_request* request,
@@ -67,6 +76,10 @@ seer_status seer_engine_get_stats(const seer_engine* engine, seer_engine_stats* 
     out.cached_tokens = in.cached_tokens;
     out.generated_tokens = in.generated_tokens;
     out.n_steps = in.n_steps;
+    out.host_cache = tier_to_c(in.host_cache);
+    out.disk_cache = tier_to_c(in.disk_cache);
+    out.restore_saved_ns = in.restore_saved_ns;
+    out.refused_tokens = in.refused_tokens;
     to_caller(stats, size, out, "seer_engine_stats");
   });
 }

@@ -153,6 +153,9 @@ seer_result result_to_c(const GenerateResult& in, const ResultArrays& arrays) {
   out.decode_density = in.stats.decode_density;
   out.moved_pages = in.stats.moved_pages;
   out.movable_pages = in.stats.movable_pages;
+  out.n_from_host = in.stats.n_from_host;
+  out.n_from_disk = in.stats.n_from_disk;
+  out.restore_ns = in.stats.restore_ns;
   out.stop_id = in.stop_id;
   out.logprobs = arrays.logprobs.empty() ? nullptr : arrays.logprobs.data();
   out.n_logprobs = arrays.logprobs.size();

@@ -1,5 +1,5 @@
-// Names the contents of a page by a digest of everything that they depend on, so that a page can be found again in
-// another tier, by another process, or after a restart.
+// Names the contents of a page by a digest of everything that they depend on, so that a page can be found
+// again in another tier, by another process, or after a restart.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,8 @@ namespace seer {
 // that a prompt made by an attacker cannot be given another prompt's pages.
 using PageName = Digest;
 
+// Returns the digest of all items of the fingerprint. It says which model a folder of pages belongs to.
+Digest model_digest(const PageFingerprint& fingerprint);
 // Returns the name that stands before the first page of a sequence: that of the model and of the rule.
 PageName root_name(const PageFingerprint& fingerprint, const PrefixKey& key);
 // Returns the name of the page that holds `ids` after the page named `parent`, or after root_name().

@@ -9,8 +9,8 @@
 
 namespace seer {
 
-// All functions are thread-safe. None of them throws because of what happens to the storage: a tier that cannot
-// read or write is one that has no pages, says so once in the log, and counts it.
+// All functions are thread-safe. None of them throws because of what happens to the storage: a tier that
+// cannot read or write is one that has no pages, says so once in the log, and counts it.
 class PageTier {
  public:
   virtual ~PageTier() = default;
@@ -24,6 +24,16 @@ class PageTier {
   // Copies the contents to `record`, whose size must be that of the stored record. Returns false if the tier
   // does not have the page, or has it damaged; `record` then holds nothing useful.
   virtual bool load(const PageName& name, std::span<std::byte> record) = 0;
+
+  // If the tier keeps records in memory: returns the page's record, which stays as it is until
+  // release_record(). Null if the tier does not have the page, or is of another kind.
+  virtual const std::byte* borrow(const PageName&) { return nullptr; }
+  virtual void release_record(const PageName&) {}
+
+  // Says that a sequence uses these pages, which follow one another from the first page of its tokens,
+  // whichever tier they came from. A page is useless without those before it, so the tier gives up the last
+  // ones first. Pages that the tier does not have are passed over.
+  virtual void used(std::span<const PageName> /*chain*/) {}
 
   virtual int64_t n_pages() const = 0;
   virtual int64_t n_bytes() const = 0;  // of records, and what surrounds them

@@ -30,6 +30,48 @@ const std::vector<double> kFirstToken = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 const std::vector<double> kOutputToken = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1};
 const std::vector<double> kQueue = {0, 1, 2, 5, 10, 20, 50, 100, 200, 500};
 
+// A family with a sample for each tier below the pool.
+std::string tier_family(const std::string& name, const char* type, const std::string& help,
+                        const EngineStats& stats, int64_t TierStats::*value) {
+  return head(name, type, help) + name + "{tier=\"host\"} " + whole(stats.host_cache.*value) + "\n" + name +
+         "{tier=\"disk\"} " + whole(stats.disk_cache.*value) + "\n";
+}
+
+std::string seconds(double ns) { return format("%.9g", 1e-9 * ns); }
+
+// Tiers that are off count 0.
+std::string tiers_text(const EngineStats& stats) {
+  const auto family = [&](const char* name, const char* type, const char* help, int64_t TierStats::*value) {
+    return tier_family(std::string("seer_tier_") + name, type, help, stats, value);
+  };
+  std::string out =
+      family("pages", "gauge", "KV pages that a tier below the pool holds.", &TierStats::n_pages);
+  out += family("bytes", "gauge", "Bytes that a tier holds.", &TierStats::n_bytes);
+  out += family("saved_pages_total", "counter", "KV pages written to a tier.", &TierStats::saved_pages);
+  out += family("lost_pages_total", "counter", "KV pages that a tier was to get and did not.",
+                &TierStats::lost_pages);
+  out +=
+      family("hit_pages_total", "counter", "KV pages brought back from a tier.", &TierStats::restored_pages);
+  out += family("hit_tokens_total", "counter", "Prompt tokens brought back from a tier.",
+                &TierStats::restored_tokens);
+  out += family("hit_bytes_total", "counter", "Bytes brought back from a tier.", &TierStats::restored_bytes);
+  out += family("failed_pages_total", "counter", "KV pages that a tier had damaged or lost.",
+                &TierStats::failed_pages);
+  out += head("seer_tier_read_seconds_total", "counter", "Seconds of bringing KV pages back.");
+  for (const auto& [name, tier] :
+       {std::pair("host", &stats.host_cache), std::pair("disk", &stats.disk_cache)})
+    out += std::string("seer_tier_read_seconds_total{tier=\"") + name + "\"} " +
+           seconds(static_cast<double>(tier->restore_ns)) + "\n";
+  // A gauge, because it may fall: now and then bringing pages back takes longer than expected.
+  out += head("seer_tier_saved_seconds", "gauge",
+              "Expected seconds of computing, less those of bringing the same KV pages back.");
+  out += "seer_tier_saved_seconds " + seconds(static_cast<double>(stats.restore_saved_ns)) + "\n";
+  out += counter("seer_tier_refused_tokens_total",
+                 "Prompt tokens computed although a tier had them, because that was expected to be faster.",
+                 stats.refused_tokens);
+  return out;
+}
+
 }  // namespace
 
 Histogram::Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
@@ -107,7 +149,7 @@ std::string Metrics::text(const EngineStats* stats, int64_t n_active) const {
   out += counter("seer_cached_tokens_total", "Prompt tokens taken from the cache.", stats->cached_tokens);
   out += counter("seer_generated_tokens_total", "Tokens generated.", stats->generated_tokens);
   out += counter("seer_steps_total", "Steps of the batch.", stats->n_steps);
-  return out;
+  return out + tiers_text(*stats);
 }
 
 }  // namespace seer::serve

@@ -29,7 +29,10 @@ OrderedJson timings_json(const TimedRequest& request, const RequestStats& stats,
           {"decode_ms", ms(stats.decode_ns)},
           {"tokens_per_second", std::move(rate)},
           {"sparse_decode", request.sparse_decode},
-          {"decode_density", std::round(1e6 * stats.decode_density) / 1e6}};
+          {"decode_density", std::round(1e6 * stats.decode_density) / 1e6},
+          {"host_tokens", stats.n_from_host},
+          {"disk_tokens", stats.n_from_disk},
+          {"restore_ms", ms(stats.restore_ns)}};
 }
 
 }  // namespace seer::serve

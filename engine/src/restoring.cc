@@ -1,0 +1,58 @@
+// Requests whose pages come from a tier below the pool.
+#include <algorithm>
+
+#include "engine/src/scheduler.h"
+
+namespace seer {
+
+bool Scheduler::restored_news() const {
+  return std::any_of(live_.begin(), live_.end(),
+                     [](const auto& request) { return request->restore && request->restore->has_news(); });
+}
+
+// Called when the request has taken what the pool has of its pages.
+void Scheduler::begin_restore(Request& request) {
+  if (!tiers_) return;
+  Sequence& sequence = request.sequence();
+  request.restore = tiers_->begin_restore(&request, &sequence, sequence.in_sparse_prompt());
+}
+
+// The request ends or loses its pages. The caller has the turn, or the scheduler is being destroyed.
+void Scheduler::abandon_restore(Request& request) {
+  if (!request.restore) return;
+  tiers_->abandon(request.restore.get());
+  request.restore = nullptr;
+}
+
+// Passes on to requests the pages that have come. Only the holder of the turn does so, because sequences
+// change.
+bool Scheduler::take_restored(Lock* lock) {
+  bool any = false;
+  // Callbacks run without the lock and may submit requests, so live_ can grow meanwhile.
+  for (size_t i = 0; i < live_.size(); ++i) {
+    const std::shared_ptr<Request> request = live_[i];
+    if (!request->restore || !request->restore->has_news()) continue;
+    const std::shared_ptr<RestoreJob> job = request->restore;
+    const int64_t before = request->stats().n_cached;
+    if (job->ended) {
+      request->restore = nullptr;
+      tiers_->count_restored(*job);
+    }
+    request->restored(*job, limits_.page_tokens);
+    counts_.cached_tokens += request->stats().n_cached - before;
+    any = true;
+    deliver(*request, lock);
+  }
+  remove_ended();
+  return any;
+}
+
+// Learns how fast prompts are computed from a step that computed one prompt and nothing else.
+void Scheduler::observe_step() {
+  if (!tiers_ || batch_.prefills.size() != 1 || !batch_.decodes.empty()) return;
+  const Segment& segment = batch_.prefills.front();
+  tiers_->computed(segment.start, segment.end(), batch_.plans.front().select.has_value(),
+                   1e-9 * static_cast<double>(batch_.step_ns));
+}
+
+}  // namespace seer

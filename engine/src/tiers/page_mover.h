@@ -1,0 +1,67 @@
+// Copies the contents of pages between the pool and records, for the threads of TieredPages.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "engine/src/page_transfer.h"
+#include "kernels/backend.h"
+
+namespace seer {
+
+// The tests have a mover for their own model.
+class PageMover {
+ public:
+  virtual ~PageMover() = default;
+
+  virtual int64_t record_bytes() const = 0;
+  // Whether read() and write() may be called only with the scheduler's turn. If not, another thread may run
+  // steps meanwhile, which neither write the pages that are read nor touch those that are written.
+  virtual bool needs_turn() const = 0;
+  // One thread at a time may call each of the two. They throw Error if the device or a rank has failed.
+  virtual void read(std::span<const int32_t> pages, std::byte* records) = 0;
+  virtual void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) = 0;
+  // Sets to zero what the sequence of a full page has not written; see PageImages::clear_unused().
+  virtual void clear_unused(std::byte* record, bool gated) const = 0;
+  // Memory for records, from which copies are fastest.
+  virtual Buffer allocate(int64_t bytes, const std::string& purpose) = 0;
+};
+
+// Moves pages of the model. If there are several ranks, every one of them takes part in a copy, so that a
+// copy needs the turn.
+class ModelPageMover final : public PageMover {
+ public:
+  // Both must outlive it.
+  ModelPageMover(PageTransfer* transfer, Backend* backend, int64_t page_tokens)
+      : transfer_(transfer), backend_(backend), page_tokens_(page_tokens) {}
+
+  int64_t record_bytes() const override { return transfer_->record_bytes(); }
+  bool needs_turn() const override { return !transfer_->alone(); }
+  void read(std::span<const int32_t> pages, std::byte* records) override {
+    needs_turn() ? transfer_->read(pages, records) : transfer_->read_aside(pages, records);
+  }
+  void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) override {
+    if (!needs_turn()) return transfer_->write_aside(pages, records);
+    // One message for each run of records that follow one another.
+    for (size_t i = 0, end = 0; i < pages.size(); i = end) {
+      for (end = i + 1; end < pages.size() && records[end] == records[end - 1] + record_bytes();) ++end;
+      transfer_->write(pages.subspan(i, end - i), records[i]);
+    }
+  }
+  void clear_unused(std::byte* record, bool gated) const override {
+    transfer_->clear_unused(record, page_tokens_, gated);
+  }
+  Buffer allocate(int64_t bytes, const std::string& purpose) override {
+    return backend_->allocate_host(bytes, purpose);
+  }
+
+ private:
+  PageTransfer* transfer_;
+  Backend* backend_;
+  int64_t page_tokens_;
+};
+
+}  // namespace seer

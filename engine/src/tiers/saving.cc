@@ -1,0 +1,186 @@
+// Copies full pages out of the pool, and stores them in the tiers.
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include "engine/src/scheduler.h"
+#include "engine/src/tiers/tiered_pages.h"
+
+namespace seer {
+namespace {
+
+// How long the engine's end waits until pages that are queued for the disk are written.
+constexpr std::chrono::seconds kLastSaves(30);
+
+constexpr auto kHost = static_cast<size_t>(TierKind::kHost);
+constexpr auto kDisk = static_cast<size_t>(TierKind::kDisk);
+
+}  // namespace
+
+void TieredPages::filled(int32_t page, const PageName& name, const PageFacts& facts) {
+  Filled& known = filled_[static_cast<size_t>(page)];
+  count_lost(known);  // it was evicted since
+  known = {pages_->serial(page), name, facts, {tier(kHost) == nullptr, tier(kDisk) == nullptr}};
+  if (!works_ || stopping_ || known.settled[kDisk]) return;
+  // An entry of an evicted page stays until the saver comes to it, so there may be more entries than pages.
+  while (queue_.size() > 2 * filled_.size()) queue_.pop_front();
+  queue_.emplace_back(page, known.serial);
+  save_work_.notify_one();
+}
+
+void TieredPages::count_lost(const Filled& filled) {
+  if (filled.serial == 0) return;
+  for (size_t kind = 0; kind < kTierKinds; ++kind)
+    if (!filled.settled[kind]) ++counts_[kind].lost_pages;
+}
+
+void TieredPages::used(Sequence* sequence) noexcept try {
+  constexpr size_t kMostUses = 256;
+  const int64_t n = sequence->n_shared();
+  if (!works_ || n == 0) return;
+  std::vector<PageName> chain;
+  chain.reserve(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) chain.push_back(sequence->name(i));
+  if (uses_.size() == kMostUses) uses_.pop_front();
+  uses_.push_back(std::move(chain));
+  save_work_.notify_one();
+} catch (...) {  // no memory: the pages count as not used
+}
+
+// Pages are stored before their use is told, because a tier passes over pages that it does not have.
+void TieredPages::tell_use(Lock* lock) {
+  const std::vector<PageName> chain = std::move(uses_.front());
+  uses_.pop_front();
+  lock->unlock();
+  for (const auto& tier : options_.tiers)
+    if (tier) tier->used(chain);
+  lock->lock();
+}
+
+void TieredPages::after_step() {
+  if (tier(kHost) == nullptr || !works_ || pages_->n_free() >= options_.watermark_pages) return;
+  to_evict_.clear();
+  for (const int32_t page : pages_->next_evicted(options_.watermark_pages)) {
+    const Filled& known = filled_[static_cast<size_t>(page)];
+    if (known.serial == pages_->serial(page) && !known.settled[kHost])
+      to_evict_.emplace_back(page, known.serial);
+  }
+  if (!to_evict_.empty()) save_work_.notify_one();
+}
+
+void TieredPages::save_loop() {
+  Lock lock(scheduler_->mutex());
+  std::optional<std::chrono::steady_clock::time_point> last;
+  for (;;) {
+    save_work_.wait(lock, [this] { return stopping_ || wants_to_save(); });
+    if (stopping_) {
+      to_evict_.clear();  // memory of this process ends with it
+      const auto now = std::chrono::steady_clock::now();
+      if (!last) last = now + kLastSaves;
+      if (!wants_to_save() || now > *last) break;
+    }
+    saving_ = true;
+    try {
+      save_some(&lock);
+    } catch (...) {
+      if (!lock.owns_lock()) lock.lock();
+      give_up(std::current_exception());
+    }
+    saving_ = false;
+    if (!wants_to_save()) saved_.notify_all();
+  }
+  if (!queue_.empty() && works_ && options_.warn)
+    options_.warn(std::to_string(queue_.size()) + " pages were not written to the disk cache in time");
+}
+
+void TieredPages::save_some(Lock* lock) {
+  if (queue_.empty() && to_evict_.empty()) return tell_use(lock);
+  std::vector<Saving> batch = next_to_save();
+  if (batch.empty()) return;
+  {
+    std::optional<Scheduler::Turn> turn;
+    if (mover_->needs_turn()) turn.emplace(scheduler_, lock);
+    copy_out(&batch, lock);
+  }
+  if (batch.empty()) return;
+  lock->unlock();
+  store(&batch);
+  lock->lock();
+  for (const Saving& saving : batch) {
+    for (size_t kind = 0; kind < kTierKinds; ++kind)
+      if (saving.wanted[kind]) ++(saving.kept[kind] ? counts_[kind].saved_pages : counts_[kind].lost_pages);
+  }
+}
+
+// Returns a batch of pages that a tier wants and does not have. The host's come first, because they are lost
+// when they are evicted.
+std::vector<TieredPages::Saving> TieredPages::next_to_save() {
+  std::vector<Saving> batch;
+  const auto take = [&](int32_t page, uint64_t serial, size_t kind) {
+    if (!still_there(page, serial)) return;  // counted when its place is used again
+    Filled& known = filled_[static_cast<size_t>(page)];
+    if (known.settled[kind]) return;
+    if (tier(kind)->has(known.name)) {
+      known.settled[kind] = true;
+      return;
+    }
+    Saving& saving = batch.emplace_back();
+    saving.page = page;
+    saving.filled = known;
+    saving.wanted[kind] = true;
+    saving.cost_s = compute_seconds(known.facts.first_token, 1, known.facts.sparse);
+  };
+  while (batch.size() < batch_pages() && !to_evict_.empty()) {
+    const auto [page, serial] = to_evict_.back();
+    to_evict_.pop_back();
+    take(page, serial, kHost);
+  }
+  while (batch.size() < batch_pages() && !queue_.empty()) {
+    const auto [page, serial] = queue_.front();
+    queue_.pop_front();
+    take(page, serial, kDisk);
+  }
+  return batch;
+}
+
+// Copies the batch's pages to the buffer. Those that were evicted meanwhile leave the batch.
+void TieredPages::copy_out(std::vector<Saving>* batch, Lock* lock) {
+  copies_.wait(*lock, [this] { return n_waiting_ == 0; });
+  std::erase_if(*batch, [this](const Saving& s) { return !still_there(s.page, s.filled.serial); });
+  if (batch->empty()) return;
+  std::vector<int32_t> pages;
+  pages.reserve(batch->size());
+  for (const Saving& saving : *batch) {
+    pages.push_back(saving.page);
+    for (size_t kind = 0; kind < kTierKinds; ++kind)
+      if (saving.wanted[kind]) filled_[static_cast<size_t>(saving.page)].settled[kind] = true;
+  }
+  for (const int32_t page : pages) pages_->pin(page);
+  ++n_copying_;
+  lock->unlock();
+  std::exception_ptr error;
+  try {
+    mover_->read(pages, static_cast<std::byte*>(save_buffer_.get()));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock->lock();
+  --n_copying_;
+  for (const int32_t page : pages) pages_->unpin(page);
+  copies_.notify_all();
+  if (error) std::rethrow_exception(error);
+}
+
+void TieredPages::store(std::vector<Saving>* batch) {
+  const auto bytes = static_cast<size_t>(mover_->record_bytes());
+  auto* record = static_cast<std::byte*>(save_buffer_.get());
+  for (Saving& saving : *batch) {
+    mover_->clear_unused(record, saving.filled.facts.sparse);
+    for (size_t kind = 0; kind < kTierKinds; ++kind)
+      if (saving.wanted[kind])
+        saving.kept[kind] = tier(kind)->store(saving.filled.name, {record, bytes}, saving.cost_s);
+    record += bytes;
+  }
+}
+
+}  // namespace seer

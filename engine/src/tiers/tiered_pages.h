@@ -1,0 +1,170 @@
+// The tiers below the pool of pages: saves full pages to them, and brings pages back, on two threads of its
+// own. engine/DESIGN.md, chapter "Tiers below the pool", explains who may do what when.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "engine/src/prefix_cache.h"
+#include "engine/src/sequence.h"
+#include "engine/src/tiers/page_mover.h"
+#include "engine/src/tiers/page_tier.h"
+#include "engine/src/tiers/restore_choice.h"
+#include "engine/src/tiers/restore_job.h"
+#include "seer/generation.h"
+
+namespace seer {
+
+class Scheduler;
+
+struct TierOptions {
+  std::array<std::shared_ptr<PageTier>, kTierKinds> tiers;  // by TierKind; null: off
+  PageFingerprint fingerprint;                              // what pages depend on besides tokens and rule
+  int64_t page_tokens = 0;
+  int64_t batch_bytes = int64_t{32} << 20;  // copied at a time, so that jobs take turns; at least one page
+  // The host's tier gets pages before the pool evicts them. Once the pool has fewer free pages than this, as
+  // many of its next pages to be evicted are copied.
+  int64_t watermark_pages = 0;
+  std::function<void(const std::string&)> warn;  // gets a sentence when a tier is given up; may be empty
+};
+
+class TieredPages final : public PageSaver {
+ public:
+  using Lock = std::unique_lock<std::mutex>;
+
+  // `pages` must outlive it, and so must what `mover` uses.
+  TieredPages(PrefixCache* pages, std::unique_ptr<PageMover> mover, TierOptions options);
+  ~TieredPages() override;
+  // Starts the threads. The scheduler calls it in its constructor.
+  void attach(Scheduler* scheduler);
+  // Saves what is queued for the disk, for 30 seconds at most, and ends the threads. No request may be
+  // running. Called by the scheduler's destructor, without the mutex.
+  void stop();
+  // Waits until nothing is queued to be saved. The caller must not have the turn.
+  void flush();
+
+  // ---- only under the scheduler's mutex ----
+
+  PageName root(const PrefixKey& key) override;
+  void filled(int32_t page, const PageName& name, const PageFacts& facts) override;
+  // Looks for the pages after those that the request's sequence has, and begins to bring back what is found,
+  // if that pays. Returns null if nothing is brought back.
+  std::shared_ptr<RestoreJob> begin_restore(Request* request, Sequence* sequence, bool sparse);
+  // Says that a request has used the sequence's shared pages, so that tiers keep them longer than others.
+  void used(Sequence* sequence) noexcept;
+  // Must be called when the request of a job ends or loses its pages, before these are given back. The caller
+  // has the turn, or no thread runs steps any more.
+  void abandon(RestoreJob* job);
+  // Copies hold references to pages for a few milliseconds. Returns false if there is no copy. Else waits for
+  // the copies with the lock released, and returns true; none has begun again then. The caller has the turn.
+  bool wait_for_copies(Lock* lock);
+  // Must be called after each step. The tokens are those of a prompt that was computed alone.
+  void computed(int64_t begin, int64_t end, bool sparse, double seconds) {
+    choice_.computed(begin, end, sparse, seconds);
+  }
+  void after_step();
+  // Counts a job that has ended, when its request learns of it. Returns by how many nanoseconds the job was
+  // faster than computing; 0 if the speed of computing is not known yet.
+  int64_t count_restored(const RestoreJob& job);
+  void add_to(EngineStats* stats) const;  // what was counted
+
+  // Adds how much the tiers hold. Without the mutex, because a tier may have to ask its storage.
+  void add_sizes(EngineStats* stats) const;
+
+ private:
+  // A page of the pool that is cached and has a name.
+  struct Filled {
+    uint64_t serial = 0;  // of its caching; 0: none
+    PageName name;
+    PageFacts facts;
+    std::array<bool, kTierKinds> settled{};  // by tier: it has the page, or has refused it
+  };
+  struct Saving {
+    int32_t page;
+    Filled filled;
+    std::array<bool, kTierKinds> wanted{}, kept{};  // by tier
+    double cost_s = 0.0;                            // of computing it again
+  };
+
+  // Records that were loaded, in order: in restore_buffer_, or in the memory of a tier.
+  struct Loaded {
+    std::vector<const std::byte*> records;
+    std::vector<std::pair<size_t, PageName>> borrowed;  // kinds of tiers, names
+    std::array<int64_t, kTierKinds> pages_of{}, failed{}, ns{};
+  };
+  // Gives back what was borrowed.
+  class Borrowed {
+   public:
+    Borrowed(TieredPages* tiers, const Loaded& loaded) : tiers_(tiers), loaded_(loaded) {}
+    ~Borrowed();
+    Borrowed(const Borrowed&) = delete;
+    Borrowed& operator=(const Borrowed&) = delete;
+
+   private:
+    TieredPages* tiers_;
+    const Loaded& loaded_;
+  };
+
+  PageTier* tier(size_t kind) const { return options_.tiers[kind].get(); }
+  size_t batch_pages() const;
+  bool still_there(int32_t page, uint64_t serial) const {
+    return pages_->holds(page) && pages_->serial(page) == serial;
+  }
+  double compute_seconds(int64_t first_token, int64_t n_pages, bool sparse) const;
+
+  // saving.cc
+  void save_loop();
+  bool wants_to_save() const { return works_ && !(queue_.empty() && to_evict_.empty() && uses_.empty()); }
+  void save_some(Lock* lock);
+  std::vector<Saving> next_to_save();
+  void tell_use(Lock* lock);
+  void copy_out(std::vector<Saving>* batch, Lock* lock);
+  void store(std::vector<Saving>* batch);
+  void count_lost(const Filled& filled);
+
+  // restoring_pages.cc
+  std::optional<TierKind> tier_with(const PageName& name);
+  void restore_loop();
+  void restore_batch(RestoreJob& job, Lock* lock);
+  void load(std::span<const PageName> names, Loaded* loaded);
+  bool load_one(const PageName& name, std::span<std::byte> room, Loaded* loaded);
+  void copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock);
+  void count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job);
+  void tell(const RestoreJob& job);
+  void release(RestoreJob& job);
+  void give_up(const std::exception_ptr& error) noexcept;
+
+  PrefixCache* pages_;
+  std::unique_ptr<PageMover> mover_;
+  TierOptions options_;
+  Scheduler* scheduler_ = nullptr;
+  Buffer save_buffer_, restore_buffer_;  // each of its thread alone
+
+  // The scheduler's mutex guards the rest.
+  std::vector<Filled> filled_;                          // [n_pages]
+  std::deque<std::pair<int32_t, uint64_t>> queue_;      // for the disk: pages and their serials
+  std::vector<std::pair<int32_t, uint64_t>> to_evict_;  // for the host
+  std::deque<std::vector<PageName>> uses_;              // chains of pages that requests have used
+  std::deque<std::shared_ptr<RestoreJob>> restores_;
+  RestoreChoice choice_;
+  std::array<TierStats, kTierKinds> counts_{};
+  int64_t saved_ns_ = 0, refused_tokens_ = 0;
+  int n_copying_ = 0;  // threads that are copying pages now
+  int n_waiting_ = 0;  // calls of wait_for_copies()
+  bool saving_ = false, stopping_ = false;
+  bool works_ = true;  // false after the device, a rank or the memory has failed
+  std::condition_variable save_work_, restore_work_, copies_, saved_;
+  std::thread saver_, restorer_;
+};
+
+}  // namespace seer
