@@ -1,0 +1,219 @@
+// The time to the first token of documents that are asked in turn, more than the pool holds, with and without
+// tiers below the pool.
+//
+//   bench_documents (--config FILE | --model DIR --gates DIR) --pool TOKENS [--documents N] [--tokens N]
+//                   [--rules RULE,...] [--rounds N] [--host-cache GB] [--disk-cache DIR --disk-size GB]
+//                   [--restart 1] [--device NAME] [--weights TYPE] [--threads N] [--chunk-size N]
+//
+// Documents are random ids, so that thresholds keep another share of the blocks than of a text. Each row of
+// the table is one round over all documents. With --restart 1, the engine is loaded again before the last
+// round of each rule.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "seer/engine.h"
+
+namespace seer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kGB = 1e9;
+
+struct Options {
+  EngineOptions engine;
+  std::vector<SparseRule> rules;
+  int64_t documents = 20, tokens = 32000, rounds = 2;
+  bool restart = false;
+};
+
+std::vector<SparseRule> parse_rules(const std::string& list) {
+  std::vector<SparseRule> rules;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    rules.push_back(SparseRule::parse(list.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return rules;
+}
+
+void set(Options* options, const std::string& name, const std::string& value) {
+  EngineOptions& engine = options->engine;
+  const auto bytes = [&] { return static_cast<int64_t>(std::stod(value) * kGB); };
+  if (name == "--config") {
+    engine.random_config = value;
+  } else if (name == "--model") {
+    engine.model_dir = value;
+  } else if (name == "--gates") {
+    engine.gates_dir = value;
+  } else if (name == "--pool") {
+    engine.pool_size = std::stoll(value);
+  } else if (name == "--documents") {
+    options->documents = std::stoll(value);
+  } else if (name == "--tokens") {
+    options->tokens = std::stoll(value);
+  } else if (name == "--rules") {
+    options->rules = parse_rules(value);
+  } else if (name == "--rounds") {
+    options->rounds = std::stoll(value);
+  } else if (name == "--host-cache") {
+    engine.host_cache_bytes = bytes();
+  } else if (name == "--disk-cache") {
+    engine.disk_cache_dir = value;
+  } else if (name == "--disk-size") {
+    engine.disk_cache_bytes = bytes();
+  } else if (name == "--restart") {
+    options->restart = value == "1";
+  } else if (name == "--device") {
+    engine.device = value;
+  } else if (name == "--weights") {
+    engine.weights = value;
+  } else if (name == "--threads") {
+    engine.threads = std::stoi(value);
+  } else if (name == "--chunk-size") {
+    engine.chunk_size = std::stoll(value);
+  } else {
+    throw Error(ErrorKind::kUsage, "unknown option " + name);
+  }
+}
+
+Options parse(int argc, char** argv) {
+  Options options;
+  options.rules = {SparseRule::parse("dense")};
+  for (int i = 1; i < argc; i += 2) {
+    if (i + 1 == argc) throw Error(ErrorKind::kUsage, std::string(argv[i]) + ": expected a value after it");
+    set(&options, argv[i], argv[i + 1]);
+  }
+  if (options.engine.random_config.empty() == options.engine.model_dir.empty())
+    throw Error(ErrorKind::kUsage, "expected --config FILE or --model DIR");
+  if (options.documents < 1 || options.tokens < 2 || options.rounds < 1)
+    throw Error(ErrorKind::kUsage,
+                "expected --documents and --rounds of 1 or more, and --tokens of 2 or more");
+  options.engine.ctx_size = options.tokens + 64;
+  options.engine.on_log = [](LogLevel level, const std::string& text) {
+    if (level != LogLevel::kInfo) std::cerr << "bench_documents: " << text << '\n';
+  };
+  return options;
+}
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+std::vector<int32_t> document(const Engine& engine, int64_t index, int64_t n_tokens) {
+  std::mt19937 random(static_cast<uint32_t>(index + 1));
+  std::uniform_int_distribution<int32_t> id(3, static_cast<int32_t>(engine.model().n_vocab) - 1);
+  std::vector<int32_t> ids(static_cast<size_t>(n_tokens));
+  for (int32_t& x : ids) x = id(random);
+  return ids;
+}
+
+struct Round {
+  std::vector<double> first_token;  // seconds, of each document
+  int64_t from_pool = 0, from_host = 0, from_disk = 0;
+  std::vector<int32_t> answers;
+};
+
+Round ask_all(Engine& engine, const Options& options, const SparseRule& rule) {
+  Round round;
+  for (int64_t i = 0; i < options.documents; ++i) {
+    GenerateRequest request;
+    request.prompt = document(engine, i, options.tokens);
+    request.sparse = rule;
+    request.max_new_tokens = 1;
+    request.ignore_eos = true;
+    request.sampling.temperature = 0.0;
+    const Clock::time_point begin = Clock::now();
+    const GenerateResult result = engine.submit(request)->wait();
+    round.first_token.push_back(seconds_since(begin));
+    const RequestStats& stats = result.stats;
+    round.from_host += stats.n_from_host;
+    round.from_disk += stats.n_from_disk;
+    round.from_pool += stats.n_cached - stats.n_from_host - stats.n_from_disk;
+    round.answers.insert(round.answers.end(), result.tokens.begin(), result.tokens.end());
+  }
+  return round;
+}
+
+void print_row(const SparseRule& rule, int64_t index, const Options& options, Round round) {
+  std::vector<double>& times = round.first_token;
+  std::sort(times.begin(), times.end());
+  const auto share = [&](int64_t n) {
+    return 100.0 * static_cast<double>(n) / static_cast<double>(options.documents * options.tokens);
+  };
+  std::printf("| %-15s | %5lld | %8.3f | %8.3f | %8.3f | %5.1f%% | %5.1f%% | %5.1f%% |\n",
+              rule.to_string().c_str(), static_cast<long long>(index + 1), times[times.size() / 2],
+              times.front(), times.back(), share(round.from_pool), share(round.from_host),
+              share(round.from_disk));
+  std::fflush(stdout);
+}
+
+void print_tier(const char* name, const TierStats& tier) {
+  if (tier.saved_pages + tier.restored_pages + tier.lost_pages + tier.failed_pages == 0) return;
+  const double seconds = 1e-9 * static_cast<double>(tier.restore_ns);
+  const double bytes = static_cast<double>(tier.restored_bytes);
+  std::printf("%s: %lld pages saved, %lld lost, %lld failed, %lld restored", name,
+              static_cast<long long>(tier.saved_pages), static_cast<long long>(tier.lost_pages),
+              static_cast<long long>(tier.failed_pages), static_cast<long long>(tier.restored_pages));
+  if (seconds > 0.0) std::printf(" at %.2f GB/s", bytes / kGB / seconds);
+  std::printf("\n");
+}
+
+void print_stats(const Engine& engine) {
+  const EngineStats stats = engine.stats();
+  print_tier("host", stats.host_cache);
+  print_tier("disk", stats.disk_cache);
+  if (stats.refused_tokens > 0)
+    std::printf("%lld tokens were computed although a tier had them\n",
+                static_cast<long long>(stats.refused_tokens));
+  std::fflush(stdout);
+}
+
+std::shared_ptr<Engine> load(const Options& options, std::shared_ptr<Engine> old) {
+  if (old) print_stats(*old);
+  const Clock::time_point begin = Clock::now();
+  old.reset();  // which writes the pages that are not on the disk yet
+  const double ended = seconds_since(begin);
+  std::shared_ptr<Engine> engine = Engine::load(options.engine);
+  std::printf("the engine ended in %.1f s and loaded in %.1f s\n", ended, seconds_since(begin) - ended);
+  return engine;
+}
+
+int run(const Options& options) {
+  std::shared_ptr<Engine> engine = load(options, nullptr);
+  std::printf("%s, %lld documents of %lld tokens, a pool of %lld tokens\n\n", engine->info().device.c_str(),
+              static_cast<long long>(options.documents), static_cast<long long>(options.tokens),
+              static_cast<long long>(engine->info().n_pages * engine->info().page_tokens));
+  const char* head =
+      "| rule            | round | median s |      min |      max |   pool |   host |   disk |\n"
+      "| --------------- | ----: | -------: | -------: | -------: | -----: | -----: | -----: |\n";
+  std::fputs(head, stdout);
+  for (const SparseRule& rule : options.rules) {
+    std::vector<int32_t> expected;
+    for (int64_t i = 0; i < options.rounds; ++i) {
+      if (options.restart && i > 0 && i + 1 == options.rounds) engine = load(options, std::move(engine));
+      const Round round = ask_all(*engine, options, rule);
+      if (i == 0) expected = round.answers;
+      print_row(rule, i, options, round);
+      if (round.answers != expected) throw Error(ErrorKind::kRuntime, "a round had other answers");
+    }
+  }
+  print_stats(*engine);
+  return 0;
+}
+
+}  // namespace
+}  // namespace seer
+
+int main(int argc, char** argv) try {
+  return seer::run(seer::parse(argc, argv));
+} catch (const std::exception& error) {
+  std::cerr << "bench_documents: " << error.what() << '\n';
+  return 1;
+}
