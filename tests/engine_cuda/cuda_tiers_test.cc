@@ -79,7 +79,7 @@ TEST_CASE("cuda: documents that push one another out come back from the host's m
     CHECK(stats.host_cache.restored_tokens > kDocuments * kTokens);
     CHECK(stats.host_cache.failed_pages == 0);
     CHECK(stats.pages_used == 0);
-    WARN(rule << ": " << stats.host_cache.restored_bytes * 1e-9 << " GB came back at "
+    WARN(rule << ": " << 1e-9 * static_cast<double>(stats.host_cache.restored_bytes) << " GB came back at "
               << static_cast<double>(stats.host_cache.restored_bytes) /
                      static_cast<double>(stats.host_cache.restore_ns)
               << " GB/s, " << stats.host_cache.lost_pages << " pages lost, " << stats.refused_tokens
