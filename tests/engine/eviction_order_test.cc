@@ -1,8 +1,10 @@
 // What the prefix cache gives up first: by age, by uses and by what it would cost to compute again.
 #include "engine/src/eviction_order.h"
 
+#include <algorithm>
 #include <deque>
 #include <random>
+#include <vector>
 
 #include "engine/src/page_cost.h"
 #include "engine/src/prefix_cache.h"
