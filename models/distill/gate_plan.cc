@@ -58,7 +58,7 @@ OrderedJson decode_keys(const GateSpec& spec, int64_t d_gate) {
 // publish it.
 std::string model_name(const OrderedJson& config, const std::string& model_dir) {
   const auto key = config.find("_name_or_path");
-  const std::string said = key != config.end() && key->is_string() ? key->get<std::string>() : "";
+  std::string said = key != config.end() && key->is_string() ? key->get<std::string>() : "";
   const bool is_path = said.empty() || said.find_first_of("/.~") == 0 || said.back() == '/' ||
                        said.find_first_of("\\:") != std::string::npos ||
                        std::count(said.begin(), said.end(), '/') > 1;
