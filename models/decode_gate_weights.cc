@@ -27,22 +27,26 @@ void parse_pooling(const JsonReader& r, DecodeGateConfig* c) {
   c->gate_type = query + "_" + keys;
 }
 
+constexpr int64_t kUsualBudget = 4096;  // upstream's default, which its programs write into every file
+
 // A threshold of 0.0 means that it was never tuned. It would keep every block, so the budget is used instead.
+// So a file whose rule is a budget can name the method "threshold", which upstream's classes want.
 void parse_decode_rule(const JsonReader& r, DecodeGateConfig* c) {
   using Method = DecodeRule::Method;
   const std::string method = r.optional_string("seerattn_sparsity_method").value_or("threshold");
   const std::string form = r.optional_string("seerattn_implementation").value_or("seer_sparse");
   const double threshold = r.number("seerattn_threshold", 0.0, 0.0, 1.0);
-  const int64_t budget = r.optional_integer("seerattn_token_budget", 0, INT32_MAX).value_or(4096);
+  const int64_t budget = r.optional_integer("seerattn_token_budget", 0, INT32_MAX).value_or(kUsualBudget);
   if (threshold >= 1.0) r.fail("seerattn_threshold", "below 1", *r.find("seerattn_threshold"));
   if (method != "threshold" && method != "token_budget")
     r.fail("seerattn_sparsity_method", "threshold or token_budget", *r.find("seerattn_sparsity_method"));
   if (form != "seer_sparse" && form != "seer_dense")
     r.fail("seerattn_implementation", "seer_sparse or seer_dense", *r.find("seerattn_implementation"));
-  c->untuned = form == "seer_sparse" && method == "threshold" && threshold == 0.0;
+  const bool tuned = method == "threshold" && threshold > 0.0;
+  c->untuned = form == "seer_sparse" && method == "threshold" && !tuned && budget == kUsualBudget;
   if (form == "seer_dense") {
     c->rule = {};
-  } else if (method == "threshold" && !c->untuned) {
+  } else if (tuned) {
     c->rule = {Method::kThreshold, threshold};
   } else {
     if (budget < c->gate_block)
@@ -68,7 +72,8 @@ DecodeGateConfig DecodeGateWeights::read_config(const JsonReader& r, const Model
   if (c.gate_block != 16 && c.gate_block != 32 && c.gate_block != 64)
     r.fail("seerattn_gate_block_size", "16, 32 or 64", *r.find("seerattn_gate_block_size"));
   c.d_gate = r.optional_integer("seerattn_gate_hidden_size", 1, 4096).value_or(128);
-  // With other sizes upstream's models disagree about how many components are rotated.
+  // With other sizes upstream's models disagree about how many components are rotated. Upstream's classes
+  // take 64, 128 and 256 alone, but its code has no reason for that, so every model's own size is taken here.
   if (c.d_gate != model.d_head)
     throw Error(ErrorKind::kUnsupported,
                 r.origin() +

@@ -31,7 +31,7 @@ struct DecodeGateConfig {
   bool has_norms = false, rotates = true;
   int64_t start_layer = 0;  // decodes attend to everything in the layers before it
   DecodeRule rule;          // the gates' own rule
-  bool untuned = false;     // seerattn_threshold was 0.0 ("never tuned"), so the rule is the token budget
+  bool untuned = false;  // neither a threshold nor a budget was chosen: the rule is upstream's usual budget
 
   // Returns how many query heads linear_q takes as inputs for one KV head, whose group has `group` heads; 0
   // if there is no such matrix.

@@ -103,7 +103,7 @@ OrderedJson settings_of(const DistillOptions& o, const GatePlan& plan, const std
                           {"n_tokens", tokens.size()},
                           {"texts", checksum(tokens)}};
   for (const auto& [key, value] : plan.config().items())
-    if (key != "base_model") settings[key] = value;
+    if (key != "base_model" && key != "_name_or_path") settings[key] = value;  // no bit depends on names
   return settings;
 }
 

@@ -27,7 +27,7 @@ NOUNS = ("garden castle river letter captain doctor window forest island village
          "cottage harbour mountain carriage bridge tower church school market prison palace cellar library kitchen chamber portrait "
          "servant soldier prince princess widow orphan painter farmer hunter priest lawyer judge thief ghost horse raven wolf dog").split()
 PUBLISHED = dict(seerattn_k_seq_pooling_type="Kmaxminavg", seerattn_q_head_pooling_type="Qproj", seerattn_use_qk_norm=True,
-                 seerattn_use_rope=True, seerattn_sparsity_method="token_budget", seerattn_token_budget=1024, seerattn_threshold=0.0,
+                 seerattn_use_rope=True, seerattn_sparsity_method="threshold", seerattn_token_budget=1024, seerattn_threshold=0.0,
                  seerattn_start_layer=0, seerattn_implementation="seer_sparse")
 
 

@@ -1,5 +1,6 @@
 #include "models/distill/gate_plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -52,13 +53,28 @@ OrderedJson decode_keys(const GateSpec& spec, int64_t d_gate) {
           {"seerattn_implementation", "seer_sparse"}};
 }
 
+// Returns the name by which others know the model: _name_or_path of its config.json, and otherwise the last
+// part of the folder's path. A path would be of use to nobody else, and whoever publishes gates should not
+// publish it.
+std::string model_name(const OrderedJson& config, const std::string& model_dir) {
+  const auto key = config.find("_name_or_path");
+  std::string said = key != config.end() && key->is_string() ? key->get<std::string>() : "";
+  const bool is_path = said.empty() || said.find_first_of("/.~") == 0 || said.back() == '/' ||
+                       said.find_first_of("\\:") != std::string::npos ||
+                       std::count(said.begin(), said.end(), '/') > 1;
+  if (!is_path) return said;
+  const std::filesystem::path folder = std::filesystem::absolute(model_dir).lexically_normal();
+  return (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+}
+
 }  // namespace
 
 GatePlan::GatePlan(const GateSpec& spec, const std::string& model_dir, const ModelConfig& model)
     : n_layers_(model.n_layers) {
   const std::string path = (std::filesystem::path(model_dir) / "config.json").string();
   config_ = read_ordered_json(read_whole_file(path, kMaxGateConfigBytes));
-  config_["base_model"] = model_dir;
+  config_["base_model"] = model_name(config_, model_dir);
+  if (config_.contains("_name_or_path")) config_["_name_or_path"] = config_["base_model"];
   const int64_t d_gate = spec.d_gate == 0 ? model.d_head : spec.d_gate;
   const OrderedJson keys = spec.decode ? decode_keys(spec, d_gate) : prefill_keys(spec, d_gate, model.d_head);
   for (const auto& [key, value] : keys.items()) config_[key] = value;

@@ -45,8 +45,8 @@ class Maker {
     return pages;
   }
   std::vector<Pages> documents(int n, int64_t least, int64_t most) {
-    std::vector<Pages> all;
-    for (int i = 0; i < n; ++i) all.push_back(document(length(least, most)));
+    std::vector<Pages> all(static_cast<size_t>(n));
+    for (Pages& one : all) one = document(length(least, most));
     return all;
   }
   Pages ask(Pages document, int64_t question = 1) {

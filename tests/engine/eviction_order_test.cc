@@ -1,8 +1,10 @@
 // What the prefix cache gives up first: by age, by uses and by what it would cost to compute again.
 #include "engine/src/eviction_order.h"
 
+#include <algorithm>
 #include <deque>
 #include <random>
+#include <vector>
 
 #include "engine/src/page_cost.h"
 #include "engine/src/prefix_cache.h"
@@ -16,7 +18,7 @@ using namespace testing;
 
 constexpr int64_t kTokens = 1;  // an id stands for a whole page
 constexpr int64_t kDocument = 20, kPool = 12 * kDocument;
-const PageCost kGrowing{kDocument / 2};  // a document's last page costs three times as much as its first
+const PageCost kGrowing{0.5 * kDocument};  // a document's last page costs three times as much as its first
 
 // Serves prompts one after another, as Sequence does.
 class Pool {
@@ -42,8 +44,8 @@ class Pool {
     return n_found;
   }
   Ids document() {
-    Ids ids;
-    for (int64_t i = 0; i < kDocument; ++i) ids.push_back(next_++);
+    Ids ids(kDocument);
+    for (int32_t& id : ids) id = next_++;
     return ids;
   }
 
@@ -55,8 +57,8 @@ class Pool {
 // Returns how many pages of the documents are found when each is asked about in turn.
 int64_t found_in_turn(const EvictionRule& rule) {
   Pool pool(rule);
-  std::vector<Ids> documents;
-  for (int i = 0; i < 20; ++i) documents.push_back(pool.document());
+  std::vector<Ids> documents(20);
+  for (Ids& document : documents) document = pool.document();
   int64_t n_found = 0;
   for (int round = 0; round < 10; ++round)
     for (const Ids& document : documents) n_found += pool.ask(document);

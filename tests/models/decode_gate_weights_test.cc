@@ -2,14 +2,17 @@
 // of both kinds.
 #include "models/decode_gate_weights.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "engine/base/json_reader.h"
 #include "models/gates.h"
 #include "tests/models/refusal.h"
 #include "tests/models/tiny_model.h"
 #include "tests/support/catch.h"
+#include "tests/support/test_data.h"
 
 namespace seer {
 namespace {
@@ -160,6 +163,57 @@ TEST_CASE("decode gates: what the config does not say is as upstream's classes h
   // A threshold that was never tuned is replaced by the budget.
   CHECK(c.untuned);
   CHECK((c.rule == DecodeRule{DecodeRule::Method::kBudget, 4096.0}));
+}
+
+TEST_CASE(
+    "decode gates: a budget other than upstream's default was chosen, even if the method is threshold") {
+  json config = changed_decode("seerattn_sparsity_method", "threshold");
+  config["seerattn_threshold"] = 0.0;
+  for (const int64_t budget : {1024, 4096}) {
+    config["seerattn_token_budget"] = budget;
+    const DecodeGateFolder folder;
+    folder.write(config);
+    const DecodeGateConfig c = folder.load().config;
+    CHECK((c.rule == DecodeRule{DecodeRule::Method::kBudget, static_cast<double>(budget)}));
+    CHECK(c.untuned == (budget == 4096));
+  }
+}
+
+// Upstream's config classes of gates for decoding assert these at commit aba03e3.
+bool upstream_takes(const json& config) {
+  const auto one_of = [&](const char* key, const std::vector<json>& values) {
+    return std::find(values.begin(), values.end(), config.at(key)) != values.end();
+  };
+  return one_of("seerattn_q_head_pooling_type", {"Qproj", "Qavgproj", "Qavg"}) &&
+         one_of("seerattn_implementation", {"seer_sparse", "seer_dense", "oracle_sparse"}) &&
+         one_of("seerattn_sparsity_method", {"threshold", "nz_ratio"}) &&
+         one_of("seerattn_gate_hidden_size", {64, 128, 256}) &&
+         one_of("seerattn_gate_block_size", {16, 32, 64});
+}
+
+TEST_CASE(
+    "decode gates: upstream's classes take the demo model's config.json, whose rule is a budget of 1024") {
+  const std::string dir = (testing::demo_model() / "decode-gates").string();
+  CHECK(upstream_takes(json::parse(testing::read_file(dir + "/config.json"))));
+  const ModelConfig model = ModelConfig::load((testing::demo_model() / "model").string());
+  const DecodeGateConfig c = DecodeGateWeights::load(dir, model).config;
+  CHECK((c.rule == DecodeRule{DecodeRule::Method::kBudget, 1024.0}));
+  CHECK_FALSE(c.untuned);
+}
+
+TEST_CASE("decode gates: every size of heads is taken, also those that upstream's classes refuse") {
+  for (const int64_t d_head : {8, 64, 80, 96, 128, 192, 256}) {
+    INFO(d_head);
+    ModelConfig model = tiny_model();
+    model.d_head = d_head;
+    json config = changed_decode("seerattn_gate_hidden_size", d_head);
+    config["seerattn_implementation"] = "seer_sparse";
+    config["seerattn_sparsity_method"] = "threshold";
+    const Json object = read_json(config.dump());
+    const DecodeGateConfig read = DecodeGateWeights::read_config(JsonReader(object, "config.json"), model);
+    CHECK(read.d_gate == d_head);
+    CHECK(upstream_takes(config) == (d_head == 64 || d_head == 128 || d_head == 256));
+  }
 }
 
 TEST_CASE("decode gates: each way to pool query heads has its own weights") {

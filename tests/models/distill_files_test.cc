@@ -160,6 +160,38 @@ TEST_CASE("the config of trained gates has the keys by which upstream computes w
   CHECK(written(prefill_spec("Qavg_Kavg", 16))["head_dim"] == config.d_head);
 }
 
+TEST_CASE("the config of trained gates names the model, and no path of this machine") {
+  const TinyModel tiny;
+  const ModelConfig config = ModelConfig::load(tiny.path());
+  const std::filesystem::path file = std::filesystem::path(tiny.path()) / "config.json";
+  const OrderedJson model = read_ordered_json(testing::read_file(file.string()));
+  const std::string folder = std::filesystem::path(tiny.path()).filename().string();
+  const auto written = [&](const std::string& dir) {
+    return GatePlan(prefill_spec("Qavg_Kavg"), dir, config).config();
+  };
+  CHECK(!written(tiny.path()).contains("_name_or_path"));
+  for (const char* end : {"", "/", "/.", "//", "/../"}) {
+    const std::string dir = tiny.path() + end + (std::string(end) == "/../" ? folder : "");
+    CHECK(written(dir)["base_model"] == folder);
+  }
+  for (const char* path : {"/home/someone/models/tiny", "./tiny", "../tiny", "~/tiny", "C:\\models\\tiny",
+                           "a/b/tiny", "tiny/", ""}) {
+    INFO(path);
+    OrderedJson with_path = model;
+    with_path["_name_or_path"] = path;
+    testing::write_file(file, with_path.dump());
+    CHECK(written(tiny.path())["base_model"] == folder);
+    CHECK(written(tiny.path())["_name_or_path"] == folder);
+  }
+  for (const char* name : {"tiny-1B", "someone/tiny-1.5B"}) {
+    OrderedJson with_name = model;
+    with_name["_name_or_path"] = name;
+    testing::write_file(file, with_name.dump());
+    CHECK(written(tiny.path())["base_model"] == name);
+    CHECK(written(tiny.path())["_name_or_path"] == name);
+  }
+}
+
 TEST_CASE("gates that do not fit the model are refused before anything is trained") {
   const TinyModel tiny;
   const ModelConfig config = ModelConfig::load(tiny.path());

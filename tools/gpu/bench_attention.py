@@ -15,11 +15,9 @@ Masks: tools/gpu/attention/masks.py. Exits with 1 if a kernel of this project fa
 2 for a bad option; what others' kernels do is reported."""
 import argparse
 import contextlib
-import json
-import pathlib
 import sys
-import time
 
+import bench_frame
 from attention import report as reports
 
 REGIMES = ("gates", "independent", "one")
@@ -41,17 +39,6 @@ def numbers(kind, low, high, what):
     return parse
 
 
-def names(allowed):
-    def parse(text):
-        values = [part for part in text.split(",") if part]
-        unknown = [value for value in values if value not in allowed]
-        if unknown:
-            raise argparse.ArgumentTypeError(f"expected names among {','.join(allowed)}, found '{unknown[0]}'")
-        return list(dict.fromkeys(values))
-
-    return parse
-
-
 def lengths_of(text):
     values = numbers(int, 64, 1 << 20, "multiples of 64 from 64 to 1048576")(text)
     if any(value % 64 for value in values):
@@ -65,8 +52,8 @@ def parse_arguments(arguments):
     parser.add_argument("--lengths", type=lengths_of, default=[8192, 32768, 131072], help="default: 8192,32768,131072")
     parser.add_argument("--sparsity", type=numbers(float, 0, 99.9, "percent from 0 to 99.9"),
                         default=[0.0, 50.0, 70.0, 80.0, 90.0, 95.0], help="percent; default: 0,50,70,80,90,95")
-    parser.add_argument("--regimes", type=names(REGIMES), default=list(REGIMES), help=f"default: {','.join(REGIMES)}")
-    parser.add_argument("--rivals", type=names(RIVALS), default=list(RIVALS), help=f"default: {','.join(RIVALS)}")
+    parser.add_argument("--regimes", type=bench_frame.names(REGIMES), default=list(REGIMES), help=f"default: {','.join(REGIMES)}")
+    parser.add_argument("--rivals", type=bench_frame.names(RIVALS), default=list(RIVALS), help=f"default: {','.join(RIVALS)}")
     parser.add_argument("--triton", metavar="FILE", help="SeerAttention's kernel (default: not run)")
     parser.add_argument("--vsa", metavar="DIR", help="FastVideo's kernel (default: not run)")
     parser.add_argument("--thunderkittens", metavar="DIR", help="what the VSA kernel includes")
@@ -84,14 +71,7 @@ def parse_arguments(arguments):
         args.lengths, args.sparsity, args.regimes = [32768], [0.0, 50.0, 90.0], ["gates", "independent"]
     if args.lib is None and args.from_json is None:
         parser.error("expected --lib FILE (build the target seer_attention_bench) or --from-json FILE")
-    for name in ("lib", "triton", "from_json"):
-        path = getattr(args, name)
-        if path is not None and not pathlib.Path(path).is_file():
-            parser.error(f"--{name.replace('_', '-')}: expected a file, found none at {path}")
-    for name in ("vsa", "thunderkittens"):
-        path = getattr(args, name)
-        if path is not None and not pathlib.Path(path).is_dir():
-            parser.error(f"--{name}: expected a folder, found none at {path}")
+    bench_frame.check_paths(parser, args, files=("lib", "triton", "from_json"), folders=("vsa", "thunderkittens"))
     return args
 
 
@@ -107,26 +87,18 @@ def ordered_cases(lengths, sparsities, regimes):
                                         rank(REGIMES, c.regime)))
 
 
-class Bench:
+class Bench(bench_frame.Bench):
     def __init__(self, args):
-        import torch
+        super().__init__(args, reports.Report)
         from attention import data, masks, ours, rivals
-        self.torch, self.data, self.masks = torch, data, masks
-        self.args, self.deadline = args, time.monotonic() + args.seconds
-        self.device = torch.device("cuda:0")
-        torch.cuda.init()
-        self.report = reports.Report(torch.cuda.get_device_name(), f"torch {torch.__version__}, CUDA {torch.version.cuda}")
-        self.bridge = ours.Bridge(args.lib)
+        self.data, self.masks = data, masks
+        self.torch.cuda.init()
+        try:
+            self.bridge = ours.Bridge(args.lib)
+        except (OSError, RuntimeError) as error:
+            sys.exit(f"bench_attention: {args.lib}: {error}")
         self.rivals = rivals.prepare(args.rivals, args.triton, args.vsa, args.thunderkittens, args.build, self.not_ready)
         self.inputs, self.gates, self.measured_dense = {}, {}, set()
-
-    def not_ready(self, kernel, status, reason):
-        self.report.data["kernels"].append({"kernel": kernel, "status": status, "reason": reason})
-        print(f"{kernel}: {status}: {reason}", flush=True)
-
-    def save(self):
-        if self.args.output:
-            self.report.write(self.args.output)
 
     def inputs_of(self, n_tokens):
         if n_tokens not in self.inputs:
@@ -151,7 +123,7 @@ class Bench:
 
     def measure(self, case, kernel, prepare, n_blocks, host_mask, causal_diagonal=True):
         """prepare(): (elapsed(n), output()). A kernel that fails costs its own numbers only."""
-        if time.monotonic() > self.deadline:
+        if self.time_is_up():
             self.report.add(case, kernel, status="not run", reason="time was up")
             return
         try:
@@ -186,7 +158,7 @@ class Bench:
 
     def sparse(self, case):
         kernels = ["ours", *(rival.name for rival in self.rivals if not rival.dense)]
-        if time.monotonic() > self.deadline:
+        if self.time_is_up():
             for kernel in kernels:
                 self.report.add(case, kernel, status="not run", reason="time was up")
             return
@@ -200,7 +172,7 @@ class Bench:
     def gate(self, n_tokens, chunk=8192, sparsity=90.0):
         """Pooling, projection, scores and selection of one layer over a whole prompt, as the engine runs them. Of pooling
         what it adds to the append; the engine's gate_ns holds the whole append instead."""
-        if time.monotonic() > self.deadline:
+        if self.time_is_up():
             return self.not_ready(f"gate L={n_tokens}", "not run", "time was up")
         try:
             t = self.bridge.gate(n_tokens, chunk, nz_ratio=1 - sparsity / 100)
@@ -228,6 +200,8 @@ class Bench:
             self.sparse(case)
             self.save()
         self.save()
+        gate_failed = any(k["kernel"].startswith("gate") and k["status"] == "failed" for k in self.report.data["kernels"])
+        return not self.report.failures() and not gate_failed
 
 
 def finish(data, plot_file):
@@ -245,28 +219,7 @@ def finish(data, plot_file):
 
 def main(arguments=None):
     args = parse_arguments(arguments)
-    if args.from_json:
-        try:
-            data = json.loads(pathlib.Path(args.from_json).read_text(encoding="utf-8"))
-            finish(data, args.plot)
-        except (ValueError, KeyError, TypeError) as error:
-            sys.exit(f"bench_attention: {args.from_json}: expected a file that --output wrote ({error!r})")
-        return 0
-    try:
-        import torch
-    except ImportError as error:
-        sys.exit(f"bench_attention: needs PyTorch and numpy: {error}")
-    if not torch.cuda.is_available():
-        sys.exit("bench_attention: torch finds no GPU")
-    with torch.no_grad():
-        try:
-            bench = Bench(args)
-        except (OSError, RuntimeError) as error:
-            sys.exit(f"bench_attention: {args.lib}: {error}")
-        bench.run()
-    finish(bench.report.data, args.plot)
-    gate_failed = any(k["kernel"].startswith("gate") and k["status"] == "failed" for k in bench.report.data["kernels"])
-    return 1 if bench.report.failures() or gate_failed else 0
+    return bench_frame.main("bench_attention", args, Bench, lambda data: finish(data, args.plot))
 
 
 if __name__ == "__main__":

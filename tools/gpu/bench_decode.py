@@ -15,12 +15,10 @@ The rivals are not part of this project; fetch those that you want:
 Exits with 1 if this project's bench failed, 2 for a bad option; what others' kernels do is reported."""
 import argparse
 import contextlib
-import json
-import pathlib
 import subprocess
 import sys
-import time
 
+import bench_frame
 from decode import report as reports
 
 FAMILIES = ("fa3", "flashinfer", "xqa")
@@ -40,20 +38,12 @@ def shapes_of(text):
     return list(dict.fromkeys(shapes))
 
 
-def families_of(text):
-    values = [part for part in text.split(",") if part]
-    unknown = [value for value in values if value not in FAMILIES]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"expected names among {','.join(FAMILIES)}, found '{unknown[0]}'")
-    return list(dict.fromkeys(values))
-
-
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", metavar="FILE", help="bench_gpu_ops of a build with SEER_CUDA=ON and SEER_BUILD_TESTS=ON")
     parser.add_argument("--shapes", type=shapes_of, default=SHAPES, help="of the rivals, SEQUENCESxTOKENS,... (default: all of "
                         "bench_gpu_ops)")
-    parser.add_argument("--rivals", type=families_of, default=list(FAMILIES), help=f"default: {','.join(FAMILIES)}")
+    parser.add_argument("--rivals", type=bench_frame.names(FAMILIES), default=list(FAMILIES), help=f"default: {','.join(FAMILIES)}")
     parser.add_argument("--fa3", metavar="FILE", help="FlashAttention-3's library (default: not run)")
     parser.add_argument("--output", metavar="FILE.json", help="results, written anew after each shape of a family")
     parser.add_argument("--from-json", metavar="FILE.json", help="measure nothing: print an earlier --output")
@@ -62,30 +52,16 @@ def parse_arguments(arguments):
     args = parser.parse_args(arguments)
     if args.bench is None and args.from_json is None:
         parser.error("expected --bench FILE (build the target bench_gpu_ops) or --from-json FILE")
-    for name in ("bench", "fa3", "from_json"):
-        path = getattr(args, name)
-        if path is not None and not pathlib.Path(path).is_file():
-            parser.error(f"--{name.replace('_', '-')}: expected a file, found none at {path}")
+    bench_frame.check_paths(parser, args, files=("bench", "fa3", "from_json"))
     return args
 
 
-class Bench:
+class Bench(bench_frame.Bench):
     def __init__(self, args):
-        import torch
+        super().__init__(args, reports.Report)
         from decode import data, rivals
-        self.torch, self.data, self.args = torch, data, args
-        self.deadline = time.monotonic() + args.seconds
-        self.device = torch.device("cuda:0")
-        self.report = reports.Report(torch.cuda.get_device_name(), f"torch {torch.__version__}, CUDA {torch.version.cuda}")
+        self.data = data
         self.families = rivals.prepare(args.rivals, args.fa3, self.not_ready)
-
-    def not_ready(self, kernel, status, reason):
-        self.report.data["kernels"].append({"kernel": kernel, "status": status, "reason": reason})
-        print(f"{kernel}: {status}: {reason}", flush=True)
-
-    def save(self):
-        if self.args.output:
-            self.report.write(self.args.output)
 
     def ours(self):
         """Returns false if the bench failed."""
@@ -100,7 +76,7 @@ class Bench:
 
     def measure(self, inputs, rival):
         """A kernel that fails costs its own numbers only."""
-        if time.monotonic() > self.deadline:
+        if self.time_is_up():
             self.report.add(inputs.shape, rival.name, status="not run", reason="time was up")
             return
         try:
@@ -139,24 +115,7 @@ class Bench:
 
 
 def main(arguments=None):
-    args = parse_arguments(arguments)
-    if args.from_json:
-        try:
-            print(reports.summary(json.loads(pathlib.Path(args.from_json).read_text(encoding="utf-8"))))
-        except (ValueError, KeyError, TypeError) as error:
-            sys.exit(f"bench_decode: {args.from_json}: expected a file that --output wrote ({error!r})")
-        return 0
-    try:
-        import torch
-    except ImportError as error:
-        sys.exit(f"bench_decode: needs PyTorch: {error}")
-    if not torch.cuda.is_available():
-        sys.exit("bench_decode: torch finds no GPU")
-    with torch.no_grad():
-        bench = Bench(args)
-        good = bench.run()
-    print(f"\n{reports.summary(bench.report.data)}")
-    return 0 if good else 1
+    return bench_frame.main("bench_decode", parse_arguments(arguments), Bench, lambda data: print(f"\n{reports.summary(data)}"))
 
 
 if __name__ == "__main__":

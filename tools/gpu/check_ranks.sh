@@ -153,40 +153,33 @@ done
 decode_rule=
 check "random-$layers-layers" --tokens-file "$random/prompt.ids" -- -m "$random" -c 4096
 
-if [ -n "$bench" ]; then
-  shape=(--config "$config" --random-weights --sparse "dense,nz_ratio=0.1" -p 8192 -n 128 -r 3 --output json)
+# times NAME RANKS_BY CONFIG OPTION...: a table of `seer bench` on random weights, with one rank and with several. RANKS_BY: --tp, --cp.
+times() {
+  local name=$1 ranks_by=$2 config=$3 n
+  shift 3
   for n in 1 "$ranks"; do
-    try "bench-$n" "$seer" bench "${shape[@]}" "${model[@]}" --tp "$n" >"$out/bench-$n.json" || fail "bench $n"
+    try "$name-$n" "$seer" bench --config "$config" --random-weights "$@" --output json "${model[@]}" "$ranks_by" "$n" \
+      >"$out/$name-$n.json" || fail "$name $ranks_by $n"
   done
-  python3 - "$ranks" "$out" "$(basename "$config" .json)" <<'PY' || fail table
+  python3 - "$out/$name" "$ranks" "$ranks_by" "$(basename "$config" .json)" <<'PY' || fail "$name table"
 import json, sys
-n, out, name_of_shape = sys.argv[1:]
+files, n, ranks_by, name_of_shape = sys.argv[1:]
 rows = {}
 for ranks in ("1", n):
-    for row in json.load(open(f"{out}/bench-{ranks}.json")):
-        rows.setdefault((row["n_prompt"], row["n_gen"], row["sparse"]), {})[ranks] = row["avg_ts"]
-print(f"\n| {name_of_shape} | 1 rank, t/s | {n} ranks, t/s | times |\n|---|---:|---:|---:|")
-for (prompt, gen, rule), rates in rows.items():
-    name = f"pp{prompt} {rule}" if prompt else f"tg{gen}"
-    print(f"| {name} | {rates['1']:.1f} | {rates[n]:.1f} | {rates[n] / rates['1']:.2f} |")
+    for row in json.load(open(f"{files}-{ranks}.json")):
+        test = f"pp{row['n_prompt']}" if row["n_prompt"] else f"tg{row['n_gen']} after {row['n_depth']}"
+        rule = row["sparse"] if row["n_prompt"] else row["sparse_decode"]
+        rows.setdefault((test, rule), {})[ranks] = row["avg_ts"]
+print(f"\n| {name_of_shape} | 1 rank, t/s | {ranks_by} {n}, t/s | times |\n|---|---:|---:|---:|")
+for (test, rule), rates in rows.items():
+    print(f"| {test}, {rule} | {rates['1']:.1f} | {rates[n]:.1f} | {rates[n] / rates['1']:.2f} |")
 PY
-fi
+}
 decode_config=${config%.json}-decode.json
-if [ -n "$bench" ] && [ -f "$decode_config" ]; then
-  shape=(--config "$decode_config" --random-weights --sparse-decode "dense,ratio=0.1" -p 0 -n 128 -d "0,65536" -r 1 --output json)
-  for n in 1 "$ranks"; do
-    try "bench-decode-$n" "$seer" bench "${shape[@]}" "${model[@]}" --cp "$n" >"$out/bench-decode-$n.json" || fail "bench --cp $n"
-  done
-  python3 - "$ranks" "$out" "$(basename "$decode_config" .json)" <<'PY' || fail table
-import json, sys
-n, out, name_of_shape = sys.argv[1:]
-rows = {}
-for ranks in ("1", n):
-    for row in json.load(open(f"{out}/bench-decode-{ranks}.json")):
-        rows.setdefault((row["n_depth"], row["sparse_decode"]), {})[ranks] = row["avg_ts"]
-print(f"\n| {name_of_shape} | 1 rank, t/s | --cp {n}, t/s | times |\n|---|---:|---:|---:|")
-for (depth, rule), rates in rows.items():
-    print(f"| after {depth}, {rule} | {rates['1']:.1f} | {rates[n]:.1f} | {rates[n] / rates['1']:.2f} |")
-PY
+if [ -n "$bench" ]; then
+  times bench --tp "$config" --sparse "dense,nz_ratio=0.1" -p 8192 -n 128 -r 3
+  if [ -f "$decode_config" ]; then
+    times bench-decode --cp "$decode_config" --sparse-decode "dense,ratio=0.1" -p 0 -n 128 -d "0,65536" -r 1
+  fi
 fi
 exit "$failed"
