@@ -56,6 +56,7 @@ struct Row {
 
 void load_all(DiskPages* disk, const Row& row, int n_threads) {
   std::vector<std::jthread> threads;
+  threads.reserve(static_cast<size_t>(n_threads));
   std::vector<int> good(static_cast<size_t>(n_threads), 1);
   for (int t = 0; t < n_threads; ++t)
     threads.emplace_back([&, t] {

@@ -1,4 +1,5 @@
 // The tier of pages on a disk, if its process is killed at any moment.
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,16 +18,18 @@ using namespace testing;
 
 constexpr int64_t kPages = 12, kNames = 40, kBytes = 100'000;
 
-// Stores, loads and uses random pages until it is killed.
-[[noreturn]] void work_until_killed(const DiskFolder& folder, uint64_t seed, const PageFingerprint& model) {
+// Stores and loads random pages until it is killed. Writes a byte to `started` after the first one.
+[[noreturn]] void work_until_killed(const DiskFolder& folder, uint64_t seed, const PageFingerprint& model,
+                                    int started) {
   std::mt19937_64 random(seed);
   Disk disk(folder, kPages, model, {}, kBytes);
   Record record(static_cast<size_t>(kBytes));
-  for (;;) {
+  for (bool first = true;; first = false) {
     const PageName name = test_page(static_cast<int64_t>(random() % kNames), model);
     disk->store(name, record_of(name, kBytes), static_cast<double>(random() % 5));
     const PageName other = test_page(static_cast<int64_t>(random() % kNames), model);
     if (disk->load(other, record) && record != record_of(other, kBytes)) ::_exit(1);
+    if (first && ::write(started, "x", 1) != 1) ::_exit(2);
   }
 }
 
@@ -40,17 +43,25 @@ TEST_CASE("killed at any moment, one or two processes leave only whole pages, an
   const DiskFolder folder;
   std::mt19937_64 random(20);
   int64_t n_found = 0, n_left = 0;
+  int started[2];
+  REQUIRE(::pipe2(started, O_CLOEXEC) == 0);
+  const FileDescriptor from_child(started[0]), to_parent(started[1]);
+  { const Disk made(folder, kPages, kPagesModel, {}, kBytes); }
   for (int kill = 0; kill < n_kills(); ++kill) {
     INFO("kill " << kill);
     std::vector<pid_t> children;
     for (int child = 0; child < 1 + kill % 2; ++child) {
       const uint64_t seed = random();
       const pid_t pid = ::fork();
-      if (pid == 0) work_until_killed(folder, seed, child == 0 ? kPagesModel : kOtherModel);
+      if (pid == 0) work_until_killed(folder, seed, child == 0 ? kPagesModel : kOtherModel, to_parent.get());
       children.push_back(pid);
     }
+    // Every fourth time they may be killed while they open the folder.
+    char byte = 0;
+    for (size_t i = 0; kill % 4 != 3 && i < children.size(); ++i)
+      REQUIRE(::read(from_child.get(), &byte, 1) == 1);
     for (const pid_t pid : children) {
-      std::this_thread::sleep_for(std::chrono::microseconds(2000 + random() % 18'000));
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
       ::kill(pid, SIGKILL);
       int status = 0;
       REQUIRE(::waitpid(pid, &status, 0) == pid);

@@ -18,6 +18,7 @@ TEST_CASE("threads store, load, use and count pages on a disk at the same time")
   std::vector<PageName> chain;
   for (int64_t i = 0; i < kNames; ++i) chain.push_back(test_page(i));
   std::vector<std::jthread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
       DiskPages& pages = t % 2 == 0 ? *one : *other;

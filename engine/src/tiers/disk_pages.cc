@@ -51,7 +51,7 @@ bool DiskPages::store(const PageName& name, std::span<const std::byte> record, d
   const double cost = std::isfinite(cost_s) ? std::max(cost_s, 0.0) : 0.0;
   struct stat info {};
   if (look(path_of(name), &info) && info.st_size == file_bytes_) {
-    mark_used(name, cost, false);
+    mark_used(name, cost);
     return true;
   }
   if (reads_only_ || !writes_.may_try()) return false;
@@ -85,13 +85,16 @@ bool DiskPages::write_new(const PageName& name, std::span<const std::byte> recor
   int error = fault(DiskCall::kWrite);
   if (error == 0) error = write_page_file(fd->get(), head, record, *buffer);
   give_back(std::move(buffer));
-  if (!put_in_place(*space, name, temporary, error)) return false;
-  ++counters_.stored;
+  int64_t stamp = 0;
   {
     const std::lock_guard lock(mutex_);
     worth_.stored(cost_s, file_bytes_);
+    stamp = worth_.stamp(wall_clock_ns(), cost_s, file_bytes_);
   }
-  mark_used(name, cost_s, true);
+  set_stamp(temporary, stamp);  // the file system's own times may be those of the last tick, 4 ms ago
+  if (!put_in_place(*space, name, temporary, error)) return false;
+  ++counters_.stored;
+  learn(name);
   return true;
 }
 
@@ -202,7 +205,7 @@ bool DiskPages::load(const PageName& name, std::span<std::byte> record) {
     return false;
   }
   ++counters_.loaded;
-  mark_used(name, head.cost_s, false);
+  mark_used(name, head.cost_s);
   return true;
 }
 

@@ -103,7 +103,8 @@ class DiskPages final : public PageTier {
   // disk_pages_room.cc: which pages stay
   bool make_room(int64_t bytes, Numbers* numbers);
   void evict_first(Numbers* numbers);
-  void mark_used(const PageName& name, double cost_s, bool is_new);
+  void mark_used(const PageName& name, double cost_s);
+  static void set_stamp(const std::string& path, int64_t stamp);
   bool learn(const PageName& name);
   std::string path_of(const PageName& name) const { return model_dir_ + "/" + page_file_name(name); }
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 
 #include "engine/src/tiers/disk_pages.h"
 #include "engine/src/tiers/disk_pages_failure.h"
@@ -20,13 +19,6 @@ constexpr int64_t kRenewAfter = 60 * kSecond;
 constexpr int64_t kStep = 1000;  // between the stamps of a page and the one after it
 
 int64_t stamp_of(const struct stat& info) { return info.st_mtim.tv_sec * kSecond + info.st_mtim.tv_nsec; }
-
-// Failures do not matter: the page only goes earlier.
-void set_stamp(const std::string& path, int64_t stamp) {
-  const timespec mtime = {stamp / kSecond, stamp % kSecond};
-  const std::array<timespec, 2> times = {timespec{0, UTIME_OMIT}, mtime};
-  (void)::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
-}
 
 }  // namespace
 
@@ -105,7 +97,14 @@ bool DiskPages::learn(const PageName& name) {
   return true;
 }
 
-void DiskPages::mark_used(const PageName& name, double cost_s, bool is_new) {
+// Failures do not matter: the page only goes earlier.
+void DiskPages::set_stamp(const std::string& path, int64_t stamp) {
+  const timespec mtime = {stamp / kSecond, stamp % kSecond};
+  const std::array<timespec, 2> times = {timespec{0, UTIME_OMIT}, mtime};
+  (void)::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
+}
+
+void DiskPages::mark_used(const PageName& name, double cost_s) {
   if (reads_only_ || !learn(name)) return;
   int64_t renewed = 0;
   {
@@ -114,10 +113,8 @@ void DiskPages::mark_used(const PageName& name, double cost_s, bool is_new) {
     if (known == nullptr) return;
     PageIndex::Entry entry = *known;
     entry.cost_s = cost_s;
-    const int64_t stamp = worth_.stamp(wall_clock_ns(), cost_s, entry.bytes);
-    entry.stamp = is_new ? stamp : std::max(entry.stamp, stamp);
-    if (std::abs(entry.stamp - entry.stamp_on_disk) > kRenewAfter)
-      renewed = entry.stamp_on_disk = entry.stamp;
+    entry.stamp = std::max(entry.stamp, worth_.stamp(wall_clock_ns(), cost_s, entry.bytes));
+    if (entry.stamp > entry.stamp_on_disk + kRenewAfter) renewed = entry.stamp_on_disk = entry.stamp;
     index_.put(name, entry);
   }
   if (renewed != 0) set_stamp(path_of(name), renewed);
