@@ -1,4 +1,5 @@
 // Sets up the tiers below the pool from the options.
+#include <algorithm>
 #include <string>
 
 #include "engine/src/engine_impl.h"
@@ -36,7 +37,9 @@ std::unique_ptr<TieredPages> EngineImpl::make_tiers() {
   TierOptions options;
   options.fingerprint = fingerprint();
   options.page_tokens = info_.page_tokens;
-  options.watermark_pages = 2 * info_.chunk_size / info_.page_tokens;
+  // Two chunks, so that the pages which one step evicts are copied during the step before. And a quarter of
+  // the pool, because bringing a document back evicts as many pages at once as it has.
+  options.watermark_pages = std::max(2 * info_.chunk_size / info_.page_tokens, info_.n_pages / 4);
   options.warn = [this](const std::string& text) { log(LogLevel::kWarning, text); };
   const int64_t record = mover->record_bytes();
   if (options_.host_cache_bytes > 0)

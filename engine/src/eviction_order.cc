@@ -89,18 +89,13 @@ int32_t EvictionOrder::first(int64_t owner) const {
   return std::get<int32_t>(kept_first(o) ? *o.kept.begin() : *o.fresh.begin());
 }
 
-std::vector<int32_t> EvictionOrder::next_leaves(int64_t owner, int64_t n) const {
+std::vector<int32_t> EvictionOrder::next_leaves(int64_t owner, bool first, int64_t n) const {
   const Owner& o = owners_[static_cast<size_t>(owner)];
   std::vector<int32_t> leaves;
-  const auto add = [&](const std::set<Entry>& from) {
-    for (const Entry& entry : from) {
-      if (static_cast<int64_t>(leaves.size()) >= n) return;
-      leaves.push_back(std::get<int32_t>(entry));
-    }
-  };
-  const bool kept_goes_first = kept_first(o);
-  add(kept_goes_first ? o.kept : o.fresh);
-  add(kept_goes_first ? o.fresh : o.kept);
+  for (const Entry& entry : kept_first(o) == first ? o.kept : o.fresh) {
+    if (static_cast<int64_t>(leaves.size()) >= n) break;
+    leaves.push_back(std::get<int32_t>(entry));
+  }
   return leaves;
 }
 

@@ -52,8 +52,9 @@ class EvictionOrder {
 
   // Returns the leaf of the owner that should go first, or kNone if it has no leaf.
   int32_t first(int64_t owner) const;
-  // Returns up to n leaves of the owner, in about the order in which they would go.
-  std::vector<int32_t> next_leaves(int64_t owner, int64_t n) const;
+  // Returns up to n leaves of the owner in the order in which they would go: those of the kind, fresh or
+  // kept, of which the next one goes if `first`, and otherwise those of the other kind.
+  std::vector<int32_t> next_leaves(int64_t owner, bool first, int64_t n) const;
   // Returns whether that leaf and its ancestors should become kept instead. The caller must then call keep()
   // for each, beginning with the leaf, until it returns false.
   bool should_keep(int32_t leaf) const;

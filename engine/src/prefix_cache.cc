@@ -122,15 +122,19 @@ void PrefixCache::reference(int32_t page) {
 
 // From each leaf on, it follows the ancestors that have no other children, which become leaves one after the
 // other.
-std::vector<int32_t> PrefixCache::next_evicted(int64_t n) const {
+std::vector<int32_t> PrefixCache::next_evicted(int64_t n) {
   std::vector<int32_t> pages;
-  for (int64_t owner = 0; owner < layout_.n_owners; ++owner) {
+  const auto list = [&](const std::vector<int32_t>& leaves) {
     const size_t most = pages.size() + static_cast<size_t>(n);
-    for (const int32_t leaf : order_.next_leaves(owner, n))
+    for (const int32_t leaf : leaves)
       for (int32_t page = leaf; page != kRoot && pages.size() < most; page = node(page).parent) {
         if (pages_.n_references(page) != 1 || node(page).n_children > 1) break;
         pages.push_back(page);
       }
+  };
+  for (int64_t owner = 0; owner < layout_.n_owners; ++owner) {
+    (void)victim(owner);  // keeps what the next eviction would keep
+    for (const bool first : {true, false}) list(order_.next_leaves(owner, first, n));
   }
   return pages;
 }

@@ -63,9 +63,10 @@ class PrefixCache {
   void pin(int32_t page);
   void unpin(int32_t page);
 
-  // Returns up to n pages of each owner, in about the order in which they would be evicted, if none were used
-  // meanwhile.
-  std::vector<int32_t> next_evicted(int64_t n) const;
+  // Returns the pages of each owner that would be evicted next, if none were used meanwhile: up to n fresh
+  // ones and up to n kept ones, because evictions may alternate between them. Of each kind, the first to go
+  // come first.
+  std::vector<int32_t> next_evicted(int64_t n);
 
   bool keeps() const { return keep_; }
   int64_t n_pages() const { return pages_.n_pages(); }

@@ -143,6 +143,7 @@ bool Scheduler::run(const std::shared_ptr<Request>& request, const std::atomic<b
 }
 
 bool Scheduler::step(Lock* lock) try {
+  if (tiers_) tiers_->before_step(lock);
   bool changed = end_cancelled();
   changed = take_restored(lock) || changed;
   changed = admit(lock) || changed;

@@ -131,6 +131,7 @@ FakeEngine::FakeEngine(const FakeOptions& o)
     tier_options.batch_bytes = o.batch_pages * mover->record_bytes();
     tier_options.watermark_pages = o.watermark_pages;
     tiers = std::make_unique<TieredPages>(&pages, std::move(own), tier_options);
+    tiers->restore_always();
   }
   scheduler = std::make_unique<Scheduler>(
       &runner, &pages,

@@ -362,18 +362,24 @@ TEST_CASE("a page that is not cached can be pinned, outlives its owner, and is f
   CHECK(cache.n_free() == 1);
 }
 
-TEST_CASE("the next pages to be evicted are told in the order in which they go") {
+TEST_CASE("the next pages to be evicted are told, fresh and kept ones, each in the order in which they go") {
   PrefixCache cache(6, kCachedPage, true);
   const int32_t a = add(cache, kRoot, 1), b = add(cache, a, 2), c = add(cache, b, 3);
   const int32_t other = add(cache, kRoot, 4), left = add(cache, other, 5), right = add(cache, other, 6);
   for (const int32_t page : {c, b, a, left, right, other}) cache.release(page);
-  CHECK(cache.next_evicted(2) == std::vector<int32_t>{c, b});
+  // The first document is kept, as the next eviction would decide. It is more than its share, so it goes
+  // first, and the other one is fresh.
+  CHECK(cache.next_evicted(2) == std::vector<int32_t>{c, b, left, right});
   // A parent of two leaves is told when one of them has gone.
   CHECK(cache.next_evicted(6) == std::vector<int32_t>{c, b, a, left, right});
   cache.pin(left);
   CHECK(cache.next_evicted(6) == std::vector<int32_t>{c, b, a, right});
   cache.unpin(left);
-  for (const int32_t page : {c, b, a}) CHECK(cache.allocate() == page);
+  for (const int32_t page : {c, left, b, right, a, other}) {
+    const std::vector<int32_t> told = cache.next_evicted(1);
+    CHECK(std::find(told.begin(), told.end(), page) != told.end());
+    CHECK(cache.allocate() == page);
+  }
 }
 
 }  // namespace

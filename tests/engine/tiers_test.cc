@@ -408,13 +408,27 @@ TEST_CASE("the host's tier gets pages before the pool evicts them, and nothing o
   CHECK(host->n_pages() == 0);  // half of the pool is free
   check_run(engine, fake_request(fake_ids(480, 2), 1));
   const int64_t n_ahead = host->n_pages();
-  CHECK(n_ahead == 8);  // as many as the watermark says
+  // As many of each kind, fresh and kept, as the watermark says.
+  CHECK(n_ahead == 16);
   check_run(engine, fake_request(fake_ids(480, 3), 1));
   const RequestStats stats = check_run(engine, fake_request(fake_ids(480, 1), 1));
   CHECK(stats.n_from_disk == 0);
   const TierStats& tier = engine.stats().host_cache;
   CHECK(tier.restored_tokens == stats.n_from_host);
   CHECK(tier.saved_pages == host->n_pages());
+}
+
+TEST_CASE("documents asked in turn, more than the pool holds, come back from the host's tier") {
+  FakeOptions options = with_disk(nullptr, 64);
+  options.host = std::make_shared<MemoryTier>();
+  options.watermark_pages = 24;  // more than a document has
+  FakeEngine engine(options);
+  for (int round = 0; round < 3; ++round)
+    for (uint64_t document = 1; document <= 6; ++document) {
+      const RequestStats stats = check_run(engine, fake_request(fake_ids(320, document), 1));
+      if (round > 0) CHECK(stats.n_cached == 304);  // all pages of 16 but the last token's
+    }
+  CHECK(engine.stats().host_cache.lost_pages == 0);
 }
 
 }  // namespace

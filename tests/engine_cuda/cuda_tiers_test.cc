@@ -58,13 +58,19 @@ std::vector<GenerateResult> from_pool(const char* rule) {
   return results;
 }
 
+std::shared_ptr<Engine> load_tiered(const EngineOptions& options) {
+  auto engine = Engine::load(options);
+  dynamic_cast<EngineImpl&>(*engine).tiers()->restore_always();
+  return engine;
+}
+
 TEST_CASE("cuda: documents that push one another out come back from the host's memory, bit for bit") {
   if (!testing::have_gpu()) return;
   for (const char* rule : {"dense", "threshold=0.01"}) {
     const std::vector<GenerateResult> expected = from_pool(rule);
     EngineOptions options = small_pool();
     options.host_cache_bytes = int64_t{256} << 20;
-    const auto engine = Engine::load(options);
+    const auto engine = load_tiered(options);
     for (int round = 0; round < 3; ++round)
       for (int64_t d = 0; d < kDocuments; ++d) {
         INFO(rule << ", round " << round << ", document " << d);
@@ -95,7 +101,7 @@ TEST_CASE("cuda: pages come back from a disk after a restart, bit for bit") {
     EngineOptions options = small_pool();
     options.disk_cache_dir = (dir.path() / "cache").string();
     options.disk_cache_bytes = int64_t{1} << 30;
-    const auto engine = Engine::load(options);
+    const auto engine = load_tiered(options);
     for (int64_t d = 0; d < kDocuments; ++d) {
       const GenerateResult found = engine->submit(asked(*engine, d, "threshold=0.01"))->wait();
       CHECK(found.tokens == expected[static_cast<size_t>(d)].tokens);
@@ -112,7 +118,7 @@ TEST_CASE("cuda: copies beside recorded steps change no token of requests that d
   EngineOptions options = small_pool();
   options.pool_size = 4096;
   options.host_cache_bytes = int64_t{256} << 20;
-  const auto engine = Engine::load(options);
+  const auto engine = load_tiered(options);
   GenerateRequest long_answer = asked(*engine, 0, "dense");
   long_answer.prompt.resize(100);
   long_answer.max_new_tokens = 600;

@@ -32,7 +32,7 @@ std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequenc
   double seconds = job->expected_s;
   if (seconds > 0.0)
     for (const auto& other : restores_) seconds += other->rest_s();
-  if (!choice_.pays(seconds, compute_seconds(job->first_token, n_found, sparse))) {
+  if (weighs_ && !choice_.pays(seconds, compute_seconds(job->first_token, n_found, sparse))) {
     refused_tokens_ += n_found * options_.page_tokens;
     return nullptr;
   }

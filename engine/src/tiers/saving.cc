@@ -65,7 +65,12 @@ void TieredPages::after_step() {
     if (known.serial == pages_->serial(page) && !known.settled[kHost])
       to_evict_.emplace_back(page, known.serial);
   }
+  std::reverse(to_evict_.begin(), to_evict_.end());  // so that the last one is evicted first
   if (!to_evict_.empty()) save_work_.notify_one();
+}
+
+void TieredPages::before_step(Lock* lock) {
+  if (tier(kHost) != nullptr && pages_->n_free() < options_.watermark_pages) wait_for_copies(lock);
 }
 
 void TieredPages::save_loop() {

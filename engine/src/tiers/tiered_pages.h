@@ -33,7 +33,7 @@ struct TierOptions {
   int64_t page_tokens = 0;
   int64_t batch_bytes = int64_t{32} << 20;  // copied at a time, so that jobs take turns; at least one page
   // The host's tier gets pages before the pool evicts them. Once the pool has fewer free pages than this, as
-  // many of its next pages to be evicted are copied.
+  // many of its next pages to be evicted are copied of each kind, fresh and kept.
   int64_t watermark_pages = 0;
   std::function<void(const std::string&)> warn;  // gets a sentence when a tier is given up; may be empty
 };
@@ -52,6 +52,9 @@ class TieredPages final : public PageSaver {
   void stop();
   // Waits until nothing is queued to be saved. The caller must not have the turn.
   void flush();
+  // For tests, whose times mean nothing: whatever is found is brought back from now on, even if computing it
+  // seems to be faster. No request may be running.
+  void restore_always() { weighs_ = false; }
 
   // ---- only under the scheduler's mutex ----
 
@@ -72,6 +75,10 @@ class TieredPages final : public PageSaver {
   void computed(int64_t begin, int64_t end, bool sparse, double seconds) {
     choice_.computed(begin, end, sparse, seconds);
   }
+  // Must be called before and after each step, by the caller who has the turn. Before a step that may evict
+  // pages, copies are waited for with the lock released: a page that is being copied cannot be evicted, and
+  // another one, which may not have been copied, would go in its place.
+  void before_step(Lock* lock);
   void after_step();
   // Counts a job that has ended, when its request learns of it. Returns by how many nanoseconds the job was
   // faster than computing; 0 if the speed of computing is not known yet.
@@ -153,10 +160,11 @@ class TieredPages final : public PageSaver {
   // The scheduler's mutex guards the rest.
   std::vector<Filled> filled_;                          // [n_pages]
   std::deque<std::pair<int32_t, uint64_t>> queue_;      // for the disk: pages and their serials
-  std::vector<std::pair<int32_t, uint64_t>> to_evict_;  // for the host
+  std::vector<std::pair<int32_t, uint64_t>> to_evict_;  // for the host, the next to go last
   std::deque<std::vector<PageName>> uses_;              // chains of pages that requests have used
   std::deque<std::shared_ptr<RestoreJob>> restores_;
   RestoreChoice choice_;
+  bool weighs_ = true;  // whether choice_ is asked
   std::array<TierStats, kTierKinds> counts_{};
   int64_t saved_ns_ = 0, refused_tokens_ = 0;
   int n_copying_ = 0;  // threads that are copying pages now
