@@ -122,9 +122,11 @@ void PrefixCache::reference(int32_t page) {
 
 // From each leaf on, it follows the ancestors that have no other children, which become leaves one after the
 // other.
-std::vector<int32_t> PrefixCache::next_evicted(int64_t n) const {
+std::vector<int32_t> PrefixCache::next_evicted(int64_t n) {
   std::vector<int32_t> pages;
   for (int64_t owner = 0; owner < layout_.n_owners; ++owner) {
+    if (victim(owner) == kNone)
+      continue;  // else those that are to be kept are kept now, and are not the next
     const size_t most = pages.size() + static_cast<size_t>(n);
     for (const int32_t leaf : order_.next_leaves(owner, n))
       for (int32_t page = leaf; page != kRoot && pages.size() < most; page = node(page).parent) {

@@ -65,7 +65,7 @@ class PrefixCache {
 
   // Returns up to n pages of each owner, in about the order in which they would be evicted, if none were used
   // meanwhile.
-  std::vector<int32_t> next_evicted(int64_t n) const;
+  std::vector<int32_t> next_evicted(int64_t n);
 
   bool keeps() const { return keep_; }
   int64_t n_pages() const { return pages_.n_pages(); }
@@ -87,7 +87,6 @@ class PrefixCache {
     PrefixKey key;
   };
   Node& node(int32_t page) { return nodes_[static_cast<size_t>(page)]; }
-  const Node& node(int32_t page) const { return nodes_[static_cast<size_t>(page)]; }
   uint64_t hash_of(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   int32_t lookup(uint64_t hash, int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   void reference(int32_t page);

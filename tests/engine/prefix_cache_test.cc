@@ -363,7 +363,7 @@ TEST_CASE("a page that is not cached can be pinned, outlives its owner, and is f
 }
 
 TEST_CASE("the next pages to be evicted are told in the order in which they go") {
-  PrefixCache cache(6, kCachedPage, true);
+  PrefixCache cache(6, kCachedPage, true, nullptr, {}, {}, EvictionRule::least_recently_used());
   const int32_t a = add(cache, kRoot, 1), b = add(cache, a, 2), c = add(cache, b, 3);
   const int32_t other = add(cache, kRoot, 4), left = add(cache, other, 5), right = add(cache, other, 6);
   for (const int32_t page : {c, b, a, left, right, other}) cache.release(page);
@@ -374,6 +374,23 @@ TEST_CASE("the next pages to be evicted are told in the order in which they go")
   CHECK(cache.next_evicted(6) == std::vector<int32_t>{c, b, a, right});
   cache.unpin(left);
   for (const int32_t page : {c, b, a}) CHECK(cache.allocate() == page);
+}
+
+TEST_CASE("by worth too, the first page that is told is the one that goes") {
+  PrefixCache cache(12, kCachedPage, true);
+  std::vector<int32_t> all;
+  for (int32_t document = 0; document < 4; ++document) {
+    int32_t parent = kRoot;
+    for (int32_t i = 0; i < 3; ++i) all.push_back(parent = add(cache, parent, 10 * document + i));
+  }
+  CHECK(cache.find(kRoot, kDenseKey, page_of(10)) == all[3]);  // used twice
+  cache.release(all[3]);
+  for (size_t i = all.size(); i-- > 0;) cache.release(all[i]);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const std::vector<int32_t> told = cache.next_evicted(3);
+    REQUIRE(!told.empty());
+    CHECK(cache.allocate() == told.front());
+  }
 }
 
 }  // namespace
