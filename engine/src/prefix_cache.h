@@ -88,7 +88,6 @@ class PrefixCache {
     PrefixKey key;
   };
   Node& node(int32_t page) { return nodes_[static_cast<size_t>(page)]; }
-  const Node& node(int32_t page) const { return nodes_[static_cast<size_t>(page)]; }
   uint64_t hash_of(int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   int32_t lookup(uint64_t hash, int32_t parent, const PrefixKey& key, std::span<const int32_t> ids);
   void reference(int32_t page);

@@ -382,5 +382,22 @@ TEST_CASE("the next pages to be evicted are told, fresh and kept ones, each in t
   }
 }
 
+TEST_CASE("by worth too, the first page that is told is the one that goes") {
+  PrefixCache cache(12, kCachedPage, true);
+  std::vector<int32_t> all;
+  for (int32_t document = 0; document < 4; ++document) {
+    int32_t parent = kRoot;
+    for (int32_t i = 0; i < 3; ++i) all.push_back(parent = add(cache, parent, 10 * document + i));
+  }
+  CHECK(cache.find(kRoot, kDenseKey, page_of(10)) == all[3]);  // used twice
+  cache.release(all[3]);
+  for (size_t i = all.size(); i-- > 0;) cache.release(all[i]);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const std::vector<int32_t> told = cache.next_evicted(3);
+    REQUIRE(!told.empty());
+    CHECK(cache.allocate() == told.front());
+  }
+}
+
 }  // namespace
 }  // namespace seer
