@@ -30,7 +30,9 @@ class MemoryTier final : public PageTier {
     std::unique_lock lock(mutex_);
     pass(&lock, &loads_);
     const auto found = records_.find(name.to_hex());
-    if (found == records_.end() || damaged(loads_.n++)) return false;
+    const int64_t n = loads_.n++;
+    changed_.notify_all();
+    if (found == records_.end() || damaged(n)) return false;
     std::copy(found->second.begin(), found->second.end(), record.begin());
     return true;
   }
@@ -58,6 +60,10 @@ class MemoryTier final : public PageTier {
   int64_t n_loads() const {
     const std::lock_guard lock(mutex_);
     return loads_.n;
+  }
+  void wait_for_loads(int64_t n) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return loads_.n >= n; });
   }
   void refuse() { refuses_ = true; }
   // Says whether load number n, from 0 on, finds its page damaged. Set it while nothing is loaded.

@@ -183,6 +183,35 @@ TEST_CASE("a request that is cancelled while its pages come back gives all of th
   CHECK(check_run(engine, request).n_from_disk == 480);
 }
 
+TEST_CASE("what comes for a cancelled request is not written over the pages of those that have them now") {
+  const GenerateRequest first = fake_request(fake_ids(490, 1), 20),
+                        third = fake_request(fake_ids(490, 3), 20),
+                        second = fake_request(fake_ids(490, 2), 20);
+  const auto disk = disk_with(first);
+  {
+    FakeEngine engine(with_disk(disk));
+    check_run(engine, third);
+  }
+  FakeEngine engine(with_disk(disk, 100));
+  const int64_t n_before = engine.options.batch_pages;  // loaded for the cancelled request
+  disk->hold_loads();
+  const auto generation = engine.submit(first);
+  disk->wait_for_held_load();
+  generation->cancel();
+  generation->wait();
+  engine.runner.hold();
+  const auto has_the_pages = engine.submit(second), restoring = engine.submit(third);
+  const int64_t n_loads = disk->n_loads();
+  engine.runner.before_step = [&](int64_t step) {
+    if (step != 2) return;
+    disk->release();
+    disk->wait_for_loads(n_loads + n_before + 1);  // the thread is at the third request's pages
+  };
+  engine.runner.release();
+  CHECK(has_the_pages->wait().tokens == engine.expected(second));
+  CHECK(restoring->wait().tokens == engine.expected(third));
+}
+
 TEST_CASE("a request that is cancelled while a page is being written keeps the page until the copy is done") {
   const GenerateRequest request = fake_request(fake_ids(490, 1), 20);
   const auto disk = disk_with(request);
