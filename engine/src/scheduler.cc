@@ -4,14 +4,16 @@
 #include <iterator>
 #include <utility>
 
+#include "engine/src/start_thread.h"
 #include "seer/error.h"
 
 namespace seer {
 
 Scheduler::Scheduler(StepRunner* runner, PrefixCache* pages, const SchedulerLimits& limits,
                      std::unique_ptr<TieredPages> tiers)
-    : runner_(runner), pages_(pages), limits_(limits), tiers_(std::move(tiers)), thread_([this] { loop(); }) {
+    : runner_(runner), pages_(pages), limits_(limits), tiers_(std::move(tiers)) {
   if (tiers_) tiers_->attach(this);
+  thread_ = start_thread("for the scheduler", [this] { loop(); });
 }
 
 Scheduler::~Scheduler() {

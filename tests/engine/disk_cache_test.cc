@@ -60,7 +60,7 @@ GenerateResult run(Engine& engine, const GenerateRequest& asked) { return engine
 // faster.
 std::shared_ptr<Engine> load_tiered(const EngineOptions& options) {
   auto engine = Engine::load(options);
-  dynamic_cast<EngineImpl&>(*engine).tiers()->restore_always();
+  if (TieredPages* tiers = dynamic_cast<EngineImpl&>(*engine).tiers()) tiers->restore_always();
   return engine;
 }
 

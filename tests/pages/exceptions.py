@@ -37,7 +37,16 @@ NOT_RUN = {
     ("examples/train-gates/README.md", "seer distill -m path/to/model -f books/ --held-out other-books/ --window 32768 -o gates"):
         (TRAINS, "tests/tools/distill_test.cc"),
     ("examples/train-gates/README.md", "seer distill -m path/to/model -f books/ --held-out other-books/ --window 32768 --kind decode "
-                                       "-o decode-gates"): (TRAINS, "tests/tools/distill_test.cc"),
+                                       "--look-ups 0.5 \\\n    -o decode-gates"): (TRAINS, "tests/tools/distill_test.cc"),
+    ("examples/train-gates/README.md", "seer distill -m build/real-models/qwen2.5-coder-0.5b -f books/ --kind decode --window 32768 "
+                                       "--batch 4 --steps 220 --look-ups 0.5 -o gates"): (TRAINS, "tests/tools/distill_test.cc"),
+    ("examples/train-gates/README.md", "seer distill -m build/real-models/smollm2 -f books/ --kind decode --window 8192 --batch 16 "
+                                       "--steps 200 --look-ups 0.5 -o gates"): (TRAINS, "tests/tools/distill_test.cc"),
+    ("examples/train-gates/README.md",
+     "seer generate -m build/real-models/qwen2.5-coder-0.5b -g examples/real-models/gates/qwen2.5-coder-0.5b \\\n"
+     "    -g examples/real-models/decode-gates/qwen2.5-coder-0.5b -f report.txt"): (DOWNLOAD, "tests/tools/real_models_test.py"),
+    ("examples/demo-model/README.md", "seer distill -m examples/demo-model/model -f books/ --kind decode --window 16384 --batch 8 "
+                                      "--steps 250 --look-ups 0.5 -o decode-gates"): (TRAINS, "tests/tools/distill_test.cc"),
     ("examples/train-gates/README.md", "seer tune -m path/to/model -g gates -f judged.txt --window 32000 --max-ppl-ratio 1.01 "
                                        "--report report --write"): (TRAINS, "tests/tools/tune_test.cc"),
     ("examples/train-gates/README.md", "examples/real-models/make.py qwen2.5-coder-0.5b"):

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/src/scheduler.h"
+#include "engine/src/start_thread.h"
 
 namespace seer {
 
@@ -20,8 +21,8 @@ TieredPages::~TieredPages() { stop(); }
 
 void TieredPages::attach(Scheduler* scheduler) {
   scheduler_ = scheduler;
-  saver_ = std::thread([this] { save_loop(); });
-  restorer_ = std::thread([this] { restore_loop(); });
+  saver_ = start_thread("that saves pages", [this] { save_loop(); });
+  restorer_ = start_thread("that brings pages back", [this] { restore_loop(); });
 }
 
 void TieredPages::stop() {
@@ -32,7 +33,7 @@ void TieredPages::stop() {
     save_work_.notify_all();
     restore_work_.notify_all();
   }
-  restorer_.join();
+  if (restorer_.joinable()) restorer_.join();  // it may have found no memory
   saver_.join();
 }
 
