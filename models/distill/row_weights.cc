@@ -17,6 +17,7 @@ std::vector<float> row_weights(const ScoredRows& rows, int64_t tokens_of_row,
   const auto of_answer = static_cast<float>(kAnswersShare * n / n_answering),
              of_other = static_cast<float>((1.0 - kAnswersShare) * n / (n - n_answering));
   std::vector<float> weights;
+  weights.reserve(answering.size());
   for (const bool answers_here : answering) weights.push_back(answers_here ? of_answer : of_other);
   return weights;
 }

@@ -9,7 +9,7 @@
 namespace seer {
 namespace {
 
-std::span<const std::byte> bytes_of(const std::string& text) {
+std::span<const std::byte> bytes_in(const std::string& text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
@@ -30,7 +30,7 @@ TEST_CASE("digests are SHA-256's") {
   };
   for (const auto& [text, hex] : cases) {
     INFO(text.size() << " bytes");
-    CHECK(digest_of(bytes_of(text)).to_hex() == hex);
+    CHECK(digest_of(bytes_in(text)).to_hex() == hex);
   }
 }
 
@@ -40,19 +40,19 @@ TEST_CASE("the digest of a stream does not depend on how its bytes are divided")
   for (const size_t piece : {1, 63, 64, 65, 1024, 5000}) {
     INFO("pieces of " << piece);
     DigestStream stream;
-    for (size_t at = 0; at < text.size(); at += piece) stream.add(bytes_of(text.substr(at, piece)));
-    CHECK(stream.result() == digest_of(bytes_of(text)));
+    for (size_t at = 0; at < text.size(); at += piece) stream.add(bytes_in(text.substr(at, piece)));
+    CHECK(stream.result() == digest_of(bytes_in(text)));
   }
 }
 
 TEST_CASE("a stream goes on after its digest was asked for") {
   DigestStream stream;
-  stream.add(bytes_of("ab"));
-  CHECK(stream.result() == digest_of(bytes_of("ab")));
-  CHECK(stream.result() == digest_of(bytes_of("ab")));
+  stream.add(bytes_in("ab"));
+  CHECK(stream.result() == digest_of(bytes_in("ab")));
+  CHECK(stream.result() == digest_of(bytes_in("ab")));
   stream.add({});
-  stream.add(bytes_of("c"));
-  CHECK(stream.result() == digest_of(bytes_of("abc")));
+  stream.add(bytes_in("c"));
+  CHECK(stream.result() == digest_of(bytes_in("abc")));
 }
 
 TEST_CASE("the digests of texts in a row are not those of other texts with the same characters") {
@@ -66,9 +66,9 @@ TEST_CASE("the digests of texts in a row are not those of other texts with the s
 
 TEST_CASE("a digest is a key of an unordered map") {
   std::unordered_map<Digest, int, DigestHash> map;
-  for (int i = 0; i < 100; ++i) map[digest_of(bytes_of(std::to_string(i)))] = i;
+  for (int i = 0; i < 100; ++i) map[digest_of(bytes_in(std::to_string(i)))] = i;
   CHECK(map.size() == 100);
-  CHECK(map.at(digest_of(bytes_of("42"))) == 42);
+  CHECK(map.at(digest_of(bytes_in("42"))) == 42);
 }
 
 }  // namespace
