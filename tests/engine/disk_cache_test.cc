@@ -44,7 +44,7 @@ GenerateRequest request(const Ids& prompt, const SparseRule& rule,
   return asked;
 }
 
-void check_same(const GenerateResult& found, const GenerateResult& expected) {
+void check_same_answer(const GenerateResult& found, const GenerateResult& expected) {
   CHECK(found.tokens == expected.tokens);
   REQUIRE(found.logprobs.size() == expected.logprobs.size());
   for (size_t i = 0; i < found.logprobs.size(); ++i)
@@ -97,7 +97,7 @@ TEST_CASE("after a restart every rule finds its own pages, and says what a fresh
     INFO(r.rule.to_string());
     const GenerateResult first = run(*engine, request(prompt, r.rule, r.decode));
     CHECK(first.stats.n_cached == 0);
-    check_same(first, run(*fresh, request(prompt, r.rule, r.decode)));
+    check_same_answer(first, run(*fresh, request(prompt, r.rule, r.decode)));
   }
   for (int restart = 0; restart < 2; ++restart) {
     engine = nullptr;  // the first one writes what is not yet written
@@ -108,7 +108,7 @@ TEST_CASE("after a restart every rule finds its own pages, and says what a fresh
       CHECK(found.stats.n_from_disk == r.n_found);
       CHECK(found.stats.n_cached == r.n_found);
       CHECK(found.stats.n_prompt == 450 - r.n_found);
-      check_same(found, run(*fresh, request(prompt, r.rule, r.decode)));
+      check_same_answer(found, run(*fresh, request(prompt, r.rule, r.decode)));
     }
     const TierStats stats = engine->stats().disk_cache;
     CHECK(stats.restored_tokens == 448 + 4 * 384);
@@ -140,7 +140,7 @@ TEST_CASE("pages from the disk are as good as pages of the pool, whatever the ch
     CHECK(from_disk.stats.n_from_disk == from_disk.stats.n_cached);
     CHECK(from_pool.stats.n_from_disk == 0);
     CHECK(from_disk.stats.n_cached == from_pool.stats.n_cached);
-    check_same(from_disk, from_pool);
+    check_same_answer(from_disk, from_pool);
     CHECK(from_disk.tokens == computed[rule == kDense ? 0 : 1].tokens);
   }
 }
@@ -158,7 +158,7 @@ TEST_CASE("two documents in turn in a pool for one are each computed once, by se
           INFO(session << ", round " << round << ", " << rule.to_string());
           const GenerateRequest asked = request(prompt, rule);
           const GenerateResult found = session ? engine->new_session()->generate(asked) : run(*engine, asked);
-          check_same(found, run(*fresh, asked));
+          check_same_answer(found, run(*fresh, asked));
           flush(*engine);
           if (session || round > 0) CHECK(found.stats.n_from_disk == (rule == kDense ? 448 : 384));
         }
@@ -176,11 +176,11 @@ TEST_CASE("a session's second turn after a restart goes on from the first one's 
                        expected = fresh->generate(request(second, kDense));
   {
     const auto session = load_tiered(on_disk(plain, folder))->new_session();
-    check_same(session->generate(request(first, kDense)), expected_first);
+    check_same_answer(session->generate(request(first, kDense)), expected_first);
   }
   const auto session = load_tiered(on_disk(plain, folder))->new_session();
-  check_same(session->generate(request(first, kDense)), expected_first);
-  check_same(session->generate(request(second, kDense)), expected);
+  check_same_answer(session->generate(request(first, kDense)), expected_first);
+  check_same_answer(session->generate(request(second, kDense)), expected);
   CHECK(session->tokens() == fresh->tokens());
 }
 
@@ -205,13 +205,13 @@ TEST_CASE("a file that is damaged or gone in the middle of a document costs its 
         write_file(file, bytes);
       }
       const GenerateResult found = run(*engine, request(prompt, kDense));
-      check_same(found, expected);
+      check_same_answer(found, expected);
       CHECK(found.stats.n_from_disk == 64 * page);
       CHECK(engine->stats().disk_cache.failed_pages == (gone ? 0 : 1));
       // The page is computed and written again, so that the next run finds all of them.
       flush(*engine);
       CHECK(engine->stats().disk_cache.saved_pages == 1);
-      check_same(run(*load_tiered(on_disk(plain, folder)), request(prompt, kDense)), expected);
+      check_same_answer(run(*load_tiered(on_disk(plain, folder)), request(prompt, kDense)), expected);
     }
 }
 
@@ -222,11 +222,11 @@ TEST_CASE("a folder that is removed while the engine runs costs no request") {
   const auto fresh = Engine::load(plain), engine = load_tiered(on_disk(plain, folder));
   const GenerateRequest a = request(document(450), kDense),
                         b = request(slice(document(900), 450, 900), kDense);
-  check_same(run(*engine, a), run(*fresh, a));
+  check_same_answer(run(*engine, a), run(*fresh, a));
   flush(*engine);
   std::filesystem::remove_all(folder.path());
   for (const GenerateRequest& asked : {b, a, b}) {
-    check_same(run(*engine, asked), run(*fresh, asked));
+    check_same_answer(run(*engine, asked), run(*fresh, asked));
     flush(*engine);
   }
 }
@@ -258,7 +258,7 @@ TEST_CASE("ranks that divide the model or prompts keep pages on the disk togethe
         for (const SparseRule& rule : {kDense, kThreshold}) {
           INFO(start << ", " << round << ", " << rule.to_string());
           const GenerateResult found = run(*engine, request(prompt, rule, kDecodeBudget));
-          check_same(found, expected[i++]);
+          check_same_answer(found, expected[i++]);
           const bool was_there = start + round > 0;
           CHECK(found.stats.n_from_disk == (!was_there ? 0 : rule == kDense ? 448 : 384));
           flush(*engine);

@@ -16,19 +16,19 @@ namespace {
 
 using namespace testing;
 
-constexpr int64_t kPages = 12, kNames = 40, kBytes = 100'000;
+constexpr int64_t kRoomPages = 12, kWrittenNames = 40, kPageBytes = 100'000;
 
 // Stores and loads random pages until it is killed. Writes a byte to `started` after the first one.
 [[noreturn]] void work_until_killed(const DiskFolder& folder, uint64_t seed, const PageFingerprint& model,
                                     int started) {
   std::mt19937_64 random(seed);
-  Disk disk(folder, kPages, model, {}, kBytes);
-  Record record(static_cast<size_t>(kBytes));
+  Disk disk(folder, kRoomPages, model, {}, kPageBytes);
+  Record record(static_cast<size_t>(kPageBytes));
   for (bool first = true;; first = false) {
-    const PageName name = test_page(static_cast<int64_t>(random() % kNames), model);
-    disk->store(name, record_of(name, kBytes), static_cast<double>(random() % 5));
-    const PageName other = test_page(static_cast<int64_t>(random() % kNames), model);
-    if (disk->load(other, record) && record != record_of(other, kBytes)) ::_exit(1);
+    const PageName name = test_page(static_cast<int64_t>(random() % kWrittenNames), model);
+    disk->store(name, record_of(name, kPageBytes), static_cast<double>(random() % 5));
+    const PageName other = test_page(static_cast<int64_t>(random() % kWrittenNames), model);
+    if (disk->load(other, record) && record != record_of(other, kPageBytes)) ::_exit(1);
     if (first && ::write(started, "x", 1) != 1) ::_exit(2);
   }
 }
@@ -46,7 +46,7 @@ TEST_CASE("killed at any moment, one or two processes leave only whole pages, an
   int started[2];
   REQUIRE(::pipe2(started, O_CLOEXEC) == 0);
   const FileDescriptor from_child(started[0]), to_parent(started[1]);
-  { const Disk made(folder, kPages, kPagesModel, {}, kBytes); }
+  { const Disk made(folder, kRoomPages, kPagesModel, {}, kPageBytes); }
   for (int kill = 0; kill < n_kills(); ++kill) {
     INFO("kill " << kill);
     std::vector<pid_t> children;
@@ -68,11 +68,11 @@ TEST_CASE("killed at any moment, one or two processes leave only whole pages, an
       CHECK(WIFSIGNALED(status));  // else it has found a wrong page
     }
     // Before anything is cleaned up.
-    CHECK(folder.bytes() <= kPages * page_file_bytes(kBytes));
+    CHECK(folder.bytes() <= kRoomPages * page_file_bytes(kPageBytes));
     n_left += static_cast<int64_t>(folder.files(".tmp").size());
     for (const PageFingerprint& model : {kPagesModel, kOtherModel}) {
-      Disk disk(folder, kPages, model, {}, kBytes);
-      for (const int64_t i : disk.which(kNames)) {
+      Disk disk(folder, kRoomPages, model, {}, kPageBytes);
+      for (const int64_t i : disk.which(kWrittenNames)) {
         CHECK(disk.load(i));
         ++n_found;
       }

@@ -13,7 +13,7 @@ using testing::check_fails;
 using testing::Outcome;
 using testing::run_seer;
 
-std::vector<std::string> generate_with(std::vector<std::string> more) {
+std::vector<std::string> generate_cached(std::vector<std::string> more) {
   std::string prompt;
   for (int i = 0; i < 30; ++i) prompt += "The ship " + std::to_string(i) + " came to the harbour. ";
   more.insert(more.begin(), {"generate", "-m", testing::demo_model_dir(), "-p", prompt, "--temp", "0", "-n",
@@ -24,9 +24,9 @@ std::vector<std::string> generate_with(std::vector<std::string> more) {
 TEST_CASE("a prompt that another process has computed comes from the disk, and the answer is the same") {
   const testing::TempDir dir;
   const std::string cache = (dir.path() / "a, b").string() + ",1GiB";
-  const Outcome first = run_seer(generate_with({"--disk-cache", cache})),
-                second = run_seer(generate_with({"--disk-cache", cache})),
-                plain = run_seer(generate_with({}));
+  const Outcome first = run_seer(generate_cached({"--disk-cache", cache})),
+                second = run_seer(generate_cached({"--disk-cache", cache})),
+                plain = run_seer(generate_cached({}));
   INFO(first.err << second.err);
   REQUIRE(first.code == 0);
   CHECK_THAT(first.err, !ContainsSubstring("from the disk"));
@@ -53,12 +53,12 @@ TEST_CASE("sizes in bytes have units of powers of 1024") {
 
 TEST_CASE("a disk cache without a size or a folder, and a host cache on a CPU, are refused by name") {
   for (const char* wrong : {"pages", ",1GiB", "1GiB"})
-    CHECK_THAT(check_fails(generate_with({"--disk-cache", wrong}), 2), ContainsSubstring("DIR,SIZE"));
-  CHECK_THAT(check_fails(generate_with({"--disk-cache", "pages,1GB"}), 2),
+    CHECK_THAT(check_fails(generate_cached({"--disk-cache", wrong}), 2), ContainsSubstring("DIR,SIZE"));
+  CHECK_THAT(check_fails(generate_cached({"--disk-cache", "pages,1GB"}), 2),
              ContainsSubstring("such as 64GiB"));
-  CHECK_THAT(check_fails(generate_with({"--host-cache", "1GiB", "--device", "cpu"}), 2),
+  CHECK_THAT(check_fails(generate_cached({"--host-cache", "1GiB", "--device", "cpu"}), 2),
              ContainsSubstring("needs a GPU") && ContainsSubstring("--pool-size"));
-  CHECK_THAT(check_fails(generate_with({"--disk-cache", "pages,1GiB", "--no-prefix-cache"}), 2),
+  CHECK_THAT(check_fails(generate_cached({"--disk-cache", "pages,1GiB", "--no-prefix-cache"}), 2),
              ContainsSubstring("--no-prefix-cache"));
 }
 
