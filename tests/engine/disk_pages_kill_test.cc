@@ -65,9 +65,9 @@ TEST_CASE("killed at any moment, one or two processes leave only whole pages, an
       ::kill(pid, SIGKILL);
       int status = 0;
       REQUIRE(::waitpid(pid, &status, 0) == pid);
-      CHECK(WIFSIGNALED(status));  // else it has found a wrong page
+      CHECK(WIFSIGNALED(status));  // otherwise it has found a wrong page
     }
-    // Before anything is cleaned up.
+    // This is checked before anything is cleaned up.
     CHECK(folder.bytes() <= kPages * page_file_bytes(kBytes));
     n_left += static_cast<int64_t>(folder.files(".tmp").size());
     for (const PageFingerprint& model : {kPagesModel, kOtherModel}) {
