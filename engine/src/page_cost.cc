@@ -3,8 +3,8 @@
 namespace seer {
 namespace {
 
-// What a rule by threshold keeps of the blocks depends on the text. Measured shares lie between 6% and 27%
-// for the thresholds that are of use (tests/bench/README.md), and an eviction needs no better estimate.
+// The share of blocks that a rule by threshold keeps depends on the text. Measured shares lie between 6% and
+// 27% for the thresholds that are of use (tests/bench/README.md), and an eviction needs no better estimate.
 constexpr double kThresholdShare = 0.2;
 
 double attended_share(const SparseRule& rule) {

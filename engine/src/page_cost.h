@@ -1,4 +1,4 @@
-// What it would cost to compute a page of the KV pool again, so that pages can be compared.
+// Estimates what it would cost to compute a page of the KV pool again, so that pages can be compared.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace seer {
 
-// The unit is the work of weights for one page, which is the same for every page of a model: so the first
-// page of a prompt costs 1. Attention adds what grows with a page's position in its prompt.
+// The unit is the work of the weights for one page, which is the same for every page of a model. So the first
+// page of a prompt costs 1. Attention adds work that grows with a page's position in its prompt.
 struct PageCost {
-  // How many keys a token must attend to until attention costs as much as the weights. 0: attention is not
+  // The number of keys at which attention costs a token as much as the weights. 0: attention is not
   // counted, and all pages cost the same.
   double keys_per_token = 0.0;
 

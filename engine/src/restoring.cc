@@ -1,4 +1,4 @@
-// Requests whose pages come from a tier below the pool.
+// The scheduler's part in bringing pages back from the tiers below the pool.
 #include <algorithm>
 
 #include "engine/src/scheduler.h"
@@ -10,7 +10,7 @@ bool Scheduler::restored_news() const {
                      [](const auto& request) { return request->restore && request->restore->has_news(); });
 }
 
-// Called when the request has taken what the pool has of its pages.
+// Called after the request has taken those of its pages that the pool has.
 void Scheduler::begin_restore(Request& request) {
   if (!tiers_) return;
   Sequence& sequence = request.sequence();
@@ -24,8 +24,7 @@ void Scheduler::abandon_restore(Request& request) {
   request.restore = nullptr;
 }
 
-// Passes on to requests the pages that have come. Only the holder of the turn does so, because sequences
-// change.
+// Gives requests the pages that have come for them. The caller has the turn, because sequences change.
 bool Scheduler::take_restored(Lock* lock) {
   bool any = false;
   // Callbacks run without the lock and may submit requests, so live_ can grow meanwhile.

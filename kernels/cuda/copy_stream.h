@@ -1,4 +1,5 @@
-// A stream on which another thread than that of the steps copies rows of tensors between device and host.
+// Copies rows of tensors between device and host, on a stream of its own, for a thread that does not run
+// steps.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,14 +12,13 @@
 
 namespace seer::cuda {
 
-// Copies row rows[i] of `device`, whose rows have `bytes` bytes each, to or from host + i * stride. Rows that
-// follow one another are one copy.
+// Copies row rows[i] of `device` to or from host + i * stride, as `kind` says. It may return before the
+// copies have ended. Rows that follow one another are one copy.
 void copy_host_rows(cudaMemcpyKind kind, const Tensor& device, std::byte* host, int64_t stride,
                     std::span<const int64_t> rows, cudaStream_t stream);
 
-// One thread at a time. The stream is made by the first copy, so that it costs nothing where nothing is
-// copied. Nothing else is put on it, so a copy waits for no step, and its end is the end of the stream's
-// work.
+// For one thread at a time. The first copy makes the stream, so that it costs nothing if nothing is copied.
+// Only these copies are on the stream, so they wait for no step, and wait() waits for them alone.
 class CopyStream {
  public:
   explicit CopyStream(cudaMemcpyKind kind) : kind_(kind) {}
@@ -26,7 +26,7 @@ class CopyStream {
   CopyStream(const CopyStream&) = delete;
   CopyStream& operator=(const CopyStream&) = delete;
 
-  // The caller has made the device current on this thread.
+  // Begins to copy. The caller has made the device current on this thread.
   void copy(const Tensor& device, std::byte* host, int64_t stride, std::span<const int64_t> rows);
   void wait();  // returns when all rows are copied
 

@@ -1,13 +1,13 @@
-// The time to the first token of documents that are asked in turn, more than the pool holds, with and without
-// tiers below the pool.
+// Measures the time to the first token when documents are asked about in turn, of which the pool cannot hold
+// all, with and without tiers below the pool.
 //
 //   bench_documents (--config FILE | --model DIR --gates DIR) --pool TOKENS [--documents N] [--tokens N]
 //                   [--rules RULE,...] [--rounds N] [--host-cache GB] [--disk-cache DIR --disk-size GB]
 //                   [--restart 1] [--device NAME] [--weights TYPE] [--threads N] [--chunk-size N]
 //
-// Documents are random ids, so that thresholds keep another share of the blocks than of a text. Each row of
-// the table is one round over all documents. With --restart 1, the engine is loaded again before the last
-// round of each rule.
+// Documents are random ids, so thresholds keep another share of the blocks than they do in a text. Each row
+// of the table is one round over all documents. With --restart 1, the engine is loaded again before the last
+// round of each rule, unless there is only one round.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -178,7 +178,7 @@ void print_stats(const Engine& engine) {
 std::shared_ptr<Engine> load(const Options& options, std::shared_ptr<Engine> old) {
   if (old) print_stats(*old);
   const Clock::time_point begin = Clock::now();
-  old.reset();  // which writes the pages that are not on the disk yet
+  old.reset();  // this writes the pages that are not on the disk yet
   const double ended = seconds_since(begin);
   std::shared_ptr<Engine> engine = Engine::load(options.engine);
   std::printf("the engine ended in %.1f s and loaded in %.1f s\n", ended, seconds_since(begin) - ended);

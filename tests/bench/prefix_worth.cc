@@ -3,8 +3,8 @@
 //   bench_prefix_worth [--seeds N] [--running N] [--keys-per-token N]
 //                      [--share X] [--slack X] [--uses N] [--per-use X] [--per-cost X]
 //
-// Prints, for each trace, the share of pages that were found in the cache, and the share of the work of
-// computing all prompts that was done (PageCost). Then it prints how long the cache takes for a page.
+// Prints, for each trace, which share of the pages was found in the cache, and which share of the work of
+// computing all prompts (PageCost) was left to do. Then it prints how long the cache takes for a page.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -55,12 +55,12 @@ class Maker {
   }
   double uniform() { return std::uniform_real_distribution<>(0.0, 1.0)(random_); }
   int64_t below(int64_t n) { return static_cast<int64_t>(uniform() * static_cast<double>(n)); }
-  // All orders of magnitude are equally likely.
+  // The logarithm of the length is uniform, so all orders of magnitude are equally likely.
   int64_t length(int64_t least, int64_t most) {
     const double ratio = static_cast<double>(most) / static_cast<double>(least);
     return static_cast<int64_t>(static_cast<double>(least) * std::pow(ratio, uniform()));
   }
-  // By Zipf's law: the n-th thing is asked for 1/n^power times as often as the first.
+  // Returns an index by Zipf's law: the n-th thing is asked for 1/n^power times as often as the first.
   size_t zipf(size_t n, double power) {
     double sum = 0.0;
     for (size_t i = 1; i <= n; ++i) sum += std::pow(i, -power);
@@ -111,7 +111,7 @@ Trace chats(Maker make) {
   return t;
 }
 
-// A chat's turns come while `gap` other chats begin, on average.
+// Between two turns of a chat, `gap` other chats begin on average.
 Trace own_chats(Maker make, double gap) {
   Trace t{"chats of 1 to 6 turns, each with a document of its own, a turn every " +
               std::to_string(static_cast<int>(gap)) + " chats",
@@ -154,7 +154,7 @@ Trace scans(Maker make) {
   return t;
 }
 
-// What was asked often is never asked again.
+// Documents that were asked about often are never asked about again.
 Trace changing(Maker make, int n, int n_questions) {
   Trace t{
       std::to_string(n_questions) + " questions about " + std::to_string(n) + " documents, then about others",

@@ -1,4 +1,4 @@
-// Engines with a disk cache: answers are those of a fresh computation, bit for bit, whatever happens to the
+// Engines with a disk cache give the answers of a fresh computation, bit for bit, whatever happens to the
 // files.
 #include <filesystem>
 #include <utility>
@@ -20,7 +20,7 @@ using namespace testing;
 
 const SparseRule kHeadThreshold = SparseRule::parse("head_threshold=0.1");
 
-// Has gates of both kinds, and factors of heads.
+// The options have gates of both kinds, and factors of heads.
 EngineOptions options_with(const GatesWithFactors& gates, int64_t chunk_size = 64,
                            const std::string& kv_cache_dtype = "f32") {
   EngineOptions options = demo_options(512, chunk_size, kv_cache_dtype);
@@ -66,7 +66,7 @@ std::shared_ptr<Engine> load_tiered(const EngineOptions& options) {
 
 void flush(Engine& engine) { dynamic_cast<EngineImpl&>(engine).tiers()->flush(); }
 
-// The file of page `i` of the prompt under the dense rule.
+// Returns the path of the file of the prompt's page `i` under the dense rule.
 std::string file_of(Engine& engine, const DiskFolder& folder, const Ids& prompt, int64_t i) {
   const PageFingerprint& model = dynamic_cast<EngineImpl&>(engine).fingerprint();
   PageName name = root_name(model, {});
@@ -100,7 +100,7 @@ TEST_CASE("after a restart every rule finds its own pages, and says what a fresh
     check_same_answer(first, run(*fresh, request(prompt, r.rule, r.decode)));
   }
   for (int restart = 0; restart < 2; ++restart) {
-    engine = nullptr;  // the first one writes what is not yet written
+    engine = nullptr;  // it writes what is not yet written
     engine = load_tiered(on_disk(plain, folder));
     for (const Rules& r : all) {
       INFO(type << ", " << r.rule.to_string() << ", restart " << restart);
@@ -119,8 +119,8 @@ TEST_CASE("after a restart every rule finds its own pages, and says what a fresh
 }
 
 TEST_CASE("pages from the disk are as good as pages of the pool, whatever the chunks are") {
-  // Chunks of the engine that writes pages, and of the one that finds them. Only the last bits of sums depend
-  // on them, so both kinds of pages are compared in one engine.
+  // The chunk sizes of the engine that writes pages, and of the one that finds them. The last bits of sums
+  // depend on them, so pages from the disk and pages of the pool are compared in one engine.
   const auto [writer, reader] = GENERATE(std::pair(64, 256), std::pair(192, 64), std::pair(512, 512));
   const GatesWithFactors gates(some_head_factors());
   const DiskFolder folder;

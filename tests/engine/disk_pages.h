@@ -11,7 +11,7 @@ namespace seer::testing {
 
 using Record = std::vector<std::byte>;
 
-constexpr int64_t kRecord = 10'000;  // no multiple of 4096, so that its last bytes are a case of their own
+constexpr int64_t kRecord = 10'000;  // not a multiple of 4096, so its last bytes share a block with zeros
 const PageFingerprint kPagesModel = {{"the weights", "abc", "-m"}, {"a page", "64 tokens"}};
 const PageFingerprint kOtherModel = {{"the weights", "abd", "-m"}, {"a page", "64 tokens"}};
 
@@ -23,7 +23,7 @@ class DiskFolder {
  public:
   std::string path() const { return (dir_.path() / "cache").string(); }
   std::string file(const PageName& name, const PageFingerprint& model = kPagesModel) const;
-  // The sizes of all files of pages, those that are being written too.
+  // Returns the sizes of all files of pages together, of those that are being written too.
   int64_t bytes() const;
   std::vector<std::string> files(const std::string& suffix) const;
 
@@ -42,7 +42,7 @@ class Disk {
   bool store(int64_t i, double cost_s = 1.0);
   // Returns whether the page is there. If it is, its contents must be those of its name.
   bool load(int64_t i);
-  // The pages of [0, n) that are there, as has() says.
+  // Returns the pages of [0, n) that are there, as has() says.
   std::vector<int64_t> which(int64_t n);
   std::vector<std::string> lines() const;
 

@@ -206,10 +206,10 @@ TEST_CASE("if all of the size is being written by others, a page is not kept") {
   CHECK(folder.bytes() == 16'384);
 }
 
-// A disk whose calls of one kind fail with `error` while it is not 0.
+// Returns a disk whose calls of one kind fail with `error` while that is not 0.
 DiskPagesOptions failing(DiskCall call, const int* error) {
   DiskPagesOptions options;
-  options.first_pause = std::chrono::milliseconds(100);  // enough for what a test does in it
+  options.first_pause = std::chrono::milliseconds(100);  // long enough for what a test does meanwhile
   options.fault = [=](DiskCall now) { return now == call ? *error : 0; };
   return options;
 }
@@ -308,7 +308,7 @@ TEST_CASE("a folder that is removed while it is used is made anew") {
   CHECK(disk.load(2));
   CHECK(disk->n_bytes() == folder.bytes());
   CHECK(disk->n_pages() == 1);
-  // If that cannot be, it is reported once.
+  // If the folder cannot be made, that is reported once.
   fs::remove_all(folder.path());
   write_file(folder.path(), "in the way");
   for (int64_t i = 3; i < 6; ++i) CHECK_FALSE(disk.store(i));

@@ -19,7 +19,7 @@ using Pages = std::vector<int64_t>;
 
 TEST_CASE("a page that was stored on the disk is loaded with the same bytes") {
   const DiskFolder folder;
-  // Sizes around the blocks of a file.
+  // These sizes are at and next to the edges of a file's blocks.
   for (const int64_t n : {1, 4095, 4096, 4097, 10'000, 400'000}) {
     INFO(n << " bytes");
     const PageFingerprint model = {{"bytes", std::to_string(n)}};
@@ -101,7 +101,8 @@ TEST_CASE("if there is no room, the page that was unused the longest goes first,
     CHECK(disk->n_bytes() == folder.bytes());
     CHECK(disk->stats().n_evicted == 1);
   }
-  // The use of page 0 was too short ago to be written down: its file is the oldest one.
+  // Page 0 was used so soon after it was stored that its use was not written down. So its file is the oldest
+  // one.
   Disk disk(folder, 3);
   CHECK(disk.store(4));
   CHECK(disk.which(5) == Pages{2, 3, 4});
@@ -226,7 +227,8 @@ TEST_CASE("processes that store at the same time keep the size, and lose nothing
 }
 
 TEST_CASE("what is dear to compute stays longer than what is cheap, but not for ever") {
-  // Pages of which the dear ones cost four times as much, each used once, at one a second, with room for ten.
+  // A page is stored each second, and there is room for ten. Every second page is dear: it costs four times
+  // as much as the others.
   PageIndex index;
   PageWorth worth(10);
   const auto name = [](int64_t i) { return test_page(i); };
@@ -239,7 +241,7 @@ TEST_CASE("what is dear to compute stays longer than what is cheap, but not for 
       const auto [victim, entry] = *index.first();
       index.erase(victim);
       worth.evicted(now, entry);
-      const auto stored = entry.stamp_on_disk;  // here: when it was stored
+      const auto stored = entry.stamp_on_disk;  // in this test, the time when it was stored
       if (i > 100) gone_after[entry.cost_s > 2].push_back((now - stored) / kSecond);
     }
     worth.stored(cost, 1);

@@ -1,4 +1,4 @@
-// What the prefix cache gives up first: by age, by uses and by what it would cost to compute again.
+// Which page the prefix cache gives up first, by age, by uses and by what it would cost to compute again.
 #include "engine/src/eviction_order.h"
 
 #include <algorithm>
@@ -67,11 +67,11 @@ int64_t found_in_turn(const EvictionRule& rule) {
 
 TEST_CASE("of documents asked about in turn, more than the pool holds, some are found each time") {
   CHECK(found_in_turn(EvictionRule::least_recently_used()) == 0);
-  CHECK(found_in_turn({}) > 9 * 3 * kDocument);  // a third of the pool, in each round but the first
+  CHECK(found_in_turn({}) > 9 * 3 * kDocument);  // most of a third of the pool, in each round but the first
 }
 
-// Returns how many pages of a document are found that was asked about `n_uses` times before `n_others` others
-// were asked about once.
+// Asks about a document `n_uses` times, and then about `n_others` others once each. Returns how many pages of
+// the first document are found after that.
 int64_t found_after_scan(int n_uses, int n_others, const EvictionRule& rule = {}) {
   Pool pool(rule);
   const Ids document = pool.document();
@@ -140,14 +140,14 @@ TEST_CASE("a kept page goes when the time of its rank has passed, and earlier on
   };
   let_go(0, true);
   for (int32_t page = 1; page < 6; ++page) let_go(page, false);
-  CHECK(order.first(0) == 1);  // one of six pages is kept, whose rank is two turns away
+  CHECK(order.first(0) == 1);  // of six pages only page 0 is kept, and its rank is two turns away
   CHECK(order.should_keep(1));
   CHECK(order.keep(1));
   CHECK_FALSE(order.keep(1));
   CHECK(order.first(0) == 2);
   CHECK_FALSE(order.should_keep(2));  // a third of the pages is kept
   CHECK(order.keep(2));
-  CHECK(order.first(0) == 1);  // too many are kept: the one used least goes, the elder of two
+  CHECK(order.first(0) == 1);  // too many are kept: of the two that were used least, the older one goes
   order.evict(1);
   int n_evicted = 1;
   for (; order.first(0) == 3 && n_evicted < 100; ++n_evicted) {
@@ -160,7 +160,7 @@ TEST_CASE("a kept page goes when the time of its rank has passed, and earlier on
     }
   }
   CHECK(order.first(0) == 2);
-  CHECK(n_evicted == 13);  // as many as the pool has pages are a turn, and it has passed
+  CHECK(n_evicted == 13);  // a turn, which is as many evictions as the pool has pages, has passed
 }
 
 TEST_CASE("a page's cost grows with its position, less under a rule that attends to less") {
@@ -175,7 +175,7 @@ TEST_CASE("a page's cost grows with its position, less under a rule that attends
 }
 
 TEST_CASE("the weights of a model say at which position attention costs as much as they") {
-  ModelConfig config;  // as of a model of 8B parameters
+  ModelConfig config;  // like that of a model of 8B parameters
   config.n_heads = 32;
   config.n_kv_heads = 8;
   config.d_head = 128;

@@ -37,7 +37,7 @@ RequestStats check_run(FakeEngine& engine, const GenerateRequest& request) {
   return result.stats;
 }
 
-// A disk that has the pages of `request`, written by an engine that is gone.
+// Returns a disk that has the pages of `request`, written by an engine that has ended.
 std::shared_ptr<MemoryTier> disk_with(const GenerateRequest& request) {
   const auto disk = std::make_shared<MemoryTier>();
   FakeEngine engine(with_disk(disk));
@@ -107,7 +107,8 @@ TEST_CASE("another engine finds what the first has written, and an answer's page
   Ids longer = join(first.prompt, engine.expected(first));
   longer.push_back(5);
   FakeEngine next(with_disk(disk));
-  // 200 tokens were in the pages but the last one, which was never computed.
+  // Of the first run's 200 tokens, the last one was never computed, so 199 were in pages, of which 12 were
+  // full.
   CHECK(check_run(next, fake_request(longer, 10)).n_from_disk == 192);
 }
 
@@ -193,7 +194,7 @@ TEST_CASE("what comes for a cancelled request is not written over the pages of t
     check_run(engine, third);
   }
   FakeEngine engine(with_disk(disk, 100));
-  const int64_t n_before = engine.options.batch_pages;  // loaded for the cancelled request
+  const int64_t n_before = engine.options.batch_pages;  // pages that are loaded for the cancelled request
   disk->hold_loads();
   const auto generation = engine.submit(first);
   disk->wait_for_held_load();
@@ -434,10 +435,10 @@ TEST_CASE("the host's tier gets pages before the pool evicts them, and nothing o
   options.host = host;
   FakeEngine engine(options);
   check_run(engine, fake_request(fake_ids(480, 1), 1));
-  CHECK(host->n_pages() == 0);  // half of the pool is free
+  CHECK(host->n_pages() == 0);  // half of the pool is empty
   check_run(engine, fake_request(fake_ids(480, 2), 1));
   const int64_t n_ahead = host->n_pages();
-  // As many of each kind, fresh and kept, as the watermark says.
+  // Up to as many of each kind, fresh and kept, as the watermark says.
   CHECK(n_ahead == 16);
   check_run(engine, fake_request(fake_ids(480, 3), 1));
   const RequestStats stats = check_run(engine, fake_request(fake_ids(480, 1), 1));
@@ -455,7 +456,7 @@ TEST_CASE("documents asked in turn, more than the pool holds, come back from the
   for (int round = 0; round < 3; ++round)
     for (uint64_t document = 1; document <= 6; ++document) {
       const RequestStats stats = check_run(engine, fake_request(fake_ids(320, document), 1));
-      if (round > 0) CHECK(stats.n_cached == 304);  // all pages of 16 but the last token's
+      if (round > 0) CHECK(stats.n_cached == 304);  // all pages of 16 tokens but the one of the last token
     }
   CHECK(engine.stats().host_cache.lost_pages == 0);
 }

@@ -98,8 +98,8 @@ bool DiskPages::write_new(const PageName& name, std::span<const std::byte> recor
   return true;
 }
 
-// Makes room, and a file of the full size that other processes see is being written. Returns nothing if there
-// is no room, or another process keeps the lock.
+// Makes room, and makes a file of the full size, with a lock by which other processes see that it is being
+// written. Returns nothing if there is no room, or if another process keeps the lock of the folder.
 std::optional<FileDescriptor> DiskPages::reserve(const PageSpace& space, const std::string& temporary) {
   const PageSpace::Lock lock(space, options_.patience);
   if (!lock) {
@@ -134,7 +134,7 @@ FileDescriptor DiskPages::create(const std::string& path) {
   const auto open = [&] { return FileDescriptor(open_directly(path, O_WRONLY | O_CREAT | O_EXCL, true)); };
   if (const int error = fault(DiskCall::kCreate); error != 0) throw Failure{error, "make", path};
   FileDescriptor fd = open();
-  if (fd.get() < 0 && errno == ENOENT) {  // the first page of this beginning
+  if (fd.get() < 0 && errno == ENOENT) {  // perhaps there is no folder for it yet
     if (const int error = make_model_folder(model_dir_, fingerprint_, record_bytes_); error != 0)
       throw Failure{error, "make", model_dir_};
     ::mkdir(path.substr(0, path.rfind('/')).c_str(), 0700);
@@ -146,8 +146,8 @@ FileDescriptor DiskPages::create(const std::string& path) {
   return fd;
 }
 
-// Gives the file its name if there was no error, else removes it. Returns false if the page is not kept for
-// want of the lock.
+// Gives the file its name if there was no error, else removes it. Returns false if the page is not kept
+// because another process has the lock.
 bool DiskPages::put_in_place(const PageSpace& space, const PageName& name, const std::string& temporary,
                              int error) {
   const PageSpace::Lock lock(space, options_.patience);
@@ -162,7 +162,7 @@ bool DiskPages::put_in_place(const PageSpace& space, const PageName& name, const
   const bool replaces = look(path, &before);
   const bool there = replaces && before.st_size == file_bytes_;  // another process was faster
   if (error == 0 && !there) {
-    if (!replaces && ::lstat(path.c_str(), &before) == 0) error = EEXIST;  // it is foreign
+    if (!replaces && ::lstat(path.c_str(), &before) == 0) error = EEXIST;  // what has this name is no file
     if (error == 0) error = fault(DiskCall::kRename);
     if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
   }
@@ -219,8 +219,8 @@ PageFileResult DiskPages::read(int fd, const PageName& name, std::span<std::byte
   return result;
 }
 
-// The file is one of this program by its name and place, so it is removed: it takes space, and each request
-// that wants the page would read it again.
+// Removes a damaged file, because it takes space and each request that wants the page would read it again. By
+// its name and place it is a file of this program.
 void DiskPages::remove_damaged(const std::string& path, const PageName& name, const std::string& damage,
                                uint64_t inode) {
   const int64_t n = ++counters_.damaged;

@@ -30,29 +30,29 @@ enum class DiskCall { kLook, kCreate, kWrite, kRename, kRemove, kOpen, kRead };
 struct DiskPagesOptions {
   std::string dir = {};
   int64_t max_bytes = 0;  // of all files of pages in `dir`, of all models and processes
-  // Reads go from the disk to the record, past the system's memory for files. That is right if another tier
-  // above this one keeps in memory what is used often. Otherwise the system's memory does that.
+  // Reads go from the disk to the record, past the system's memory for files. That is right if a tier above
+  // this one keeps in memory what is used often. Without such a tier, the system's memory should keep it.
   bool direct_reads = true;
-  std::chrono::milliseconds first_pause{1000};  // after a failure; it becomes 64 times as long
+  std::chrono::milliseconds first_pause{1000};  // after a failure; later ones are up to 64 times as long
   std::chrono::milliseconds patience{2000};     // for another process that has the folder's lock
   std::function<int(DiskCall)> fault = {};      // for tests: returns the errno that the call fails with, or 0
 };
 
 struct DiskPagesStats {
   int64_t n_stored = 0, n_loaded = 0, n_evicted = 0;
-  int64_t n_damaged = 0;  // files that were not what they should be, and were removed
+  int64_t n_damaged = 0;  // files with wrong contents, each of which is removed if it can be
   int64_t n_read_failures = 0, n_write_failures = 0;
   int64_t n_busy = 0;  // pages not kept because another process had the lock for too long
 };
 
-// One file for each page (page_folder.h), which several processes may write, read and remove.
+// Keeps each page in a file of its own (page_folder.h). Several processes may write, read and remove files.
 // engine/DESIGN.md says what is promised if one of them, or the machine, ends at any moment.
 class DiskPages final : public PageTier {
  public:
   using Log = std::function<void(LogLevel, const std::string&)>;
 
-  // Makes the folder if it is not there, removes what processes left that ended while they wrote, and removes
-  // pages if the folder holds more than `max_bytes`. A folder that cannot be written to is read. Throws
+  // Makes the folder if it is not there. Removes files that processes left unfinished, and pages if the
+  // folder holds more than `max_bytes`. If the folder cannot be written to, its pages are only read. Throws
   // Error{kUsage} if `max_bytes` is less than a page takes or `dir` cannot be such a folder, and
   // Error{kRuntime} or Error{kFile} if it cannot be opened. `on_log` is called by any thread and must not
   // throw.

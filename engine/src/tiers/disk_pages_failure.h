@@ -10,7 +10,7 @@
 
 namespace seer {
 
-// A call to the system that failed. It leaves no function of PageTier.
+// A call to the system that failed. No function of PageTier throws it.
 struct DiskPages::Failure {
   int error;  // errno
   const char* what;

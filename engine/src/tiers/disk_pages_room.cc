@@ -14,7 +14,8 @@ namespace seer {
 namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
-// A stamp on the disk is renewed only after a minute, because each takes a call to the system.
+// A stamp on the disk is renewed only if it would be later by more than a minute, because each renewal is a
+// call to the system.
 constexpr int64_t kRenewAfter = 60 * kSecond;
 constexpr int64_t kStep = 1000;  // between the stamps of a page and the one after it
 
@@ -40,7 +41,7 @@ bool DiskPages::make_room(int64_t bytes, Numbers* numbers) {
     if ((none || others) && !counted) {
       count();
     } else if (none) {
-      return false;  // all of it is being written
+      return false;  // all that takes space is being written
     } else {
       evict_first(numbers);
     }
@@ -84,7 +85,8 @@ void DiskPages::evict_first(Numbers* numbers) {
   worth_.evicted(wall_clock_ns(), victim.second);
 }
 
-// Puts a page of this model that another process stored into the index. Returns false if there is none.
+// Puts a page of this model into the index if it is not there, such as one that another process stored.
+// Returns false if there is no such page.
 bool DiskPages::learn(const PageName& name) {
   struct stat info {};
   if (::lstat(path_of(name).c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
@@ -97,7 +99,7 @@ bool DiskPages::learn(const PageName& name) {
   return true;
 }
 
-// Failures do not matter: the page only goes earlier.
+// A failure does no harm, except that the page may go earlier.
 void DiskPages::set_stamp(const std::string& path, int64_t stamp) {
   const timespec mtime = {stamp / kSecond, stamp % kSecond};
   const std::array<timespec, 2> times = {timespec{0, UTIME_OMIT}, mtime};
@@ -121,7 +123,8 @@ void DiskPages::mark_used(const PageName& name, double cost_s) {
 }
 
 // A page's stamp becomes later than that of the page after it, because it is used whenever that one is. So
-// all of a prompt's pages are worth what the dearest of them is.
+// each page of a prompt stays at least as long as any page after it. If the stamps on the disk are not in
+// this order, they are renewed at once.
 void DiskPages::used(std::span<const PageName> chain) {
   if (reads_only_) return;
   for (const PageName& name : chain) {

@@ -1,4 +1,4 @@
-// After a failure, says when to try again: not for each page, and less often the longer it lasts.
+// Says when to try again after a failure: not for each page, and less often the longer failures last.
 #pragma once
 
 #include <algorithm>

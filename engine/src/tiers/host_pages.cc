@@ -35,7 +35,7 @@ bool HostPages::has(const PageName& name) {
   return found != pages_.end() && found->second.complete;
 }
 
-// Returns room for a record; null if all pages are in use. The caller has the lock.
+// Returns room for a record; null if every page is being read or written. The caller has the lock.
 std::byte* HostPages::take_room() {
   if (!free_.empty()) {
     std::byte* const room = free_.back();

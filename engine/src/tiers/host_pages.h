@@ -12,12 +12,12 @@
 
 namespace seer {
 
-// All memory is taken at once, because to pin memory makes a GPU wait. A page that was used or stored the
-// longest ago gives way first.
+// All memory is taken at once, because to pin memory makes a GPU wait. The page that was stored or used
+// the longest ago gives way first.
 class HostPages final : public PageTier {
  public:
-  // Takes `bytes`, rounded down to whole records, as the backend's memory for copies. Throws Error{kUsage} if
-  // that is not even one record, and Error{kMemory}.
+  // Takes `bytes`, rounded down to whole records, of the memory that the backend copies from and to fastest.
+  // Throws Error{kUsage} if that is not even one record, and Error{kMemory}.
   HostPages(int64_t bytes, int64_t record_bytes, Backend* backend);
 
   bool has(const PageName& name) override;

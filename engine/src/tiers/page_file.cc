@@ -43,7 +43,8 @@ int move_all(int fd, PageFileBuffer::Pieces in, const Move& move) {
       const int error = errno;
       const int flags = ::fcntl(fd, F_GETFL);
       if (error != EINVAL || (flags & O_DIRECT) == 0) return error;
-      if (::fcntl(fd, F_SETFL, flags & ~O_DIRECT) != 0) return error;  // other blocks than ours: not directly
+      // The file system needs other blocks than ours for direct access, so this goes on without it.
+      if (::fcntl(fd, F_SETFL, flags & ~O_DIRECT) != 0) return error;
       continue;
     }
     if (n == 0) return EIO;  // the file ended, although its size was right
@@ -89,7 +90,7 @@ std::optional<PageFileHead> parse_page_head(std::span<const std::byte> block, st
   Checksum sum;
   std::memcpy(&sum, block.data() + kSumAt, sizeof sum);
   if (checksum_of(block.first(kSumAt)) != sum) return refuse("its head is damaged");
-  // The checksum is right, but a stranger can compute that too.
+  // Whoever made the file may have computed a right checksum of wrong values.
   if (bytes.version != kVersion)
     return refuse("expected version " + std::to_string(kVersion) + ", found version " +
                   std::to_string(bytes.version));

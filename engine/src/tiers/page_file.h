@@ -1,11 +1,13 @@
 // The file of one page on a disk:
 //
-//   a head of 4096 bytes: magic, 8 bytes; version, u64; the page's name, 32 bytes; size of the record, u64;
-//   the cost in seconds, f64; checksum of the record, 16 bytes; zeros; checksum of the head's bytes before
-//   it, 16 bytes the record (PageTransfer) zeros up to the next multiple of 4096 bytes
+// - the head, 4096 bytes: magic, 8 bytes; version, u64; the page's name, 32 bytes; size of the record, u64;
+//   the cost in seconds, f64; checksum of the record, 16 bytes; zeros; checksum of all bytes before it, 16
+//   bytes
+// - the record (PageTransfer)
+// - zeros up to the next multiple of 4096 bytes
 //
-// Numbers are little-endian. Everything begins and ends at multiples of 4096 bytes, as direct reads and
-// writes ask for it.
+// Numbers are little-endian. The head, and the record with its zeros, begin and end at multiples of 4096
+// bytes, because direct reads and writes need that.
 #pragma once
 
 #include <sys/uio.h>
@@ -51,8 +53,8 @@ class PageFileBuffer {
     return {memory_.get() + kPageFileBlock, static_cast<size_t>(record_bytes_)};
   }
   // The pieces of memory that the file's bytes are read to or written from. If `record` lies at a multiple of
-  // 4096 bytes, its whole blocks are used where they are, and only its last bytes are here. Otherwise all is
-  // here.
+  // 4096 bytes, its whole blocks are used where they are, and only its last bytes are in this buffer.
+  // Otherwise all of them are here.
   struct Pieces {
     std::array<iovec, 3> pieces{};
     int n = 0;
@@ -76,8 +78,8 @@ struct PageFileResult {
   bool good() const { return error == 0 && damage.empty(); }
 };
 
-// Writes the whole file from its first byte. If the file was opened with O_DIRECT and the file system takes
-// none, it is written in the ordinary way.
+// Writes the whole file from its first byte. Returns errno, or 0. If the file was opened with O_DIRECT
+// and the file system refuses such a write, the file is written in the ordinary way.
 int write_page_file(int fd, const PageFileHead& head, std::span<const std::byte> record,
                     const PageFileBuffer& buffer);
 // Reads a file of the right size, and compares all that can be compared. `head` is set if the result is good.

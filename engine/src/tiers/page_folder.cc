@@ -28,7 +28,8 @@ bool is_temporary(const std::string& text) {
          text[kNameDigits] == '.' && text.ends_with(".tmp");
 }
 
-// Removes the file if its writer has ended: a living one has a lock on it. Returns whether it did.
+// Removes the file if its writer has ended: a writer that is alive has a lock on it. Returns whether the
+// file was removed.
 bool remove_if_left(const std::string& path) {
   const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   return fd.get() >= 0 && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 && ::unlink(path.c_str()) == 0;
@@ -68,7 +69,7 @@ class Walk {
       } else if (const std::optional<PageName> page = parse_page_file_name(name)) {
         add(info);
         int64_t stamp = info.st_mtim.tv_sec * int64_t{1'000'000'000} + info.st_mtim.tv_nsec;
-        if (stamp > now_ + kYear) stamp = now_;  // a clock was wrong, and the page would stay for ever
+        if (stamp > now_ + kYear) stamp = now_;  // a clock was wrong, and the page would stay too long
         found_.index.put(*page,
                          {stamp, stamp, info.st_size, static_cast<int32_t>(found_.folders.size()) - 1});
       }
@@ -80,7 +81,7 @@ class Walk {
     ++found_.pages;
   }
 
-  // Calls `look` for everything in a folder. Files that go away meanwhile are none.
+  // Calls `look` for everything in a folder. Files that are removed meanwhile are passed over.
   template <class Look>
   void each(const std::string& folder, const Look& look) {
     std::error_code error;

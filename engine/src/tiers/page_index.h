@@ -1,4 +1,4 @@
-// Which page of a disk goes first if there is no room: one that was not used for long, and was cheap to
+// Which page of a disk goes first if there is no room: one that was not used for long and was cheap to
 // compute.
 #pragma once
 
@@ -22,7 +22,7 @@ class PageIndex {
     int64_t stamp_on_disk = 0;
     int64_t bytes = 0;
     int32_t folder = 0;    // the owner's number for the model's folder
-    double cost_s = -1.0;  // negative: not known, because the file was not read yet
+    double cost_s = -1.0;  // negative: unknown, because the file was not read yet
   };
 
   void put(const PageName& name, const Entry& entry);
@@ -50,8 +50,8 @@ class PageIndex {
 // Decides how much later or earlier than its last use a page's stamp is. If all pages cost the same, all
 // stamps are those of the last use, and the page that was unused the longest goes first. A page that costs k
 // times as many seconds for each byte as the average gets a stamp that is later by (k - 1) T, where T is how
-// long a page stayed unused until it went; k is at most 8. So what is dear and used seldom gives way in the
-// end.
+// long a page stayed unused until it went; k is at most 8. So a dear page that is not used any more gives
+// way in the end.
 class PageWorth {
  public:
   explicit PageWorth(int64_t max_bytes) : max_bytes_(max_bytes) {}

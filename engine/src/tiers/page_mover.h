@@ -18,15 +18,16 @@ class PageMover {
   virtual ~PageMover() = default;
 
   virtual int64_t record_bytes() const = 0;
-  // Whether read() and write() may be called only with the scheduler's turn. If not, another thread may run
-  // steps meanwhile, which neither write the pages that are read nor touch those that are written.
+  // Returns whether read() and write() may be called only with the scheduler's turn. If not, another thread
+  // may run steps meanwhile. Steps never write the pages that are read, nor touch those that are written.
   virtual bool needs_turn() const = 0;
-  // One thread at a time may call each of the two. They throw Error if the device or a rank has failed.
+  // Each of the two may be called by one thread at a time. They throw Error if the device or a rank has
+  // failed.
   virtual void read(std::span<const int32_t> pages, std::byte* records) = 0;
   virtual void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) = 0;
   // Sets to zero what the sequence of a full page has not written; see PageImages::clear_unused().
   virtual void clear_unused(std::byte* record, bool gated) const = 0;
-  // Memory for records, from which copies are fastest.
+  // Returns memory for records, to and from which copies are fastest.
   virtual Buffer allocate(int64_t bytes, const std::string& purpose) = 0;
 };
 

@@ -5,8 +5,8 @@
 namespace seer {
 namespace {
 
-// What a digest is of comes first in it, with the version of how it is made. So no page's name can be equal
-// to that of a model, and names of another version are other names.
+// Each digest begins with a text that says what it is a digest of, and which version of this scheme made it.
+// So no page's name can equal a model's digest, and two versions never give the same name.
 constexpr std::string_view kModel = "seer page names 1: a model";
 constexpr std::string_view kRoot = "seer page names 1: a model and a rule";
 constexpr std::string_view kPage = "seer page names 1: a page";

@@ -17,7 +17,7 @@ using PageName = Digest;
 
 // Returns the digest of all items of the fingerprint. It says which model a folder of pages belongs to.
 Digest model_digest(const PageFingerprint& fingerprint);
-// Returns the name that stands before the first page of a sequence: that of the model and of the rule.
+// Returns the name that serves as the parent of a sequence's first page: a digest of the model and the rule.
 PageName root_name(const PageFingerprint& fingerprint, const PrefixKey& key);
 // Returns the name of the page that holds `ids` after the page named `parent`, or after root_name().
 PageName page_name(const PageName& parent, std::span<const int32_t> ids);

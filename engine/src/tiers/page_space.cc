@@ -63,7 +63,7 @@ PageSpace::PageSpace(const std::string& path) : path_(path), fd_(open_space(path
                   path +
                       ": expected the numbers of a disk cache, found another file. Give the "
                       "disk cache a folder of its own.");
-    return;  // new, or of a machine that lost power
+    return;  // it is new, or damaged because a machine lost power
   }
   if (contents.version != kSpaceVersion)
     throw Error(ErrorKind::kFile, path + ": expected version " + std::to_string(kSpaceVersion) +

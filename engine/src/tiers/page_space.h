@@ -31,8 +31,8 @@ class PageSpace {
   // it belongs to another version.
   explicit PageSpace(const std::string& path);
 
-  // Keeps other threads and processes away until it is destroyed. Does not hold the lock if another process
-  // kept it for all of the time, or anybody has it and there is no patience.
+  // Keeps other threads and processes away until it is destroyed. It does not hold the lock if
+  // another process kept it for all of `patience`, or if anybody has it and `patience` is 0.
   class Lock {
    public:
     Lock(const PageSpace& space, std::chrono::milliseconds patience);
@@ -48,10 +48,11 @@ class PageSpace {
     int error_ = 0;
   };
 
-  // Reads the numbers, also without the lock. Nothing if they are damaged.
+  // Reads the numbers, for which no lock is needed. Returns nothing if they are damaged.
   std::optional<Numbers> read() const;
   int write(const Numbers& numbers) const;  // errno; the caller must have the lock
-  // Returns whether the file was removed while it was open. Other processes then count in another one.
+  // Returns whether the file was removed while it was open. If so, processes that open the
+  // folder later count in another file.
   bool removed() const;
 
  private:

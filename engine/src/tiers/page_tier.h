@@ -9,8 +9,8 @@
 
 namespace seer {
 
-// All functions are thread-safe. None of them throws because of what happens to the storage: a tier that
-// cannot read or write is one that has no pages, says so once in the log, and counts it.
+// All functions are thread-safe. None of them throws if the storage fails: a tier that cannot read or
+// write has no pages, says so once in the log, and counts the failures.
 class PageTier {
  public:
   virtual ~PageTier() = default;
@@ -18,8 +18,8 @@ class PageTier {
   // Returns whether the tier has the page now, without reading its contents.
   virtual bool has(const PageName& name) = 0;
   // Keeps `record`, the contents of the page, and gives up other pages if there is no room. Returns false if
-  // the page is not kept. `cost_s` is how many seconds it would take to compute the page again; what is dear
-  // is kept longer than what is cheap.
+  // the page is not kept. `cost_s` is how many seconds it would take to compute the page again; a tier
+  // may keep what is dear longer than what is cheap.
   virtual bool store(const PageName& name, std::span<const std::byte> record, double cost_s) = 0;
   // Copies the contents to `record`, whose size must be that of the stored record. Returns false if the tier
   // does not have the page, or has it damaged; `record` then holds nothing useful.

@@ -11,22 +11,23 @@ namespace seer {
 enum class TierKind { kHost, kDisk };
 constexpr size_t kTierKinds = 2;
 
-// The seconds a token of a prompt takes, as a line over its position: attention makes later tokens dearer.
-// The line is fitted to the steps that were observed, of which older ones count less and less.
+// Estimates the seconds that a token of a prompt takes, by a straight line over its position, because
+// attention makes later tokens dearer. The line is fitted to the observed steps, of which older ones count
+// less and less.
 class PrefillRate {
  public:
-  // Tokens [begin, end) of a prompt took so long, in a step that computed nothing else.
+  // Says how long a step took that computed tokens [begin, end) of a prompt and nothing else.
   void observe(int64_t begin, int64_t end, double seconds);
   // Returns how long tokens [begin, end) would take; 0 if nothing was observed yet.
   double seconds(int64_t begin, int64_t end) const;
 
  private:
-  // Weighted sums over steps. A step's x is the position of its middle, its y the seconds a token.
+  // Weighted sums over steps. A step's x is the position of its middle, and its y the seconds for each token.
   double n_ = 0.0, x_ = 0.0, y_ = 0.0, xx_ = 0.0, xy_ = 0.0;
 };
 
-// Bringing a page back costs the same wherever it lies in the prompt, and computing it costs more the later
-// it lies, and only a prefix can be brought back. So either all of a run pays, or nothing of it.
+// Bringing a page back costs the same wherever it is in the prompt. Computing it costs more the later it is.
+// Only a prefix can be brought back. So either the whole run of pages pays, or nothing of it.
 class RestoreChoice {
  public:
   void computed(int64_t begin, int64_t end, bool sparse, double seconds) {

@@ -19,13 +19,13 @@ struct RestoreJob {
   // request may lose them meanwhile.
   std::vector<int32_t> pages;
   int64_t first_token = 0;  // of the first page
-  bool sparse = false;      // the rule of the prompt that they belong to
+  bool sparse = false;      // whether the rule of their prompt is sparse
   double expected_s = 0.0;  // for the whole run; 0 if unknown
 
-  Request* request = nullptr;  // null after the request has ended, or its pages were taken
-  int64_t n_loaded = 0;        // leading pages that have their contents
-  int64_t n_taken = 0;         // of these, the pages of which the request knows
-  int64_t n_taken_of_host = 0;
+  Request* request = nullptr;         // null after the request has ended, or its pages were taken
+  int64_t n_loaded = 0;               // leading pages that have their contents
+  int64_t n_taken = 0;                // of these, the pages of which the request knows
+  int64_t n_taken_of_host = 0;        // of these, the pages that came from the host's tier
   int64_t pages_of[kTierKinds] = {};  // of n_loaded, by the tier that had them
   bool copying = false;               // pages are being written now
   bool ended = false;                 // no further page will come

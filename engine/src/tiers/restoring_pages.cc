@@ -36,8 +36,8 @@ std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequenc
     refused_tokens_ += n_found * options_.page_tokens;
     return nullptr;
   }
-  // If the pool has too few pages, as many are brought back as fit. Admission has made sure that they fit
-  // unless this request is alone.
+  // If the pool has too few pages, as many are brought back as fit. Admission has made sure that all of them
+  // fit, unless this request is alone.
   (void)sequence->reserve((first + n_found) * options_.page_tokens);
   const int64_t n = std::min(n_found, sequence->n_pages() - first);
   if (n == 0) return nullptr;
@@ -53,7 +53,7 @@ std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequenc
 
 void TieredPages::abandon(RestoreJob* job) {
   job->request = nullptr;
-  if (!job->copying) release(*job);  // else the thread does it after the copy
+  if (!job->copying) release(*job);  // otherwise the thread does it after the copy
 }
 
 void TieredPages::release(RestoreJob& job) {
@@ -112,7 +112,7 @@ TieredPages::Borrowed::~Borrowed() {
   for (const auto& [kind, name] : loaded_.borrowed) tiers_->tier(kind)->release_record(name);
 }
 
-// Loads records up to the first that no tier can give.
+// Loads records in order, and stops before the first one that no tier can give.
 void TieredPages::load(std::span<const PageName> names, Loaded* loaded) {
   const auto bytes = static_cast<size_t>(mover_->record_bytes());
   auto* room = static_cast<std::byte*>(restore_buffer_.get());
@@ -154,7 +154,7 @@ void TieredPages::copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock) {
   for (size_t kind = 0; kind < kTierKinds; ++kind) counts_[kind].failed_pages += loaded.failed[kind];
   copies_.wait(*lock, [this] { return n_waiting_ == 0; });
   const size_t n = loaded.records.size();
-  if (job.ended || n == 0) return;  // the request lost the pages, and others may have them
+  if (job.ended || n == 0) return;  // the request has lost the pages, and others may have them
   job.copying = true;
   ++n_copying_;
   lock->unlock();
@@ -175,7 +175,7 @@ void TieredPages::copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock) {
   count(loaded, copy_ns, &job);
 }
 
-// Each tier's pages had their share of the copy.
+// The time of the copy is divided among the tiers by how many of its pages came from each.
 void TieredPages::count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job) {
   const auto n = static_cast<int64_t>(loaded.records.size());
   for (size_t kind = 0; kind < kTierKinds; ++kind) {

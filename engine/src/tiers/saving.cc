@@ -19,7 +19,7 @@ constexpr auto kDisk = static_cast<size_t>(TierKind::kDisk);
 
 void TieredPages::filled(int32_t page, const PageName& name, const PageFacts& facts) {
   Filled& known = filled_[static_cast<size_t>(page)];
-  count_lost(known);  // it was evicted since
+  count_lost(known);  // the page that was here has been evicted
   known = {pages_->serial(page), name, facts, {tier(kHost) == nullptr, tier(kDisk) == nullptr}};
   if (!works_ || stopping_ || known.settled[kDisk]) return;
   // An entry of an evicted page stays until the saver comes to it, so there may be more entries than pages.
@@ -65,7 +65,7 @@ void TieredPages::after_step() {
     if (known.serial == pages_->serial(page) && !known.settled[kHost])
       to_evict_.emplace_back(page, known.serial);
   }
-  std::reverse(to_evict_.begin(), to_evict_.end());  // so that the last one is evicted first
+  std::reverse(to_evict_.begin(), to_evict_.end());  // so that the page that goes first is the last one
   if (!to_evict_.empty()) save_work_.notify_one();
 }
 
@@ -79,7 +79,7 @@ void TieredPages::save_loop() {
   for (;;) {
     save_work_.wait(lock, [this] { return stopping_ || wants_to_save(); });
     if (stopping_) {
-      to_evict_.clear();  // memory of this process ends with it
+      to_evict_.clear();  // the host's tier ends with this process
       const auto now = std::chrono::steady_clock::now();
       if (!last) last = now + kLastSaves;
       if (!wants_to_save() || now > *last) break;
@@ -117,12 +117,12 @@ void TieredPages::save_some(Lock* lock) {
   }
 }
 
-// Returns a batch of pages that a tier wants and does not have. The host's come first, because they are lost
-// when they are evicted.
+// Returns a batch of pages that are wanted by a tier that does not have them. Those for the host's tier come
+// first, because they are the next to be evicted.
 std::vector<TieredPages::Saving> TieredPages::next_to_save() {
   std::vector<Saving> batch;
   const auto take = [&](int32_t page, uint64_t serial, size_t kind) {
-    if (!still_there(page, serial)) return;  // counted when its place is used again
+    if (!still_there(page, serial)) return;  // it is counted as lost when its place is used again
     Filled& known = filled_[static_cast<size_t>(page)];
     if (known.settled[kind]) return;
     if (tier(kind)->has(known.name)) {

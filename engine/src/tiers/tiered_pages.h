@@ -1,5 +1,5 @@
-// The tiers below the pool of pages: saves full pages to them, and brings pages back, on two threads of its
-// own. engine/DESIGN.md, chapter "Tiers below the pool", explains who may do what when.
+// The tiers below the pool of pages: it saves full pages to them, and brings pages back, on two threads of
+// its own. engine/DESIGN.md, chapter "Tiers below the pool", explains who may do what when.
 #pragma once
 
 #include <array>
@@ -32,10 +32,10 @@ struct TierOptions {
   PageFingerprint fingerprint;                              // what pages depend on besides tokens and rule
   int64_t page_tokens = 0;
   int64_t batch_bytes = int64_t{32} << 20;  // copied at a time, so that jobs take turns; at least one page
-  // The host's tier gets pages before the pool evicts them. Once the pool has fewer free pages than this, as
-  // many of its next pages to be evicted are copied of each kind, fresh and kept.
+  // The host's tier gets pages before the pool evicts them. If fewer pages of the pool than this are empty,
+  // the pages that are to be evicted next are copied: up to this many fresh ones, and as many kept ones.
   int64_t watermark_pages = 0;
-  std::function<void(const std::string&)> warn;  // gets a sentence when a tier is given up; may be empty
+  std::function<void(const std::string&)> warn;  // gets a sentence when the tiers are given up; may be empty
 };
 
 class TieredPages final : public PageSaver {
@@ -52,8 +52,8 @@ class TieredPages final : public PageSaver {
   void stop();
   // Waits until nothing is queued to be saved. The caller must not have the turn.
   void flush();
-  // For tests, whose times mean nothing: whatever is found is brought back from now on, even if computing it
-  // seems to be faster. No request may be running.
+  // From now on whatever is found is brought back, even if computing it seems to be faster. This is for
+  // tests, whose times mean nothing. No request may be running.
   void restore_always() { weighs_ = false; }
 
   // ---- only under the scheduler's mutex ----
@@ -68,10 +68,11 @@ class TieredPages final : public PageSaver {
   // Must be called when the request of a job ends or loses its pages, before these are given back. The caller
   // has the turn, or no thread runs steps any more.
   void abandon(RestoreJob* job);
-  // Copies hold references to pages for a few milliseconds. Returns false if there is no copy. Else waits for
-  // the copies with the lock released, and returns true; none has begun again then. The caller has the turn.
+  // Copies hold references to pages for a few milliseconds. Returns false if no copy is under way. Otherwise
+  // it waits for the copies with the lock released, and returns true; then no new copy has begun yet. The
+  // caller has the turn.
   bool wait_for_copies(Lock* lock);
-  // Must be called after each step. The tokens are those of a prompt that was computed alone.
+  // Must be called after each step that computed tokens [begin, end) of one prompt and nothing else.
   void computed(int64_t begin, int64_t end, bool sparse, double seconds) {
     choice_.computed(begin, end, sparse, seconds);
   }
@@ -81,20 +82,20 @@ class TieredPages final : public PageSaver {
   void before_step(Lock* lock);
   void after_step();
   // Counts a job that has ended, when its request learns of it. Returns by how many nanoseconds the job was
-  // faster than computing; 0 if the speed of computing is not known yet.
+  // faster than computing, less than 0 if it was slower, and 0 if the speed of computing is not known yet.
   int64_t count_restored(const RestoreJob& job);
-  void add_to(EngineStats* stats) const;  // what was counted
+  void add_to(EngineStats* stats) const;  // adds what was counted
 
   // Adds how much the tiers hold. Without the mutex, because a tier may have to ask its storage.
   void add_sizes(EngineStats* stats) const;
 
  private:
-  // A page of the pool that is cached and has a name.
+  // What is known of a page of the pool that is cached and has a name.
   struct Filled {
-    uint64_t serial = 0;  // of its caching; 0: none
+    uint64_t serial = 0;  // of its caching; 0: nothing is known
     PageName name;
     PageFacts facts;
-    std::array<bool, kTierKinds> settled{};  // by tier: it has the page, or has refused it
+    std::array<bool, kTierKinds> settled{};  // by tier: nothing is left to do for it
   };
   struct Saving {
     int32_t page;
@@ -155,12 +156,12 @@ class TieredPages final : public PageSaver {
   std::unique_ptr<PageMover> mover_;
   TierOptions options_;
   Scheduler* scheduler_ = nullptr;
-  Buffer save_buffer_, restore_buffer_;  // each of its thread alone
+  Buffer save_buffer_, restore_buffer_;  // each is used by one thread alone
 
   // The scheduler's mutex guards the rest.
   std::vector<Filled> filled_;                          // [n_pages]
   std::deque<std::pair<int32_t, uint64_t>> queue_;      // for the disk: pages and their serials
-  std::vector<std::pair<int32_t, uint64_t>> to_evict_;  // for the host, the next to go last
+  std::vector<std::pair<int32_t, uint64_t>> to_evict_;  // for the host: the last one is evicted first
   std::deque<std::vector<PageName>> uses_;              // chains of pages that requests have used
   std::deque<std::shared_ptr<RestoreJob>> restores_;
   RestoreChoice choice_;
