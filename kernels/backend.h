@@ -19,6 +19,7 @@
 #include "kernels/linear_weights.h"
 #include "kernels/paged_kv.h"
 #include "kernels/quantise.h"
+#include "kernels/record_copier.h"
 #include "kernels/sample_row.h"
 #include "kernels/step.h"
 #include "kernels/tensor.h"
@@ -109,17 +110,10 @@ class Backend : public DividedDecodes {
   virtual void write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
                           int64_t stride) = 0;
 
-  // The same as read_rows() and write_rows(), but for a thread that copies while another one runs steps. No
-  // operation waits for these copies, and they wait for none: the operations that wrote the rows must have
-  // ended, and no operation may use a row that is being written, or write a row that is being read. One
-  // thread at a time may call each of the two. The copies are done, and the host's bytes may be used, when
-  // wait_for_reads_aside() or wait_for_writes_aside() has returned, which the same thread must call.
-  virtual void read_rows_aside(std::byte* host, int64_t stride, const Tensor& device,
-                               std::span<const int64_t> rows) = 0;
-  virtual void write_rows_aside(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
-                                int64_t stride) = 0;
-  virtual void wait_for_reads_aside() {}
-  virtual void wait_for_writes_aside() {}
+  // Makes what copies rows of tensors to and from records of `record_bytes`, which the parts cover. The
+  // backend and the tensors must outlive it. Throws Error{kMemory}.
+  virtual std::unique_ptr<RecordCopier> make_record_copier(const std::vector<RecordPart>& parts,
+                                                           int64_t record_bytes) = 0;
   // Memory of the host to which and from which the device copies fastest; not initialised. Throws
   // Error{kMemory}.
   virtual Buffer allocate_host(int64_t bytes, const std::string& purpose) = 0;

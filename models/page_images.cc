@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <vector>
 
 namespace seer {
 namespace {
@@ -35,18 +36,10 @@ void PageImages::write(std::span<const int64_t> pages, const std::byte* images, 
   for_parts([&](const Tensor& pool, int64_t at) { backend_->write_rows(pool, pages, images + at, stride); });
 }
 
-void PageImages::read_aside(std::span<const int64_t> pages, std::byte* out, int64_t stride) const {
-  for_parts(
-      [&](const Tensor& pool, int64_t at) { backend_->read_rows_aside(out + at, stride, pool, pages); });
-  backend_->wait_for_reads_aside();
-}
-
-void PageImages::write_aside(std::span<const int64_t> pages, std::span<const std::byte* const> images) const {
-  for_parts([&](const Tensor& pool, int64_t at) {
-    for (size_t i = 0; i < pages.size(); ++i)
-      backend_->write_rows_aside(pool, pages.subspan(i, 1), images[i] + at, image_bytes_);
-  });
-  backend_->wait_for_writes_aside();
+std::unique_ptr<RecordCopier> PageImages::make_copier() const {
+  std::vector<RecordPart> parts;
+  for_parts([&](const Tensor& pool, int64_t at) { parts.push_back({pool, at}); });
+  return backend_->make_record_copier(parts, image_bytes_);
 }
 
 void PageImages::clear_unused(std::byte* image, int64_t n_tokens, bool gated) const {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 
 #include "kernels/backend.h"
@@ -25,9 +26,8 @@ class PageImages {
   void read(std::span<const int64_t> pages, std::byte* out, int64_t stride) const;
   // Copies images + i * stride to pages[i].
   void write(std::span<const int64_t> pages, const std::byte* images, int64_t stride) const;
-  // The same while another thread runs steps: see Backend::read_rows_aside(). images[i] goes to pages[i].
-  void read_aside(std::span<const int64_t> pages, std::byte* out, int64_t stride) const;
-  void write_aside(std::span<const int64_t> pages, std::span<const std::byte* const> images) const;
+  // Makes what copies images while another thread runs steps.
+  std::unique_ptr<RecordCopier> make_copier() const;
   // Sets to zero the parts of an image that the page's sequence has not written, which may hold what an
   // earlier owner of the page has left: the slots from n_tokens on, the key of the gates for decoding unless
   // the page is full, and the keys of the gates for prompts unless `gated` says that they were computed.

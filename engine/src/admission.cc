@@ -53,7 +53,7 @@ bool Scheduler::admit(Lock* lock) {
     request->state = Request::State::kRunning;
     request->start();
     if (!again) counts_.cached_tokens += request->stats().n_cached;
-    begin_restore(*request);
+    begin_restore(*request, lock);
     promise(*request);
     ++n_active;
     any = true;

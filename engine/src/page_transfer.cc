@@ -76,15 +76,9 @@ void PageTransfer::write(std::span<const int32_t> pages, const std::byte* record
   });
 }
 
-void PageTransfer::read_aside(std::span<const int32_t> pages, std::byte* out) const {
-  assert(alone());
-  images_.read_aside(mine(pages).rows, out, images_.image_bytes());
-}
-
-void PageTransfer::write_aside(std::span<const int32_t> pages,
-                               std::span<const std::byte* const> records) const {
-  assert(alone());
-  images_.write_aside(mine(pages).rows, records);
+std::unique_ptr<RecordCopier> PageTransfer::make_copier() const {
+  assert(alone());  // then the pages' numbers are those of the pool's rows
+  return images_.make_copier();
 }
 
 void PageTransfer::clear_unused(std::byte* record, int64_t n_tokens, bool gated) const {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -29,9 +30,8 @@ class PageTransfer {
   // scheduler's turn. They throw the errors of the communicator and of the backend.
   void read(std::span<const int32_t> pages, std::byte* out);
   void write(std::span<const int32_t> pages, const std::byte* records);
-  // The same while another thread runs steps, for an engine of one rank: see Backend::read_rows_aside().
-  void read_aside(std::span<const int32_t> pages, std::byte* out) const;
-  void write_aside(std::span<const int32_t> pages, std::span<const std::byte* const> records) const;
+  // Makes what does the same while another thread runs steps, for an engine of one rank.
+  std::unique_ptr<RecordCopier> make_copier() const;
   bool alone() const { return size() == 1; }
   // As PageImages::clear_unused(), for a record.
   void clear_unused(std::byte* record, int64_t n_tokens, bool gated) const;

@@ -49,6 +49,7 @@ void PrefixCache::release(int32_t page) {
 }
 
 void PrefixCache::unpin(int32_t page) {
+  ++n_changes_;
   pages_.release(page);
   if (!holds(page) || pages_.n_references(page) != 1) return;
   order_.give_back(page);
@@ -110,11 +111,13 @@ int32_t PrefixCache::lookup(uint64_t hash, int32_t parent, const PrefixKey& key,
 }
 
 void PrefixCache::pin(int32_t page) {
+  ++n_changes_;
   if (holds(page) && pages_.n_references(page) == 1) order_.take(page);
   pages_.add_reference(page);
 }
 
 void PrefixCache::reference(int32_t page) {
+  ++n_changes_;
   if (pages_.n_references(page) == 1) order_.take(page);
   order_.count_use(page);
   pages_.add_reference(page);
@@ -168,6 +171,7 @@ int32_t PrefixCache::victim(int64_t owner) {
 }
 
 void PrefixCache::drop(int32_t page) {
+  ++n_changes_;
   order_.evict(page);
   Node& n = node(page);
   const auto [begin, end] = index_.equal_range(n.hash);

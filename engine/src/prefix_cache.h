@@ -67,6 +67,8 @@ class PrefixCache {
   // ones and up to n kept ones, because evictions may alternate between them. Of each kind, the first to go
   // come first.
   std::vector<int32_t> next_evicted(int64_t n);
+  // While this number stays the same, so does what next_evicted() returns.
+  uint64_t n_changes() const { return n_changes_; }
 
   bool keeps() const { return keep_; }
   int64_t n_pages() const { return pages_.n_pages(); }
@@ -105,7 +107,7 @@ class PrefixCache {
   PageLayout layout_;
   PageCost cost_;
   EvictionOrder order_;
-  uint64_t n_added_ = 0;
+  uint64_t n_added_ = 0, n_changes_ = 0;
 };
 
 }  // namespace seer

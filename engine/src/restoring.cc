@@ -10,11 +10,11 @@ bool Scheduler::restored_news() const {
                      [](const auto& request) { return request->restore && request->restore->has_news(); });
 }
 
-// Called after the request has taken those of its pages that the pool has.
-void Scheduler::begin_restore(Request& request) {
+// Called after the request has taken those of its pages that the pool has. The caller has the turn.
+void Scheduler::begin_restore(Request& request, Lock* lock) {
   if (!tiers_) return;
   Sequence& sequence = request.sequence();
-  request.restore = tiers_->begin_restore(&request, &sequence, sequence.in_sparse_prompt());
+  request.restore = tiers_->begin_restore(&request, &sequence, sequence.in_sparse_prompt(), lock);
 }
 
 // The request ends or loses its pages. The caller has the turn, or the scheduler is being destroyed.

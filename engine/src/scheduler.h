@@ -130,7 +130,7 @@ class Scheduler {
   // restoring.cc
   bool restored_news() const;
   bool take_restored(Lock* lock);
-  void begin_restore(Request& request);
+  void begin_restore(Request& request, Lock* lock);
   void abandon_restore(Request& request);
   void observe_step();
 

@@ -129,23 +129,6 @@ void CpuBackend::write_rows(const Tensor& device, std::span<const int64_t> rows,
   });
 }
 
-// The pool of threads belongs to the steps, so these two copy on the calling thread.
-void CpuBackend::read_rows_aside(std::byte* host, int64_t stride, const Tensor& device,
-                                 std::span<const int64_t> rows) {
-  const int64_t bytes = device.nbytes() / device.dim(0);
-  for (size_t i = 0; i < rows.size(); ++i)
-    std::memcpy(host + static_cast<int64_t>(i) * stride,
-                static_cast<const std::byte*>(device.data) + rows[i] * bytes, static_cast<size_t>(bytes));
-}
-
-void CpuBackend::write_rows_aside(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
-                                  int64_t stride) {
-  const int64_t bytes = device.nbytes() / device.dim(0);
-  for (size_t i = 0; i < rows.size(); ++i)
-    std::memcpy(static_cast<std::byte*>(device.data) + rows[i] * bytes,
-                host + static_cast<int64_t>(i) * stride, static_cast<size_t>(bytes));
-}
-
 void CpuBackend::embed(const Tensor& out, const Tensor& table, int64_t first_id) {
   const std::span<const int32_t> ids = step_.ids;
   const int64_t d_model = out.dim(1);

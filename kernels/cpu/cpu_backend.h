@@ -11,6 +11,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/openblas.h"
+#include "kernels/cpu/record_copier.h"
 #include "kernels/cpu/simd/simd.h"
 #include "kernels/cpu/thread_pool.h"
 
@@ -39,10 +40,9 @@ class CpuBackend final : public Backend, public Distillation {
                  std::span<const int64_t> rows) override;
   void write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
                   int64_t stride) override;
-  void read_rows_aside(std::byte* host, int64_t stride, const Tensor& device,
-                       std::span<const int64_t> rows) override;
-  void write_rows_aside(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
-                        int64_t stride) override;
+  std::unique_ptr<RecordCopier> make_record_copier(const std::vector<RecordPart>& parts, int64_t) override {
+    return std::make_unique<CpuRecordCopier>(parts);
+  }
   Buffer allocate_host(int64_t bytes, const std::string& purpose) override {
     return allocate(bytes, purpose);
   }

@@ -10,6 +10,8 @@
 #include "kernels/cuda/decode_gate/params.h"
 #include "kernels/cuda/few_rows/few_rows.h"
 #include "kernels/cuda/gate/params.h"
+#include "kernels/cuda/records/copier.h"
+#include "kernels/cuda/records/large_memory.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/cuda/token_losses.h"
 
@@ -33,6 +35,23 @@ namespace {
 
 constexpr int64_t kMaxHead = 256;
 constexpr int64_t kUsualChanges = 1024;  // changed logits of a sequence
+
+// Copies row rows[i] of `device` to or from host + i * stride, as `kind` says. It may return before the
+// copies have ended. Rows that follow one another are one copy.
+void copy_host_rows(cudaMemcpyKind kind, const Tensor& device, std::byte* host, int64_t stride,
+                    std::span<const int64_t> rows, cudaStream_t stream) {
+  const int64_t bytes = device.nbytes() / device.dim(0);
+  const auto size = static_cast<size_t>(bytes), pitch = static_cast<size_t>(stride);
+  for (size_t i = 0, end = 0; i < rows.size(); i = end) {
+    for (end = i + 1; end < rows.size() && rows[end] == rows[i] + static_cast<int64_t>(end - i);) ++end;
+    char* const there = static_cast<char*>(device.data) + rows[i] * bytes;
+    std::byte* const here = host + i * pitch;
+    const bool to_host = kind == cudaMemcpyDeviceToHost;
+    check(to_host ? cudaMemcpy2DAsync(here, pitch, there, size, size, end - i, kind, stream)
+                  : cudaMemcpy2DAsync(there, size, here, pitch, size, end - i, kind, stream),
+          "cudaMemcpy2DAsync");
+  }
+}
 
 float* floats(const Tensor& t) { return t.as<float>(); }
 int as_int(int64_t x) { return static_cast<int>(x); }
@@ -203,30 +222,18 @@ void CudaBackend::write_rows(const Tensor& device, std::span<const int64_t> rows
   wait();
 }
 
-void CudaBackend::read_rows_aside(std::byte* host, int64_t stride, const Tensor& device,
-                                  std::span<const int64_t> rows) {
-  use();
-  copies_to_host_.copy(device, host, stride, rows);
-}
-
-void CudaBackend::write_rows_aside(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
-                                   int64_t stride) {
-  use();
-  copies_to_device_.copy(device, const_cast<std::byte*>(host), stride, rows);  // only reads the host's bytes
-}
-
-void CudaBackend::wait_for_reads_aside() {
-  use();
-  copies_to_host_.wait();
-}
-
-void CudaBackend::wait_for_writes_aside() {
-  use();
-  copies_to_device_.wait();
+std::unique_ptr<RecordCopier> CudaBackend::make_record_copier(const std::vector<RecordPart>& parts,
+                                                              int64_t record_bytes) {
+  return std::make_unique<CudaRecordCopier>([this] { use(); }, parts, record_bytes);
 }
 
 Buffer CudaBackend::allocate_host(int64_t bytes, const std::string& purpose) {
+  constexpr int64_t kLarge = int64_t{64} << 20;
   use();
+  if (bytes >= kLarge) {
+    auto memory = std::make_shared<LargePinnedMemory>(bytes, purpose);
+    return {memory, memory->get()};
+  }
   auto memory = std::make_shared<PinnedMemory>(bytes, purpose);
   return {memory, memory->get()};
 }

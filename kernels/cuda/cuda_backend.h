@@ -12,7 +12,6 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/attention/paged_decode/params.h"
-#include "kernels/cuda/copy_stream.h"
 #include "kernels/cuda/cuda_distillation.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/device_memory.h"
@@ -56,12 +55,8 @@ class CudaBackend final : public Backend {
                  std::span<const int64_t> rows) override;
   void write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
                   int64_t stride) override;
-  void read_rows_aside(std::byte* host, int64_t stride, const Tensor& device,
-                       std::span<const int64_t> rows) override;
-  void write_rows_aside(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
-                        int64_t stride) override;
-  void wait_for_reads_aside() override;
-  void wait_for_writes_aside() override;
+  std::unique_ptr<RecordCopier> make_record_copier(const std::vector<RecordPart>& parts,
+                                                   int64_t record_bytes) override;
   Buffer allocate_host(int64_t bytes, const std::string& purpose) override;
   void check_device() override;
   std::optional<DeviceStream> stream() override { return DeviceStream{device_.index, stream_}; }
@@ -219,7 +214,6 @@ class CudaBackend final : public Backend {
   bool round_inputs_;  // to E4M3, for weights whose format says so
   DecodeDivider decode_divider_;
   cudaStream_t stream_ = nullptr;
-  CopyStream copies_to_host_{cudaMemcpyDeviceToHost}, copies_to_device_{cudaMemcpyHostToDevice};
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
   // The most that products with quantised weights need; rounded_, ordered_, input_scales_, padded_, widened_

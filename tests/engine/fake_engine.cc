@@ -139,11 +139,11 @@ FakeEngine::FakeEngine(const FakeOptions& o)
       std::move(tiers));
 }
 
-void FakeMover::read(std::span<const int32_t> pages, std::byte* records) {
+void FakeMover::read(std::span<const int32_t> pages, std::span<std::byte* const> records) {
   if (before_read) before_read();
-  for (const int32_t page : pages) {
-    const auto bytes = std::as_bytes(runner_->page(page));
-    records = std::copy(bytes.begin(), bytes.end(), records);
+  for (size_t i = 0; i < pages.size(); ++i) {
+    const auto bytes = std::as_bytes(runner_->page(pages[i]));
+    std::copy(bytes.begin(), bytes.end(), records[i]);
   }
 }
 

@@ -69,7 +69,7 @@ class FakeMover final : public PageMover {
       : runner_(runner), page_tokens_(page_tokens), needs_turn_(needs_turn) {}
   int64_t record_bytes() const override { return page_tokens_ * static_cast<int64_t>(sizeof(uint64_t)); }
   bool needs_turn() const override { return needs_turn_; }
-  void read(std::span<const int32_t> pages, std::byte* records) override;
+  void read(std::span<const int32_t> pages, std::span<std::byte* const> records) override;
   void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) override;
   void clear_unused(std::byte*, bool) const override {}
   Buffer allocate(int64_t bytes, const std::string&) override;

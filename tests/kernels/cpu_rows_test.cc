@@ -2,6 +2,7 @@
 // rounding of sums is left.
 #include "tests/kernels/compare.h"
 #include "tests/kernels/rank_ops.h"
+#include "tests/kernels/record_copies.h"
 #include "tests/kernels/reference.h"
 #include "tests/kernels/run_op.h"
 #include "tests/support/catch.h"
@@ -35,6 +36,10 @@ TEST_CASE(
   check_rows_to_host(*cpu);
   check_mark_blocks(*cpu);
   check_random_slices(*cpu);
+}
+
+TEST_CASE("records of several tensors' rows are copied to the host and back") {
+  check_record_copies(*make_cpu_backend(2));
 }
 
 TEST_CASE("rms_norm is the reference's") {

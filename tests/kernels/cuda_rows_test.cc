@@ -2,6 +2,7 @@
 #include "tests/kernels/compare.h"
 #include "tests/kernels/gpu.h"
 #include "tests/kernels/rank_ops.h"
+#include "tests/kernels/record_copies.h"
 #include "tests/kernels/run_op.h"
 #include "tests/support/catch.h"
 
@@ -41,6 +42,12 @@ TEST_CASE(
   check_rows_to_host(*device);
   check_mark_blocks(*device);
   check_random_slices(*device);
+}
+
+TEST_CASE("cuda: records of several tensors' rows are copied to the host and back") {
+  const auto device = gpu();
+  if (!device) return;
+  check_record_copies(*device);
 }
 
 TEST_CASE("cuda: rms_norm is the CPU's") {

@@ -53,26 +53,37 @@ std::byte* HostPages::take_room() {
   return nullptr;
 }
 
-bool HostPages::store(const PageName& name, std::span<const std::byte> record, double) {
-  std::byte* room = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    std::list<PageName> place{name};  // made first, so that nothing fails in the middle
-    const auto [page, is_new] = pages_.try_emplace(name);
-    if (!is_new) return true;
-    room = take_room();
-    if (room == nullptr) {
-      pages_.erase(page);
-      return false;
-    }
-    order_.splice(order_.begin(), place);
-    page->second = {room, 1, false, order_.begin()};
-  }
-  std::memcpy(room, record.data(), static_cast<size_t>(record_bytes_));
+std::byte* HostPages::begin_store(const PageName& name, double) {
   const std::lock_guard lock(mutex_);
-  Page& page = pages_.at(name);
-  page.complete = true;
-  --page.n_users;
+  std::list<PageName> place{name};  // made first, so that nothing fails in the middle
+  const auto [page, is_new] = pages_.try_emplace(name);
+  if (!is_new) return nullptr;
+  std::byte* const room = take_room();
+  if (room == nullptr) {
+    pages_.erase(page);
+    return nullptr;
+  }
+  order_.splice(order_.begin(), place);
+  page->second = {room, 1, false, order_.begin()};
+  return room;
+}
+
+void HostPages::end_store(const PageName& name, bool complete) {
+  const std::lock_guard lock(mutex_);
+  const auto page = pages_.find(name);
+  page->second.complete = complete;
+  --page->second.n_users;
+  if (complete) return;
+  free_.push_back(page->second.record);  // there is room: `free_` once had all records
+  order_.erase(page->second.place);
+  pages_.erase(page);
+}
+
+bool HostPages::store(const PageName& name, std::span<const std::byte> record, double cost_s) {
+  std::byte* const room = begin_store(name, cost_s);
+  if (room == nullptr) return has(name);
+  std::memcpy(room, record.data(), static_cast<size_t>(record_bytes_));
+  end_store(name, true);
   return true;
 }
 

@@ -23,6 +23,9 @@ class HostPages final : public PageTier {
   bool has(const PageName& name) override;
   bool store(const PageName& name, std::span<const std::byte> record, double cost_s) override;
   bool load(const PageName& name, std::span<std::byte> record) override;
+  bool in_memory() const override { return true; }
+  std::byte* begin_store(const PageName& name, double cost_s) override;
+  void end_store(const PageName& name, bool complete) override;
   const std::byte* borrow(const PageName& name) override;
   void release_record(const PageName& name) override;
   int64_t n_pages() const override;

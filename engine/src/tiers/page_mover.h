@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/src/page_transfer.h"
 #include "kernels/backend.h"
@@ -23,7 +24,7 @@ class PageMover {
   virtual bool needs_turn() const = 0;
   // Each of the two may be called by one thread at a time. They throw Error if the device or a rank has
   // failed.
-  virtual void read(std::span<const int32_t> pages, std::byte* records) = 0;
+  virtual void read(std::span<const int32_t> pages, std::span<std::byte* const> records) = 0;
   virtual void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) = 0;
   // Sets to zero what the sequence of a full page has not written; see PageImages::clear_unused().
   virtual void clear_unused(std::byte* record, bool gated) const = 0;
@@ -35,23 +36,17 @@ class PageMover {
 // copy needs the turn.
 class ModelPageMover final : public PageMover {
  public:
-  // Both must outlive it.
+  // Both must outlive it. Throws Error{kMemory}.
   ModelPageMover(PageTransfer* transfer, Backend* backend, int64_t page_tokens)
-      : transfer_(transfer), backend_(backend), page_tokens_(page_tokens) {}
+      : transfer_(transfer),
+        backend_(backend),
+        page_tokens_(page_tokens),
+        copier_(transfer->alone() ? transfer->make_copier() : nullptr) {}
 
   int64_t record_bytes() const override { return transfer_->record_bytes(); }
-  bool needs_turn() const override { return !transfer_->alone(); }
-  void read(std::span<const int32_t> pages, std::byte* records) override {
-    needs_turn() ? transfer_->read(pages, records) : transfer_->read_aside(pages, records);
-  }
-  void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) override {
-    if (!needs_turn()) return transfer_->write_aside(pages, records);
-    // One message for each run of records that follow one another.
-    for (size_t i = 0, end = 0; i < pages.size(); i = end) {
-      for (end = i + 1; end < pages.size() && records[end] == records[end - 1] + record_bytes();) ++end;
-      transfer_->write(pages.subspan(i, end - i), records[i]);
-    }
-  }
+  bool needs_turn() const override { return copier_ == nullptr; }
+  void read(std::span<const int32_t> pages, std::span<std::byte* const> records) override;
+  void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) override;
   void clear_unused(std::byte* record, bool gated) const override {
     transfer_->clear_unused(record, page_tokens_, gated);
   }
@@ -63,6 +58,9 @@ class ModelPageMover final : public PageMover {
   PageTransfer* transfer_;
   Backend* backend_;
   int64_t page_tokens_;
+  std::unique_ptr<RecordCopier> copier_;  // null if there are several ranks
+  std::vector<std::byte> for_read_,
+      for_write_;  // several ranks: the records of a message, one after the other
 };
 
 }  // namespace seer

@@ -1,5 +1,7 @@
 // Brings pages back from the tiers into the pool.
 #include <algorithm>
+#include <atomic>
+#include <new>
 #include <optional>
 
 #include "engine/src/request.h"
@@ -14,17 +16,28 @@ std::optional<TierKind> TieredPages::tier_with(const PageName& name) {
   return std::nullopt;
 }
 
-std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequence* sequence, bool sparse) {
+std::vector<TierKind> TieredPages::tiers_with(std::span<const PageName> names) {
+  std::vector<TierKind> kinds;
+  for (const PageName& name : names) {
+    const std::optional<TierKind> kind = tier_with(name);
+    if (!kind) break;
+    kinds.push_back(*kind);
+  }
+  return kinds;
+}
+
+std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequence* sequence, bool sparse,
+                                                       Lock* lock) {
   if (!works_ || stopping_) return nullptr;
   const int64_t first = sequence->n_shared(), end = sequence->n_restorable();
-  const int64_t bytes = mover_->record_bytes();
   auto job = std::make_shared<RestoreJob>();
-  for (int64_t i = first; i < end; ++i) {
-    const std::optional<TierKind> kind = tier_with(sequence->name(i));
-    if (!kind) break;
-    job->expected_s += choice_.restore_seconds(*kind, bytes);
-    job->names.push_back(sequence->name(i));
-  }
+  for (int64_t i = first; i < end; ++i) job->names.push_back(sequence->name(i));
+  lock->unlock();
+  const std::vector<TierKind> kinds = tiers_with(job->names);
+  lock->lock();
+  if (!works_ || stopping_) return nullptr;
+  job->names.resize(kinds.size());
+  for (const TierKind kind : kinds) job->expected_s += choice_.restore_seconds(kind, mover_->record_bytes());
   if (job->names.empty()) return nullptr;
   job->first_token = first * options_.page_tokens;
   job->sparse = sparse;
@@ -112,46 +125,56 @@ TieredPages::Borrowed::~Borrowed() {
   for (const auto& [kind, name] : loaded_.borrowed) tiers_->tier(kind)->release_record(name);
 }
 
-// Loads records in order, and stops before the first one that no tier can give.
+// Loads records, and keeps those before the first one that no tier can give.
 void TieredPages::load(std::span<const PageName> names, Loaded* loaded) {
-  const auto bytes = static_cast<size_t>(mover_->record_bytes());
-  auto* room = static_cast<std::byte*>(restore_buffer_.get());
-  loaded->records.reserve(names.size());
-  loaded->borrowed.reserve(names.size());
-  for (const PageName& name : names) {
-    if (!load_one(name, {room, bytes}, loaded)) return;
-    room += bytes;
+  const size_t bytes = static_cast<size_t>(mover_->record_bytes()), n = names.size();
+  auto* const buffer = static_cast<std::byte*>(restore_buffer_.get());
+  loaded->pages.resize(n);
+  loaded->records.reserve(n);
+  loaded->borrowed.reserve(n);
+  std::atomic<size_t> first_missing{n};
+  const auto begin = std::chrono::steady_clock::now();
+  loaders_.run(static_cast<int64_t>(n), [&](int64_t index, int) {
+    const auto i = static_cast<size_t>(index);
+    if (i > first_missing) return;
+    try {
+      loaded->pages[i] = load_one(names[i], {buffer + i * bytes, bytes});
+    } catch (const std::bad_alloc&) {  // as if no tier had it
+    }
+    if (loaded->pages[i].record != nullptr) return;
+    for (size_t seen = first_missing; i < seen && !first_missing.compare_exchange_weak(seen, i);) {
+    }
+  });
+  loaded->load_ns = std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
+  for (size_t i = 0; i < n; ++i) {
+    const LoadedPage& page = loaded->pages[i];
+    if (page.borrowed) loaded->borrowed.emplace_back(page.kind, names[i]);
+    if (i < first_missing) loaded->records.push_back(page.record);
   }
 }
 
-bool TieredPages::load_one(const PageName& name, std::span<std::byte> room, Loaded* loaded) {
-  for (size_t kind = 0; kind < kTierKinds; ++kind) {
-    PageTier* const from = tier(kind);
+TieredPages::LoadedPage TieredPages::load_one(const PageName& name, std::span<std::byte> room) {
+  LoadedPage page;
+  for (page.kind = 0; page.kind < kTierKinds; ++page.kind) {
+    PageTier* const from = tier(page.kind);
     if (from == nullptr) continue;
-    if (const std::byte* record = from->borrow(name)) {
-      loaded->borrowed.emplace_back(kind, name);
-      loaded->records.push_back(record);
-      ++loaded->pages_of[kind];
-      return true;
-    }
+    page.record = from->borrow(name);
+    page.borrowed = page.record != nullptr;
+    if (page.borrowed) return page;
     if (!from->has(name)) continue;
-    const auto begin = std::chrono::steady_clock::now();
-    const bool good = from->load(name, room);
-    loaded->ns[kind] += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
-    if (!good) {
-      ++loaded->failed[kind];
-      continue;
+    if (from->load(name, room)) {
+      page.record = room.data();
+      return page;
     }
-    loaded->records.push_back(room.data());
-    ++loaded->pages_of[kind];
-    return true;
+    page.failed[page.kind] = true;
   }
-  return false;
+  return page;
 }
 
 // Copies the records to the job's next pages.
 void TieredPages::copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock) {
-  for (size_t kind = 0; kind < kTierKinds; ++kind) counts_[kind].failed_pages += loaded.failed[kind];
+  for (const LoadedPage& page : loaded.pages)
+    for (size_t kind = 0; kind < kTierKinds; ++kind) counts_[kind].failed_pages += page.failed[kind];
   copies_.wait(*lock, [this] { return n_waiting_ == 0; });
   const size_t n = loaded.records.size();
   if (job.ended || n == 0) return;  // the request has lost the pages, and others may have them
@@ -175,12 +198,21 @@ void TieredPages::copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock) {
   count(loaded, copy_ns, &job);
 }
 
-// The time of the copy is divided among the tiers by how many of its pages came from each.
+// The time of loading belongs to the tiers that do not keep records in memory. It and the time of the copy
+// are divided among the tiers by how many of the pages came from each.
 void TieredPages::count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job) {
   const auto n = static_cast<int64_t>(loaded.records.size());
+  std::array<int64_t, kTierKinds> pages_of{};
+  int64_t n_loaded = 0;  // not borrowed
+  for (size_t i = 0; i < loaded.records.size(); ++i) {
+    ++pages_of[loaded.pages[i].kind];
+    n_loaded += loaded.pages[i].borrowed ? 0 : 1;
+  }
   for (size_t kind = 0; kind < kTierKinds; ++kind) {
-    const int64_t pages = loaded.pages_of[kind], bytes = pages * mover_->record_bytes();
-    const int64_t ns = loaded.ns[kind] + copy_ns * pages / n;
+    const int64_t pages = pages_of[kind], bytes = pages * mover_->record_bytes();
+    if (pages == 0) continue;
+    const bool in_memory = tier(kind)->in_memory();
+    const int64_t ns = copy_ns * pages / n + (in_memory ? 0 : loaded.load_ns * pages / n_loaded);
     choice_.restored(static_cast<TierKind>(kind), bytes, 1e-9 * static_cast<double>(ns));
     job->pages_of[kind] += pages;
     TierStats& counts = counts_[kind];

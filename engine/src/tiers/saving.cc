@@ -59,6 +59,8 @@ void TieredPages::tell_use(Lock* lock) {
 
 void TieredPages::after_step() {
   if (tier(kHost) == nullptr || !works_ || pages_->n_free() >= options_.watermark_pages) return;
+  if (evict_changes_ == pages_->n_changes()) return;  // as after most steps of decodes
+  evict_changes_ = pages_->n_changes();
   to_evict_.clear();
   for (const int32_t page : pages_->next_evicted(options_.watermark_pages)) {
     const Filled& known = filled_[static_cast<size_t>(page)];
@@ -112,8 +114,8 @@ void TieredPages::save_some(Lock* lock) {
   store(&batch);
   lock->lock();
   for (const Saving& saving : batch) {
-    for (size_t kind = 0; kind < kTierKinds; ++kind)
-      if (saving.wanted[kind]) ++(saving.kept[kind] ? counts_[kind].saved_pages : counts_[kind].lost_pages);
+    TierStats& counts = counts_[saving.kind];
+    ++(saving.kept ? counts.saved_pages : counts.lost_pages);
   }
 }
 
@@ -129,11 +131,7 @@ std::vector<TieredPages::Saving> TieredPages::next_to_save() {
       known.settled[kind] = true;
       return;
     }
-    Saving& saving = batch.emplace_back();
-    saving.page = page;
-    saving.filled = known;
-    saving.wanted[kind] = true;
-    saving.cost_s = compute_seconds(known.facts.first_token, 1, known.facts.sparse);
+    batch.push_back({page, known, kind, compute_seconds(known.facts.first_token, 1, known.facts.sparse)});
   };
   while (batch.size() < batch_pages() && !to_evict_.empty()) {
     const auto [page, serial] = to_evict_.back();
@@ -148,43 +146,69 @@ std::vector<TieredPages::Saving> TieredPages::next_to_save() {
   return batch;
 }
 
-// Copies the batch's pages to the buffer. Those that were evicted meanwhile leave the batch.
+// Copies the batch's pages to records. Those that were evicted meanwhile leave the batch.
 void TieredPages::copy_out(std::vector<Saving>* batch, Lock* lock) {
   copies_.wait(*lock, [this] { return n_waiting_ == 0; });
   std::erase_if(*batch, [this](const Saving& s) { return !still_there(s.page, s.filled.serial); });
   if (batch->empty()) return;
-  std::vector<int32_t> pages;
-  pages.reserve(batch->size());
   for (const Saving& saving : *batch) {
-    pages.push_back(saving.page);
-    for (size_t kind = 0; kind < kTierKinds; ++kind)
-      if (saving.wanted[kind]) filled_[static_cast<size_t>(saving.page)].settled[kind] = true;
+    filled_[static_cast<size_t>(saving.page)].settled[saving.kind] = true;
+    pages_->pin(saving.page);
   }
-  for (const int32_t page : pages) pages_->pin(page);
   ++n_copying_;
   lock->unlock();
   std::exception_ptr error;
   try {
-    mover_->read(pages, static_cast<std::byte*>(save_buffer_.get()));
+    read(batch);
   } catch (...) {
     error = std::current_exception();
   }
   lock->lock();
   --n_copying_;
-  for (const int32_t page : pages) pages_->unpin(page);
+  for (const Saving& saving : *batch) pages_->unpin(saving.page);
   copies_.notify_all();
   if (error) std::rethrow_exception(error);
 }
 
+// A tier in memory gets the records at once in the place where they stay.
+void TieredPages::read(std::vector<Saving>* batch) {
+  std::vector<int32_t> pages;
+  std::vector<std::byte*> records;
+  auto* buffer = static_cast<std::byte*>(save_buffer_.get());
+  for (Saving& saving : *batch) {
+    PageTier* const to = tier(saving.kind);
+    if (to->in_memory()) {
+      saving.record = to->begin_store(saving.filled.name, saving.cost_s);
+      if (saving.record == nullptr) continue;
+    } else {
+      saving.record = buffer;
+      buffer += mover_->record_bytes();
+    }
+    pages.push_back(saving.page);
+    records.push_back(saving.record);
+  }
+  try {
+    mover_->read(pages, records);
+  } catch (...) {
+    for (const Saving& saving : *batch)
+      if (saving.record != nullptr && tier(saving.kind)->in_memory())
+        tier(saving.kind)->end_store(saving.filled.name, false);
+    throw;
+  }
+}
+
 void TieredPages::store(std::vector<Saving>* batch) {
   const auto bytes = static_cast<size_t>(mover_->record_bytes());
-  auto* record = static_cast<std::byte*>(save_buffer_.get());
   for (Saving& saving : *batch) {
-    mover_->clear_unused(record, saving.filled.facts.sparse);
-    for (size_t kind = 0; kind < kTierKinds; ++kind)
-      if (saving.wanted[kind])
-        saving.kept[kind] = tier(kind)->store(saving.filled.name, {record, bytes}, saving.cost_s);
-    record += bytes;
+    PageTier* const to = tier(saving.kind);
+    const PageName& name = saving.filled.name;
+    if (saving.record == nullptr) {
+      saving.kept = to->has(name);
+      continue;
+    }
+    mover_->clear_unused(saving.record, saving.filled.facts.sparse);
+    saving.kept = to->in_memory() || to->store(name, {saving.record, bytes}, saving.cost_s);
+    if (to->in_memory()) to->end_store(name, true);
   }
 }
 

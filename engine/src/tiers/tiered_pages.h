@@ -21,6 +21,7 @@
 #include "engine/src/tiers/page_tier.h"
 #include "engine/src/tiers/restore_choice.h"
 #include "engine/src/tiers/restore_job.h"
+#include "kernels/cpu/thread_pool.h"
 #include "seer/generation.h"
 
 namespace seer {
@@ -35,6 +36,7 @@ struct TierOptions {
   // The host's tier gets pages before the pool evicts them. If fewer pages of the pool than this are empty,
   // the pages that are to be evicted next are copied: up to this many fresh ones, and as many kept ones.
   int64_t watermark_pages = 0;
+  int load_threads = 1;  // that load records from a tier that does not keep them in memory
   std::function<void(const std::string&)> warn;  // gets a sentence when the tiers are given up; may be empty
 };
 
@@ -60,9 +62,10 @@ class TieredPages final : public PageSaver {
 
   PageName root(const PrefixKey& key) override;
   void filled(int32_t page, const PageName& name, const PageFacts& facts) override;
-  // Looks for the pages after those that the request's sequence has, and begins to bring back what is found,
-  // if that pays. Returns null if nothing is brought back.
-  std::shared_ptr<RestoreJob> begin_restore(Request* request, Sequence* sequence, bool sparse);
+  // Looks for the pages after those that the request's sequence has, with the lock released, because a tier
+  // may have to ask its storage. Begins to bring back what is found, if that pays. Returns null if nothing is
+  // brought back. The caller has the turn.
+  std::shared_ptr<RestoreJob> begin_restore(Request* request, Sequence* sequence, bool sparse, Lock* lock);
   // Says that a request has used the sequence's shared pages, so that tiers keep them longer than others.
   void used(Sequence* sequence) noexcept;
   // Must be called when the request of a job ends or loses its pages, before these are given back. The caller
@@ -97,18 +100,29 @@ class TieredPages final : public PageSaver {
     PageFacts facts;
     std::array<bool, kTierKinds> settled{};  // by tier: nothing is left to do for it
   };
+  // A page on its way to a tier.
   struct Saving {
     int32_t page;
     Filled filled;
-    std::array<bool, kTierKinds> wanted{}, kept{};  // by tier
-    double cost_s = 0.0;                            // of computing it again
+    size_t kind;                  // of the tier
+    double cost_s;                // of computing it again
+    std::byte* record = nullptr;  // in the tier's memory, or in save_buffer_; null if the tier has no room
+    bool kept = false;
   };
 
-  // Records that were loaded, in order: in restore_buffer_, or in the memory of a tier.
+  // What came of looking for one page in the tiers.
+  struct LoadedPage {
+    const std::byte* record =
+        nullptr;      // in restore_buffer_, or in the memory of a tier; null: no tier has it
+    size_t kind = 0;  // of the tier that had it
+    bool borrowed = false;
+    std::array<bool, kTierKinds> failed{};
+  };
   struct Loaded {
-    std::vector<const std::byte*> records;
+    std::vector<LoadedPage> pages;                      // as many as were asked for
+    std::vector<const std::byte*> records;              // of the leading pages that were found
     std::vector<std::pair<size_t, PageName>> borrowed;  // kinds of tiers, names
-    std::array<int64_t, kTierKinds> pages_of{}, failed{}, ns{};
+    int64_t load_ns = 0;                                // that loading took, apart from what was borrowed
   };
   // Gives back what was borrowed.
   class Borrowed {
@@ -137,15 +151,17 @@ class TieredPages final : public PageSaver {
   std::vector<Saving> next_to_save();
   void tell_use(Lock* lock);
   void copy_out(std::vector<Saving>* batch, Lock* lock);
+  void read(std::vector<Saving>* batch);
   void store(std::vector<Saving>* batch);
   void count_lost(const Filled& filled);
 
   // restoring_pages.cc
   std::optional<TierKind> tier_with(const PageName& name);
+  std::vector<TierKind> tiers_with(std::span<const PageName> names);
   void restore_loop();
   void restore_batch(RestoreJob& job, Lock* lock);
   void load(std::span<const PageName> names, Loaded* loaded);
-  bool load_one(const PageName& name, std::span<std::byte> room, Loaded* loaded);
+  LoadedPage load_one(const PageName& name, std::span<std::byte> room);
   void copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock);
   void count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job);
   void tell(const RestoreJob& job);
@@ -157,11 +173,13 @@ class TieredPages final : public PageSaver {
   TierOptions options_;
   Scheduler* scheduler_ = nullptr;
   Buffer save_buffer_, restore_buffer_;  // each is used by one thread alone
+  ThreadPool loaders_;                   // used by the thread that brings pages back
 
   // The scheduler's mutex guards the rest.
   std::vector<Filled> filled_;                          // [n_pages]
   std::deque<std::pair<int32_t, uint64_t>> queue_;      // for the disk: pages and their serials
   std::vector<std::pair<int32_t, uint64_t>> to_evict_;  // for the host: the last one is evicted first
+  uint64_t evict_changes_ = 0;                          // PrefixCache::n_changes() when it was made
   std::deque<std::vector<PageName>> uses_;              // chains of pages that requests have used
   std::deque<std::shared_ptr<RestoreJob>> restores_;
   RestoreChoice choice_;

@@ -1,0 +1,153 @@
+#include "kernels/cuda/records/copier.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "kernels/cuda/check.h"
+
+namespace seer::cuda {
+namespace {
+
+constexpr int kThreads = 256, kUnrolled = 4;
+constexpr int kMostRows = 64;                       // of a launch
+constexpr int64_t kBufferBytes = int64_t{8} << 20;  // of a lane, if a record is not larger
+
+struct Part {
+  char* device;
+  int64_t bytes, at;
+};
+
+struct Rows {
+  int32_t row[kMostRows];
+};
+
+// Each block copies one row of one part.
+template <class Word, bool kToDevice>
+__global__ void __launch_bounds__(kThreads)
+    move_rows_kernel(const Part* parts, const __grid_constant__ Rows rows, char* records,
+                     int64_t record_bytes) {
+  const Part part = parts[blockIdx.x];
+  auto* device = reinterpret_cast<Word*>(part.device + rows.row[blockIdx.y] * part.bytes);
+  auto* record = reinterpret_cast<Word*>(records + blockIdx.y * record_bytes + part.at);
+  Word* const to = kToDevice ? device : record;
+  const Word* const from = kToDevice ? record : device;
+  const int64_t n = part.bytes / static_cast<int64_t>(sizeof(Word));
+  for (int64_t first = threadIdx.x; first < n; first += kThreads * kUnrolled) {
+    Word words[kUnrolled];
+#pragma unroll
+    for (int i = 0; i < kUnrolled; ++i)
+      if (first + i * kThreads < n) words[i] = __ldcs(from + first + i * kThreads);
+#pragma unroll
+    for (int i = 0; i < kUnrolled; ++i)
+      if (first + i * kThreads < n) __stcs(to + first + i * kThreads, words[i]);
+  }
+}
+
+// The largest word that divides every size and place.
+int word_bytes(const std::vector<RecordPart>& parts, int64_t record_bytes) {
+  int64_t all = record_bytes;
+  for (const RecordPart& part : parts) all |= part.row_bytes() | part.at;
+  return all % 16 == 0 ? 16 : all % 4 == 0 ? 4 : 1;
+}
+
+}  // namespace
+
+CudaRecordCopier::CudaRecordCopier(std::function<void()> use, const std::vector<RecordPart>& parts,
+                                   int64_t record_bytes)
+    : use_(std::move(use)),
+      record_bytes_(record_bytes),
+      group_(static_cast<size_t>(std::clamp<int64_t>(kBufferBytes / record_bytes, 1, kMostRows))),
+      n_parts_(static_cast<int>(parts.size())),
+      word_bytes_(word_bytes(parts, record_bytes)) {
+  use_();
+  std::vector<Part> table;
+  for (const RecordPart& part : parts)
+    table.push_back({static_cast<char*>(part.device.data), part.row_bytes(), part.at});
+  const size_t bytes = table.size() * sizeof(Part);
+  parts_ = DeviceMemory(static_cast<int64_t>(bytes), "copies of pages");
+  check(cudaMemcpy(parts_.get(), table.data(), bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
+  for (Lanes* lanes : {&to_host_, &to_device_})
+    for (Lane& lane : *lanes) {
+      lane.buffer = DeviceMemory(static_cast<int64_t>(group_) * record_bytes, "copies of pages");
+      check(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking), "cudaStreamCreate");
+    }
+}
+
+CudaRecordCopier::~CudaRecordCopier() {
+  for (Lanes* lanes : {&to_host_, &to_device_})
+    for (Lane& lane : *lanes) {
+      if (lane.stream == nullptr) continue;
+      (void)cudaStreamSynchronize(lane.stream);
+      (void)cudaStreamDestroy(lane.stream);
+    }
+}
+
+template <bool kToDevice>
+void CudaRecordCopier::move_rows(const Lane& lane, std::span<const int32_t> rows) {
+  assert(rows.size() <= kMostRows);
+  Rows numbers = {};
+  std::copy(rows.begin(), rows.end(), numbers.row);
+  const dim3 grid(static_cast<unsigned>(n_parts_), static_cast<unsigned>(rows.size()));
+  const auto launch = [&](auto word) {
+    move_rows_kernel<decltype(word), kToDevice><<<grid, kThreads, 0, lane.stream>>>(
+        parts_.as<Part>(), numbers, lane.buffer.as<char>(), record_bytes_);
+  };
+  if (word_bytes_ == 16) {
+    launch(uint4{});
+  } else if (word_bytes_ == 4) {
+    launch(uint32_t{});
+  } else {
+    launch(static_cast<unsigned char>(0));
+  }
+  check(cudaGetLastError(), "move_rows_kernel");
+}
+
+// Calls copy(lane, first record, end) for each group of records, and returns when all copies are done.
+template <class Copy>
+void CudaRecordCopier::for_groups(Lanes& lanes, size_t n, const Copy& copy) {
+  use_();
+  for (size_t first = 0, i = 0; first < n; first += group_, ++i)
+    copy(lanes[i % kLanes], first, std::min(n, first + group_));
+  for (const Lane& lane : lanes) check(cudaStreamSynchronize(lane.stream), "a copy between GPU and host");
+}
+
+namespace {
+
+// Calls copy(i, m) for each run of m records that lie one after the other.
+template <class Record, class Copy>
+void for_runs(std::span<Record* const> records, size_t first, size_t end, int64_t bytes, const Copy& copy) {
+  for (size_t i = first, next = first; i < end; i = next) {
+    for (next = i + 1; next < end && records[next] == records[next - 1] + bytes;) ++next;
+    copy(i, next - i);
+  }
+}
+
+}  // namespace
+
+void CudaRecordCopier::read(std::span<const int32_t> rows, std::span<std::byte* const> records) {
+  assert(rows.size() == records.size());
+  const auto size = static_cast<size_t>(record_bytes_);
+  for_groups(to_host_, rows.size(), [&](const Lane& lane, size_t first, size_t end) {
+    move_rows<false>(lane, rows.subspan(first, end - first));
+    for_runs(records, first, end, record_bytes_, [&](size_t i, size_t n) {
+      check(cudaMemcpyAsync(records[i], lane.buffer.as<char>() + (i - first) * size, n * size,
+                            cudaMemcpyDeviceToHost, lane.stream),
+            "cudaMemcpyAsync");
+    });
+  });
+}
+
+void CudaRecordCopier::write(std::span<const int32_t> rows, std::span<const std::byte* const> records) {
+  assert(rows.size() == records.size());
+  const auto size = static_cast<size_t>(record_bytes_);
+  for_groups(to_device_, rows.size(), [&](const Lane& lane, size_t first, size_t end) {
+    for_runs(records, first, end, record_bytes_, [&](size_t i, size_t n) {
+      check(cudaMemcpyAsync(lane.buffer.as<char>() + (i - first) * size, records[i], n * size,
+                            cudaMemcpyHostToDevice, lane.stream),
+            "cudaMemcpyAsync");
+    });
+    move_rows<true>(lane, rows.subspan(first, end - first));
+  });
+}
+
+}  // namespace seer::cuda
