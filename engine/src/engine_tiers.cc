@@ -10,7 +10,7 @@ namespace seer {
 namespace {
 
 // Small records need several threads to reach what a disk gives; see DESIGN.md, "Tiers: the disk".
-constexpr int kLoadThreads = 4;
+constexpr int kStorageThreads = 4;
 
 }  // namespace
 
@@ -46,7 +46,7 @@ std::unique_ptr<TieredPages> EngineImpl::make_tiers() {
   // Two chunks, so that the pages which one step evicts are copied during the step before. And a quarter of
   // the pool, because bringing a document back evicts as many pages at once as it has.
   options.watermark_pages = std::max(2 * info_.chunk_size / info_.page_tokens, info_.n_pages / 4);
-  options.load_threads = options_.disk_cache_dir.empty() ? 1 : kLoadThreads;
+  options.storage_threads = options_.disk_cache_dir.empty() ? 1 : kStorageThreads;
   options.warn = [this](const std::string& text) { log(LogLevel::kWarning, text); };
   const int64_t record = mover->record_bytes();
   if (options_.host_cache_bytes > 0)

@@ -1,6 +1,7 @@
 // Copies full pages out of the pool, and stores them in the tiers.
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <optional>
 
 #include "engine/src/scheduler.h"
@@ -198,18 +199,27 @@ void TieredPages::read(std::vector<Saving>* batch) {
 }
 
 void TieredPages::store(std::vector<Saving>* batch) {
-  const auto bytes = static_cast<size_t>(mover_->record_bytes());
-  for (Saving& saving : *batch) {
-    PageTier* const to = tier(saving.kind);
-    const PageName& name = saving.filled.name;
-    if (saving.record == nullptr) {
-      saving.kept = to->has(name);
-      continue;
+  storers_.run(static_cast<int64_t>(batch->size()), [&](int64_t i, int) {
+    Saving& saving = (*batch)[static_cast<size_t>(i)];
+    try {
+      store(&saving);
+    } catch (const std::bad_alloc&) {  // then the page is lost to the tier
     }
-    mover_->clear_unused(saving.record, saving.filled.facts.sparse);
-    saving.kept = to->in_memory() || to->store(name, {saving.record, bytes}, saving.cost_s);
-    if (to->in_memory()) to->end_store(name, true);
+  });
+}
+
+void TieredPages::store(Saving* saving) {
+  PageTier* const to = tier(saving->kind);
+  const PageName& name = saving->filled.name;
+  if (saving->record == nullptr) {
+    saving->kept = to->has(name);
+    return;
   }
+  mover_->clear_unused(saving->record, saving->filled.facts.sparse);
+  saving->kept =
+      to->in_memory() ||
+      to->store(name, {saving->record, static_cast<size_t>(mover_->record_bytes())}, saving->cost_s);
+  if (to->in_memory()) to->end_store(name, true);
 }
 
 }  // namespace seer

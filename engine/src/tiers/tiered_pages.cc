@@ -11,7 +11,8 @@ TieredPages::TieredPages(PrefixCache* pages, std::unique_ptr<PageMover> mover, T
     : pages_(pages),
       mover_(std::move(mover)),
       options_(std::move(options)),
-      loaders_(options_.load_threads),
+      storers_(options_.storage_threads),
+      loaders_(options_.storage_threads),
       filled_(static_cast<size_t>(pages->n_pages())) {
   const auto bytes = static_cast<int64_t>(batch_pages()) * mover_->record_bytes();
   save_buffer_ = mover_->allocate(bytes, "saving pages");

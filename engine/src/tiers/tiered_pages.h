@@ -36,7 +36,8 @@ struct TierOptions {
   // The host's tier gets pages before the pool evicts them. If fewer pages of the pool than this are empty,
   // the pages that are to be evicted next are copied: up to this many fresh ones, and as many kept ones.
   int64_t watermark_pages = 0;
-  int load_threads = 1;  // that load records from a tier that does not keep them in memory
+  int storage_threads =
+      1;  // that load from a tier that does not keep records in memory, and as many that store
   std::function<void(const std::string&)> warn;  // gets a sentence when the tiers are given up; may be empty
 };
 
@@ -153,6 +154,7 @@ class TieredPages final : public PageSaver {
   void copy_out(std::vector<Saving>* batch, Lock* lock);
   void read(std::vector<Saving>* batch);
   void store(std::vector<Saving>* batch);
+  void store(Saving* saving);
   void count_lost(const Filled& filled);
 
   // restoring_pages.cc
@@ -173,7 +175,7 @@ class TieredPages final : public PageSaver {
   TierOptions options_;
   Scheduler* scheduler_ = nullptr;
   Buffer save_buffer_, restore_buffer_;  // each is used by one thread alone
-  ThreadPool loaders_;                   // used by the thread that brings pages back
+  ThreadPool storers_, loaders_;         // likewise
 
   // The scheduler's mutex guards the rest.
   std::vector<Filled> filled_;                          // [n_pages]
