@@ -144,6 +144,7 @@ class Request {
 
   // ---- under the scheduler's mutex ----
   State state = State::kWaiting;
+  bool removed = false;  // ended, and the scheduler will not touch its sequence and `changed` any more
   int64_t arrival = 0;
   int64_t n_passed = 0;                 // how often a later request was let in while this one did not fit
   int64_t allotted = 0;                 // tokens of the step being packed

@@ -108,7 +108,7 @@ bool Scheduler::run(const std::shared_ptr<Request>& request, const std::atomic<b
   add(request);
   Request& r = *request;
   while (!stop) {
-    if (r.events.empty() && r.state == Request::State::kEnded) break;
+    if (r.events.empty() && r.removed) break;
     if (cancelled) {
       stop = true;
     } else if (!r.events.empty()) {
@@ -132,8 +132,8 @@ bool Scheduler::run(const std::shared_ptr<Request>& request, const std::atomic<b
       r.changed->wait(lock);
     }
   }
-  if (r.state != Request::State::kEnded) {
-    const Turn turn(this, &lock);
+  if (!r.removed) {
+    const Turn turn(this, &lock);  // whoever had it may have ended the request, and will have removed it then
     if (r.state != Request::State::kEnded) thrown ? fail(r, thrown) : end(r, &EngineStats::n_cancelled);
     remove_ended();
   }
@@ -212,6 +212,7 @@ bool Scheduler::remove_ended() noexcept {
     if (!ended(request)) continue;
     // Pages are freed before anyone learns of the end, so that those who waited for it find them free.
     if (!request->of_session()) request->sequence().clear();
+    request->removed = true;
     request->changed->notify_all();
     *ended_end_ = request;
     ended_end_ = &request->next_ended;

@@ -260,5 +260,36 @@ TEST_CASE("sessions are saved and loaded while other requests run, and all say w
   CHECK(engine->stats().pages_used == 0);
 }
 
+// A session may be destroyed as soon as generate() has returned. So generate() must not return while the
+// engine's thread, which ended its request, still has to take it off its list. Another request's callback
+// runs in between.
+TEST_CASE("generate() of a session returns only after the engine has let go of its request", "[threads]") {
+  const auto engine = Engine::load(demo_options(256, 64));
+  std::atomic<bool> returned = false, too_early = false;
+  int n_between = 0;
+  GenerateRequest other = greedy(document(20), 200);
+  other.on_token = [&](const TokenEvent&) {
+    const EngineStats stats = engine->stats();
+    if (stats.n_finished == 0 || stats.n_running < 2) return stats.n_finished == 0;
+    ++n_between;
+    for (int i = 0; i < 100 && !returned; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    too_early = returned.load();
+    return false;
+  };
+  std::unique_ptr<Generation> submitted;
+  GenerateRequest mine = greedy(document(30), 8);
+  mine.on_token = [&](const TokenEvent&) {
+    if (!submitted) submitted = engine->submit(other);  // so that the session's request comes first in a step
+    return true;
+  };
+  auto session = engine->new_session();
+  session->generate(mine);
+  returned = true;
+  session.reset();
+  submitted->wait();
+  CHECK(n_between == 1);
+  CHECK_FALSE(too_early);
+}
+
 }  // namespace
 }  // namespace seer
