@@ -246,21 +246,22 @@ TEST_CASE("added_tokens_decoder replaces the flags of tokenizer.json, by the tok
 }
 
 TEST_CASE("a malformed tokenizer_config.json is named with its key") {
-  struct Case {
+  struct Malformed {
     json config;
     const char* key;
   };
   const json far = {{"70000", {{"content", "x"}}}};
-  for (const Case& c :
-       {Case{{{"bos_token", 1}}, "bos_token"}, Case{{{"eos_token", {{"content", 1}}}}, "content"},
-        Case{{{"add_bos_token", "yes"}}, "add_bos_token"}, Case{{{"add_eos_token", 1}}, "add_eos_token"},
-        Case{{{"added_tokens_decoder", json::array()}}, "added_tokens_decoder"},
-        Case{{{"added_tokens_decoder", {{"x", {{"content", "y"}}}}}}, "'x'"},
-        Case{{{"added_tokens_decoder", {{"-1", {{"content", "y"}}}}}}, "'-1'"},
-        Case{{{"added_tokens_decoder", {{"300", "text"}}}}, "300"},
-        Case{{{"added_tokens_decoder", {{"300", {{"special", true}}}}}}, "300"},
-        Case{{{"added_tokens_decoder", {{"300", {{"content", "y"}, {"lstrip", 1}}}}}}, "lstrip"},
-        Case{{{"added_tokens_decoder", far}}, "70000"}}) {
+  for (const Malformed& c :
+       {Malformed{{{"bos_token", 1}}, "bos_token"}, Malformed{{{"eos_token", {{"content", 1}}}}, "content"},
+        Malformed{{{"add_bos_token", "yes"}}, "add_bos_token"},
+        Malformed{{{"add_eos_token", 1}}, "add_eos_token"},
+        Malformed{{{"added_tokens_decoder", json::array()}}, "added_tokens_decoder"},
+        Malformed{{{"added_tokens_decoder", {{"x", {{"content", "y"}}}}}}, "'x'"},
+        Malformed{{{"added_tokens_decoder", {{"-1", {{"content", "y"}}}}}}, "'-1'"},
+        Malformed{{{"added_tokens_decoder", {{"300", "text"}}}}, "300"},
+        Malformed{{{"added_tokens_decoder", {{"300", {{"special", true}}}}}}, "300"},
+        Malformed{{{"added_tokens_decoder", {{"300", {{"content", "y"}, {"lstrip", 1}}}}}}, "lstrip"},
+        Malformed{{{"added_tokens_decoder", far}}, "70000"}}) {
     INFO(c.config.dump());
     const std::string error = error_of([&] { load_json(byte_level_json(), c.config); });
     CHECK_THAT(error, ContainsSubstring("file: ") && ContainsSubstring(c.key));

@@ -134,10 +134,10 @@ TEST_CASE("chat goes on after /load as if the chat had not ended") {
 
 TEST_CASE("chat refuses what holds no conversation, and goes on with the one it has") {
   const testing::TempDir dir;
-  const std::string file = (dir.path() / "ship").string(), json = (dir.path() / "talk.json").string();
+  const std::string file = (dir.path() / "ship").string(), talk = (dir.path() / "talk.json").string();
   runs({"generate", "-m", testing::demo_model_dir(), "-p", "A ship", "-n", "2", "--save-session", file});
-  chat("Hello\n/save " + json + "\n");
-  for (const std::string& other : {file, json}) {
+  chat("Hello\n/save " + talk + "\n");
+  for (const std::string& other : {file, talk}) {
     RunOptions options;
     options.input = "/load " + other + "\n";
     const Outcome run =
