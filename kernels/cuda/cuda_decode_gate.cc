@@ -74,6 +74,7 @@ DecodeGateSelectParams CudaBackend::decode_gate_params(const Tensor& qkv, const 
   p.page_tokens = as_int(kv.page_tokens());
   p.n_inputs = gate.linear_q ? as_int(gate.linear_q.dim(1)) : 0;
   p.rotates = gate.rotates;
+  p.longest = step_.longest_decode();
   return p;
 }
 

@@ -15,9 +15,8 @@ namespace seer::cuda {
 // So the first of these keys are loaded before the previous kernel has ended, and the others brought to L2.
 //
 // kDivided: ranks divide the pages, and the table has -1 for those of other ranks. Such pages' scores are 0.
-template <int kDHead, bool kDivided>
+template <class Shape, bool kDivided>
 struct PageKeys {
-  using Shape = SelectShape<kDHead>;
   const __nv_bfloat16* keys;  // of this head
   const int32_t* table;
   int64_t page_stride;  // elements from page to page
@@ -28,14 +27,14 @@ struct PageKeys {
 
   __device__ PageKeys(const DecodeGateSelectParams& p, int head, int rank, int size, int n_full, int n_old,
                       const int32_t* pages)
-      : keys(static_cast<const __nv_bfloat16*>(p.gate_k) + static_cast<int64_t>(head) * kDHead),
+      : keys(static_cast<const __nv_bfloat16*>(p.gate_k) + static_cast<int64_t>(head) * Shape::kDHead),
         table(pages),
-        page_stride(static_cast<int64_t>(p.n_kv_heads) * kDHead),
+        page_stride(static_cast<int64_t>(p.n_kv_heads) * Shape::kDHead),
         n(n_full) {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     chunk = lane % Shape::kLanes;
-    first = (rank * kSelectWarps + warp) * Shape::kKeys + lane / Shape::kLanes;
-    step = size * kSelectWarps * Shape::kKeys;
+    first = (rank * Shape::kWarps + warp) * Shape::kKeys + lane / Shape::kLanes;
+    step = size * Shape::kWarps * Shape::kKeys;
     load(ahead, first, n_old);
     for (int b = first + Shape::kBatch * step; b < n_old; b += step)
       if (chunk % 8 == 0 && chunk < Shape::kChunks) prefetch(__ldcg(table + b));

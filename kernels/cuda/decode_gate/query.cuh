@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/decode_gate/finish.cuh"
+#include "kernels/cuda/decode_gate/head_sizes.cuh"
 #include "kernels/cuda/decode_gate/params.h"
 #include "kernels/cuda/ptx/cluster.cuh"
 #include "kernels/cuda/ptx/shared.cuh"
@@ -13,13 +14,15 @@
 
 namespace seer::cuda {
 
-inline constexpr int kSelectThreads = 256, kSelectWarps = kSelectThreads / 32;
+inline constexpr int kSelectNarrowWarps = 8, kSelectWideWarps = 16;
 
-template <int kDHead>
+// The kernels are written for a shape: a head size, and how many warps a thread block has.
+template <int kDHead_, int kWarps_>
 struct SelectShape {
+  static constexpr int kDHead = kDHead_, kWarps = kWarps_, kThreads = kWarps * 32;
   static constexpr int kChunks = kDHead / 8;  // pieces of 8 components
   // Weights: one thread for each chunk of outputs, times rows of inputs.
-  static constexpr int kRows = kSelectThreads / kChunks;
+  static constexpr int kRows = kThreads / kChunks;
   // Keys: a warp scores kKeys at a time, with kLanes lanes for each.
   static constexpr int kLanes = kChunks <= 8 ? 8 : kChunks <= 16 ? 16 : 32;
   static constexpr int kKeys = 32 / kLanes;
@@ -28,8 +31,9 @@ struct SelectShape {
 
 // The shared memory of a thread block. Each block of a cluster has the same layout; only the first one's row
 // of scores is used.
-template <int kDHead>
+template <class Shape>
 struct SelectMemory {
+  static constexpr int kDHead = Shape::kDHead;
   float* heads;    // [group * kDHead]: query heads, normalised
   float* sums;     // [kRows, kDHead]: products of each thread row
   float* partial;  // [kDHead]: the block's part of the query
@@ -39,26 +43,48 @@ struct SelectMemory {
   __device__ SelectMemory(float* memory, int group)
       : heads(memory),
         sums(heads + group * kDHead),
-        partial(sums + SelectShape<kDHead>::kRows * kDHead),
+        partial(sums + Shape::kRows * kDHead),
         query(partial + kDHead),
         row(reinterpret_cast<uint32_t*>(query + kDHead)) {}
 };
 
 // Returns the bytes of SelectMemory.
-inline int64_t select_bytes(int d_head, int group, int64_t n_blocks) {
-  const int64_t rows = kSelectThreads / (d_head / 8);
+inline int64_t select_bytes(int d_head, int n_warps, int group, int64_t n_blocks) {
+  const int64_t rows = n_warps * 32 / (d_head / 8);
   return 4 * (static_cast<int64_t>(group) * d_head + rows * d_head + 2 * d_head + n_blocks);
 }
 
-// Returns how many thread blocks make one list together.
-inline int select_cluster(int n_lists, int n_multiprocessors) {
+// How many thread blocks make one list together, and how many warps each of them has.
+struct SelectDivision {
+  int cluster, n_warps;
+};
+
+// Wide blocks take less time for many pages, and a little more for few (DESIGN.md has the times).
+inline SelectDivision divide_select(const DecodeGateSelectParams& p, int n_multiprocessors,
+                                    bool has_clusters) {
   constexpr int kMost = 8;
-  // A multiprocessor has room for two thread blocks, but then clusters of more than two blocks wait for room
-  // (DESIGN.md).
-  const auto fits = [&](int blocks) { return blocks * n_lists <= (blocks == 2 ? 2 : 1) * n_multiprocessors; };
+  constexpr int64_t kWideKeys = 32768;
+  constexpr int64_t kWideCapacity = 16384;  // pages whose scores fit into shared memory next to the rest
+  const int n_lists = p.n_decodes * p.n_kv_heads;
+  const bool wide = has_clusters && p.longest > kWideKeys && 2 * n_lists <= n_multiprocessors &&
+                    p.capacity <= kWideCapacity;
+  // A multiprocessor has room for one wide block or two narrow ones, but clusters of more than two narrow
+  // ones wait for room (DESIGN.md).
+  const auto fits = [&](int blocks) {
+    return blocks * n_lists <= (blocks == 2 && !wide ? 2 : 1) * n_multiprocessors;
+  };
   int size = 1;
-  while (size < kMost && fits(size * 2)) size *= 2;
-  return size;
+  while (has_clusters && size < kMost && fits(size * 2)) size *= 2;
+  return {size, wide ? kSelectWideWarps : kSelectNarrowWarps};
+}
+
+// Calls launch(SelectShape<d_head, n_warps>()) and returns what it returns.
+template <class Launch>
+cudaError_t for_select_shape(int d_head, int n_warps, const Launch& launch) {
+  return for_head_size(d_head, [&](auto size) {
+    return n_warps == kSelectWideWarps ? launch(SelectShape<size(), kSelectWideWarps>())
+                                       : launch(SelectShape<size(), kSelectNarrowWarps>());
+  });
 }
 
 __device__ inline int cluster_size() {
@@ -81,12 +107,13 @@ __device__ inline void cluster_barrier(int size) {
 }
 
 // Writes the heads of a group to memory, normalised if there is a norm. A warp does one head.
-template <int kDHead>
+template <class Shape>
 __device__ void load_heads(const DecodeGateSelectParams& p, const __nv_bfloat16* heads, int group,
                            float* out) {
+  constexpr int kDHead = Shape::kDHead;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const auto* norm = static_cast<const __nv_bfloat16*>(p.head_norm);
-  for (int h = warp; h < group; h += kSelectWarps) {
+  for (int h = warp; h < group; h += Shape::kWarps) {
     float x[(kDHead + 31) / 32], squares = 0.0F;
 #pragma unroll
     for (int i = 0; i < kDHead / 32; ++i) {
@@ -103,9 +130,10 @@ __device__ void load_heads(const DecodeGateSelectParams& p, const __nv_bfloat16*
 }
 
 // Replaces the first head by the mean of all.
-template <int kDHead>
+template <class Shape>
 __device__ void average_heads(float* heads, int group) {
-  for (int d = static_cast<int>(threadIdx.x); d < kDHead; d += kSelectThreads) {
+  constexpr int kDHead = Shape::kDHead;
+  for (int d = static_cast<int>(threadIdx.x); d < Shape::kDHead; d += Shape::kThreads) {
     float sum = 0.0F;
     for (int h = 0; h < group; ++h) sum += heads[h * kDHead + d];
     heads[d] = sum / static_cast<float>(group);
@@ -114,9 +142,9 @@ __device__ void average_heads(float* heads, int group) {
 
 // The thread block's share of the product that makes the query: its inputs, and their weights. The first
 // weights are asked for before the previous kernel has ended, because no kernel of a step writes weights.
-template <int kDHead>
+template <class Shape>
 struct QueryProduct {
-  using Shape = SelectShape<kDHead>;
+  static constexpr int kDHead = Shape::kDHead;
   static constexpr int kAhead = 4;
   const __nv_bfloat16* weights;  // of the head: [n_inputs, kDHead]
   int row, chunk;                // of this thread
@@ -162,20 +190,21 @@ struct QueryProduct {
 };
 
 // Adds up the rows of sums.
-template <int kDHead>
+template <class Shape>
 __device__ void add_rows(const float* sums, float* out) {
-  for (int d = static_cast<int>(threadIdx.x); d < kDHead; d += kSelectThreads) {
+  constexpr int kDHead = Shape::kDHead;
+  for (int d = static_cast<int>(threadIdx.x); d < Shape::kDHead; d += Shape::kThreads) {
     float total = 0.0F;
 #pragma unroll
-    for (int r = 0; r < SelectShape<kDHead>::kRows; ++r) total += sums[r * kDHead + d];
+    for (int r = 0; r < Shape::kRows; ++r) total += sums[r * kDHead + d];
     out[d] = total;
   }
 }
 
 // Adds up the blocks' parts of the query, in the order of the blocks.
-template <int kDHead>
+template <class Shape>
 __device__ void gather_query(float* query, const float* partial, int size) {
-  for (int d = static_cast<int>(threadIdx.x); d < kDHead; d += kSelectThreads) {
+  for (int d = static_cast<int>(threadIdx.x); d < Shape::kDHead; d += Shape::kThreads) {
     float total = partial[d];
 #if __CUDA_ARCH__ >= 900
     if (size > 1) {
@@ -207,24 +236,25 @@ __device__ void finish_query(const DecodeGateSelectParams& p, float* query, int 
 // Makes the gate query in memory.query of every thread block of the cluster, whose threads all call this.
 // When it returns, every block of the cluster has begun. Other blocks may still read this block's part of the
 // query, so a block must not end before the cluster's next barrier.
-template <int kDHead>
-__device__ void make_query(const DecodeGateSelectParams& p, const QueryProduct<kDHead>& product,
-                           const SelectMemory<kDHead>& memory, int head, int decode, int group, int size) {
+template <class Shape>
+__device__ void make_query(const DecodeGateSelectParams& p, const QueryProduct<Shape>& product,
+                           const SelectMemory<Shape>& memory, int head, int decode, int group, int size) {
+  constexpr int kDHead = Shape::kDHead;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
   const int64_t width = static_cast<int64_t>(p.n_heads + 2 * p.n_kv_heads) * kDHead;
-  load_heads<kDHead>(p, static_cast<const __nv_bfloat16*>(p.qkv) + decode * width + head * group * kDHead,
-                     group, memory.heads);
+  load_heads<Shape>(p, static_cast<const __nv_bfloat16*>(p.qkv) + decode * width + head * group * kDHead,
+                    group, memory.heads);
   __syncthreads();
-  if (p.n_inputs != group * kDHead) average_heads<kDHead>(memory.heads, group);
+  if (p.n_inputs != group * kDHead) average_heads<Shape>(memory.heads, group);
   __syncthreads();
   if (p.n_inputs > 0) {
     product.multiply(memory.heads, memory.sums);
     __syncthreads();
-    add_rows<kDHead>(memory.sums, memory.partial);
+    add_rows<Shape>(memory.sums, memory.partial);
     cluster_barrier(size);
-    gather_query<kDHead>(memory.query, memory.partial, size);
+    gather_query<Shape>(memory.query, memory.partial, size);
   } else {
-    for (int d = thread; d < kDHead; d += kSelectThreads) memory.query[d] = memory.heads[d];
+    for (int d = thread; d < Shape::kDHead; d += Shape::kThreads) memory.query[d] = memory.heads[d];
     cluster_barrier(size);  // every block has begun, so others may write to the first one's memory
   }
   __syncthreads();

@@ -14,17 +14,17 @@
 namespace seer::cuda {
 namespace {
 
-template <int kDHead>
-__global__ void __launch_bounds__(kSelectThreads)
+template <class Shape>
+__global__ void __launch_bounds__(Shape::kThreads)
     decode_gate_select_kernel(const __grid_constant__ DecodeGateSelectParams p) {
   extern __shared__ __align__(16) float floats[];
   ptx::let_next_kernel_start();
   const int size = cluster_size(), rank = static_cast<int>(blockIdx.x) % size;
   const int head = static_cast<int>(blockIdx.y), decode = static_cast<int>(blockIdx.z);
   const int group = p.n_heads / p.n_kv_heads;
-  const SelectMemory<kDHead> memory(floats, group);
+  const SelectMemory<Shape> memory(floats, group);
   const int thread = static_cast<int>(threadIdx.x);
-  const QueryProduct<kDHead> product(p, head, rank, size);
+  const QueryProduct<Shape> product(p, head, rank, size);
   // Positions, rules and tables are on the device before the step's kernels run.
   const DecodeGateRule rule = p.rules[decode];
   const int n_keys = __ldcg(p.positions + decode) + 1;
@@ -33,16 +33,16 @@ __global__ void __launch_bounds__(kSelectThreads)
   const int64_t list = static_cast<int64_t>(head) * p.n_decodes + decode;
   int32_t* out = p.blocks + list * p.capacity;
   const int n_old = min(n_full, (n_keys - 1) / p.page_tokens);  // full pages of earlier steps
-  PageKeys<kDHead, /*kDivided=*/false> keys(p, head, rank, size, n_full, n_old, table);
+  PageKeys<Shape, /*kDivided=*/false> keys(p, head, rank, size, n_full, n_old, table);
   ptx::wait_for_previous_kernel();
 
   const bool all = rule.n_best == DecodeGateRule::kAll || rule.n_best >= n;
   if (all && (p.scores == nullptr || rule.n_best == DecodeGateRule::kAll)) {
-    for (int j = rank * kSelectThreads + thread; j < n; j += size * kSelectThreads) out[j] = j;
+    for (int j = rank * Shape::kThreads + thread; j < n; j += size * Shape::kThreads) out[j] = j;
     if (rank == 0 && thread == 0) p.counts[list] = n;
     return;
   }
-  make_query<kDHead>(p, product, memory, head, decode, group, size);
+  make_query<Shape>(p, product, memory, head, decode, group, size);
 
   uint32_t first_row = ptx::shared_address(memory.row);
 #if __CUDA_ARCH__ >= 900
@@ -59,10 +59,10 @@ __global__ void __launch_bounds__(kSelectThreads)
   if (rank == 0 && thread == 0 && n_full < n) memory.row[n_full] = 0U;
   cluster_barrier(size);
   if (rank != 0) return;
-  __shared__ ChooseMemory<kSelectWarps> chooser;
+  __shared__ ChooseMemory<Shape::kWarps> chooser;
   if (p.scores != nullptr) write_scores(chooser, p.scores + list * p.capacity, memory.row, n, p.capacity);
   if (all) {
-    for (int j = thread; j < n; j += kSelectThreads) out[j] = j;
+    for (int j = thread; j < n; j += Shape::kThreads) out[j] = j;
     if (thread == 0) p.counts[list] = n;
     return;
   }
@@ -70,32 +70,31 @@ __global__ void __launch_bounds__(kSelectThreads)
   if (thread == 0) p.counts[list] = n_kept;
 }
 
-template <int kDHead>
-cudaError_t launch_select(const DecodeGateSelectParams& p, int n_multiprocessors, bool has_clusters,
-                          cudaStream_t stream) {
-  const int size = has_clusters ? select_cluster(p.n_decodes * p.n_kv_heads, n_multiprocessors) : 1;
-  const dim3 grid(static_cast<unsigned>(size), static_cast<unsigned>(p.n_kv_heads),
+template <class Shape>
+cudaError_t launch_select(const DecodeGateSelectParams& p, int cluster, cudaStream_t stream) {
+  constexpr auto* kKernel = decode_gate_select_kernel<Shape>;
+  const dim3 grid(static_cast<unsigned>(cluster), static_cast<unsigned>(p.n_kv_heads),
                   static_cast<unsigned>(p.n_decodes));
-  const cudaError_t error = prefer_shared_memory(decode_gate_select_kernel<kDHead>);
+  const cudaError_t error = prefer_shared_memory(kKernel);
   if (error != cudaSuccess) return error;
-  const int64_t bytes = select_bytes(kDHead, p.n_heads / p.n_kv_heads, p.capacity);
-  return launch_clusters(decode_gate_select_kernel<kDHead>, grid, size, kSelectThreads,
-                         static_cast<int>(bytes), stream, p);
+  const int64_t bytes = select_bytes(Shape::kDHead, Shape::kWarps, p.n_heads / p.n_kv_heads, p.capacity);
+  return launch_clusters(kKernel, grid, cluster, Shape::kThreads, static_cast<int>(bytes), stream, p);
 }
 
 }  // namespace
 
 cudaError_t launch_decode_gate_select(const DecodeGateSelectParams& params, int n_multiprocessors,
                                       bool has_clusters, cudaStream_t stream) {
-  return for_head_size(params.d_head, [&](auto d_head) {
-    return launch_select<d_head()>(params, n_multiprocessors, has_clusters, stream);
+  const SelectDivision division = divide_select(params, n_multiprocessors, has_clusters);
+  return for_select_shape(params.d_head, division.n_warps, [&](auto shape) {
+    return launch_select<decltype(shape)>(params, division.cluster, stream);
   });
 }
 
 int64_t decode_gate_max_blocks(int max_shared_bytes, int d_head, int group) {
   // Static shared memory counts as well.
-  const int64_t left = max_shared_bytes - select_bytes(d_head, group, 0) -
-                       static_cast<int64_t>(sizeof(ChooseMemory<kSelectWarps>));
+  const int64_t left = max_shared_bytes - select_bytes(d_head, kSelectNarrowWarps, group, 0) -
+                       static_cast<int64_t>(sizeof(ChooseMemory<kSelectNarrowWarps>));
   return std::max<int64_t>(0, left / 4);
 }
 
