@@ -263,6 +263,17 @@ TEST_CASE("the divergence from dense attention is that of the definition, at pos
     }
     CHECK(sum == Approx(expected).epsilon(1e-5));
   }
+  // A vocabulary that is large enough for several threads.
+  constexpr int64_t kLarge = 70'000, kFew = 16;
+  Divergence wide(kFew, kLarge);
+  std::vector<float> even(static_cast<size_t>(kFew * kLarge)), one = even;
+  for (int64_t p = 0; p < kFew; ++p) one[static_cast<size_t>(p * kLarge + p)] = static_cast<float>(p);
+  wide.keep(0, kFew, even.data());
+  double wide_expected = 0.0;  // log((n - 1 + exp(p)) / n) - p / n
+  for (int64_t p = 0; p < kFew; ++p)
+    wide_expected +=
+        std::log1p(std::expm1(static_cast<double>(p)) / kLarge) - static_cast<double>(p) / kLarge;
+  CHECK(wide.sum(0, kFew, one.data()) == Approx(wide_expected).epsilon(1e-3));
   CHECK(Divergence(100, kVocab).n_positions() == 100);
   CHECK(Divergence(65536, 152064).n_positions() * 152064 * 4 <= Divergence::kMostBytes);
 }

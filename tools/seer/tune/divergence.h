@@ -24,7 +24,7 @@ class Divergence {
 
  private:
   template <class Visit>
-  void each(int64_t position, int64_t n_rows, const Visit& visit) const;
+  int64_t each(int64_t position, int64_t n_rows, const Visit& visit) const;
 
   int64_t window_, n_vocab_, stride_;
   std::vector<float> kept_;  // [n_positions, n_vocab]: logarithms of probabilities
