@@ -44,7 +44,8 @@ Run run_together(const EngineOptions& options, const std::vector<GenerateRequest
   return run;
 }
 
-TEST_CASE("32 requests of one token to nearly a context, dense and sparse, give what each gives alone") {
+TEST_CASE("32 requests of one token to nearly a context, dense and sparse, give what each gives alone",
+          "[long]") {
   const std::vector<GenerateRequest> requests = mixed_requests();
   std::vector<GenerateResult> alone;
   {

@@ -109,7 +109,7 @@ TEST_CASE("planted numbers are asked for later, and the positions before the ans
   check_look_ups(Planting(1.0));
 }
 
-TEST_CASE("planted look-ups are right with tokenizers of other kinds") {
+TEST_CASE("planted look-ups are right with tokenizers of other kinds", "[long]") {
   for (const char* name : {"qwen2", "llama3.1", "llama2", "deepseek-llm"}) {
     INFO(name);
     if (const auto dir = testing::test_data(std::string("tokenizers/") + name))

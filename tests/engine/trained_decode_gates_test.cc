@@ -64,7 +64,7 @@ std::shared_ptr<Engine> load_with(const std::string& gates) {
   return Engine::load(options);
 }
 
-TEST_CASE("the demo model's gates for decoding find a number with a tenth of the blocks") {
+TEST_CASE("the demo model's gates for decoding find a number with a tenth of the blocks", "[long]") {
   const auto engine = load_with((demo_model() / "decode-gates").string());
   CHECK(engine->model().decode_gates->gate_block == kBlock);
   CHECK(engine->model().decode_gates->default_rule == SparseDecodeRule::parse("budget=1024"));
