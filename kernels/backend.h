@@ -110,8 +110,8 @@ class Backend : public DividedDecodes {
   virtual void write_rows(const Tensor& device, std::span<const int64_t> rows, const std::byte* host,
                           int64_t stride) = 0;
 
-  // Makes what copies rows of tensors to and from records of `record_bytes`, which the parts cover. The
-  // backend and the tensors must outlive it. Throws Error{kMemory}.
+  // Makes an object that copies rows of tensors to and from records on the host. The parts together cover the
+  // `record_bytes` of a record. The backend and the tensors must outlive the object. Throws Error{kMemory}.
   virtual std::unique_ptr<RecordCopier> make_record_copier(const std::vector<RecordPart>& parts,
                                                            int64_t record_bytes) = 0;
   // Memory of the host to which and from which the device copies fastest; not initialised. Throws

@@ -26,7 +26,7 @@ class PageImages {
   void read(std::span<const int64_t> pages, std::byte* out, int64_t stride) const;
   // Copies images + i * stride to pages[i].
   void write(std::span<const int64_t> pages, const std::byte* images, int64_t stride) const;
-  // Makes what copies images while another thread runs steps.
+  // Makes an object that copies images while another thread runs steps.
   std::unique_ptr<RecordCopier> make_copier() const;
   // Sets to zero the parts of an image that the page's sequence has not written, which may hold what an
   // earlier owner of the page has left: the slots from n_tokens on, the key of the gates for decoding unless

@@ -66,7 +66,7 @@ build_and_test() { # build_and_test PRESET [CTEST OPTION...]
 }
 
 # This build leaves out PTX for GPUs to come: no test runs it, and it takes a third of nvcc's time. Sources of tests are
-# compiled together, which saves a quarter of the rest.
+# compiled together, which saves a quarter of the time that all other compilation takes.
 release() {
   local status=0 seer=build/release/bin/seer line
   configure release -DSEER_BUILD_TESTS=ON -DSEER_JOIN_TESTS=ON '-DCMAKE_CUDA_ARCHITECTURES=80-real;90a-real' &&
@@ -107,7 +107,8 @@ run_tidy() { # run_tidy JOIN [OPTION...]; JOIN: whether the build folder joins t
 tidy() { run_tidy ON --without tests; }
 
 # This step runs only if it is named: the tests are more sources than everything else together, and no user meets what
-# clang-tidy finds in them.
+# clang-tidy finds in them. It needs a build folder that compiles the tests' sources one by one, because tidy.py takes from
+# that folder the list of sources.
 tidy-tests() { run_tidy OFF; }
 
 tools/install_deps.sh test

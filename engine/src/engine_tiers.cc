@@ -9,7 +9,8 @@
 namespace seer {
 namespace {
 
-// Small records need several threads to reach what a disk gives; see DESIGN.md, "Tiers: the disk".
+// One thread does not get from a disk what it can give. engine/DESIGN.md, chapter "Tiers: the disk", has the
+// times of one thread and of four.
 constexpr int kStorageThreads = 4;
 
 }  // namespace

@@ -30,7 +30,7 @@ class PageTransfer {
   // scheduler's turn. They throw the errors of the communicator and of the backend.
   void read(std::span<const int32_t> pages, std::byte* out);
   void write(std::span<const int32_t> pages, const std::byte* records);
-  // Makes what does the same while another thread runs steps, for an engine of one rank.
+  // Makes an object that does the same while another thread runs steps. Only for an engine of one rank.
   std::unique_ptr<RecordCopier> make_copier() const;
   bool alone() const { return size() == 1; }
   // As PageImages::clear_unused(), for a record.

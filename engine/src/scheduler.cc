@@ -133,7 +133,8 @@ bool Scheduler::run(const std::shared_ptr<Request>& request, const std::atomic<b
     }
   }
   if (!r.removed) {
-    const Turn turn(this, &lock);  // whoever had it may have ended the request, and will have removed it then
+    // The thread that had the turn may have ended the request. Then it has also removed it.
+    const Turn turn(this, &lock);
     if (r.state != Request::State::kEnded) thrown ? fail(r, thrown) : end(r, &EngineStats::n_cancelled);
     remove_ended();
   }

@@ -9,8 +9,8 @@
 // Documents are random ids, so thresholds keep another share of the blocks than they do in a text. Each row
 // of the table is one round over all documents; an answer has N tokens (1). With --restart 1, the engine is
 // loaded again before the last round of each rule, unless there is only one round. Answers to a document must
-// be the same. A GPU rounds in other places if the rest of a prompt is computed in steps of other sizes, so
-// on it only those are compared for which as many tokens came from the pool and the tiers.
+// be the same. A GPU rounds in other places if the rest of a prompt is computed in steps of other sizes. So
+// on a GPU two answers are compared only if equally many tokens came from the pool and the tiers together.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -192,12 +192,13 @@ void print_stats(const Engine& engine) {
   std::fflush(stdout);
 }
 
-// What was said about a document of which so many tokens were brought back. The rest is then computed in the
-// same steps, so that the answer is the same, bit for bit.
+// The answer to a document, by the document's index and by how many of its tokens came from the pool and the
+// tiers (always 0 on a CPU). If equally many came, the rest is computed in the same steps, so that the answer
+// must be the same.
 using Answers = std::map<std::pair<int64_t, int64_t>, std::vector<int32_t>>;
 
 void check_answers(const Engine& engine, const Round& round, Answers* answers) {
-  const bool same_bits = engine.info().device.starts_with("cpu");  // on a CPU they always are
+  const bool same_bits = engine.info().device.starts_with("cpu");  // whatever the sizes of the steps are
   int64_t n_compared = 0;
   for (size_t i = 0; i < round.answers.size(); ++i) {
     const auto [found, first] =

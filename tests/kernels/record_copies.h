@@ -5,7 +5,8 @@
 
 namespace seer::testing {
 
-// Records of several tensors come and go whole, whatever their sizes divide by, and no other byte changes.
+// Checks that records of several tensors are copied in both directions byte for byte, whatever number divides
+// their sizes, and that no other byte changes.
 void check_record_copies(Backend& backend);
 
 }  // namespace seer::testing

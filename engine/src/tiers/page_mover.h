@@ -59,8 +59,8 @@ class ModelPageMover final : public PageMover {
   Backend* backend_;
   int64_t page_tokens_;
   std::unique_ptr<RecordCopier> copier_;  // null if there are several ranks
-  std::vector<std::byte> for_read_,
-      for_write_;  // several ranks: the records of a message, one after the other
+  // The records of a message, one after the other, if there are several ranks.
+  std::vector<std::byte> for_read_, for_write_;
 };
 
 }  // namespace seer

@@ -25,16 +25,16 @@ class PageTier {
   // does not have the page, or has it damaged; `record` then holds nothing useful.
   virtual bool load(const PageName& name, std::span<std::byte> record) = 0;
 
-  // If the tier keeps records in memory, it has the next four functions too, so that pages are copied from
-  // and to the place where a record stays.
+  // Returns whether the tier keeps records in memory. Such a tier has the next four functions too, so that
+  // pages are copied from and to the place where a record stays.
   virtual bool in_memory() const { return false; }
-  // Makes room for the page's record as store() does, and returns it; null if the page is not kept, or is
-  // there already. The caller fills the room, and then calls end_store(), with `complete` false if that
-  // failed: then the page is forgotten.
+  // Makes room for the page's record as store() does, and returns the room; null if the page is not kept, or
+  // is there already. The caller writes the record there, and then calls end_store(). If it could not write
+  // the record, `complete` must be false, and the tier forgets the page.
   virtual std::byte* begin_store(const PageName&, double /*cost_s*/) { return nullptr; }
   virtual void end_store(const PageName&, bool /*complete*/) {}
-  // Returns the page's record, which stays as it is until
-  // release_record(). Null if the tier does not have the page.
+  // Returns the page's record, which stays as it is until release_record(). Null if the tier does not have
+  // the page.
   virtual const std::byte* borrow(const PageName&) { return nullptr; }
   virtual void release_record(const PageName&) {}
 

@@ -198,8 +198,8 @@ void TieredPages::copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock) {
   count(loaded, copy_ns, &job);
 }
 
-// The time of loading belongs to the tiers that do not keep records in memory. It and the time of the copy
-// are divided among the tiers by how many of the pages came from each.
+// The time of the copy is divided among the tiers by how many of the pages came from each. So is the time of
+// loading, but only among the tiers that do not keep records in memory.
 void TieredPages::count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job) {
   const auto n = static_cast<int64_t>(loaded.records.size());
   std::array<int64_t, kTierKinds> pages_of{};

@@ -60,7 +60,8 @@ void TieredPages::tell_use(Lock* lock) {
 
 void TieredPages::after_step() {
   if (tier(kHost) == nullptr || !works_ || pages_->n_free() >= options_.watermark_pages) return;
-  if (evict_changes_ == pages_->n_changes()) return;  // as after most steps of decodes
+  // After most steps of decodes nothing has changed since the list was made.
+  if (evict_changes_ == pages_->n_changes()) return;
   evict_changes_ = pages_->n_changes();
   to_evict_.clear();
   for (const int32_t page : pages_->next_evicted(options_.watermark_pages)) {
@@ -171,7 +172,8 @@ void TieredPages::copy_out(std::vector<Saving>* batch, Lock* lock) {
   if (error) std::rethrow_exception(error);
 }
 
-// A tier in memory gets the records at once in the place where they stay.
+// Pages for a tier that keeps records in memory are copied straight to the place where their records stay,
+// all other pages to save_buffer_.
 void TieredPages::read(std::vector<Saving>* batch) {
   std::vector<int32_t> pages;
   std::vector<std::byte*> records;

@@ -36,8 +36,9 @@ struct TierOptions {
   // The host's tier gets pages before the pool evicts them. If fewer pages of the pool than this are empty,
   // the pages that are to be evicted next are copied: up to this many fresh ones, and as many kept ones.
   int64_t watermark_pages = 0;
-  int storage_threads =
-      1;  // that load from a tier that does not keep records in memory, and as many that store
+  // So many threads load pages from a tier that does not keep records in memory, and as many others store
+  // pages there.
+  int storage_threads = 1;
   std::function<void(const std::string&)> warn;  // gets a sentence when the tiers are given up; may be empty
 };
 
@@ -107,23 +108,23 @@ class TieredPages final : public PageSaver {
     Filled filled;
     size_t kind;                  // of the tier
     double cost_s;                // of computing it again
-    std::byte* record = nullptr;  // in the tier's memory, or in save_buffer_; null if the tier has no room
+    std::byte* record = nullptr;  // in the tier's memory or save_buffer_; null: no room, or it has the page
     bool kept = false;
   };
 
-  // What came of looking for one page in the tiers.
+  // What was found of one page in the tiers.
   struct LoadedPage {
-    const std::byte* record =
-        nullptr;      // in restore_buffer_, or in the memory of a tier; null: no tier has it
-    size_t kind = 0;  // of the tier that had it
-    bool borrowed = false;
-    std::array<bool, kTierKinds> failed{};
+    // In restore_buffer_, or in the memory of a tier. Null if no tier has the page.
+    const std::byte* record = nullptr;
+    size_t kind = 0;                        // of the tier that had it
+    bool borrowed = false;                  // from that tier's memory
+    std::array<bool, kTierKinds> failed{};  // by tier: it has the page, but could not give it
   };
   struct Loaded {
     std::vector<LoadedPage> pages;                      // as many as were asked for
     std::vector<const std::byte*> records;              // of the leading pages that were found
     std::vector<std::pair<size_t, PageName>> borrowed;  // kinds of tiers, names
-    int64_t load_ns = 0;                                // that loading took, apart from what was borrowed
+    int64_t load_ns = 0;                                // from the start to the end of loading
   };
   // Gives back what was borrowed.
   class Borrowed {

@@ -64,7 +64,7 @@ struct DecodeGateSelectParams {
   int n_decodes, n_heads, n_kv_heads, d_head, page_tokens;
   int n_inputs;  // of weights: d_head for each head of a group, d_head for the heads' mean, or 0
   bool rotates;
-  int64_t longest;  // keys of the longest of the decodes, or more
+  int64_t longest;  // keys of the longest of the decodes, rounded up to a power of two
 };
 // d_head must be 64, 96, 128 or 256, and capacity at most decode_gate_max_blocks().
 cudaError_t launch_decode_gate_select(const DecodeGateSelectParams& params, int n_multiprocessors,

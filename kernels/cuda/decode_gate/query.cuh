@@ -64,7 +64,7 @@ inline SelectDivision divide_select(const DecodeGateSelectParams& p, int n_multi
                                     bool has_clusters) {
   constexpr int kMost = 8;
   constexpr int64_t kWideKeys = 32768;
-  constexpr int64_t kWideCapacity = 16384;  // pages whose scores fit into shared memory next to the rest
+  constexpr int64_t kWideCapacity = 16384;  // pages whose scores fit into shared memory besides the rest
   const int n_lists = p.n_decodes * p.n_kv_heads;
   const bool wide = has_clusters && p.longest > kWideKeys && 2 * n_lists <= n_multiprocessors &&
                     p.capacity <= kWideCapacity;

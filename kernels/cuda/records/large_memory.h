@@ -1,4 +1,4 @@
-// Page-locked memory of the host by the gigabyte.
+// Large pieces of page-locked memory of the host.
 #pragma once
 
 #include <cstddef>

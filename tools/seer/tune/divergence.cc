@@ -16,11 +16,12 @@ double log_of_sum(const float* logits, int64_t n) {
   return static_cast<double>(largest) + std::log(sum);
 }
 
-// Calls visit(i) for each i below n, on several threads if that takes long. A vocabulary of 150,000 has as
-// many exponentials for each position, which took one thread longer than a GPU needed for the model.
+// Calls visit(i) for each i below n, on several threads if that takes long. Each position needs as many
+// exponentials as the vocabulary has tokens. With 150,000 tokens, one thread took longer for them than a GPU
+// took for the model.
 template <class Visit>
 void on_threads(int64_t n, int64_t work_of_each, const Visit& visit) {
-  constexpr int64_t kWork = 1 << 18;  // for which a thread is worth its start
+  constexpr int64_t kWork = 1 << 18;  // exponentials; for fewer, it does not pay to start a thread
   constexpr int64_t kMostThreads = 16;
   const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
   const int64_t n_threads = std::clamp<int64_t>(n * work_of_each / kWork, 1, std::min(cores, kMostThreads));
