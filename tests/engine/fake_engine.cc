@@ -130,6 +130,7 @@ FakeEngine::FakeEngine(const FakeOptions& o)
     tier_options.page_tokens = o.page_tokens;
     tier_options.batch_bytes = o.batch_pages * mover->record_bytes();
     tier_options.watermark_pages = o.watermark_pages;
+    tier_options.storage_threads = o.storage_threads;
     tiers = std::make_unique<TieredPages>(&pages, std::move(own), tier_options);
     tiers->restore_always();
   }

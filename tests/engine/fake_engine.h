@@ -95,7 +95,8 @@ struct FakeOptions {
   std::shared_ptr<PageTier> host, disk;  // tiers below the pool; null: off
   bool copies_need_turn = false;         // as if there were several ranks
   int64_t batch_pages = 3;               // that the tiers' threads copy at a time
-  int64_t watermark_pages = 8;           // see TierOptions
+  int64_t watermark_pages = 8;           // see TierOptions, and the next one too
+  int storage_threads = 1;
 };
 
 class FakeEngine {

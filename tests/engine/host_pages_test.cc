@@ -42,6 +42,30 @@ TEST_CASE("the host's tier gives back what it was given, and counts it") {
   CHECK(host->n_bytes() == 4 * kRecord);
 }
 
+TEST_CASE("a record that was begun is there once it is complete, and leaves its room if it is given up") {
+  Host host(2);
+  std::byte* const first = host->begin_store(test_page(0), 1.0);
+  REQUIRE(first != nullptr);
+  CHECK(host->begin_store(test_page(0), 1.0) == nullptr);  // it is being written already
+  CHECK_FALSE(host->has(test_page(0)));
+  CHECK(host->borrow(test_page(0)) == nullptr);
+  CHECK(host.store(1));
+  CHECK(host.store(2));  // in place of 1, because 0 is being written
+  CHECK_FALSE(host->has(test_page(1)));
+  host->end_store(test_page(0), false);
+  CHECK(host->n_pages() == 1);
+  CHECK(host.store(3));
+  CHECK(host.load(2));
+  CHECK(host.load(3));
+  std::byte* const again = host->begin_store(test_page(4), 1.0);
+  REQUIRE(again != nullptr);
+  const Record record = record_of(test_page(4));
+  std::copy(record.begin(), record.end(), again);
+  host->end_store(test_page(4), true);
+  CHECK(host.load(4));
+  CHECK(host->begin_store(test_page(4), 1.0) == nullptr);
+}
+
 TEST_CASE("the page that was used the longest ago gives way") {
   Host host(3);
   for (int64_t i = 0; i < 3; ++i) host.store(i);

@@ -232,12 +232,17 @@ void DiskPages::remove_damaged(const std::string& path, const PageName& name, co
   const PageSpace::Lock lock(*space, std::chrono::milliseconds(0));  // a request is waiting
   struct stat info {};
   if (!lock || !look(path, &info) || info.st_ino != inode || ::unlink(path.c_str()) != 0) return;
-  Numbers numbers = numbers_under_lock(*space);
-  numbers.bytes -= info.st_size;
-  --numbers.pages;
-  (void)space->write(numbers);
-  const std::lock_guard index_lock(mutex_);
-  index_.erase(name);
+  {
+    const std::lock_guard index_lock(mutex_);
+    index_.erase(name);
+  }
+  try {
+    Numbers numbers = numbers_under_lock(*space);
+    numbers.bytes -= info.st_size;
+    --numbers.pages;
+    (void)space->write(numbers);
+  } catch (const Failure&) {  // then the numbers stay too large until the next count
+  }
 }
 
 std::unique_ptr<PageFileBuffer> DiskPages::take_buffer() {

@@ -21,6 +21,7 @@ class FailurePause {
   // Returns whether this is the first failure in a row, which a person should be told of.
   bool failed() {
     const std::lock_guard lock(mutex_);
+    if (failing_ && Clock::now() < next_) return false;  // it began before the pause, on another thread
     next_ = Clock::now() + pause_;
     pause_ = std::min(2 * pause_, 64 * first_);
     return !failing_.exchange(true);

@@ -1,7 +1,6 @@
 // Brings pages back from the tiers into the pool.
 #include <algorithm>
 #include <atomic>
-#include <new>
 #include <optional>
 
 #include "engine/src/request.h"
@@ -35,6 +34,9 @@ std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequenc
   lock->unlock();
   const std::vector<TierKind> kinds = tiers_with(job->names);
   lock->lock();
+  // A copy may have begun meanwhile. A page that is being copied cannot be evicted, and another one, which
+  // may not have been copied, would go in its place.
+  (void)wait_for_copies(lock);
   if (!works_ || stopping_) return nullptr;
   job->names.resize(kinds.size());
   for (const TierKind kind : kinds) job->expected_s += choice_.restore_seconds(kind, mover_->record_bytes());
@@ -139,7 +141,7 @@ void TieredPages::load(std::span<const PageName> names, Loaded* loaded) {
     if (i > first_missing) return;
     try {
       loaded->pages[i] = load_one(names[i], {buffer + i * bytes, bytes});
-    } catch (const std::bad_alloc&) {  // as if no tier had it
+    } catch (...) {  // as if no tier had it
     }
     if (loaded->pages[i].record != nullptr) return;
     for (size_t seen = first_missing; i < seen && !first_missing.compare_exchange_weak(seen, i);) {

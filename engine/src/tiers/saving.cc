@@ -1,7 +1,6 @@
 // Copies full pages out of the pool, and stores them in the tiers.
 #include <algorithm>
 #include <chrono>
-#include <new>
 #include <optional>
 
 #include "engine/src/scheduler.h"
@@ -105,6 +104,7 @@ void TieredPages::save_loop() {
 void TieredPages::save_some(Lock* lock) {
   if (queue_.empty() && to_evict_.empty()) return tell_use(lock);
   std::vector<Saving> batch = next_to_save();
+  leave_out_kept(&batch, lock);
   if (batch.empty()) return;
   {
     std::optional<Scheduler::Turn> turn;
@@ -121,18 +121,14 @@ void TieredPages::save_some(Lock* lock) {
   }
 }
 
-// Returns a batch of pages that are wanted by a tier that does not have them. Those for the host's tier come
-// first, because they are the next to be evicted.
+// Returns a batch of pages for which something is left to do. Those for the host's tier come first, because
+// they are the next to be evicted.
 std::vector<TieredPages::Saving> TieredPages::next_to_save() {
   std::vector<Saving> batch;
   const auto take = [&](int32_t page, uint64_t serial, size_t kind) {
     if (!still_there(page, serial)) return;  // it is counted as lost when its place is used again
-    Filled& known = filled_[static_cast<size_t>(page)];
+    const Filled& known = filled_[static_cast<size_t>(page)];
     if (known.settled[kind]) return;
-    if (tier(kind)->has(known.name)) {
-      known.settled[kind] = true;
-      return;
-    }
     batch.push_back({page, known, kind, compute_seconds(known.facts.first_token, 1, known.facts.sparse)});
   };
   while (batch.size() < batch_pages() && !to_evict_.empty()) {
@@ -146,6 +142,17 @@ std::vector<TieredPages::Saving> TieredPages::next_to_save() {
     take(page, serial, kDisk);
   }
   return batch;
+}
+
+// Pages that their tier has already leave the batch. The tiers are asked with the lock released.
+void TieredPages::leave_out_kept(std::vector<Saving>* batch, Lock* lock) {
+  lock->unlock();
+  for (Saving& saving : *batch) saving.kept = tier(saving.kind)->has(saving.filled.name);
+  lock->lock();
+  for (const Saving& saving : *batch)
+    if (saving.kept && still_there(saving.page, saving.filled.serial))
+      filled_[static_cast<size_t>(saving.page)].settled[saving.kind] = true;
+  std::erase_if(*batch, [](const Saving& saving) { return saving.kept; });
 }
 
 // Copies the batch's pages to records. Those that were evicted meanwhile leave the batch.
@@ -174,7 +181,7 @@ void TieredPages::copy_out(std::vector<Saving>* batch, Lock* lock) {
 
 // Pages for a tier that keeps records in memory are copied straight to the place where their records stay,
 // all other pages to save_buffer_.
-void TieredPages::read(std::vector<Saving>* batch) {
+void TieredPages::read(std::vector<Saving>* batch) try {
   std::vector<int32_t> pages;
   std::vector<std::byte*> records;
   auto* buffer = static_cast<std::byte*>(save_buffer_.get());
@@ -190,14 +197,12 @@ void TieredPages::read(std::vector<Saving>* batch) {
     pages.push_back(saving.page);
     records.push_back(saving.record);
   }
-  try {
-    mover_->read(pages, records);
-  } catch (...) {
-    for (const Saving& saving : *batch)
-      if (saving.record != nullptr && tier(saving.kind)->in_memory())
-        tier(saving.kind)->end_store(saving.filled.name, false);
-    throw;
-  }
+  mover_->read(pages, records);
+} catch (...) {
+  for (const Saving& saving : *batch)
+    if (saving.record != nullptr && tier(saving.kind)->in_memory())
+      tier(saving.kind)->end_store(saving.filled.name, false);
+  throw;
 }
 
 void TieredPages::store(std::vector<Saving>* batch) {
@@ -205,7 +210,7 @@ void TieredPages::store(std::vector<Saving>* batch) {
     Saving& saving = (*batch)[static_cast<size_t>(i)];
     try {
       store(&saving);
-    } catch (const std::bad_alloc&) {  // then the page is lost to the tier
+    } catch (...) {  // no memory: the page is lost to the tier
     }
   });
 }

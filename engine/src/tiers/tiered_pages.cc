@@ -45,7 +45,9 @@ void TieredPages::flush() {
 }
 
 size_t TieredPages::batch_pages() const {
-  return static_cast<size_t>(std::max<int64_t>(1, options_.batch_bytes / mover_->record_bytes()));
+  // Rounded up, because a record of the 8B shape is a little larger than a quarter of 32 MiB.
+  const int64_t record = mover_->record_bytes();
+  return static_cast<size_t>((options_.batch_bytes + record - 1) / record);
 }
 
 double TieredPages::compute_seconds(int64_t first_token, int64_t n_pages, bool sparse) const {

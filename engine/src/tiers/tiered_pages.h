@@ -151,6 +151,7 @@ class TieredPages final : public PageSaver {
   bool wants_to_save() const { return works_ && !(queue_.empty() && to_evict_.empty() && uses_.empty()); }
   void save_some(Lock* lock);
   std::vector<Saving> next_to_save();
+  void leave_out_kept(std::vector<Saving>* batch, Lock* lock);
   void tell_use(Lock* lock);
   void copy_out(std::vector<Saving>* batch, Lock* lock);
   void read(std::vector<Saving>* batch);

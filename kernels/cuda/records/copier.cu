@@ -46,7 +46,8 @@ __global__ void __launch_bounds__(kThreads)
 // The largest word that divides every size and place.
 int word_bytes(const std::vector<RecordPart>& parts, int64_t record_bytes) {
   int64_t all = record_bytes;
-  for (const RecordPart& part : parts) all |= part.row_bytes() | part.at;
+  for (const RecordPart& part : parts)
+    all |= part.row_bytes() | part.at | static_cast<int64_t>(reinterpret_cast<uintptr_t>(part.device.data));
   return all % 16 == 0 ? 16 : all % 4 == 0 ? 4 : 1;
 }
 
@@ -73,13 +74,10 @@ CudaRecordCopier::CudaRecordCopier(std::function<void()> use, const std::vector<
     }
 }
 
-CudaRecordCopier::~CudaRecordCopier() {
-  for (Lanes* lanes : {&to_host_, &to_device_})
-    for (Lane& lane : *lanes) {
-      if (lane.stream == nullptr) continue;
-      (void)cudaStreamSynchronize(lane.stream);
-      (void)cudaStreamDestroy(lane.stream);
-    }
+CudaRecordCopier::Lane::~Lane() {
+  if (stream == nullptr) return;
+  (void)cudaStreamSynchronize(stream);
+  (void)cudaStreamDestroy(stream);
 }
 
 template <bool kToDevice>
@@ -102,13 +100,17 @@ void CudaRecordCopier::move_rows(const Lane& lane, std::span<const int32_t> rows
   check(cudaGetLastError(), "move_rows_kernel");
 }
 
-// Calls copy(lane, first record, end) for each group of records, and returns when all copies are done.
+// Calls copy(lane, first record, end) for each group of records, and returns when all copies are done. If one
+// fails, it waits for the others too, because the caller gives their pages and records to others then.
 template <class Copy>
-void CudaRecordCopier::for_groups(Lanes& lanes, size_t n, const Copy& copy) {
+void CudaRecordCopier::for_groups(Lanes& lanes, size_t n, const Copy& copy) try {
   use_();
   for (size_t first = 0, i = 0; first < n; first += group_, ++i)
     copy(lanes[i % kLanes], first, std::min(n, first + group_));
   for (const Lane& lane : lanes) check(cudaStreamSynchronize(lane.stream), "a copy between GPU and host");
+} catch (...) {
+  for (const Lane& lane : lanes) (void)cudaStreamSynchronize(lane.stream);
+  throw;
 }
 
 namespace {

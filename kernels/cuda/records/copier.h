@@ -15,7 +15,6 @@ class CudaRecordCopier final : public RecordCopier {
  public:
   // `use` makes the device the calling thread's. Parts must not overlap in a record. Throws Error{kMemory}.
   CudaRecordCopier(std::function<void()> use, const std::vector<RecordPart>& parts, int64_t record_bytes);
-  ~CudaRecordCopier() override;
 
   void read(std::span<const int32_t> rows, std::span<std::byte* const> records) override;
   void write(std::span<const int32_t> rows, std::span<const std::byte* const> records) override;
@@ -24,6 +23,11 @@ class CudaRecordCopier final : public RecordCopier {
   // A stream with a buffer of its own. Each direction has two, so that the kernel of one group of records
   // runs next to the copy of another.
   struct Lane {
+    Lane() = default;
+    ~Lane();
+    Lane(const Lane&) = delete;
+    Lane& operator=(const Lane&) = delete;
+
     cudaStream_t stream = nullptr;
     DeviceMemory buffer;
   };

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <exception>
+#include <memory>
 #include <thread>
 
 #include "kernels/cpu/thread_pool.h"
@@ -30,44 +32,55 @@ int populate(char* begin, size_t bytes) {
 }
 
 int populate_on_threads(char* begin, size_t bytes) {
+  const auto n_shares = static_cast<int64_t>((bytes + kShare - 1) / kShare);
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  ThreadPool threads(std::clamp(cores, 1, kMostThreads));
   std::atomic<int> error{0};
-  threads.run(static_cast<int64_t>((bytes + kShare - 1) / kShare), [&](int64_t i, int) {
+  const auto take = [&](int64_t i, int) {
     const size_t first = static_cast<size_t>(i) * kShare;
     if (const int found = populate(begin + first, std::min(kShare, bytes - first))) error = found;
-  });
+  };
+  std::unique_ptr<ThreadPool> threads;
+  try {
+    threads = std::make_unique<ThreadPool>(std::clamp(cores, 1, kMostThreads));
+  } catch (const std::exception&) {  // the system has no threads left: then this one does it alone
+    threads = std::make_unique<ThreadPool>(1);
+  }
+  threads->run(n_shares, take);
   return error;
 }
 
 }  // namespace
 
+LargePinnedMemory::Mapping::~Mapping() {
+  if (begin != nullptr) (void)munmap(begin, bytes);
+}
+
 LargePinnedMemory::LargePinnedMemory(int64_t bytes, const std::string& purpose) {
   const size_t size = (static_cast<size_t>(bytes) + kHugePage - 1) / kHugePage * kHugePage;
-  const auto refuse = [&] {
-    if (mapped_ != nullptr) (void)munmap(mapped_, mapped_bytes_);
-    throw Error(ErrorKind::kMemory, "cannot lock " + std::to_string(size >> 20) + " MiB of host memory for " +
-                                        purpose + ". Use less, or allow more locked memory (ulimit -l).");
+  const auto refuse = [&](const char* remedy) {
+    throw Error(ErrorKind::kMemory,
+                "cannot lock " + std::to_string(size >> 20) + " MiB of host memory for " + purpose + remedy);
   };
-  mapped_bytes_ = size + kHugePage;
   void* const mapped =
-      mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) refuse();
-  mapped_ = mapped;
-  const size_t offset = reinterpret_cast<uintptr_t>(mapped_) % kHugePage;
-  char* const begin = static_cast<char*>(mapped_) + (offset == 0 ? 0 : kHugePage - offset);
+      mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) refuse(": the system has too little. Use less.");
+  mapping_.begin = mapped;
+  mapping_.bytes = size + kHugePage;
+  const size_t offset = reinterpret_cast<uintptr_t>(mapped) % kHugePage;
+  char* const begin = static_cast<char*>(mapped) + (offset == 0 ? 0 : kHugePage - offset);
   (void)madvise(begin, size, MADV_HUGEPAGE);  // without huge pages it only takes longer
-  if (populate_on_threads(begin, size) != 0) refuse();
-  if (cudaHostRegister(begin, size, cudaHostRegisterPortable) != cudaSuccess) {
+  if (populate_on_threads(begin, size) != 0) refuse(": the system has too little. Use less.");
+  const cudaError_t error = cudaHostRegister(begin, size, cudaHostRegisterPortable);
+  if (error == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();  // otherwise the next launch would report it again
-    refuse();
+    refuse(". Use less, or allow more locked memory (ulimit -l).");
   }
+  check(error, "cudaHostRegister");
   data_ = begin;
 }
 
 LargePinnedMemory::~LargePinnedMemory() {
-  (void)cudaHostUnregister(data_);
-  (void)munmap(mapped_, mapped_bytes_);
+  if (data_ != nullptr) (void)cudaHostUnregister(data_);
 }
 
 }  // namespace seer::cuda

@@ -11,7 +11,7 @@ namespace seer::cuda {
 // pages if the system has them, and lets CUDA lock it afterwards. DESIGN.md in this folder has the times.
 class LargePinnedMemory {
  public:
-  // Throws Error{kMemory} with `purpose` and the size.
+  // Throws Error{kMemory} with `purpose` and the size, and Error{kDevice}.
   LargePinnedMemory(int64_t bytes, const std::string& purpose);
   ~LargePinnedMemory();
   LargePinnedMemory(const LargePinnedMemory&) = delete;
@@ -20,8 +20,13 @@ class LargePinnedMemory {
   void* get() const { return data_; }
 
  private:
-  void* mapped_ = nullptr;  // what the system gave, in which data_ lies at the boundary of a huge page
-  size_t mapped_bytes_ = 0;
+  // What the system gave; data_ lies in it at the boundary of a huge page.
+  struct Mapping {
+    ~Mapping();
+    void* begin = nullptr;
+    size_t bytes = 0;
+  };
+  Mapping mapping_;
   void* data_ = nullptr;
 };
 

@@ -66,9 +66,10 @@ double Divergence::sum(int64_t position, int64_t n_rows, const float* logits) co
   const int64_t n = each(position, n_rows, [&](int64_t i, int64_t row, int64_t k) {
     const float *const found = logits + row * n_vocab_, *const dense = kept_.data() + i * n_vocab_;
     const auto total = static_cast<float>(log_of_sum(found, n_vocab_));
-    double& divergence = sums[static_cast<size_t>(k)];
+    double divergence = 0.0;
     for (int64_t v = 0; v < n_vocab_; ++v)
       divergence += static_cast<double>(std::exp(dense[v]) * (dense[v] - (found[v] - total)));
+    sums[static_cast<size_t>(k)] = divergence;
   });
   return std::accumulate(sums.begin(), sums.begin() + n, 0.0);  // in order, whatever the threads
 }
