@@ -57,10 +57,13 @@ void TieredPages::tell_use(Lock* lock) {
   lock->lock();
 }
 
-void TieredPages::after_step() {
-  if (tier(kHost) == nullptr || !works_ || pages_->n_free() >= options_.watermark_pages) return;
-  // After most steps of decodes nothing has changed since the list was made.
-  if (evict_changes_ == pages_->n_changes()) return;
+// After most steps of decodes the list is what it was.
+bool TieredPages::list_is_stale() const {
+  return tier(kHost) != nullptr && works_ && !stopping_ && pages_->n_free() < options_.watermark_pages &&
+         evict_changes_ != pages_->n_changes();
+}
+
+void TieredPages::list_next_evicted() {
   evict_changes_ = pages_->n_changes();
   to_evict_.clear();
   for (const int32_t page : pages_->next_evicted(options_.watermark_pages)) {
@@ -69,6 +72,11 @@ void TieredPages::after_step() {
       to_evict_.emplace_back(page, known.serial);
   }
   std::reverse(to_evict_.begin(), to_evict_.end());  // so that the page that goes first is the last one
+}
+
+void TieredPages::after_step() {
+  if (!list_is_stale()) return;
+  list_next_evicted();
   if (!to_evict_.empty()) save_work_.notify_one();
 }
 
@@ -102,7 +110,12 @@ void TieredPages::save_loop() {
 }
 
 void TieredPages::save_some(Lock* lock) {
-  if (queue_.empty() && to_evict_.empty()) return tell_use(lock);
+  // Pages that were being copied, and those before them, were not in the last list.
+  if (to_evict_.empty() && list_is_stale()) list_next_evicted();
+  if (queue_.empty() && to_evict_.empty()) {
+    if (!uses_.empty()) tell_use(lock);
+    return;
+  }
   std::vector<Saving> batch = next_to_save();
   leave_out_kept(&batch, lock);
   if (batch.empty()) return;

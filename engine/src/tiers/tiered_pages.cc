@@ -41,6 +41,7 @@ void TieredPages::stop() {
 
 void TieredPages::flush() {
   Lock lock(scheduler_->mutex());
+  save_work_.notify_one();  // pages may have become evictable since the last step
   saved_.wait(lock, [this] { return !saving_ && !wants_to_save(); });
 }
 

@@ -148,7 +148,11 @@ class TieredPages final : public PageSaver {
 
   // saving.cc
   void save_loop();
-  bool wants_to_save() const { return works_ && !(queue_.empty() && to_evict_.empty() && uses_.empty()); }
+  bool wants_to_save() const {
+    return works_ && !(queue_.empty() && to_evict_.empty() && uses_.empty() && !list_is_stale());
+  }
+  bool list_is_stale() const;
+  void list_next_evicted();
   void save_some(Lock* lock);
   std::vector<Saving> next_to_save();
   void leave_out_kept(std::vector<Saving>* batch, Lock* lock);
