@@ -9,7 +9,7 @@
 namespace seer {
 namespace {
 
-// One thread does not get from a disk what it can give. engine/DESIGN.md, chapter "Tiers: the disk", has the
+// One thread does not get from a disk what it can give. DESIGN.md in tiers/, chapter "The disk", has the
 // times of one thread and of four.
 constexpr int kStorageThreads = 4;
 

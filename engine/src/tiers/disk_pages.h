@@ -46,7 +46,7 @@ struct DiskPagesStats {
 };
 
 // Keeps each page in a file of its own (page_folder.h). Several processes may write, read and remove files.
-// engine/DESIGN.md says what is promised if one of them, or the machine, ends at any moment.
+// DESIGN.md in this folder says what is promised if one of them, or the machine, ends at any moment.
 class DiskPages final : public PageTier {
  public:
   using Log = std::function<void(LogLevel, const std::string&)>;

@@ -1,5 +1,5 @@
 // The tiers below the pool of pages: it saves full pages to them, and brings pages back, on two threads of
-// its own. engine/DESIGN.md, chapter "Tiers below the pool", explains who may do what when.
+// its own. DESIGN.md in this folder explains who may do what when.
 #pragma once
 
 #include <array>
