@@ -104,7 +104,7 @@ TEST_CASE("bench counts the tokens that were computed, and its rates are of thes
   CHECK_THAT(table, ContainsSubstring("|    pp256 @ d512 |      384 |"));
 }
 
-TEST_CASE("bench's rows read the same as a table, as csv and as json lines") {
+TEST_CASE("bench's rows read the same as a table, as csv and as json lines", "[long]") {
   const auto output = [](const std::string& format) {
     std::vector<std::string> arguments = kBench;
     arguments.insert(arguments.end(), {"--output", format});

@@ -121,7 +121,8 @@ TEST_CASE("tune --write makes the rule the gates' own and keeps every other byte
   CHECK(!fs::exists(gates.dir.path() / "config.json.tmp"));
 }
 
-TEST_CASE("tune --per-head finds factors on the last windows, tries them on the others and writes them") {
+TEST_CASE("tune --per-head finds factors on the last windows, tries them on the others and writes them",
+          "[long]") {
   const Gates gates;
   const auto rows_of = [&](const Words& more) {
     Words words = tune(gates.path(), {"--window", "320", "--look-ups", "0", "--target-density", "1"});
