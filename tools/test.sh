@@ -58,8 +58,7 @@ build_and_test() { # build_and_test PRESET [CTEST OPTION...]
   shift
   configure "$preset" -DSEER_BUILD_TESTS=ON && cmake --build --preset "$preset" -j "$(jobs)" || return 1
   rm -f "$log"
-  # One more than there are cores, because some tests wait for clocks and other processes.
-  ctest --preset "$preset" -j $(($(nproc) + 1)) "$@" || status=1
+  ctest --preset "$preset" -j "$(nproc)" "$@" || status=1
   if [ -f "$log" ]; then
     while IFS= read -r line; do skipped+=("$step: $line"); done < <(python3 tools/skipped.py "$log")
   fi
