@@ -66,7 +66,7 @@ build_and_test() { # build_and_test PRESET [CTEST OPTION...]
 }
 
 # This build leaves out PTX for GPUs to come: no test runs it, and it takes a third of nvcc's time. Sources of tests are
-# compiled together, which saves a quarter of the time that all other compilation takes.
+# compiled together, which takes less time.
 release() {
   local status=0 seer=build/release/bin/seer line
   configure release -DSEER_BUILD_TESTS=ON -DSEER_JOIN_TESTS=ON '-DCMAKE_CUDA_ARCHITECTURES=80-real;90a-real' &&

@@ -16,9 +16,8 @@ double log_of_sum(const float* logits, int64_t n) {
   return static_cast<double>(largest) + std::log(sum);
 }
 
-// Calls visit(i) for each i below n, on several threads if that takes long. Each position needs as many
-// exponentials as the vocabulary has tokens. With 150,000 tokens, one thread took longer for them than a GPU
-// took for the model.
+// Calls visit(i) for each i below n, on several threads if there is much to do. Each position has an
+// exponential for every token of the vocabulary.
 template <class Visit>
 void on_threads(int64_t n, int64_t work_of_each, const Visit& visit) {
   constexpr int64_t kWork = 1 << 18;  // exponentials; for fewer, it does not pay to start a thread
