@@ -163,7 +163,7 @@ TEST_CASE("a 16k prompt on two and four ranks gives one rank's masks and logits,
   }
 }
 
-TEST_CASE("prompts of some chunks on two to four ranks give one rank's masks, logits and tokens") {
+TEST_CASE("prompts of some chunks on two to four ranks give one rank's masks, logits and tokens", "[long]") {
   std::vector<int64_t> lengths = {512 * 2 + 7, 1900};
   if (testing::kSanitized) lengths.pop_back();
   std::vector<std::pair<Ids, LongCase>> expected;
@@ -181,7 +181,8 @@ TEST_CASE("prompts of some chunks on two to four ranks give one rank's masks, lo
   }
 }
 
-TEST_CASE("turns of a conversation on divided prompts give what one rank gives, cached pages included") {
+TEST_CASE("turns of a conversation on divided prompts give what one rank gives, cached pages included",
+          "[long]") {
   const auto alone = testing::load_demo(1024, 256);
   EngineOptions options = divided(2, 1024, 256);
   options.prefix_cache = true;
