@@ -19,16 +19,24 @@ struct RecordPart {
   int64_t row_bytes() const { return device.nbytes() / device.dim(0); }
 };
 
+// Some of a copier's parts, the first one and the end, in the order in which they were given.
+struct PartRange {
+  size_t begin = 0, end = 0;
+};
+
 // No operation of the backend waits for these copies, and they wait for none: the operations that wrote the
-// rows must have ended, and no operation may use a row that is being written, or write a row that is being
-// read. read() and write() may run at the same time, each on one thread.
+// rows must have ended, and no operation may use a row of a part that is being written, or write a row that
+// is being read. One thread may call read() while another one calls write().
 class RecordCopier {
  public:
   virtual ~RecordCopier() = default;
   // Copies row rows[i] of each part to records[i]. Returns when the copies are done. Throws Error{kDevice}.
   virtual void read(std::span<const int32_t> rows, std::span<std::byte* const> records) = 0;
-  // Copies in the other direction.
+  // Copies in the other direction, all parts.
   virtual void write(std::span<const int32_t> rows, std::span<const std::byte* const> records) = 0;
+  // Copies these parts alone, at least one. They must follow one another in a record without gaps.
+  virtual void write(std::span<const int32_t> rows, std::span<const std::byte* const> records,
+                     PartRange parts) = 0;
 };
 
 }  // namespace seer

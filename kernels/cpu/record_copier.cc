@@ -15,10 +15,11 @@ void CpuRecordCopier::read(std::span<const int32_t> rows, std::span<std::byte* c
     }
 }
 
-void CpuRecordCopier::write(std::span<const int32_t> rows, std::span<const std::byte* const> records) {
-  assert(rows.size() == records.size());
+void CpuRecordCopier::write(std::span<const int32_t> rows, std::span<const std::byte* const> records,
+                            PartRange parts) {
+  assert(rows.size() == records.size() && parts.end <= parts_.size());
   for (size_t i = 0; i < rows.size(); ++i)
-    for (const RecordPart& part : parts_) {
+    for (const RecordPart& part : std::span(parts_).subspan(parts.begin, parts.end - parts.begin)) {
       const int64_t bytes = part.row_bytes();
       std::memcpy(static_cast<std::byte*>(part.device.data) + rows[i] * bytes, records[i] + part.at,
                   static_cast<size_t>(bytes));

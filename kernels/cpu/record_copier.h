@@ -11,7 +11,11 @@ class CpuRecordCopier final : public RecordCopier {
   explicit CpuRecordCopier(std::vector<RecordPart> parts) : parts_(std::move(parts)) {}
 
   void read(std::span<const int32_t> rows, std::span<std::byte* const> records) override;
-  void write(std::span<const int32_t> rows, std::span<const std::byte* const> records) override;
+  void write(std::span<const int32_t> rows, std::span<const std::byte* const> records) override {
+    write(rows, records, {0, parts_.size()});
+  }
+  void write(std::span<const int32_t> rows, std::span<const std::byte* const> records,
+             PartRange parts) override;
 
  private:
   std::vector<RecordPart> parts_;

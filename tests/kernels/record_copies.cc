@@ -26,8 +26,8 @@ Bytes random_bytes(int64_t n, Random* random) {
   return bytes;
 }
 
-void check_shape(Backend& backend, const Shape& shape) {
-  INFO(shape.name);
+void check_shape(Backend& backend, const Shape& shape, bool by_parts, bool in_a_row) {
+  INFO(shape.name << (by_parts ? ", by parts" : "") << (in_a_row ? ", in a row" : ", with gaps"));
   Random random(11);
   std::vector<RecordPart> parts;
   std::vector<Bytes> contents;
@@ -47,10 +47,11 @@ void check_shape(Backend& backend, const Shape& shape) {
     backend.read(bytes.data(), parts[i].device);
     return bytes;
   };
-  // The records lie in another order than the rows, and with gaps.
-  const std::vector<int32_t> rows = random.permutation(shape.n_rows),
-                             places = random.permutation(shape.n_rows);
-  const int64_t stride = record_bytes + 16;
+  // The records lie in another order than the rows, and with gaps, or one after the other.
+  const std::vector<int32_t> rows = random.permutation(shape.n_rows);
+  std::vector<int32_t> places = random.permutation(shape.n_rows);
+  if (in_a_row) std::iota(places.begin(), places.end(), 0);
+  const int64_t stride = record_bytes + (in_a_row ? 0 : 16);
   Bytes host(static_cast<size_t>(stride * shape.n_rows), std::byte{0x7F});
   const auto expected_record = [&](int32_t row) {
     Bytes record;
@@ -77,8 +78,23 @@ void check_shape(Backend& backend, const Shape& shape) {
     const Bytes before = read_all(i);
     std::copy_n(before.begin() + rows[n] * row, row, contents[i].begin() + rows[n] * row);
   }
-  copier->write({}, {});
-  copier->write(std::span(rows).first(n), std::span(constant).first(n));
+  const std::span first_rows = std::span(rows).first(n);
+  const std::span first_records = std::span<const std::byte* const>(constant).first(n);
+  if (!by_parts) {
+    copier->write({}, {});
+    copier->write(first_rows, first_records);
+  } else {
+    // Part by part, then the last two at once. What is not written yet must stay as it was.
+    copier->write({}, {}, {0, 1});
+    for (size_t part = 0; part < parts.size();) {
+      const size_t end = part + 2 == parts.size() ? part + 2 : part + 1;
+      std::vector<Bytes> later;
+      for (size_t i = end; i < parts.size(); ++i) later.push_back(read_all(i));
+      copier->write(first_rows, first_records, {part, end});
+      for (size_t i = end; i < parts.size(); ++i) CHECK(read_all(i) == later[i - end]);
+      part = end;
+    }
+  }
   for (size_t i = 0; i < parts.size(); ++i) CHECK(read_all(i) == contents[i]);
   // They come back in another order.
   std::vector<int32_t> reversed(rows.rbegin(), rows.rend());
@@ -95,14 +111,16 @@ void check_shape(Backend& backend, const Shape& shape) {
 }  // namespace
 
 void check_record_copies(Backend& backend) {
-  check_shape(backend, {"sizes that 16 divides, and more rows than a launch has",
-                        {{DType::kF32, 4}, {DType::kF32, 1032}, {DType::kBF16, 8}},
-                        150});
-  check_shape(backend, {"sizes that 4 divides", {{DType::kF32, 3}, {DType::kF32, 257}}, 5});
-  check_shape(backend, {"sizes that 2 divides", {{DType::kBF16, 3}, {DType::kF32, 5}, {DType::kBF16, 1}}, 7});
-  check_shape(
-      backend,
-      {"records of more than the GPU's buffer", {{DType::kF32, int64_t{3} << 20}, {DType::kF32, 8}}, 4});
+  const Shape shapes[] = {
+      {"sizes that 16 divides, and more rows than a launch has",
+       {{DType::kF32, 4}, {DType::kF32, 1032}, {DType::kBF16, 8}},
+       150},
+      {"sizes that 4 divides", {{DType::kF32, 3}, {DType::kF32, 257}}, 5},
+      {"sizes that 2 divides", {{DType::kBF16, 3}, {DType::kF32, 5}, {DType::kBF16, 1}}, 7},
+      {"records of more than the GPU's buffer", {{DType::kF32, int64_t{3} << 20}, {DType::kF32, 8}}, 4}};
+  for (const Shape& shape : shapes)
+    for (const bool by_parts : {false, true})
+      for (const bool in_a_row : {false, true}) check_shape(backend, shape, by_parts, in_a_row);
 }
 
 }  // namespace seer::testing

@@ -24,11 +24,11 @@ struct Rows {
 // Each block copies one row of one part.
 template <class Word, bool kToDevice>
 __global__ void __launch_bounds__(kThreads)
-    move_rows_kernel(const Part* parts, const __grid_constant__ Rows rows, char* records,
-                     int64_t record_bytes) {
+    move_rows_kernel(const Part* parts, const __grid_constant__ Rows rows, char* slices, int64_t slice_bytes,
+                     int64_t slice_at) {
   const Part part = parts[blockIdx.x];
   auto* device = reinterpret_cast<Word*>(part.device + rows.row[blockIdx.y] * part.bytes);
-  auto* record = reinterpret_cast<Word*>(records + blockIdx.y * record_bytes + part.at);
+  auto* record = reinterpret_cast<Word*>(slices + blockIdx.y * slice_bytes + part.at - slice_at);
   Word* const to = kToDevice ? device : record;
   const Word* const from = kToDevice ? record : device;
   const int64_t n = part.bytes / static_cast<int64_t>(sizeof(Word));
@@ -57,9 +57,9 @@ CudaRecordCopier::CudaRecordCopier(std::function<void()> use, const std::vector<
                                    int64_t record_bytes)
     : use_(std::move(use)),
       record_bytes_(record_bytes),
-      group_(static_cast<size_t>(std::clamp<int64_t>(kBufferBytes / record_bytes, 1, kMostRows))),
-      n_parts_(static_cast<int>(parts.size())),
-      word_bytes_(word_bytes(parts, record_bytes)) {
+      buffer_bytes_(std::max(kBufferBytes, record_bytes)),
+      word_bytes_(word_bytes(parts, record_bytes)),
+      parts_on_host_(parts) {
   use_();
   std::vector<Part> table;
   for (const RecordPart& part : parts)
@@ -67,10 +67,13 @@ CudaRecordCopier::CudaRecordCopier(std::function<void()> use, const std::vector<
   const size_t bytes = table.size() * sizeof(Part);
   parts_ = DeviceMemory(static_cast<int64_t>(bytes), "copies of pages");
   check(cudaMemcpy(parts_.get(), table.data(), bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
+  // The kernels here are short. A step's blocks would keep them waiting, and with them the copies after them.
+  int lowest = 0, highest = 0;
+  check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "cudaDeviceGetStreamPriorityRange");
   for (Lanes* lanes : {&to_host_, &to_device_})
     for (Lane& lane : *lanes) {
-      lane.buffer = DeviceMemory(static_cast<int64_t>(group_) * record_bytes, "copies of pages");
-      check(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking), "cudaStreamCreate");
+      lane.buffer = DeviceMemory(buffer_bytes_, "copies of pages");
+      check(cudaStreamCreateWithPriority(&lane.stream, cudaStreamNonBlocking, highest), "cudaStreamCreate");
     }
 }
 
@@ -81,14 +84,15 @@ CudaRecordCopier::Lane::~Lane() {
 }
 
 template <bool kToDevice>
-void CudaRecordCopier::move_rows(const Lane& lane, std::span<const int32_t> rows) {
+void CudaRecordCopier::move_rows(const Lane& lane, std::span<const int32_t> rows, const Slice& slice) {
   assert(rows.size() <= kMostRows);
   Rows numbers = {};
   std::copy(rows.begin(), rows.end(), numbers.row);
-  const dim3 grid(static_cast<unsigned>(n_parts_), static_cast<unsigned>(rows.size()));
+  const dim3 grid(static_cast<unsigned>(slice.end_part - slice.first_part),
+                  static_cast<unsigned>(rows.size()));
   const auto launch = [&](auto word) {
     move_rows_kernel<decltype(word), kToDevice><<<grid, kThreads, 0, lane.stream>>>(
-        parts_.as<Part>(), numbers, lane.buffer.as<char>(), record_bytes_);
+        parts_.as<Part>() + slice.first_part, numbers, lane.buffer.as<char>(), slice.bytes, slice.at);
   };
   if (word_bytes_ == 16) {
     launch(uint4{});
@@ -100,13 +104,15 @@ void CudaRecordCopier::move_rows(const Lane& lane, std::span<const int32_t> rows
   check(cudaGetLastError(), "move_rows_kernel");
 }
 
-// Calls copy(lane, first record, end) for each group of records, and returns when all copies are done. If one
-// fails, it waits for the others too, because the caller gives their pages and records to others then.
+// Calls copy(lane, first record, end) for each group of records whose slices a buffer holds, and returns when
+// all copies are done. If one fails, it waits for the others too, because the caller gives their pages and
+// records to others then.
 template <class Copy>
-void CudaRecordCopier::for_groups(Lanes& lanes, size_t n, const Copy& copy) try {
+void CudaRecordCopier::for_groups(Lanes& lanes, size_t n, const Slice& slice, const Copy& copy) try {
   use_();
-  for (size_t first = 0, i = 0; first < n; first += group_, ++i)
-    copy(lanes[i % kLanes], first, std::min(n, first + group_));
+  const auto group = static_cast<size_t>(std::clamp<int64_t>(buffer_bytes_ / slice.bytes, 1, kMostRows));
+  for (size_t first = 0, i = 0; first < n; first += group, ++i)
+    copy(lanes[i % kLanes], first, std::min(n, first + group));
   for (const Lane& lane : lanes) check(cudaStreamSynchronize(lane.stream), "a copy between GPU and host");
 } catch (...) {
   for (const Lane& lane : lanes) (void)cudaStreamSynchronize(lane.stream);
@@ -129,8 +135,9 @@ void for_runs(std::span<Record* const> records, size_t first, size_t end, int64_
 void CudaRecordCopier::read(std::span<const int32_t> rows, std::span<std::byte* const> records) {
   assert(rows.size() == records.size());
   const auto size = static_cast<size_t>(record_bytes_);
-  for_groups(to_host_, rows.size(), [&](const Lane& lane, size_t first, size_t end) {
-    move_rows<false>(lane, rows.subspan(first, end - first));
+  const Slice all{0, record_bytes_, 0, parts_on_host_.size()};
+  for_groups(to_host_, rows.size(), all, [&](const Lane& lane, size_t first, size_t end) {
+    move_rows<false>(lane, rows.subspan(first, end - first), all);
     for_runs(records, first, end, record_bytes_, [&](size_t i, size_t n) {
       check(cudaMemcpyAsync(records[i], lane.buffer.as<char>() + (i - first) * size, n * size,
                             cudaMemcpyDeviceToHost, lane.stream),
@@ -139,16 +146,24 @@ void CudaRecordCopier::read(std::span<const int32_t> rows, std::span<std::byte* 
   });
 }
 
-void CudaRecordCopier::write(std::span<const int32_t> rows, std::span<const std::byte* const> records) {
+void CudaRecordCopier::write(std::span<const int32_t> rows, std::span<const std::byte* const> records,
+                             PartRange parts) {
+  assert(parts.begin < parts.end && parts.end <= parts_on_host_.size());
+  const RecordPart &first = parts_on_host_[parts.begin], &last = parts_on_host_[parts.end - 1];
+  write_slice(rows, records, {first.at, last.at + last.row_bytes() - first.at, parts.begin, parts.end});
+}
+
+void CudaRecordCopier::write_slice(std::span<const int32_t> rows, std::span<const std::byte* const> records,
+                                   const Slice& slice) {
   assert(rows.size() == records.size());
-  const auto size = static_cast<size_t>(record_bytes_);
-  for_groups(to_device_, rows.size(), [&](const Lane& lane, size_t first, size_t end) {
+  const auto size = static_cast<size_t>(slice.bytes), pitch = static_cast<size_t>(record_bytes_);
+  for_groups(to_device_, rows.size(), slice, [&](const Lane& lane, size_t first, size_t end) {
     for_runs(records, first, end, record_bytes_, [&](size_t i, size_t n) {
-      check(cudaMemcpyAsync(lane.buffer.as<char>() + (i - first) * size, records[i], n * size,
-                            cudaMemcpyHostToDevice, lane.stream),
-            "cudaMemcpyAsync");
+      check(cudaMemcpy2DAsync(lane.buffer.as<char>() + (i - first) * size, size, records[i] + slice.at, pitch,
+                              size, n, cudaMemcpyHostToDevice, lane.stream),
+            "cudaMemcpy2DAsync");
     });
-    move_rows<true>(lane, rows.subspan(first, end - first));
+    move_rows<true>(lane, rows.subspan(first, end - first), slice);
   });
 }
 
