@@ -98,6 +98,7 @@ DecoderStats Decoder::run(const DecoderStep& in, Deferred* deferred) {
          in.step.n_tokens == static_cast<int64_t>(in.ids.size()));
   assert(in.plans.size() == in.step.prefills.size());
   assert(in.segment_stats.empty() || in.segment_stats.size() == in.plans.size());
+  assert(!in.before_attention || comm_->size() == 1);
   const DecoderStep& mine = attention_->begin(in);
   backend_->begin_phase(Phase::kStep);
   if (mine.step.n_tokens > 0) backend_->begin_step(mine, limits_.page_tokens);
@@ -120,6 +121,7 @@ void Decoder::layers(const DecoderStep& in) {
       backend_->norm_linear(range.of(workspace_.qkv), range.of(stream_.scratch()), range.of(stream_.x()),
                             layer.attention_norm, config_.rms_norm_eps, layer.qkv);
     }
+    if (in.before_attention) in.before_attention(l);
     attention_->run(l);
     if (l == config_.n_layers - 1 && n_needed < n_tokens) {
       // After the last attention, only the rows whose logits are wanted are needed.
@@ -167,7 +169,7 @@ void Decoder::logits(const DecoderStep& in, Deferred* deferred) {
 // The key depends on the whole step and not on a rank's part, so that all ranks record the same steps.
 int64_t Decoder::record_key(const DecoderStep& in) const {
   const bool same = in.step.prefills.empty() && !rope_.depends_on_length() && !in.on_decode_gate &&
-                    static_cast<int64_t>(in.logit_rows.size()) == in.step.n_tokens;
+                    !in.before_attention && static_cast<int64_t>(in.logit_rows.size()) == in.step.n_tokens;
   if (!same) return 0;
   const bool stores_keys = has_decode_gates_ && fills_pages(in.step, limits_.page_tokens);
   const int kind = int{any_sparse_decode(in)} + 2 * int{stores_keys};

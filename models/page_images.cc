@@ -13,7 +13,12 @@ int64_t row_bytes(const Tensor& pool) { return pool.nbytes() / pool.dim(0); }
 
 PageImages::PageImages(Backend* backend, const KvCache* cache)
     : backend_(backend), cache_(cache), n_layers_(cache->n_layers()) {
-  for_parts([&](const Tensor& pool, int64_t) { image_bytes_ += row_bytes(pool); });
+  size_t n_parts = 0;
+  for_parts([&](const Tensor& pool, int64_t) {
+    image_bytes_ += row_bytes(pool);
+    ++n_parts;
+  });
+  parts_per_layer_ = n_parts / static_cast<size_t>(n_layers_);
 }
 
 void PageImages::for_parts(const std::function<void(const Tensor&, int64_t)>& visit) const {

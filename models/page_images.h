@@ -28,6 +28,11 @@ class PageImages {
   void write(std::span<const int64_t> pages, const std::byte* images, int64_t stride) const;
   // Makes an object that copies images while another thread runs steps.
   std::unique_ptr<RecordCopier> make_copier() const;
+  int64_t n_layers() const { return n_layers_; }
+  // Returns which of that object's parts belong to the layers [begin, end).
+  PartRange parts_of_layers(int64_t begin, int64_t end) const {
+    return {static_cast<size_t>(begin) * parts_per_layer_, static_cast<size_t>(end) * parts_per_layer_};
+  }
   // Sets to zero the parts of an image that the page's sequence has not written, which may hold what an
   // earlier owner of the page has left: the slots from n_tokens on, the key of the gates for decoding unless
   // the page is full, and the keys of the gates for prompts unless `gated` says that they were computed.
@@ -40,6 +45,7 @@ class PageImages {
   Backend* backend_;
   const KvCache* cache_;
   int64_t n_layers_, image_bytes_ = 0;
+  size_t parts_per_layer_ = 0;
 };
 
 }  // namespace seer

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <vector>
 
+#include "engine/src/tiers/layer_arrivals.h"
 #include "kernels/paged_kv.h"
 #include "kernels/sample_row.h"
 #include "models/attn_gate.h"
@@ -36,6 +38,8 @@ struct Batch {
   std::vector<Request*> prefill_of;  // the request of each prefill
   std::vector<Request*> decode_of;
   std::vector<Request*> sampled_by;  // the request of each logit row; null if its next token is known already
+  // Of pages that the step reads and another thread is still filling.
+  std::vector<std::shared_ptr<LayerArrivals>> arrivals;
 
   // The results of the step.
   std::vector<int32_t> chosen;              // one for each logit row
@@ -45,6 +49,10 @@ struct Batch {
 
   int64_t n_tokens() const { return static_cast<int64_t>(ids.size()); }
   bool empty() const { return ids.empty(); }
+  // Waits until all pages of the step have the contents of this layer. Throws as LayerArrivals does.
+  void wait_for_layer(int64_t layer) const {
+    for (const auto& pages : arrivals) pages->wait_for(layer + 1);
+  }
   void clear() {
     ids.clear();
     prefills.clear();
@@ -57,6 +65,7 @@ struct Batch {
     prefill_of.clear();
     decode_of.clear();
     sampled_by.clear();
+    arrivals.clear();
     attention_ns = gate_ns = step_ns = 0;
   }
 };

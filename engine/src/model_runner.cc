@@ -18,6 +18,7 @@ void ModelRunner::run(Batch* batch) {
     use_logits(batch, static_cast<size_t>(first), logits);
     return true;
   };
+  if (!batch->arrivals.empty()) in.before_attention = [batch](int64_t l) { batch->wait_for_layer(l); };
   host_rows_.begin(batch);
   backend_->reset_phases();
   decoder_->forward(in);

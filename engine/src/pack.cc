@@ -32,7 +32,8 @@ void Scheduler::pack(Lock* lock) {
   decoding_.clear();
   for (const auto& request : live_) {
     request->allotted = 0;
-    if (request->state != Request::State::kRunning || request->parked() || request->restore) continue;
+    if (request->state != Request::State::kRunning || request->parked()) continue;
+    if (request->restore && !request->restore->started()) continue;
     if (request->sequence().prefilling()) {
       prefilling_.push_back(request.get());
     } else if (static_cast<int64_t>(decoding_.size()) < limits_.max_batch_size) {
@@ -55,6 +56,10 @@ void Scheduler::pack(Lock* lock) {
     if (stays(request)) add_prefill(*request);
   for (Request* request : decoding_)
     if (stays(request)) add_decode(*request);
+  for (const auto* requests : {&batch_.prefill_of, &batch_.decode_of})
+    for (const Request* request : *requests)
+      if (request->restore && !request->restore->layers->arrivals->complete())
+        batch_.arrivals.push_back(request->restore->layers->arrivals);
 }
 
 // The oldest prompt gets half of the budget, and the shortest prompts get the other half. Thus a short prompt

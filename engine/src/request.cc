@@ -135,11 +135,19 @@ void Request::prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t at
 }
 
 void Request::restored(RestoreJob& job, int64_t page_tokens) {
-  const int64_t n_pages = job.n_loaded - std::exchange(job.n_taken, job.n_loaded);
+  if (job.ended) stats_.restore_ns += ns_between(job.begin, job.end);
+  if (job.started() && job.ended && !job.layers->arrivals->complete()) return lose_expected();
+  const bool starts = job.layers && job.layers->may_start && !job.ended;
+  const int64_t n_there = starts ? job.n_pages() : job.n_loaded;
+  const int64_t n_pages = n_there - std::exchange(job.n_taken, n_there);
   const int64_t all_of_host = job.pages_of[static_cast<size_t>(TierKind::kHost)];
   const int64_t n_of_host = all_of_host - std::exchange(job.n_taken_of_host, all_of_host);
-  sequence_->computed(n_pages * page_tokens);
-  if (job.ended) stats_.restore_ns += ns_between(job.begin, job.end);
+  if (starts) {
+    job.layers->started = true;
+    sequence_->expect(n_pages * page_tokens);
+  } else {
+    sequence_->computed(n_pages * page_tokens);
+  }
   // After a pre-emption, tokens come back that were counted before.
   const int64_t counted = stats_.n_cached + stats_.n_prompt, n_new = sequence_->n_computed() - counted;
   if (stats_.n_generated > 0 || n_new <= 0) return;
@@ -150,6 +158,17 @@ void Request::restored(RestoreJob& job, int64_t page_tokens) {
   stats_.n_from_disk += from_tiers - from_host;
   stats_.prefill_ns = ns_between(started_at_, Clock::now());
   report_progress();
+}
+
+// The pages that steps were to wait for do not get their contents, because the device or the host's memory
+// has failed. If steps can go on, they compute these tokens.
+void Request::lose_expected() {
+  const int64_t before = sequence_->n_computed();
+  sequence_->give_up_expected();
+  const int64_t n = before - sequence_->n_computed();
+  if (stats_.n_generated > 0) return;
+  stats_.n_cached -= std::min(n, stats_.n_cached);
+  stats_.n_from_host -= std::min(n, stats_.n_from_host);
 }
 
 void Request::report_progress() {

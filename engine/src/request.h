@@ -111,7 +111,8 @@ class Request {
   // Is called after a step that computed n_tokens of the request's prefill, with the request's share of the
   // step's times.
   void prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t attention_ns, int64_t gate_ns);
-  // Is called when pages that a job brings back have their contents, and when the job has ended.
+  // Is called when pages that a job brings back have their contents, when the request may start before they
+  // have, and when the job has ended.
   void restored(RestoreJob& job, int64_t page_tokens);
   // Is called after a step that decoded a token of the request. `blocks` counts the blocks that gates kept
   // for the token.
@@ -153,13 +154,15 @@ class Request {
   std::exception_ptr error;             // why it failed
   std::shared_ptr<Request> next_ended;  // the next of the scheduler's chain
   std::condition_variable* changed;
-  std::shared_ptr<RestoreJob> restore;  // pages that are being brought back; the request is in no step then
+  // Pages that are being brought back. The request is in no step until the job has started() or ended.
+  std::shared_ptr<RestoreJob> restore;
   bool parked() const;  // whether it must wait for its delivery, because it is too far ahead of it
 
   // Any thread.
   std::atomic<bool> cancelled{false};
 
  private:
+  void lose_expected();
   void report_progress();
   // Returns why `id` ends the request, and sets event's stop and stop_id; absent if it does not end it.
   std::optional<FinishReason> ended_by(int32_t id, Event* event) const;

@@ -14,14 +14,17 @@ bool Scheduler::restored_news() const {
 void Scheduler::begin_restore(Request& request, Lock* lock) {
   if (!tiers_) return;
   Sequence& sequence = request.sequence();
-  request.restore = tiers_->begin_restore(&request, &sequence, sequence.in_sparse_prompt(), lock);
+  const bool alone = live_.size() == 1;
+  request.restore = tiers_->begin_restore(&request, &sequence, sequence.in_sparse_prompt(),
+                                          alone ? limits_.chunk_size : limits_.mixed_chunk_size, lock);
 }
 
 // The request ends or loses its pages. The caller has the turn, or the scheduler is being destroyed.
 void Scheduler::abandon_restore(Request& request) {
   if (!request.restore) return;
-  tiers_->abandon(request.restore.get());
-  request.restore = nullptr;
+  const std::shared_ptr<RestoreJob> job = std::move(request.restore);
+  tiers_->abandon(job.get());
+  if (job->started() && !job->layers->arrivals->complete()) request.sequence().give_up_expected();
 }
 
 // Gives requests the pages that have come for them. The caller has the turn, because sequences change.
@@ -46,9 +49,10 @@ bool Scheduler::take_restored(Lock* lock) {
   return any;
 }
 
-// Learns how fast prompts are computed from a step that computed one prompt and nothing else.
+// Learns how fast prompts are computed from a step that computed one prompt and nothing else, and waited for
+// nothing.
 void Scheduler::observe_step() {
-  if (!tiers_ || batch_.prefills.size() != 1 || !batch_.decodes.empty()) return;
+  if (!tiers_ || batch_.prefills.size() != 1 || !batch_.decodes.empty() || !batch_.arrivals.empty()) return;
   const Segment& segment = batch_.prefills.front();
   tiers_->computed(segment.start, segment.end(), batch_.plans.front().select.has_value(),
                    1e-9 * static_cast<double>(batch_.step_ns));

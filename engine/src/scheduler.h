@@ -107,7 +107,9 @@ class Scheduler {
   // A session's request that is alone drives its own steps, so that its tokens need not cross threads.
   bool one_session_alone() const { return live_.size() == 1 && live_.front()->of_session(); }
   // Returns whether the session's request waits for pages from a tier, and has nothing else to do.
-  bool waits_for_pages(const Request& r) const { return r.restore && !r.restore->has_news(); }
+  bool waits_for_pages(const Request& r) const {
+    return r.restore && !r.restore->has_news() && !r.restore->started();
+  }
   bool end_cancelled();
   bool remove_ended() noexcept;
   void end(Request& request, int64_t EngineStats::*how);

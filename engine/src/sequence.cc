@@ -99,6 +99,11 @@ void Sequence::computed(int64_t n) {
   share_full_pages();
 }
 
+void Sequence::give_up_expected() {
+  drop_pages(n_shared_);
+  n_computed_ = n_shared_ * page_tokens();
+}
+
 void Sequence::truncate(int64_t n) {
   if (n >= n_tokens()) return;
   tokens_.resize(static_cast<size_t>(n));

@@ -109,6 +109,12 @@ class Sequence {
   // Must be called when the keys and values of n more tokens lie in the pages. Pages that are full now are
   // cached, if others may use them.
   void computed(int64_t n);
+  // Counts n more tokens as computed although another thread is still filling their pages. Steps of this
+  // sequence wait for it, but others cannot, so the pages are cached by the next computed() only.
+  void expect(int64_t n) { n_computed_ += n; }
+  // Gives up pages that are not cached, and forgets that their tokens were computed. Must be called if
+  // expected pages do not get their contents.
+  void give_up_expected();
   // Forgets the tokens from n on.
   void truncate(int64_t n);
   // Forgets tokens that were not computed, and the pages after the computed ones.

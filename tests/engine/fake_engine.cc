@@ -95,6 +95,8 @@ void FakeRunner::run(Batch* batch) {
     changed_.wait(lock, [this] { return !held_; });
   }
   if (before_step) before_step(static_cast<int64_t>(steps.size()));
+  if (!batch->arrivals.empty()) ++n_waited;
+  batch->wait_for_layer(n_layers - 1);
   FakeStep& step = steps.emplace_back();
   step.prefill_of.assign(batch->prefill_of.begin(), batch->prefill_of.end());
   step.decode_of.assign(batch->decode_of.begin(), batch->decode_of.end());
@@ -121,8 +123,9 @@ void FakeRunner::run(Batch* batch) {
 FakeEngine::FakeEngine(const FakeOptions& o)
     : options(o), runner(o.n_pages, o.page_tokens), pages(o.n_pages, o.page_tokens, o.prefix_cache) {
   std::unique_ptr<TieredPages> tiers;
+  runner.n_layers = o.n_layers;
   if (o.host || o.disk) {
-    auto own = std::make_unique<FakeMover>(&runner, o.page_tokens, o.copies_need_turn);
+    auto own = std::make_unique<FakeMover>(&runner, o.page_tokens, o.copies_need_turn, o.n_layers);
     mover = own.get();
     TierOptions tier_options;
     tier_options.tiers = {o.host, o.disk};
@@ -153,6 +156,17 @@ void FakeMover::write(std::span<const int32_t> pages, std::span<const std::byte*
   for (size_t i = 0; i < pages.size(); ++i) {
     const auto bytes = std::as_writable_bytes(runner_->page(pages[i]));
     std::copy_n(records[i], bytes.size(), bytes.begin());
+  }
+}
+
+void FakeMover::write_layers(std::span<const int32_t> pages, std::span<const std::byte* const> records,
+                             int64_t begin, int64_t end) {
+  if (before_write) before_write();
+  const auto first = static_cast<size_t>(begin * record_bytes() / n_layers_),
+             last = static_cast<size_t>(end * record_bytes() / n_layers_);
+  for (size_t i = 0; i < pages.size(); ++i) {
+    const auto bytes = std::as_writable_bytes(runner_->page(pages[i]));
+    std::copy(records[i] + first, records[i] + last, bytes.begin() + static_cast<std::ptrdiff_t>(first));
   }
 }
 

@@ -47,7 +47,9 @@ class FakeRunner final : public StepRunner {
     return std::span(entries_).subspan(static_cast<size_t>(page * page_tokens_),
                                        static_cast<size_t>(page_tokens_));
   }
-  std::vector<FakeStep> steps;  // complete once all requests have ended
+  std::vector<FakeStep> steps;       // complete once all requests have ended
+  std::atomic<int64_t> n_waited{0};  // steps of whose pages some layers were to come
+  int64_t n_layers = 1;              // of which a step waits for the last one
 
  private:
   uint64_t& entry(const Segment& segment, int64_t position);
@@ -65,21 +67,27 @@ class FakeRunner final : public StepRunner {
 // Copies the entries of pages, and can be held like the runner.
 class FakeMover final : public PageMover {
  public:
-  FakeMover(FakeRunner* runner, int64_t page_tokens, bool needs_turn)
-      : runner_(runner), page_tokens_(page_tokens), needs_turn_(needs_turn) {}
+  FakeMover(FakeRunner* runner, int64_t page_tokens, bool needs_turn, int64_t n_layers)
+      : runner_(runner), page_tokens_(page_tokens), needs_turn_(needs_turn), n_layers_(n_layers) {}
   int64_t record_bytes() const override { return page_tokens_ * static_cast<int64_t>(sizeof(uint64_t)); }
   bool needs_turn() const override { return needs_turn_; }
   void read(std::span<const int32_t> pages, std::span<std::byte* const> records) override;
   void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) override;
+  int64_t n_layers() const override { return n_layers_; }
+  // A layer is a run of the page's tokens.
+  void write_layers(std::span<const int32_t> pages, std::span<const std::byte* const> records, int64_t begin,
+                    int64_t end) override;
   void clear_unused(std::byte*, bool) const override {}
   Buffer allocate(int64_t bytes, const std::string&) override;
 
-  std::function<void()> before_read, before_write;  // set them while nothing is copied; they may throw
+  // Set them while nothing is copied; they may throw. A write of layers calls the second one too.
+  std::function<void()> before_read, before_write;
 
  private:
   FakeRunner* runner_;
   int64_t page_tokens_;
   bool needs_turn_;
+  int64_t n_layers_;
 };
 
 struct FakeOptions {
@@ -94,6 +102,7 @@ struct FakeOptions {
   std::chrono::milliseconds check_interval{0};
   std::shared_ptr<PageTier> host, disk;  // tiers below the pool; null: off
   bool copies_need_turn = false;         // as if there were several ranks
+  int64_t n_layers = 1;                  // that can be brought back one after the other
   int64_t batch_pages = 3;               // that the tiers' threads copy at a time
   int64_t watermark_pages = 8;           // see TierOptions, and the next one too
   int storage_threads = 1;

@@ -30,6 +30,22 @@ TEST_CASE("the rate of computing is a line over the position, of dense and spars
   CHECK(choice.compute_seconds(0, 1024, true) == Approx(2.0));
 }
 
+TEST_CASE("a step begins when it is expected to find each of its layers there in time") {
+  const auto in_time = RestoreChoice::in_time;
+  CHECK(!in_time(0, 8, 0.0, 1.0));     // nothing was measured yet
+  CHECK(!in_time(1, 8, 0.01, 0.0));    // how long the step takes is unknown
+  CHECK(in_time(8, 8, 0.08, 0.0));     // everything is there
+  CHECK(in_time(1, 8, 0.01, 0.08));    // the step computes a stage in the time of a copy
+  CHECK(!in_time(1, 8, 0.01, 0.079));  // the second stage would come too late
+  CHECK(in_time(1, 8, 0.01, 10.0));
+  // A step of half the time: of the last n stages it needs the last one after 7 have been computed.
+  CHECK(!in_time(4, 8, 0.04, 0.04));
+  CHECK(in_time(5, 8, 0.05, 0.04));
+  // A short step needs all of them nearly at once.
+  CHECK(!in_time(7, 8, 0.07, 0.01));
+  CHECK(in_time(7, 8, 0.07, 0.0115));
+}
+
 TEST_CASE("a single chunk, chunks of no time, and chunks that get faster give no absurd rate") {
   PrefillRate rate;
   rate.observe(0, 64, 0.0);

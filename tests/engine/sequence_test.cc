@@ -137,6 +137,36 @@ TEST_CASE("positions that depend on the length keep nothing") {
   CHECK(s.begin_prefill(kDense, true) == 0);
 }
 
+TEST_CASE("expected pages are cached when more is computed, and can be given up before that") {
+  PrefixCache pages(100, kSequencePage, /*keep=*/true);
+  Sequence s(&pages, traits());
+  s.append(ids(300));
+  REQUIRE(s.begin_prefill(kDense, true) == 0);
+  s.reserve(192);
+  s.expect(192);
+  CHECK(s.n_computed() == 192);
+  CHECK(s.n_shared() == 0);
+  const auto found_by_another = [&] {
+    Sequence other(&pages, traits());
+    other.append(ids(300));
+    return other.begin_prefill(kDense, true);
+  };
+  CHECK(found_by_another() == 0);
+  s.give_up_expected();
+  CHECK(s.n_computed() == 0);
+  CHECK(pages.n_used() == 0);
+
+  s.reserve(300);
+  s.computed(64);
+  s.expect(128);
+  CHECK(found_by_another() == 64);
+  s.computed(108);
+  CHECK(s.n_computed() == 300);
+  CHECK(found_by_another() == 256);
+  s.give_up_expected();  // nothing is expected any more, but the open page is cached by nobody
+  CHECK(s.n_computed() == 256);
+}
+
 TEST_CASE("dropping uncomputed tokens frees the pages after them") {
   PrefixCache pages = pool(100);
   Sequence s(&pages, traits());

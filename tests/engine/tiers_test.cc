@@ -7,6 +7,7 @@
 
 #include "tests/engine/demo.h"
 #include "tests/engine/fake_engine.h"
+#include "tests/engine/gate.h"
 #include "tests/engine/memory_tier.h"
 #include "tests/support/catch.h"
 #include "tests/tokenizer/error_of.h"
@@ -45,31 +46,6 @@ std::shared_ptr<MemoryTier> disk_with(const GenerateRequest& request) {
   REQUIRE(disk->n_pages() > 0);
   return disk;
 }
-
-// Blocks a thread of the tiers at a place until it is opened.
-class Gate {
- public:
-  void pass() {
-    std::unique_lock lock(mutex_);
-    reached_ = true;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return open_; });
-  }
-  void wait_until_reached() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return reached_; });
-  }
-  void open() {
-    const std::lock_guard lock(mutex_);
-    open_ = true;
-    changed_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool open_ = false, reached_ = false;
-};
 
 TEST_CASE("documents that push one another out of the pool are each computed once, under every rule") {
   const auto disk = std::make_shared<MemoryTier>();

@@ -22,10 +22,14 @@ class PageMover {
   // Returns whether read() and write() may be called only with the scheduler's turn. If not, another thread
   // may run steps meanwhile. Steps never write the pages that are read, nor touch those that are written.
   virtual bool needs_turn() const = 0;
-  // Each of the two may be called by one thread at a time. They throw Error if the device or a rank has
-  // failed.
+  // One thread may read while another one writes. Both throw Error if the device or a rank has failed.
   virtual void read(std::span<const int32_t> pages, std::span<std::byte* const> records) = 0;
   virtual void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) = 0;
+  // Returns how many layers of pages can be written apart from the others; 1 if they cannot be.
+  virtual int64_t n_layers() const { return 1; }
+  // As write(), for the layers [begin, end) alone. Steps may use the other layers of these pages meanwhile.
+  virtual void write_layers(std::span<const int32_t> pages, std::span<const std::byte* const> records,
+                            int64_t begin, int64_t end) = 0;
   // Sets to zero what the sequence of a full page has not written; see PageImages::clear_unused().
   virtual void clear_unused(std::byte* record, bool gated) const = 0;
   // Returns memory for records, to and from which copies are fastest.
@@ -47,6 +51,11 @@ class ModelPageMover final : public PageMover {
   bool needs_turn() const override { return copier_ == nullptr; }
   void read(std::span<const int32_t> pages, std::span<std::byte* const> records) override;
   void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) override;
+  int64_t n_layers() const override { return copier_ ? transfer_->n_layers() : 1; }
+  void write_layers(std::span<const int32_t> pages, std::span<const std::byte* const> records, int64_t begin,
+                    int64_t end) override {
+    copier_ ? copier_->write(pages, records, transfer_->parts_of_layers(begin, end)) : write(pages, records);
+  }
   void clear_unused(std::byte* record, bool gated) const override {
     transfer_->clear_unused(record, page_tokens_, gated);
   }

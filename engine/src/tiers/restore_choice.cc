@@ -45,6 +45,15 @@ double RestoreChoice::restore_seconds(TierKind tier, int64_t bytes) const {
   return seconds_per_byte_[static_cast<int>(tier)] * static_cast<double>(bytes);
 }
 
+bool RestoreChoice::in_time(int64_t n_done, int64_t n_stages, double copied, double step) {
+  if (n_done == 0 || n_done == n_stages) return n_done > 0;
+  const auto done = static_cast<double>(n_done), all = static_cast<double>(n_stages);
+  const double copy = copied / done, compute = step / all;  // of a stage
+  // The stage that comes i stages later is needed after done + i - 1 were computed. If that is right for the
+  // next stage and for the last one, it is right for those between them.
+  return copy <= done * compute && (all - done) * copy <= (all - 1.0) * compute;
+}
+
 bool RestoreChoice::pays(double restore, double compute) {
   if (restore == 0.0 || compute == 0.0 || restore < compute) return true;
   if (++n_refused_ <= kRefusalsBeforeTry) return false;

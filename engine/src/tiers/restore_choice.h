@@ -39,6 +39,10 @@ class RestoreChoice {
     return rates_[sparse ? 1 : 0].seconds(begin, end);
   }
   double restore_seconds(TierKind tier, int64_t bytes) const;  // 0 if unknown
+  // Pages come in n_stages, each of which brings some layers of all pages. The first n_done stages took
+  // `copied` seconds. A step that needs the layers in this order would take `step` seconds if it began now;
+  // 0 if unknown. Returns whether it is expected to find each stage there in time.
+  static bool in_time(int64_t n_done, int64_t n_stages, double copied, double step);
   // Returns whether to bring back what would take `restore` seconds, and would take `compute` seconds to
   // compute. What is unknown counts as worth a try, because only a try makes it known. For the same reason
   // each 16th run for which it does not seem to pay is brought back.

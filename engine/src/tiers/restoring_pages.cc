@@ -26,7 +26,7 @@ std::vector<TierKind> TieredPages::tiers_with(std::span<const PageName> names) {
 }
 
 std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequence* sequence, bool sparse,
-                                                       Lock* lock) {
+                                                       int64_t chunk, Lock* lock) {
   if (!works_ || stopping_) return nullptr;
   const int64_t first = sequence->n_shared(), end = sequence->n_restorable();
   auto job = std::make_shared<RestoreJob>();
@@ -34,9 +34,7 @@ std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequenc
   lock->unlock();
   const std::vector<TierKind> kinds = tiers_with(job->names);
   lock->lock();
-  // A copy may have begun meanwhile. A page that is being copied cannot be evicted, and another one, which
-  // may not have been copied, would go in its place.
-  (void)wait_for_copies(lock);
+  wait_until_saved(lock);  // a copy may have begun meanwhile
   if (!works_ || stopping_) return nullptr;
   job->names.resize(kinds.size());
   for (const TierKind kind : kinds) job->expected_s += choice_.restore_seconds(kind, mover_->record_bytes());
@@ -57,6 +55,13 @@ std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequenc
   const int64_t n = std::min(n_found, sequence->n_pages() - first);
   if (n == 0) return nullptr;
   job->names.resize(static_cast<size_t>(n));
+  if (const int64_t stages = n_stages(std::span(kinds).first(static_cast<size_t>(n))); stages > 1) {
+    const int64_t rest = (first + n) * options_.page_tokens;
+    RestoreJob::Layers& layers = job->layers.emplace();
+    layers.n_stages = stages;
+    layers.next_step_s = choice_.compute_seconds(rest, std::min(sequence->n_tokens(), rest + chunk), sparse);
+    layers.arrivals = std::make_shared<LayerArrivals>(mover_->n_layers());
+  }
   job->pages.assign(sequence->page_table() + first, sequence->page_table() + first + n);
   restores_.push_back(job);
   for (const int32_t page : job->pages) pages_->pin(page);
@@ -76,6 +81,7 @@ void TieredPages::release(RestoreJob& job) {
   job.ended = true;
   job.end = std::chrono::steady_clock::now();
   for (const int32_t page : job.pages) pages_->unpin(page);
+  release_records(job);
 }
 
 void TieredPages::restore_loop() {
@@ -86,11 +92,14 @@ void TieredPages::restore_loop() {
     const std::shared_ptr<RestoreJob> job = restores_.front();
     restores_.pop_front();
     try {
-      restore_batch(*job, &lock);
-      if (!job->ended) restores_.push_back(job);  // after the others, so that a long one does not stop them
+      job->layers ? restore_stage(*job, &lock) : restore_batch(*job, &lock);
+      // After the others, so that a long one does not stop them; but before them if a step may wait for it.
+      if (!job->ended) restores_.insert(job->started() ? restores_.begin() : restores_.end(), job);
     } catch (...) {
       if (!lock.owns_lock()) lock.lock();
       give_up(std::current_exception());
+      if (job->layers) job->layers->arrivals->fail(std::current_exception());
+      job->copying = false;
       release(*job);
     }
     tell(*job);
@@ -180,24 +189,31 @@ void TieredPages::copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock) {
   copies_.wait(*lock, [this] { return n_waiting_ == 0; });
   const size_t n = loaded.records.size();
   if (job.ended || n == 0) return;  // the request has lost the pages, and others may have them
+  const auto begin = std::chrono::steady_clock::now();
+  copy(job, lock, [&] {
+    mover_->write(std::span(job.pages).subspan(static_cast<size_t>(job.n_loaded), n), loaded.records);
+  });
+  const int64_t copy_ns = std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
+  job.n_loaded += static_cast<int64_t>(n);
+  count(loaded, copy_ns, &job);
+}
+
+// Calls write(), which writes the job's pages, with the lock released.
+void TieredPages::copy(RestoreJob& job, Lock* lock, const std::function<void()>& write) {
   job.copying = true;
   ++n_copying_;
   lock->unlock();
-  const auto begin = std::chrono::steady_clock::now();
   std::exception_ptr error;
   try {
-    mover_->write(std::span(job.pages).subspan(static_cast<size_t>(job.n_loaded), n), loaded.records);
+    write();
   } catch (...) {
     error = std::current_exception();
   }
-  const int64_t copy_ns = std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
   lock->lock();
   job.copying = false;
   --n_copying_;
   copies_.notify_all();
   if (error) std::rethrow_exception(error);
-  job.n_loaded += static_cast<int64_t>(n);
-  count(loaded, copy_ns, &job);
 }
 
 // The time of the copy is divided among the tiers by how many of the pages came from each. So is the time of
@@ -211,18 +227,22 @@ void TieredPages::count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job) 
     n_loaded += loaded.pages[i].borrowed ? 0 : 1;
   }
   for (size_t kind = 0; kind < kTierKinds; ++kind) {
-    const int64_t pages = pages_of[kind], bytes = pages * mover_->record_bytes();
+    const int64_t pages = pages_of[kind];
     if (pages == 0) continue;
     const bool in_memory = tier(kind)->in_memory();
-    const int64_t ns = copy_ns * pages / n + (in_memory ? 0 : loaded.load_ns * pages / n_loaded);
-    choice_.restored(static_cast<TierKind>(kind), bytes, 1e-9 * static_cast<double>(ns));
+    count(kind, pages, copy_ns * pages / n + (in_memory ? 0 : loaded.load_ns * pages / n_loaded));
     job->pages_of[kind] += pages;
-    TierStats& counts = counts_[kind];
-    counts.restored_pages += pages;
-    counts.restored_tokens += pages * options_.page_tokens;
-    counts.restored_bytes += bytes;
-    counts.restore_ns += ns;
   }
+}
+
+void TieredPages::count(size_t kind, int64_t n_pages, int64_t ns) {
+  const int64_t bytes = n_pages * mover_->record_bytes();
+  choice_.restored(static_cast<TierKind>(kind), bytes, 1e-9 * static_cast<double>(ns));
+  TierStats& counts = counts_[kind];
+  counts.restored_pages += n_pages;
+  counts.restored_tokens += n_pages * options_.page_tokens;
+  counts.restored_bytes += bytes;
+  counts.restore_ns += ns;
 }
 
 int64_t TieredPages::count_restored(const RestoreJob& job) {

@@ -81,7 +81,7 @@ void TieredPages::after_step() {
 }
 
 void TieredPages::before_step(Lock* lock) {
-  if (tier(kHost) != nullptr && pages_->n_free() < options_.watermark_pages) wait_for_copies(lock);
+  if (tier(kHost) != nullptr && pages_->n_free() < options_.watermark_pages) wait_until_saved(lock);
 }
 
 void TieredPages::save_loop() {
@@ -178,6 +178,7 @@ void TieredPages::copy_out(std::vector<Saving>* batch, Lock* lock) {
     pages_->pin(saving.page);
   }
   ++n_copying_;
+  ++n_saving_;
   lock->unlock();
   std::exception_ptr error;
   try {
@@ -187,6 +188,7 @@ void TieredPages::copy_out(std::vector<Saving>* batch, Lock* lock) {
   }
   lock->lock();
   --n_copying_;
+  --n_saving_;
   for (const Saving& saving : *batch) pages_->unpin(saving.page);
   copies_.notify_all();
   if (error) std::rethrow_exception(error);

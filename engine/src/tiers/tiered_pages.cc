@@ -65,6 +65,15 @@ bool TieredPages::wait_for_copies(Lock* lock) {
   return true;
 }
 
+// A page that is being saved cannot be evicted, and another one, which may not have been saved, would go in
+// its place.
+void TieredPages::wait_until_saved(Lock* lock) {
+  if (n_saving_ == 0) return;
+  ++n_waiting_;
+  copies_.wait(*lock, [this] { return n_saving_ == 0; });
+  if (--n_waiting_ == 0) copies_.notify_all();
+}
+
 // The device, a rank or the host's memory has failed. Requests go on without tiers; if the failure is one of
 // the device or of a rank, the next step meets it too.
 void TieredPages::give_up(const std::exception_ptr& error) noexcept {

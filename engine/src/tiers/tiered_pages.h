@@ -56,8 +56,9 @@ class TieredPages final : public PageSaver {
   void stop();
   // Waits until nothing is queued to be saved. The caller must not have the turn.
   void flush();
-  // From now on whatever is found is brought back, even if computing it seems to be faster. This is for
-  // tests, whose times mean nothing. No request may be running.
+  // From now on whatever is found is brought back, even if computing it seems to be faster. If it may come
+  // layer by layer, it does, and steps begin before the first layer is there. This is for tests, whose times
+  // mean nothing. No request may be running.
   void restore_always() { weighs_ = false; }
 
   // ---- only under the scheduler's mutex ----
@@ -66,8 +67,10 @@ class TieredPages final : public PageSaver {
   void filled(int32_t page, const PageName& name, const PageFacts& facts) override;
   // Looks for the pages after those that the request's sequence has, with the lock released, because a tier
   // may have to ask its storage. Begins to bring back what is found, if that pays. Returns null if nothing is
-  // brought back. The caller has the turn.
-  std::shared_ptr<RestoreJob> begin_restore(Request* request, Sequence* sequence, bool sparse, Lock* lock);
+  // brought back. `chunk` is how many tokens the request's next step will compute if there are so many. The
+  // caller has the turn.
+  std::shared_ptr<RestoreJob> begin_restore(Request* request, Sequence* sequence, bool sparse, int64_t chunk,
+                                            Lock* lock);
   // Says that a request has used the sequence's shared pages, so that tiers keep them longer than others.
   void used(Sequence* sequence) noexcept;
   // Must be called when the request of a job ends or loses its pages, before these are given back. The caller
@@ -145,6 +148,7 @@ class TieredPages final : public PageSaver {
     return pages_->holds(page) && pages_->serial(page) == serial;
   }
   double compute_seconds(int64_t first_token, int64_t n_pages, bool sparse) const;
+  void wait_until_saved(Lock* lock);
 
   // saving.cc
   void save_loop();
@@ -171,10 +175,18 @@ class TieredPages final : public PageSaver {
   void load(std::span<const PageName> names, Loaded* loaded);
   LoadedPage load_one(const PageName& name, std::span<std::byte> room);
   void copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock);
+  void copy(RestoreJob& job, Lock* lock, const std::function<void()>& write);
   void count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job);
+  void count(size_t kind, int64_t n_pages, int64_t ns);
   void tell(const RestoreJob& job);
   void release(RestoreJob& job);
   void give_up(const std::exception_ptr& error) noexcept;
+
+  // restoring_layers.cc
+  int64_t n_stages(std::span<const TierKind> kinds) const;
+  void restore_stage(RestoreJob& job, Lock* lock);
+  bool borrow_records(RestoreJob& job);
+  void release_records(RestoreJob& job);
 
   PrefixCache* pages_;
   std::unique_ptr<PageMover> mover_;
@@ -194,7 +206,8 @@ class TieredPages final : public PageSaver {
   bool weighs_ = true;  // whether choice_ is asked
   std::array<TierStats, kTierKinds> counts_{};
   int64_t saved_ns_ = 0, refused_tokens_ = 0;
-  int n_copying_ = 0;  // threads that are copying pages now
+  // Threads that are copying pages now, and those of them that save pages.
+  int n_copying_ = 0, n_saving_ = 0;
   int n_waiting_ = 0;  // calls of wait_for_copies()
   bool saving_ = false, stopping_ = false;
   bool works_ = true;  // false after the device, a rank or the memory has failed
