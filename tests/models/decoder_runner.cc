@@ -111,6 +111,7 @@ Logits DecoderRunner::forward(const std::vector<Part>& prefills, const std::vect
   in.step = {static_cast<int64_t>(ids.size()), prefill_segments, decode_segments};
   in.plans = plans;
   in.logit_rows = rows;
+  in.before_attention = before_attention_;
   in.on_gate = on_gate_;
   in.decode_rules = rules;
   in.decode_stats = decode_stats_;

@@ -87,6 +87,8 @@ class DecoderRunner {
   // The statistics of the last step's decodes.
   const std::vector<DecoderStats>& decode_stats() const { return decode_stats_; }
   const KvCache& cache() const { return *cache_; }
+  Backend& backend() { return *backend_; }
+  void before_attention(std::function<void(int64_t layer)> wait) { before_attention_ = std::move(wait); }
   // `observer` is called for each round of logits; if it returns false, no more follow.
   void on_logits(std::function<bool(int64_t first, int64_t n_rows)> observer) {
     on_logits_ = std::move(observer);
@@ -109,6 +111,7 @@ class DecoderRunner {
   GateObserver on_gate_;
   DecodeGateObserver on_decode_gate_;
   std::function<bool(int64_t first, int64_t n_rows)> on_logits_;
+  std::function<void(int64_t layer)> before_attention_;
   int n_rounds_ = 0;
 };
 

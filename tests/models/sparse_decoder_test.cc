@@ -1,8 +1,10 @@
 // The forward pass with gates attends to kept blocks only. (tests/engine/golden_test.cc checks which blocks
 // the official gate code keeps.)
 #include <algorithm>
+#include <cmath>
 #include <map>
 
+#include "models/page_images.h"
 #include "tests/models/decoder_runner.h"
 #include "tests/models/reference_forward.h"
 #include "tests/support/catch.h"
@@ -126,6 +128,45 @@ TEST_CASE("sparse decoder: chunks select the same blocks as one shot and give th
       CHECK(kept.rows == whole_kept.rows);
       CHECK(difference(parts, whole) < kSparseTolerance);
     }
+  }
+}
+
+TEST_CASE("sparse decoder: pages may be filled layer by layer, each before its attention") {
+  const TinyModel model;
+  const GatesDir gates(model);
+  const std::vector<int32_t> ids = random_ids(140, 53, 7);
+  const std::vector<int32_t> filled(kSparsePages.begin(), kSparsePages.begin() + 6);
+  for (const bool sparse : {false, true}) {
+    INFO((sparse ? "sparse" : "dense"));
+    std::optional<SelectRule> select;
+    if (sparse) select = rule(SelectRule::Method::kThreshold, 0.2, 140);
+    const Part first{{ids.begin(), ids.begin() + 96}, 0, kSparsePages, 140, select};
+    const Part rest{{ids.begin() + 96, ids.end()}, 96, kSparsePages, 140, select};
+    const Part decode{{11}, 140, kSparsePages};
+    DecoderRunner runner(model, gates.options());
+    runner.step({first});
+    const PageImages images(&runner.backend(), &runner.cache());
+    const auto size = static_cast<size_t>(images.image_bytes());
+    std::vector<std::byte> bytes(filled.size() * size);
+    std::vector<std::byte*> records;
+    for (size_t i = 0; i < filled.size(); ++i) records.push_back(bytes.data() + i * size);
+    const std::vector<const std::byte*> constant(records.begin(), records.end());
+    const auto copier = images.make_copier();
+    copier->read(filled, records);
+    const Logits expected = runner.step({rest}), expected_decode = runner.step({}, {decode});
+
+    int64_t n_filled = 0;
+    runner.before_attention([&](int64_t layer) {
+      CHECK(layer == n_filled++ % images.n_layers());
+      copier->write(filled, constant, images.parts_of_layers(layer, layer + 1));
+    });
+    runner.fill_pages(NAN);
+    CHECK(runner.step({rest}) == expected);
+    CHECK(n_filled == images.n_layers());
+    // A decode may be the first that needs them.
+    const std::vector<std::byte> nans(size, std::byte{0xFF});
+    copier->write(filled, std::vector<const std::byte*>(filled.size(), nans.data()));
+    CHECK(runner.step({}, {decode}) == expected_decode);
   }
 }
 
