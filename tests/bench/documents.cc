@@ -2,14 +2,16 @@
 // all, with and without tiers below the pool.
 //
 //   bench_documents (--config FILE | --model DIR --gates DIR) --pool TOKENS [--documents N] [--tokens N]
-//                   [--rules RULE,...] [--rounds N] [--answer N] [--host-cache GB]
+//                   [--questions N,...] [--rules RULE,...] [--rounds N] [--answer N] [--host-cache GB]
 //                   [--disk-cache DIR --disk-size GB] [--restart 1] [--device NAME] [--weights TYPE]
 //                   [--threads N] [--chunk-size N]
 //
 // Documents are random ids, so thresholds keep another share of the blocks than they do in a text. Each row
-// of the table is one round over all documents; an answer has N tokens (1). With --restart 1, the engine is
-// loaded again before the last round of each rule, unless there is only one round. Answers to a document must
-// be the same. A GPU rounds in other places if the rest of a prompt is computed in steps of other sizes. So
+// of the table is one round over all documents; an answer has N tokens (1). In round i, each document is
+// followed by a question, which has as many random ids as the i-th number of the list says (0; the list is
+// repeated), other ones each time. With --restart 1, the engine is loaded again before the last
+// round of each rule, unless there is only one round. Answers to a document without a question must be the
+// same. A GPU rounds in other places if the rest of a prompt is computed in steps of other sizes. So
 // on a GPU two answers are compared only if equally many tokens came from the pool and the tiers together.
 #include <algorithm>
 #include <chrono>
@@ -34,17 +36,21 @@ struct Options {
   EngineOptions engine;
   std::vector<SparseRule> rules;
   int64_t documents = 20, tokens = 32000, rounds = 2, answer = 1;
+  std::vector<int64_t> questions = {0};
+  int64_t question(int64_t round) const { return questions[static_cast<size_t>(round) % questions.size()]; }
   bool restart = false;
 };
 
-std::vector<SparseRule> parse_rules(const std::string& list) {
-  std::vector<SparseRule> rules;
+// Returns what `parse` makes of the words between commas.
+template <class Parse>
+auto parse_list(const std::string& list, const Parse& parse) {
+  std::vector<decltype(parse(list))> items;
   for (size_t begin = 0; begin <= list.size();) {
     const size_t end = std::min(list.find(',', begin), list.size());
-    rules.push_back(SparseRule::parse(list.substr(begin, end - begin)));
+    items.push_back(parse(list.substr(begin, end - begin)));
     begin = end + 1;
   }
-  return rules;
+  return items;
 }
 
 void set(Options* options, const std::string& name, const std::string& value) {
@@ -62,8 +68,10 @@ void set(Options* options, const std::string& name, const std::string& value) {
     options->documents = std::stoll(value);
   } else if (name == "--tokens") {
     options->tokens = std::stoll(value);
+  } else if (name == "--questions") {
+    options->questions = parse_list(value, [](const std::string& n) { return int64_t{std::stoll(n)}; });
   } else if (name == "--rules") {
-    options->rules = parse_rules(value);
+    options->rules = parse_list(value, [](const std::string& rule) { return SparseRule::parse(rule); });
   } else if (name == "--rounds") {
     options->rounds = std::stoll(value);
   } else if (name == "--answer") {
@@ -98,10 +106,13 @@ Options parse(int argc, char** argv) {
   }
   if (options.engine.random_config.empty() == options.engine.model_dir.empty())
     throw Error(ErrorKind::kUsage, "expected --config FILE or --model DIR");
-  if (options.documents < 1 || options.tokens < 2 || options.rounds < 1 || options.answer < 1)
+  const auto [shortest, longest] = std::minmax_element(options.questions.begin(), options.questions.end());
+  if (options.documents < 1 || options.tokens < 2 || options.rounds < 1 || options.answer < 1 ||
+      *shortest < 0)
     throw Error(ErrorKind::kUsage,
-                "expected --documents, --rounds and --answer of 1 or more, and --tokens of 2 or more");
-  options.engine.ctx_size = options.tokens + options.answer + 63;
+                "expected --documents, --rounds and --answer of 1 or more, --tokens of 2 or more, and "
+                "--questions of 0 or more");
+  options.engine.ctx_size = options.tokens + *longest + options.answer + 63;
   options.engine.on_log = [](LogLevel level, const std::string& text) {
     if (level != LogLevel::kInfo) std::cerr << "bench_documents: " << text << '\n';
   };
@@ -112,12 +123,10 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-std::vector<int32_t> document(const Engine& engine, int64_t index, int64_t n_tokens) {
-  std::mt19937 random(static_cast<uint32_t>(index + 1));
+void append_random_ids(const Engine& engine, uint32_t seed, int64_t n_tokens, std::vector<int32_t>* ids) {
+  std::mt19937 random(seed);
   std::uniform_int_distribution<int32_t> id(3, static_cast<int32_t>(engine.model().n_vocab) - 1);
-  std::vector<int32_t> ids(static_cast<size_t>(n_tokens));
-  for (int32_t& x : ids) x = id(random);
-  return ids;
+  for (int64_t i = 0; i < n_tokens; ++i) ids->push_back(id(random));
 }
 
 struct Round {
@@ -127,11 +136,13 @@ struct Round {
   std::vector<std::vector<int32_t>> answers;
 };
 
-Round ask_all(Engine& engine, const Options& options, const SparseRule& rule) {
+Round ask_all(Engine& engine, const Options& options, const SparseRule& rule, int64_t question,
+              int64_t n_asked_before) {
   Round round;
   for (int64_t i = 0; i < options.documents; ++i) {
     GenerateRequest request;
-    request.prompt = document(engine, i, options.tokens);
+    append_random_ids(engine, static_cast<uint32_t>(i + 1), options.tokens, &request.prompt);
+    append_random_ids(engine, static_cast<uint32_t>(1000000 + n_asked_before + i), question, &request.prompt);
     request.sparse = rule;
     request.max_new_tokens = options.answer;
     request.ignore_eos = true;
@@ -164,9 +175,10 @@ void print_row(const SparseRule& rule, int64_t index, const Options& options, Ro
     return 100.0 * static_cast<double>(n) / static_cast<double>(options.documents * options.tokens);
   };
   const std::string token = options.answer > 1 ? std::to_string(1e3 * next[next.size() / 2]) : "-";
-  std::printf("| %-15s | %5lld | %8.3f | %8.3f | %8.3f | %8.8s | %5.1f%% | %5.1f%% | %5.1f%% |\n",
-              rule.to_string().c_str(), static_cast<long long>(index + 1), times[times.size() / 2],
-              times.front(), times.back(), token.c_str(), share(round.from_pool), share(round.from_host),
+  std::printf("| %-15s | %5lld | %8lld | %8.3f | %8.3f | %8.3f | %8.8s | %5.1f%% | %5.1f%% | %5.1f%% |\n",
+              rule.to_string().c_str(), static_cast<long long>(index + 1),
+              static_cast<long long>(options.question(index)), times[times.size() / 2], times.front(),
+              times.back(), token.c_str(), share(round.from_pool), share(round.from_host),
               share(round.from_disk));
   std::fflush(stdout);
 }
@@ -226,16 +238,21 @@ int run(const Options& options) {
               static_cast<long long>(options.documents), static_cast<long long>(options.tokens),
               static_cast<long long>(engine->info().n_pages * engine->info().page_tokens));
   const char* head =
-      "| rule            | round | median s |      min |      max | ms/token |   pool |   host |   disk |\n"
-      "| --------------- | ----: | -------: | -------: | -------: | -------: | -----: | -----: | -----: |\n";
+      "| rule            | round | question | median s |      min |      max | ms/token |   pool |   host |  "
+      " "
+      "disk |\n"
+      "| --------------- | ----: | -------: | -------: | -------: | -------: | -------: | -----: | -----: | "
+      "-----: |\n";
   std::fputs(head, stdout);
+  int64_t n_asked = 0;
   for (const SparseRule& rule : options.rules) {
     Answers answers;
     for (int64_t i = 0; i < options.rounds; ++i) {
       if (options.restart && i > 0 && i + 1 == options.rounds) engine = load(options, std::move(engine));
-      const Round round = ask_all(*engine, options, rule);
+      const Round round = ask_all(*engine, options, rule, options.question(i), n_asked);
+      n_asked += options.documents;
       print_row(rule, i, options, round);
-      check_answers(*engine, round, &answers);
+      if (options.question(i) == 0) check_answers(*engine, round, &answers);
     }
   }
   print_stats(*engine);
