@@ -16,33 +16,39 @@ namespace seer {
 
 class Request;
 
-// The scheduler's mutex guards all members but `names` and `pages`, which stay as they are.
+// The scheduler's mutex guards the members of both structures, except those that stay as they are once the
+// job is under way: `names`, `pages`, `n_stages`, `next_step_s` and `arrivals`.
+
+// All pages come at the same time, some of their layers in each stage. So a step that computes the rest of
+// the prompt can begin before the last layers are there. The tier keeps the records until the job has ended.
+struct RestoreLayers {
+  int64_t n_stages = 0;
+  double next_step_s = 0.0;  // that the request's next step is expected to take; 0 if unknown
+  std::shared_ptr<LayerArrivals> arrivals;
+
+  int64_t n_done = 0;      // stages
+  int64_t copy_ns = 0;     // of all stages that are done
+  bool may_start = false;  // that step is expected to find the other layers in time
+  bool started = false;    // the request has taken the pages, and its steps wait for `arrivals`
+  std::chrono::steady_clock::time_point begin;  // of the first stage
+  // Of the first n_borrowed pages by name, once all of them are borrowed in the order in which they lie in
+  // memory. Only the thread that copies may use them while the job is `copying`.
+  size_t n_borrowed = 0;
+  std::vector<const std::byte*> records;
+  std::vector<int32_t> pages;
+};
+
 struct RestoreJob {
   using Clock = std::chrono::steady_clock;
-
-  // All pages come at the same time, some of their layers in each stage. So a step that computes the rest of
-  // the prompt can begin before the last layers are there. The tier keeps the records until the job has
-  // ended.
-  struct Layers {
-    int64_t n_stages = 0;      // stays as it is
-    double next_step_s = 0.0;  // that the request's next step is expected to take; 0 if unknown; stays
-    int64_t n_done = 0;        // stages
-    int64_t copy_ns = 0;       // of all stages that are done
-    bool may_start = false;    // that step is expected to find the other layers in time
-    bool started = false;      // the request has taken the pages, and its steps wait for `arrivals`
-    Clock::time_point begin;   // of the first stage
-    std::vector<const std::byte*> records;    // while `copying`, only the thread that copies may use them
-    std::shared_ptr<LayerArrivals> arrivals;  // stays
-  };
 
   std::vector<PageName> names;
   // The pages of the pool that are to be filled. The job has a reference to each until `ended`, so that the
   // request may lose them meanwhile.
   std::vector<int32_t> pages;
-  int64_t first_token = 0;       // of the first page
-  bool sparse = false;           // whether the rule of their prompt is sparse
-  double expected_s = 0.0;       // for the whole run; 0 if unknown
-  std::optional<Layers> layers;  // absent if one page comes after the other
+  int64_t first_token = 0;              // of the first page
+  bool sparse = false;                  // whether the rule of their prompt is sparse
+  double expected_s = 0.0;              // for the whole run; 0 if unknown
+  std::optional<RestoreLayers> layers;  // absent if one page comes after the other
 
   Request* request = nullptr;         // null after the request has ended, or its pages were taken
   int64_t n_loaded = 0;               // leading pages that have their contents, in all layers

@@ -1,5 +1,6 @@
 // Brings pages back layer by layer, so that a step may begin before the last layers are there.
 #include <algorithm>
+#include <utility>
 
 #include "engine/src/request.h"
 #include "engine/src/tiers/tiered_pages.h"
@@ -12,44 +13,60 @@ constexpr int64_t kLeastPieceBytes = int64_t{256} << 10;
 constexpr int64_t kMostStages = 16;
 // A shorter run comes in so little time that a step which begins earlier gains nothing.
 constexpr int64_t kLeastRunBytes = int64_t{64} << 20;
-
-constexpr auto kHost = static_cast<size_t>(TierKind::kHost);
+// Copies of pieces, and next to a step, are slower than those of whole records. If the step takes less than
+// this part of the time of the copies, that costs more than an early step gains. DESIGN.md has the times.
+constexpr double kLeastStep = 0.25;
 
 }  // namespace
 
-// Returns in how many stages a run of pages comes that are in tiers of these kinds. 1: one page comes after
-// the other, because a page's layers cannot come apart, or it would not pay.
-int64_t TieredPages::n_stages(std::span<const TierKind> kinds) const {
+// Says how a run of pages comes that are in tiers of these kinds. Absent if one page is to come after the
+// other, because a page's layers cannot come apart, or because that is faster.
+std::optional<RestoreLayers> TieredPages::layers_of(std::span<const TierKind> kinds,
+                                                    double next_step_s) const {
   const auto is_host = [](TierKind kind) { return kind == TierKind::kHost; };
   if (mover_->needs_turn() || !std::all_of(kinds.begin(), kinds.end(), is_host) || !tier(kHost)->in_memory())
-    return 1;
-  if (!weighs_) return mover_->n_layers();
-  const int64_t record = mover_->record_bytes();
-  if (static_cast<int64_t>(kinds.size()) * record < kLeastRunBytes) return 1;
-  return std::clamp<int64_t>(record / kLeastPieceBytes, 1, std::min(kMostStages, mover_->n_layers()));
+    return std::nullopt;
+  RestoreLayers layers;
+  layers.n_stages = mover_->n_layers();
+  if (weighs_) {
+    const int64_t record = mover_->record_bytes(), bytes = static_cast<int64_t>(kinds.size()) * record;
+    layers.n_stages = std::min({layers.n_stages, kMostStages, record / kLeastPieceBytes});
+    const double copies_s = choice_.restore_seconds(TierKind::kHost, bytes);
+    if (bytes < kLeastRunBytes || copies_s == 0.0 || next_step_s < kLeastStep * copies_s) return std::nullopt;
+  }
+  if (layers.n_stages < 2) return std::nullopt;
+  layers.next_step_s = next_step_s;
+  layers.arrivals = std::make_shared<LayerArrivals>(mover_->n_layers());
+  return layers;
 }
 
 // Borrows the records of all pages. Returns false if the tier has evicted one meanwhile.
 bool TieredPages::borrow_records(RestoreJob& job) {
-  RestoreJob::Layers& layers = *job.layers;
-  layers.records.reserve(job.names.size());
-  for (const PageName& name : job.names) {
-    const std::byte* const record = tier(kHost)->borrow(name);
+  RestoreLayers& layers = *job.layers;
+  std::vector<std::pair<const std::byte*, int32_t>> found;
+  found.reserve(job.names.size());
+  for (; layers.n_borrowed < job.names.size(); ++layers.n_borrowed) {
+    const std::byte* const record = tier(kHost)->borrow(job.names[layers.n_borrowed]);
     if (record == nullptr) return false;
+    found.emplace_back(record, job.pages[layers.n_borrowed]);
+  }
+  std::sort(found.begin(), found.end());  // what lies in a row is copied at once
+  for (const auto& [record, page] : found) {
     layers.records.push_back(record);
+    layers.pages.push_back(page);
   }
   return true;
 }
 
 void TieredPages::release_records(RestoreJob& job) {
   if (!job.layers) return;
-  for (size_t i = 0; i < job.layers->records.size(); ++i) tier(kHost)->release_record(job.names[i]);
-  job.layers->records.clear();
+  for (; job.layers->n_borrowed > 0; --job.layers->n_borrowed)
+    tier(kHost)->release_record(job.names[job.layers->n_borrowed - 1]);
 }
 
 void TieredPages::restore_stage(RestoreJob& job, Lock* lock) {
   if (job.ended) return;
-  RestoreJob::Layers& layers = *job.layers;
+  RestoreLayers& layers = *job.layers;
   if (layers.records.empty()) {
     job.copying = true;  // so that abandon() leaves the records to this thread
     lock->unlock();
@@ -73,7 +90,7 @@ void TieredPages::restore_stage(RestoreJob& job, Lock* lock) {
                 end = (layers.n_done + 1) * n / layers.n_stages;
   const auto start = RestoreJob::Clock::now();
   copy(job, lock, [&] {
-    mover_->write_layers(job.pages, layers.records, begin, end);
+    mover_->write_layers(layers.pages, layers.records, begin, end);
     layers.arrivals->arrived(end);
   });
   const auto now = RestoreJob::Clock::now();

@@ -55,13 +55,10 @@ std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequenc
   const int64_t n = std::min(n_found, sequence->n_pages() - first);
   if (n == 0) return nullptr;
   job->names.resize(static_cast<size_t>(n));
-  if (const int64_t stages = n_stages(std::span(kinds).first(static_cast<size_t>(n))); stages > 1) {
-    const int64_t rest = (first + n) * options_.page_tokens;
-    RestoreJob::Layers& layers = job->layers.emplace();
-    layers.n_stages = stages;
-    layers.next_step_s = choice_.compute_seconds(rest, std::min(sequence->n_tokens(), rest + chunk), sparse);
-    layers.arrivals = std::make_shared<LayerArrivals>(mover_->n_layers());
-  }
+  const int64_t rest = (first + n) * options_.page_tokens,
+                end_of_step = std::min(sequence->n_tokens(), rest + chunk);
+  job->layers = layers_of(std::span(kinds).first(static_cast<size_t>(n)),
+                          choice_.compute_seconds(rest, end_of_step, sparse));
   job->pages.assign(sequence->page_table() + first, sequence->page_table() + first + n);
   restores_.push_back(job);
   for (const int32_t page : job->pages) pages_->pin(page);

@@ -12,7 +12,6 @@ namespace {
 // How long the engine's end waits until pages that are queued for the disk are written.
 constexpr std::chrono::seconds kLastSaves(30);
 
-constexpr auto kHost = static_cast<size_t>(TierKind::kHost);
 constexpr auto kDisk = static_cast<size_t>(TierKind::kDisk);
 
 }  // namespace

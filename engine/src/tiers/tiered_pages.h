@@ -98,6 +98,8 @@ class TieredPages final : public PageSaver {
   void add_sizes(EngineStats* stats) const;
 
  private:
+  static constexpr auto kHost = static_cast<size_t>(TierKind::kHost);
+
   // What is known of a page of the pool that is cached and has a name.
   struct Filled {
     uint64_t serial = 0;  // of its caching; 0: nothing is known
@@ -183,7 +185,7 @@ class TieredPages final : public PageSaver {
   void give_up(const std::exception_ptr& error) noexcept;
 
   // restoring_layers.cc
-  int64_t n_stages(std::span<const TierKind> kinds) const;
+  std::optional<RestoreLayers> layers_of(std::span<const TierKind> kinds, double next_step_s) const;
   void restore_stage(RestoreJob& job, Lock* lock);
   bool borrow_records(RestoreJob& job);
   void release_records(RestoreJob& job);
