@@ -77,6 +77,20 @@ TEST_CASE("the page that was used the longest ago gives way") {
   for (const int64_t i : {0, 3, 4}) CHECK(host.load(i));
 }
 
+TEST_CASE("of a used chain the last page gives way first, also if its pages were loaded in another order") {
+  Host host(4);
+  for (int64_t i = 0; i < 4; ++i) host.store(i);
+  for (const int64_t i : {1, 2, 3}) CHECK(host.load(i));
+  const std::vector<PageName> chain = {test_page(1), test_page(7), test_page(2), test_page(3)};
+  host->used(chain);  // it does not have page 7
+  for (const int64_t given_up : {0, 3, 2, 1}) {
+    INFO("page " << given_up);
+    CHECK(host->has(test_page(given_up)));
+    CHECK(host.store(10 + given_up));
+    CHECK_FALSE(host->has(test_page(given_up)));
+  }
+}
+
 TEST_CASE("a borrowed record stays, and if all are borrowed, nothing is stored") {
   Host host(2);
   host.store(0);

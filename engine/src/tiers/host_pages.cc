@@ -101,6 +101,13 @@ void HostPages::release_record(const PageName& name) {
   --pages_.at(name).n_users;
 }
 
+void HostPages::used(std::span<const PageName> chain) {
+  const std::lock_guard lock(mutex_);
+  for (auto name = chain.rbegin(); name != chain.rend(); ++name)
+    if (const auto found = pages_.find(*name); found != pages_.end())
+      order_.splice(order_.begin(), order_, found->second.place);
+}
+
 bool HostPages::load(const PageName& name, std::span<std::byte> record) {
   const std::byte* const from = borrow(name);
   if (from == nullptr) return false;

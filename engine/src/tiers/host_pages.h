@@ -12,8 +12,8 @@
 
 namespace seer {
 
-// All memory is taken at once, because to pin memory makes a GPU wait. The page that was stored or used
-// the longest ago gives way first.
+// All memory is taken at once, because to pin memory makes a GPU wait. The page that was stored or used the
+// longest ago gives way first, and of a chain of used pages the last one.
 class HostPages final : public PageTier {
  public:
   // Takes `bytes`, rounded down to whole records, of the memory that the backend copies from and to fastest.
@@ -28,6 +28,7 @@ class HostPages final : public PageTier {
   void end_store(const PageName& name, bool complete) override;
   const std::byte* borrow(const PageName& name) override;
   void release_record(const PageName& name) override;
+  void used(std::span<const PageName> chain) override;
   int64_t n_pages() const override;
   int64_t n_bytes() const override { return n_pages() * record_bytes_; }
 

@@ -15,7 +15,7 @@ constexpr int64_t kMostStages = 16;
 constexpr int64_t kLeastRunBytes = int64_t{64} << 20;
 // Copies of pieces, and next to a step, are slower than those of whole records. If the step takes less than
 // this part of the time of the copies, that costs more than an early step gains. DESIGN.md has the times.
-constexpr double kLeastStep = 0.25;
+constexpr double kLeastStep = 0.1;
 
 }  // namespace
 
