@@ -145,13 +145,16 @@ void Scheduler::take_results() {
   n_prompt_tokens = std::max<int64_t>(1, n_prompt_tokens);
   for (size_t i = 0; i < batch_.prefills.size(); ++i) {
     Request& request = *batch_.prefill_of[i];
+    end_restore(request);
     const int64_t n = batch_.prefills[i].n_tokens, before = request.stats().n_prompt;
     request.prefilled(n, batch_.blocks[i], batch_.attention_ns * n / n_prompt_tokens,
                       batch_.gate_ns * n / n_prompt_tokens);
     counts_.prompt_tokens += request.stats().n_prompt - before;
   }
-  for (size_t i = 0; i < batch_.decode_of.size(); ++i)
+  for (size_t i = 0; i < batch_.decode_of.size(); ++i) {
+    end_restore(*batch_.decode_of[i]);
     batch_.decode_of[i]->decoded(batch_.step_ns, batch_.decode_blocks[i]);
+  }
   for (const HostRow& host : batch_.host_rows)
     if (host.error && host.request->state != Request::State::kEnded) fail(*host.request, host.error);
   for (size_t i = 0; i < batch_.sampled_by.size(); ++i) {

@@ -135,7 +135,7 @@ void Request::prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t at
 }
 
 void Request::restored(RestoreJob& job, int64_t page_tokens) {
-  if (job.ended) stats_.restore_ns += ns_between(job.begin, job.end);
+  if (job.ended) restored_by(job, job.end);
   if (job.started() && job.ended && !job.layers->arrivals->complete()) return lose_expected();
   const bool starts = job.layers && job.layers->may_start && !job.ended;
   const int64_t n_there = starts ? job.n_pages() : job.n_loaded;
@@ -158,6 +158,10 @@ void Request::restored(RestoreJob& job, int64_t page_tokens) {
   stats_.n_from_disk += from_tiers - from_host;
   stats_.prefill_ns = ns_between(started_at_, Clock::now());
   report_progress();
+}
+
+void Request::restored_by(const RestoreJob& job, Clock::time_point end) {
+  stats_.restore_ns += ns_between(job.begin, end);
 }
 
 // The pages that steps were to wait for do not get their contents, because the device or the host's memory

@@ -114,6 +114,9 @@ class Request {
   // Is called when pages that a job brings back have their contents, when the request may start before they
   // have, and when the job has ended.
   void restored(RestoreJob& job, int64_t page_tokens);
+  // Is called when no further page of the job will come, the last one has come at `end`, and restored() does
+  // not learn of this.
+  void restored_by(const RestoreJob& job, Clock::time_point end);
   // Is called after a step that decoded a token of the request. `blocks` counts the blocks that gates kept
   // for the token.
   void decoded(int64_t step_ns, const DecoderStats& blocks);

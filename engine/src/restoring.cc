@@ -38,7 +38,7 @@ bool Scheduler::take_restored(Lock* lock) {
     const int64_t before = request->stats().n_cached;
     if (job->ended) {
       request->restore = nullptr;
-      tiers_->count_restored(*job);
+      tiers_->count_restored(*job, job->n_loaded, job->end);
     }
     request->restored(*job, limits_.page_tokens);
     counts_.cached_tokens += request->stats().n_cached - before;
@@ -47,6 +47,16 @@ bool Scheduler::take_restored(Lock* lock) {
   }
   remove_ended();
   return any;
+}
+
+// A step that waited for the request's pages has ended, so all of them are there.
+void Scheduler::end_restore(Request& request) {
+  if (!request.restore || !request.restore->started()) return;
+  const std::shared_ptr<RestoreJob> job = std::move(request.restore);
+  const RestoreJob::Clock::time_point end = job->layers->arrivals->end();
+  tiers_->count_restored(*job, job->n_pages(), end);
+  request.restored_by(*job, end);
+  tiers_->abandon(job.get());
 }
 
 // Learns how fast prompts are computed from a step that computed one prompt and nothing else, and waited for

@@ -134,6 +134,7 @@ class Scheduler {
   bool take_restored(Lock* lock);
   void begin_restore(Request& request, Lock* lock);
   void abandon_restore(Request& request);
+  void end_restore(Request& request);
   void observe_step();
 
   // pack.cc

@@ -106,7 +106,9 @@ struct SEER_API RequestStats {
   int64_t n_cached = 0;
   // The part of n_cached that came from the tiers below the pool: the host's memory, and the disk.
   int64_t n_from_host = 0, n_from_disk = 0;
-  int64_t restore_ns = 0;   // the part of prefill_ns in which the request waited for them
+  // The part of prefill_ns in which they came. Meanwhile the request may have begun to compute the rest of
+  // its prompt, if they came from the host's memory.
+  int64_t restore_ns = 0;
   int64_t n_generated = 0;  // tokens chosen, a final EOS included
   int64_t prefill_ns = 0;   // the whole prefill, the choice of the first token included
   int64_t decode_ns = 0;    // from the first token chosen to the last

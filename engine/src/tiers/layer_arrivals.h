@@ -1,6 +1,7 @@
 // Tells a step which layers of its pages have come, while another thread is still filling the later ones.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -24,10 +25,17 @@ class LayerArrivals {
     return n_arrived_ == n_layers_;
   }
 
+  // Returns when the last layer came. All must have come.
+  std::chrono::steady_clock::time_point end() const {
+    const std::lock_guard lock(mutex_);
+    return end_;
+  }
+
   // Says that the first n layers have their contents.
   void arrived(int64_t n) {
     const std::lock_guard lock(mutex_);
     n_arrived_ = n;
+    end_ = std::chrono::steady_clock::now();
     changed_.notify_all();
   }
   // Says that the other layers do not come.
@@ -42,6 +50,7 @@ class LayerArrivals {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   int64_t n_arrived_ = 0;
+  std::chrono::steady_clock::time_point end_;
   std::exception_ptr error_;
 };
 

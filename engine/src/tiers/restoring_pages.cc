@@ -242,11 +242,12 @@ void TieredPages::count(size_t kind, int64_t n_pages, int64_t ns) {
   counts.restore_ns += ns;
 }
 
-int64_t TieredPages::count_restored(const RestoreJob& job) {
-  const double compute = compute_seconds(job.first_token, job.n_loaded, job.sparse);
-  if (compute == 0.0 || job.n_loaded == 0) return 0;
+int64_t TieredPages::count_restored(const RestoreJob& job, int64_t n_pages,
+                                    RestoreJob::Clock::time_point end) {
+  const double compute = compute_seconds(job.first_token, n_pages, job.sparse);
+  if (compute == 0.0 || n_pages == 0) return 0;
   const auto saved = static_cast<int64_t>(1e9 * compute) -
-                     std::chrono::duration_cast<std::chrono::nanoseconds>(job.end - job.begin).count();
+                     std::chrono::duration_cast<std::chrono::nanoseconds>(end - job.begin).count();
   saved_ns_ += saved;
   return saved;
 }

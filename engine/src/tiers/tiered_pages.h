@@ -73,8 +73,8 @@ class TieredPages final : public PageSaver {
                                             Lock* lock);
   // Says that a request has used the sequence's shared pages, so that tiers keep them longer than others.
   void used(Sequence* sequence) noexcept;
-  // Must be called when the request of a job ends or loses its pages, before these are given back. The caller
-  // has the turn, or no thread runs steps any more.
+  // Must be called when the request of a job ends or loses its pages, before these are given back, and when
+  // it needs the job no more. The caller has the turn, or no thread runs steps any more.
   void abandon(RestoreJob* job);
   // Copies hold references to pages for a few milliseconds. Returns false if no copy is under way. Otherwise
   // it waits for the copies with the lock released, and returns true; then no new copy has begun yet. The
@@ -89,9 +89,10 @@ class TieredPages final : public PageSaver {
   // another one, which may not have been copied, would go in its place.
   void before_step(Lock* lock);
   void after_step();
-  // Counts a job that has ended, when its request learns of it. Returns by how many nanoseconds the job was
-  // faster than computing, less than 0 if it was slower, and 0 if the speed of computing is not known yet.
-  int64_t count_restored(const RestoreJob& job);
+  // Counts a job, when its request learns that n_pages of it have come, the last one at `end`. Returns by how
+  // many nanoseconds the job was faster than computing, less than 0 if it was slower, and 0 if the speed of
+  // computing is not known yet.
+  int64_t count_restored(const RestoreJob& job, int64_t n_pages, RestoreJob::Clock::time_point end);
   void add_to(EngineStats* stats) const;  // adds what was counted
 
   // Adds how much the tiers hold. Without the mutex, because a tier may have to ask its storage.
