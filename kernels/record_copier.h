@@ -19,7 +19,7 @@ struct RecordPart {
   int64_t row_bytes() const { return device.nbytes() / device.dim(0); }
 };
 
-// Some of a copier's parts, the first one and the end, in the order in which they were given.
+// The parts [begin, end) of a copier, which has them in the order in which it was given them.
 struct PartRange {
   size_t begin = 0, end = 0;
 };
@@ -32,9 +32,10 @@ class RecordCopier {
   virtual ~RecordCopier() = default;
   // Copies row rows[i] of each part to records[i]. Returns when the copies are done. Throws Error{kDevice}.
   virtual void read(std::span<const int32_t> rows, std::span<std::byte* const> records) = 0;
-  // Copies in the other direction, all parts.
+  // Copies all parts in the other direction.
   virtual void write(std::span<const int32_t> rows, std::span<const std::byte* const> records) = 0;
-  // Copies these parts alone, at least one. They must follow one another in a record without gaps.
+  // Copies only these parts, of which there must be at least one. They must lie in a record one after the
+  // other, without gaps.
   virtual void write(std::span<const int32_t> rows, std::span<const std::byte* const> records,
                      PartRange parts) = 0;
 };

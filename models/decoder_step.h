@@ -37,9 +37,9 @@ struct DecoderStep : StepInput {
   // Gets logits f32 [n, n_vocab] on the device, of logit_rows[first] and the n - 1 rows after it. If it
   // returns false, the other logits are not computed.
   std::function<bool(int64_t first, const Tensor& logits)> on_logits;
-  // Is called before the attention of each layer is started, which is the first to read that layer's pages.
-  // It may wait until another thread has filled them. Absent if all pages have their contents; it must be
-  // absent if there are several ranks.
+  // Is called in each layer before its attention is started; nothing before that reads or writes the layer's
+  // part of the pages. The call may wait until another thread has filled that part. Absent if all pages have
+  // their contents. It must be absent if there are several ranks.
   std::function<void(int64_t layer)> before_attention;
   GateObserver on_gate;
   DecodeGateObserver on_decode_gate;

@@ -29,7 +29,7 @@ class PageImages {
   // Makes an object that copies images while another thread runs steps.
   std::unique_ptr<RecordCopier> make_copier() const;
   int64_t n_layers() const { return n_layers_; }
-  // Returns which of that object's parts belong to the layers [begin, end).
+  // Returns which parts, of those that the copier has, belong to the layers [begin, end).
   PartRange parts_of_layers(int64_t begin, int64_t end) const {
     return {static_cast<size_t>(begin) * parts_per_layer_, static_cast<size_t>(end) * parts_per_layer_};
   }

@@ -38,7 +38,7 @@ struct Batch {
   std::vector<Request*> prefill_of;  // the request of each prefill
   std::vector<Request*> decode_of;
   std::vector<Request*> sampled_by;  // the request of each logit row; null if its next token is known already
-  // Of pages that the step reads and another thread is still filling.
+  // One for each request of the step whose pages another thread is still filling.
   std::vector<std::shared_ptr<LayerArrivals>> arrivals;
 
   // The results of the step.
@@ -49,7 +49,8 @@ struct Batch {
 
   int64_t n_tokens() const { return static_cast<int64_t>(ids.size()); }
   bool empty() const { return ids.empty(); }
-  // Waits until all pages of the step have the contents of this layer. Throws as LayerArrivals does.
+  // Waits until this layer has its contents in all pages of the step. Throws as LayerArrivals::wait_for()
+  // does.
   void wait_for_layer(int64_t layer) const {
     for (const auto& pages : arrivals) pages->wait_for(layer + 1);
   }

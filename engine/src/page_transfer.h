@@ -33,7 +33,7 @@ class PageTransfer {
   // Makes an object that does the same while another thread runs steps. Only for an engine of one rank.
   std::unique_ptr<RecordCopier> make_copier() const;
   int64_t n_layers() const { return images_.n_layers(); }
-  // Returns which of that object's parts belong to the layers [begin, end).
+  // Returns which parts, of those that the copier has, belong to the layers [begin, end).
   PartRange parts_of_layers(int64_t begin, int64_t end) const { return images_.parts_of_layers(begin, end); }
   bool alone() const { return size() == 1; }
   // As PageImages::clear_unused(), for a record.

@@ -164,8 +164,8 @@ void Request::restored_by(const RestoreJob& job, Clock::time_point end) {
   stats_.restore_ns += ns_between(job.begin, end);
 }
 
-// The pages that steps were to wait for do not get their contents, because the device or the host's memory
-// has failed. If steps can go on, they compute these tokens.
+// Called if the pages for which steps were to wait do not get their contents, because the device has failed
+// or the host has no memory. If the device still works, the next steps compute these tokens.
 void Request::lose_expected() {
   const int64_t before = sequence_->n_computed();
   sequence_->give_up_expected();

@@ -111,11 +111,12 @@ class Request {
   // Is called after a step that computed n_tokens of the request's prefill, with the request's share of the
   // step's times.
   void prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t attention_ns, int64_t gate_ns);
-  // Is called when pages that a job brings back have their contents, when the request may start before they
-  // have, and when the job has ended.
+  // Is called when pages that a job brings back have their contents, when steps may begin although they do
+  // not have them yet, and when the job has ended.
   void restored(RestoreJob& job, int64_t page_tokens);
-  // Is called when no further page of the job will come, the last one has come at `end`, and restored() does
-  // not learn of this.
+  // Counts the time that a job took whose last page came at `end`. restored() calls this if the job has
+  // ended. If instead a step that waited for the pages ends first, restored() is not called again, and the
+  // scheduler calls this.
   void restored_by(const RestoreJob& job, Clock::time_point end);
   // Is called after a step that decoded a token of the request. `blocks` counts the blocks that gates kept
   // for the token.

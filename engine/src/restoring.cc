@@ -49,7 +49,7 @@ bool Scheduler::take_restored(Lock* lock) {
   return any;
 }
 
-// A step that waited for the request's pages has ended, so all of them are there.
+// Called after a step of the request. If the step waited for the request's pages, all of them are there now.
 void Scheduler::end_restore(Request& request) {
   if (!request.restore || !request.restore->started()) return;
   const std::shared_ptr<RestoreJob> job = std::move(request.restore);
@@ -59,8 +59,8 @@ void Scheduler::end_restore(Request& request) {
   tiers_->abandon(job.get());
 }
 
-// Learns how fast prompts are computed from a step that computed one prompt and nothing else, and waited for
-// nothing.
+// Learns how fast prompts are computed, from a step that computed one prompt and nothing else, and did not
+// wait for pages.
 void Scheduler::observe_step() {
   if (!tiers_ || batch_.prefills.size() != 1 || !batch_.decodes.empty() || !batch_.arrivals.empty()) return;
   const Segment& segment = batch_.prefills.front();

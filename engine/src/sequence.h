@@ -110,9 +110,10 @@ class Sequence {
   // cached, if others may use them.
   void computed(int64_t n);
   // Counts n more tokens as computed although another thread is still filling their pages. Steps of this
-  // sequence wait for it, but others cannot, so the pages are cached by the next computed() only.
+  // sequence wait for that thread, but steps of other sequences would not. So the pages are not cached yet;
+  // the next call of computed() does it, which must come when they have their contents.
   void expect(int64_t n) { n_computed_ += n; }
-  // Gives up pages that are not cached, and forgets that their tokens were computed. Must be called if
+  // Gives up the pages that are not cached, and no longer counts their tokens as computed. Must be called if
   // expected pages do not get their contents.
   void give_up_expected();
   // Forgets the tokens from n on.

@@ -352,7 +352,7 @@ class Statistics:
     movable_pages: int
     n_from_host: int  # of n_cached: from the tier in the host's memory
     n_from_disk: int  # of n_cached
-    restore: float  # of prefill: while these came
+    restore: float  # the part of prefill in which these were brought back
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,13 @@
 //                   [--threads N] [--chunk-size N]
 //
 // Documents are random ids, so thresholds keep another share of the blocks than they do in a text. Each row
-// of the table is one round over all documents; an answer has N tokens (1). In round i, each document is
-// followed by a question, which has as many random ids as the i-th number of the list says (0; the list is
-// repeated), other ones each time. With --restart 1, the engine is loaded again before the last
-// round of each rule, unless there is only one round. Answers to a document without a question must be the
-// same. A GPU rounds in other places if the rest of a prompt is computed in steps of other sizes. So
-// on a GPU two answers are compared only if equally many tokens came from the pool and the tiers together.
+// of the table is one round over all documents; an answer has N tokens (1). After each document comes a
+// question of random ids, which are new each time. The i-th number of --questions (0) says how many ids a
+// question of the i-th round has. If there are more rounds than numbers, the list begins again. With
+// --restart 1, the engine is loaded again before the last round of each rule, unless there is only one round.
+// Answers to a document without a question must be the same. A GPU rounds in other places if the rest of a
+// prompt is computed in steps of other sizes. So on a GPU two answers are compared only if equally many
+// tokens came from the pool and the tiers together.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

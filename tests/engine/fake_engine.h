@@ -48,8 +48,8 @@ class FakeRunner final : public StepRunner {
                                        static_cast<size_t>(page_tokens_));
   }
   std::vector<FakeStep> steps;       // complete once all requests have ended
-  std::atomic<int64_t> n_waited{0};  // steps of whose pages some layers were to come
-  int64_t n_layers = 1;              // of which a step waits for the last one
+  std::atomic<int64_t> n_waited{0};  // steps that began before all layers of their pages were there
+  int64_t n_layers = 1;              // a step waits until the last one is there
 
  private:
   uint64_t& entry(const Segment& segment, int64_t position);
@@ -102,7 +102,7 @@ struct FakeOptions {
   std::chrono::milliseconds check_interval{0};
   std::shared_ptr<PageTier> host, disk;  // tiers below the pool; null: off
   bool copies_need_turn = false;         // as if there were several ranks
-  int64_t n_layers = 1;                  // that can be brought back one after the other
+  int64_t n_layers = 1;                  // of a page, which the tiers can bring back one after the other
   int64_t batch_pages = 3;               // that the tiers' threads copy at a time
   int64_t watermark_pages = 8;           // see TierOptions, and the next one too
   int storage_threads = 1;

@@ -1,4 +1,4 @@
-// Holds a thread at a place until a test opens it.
+// Holds the thread that calls pass() until a test calls open().
 #pragma once
 
 #include <condition_variable>

@@ -38,10 +38,11 @@ TEST_CASE("a step begins when it is expected to find each of its layers there in
   CHECK(in_time(1, 8, 0.01, 0.08));    // the step computes a stage in the time of a copy
   CHECK(!in_time(1, 8, 0.01, 0.079));  // the second stage would come too late
   CHECK(in_time(1, 8, 0.01, 10.0));
-  // A step of half the time: of the last n stages it needs the last one after 7 have been computed.
+  // A step takes half of the time of the copies, so 7 of its 8 stages take as long as 3.5 copies. It needs
+  // the last stage after these 7. So it can begin when 3 stages are missing, but not when 4 are.
   CHECK(!in_time(4, 8, 0.04, 0.04));
   CHECK(in_time(5, 8, 0.05, 0.04));
-  // A short step needs all of them nearly at once.
+  // A short step needs all layers nearly at once, so even the last stage may come too late for it.
   CHECK(!in_time(7, 8, 0.07, 0.01));
   CHECK(in_time(7, 8, 0.07, 0.0115));
 }

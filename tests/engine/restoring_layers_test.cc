@@ -1,5 +1,5 @@
-// Pages that come back layer by layer, while steps that need them have begun. The model has exact arithmetic,
-// so a step that reads a layer too early changes all later tokens.
+// Pages come back layer by layer after steps that need them have begun. The model has exact arithmetic, so a
+// step that reads a layer too early changes all later tokens.
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -47,7 +47,7 @@ struct LayeredEngine {
     for (const uint64_t document : {1, 2, 3}) ask(document);
   }
 
-  // The copy of the second layer fails after a step has begun that needs it.
+  // From now on the copy of the second layer fails, but not before a step that needs the layer has begun.
   void fail_second_layer() {
     engine.mover->before_write = [this, n_writes = 0]() mutable {
       if (n_writes++ == 0) return;

@@ -163,7 +163,7 @@ TEST_CASE("expected pages are cached when more is computed, and can be given up 
   s.computed(108);
   CHECK(s.n_computed() == 300);
   CHECK(found_by_another() == 256);
-  s.give_up_expected();  // nothing is expected any more, but the open page is cached by nobody
+  s.give_up_expected();  // nothing is expected any more, but the last page is not full and thus not cached
   CHECK(s.n_computed() == 256);
 }
 

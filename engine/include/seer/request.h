@@ -106,8 +106,9 @@ struct SEER_API RequestStats {
   int64_t n_cached = 0;
   // The part of n_cached that came from the tiers below the pool: the host's memory, and the disk.
   int64_t n_from_host = 0, n_from_disk = 0;
-  // The part of prefill_ns in which they came. Meanwhile the request may have begun to compute the rest of
-  // its prompt, if they came from the host's memory.
+  // The part of prefill_ns in which the pages of these tokens were brought back, from when the request asked
+  // for them until the last one was there. If they come from the host's memory, the request may begin to
+  // compute the rest of its prompt before that.
   int64_t restore_ns = 0;
   int64_t n_generated = 0;  // tokens chosen, a final EOS included
   int64_t prefill_ns = 0;   // the whole prefill, the choice of the first token included

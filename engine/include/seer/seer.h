@@ -428,7 +428,8 @@ typedef struct seer_result {
    * blocks are those from the first to its own. 1 if all were kept. */
   double decode_density;
   /* The part of n_cached that came from the host's and the disk's tier, and the part of prefill_ns in which
-   * they came; the request may have begun to compute the rest of its prompt meanwhile. */
+   * these tokens' pages were brought back. The request may begin to compute the rest of its prompt before the
+   * last of them is there. */
   int64_t n_from_host, n_from_disk, restore_ns;
 } seer_result;
 

@@ -13,7 +13,8 @@
 namespace seer {
 
 // All memory is taken at once, because to pin memory makes a GPU wait. The page that was stored or used the
-// longest ago gives way first, and of a chain of used pages the last one.
+// longest ago gives way first. Of a chain that used() names, the last page counts as the one used the longest
+// ago, because it is useless without those before it.
 class HostPages final : public PageTier {
  public:
   // Takes `bytes`, rounded down to whole records, of the memory that the backend copies from and to fastest.

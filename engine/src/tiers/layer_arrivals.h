@@ -14,7 +14,8 @@ class LayerArrivals {
  public:
   explicit LayerArrivals(int64_t n_layers) : n_layers_(n_layers) {}
 
-  // Waits until the first n layers of all pages have their contents. Throws the error of fail().
+  // Waits until the first n layers of all pages have their contents. If fail() says that they do not come,
+  // throws its error.
   void wait_for(int64_t n) const {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return n_arrived_ >= n || error_; });

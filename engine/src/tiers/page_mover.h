@@ -19,15 +19,18 @@ class PageMover {
   virtual ~PageMover() = default;
 
   virtual int64_t record_bytes() const = 0;
-  // Returns whether read() and write() may be called only with the scheduler's turn. If not, another thread
-  // may run steps meanwhile. Steps never write the pages that are read, nor touch those that are written.
+  // Returns whether the functions that copy may be called only with the scheduler's turn. If not, another
+  // thread may run steps meanwhile. Steps never write the pages that are read, nor touch those that write()
+  // fills.
   virtual bool needs_turn() const = 0;
-  // One thread may read while another one writes. Both throw Error if the device or a rank has failed.
+  // One thread may call read() while another one calls write() or write_layers(). All throw Error if the
+  // device or a rank has failed.
   virtual void read(std::span<const int32_t> pages, std::span<std::byte* const> records) = 0;
   virtual void write(std::span<const int32_t> pages, std::span<const std::byte* const> records) = 0;
-  // Returns how many layers of pages can be written apart from the others; 1 if they cannot be.
+  // Returns how many layers write_layers() can tell apart; 1 if pages can only be written as a whole.
   virtual int64_t n_layers() const { return 1; }
-  // As write(), for the layers [begin, end) alone. Steps may use the other layers of these pages meanwhile.
+  // Does the same as write(), for the layers [begin, end) alone. Meanwhile steps may read the layers before
+  // `begin`.
   virtual void write_layers(std::span<const int32_t> pages, std::span<const std::byte* const> records,
                             int64_t begin, int64_t end) = 0;
   // Sets to zero what the sequence of a full page has not written; see PageImages::clear_unused().

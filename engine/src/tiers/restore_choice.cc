@@ -49,8 +49,9 @@ bool RestoreChoice::in_time(int64_t n_done, int64_t n_stages, double copied, dou
   if (n_done == 0 || n_done == n_stages) return n_done > 0;
   const auto done = static_cast<double>(n_done), all = static_cast<double>(n_stages);
   const double copy = copied / done, compute = step / all;  // of a stage
-  // The stage that comes i stages later is needed after done + i - 1 were computed. If that is right for the
-  // next stage and for the last one, it is right for those between them.
+  // Of the stages that are missing, the i-th comes after i * copy seconds. The step needs it when it has
+  // computed the done + i - 1 stages before it. Both times grow with i along straight lines. So if the first
+  // and the last of these stages come in time, those between them do too.
   return copy <= done * compute && (all - done) * copy <= (all - 1.0) * compute;
 }
 

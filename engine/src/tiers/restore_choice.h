@@ -40,8 +40,9 @@ class RestoreChoice {
   }
   double restore_seconds(TierKind tier, int64_t bytes) const;  // 0 if unknown
   // Pages come in n_stages, each of which brings some layers of all pages. The first n_done stages took
-  // `copied` seconds. A step that needs the layers in this order would take `step` seconds if it began now;
-  // 0 if unknown. Returns whether it is expected to find each stage there in time.
+  // `copied` seconds. A step needs the layers in the same order, and takes `step` seconds if it need not wait
+  // for them; 0 if unknown. Returns whether a step that begins now is expected to find every layer there when
+  // it comes to it.
   static bool in_time(int64_t n_done, int64_t n_stages, double copied, double step);
   // Returns whether to bring back what would take `restore` seconds, and would take `compute` seconds to
   // compute. What is unknown counts as worth a try, because only a try makes it known. For the same reason

@@ -16,23 +16,25 @@ namespace seer {
 
 class Request;
 
-// The scheduler's mutex guards the members of both structures, except those that stay as they are once the
-// job is under way: `names`, `pages`, `n_stages`, `next_step_s` and `arrivals`.
+// The scheduler's mutex guards the members of both structures, except those that do not change after the job
+// was queued: `names`, `pages`, `n_stages`, `next_step_s` and `arrivals`.
 
-// All pages come at the same time, some of their layers in each stage. So a step that computes the rest of
-// the prompt can begin before the last layers are there. The tier keeps the records until the job has ended.
+// How the pages of a job come if they come layer by layer: each stage brings some layers of all pages. So a
+// step that computes the rest of the prompt can begin before the last layers are there. The records are
+// borrowed from the tier until the job has ended.
 struct RestoreLayers {
   int64_t n_stages = 0;
-  double next_step_s = 0.0;  // that the request's next step is expected to take; 0 if unknown
+  double next_step_s = 0.0;  // which the request's next step is expected to take; 0 if unknown
   std::shared_ptr<LayerArrivals> arrivals;
 
-  int64_t n_done = 0;      // stages
-  int64_t copy_ns = 0;     // of all stages that are done
-  bool may_start = false;  // that step is expected to find the other layers in time
-  bool started = false;    // the request has taken the pages, and its steps wait for `arrivals`
+  int64_t n_done = 0;      // stages that have come
+  int64_t copy_ns = 0;     // which their copies took
+  bool may_start = false;  // if the next step begins now, it is expected to find each layer there in time
+  bool started = false;    // the request counts the pages as computed, and its steps wait for `arrivals`
   std::chrono::steady_clock::time_point begin;  // of the first stage
-  // Of the first n_borrowed pages by name, once all of them are borrowed in the order in which they lie in
-  // memory. Only the thread that copies may use them while the job is `copying`.
+  // The records of the first n_borrowed of `names` are borrowed. Once all of them are, `records` lists them
+  // in the order in which they lie in memory, and `pages` the page for each. While the job is `copying`, only
+  // the thread that brings pages back may use these three members.
   size_t n_borrowed = 0;
   std::vector<const std::byte*> records;
   std::vector<int32_t> pages;
@@ -50,12 +52,12 @@ struct RestoreJob {
   double expected_s = 0.0;              // for the whole run; 0 if unknown
   std::optional<RestoreLayers> layers;  // absent if one page comes after the other
 
-  Request* request = nullptr;         // null after the request has ended, or its pages were taken
+  Request* request = nullptr;         // null once the request has ended, lost its pages, or has all of them
   int64_t n_loaded = 0;               // leading pages that have their contents, in all layers
   int64_t n_taken = 0;                // leading pages of which the request knows
   int64_t n_taken_of_host = 0;        // of these, the pages that came from the host's tier
   int64_t pages_of[kTierKinds] = {};  // that have come or are coming now, by the tier that had them
-  bool copying = false;               // pages are being written now
+  bool copying = false;               // pages are being written now, or records borrowed, without the mutex
   bool ended = false;                 // no further page will come
   Clock::time_point begin, end;
 

@@ -8,19 +8,21 @@
 namespace seer {
 namespace {
 
-// The copy of a shorter piece of a record takes longer to be started than PCIe needs for its bytes.
+// To start the copy of a shorter piece of a record takes longer than PCIe needs to move the piece.
 constexpr int64_t kLeastPieceBytes = int64_t{256} << 10;
 constexpr int64_t kMostStages = 16;
-// A shorter run comes in so little time that a step which begins earlier gains nothing.
+// A run of fewer bytes comes so fast that a step gains nothing if it begins earlier.
 constexpr int64_t kLeastRunBytes = int64_t{64} << 20;
-// Copies of pieces, and next to a step, are slower than those of whole records. If the step takes less than
-// this part of the time of the copies, that costs more than an early step gains. DESIGN.md has the times.
+// To copy pieces of records, while a step runs, is slower than to copy whole records. If the step takes less
+// than this part of the time of the copies, this costs more than is gained because the step begins early.
+// DESIGN.md has the times.
 constexpr double kLeastStep = 0.1;
 
 }  // namespace
 
-// Says how a run of pages comes that are in tiers of these kinds. Absent if one page is to come after the
-// other, because a page's layers cannot come apart, or because that is faster.
+// Returns how a run of pages comes layer by layer; `kinds` are the tiers that have them. Absent if whole
+// pages are to come one after the other, because layers cannot be copied by themselves, or because whole
+// pages are faster.
 std::optional<RestoreLayers> TieredPages::layers_of(std::span<const TierKind> kinds,
                                                     double next_step_s) const {
   const auto is_host = [](TierKind kind) { return kind == TierKind::kHost; };
@@ -50,7 +52,7 @@ bool TieredPages::borrow_records(RestoreJob& job) {
     if (record == nullptr) return false;
     found.emplace_back(record, job.pages[layers.n_borrowed]);
   }
-  std::sort(found.begin(), found.end());  // what lies in a row is copied at once
+  std::sort(found.begin(), found.end());  // records that lie one after the other are copied at once
   for (const auto& [record, page] : found) {
     layers.records.push_back(record);
     layers.pages.push_back(page);
@@ -75,7 +77,7 @@ void TieredPages::restore_stage(RestoreJob& job, Lock* lock) {
     job.copying = false;
     if (!all) {
       release_records(job);
-      job.layers.reset();  // one page comes after the other, as far as the tier has them
+      job.layers.reset();  // whole pages come one after the other, up to the first that no tier has
       return;
     }
     job.pages_of[kHost] = job.n_pages();

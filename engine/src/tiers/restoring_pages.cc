@@ -34,7 +34,7 @@ std::shared_ptr<RestoreJob> TieredPages::begin_restore(Request* request, Sequenc
   lock->unlock();
   const std::vector<TierKind> kinds = tiers_with(job->names);
   lock->lock();
-  wait_until_saved(lock);  // a copy may have begun meanwhile
+  wait_until_saved(lock);  // the saver may have begun a copy meanwhile
   if (!works_ || stopping_) return nullptr;
   job->names.resize(kinds.size());
   for (const TierKind kind : kinds) job->expected_s += choice_.restore_seconds(kind, mover_->record_bytes());
@@ -90,7 +90,8 @@ void TieredPages::restore_loop() {
     restores_.pop_front();
     try {
       job->layers ? restore_stage(*job, &lock) : restore_batch(*job, &lock);
-      // After the others, so that a long one does not stop them; but before them if a step may wait for it.
+      // The job goes to the end, so that a long one does not stop the others. If a step may be waiting for
+      // it, it goes to the front.
       if (!job->ended) restores_.insert(job->started() ? restores_.begin() : restores_.end(), job);
     } catch (...) {
       if (!lock.owns_lock()) lock.lock();
@@ -195,7 +196,7 @@ void TieredPages::copy_in(RestoreJob& job, const Loaded& loaded, Lock* lock) {
   count(loaded, copy_ns, &job);
 }
 
-// Calls write(), which writes the job's pages, with the lock released.
+// Calls write(), which writes the job's pages. Meanwhile the lock is released.
 void TieredPages::copy(RestoreJob& job, Lock* lock, const std::function<void()>& write) {
   job.copying = true;
   ++n_copying_;

@@ -65,8 +65,8 @@ bool TieredPages::wait_for_copies(Lock* lock) {
   return true;
 }
 
-// A page that is being saved cannot be evicted, and another one, which may not have been saved, would go in
-// its place.
+// Waits, with the lock released, until no page is being copied to a tier. Such a page cannot be evicted, and
+// another one, which may not have been saved, would go in its place.
 void TieredPages::wait_until_saved(Lock* lock) {
   if (n_saving_ == 0) return;
   ++n_waiting_;

@@ -56,8 +56,8 @@ class TieredPages final : public PageSaver {
   void stop();
   // Waits until nothing is queued to be saved. The caller must not have the turn.
   void flush();
-  // From now on whatever is found is brought back, even if computing it seems to be faster. If it may come
-  // layer by layer, it does, and steps begin before the first layer is there. This is for tests, whose times
+  // From now on whatever is found is brought back, even if computing it seems to be faster. Whatever can come
+  // layer by layer does, and steps may begin before the first layer is there. This is for tests, whose times
   // mean nothing. No request may be running.
   void restore_always() { weighs_ = false; }
 
@@ -67,14 +67,15 @@ class TieredPages final : public PageSaver {
   void filled(int32_t page, const PageName& name, const PageFacts& facts) override;
   // Looks for the pages after those that the request's sequence has, with the lock released, because a tier
   // may have to ask its storage. Begins to bring back what is found, if that pays. Returns null if nothing is
-  // brought back. `chunk` is how many tokens the request's next step will compute if there are so many. The
-  // caller has the turn.
+  // brought back. `chunk` is how many tokens of the request the next step can compute at most. The caller has
+  // the turn.
   std::shared_ptr<RestoreJob> begin_restore(Request* request, Sequence* sequence, bool sparse, int64_t chunk,
                                             Lock* lock);
   // Says that a request has used the sequence's shared pages, so that tiers keep them longer than others.
   void used(Sequence* sequence) noexcept;
-  // Must be called when the request of a job ends or loses its pages, before these are given back, and when
-  // it needs the job no more. The caller has the turn, or no thread runs steps any more.
+  // Must be called when the request of a job ends or loses its pages, before these are given back. Must also
+  // be called when a step that waited for the job's pages has ended, because the request needs the job no
+  // more. The caller has the turn, or no thread runs steps any more.
   void abandon(RestoreJob* job);
   // Copies hold references to pages for a few milliseconds. Returns false if no copy is under way. Otherwise
   // it waits for the copies with the lock released, and returns true; then no new copy has begun yet. The
@@ -85,13 +86,12 @@ class TieredPages final : public PageSaver {
     choice_.computed(begin, end, sparse, seconds);
   }
   // Must be called before and after each step, by the caller who has the turn. Before a step that may evict
-  // pages, copies are waited for with the lock released: a page that is being copied cannot be evicted, and
-  // another one, which may not have been copied, would go in its place.
+  // pages, before_step() waits until no page is being saved (see wait_until_saved()), with the lock released.
   void before_step(Lock* lock);
   void after_step();
-  // Counts a job, when its request learns that n_pages of it have come, the last one at `end`. Returns by how
-  // many nanoseconds the job was faster than computing, less than 0 if it was slower, and 0 if the speed of
-  // computing is not known yet.
+  // Counts a job of which n_pages have come, the last one at `end`. Must be called once, when the request
+  // learns that no more will come. Returns by how many nanoseconds the job was faster than computing, less
+  // than 0 if it was slower, and 0 if the speed of computing is not known yet.
   int64_t count_restored(const RestoreJob& job, int64_t n_pages, RestoreJob::Clock::time_point end);
   void add_to(EngineStats* stats) const;  // adds what was counted
 
@@ -209,9 +209,9 @@ class TieredPages final : public PageSaver {
   bool weighs_ = true;  // whether choice_ is asked
   std::array<TierStats, kTierKinds> counts_{};
   int64_t saved_ns_ = 0, refused_tokens_ = 0;
-  // Threads that are copying pages now, and those of them that save pages.
+  // How many threads are copying pages now, and how many of these save pages.
   int n_copying_ = 0, n_saving_ = 0;
-  int n_waiting_ = 0;  // calls of wait_for_copies()
+  int n_waiting_ = 0;  // calls of wait_for_copies() and wait_until_saved() that wait now; no copy may begin
   bool saving_ = false, stopping_ = false;
   bool works_ = true;  // false after the device, a rank or the memory has failed
   std::condition_variable save_work_, restore_work_, copies_, saved_;

@@ -67,7 +67,8 @@ CudaRecordCopier::CudaRecordCopier(std::function<void()> use, const std::vector<
   const size_t bytes = table.size() * sizeof(Part);
   parts_ = DeviceMemory(static_cast<int64_t>(bytes), "copies of pages");
   check(cudaMemcpy(parts_.get(), table.data(), bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
-  // The kernels here are short. A step's blocks would keep them waiting, and with them the copies after them.
+  // The kernels here are short. At a lower priority they would wait for the thread blocks of a step's
+  // kernels, and the copies after them would wait too.
   int lowest = 0, highest = 0;
   check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "cudaDeviceGetStreamPriorityRange");
   for (Lanes* lanes : {&to_host_, &to_device_})
@@ -104,9 +105,9 @@ void CudaRecordCopier::move_rows(const Lane& lane, std::span<const int32_t> rows
   check(cudaGetLastError(), "move_rows_kernel");
 }
 
-// Calls copy(lane, first record, end) for each group of records whose slices a buffer holds, and returns when
-// all copies are done. If one fails, it waits for the others too, because the caller gives their pages and
-// records to others then.
+// Calls copy(lane, first record, end) for each group of records, of which a lane's buffer holds all slices,
+// and returns when all copies are done. If one fails, it waits for the others too, because the caller gives
+// their pages and records to others then.
 template <class Copy>
 void CudaRecordCopier::for_groups(Lanes& lanes, size_t n, const Slice& slice, const Copy& copy) try {
   use_();
