@@ -33,7 +33,7 @@ void Scheduler::pack(Lock* lock) {
   for (const auto& request : live_) {
     request->allotted = 0;
     if (request->state != Request::State::kRunning || request->parked()) continue;
-    if (request->restore && !request->restore->started()) continue;
+    if (request->restore && (!request->restore->started() || request->restore->has_news())) continue;
     if (request->sequence().prefilling()) {
       prefilling_.push_back(request.get());
     } else if (static_cast<int64_t>(decoding_.size()) < limits_.max_batch_size) {
@@ -51,15 +51,32 @@ void Scheduler::pack(Lock* lock) {
     if (request.allotted > 0 && request.state == Request::State::kRunning)
       if (!reserve(request, request.sequence().n_computed() + request.allotted, lock)) request.allotted = 0;
   }
-  const auto stays = [](const Request* r) { return r->allotted > 0 && r->state == Request::State::kRunning; };
+  leave_out_early();
   for (Request* request : prefilling_)
-    if (stays(request)) add_prefill(*request);
+    if (request->in_step()) add_prefill(*request);
   for (Request* request : decoding_)
-    if (stays(request)) add_decode(*request);
+    if (request->in_step()) add_decode(*request);
   for (const auto* requests : {&batch_.prefill_of, &batch_.decode_of})
     for (const Request* request : *requests)
       if (request->restore && !request->restore->layers->arrivals->complete())
         batch_.arrivals.push_back(request->restore->layers->arrivals);
+}
+
+// A request that would wait for layers of its pages, because it got less of the step than it was expected to
+// get, would keep the step's other requests waiting too.
+void Scheduler::leave_out_early() {
+  early_.clear();
+  bool others = false;
+  for (const auto& request : live_) {
+    if (!request->in_step()) continue;
+    if (too_early(*request)) {
+      early_.push_back(request.get());
+    } else {
+      others = true;
+    }
+  }
+  if (others)
+    for (Request* request : early_) request->allotted = 0;
 }
 
 // The oldest prompt gets half of the budget, and the shortest prompts get the other half. Thus a short prompt

@@ -136,7 +136,7 @@ void Request::prefilled(int64_t n_tokens, const DecoderStats& blocks, int64_t at
 
 void Request::restored(RestoreJob& job, int64_t page_tokens) {
   if (job.ended) restored_by(job, job.end);
-  if (job.started() && job.ended && !job.layers->arrivals->complete()) return lose_expected();
+  if (job.started() && job.ended && !job.layers->arrivals->complete()) return lose_expected(job);
   const bool starts = job.layers && job.layers->may_start && !job.ended;
   const int64_t n_there = starts ? job.n_pages() : job.n_loaded;
   const int64_t n_pages = n_there - std::exchange(job.n_taken, n_there);
@@ -156,6 +156,7 @@ void Request::restored(RestoreJob& job, int64_t page_tokens) {
   const int64_t from_host = std::min(from_tiers, n_of_host * page_tokens);
   stats_.n_from_host += from_host;
   stats_.n_from_disk += from_tiers - from_host;
+  if (starts) job.layers->n_counted = from_host;
   stats_.prefill_ns = ns_between(started_at_, Clock::now());
   report_progress();
 }
@@ -164,15 +165,10 @@ void Request::restored_by(const RestoreJob& job, Clock::time_point end) {
   stats_.restore_ns += ns_between(job.begin, end);
 }
 
-// Called if the pages for which steps were to wait do not get their contents, because the device has failed
-// or the host has no memory. If the device still works, the next steps compute these tokens.
-void Request::lose_expected() {
-  const int64_t before = sequence_->n_computed();
+void Request::lose_expected(const RestoreJob& job) {
   sequence_->give_up_expected();
-  const int64_t n = before - sequence_->n_computed();
-  if (stats_.n_generated > 0) return;
-  stats_.n_cached -= std::min(n, stats_.n_cached);
-  stats_.n_from_host -= std::min(n, stats_.n_from_host);
+  stats_.n_cached -= job.layers->n_counted;
+  stats_.n_from_host -= job.layers->n_counted;
 }
 
 void Request::report_progress() {

@@ -114,6 +114,9 @@ class Request {
   // Is called when pages that a job brings back have their contents, when steps may begin although they do
   // not have them yet, and when the job has ended.
   void restored(RestoreJob& job, int64_t page_tokens);
+  // Is called if the pages for which steps were to wait do not get their contents, because the request loses
+  // them, the device has failed or the host has no memory. If the request goes on, it computes these tokens.
+  void lose_expected(const RestoreJob& job);
   // Counts the time that a job took whose last page came at `end`. restored() calls this if the job has
   // ended. If instead a step that waited for the pages ends first, restored() is not called again, and the
   // scheduler calls this.
@@ -151,8 +154,9 @@ class Request {
   State state = State::kWaiting;
   bool removed = false;  // ended, and the scheduler will not touch its sequence and `changed` any more
   int64_t arrival = 0;
-  int64_t n_passed = 0;                 // how often a later request was let in while this one did not fit
-  int64_t allotted = 0;                 // tokens of the step being packed
+  int64_t n_passed = 0;  // how often a later request was let in while this one did not fit
+  int64_t allotted = 0;  // tokens of the step being packed
+  bool in_step() const { return allotted > 0 && state == State::kRunning; }
   std::vector<Event> events;            // of a session's request, to be delivered
   int64_t n_undelivered = 0;            // `events`, and those that are being delivered
   std::exception_ptr error;             // why it failed
@@ -166,7 +170,6 @@ class Request {
   std::atomic<bool> cancelled{false};
 
  private:
-  void lose_expected();
   void report_progress();
   // Returns why `id` ends the request, and sets event's stop and stop_id; absent if it does not end it.
   std::optional<FinishReason> ended_by(int32_t id, Event* event) const;

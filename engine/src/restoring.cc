@@ -24,7 +24,10 @@ void Scheduler::abandon_restore(Request& request) {
   if (!request.restore) return;
   const std::shared_ptr<RestoreJob> job = std::move(request.restore);
   tiers_->abandon(job.get());
-  if (job->started() && !job->layers->arrivals->complete()) request.sequence().give_up_expected();
+  if (!job->started() || job->layers->arrivals->complete()) return;
+  const int64_t before = request.stats().n_cached;
+  request.lose_expected(*job);
+  counts_.cached_tokens += request.stats().n_cached - before;
 }
 
 // Gives requests the pages that have come for them. The caller has the turn, because sequences change.
@@ -47,6 +50,14 @@ bool Scheduler::take_restored(Lock* lock) {
   }
   remove_ended();
   return any;
+}
+
+// Returns whether the request's part of the step that is being packed is expected to wait for layers of its
+// pages.
+bool Scheduler::too_early(Request& request) const {
+  if (!request.restore || request.restore->layers->arrivals->complete()) return false;
+  const int64_t begin = request.sequence().n_computed();
+  return !tiers_->in_time(*request.restore, begin, begin + request.allotted);
 }
 
 // Called after a step of the request. If the step waited for the request's pages, all of them are there now.

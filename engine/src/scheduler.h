@@ -135,11 +135,13 @@ class Scheduler {
   void begin_restore(Request& request, Lock* lock);
   void abandon_restore(Request& request);
   void end_restore(Request& request);
+  bool too_early(Request& request) const;
   void observe_step();
 
   // pack.cc
   void pack(Lock* lock);
   void allot(int64_t budget);
+  void leave_out_early();
   void add_prefill(Request& request);
   void add_decode(Request& request);
   void commit(Lock* lock);
@@ -168,9 +170,9 @@ class Scheduler {
 
   // Only the holder of the turn uses these.
   Batch batch_;
-  std::vector<Request*> prefilling_, decoding_;  // of the step being packed
-  uint64_t n_shared_ = 0;                        // steps that several prompts shared
-  std::thread thread_;                           // last: it uses all of the above
+  std::vector<Request*> prefilling_, decoding_, early_;  // of the step being packed
+  uint64_t n_shared_ = 0;                                // steps that several prompts shared
+  std::thread thread_;                                   // last: it uses all of the above
 };
 
 }  // namespace seer

@@ -20,14 +20,47 @@ using namespace testing;
 constexpr int64_t kRecord = 16 * static_cast<int64_t>(sizeof(uint64_t));  // FakeMover's
 constexpr int64_t kLayers = 4;
 
+// The host's tier, of which the next borrow() can be held, and can find nothing.
+class HeldHost final : public PageTier {
+ public:
+  HeldHost(int64_t n_pages, Backend* backend) : pages_(n_pages * kRecord, kRecord, backend) {}
+  bool has(const PageName& name) override { return pages_.has(name); }
+  bool store(const PageName& name, std::span<const std::byte> record, double cost_s) override {
+    return pages_.store(name, record, cost_s);
+  }
+  bool load(const PageName& name, std::span<std::byte> record) override { return pages_.load(name, record); }
+  bool in_memory() const override { return true; }
+  std::byte* begin_store(const PageName& name, double cost_s) override {
+    return pages_.begin_store(name, cost_s);
+  }
+  void end_store(const PageName& name, bool complete) override { pages_.end_store(name, complete); }
+  const std::byte* borrow(const PageName& name) override {
+    Gate* const gate = hold.exchange(nullptr);
+    if (gate != nullptr) gate->pass();
+    return gate != nullptr && misses ? nullptr : pages_.borrow(name);
+  }
+  void release_record(const PageName& name) override { pages_.release_record(name); }
+  void used(std::span<const PageName> chain) override { pages_.used(chain); }
+  int64_t n_pages() const override { return pages_.n_pages(); }
+  int64_t n_bytes() const override { return pages_.n_bytes(); }
+
+  std::atomic<Gate*> hold{nullptr};
+  std::atomic<bool> misses{false};  // whether a borrow() that was held finds nothing
+
+ private:
+  HostPages pages_;
+};
+
 struct LayeredEngine {
   explicit LayeredEngine(int64_t n_pages = 40, int64_t n_host_pages = 400)
-      : backend(make_cpu_backend(1)), engine(options(n_pages, n_host_pages, backend.get())) {}
-  static FakeOptions options(int64_t n_pages, int64_t n_host_pages, Backend* backend) {
+      : backend(make_cpu_backend(1)),
+        host(std::make_shared<HeldHost>(n_host_pages, backend.get())),
+        engine(options(n_pages, host)) {}
+  static FakeOptions options(int64_t n_pages, const std::shared_ptr<HeldHost>& host) {
     FakeOptions options;
     options.n_pages = n_pages;
     options.prefix_cache = true;
-    options.host = std::make_shared<HostPages>(n_host_pages * kRecord, kRecord, backend);
+    options.host = host;
     options.watermark_pages = n_pages;
     options.n_layers = kLayers;
     return options;
@@ -57,6 +90,7 @@ struct LayeredEngine {
   }
 
   std::unique_ptr<Backend> backend;
+  std::shared_ptr<HeldHost> host;
   FakeEngine engine;
 };
 
@@ -182,6 +216,33 @@ TEST_CASE("a request that is cancelled before its first layer has come gives its
   CHECK(runs->wait().tokens == engine.expected(layered.asked(9)));
   engine.mover->before_write = nullptr;
   for (const uint64_t document : {1, 2, 3, 1}) layered.ask(document);
+  check_free(engine);
+}
+
+TEST_CASE("a request that needs the last pages waits until the records of a younger one are borrowed") {
+  LayeredEngine layered;
+  FakeEngine& engine = layered.engine;
+  layered.push_out_first();
+  layered.host->misses = GENERATE(false, true);
+  const GenerateRequest long_answer = fake_request(fake_ids(128, 9), 400);
+  engine.runner.hold();
+  const auto older = engine.submit_raw(long_answer);
+  while (engine.stats().n_steps == 0) std::this_thread::yield();
+  Gate gate;
+  layered.host->hold = &gate;
+  const auto younger = engine.submit_raw(fake_request(fake_ids(330, 1), 4));
+  engine.runner.release();
+  gate.wait_until_reached();
+  // The older one decodes until the pool is used up. It must not fail then.
+  for (int64_t n_steps = -1; n_steps != engine.stats().n_steps;) {
+    n_steps = engine.stats().n_steps;
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  }
+  CHECK(engine.stats().n_failed == 0);
+  gate.open();
+  CHECK(finish(engine, older).tokens == engine.expected(long_answer));
+  CHECK(finish(engine, younger).tokens == engine.expected(fake_request(fake_ids(330, 1), 4)));
+  engine.tiers().flush();
   check_free(engine);
 }
 

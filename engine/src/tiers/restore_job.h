@@ -31,6 +31,7 @@ struct RestoreLayers {
   int64_t copy_ns = 0;     // which their copies took
   bool may_start = false;  // if the next step begins now, it is expected to find each layer there in time
   bool started = false;    // the request counts the pages as computed, and its steps wait for `arrivals`
+  int64_t n_counted = 0;   // tokens that the request's statistics count as cached because of them
   std::chrono::steady_clock::time_point begin;  // of the first stage
   // The records of the first n_borrowed of `names` are borrowed. Once all of them are, `records` lists them
   // in the order in which they lie in memory, and `pages` the page for each. While the job is `copying`, only

@@ -66,15 +66,23 @@ void TieredPages::release_records(RestoreJob& job) {
     tier(kHost)->release_record(job.names[job.layers->n_borrowed - 1]);
 }
 
+bool TieredPages::in_time(const RestoreJob& job, double step_s) const {
+  const RestoreLayers& layers = *job.layers;
+  const std::chrono::duration<double> so_far = RestoreJob::Clock::now() - layers.begin;
+  return !weighs_ || RestoreChoice::in_time(layers.n_done, layers.n_stages, so_far.count(), step_s);
+}
+
+bool TieredPages::in_time(const RestoreJob& job, int64_t begin, int64_t end) const {
+  return in_time(job, choice_.compute_seconds(begin, end, job.sparse));
+}
+
 void TieredPages::restore_stage(RestoreJob& job, Lock* lock) {
   if (job.ended) return;
   RestoreLayers& layers = *job.layers;
   if (layers.records.empty()) {
-    job.copying = true;  // so that abandon() leaves the records to this thread
-    lock->unlock();
-    const bool all = borrow_records(job);
-    lock->lock();
-    job.copying = false;
+    bool all = false;
+    copy(job, lock, [&] { all = borrow_records(job); });
+    if (job.request == nullptr) return release(job);
     if (!all) {
       release_records(job);
       job.layers.reset();  // whole pages come one after the other, up to the first that no tier has
@@ -101,9 +109,7 @@ void TieredPages::restore_stage(RestoreJob& job, Lock* lock) {
   if (layers.n_done == layers.n_stages) {
     job.n_loaded = job.n_pages();
     count(kHost, job.n_pages(), layers.copy_ns);
-  } else if (RestoreChoice::in_time(layers.n_done, layers.n_stages,
-                                    std::chrono::duration<double>(now - layers.begin).count(),
-                                    layers.next_step_s)) {
+  } else if (in_time(job, layers.next_step_s)) {
     layers.may_start = true;
   }
   if (job.n_loaded == job.n_pages() || job.request == nullptr) release(job);

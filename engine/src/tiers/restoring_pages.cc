@@ -86,13 +86,15 @@ void TieredPages::restore_loop() {
   for (;;) {
     restore_work_.wait(lock, [this] { return stopping_ || !restores_.empty(); });
     if (stopping_) return;
-    const std::shared_ptr<RestoreJob> job = restores_.front();
-    restores_.pop_front();
+    // Jobs take turns, so that a long one does not stop the others. But a step may wait for one that has
+    // started.
+    auto next = std::find_if(restores_.begin(), restores_.end(), [](const auto& r) { return r->started(); });
+    if (next == restores_.end()) next = restores_.begin();
+    const std::shared_ptr<RestoreJob> job = *next;
+    restores_.erase(next);
     try {
       job->layers ? restore_stage(*job, &lock) : restore_batch(*job, &lock);
-      // The job goes to the end, so that a long one does not stop the others. If a step may be waiting for
-      // it, it goes to the front.
-      if (!job->ended) restores_.insert(job->started() ? restores_.begin() : restores_.end(), job);
+      if (!job->ended) restores_.push_back(job);
     } catch (...) {
       if (!lock.owns_lock()) lock.lock();
       give_up(std::current_exception());

@@ -89,6 +89,9 @@ class TieredPages final : public PageSaver {
   // pages, before_step() waits until no page is being saved (see wait_until_saved()), with the lock released.
   void before_step(Lock* lock);
   void after_step();
+  // Returns whether a step that computes tokens [begin, end) of the job's request is expected to find each
+  // layer of the pages there in time. The pages must come layer by layer.
+  bool in_time(const RestoreJob& job, int64_t begin, int64_t end) const;
   // Counts a job of which n_pages have come, the last one at `end`. Must be called once, when the request
   // learns that no more will come. Returns by how many nanoseconds the job was faster than computing, less
   // than 0 if it was slower, and 0 if the speed of computing is not known yet.
@@ -186,6 +189,7 @@ class TieredPages final : public PageSaver {
   void give_up(const std::exception_ptr& error) noexcept;
 
   // restoring_layers.cc
+  bool in_time(const RestoreJob& job, double step_s) const;
   std::optional<RestoreLayers> layers_of(std::span<const TierKind> kinds, double next_step_s) const;
   void restore_stage(RestoreJob& job, Lock* lock);
   bool borrow_records(RestoreJob& job);
