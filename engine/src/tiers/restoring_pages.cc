@@ -229,8 +229,9 @@ void TieredPages::count(const Loaded& loaded, int64_t copy_ns, RestoreJob* job) 
   for (size_t kind = 0; kind < kTierKinds; ++kind) {
     const int64_t pages = pages_of[kind];
     if (pages == 0) continue;
-    const bool in_memory = tier(kind)->in_memory();
-    count(kind, pages, copy_ns * pages / n + (in_memory ? 0 : loaded.load_ns * pages / n_loaded));
+    int64_t ns = copy_ns * pages / n;
+    if (!tier(kind)->in_memory() && n_loaded > 0) ns += loaded.load_ns * pages / n_loaded;
+    count(kind, pages, ns);
     job->pages_of[kind] += pages;
   }
 }
