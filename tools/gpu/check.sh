@@ -144,7 +144,7 @@ test() {
   run test-fault 30 "$build/tests/kernels/test_cuda_fault" || failed=1
   run test-ranks 60 "$build/tests/kernels/test_cuda_ranks" || failed=1
   run test-models 90 "$build/tests/models_cuda/test_models_cuda" || failed=1
-  run test-engine 90 "$build/tests/engine_cuda/test_engine_cuda" || failed=1
+  run test-engine 150 "$build/tests/engine_cuda/test_engine_cuda" || failed=1
   run test-engine-faults 120 "$build/tests/engine_cuda/test_engine_cuda_faults" || failed=1
   run test-engine-lost 30 "$build/tests/engine_cuda/test_engine_cuda_lost" || failed=1
   run test-mapped-files 60 "$build/tests/fault/test_fault" 'a model whose weights are cut short*' || failed=1
