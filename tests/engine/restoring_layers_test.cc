@@ -246,6 +246,31 @@ TEST_CASE("a request that needs the last pages waits until the records of a youn
   check_free(engine);
 }
 
+TEST_CASE("a request whose layers would come too late for a step of others is left out of it") {
+  LayeredEngine layered(80);
+  FakeEngine& engine = layered.engine;
+  for (const uint64_t document : {1, 2, 3, 4, 5, 6}) layered.ask(document);
+  engine.tiers().restore_always(/*in_time=*/false);
+  Gate gate;
+  engine.mover->before_write = [&, n_writes = 0]() mutable {
+    if (n_writes++ == 1) gate.pass();
+  };
+  // The other one decodes at first, and then ends while the layers are still held.
+  const GenerateRequest other = fake_request(fake_ids(128, 9), 100);
+  engine.runner.hold();
+  const auto decoding = engine.submit_raw(other);
+  while (engine.stats().n_steps == 0) std::this_thread::yield();
+  const auto restoring = engine.submit_raw(layered.asked(1));
+  engine.runner.release();
+  gate.wait_until_reached();
+  CHECK(finish(engine, decoding).tokens == engine.expected(other));
+  gate.open();
+  CHECK(finish(engine, restoring).tokens == engine.expected(layered.asked(1)));
+  CHECK(restoring->stats().n_from_host > 0);
+  engine.tiers().flush();
+  check_free(engine);
+}
+
 TEST_CASE("an evaluation takes the pages of a request whose layers are coming, which then begins again") {
   LayeredEngine layered;
   FakeEngine& engine = layered.engine;

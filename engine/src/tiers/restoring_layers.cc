@@ -69,7 +69,8 @@ void TieredPages::release_records(RestoreJob& job) {
 bool TieredPages::in_time(const RestoreJob& job, double step_s) const {
   const RestoreLayers& layers = *job.layers;
   const std::chrono::duration<double> so_far = RestoreJob::Clock::now() - layers.begin;
-  return !weighs_ || RestoreChoice::in_time(layers.n_done, layers.n_stages, so_far.count(), step_s);
+  return weighs_ ? RestoreChoice::in_time(layers.n_done, layers.n_stages, so_far.count(), step_s)
+                 : always_in_time_;
 }
 
 bool TieredPages::in_time(const RestoreJob& job, int64_t begin, int64_t end) const {

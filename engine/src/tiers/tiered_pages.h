@@ -57,9 +57,13 @@ class TieredPages final : public PageSaver {
   // Waits until nothing is queued to be saved. The caller must not have the turn.
   void flush();
   // From now on whatever is found is brought back, even if computing it seems to be faster. Whatever can come
-  // layer by layer does, and steps may begin before the first layer is there. This is for tests, whose times
+  // layer by layer does, and steps may begin before the first layer is there. If `in_time` is false, a
+  // request is then left out of steps with others until its layers are there. This is for tests, whose times
   // mean nothing. No request may be running.
-  void restore_always() { weighs_ = false; }
+  void restore_always(bool in_time = true) {
+    weighs_ = false;
+    always_in_time_ = in_time;
+  }
 
   // ---- only under the scheduler's mutex ----
 
@@ -210,7 +214,8 @@ class TieredPages final : public PageSaver {
   std::deque<std::vector<PageName>> uses_;              // chains of pages that requests have used
   std::deque<std::shared_ptr<RestoreJob>> restores_;
   RestoreChoice choice_;
-  bool weighs_ = true;  // whether choice_ is asked
+  bool weighs_ = true;          // whether choice_ is asked
+  bool always_in_time_ = true;  // the answer of in_time() if it is not
   std::array<TierStats, kTierKinds> counts_{};
   int64_t saved_ns_ = 0, refused_tokens_ = 0;
   // How many threads are copying pages now, and how many of these save pages.
