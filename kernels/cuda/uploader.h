@@ -34,6 +34,9 @@ class Uploader {
   void in_parts(const void* host, int64_t n_bytes, const Send& send);
 
   struct Buffer {
+    void reserve(int64_t n_bytes);  // makes room for so many bytes in `host`
+
+    int64_t bytes = 0;  // of `host`
     PinnedMemory host;
     DeviceMemory device;  // for values that are not bf16 yet
     cudaEvent_t free = nullptr;
