@@ -137,12 +137,28 @@ build() {
       bench_serve_load bench_rank_sums seer_attention_bench
 }
 
+# An engine takes most of the memory that is free, so those of two tests cannot run at the same time. The tests of kernels take
+# little memory and spend most of their time on the host, so they run next to them.
 test() {
-  local failed=0
+  local failed=0 kernels
   export SEER_REQUIRE_GPU=1
+  test_kernels &
+  kernels=$!
+  test_engines || failed=1
+  wait "$kernels" || failed=1
+  return "$failed"
+}
+
+test_kernels() {
+  local failed=0
   run test-kernels 150 "$build/tests/kernels/test_cuda" || failed=1
   run test-fault 30 "$build/tests/kernels/test_cuda_fault" || failed=1
   run test-ranks 60 "$build/tests/kernels/test_cuda_ranks" || failed=1
+  return "$failed"
+}
+
+test_engines() {
+  local failed=0
   run test-models 90 "$build/tests/models_cuda/test_models_cuda" || failed=1
   run test-engine 150 "$build/tests/engine_cuda/test_engine_cuda" || failed=1
   run test-engine-faults 120 "$build/tests/engine_cuda/test_engine_cuda_faults" || failed=1
