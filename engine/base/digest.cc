@@ -7,17 +7,14 @@
 namespace seer {
 namespace {
 
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-using Context = std::unique_ptr<EVP_MD_CTX, FreeContext>;
+using Context = std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)>;
 
 void check(bool done) {
   if (!done) throw Error(ErrorKind::kRuntime, "cannot compute a digest: OpenSSL's libcrypto refused SHA-256");
 }
 
 Context new_context() {
-  Context context(EVP_MD_CTX_new());
+  Context context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   check(context != nullptr);
   return context;
 }
