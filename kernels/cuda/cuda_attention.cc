@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cmath>
 
+#include "kernels/cuda/arguments.h"
 #include "kernels/cuda/attention/block_maxima/params.h"
 #include "kernels/cuda/attention/choose.h"
 #include "kernels/cuda/attention/paged_decode/params.h"
@@ -15,9 +16,6 @@
 
 namespace seer::cuda {
 namespace {
-
-float* floats(const Tensor& t) { return t.as<float>(); }
-int as_int(int64_t x) { return static_cast<int>(x); }
 
 RopeTableParams rope_params(const RopeTable& out, std::span<const double> inv_freq, double scaling) {
   RopeTableParams p = {};

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "kernels/cuda/arguments.h"
 #include "kernels/cuda/attention/paged_decode/params.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/decode_gate/params.h"
@@ -52,9 +53,6 @@ void copy_host_rows(cudaMemcpyKind kind, const Tensor& device, std::byte* host, 
           "cudaMemcpy2DAsync");
   }
 }
-
-float* floats(const Tensor& t) { return t.as<float>(); }
-int as_int(int64_t x) { return static_cast<int>(x); }
 
 bool one_of(int64_t x, std::initializer_list<int64_t> choices) {
   return std::find(choices.begin(), choices.end(), x) != choices.end();

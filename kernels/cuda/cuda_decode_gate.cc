@@ -1,18 +1,12 @@
 // The CUDA backend's operations of gates for decoding.
 #include <cassert>
 
+#include "kernels/cuda/arguments.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/decode_gate/params.h"
 
 namespace seer::cuda {
-namespace {
-
-int as_int(int64_t x) { return static_cast<int>(x); }
-const void* data_or_null(const Tensor& t) { return t ? t.data : nullptr; }
-
-}  // namespace
-
 void CudaBackend::store_decode_gate_keys(const PagedKv& kv, const DecodeGateView& gate,
                                          const BlockRopes& ropes, const Step& step) {
   const int64_t page = kv.page_tokens();

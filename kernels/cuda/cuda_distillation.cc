@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cmath>
 
+#include "kernels/cuda/arguments.h"
 #include "kernels/cuda/attention/block_maxima/params.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cuda_backend.h"
@@ -13,9 +14,6 @@ namespace seer::cuda {
 namespace {
 
 constexpr const char* kScratch = "sums of gates that learn";
-
-float* floats(const Tensor& t) { return t.as<float>(); }
-int as_int(int64_t x) { return static_cast<int>(x); }
 
 RowMaxima row_maxima(const Tensor& maxima, const Tensor& log_sums, int64_t first_token, int64_t page_tokens) {
   RowMaxima r = {};

@@ -8,7 +8,7 @@
 namespace seer::cuda {
 namespace {
 
-constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
+constexpr int64_t kGateWorkspaceBytes = int64_t{32} << 20;
 constexpr uint32_t kMostAlignment = 256;  // cuBLASLt treats all larger ones alike
 
 }  // namespace
@@ -32,7 +32,7 @@ struct MatrixProducts::Plan {
 
     LtPreference preference;
     check(cublasLtMatmulPreferenceCreate(&preference.value), "cublasLtMatmulPreferenceCreate");
-    prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<size_t>(kWorkspaceBytes));
+    prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<size_t>(kGateWorkspaceBytes));
     // Partial sums go to the workspace, and are added up afterwards; the output never collects them.
     prefer(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
            static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
@@ -81,7 +81,7 @@ struct MatrixProducts::Plan {
   }
 };
 
-MatrixProducts::MatrixProducts() : workspace_(kWorkspaceBytes, "products of gates that learn") {
+MatrixProducts::MatrixProducts() : workspace_(kGateWorkspaceBytes, "products of gates that learn") {
   check(cublasLtCreate(&handle_), "cublasLtCreate");
 }
 
@@ -110,7 +110,7 @@ void MatrixProducts::run(const Matrices& out, const Matrices& a, const Matrices&
   const float beta = accumulate ? 1.0F : 0.0F;
   check(cublasLtMatmul(handle_, p.operation.value, &scale, b.data, p.a.value, a.data, p.b.value, &beta,
                        out.data, p.c.value, out.data, p.c.value, &p.algorithm, workspace_.get(),
-                       static_cast<size_t>(kWorkspaceBytes), stream),
+                       static_cast<size_t>(kGateWorkspaceBytes), stream),
         "cublasLtMatmul");
 }
 
