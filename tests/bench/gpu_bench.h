@@ -14,7 +14,7 @@
 
 namespace seer {
 
-inline constexpr int64_t kHead = 128, kPage = 64;
+inline constexpr int64_t kHead = 128, kPage = 64, kPools = 3;  // pools: of keys
 
 class GpuBench {
  public:

@@ -6,7 +6,6 @@
 namespace seer {
 namespace {
 
-constexpr int64_t kPools = 3;
 constexpr double kRatio = 0.1;  // of the blocks that are kept
 
 // Layers that have pages and gate keys of their own, so that L2 does not keep these from one call to the

@@ -11,7 +11,6 @@ namespace seer {
 namespace {
 
 constexpr int64_t kWindow = 65536, kBlocks = kWindow / kPage, kPart = 16384, kLayers = 32;
-constexpr int64_t kPools = 3;  // of keys
 
 // One layer's tensors for gates of either kind. `n_heads` is that of scores.
 class Gates {

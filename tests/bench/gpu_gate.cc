@@ -10,7 +10,7 @@ namespace seer {
 // of one layer. There are weights and gate keys of so many layers that they do not stay in L2. The pools are
 // fresh from append_kv, as in a model.
 void bench_gate(GpuBench& b) {
-  constexpr int64_t kChunk = 8192, kRows = kChunk / kPage, kPools = 3;
+  constexpr int64_t kChunk = 8192, kRows = kChunk / kPage;
   using Method = SelectRule::Method;
   for (const int64_t length : {8192, 32768, 131072, 1048576}) {
     const int64_t n = length / kPage;
