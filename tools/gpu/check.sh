@@ -133,9 +133,9 @@ build() {
   only=$(architecture)
   if [ -n "$only" ]; then options+=("$only"); fi
   run configure 120 cmake --preset release -B "$build" "${options[@]}" &&
-    run build 330 cmake --build "$build" -j "$(jobs)" --target seer test_cuda test_cuda_fault \
-      test_models_cuda test_engine_cuda test_engine_cuda_faults test_engine_cuda_lost test_fault test_cuda_ranks bench_gpu_ops bench_gpu_rates \
-      bench_serve_load bench_rank_sums seer_attention_bench
+    run build 330 cmake --build "$build" -j "$(jobs)" --target bench_gpu_rates seer test_cuda \
+      test_cuda_fault test_models_cuda test_engine_cuda test_engine_cuda_faults test_engine_cuda_lost test_fault \
+      test_cuda_ranks bench_gpu_ops bench_serve_load bench_rank_sums seer_attention_bench
 }
 
 # An engine takes most of the memory that is free, so those of two tests cannot run at the same time. The tests of kernels take
@@ -172,10 +172,13 @@ test_engines() {
 # computes. Cases that ask the GPU for something it does not have are left out, because memcheck takes the refusal for an error.
 # Racecheck looks at shared memory, so it runs on this project's kernels only, without those of cuBLASLt. All of them run at
 # the same time, because most of a sanitizer's work is done on the host.
-attention='cuda: append_kv*,cuda: dense prefill*,cuda: masked prefill*,cuda: prefill*,cuda: decode attention*'
+attention='cuda: append_kv*,cuda: dense prefill*,cuda: masked prefill*,cuda: prefill*,cuda: decode attention is*'
+parts='cuda: decode attention in parts*'
 gate='cuda: gate_project*,cuda: select_blocks*'
 rows='cuda: embed*,cuda: rms_norm*,cuda: silu_mul*,cuda: RoPE*'
 codes='cuda: products of few rows*'
+rounded='cuda: norms and SwiGLUs*,cuda: inputs that*'
+many_rows='cuda: products of many rows*'
 decode_gate='cuda: decode gate*,cuda: decode attention over kept*'
 maxima='cuda: attention with block maxima*,cuda: *truth for*'
 distill='cuda: heads are *,cuda: queries of a group*,cuda: norms and their*,cuda: the divergence*,cuda: lists of numbers*'
@@ -190,6 +193,7 @@ sanitize() {
   for tool in memcheck racecheck synccheck; do
     local check=(compute-sanitizer --tool "$tool" --error-exitcode 9)
     run "$tool-attention" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$attention" & pids+=($!)
+    run "$tool-parts" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$parts" & pids+=($!)
     run "$tool-gate" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$gate" & pids+=($!)
     run "$tool-rows" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$rows" & pids+=($!)
     # The tests of the choice have many edges, for which racecheck needs more than these seconds. So it gets only the tests of
@@ -207,13 +211,13 @@ sanitize() {
       continue
     fi
     run "$tool-linear" 100 "${check[@]}" "$build/tests/kernels/test_cuda" 'cuda: linear*' & pids+=($!)
-    # By default synccheck tracks fewer barriers than these kernels have, and then faults. With more, it has no room for
-    # the tables of cuBLASLt's kernels above.
-    if [ "$tool" = synccheck ]; then check+=(--num-cuda-barriers 65536); fi
-    run "$tool-codes" 100 "${check[@]}" "$build/tests/kernels/test_cuda" "$codes" & pids+=($!)
-    run "$tool-code-products" 100 "${check[@]}" "$build/tests/kernels/test_cuda" \
-      'cuda: norms and SwiGLUs*,cuda: inputs that*,cuda: products of many rows*' & pids+=($!)
-    run "$tool-batches" 100 "${check[@]}" "$build/tests/models_cuda/test_models_cuda" "$batches" & pids+=($!)
+    # By default synccheck tracks fewer barriers than these kernels have, and then faults. With many more, it has no room for
+    # the tables of cuBLASLt's kernels above, and each launch takes longer.
+    if [ "$tool" = synccheck ]; then check+=(--num-cuda-barriers 4096); fi
+    run "$tool-codes" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$codes" & pids+=($!)
+    run "$tool-rounded" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$rounded" & pids+=($!)
+    run "$tool-many-rows" 150 "${check[@]}" "$build/tests/kernels/test_cuda" "$many_rows" & pids+=($!)
+    run "$tool-batches" 150 "${check[@]}" "$build/tests/models_cuda/test_models_cuda" "$batches" & pids+=($!)
   done
   for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
   return "$failed"
