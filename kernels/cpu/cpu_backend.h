@@ -19,7 +19,7 @@ namespace seer {
 
 class CpuBackend final : public Backend, public Distillation {
  public:
-  // As make_cpu_backend(), for 1 thread or more.
+  // The parameters are those of make_cpu_backend(), but n_threads must be 1 or more.
   CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs = false);
 
   std::string description() const override;

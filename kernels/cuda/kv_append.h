@@ -46,9 +46,9 @@ struct HeadNormParams {
   float eps;
 };
 
-// Appends a prefill segment that begins at position start, a multiple of page_tokens. If they are not null,
-// pooled_q [n_rows, n_heads, n_pools * d_head] and pooled_k [n_rows, n_kv_heads, n_pools * d_head], bf16, get
-// the pools of each block, taken before RoPE.
+// Appends a prefill segment that begins at position start, a multiple of page_tokens. pooled_q [n_rows,
+// n_heads, n_pools * d_head] and pooled_k [n_rows, n_kv_heads, n_pools * d_head], bf16, get the pools of each
+// block, taken before RoPE, unless they are null.
 struct PrefillAppendParams {
   KvAppendParams common;
   const int32_t* page_table;  // device

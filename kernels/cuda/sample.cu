@@ -21,8 +21,9 @@ constexpr unsigned kFull = 0xffffffffU;
 // drawn. The weights of up to 2^23 tokens add up within 64 bits.
 constexpr float kWeightOne = 0x1p40F;
 constexpr int64_t kMostTokens = int64_t{1} << 23;
-// The weight 2^-41 of the likeliest is reached 28.4 temperatures below the top. Bins of 1/64 temperature
-// reach down to 32.
+// A weight rounds to 0 if the probability is less than 2^-41 of the likeliest token's, which is so from 28.4
+// temperatures below the largest logit on. The bins, each 1/64 of a temperature wide, reach 32 temperatures
+// down.
 constexpr float kBinsPerTemperature = 64.0F;
 
 struct Shared {

@@ -33,9 +33,10 @@ class StepState {
   int64_t n_logit_rows() const { return positions_at_ - rows_at_; }
   int64_t n_decodes() const { return offsets_at_ - positions_at_; }
   int64_t first_decode_row() const { return first_decode_row_; }
-  // The length classes of the decode that attends to the most keys on a GPU: if decodes attend to all keys,
-  // and if they attend to those that their rules keep. A threshold counts as all keys. If ranks divide the
-  // keys, these are of the rank that has the most, and the same on every rank.
+  // The length class of the decode that attends to the most keys on a GPU. longest_decode() is for attention
+  // to all keys, and longest_list() for attention to the keys that the decodes' rules keep, for which a
+  // threshold counts as keeping all. If ranks divide the keys, these are the classes of the rank that has the
+  // most, and so the same on every rank.
   int64_t longest_decode() const { return longest_decode_; }
   int64_t longest_list() const { return longest_list_; }
 
