@@ -31,7 +31,7 @@ struct Family {
   Defaults defaults;
 
   // Reads the keys that only this family has, or that it understands in its own way: biases, norms of heads
-  // and the attention window. The keys that families share must be in `config` before. Throws
+  // and the attention window. The keys that families share must be in `config` already. Throws
   // Error{kUnsupported} or Error{kFile} that names the key.
   void (*read)(const JsonReader& json, ModelConfig* config);
 

@@ -135,7 +135,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     add_bos_ = bos_id_ >= 0;
     add_eos_ = eos_id_ >= 0;
     apply_tokens(config, path_);
-    // The token that is really added counts, whatever else is called BOS.
+    // BOS is the token that the post_processor adds, even if tokenizer_config.json names another one.
     if (post.bos_id >= 0) bos_id_ = post.bos_id;
     note_ = note_on(config);
   }
