@@ -35,7 +35,7 @@ struct Family {
   // Error{kUnsupported} or Error{kFile} that names the key.
   void (*read)(const JsonReader& json, ModelConfig* config);
 
-  // Names of the weights that Llama does not have or names otherwise. All other names are Llama's.
+  // Names of the weights that Llama does not have, or has under another name. All other names are Llama's.
   std::span<const WeightName> own_weights;
 };
 

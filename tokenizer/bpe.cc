@@ -244,9 +244,9 @@ class BpeTokenizer final : public VocabularyTokenizer {
     push_unknown(&unknown, ids);
   }
 
-  // A character outside of the vocabulary, which becomes unk_token, or nothing if there is none. As in the
-  // tokenizers package it waits for the next character, since fuse_unk may make them one token. The bytes of
-  // byte fallback come out before a waiting character.
+  // Says whether a character outside of the vocabulary waits for the next character. It becomes unk_token, or
+  // nothing if there is none. It waits, as in the tokenizers package, because fuse_unk may make both
+  // characters one token. The bytes of byte fallback come out before a waiting character.
   struct Unknown {
     bool waits = false;
   };

@@ -22,7 +22,7 @@ namespace seer {
 namespace {
 
 constexpr int kMaxRanks = 64;  // on one machine
-// How long rank 0 waits for remaining ranks to end before it kills them: after it told them to end, and in a
+// How long rank 0 waits for the remaining ranks before it kills them: after they were told to end, and in a
 // run that has failed.
 constexpr auto kEndsWithin = std::chrono::milliseconds(5000), kFailsWithin = std::chrono::milliseconds(500);
 constexpr const char* kVariable = "SEER_STARTED_RANK";  // holds the rank, and the descriptors of the region

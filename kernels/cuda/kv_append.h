@@ -31,8 +31,8 @@ struct KvAppendParams {
   void* q;  // bf16 [n_tokens, n_heads, d_head], rotated; begins at the segment's first row
   void* k;  // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
   void* v;
-  const void* qkv;   // bf16 [n_tokens, (n_heads + 2 n_kv_heads) * d_head]; likewise
-  const float* cos;  // [n_tokens, d_head / 2]; likewise
+  const void* qkv;   // bf16 [n_tokens, (n_heads + 2 n_kv_heads) * d_head]; begins at the same row
+  const float* cos;  // [n_tokens, d_head / 2]; begins at the same row
   const float* sin;
   int n_heads, n_kv_heads, d_head;
   int page_tokens;  // at most 128

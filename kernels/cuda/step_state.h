@@ -55,7 +55,7 @@ class StepState {
   // keys.
   const int32_t* part_positions() const { return device_ints(part_positions_at_); }
   const int32_t* part_table_offsets() const { return device_ints(part_offsets_at_); }  // into tables()
-  // Returns the page table of one of the step's prefill segments, or of the one of which `segment` has rows.
+  // Returns the page table of a prefill segment of the step. `segment` is that segment or a part of it.
   const int32_t* prefill_table(const Segment& segment) const;
 
  private:
@@ -71,7 +71,7 @@ class StepState {
   int64_t first_decode_row_ = 0;
   int64_t longest_decode_ = 0, longest_list_ = 0;
   struct PrefillTable {
-    int64_t row, end;  // the segment's rows, which name it
+    int64_t row, end;  // the segment's rows, by which its table is found
     int64_t at;
   };
   std::vector<PrefillTable> prefill_tables_;

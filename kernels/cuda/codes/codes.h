@@ -25,10 +25,9 @@ struct CodeMatrix {
   int64_t pitch() const { return code_pitch(type, d_in); }
   int64_t n_groups() const { return (d_in + group - 1) / group; }
 
-  // cuBLASLt's products of few rows are faster with scales of groups than with scales of rows: it has one
-  // tile size for the latter, and never divides columns. So weights whose inputs are rounded by row have
-  // their scales a second time after the first, for each group of kSpreadGroup columns: [d_in / kSpreadGroup,
-  // d_out].
+  // cuBLASLt's products of few rows are faster with scales of groups than with scales of rows, for which it
+  // has one tile size and never divides columns. So if a weight's inputs are rounded by row, its scales are
+  // followed by a second copy for groups of kSpreadGroup columns: [d_in / kSpreadGroup, d_out].
   static constexpr int64_t kSpreadGroup = 128;
   static bool spreads(InputCodes inputs, int64_t group, int64_t d_in) {
     return (inputs == InputCodes::kE4M3Token || inputs == InputCodes::kE4M3Static) && group >= d_in &&
@@ -114,8 +113,9 @@ struct RoundedInputs {
   int64_t n, d_in;     // d_in a multiple of 8
   int64_t columns;     // of `scale`, if it has a row for every 128 inputs; 0: it is one row
 };
-// out: E4M3 [n, ld_out bytes]. scale: [n], or [d_in / 128, columns], which kE4M3Token128 needs and of which
-// the others fill each column with one scale.
+// Writes codes to out, E4M3 [n, ld_out bytes]. If in.columns is 0, `scale` is [n]; otherwise it is [d_in /
+// 128, columns]. kE4M3Token128 needs the second form; the other formats write the one scale of row i to all
+// of column i there.
 cudaError_t launch_round_inputs(void* out, int64_t ld_out, float* scale, const RoundedInputs& in,
                                 cudaStream_t stream);
 
