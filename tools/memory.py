@@ -65,12 +65,13 @@ class Shape:
             self.decode_norms = config.get("seerattn_use_qk_norm", False)
 
     def products(self):
-        """Outputs and inputs of a layer's matrices; those that are one product are next to one another."""
+        """Returns (outputs, inputs) of each product of a layer: queries, keys and values together, the output, gate and up
+        together, and down."""
         d_q, d_kv = self.n_heads * self.d_head, self.n_kv_heads * self.d_head
         return [(d_q + 2 * d_kv, self.d_model), (self.d_model, d_q), (2 * self.d_ff, self.d_model), (self.d_model, self.d_ff)]
 
     def vectors(self):
-        """Numbers of a layer that stay as they are: norms and biases."""
+        """Returns how many numbers of a layer are not converted: those of norms and biases."""
         d_qkv = (self.n_heads + 2 * self.n_kv_heads) * self.d_head
         return (2 * self.d_model + 2 * self.d_head * self.head_norms + d_qkv * self.qkv_bias + self.d_model * self.output_bias
                 + (2 * self.d_ff + self.d_model) * self.mlp_bias)

@@ -6,8 +6,8 @@ import pathlib
 
 TITLES = {"ours": "this project", "ours_dense": "this project, dense", "fa2": "FlashAttention-2, dense",
           "cudnn": "cuDNN, dense", "vsa": "FastVideo VSA", "triton": "SeerAttention Triton", "flex": "FlexAttention"}
-LEGEND = """TFLOP/s count the 64 x 64 blocks that a kernel executes, 4 * 64 * 64 * 128 FLOP each. A dense kernel executes every causal
-block. "x" is the kernel's time over ours. Ours reads K and V from pages in random order, all others from contiguous
+LEGEND = """TFLOP/s count the 64 x 64 blocks that a kernel executes, 4 * 64 * 64 * 128 FLOP each. A dense kernel executes every
+causal block. "x" is the kernel's time over ours. Ours reads K and V from pages in random order, all others from contiguous
 tensors. fa2 and cudnn (PyTorch's scaled_dot_product_attention) are dense, whatever the mask. vsa masks nothing inside the
 diagonal block, which the others do. triton by block_sparse_attn.py reads K and V repeated for each query head. Times are
 those of events around back-to-back calls, medians of rounds. Outputs are compared with float64 on sampled
