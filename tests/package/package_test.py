@@ -340,8 +340,8 @@ class Package(unittest.TestCase):
                                   input=f"#include <seer/{name}>\nint main(void) {{ return 0; }}\n")
 
     def test_no_path_of_the_build(self):
-        """No file names the source tree or the build, which holds the first prefix, and no link is absolute. Binaries are checked in the release build
-        alone, because in others assertions name source files."""
+        """No file names the source tree or the build, which holds the first prefix, and no link is absolute. Binaries are
+        checked in the release build alone, because in others assertions name source files."""
         # If the source tree is /seer, neither seer/engine.h nor ${prefix}/seer nor /seer_engine is a path in it.
         roots = "|".join(re.escape(str(path)) for path in (self.tree.source, self.tree.build))
         ours = re.compile(rf"(?:{roots})(?![\w\-])".encode())
