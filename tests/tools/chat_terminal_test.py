@@ -16,7 +16,7 @@ import unittest
 
 SEER = os.environ["SEER_BINARY"]
 DEMO = pathlib.Path(os.environ["SEER_DEMO_MODEL"])
-DEADLINE = 60  # seconds until something that must happen counts as not happening
+DEADLINE = 60  # seconds after which a test fails if something has not happened
 UP, LEFT, HOME, DELETE = "\x1b[A", "\x1b[D", "\x1b[H", "\x1b[3~"
 
 

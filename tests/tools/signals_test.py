@@ -10,7 +10,7 @@ import unittest
 
 SEER = os.environ["SEER_BINARY"]
 DEMO = pathlib.Path(os.environ["SEER_DEMO_MODEL"])
-DEADLINE = 60  # seconds until something that must happen counts as not happening
+DEADLINE = 60  # seconds after which a test fails if something has not happened
 MODEL = ["-m", str(DEMO / "model"), "-g", str(DEMO / "gates")]
 ENDLESS = ["generate", *MODEL, "-p", "It was", "-n", "12000", "--ignore-eos", "--temp", "0"]
 INTERRUPTED = 130
