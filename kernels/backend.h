@@ -57,9 +57,9 @@ struct DeviceStream {
 // all of append_kv, because a GPU pools and appends in one kernel.
 enum class Phase { kGate, kAttention, kStep };
 
-// One thread at a time. Operations are ordered: each one sees the results of all operations before it. Output
-// parameters come first; an output may not alias an input unless the operation says so. The caller promises
-// that shapes fit; this is asserted, not checked.
+// Only one thread may call these functions at a time. Operations are ordered: each one sees the results of
+// all operations before it. Output parameters come first; an output may not alias an input unless the
+// operation says so. The caller promises that shapes fit; this is asserted, not checked.
 class Backend : public DividedDecodes {
  public:
   virtual ~Backend() = default;
@@ -79,19 +79,19 @@ class Backend : public DividedDecodes {
   // Memory of the device; absent if has_own_memory() is false, because memory of the host costs nothing until
   // it is used.
   virtual std::optional<Memory> memory() { return std::nullopt; }
-  // Returns if this backend can run the model; otherwise throws Error{kUnsupported}, whose message names the
-  // size that it cannot do.
+  // Returns normally if this backend can run the model. Otherwise throws Error{kUnsupported}, whose message
+  // names the size that it does not support.
   virtual void check_model(const ModelShape&) const {}
-  // Memory that is either filled with zeros or not initialised. Throws Error{kMemory}.
+  // Returns memory that may hold zeros or anything else. Throws Error{kMemory}.
   virtual Buffer allocate(int64_t bytes, const std::string& purpose) = 0;
   // Returns a host tensor in the place and type in which the device uses it. If that needs a copy, the copy's
   // memory is added to `keep`. The CPU makes no copy: it returns the mapped weights themselves.
   virtual Tensor to_device(const Tensor& host, std::vector<Buffer>* keep) = 0;
   virtual LinearWeights to_device(const LinearWeights& host, std::vector<Buffer>* keep) = 0;
-  // Returns the weights in another format. `plain` must come from to_device() or be filled by fill_random(),
-  // and `buffers` must own them as far as the device has them in memory of its own. Afterwards `buffers` own
-  // the result, and no longer the matrices that it replaces. Plain weights that are in the format already are
-  // returned as they are. The caller promises that int4_group() has a group for d_in.
+  // Returns the weights in another format. `plain` must come from to_device() or be filled by fill_random().
+  // If the device has memory of its own, `buffers` must own the matrices of `plain`; afterwards `buffers`
+  // owns the result, and no longer the matrices that it replaces. Plain weights that are in the format
+  // already are returned as they are. The caller promises that int4_group() has a group for d_in.
   virtual LinearWeights quantise(const LinearWeights& plain, WeightFormat format,
                                  std::vector<Buffer>* buffers) = 0;
   // Fills a bf16 tensor with values uniform in [mean - scale, mean + scale]. Value i depends only on seed and
@@ -136,7 +136,7 @@ class Backend : public DividedDecodes {
   // ---- steps ----
 
   // Returns how many bytes of the device's memory prepare() takes. Call it after the weights have been
-  // brought to the device, because their products decide.
+  // brought to the device, because the memory that products need depends on their formats and sizes.
   virtual int64_t step_bytes(const StepLimits&) const { return 0; }
   // Makes room for every step within the limits. Call it once, before the first step. Throws Error{kMemory}.
   virtual void prepare(const StepLimits&) {}
@@ -200,8 +200,7 @@ class Backend : public DividedDecodes {
   virtual void rope_table(const RopeTable& out, int64_t start, int64_t stride,
                           std::span<const double> inv_freq, double scaling) = 0;
   // Row r of out gets the cosines and sines of the position of the step's decode r; out has one row for each
-  // decode.
-  // If `multiple` is more than 1, the position is rounded down to a multiple of it.
+  // decode. If `multiple` is more than 1, the position is rounded down to a multiple of it.
   virtual void decode_rope_table(const RopeTable& out, std::span<const double> inv_freq, double scaling,
                                  int64_t multiple) = 0;
 

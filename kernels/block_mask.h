@@ -38,9 +38,9 @@ struct KeptCount {
 
 // Says which blocks a gate keeps, for the rows of one prompt: by the rules of SeerAttention (arXiv:2410.13276
 // section 3; models/DESIGN.md, chapter 2, points 5 to 7), or by kHeadThreshold or kNzRatioRow, which are not
-// in the paper. Only this struct says what a rule means: devices and page reuse ask it, and a gate's file
-// holds one. Rows are block rows of the whole prompt, counted from 0 in every chunk: row b has b + 1 causal
-// blocks.
+// in the paper. Only this struct says what a rule means: the devices and the reuse of pages ask it, and
+// GateConfig has the rule that a gate's file gives. Rows are block rows of the whole prompt, counted from 0
+// in every chunk: row b has b + 1 causal blocks.
 struct SelectRule {
   enum class Method {
     kThreshold,      // keeps blocks whose softmaxed score is above `value`

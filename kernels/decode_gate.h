@@ -35,7 +35,8 @@ struct BlockRopes {
   // multiplied by the model's attention scaling s.
   RopeTable first;
   // [page_tokens, d_head / 2]: row j is the rotation of position j, divided by s * s. The product of both
-  // rows is then divided by s, so the opposite rotation also removes the s by which the keys were multiplied.
+  // rows then has the factor 1 / s, so the opposite rotation also removes the s by which the keys were
+  // multiplied.
   RopeTable within;
 };
 

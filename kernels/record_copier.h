@@ -19,7 +19,7 @@ struct RecordPart {
   int64_t row_bytes() const { return device.nbytes() / device.dim(0); }
 };
 
-// The parts [begin, end) of a copier, which has them in the order in which it was given them.
+// The parts [begin, end) of a copier, in the order in which make_record_copier() was given them.
 struct PartRange {
   size_t begin = 0, end = 0;
 };

@@ -18,9 +18,12 @@ struct LogitChange {
 // The steps are applied in this order: the changes, the temperature, top_k, top_p, min_p, the draw. Tokens
 // rank by their changed logit, the lower id first among equals, and top_k, top_p and min_p each keep the
 // first part of that ranking:
-//   top_k  the k first;
-//   top_p  the shortest part whose probability, among the tokens that top_k kept, reaches top_p; at least
-//   one; min_p  tokens with at least min_p times the first one's probability.
+//
+//   top_k  the first k tokens
+//   top_p  the shortest part whose probability, among the tokens that top_k kept, reaches top_p, and at least
+//          one token
+//   min_p  the tokens with at least min_p times the first one's probability
+//
 // The draw walks the kept ids in ascending order and takes the first at which the sum of their probabilities,
 // scaled to 1, exceeds `uniform`. A logit that is NaN or -infinity is never chosen.
 struct SampleRow {

@@ -22,7 +22,7 @@ AttnGate::AttnGate(Backend* backend, Communicator* comm, const ModelConfig& mode
     view.linear_k = backend->to_device(layer.linear_k, &buffers_);
     layers_.push_back(view);
   }
-  // They are passed as integers, because a device may round floating-point weights.
+  // The factors are passed as integers, because a device may round floating-point weights.
   if (!config.head_factors.empty())
     head_factors_ = backend->to_device(
         Tensor(const_cast<float*>(config.head_factors.data()), DType::kI32, {n_layers_, n_heads_}),

@@ -311,8 +311,8 @@ void ContextParallel::bring_pages(int64_t layer, Sequence* s, std::span<const Bl
   bring(t_.pages.v, cache.v, *s, m);
 }
 
-// Returns which of the rows of logits [first, first + n) `rank` has, as a range of the rank's own rows, among
-// which they follow one another.
+// Returns which of the step's logit rows first .. first + n `rank` has, as a range of the rank's own logit
+// rows. They follow one another there.
 ContextParallel::LogitRows ContextParallel::logit_rows_of(int rank, int64_t first, int64_t n) const {
   const std::vector<int64_t>& all = logits_of_[static_cast<size_t>(rank)];
   const auto begin = std::lower_bound(all.begin(), all.end(), first);

@@ -81,10 +81,10 @@ class ContextParallel {
   const PagedKv& pages() const { return t_.pages; }
   // Copies the appended pages into this rank's cache. Call it before anything is brought together.
   void store(int64_t layer, const Sequence& s);
-  // Brings to pages() of every rank the gate keys against which its rows are scored and which it lacks.
+  // Brings to each rank's pages() the gate keys that it lacks and against which its rows are scored.
   void bring_gate_keys(int64_t layer, const Sequence& s);
-  // Brings keys and values likewise. If the prompt is sparse, only blocks that a row of some rank kept
-  // travel; `masks` are those of this rank's segments. Counts the pages that moved in s->stats.
+  // Brings keys and values in the same way. If the prompt is sparse, only blocks that a row of some rank kept
+  // are sent; `masks` are those of this rank's segments. Counts the pages that moved in s->stats.
   void bring_pages(int64_t layer, Sequence* s, std::span<const BlockMask> masks);
 
   // Collects the gate reports of a layer's local segments, and delivers the sequence's report on rank 0.

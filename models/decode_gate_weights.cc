@@ -30,7 +30,7 @@ void parse_pooling(const JsonReader& r, DecodeGateConfig* c) {
 constexpr int64_t kUsualBudget = 4096;  // upstream's default, which its programs write into every file
 
 // A threshold of 0.0 means that it was never tuned. It would keep every block, so the budget is used instead.
-// So a file whose rule is a budget can name the method "threshold", which upstream's classes want.
+// This also lets a file whose rule is a budget name the method "threshold", which upstream's classes require.
 void parse_decode_rule(const JsonReader& r, DecodeGateConfig* c) {
   using Method = DecodeRule::Method;
   const std::string method = r.optional_string("seerattn_sparsity_method").value_or("threshold");
@@ -72,8 +72,9 @@ DecodeGateConfig DecodeGateWeights::read_config(const JsonReader& r, const Model
   if (c.gate_block != 16 && c.gate_block != 32 && c.gate_block != 64)
     r.fail("seerattn_gate_block_size", "16, 32 or 64", *r.find("seerattn_gate_block_size"));
   c.d_gate = r.optional_integer("seerattn_gate_hidden_size", 1, 4096).value_or(128);
-  // With other sizes upstream's models disagree about how many components are rotated. Upstream's classes
-  // take 64, 128 and 256 alone, but its code has no reason for that, so every model's own size is taken here.
+  // With other sizes, upstream's models disagree about how many components are rotated. Upstream's classes
+  // accept only 64, 128 and 256, but its code has no reason for that, so this accepts the size of every
+  // model's heads.
   if (c.d_gate != model.d_head)
     throw Error(ErrorKind::kUnsupported,
                 r.origin() +

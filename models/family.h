@@ -31,11 +31,11 @@ struct Family {
   Defaults defaults;
 
   // Reads the keys that only this family has, or that it understands in its own way: biases, norms of heads
-  // and the attention window. The keys that families share must be in `config` before. Throws
+  // and the attention window. The keys that families share must be in `config` already. Throws
   // Error{kUnsupported} or Error{kFile} that names the key.
   void (*read)(const JsonReader& json, ModelConfig* config);
 
-  // Names of the weights that Llama does not have or names otherwise. All other names are Llama's.
+  // Names of the weights that Llama does not have, or has under another name. All other names are Llama's.
   std::span<const WeightName> own_weights;
 };
 

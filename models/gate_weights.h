@@ -25,8 +25,8 @@ struct GateConfig {
   bool double_linear = false;  // more than one Q pool, d_gate != d_head, or seerattn_gate_force_double
   SelectRule rule;             // the gates' own rule; n_prompt_blocks is not set
   bool untuned = false;        // seerattn_threshold was 0.0 ("never tuned"): 2e-3 is used instead
-  // seer_threshold_factors, [n_layers, n_heads]: kHeadThreshold multiplies its value by these.
-  // Empty if the file has none.
+  // seer_threshold_factors, [n_layers, n_heads]: kHeadThreshold multiplies its value by these. Empty if the
+  // file has none.
   std::vector<float> head_factors;
 
   int64_t n_gate_heads(const ModelConfig& model) const {

@@ -40,10 +40,10 @@ struct GateSet {
 class Gates {
  public:
   Gates() = default;
-  // Reads each folder. A folder with a config.json must have gates of one kind; in any other folder, each
-  // folder with a config.json must have gates of one kind. Throws as GateWeights::load() does, Error{kFile}
-  // if there are two gates of one kind, and Error{kUnsupported} if the two kinds have blocks of different
-  // sizes.
+  // Reads the gates in each folder. A folder with a config.json must hold gates of one kind. A folder without
+  // one may contain several folders of gates, and all of them are read. Throws as GateWeights::load() does,
+  // Error{kFile} if there are two gates of one kind, and Error{kUnsupported} if the two kinds have blocks of
+  // different sizes.
   static Gates load(const std::vector<std::string>& dirs, const ModelConfig& model);
   // Returns random gates of the kinds that the seerattn_* keys of `config_path` describe, for measuring.
   static Gates random(const std::string& config_path, const ModelConfig& model, uint64_t seed);

@@ -9,9 +9,9 @@
 
 namespace seer {
 
-// The contents of the file. A field is absent if the file or its key is. Values are as they are in the file:
-// a top_p of 0 keeps the likeliest token, a min_p of 1 all tokens that are as likely, a top_k of 0 or -1 all
-// tokens.
+// The contents of the file. A field is absent if the file or its key is. Values are as they are in the file.
+// A top_p of 0 keeps only the likeliest token, a min_p of 1 keeps the tokens that are as likely as the
+// likeliest, and a top_k of 0 or -1 keeps all tokens.
 struct GenerationConfig {
   bool exists = false;
   std::vector<int32_t> eos_ids;
@@ -20,8 +20,8 @@ struct GenerationConfig {
   std::optional<int64_t> top_k;
   // Keys that transformers' generate() follows and Seer does not, if their value would change the text, each
   // with its value as JSON: "no_repeat_ngram_size 3". Limits (max_length, max_new_tokens, max_time) are not
-  // among them, because a request has its own. Of a file with do_sample false, neither are keys that only
-  // matter when tokens are drawn.
+  // among them, because a request has its own. If do_sample is false, keys that matter only when tokens are
+  // drawn are not among them either.
   std::vector<std::string> ignored;
 
   // Throws Error{kFile} if the file is malformed or a key above has the wrong type or range.

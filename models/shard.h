@@ -14,7 +14,7 @@ struct Shard {
   int rank = 0, size = 1;
   ModelConfig local;           // the model's, with this rank's n_heads, n_kv_heads and d_ff
   int64_t first_head = 0;      // this rank's query heads: [first_head, first_head + local.n_heads)
-  int64_t first_kv_head = 0;   // ranks beyond the number of KV heads share them
+  int64_t first_kv_head = 0;   // several ranks have the same one if there are more ranks than KV heads
   int64_t first_ff = 0;        // of d_ff
   std::vector<int64_t> vocab;  // [size]: how many ids each rank has, in the order of ranks
 

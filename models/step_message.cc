@@ -76,7 +76,7 @@ void ReceivedStep::read(std::span<const std::byte> bytes, int64_t page_tokens) {
   step_.decode_rules = decode_rules_;
   step_.on_gate = nullptr;
   step_.on_decode_gate = nullptr;
-  // Only so that this rank takes part in gathering the gates' results.
+  // These callbacks do nothing. They are set so that this rank takes part in gathering the gates' results.
   if (header.wants_gates) step_.on_gate = [](const GateReport&) {};
   if (header.wants_decode_gates) step_.on_decode_gate = [](const DecodeGateReport&) {};
 }

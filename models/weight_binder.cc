@@ -61,7 +61,8 @@ std::string WeightBinder::module_name(WeightRole role, int64_t layer) const {
 
 void WeightBinder::decide_head() {
   const Tensor *embedding = tensors_.find(embedding_), *head = tensors_.find(kHeadWeight);
-  // A saved head of a type that cannot be used is not tied either: binding it is the error.
+  // If the files have an lm_head of a type that cannot be used, it does not count as tied, so that binding it
+  // reports the type.
   tied_ = config_.tied_embeddings && tensors_.foreign().count(kHeadWeight) == 0;
   if (!tied_ || head == nullptr) return;
   if (embedding == nullptr) {  // either tensor of a tied pair may be the saved one
@@ -100,8 +101,8 @@ Tensor WeightBinder::take(const std::string& name, std::initializer_list<int64_t
                    shape_string(*found));
     return {};
   }
-  // Norms and biases are small. Matrices are not read at the start, for they would be read from the disk
-  // whole: what is not finite in one shows in the logits, which are refused then.
+  // Only norms and biases are tested here, because they are small. Testing a matrix would read all of it from
+  // the disk. If a matrix has a value that is not finite, the logits show it, and they are refused then.
   if (found->rank == 1) require_finite(*found, name, tensors_.source());
   bytes_by_dtype_[found->dtype] += found->nbytes();
   n_params_ += found->numel();
@@ -277,8 +278,8 @@ bool WeightBinder::harmless(const std::string& name) const {
   const bool decoders = begins("model.") || begins("lm_head") || begins("layers.") ||
                         begins("embed_tokens.") || begins("norm.") || name.find("lora_") != std::string::npos;
   if (!decoders && !prefix_.empty()) return true;
-  // If names have the prefix, the test above accepts these heads too. So this loop matters only if names have
-  // no "model." prefix.
+  // These are heads that training adds. The test above has found them already if names have the prefix
+  // "model."; this loop finds them if names have no prefix.
   for (const char* text : {"v_head.", "score.", "classifier."})
     if (begins(text)) return true;
   // A decoder has no weights of 64-bit or boolean type, so such tensors are buffers, for example position_ids

@@ -23,8 +23,8 @@ void check_format(WeightFormat format, const ModelConfig& config, const Shard& s
 
 // Sizes, over the whole model, of the matrices for which takes_format() is true.
 struct FormatSize {
-  int64_t n_layers = 0,
-          n_linear = 0;  // matrices that are brought to the format; all matrices but the embedding
+  // How many matrices are brought to the format, and how many there are without the embedding.
+  int64_t n_layers = 0, n_linear = 0;
   int64_t n_params = 0, n_bytes = 0;  // of the matrices that are brought to the format, with scales
 };
 FormatSize format_size(WeightFormat format, std::span<const WeightSlot> slots);

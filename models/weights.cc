@@ -104,7 +104,7 @@ class Placer {
     }
     return part;
   }
-  // Of the codes or the plain weight, and the bias.
+  // Returns the bytes of this rank's part of a weight: its codes or the plain weight, and the bias.
   int64_t local_bytes(size_t i) const {
     const WeightSlot& slot = slots_[i];
     const BoundWeight& bound = bound_[i];
@@ -126,7 +126,7 @@ class Placer {
   int64_t bytes_done_ = 0, bytes_total_ = 0;
 };
 
-// Brings the description of a model whose matrices were brought to a format.
+// Changes the size, type and text in `w` to those of a model whose matrices were brought to a format.
 void describe_format(WeightFormat format, std::span<const WeightSlot> slots, int64_t plain_bytes,
                      ModelWeights* w) {
   if (format == WeightFormat::kStored) return;
@@ -136,7 +136,7 @@ void describe_format(WeightFormat format, std::span<const WeightSlot> slots, int
   w->quantisation = format_text(format, size, w->n_bytes, w->n_params);
 }
 
-// Bytes of a rank's part of a weight that is made in BF16.
+// Returns the bytes of a rank's part of a weight that is made in BF16.
 int64_t local_bytes(const WeightSlot& slot) {
   return slot.local_rows() * (slot.is_vector() ? 1 : slot.local_columns()) * dtype_bytes(DType::kBF16);
 }

@@ -47,8 +47,8 @@ struct ModelWeights {
   // Loads the shard's part of each tensor. A rank reads no other bytes of the weights, with one exception: if
   // config.json ties lm_head and the file has both tables, all ranks compare both to see whether they are
   // equal. `backend` must outlive the result. Throws Error{kFile} that names missing, unexpected and
-  // misshapen tensors (the first few of each) or a norm or bias with a value that is NaN or
-  // infinite, Error{kCancelled}, and the errors of read_checkpoint.
+  // misshapen tensors (the first few of each) or a norm or bias with a value that is NaN or infinite,
+  // Error{kCancelled}, and the errors of read_checkpoint.
   //
   // Matrices of layers are brought to `format`, one after the other. A rank rounds its own part: if it has
   // some of a matrix's inputs, they have scales of their own. check_format() must have been called.

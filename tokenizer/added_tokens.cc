@@ -159,8 +159,9 @@ bool AddedTokens::take_white_space_along() const {
 std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool parse_special, Stage stage,
                                                   const Authorship* authors) const {
   std::vector<Part> parts;
-  size_t done =
-      0;  // the end of the last part; of a token in white space that another took along, before that
+  // The end of the last part. If a token lies in white space that the token before took along, this moves
+  // back to the token's own end.
+  size_t done = 0;
   const Entries& entries = stage == Stage::kNormalized ? normalized_ : as_written_;
   for (size_t at = 0; at < text.size();) {
     if (entries.n_beginning[static_cast<unsigned char>(text[at])] == 0) {

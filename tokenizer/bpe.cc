@@ -135,7 +135,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
     add_bos_ = bos_id_ >= 0;
     add_eos_ = eos_id_ >= 0;
     apply_tokens(config, path_);
-    // The token that is really added counts, whatever else is called BOS.
+    // BOS is the token that the post_processor adds, even if tokenizer_config.json names another one.
     if (post.bos_id >= 0) bos_id_ = post.bos_id;
     note_ = note_on(config);
   }
@@ -244,9 +244,9 @@ class BpeTokenizer final : public VocabularyTokenizer {
     push_unknown(&unknown, ids);
   }
 
-  // A character outside of the vocabulary, which becomes unk_token, or nothing if there is none. As in the
-  // tokenizers package it waits for the next character, since fuse_unk may make them one token. The bytes of
-  // byte fallback come out before a waiting character.
+  // Says whether a character outside of the vocabulary waits for the next character. It becomes unk_token, or
+  // nothing if there is none. It waits, as in the tokenizers package, because fuse_unk may make both
+  // characters one token. The bytes of byte fallback come out before a waiting character.
   struct Unknown {
     bool waits = false;
   };

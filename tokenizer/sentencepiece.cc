@@ -97,8 +97,8 @@ std::unique_ptr<Processor> load_processor(const std::string& model, const std::s
     const auto status = processor->LoadFromSerializedProto(model);
     if (!status.ok()) problem = status.ToString();
     if (status.ok() && processor->GetPieceSize() <= 0) problem = "it has no pieces";
-  } catch (
-      const std::exception& error) {  // of the library's own parts, for a user-defined piece without text
+  } catch (const std::exception& error) {
+    // The library throws for a user-defined piece without text.
     problem = error.what();
   }
   if (!problem.empty())

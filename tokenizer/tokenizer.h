@@ -67,9 +67,11 @@ class TextTokenizer {
 
 // Reads tokenizer.json, or else tokenizer.model, of a checkpoint's folder. `config` must be of the same
 // folder. Throws Error{kFile} or Error{kUnsupported}, naming the file.
+//
 // For a tokenizer.json, its post_processor decides whether BOS and EOS are added, as in transformers 5;
 // transformers 4 and llama.cpp follow add_bos_token and add_eos_token of tokenizer_config.json. For a
 // tokenizer.model, tokenizer_config.json decides.
+//
 // tokenizer.json also decides how a text is divided, as in the tokenizers package, transformers 4 and
 // llama.cpp. transformers 5 replaces this part by the code of some tokenizer classes, so that its
 // GPT2Tokenizer does not divide SmolLM2's numbers into digits.

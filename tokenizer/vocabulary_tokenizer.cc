@@ -61,7 +61,7 @@ Authorship VocabularyTokenizer::normalized_authors(std::string_view text, size_t
         const AddedToken* token = added_.find(id);
         return token != nullptr && token->normalized;
       }))
-    return result;  // anyone may write every normalised token
+    return result;  // no normalised token is reserved, so it does not matter who wrote them
   std::string pieces;
   size_t done = 0;
   const auto append = [&](size_t end, bool message) {
@@ -171,8 +171,8 @@ void VocabularyTokenizer::apply_tokens(const TokenizerConfig& config, const std:
                                         std::to_string(token.id) + ", far beyond the vocabulary of " +
                                         std::to_string(n_vocab()));
     const int32_t id = id_for(token.content);
-    const bool is_new =
-        id >= n_vocab();  // then a later id is heeded, which the tokenizers package does not do
+    // The id that the file gives a new token is used if it is larger; the tokenizers package ignores it.
+    const bool is_new = id >= n_vocab();
     token.id = is_new ? std::max(id, token.id) : id;
     add_token(std::move(token));
   }

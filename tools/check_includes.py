@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Fails if a file includes from a folder above its own, or CUDA headers outside the places that may.
 
-Direction: tools, examples -> engine (public headers) -> models -> kernels, and engine -> tokenizer.
-seer/error.h is the one public header that every folder may use: it is the project's error vocabulary.
-engine/base, which reads files and JSON, is what every folder may use besides; it uses nothing of theirs.
+The direction is: tools, examples -> engine (public headers) -> models -> kernels, and engine -> tokenizer.
+Besides, every folder may use seer/error.h, because it has the project's errors, and engine/base, which reads files and JSON and
+uses no other folder.
 
     tools/check_includes.py [ROOT]     prints FILE:LINE: reason, and exits with 1, for each include that may not be
       --stamp FILE      is written if all is well, so that a build repeats the check only after a change
@@ -24,20 +24,20 @@ ALLOWED = {
     "tests": {"tests", "engine", "models", "kernels", "tokenizer", "tools", "seer"},
 }
 SUFFIXES = {".h", ".cc", ".cu", ".cuh", ".inc"}
-# C, for users of the C interface.
+# Sources in C, which use the C interface.
 MAY_BE_C = re.compile(r"(examples|tests)/.*\.c$")
-# Other spellings would go unread here and unformatted elsewhere, so they are refused.
+# Files with other suffixes would be neither checked here nor formatted, so they are refused.
 FOREIGN_SUFFIXES = {".hpp", ".hh", ".hxx", ".cpp", ".cxx", ".c", ".inl", ".ipp"}
-C_STANDARD = {"stddef.h", "stdint.h"}  # what public headers for C use of it
+C_STANDARD = {"stddef.h", "stdint.h"}  # the headers of C that public headers for C may include
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CUDA = re.compile(r"^(cuda|cublas|nccl|curand|cutlass|cute/|nvtx|nvml)")
 MAY_USE_CUDA = re.compile(r"kernels/(cuda/|comm/nccl)|tests/(bench/[a-z_]*\.cu|engine_cuda/cuda_calls\.cc)$")
 PUBLIC = "engine/include/seer/"
-JSON = "engine/base/json.h"  # the values that are released without allocating; tests may use nlohmann's own
+JSON = "engine/base/json.h"  # has types of JSON values that are released without allocating; tests may use nlohmann's own
 
 
 def reason(name, quote, target):
-    """Why the file `name` may not include `target`, or None."""
+    """Returns why the file `name` may not include `target`, or None if it may."""
     folder = name.split("/")[0]
     allowed = {"seer/error.h"} if name.startswith(BASE) else ALLOWED[folder]
     top = target.split("/")[0]
@@ -62,13 +62,14 @@ def reason(name, quote, target):
 
 
 def problems(root, seen):
-    """Adds to `seen` each source, and each folder, whose time changes when a file comes or goes."""
+    """Yields a message for each include that may not be. Adds to `seen` each source and each folder; a folder's time changes if a
+    file is added or removed."""
     n_files = 0
     for folder in ALLOWED:
         seen.append(root / folder)
         for path in sorted((root / folder).rglob("*")):
             relative = path.relative_to(root)
-            # An example is a project of its own and may have been built in place; Python writes folders while tests run.
+            # An example is a project of its own, and may have a build folder. Python makes __pycache__ while tests run.
             folders = relative.parts[1:] if path.is_dir() else relative.parts[1:-1]
             if any(part.startswith("build") or part == "__pycache__" for part in folders):
                 continue

@@ -15,7 +15,7 @@ NOT_OURS = {".git", "build"}
 
 
 def lines_outside_code(path):
-    """(number, line) of what is no code block; the number is 0 at the end if a code block does not end."""
+    """Yields the number and the text of each line outside of code blocks, and (0, "") at the end if a code block does not end."""
     fence = False
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.lstrip().startswith("```"):
@@ -44,7 +44,7 @@ def chapters(path):
 
 
 def reason(root, page, target):
-    """Why a link leads nowhere, or None."""
+    """Returns why a link leads nowhere, or None if it leads somewhere."""
     if re.match(r"[a-z]+:", target):
         return None
     path, _, chapter = target.partition("#")

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes the readers of untrusted input for long, several targets at a time, and prints a table.
+# Fuzzes the readers of untrusted input for some minutes each, several targets at a time, and prints a table.
 #   tools/fuzz.sh [TARGET...] [--minutes N] [--jobs N]
-# Without targets, all of them run: their names are those of the sources in tests/fuzz/targets. N minutes are each
-# target's (default 10); jobs are targets at a time (default: the number of processors). What each run learns is kept in
-# build/fuzz/TARGET/corpus and used by the next. Exits with 1 after a finding, whose input is kept next to the corpus.
+# Without targets, all of them run: their names are those of the sources in tests/fuzz/targets. --minutes is the
+# time of each target (default 10), and --jobs is how many run at a time (default: the number of processors). Inputs that a run finds
+# useful are kept in build/fuzz/TARGET/corpus and used by the next. Exits with 1 after a finding, whose input is kept next to the corpus.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/lib.sh

@@ -4,20 +4,20 @@
 #   tools/install_deps.sh build   what the engine and the command line need (the default)
 #   tools/install_deps.sh mpi     that, and what ranks on several machines need
 #   tools/install_deps.sh package what the engine and the command line need, and what builds packages of them
-#   tools/install_deps.sh test    all of it, and what the tests and the style checks need
+#   tools/install_deps.sh test    all of these, and what the tests and the style checks need
 # SEER_NO_INSTALL=1 leaves the system alone, for those who provide the dependencies in another way.
 set -euo pipefail
 
 build_packages=(cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre2-dev libutf8proc-dev
   libxxhash-dev libssl-dev libcli11-dev libsentencepiece-dev nlohmann-json3-dev libspdlog-dev libpng-dev
   libedit-dev libboost-dev)
-# Ranks that mpirun starts. Its development files bring a Fortran compiler and more, which ranks of one machine (--tp) do
-# not need.
+# For ranks that mpirun starts. This is a set of its own, because the development files bring a Fortran compiler and more, which
+# ranks on one machine (--tp) do not need.
 mpi_packages=(libopenmpi-dev openmpi-bin)
 package_packages=(dpkg-dev)
-# Chromium, in which the server's page is tried, is not among those of the tests: it takes 122 MB to load and 24 s to install on
-# two cores, and Ubuntu has it as a snap alone. Without it that test is skipped.
-# clang of the distribution's own version (14, 18 or 19), and its run time: the sanitizers and libFuzzer.
+# clang is of the distribution's own version (14, 18 or 19); its run time library has the sanitizers and libFuzzer. Chromium, in
+# which the server's page is tested, is not in this list: it takes a download of 122 MB and 24 s to install on two cores, and Ubuntu
+# has it only as a snap. Without it that test is skipped.
 test_packages=(catch2 curl jq clang libclang-rt-dev)
 # The style checks are pinned to one LLVM version, whose layout and findings the sources follow. A distribution
 # without it (or a machine whose package lists are empty) still runs the tests.
@@ -70,7 +70,7 @@ if [ "${#missing[@]}" != 0 ] && ! may_install; then
   exit 1
 fi
 
-# The lock's timeout is for a fresh machine's own updates, which hold it for the first minutes.
+# apt waits for its lock, because the updates of a fresh machine hold the lock for the first minutes.
 apt() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l \
     apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@" </dev/null >&2

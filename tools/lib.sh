@@ -1,7 +1,7 @@
-# Shared by quickstart.sh and test.sh, which source it from the project's root.
+# Functions for the scripts of tools/, which source this file from the project's root.
 # shellcheck shell=bash
 
-# Compile jobs: one a core, but no more than memory allows (the largest files take about 1 GB each).
+# Prints how many compile jobs to run: one for each core, but no more than memory allows (the largest files take about 1 GB each).
 jobs() {
   local cores memory_gb
   cores=$(nproc)
@@ -15,7 +15,7 @@ configure() {
   local preset=$1 cache=build/$1/CMakeCache.txt fresh=() option stale=
   shift
   if [ -f "$cache" ]; then
-    # A tree that was moved or copied brings a cache that names its old place.
+    # If the tree was moved or copied, its cache still names the old place.
     if ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" "$cache"; then fresh=(--fresh) stale=1; fi
     for option in "$@"; do
       grep -q "^${option#-D}$" <(sed 's/:[A-Z]*=/=/' "$cache") || stale=1

@@ -4,8 +4,8 @@
     tools/memory.py CONFIG.json... [--device gpu|cpu] [--weights TYPE,...] [-c N,...] [--chunk-size N] [--kv-cache-dtype TYPE]
                     [--activations TYPE]
 
-prints a row for each model and type of weights: GiB of the weights with the gates, of what a step works in, and of all of it
-with the KV pages of one context of N tokens. models/README.md writes down the same arithmetic. What an engine takes once it is
+prints a row for each model and type of weights: GiB of the weights with the gates, of the memory that steps work in, and of all
+of this together with the KV pages of one context of N tokens. models/README.md has the same arithmetic. What an engine takes once it is
 loaded is printed by `seer inspect` and by `seer bench -v`."""
 import argparse
 import json
@@ -14,15 +14,15 @@ import re
 import sys
 
 ALIGNMENT = 256  # of every buffer of a step
-LOGIT_ROWS = 256  # computed at once
+LOGIT_ROWS = 256  # rows of logits that are computed at once
 CHUNK = {"gpu": 8192, "cpu": 1024}  # tokens
 MIXED_CHUNK = {"gpu": 256, "cpu": 64}
 BATCH = {"gpu": 64, "cpu": 16}  # requests
 USUAL_PAGE = 64  # tokens of a page, if there are no gates
 RESERVE = {"gpu": 512 << 20, "cpu": 0}  # for the GPU's modules and libraries
 SIZE = {"bf16": 2, "f32": 4}
-SPREAD_GROUP = 128  # inputs that share one of the further scales of FP8 on a GPU
-SPREAD_ROWS = 64  # steps of up to so many rows use them
+SPREAD_GROUP = 128  # inputs that share a scale in steps of few rows, for FP8 weights on a GPU
+SPREAD_ROWS = 64  # steps of up to so many rows use these scales
 CHUNK_CODES = 128  # 4-bit codes of a row that a GPU multiplies at a time
 BATCH_ROWS = 64  # steps of up to so many rows multiply 4-bit codes in place
 TYPES = ("bf16", "fp8", "int4")
@@ -65,12 +65,13 @@ class Shape:
             self.decode_norms = config.get("seerattn_use_qk_norm", False)
 
     def products(self):
-        """Outputs and inputs of a layer's matrices; those that are one product are next to one another."""
+        """Returns (outputs, inputs) of each product of a layer: queries, keys and values together, the output, gate and up
+        together, and down."""
         d_q, d_kv = self.n_heads * self.d_head, self.n_kv_heads * self.d_head
         return [(d_q + 2 * d_kv, self.d_model), (self.d_model, d_q), (2 * self.d_ff, self.d_model), (self.d_model, self.d_ff)]
 
     def vectors(self):
-        """Numbers of a layer that stay as they are: norms and biases."""
+        """Returns how many numbers of a layer are not converted: those of norms and biases."""
         d_qkv = (self.n_heads + 2 * self.n_kv_heads) * self.d_head
         return (2 * self.d_model + 2 * self.d_head * self.head_norms + d_qkv * self.qkv_bias + self.d_model * self.output_bias
                 + (2 * self.d_ff + self.d_model) * self.mlp_bias)
@@ -81,12 +82,13 @@ def int4_group(d_in):
 
 
 def rounds_inputs(kind, device, activations):
-    """Whether inputs of products of many rows are rounded to FP8, as a Hopper GPU does."""
+    """Returns whether inputs of products of many rows are rounded to FP8, as on a Hopper GPU."""
     return device == "gpu" and kind == "fp8" and activations == "auto"
 
 
 def matrix_bytes(d_out, d_in, kind, device, activations):
-    """Codes with their float32 scales: FP8 has one for each output, int4 one for each group of inputs."""
+    """Returns the bytes of a matrix: its codes and their float32 scales, for FP8 one for each output (and further ones), for int4
+    one for each group of inputs."""
     if kind == "fp8":
         further = d_in // SPREAD_GROUP if rounds_inputs(kind, device, activations) and d_in % SPREAD_GROUP == 0 else 0
         return d_out * (d_in + 4 + 4 * further)
@@ -96,7 +98,8 @@ def matrix_bytes(d_out, d_in, kind, device, activations):
 
 
 def weight_bytes(shape, kind, device, activations="auto"):
-    """The embedding, the matrix of logits, norms and biases stay bf16 whatever the type of the layers' matrices is."""
+    """Returns the bytes of all weights but the gates'. The embedding, the matrix of logits, norms and biases are bf16 whatever the
+    type of the layers' matrices is."""
     layer = sum(matrix_bytes(d_out, d_in, kind, device, activations) for d_out, d_in in shape.products()) + 2 * shape.vectors()
     ends = (1 if shape.tied else 2) * shape.n_vocab * shape.d_model + shape.d_model
     return shape.n_layers * layer + 2 * ends
@@ -114,7 +117,7 @@ def gate_bytes(shape):
 
 
 def page_bytes(shape, kv_size, size):
-    """Keys and values of a page's tokens, and one gate key for each head of each kind of gates."""
+    """Returns the bytes of a page: keys and values of its tokens, and one gate key for each head of each kind of gates."""
     keys_and_values = 2 * shape.n_kv_heads * shape.page * shape.d_head
     gate_keys = shape.n_gate_heads * shape.d_gate if shape.gates else 0
     gate_keys += shape.n_kv_heads * shape.d_decode_gate if shape.decode_gates else 0
@@ -122,7 +125,7 @@ def page_bytes(shape, kv_size, size):
 
 
 def step_bytes(shape, kind, device, context, chunk, activations="auto"):
-    """The bytes that a step works in: rows of n tokens, some rows of logits, and the lists of blocks of sparse attention."""
+    """Returns the bytes that a step works in: rows of n tokens, some rows of logits, and the lists of blocks of sparse attention."""
     blocks = -(-context // shape.page)
     chunk = min(chunk or CHUNK[device] // shape.page * shape.page, blocks * shape.page)
     n = max(chunk, min(MIXED_CHUNK[device], chunk) + BATCH[device])

@@ -22,15 +22,15 @@ for argument in "$@"; do
 done
 
 tools/install_deps.sh package
-# The distribution's own options. Without -g: the archive would keep all of it. Without optimisation while linking, which
-# Ubuntu asks for: code for one instruction set must not be merged with code for another.
+# Prints the distribution's own options, except two. -g is left out because the static library would keep all debugging information.
+# Optimisation while linking, which Ubuntu asks for, is left out because it must not merge code for different instruction sets.
 flags() {
   DEB_BUILD_MAINT_OPTIONS='hardening=+bindnow optimize=-lto' DEB_CFLAGS_MAINT_STRIP=-g DEB_CXXFLAGS_MAINT_STRIP=-g \
     dpkg-buildflags --get "$1"
 }
 CXXFLAGS="$(flags CXXFLAGS) $(flags CPPFLAGS)" LDFLAGS="$(flags LDFLAGS)"
 export CXXFLAGS LDFLAGS
-# Files of a package get one time, that of the last change, so that it can be built again to the same bits.
+# All files of a package get the time of the last commit, so that building it again gives the same bits.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 export SOURCE_DATE_EPOCH
 

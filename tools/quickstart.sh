@@ -13,13 +13,13 @@ root=$PWD
 . tools/lib.sh
 
 tools/install_deps.sh build
-# A tree that test.sh has configured stays as it is: switching its tests off would throw their objects away.
+# A tree that test.sh has configured is not configured again: without its tests, their objects would be thrown away.
 if ! [ -f build/release/build.ninja ] || ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" build/release/CMakeCache.txt; then
   configure release -DSEER_BUILD_TESTS=OFF >&2
 fi
 cmake --build --preset release --target seer -j "$(jobs)" >&2
 
-has() {  # has "WANTED ..." ARG...: is one of the wanted options among the arguments?
+has() {  # has "WANTED ..." ARG...: succeeds if one of the wanted options is among the arguments
   local wanted=$1 arg
   shift
   for arg in "$@"; do

@@ -3,8 +3,8 @@
 
     tools/skipped.py LOG    LOG is ctest's own: build/PRESET/Testing/Temporary/LastTest.log
 
-A test says "SKIPPED: reason" on a line of its own, and Python's unittest counts what it skips. Reasons that differ in the path
-of a file alone are one, shown by its first path."""
+A test says "SKIPPED: reason" on a line of its own, and Python's unittest counts what it skips. Reasons that differ only
+in the path of a file count as one, which is shown with the first path."""
 import collections
 import pathlib
 import re
@@ -16,7 +16,7 @@ PATH = re.compile(r"\S*/\S+")
 
 
 def skipped(text):
-    """(number, reason) for each, the most frequent first."""
+    """Returns (number, reason) for each reason, the most frequent first."""
     counts, shown = collections.Counter(), {}
     for line in text.splitlines():
         if match := REASON.fullmatch(line.rstrip()):

@@ -23,7 +23,7 @@ for step in "${steps[@]}"; do
   esac
 done
 
-# skip WHAT...: says it now, and keeps it for the list at the end.
+# skip WHAT...: says what is skipped, and keeps it for the list at the end.
 skipped=()
 skip() {
   echo "SKIPPED: $*"
@@ -65,7 +65,7 @@ build_and_test() { # build_and_test PRESET [CTEST OPTION...]
   return "$status"
 }
 
-# This build leaves out PTX for GPUs to come: no test runs it, and it takes a third of nvcc's time. Sources of tests are
+# This build leaves out PTX for newer GPUs, because no test runs it and it takes a third of nvcc's time. Sources of tests are
 # compiled together, which takes less time.
 release() {
   local status=0 seer=build/release/bin/seer line

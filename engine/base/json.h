@@ -73,8 +73,8 @@ Value taken_last(Value& container) noexcept {
   return last;
 }
 
-// False for a container that could not be made as well: if there is no memory for it, nlohmann's operator[]
-// and push_back leave a value of its type that has none.
+// Returns false also for a container that could not be made: if there is no memory for it, nlohmann's
+// operator[] and push_back leave a value that has the type of a container but holds none.
 template <class Value>
 bool has_elements(const Value& value) noexcept {
   if (const auto* array = value.template get_ptr<const typename Value::array_t*>()) return !array->empty();

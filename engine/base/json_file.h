@@ -16,8 +16,8 @@ inline constexpr size_t kMaxConfigValues = 1'000'000;
 
 // Throws Error{kFile} if the text is not JSON, nests more than 64 deep, has more than `max_values` values,
 // names a key of an object twice, or is not an object at its top. NaN and Infinity, which Python writes
-// although JSON has no such numbers, are refused by the key that has them; integers beyond 64 bits are
-// rounded. `origin` is the file, for messages.
+// although JSON has no such numbers, are refused with a message that names the key that has them. Integers
+// beyond 64 bits are rounded. `origin` is the file, for messages.
 Json parse_json_object(std::string_view text, const std::string& origin,
                        size_t max_values = kMaxConfigValues);
 

@@ -7,14 +7,15 @@
 
 namespace seer {
 
-// While one of these lives, what its thread does calls `check` when it begins and now and then, which may
-// throw to stop it. Work that may take long says how far it has come by StopCheck::work(); without a
-// StopCheck that does nothing. It is not passed as a parameter because the work is found deep inside of
-// regular expressions' loops, normal forms and merges, all of which would have to hand it on.
+// While a StopCheck exists, the work that its thread does calls `check` when it begins and every few
+// milliseconds. `check` may throw to stop the work. Work that may take long calls StopCheck::work(), which
+// does nothing if the thread has no StopCheck. A StopCheck is not passed as a parameter, because such work
+// happens deep inside of regular expressions' loops, normal forms and merges, all of which would have to hand
+// it on.
 class StopCheck {
  public:
-  // Takes the place of the thread's check until it is destroyed; an empty function leaves that in its place.
-  // `check` must live as long.
+  // Replaces the thread's check until this object is destroyed. If `check` is empty, the check that the
+  // thread has already stays. `check` must outlive this object.
   explicit StopCheck(const std::function<void()>& check) : before_(current_) {
     if (check) current_ = {&check, 0};  // the first work is checked too: it may be in vain already
   }
@@ -22,7 +23,7 @@ class StopCheck {
   StopCheck(const StopCheck&) = delete;
   StopCheck& operator=(const StopCheck&) = delete;
 
-  // So many bytes, symbols or steps have been worked on. Throws what the check throws.
+  // Says that n more bytes, symbols or steps have been worked on. Throws what the check throws.
   static void work(size_t n = 1) {
     if (current_.check != nullptr && (current_.left -= static_cast<int64_t>(n)) < 0) call();
   }

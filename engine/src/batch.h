@@ -21,7 +21,8 @@ class Sequence;
 struct HostRow {
   size_t row = 0;  // its index among the logit rows
   Request* request = nullptr;
-  int64_t prompt_position = -1;  // its position if the next token is the prompt's; -1 if the row chooses it
+  int64_t prompt_position = -1;  // its position if the token after it is the prompt's; -1 if the row is to
+                                 // choose that token
   std::exception_ptr error;      // the error with which the request is to fail
 };
 
@@ -32,12 +33,14 @@ struct Batch {
   std::vector<Segment> prefills, decodes;
   std::vector<PrefillPlan> plans;        // one for each prefill
   std::vector<DecodeRule> decode_rules;  // one for each decode
-  std::vector<int64_t> logit_rows;  // last rows of segments that end with their sequence, and of every decode
-  std::vector<SampleRow> samples;   // how the token after each logit row is chosen
-  std::vector<HostRow> host_rows;   // ascending
+  // The rows whose logits are computed: that of every decode, the last row of every prefill that reaches the
+  // end of its sequence, and rows by which a prompt's log-probabilities are computed.
+  std::vector<int64_t> logit_rows;
+  std::vector<SampleRow> samples;    // how the token after each logit row is chosen
+  std::vector<HostRow> host_rows;    // ascending
   std::vector<Request*> prefill_of;  // the request of each prefill
   std::vector<Request*> decode_of;
-  std::vector<Request*> sampled_by;  // the request of each logit row; null if its next token is known already
+  std::vector<Request*> sampled_by;  // the request of each logit row; null if it chooses no token
   // One for each request of the step whose pages another thread is still filling.
   std::vector<std::shared_ptr<LayerArrivals>> arrivals;
 

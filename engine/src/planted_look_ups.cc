@@ -11,8 +11,10 @@
 namespace seer {
 namespace {
 
-constexpr uint64_t kPurpose = 0x6c6f6f6b;  // the seed's numbers for windows are not used again
-constexpr int64_t kTokensOfLookUp = 800;   // a window has at most one look-up for so many tokens
+// Makes a seed of its own from the seed of the training, so that the numbers by which windows are chosen
+// (models/distill/windows.h) are not drawn again here.
+constexpr uint64_t kPurpose = 0x6c6f6f6b;
+constexpr int64_t kTokensOfLookUp = 800;  // a window has at most one look-up for so many tokens
 constexpr int64_t kMostLookUps = 10, kMostAsked = 3;
 constexpr size_t kLeastDigits = 4, kMostDigits = 6;
 

@@ -24,12 +24,12 @@ class PlantedLookUps {
   // `share` is that of the windows with look-ups, in [0, 1]. `tokenizer` must outlive the object.
   PlantedLookUps(const Tokenizer& tokenizer, double share, uint64_t seed);
 
-  // Returns the tokens of the smallest window in which there is room for a look-up.
+  // Returns how many tokens the smallest window has in which there is room for a look-up.
   int64_t least_window() const { return kWindowsOfLookUps * n_longest_; }
   // Returns the tokens of window `i`, with look-ups if it is one of the share. Answers are planted after the
   // first `first_answer` tokens. As many tokens as are planted are left out at the end, so that the window
-  // keeps its size and has all that was planted. A window stays as it is if no line or sentence ends in it
-  // at which a question can stand, or before that question.
+  // keeps its size and has all that was planted. A question stands after the end of a line or sentence, and
+  // its fact after an earlier one; a window without two such places stays as it is.
   PlantedWindow window(std::span<const int32_t> tokens, int64_t i, int64_t first_answer) const;
 
  private:

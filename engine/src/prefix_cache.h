@@ -57,9 +57,10 @@ class PrefixCache {
   bool holds(int32_t page) const { return keep_ && nodes_[static_cast<size_t>(page)].cached; }
   // A number that tells one caching of a page from all others. The page must be cached.
   uint64_t serial(int32_t page) const { return nodes_[static_cast<size_t>(page)].serial; }
-  // A reference that lasts while the page's contents are copied. It needs no reference to the ancestors, and
-  // is no use of the page: the page's turn to be evicted stays the same. While there is one, pages are
-  // counted as available that are not.
+  // pin() takes a reference that lasts while the page's contents are copied, and unpin() gives it back. It
+  // needs no reference to the page's ancestors, and does not count as a use of the page, whose turn to be
+  // evicted stays the same. While the page is pinned, n_available() still counts its ancestors, although they
+  // cannot be evicted.
   void pin(int32_t page);
   void unpin(int32_t page);
 

@@ -39,8 +39,8 @@ class SessionImpl final : public Session {
   std::shared_ptr<EngineImpl> engine_;
   OwnedHere<Sequence> sequence_;
   std::atomic<bool> running_{false}, cancelled_{false};
-  OwnedHere<std::condition_variable>
-      changed_;  // with the scheduler's mutex: something for the running request
+  // Notified if there is news for the running request; waited for with the scheduler's mutex.
+  OwnedHere<std::condition_variable> changed_;
 };
 
 }  // namespace seer

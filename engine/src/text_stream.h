@@ -14,8 +14,8 @@ namespace seer {
 class TextStream {
  public:
   // `tokenizer` may be null, and then the text is empty. at_start: only special tokens came before, so the
-  // vocabulary's rule for the first space of a text applies. Throws Error{kUsage} for stop strings that are
-  // empty, or that no tokenizer could produce.
+  // vocabulary's rule for the first space of a text applies. Throws Error{kUsage} for an empty stop
+  // string, and for any stop string if there is no tokenizer.
   TextStream(const TextTokenizer* tokenizer, const std::vector<std::string>& stops, bool at_start);
 
   // Returns the text that became certain with this token. An id beyond the tokenizer's vocabulary, which a

@@ -12,7 +12,7 @@ int launched_ranks() {
   // has several tasks.
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
     if (const char* text = std::getenv(name))
-      return std::max(1, std::atoi(text));  // NOLINT(cert-err34-c): 0 is alone
+      return std::max(1, std::atoi(text));  // NOLINT(cert-err34-c): 0, for no number, counts as 1
   const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
   const bool pmix = std::getenv("PMIX_NAMESPACE") != nullptr;
   return pmix && tasks != nullptr ? std::max(1, std::atoi(tasks)) : 1;  // NOLINT(cert-err34-c)

@@ -22,7 +22,8 @@ namespace seer {
 namespace {
 
 constexpr int kMaxRanks = 64;  // on one machine
-// The time before remaining ranks are killed: after they were told to end, and in a run that has failed.
+// How long rank 0 waits for the remaining ranks before it kills them: after they were told to end, and in a
+// run that has failed.
 constexpr auto kEndsWithin = std::chrono::milliseconds(5000), kFailsWithin = std::chrono::milliseconds(500);
 constexpr const char* kVariable = "SEER_STARTED_RANK";  // holds the rank, and the descriptors of the region
                                                         // and the pipe
@@ -47,8 +48,8 @@ std::string how_it_ended(int status) {
   return "ended with exit code " + std::to_string(WEXITSTATUS(status));
 }
 
-// The processes that rank 0 started, and a pipe. When rank 0 ends, the pipe's end is closed, which tells them
-// so.
+// The processes that rank 0 started, and rank 0's end of a pipe. It is closed when rank 0 ends, which tells
+// the processes so.
 class Children {
  public:
   Children(int n_ranks, int alive_fd) : n_ranks_(n_ranks), alive_(alive_fd) {}

@@ -175,7 +175,7 @@ class SharedMemoryCommunicator final : public Communicator {
     if (peer_check_) {
       const std::string lost = peer_check_();
       if (!lost.empty()) {
-        // A rank that ends because it failed has said so before.
+        // A rank that ends because of a failure has recorded the failure before, so its message comes first.
         throw_failure();
         record(ErrorKind::kDevice, lost);
         throw_failure();

@@ -19,7 +19,7 @@ namespace seer {
 
 class CpuBackend final : public Backend, public Distillation {
  public:
-  // As make_cpu_backend(), for 1 thread or more.
+  // The parameters are those of make_cpu_backend(), but n_threads must be 1 or more.
   CpuBackend(int n_threads, bool round_inputs, bool bf16_inputs = false);
 
   std::string description() const override;
@@ -209,7 +209,7 @@ class CpuBackend final : public Backend, public Distillation {
     const float* k = nullptr;
     float eps = 0.0F;
   };
-  FloatNorms float_norms(const HeadNorms& norms, int64_t d_head);  // the weights come to lie in scratch_
+  FloatNorms float_norms(const HeadNorms& norms, int64_t d_head);  // the weights are converted into scratch_
   struct Heads {
     const float* data;
     int64_t stride;  // floats from one head to the next

@@ -21,7 +21,7 @@ constexpr int64_t kDotInputs = 4;  // the inputs that simd's dot_rows takes at o
 constexpr int64_t kSlab = 256;
 constexpr int64_t kPanel = 256;
 
-// The bytes of weights that are worth waking a thread for.
+// How many bytes of weights a task must have to be worth waking a thread for.
 constexpr int64_t kTaskBytes = 32 << 10;
 
 void add_bias(float* out, int64_t out_stride, const Tensor& bias, int64_t begin, int64_t n_rows,

@@ -100,9 +100,9 @@ Openblas& openblas() {
   return instance;
 }
 
-// Throws if there is no room for n_buffers and for OpenBLAS's n_own threads. The latter start with the
-// process and want a buffer each. Those that get none ask for it for ever, and ending them waits for that, as
-// it happens at the end of the process.
+// Throws if there is no room for n_buffers and for OpenBLAS's n_own threads. OpenBLAS's own threads start
+// with the process, and each of them asks for a buffer until it gets one. Without room, ending these threads
+// would wait for ever; this happens at the latest when the process ends.
 void check_room(int n_buffers, int n_own) {
   const int found = room_for_buffers(n_buffers + n_own);
   if (found == n_buffers + n_own) return;

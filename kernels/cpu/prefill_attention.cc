@@ -95,7 +95,7 @@ void CpuBackend::attend_prefill(const Tensor& out, const Tensor& q, const PagedK
       const int64_t block_start = block * page;
       // Keys after the tile's last query are invisible to it, and may not be written yet.
       const int64_t n_keys = std::min(page, end_position - block_start);
-      // Only the second half of a 128-token diagonal block is left, which its first 64 queries do not see.
+      // This is a guard only: lists have causal blocks, which all begin before the tile's end.
       if (n_keys <= 0) break;
       const int64_t page_id = segment.page_table[block], kv_head = tile.head / group;
       const void *k = kv.k_head(page_id, kv_head), *v = kv.v_head(page_id, kv_head);

@@ -145,8 +145,8 @@ void ThreadPool::work(int thread) {
   }
 }
 
-// Returns how many tasks were run. Only threads that have taken a task are waited for, so that a thread which
-// sleeps, or which the system has stopped, delays no other.
+// Runs tasks until none is left to take, and returns how many this thread has run. The caller waits only for
+// threads that have taken a task. So a thread that sleeps, or that the system has stopped, delays no other.
 int64_t ThreadPool::take_tasks(int thread) {
   int64_t n = 0;
   for (int64_t i = next_.fetch_add(1, std::memory_order_acquire); i < kNoTask;

@@ -35,7 +35,7 @@ namespace seer::cuda {
 namespace {
 
 constexpr int64_t kMaxHead = 256;
-constexpr int64_t kUsualChanges = 1024;  // changed logits of a sequence
+constexpr int64_t kUsualChanges = 1024;  // changed logits of a sequence for which prepare() makes room
 
 // Copies row rows[i] of `device` to or from host + i * stride, as `kind` says. It may return before the
 // copies have ended. Rows that follow one another are one copy.
@@ -306,8 +306,7 @@ void CudaBackend::copy_columns(const Tensor& out, int64_t first, const Tensor& i
         "cudaMemcpy2DAsync");
 }
 
-// Copies each run of rows that is contiguous on both sides at once. Pages are tens of KB, so launches cost no
-// time.
+// Copies each run of rows that is contiguous on both sides in one call.
 void CudaBackend::copy_rows(const Tensor& out, std::span<const int64_t> out_rows, const Tensor& in,
                             std::span<const int64_t> in_rows) {
   use();

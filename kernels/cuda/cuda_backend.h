@@ -30,7 +30,7 @@ struct RoundedInputs;
 
 class CudaBackend final : public Backend {
  public:
-  // As make_cuda_backend().
+  // The parameters are those of make_cuda_backend().
   CudaBackend(int device, bool round_inputs);
   ~CudaBackend() override;
 
@@ -128,8 +128,8 @@ class CudaBackend final : public Backend {
   void begin_phase(Phase phase) override;
   void end_phase(Phase phase) override;
   int64_t phase_ns(Phase phase) override;
-  // Makes this device the calling thread's, because it is the first operation of a step on whatever thread
-  // runs it, and the events that time the step must belong to this device.
+  // Makes this device the calling thread's. This is needed because reset_phases() is the first operation of a
+  // step, on whatever thread runs it, and the events that time the step must belong to this device.
   void reset_phases() override {
     use();
     timer_.reset();
@@ -148,9 +148,9 @@ class CudaBackend final : public Backend {
                     const BlockMask* mask, int64_t first_token, const BlockMaxima* maxima);
   // `longest`: see DecodeDivider::divide().
   DecodeParams decode_params(const Tensor& q, const PagedKv& kv, int64_t longest);
-  // decode_params() of an operation that writes a part.
+  // Returns decode_params() for an operation that writes a part.
   DecodeParams part_params(const Tensor& part, const Tensor& q, const PagedKv& kv, int64_t longest);
-  // Of the step's decodes, without the outputs.
+  // Returns the parameters for the step's decodes; the outputs are not set.
   DecodeGateSelectParams decode_gate_params(const Tensor& qkv, const HeadNorms& norms, const RopeTable& rope,
                                             const PagedKv& kv, const DecodeGateView& gate) const;
   // One product of x, or of its norm if `norm` is set. With `swiglu`, w is gate and up, and out is their
@@ -169,8 +169,8 @@ class CudaBackend final : public Backend {
   // Run the product by the kernels for few rows and return true, or return false if they do not take it.
   bool few_rows(const Product& product);
   bool few_code_rows(const Product& product);
-  int64_t most_code_rows(const LinearWeights& w) const;  // rows that few_code_rows takes
-  bool takes_batches(const LinearWeights& w) const;      // codes/batch.h
+  int64_t most_code_rows(const LinearWeights& w) const;  // the most rows that few_code_rows() takes
+  bool takes_batches(const LinearWeights& w) const;      // whether codes/batch.h takes the weight
   LinearWeights codes_to_device(const LinearWeights& host, std::vector<Buffer>* keep);
   // Takes memory for a matrix of codes in the layout of codes/, without memory for zeros and bias.
   LinearWeights::Part allocate_codes(DType type, int64_t d_out, int64_t d_in, int64_t group,
@@ -178,27 +178,28 @@ class CudaBackend final : public Backend {
   // Completes weights whose codes and scales are on the device, and counts the memory that products with them
   // need, for which prepare() makes room.
   void finish_codes(const LinearWeights& weights);
-  // Of quantised weights on the device.
+  // Returns quantised weights that are on the device as the kernels in codes/ take them.
   static CodeMatrix matrix(const LinearWeights& w);
   // The memory for scales of n_rows of inputs, and for the outputs of a product whose rows are padded.
   int64_t scale_bytes(int64_t n_rows) const;
   int64_t padded_bytes() const;
   // Makes room for products of n_rows with the quantised weights that are on the device so far.
   void prepare_codes(int64_t n_rows);
-  // out (+)= x W^T with rounded inputs. The norm is taken on the way, if there is one. Codes are written to
-  // `h`, or to rounded_ if `h` is null.
+  // Computes out (+)= x W^T with rounded inputs. If there is a norm, the normalised x takes the place of x.
+  // Codes are written to `h`, or to rounded_ if `h` is null.
   void linear_rounded(const Product& product, void* h);
   // Rounds inputs for w: codes to `codes`, scales to input_scales_.
   void round_for(const LinearWeights& w, RoundedInputs in, void* codes);
-  // out (+)= the inputs of round_for() W^T.
+  // Computes out (+)= the product of the inputs that round_for() has rounded with W^T.
   void multiply_rounded(const Tensor& out, const void* codes, const LinearWeights& w, bool accumulate);
-  // Returns whether weights have their scales a second time, for products of rounded inputs.
+  // Returns whether weights have a second copy of their scales (CodeMatrix::spread_scale()), for products of
+  // rounded inputs.
   bool spreads_scales(InputCodes inputs, int64_t group, int64_t d_in) const;
   // Returns whether cuBLASLt gets scales of groups for a product of n rounded rows.
   static bool takes_groups(const LinearWeights& w, int64_t n);
   // Returns whether the kernel that makes silu(gate) * up can also round it for `next`.
   bool rounds_swiglu(const Tensor& act, const LinearWeights* next) const;
-  // out (+)= x W^T with weights that are widened to bf16 first.
+  // Computes out (+)= x W^T, for which the weights are widened to bf16 first.
   void linear_widened(const Product& product);
   void multiply(const Tensor& out, const void* x, const void* w, const Tensor& bias, const GemmScales& scales,
                 GemmShape shape);
@@ -216,8 +217,8 @@ class CudaBackend final : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<GemmCublasLt> gemm_;
   std::unique_ptr<Uploader> uploader_;  // from the first weight to the first step
-  // The most that products with quantised weights need; rounded_, ordered_, input_scales_, padded_, widened_
-  // and batch_... are that memory.
+  // The largest sizes that products with quantised weights need. rounded_, ordered_, input_scales_, padded_,
+  // widened_ and batch_inputs_ are the memory for them.
   struct CodeSizes {
     int64_t row_bytes = 0, row_scales = 0;  // of rounded inputs
     int64_t ordered_bytes = 0;              // of a row of inputs in another order
@@ -237,8 +238,8 @@ class CudaBackend final : public Backend {
   DeviceMemory decode_counters_, decode_partials_;
   DeviceMemory prefill_counter_;                    // one item counter, zero between launches
   std::unique_ptr<CudaDistillation> distillation_;  // from the first call of distillation() on
-  // By the caller's key, longest_decode() and longest_list(): launches of decode attention depend on those
-  // too.
+  // The key has the caller's key, longest_decode() and longest_list(), because launches of decode attention
+  // depend on the latter two as well.
   std::map<std::tuple<int64_t, int64_t, int64_t>, Recording> recordings_;
   bool recording_ = false;
   std::function<void(std::chrono::nanoseconds waited)> wait_check_;

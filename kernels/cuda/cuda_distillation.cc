@@ -129,7 +129,7 @@ void CudaDistillation::kl_divergence(const Tensor& losses, const Tensor& scores,
         "kl_divergence");
 }
 
-// The operations on parameters may be the first ones of a thread.
+// Each operation on parameters calls use(), because a thread may call it before any other operation.
 
 void CudaDistillation::fill(const Tensor& out, float value) {
   backend_.use();

@@ -31,8 +31,9 @@ constexpr int64_t kGroupRows = 4;
 
 int64_t rows_with_padding(int64_t n) { return (n + kGroupRows - 1) / kGroupRows * kGroupRows; }
 
-// Returns how many of the last rows a product of rounded inputs leaves to the kernel for few rows. If only a
-// few rows are missing for a multiple, they are padded instead.
+// Returns how many of the last rows a product of rounded inputs leaves to the kernel for few rows, because
+// cuBLASLt takes scales of groups only for multiples of kGroupRows. Products of up to kMostSpreadRows are
+// padded to a multiple instead.
 int64_t rows_left_over(const LinearWeights& w, int64_t n) {
   const bool groups = w.parts.front().input_codes == InputCodes::kE4M3Token128;
   return groups && n > kMostSpreadRows ? n % kGroupRows : 0;
@@ -194,8 +195,8 @@ void CudaBackend::linear_rounded(const Product& product, void* h) {
   last.accumulate = product.accumulate;
   // Without a norm, the kernel for few rows always accepts.
   if (few_rows(last) || product.norm == nullptr) return;
-  // The norm does not fit into shared memory, so the normalised rows of x go to rows of h that no code reads
-  // after this.
+  // The norm does not fit into shared memory, so the normalised rows of x go to the last rows of h, which
+  // hold no codes.
   const Tensor normed(static_cast<char*>(h) + n * w.d_in() * dtype_bytes(DType::kBF16), x.dtype,
                       {rest, w.d_in()});
   rms_norm(normed, x, *product.norm, product.eps);
@@ -243,12 +244,13 @@ void CudaBackend::linear(const Tensor& out, const Tensor& in, const LinearWeight
 
 void CudaBackend::norm_linear(const Tensor& out, const Tensor& h, const Tensor& x, const Tensor& norm,
                               double eps, const LinearWeights& w) {
-  // A norm weighs inputs in their own order, so it comes before another order.
+  // The norm's weights are in the order of x's columns, so the norm comes before the columns are reordered.
   if (w.parts.front().input_order) return Backend::norm_linear(out, h, x, norm, eps, w);
   const Product product{.out = out, .x = x, .w = w, .norm = &norm, .eps = eps};
   if (few_rows(product)) return;
   if (w.quantised() && x.dim(0) > kMostExactRows && rounds_inputs(w)) {
-    // Codes take half the bytes of h's rows, which have room for at least one chunk.
+    // Codes can go to h if its rows have room for them: a row of codes takes d_in bytes, rounded up to a
+    // chunk, and a row of h takes 2 d_in bytes. This is so from one chunk on.
     linear_rounded(product, w.d_in() >= CodeMatrix::kChunkCodes ? h.data : nullptr);
   } else {
     Backend::norm_linear(out, h, x, norm, eps, w);

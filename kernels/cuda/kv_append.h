@@ -31,8 +31,8 @@ struct KvAppendParams {
   void* q;  // bf16 [n_tokens, n_heads, d_head], rotated; begins at the segment's first row
   void* k;  // bf16 [n_pages, n_kv_heads, page_tokens, d_head]
   void* v;
-  const void* qkv;   // bf16 [n_tokens, (n_heads + 2 n_kv_heads) * d_head]; likewise
-  const float* cos;  // [n_tokens, d_head / 2]; likewise
+  const void* qkv;   // bf16 [n_tokens, (n_heads + 2 n_kv_heads) * d_head]; begins at the same row
+  const float* cos;  // [n_tokens, d_head / 2]; begins at the same row
   const float* sin;
   int n_heads, n_kv_heads, d_head;
   int page_tokens;  // at most 128
@@ -46,9 +46,9 @@ struct HeadNormParams {
   float eps;
 };
 
-// Appends a prefill segment that begins at position start, a multiple of page_tokens. If they are not null,
-// pooled_q [n_rows, n_heads, n_pools * d_head] and pooled_k [n_rows, n_kv_heads, n_pools * d_head], bf16, get
-// the pools of each block, taken before RoPE.
+// Appends a prefill segment that begins at position start, a multiple of page_tokens. pooled_q [n_rows,
+// n_heads, n_pools * d_head] and pooled_k [n_rows, n_kv_heads, n_pools * d_head], bf16, get the pools of each
+// block, taken before RoPE, unless they are null.
 struct PrefillAppendParams {
   KvAppendParams common;
   const int32_t* page_table;  // device

@@ -27,7 +27,7 @@ void PhaseTimer::begin(Phase phase, cudaStream_t stream) {
 }
 
 void PhaseTimer::end(Phase phase, cudaStream_t stream) {
-  for (size_t i = n_used_; i-- > 0;) {  // a step contains other phases
+  for (size_t i = n_used_; i-- > 0;) {  // backwards, because other phases may have begun within this one
     Span& span = spans_[i];
     if (span.phase != phase) continue;
     if (!span.ended) check(cudaEventRecord(span.end, stream), "cudaEventRecord");

@@ -21,8 +21,9 @@ constexpr unsigned kFull = 0xffffffffU;
 // drawn. The weights of up to 2^23 tokens add up within 64 bits.
 constexpr float kWeightOne = 0x1p40F;
 constexpr int64_t kMostTokens = int64_t{1} << 23;
-// The weight 2^-41 of the likeliest is reached 28.4 temperatures below the top. Bins of 1/64 temperature
-// reach down to 32.
+// A weight rounds to 0 if the probability is less than 2^-41 of the likeliest token's, which is so from 28.4
+// temperatures below the largest logit on. The bins, each 1/64 of a temperature wide, reach 32 temperatures
+// down.
 constexpr float kBinsPerTemperature = 64.0F;
 
 struct Shared {
@@ -170,7 +171,8 @@ __device__ Shared::Boundary find_boundary(Shared& s, uint64_t target) {
   if (lane_index() == 31) s.warps[warp_index()] = inclusive;
   __syncthreads();
   const uint64_t warps = warp_scan(s.warps[lane_index()]);
-  // Each lane has the sum before the warp of its number, and a thread asks the lane of its warp's number.
+  // Lane i has the sum over the warps before warp i. Every thread reads it from the lane that has its warp's
+  // number.
   const uint64_t warps_before = __shfl_up_sync(kFull, warps, 1);
   const uint64_t before_warp = __shfl_sync(kFull, lane_index() == 0 ? 0 : warps_before, warp_index());
   const uint64_t before = before_warp + inclusive - first - second;
@@ -307,8 +309,8 @@ __device__ int shorten(const Logits& row, const Kept& kept, Shared& s, uint64_t*
   return n;
 }
 
-// Applies top_k and top_p. Tokens that are surely not kept are left out first. The rest usually fits the
-// short list, and the row is not read again.
+// Applies top_k and top_p. It first leaves out tokens that are certain not to be kept. The others usually fit
+// into the short list, so that the row need not be read again.
 __device__ void keep_likeliest(Kept* kept, Logits* logits, const SampleRowParams& row, float own_top,
                                Shared& s) {
   const bool by_number = row.top_k > 0, by_weight = row.top_p < 1.0;

@@ -33,9 +33,10 @@ class StepState {
   int64_t n_logit_rows() const { return positions_at_ - rows_at_; }
   int64_t n_decodes() const { return offsets_at_ - positions_at_; }
   int64_t first_decode_row() const { return first_decode_row_; }
-  // The length classes of the decode that attends to the most keys on a GPU: if decodes attend to all keys,
-  // and if they attend to those that their rules keep. A threshold counts as all keys. If ranks divide the
-  // keys, these are of the rank that has the most, and the same on every rank.
+  // The length class of the decode that attends to the most keys on a GPU. longest_decode() is for attention
+  // to all keys, and longest_list() for attention to the keys that the decodes' rules keep, for which a
+  // threshold counts as keeping all. If ranks divide the keys, these are the classes of the rank that has the
+  // most, and so the same on every rank.
   int64_t longest_decode() const { return longest_decode_; }
   int64_t longest_list() const { return longest_list_; }
 
@@ -54,7 +55,7 @@ class StepState {
   // keys.
   const int32_t* part_positions() const { return device_ints(part_positions_at_); }
   const int32_t* part_table_offsets() const { return device_ints(part_offsets_at_); }  // into tables()
-  // Returns the page table of one of the step's prefill segments, or of the one of which `segment` has rows.
+  // Returns the page table of a prefill segment of the step. `segment` is that segment or a part of it.
   const int32_t* prefill_table(const Segment& segment) const;
 
  private:
@@ -70,7 +71,7 @@ class StepState {
   int64_t first_decode_row_ = 0;
   int64_t longest_decode_ = 0, longest_list_ = 0;
   struct PrefillTable {
-    int64_t row, end;  // the segment's rows, which name it
+    int64_t row, end;  // the segment's rows, by which its table is found
     int64_t at;
   };
   std::vector<PrefillTable> prefill_tables_;

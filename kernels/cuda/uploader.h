@@ -22,7 +22,7 @@ class Uploader {
   // Copies a tensor to `out`, device memory of host.numel() bf16 values. Returns before the copy has ended;
   // later work in the stream sees it.
   void copy(void* out, const Tensor& host);
-  // Copies bytes as they are, otherwise likewise.
+  // Does the same for bytes, which are copied unchanged.
   void copy_bytes(void* out, const void* host, int64_t n_bytes);
   // Waits until every copy has ended. Throws Error{kDevice} if one failed.
   void finish();

@@ -14,8 +14,8 @@ constexpr const char* kCheckpointName = "checkpoint.safetensors";
 // Writes the file in the folder, in place of an earlier one. If that fails, the earlier one stays. `settings`
 // is everything on which the run's results depend. Throws Error{kRuntime}.
 void write_checkpoint(const std::string& dir, const TrainerState& state, const OrderedJson& settings);
-// Returns the state in the folder's checkpoint, which is absent if there is none. Throws Error{kFile} if it
-// is malformed or not of `n_weights` weights, and Error{kUsage} if it is of a run with other settings: the
+// Returns the state in the folder's checkpoint, or nothing if there is no checkpoint. Throws Error{kFile} if
+// it is malformed or not of `n_weights` weights, and Error{kUsage} if it is of a run with other settings: the
 // message names the first that differs.
 std::optional<TrainerState> read_checkpoint(const std::string& dir, int64_t n_weights,
                                             const OrderedJson& settings);

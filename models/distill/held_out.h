@@ -32,7 +32,8 @@ class HeldOutPoints {
  public:
   HeldOutPoints();
   // Reads scores before the softmax and ground truth, f32 [n_heads, rows.n, n_blocks], from the device, and
-  // counts every row. If a head has 2 * 1024 rows or more, it counts every k-th, which are 1024 to 2047.
+  // counts every row. If a head has 2048 rows or more, it counts only every k-th row, and k is rows.n / 1024
+  // rounded down, so that at least 1024 rows are counted.
   void add(Backend* backend, const Tensor& scores, const Tensor& truth, const ScoredRows& rows);
   const std::vector<RulePoint>& points() const { return points_; }
   // counts() returns the counts of all points as a list, and add_counts() adds such a list. So the counts of

@@ -22,8 +22,8 @@ struct Lesson {
   Tensor weights;      // f32 [n_layers, layer_size], on the device
   Tensor gradients;    // of the same shape; each window adds its own
   float scale = 1.0F;  // multiplies each window's gradient
-  // [rows.n]: multiply the gradients of the window's rows, and have the mean 1; empty: all are 1. Losses are
-  // means without them, so that those of windows with and without look-ups can be compared.
+  // [rows.n], with the mean 1: factors of the gradients of the window's rows. If empty, all are 1. Losses are
+  // means that do not use these factors, so that losses of windows with and without look-ups can be compared.
   std::vector<float> row_weights;
   bool learns = true;          // false: only losses are computed
   std::vector<double> losses;  // [n_layers]: each window adds its mean loss

@@ -10,15 +10,17 @@
 namespace seer {
 
 // In a window in which something is looked up, the rows of the answers together have this share of the loss.
-// Without a weight they would have some hundredth, because a window has thousands of rows, and gates then
-// lose look-ups although they learn from many. If half of the windows have look-ups, an eighth is a sixteenth
-// of all loss, with which the demo model's gates for decoding find 20 of 20 planted numbers, and 4 without.
+// Without weights they would have about a hundredth, because a window has thousands of rows, and gates then
+// lose look-ups although they learn from many. If half of the windows have look-ups, the answers' rows have a
+// sixteenth of the whole loss. The demo model's gates for decoding then find 20 of 20 planted numbers, and 4
+// without weights.
 inline constexpr double kAnswersShare = 0.125;
 
-// Returns a weight for each row, of which the mean is 1. `answers` are the positions of tokens before those
-// of an answer, in any order, and a row has `tokens_of_row` tokens from rows.position(i) * tokens_of_row on.
-// Empty, if no row has one of the answers, if all have, or if those that have make up the share anyway.
-// Positions between rows, which a stride larger than 1 leaves out, have no weight.
+// Returns a weight for each row; the mean of all is 1. Row i has the `tokens_of_row` tokens from
+// rows.position(i) * tokens_of_row on. `answers` are the positions of the tokens before those of answers, in
+// any order; positions that a stride larger than 1 leaves out have no effect. The result is empty, which
+// means equal weights, if no row has one of the answers, or if the rows that have them make up the share
+// without weights.
 std::vector<float> row_weights(const ScoredRows& rows, int64_t tokens_of_row,
                                std::span<const int64_t> answers);
 

@@ -80,7 +80,7 @@ class Trainer {
 
   int64_t n_done() const { return n_done_; }
   const ScoredRows& rows() const { return rows_; }
-  // Returns the window's first token of which gates learn.
+  // Returns the first token of a window from which gates learn.
   int64_t first_token() const { return rows_.first * tokens_of_row(); }
   // States, gradients and weights are those of the whole gates.
   TrainerState state();
@@ -107,7 +107,7 @@ class Trainer {
     kSetState,
     kSetWeights
   };
-  // Tells the other ranks to make the same call. Does nothing on these.
+  // Tells the other ranks to make the same call. Does nothing on ranks other than 0.
   void command(Command what, int64_t value = 0);
 
   // Each of these is called on every rank.
@@ -143,7 +143,7 @@ class Trainer {
   TrainerOptions options_;
   ScoredRows rows_;
   Distillation* device_;
-  ModelConfig one_layer_;  // of the cache
+  ModelConfig one_layer_;  // the model with one layer, for the cache
   std::vector<int32_t> page_table_;
   Tensor weights_, gradients_, moments_, second_moments_;  // [n_layers, this rank's layer_size]
   Lesson lesson_;

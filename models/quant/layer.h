@@ -28,10 +28,11 @@ struct MatrixRange {
   int64_t row = 0, n_rows = 0, column = 0, n_columns = 0;
 };
 
-// Returns the range's codes, scales and zeros as LinearWeights::Part has them, without a bias: views of the
-// files' memory where they have the same form, else copies, which `owners` then keeps alive. Throws
-// Error{kFile} for scales that are not positive and finite, codes that are NaN, and groups of inputs that
-// make no groups of the scheme's size; Error{kUnsupported} for columns that begin or end within a group.
+// Returns the range's codes, scales and zeros as LinearWeights::Part has them, without a bias. They are views
+// of the files' memory if they have the same form there, and otherwise copies, which `owners` then keeps
+// alive. Throws Error{kFile} for scales that are not positive and finite, codes that are NaN, and groups of
+// inputs that make no groups of the scheme's size; Error{kUnsupported} for columns that begin or end within a
+// group.
 LinearWeights::Part local_part(const QuantLayer& layer, const MatrixRange& range,
                                std::vector<std::shared_ptr<const void>>* owners);
 

@@ -1,9 +1,10 @@
-// Times products of the CPU backend on the shapes of a model of 1B parameters, each type of weights in turn
-// and all of them in every round, so that what else runs on the machine slows each alike.
+// Times products of the CPU backend on the shapes of a model of 1B parameters. Every round times each type of
+// weights in turn, so that other programs on the machine slow all types alike.
 //
 //   bench_cpu_linear [--threads N] [--rounds N] [--bf16-inputs] [--types bf16,e4m3,i8,u4,u4z,u4g32] [ROWS...]
 //
-// ROWS: input rows of a product, 1 without. Weights of a type are some layers' that no cache holds together.
+// ROWS are numbers of input rows of a product; 1 if none are given. Each type has the weights of several
+// layers, which together fit into no cache.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

@@ -1,11 +1,11 @@
 // Times single operations of the CUDA backend on the shapes of Llama-3.1-8B, next to what the GPU can do: a
 // copy and a large product, measured in the same run.
 //
-//   bench_gpu_ops [--heads Q/KV] [NAME...]     runs the groups whose names are given, all without:
+//   bench_gpu_ops [--heads Q/KV] [NAME...]     runs the named groups, or all if none is named. These are
 //                                              linear codes append decode prefill block_maxima
 //                                              distill gate decode_gate sample
 //
-// --heads: query and key heads, of 128, in place of 32/8.
+// --heads sets the numbers of query heads and key heads of size 128; 32/8 unless given.
 #include <algorithm>
 #include <cstdio>
 #include <iterator>

@@ -31,9 +31,8 @@ std::vector<Shape> shapes_of_layer(const GpuBench& b) {
           {"down", kModel, kFf}};
 }
 
-// Times one product for each number of rows. Bytes are those of the weights with their scales; of more rows
-// than 1024, the figure to look at is operations. Weights follow one another in copies that do not fit into
-// L2 together.
+// Times one product for each number of rows. Reports the bytes of the weights with their scales and, from
+// 1024 rows on, the operations. Calls take turns on copies of the weights, which together do not fit into L2.
 void bench_products(GpuBench& b, const std::string& name, const Format& f, const Shape& s,
                     const std::vector<int64_t>& rows) {
   const bool plain = f.type == DType::kBF16;

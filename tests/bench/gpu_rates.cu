@@ -1,6 +1,6 @@
-// What one multiprocessor's units do at most, as far as attention needs them: products of the shapes that a
-// kernel may be made of, and exponentials. Random operands: what numbers flow decides how far the GPU lowers
-// its clock.
+// Measures the highest rates of one multiprocessor's units that attention needs: products of the shapes that
+// a kernel may be made of, and exponentials. Operands are random, because the GPU lowers its clock more or
+// less depending on the numbers.
 //
 //   bench_gpu_rates
 //

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""How often is a number, planted at a random depth of a long document, answered with and without block-sparse attention?
+"""Plants a number at a random depth of a long document and asks the model for it. Counts the right answers with and without
+block-sparse attention.
 
     tests/bench/needle.py SEER MODEL_DIR GATES_DIR TEXT [--tokens 15000] [--tries 20] [--sparse dense,threshold=0.01]
     tests/bench/needle.py SEER MODEL_DIR GATES_DIR TEXT --sparse-decode dense,budget=1024 [--tokens 15000] [--tries 20]
 
-TEXT is prose that knows nothing of the numbers (a novel); each try takes another stretch of it, another subject, number
-and depth, all from a fixed seed, and asks as the demo model was trained to be asked. With --sparse the document and its
+TEXT is prose without such numbers (a novel). Each try takes another stretch of it, another subject, number and depth, all
+from a fixed seed. The question has the wording that the demo model was trained with. With --sparse the document and its
 question are the prompt. With --sparse-decode only the document is: the question and the answer are decoded token by token
 under each rule, and an answer is right if each of its digits is the most likely one after those before it."""
 import argparse
@@ -34,7 +35,7 @@ def count_tokens(args, text):
 
 
 def prompts(args):
-    """(prompt, number, depth): each prompt has args.tokens tokens or a few less."""
+    """Yields (prompt, number, depth) for each try. A prompt has args.tokens tokens or a few less."""
     with open(args.text, encoding="utf-8") as file:
         lines = file.read().splitlines()
     rng = random.Random(args.seed)
@@ -46,7 +47,7 @@ def prompts(args):
         prose = "\n".join(lines[first:] + lines[:first])[:6 * args.tokens]
         surplus = count_tokens(args, f"{prose}\n{fact}\n{question}") - args.tokens
         while surplus > 0:
-            prose = prose[:-2 * surplus - 1]  # a token is 3 to 4 characters: this closes in from above
+            prose = prose[:-2 * surplus - 1]  # a token has 3 to 4 characters, so this does not cut too much
             surplus = count_tokens(args, f"{prose}\n{fact}\n{question}") - args.tokens
         stretch = prose.split("\n")
         stretch.insert(int(depth * len(stretch)), fact)
@@ -54,13 +55,13 @@ def prompts(args):
 
 
 def generated(args, rule, prompt, number):
-    """Returns whether the answer is right, the density in %, and the answer, with the question in the prompt."""
+    """Asks with the question in the prompt. Returns whether the answer is right, the density in %, and the answer."""
     out, log = seer(args, "generate", *args.files, "--sparse", rule, "-n", "7", "--temp", "0", text=prompt)
     return out.strip().startswith(number), float(re.search(r"density ([\d.]+)%", log).group(1)), out.strip()[:5]
 
 
 def decoded(args, rule, prompt, number):
-    """Returns what generated() returns, with the question and the answer decoded after the document."""
+    """Decodes the question and the answer after the document. Returns what generated() returns."""
     def ids_of(text):
         return seer(args, "tokenize", "-m", args.model, text=text)[0].split()
     document, question = prompt[:prompt.rindex("\n") + 1], ids_of(prompt)
@@ -82,7 +83,7 @@ def decoded(args, rule, prompt, number):
 
 
 def read_rows(path, name):
-    """The rows of a two-dimensional F32 tensor of a safetensors file."""
+    """Returns the rows of a two-dimensional F32 tensor of a safetensors file."""
     with open(path, "rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
         begin, end = header[name]["data_offsets"]

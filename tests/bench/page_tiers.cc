@@ -1,7 +1,7 @@
 // Measures the tiers of pages: how fast records are stored and loaded.
-//   bench_page_tiers DIR [MEGABYTES]   a folder that is not there yet, on the disk to measure; so much of
-//   each (2000)
-// The folder is removed at the end.
+//   bench_page_tiers DIR [MEGABYTES]
+// DIR is a folder that is not there yet, on the disk to measure; it is removed at the end. MEGABYTES is how
+// much is stored for each size of records (2000).
 #include <fcntl.h>
 #include <unistd.h>
 

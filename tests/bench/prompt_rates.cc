@@ -1,7 +1,7 @@
-// How fast prompts are made: a text into token ids, and a chat of 100 turns through a chat template into ids.
+// Measures how fast prompts are made: token ids of a text, and of a chat of 100 turns by a chat template.
 //   bench_prompt_rates MODEL_DIR TEXT_FILE [TEMPLATE]
-// MODEL_DIR needs the files of a tokenizer only; TEMPLATE is a Jinja file or a name, without it the model's
-// own.
+// MODEL_DIR needs only the files of a tokenizer. TEMPLATE is a Jinja file or the name of a template; if it is
+// not given, the model's own template is used.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Does `seer perplexity` find what the code that wrote the demo model's report.json finds?
+"""Checks that `seer perplexity` gives the same perplexities as the PyTorch code that wrote the demo model's report.json.
 
     tests/bench/report_check.py SEER DEMO_MODEL_DIR TEXT [--reference-device cuda] [--limit 0.5] [SEER OPTION...]
 
-The novels of report.json are not part of this project. So DEMO_MODEL_DIR/train.py, which wrote it, evaluates TEXT (any novel) in
-the same way, by PyTorch: up to 8 windows of 4096, 8192 and 16384 tokens, dense and by every rule; then the program does. Options
-that are not this script's go to the program, --device cpu for instance. Exits with 1 if a perplexity differs by more than --limit
-percent. train.py also keeps the diagonal block of every row, which published gates do not; here that line is left out of it."""
+The novels that report.json was made with are not part of this project. So DEMO_MODEL_DIR/train.py, which wrote it, evaluates TEXT
+(any novel) in the same way: up to 8 windows of 4096, 8192 and 16384 tokens, with dense attention and under every rule. Then the
+program does the same. Options that are not this script's go to the program, for instance --device cpu. Exits with 1 if a perplexity
+differs by more than --limit percent. train.py always keeps the diagonal block of a row, but published gates may drop it; this script
+removes that line from its copy of train.py."""
 import argparse
 import importlib.util
 import json
@@ -17,8 +18,8 @@ import sys
 import tempfile
 
 DIAGONAL = " i = torch.arange(n, device=dev); m[:, :, i, i] = True"
-LOOK_UPS = "    rng = random.Random(5)\n"  # after the perplexities
-RATIOS = "nz_rule(r)) for r in (0.5, 0.2, 0.1, 0.05)]"  # ends the list of rules; nz_ratio_row is younger than report.json
+LOOK_UPS = "    rng = random.Random(5)\n"  # begins what train.py does after the perplexities
+RATIOS = "nz_rule(r)) for r in (0.5, 0.2, 0.1, 0.05)]"  # ends train.py's list of rules, which lacks nz_ratio_row
 ROW_RATIOS = ' + [(f"nz_ratio_row {r}", nz_row_rule(r)) for r in (0.5, 0.2, 0.1, 0.05)]'
 
 
@@ -27,7 +28,7 @@ def seer(*command):
 
 
 def nz_row_rule(ratio):
-    """The rule nz_ratio_row as train.py has the others: scores [B, H, n, n] that are masked above the diagonal to what is kept."""
+    """Returns the rule nz_ratio_row in the form of train.py's rules: a function from causal scores [B, H, n, n] to the blocks kept."""
     def keep(scores):
         import torch
         most = torch.tensor([max(1, int(ratio * (row + 1))) for row in range(scores.shape[-1])], device=scores.device)
@@ -37,7 +38,7 @@ def nz_row_rule(ratio):
 
 
 def load_train(folder, data, device):
-    """train.py as a module, on `device`, without the diagonal and the look-ups, and with the rule nz_ratio_row."""
+    """Loads train.py as a module that uses `device`, without the diagonal and the look-ups, and with the rule nz_ratio_row."""
     source = (folder / "train.py").read_text(encoding="utf-8")
     for part, instead in (DIAGONAL, ""), (LOOK_UPS, "    return rep\n" + LOOK_UPS), (RATIOS, RATIOS + ROW_RATIOS):
         if source.count(part) != 1:
@@ -56,7 +57,7 @@ def load_train(folder, data, device):
 
 
 def reference(train, folder, lengths):
-    """{(length, rule): (perplexity, density)}"""
+    """Evaluates the demo model by train.py. Returns {(length, rule): (perplexity, density)}."""
     import torch
     from safetensors.torch import load_file
     model = train.Model()

@@ -1,13 +1,13 @@
-// What requests cost one another: decodes together, a decode next to a long prompt, a prompt whose prefix is
-// cached. On random weights of a configuration's shape.
+// Measures what requests cost one another: decodes together, a decode next to a long prompt, and a prompt
+// whose prefix is cached. Weights are random, in the shape of a configuration.
 //
 //   bench_serve_load --config FILE [--device cuda] [--weights TYPE] [--sparse RULE] [--scale X]
 //                    [--output md|json]
 //   bench_serve_load --config FILE --depth N [--together N] [--sparse-decode RULE,...] [...]
 //
 // --scale X multiplies all lengths, for devices on which 64k tokens take too long; --threads,
-// --mixed-chunk-size and --max-batch-size are the engine's. With --depth it measures one thing alone:
-// requests that decode together after N tokens each, under each rule for decoding.
+// --mixed-chunk-size and --max-batch-size are the engine's. With --depth it only measures requests
+// that decode together after N tokens each, under each rule for decoding.
 #include <algorithm>
 #include <chrono>
 #include <cmath>

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Do gates that `seer distill --pth` wrote give the same scores in upstream's Python as in Seer?
+"""Checks that gates written by `seer distill --pth` give the same scores in upstream's Python as in Seer.
 
     tests/bench/upstream_check.py UPSTREAM SEER MODEL_DIR GATES_DIR TEXT [--tokens 2048] [--decode-tokens 96]
         [--float64-angles] [SEER OPTION...]
 
 UPSTREAM is a checkout of github.com/microsoft/SeerAttention. Its own from_pretrained loads the model and GATES_DIR, in float32 on
 the CPU, and its own forward pass computes the first tokens of TEXT (a text, or token ids in a file .ids), with dense attention.
-`seer inspect --dump` does the same. Of gates for prompts, all scores are compared. Of gates for decoding, the keys of all full blocks
-are, and the scores of the last --decode-tokens. Scores are probabilities (after the softmax), and differences of keys are taken as
-shares of the largest key. Exits with 1 if a difference is above --tolerance, or if tensors of the file are not those of upstream's
-gates. Options that are not this script's go to the program.
+`seer inspect --dump` does the same. With gates for prompts, all scores are compared. With gates for decoding, the keys of all full
+blocks are compared, and the scores of the last --decode-tokens. Scores are probabilities (after the softmax), and differences of
+keys are taken as shares of the largest key. Exits with 1 if a difference is above --tolerance, or if tensors of the file are not
+those of upstream's gates. Options that are not this script's go to the program.
 
 It needs the version of transformers that upstream pins: pip install transformers==4.51.0 torch==2.6.0 einops safetensors. The tokens
 may end within a block (--tokens 2000). A token that fills a block is left out of the scores, because upstream then rotates the block's
@@ -28,7 +28,7 @@ import types
 
 import torch
 import torch.nn.functional
-import transformers.modeling_utils  # before the stand-ins, because it asks which packages there are
+import transformers.modeling_utils  # imported before the stand-ins, because it checks which packages are installed
 import transformers.generation.logits_process
 from safetensors.torch import load_file
 
@@ -40,7 +40,7 @@ CLASSES = {("prefill", "llama"): "SeerAttnLlamaForCausalLM", ("prefill", "qwen2"
 
 class StandIn(types.ModuleType):
     """Takes the place of a package whose functions run on a GPU alone. Upstream's modules import such packages, and decorate kernels
-    with triton's functions, but the modules of gates are plain torch. A call with a tensor would be a kernel, and is an error."""
+    with triton's functions, but the modules of gates are plain torch. A call with a tensor would run a kernel, so it is an error."""
 
     def __init__(self, name):
         super().__init__(name)
@@ -81,7 +81,7 @@ def dense_attention(q, k, v, *_, softmax_scale, **__):
 
 
 def check_weights(model, gates_dir):
-    """The names that from_pretrained does not know are left out without a word (strict=False), so this compares all of them."""
+    """Compares all names and values with the files, because from_pretrained ignores names that it does not know (strict=False)."""
     written = torch.load(os.path.join(gates_dir, "attn_gate_weights.pth"), weights_only=True)
     loaded = {name: value for name, value in model.state_dict().items() if ".attn_gate." in name}
     if set(written) != set(loaded):
@@ -103,7 +103,7 @@ def load_upstream(args, kind, config):
     module = sys.modules[cls.__module__]
     module.sparse_rule = importlib.import_module("seer_attn.modules.common").get_sparse_attn_mask_from_threshold
     module.sparse_flash_attention_forward = module.dense_flash_attention_forward = dense_attention
-    # Both options choose kernels for the same computation, and need a GPU.
+    # fused_norm and use_flash_rope would choose kernels for a GPU, which compute the same.
     model = cls.from_pretrained(args.gates, base_model=args.model, torch_dtype=torch.float32, fused_norm=False, use_flash_rope=False)
     model.eval()
     if config["model_type"] == "llama" and any(v.any() for n, v in model.state_dict().items() if n.endswith("_proj.bias")):
@@ -113,10 +113,10 @@ def load_upstream(args, kind, config):
 
 
 def run_seer(args, kind, ids, folder, *rule):
-    """The dump of a pass under `rule`. By default all blocks are kept, so that each layer's input is that of dense attention."""
+    """Returns the dump of a pass under `rule`. By default all blocks are kept, so that each layer has the input of dense attention."""
     tokens, dump = os.path.join(folder, "tokens"), os.path.join(folder, "dump.safetensors")
     pathlib.Path(tokens).write_text(" ".join(map(str, ids)))
-    if kind == "prefill" and not rule:  # threshold=0 would drop the blocks whose probability is too small for a float
+    if kind == "prefill" and not rule:  # threshold=0 would drop blocks whose probability rounds to 0
         rule = ["--sparse", "nz_ratio=1"]
     if kind == "decode":
         rule = ["--sparse-decode", f"budget={2 * len(ids)}", "--prompt-tokens", str(len(ids) - args.decode_tokens)]
@@ -126,7 +126,8 @@ def run_seer(args, kind, ids, folder, *rule):
 
 
 def use_float64_angles(model):
-    """Seer computes the angles of RoPE in float64, upstream in float32: at position 2000 these are wrong by up to 1e-4."""
+    """Gives upstream the angles of RoPE in float64, as Seer computes them. Upstream's float32 angles are off by some 1e-4 at position
+    2000."""
     if model.config.rope_scaling is not None:
         raise SystemExit("--float64-angles is only for models without rope_scaling")
     for name, rotary in model.model.named_children():
@@ -154,7 +155,7 @@ def token_ids(args):
 
 
 def forward(model, ids):
-    """Returns for each layer what went into its gate and came out of it, and the last token's logits."""
+    """Returns the inputs and the output of each layer's gate, and the last token's logits."""
     calls = []
 
     def record(gate, inputs, named, out):
@@ -174,7 +175,7 @@ def largest_difference(ours, theirs):
 
 
 class Differences:
-    """The largest difference, and the blocks that the rule threshold=T would keep by one and not by the other."""
+    """The largest difference of scores, and how many blocks the rule threshold=T would keep for one program but not for the other."""
 
     def __init__(self, threshold):
         self.threshold, self.largest, self.n, self.differ, self.nearest = threshold, 0.0, 0, 0, 0.0
@@ -193,11 +194,12 @@ class Differences:
 
 
 def compare_rule(module, call, dump, threshold, last_block_dense):
-    """Layer 0 under a threshold: its input does not depend on the blocks that are kept."""
+    """Compares which blocks a threshold keeps in layer 0, the only layer whose input does not depend on the blocks kept."""
     differences, theirs, mask = Differences(threshold), call[3], dump["mask.0"].bool()
     differences.add(dump["score.0"], theirs[0])
     keep = module.sparse_rule(theirs, threshold, last_block_dense)[0]
-    keep |= torch.eye(keep.shape[-1], dtype=torch.bool) & ~keep.any(-1, keepdim=True)  # upstream returns NaN for a row without blocks
+    # A row without blocks keeps its diagonal block in Seer; upstream returns NaN for it.
+    keep |= torch.eye(keep.shape[-1], dtype=torch.bool) & ~keep.any(-1, keepdim=True)
     n_differ = int((keep != mask).sum())
     print(f"layer  0 under threshold={threshold:g}: {differences}; {n_differ} of the {int(mask.sum())} blocks kept differ")
     if n_differ > differences.differ:
@@ -212,14 +214,14 @@ def compare_prefill(calls, dump, threshold):
         if ours.shape != theirs.shape:
             raise SystemExit(f"layer {layer}: seer has scores {tuple(ours.shape)}, upstream {tuple(theirs.shape)}")
         causal = torch.ones(ours.shape[-2:], dtype=torch.bool).tril()
-        ours = ours.masked_fill(~causal, -torch.inf).softmax(-1)  # the rule nz_ratio is about scores before the softmax
+        ours = ours.masked_fill(~causal, -torch.inf).softmax(-1)  # with the rule nz_ratio Seer dumps scores before the softmax
         differences.add(ours[:, causal], theirs[:, causal])
         yield differences, 0.0, ""
 
 
 def decode_scores(module, call, t):
-    """Scores [KV heads, blocks] of token t by upstream's gate, which has taken the tokens before t as a prompt. The gate is given as
-    layer 0 with a cache of its own, because upstream's cache counts the tokens of the open block of all layers in layer 0."""
+    """Returns the scores [KV heads, blocks] that upstream's gate gives token t after a prompt of the tokens before it. The gate is
+    called as layer 0 with a cache of its own, because upstream's cache counts the tokens of the open block of all layers in layer 0."""
     gate, inputs, named, _ = call
     k, q = inputs[0], inputs[3]
     block, gates = gate.block_size, sys.modules[type(gate).__mro__[1].__module__]
@@ -234,7 +236,7 @@ def decode_scores(module, call, t):
 
 
 def difference_of_keys(cache, layer, ours):
-    """ours [full blocks, KV heads, d]; cache is upstream's, from its own pass over all tokens as one prompt."""
+    """Compares our keys [full blocks, KV heads, d] with those in `cache`, which upstream filled when it took all tokens as a prompt."""
     theirs = cache.k_compressed[layer][0, :ours.shape[0]]
     return largest_difference(ours, theirs) / theirs.abs().max().item()
 
@@ -260,8 +262,8 @@ def main():
     parser.add_argument("--tokens", type=int, default=2048, help="tokens of the text (default: 2048)")
     parser.add_argument("--decode-tokens", type=int, default=96, help="gates for decoding: how many of them are decoded (default: 96)")
     parser.add_argument("--threshold", type=float, default=0.002, help="the rule by which blocks are counted (default: 0.002)")
-    # In float32 the hidden states of two programs differ by rounding. Scores then differed by at most 2e-5 (30 layers, 2048 tokens).
-    # Gates that are given other positions, pools or order of pools move scores by 0.01 and more (models/DESIGN.md, chapter 7).
+    # The float32 hidden states of two programs differ by rounding, which changed scores by at most 2e-5 (30 layers, 2048 tokens).
+    # Wrong positions, wrong pools or a wrong order of pools change scores by 0.01 and more (models/DESIGN.md, chapter 7).
     parser.add_argument("--tolerance", type=float, default=1e-4, help="the largest difference of scores (default: 1e-4)")
     parser.add_argument("--float64-angles", action="store_true", help="give upstream the angles of RoPE that Seer has, computed in float64")
     args, args.options = parser.parse_known_args()

@@ -9,7 +9,7 @@
 static const char* model_dir;
 static const char* gates_dir;
 
-/* What callbacks saw, and when they stop. */
+/* What callbacks have seen, and when they are to stop. */
 typedef struct Seen {
   char text[4096];
   size_t text_size;
@@ -113,7 +113,7 @@ static void versions_and_names(void) {
 }
 
 static void loads_that_fail(void) {
-  seer_engine* engine = (seer_engine*)&engine; /* no null: a failed load must write one */
+  seer_engine* engine = (seer_engine*)&engine; /* not null, because a failed load must set it to null */
   Seen seen;
   seer_engine_options o = options(NULL);
   memset(&seen, 0, sizeof seen);
@@ -302,7 +302,7 @@ static void generates(seer_engine* engine, const int32_t* ids, size_t n) {
   CHECK(seer_session_tokens(session, &held, &n_held) == SEER_OK);
   CHECK(n_held == n + 12 && memcmp(held, ids, n * sizeof *ids) == 0);
 
-  /* The same again, without a result, in one that was reset. */
+  /* After a reset the session gives the same tokens again; this time no result is asked for. */
   CHECK(seer_session_reset(session) == SEER_OK);
   CHECK(seer_session_tokens(session, &held, &n_held) == SEER_OK);
   CHECK(n_held == 0);
@@ -310,7 +310,7 @@ static void generates(seer_engine* engine, const int32_t* ids, size_t n) {
   CHECK(seer_session_tokens(session, &held, &n_held) == SEER_OK);
   CHECK(n_held == n + 12 && memcmp(held + n, first, sizeof first) == 0);
 
-  /* A stop string: the text before it, and it by name. */
+  /* With a stop string, the result has the text before it, and the string itself. */
   memcpy(stop_text, seen.text + 4, 3);
   CHECK(seer_session_reset(session) == SEER_OK);
   request.stop = &stop;
@@ -447,7 +447,7 @@ static void requests_stop(seer_engine* engine, const int32_t* ids, size_t n) {
   CHECK(seer_session_generate(session, &request, &result, sizeof result) == SEER_OK);
   CHECK(result.finish == SEER_FINISH_CANCELLED && result.n_tokens >= 1);
 
-  /* With nothing running it is forgotten. */
+  /* A cancel while no request is running has no effect on the next one. */
   seer_session_cancel(session);
   request = greedy(ids, 1, 2, NULL);
   CHECK(seer_session_generate(session, &request, &result, sizeof result) == SEER_OK);
@@ -529,7 +529,7 @@ static void requests_run_together(seer_engine* engine, const int32_t* ids, size_
   seer_generation_free(running[0]);
 
   request = greedy(ids, 0, 1, &sampling);
-  running[0] = (seer_generation*)&request; /* no null: a refused one must write one */
+  running[0] = (seer_generation*)&request; /* not null, because a refused request must set it to null */
   CHECK_FAILS(seer_engine_submit(engine, &request, &running[0]), SEER_ERROR_USAGE, "empty");
   CHECK(running[0] == NULL);
   CHECK_FAILS(seer_engine_submit(engine, &request, NULL), SEER_ERROR_USAGE, "null");

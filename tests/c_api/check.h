@@ -1,4 +1,5 @@
-/* A failed check says where, and the program goes on; its exit code says whether any did. */
+/* Checks for tests in C. A failed check prints its place, and the program goes on. Programs exit with 1 if
+ * n_failed is not 0. */
 #pragma once
 
 #include <stdio.h>
@@ -17,14 +18,14 @@ static void check(int ok, const char* text, const char* file, int line) {
 
 #define CHECK(condition) check((condition) ? 1 : 0, #condition, __FILE__, __LINE__)
 
-/* Ends the program unless it was given the demo model: PROGRAM MODEL_DIR GATES_DIR. */
+/* Ends the program unless its arguments are MODEL_DIR GATES_DIR. */
 static inline void require_folders(int argc, char** argv) {
   if (argc == 3) return;
   fprintf(stderr, "usage: %s MODEL_DIR GATES_DIR\n", argv[0]);
   exit(2);
 }
 
-/* That model on the CPU, as it is by default. */
+/* Returns options for the model and gates of these arguments, on the CPU. */
 static inline seer_engine_options cpu_options(char** argv, int32_t threads) {
   seer_engine_options o;
   CHECK(seer_engine_options_init(&o, sizeof o) == SEER_OK);
@@ -35,7 +36,7 @@ static inline seer_engine_options cpu_options(char** argv, int32_t threads) {
   return o;
 }
 
-/* The call fails with this status, and the message holds this text. */
+/* Checks that the call fails with this status, and that the message has this text. */
 #define CHECK_FAILS(call, status, text)                                         \
   do {                                                                          \
     CHECK((call) == (status));                                                  \

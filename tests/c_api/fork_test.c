@@ -12,7 +12,8 @@ static int on_token(void* user, int32_t id, const char* text, size_t text_size) 
   return text_size < 1000;
 }
 
-/* Exits with 0 if everything is refused or harmless there; a wait without end is ended by the alarm. */
+/* Runs in the forked process. Exits with 0 if every call is refused or does nothing; an alarm ends a wait
+ * that would not end. */
 static void be_forked(seer_engine* engine, seer_session* session, seer_generation* running,
                       const seer_request* request, seer_ranks* ranks, const seer_engine_options* with_ranks) {
   seer_session* second = NULL;
@@ -37,7 +38,7 @@ static void be_forked(seer_engine* engine, seer_session* session, seer_generatio
   CHECK(seer_generation_done(running) == 1);
   seer_session_cancel(session);
   seer_generation_cancel(running);
-  /* What only reads goes on working. */
+  /* Functions that only read still work. */
   CHECK(seer_engine_get_info(engine, &info, sizeof info) == SEER_OK);
   CHECK(seer_session_tokens(session, &tokens, &n) == SEER_OK && n > 0);
   CHECK(seer_encode(engine, "The old house", 13, 0, &ids, &n) == SEER_OK && n > 0);
@@ -82,7 +83,7 @@ int main(int argc, char** argv) {
   request.max_new_tokens = 10000;
   request.on_token = on_token;
   CHECK(seer_engine_submit(engine, &request, &running) == SEER_OK);
-  /* Again and again, while the engine's thread takes and leaves its locks. */
+  /* Many forks, so that some happen while the engine's thread holds one of its locks. */
   for (i = 0; i < kForks; ++i) {
     const pid_t child = fork();
     if (child == 0) be_forked(engine, session, running, &request, ranks, &with_ranks);
@@ -91,7 +92,7 @@ int main(int argc, char** argv) {
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     (void)usleep(3000);
   }
-  /* The engine and the ranks did not notice. */
+  /* The forks had no effect on the engine and the ranks. */
   seer_generation_cancel(running);
   memset(&result, 0, sizeof result);
   CHECK(seer_generation_wait(running, &result, sizeof result) == SEER_OK);

@@ -28,7 +28,7 @@ static void the_engine_says_what_ends_an_answer(const seer_engine* engine) {
   CHECK(strstr(info.stop_id_sources[0], "eos_token </s>") != NULL);
 }
 
-/* They add up to 1 over the whole vocabulary, and are in order. */
+/* Checks that the probabilities of the whole vocabulary add up to 1, and that the likeliest come first. */
 static void check_position(const seer_position_logprobs* p, int32_t id, size_t n_top) {
   size_t i;
   double sum = 0.0;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""examples/python/seer.py on the demo model: python_test.py LIBRARY [TEST...]
+"""Tests examples/python/seer.py on the demo model: python_test.py LIBRARY [TEST...]
 
 SEER_SANITIZER_RUN_TIME names the run time that a library with sanitizers needs before it in the process."""
 import ctypes
@@ -33,14 +33,14 @@ def load(**options):
 
 
 def program(text, **environment):
-    """The finished process of a Python program that finds seer.py."""
+    """Runs a Python program that can import seer, and returns the finished process."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("SEER_")}
     env |= {"PYTHONPATH": str(ROOT / "examples/python"), "SEER_LIBRARY": LIBRARY, **environment}
     return subprocess.run([sys.executable, "-B", "-c", text], capture_output=True, text=True, cwd=ROOT, env=env, timeout=DEADLINE)
 
 
 class Interface(unittest.TestCase):
-    """Without a model: what is written down twice is the same."""
+    """These tests need no model. What seer.py repeats from the header must be the same there."""
 
     def test_the_structs_are_those_of_the_header(self):
         text = re.sub(r"/\*.*?\*/", " ", HEADER, flags=re.DOTALL)
@@ -72,7 +72,7 @@ class Interface(unittest.TestCase):
         names = re.findall(r"SEER_FINISH_(\w+) = (\d+)", HEADER)
         self.assertEqual([(name.lower(), int(number)) for name, number in names], [(n, i) for i, n in enumerate(seer._FINISH)])
 
-    def test_every_field_of_a_request_can_be_said(self):
+    def test_every_field_of_a_request_has_an_option(self):
         said = set(seer.RequestOptions.__annotations__)
         fields = {name for struct in (seer._Request, seer._Sampling) for name, _ in struct._fields_}
         own = {"size", "prompt", "n_prompt", "sampling", "n_stop", "user", "on_end", "n_stop_token_ids", "has_logprobs",
@@ -220,7 +220,7 @@ class Requests(unittest.TestCase):
             with self.assertRaisesRegex(seer.Error, "GPU"):
                 load(host_cache_bytes=1 << 30)
 
-    def test_a_chat_is_what_the_template_makes_of_it_and_reuses_earlier_turns(self):
+    def test_a_chat_is_rendered_by_the_template_and_reuses_earlier_turns(self):
         messages = [{"role": "user", "content": LONG[:3000]}]
         text = self.engine.render_chat(messages, template="llama2")
         self.assertTrue(text.rstrip().endswith("[/INST]"), text[-20:])
@@ -235,7 +235,7 @@ class Requests(unittest.TestCase):
         self.assertIn("Once", self.engine.render_chat([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Once"}],
                                                       template="chatml", continue_final_message=True)[-4:])
         with self.assertRaisesRegex(seer.Error, "template") as caught:
-            self.engine.chat(messages)  # the demo model has none
+            self.engine.chat(messages)  # fails, because the demo model has no template
         self.assertEqual(caught.exception.kind, "usage")
 
     def test_variables_and_tools_reach_a_template(self):
@@ -247,7 +247,7 @@ class Requests(unittest.TestCase):
                                            tools=[{"type": "function", "function": {"name": "look"}}])
         self.assertEqual(text, "Grüße\0|calm|look")
 
-    def test_text_and_tokens_become_each_other(self):
+    def test_text_is_encoded_and_tokens_are_decoded(self):
         for text in ("", "a", "the village\nGrüße", "a\0b"):
             ids = self.engine.encode(text, add_special=False)
             self.assertEqual(self.engine.decode(ids), text)
@@ -261,11 +261,11 @@ class Requests(unittest.TestCase):
             self.assertEqual(session.tokens, self.engine.encode(PROMPT) + first.tokens)
             more = session.generate(" and", max_new_tokens=5, temperature=0)
             self.assertEqual(session.tokens[-5:], more.tokens)
-            self.assertEqual(session.tokens.count(1), 1)  # BOS at the beginning alone
+            self.assertEqual(session.tokens.count(1), 1)  # BOS is at the beginning only
             session.reset()
             self.assertEqual(session.tokens, [])
 
-    def test_a_saved_session_goes_on_as_the_one_that_stayed(self):
+    def test_a_loaded_session_gives_the_same_tokens_as_the_saved_one(self):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder, "saved")
             with self.engine.session() as session:
@@ -342,7 +342,7 @@ class Requests(unittest.TestCase):
             self.engine.generate([])
         self.assertEqual(caught.exception.kind, "usage")
 
-    def test_what_ctypes_would_cut_is_refused(self):
+    def test_numbers_that_ctypes_would_truncate_are_refused(self):
         for name, value in (("max_new_tokens", 2**64 + 3), ("seed", -1), ("top_k", 2**63), ("stop_token_ids", [2**32 + 5])):
             with self.subTest(name), self.assertRaises(OverflowError):
                 self.engine.generate(PROMPT, **{name: value})
@@ -353,7 +353,7 @@ class Requests(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, "one text"):
             self.engine.generate(PROMPT, stop="abc")
 
-    def test_a_stream_that_is_left_is_cancelled(self):
+    def test_a_stream_that_is_closed_or_forgotten_is_cancelled(self):
         with self.engine.stream(PROMPT, ignore_eos=True) as stream:
             next(stream)
         self.assertEqual((stream.result.finish, len(seer._tasks)), ("cancelled", 1))
@@ -369,7 +369,7 @@ class Requests(unittest.TestCase):
                 session.tokens
             running.cancel()
             self.assertEqual(running.result.finish, "cancelled")
-            left = session.stream(PROMPT, ignore_eos=True)  # closing the session ends it
+            left = session.stream(PROMPT, ignore_eos=True)  # closing the session cancels it
         self.assertEqual(left.result.finish, "cancelled")
 
     def test_ctrl_c_ends_a_request(self):
@@ -401,7 +401,7 @@ class Lifetimes(unittest.TestCase):
         with self.assertRaises(ZeroDivisionError):
             load(on_load=lambda *at: 1 // 0)
 
-    def test_what_is_closed_says_so(self):
+    def test_calls_of_a_closed_engine_or_session_fail_with_that_reason(self):
         engine = load()
         session = engine.session()
         engine.close()
@@ -417,7 +417,7 @@ class Lifetimes(unittest.TestCase):
         engine = load()
         ids, session = engine.encode(PROMPT), engine.session()
         engine.close()
-        raw = session._library  # the library keeps the model: tokens can still be read
+        raw = session._library  # the session keeps the model, so its tokens can still be read
         self.assertEqual(session.tokens, [])
         self.assertIsNotNone(raw)
         session.close()
@@ -462,6 +462,6 @@ if __name__ == "__main__":
         if not pathlib.Path(run_time).is_absolute():
             print(f"SKIPPED: the library needs the sanitizer's run time, and the compiler has no {run_time}")
             sys.exit(77)
-        os.environ |= {"LD_PRELOAD": run_time, "ASAN_OPTIONS": "detect_leaks=0"}  # Python's own would be reported
+        os.environ |= {"LD_PRELOAD": run_time, "ASAN_OPTIONS": "detect_leaks=0"}  # else Python's own leaks would be reported
         os.execv(sys.executable, [sys.executable, "-B", __file__, LIBRARY, *sys.argv[1:]])
     unittest.main()

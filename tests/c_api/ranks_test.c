@@ -135,7 +135,7 @@ static void what_is_refused(char** argv) {
   int completed = 1;
   size_t i;
   for (i = 0; i < sizeof bad_counts / sizeof *bad_counts; ++i) {
-    ranks = (seer_ranks*)&ranks; /* no null: a start that fails must write one */
+    ranks = (seer_ranks*)&ranks; /* not null, because a start that fails must set it to null */
     CHECK_FAILS(seer_ranks_start(&ranks, bad_counts[i], command, 1), SEER_ERROR_USAGE,
                 "expected between 1 and 64 ranks, found ");
     CHECK(ranks == NULL);

@@ -81,7 +81,7 @@ static void options_out_of_range(const seer_engine_options* good) {
   }
 }
 
-/* By a session and by submit alike. */
+/* Checks that a session and seer_engine_submit both refuse the request. */
 static void check_request_refused(seer_engine* engine, const seer_request* request, const Row* row) {
   seer_session* session = NULL;
   seer_generation* generation = NULL;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The fuzz driver notices each fault of a target that has them on purpose, and nothing else.
+"""Checks that the fuzz driver reports each fault of the target `faulty`, which makes them on purpose, and nothing else.
 
     driver_test.py SEER_FUZZ TARGET..."""
 import os
@@ -28,28 +28,28 @@ class Driver(unittest.TestCase):
         self.assertNotEqual(code, 0)
         self.assertIn(expected, messages)
 
-    def test_a_check_that_fails(self):
+    def test_a_failed_check_is_reported(self):
         self.check("check", "== broken: on purpose")
 
-    def test_too_much_heap(self):
+    def test_too_much_heap_is_reported(self):
         self.check("heap", "bytes of heap, expected 16777216 at most")
 
-    def test_a_run_without_end(self):
+    def test_a_run_that_does_not_end_is_reported(self):
         self.check("time", "timeout")
 
-    def test_an_exception_of_another_kind(self):
+    def test_an_exception_that_is_no_seer_error_is_reported(self):
         self.check("exception", "no seer::Error: on purpose")
 
-    def test_a_refusal_without_a_message(self):
+    def test_a_refusal_without_a_message_is_reported(self):
         self.check("silence", "a refusal without a message")
 
-    def test_a_refusal_longer_than_a_page(self):
+    def test_a_refusal_longer_than_a_page_is_reported(self):
         self.check("long message", "a refusal of 10000 bytes")
 
-    def test_a_read_out_of_bounds(self):
+    def test_a_read_out_of_bounds_is_reported(self):
         self.check("overflow", "stack-buffer-overflow")
 
-    def test_an_ordinary_refusal_is_no_fault(self):
+    def test_an_ordinary_refusal_is_not_reported(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "input")
             path.write_text("refusal")

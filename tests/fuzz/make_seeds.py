@@ -3,7 +3,7 @@
 
     tests/fuzz/make_seeds.py        writes tests/fuzz/seeds/TARGET/*, the same on every run
 
-Inputs that were found by fuzzing are added to a folder by hand; their names begin with found-, and are kept."""
+Inputs that fuzzing found are added to a folder by hand. Their names begin with found-, and this script keeps them."""
 import copy
 import io
 import json
@@ -106,7 +106,7 @@ TINY = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_siz
         "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
         "hidden_act": "silu", "max_position_embeddings": 1024, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "tie_word_embeddings": False, "attention_bias": True, "mlp_bias": True, "bos_token_id": 1, "eos_token_id": 2,
-        "torch_dtype": "float32"}  # tests/models/tiny_model.h's
+        "torch_dtype": "float32"}  # the shape of tests/models/tiny_model.h
 
 
 def config_seeds():
@@ -138,7 +138,7 @@ def generation_seeds():
 
 # ---- tokenizers ----
 def byte_pieces():
-    """GPT-2's characters for the 256 bytes."""
+    """Returns {byte: the character by which GPT-2's vocabulary writes it}."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [b for b in range(256) if b not in shown]
     return {b: chr(b if b in shown else 256 + hidden.index(b)) for b in range(256)}
@@ -183,7 +183,7 @@ LLAMA3_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,
 
 
 def small_byte_level():
-    """Few enough entries for mutations to reach everything around them."""
+    """Returns a tokenizer with so few entries that mutations also reach the file's other parts."""
     file = byte_level()
     file["model"]["vocab"] = {"h": 0, "e": 1, "l": 2, "o": 3, "\u0120": 4, "he": 5, "1": 6}
     file["model"]["merges"] = ["h e"]
@@ -230,7 +230,7 @@ def varint(n):
 
 
 def fields(message):
-    """(number, the whole field's bytes) of a protobuf message whose fields are varints, fixed32 or bytes."""
+    """Yields (number, bytes of the whole field) for a protobuf message whose fields are varints, fixed32 or bytes."""
     at = 0
 
     def number():

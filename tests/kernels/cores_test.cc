@@ -54,7 +54,8 @@ TEST_CASE("cgroup v2: the least of the process's cgroup and its ancestors counts
   CHECK(root.quota() == 8.0);
   root.write("sys/fs/cgroup/user.slice/cpu.max", "50000 100000\n");
   CHECK(root.quota() == 0.5);
-  root.write("sys/fs/cgroup/system.slice/cpu.max", "1000 100000\n");  // of others
+  root.write("sys/fs/cgroup/system.slice/cpu.max",
+             "1000 100000\n");  // not an ancestor of the process's cgroup
   CHECK(root.quota() == 0.5);
 }
 

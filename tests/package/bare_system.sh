@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Tries packages that tools/package.sh built on a bare Debian or Ubuntu: installs, uses and removes them.
+# Installs, uses and removes the packages that tools/package.sh built, on a Debian or Ubuntu that has nothing else installed.
 #   tests/package/bare_system.sh FOLDER_OF_PACKAGES
-# It installs and purges packages of the system it runs on, so it takes root and a container or a root folder that can be
-# thrown away; and it says so by SEER_THROWAWAY_SYSTEM=1. The project's sources are needed for the demo model and the examples.
+# It installs and purges packages of the system it runs on. So run it as root, in a container or a root folder that can be thrown
+# away, and confirm that with SEER_THROWAWAY_SYSTEM=1. The project's sources are needed for the demo model and the examples.
 set -euo pipefail
 packages=$(readlink -f "${1:?name the folder of the packages}")
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -25,7 +25,7 @@ fail() {
 }
 step() { printf '== %s (after %d s)\n' "$*" "$SECONDS"; }
 apt() { apt-get -qq -o Dpkg::Use-Pty=0 "$@" >"$work/apt.log" 2>&1 || { cat "$work/apt.log"; fail "apt-get $*"; }; }
-one() {  # one NAME: the package's file
+one() {  # one NAME: prints the path of the package's file
   local found=("$packages/$1"_*.deb)
   if [ "${#found[@]}" != 1 ] || ! [ -f "${found[0]}" ]; then fail "expected one package $1 in $packages"; fi
   echo "${found[0]}"
@@ -79,11 +79,11 @@ cmake -S "$project/examples/embed" -B "$work/shared" >/dev/null
 cmake --build "$work/shared" >/dev/null
 ldd "$work/shared/embed" | has 'libseer_engine.so.0 => /' || fail "the library is not linked"
 same_text "$work/shared/embed" "$demo/model" "$prompt"
-# shellcheck disable=SC2046  # the flags are words
+# shellcheck disable=SC2046  # the flags are several words
 cc -std=c99 "$project/examples/05_c_interface.c" -o "$work/c" $(pkg-config --cflags --libs seer_engine)
 "$work/c" "$demo/model" "$demo/gates" "$prompt" >/dev/null 2>&1 || fail "examples/05_c_interface.c"
 step "find_package, static"
-if [ -z "$variant" ]; then  # with CUDA it takes the CUDA Toolkit
+if [ -z "$variant" ]; then  # the variant for CUDA would need the CUDA Toolkit
   apt install -y --no-install-recommends libopenblas-dev libsentencepiece-dev
   cmake -S "$project/examples/embed" -B "$work/static" -DBUILD_SHARED_LIBS=OFF >/dev/null
   cmake --build "$work/static" >/dev/null

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The packages that cpack makes of the build: their control fields and their files.
+"""Checks the control fields and the files of the packages that cpack makes of the build.
 
     debian_test.py SETTINGS [Debian.test_NAME...]    exit code 77 if a tool of Debian's is missing
 
-They are not compressed here, which takes most of the time. Whether they install and run on a bare system is tried by hand, as
-tools/package/README.md says."""
+The packages are not compressed here, because compressing takes most of the time. Whether they install and run on a bare system is
+tried by hand, as tools/package/README.md says."""
 import gzip
 import pathlib
 import re
@@ -66,11 +66,11 @@ class Debian(unittest.TestCase):
             self.assertGreater(int(fields["Installed-Size"]), 20)
             summary, *more = fields["Description"].split("\n")
             self.assertLess(len(summary), 80)
-            self.assertRegex(summary, r"^[a-z].*[^.]$")  # Debian's policy: no capital, no full stop
+            self.assertRegex(summary, r"^[a-z].*[^.]$")  # Debian's policy wants no capital at the beginning and no full stop
             self.assertGreater(len(more), 3)
             self.assertTrue(all(re.match(r" \S", line) and len(line) <= 80 for line in more), more)
 
-    def test_what_each_depends_on(self):
+    def test_each_package_depends_on_what_it_needs(self):
         library = f"{self.names['library']} (= {self.package_version})"
         asks = {part: fields.get("Depends", "") for part, fields in self.fields.items()}
         self.assertEqual(library in asks["program"], self.tree.shared_program)
@@ -96,7 +96,7 @@ class Debian(unittest.TestCase):
         self.assertEqual((self.control["library"] / "shlibs").read_text(),
                          f"libseer_engine {major} {plain['library']} (>= {major}.{minor}), {plain['library']} (<< {major}.{minor + 1}~)\n")
         self.assertIn("ldconfig", (self.control["library"] / "triggers").read_text())
-        # A script would make dpkg remember the package after its removal.
+        # There must be no postrm script: with one, dpkg would remember the package after its removal.
         self.assertEqual({path.name for path in self.control["library"].iterdir()}, {"control", "md5sums", "shlibs", "triggers"})
 
     def test_files(self):
@@ -122,7 +122,7 @@ class Debian(unittest.TestCase):
 
     def test_documents(self):
         docs = self.root["program"] / "usr/share/doc" / self.names["program"]
-        for part, name in self.names.items():  # what it must say, package_test.py knows
+        for part, name in self.names.items():  # package_test.py checks what the file says
             self.assertEqual((self.root[part] / "usr/share/doc" / name / "copyright").read_bytes(),
                              (self.tree.build / "copyright").read_bytes())
         changes = self.folder / "changes"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The built examples on the demo model: examples_test.py SETTINGS [Examples.test_NAME...]"""
+"""Runs the built examples on the demo model: examples_test.py SETTINGS [Examples.test_NAME...]"""
 import pathlib
 import re
 import sys
@@ -16,7 +16,7 @@ class Examples(unittest.TestCase):
         program = TREE.build / "examples" / name
         done = TREE.try_run([program, *args], **kwargs)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        # Without its arguments it says how it is called; with a wrong one what is wrong.
+        # Without arguments the example prints its usage, and with a wrong model it names that.
         self.assertIn(f"usage: {name}", TREE.try_run([program]).stderr)
         failed = TREE.try_run([program, "/no/such/model", *args[1:]], **kwargs)
         self.assertEqual(failed.returncode, 1)
@@ -40,7 +40,7 @@ class Examples(unittest.TestCase):
         prompts = [PROMPT, "The captain said", "In the evening she"]
         out = self.run_example("03_batch", TREE.model, *prompts).stdout
         self.assertEqual(re.findall(r"^--- (.*)", out, re.MULTILINE)[0][:len(PROMPT)], PROMPT)
-        for prompt in prompts:  # together as alone
+        for prompt in prompts:  # each gives the same text alone
             alone = self.run_example("03_batch", TREE.model, prompt).stdout
             self.assertIn(alone, out)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The installed tree that package_test.py looks at, and how its commands run.
+"""Makes the installed tree that package_test.py looks at, and runs commands for the tests.
 
     installed_tree.py SETTINGS install    installs the build to one prefix and moves that to another
     installed_tree.py SETTINGS remove     removes it"""
@@ -32,7 +32,7 @@ class Tree:
         self.first_prefix.rename(self.prefix)
 
     def environment(self, **extra):
-        # What would find a library or a package without the installed files' own help is left out.
+        # These variables could find a library or a package that the installed files do not find by themselves.
         hidden = ("LD_LIBRARY_PATH", "LIBRARY_PATH", "CPATH", "CMAKE_PREFIX_PATH", "SEER_MODEL", "SEER_GATES")
         kept = {k: v for k, v in os.environ.items() if k not in hidden}
         flags = " ".join(self.sanitizers)
@@ -40,13 +40,13 @@ class Tree:
                 "LC_ALL": "C", **extra}
 
     def try_run(self, command, **extra):
-        """The finished process; stdin is empty, or the text `input`."""
+        """Runs a command and returns the finished process. stdin is empty, or the text `input`."""
         text = extra.pop("input", "")
         return subprocess.run([str(c) for c in command], input=text, capture_output=True, text=True, timeout=240,
                               env=self.environment(**extra))
 
     def run(self, command, **extra):
-        """stdout of a command that must succeed."""
+        """Runs a command that must succeed, and returns its stdout."""
         done = self.try_run(command, **extra)
         if done.returncode != 0:
             raise AssertionError(f"{' '.join(str(c) for c in command)}\nexited with {done.returncode}\n"

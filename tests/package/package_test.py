@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The installed and moved tree: what it exports, and that CMake, pkg-config and C find it and run.
+"""Checks the installed and moved tree: its exports and files, and that programs find it by CMake, pkg-config and C, and run.
 
     package_test.py SETTINGS [Package.test_NAME...]    after installed_tree.py SETTINGS install"""
 import os
@@ -15,10 +15,10 @@ import installed_tree
 PROMPT = "It was a bright morning, and the whole village"
 C_HEADERS = {"seer.h", "export.h", "version.h"}
 PUBLIC = re.compile(r"(typeinfo for |typeinfo name for |vtable for )?seer::|seer_")
-# Of a mangled C++ name, its outermost namespace after its length; the C++ run time's own, std, has no length.
+# Matches a mangled C++ name: the length of the outermost namespace, and the name from there on. std has no length.
 NAMESPACE = re.compile(r"_ZZ*(?:T[VISTt])?N[KVrRO]*(\d+)(\w+)")
-# The namespaces of others whose code the compiler puts into the program or the library: what the copyright file calls them,
-# and their licence. Names with __ are the compiler's own run time, whose licence allows that without a notice.
+# The namespaces of other projects' code that is compiled into the program or the library, each with the name and the licence that
+# the copyright file gives. Names with __ belong to the compiler's run time, whose licence asks for no notice.
 THIRD_PARTIES = {"nlohmann": ("JSON for Modern C++", "Expat"), "CLI": ("CLI11", "BSD-3-clause"), "spdlog": ("spdlog", "Expat"),
                  "fmt": ("fmt", "Expat with embedded exception"), "boost": ("Boost", "BSL-1.0")}
 
@@ -30,7 +30,7 @@ class Package(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
 
     def configure(self, cmake_lists=None, *options, prefix=None, files=None, environment=None):
-        """The process that configured a project of these files, or of examples/embed; its build is self.folder/b."""
+        """Configures a project of these files, or examples/embed, in self.folder/b. Returns the finished process."""
         project = self.folder / "project"
         shutil.rmtree(project, ignore_errors=True)
         shutil.rmtree(self.folder / "b", ignore_errors=True)
@@ -71,7 +71,7 @@ class Package(unittest.TestCase):
         self.assertIn("/no/such/model", failed.stderr)
 
     def copy_without(self, *patterns):
-        """The prefix without the files of these patterns; the others are links."""
+        """Returns a copy of the prefix, made of links, without the libraries' files that match these patterns."""
         copy = self.folder / "copy"
         shutil.copytree(self.tree.prefix, copy, symlinks=True, copy_function=os.link)
         for pattern in patterns:
@@ -184,7 +184,7 @@ class Package(unittest.TestCase):
         self.configured(lists % "COMPONENTS shared", environment=nothing)
 
     def test_add_subdirectory(self):
-        """As a part of another project: the target alone, no tests, no install rules. Configured only."""
+        """A project that adds Seer by add_subdirectory gets the target, but no tests and no install rules. It is not built."""
         self.configured(f"""
             cmake_minimum_required(VERSION 3.25)
             project(outer LANGUAGES CXX)
@@ -225,7 +225,7 @@ class Package(unittest.TestCase):
         needed = self.needed(self.compile_with_pkg_config(prefix, "--static"))
         self.assertNotIn("libseer_engine", " ".join(needed))
 
-    # --- What is in it.
+    # --- The installed files.
 
     def test_program(self):
         self.assertEqual(self.tree.run([self.tree.bin / "seer", "--version"]), f"seer {self.tree.version}\n")
@@ -236,7 +236,7 @@ class Package(unittest.TestCase):
             self.assertNotIn("libseer_engine", dynamic)
 
     def completed_options(self, shell, script, command):
-        """The options that a shell's script offers after `seer COMMAND`."""
+        """Returns the options that a shell's script offers after `seer COMMAND`."""
         if shell == "fish":
             lines = [line for line in script.splitlines() if f"seen_subcommand_from {command}'" in line]
             return {kind + name for line in lines
@@ -267,7 +267,7 @@ class Package(unittest.TestCase):
         self.assertIn(f"seer {self.tree.version}", page.splitlines()[0])
 
     def namespaces(self, binary):
-        """The outermost namespaces of the C++ code in a binary of the build, which is not stripped."""
+        """Returns the outermost namespaces of the C++ code in a binary that is not stripped."""
         found = set()
         for line in self.tree.run([self.tree.nm, "--defined-only", binary]).splitlines():
             match = NAMESPACE.match(line.split()[-1])
@@ -277,7 +277,7 @@ class Package(unittest.TestCase):
 
     def test_copyright(self):
         """The copyright file names everyone whose code is in the program and the library, and has the text of each licence.
-        Binaries are looked at in the release build alone: less optimised ones keep functions of headers that nothing calls."""
+        Binaries are checked in the release build alone: less optimised ones keep functions of headers that nothing calls."""
         docs = self.tree.prefix / self.tree.docdir
         paragraphs = [dict(re.findall(r"^([A-Z][\w-]*):((?:.*\n?)(?: .*\n?)*)", paragraph, re.MULTILINE))
                       for paragraph in (docs / "copyright").read_text(encoding="utf-8").split("\n\n")]
@@ -304,7 +304,7 @@ class Package(unittest.TestCase):
         self.assertEqual("NVIDIA" in files["*libseer_engine.*"]["Copyright"], self.tree.cuda)
 
     def test_exports(self):
-        """Only what is public; and of the C interface exactly what its header declares."""
+        """The library exports only public names, and exactly those functions of the C interface that its header declares."""
         listing = self.tree.run([self.tree.nm, "-D", "--defined-only", "-C", self.tree.lib / "libseer_engine.so"])
         names = [line.split(" ", 2)[2] for line in listing.splitlines()]
         self.assertEqual([name for name in names if not PUBLIC.match(name)], [])
@@ -328,7 +328,7 @@ class Package(unittest.TestCase):
                          f"libseer_engine.so.{self.tree.version}")
 
     def test_headers(self):
-        """Each compiles alone, without warnings; those for C as C too."""
+        """Each header compiles alone without warnings, and those for C also as C."""
         installed = {path.name for path in (self.tree.include / "seer").iterdir()}
         written = {path.name.removesuffix(".in") for path in (self.tree.source / "engine/include/seer").iterdir()}
         self.assertEqual(installed, written)
@@ -340,9 +340,9 @@ class Package(unittest.TestCase):
                                   input=f"#include <seer/{name}>\nint main(void) {{ return 0; }}\n")
 
     def test_no_path_of_the_build(self):
-        """No file names the source tree, the build or the first prefix, nor does a link lead there. Binaries are looked at in
-        the release build alone, because assertions of others name their sources."""
-        # A source tree may be /seer. Neither seer/engine.h, nor ${prefix}/seer, nor /seer_engine is a path in it.
+        """No file names the source tree or the build, which holds the first prefix, and no link is absolute. Binaries are
+        checked in the release build alone, because in others assertions name source files."""
+        # If the source tree is /seer, neither seer/engine.h nor ${prefix}/seer nor /seer_engine is a path in it.
         roots = "|".join(re.escape(str(path)) for path in (self.tree.source, self.tree.build))
         ours = re.compile(rf"(?:{roots})(?![\w\-])".encode())
         begins = re.compile(rb"(?:^|[^\w.\-/}]|-I|-L)$")

@@ -27,7 +27,7 @@ class Checker:
 
     @functools.cache
     def options_of(self, subcommand):
-        """The options that `seer SUBCOMMAND --help` lists, each with whether it takes a value."""
+        """Returns {option: whether it takes a value} for the options that `seer SUBCOMMAND --help` lists."""
         options = {}
         for line in self._help(subcommand).splitlines():
             head = re.match(r" +(-[^ ]+(?:, -[^ ]+)*)( [A-Z[][^ ]*)?(?:  |$)", line)
@@ -40,9 +40,9 @@ class Checker:
         return {option for subcommand in self.subcommands for option in self.options_of(subcommand)}
 
     def wrong(self, text, whole=True):
-        """Returns what is wrong with a command line, or an empty list. In a line that is not `whole`, an option may lack its
-        value, and words in capitals stand for other words."""
-        body = re.split(r"<<", text)[0].replace("\\\n", " ")  # without the text of a here document
+        """Returns a list of what is wrong with a command line. If it is not `whole`, an option may lack its value, and words in
+        capitals stand for other words."""
+        body = re.split(r"<<", text)[0].replace("\\\n", " ")  # drops the text of a here document
         try:
             lexer = shlex.shlex(body, posix=True, punctuation_chars="&|;<>")
             lexer.whitespace_split = True
@@ -59,7 +59,7 @@ class Checker:
         return found
 
     def _wrong_command(self, words, whole):
-        if "mpirun" in words or words[0] == "env":  # these start the program that they name
+        if "mpirun" in words or words[0] == "env":  # these start the program that they name, which is checked
             at = next((i for i, word in enumerate(words) if pathlib.Path(word).name == "seer"), None)
             words = words[at:] if at is not None else words
         program, arguments = words[0], words[1:]

@@ -1,4 +1,4 @@
-"""The commands and blocks of the pages that the test does not run as they stand there. No other file has exceptions."""
+"""The commands and blocks of the pages that pages_test.py does not run as they stand there. All exceptions are in this file."""
 
 BUILDS = "builds the project, which the test is a part of"
 GPUS = "needs GPUs: the shape has more weights than a CPU computes in seconds"
@@ -15,8 +15,8 @@ TRAINS = "trains for many minutes, on texts that are no part of the project"
 LLAMA_8B = ("seer bench --config examples/configs/llama-3.1-8b.json --random-weights \\\n"
             "  -p 8192,32768,131072 -n 128 --sparse dense,nz_ratio=0.1")
 
-# (page, command): why it is not run, and a test that runs it or something like it (None if there is none). Its programs, files
-# and options are checked all the same.
+# Commands that are not run. (page, command): the reason, and a test that runs the command or something like it (None if there is
+# none). The programs, files and options that they name are checked all the same.
 NOT_RUN = {
     (".github/CONTRIBUTING.md", "cmake --preset release && cmake --build --preset release"): (BUILDS, None),
     ("README.md", "tools/quickstart.sh"): (BUILDS, None),
@@ -101,7 +101,7 @@ NOT_RUN = {
     ("tools/package/README.md", "docker build -f tools/package/Dockerfile.cuda -t seer-cuda ."): (CONTAINER, None),
 }
 
-# The same for commands that are run if SEER_REAL_MODELS names the models that examples/real-models/make.py makes.
+# (page, command) that is only run if SEER_REAL_MODELS names the folder of models that examples/real-models/make.py makes.
 NEED_REAL_MODELS = {
     ("README.md", "seer chat -m build/real-models/qwen2.5-coder-0.5b -g '' --temp 0"),
     ("examples/real-models/README.md", "seer chat -m build/real-models/qwen2.5-coder-0.5b -g ''"),
@@ -111,13 +111,13 @@ NEED_REAL_MODELS = {
      "seer chat -m build/real-models/qwen2.5-coder-0.5b -g examples/real-models/gates/qwen2.5-coder-0.5b"),
 }
 
-# (page, words of a command): the words that are run instead, because the page's would take too long.
+# (page, words of a command): the words that replace them, because the page's command would take too long.
 SHORTER = {
     ("tests/bench/README.md", "-p 16384 -n 0"): "-p 1024 -n 0 -r 1 --no-warmup",
     ("tools/seer/README.md", "seer bench -p 1024 -n 0 -d 8192"): "seer bench -r 1 --no-warmup -p 1024 -n 0 -d 8192",
 }
 
-# (page, language, first line) of a block that has no commands: what tests it.
+# Blocks without commands. (page, language, first line): the file that tests the block.
 SNIPPETS = {
     ("engine/README.md", "cpp", "#include <iostream>"): "tests/pages/CMakeLists.txt",
     ("engine/README.md", "cpp", "request.on_logits = [&](std::span<const int32_t> /*tokens*/, std::span<float> logits) {"):
@@ -128,7 +128,7 @@ SNIPPETS = {
     ("tools/seer/serve/README.md", "python", "from openai import OpenAI"): "tests/pages/pages_test.py",
 }
 
-# (page, option) if the option is not one of `seer`: the program that has it.
+# Options that are not those of `seer`. (page, option): the program that has it.
 OPTIONS_OF_OTHERS = {
     ("CHANGELOG.md", "--cpu-activations"): "seer 0.1.0",
     ("models/DESIGN.md", "--float64-angles"): "tests/bench/upstream_check.py",

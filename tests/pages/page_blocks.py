@@ -1,4 +1,4 @@
-"""The code blocks of the project's pages, and the commands in them.
+"""Finds the code blocks of the project's pages, and the commands in them.
 
     page_blocks.py PAGE LANGUAGE FOLDER     writes the page's blocks of that language to FOLDER/1.LANGUAGE, 2.LANGUAGE, ..."""
 import dataclasses
@@ -14,7 +14,7 @@ NOT_OURS = {".git", "build"}
 class Command:
     page: str
     line: int
-    text: str  # as the page has it, all lines of a command that has several
+    text: str  # all lines of the command, as the page has them
     shown: list[str] | None  # the output that the page shows; None if the page shows none
 
     def __str__(self):
@@ -40,7 +40,8 @@ class Block:
         return []
 
     def _command_at(self, i, first):
-        """The command whose first line, without a prompt, is `first`, and the index of the line after it."""
+        """Returns the command that begins at line i, where `first` is its first line without a prompt, and the index of the line after
+        it."""
         lines = [first]
         i += 1
         while lines[-1].endswith("\\"):
@@ -63,7 +64,7 @@ class Block:
             yield Command(self.page, self.line + 1 + line, text, None)
 
     def _console_commands(self):
-        """A line that begins with `$ ` is a command, and those up to the next one are its output."""
+        """Yields the commands: a line that begins with `$ ` is a command, and the lines up to the next one are its output."""
         i = 0
         while i < len(self.lines):
             line = i

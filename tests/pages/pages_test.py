@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Runs the commands of the project's pages with the built program and the demo model, and compares their output with the pages.
 
-    pages_test.py SEER [Case.test...]
+    pages_test.py [Case.test...]
 
-exceptions.py lists what is not run, and shown_output.py says which figures may differ."""
+The environment names what was built: SEER_BINARY, SEER_SHARED_LIBRARY, SEER_PAGE_PROGRAM and SEER_PAGE_SNIPPETS (see
+CMakeLists.txt). exceptions.py lists what is not run, and shown_output.py says which figures may differ."""
 import functools
 import importlib.util
 import os
@@ -22,7 +23,7 @@ import workplace
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEER = pathlib.Path(os.environ["SEER_BINARY"])
 SPAN = re.compile(r"`([^`]+)`")
-# Spans of code within a text: a command, and the name of a file of the project.
+# Code within a line of text that is a command, or the name of a file of the project.
 COMMAND_SPAN = re.compile(r"((build/release/bin/)?seer|cmake|(tools|tests|examples)/\S+\.(sh|py)) .*")
 FILE_SPAN = re.compile(r"(tools|tests|examples|engine|kernels|models|tokenizer)/[\w./-]+\.(sh|py|cc|h|cu|cuh|md|json|txt)")
 
@@ -51,7 +52,7 @@ def is_run(command):
 
 
 def as_run(command):
-    """The text of a command, in which words that would take too long are replaced."""
+    """Returns a command with the replacements of exceptions.SHORTER."""
     text = command.text
     for (page, words), instead in exceptions.SHORTER.items():
         if page == command.page:
@@ -60,7 +61,7 @@ def as_run(command):
 
 
 class Exceptions(unittest.TestCase):
-    """The lists of exceptions name what there is, and nothing else."""
+    """The lists of exceptions name blocks and commands that the pages have."""
 
     def test_every_block_is_of_a_kind_that_is_tested(self):
         snippets = {(block.page, block.language, without_comment(block.lines[0]))
@@ -128,7 +129,7 @@ class Commands(unittest.TestCase):
     def setUp(self):
         self.place = workplace.Workplace(ROOT, SEER, pathlib.Path(os.environ["SEER_SHARED_LIBRARY"]))
         self.addCleanup(self.place.close)
-        # Every page's commands begin where those of the quick start end.
+        # The commands of every page run with the variables that the quick start exports.
         for block in blocks()["README.md"]:
             if block.lines[0].startswith("export PATH="):
                 for command in block.commands():
@@ -164,7 +165,7 @@ class Commands(unittest.TestCase):
             failed.append(f"{block.page}:{block.line}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
 
 
-# A test for each page that has commands to run, so that ctest's message names the page.
+# Adds a test for each page that has commands to run, so that ctest's message names the page.
 def add_page(page):
     name = "test_" + re.sub(r"\W+", "_", page.removesuffix(".md")).strip("_").lower()
     setattr(Commands, name, lambda self: self.run_page(page))
@@ -176,7 +177,7 @@ for with_commands in sorted({command.page for command in commands() if is_run(co
 
 class Snippets(unittest.TestCase):
     def written_by(self, program, *arguments):
-        """What the C++ of engine/README.md writes to stdout and stderr."""
+        """Returns what a program of C++ blocks of engine/README.md writes to stdout and stderr."""
         done = subprocess.run([os.environ[program], *arguments], cwd=ROOT, env={**os.environ, "SEER_DEVICE": "cpu"},
                               capture_output=True, text=True, timeout=workplace.DEADLINE)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -187,26 +188,26 @@ class Snippets(unittest.TestCase):
         self.assertTrue(text)
         self.assertRegex(closing, r"^\n\d+ tokens, density 1\n$")
 
-    def test_logits_are_changed_so_that_only_digits_come(self):
+    def test_the_snippet_that_changes_logits_gives_only_digits(self):
         self.assertRegex(self.written_by("SEER_PAGE_SNIPPETS", "on_logits")[0], r"^\d+\n$")
 
-    def test_many_requests_give_their_texts(self):
+    def test_the_snippet_of_many_requests_gives_texts(self):
         texts, pages = self.written_by("SEER_PAGE_SNIPPETS", "many")[0].rstrip("\n").rsplit("\n", 1)
         self.assertGreater(len(texts), 20)
         self.assertRegex(pages, r"^\d+ pages$")
 
-    def test_snippets_of_cpp_are_those_that_are_compiled(self):
+    def test_only_the_page_whose_cpp_is_compiled_has_cpp(self):
         found = [block for of_page in blocks().values() for block in of_page if block.language == "cpp"]
         self.assertEqual([block.page for block in found], 3 * ["engine/README.md"])
 
-    def test_pieces_of_cmake_are_those_of_the_embedding_project(self):
+    def test_cmake_in_pages_is_that_of_the_embedding_project(self):
         project = (ROOT / "examples/embed/CMakeLists.txt").read_text(encoding="utf-8").replace("embed", "my_program")
         for block in blocks()["engine/README.md"]:
             if block.language == "cmake":
                 for line in block.lines:
                     self.assertIn(without_comment(line), project)
 
-    def test_pieces_of_python_compile(self):
+    def test_python_in_pages_compiles(self):
         for of_page in blocks().values():
             for block in of_page:
                 if block.language == "python":
@@ -214,7 +215,7 @@ class Snippets(unittest.TestCase):
 
 
 class ShownOutput(unittest.TestCase):
-    """What the comparison lets pass, and what it does not."""
+    """The comparison ignores what depends on the machine, and nothing else."""
 
     def assert_same(self, shown, came):
         self.assertEqual(shown_output.difference(shown, came), "")
@@ -227,14 +228,14 @@ class ShownOutput(unittest.TestCase):
                          ["seer: prompt 11 tokens in 1.2 s (9.0 tokens/s), on cpu (1 thread, AVX2, OpenBLAS Haswell)", ""])
         self.assert_same(["dense            58213    4.20 s     100.0%"], ["dense            58213    851 ms     100.0%"])
 
-    def test_numbers_of_tokens_densities_and_texts_may_not(self):
+    def test_numbers_of_tokens_densities_and_texts_may_not_differ(self):
         line = "seer: prompt 11 tokens in 8.04 ms, density 10.1%"
         self.assert_different([line], [line.replace("11", "12")])
         self.assert_different([line], [line.replace("10.1%", "10.2%")])
         self.assert_different([line, "a word"], [line, "a  word"])
         self.assert_different([line], [line, "one more"])
 
-    def test_of_a_table_only_the_columns_that_are_measured_may_differ(self):
+    def test_only_measured_columns_of_a_table_may_differ(self):
         table = ["| sparse |         t/s | density |", "| ------ | ----------: | ------: |", "| dense  | 3198 ± 5.1 |  100.0% |"]
         self.assert_same(table, ["| sparse |     t/s | density |", "| ------ | ------: | ------: |", "| dense  | 9 ± 0.0 |  100.0% |"])
         self.assert_different(table, [*table[:2], table[2].replace("100.0", "100.1")])

@@ -1,10 +1,10 @@
-"""Whether an output is the one that a page shows. It must be, letter by letter, but for what depends on the machine:
+"""Compares an output with the one that a page shows. They must be equal letter by letter, except for what depends on the machine:
 
 - a time or a rate (8.04 ms, 1.2 s, 1368.2 tokens/s), and the columns of a table that are measured;
 - the number of threads, the instruction set and the matrix library in brackets after `cpu`.
 
-Everything else is equal on all CPUs: texts, ids, densities, perplexities, drawings. So are the colours that a terminal gets,
-which pages do not show."""
+Everything else is equal on all CPUs: texts, ids, densities, perplexities, drawings. Colours are removed first, because pages do
+not show them."""
 import difflib
 import re
 
@@ -16,7 +16,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def general(lines):
-    """The lines without what depends on the machine."""
+    """Returns the lines with everything that depends on the machine replaced."""
     out, columns = [], None
     for line in lines:
         line = COLOUR.sub("", line).rstrip()
@@ -26,13 +26,13 @@ def general(lines):
                 columns = cells
             elif len(cells) == len(columns):
                 cells = ["#" if name in MEASURED_COLUMNS else cell for name, cell in zip(columns, cells)]
-            # Columns are as wide as their longest figure.
+            # A column is as wide as its longest figure, so its width may differ too.
             out.append("| " + " | ".join(re.sub(r"^-+(:?)$", r"-\1", cell) for cell in cells) + " |")
             continue
         columns = None
         without = FIGURE.sub(lambda figure: "# tokens/s" if figure[2] == "tokens/s" else "# s", line)
         if without != line:
-            without = re.sub(r" {2,}", " ", without)  # so may be those that follow a figure
+            without = re.sub(r" {2,}", " ", without)  # the spaces that align a column of figures may differ too
         out.append(CPU.sub("cpu (#)", without))
     while out and not out[-1]:
         out.pop()
@@ -40,6 +40,6 @@ def general(lines):
 
 
 def difference(shown, came):
-    """Empty if they are the same."""
+    """Returns the difference as text, which is empty if there is none."""
     expected, found = general(shown), general(came)
     return "\n".join(difflib.unified_diff(expected, found, "the page", "what came", lineterm=""))

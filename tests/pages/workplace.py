@@ -1,4 +1,4 @@
-"""A folder in which the pages' commands run as in the project's root, without writing into the source tree."""
+"""Makes a folder in which the pages' commands run as in the project's root, without writing into the source tree."""
 import json
 import os
 import pathlib
@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-DEADLINE = 120  # seconds until something that must happen counts as not happening
+DEADLINE = 120  # seconds after which a test fails if something has not happened
 USUAL_PORT = "8080"
 
 
@@ -27,7 +27,8 @@ class Workplace:
         (self.folder / "build/release").mkdir(parents=True)
         (self.folder / "build/release/bin").symlink_to(seer.parent)
         (self.folder / "build/release/engine").symlink_to(library.parent)
-        # The reader's own files: a text, and a chat model with its gates. The models that pages download are links to it.
+        # Pages use files of the reader's own: a text, and a chat model with its gates. Links to these stand for models that pages
+        # download.
         document = (root / "examples/long-document/document.txt").read_text(encoding="utf-8")
         (self.folder / "report.txt").write_text(document[:2000], encoding="utf-8")
         (self.folder / "path/to/model").mkdir(parents=True)
@@ -35,7 +36,7 @@ class Workplace:
             if file.name != "config.json":
                 (self.folder / "path/to/model" / file.name).symlink_to(file)
         config = json.loads((root / "examples/demo-model/model/config.json").read_text(encoding="utf-8"))
-        config["max_position_embeddings"] = 256  # where an answer without -n ends
+        config["max_position_embeddings"] = 256  # ends an answer without -n early
         (self.folder / "path/to/model/config.json").write_text(json.dumps(config), encoding="utf-8")
         (self.folder / "path/to/model/chat_template.jinja").write_text(
             "{% for message in messages %}{{ message.content }}\n{% endfor %}", encoding="utf-8")
@@ -57,7 +58,7 @@ class Workplace:
         shutil.rmtree(self.folder)
 
     def export(self, text):
-        """Runs an `export ...`; later commands have the variables. What they name must exist."""
+        """Runs an `export ...`, whose variables later commands have. Fails unless the paths in them exist."""
         script = f"{text}\nenv -0"
         done = subprocess.run(["bash", "-euc", script], cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, check=True)
         self.environment = dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if entry)
@@ -67,7 +68,7 @@ class Workplace:
                 raise Failed(f"{name} is {path}, which does not exist")
 
     def run(self, text):
-        """Runs a command whose output no page shows: it must end with 0."""
+        """Runs a command whose output the page does not show. Fails unless it ends with 0."""
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", self.here(text)], cwd=self.folder, env=self.environment,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=DEADLINE)
         if done.returncode != 0:
@@ -90,7 +91,7 @@ class Workplace:
                     continue
                 try:
                     part = os.read(control, 65536)
-                except OSError:  # the other side has closed it
+                except OSError:  # all processes on the terminal have ended
                     break
                 shown += part
                 if left and (shown.endswith(b"\n> ") or shown == b"> "):
@@ -104,7 +105,7 @@ class Workplace:
                 process.wait()
             os.close(control)
         output = self._there(shown.decode("utf-8")).replace("\r\n", "\n")
-        # A status line, which is written over, is gone in the end.
+        # A status line is overwritten in the end, so a terminal no longer shows it.
         output = re.sub(r"^.*\r", "", output, flags=re.MULTILINE)
         if code != 0 or left not in ([], ["\x04"]):
             raise Failed(f"exit code {code}, and {len(left)} lines were not asked for:\n{output}")
@@ -113,10 +114,10 @@ class Workplace:
         return output.split("\n")
 
     def serve(self, text):
-        """Starts `seer serve` in the background, and returns what it has written when it begins to serve."""
+        """Starts `seer serve` in the background, waits until it serves, and returns what it has written by then."""
         self.stop_server()
         log = open(self.folder / "server.log", "wb+")
-        # Another program may have the usual port.
+        # The page's port may be in use, so the system chooses one, and texts are translated by here() and _there().
         self.server = subprocess.Popen(["bash", "-c", f"exec {text.rstrip(' &')} --port 0"], cwd=self.folder,
                                        env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        start_new_session=True)
@@ -133,7 +134,7 @@ class Workplace:
         return self._there(said).splitlines()
 
     def stop_server(self):
-        """Ends the server if there is one; it must end with 0."""
+        """Ends the server if there is one. Fails unless it ends with 0."""
         if self.server is None:
             return
         server, self.server = self.server, None
@@ -155,7 +156,7 @@ class Workplace:
 
 
 def perform(workplace, command, text):
-    """Runs a page's command as `text`, and returns what came, or None if the page shows nothing to compare with."""
+    """Runs `text`, the form in which a page's command is run. Returns its output, or None if the page shows none."""
     if re.match(r"export \w+=", text):
         workplace.export(text)
     elif text.startswith("seer serve"):

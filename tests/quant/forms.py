@@ -1,29 +1,29 @@
-"""Quantised forms of one matrix [outputs, inputs]: codes and scales as compressed-tensors, AutoGPTQ and AutoAWQ pack them.
+"""Quantises one matrix [outputs, inputs] to codes and scales, packed as compressed-tensors, AutoGPTQ and AutoAWQ pack them.
 
-A form has plan(d_out, d_in), the (suffix, dtype, shape) of a layer's tensors; encode(w), these tensors in the same order
-and the float32 matrix that they stand for; and config(ignored), config.json's quantization_config. Codes are rounded to
-nearest, without calibration."""
+A form has three methods. plan(d_out, d_in) returns the (suffix, dtype, shape) of a layer's tensors. encode(w) returns these tensors
+in the same order, and the float32 matrix that they stand for. config(ignored) returns config.json's quantization_config. Codes
+are rounded to nearest, without calibration."""
 import numpy as np
 
 from tensor_files import encoded, rounded
 
-AWQ_NIBBLE = (0, 4, 1, 5, 2, 6, 3, 7)  # where output j of eight lies in AWQ's word
+AWQ_NIBBLE = (0, 4, 1, 5, 2, 6, 3, 7)  # AWQ's word has output j of eight in nibble AWQ_NIBBLE[j]
 TINY = 2.0**-14  # the smallest scale that F16 keeps exactly; the scale of weights that are all zero
 
 
 def e4m3(x):
-    """The codes of the nearest E4M3 numbers, halves to even, and these numbers."""
+    """Returns the codes of the nearest E4M3 numbers, halves to even, and these numbers."""
     magnitude = np.minimum(np.abs(x), np.float32(448))
     exponent = np.maximum(np.frexp(magnitude)[1] - 1, -6)
     value = np.ldexp(np.rint(np.ldexp(magnitude, 3 - exponent)), exponent - 3)
     exponent = np.maximum(np.frexp(value)[1] - 1, -6)  # rounding may have reached the next power of two
-    steps = np.ldexp(value, 3 - exponent).astype(np.int32)  # 8 to 15, below 8 if subnormal
+    steps = np.ldexp(value, 3 - exponent).astype(np.int32)  # 8 to 15, or below 8 for subnormal numbers
     codes = np.where(steps < 8, steps, ((exponent + 7) << 3) + steps - 8)
     return (codes | np.where(np.signbit(x), 0x80, 0)).astype(np.uint8), np.copysign(value, x).astype(np.float32)
 
 
 def words(codes, axis, nibbles=range(8)):
-    """Eight codes of 4 bits along an axis in each word; code j lies in nibble nibbles[j]."""
+    """Packs eight codes of 4 bits along an axis into each word. Code j lies in nibble nibbles[j]."""
     codes = np.moveaxis(codes.astype(np.uint32), axis, -1)
     codes = np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, -codes.shape[-1] % 8)])
     codes = codes.reshape(*codes.shape[:-1], -1, 8)
@@ -47,7 +47,7 @@ def compressed_tensors(form, weights, inputs, ignored):
 
 
 class Rows:
-    """compressed-tensors' 8 bits with a scale for each output: E4M3 or int8, with inputs rounded by token."""
+    """compressed-tensors' form of 8 bits, E4M3 or int8, with a scale for each output. Its config asks to round inputs by token too."""
 
     def __init__(self, kind):
         self.kind = kind
@@ -73,7 +73,7 @@ class Rows:
 
 
 class Blocks:
-    """quant_method fp8: E4M3 with a scale for each block of 128 outputs and 128 inputs."""
+    """The form with quant_method fp8: E4M3 with a scale for each block of 128 outputs and 128 inputs."""
 
     text = "E4M3, a scale for each block of 128 x 128"
 
@@ -95,7 +95,8 @@ class Blocks:
 
 
 class Groups:
-    """4 bits with a scale, and a zero if not symmetric, for each output and group of inputs; -1: all inputs."""
+    """Base of forms with 4 bits: each output has a scale, and a zero unless `symmetric`, for each group of inputs. A group of -1 is
+    all inputs."""
 
     scale_type = "F16"
 
@@ -108,7 +109,7 @@ class Groups:
         return 1 if self.group == -1 else d_in // self.group
 
     def refusal(self, module, d_out, d_in):
-        """Why this matrix has no such form, or nothing."""
+        """Returns why this matrix cannot have the form, or None."""
         if self.group != -1 and d_in % self.group:
             fits = [str(g) for g in (128, 64, 32) if d_in % g == 0] + ["-1"]
             return (f"--group {self.group}: {module} has {d_in} inputs: expected a multiple of {self.group}; "
@@ -118,7 +119,8 @@ class Groups:
         return None
 
     def codes(self, w, lowest_zero=0):
-        """Codes and zeros from 0 to 15, scales, and the matrix; [outputs, inputs] and [outputs, groups]."""
+        """Returns codes [outputs, inputs] and zeros [outputs, groups] from 0 to 15, scales [outputs, groups], and the matrix that they
+        stand for."""
         groups = w.reshape(w.shape[0], self.n_groups(w.shape[1]), -1)
         low, high = np.minimum(groups.min(axis=2), 0), np.maximum(groups.max(axis=2), 0)
         span = 2 * np.maximum(-low, high) if self.symmetric else high - low
@@ -130,7 +132,7 @@ class Groups:
 
 
 class Packed(Groups):
-    """compressed-tensors' pack-quantized: eight inputs in a word."""
+    """compressed-tensors' form pack-quantized. A word has eight inputs."""
 
     scale_type = "BF16"
 
@@ -152,7 +154,7 @@ class Packed(Groups):
 
 
 class Gptq(Groups):
-    """AutoGPTQ: eight inputs in a word, words of an input's row together. Version 1 stores zero - 1."""
+    """AutoGPTQ's form. A word has eight inputs of one output, and words of the same inputs are adjacent. Version 1 stores zero - 1."""
 
     def __init__(self, group, ordered, version):
         super().__init__(group, not ordered)
@@ -166,7 +168,7 @@ class Gptq(Groups):
 
     def encode(self, w):
         d_in = w.shape[1]
-        # Without calibration there are no activations to order by: the weights' own size stands in.
+        # Without calibration there are no activations to order inputs by, so they are ordered by the size of their weights.
         order = np.argsort(-np.square(w).sum(axis=0), kind="stable") if self.ordered else np.arange(d_in)
         back = np.argsort(order)
         codes, zero, scale, value = self.codes(w[:, order], lowest_zero=1 if self.version == 1 else 0)
@@ -181,7 +183,7 @@ class Gptq(Groups):
 
 
 class Awq(Groups):
-    """AutoAWQ's gemm: eight outputs in a word, in an order of its own."""
+    """AutoAWQ's form gemm. A word has eight outputs, in the order of AWQ_NIBBLE."""
 
     def __init__(self, group):
         super().__init__(group, symmetric=False)
@@ -213,6 +215,6 @@ FORMS = {
 
 
 def layer_bytes(form, w):
-    """The bytes of a layer's tensors, one after the other, and the matrix that they stand for."""
+    """Returns a list of the bytes of each of a layer's tensors, and the matrix that they stand for."""
     tensors, value = form.encode(w)
     return [encoded(t, dtype) for t, (_, dtype, _) in zip(tensors, form.plan(*w.shape))], value

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes a quantised form of a plain Hugging Face checkpoint, as the tools that users' files come from write it.
+"""Makes a quantised form of a plain Hugging Face checkpoint, with the tensors and the config of the usual tools.
 
     make_quantised.py CHECKPOINT OUT --form int4 --group 64
     make_quantised.py examples/demo-model/model /tmp/fp8 --form fp8
 
 fp8: compressed-tensors float-quantized, a scale for each output; fp8-block: fp8 with blocks of 128 x 128; int8:
 compressed-tensors int-quantized; int4 and int4-asym: compressed-tensors pack-quantized, without zeros and with; gptq
-(version 1 of its zeros), gptq-v2, gptq-act (desc_act); awq. Codes are rounded to nearest: nothing is calibrated, so that
-4 bits lose more than these tools' own files. One matrix is in memory at a time. Needs numpy."""
+(version 1 of its zeros), gptq-v2, gptq-act (desc_act); awq. Codes are rounded to nearest, without calibration, so with
+4 bits more is lost than in the files of these tools. One matrix is in memory at a time. Needs numpy."""
 import argparse
 import json
 import pathlib
@@ -51,7 +51,7 @@ def leaves_plain(entry, module):
 
 
 class Sums:
-    """What is said at the end."""
+    """Sums for the line that is printed at the end."""
 
     def __init__(self):
         self.matrices = self.weights = self.bytes = 0
@@ -78,7 +78,7 @@ class Maker:
         return name.endswith(LINEAR) and len(shape) == 2 and not any(leaves_plain(i, module) for i in self.options.ignore)
 
     def check(self, reader):
-        """Refuses what has no such form, before anything is written."""
+        """Ends the program if a matrix cannot have the form, before anything is written."""
         for name, (dtype, shape, _) in reader.entries.items():
             if not self.quantised(name, shape):
                 continue
@@ -90,7 +90,7 @@ class Maker:
                 fail(refusal)
 
     def plan(self, reader):
-        """(source, [(name, dtype, shape)], whether it is quantised)"""
+        """Yields (source, [(name, dtype, shape)], whether it is quantised) for each tensor of the checkpoint."""
         for name, (dtype, shape, _) in reader.entries.items():
             if not self.quantised(name, shape):
                 yield name, [(name, dtype, shape)], False
@@ -101,7 +101,7 @@ class Maker:
                 yield name, [(f"{module}.{suffix}", *rest) for suffix, *rest in self.form.plan(*shape)], True
 
     def write(self, reader, path):
-        """Returns the names of the tensors in the file, and the size of its data."""
+        """Writes a file. Returns the names of its tensors, and the size of its data."""
         plan = list(self.plan(reader))
         writer = Writer(path, [entry for _, entries, _ in plan for entry in entries], reader.metadata)
         for name, entries, quantised in plan:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The demo model's quantised forms, made by make_quantised.py: what seer reads of each is what was written.
+"""Checks that seer reads the demo model's quantised forms, which make_quantised.py makes, as the numbers that they stand for.
 
     make_quantised_test.py SEER
 
@@ -19,14 +19,15 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DEMO = ROOT / "examples/demo-model/model"
 SKIPPED = 77
-# The engine multiplies each code by its scale in float32, as the script does, so that both checkpoints are the same numbers;
-# only the order of inputs may differ (desc_act). The largest relative difference that was seen is 1.4e-8.
+# The relative difference of perplexities between a quantised checkpoint and a plain one of the numbers that it stands for. The
+# engine multiplies codes by scales in float32, as the script does, so only the order of inputs may differ (desc_act). The largest
+# difference that was seen is 1.4e-8.
 SAME = 1e-6
-# Rounding errors have no direction, so the loss rises with their square: by 3 to 10 times e^2 for an rms error e, in what
-# was seen. The second number is the noise of 1024 tokens' loss if e is small.
+# An rms error e of the weights may raise the loss by RISE e^2 + NOISE. Rounding errors have no direction, so the rise grows with
+# e^2; it was 3 to 10 e^2. NOISE is how much the loss of 1024 tokens varies if e is small.
 RISE, NOISE = 20, 0.002
 CODES = {"fp8": "F8_E4M3", "fp8-block": "F8_E4M3", "int8": "I8"}  # the others have 4 bits
-FORMS = [  # options, the error in percent that the script may say, words of `seer inspect`
+FORMS = [  # options, the largest error in percent that the script may report, words that `seer inspect` prints
     (["fp8"], 2.7, "compressed-tensors, float-quantized: 42 of 42 linear layers, 8.05 bits a weight"),
     (["fp8-block"], 2.7, "fp8, blocks of 128 x 128: 42 of 42 linear layers, 8.00 bits a weight"),
     (["int8"], 0.8, "compressed-tensors, int-quantized: 42 of 42 linear layers, 8.05 bits a weight"),
@@ -197,7 +198,7 @@ class Ranks(Case):
                 message = generate(out, "--tp", n, code=3)
                 for word in words:
                     self.assertIn(word, message)
-                self.assertEqual(generate(out, "--cp", 2), generate(out))  # the remedy
+                self.assertEqual(generate(out, "--cp", 2), generate(out))  # what the message recommends
 
 
 class Refusals(Case):
@@ -215,7 +216,7 @@ class Refusals(Case):
                       self.refused("--form", "int4", source=narrow))
         self.made("narrow64", "int4", "--group", "64", source=narrow)
 
-    def test_what_is_not_known_is_refused_by_name(self):
+    def test_unknown_forms_and_options_are_refused_by_name(self):
         self.assertIn("invalid choice: 'int3'", self.refused("--form", "int3"))
         self.assertIn("invalid choice: 48", self.refused("--form", "int4", "--group", "48"))
         self.assertIn("the form fp8 has no groups", self.refused("--form", "fp8", "--group", "64"))

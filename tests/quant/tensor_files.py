@@ -1,4 +1,4 @@
-"""Safetensors files, read and written tensor by tensor. Arrays are NumPy's, but BF16, F16 and F32 all become float32."""
+"""Reads and writes safetensors files tensor by tensor. Arrays are NumPy's; BF16, F16 and F32 all become float32."""
 import json
 import pathlib
 import struct
@@ -18,7 +18,7 @@ def n_bytes(dtype, shape):
 
 
 def to_bf16(x):
-    """The bits of the nearest BF16 numbers, halves to even, of finite float32."""
+    """Returns the bits of the BF16 numbers nearest to finite float32 numbers, halves to even."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
@@ -28,13 +28,13 @@ def from_bf16(bits):
 
 
 def rounded(x, dtype):
-    """The numbers that a file keeps of x."""
+    """Returns x rounded to a type of numbers, as float32."""
     return from_bf16(to_bf16(x)) if dtype == "BF16" else x.astype({"F16": np.float16, "F32": np.float32}[dtype]).astype(
         np.float32)
 
 
 def encoded(x, dtype):
-    """The bytes of float32 numbers in a float type; arrays of codes are bytes already."""
+    """Returns the bytes of x in a file: float32 numbers are converted to dtype, and codes are written as they are."""
     if dtype == "BF16":
         x = to_bf16(x)
     elif dtype in FLOATS:
@@ -43,7 +43,7 @@ def encoded(x, dtype):
 
 
 class Reader:
-    """One file: entries is {name: (dtype, shape, offset)}."""
+    """Reads one file. `entries` is {name: (dtype, shape, offset)}."""
 
     def __init__(self, path):
         self.file = open(path, "rb")
@@ -73,7 +73,7 @@ class Reader:
 
 
 class Writer:
-    """A file of the tensors that `plan` lists, (name, dtype, shape), which are then written in this order."""
+    """Writes the header for the tensors (name, dtype, shape) in `plan`. The caller then writes their data to `file` in this order."""
 
     def __init__(self, path, plan, metadata):
         header, at = {"__metadata__": metadata or {"format": "pt"}}, 0
@@ -92,7 +92,7 @@ class Writer:
 
 
 def weight_files(folder):
-    """The names of a checkpoint's weight files."""
+    """Returns the names of a checkpoint's weight files."""
     folder = pathlib.Path(folder)
     index = folder / "model.safetensors.index.json"
     if index.exists():

@@ -1,4 +1,4 @@
-"""Makes tiny checkpoints that say what a test has written down: the next token is a fixed table of the current one."""
+"""Makes tiny checkpoints whose answers a test chooses: a fixed table gives the next token for each current token."""
 import json
 import pathlib
 import struct
@@ -8,20 +8,20 @@ HEAD = 64
 
 
 def byte_names():
-    """The characters by which byte-level vocabularies name the 256 bytes, in the order of the bytes."""
+    """Returns the characters by which byte-level vocabularies name the 256 bytes, in the order of the bytes."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     return [chr(byte) if byte in shown else chr(next(others)) for byte in range(256)]
 
 
 def unique_pieces(text, taken):
-    """`text` cut into pieces of which none is in `taken` or twice here; adds them to it."""
+    """Cuts `text` into pieces that are all different and not in `taken`, and adds them to `taken`."""
     pieces = []
     while text:
         size = 3
         while size < len(text) and text[:size] in taken:
             size += 1
-        if text[:size] in taken:  # the end of the text: the piece before it takes it too
+        if text[:size] in taken:  # the rest of the text is taken, so it is joined to the piece before it
             taken.remove(pieces[-1])
             text = pieces.pop() + text
             size = len(text)
@@ -33,7 +33,8 @@ def unique_pieces(text, taken):
 
 
 def write_tensors(path, tensors):
-    """`tensors`: {name: (shape, {flat index: value})}, zero elsewhere, or a value for all of it."""
+    """Writes a safetensors file. `tensors` is {name: (shape, values)}; values are {flat index: value}, with zeros elsewhere, or one
+    value for all elements."""
     header, at, parts = {}, 0, []
     for name, (shape, values) in tensors.items():
         count = shape[0] * (shape[1] if len(shape) > 1 else 1)
@@ -70,9 +71,9 @@ def write_weights(folder, n_vocab, following):
 
 
 def write_model(folder, answers, chat_template, marks=()):
-    """`answers`: {"NAME": text}. After the special token <|NAME|>, with which the template ends its prompt, the model says
-    the text and ends; after a name that is one character, say "\\n", it does so after that. `marks` are special tokens,
-    each at one place of one answer."""
+    """Writes a model that gives `answers`, {"NAME": text}: after the special token <|NAME|>, with which the template ends a prompt,
+    it generates the text and ends. A name of one character, such as "\\n", is no special token: the text comes after that
+    character. `marks` are special tokens, each of which occurs at one place of one answer."""
     folder = pathlib.Path(folder)
     tokens = list(byte_names())
     special = [END, *(f"<|{name}|>" for name in answers if len(name) > 1), *marks]
@@ -106,7 +107,7 @@ def write_model(folder, answers, chat_template, marks=()):
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": END, "chat_template": chat_template}))
 
 
-# A model in Qwen's form that asks for the weather, thinks first, and tells what it was told.
+# A model that writes as Qwen does. It thinks, calls the tool for the weather, and then repeats what the tool said.
 WEATHER_ANSWERS = {
     "call": "<think>\nThe user wants the weather.\n</think>\n\n<tool_call>\n"
             '{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2}}\n</tool_call>',

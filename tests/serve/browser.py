@@ -11,16 +11,16 @@ import threading
 import time
 
 CHROMIUM = os.environ.get("SEER_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-DEADLINE = 60  # seconds until something that must happen counts as not happening
+DEADLINE = 60  # seconds after which a test fails if something has not happened
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowDown": 40, "ArrowUp": 38}
 
 
 def missing():
-    """Why no browser can be driven here, or None."""
+    """Returns why no browser can be driven here, or None."""
     if not CHROMIUM:
         return "Chromium is not installed (package chromium, or SEER_CHROMIUM)"
     done = subprocess.run([CHROMIUM, "--version"], capture_output=True, text=True, timeout=DEADLINE, check=False)
-    return None if done.returncode == 0 else f"{CHROMIUM} does not start: {done.stderr[-300:]}"  # Ubuntu's needs snapd
+    return None if done.returncode == 0 else f"{CHROMIUM} does not start: {done.stderr[-300:]}"  # Ubuntu's package needs snapd
 
 
 class Browser:
@@ -28,7 +28,8 @@ class Browser:
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_read, self.to = os.pipe()
         self.of, to_write = os.pipe()
-        # The protocol's pipes are descriptors 3 and 4; numbers of their own keep one from being replaced by the other.
+        # The browser expects the pipes as descriptors 3 and 4. They are first copied to numbers from 20 on, because moving one to 3 or
+        # 4 could close the other.
         there = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_read, to_write)]
         command = [CHROMIUM, "--headless", "--remote-debugging-pipe", f"--user-data-dir={self.folder.name}", "--no-first-run",
                    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
@@ -89,7 +90,7 @@ class Browser:
 
 
 class Page:
-    """A page in a context of its own: nothing is stored that others stored."""
+    """A page in a context of its own, which shares no stored data with other pages."""
 
     def __init__(self, browser, url, width=1280, height=800, dark=False, mobile=False):
         self.browser, self.events = browser, []
@@ -114,7 +115,7 @@ class Page:
         return done["result"].get("value")
 
     def wait(self, script, what=None):
-        """What `script` gives, once that is true."""
+        """Waits until `script` gives something true, and returns that."""
         until = time.monotonic() + DEADLINE
         while time.monotonic() < until:
             value = self.evaluate(script)
@@ -128,7 +129,7 @@ class Page:
         return self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
 
     def click(self, selector):
-        """Clicks where a pointer would, which must reach the element."""
+        """Clicks at the middle of the element. Fails if something covers it there."""
         at = self.evaluate(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); "
                            "e.scrollIntoView({block: 'nearest'}); const r = e.getBoundingClientRect(); "
                            "const x = r.x + r.width / 2, y = r.y + r.height / 2; "
@@ -159,7 +160,7 @@ class Page:
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def complaints(self):
-        """What the page threw or the browser refused: exceptions, errors and warnings of the console, violated policies."""
+        """Returns everything that went wrong on the page: exceptions, errors and warnings of the console, violated policies."""
         found = []
         for event in self.events:
             method, parameters = event["method"], event["params"]

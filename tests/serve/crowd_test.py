@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""/health and a request next to thousands of clients that are idle, dribble their heads or stall in their bodies.
+"""Asks for /health and a completion while thousands of other clients are idle, send their heads byte by byte, or stop in the middle
+of a body.
 
-Prints how long each took: the figures of SECURITY.md. The numbers of clients shrink if this process may not have
-as many files."""
+Prints how long the answers took; SECURITY.md has these figures. There are fewer clients if this process may not open as many files."""
 import resource
 import selectors
 import socket
@@ -17,7 +17,7 @@ KEY = "abc-123"
 
 
 def raise_limit(wanted):
-    """How many files this process may have now."""
+    """Raises the limit of open files up to `wanted`, and returns the new limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
@@ -25,7 +25,7 @@ def raise_limit(wanted):
 
 
 class Crowd:
-    """Clients that hold connections; a thread sends a byte now and then over those that dribble."""
+    """Clients that keep connections open. A thread sends a byte every second over each connection that dribbles."""
 
     def __init__(self, port, n_idle, n_dribbling, n_stalled, key):
         self.port = port
@@ -77,14 +77,14 @@ class CrowdTest(unittest.TestCase):
             completion = time.monotonic() - begin
             print(f"{counts[0]} idle, {counts[1]} dribbling, {counts[2]} stalled: /health {1e3 * max(times):.1f} ms at most, "
                   f"{1e3 * sorted(times)[25]:.1f} ms at the median; a completion {1e3 * completion:.0f} ms")
-            # Nobody of the crowd was turned away for it.
+            # The server has closed no idle connection to make room.
             self.assertEqual(self.n_closed(crowd.idle), 0)
         finally:
             if crowd is not None:
                 crowd.close()
             server.stop()
 
-    def test_clients_without_a_key_hold_no_bodies(self):
+    def test_clients_without_a_key_are_refused_before_their_bodies_come(self):
         server = Server("--api-key", KEY)
         crowd = None
         try:

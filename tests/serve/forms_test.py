@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The forms in which models write calls and thoughts, with marks that are special tokens: what `seer serve` makes of them,
-plain and streamed."""
+"""Checks that `seer serve` finds calls and reasoning in the forms in which models write them, some with special tokens as marks, in
+whole and streamed answers."""
 import json
 import tempfile
 import unittest
@@ -38,7 +38,7 @@ class Forms(unittest.TestCase):
         return server
 
     def both(self, server, **fields):
-        """The message of a whole answer, which the deltas of a streamed one must add up to."""
+        """Returns the message of a whole answer and why it ended. Fails unless the deltas of a streamed answer add up to the same."""
         whole = server.chat(messages=QUESTION, **fields)
         self.assertEqual(whole.status, 200, whole.text)
         choice = whole.json["choices"][0]
@@ -74,7 +74,7 @@ class Forms(unittest.TestCase):
         again = server.chat(messages=[*QUESTION, message, {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"],
                                                            "content": "5"}], tools=TOOLS)
         self.assertEqual(again.status, 200, again.text)
-        # Without tools the text is as it always was: special tokens leave none.
+        # Without tools the answer is not parsed: special tokens have no text, and the rest is the content.
         self.assertEqual(self.both(server)[0]["content"], 'So: [{"name": "f", "arguments": {"a": 1}}, {"name": "g", "arguments": {}}]')
 
     def test_mistral_s_names_and_arguments(self):
@@ -86,12 +86,12 @@ class Forms(unittest.TestCase):
             server = self.serve({"llama": text}, LLAMA.replace("NAME", "llama"), marks=["<|python_tag|>"])
             self.check_calls(server, [("f", {"a": 1})])
 
-    def test_a_function_that_was_not_offered_is_other_json_to_llama(self):
+    def test_json_that_names_no_offered_function_is_content_for_llama(self):
         text = '{"name": "Bob", "parameters": {"age": 5}}'
         message, reason = self.both(self.serve({"llama": text}, LLAMA.replace("NAME", "llama")), tools=TOOLS)
         self.assertEqual((message["content"], reason), (text, "stop"))
 
-    def test_a_call_that_is_none_is_content(self):
+    def test_a_call_with_malformed_arguments_is_content(self):
         template = LLAMA.replace("#}", "<tool_call> #}")
         text = '<tool_call>{"name": "f", "arguments": [1]}</tool_call> Sorry.'
         message, reason = self.both(self.serve({"bad": text}, template.replace("NAME", "bad")), tools=TOOLS)
@@ -104,7 +104,7 @@ class Forms(unittest.TestCase):
         server = self.serve({"none": text}, LLAMA.replace("NAME", "none"), "--tool-call-parser", "none")
         self.assertEqual(self.both(server, tools=TOOLS)[0]["content"], text)
 
-    def test_a_prompt_that_opens_the_thought_begins_inside_of_it(self):
+    def test_an_answer_begins_with_reasoning_if_the_prompt_ends_with_think(self):
         server = self.serve({"\n": "Well, well.</think>Yes.", "first": "never", "quick": "No."}, THINKS,
                             marks=["<think>", "</think>"])
         message, _ = self.both(server)
@@ -114,12 +114,12 @@ class Forms(unittest.TestCase):
         message, _ = self.both(server, reasoning_effort="none")
         self.assertEqual(message["content"], "No.")
 
-    def test_reasoning_stays_in_the_text_where_nobody_wants_it_apart(self):
+    def test_reasoning_stays_in_the_text_if_its_parser_is_turned_off(self):
         server = self.serve({"\n": "Hm.</think>Yes.", "quick": "No."}, THINKS, "--reasoning-parser", "none")
         message, _ = self.both(server)
         self.assertEqual(message["content"], "Hm.</think>Yes.")
 
-    def test_tools_are_refused_where_nobody_would_read_them(self):
+    def test_tools_are_refused_if_the_template_ignores_them_or_no_parser_reads_the_calls(self):
         server = self.serve({"quick": "No."}, "{{ messages[0].content }}<|quick|>")
         answer = server.chat(messages=QUESTION, tools=TOOLS)
         self.assertEqual((answer.status, answer.error["param"]), (400, "tools"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`seer serve` while memory is short: a request that needs more than there is gets an error, and the server goes on."""
+"""Checks `seer serve` while memory is short: a request that needs more than there is gets an error, and the server goes on."""
 import http.client
 import json
 import pathlib
@@ -9,18 +9,18 @@ import unittest
 
 from running_server import DEMO, SEER, Server
 
-STEPS, STEP = 24, 6 << 20  # limits that are tried, and the bytes between them
+STEPS, STEP = 24, 6 << 20  # how many limits are tried, and the bytes from one to the next
 
 
 def byte_characters():
-    """The character that GPT-2's vocabularies have for each byte."""
+    """Returns the characters by which GPT-2's vocabularies name the 256 bytes."""
     shown = {*range(33, 127), *range(161, 173), *range(174, 256)}
     hidden = [byte for byte in range(256) if byte not in shown]
     return [chr(byte) if byte in shown else chr(256 + hidden.index(byte)) for byte in range(256)]
 
 
 def model_with_json_tokenizer(folder):
-    """The demo model with a tokenizer.json: libsentencepiece ends the process when memory is short."""
+    """Writes the demo model with a tokenizer.json, because libsentencepiece ends the process if memory is short."""
     for name in ("config.json", "generation_config.json", "model.safetensors"):
         pathlib.Path(folder, name).symlink_to((DEMO / "model" / name).resolve())
     vocabulary = {character: i for i, character in enumerate(byte_characters())}
@@ -31,7 +31,7 @@ def model_with_json_tokenizer(folder):
 
 
 def large_chat():
-    """A body near the limit of 300,000 values, few of which become text of the prompt."""
+    """Returns a body near the limit of 300,000 JSON values, few of which become text of the prompt."""
     values = [{"name": f"value {i}", "list": [i, [0.5]]} for i in range(40_000)]
     return json.dumps({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1,
                        "chat_template_kwargs": {"values": values}})
@@ -39,16 +39,16 @@ def large_chat():
 
 class Memory(unittest.TestCase):
     def data(self):
-        """The bytes of memory that the server can write to."""
+        """Returns the bytes of memory that the server has for data, which RLIMIT_DATA limits."""
         status = pathlib.Path(f"/proc/{self.server.process.pid}/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
 
     def limit(self, size):
-        """How many these may be from now on."""
+        """Limits the server's memory for data to `size` bytes."""
         resource.prlimit(self.server.process.pid, resource.RLIMIT_DATA, (size, resource.RLIM_INFINITY))
 
     def status_of(self, body):
-        """Of its answer; 0 if the connection is closed without one."""
+        """Returns the status of the answer, or 0 if the server closes the connection without one."""
         try:
             return self.server.ask("POST", "/v1/chat/completions", body).status
         except (ConnectionError, http.client.HTTPException):

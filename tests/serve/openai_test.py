@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The stock Python client against `seer serve`. Skipped if the package `openai` is not installed."""
+"""Uses `seer serve` through OpenAI's Python client. Skipped if the package `openai` is not installed."""
 import sys
 import unittest
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `seer serve` refuses, and with which error object."""
+"""Checks what `seer serve` refuses, and with which error object."""
 import gzip
 import json
 import socket
@@ -34,7 +34,7 @@ class Refusals(unittest.TestCase):
         for word in words:
             self.assertIn(word, answer.error["message"])
 
-    def test_a_missing_or_wrong_key(self):
+    def test_a_missing_or_wrong_key_is_refused(self):
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": KEY}, {"Authorization": "Bearer "},
                         {"Authorization": "Bearer " + KEY + "4"}):
             answer = self.server.ask("POST", "/v1/completions", json.dumps({"prompt": PROMPT}), headers)
@@ -44,30 +44,30 @@ class Refusals(unittest.TestCase):
         self.assertEqual(self.server.get("/health").status, 200)
         self.assertEqual(self.server.get("/v1/models", Authorization="Bearer " + KEY).status, 200)
 
-    def test_what_is_not_json(self):
+    def test_invalid_json_is_refused(self):
         for body in ('{"prompt": ', "[1, 2", '{"prompt": "\\ud800"}', b'{"prompt": "\xff"}', "{'prompt': 1}", "nonsense"):
             self.refused(self.post(body), 400, None, "invalid_json", "not valid JSON")
         self.refused(self.post(""), 400, None, None, "empty")
         self.refused(self.post("[]"), 400, None, "invalid_type", "an empty array")
 
-    def test_deep_nesting(self):
+    def test_deep_nesting_is_refused(self):
         for body in ("[" * 15000, '{"prompt":' * 1900 + "1" + "}" * 900, '{"prompt":' + "[" * 100 + "]" * 100 + "}"):
             self.refused(self.post(body), 400, None, "too_deep", "64")
 
-    def test_a_body_that_is_too_large(self):
+    def test_a_body_that_is_too_large_is_refused(self):
         body = json.dumps({"prompt": "x" * MAX_BODY})
         self.refused(self.post(body), 413, None, "body_too_large", str(MAX_BODY))
-        # In chunks, so that no length is announced; and far larger than what any buffer holds.
+        # The second body comes in chunks, so its length is not announced, and is far larger than any buffer.
         chunks = (b"x" * 65536 for _ in range(64))
         self.refused(self.post_chunks(chunks), 413, None, "body_too_large", str(MAX_BODY))
 
-    def test_a_body_that_is_compressed_or_not_json(self):
+    def test_a_body_that_is_compressed_or_not_sent_as_json_is_refused(self):
         packed = gzip.compress(json.dumps({"prompt": "x" * 5_000_000}).encode())
         self.refused(self.post(packed, **{"Content-Encoding": "gzip"}), 415, None, "unsupported_encoding", "Content-Encoding")
         for kind in ("text/plain", "multipart/form-data; boundary=x"):
             self.refused(self.post({"prompt": PROMPT}, **{"Content-Type": kind}), 415, None, "unsupported_media_type", "application/json")
 
-    def test_pages_of_other_origins(self):
+    def test_pages_of_other_origins_are_refused(self):
         self.refused(self.post({"prompt": PROMPT}, Origin="https://evil.example"), 403, None, "origin_not_allowed", "--cors-origin")
         self.assertEqual(self.post({"prompt": PROMPT, "max_tokens": 1}, Origin="https://example.org").status, 200)
 
@@ -77,12 +77,12 @@ class Refusals(unittest.TestCase):
             try:
                 connection.request("POST", "/v1/completions", chunks, {"Authorization": "Bearer " + KEY}, encode_chunked=True)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # the answer came first
+                pass  # the server answered and closed before all was sent
             return Answer(connection.getresponse())
         finally:
             connection.close()
 
-    def test_a_wrong_method_or_address(self):
+    def test_a_wrong_method_or_address_is_refused(self):
         key = {"Authorization": "Bearer " + KEY}
         self.refused(self.server.ask("GET", "/v1/completions", headers=key), 405, None, "method_not_allowed", "POST")
         answer = self.server.ask("DELETE", "/v1/models", headers=key)
@@ -91,22 +91,22 @@ class Refusals(unittest.TestCase):
         self.refused(self.post({}, "/v1/embeddings"), 404, None, "unknown_url", "/v1/embeddings")
         self.refused(self.server.get("/v1"), 404, None, "unknown_url")
 
-    def test_fields_that_are_unknown_or_not_supported(self):
+    def test_fields_that_are_unknown_or_not_supported_are_refused(self):
         self.refused(self.post({"promt": PROMPT}), 400, "promt", "unknown_parameter", "'prompt'")
         self.refused(self.post({"prompt": PROMPT, "suffix": "end"}), 400, "suffix", "unsupported_parameter", "end")
         neutral = {"prompt": PROMPT, "max_tokens": 1, "logprobs": None, "suffix": None, "user": "me", "best_of": 1}
         self.assertEqual(self.post(neutral).status, 200)
 
-    def test_a_prompt_beyond_the_context(self):
+    def test_a_prompt_beyond_the_context_is_refused(self):
         ids = [5] * 4000
         self.refused(self.post({"prompt": ids, "max_tokens": 12385}), 400, "prompt", "context_length_exceeded", "16384", "4000",
                      "12385")
         self.refused(self.post({"prompt": [5, 4096]}), 400, "prompt", "invalid_value", "4095", "4096")
 
-    def test_another_model(self):
+    def test_another_model_is_refused(self):
         self.refused(self.post({"model": "gpt", "prompt": PROMPT}), 404, "model", "model_not_found", "'gpt'", "'demo'")
 
-    def test_what_is_not_http(self):
+    def test_invalid_http_is_refused_or_the_connection_closed(self):
         for text in (b"nonsense\r\n\r\n", b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 20000 + b"\r\n",
                      b"GET /" + b"x" * 10000 + b" HTTP/1.1\r\n\r\n"):
             with socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as connection:
@@ -150,7 +150,7 @@ class Stalling(unittest.TestCase):
 
 
 class Keys(unittest.TestCase):
-    """Where a key comes from; what is no key is refused before anything is loaded."""
+    """The key may come from an option, a file or the environment. Anything that is no key is refused before the model is loaded."""
 
     def refused(self, *arguments, **variables):
         done = subprocess.run([SEER, "serve", *model_arguments(), "--port", "0", *arguments], env={**environment(), **variables},
@@ -158,7 +158,7 @@ class Keys(unittest.TestCase):
         self.assertEqual(done.stdout, "")
         return done.returncode, done.stderr
 
-    def test_an_empty_key_is_not_taken_for_none(self):
+    def test_an_empty_key_is_refused(self):
         for arguments, variables in ((("--api-key", ""), {}), ((), {"SEER_API_KEY": ""}), (("--api-key-file", "/dev/null"), {})):
             code, message = self.refused(*arguments, **variables)
             self.assertIn(code, (2, 3), message)
@@ -180,7 +180,7 @@ class Keys(unittest.TestCase):
             finally:
                 server.stop()
 
-    def test_an_open_server_on_the_network_is_said_to_be_one(self):
+    def test_the_log_warns_of_a_server_on_the_network_without_a_key(self):
         server = Server("--host", "0.0.0.0")
         server.get("/health")
         server.signal()
@@ -189,7 +189,7 @@ class Keys(unittest.TestCase):
 
 
 class Queue(unittest.TestCase):
-    def test_a_full_queue_is_said_so_and_empties(self):
+    def test_a_full_queue_refuses_requests_and_empties_again(self):
         server = Server("--max-queue", "2")
         try:
             waiting = []
@@ -213,7 +213,7 @@ class Queue(unittest.TestCase):
 
     @staticmethod
     def refusal(server, connection, n_expected):
-        """True once the server counts it, or what it answered."""
+        """Returns the answer if the server refused the request, else whether its metrics count all n_expected requests."""
         try:
             got = connection.recv(4096)
             if b" 429 " in got[:20]:

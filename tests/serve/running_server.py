@@ -1,4 +1,4 @@
-"""Starts the built `seer serve` with the demo model, and asks it things as clients do."""
+"""Starts the built `seer serve` with the demo model, and sends it requests as clients do."""
 import http.client
 import json
 import os
@@ -12,7 +12,7 @@ import urllib.parse
 
 SEER = os.environ["SEER_BINARY"]
 DEMO = pathlib.Path(os.environ["SEER_DEMO_MODEL"])
-DEADLINE = 120  # seconds until something that must happen counts as not happening
+DEADLINE = 120  # seconds after which a test fails if something has not happened
 PROMPT = "It was a bright morning, and the whole village"
 ENDLESS = {"prompt": PROMPT, "max_tokens": 16000, "temperature": 0, "ignore_eos": True}
 
@@ -27,14 +27,14 @@ def model_arguments():
 
 
 def generate(prompt, *arguments):
-    """What `seer generate` writes."""
+    """Returns what `seer generate` writes to stdout."""
     done = subprocess.run([SEER, "generate", *model_arguments(), "-q", "-p", prompt, *arguments], env=environment(),
                           capture_output=True, timeout=DEADLINE, check=True)
     return done.stdout.decode("utf-8")
 
 
 def eventually(condition, what):
-    """What `condition` returns, once it is true."""
+    """Waits until `condition` returns something true, and returns that."""
     until = time.monotonic() + DEADLINE
     while time.monotonic() < until:
         value = condition()
@@ -60,14 +60,14 @@ class Answer:
 
     @property
     def events(self):
-        """Of a stream: what each event carries, without the closing [DONE], which must be there."""
+        """The JSON of each event of a streamed answer. Fails unless [DONE] ends the stream."""
         parts = self.text.split("\n\n")
         assert parts[-2:] == ["data: [DONE]", ""], parts[-3:]
         assert all(part.startswith("data: {") for part in parts[:-2]), parts
         return [json.loads(part[len("data: "):]) for part in parts[:-2]]
 
     def streamed_texts(self):
-        """The text of each choice, put together."""
+        """Returns the text of each choice of a streamed answer."""
         texts = {}
         for event in self.events:
             for choice in event["choices"]:
@@ -78,7 +78,7 @@ class Answer:
 
 class Server:
     def __init__(self, *arguments, model=None):
-        """`model`: arguments that name another one; the demo model has no chat template of its own."""
+        """`model` are arguments that name another model than the demo model, which is served without a chat template."""
         self.stderr = tempfile.TemporaryFile()
         model = model or [*model_arguments(), "--chat-template", "none"]
         self.process = subprocess.Popen([SEER, "serve", *model, "--port", "0", "--served-model-name", "demo",
@@ -123,7 +123,7 @@ class Server:
                 (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))}
 
     def send_raw(self, fields, path="/v1/completions"):
-        """A connection on which the request has been sent and nothing read."""
+        """Sends a request on a new connection, and returns that before anything is read."""
         body = json.dumps(fields).encode()
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
         connection.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -137,7 +137,7 @@ class Server:
         self.process.send_signal(number)
 
     def wait(self):
-        """Its exit code."""
+        """Waits until the server has ended, and returns its exit code."""
         try:
             code = self.process.wait(DEADLINE)
         except subprocess.TimeoutExpired:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The real `seer serve` over real connections: what it answers, to the letter."""
+"""Checks the answers of `seer serve`, letter by letter, over connections."""
 import json
 import shutil
 import subprocess
@@ -48,7 +48,7 @@ class Answers(Serve):
     def test_curl_and_jq_read_both_kinds_of_answers(self):
         body = json.dumps({"prompt": PROMPT, "max_tokens": 8, "temperature": 0})
         expected = self.server.complete(prompt=PROMPT, max_tokens=8).json["choices"][0]["text"]
-        # Without a content type curl says that it sends a form.
+        # Without -H, curl sends the content type of a form, which the server must accept.
         self.assertEqual(self.shell('curl -sSf "$URL/v1/completions" -d "$BODY" | jq -j ".choices[0].text"', BODY=body), expected)
         body = json.dumps({"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 8, "temperature": 0, "stream": True})
         lines = self.shell('curl -sSfN "$URL/v1/chat/completions" -H "Content-Type: application/json" -d "$BODY" | '
@@ -110,12 +110,12 @@ class Answers(Serve):
             streamed = self.server.complete(prompt=PROMPT, max_tokens=24, stop=stops, stream=True)
             self.assertEqual(streamed.streamed_texts(), [expected])
             self.assertEqual(streamed.events[-1]["choices"][0]["finish_reason"], "stop")
-        # One that only begins is held back, and shown once it cannot be it any more.
+        # The beginning of a stop string is held back, and sent once the text no longer matches it.
         almost = self.server.complete(prompt=PROMPT, max_tokens=24, stop=stop + "?", stream=True)
         self.assertEqual(almost.streamed_texts(), [text])
 
     def test_characters_of_several_bytes_are_not_cut(self):
-        prompt = "\u65e5\u672c\u8a9e\U0001f600 " * 30  # the model goes on in byte tokens, some of no character
+        prompt = "\u65e5\u672c\u8a9e\U0001f600 " * 30  # the model continues with byte tokens, some of which form no character
         expected = generate(prompt, "-n", "30", "--temp", "0")
         self.assertGreater(len(set(expected) - set(map(chr, range(128)))), 2, expected)
         self.assertEqual(self.server.complete(prompt=prompt, max_tokens=30).json["choices"][0]["text"], expected)
@@ -175,7 +175,7 @@ class Blocks(Serve):
                 self.assertAlmostEqual(sum(cells) / len(cells), wanted, delta=1e-3)
                 self.assertTrue(all(0 <= score <= 1 for row in answer["score"] for score in row))
 
-    def test_a_block_map_leaves_the_pages_to_others(self):
+    def test_a_block_map_does_not_take_pages_from_generations(self):
         prompt = self.PROMPT * 10
         self.assertEqual(self.server.post("/block_map", {"prompt": prompt, "max_side": 16}).status, 200)
         eventually(self.server.is_idle, "the map's pages are given back")
@@ -238,7 +238,8 @@ class Crowd(Serve):
             self.assertEqual(self.server.metrics()["seer_generations_cancelled_total"], before + 1)
         log = self.server.log()
         self.assertIn("POST /v1/completions 499", log)
-        self.assertRegex(log, r"POST /v1/completions 499 \d+\+[1-9]\d* tokens")  # those that it had been given
+        # The log counts the tokens that were generated before the client left.
+        self.assertRegex(log, r"POST /v1/completions 499 \d+\+[1-9]\d* tokens")
 
     def test_metrics_count_what_was_answered(self):
         before = self.server.metrics()

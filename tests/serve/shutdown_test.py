@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How `seer serve` ends."""
+"""Checks how `seer serve` ends."""
 import os
 import pathlib
 import signal
@@ -39,7 +39,7 @@ class Shutdown(unittest.TestCase):
         except ConnectionError:
             return True
 
-    def test_after_the_timeout_it_is_told_so(self):
+    def test_after_the_timeout_an_answer_under_way_ends_with_an_error(self):
         server = Server("--shutdown-timeout", "0")
         with server.send_raw({**ENDLESS, "stream": True}) as streamed, server.send_raw(ENDLESS) as plain:
             self.assertIn(b"200 OK", streamed.recv(64))
@@ -53,7 +53,7 @@ class Shutdown(unittest.TestCase):
             self.assertIn(b"503 Service Unavailable", answer)
             self.assertIn(b'"code":"stopping"', answer)
 
-    def test_an_idle_connection_does_not_keep_it(self):
+    def test_an_idle_connection_does_not_delay_the_end(self):
         server = Server()
         connection = server.connect()
         connection.request("GET", "/health")
@@ -62,7 +62,7 @@ class Shutdown(unittest.TestCase):
         self.assertEqual(server.wait(), 0)
         connection.close()
 
-    def test_a_rank_that_is_killed_ends_it_also_while_nothing_is_asked(self):
+    def test_an_idle_server_ends_if_a_rank_is_killed(self):
         for option in ("--tp", "--cp"):
             with self.subTest(option):
                 server = Server(option, "2")
@@ -82,7 +82,7 @@ class Shutdown(unittest.TestCase):
         server.process.wait(DEADLINE)
         return server.log(), server.wait()
 
-    def test_a_port_that_is_taken(self):
+    def test_a_port_in_use_is_refused(self):
         server = Server()
         try:
             second = subprocess.run([SEER, "serve", *model_arguments(), "--port", str(server.port)], env=environment(),
@@ -93,7 +93,7 @@ class Shutdown(unittest.TestCase):
         finally:
             server.stop()
 
-    def test_a_model_that_is_not_there(self):
+    def test_a_model_that_does_not_exist_is_refused(self):
         missing = subprocess.run([SEER, "serve", "-m", "/nonexistent", "--port", "0"], env=environment(), capture_output=True,
                                  text=True, timeout=DEADLINE, check=False)
         self.assertEqual(missing.returncode, 3)

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""A server under mixed, cancelled, malformed and pre-empted requests for as long as is asked.
+"""Runs a server under mixed, cancelled, malformed and pre-empted requests.
 
     soak.py [--seconds N] [--clients N] [--seed N] [--device cpu|cuda] [ARGUMENT OF SERVE...]
 
-It fails if an answer differs from what the same server gave alone at the beginning (on a GPU: if one that is given
-alone at the end does) or from a fresh process's, if pages, files or threads are not given back, if memory grows after
-the first fifth of the time, the GPU's too, if requests wait for a minute without a step that computes something (the
-server's threads are listed then, and it is killed), or if the server does not end cleanly. The last line has the
-figures."""
+Before the load, the server answers some requests one at a time. The run fails if
+
+- an answer to one of these differs under load (not checked on a GPU), after it, or from a fresh process;
+- pages or files are not given back;
+- memory grows by 48 MiB after the first fifth of the time (checked from 60 s on), or the GPU's memory changes in the second half;
+- requests wait for a minute while nothing is computed: then the server's threads are listed, and it is killed;
+- the server does not end cleanly.
+
+The last line has the figures."""
 import argparse
 import http.client
 import json
@@ -24,7 +28,7 @@ from running_server import DEADLINE, PROMPT, Server, eventually
 
 WORDS = "It was a bright morning and the whole village came to see little girl who had lost her way in woods".split()
 TIMEOUT = 300
-GROWTH = 48 << 20  # bytes that memory may grow after the first fifth: arenas of threads, and the log in a file
+GROWTH = 48 << 20  # bytes by which memory may grow after the first fifth: arenas of threads, and the log in a file
 
 
 def text_of(rng, n):
@@ -32,7 +36,7 @@ def text_of(rng, n):
 
 
 def references(rng):
-    """Requests whose answers are compared, in every form that must not change them."""
+    """Returns the requests whose answers are compared. They use many fields."""
     bodies = []
     for i in range(24):
         body = {"model": "demo", "temperature": 0, "prompt": text_of(rng, rng.choice([3, 20, 150, 600])),
@@ -146,7 +150,7 @@ class Clients:
             for _ in range(rng.randrange(1, 6)):
                 piece = connection.recv(4096)
                 if piece.startswith(b"HTTP/1.1 429 "):
-                    return self.count("full")  # the connection stays open, and nothing more comes on it
+                    return self.count("full")  # the connection stays open, but nothing more comes on it
                 if not piece:
                     break
 
@@ -218,14 +222,15 @@ class Clients:
 
 
 def gpu_memory():
-    """Bytes of the first GPU in use, by whomever."""
+    """Returns the bytes of the first GPU's memory that all processes use."""
     out = subprocess.run(["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"],
                          check=True, capture_output=True, text=True).stdout
     return int(out) << 20
 
 
 def decode_together(server, rng, at_once=64, rounds=3):
-    """Steps of every number of decodes up to at_once: a GPU keeps a recording of each, which takes memory once."""
+    """Runs steps with every number of decoding requests up to at_once: a GPU records a graph for each number, which takes memory
+    once."""
     def one(n_tokens):
         while server.post("/v1/completions", {"prompt": "It was", "max_tokens": n_tokens}).status == 429:
             time.sleep(0.01)
@@ -239,7 +244,7 @@ def decode_together(server, rng, at_once=64, rounds=3):
 
 
 class Watch:
-    """The server's memory, files and threads."""
+    """Samples of the server's memory, files and threads."""
 
     def __init__(self, pid):
         self.process = pathlib.Path(f"/proc/{pid}")
@@ -253,8 +258,8 @@ class Watch:
 
 
 class Progress:
-    """Whether the engine computes something as long as requests are under way."""
-    LONGEST = 60  # seconds without
+    """Checks that the server's counters change while requests are under way."""
+    LONGEST = 60  # seconds without a change
 
     def __init__(self, server):
         self.server, self.counts, self.since = server, None, time.monotonic()
@@ -282,11 +287,11 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     options, of_serve = parser.parse_known_args()
-    # A pool that long prompts do not fit in together, and a short queue: pre-emptions and refusals happen.
+    # Long prompts do not fit into this pool together, and the queue is short, so that pre-emptions and refusals happen.
     server = Server("--device", options.device, "--pool-size", "4096", "--ctx-size", "4096", "--max-queue", "8",
                     "--max-body-size", "2000000", "-q", *of_serve)
-    # What is computed together with other rows is rounded otherwise on a GPU, so there the answers are compared that
-    # are given alone, before, after, and by a fresh process; and pages of crowded steps are first driven out.
+    # On a GPU the rounding depends on the rows that are computed together. So only answers to single requests are compared: before,
+    # after, and by a fresh process. Cached pages that were computed under load are first replaced.
     exact = options.device == "cpu"
     if not exact:
         decode_together(server, random.Random(options.seed))
@@ -303,7 +308,7 @@ def main():
         now = watch.sample()
         if settled is None and time.monotonic() - begin > options.seconds / 5:
             settled = now
-        # A kernel that runs for the first time is loaded then, so the GPU's memory may still grow in the first half.
+        # A GPU loads a kernel when it first runs, so its memory may still grow in the first half.
         if not exact:
             on_gpu.append((time.monotonic() - begin, gpu_memory()))
         if progress.stuck():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The server's page is made of its files as they are, and of nothing that its policy forbids."""
+"""Checks that the server's page consists of its files, unchanged, and has nothing that its policy forbids."""
 import base64
 import hashlib
 import pathlib
@@ -19,11 +19,11 @@ def policy_hash(text):
 
 
 class Embedding(unittest.TestCase):
-    """What the build makes of the page's files."""
+    """The build makes one page of the page's files."""
 
     PAGE = "<!doctype html><!-- style --><p>x</p><!-- script -->"
 
-    def test_the_served_page_is_made_of_the_files_as_they_are_and_its_policy_names_it(self):
+    def test_the_served_page_has_the_files_unchanged_and_its_policy_has_their_hashes(self):
         server = Server()
         self.addCleanup(server.stop)
         answer = server.get("/")
@@ -55,7 +55,7 @@ class Embedding(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "once"):
             embed.compose("<p>x</p><!-- style -->", "", ["x"])
 
-    def test_a_page_of_any_bytes_is_a_source_that_holds_them(self):
+    def test_the_source_holds_the_bytes_of_the_page(self):
         page, style, script = embed.compose(self.PAGE, "p {}", ["const x = '\u00e9\\n\"';\n"])
         source = embed.source(page, style, script)
         numbers = re.search(r"kPage\[\] = \{([\d,\s]*)\}", source)[1]

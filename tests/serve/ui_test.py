@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What people do with the server's page, in a headless Chromium."""
+"""Uses the server's page as people do, in a headless Chromium."""
 import json
 import pathlib
 import re
@@ -10,7 +10,7 @@ import unittest
 import browser
 from running_server import Server, eventually
 
-SHIFT = 8  # among the modifiers of a key
+SHIFT = 8  # the bit of the shift key in `modifiers`
 ENDLESS = 16000
 
 
@@ -28,7 +28,7 @@ class InBrowser(unittest.TestCase):
         return page
 
     def ready(self, **screen):
-        """A page that knows its model, asked for short texts."""
+        """Opens the page, waits until it knows its model, and sets it to short, greedy texts."""
         page = self.open(**screen)
         page.wait("document.getElementById('model').textContent.includes('16,384 tokens')")
         page.select("#mode", "text")
@@ -127,7 +127,7 @@ class InBrowser(unittest.TestCase):
 
     def test_the_map_of_a_prompt_is_drawn_with_its_axes_named(self):
         page = self.ready()
-        # What is written on the canvas is noted, since a picture cannot be read.
+        # Records the texts that the page draws, because they cannot be read from the canvas.
         page.evaluate("window.written = []; const old = CanvasRenderingContext2D.prototype.fillText; "
                       "CanvasRenderingContext2D.prototype.fillText = function (...a) { written.push(a[0]); return old.apply(this, a); };")
         self.ask(page, "The old house by the sea was quiet, and nobody came. " * 20)
@@ -151,12 +151,12 @@ class InBrowser(unittest.TestCase):
         page.wait("!document.getElementById('map-dialog').open")
         self.assertEqual(page.complaints(), [])
 
-    def test_text_of_others_stays_text(self):
+    def test_html_in_a_prompt_or_an_answer_is_shown_as_text(self):
         page = self.ready()
         hostile = "<img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>"
         self.ask(page, hostile)
         self.assertEqual(page.evaluate("document.querySelector('.said .text').textContent"), hostile)
-        # The answer and the server's messages go the same way.
+        # HTML in an answer or in an error message is shown as text too.
         page.evaluate("fetch = async () => new Response('data: ' + JSON.stringify({choices: [{text: " + json.dumps(hostile) +
                       "}]}) + '\\n\\ndata: ' + JSON.stringify({error: {message: " + json.dumps(hostile) + "}}) + '\\n\\n')")
         self.ask(page, "x")
@@ -164,7 +164,7 @@ class InBrowser(unittest.TestCase):
         self.assertEqual(page.evaluate("document.querySelector('.failed .hint').textContent"), hostile)
         self.assertEqual(page.evaluate("[window.hurt, document.images.length]"), [None, 0])
         self.assertEqual(page.complaints(), [])
-        # And if a part of the page did put it in as HTML, the browser would refuse.
+        # The page's policy also forbids its own scripts to insert HTML.
         refused = page.evaluate("(() => { try { document.body.innerHTML = '<p>x</p>'; return false; } catch { return true; } })()")
         self.assertTrue(refused)
 
@@ -240,7 +240,7 @@ class InBrowser(unittest.TestCase):
                                            "document.getElementById('map-dialog').clientWidth"), True)
             self.assertEqual(page.complaints(), [])
 
-    def test_settings_that_cannot_be_are_shown_and_not_sent(self):
+    def test_invalid_settings_are_shown_and_not_sent(self):
         page = self.ready(width=390)
         self.assertFalse(page.evaluate("document.getElementById('settings').open"))
         page.evaluate("document.getElementById('temperature').value = 3")
@@ -274,7 +274,7 @@ class InBrowser(unittest.TestCase):
         self.ask(page, "It was")
         self.assertEqual(self.numbers(page)["Answer"], "4 tokens")
         self.assertEqual(page.evaluate("[sessionStorage.length, localStorage.length, document.cookie]"), [1, 0, ""])
-        # The browser itself notes the two answers of 401, and nothing else.
+        # The browser logs the two answers with 401; there must be no other complaints.
         self.assertEqual([c for c in page.complaints() if "401" not in c], [])
         other = self.open(guarded)
         other.wait("document.getElementById('key-dialog').open")

@@ -1,4 +1,4 @@
-"""The tokenizers and the texts of tokenizer_sweep.py."""
+"""Makes the tokenizers and the texts of tokenizer_sweep.py."""
 import itertools
 import json
 import random
@@ -48,7 +48,7 @@ STANDARD = [added("<s>"), added("</s>"), added("<|im_start|>"), added("<|im_end|
 
 
 class Models:
-    """The vocabularies, as the model part of a tokenizer.json, each made once."""
+    """The vocabularies of the tokenizers, each in the form of the field `model` of a tokenizer.json."""
 
     def __init__(self):
         corpus = texts(1, 3000)
@@ -72,7 +72,7 @@ class Models:
 
     @staticmethod
     def all_pairs():
-        """Every pair of bytes is a token, so that where a text is divided shows in the ids."""
+        """Returns a vocabulary in which every pair of bytes is a token, so that the ids show where a text was split."""
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         merges = [[a, b] for a in alphabet for b in alphabet]
         random.Random(3).shuffle(merges)
@@ -81,7 +81,7 @@ class Models:
 
 
 def part(thing):
-    """The JSON of a normalizer, pre-tokenizer, decoder or post-processor; JSON as it is."""
+    """Returns the JSON of a normalizer, pre-tokenizer, decoder or post-processor. JSON is returned as it is."""
     if thing is None or isinstance(thing, (dict, list)):
         return thing
     return json.loads(thing.__getstate__().decode())
@@ -255,7 +255,7 @@ class Cases:
             yield f"added tokens: {name}", self.byte(tokens=tokens)
             yield f"llama, added tokens: {name}", self.meta(normalizer=LLAMA_NORMALIZER, tokens=[{**t, "normalized": not t["special"]} for t in tokens])
         yield "added tokens of the vocabulary", self.byte(tokens=[added("he", special=False), added("a", special=True), added("l", special=False, single_word=True)])
-        # Not "\u00e9" alone, which the package decodes to U+FFFD with ByteLevel and Seer to itself (Decoder::name_of_added).
+        # "\u00e9" alone is left out: with ByteLevel the package decodes it to U+FFFD, and Seer to itself (Decoder::name_of_added).
         yield "added tokens that overlap", self.byte(tokens=[added(t, special=s) for t, s in (("ab", False), ("aba", True), ("b", False), ("ba", True), ("\u00e9\u4f60", True), ("a b", False), (" ", True))])
         yield "a byte-level name", self.byte(tokens=[added("\u0120x"), added("\u4f60", special=False)])
 
@@ -299,7 +299,7 @@ class Cases:
         yield "an id that the vocabulary contradicts", wrong
 
     def code_points(self):
-        """Tokenizers for every code point."""
+        """Yields the tokenizers that are tried with every code point."""
         wanted = ("gpt2", "llama3", "qwen2", "cl100k", "o200k", "tekken", "deepseek v3", "deepseek coder", "starcoder", "falcon", "word", "white space",
                   "white space removed", "bert", "punctuation isolated", "posix", "boundary")
         for name, pre in byte_pre_tokenizers():

@@ -1,4 +1,4 @@
-"""The cases of the sweep: random draws over the shapes, and the edges of config.json and of the tensors' names by name."""
+"""Makes the cases of the sweep: random draws of shapes, and named cases for special forms of config.json and of tensors' names."""
 import copy
 import dataclasses
 import random
@@ -41,12 +41,12 @@ class Case:
     files: Files
     n_tokens: int = 100
     reference: dict | None = None  # config.json for transformers, if it refuses `config`
-    refused: str | None = None  # words of Seer's refusal, if that is right; `why` says why
+    refused: str | None = None  # words that Seer's message must have if it is to refuse the case, for the reason `why`
     why: str = ""
     edit: Callable | None = None  # changes the tensors that are saved
-    beside: Callable | None = None  # puts more files into the folder
-    moves: bool = True  # false if rope does what the default kind does
-    brief: bool = False  # part of the short form
+    beside: Callable | None = None  # writes more files into the folder
+    moves: bool = True  # false if the kind of rope gives the same logits as the default kind
+    brief: bool = False  # runs also without --long
 
 
 def rope_of(name, version):
@@ -63,7 +63,7 @@ def draw_shape(i, rng):
     d_head = rng.choice([16, 20, 32, 48, 64, 80, 96, 112, 128])
     if rng.random() < 0.5 and 64 <= n_heads * d_head <= 256:
         d_model = n_heads * d_head
-    elif family == "llama":  # transformers wants a multiple
+    elif family == "llama":  # transformers refuses a Llama whose d_model is no multiple of n_heads
         d_model = n_heads * rng.randrange(-(-64 // n_heads), 256 // n_heads + 1)
     else:
         d_model = rng.randrange(64, 257, 4)
@@ -75,7 +75,7 @@ def draw_shape(i, rng):
 
 
 def put_original_outside(config):
-    """original_max_position_embeddings at the top level, as Phi's configurations have it."""
+    """Moves original_max_position_embeddings to the top level, where Phi's configurations have it. Returns whether there was one."""
     for key in "rope_parameters", "rope_scaling":
         rope = config.get(key)
         if rope and ORIGINAL in rope and rope.get("rope_type", rope.get("type")) != "dynamic":
@@ -104,7 +104,7 @@ def draw(i):
 
 
 class Edges:
-    """Cases by name. Each begins with a whole config.json and changes what its name says."""
+    """The named cases. Each is a complete config.json with the changes that its name says."""
 
     def __init__(self):
         self.cases = []
@@ -133,7 +133,7 @@ class Edges:
 
 
 def absent_keys(e):
-    yarn = {"rope_type": "yarn", "factor": 4.0}  # its original is max_position_embeddings
+    yarn = {"rope_type": "yarn", "factor": 4.0}  # without an original length that is max_position_embeddings
     for family, positions in zip(FAMILIES, (2048, 131072, 32768, 32768)):
         e.add("no max_position_embeddings", family, without=["max_position_embeddings"], max_positions=positions, rope=yarn, brief=family == "qwen2")
         e.add("no rope_theta, spelling 4", family, without=["rope_theta"])
@@ -145,7 +145,7 @@ def absent_keys(e):
         e.add("no num_key_value_heads", family, without=["num_key_value_heads"], n_heads=32, d_model=256, d_head=8,
               n_kv_heads=8 if family == "mistral" else 32, brief=family == "mistral")
         case = e.add("num_key_value_heads null", family, n_kv_heads=4)
-        case.reference = dict(case.config)  # transformers 5 refuses null for mistral alone; 4 takes it
+        case.reference = dict(case.config)  # transformers 5 refuses null, but only for mistral; version 4 accepts it
         case.config["num_key_value_heads"] = None
         n_vocab = 151936 if family.startswith("qwen") else 32000
         e.add("no vocab_size", family, without=["vocab_size"], n_vocab=n_vocab, tied=True, dtype="float16", n_tokens=80)
@@ -257,7 +257,7 @@ def extras(tensors):
 
 
 def other_weights(folder):
-    """Files of weights that transformers does not look at if there is a model.safetensors."""
+    """Writes files of weights that transformers ignores if there is a model.safetensors."""
     for name in "consolidated.safetensors", "adapter_model.safetensors", "pytorch_model.bin", "training_args.bin":
         (folder / name).write_bytes(b"not weights")
 
@@ -276,7 +276,7 @@ def tensor_names(e):
 
 
 def refusals(e):
-    """What Seer refuses on purpose. The words must be in its message."""
+    """Adds the cases that Seer refuses on purpose. Its message must have the given words."""
     e.refused("longrope", "longrope", "two sets of factors by length are not implemented",
               change={"rope_scaling": {"type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2.0] * 8, "factor": 4.0, ORIGINAL: 64}}, brief=True)
     e.refused("a rope type nobody knows", "rope", "cannot be guessed", change={"rope_scaling": {"type": "spiral", "factor": 2.0}})

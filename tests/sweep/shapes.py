@@ -1,4 +1,4 @@
-"""Small random checkpoints: what a model is (Shape), the two spellings of its config.json, its tensors, its files."""
+"""Makes small random checkpoints from a Shape: config.json in the form of transformers 4 or 5, tensors, and files."""
 import dataclasses
 import json
 import pathlib
@@ -22,11 +22,11 @@ class Shape:
     n_vocab: int = 300
     max_positions: int = 512
     theta: float = 10000.0
-    rope: dict | None = None  # rope_type, factor and so on; None is the default kind
+    rope: dict | None = None  # rope_type, factor and so on; None for the default kind
     eps: float = 1e-6
     tied: bool = False
-    attention_bias: bool = False  # llama, qwen3; qwen2 has biases of its own
-    mlp_bias: bool = False  # llama
+    attention_bias: bool = False  # for llama and qwen3; qwen2 always has biases of queries, keys and values
+    mlp_bias: bool = False  # for llama
 
 
 @dataclasses.dataclass
@@ -34,11 +34,11 @@ class Files:
     dtype: str = "float32"
     n_shards: int = 1
     seed: int = 0
-    wide_vectors: bool = False  # norms and biases in float32, whatever dtype is
+    wide_vectors: bool = False  # norms and biases are float32, whatever dtype is
 
 
 def config_of(shape, spelling, dtype="float32"):
-    """config.json with every key, as transformers 4 or 5 writes it."""
+    """Returns config.json with every key, as transformers 4 or 5 writes it."""
     config = {
         "architectures": [MODEL_TYPES[shape.family]], "model_type": shape.family, "hidden_act": "silu",
         "hidden_size": shape.d_model, "intermediate_size": shape.d_ff, "num_hidden_layers": shape.n_layers,
@@ -67,8 +67,8 @@ def config_of(shape, spelling, dtype="float32"):
 
 
 class Weights:
-    """Random tensors whose every part can be seen in the logits: no bias is zero, no norm's weight one, and queries and keys
-    are large enough that attention is far from even."""
+    """Makes random tensors that all affect the logits visibly: no bias is zero, no norm's weight is one, and queries and keys are
+    large enough that attention is far from even."""
 
     def __init__(self, shape, seed):
         self.random = torch.Generator().manual_seed(seed)
@@ -100,7 +100,7 @@ class Weights:
 
     def all(self):
         s = self.shape
-        # Small, so that rms_norm_eps counts in the first layer.
+        # The embedding is small, so that rms_norm_eps matters in the first layer.
         self.tensors["model.embed_tokens.weight"] = torch.randn(s.n_vocab, s.d_model, generator=self.random) * 0.01
         for i in range(s.n_layers):
             self.layer(i)
@@ -111,7 +111,7 @@ class Weights:
 
 
 def write_tensors(folder, tensors, files):
-    """model.safetensors, or shards and their index. Integers keep their type."""
+    """Writes model.safetensors, or shards and their index. Integers keep their type."""
     keep = {name for name, t in tensors.items() if not t.is_floating_point() or (files.wide_vectors and t.dim() == 1)}
     cast = {name: (t if name in keep else t.to(DTYPES[files.dtype])).contiguous() for name, t in tensors.items()}
     if files.n_shards == 1:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Does Seer read checkpoints as Hugging Face transformers 5 does?
+"""Checks that Seer reads checkpoints as Hugging Face transformers 5 does.
 
     tests/sweep/sweep_test.py SEER [--long] [--draws N] [--only WORDS] [--keep DIR] [--verbose]
 
-Writes small random checkpoints over the space of config.json and of tensors' names (cases.py), gives each a random prompt by both,
-and compares the logits of every position. Prints what is read differently, and exits with 1 if anything is that cases.py does
-not list as refused on purpose. Without --long some twenty cases run, which is what ctest does.
+Writes small random checkpoints with many forms of config.json and of tensors' names (cases.py), lets both compute the logits of a
+random prompt, and compares them at every position. Prints the cases that differ, and exits with 1 if there is one that cases.py
+does not list as refused on purpose. Without --long some twenty cases run, which is what ctest does.
 
 transformers, torch and safetensors come from the Python named by SEER_PYTHON_HF, else from this one; if they are missing the exit
 code is 77, which ctest reports as skipped. With transformers 4 the sweep shows where the two versions differ."""
@@ -20,15 +20,15 @@ import tempfile
 import time
 
 SKIPPED = 77
-# Of the logits' standard deviation. Both compute in float32; the worst that was seen is 5.3e-5.
+# The largest difference of logits, as a share of their standard deviation. Both compute in float32, and differed by 5.3e-5 at most.
 TOLERANCE = 5e-4
-# A case whose rope could be left out without more than this would prove nothing.
+# Changing the kind of rope to the default must change the logits by more than this, else the case would not test the kind.
 VISIBLE = 20 * TOLERANCE
 REFUSAL_CODES = (2, 3)  # bad usage; a file that is missing, malformed or unsupported
 
 
 def use_python_with_transformers():
-    """Goes on under SEER_PYTHON_HF, or ends if there is nothing to compare with."""
+    """Restarts the script under SEER_PYTHON_HF. Ends it if transformers, torch or safetensors are missing."""
     wanted = os.environ.get("SEER_PYTHON_HF")
     if wanted and os.environ.get("SEER_SWEEP_STARTED") != wanted:
         os.environ["SEER_SWEEP_STARTED"] = wanted
@@ -52,7 +52,7 @@ def use_python_with_transformers():
 
 
 class Outcome:
-    """How one case went: `kind` is equal, refused, or the trouble."""
+    """The result of one case. `kind` is "equal", "refused on purpose", or the kind of failure in capitals."""
 
     def __init__(self, case, kind, text="", worst=0.0, relative=0.0):
         self.case, self.kind, self.text, self.worst, self.relative = case, kind, text, worst, relative
@@ -80,7 +80,7 @@ def prompt_of(case):
 
 
 def logits_by_transformers(case, folder, ids):
-    """Logits, and those that the default kind of rope would give (None if that is what the case has)."""
+    """Returns the logits, and those with the default kind of rope (None if the case has no other kind)."""
     import shapes
     import torch
     from transformers import AutoModelForCausalLM
@@ -101,7 +101,7 @@ def logits_by_transformers(case, folder, ids):
 
 
 def logits_by_seer(seer, case, folder, ids):
-    """Logits, or what a refusal said and its exit code."""
+    """Returns (logits, None), or (None, (exit code, message)) if Seer refuses the checkpoint."""
     from safetensors.torch import load_file
     out = folder / "dump.safetensors"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SEER_")}
@@ -145,7 +145,7 @@ def run_case(seer, case, folder):
         return check_refusal(case, refusal)
     try:
         expected, without_rope = logits_by_transformers(case, folder, ids)
-    except Exception as error:  # whatever transformers raises is its refusal
+    except Exception as error:  # any exception of transformers is its refusal
         text = f"transformers: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return Outcome(case, "REFUSED BY TRANSFORMERS" if refusal is None else "REFUSED BY BOTH", text)
     if refusal is not None:
@@ -162,7 +162,7 @@ def report(outcomes, seconds, verbose):
         by_size, by_deviation = max(equal, key=lambda o: o.worst), max(equal, key=lambda o: o.relative)
         print(f"worst logit error: {by_size.worst:.3g} ({by_size.case.name}); "
               f"{by_deviation.relative:.3g} of the logits' deviation ({by_deviation.case.name})")
-    troubles = collections.defaultdict(list)  # one cause has many cases
+    troubles = collections.defaultdict(list)  # cases with the same message are printed together
     for o in outcomes:
         if not o.good:
             troubles[o.kind, re.sub(r"\d+", "#", o.text) if o.kind != "DIFFERENT" else o.case.name].append(o)

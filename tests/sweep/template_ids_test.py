@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The ids of published chat templates' prompts, compared with those that Hugging Face's tokenizers package gives their texts.
+"""Compares the ids of prompts made by published chat templates with the ids that Hugging Face's tokenizers package gives the texts.
 
     template_ids_test.py SEER [DATA]
 
-DATA (else SEER_TEST_DATA) holds templates/ (with cases.json) and tokenizers/. A case whose messages spell a token that the template or the vocabulary
-reserves is checked otherwise: Seer reads it as plain text, so the ids must decode to the same text and hold no more reserved tokens
-than the template wrote. tokenizers comes from the Python named by SEER_PYTHON_HF, else from this one; without it, or without DATA,
+DATA (else SEER_TEST_DATA) holds templates/ (with cases.json) and tokenizers/. Where messages contain the text of a special token,
+Seer reads it as plain text and the ids differ: then they must decode to the same text, and have no more special tokens than the
+package finds. tokenizers comes from the Python named by SEER_PYTHON_HF, else from this one; without it, or without DATA,
 the exit code is 77, which ctest reports as skipped."""
 import argparse
 import json
@@ -18,7 +18,7 @@ import tempfile
 
 from tokenizer_sweep import use_python_with_tokenizers
 
-DATE = "2026-11-28T09:05:03"  # of cases.json's references
+DATE = "2026-11-28T09:05:03"  # the date with which the texts in cases.json were rendered
 FAMILIES = {"llama3.1": ("meta-llama", "NousResearch-Hermes", "meetkai"),
             "qwen2": ("Qwen", "HuggingFaceTB", "deepseek-ai")}
 
@@ -57,7 +57,7 @@ class Checker:
         (folder / "messages.json").write_text(json.dumps(case["messages"]))
         command = [self.seer, "render", "-m", str(folder), "--ids", "--messages", str(folder / "messages.json"), "--date", DATE]
         variables = {key: value for key, value in case["kwargs"].items() if key != "add_generation_prompt"}
-        variables |= {key: text for key, text in tokens.items() if key not in known}  # as plain text
+        variables |= {key: text for key, text in tokens.items() if key not in known}  # passed as plain text
         command += ["--chat-template-kwargs", json.dumps(variables)]
         if not case["kwargs"].get("add_generation_prompt"):
             command.append("--no-generation-prompt")
@@ -68,7 +68,7 @@ class Checker:
         return [int(word) for word in done.stdout.split()] if done.returncode == 0 else done.stderr
 
     def check(self, case, folder):
-        """Why the case is wrong, or None."""
+        """Returns why Seer's ids are wrong, or None."""
         name = tokenizer_of(case["template"])
         found = self.found(case, name, folder)
         wanted = self.tokenizers[name].encode(case["expected"], add_special_tokens=False).ids

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Does Seer read a tokenizer.json as Hugging Face's tokenizers package does?
+"""Checks that Seer reads a tokenizer.json as Hugging Face's tokenizers package does.
 
     tests/sweep/tokenizer_sweep.py DRIVER [--long] [--only WORDS] [--texts N] [--verbose]
 
-Builds tokenizers (built_tokenizers.py), and compares what both make of random texts: the ids with special tokens parsed and as
-plain text, and what the ids, and random ids, decode to. With --long there are more texts, and every code point in eight contexts.
-DRIVER is the program tokenizer_driver. Prints what is different, and exits with 1 if anything is; a tokenizer that Seer
-refuses to load by name is no difference.
+Builds tokenizers (built_tokenizers.py), and compares what both make of random texts: the ids, with special tokens parsed or taken
+as plain text, and the texts that these and random ids decode to. With --long there are more texts, and every code point in eight contexts.
+DRIVER is the program tokenizer_driver. Prints every difference, and exits with 1 if there is one. A tokenizer that Seer
+refuses to load counts as none.
 
 The package comes from the Python named by SEER_PYTHON_HF, else from this one; if it is missing the exit code is 77, which
 ctest reports as skipped."""
@@ -25,7 +25,7 @@ CONTEXTS = ("a{}b", "1{}2", " {} ", "{0}{0}", "\n{}\n", ".{}!", "A{}'s", "tok{}<
 
 
 def use_python_with_tokenizers():
-    """Goes on under SEER_PYTHON_HF, or ends if there is nothing to compare with."""
+    """Restarts the script under SEER_PYTHON_HF. Ends it if the package is missing."""
     wanted = os.environ.get("SEER_PYTHON_HF")
     if wanted and os.environ.get("SEER_SWEEP_STARTED") != wanted:
         os.environ["SEER_SWEEP_STARTED"] = wanted
@@ -66,7 +66,7 @@ def compare(kind, inputs, ours, theirs, describe):
 
 
 def compare_texts(driver, hf, texts, draw, brief):
-    """The number of texts whose ids were compared."""
+    """Compares ids of texts and texts of ids. Raises Difference, or returns the number of texts."""
     names = lambda ids: " ".join(f"{i}:{hf.id_to_token(i)!r}" for i in ids[:60])  # noqa: E731
     for special in (True,) if brief else (True, False):
         hf.encode_special_tokens = not special
@@ -83,8 +83,8 @@ def compare_texts(driver, hf, texts, draw, brief):
 
 
 def code_point_texts(step):
-    """Every code point in every context, `step` of them in a text. Those that no version of Unicode up to 16 assigns, and the
-    private ones, are in the first context alone."""
+    """Yields texts with every code point in every context, `step` code points in each text. Private ranges, and those that Unicode 16
+    does not assign, are in the first context alone."""
     points = [p for p in range(1, 0x110000) if not 0xD800 <= p <= 0xDFFF]
     assigned = [p for p in points if p < 0xE000 or 0xF900 <= p < 0x32400 or 0xE0000 <= p < 0xE0200]
     for context in CONTEXTS:
@@ -101,7 +101,7 @@ def run(driver, name, file, all_texts, folder, brief):
     loaded = driver.ask(load=folder)
     try:
         hf = tokenizers.Tokenizer.from_str(json.dumps(file))
-    except Exception as error:  # whatever the package raises is its refusal
+    except Exception as error:  # any exception of the package is its refusal
         return ("refused by both" if "error" in loaded else "READ, THOUGH THE PACKAGE REFUSES"), f"{error} / {loaded.get('error')}", 0
     if "error" in loaded:
         return "refused", loaded["error"].replace(path, "tokenizer.json"), 0
@@ -111,7 +111,7 @@ def run(driver, name, file, all_texts, folder, brief):
             n += compare_texts(driver, hf, all_texts[first:first + 2000], draw, brief)
     except Difference as difference:
         return "DIFFERENT", str(difference), n
-    except Exception as error:  # the package gives up on a text
+    except Exception as error:  # the package failed for a text
         return "READ, THOUGH THE PACKAGE GIVES UP", str(error), n
     return "equal", "", n
 
@@ -120,7 +120,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("driver")
     parser.add_argument("--long", action="store_true", help="more texts, and every code point")
-    parser.add_argument("--texts", type=int, help="of each tokenizer")
+    parser.add_argument("--texts", type=int, help="number of texts for each tokenizer")
     parser.add_argument("--only", help="tokenizers whose name contains this")
     parser.add_argument("--verbose", action="store_true", help="what was refused, and each tokenizer's outcome")
     args = parser.parse_args()

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Does seer::jinja render what Hugging Face transformers' jinja2 renders?
+"""Checks that seer::jinja renders what Hugging Face transformers' jinja2 renders.
 
     tests/tokenizer/jinja_fuzz.py DRIVER [--renders N] [--seed S] [--templates DIR] [--verbose]
 
-Half of the renders are of templates made over the grammar (jinja_grammar.py); if DIR has chat templates and their cases.json, the
-other half are of those with tokens deleted, repeated or exchanged. Texts must be equal, errors must be errors. What Seer refuses
-with "not supported" is counted by its message. Exits with 1 if anything differs or takes more than 10 seconds.
+Templates are made at random over the grammar (jinja_grammar.py). If DIR has chat templates and their cases.json, every other render
+is of one of those, with tokens deleted, repeated or exchanged. Texts must be equal, and where jinja2 fails Seer must fail. What Seer
+refuses as "not supported" or not allowed is counted by its message, and is no difference. Exits with 1 if anything differs or takes
+Seer more than 10 seconds.
 
 transformers and jinja2 come from the Python named by SEER_PYTHON_HF, else from this one; if they are missing the exit code is 77,
 which ctest reports as skipped."""
@@ -25,7 +26,7 @@ import sys
 
 SKIPPED = 77
 TIMEOUT = 10
-# Python shows addresses of such objects; Seer refuses to write them.
+# jinja2 writes addresses of some objects, which differ from run to run; Seer refuses to write such objects.
 ADDRESS = re.compile(r"(?:object|function|method .*|\S+) at 0x[0-9a-f]+")
 
 
@@ -61,7 +62,7 @@ class Reference:
         self.strftime_now = lambda format: now.strftime(format)
 
     def render(self, template, variables):
-        """("text", ...), ("raised", ...), ("error", ...) or ("slow", "")."""
+        """Returns ("text", text), ("raised", message) for raise_exception, ("error", message) or ("slow", "")."""
         signal.signal(signal.SIGALRM, alarm)
         signal.alarm(TIMEOUT)
         try:
@@ -72,7 +73,7 @@ class Reference:
             return "slow", ""
         except MemoryError:
             return "slow", ""
-        except Exception as error:  # whatever a template can raise
+        except Exception as error:  # a template can raise anything
             kind = "raised" if type(error).__name__ == "TemplateError" else "error"
             return kind, f"{type(error).__name__}: {error}" if kind == "error" else str(error)
         finally:
@@ -112,7 +113,7 @@ def refusal(message):
 
 
 def judge(reference, ours):
-    """None if they agree, "refused: ..." or "skipped" for what does not count, else what is wrong."""
+    """Returns None if both agree, "refused: ..." or "skipped" for differences that do not count, else what is wrong."""
     if ours[0] in ("crash", "hang"):
         return ours[0]
     if reference[0] == "slow":
@@ -131,7 +132,7 @@ def judge(reference, ours):
 
 
 class Made:
-    """Templates over the grammar."""
+    """Makes random templates over the grammar."""
 
     def __init__(self, rng):
         from jinja_grammar import Grammar
@@ -142,7 +143,7 @@ class Made:
 
 
 class Mutated:
-    """Real templates with small mistakes."""
+    """Puts small mistakes into real templates."""
 
     def __init__(self, rng, folder, module):
         self.rng = rng
@@ -199,7 +200,6 @@ def main():
         verdict = judge(expected, ours)
         counts[verdict or f"equal: {expected[0]}"] += 1
         if verdict is None or verdict == "skipped" or verdict.startswith("refused"):
-            # An address differs from run to run, so a text with one must be refused.
             continue
         if expected[0] == "text" and ADDRESS.search(expected[1]) and ours[0] == "error":
             continue

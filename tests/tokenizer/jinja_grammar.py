@@ -1,4 +1,4 @@
-"""Random templates and variables over the grammar that seer::jinja supports. Most of what is made renders; some of it must fail."""
+"""Makes random templates and variables over the grammar that seer::jinja supports. Most of them render; some must fail."""
 
 NAMES = ["a", "b", "c", "x", "item", "messages", "tools", "s", "n", "d", "xs", "flag", "missing", "none_value", "f", "u"]
 WORDS = ["user", "assistant", "system", "role", "content", "name", "a", "b", "", " ", "Hello World", "foo-bar baz", "x\ny\n",
@@ -157,7 +157,8 @@ class Grammar:
         if k < 0.75:
             return self.wrap(f"messages|{self.pick(FILTERS_DICTS)}")
         if k < 0.82:
-            # No slice of an item: when the whole is constant, jinja2 takes a slice of a number for undefined, else for an error.
+            # Only slices, no single items: an item may be a number, and a slice of a number is undefined to jinja2 in a constant
+            # expression, but an error elsewhere.
             return f"{self.list(d - 1)}{self.slice(d, index=False)}"
         if k < 0.87:
             return self.wrap(f"{self.list(d - 1)} + {self.list(d - 1)}")

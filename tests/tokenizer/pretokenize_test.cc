@@ -178,7 +178,7 @@ TEST_CASE("a normalizer prepends and replaces in the order it lists, and leaves 
   CHECK(normalizer.apply("a b  c") == "\u2581a\u2581b\u2581\u2581c");
   CHECK(normalizer.apply("") == "");
   const json twice = {{"type", "Replace"}, {"pattern", {{"String", "aa"}}}, {"content", "a"}};
-  // Text that was written is not read again.
+  // The pattern is not looked for in text that a replacement has written.
   CHECK(Normalizer({{"normalizer", twice}}, "t").apply("aaaaa") == "aaa");
   CHECK(Normalizer(json::object(), "t").apply("a b") == "a b");
 }

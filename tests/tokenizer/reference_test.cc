@@ -21,7 +21,8 @@ struct Case {
   std::vector<int32_t> ids;
 };
 
-// Texts and ids as llama.cpp keeps them: texts split by a marker line, ids a line each, without BOS.
+// Reads texts and ids as llama.cpp keeps them: a marker line is between two texts, and each line of the other
+// file has the ids of a text, without BOS.
 std::vector<Case> read_cases(const std::filesystem::path& dir) {
   const std::string marker = "\n__ggml_vocab_test__\n", texts = read_file(dir / "cases.inp");
   std::istringstream ids(read_file(dir / "cases.out"));
@@ -76,8 +77,8 @@ TEST_CASE("Llama 3.1's tokenizer.json gives the reference ids and its texts back
   check_folder("llama3.1");
 }
 
-// Folders whose vectors have special tokens, as the tokenizers library reads them. `form`: the one that the
-// tokenizer puts texts in, if any.
+// Checks a folder whose reference ids include those of special tokens in texts, as the tokenizers library
+// reads them. `form` is the normal form of the tokenizer, if it has one.
 void check_folder_with_special(const std::string& name, std::optional<NormalForm> form) {
   const auto dir = test_data("tokenizers/" + name);
   if (!dir) return;

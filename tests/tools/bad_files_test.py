@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every bad file ends in a message that helps, the right exit code, soon, and in little memory.
+"""Checks that for every bad file the program ends soon, in little memory, with a helpful message and the right exit code.
 
   tests/tools/bad_files_test.py SEER             checks every row
   tests/tools/bad_files_test.py SEER --table     prints the table too, as Markdown
@@ -21,7 +21,7 @@ import special, json_files, weights, quantised, gates, texts, inputs  # noqa: E4
 MAX_MS = 1000
 MAX_BYTES = 200 * 1_000_000
 MAX_MESSAGE = 3000
-ATTEMPTS = 3  # another program may take the processor for a while
+ATTEMPTS = 3  # a slow row is repeated, because other programs may have taken the processor
 
 
 def problems(run, outcome, relaxed):

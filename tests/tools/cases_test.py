@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Small checkpoints and tokenizers that Seer once got wrong, each with the right answer.
+"""Checks small checkpoints and tokenizers that Seer once read wrongly.
 
     tests/tools/cases_test.py SEER [unittest's options]
 
 The inputs are cases/cases.tar.xz of the test data (SEER_TEST_DATA). The answers are those of transformers 5.24, jinja2 and
-sentencepiece, or follow from how the input was made: a checkpoint under auto/ says a fixed token after each token. Where the data are
-missing the exit code is 77, which ctest reports as skipped."""
+sentencepiece, or follow from how the input was made: a checkpoint under auto/ generates a fixed token after each token. If the data
+are missing the exit code is 77, which ctest reports as skipped."""
 import http.client
 import json
 import os
@@ -30,7 +30,7 @@ def ids_of(text):
 
 
 def utf8(text):
-    """The ids of a text under a tokenizer whose first 256 entries are the bytes, with (ID,) for special tokens."""
+    """Returns the ids of strings, under a tokenizer whose first 256 entries are the bytes, and of special tokens, given as (ID,)."""
     return [i for part in text for i in (part if isinstance(part, tuple) else part.encode())]
 
 
@@ -94,7 +94,7 @@ class Automata(Case):
 
 
 class Server:
-    """`seer serve` with one case's model, at a port that the system chose."""
+    """Runs `seer serve` with the model of a case, at a port that the system chooses."""
 
     def __init__(self, case):
         self.process = subprocess.Popen([SEER, "serve", "-m", str(CASES / case), "--port", "0"], env=ENVIRONMENT,
@@ -154,8 +154,8 @@ class ChatTemplates(Case):
         self.assertEqual(self.tokenize("chat/empty-added", "Hi"), [1, 320, 417])
 
     def test_an_added_token_that_is_not_special_can_open_a_turn(self):
-        # As the tokenizers package reads the file, whose normalizer puts a prefix space in front of every stretch;
-        # transformers 5 replaces it by LlamaTokenizer's own pipeline.
+        # These are the ids of the tokenizers package: the file's normalizer puts a prefix space before every part of a text between
+        # added tokens. transformers 5 gives others, because it replaces the file's pipeline by LlamaTokenizer's own.
         self.check("chat/im-start-not-special", "Hi",
                    [1, 513, 318, 419, 285, 13, 440, 417, 512, 410, 13, 513, 261, 419, 419, 293, 413, 303, 413, 13])
 
@@ -175,7 +175,7 @@ class Tokenizers(Case):
             with self.subTest(text):
                 self.assertEqual(self.tokenize("tok/bytes-single_word", text, "--parse-special"), expected)
 
-    def test_not_legacy_there_is_no_prefix_space_after_a_special_token(self):
+    def test_with_legacy_false_there_is_no_prefix_space_after_a_special_token(self):
         self.assertEqual(self.tokenize("sp/legacy-false", "<s>Y", "--parse-special"), [1, 1, 452])
 
     def test_add_prefix_space_false_counts_next_to_a_tokenizer_model(self):
@@ -196,7 +196,7 @@ class Checkpoints(Case):
             self.assertTrue(all(abs(a - b) < 2e-3 for a, b in zip(self.logits(case), logits)), self.logits(case))
 
     def logits(self, case):
-        """Those of ids 0 to 3 after ONCE."""
+        """Returns the logits of ids 0 to 3 after the tokens ONCE."""
         with tempfile.TemporaryDirectory() as folder:
             dump = pathlib.Path(folder) / "dump.safetensors"
             self.run_seer("inspect", "-m", str(CASES / case), "--tokens-file", "-", "--logits-last", "1", "--dump", str(dump),
@@ -214,8 +214,8 @@ class Checkpoints(Case):
             with self.subTest(case):
                 self.loads("load/" + case, logits)
 
-    def test_without_vocab_size_the_embedding_says_it(self):
-        # transformers takes its default, 32000, and refuses the weights.
+    def test_without_vocab_size_it_is_that_of_the_embedding(self):
+        # transformers assumes its default, 32000, and refuses the weights.
         self.loads("load/no-vocab", UNCHANGED, "vocab_size is absent: it is 512")
 
     def test_tensors_that_change_nothing_are_skipped_and_named(self):
@@ -227,7 +227,7 @@ class Checkpoints(Case):
     def test_a_window_that_the_context_does_not_reach_changes_nothing(self):
         self.assertEqual(self.generate("load/sliding-big", "-p", "Once", "-n", "3", "-c", "64"), b" upon a time")
 
-    def test_sampling_values_mean_what_people_mean_by_them(self):
+    def test_unusual_values_of_top_k_and_top_p_are_read_as_intended(self):
         for case, top_k, top_p in (("gen-topp0", None, True), ("gen-topk-1", 0, False), ("gen-topk-float", 50, False)):
             with self.subTest(case):
                 sampling = json.loads(self.run_seer("inspect", "-m", str(CASES / "load" / case), "--output", "json")[0])["sampling"]
@@ -243,7 +243,7 @@ class Checkpoints(Case):
         self.loads("load/orig-toplevel", YARN)
 
     def test_both_names_of_the_rope_type(self):
-        # transformers 4 writes both, so a file in which they agree is an ordinary one. Where they differ, both are named.
+        # transformers 4 writes both keys. A file in which they agree is read; if they differ, the message names both.
         self.loads("load/rope-both-keys", UNCHANGED)
         with tempfile.TemporaryDirectory() as folder:
             for path in (CASES / "load/rope-both-keys").iterdir():
@@ -269,7 +269,7 @@ class Checkpoints(Case):
             self.assertEqual(self.logits(folder), [0.0] * 4)
             self.assertIn("another lm_head.weight is saved, which is used", self.run_seer("inspect", "-m", folder)[1])
 
-    def test_stand_ins_and_other_formats_are_named_with_the_remedy(self):
+    def test_git_lfs_pointers_and_gguf_files_are_named_with_the_remedy(self):
         err = self.refused("generate", "-m", str(CASES / "load/lfs"), "-p", "x")
         self.assertIn("Git LFS pointer", err)
         self.assertIn("git lfs pull", err)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`seer chat` as it is typed into: a terminal with lines to edit, pastes, a history and a window that changes."""
+"""Types into `seer chat` on a terminal: edits lines, pastes, uses the history, changes the window, sends signals."""
 import fcntl
 import json
 import os
@@ -16,17 +16,17 @@ import unittest
 
 SEER = os.environ["SEER_BINARY"]
 DEMO = pathlib.Path(os.environ["SEER_DEMO_MODEL"])
-DEADLINE = 60  # seconds until something that must happen counts as not happening
+DEADLINE = 60  # seconds after which a test fails if something has not happened
 UP, LEFT, HOME, DELETE = "\x1b[A", "\x1b[D", "\x1b[H", "\x1b[3~"
 
 
 def pasted(text):
-    """As a terminal sends it once it has been asked to mark pastes: a line break is the Enter key's."""
+    """Returns what a terminal sends for a pasted text if it marks pastes, as the program asks. A line break is sent as the Enter key."""
     return "\x1b[200~" + text.replace("\n", "\r") + "\x1b[201~"
 
 
 class Chat:
-    """A chat whose answers have one token; `messages()` is what it was asked."""
+    """A chat whose answers have one token. `messages()` returns the messages that it has received."""
 
     def __init__(self, *arguments, term="xterm", home=None):
         self.folder = tempfile.TemporaryDirectory()
@@ -47,7 +47,7 @@ class Chat:
         fcntl.ioctl(self.control, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, seconds):
-        """Takes what the terminal shows; False at its end."""
+        """Reads what the terminal shows. Returns False if the program has closed it."""
         if not select.select([self.control], [], [], seconds)[0]:
             return True
         try:
@@ -69,7 +69,7 @@ class Chat:
     def type(self, text):
         left = text.encode()
         os.set_blocking(self.control, False)
-        while left and self.process.poll() is None:  # the other side stops reading when nobody takes what it shows
+        while left and self.process.poll() is None:  # the program stops reading while its output is not read
             try:
                 left = left[os.write(self.control, left):]
             except BlockingIOError:
@@ -78,7 +78,7 @@ class Chat:
         os.set_blocking(self.control, True)
 
     def ask(self, text):
-        """Types it and waits for the next prompt."""
+        """Types the text and Enter, and waits for the next prompt."""
         self.shown = b""
         self.type(text + "\r")
         self.wait_for("\r\n")
@@ -90,7 +90,7 @@ class Chat:
         return [m["content"] for m in json.loads(self.saved.read_text()) if m["role"] == role]
 
     def end(self, how="\x04"):
-        """Its exit code."""
+        """Ends the chat, and returns its exit code."""
         self.type(how)
         return self.wait()
 
@@ -111,11 +111,11 @@ class Terminal(unittest.TestCase):
         text = " ".join(f"word{i}" for i in range(10_000))
         self.assertGreater(len(text), 80_000)
         text += "x" * (100_000 - len(text))
-        chat.ask("/system " + pasted(text))  # which computes nothing
+        chat.ask("/system " + pasted(text))  # computes no answer
         self.assertEqual(chat.messages("system"), [text])
         self.assertEqual(chat.end(), 0)
 
-    def test_a_zero_that_is_pasted_shows_and_cuts_nothing_off(self):
+    def test_a_pasted_zero_is_shown_and_cuts_nothing_off(self):
         chat = Chat()
         chat.ask("a" + pasted("one\0two\0") + "b")
         self.assertEqual(chat.messages(), ["aone\ufffdtwo\ufffdb"])
@@ -142,7 +142,7 @@ class Terminal(unittest.TestCase):
 
     def test_lines_are_edited(self):
         chat = Chat()
-        chat.ask("hallo" + LEFT * 3 + "\x08e")  # the a before the cursor goes
+        chat.ask("hallo" + LEFT * 3 + "\x08e")  # Backspace deletes the a
         chat.ask("world" + HOME + DELETE + "W")
         chat.ask("Grüße, 世界 😀" + LEFT * 2 + "\x7f" + "月")
         self.assertEqual(chat.messages(), ["hello", "World", "Grüße, 世月 😀"])
@@ -186,7 +186,7 @@ class Terminal(unittest.TestCase):
         self.assertEqual(chat.messages(), ["some words that go on for more than a line " * 5])
         self.assertEqual(chat.end(), 0)
 
-    def test_control_c_gives_a_line_up_and_control_d_leaves(self):
+    def test_control_c_discards_a_line_and_control_d_ends_the_chat(self):
         chat = Chat()
         chat.type("not meant")
         chat.wait_for("meant")
@@ -199,7 +199,7 @@ class Terminal(unittest.TestCase):
 
     def test_keys_within_a_paste_are_text(self):
         chat = Chat()
-        chat.ask(pasted("a\x1b[Ab"))  # an arrow key's bytes are text there
+        chat.ask(pasted("a\x1b[Ab"))  # within a paste the bytes of an arrow key are text
         self.assertEqual(chat.messages(), ["a\x1b[Ab"])
         self.assertEqual(chat.end(), 0)
 
@@ -213,9 +213,9 @@ class Terminal(unittest.TestCase):
         self.assertTrue(termios.tcgetattr(chat.control)[3] & termios.ICANON)
         os.close(chat.control)
 
-    def test_a_signal_that_kills_leaves_the_terminal_as_it_was(self):
+    def test_a_second_signal_that_kills_leaves_the_terminal_as_it_was(self):
         codes = set()
-        for milliseconds in (0, 1, 2, 5):  # the first is heeded within milliseconds, and the second may be the first
+        for milliseconds in (0, 1, 2, 5):  # by the time of the second signal, the first may have been handled or not
             chat = Chat()
             chat.ask("/file " + str(DEMO.parent / "long-document/document.txt"))
             chat.type("What?\r")

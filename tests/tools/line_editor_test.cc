@@ -21,11 +21,11 @@
 
 namespace {
 
-std::function<void()> after_mode_change;  // of the terminal, by whomever in this process
+std::function<void()> after_mode_change;  // called after every call of tcsetattr() in this process
 
 }  // namespace
 
-// In place of the C library's, for libedit too.
+// Replaces the C library's function, also for libedit.
 extern "C" [[gnu::visibility("default")]] int tcsetattr(int fd, int actions, const termios* mode) noexcept {
   static const auto real = reinterpret_cast<decltype(&tcsetattr)>(::dlsym(RTLD_NEXT, "tcsetattr"));
   const int result = real(fd, actions, mode);
@@ -33,8 +33,8 @@ extern "C" [[gnu::visibility("default")]] int tcsetattr(int fd, int actions, con
   return result;
 }
 
-// libedit copies the names of functions that a program adds and never frees them (EL_ADDFN): once for each
-// editor.
+// For each editor, libedit copies the names of the functions that a program adds (EL_ADDFN), and never frees
+// them. So LeakSanitizer must not report these copies.
 extern "C" [[gnu::visibility("default")]] const char*
 __lsan_default_suppressions() {  // NOLINT(bugprone-reserved-identifier)
   return "leak:wcsdup";
@@ -47,7 +47,7 @@ constexpr const char* kLeft = "\x1b[D";
 constexpr const char* kHome = "\x1b[H";
 constexpr const char* kDelete = "\x1b[3~";
 
-// A terminal that is this process's standard input and standard error, and who sits at it.
+// A terminal that is this process's standard input and standard error, and the person who types on it.
 class Terminal {
  public:
   Terminal() {
@@ -76,12 +76,12 @@ class Terminal {
     const winsize size = {rows, columns, 0, 0};
     ::ioctl(control_, TIOCSWINSZ, &size);
   }
-  // Takes what it shows, without which it would stop.
+  // Reads what the terminal shows. If nobody read it, the process would wait for that when it writes.
   void look() const {
     char shown[65536];
     while (::read(control_, shown, sizeof shown) > 0) continue;
   }
-  // Until there is something to read for the process.
+  // Waits until there is something to read for the process.
   void wait_until_typed() const {
     pollfd keyboard = {terminal_, POLLIN, 0};
     if (::poll(&keyboard, 1, 60'000) != 1) throw std::runtime_error("what was typed never arrived");
@@ -197,7 +197,7 @@ TEST_CASE(
     ++n_typed;
     typist.terminal().look();
     typist.terminal().type(std::string("ab") + kLeft + "\x7f" + "c\r");
-    typist.terminal().wait_until_typed();  // so that it is this mode that took it
+    typist.terminal().wait_until_typed();  // so that the terminal takes the keys in this mode
   };
   std::vector<std::string> got;
   for (int i = 0; i < n_lines; ++i) got.push_back(typist.line({}));
@@ -213,7 +213,7 @@ TEST_CASE("a terminal that someone made collect lines meanwhile is edited on aga
   CHECK(typist.line({"before\r"}) == "before");
   int n_looks = 0;
   typist.when_idle = [&] {
-    // As a shell does that has stopped the process and lets it go on.
+    // A shell that has stopped the process sets this mode before the process goes on.
     if (n_looks == 1) typist.terminal().set_mode(ICANON | ECHO);
     if (n_looks == 3) {
       prepared = !typist.terminal().collects_lines();

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/memory.py computes what `seer` says that it takes: memory_test.py SEER"""
+"""Checks that tools/memory.py computes the memory that `seer` reports: memory_test.py SEER"""
 import json
 import os
 import pathlib
@@ -54,7 +54,7 @@ class Memory(unittest.TestCase):
         self.assertEqual(memory.step_bytes(shape, "bf16", "cpu", 10000, None), said["engine"]["step_bytes"])
 
     def check(self, weights="bf16", context=1000, kv="f32", options=(), chunk=None, **changes):
-        """A shape with random weights takes what `seer bench -v` says: of weights to the byte, else to all digits it prints."""
+        """Compares with `seer bench -v` for a shape with random weights: weights to the byte, the rest to all printed digits."""
         config = self.config(**changes)
         done = run(SEER, "bench", "--config", config, "--random-weights", "--weights", weights, "-v", "-p", "64", "-n", "0", "-r", "1",
                    "--no-warmup", "-c", str(context), "--kv-cache-dtype", kv, "--sparse", "dense", "--output", "json", *options)
@@ -79,7 +79,7 @@ class Memory(unittest.TestCase):
     def test_weights_that_are_rounded(self):
         self.check(weights="fp8")
         self.check(weights="int4")
-        self.check(weights="int4", intermediate_size=352)  # which groups of 32 divide and groups of 64 do not
+        self.check(weights="int4", intermediate_size=352)  # a multiple of 32, but not of 64
 
     def test_gates_of_one_weight_and_of_two(self):
         self.check(**GATES)
@@ -109,13 +109,13 @@ class Memory(unittest.TestCase):
         self.assertEqual(out[0].split(), "| GiB | type | weights | steps | all, 8192 | all, 131072 | all, 262144 |".split())
         name, kind, weights, steps, *totals = [cell.strip() for cell in out[2].strip("|").split("|")]
         self.assertEqual((name, kind), ("llama-3.1-8b", "bf16"))
-        # 2 x 8 heads x 128 x 2 bytes in each of 32 layers, and of 64 tokens 32 gate keys of 128.
+        # In each of 32 layers a token has 2 x 8 heads x 128 x 2 bytes, and 64 tokens have 32 gate keys of 128 x 2 bytes.
         cache = 131072 * 32 * (4096 + 32 * 128 * 2 / 64) / 2**30
         self.assertAlmostEqual(float(totals[1]), float(weights) + float(steps) + cache, delta=0.02)
-        self.assertEqual(totals[2], "")  # beyond the model's positions
+        self.assertEqual(totals[2], "")  # empty, because the model has fewer positions
 
     def test_sizes_of_steps_are_the_engine_s(self):
-        """Those of a GPU too, which this test cannot ask."""
+        """Compares constants with the sources, because those of a GPU cannot be asked for here."""
         said = {}
         for file in ("engine/src/engine_sizes.cc", "kernels/cuda/codes/batch.h", "kernels/cuda/codes/codes.h", "models/arena.h"):
             for name, value in re.findall(r"constexpr int(?:64_t)? (k\w+) = ([^;]+);", (ROOT / file).read_text(encoding="utf-8")):
@@ -152,7 +152,7 @@ class Memory(unittest.TestCase):
             for figure, exact in zip(shown, row):
                 self.assertAlmostEqual(float(figure), float(exact), delta=0.051)
 
-    def test_values_that_mean_nothing_are_refused(self):
+    def test_invalid_values_are_refused(self):
         for arguments in (["--weights", "fp4"], ["-c", "0"], ["-c", "many"]):
             done = subprocess.run([sys.executable, "-B", ROOT / "tools/memory.py", self.config(), *arguments], capture_output=True,
                                   text=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""examples/real-models: real_models_test.py SEER Folders|Files
+"""Tests the scripts of examples/real-models: real_models_test.py SEER Folders|Files
 
 Folders needs neither network nor packages. Files reads GGUF files that it makes up, by the package gguf of the Python that
 SEER_PYTHON_HF names, or of this one; if there is none, the exit code is 77."""
@@ -27,7 +27,7 @@ TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im
 
 
 def byte_tokens():
-    """The texts of the 256 bytes in a byte-level vocabulary: what is not printed is moved beyond 255."""
+    """Returns the characters by which byte-level vocabularies name the 256 bytes, from U+0100 on for unprintable ones."""
     printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
     moved = iter(range(256, 512))
     return [chr(byte) if byte in printed else chr(next(moved)) for byte in range(256)]
@@ -62,7 +62,7 @@ def shapes(architecture):
 
 
 def bf16(values):
-    """Of float32 values that are bf16 numbers already: their upper halves."""
+    """Returns the bytes of bf16 numbers: the upper halves of float32 numbers that need no rounding."""
     return b"".join(struct.pack("<f", value)[2:] for value in values)
 
 
@@ -86,7 +86,7 @@ class Base(unittest.TestCase):
         self.folder = pathlib.Path(temporary.name)
 
     def check_model(self, folder, architecture):
-        """Seer reads the folder, tokenizes as the vocabulary says, and answers."""
+        """Checks that Seer reads the folder, tokenizes by its vocabulary, and generates."""
         described = seer("inspect", "-m", folder)
         self.assertIn({"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}[architecture], described)
         the, line_break, a = 260, 3 + 10, 3 + 97
@@ -115,9 +115,9 @@ class Folders(Base):
         self.assertFalse([token for token in made["model"]["vocab"] if token.startswith("[PAD")])
         self.assertEqual([(token["content"], token["special"]) for token in made["added_tokens"]],
                          [("<|endoftext|>", True), ("<|im_start|>", True), ("<|im_end|>", True), ("<tool_call>", False)])
-        self.assertEqual(len(fields("qwen2")["tokenizer.ggml.tokens"]), 264)  # the embedding keeps rows for all of them
+        self.assertEqual(len(fields("qwen2")["tokenizer.ggml.tokens"]), 264)  # the embedding keeps the rows of all ids
 
-    def test_what_is_not_known_is_refused_by_name(self):
+    def test_unknown_families_and_forms_are_refused_by_name(self):
         with self.assertRaisesRegex(ValueError, "llama with smollm, qwen2 with qwen2.*found llama with llama-bpe"):
             convert.family_of({**fields("llama"), "tokenizer.ggml.pre": "llama-bpe"})
         for name in ("blk.0.ffn_gate_exps.weight", "rope_freqs.weight", "blk.x.attn_q.weight", "weight"):
@@ -134,7 +134,7 @@ class Folders(Base):
         self.assertEqual(code, 2)
         self.assertIn("qwen2.5-coder-0.5b", error)
 
-    def test_a_model_that_is_there_is_left_alone(self):
+    def test_a_model_that_exists_is_left_alone(self):
         folder = self.folder / "model"
         folder.mkdir()
         for name in make.FILES:
@@ -184,7 +184,7 @@ class Folders(Base):
 
 
 def write_gguf(path, values, tensors):
-    """GGUF 3: a header, values by name, tensors' names and places, and their data in multiples of 32 bytes."""
+    """Writes a GGUF file of version 3: a header, named values, names and offsets of tensors, and their data, aligned to 32 bytes."""
     def text(value):
         return struct.pack("<Q", len(value.encode())) + value.encode()
 
@@ -210,7 +210,7 @@ def write_gguf(path, values, tensors):
 
 
 def q8_0(values):
-    """Blocks of 32: a float16 scale, here 1/128, and 8 bits each."""
+    """Packs values in GGUF's type Q8_0: blocks of a float16 scale, which is 1/128 here, and 32 codes of 8 bits."""
     return b"".join(struct.pack("<e32b", 1 / 128, *(round(value * 128) for value in values[i:i + 32])) for i in range(0, len(values), 32))
 
 
@@ -228,7 +228,7 @@ class Files(Base):
                         shape, 0, struct.pack(f"<{len(values)}f", *values))
                     if architecture == "llama" and ("attn_q" in name or "attn_k" in name):
                         rows = [values[i:i + D_MODEL] for i in range(0, len(values), D_MODEL)]
-                        # Row 2 i of a head is its row i, and row 2 i + 1 is its row i of the second half.
+                        # GGUF has the rows of a head's two halves in turn: row 2 i is row i of the first, row 2 i + 1 of the second.
                         order = [head + (i if i < D_HEAD // 2 else i - D_HEAD // 2) * 2 + (i >= D_HEAD // 2)
                                  for head in range(0, shape[0], D_HEAD) for i in range(D_HEAD)]
                         values = [value for row in order for value in rows[row]]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Signals at every stage of `seer`: each ends it soon, with the exit code that tools/seer/README.md names, or does nothing."""
+"""Sends signals at every stage of `seer`: each ends it soon, with the exit code that tools/seer/README.md names, or is ignored."""
 import os
 import pathlib
 import signal
@@ -10,12 +10,12 @@ import unittest
 
 SEER = os.environ["SEER_BINARY"]
 DEMO = pathlib.Path(os.environ["SEER_DEMO_MODEL"])
-DEADLINE = 60  # seconds until something that must happen counts as not happening
+DEADLINE = 60  # seconds after which a test fails if something has not happened
 MODEL = ["-m", str(DEMO / "model"), "-g", str(DEMO / "gates")]
 ENDLESS = ["generate", *MODEL, "-p", "It was", "-n", "12000", "--ignore-eos", "--temp", "0"]
 INTERRUPTED = 130
 
-# What runs, and what it has written, on stdout or stderr, once it is at the stage that is meant.
+# {stage: (command, how wait_for() knows that the command has reached the stage)}
 STAGES = {
     "prefill": (["generate", *MODEL, "-f", "{long}", "-c", "1048576", "--sparse", "dense"], "config"),
     "decode": (ENDLESS, "out"),
@@ -48,7 +48,7 @@ class Run:
         return self.error.read().decode("utf-8", "replace")
 
     def wait_for(self, stage):
-        if stage == "config":  # computing, of which nothing is shown yet
+        if stage == "config":  # the command computes, and writes nothing yet
             time.sleep(0.5)
             return
         until = time.monotonic() + DEADLINE
@@ -58,10 +58,10 @@ class Run:
             time.sleep(0.01)
 
     def end(self):
-        """Its exit code, minus a signal's number if that killed it."""
+        """Waits for the end, and returns the exit code, or minus the number of the signal that killed the process."""
         until = time.monotonic() + DEADLINE
         while self.process.poll() is None:
-            self.process.stdout.read()  # its input stays open: the end of that would end it as well
+            self.process.stdout.read()  # stdin stays open, because its end would end a chat
             if time.monotonic() > until:
                 self.process.kill()
                 self.process.wait()
@@ -88,7 +88,7 @@ class Signals(unittest.TestCase):
                 run.wait_for(stage)
                 sent = time.monotonic()
                 run.process.send_signal(number)
-                # One that is ignored must change nothing: then the next one ends it.
+                # After a signal that is ignored, the program goes on, and SIGTERM ends it.
                 if expected is None:
                     time.sleep(0.2)
                     self.assertIsNone(run.process.poll())
@@ -107,17 +107,17 @@ class Signals(unittest.TestCase):
     def test_a_terminal_that_hangs_up_kills_each_stage(self):
         self.each_stage(signal.SIGHUP, -signal.SIGHUP)
 
-    def test_a_broken_pipe_is_no_signal_to_any_stage(self):
+    def test_sigpipe_is_ignored_at_each_stage(self):
         self.each_stage(signal.SIGPIPE, None)
 
-    def test_at_any_moment_of_the_start_it_ends(self):
+    def test_a_signal_at_any_moment_of_the_start_ends_it(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             for milliseconds in (0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64):
                 with self.subTest(f"{number.name} after {milliseconds} ms"):
                     run = Run([*ENDLESS, "--tp", "2"] if milliseconds % 3 == 0 else ENDLESS, self.folder)
                     time.sleep(milliseconds / 1000)
                     run.process.send_signal(number)
-                    self.assertIn(run.end(), (INTERRUPTED, -number))  # killed: no handler was there yet
+                    self.assertIn(run.end(), (INTERRUPTED, -number))  # killed if the handler was not installed yet
 
     def test_a_reader_that_leaves_ends_it_with_1(self):
         for name in ("decode", "decode on two ranks"):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# seer under mpirun on two hosts with a host file: two network namespaces with a cable between, each with a host name of its
-# own. What one process generates they do; and once the cable is cut both end within --comm-timeout.
+# Runs seer under mpirun on two hosts named in a host file: two network namespaces, connected by a virtual cable, each with its own
+# host name. They must generate what one process generates. After the cable is cut, rank 0 must report that --comm-timeout has passed.
 #   two_hosts_test.sh SEER MODEL      exits with 77 if there are no namespaces or no mpirun
 set -euo pipefail
 seer=$1 model=$2
@@ -9,7 +9,7 @@ command -v mpirun >/dev/null || skip "mpirun is not installed"
 command -v ip >/dev/null || skip "ip (iproute2) is not installed"
 id=$$ work=$(mktemp -d)
 a=seer-a-$id b=seer-b-$id
-# Whatever is left of a failed run is this test's own: it is in these namespaces.
+# Processes that a failed run leaves behind are in these namespaces, and all of them belong to this test.
 clean() {
   for name in "$a" "$b"; do
     ip netns pids "$name" 2>/dev/null | xargs -r kill -9 2>/dev/null || true
@@ -30,7 +30,7 @@ for end in "$a va$id 10.231.77.1" "$b vb$id 10.231.77.2"; do
 done
 unshare --uts true 2>/dev/null || skip "host names of their own are not allowed here"
 printf '10.231.77.1 slots=1\n10.231.77.2 slots=1\n' >"$work/hosts"
-# Instead of ssh: HOST COMMAND...
+# mpirun calls this script instead of ssh: agent HOST COMMAND...
 cat >"$work/agent" <<END
 #!/bin/sh
 shift
@@ -48,7 +48,7 @@ on_hosts() {
 prompt=(generate -m "$model" --device cpu -p "It was a dark night" --temp 0 --ids -q --ignore-eos)
 "$seer" "${prompt[@]}" -n 24 >"$work/alone"
 on_hosts "$seer" "${prompt[@]}" -n 24 >"$work/both"
-# mpirun passes output on through a terminal.
+# mpirun passes output through a terminal, which adds carriage returns.
 if ! cmp "$work/alone" <(tr -d '\r' <"$work/both"); then
   echo "FAILED: two hosts generate other tokens than one" && exit 1
 fi
@@ -57,9 +57,9 @@ if [ "$(cat "$work/names")" != "seer-a seer-b " ]; then
   echo "FAILED: the ranks ran on $(cat "$work/names"), not on two hosts" && exit 1
 fi
 
-# What is asked is Seer's part, that rank 0 notices and says so; how soon mpirun gives up a host is its own affair.
+# The test checks only that rank 0 notices and says so. When mpirun gives up a host depends on mpirun.
 on_hosts "$seer" "${prompt[@]}" -n 6000 -c 8192 --comm-timeout 2 >"$work/long" 2>"$work/err" &
-# await SECONDS COMMAND...: until it holds
+# await SECONDS COMMAND...: repeats the command until it succeeds, for so long at most
 await() {
   local tries=$(($1 * 10))
   shift

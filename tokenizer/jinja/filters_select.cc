@@ -158,7 +158,7 @@ class SelectIterator final : public Iterator {
   std::vector<AttributePath> path_;
 };
 
-// Returns the iterator as a value. The depth of the values inside counts for its own.
+// Returns the iterator as a value. Its depth is computed from `value` and the arguments, which it holds.
 Value held(Iterator* iterator, const Value& value, const Arguments& arguments) {
   Value all = Value::tuple(arguments.positional);
   return make_iterator(iterator, {&value, &all});

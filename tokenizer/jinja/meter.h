@@ -26,7 +26,8 @@ struct Limits {
 // drops are counted without being given the Meter.
 class Meter {
  public:
-  // Takes the place of the thread's meter until it is destroyed. Its error messages begin with `subject`.
+  // This object is the thread's meter until it is destroyed; then the one before is again. Its error messages
+  // begin with `subject`.
   Meter(const Limits& limits, std::string subject);
   ~Meter();
   Meter(const Meter&) = delete;

@@ -24,7 +24,7 @@ bool identical(const Value& a, const Value& b);              // Python's `is`
 bool ordered(CompareOp op, const Value& a, const Value& b);  // <, <=, >, >=
 bool contains(const Value& container, const Value& item);
 bool compare(CompareOp op, const Value& a, const Value& b);
-// Returns a < b, which is the question of sorted().
+// Returns a < b, the comparison that Python's sorted() makes.
 inline bool less(const Value& a, const Value& b) { return ordered(CompareOp::kLess, a, b); }
 
 size_t hash_of(const Value& value);

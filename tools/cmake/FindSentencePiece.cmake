@@ -1,5 +1,5 @@
-# SentencePiece::SentencePiece. Ubuntu 24.04's pkg-config file cannot be used: it requires protobuf-lite's, which the
-# package does not depend on; and it links the trainer, which is not needed here.
+# Finds SentencePiece, as the target SentencePiece::SentencePiece. Ubuntu 24.04's pkg-config file cannot be used: it requires the
+# one of protobuf-lite, on which the package does not depend, and it links the trainer, which is not needed here.
 find_path(SentencePiece_INCLUDE_DIR sentencepiece_processor.h)
 find_library(SentencePiece_LIBRARY sentencepiece)
 include(FindPackageHandleStandardArgs)

@@ -1,6 +1,7 @@
-# SEER_COPYRIGHT: a file that names the holders and the terms of all code in what is installed, that of others' headers and
-# static libraries too, as https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/ writes it. It is made from
-# tools/package/copyright.in and LICENSE. A test compares it with the symbols of the built program and library.
+# Writes the file SEER_COPYRIGHT, which names the holders and the terms of all code that is installed, also of the code that comes
+# from others' headers and static libraries. It has the format of
+# https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/, and is made from tools/package/copyright.in and LICENSE. A
+# test compares it with the symbols of the built program and library.
 set(SEER_COPYRIGHT ${PROJECT_BINARY_DIR}/copyright)
 
 function(seer_write_copyright)
@@ -22,7 +23,7 @@ License: NVIDIA-CUDA-EULA
  at https://docs.nvidia.com/cuda/eula/. Its Attachment A names the portions that
  applications may distribute.
 ")
-    if(NOT BUILD_SHARED_LIBS)  # then the library is a part of the program
+    if(NOT BUILD_SHARED_LIBS)  # the static library becomes a part of the program
       set(program_cuda_holder "${cuda_holder}")
       set(program_cuda_licence "${cuda_licence}")
     endif()

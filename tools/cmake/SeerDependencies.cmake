@@ -1,5 +1,5 @@
-# Everything the project links, found in one place, as imported targets. Debian 12 ships CMake packages for some
-# and pkg-config files for the rest. Whatever is missing is named in one message, with the packages that hold it.
+# Finds everything that the project links, as imported targets. Debian 12 has CMake packages for some of it and pkg-config files for
+# the rest. One message names all that is missing, and the packages that have it.
 set(SEER_FOUND)
 set(SEER_MISSING)
 set(SEER_MISSING_PACKAGES)
@@ -9,7 +9,7 @@ macro(seer_note_missing what package)
   set(SEER_MISSING_PACKAGES ${SEER_MISSING_PACKAGES} ${package} PARENT_SCOPE)
 endmacro()
 
-# seer_find(Boost libboost-dev 1.74 CONFIG): find_package(Boost 1.74 CONFIG), which libboost-dev would satisfy.
+# seer_find(Boost libboost-dev 1.74 CONFIG) calls find_package(Boost 1.74 CONFIG), for which the package libboost-dev is needed.
 function(seer_find name package)
   find_package(${name} ${ARGN} QUIET)
   if(${name}_FOUND)
@@ -30,8 +30,8 @@ function(seer_find name package)
   seer_note_missing("${what}" ${package})
 endfunction()
 
-# seer_find_module(LIBEDIT libedit-dev libedit): PkgConfig::LIBEDIT of the pkg-config module libedit. A version may
-# follow, which is the oldest that will do.
+# seer_find_module(LIBEDIT libedit-dev libedit) makes the target PkgConfig::LIBEDIT of the pkg-config module libedit, for which the
+# package libedit-dev is needed. A further argument is the oldest version that is accepted.
 function(seer_find_module prefix package module)
   if(NOT PKG_CONFIG_FOUND)
     return()
@@ -81,14 +81,15 @@ message(STATUS "Found ${found}")
 if(NOT TARGET PkgConfig::SENTENCEPIECE)
   add_library(PkgConfig::SENTENCEPIECE ALIAS SentencePiece::SentencePiece)
 endif()
-# Headers alone: Asio's sockets and Beast's HTTP parser, for `seer serve`. Their code is compiled once, in
-# tools/seer/serve/http/boost_sources.cc.
+# The headers of Asio's sockets and of Beast's HTTP parser, for `seer serve`. Their code is compiled once, in
+# tools/seer/serve/http/boost_sources.cc, so no library is linked.
 add_library(seer_boost INTERFACE)
 target_link_libraries(seer_boost INTERFACE Boost::headers)
 target_compile_definitions(seer_boost INTERFACE BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION
                                                 BOOST_ASIO_NO_DEPRECATED BOOST_ERROR_CODE_HEADER_ONLY)
 if(SEER_SANITIZE MATCHES "thread")
-  # ThreadSanitizer knows no fences. They order what several threads of one io_context do; `seer serve` has one.
+  # ThreadSanitizer does not understand fences. Asio uses them if several threads run one io_context, but `seer serve` has only one
+  # such thread.
   target_compile_definitions(seer_boost INTERFACE BOOST_ASIO_DISABLE_FENCED_BLOCK)
 endif()
 if(SEER_BUILD_TESTS)
@@ -99,7 +100,7 @@ if(SEER_BUILD_TESTS)
   endif()
 endif()
 
-# The GPU and cluster parts are found, never required, unless asked for by ON.
+# The parts for GPUs and clusters are used if they are found. They are required only if their option is ON.
 set(SEER_HAVE_CUDA OFF)
 if(NOT SEER_CUDA STREQUAL "OFF")
   find_program(SEER_NVCC nvcc HINTS /usr/local/cuda/bin $ENV{CUDA_HOME}/bin)
@@ -119,7 +120,7 @@ if(NOT SEER_MPI STREQUAL "OFF")
     message(FATAL_ERROR "SEER_MPI=ON, but MPI was not found. Install libopenmpi-dev; SEER_MPI=AUTO builds without it.")
   endif()
 endif()
-# Its header alone, if the toolkit is there too: the library is opened at run time.
+# Of NCCL only the header is needed, because the library is opened at run time. It is of use only with the CUDA Toolkit.
 set(SEER_HAVE_NCCL OFF)
 if(SEER_HAVE_CUDA AND NOT SEER_NCCL STREQUAL "OFF")
   get_filename_component(nccl_hint ${SEER_NVCC} DIRECTORY)

@@ -1,12 +1,13 @@
-# cmake --install: the program with its manual page and the shells' completions, both kinds of libseer_engine, its headers,
-# and what find_package and pkg-config read. Nothing installed names the build or its place: the whole prefix may be moved.
+# cmake --install installs the program with its manual page and the shells' completions, both kinds of libseer_engine, its headers,
+# and the files that find_package and pkg-config read. No installed file names the build folder or the prefix, so the prefix may
+# be moved.
 #   cmake --install build/release --prefix DIR [--component seer_program | seer_library | seer_development | seer_license]
 include(CMakePackageConfigHelpers)
 include(SeerCopyright)
 set(SEER_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/seer_engine)
 
-# Beside what CMAKE_INSTALL_RPATH asks for: from bin to lib, and the CUDA Toolkit's folder, which the loader often does
-# not know.
+# Adds two folders to those of CMAKE_INSTALL_RPATH: lib, relative to bin, and the folder of the CUDA Toolkit's libraries, in which
+# the loader often does not look.
 if(BUILD_SHARED_LIBS)
   file(RELATIVE_PATH bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
   set_property(TARGET seer APPEND PROPERTY INSTALL_RPATH $ORIGIN/${bin_to_lib})
@@ -20,10 +21,11 @@ endif()
 
 install(TARGETS seer RUNTIME COMPONENT seer_program)
 install(FILES ${PROJECT_SOURCE_DIR}/tools/seer/seer.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT seer_program)
-# A component of its own, because each of Debian's packages has the copyright file in a folder of its own.
+# This is a component of its own, because each of Debian's packages has the copyright file in another folder.
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${SEER_COPYRIGHT} DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT seer_license)
 
-# seer_install_completion(bash FILE FOLDER): what the built program prints, where that shell looks for it.
+# seer_install_completion(bash FILE FOLDER) installs what `seer completion bash` prints as FILE in FOLDER, where that shell looks
+# for it.
 set(completions)
 function(seer_install_completion shell file folder)
   set(script ${PROJECT_BINARY_DIR}/completions/${file})
@@ -42,7 +44,8 @@ else()
   seer_install_completion(fish seer.fish fish/vendor_completions.d)
   add_custom_target(seer_completions ALL DEPENDS ${completions})
 endif()
-# An export set for each kind, so that whoever takes the shared library needs nothing of what the archive needs.
+# Each kind of library has an export set of its own, so that a project that uses the shared library need not find the libraries
+# that the static one needs.
 foreach(kind shared static)
   install(TARGETS seer_engine_${kind} EXPORT seer_engine-${kind}
     LIBRARY COMPONENT seer_library NAMELINK_COMPONENT seer_development
@@ -61,8 +64,8 @@ install(FILES ${PROJECT_BINARY_DIR}/seer_engine-config.cmake ${PROJECT_BINARY_DI
               ${CMAKE_CURRENT_LIST_DIR}/FindSentencePiece.cmake
   DESTINATION ${SEER_PACKAGE_DIR} COMPONENT seer_development)
 
-# pkg-config. Not through OpenBLAS's own file: with --static that one asks for libgfortran's development files, which
-# its shared library does not need. SentencePiece: see FindSentencePiece.cmake.
+# The file for pkg-config. It does not require OpenBLAS's own file, because with --static that one asks for libgfortran's
+# development files, which OpenBLAS's shared library does not need; nor SentencePiece's (see FindSentencePiece.cmake).
 file(RELATIVE_PATH lib_to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 string(REGEX REPLACE "/$" "" lib_to_prefix "${lib_to_prefix}")
 set(private_libs ${OPENBLAS_LDFLAGS} -lsentencepiece)

@@ -1,15 +1,15 @@
-# cpack -G DEB: packages for the Debian or Ubuntu that they are built on; tools/package.sh builds them in one command, and
-# tools/package/README.md describes them. They are meant to be built from the preset `package` or `package-cuda`.
+# cpack -G DEB builds packages for the Debian or Ubuntu on which it runs. tools/package.sh does so in one command, and
+# tools/package/README.md describes the packages. They are meant to be built from the preset `package` or `package-cuda`.
 #   seer                 the program, its manual page and completions
 #   libseer-engine0      the shared library; the number is that of its SONAME
-#   libseer-engine-dev   headers, the archive, and what find_package and pkg-config read
-# With the CUDA backend they are seer-cuda, libseer-engine0-cuda and libseer-engine-cuda-dev, each in place of the other.
+#   libseer-engine-dev   headers, the static library, and the files that find_package and pkg-config read
+# With the CUDA backend they are called seer-cuda, libseer-engine0-cuda and libseer-engine-cuda-dev; each replaces the one without.
 set(SEER_PACKAGE_REVISION 1 CACHE STRING "The packages' revision: 1, 2, ... for the same version of Seer")
 set(SEER_PACKAGE_MAINTAINER "" CACHE STRING "The packages' maintainer, as 'Name <address>'; empty: from DEBFULLNAME and DEBEMAIL")
 set(SEER_PACKAGE_HOMEPAGE "" CACHE STRING "The project's page as the packages name it; empty: none is named")
 
-# 0.2.0-1~deb12, ~deb13, ~ubuntu24.04: one release of Seer is a package for each system, a newer system's is newer, and the
-# tilde makes all of them older than a package 0.2.0-1 of the distribution's own.
+# Versions are 0.2.0-1~deb12, 0.2.0-1~deb13, 0.2.0-1~ubuntu24.04. So a release of Seer has a version for each system, and that of a
+# newer system is newer. Because of the tilde, all of them are older than a package 0.2.0-1 by the distribution itself.
 cmake_host_system_information(RESULT system QUERY DISTRIB_INFO)
 string(REGEX REPLACE "^debian$" "deb" system_id "${system_ID}")
 set(revision ${SEER_PACKAGE_REVISION})
@@ -20,7 +20,7 @@ set(version ${PROJECT_VERSION}-${revision})
 
 set(maintainer "${SEER_PACKAGE_MAINTAINER}")
 if(NOT maintainer)
-  # As Debian's own tools have it: whoever builds a package maintains it.
+  # As in Debian's own tools, whoever builds a package is its maintainer.
   set(name "$ENV{DEBFULLNAME}")
   set(address "$ENV{DEBEMAIL}")
   if(NOT name)
@@ -48,7 +48,7 @@ set(development libseer-engine${variant}-dev)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME seer)
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")  # each description has its own, which this would be put before
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")  # each description begins with its own summary, and CPack would put this one before it
 set(CPACK_PACKAGE_VENDOR "The Seer authors")
 set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR}/packages)
 set(CPACK_COMPONENTS_ALL seer_program seer_library seer_development)
@@ -71,25 +71,27 @@ if(SEER_PACKAGE_HOMEPAGE)
   set(CPACK_DEBIAN_PACKAGE_HOMEPAGE ${SEER_PACKAGE_HOMEPAGE})
 endif()
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
-set(CPACK_DEBIAN_COMPRESSION_TYPE xz)  # what dpkg of every supported system reads
+set(CPACK_DEBIAN_COMPRESSION_TYPE xz)  # dpkg of every supported system reads this
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
-# debian_files.cmake asks dpkg-shlibdeps what the binaries need. CPack would too, but then it adds scripts that call ldconfig,
-# which the trigger does, and because of which dpkg remembers a package that was removed.
+# debian_files.cmake asks dpkg-shlibdeps which packages the binaries need. CPack could do so too, but would then add scripts that
+# call ldconfig. The trigger below calls it already, and because of such scripts dpkg remembers a package that was removed.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS OFF)
-# For dpkg-shlibdeps: what belongs to no package while the packages are built, and the folders where it is found.
+# For dpkg-shlibdeps: the folders of libraries that belong to no installed package, and the packages that will have them.
 set(CPACK_SEER_LIBRARY_DIRS ${PROJECT_BINARY_DIR}/engine)
 set(local_libraries "libseer_engine ${PROJECT_VERSION_MAJOR} ${library} (= ${version})\n")
 if(SEER_HAVE_CUDA)
-  # The CUDA run time is linked in, and opens the driver's libcuda.so.1 itself; NCCL is opened if ranks meet on GPUs. Only
-  # cuBLASLt is linked. The first name is that of NVIDIA's apt repository, the second that of Debian and Ubuntu.
+  # The only shared library of CUDA that is linked is cuBLASLt: the CUDA run time is linked statically and opens the driver's
+  # libcuda.so.1 itself, and NCCL is opened if ranks use GPUs. The first of the two names is that of the package in NVIDIA's apt
+  # repository, the second that of Debian and Ubuntu.
   list(APPEND CPACK_SEER_LIBRARY_DIRS ${CUDAToolkit_LIBRARY_DIR})
   string(APPEND local_libraries "libcublasLt ${CUDAToolkit_VERSION_MAJOR} "
     "libcublas-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR} | libcublaslt${CUDAToolkit_VERSION_MAJOR}\n")
 endif()
 
-# What the library's dependents ask for. Its SONAME is 0 for all of 0.x, in which a minor version may change the interface,
-# so they are held to the minor version they were built with. Either variant will do.
+# The dependency of packages that use the library. Its SONAME is 0 for all versions 0.x, among which a minor version may change the
+# interface. So these packages depend on the minor version with which they were built. Both variants, with CUDA and without,
+# satisfy this.
 math(EXPR next_minor "${PROJECT_VERSION_MINOR} + 1")
 set(plain_library libseer-engine${PROJECT_VERSION_MAJOR})
 set(control ${PROJECT_BINARY_DIR}/packages-control)
@@ -128,8 +130,8 @@ ${about}
 This package has the shared library, for
 ${on}.")
 
-# pkgconf reads the files that Requires.private names even if it is asked for the flags of headers alone, so their packages
-# are needed. What the archive needs besides is suggested, because the shared library does without it.
+# pkgconf reads the files that Requires.private names even if it is only asked for the flags of headers, so their packages are
+# needed. The other packages that the static library needs are suggested, because the shared library does not need them.
 set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_NAME ${development})
 set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_SECTION ${section}libdevel)
 set(CPACK_DEBIAN_SEER_DEVELOPMENT_PACKAGE_DEPENDS "${library} (= ${version}), libpcre2-dev, libssl-dev, libutf8proc-dev")

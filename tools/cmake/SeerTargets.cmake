@@ -1,4 +1,4 @@
-# Settings that every target of this project shares, and the one way to add a folder's library.
+# Settings that all targets of this project share, and the function that adds the library of a folder.
 include(GNUInstallDirs)
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
@@ -16,7 +16,7 @@ if(SEER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${SEER_CCACHE})
 endif()
 
-# An upward include (say, kernels/ including engine/) fails the build, not a review.
+# The build fails if a folder includes from one above it (kernels/ from engine/, for example).
 find_package(Python3 QUIET COMPONENTS Interpreter)
 if(NOT Python3_FOUND)
   message(FATAL_ERROR "The build runs scripts of Python 3, which was not found. Run 'tools/install_deps.sh build', install "
@@ -30,12 +30,13 @@ add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/includes-checked
   COMMENT "Checking that no folder includes from one above it")
 add_custom_target(seer_check_includes ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/includes-checked)
 
-# Warnings are errors here, but not if Seer is a part of another project with a compiler we have not seen.
+# Warnings are errors, but not if Seer is a part of another project, whose compiler may have warnings that were never tried.
 if(PROJECT_IS_TOP_LEVEL AND NOT DEFINED CMAKE_COMPILE_WARNING_AS_ERROR)
   set(CMAKE_COMPILE_WARNING_AS_ERROR ON)
 endif()
 
-# clang's run time for sanitizers is a package of its own; without it the first program would fail to link.
+# The run time library of clang's sanitizers is in a package of its own. If it is missing, this says so; otherwise the build would
+# fail when it links the first program.
 if(SEER_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   include(CheckCXXSourceCompiles)
   set(CMAKE_REQUIRED_FLAGS -fsanitize=${SEER_SANITIZE})
@@ -53,7 +54,7 @@ function(seer_target_defaults target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)  # false for "text" + std::string (GCC bug 105651)
   endif()
-  # The standard library's own checks of bounds and preconditions, for builds in which speed is not the point.
+  # Builds in which speed does not matter have the standard library's checks of bounds and preconditions.
   if(SEER_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
     target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
   endif()
@@ -69,10 +70,10 @@ function(seer_target_defaults target)
   add_dependencies(${target} seer_check_includes)
 endfunction()
 
-# seer_read_once(seer_models <nlohmann/json.hpp>): the target's sources find these headers read already, with what most
-# sources include, which saves a quarter of their compilation. Only clang's builds with sanitizers do so: the release
-# build finds an include that is missing, ccache refuses precompiled headers unless it is told to be sloppy, and GCC 12
-# warns falsely of std::string once it is precompiled.
+# seer_read_once(seer_models <nlohmann/json.hpp>) precompiles these headers, and others that most sources include, for the sources of
+# the target. This saves a quarter of their compilation. Only clang's builds with sanitizers do so, without ccache: the release
+# build is to find includes that are missing, ccache refuses precompiled headers unless it is told to be sloppy, and GCC 12 gives
+# false warnings about std::string if it is precompiled.
 function(seer_read_once target)
   if(SEER_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
     target_precompile_headers(${target} PRIVATE
@@ -80,8 +81,8 @@ function(seer_read_once target)
   endif()
 endfunction()
 
-# seer_add_folder(kernels SOURCES a.cc b.cc DEPENDS seer_x): the static library seer_kernels of that folder.
-# Includes are written from the project's root: "kernels/tensor.h". READ_ONCE: headers for seer_read_once.
+# seer_add_folder(kernels SOURCES a.cc b.cc DEPENDS seer_x) adds the static library seer_kernels, of that folder's sources.
+# Includes are written from the project's root: "kernels/tensor.h". READ_ONCE names headers for seer_read_once.
 function(seer_add_folder name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;READ_ONCE" ${ARGN})
   add_library(seer_${name} STATIC ${ARG_SOURCES})

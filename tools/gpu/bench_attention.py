@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Times this project's prefill attention and other people's on one GPU, in one run, on the same random data and masks, and
-the gate that makes such masks; checks every output.
+"""Times this project's prefill attention and other people's on one GPU, in one run, on the same random data and masks. Also
+times the gate that makes such masks. Checks every output of attention.
 
     tools/gpu/bench_attention.py --lib build/gpu/lib/libseer_attention_bench.so [OPTION...]
 
-Beside PyTorch's own kernels (scaled_dot_product_attention by FlashAttention-2 and cuDNN, FlexAttention) it runs two whose
+Besides PyTorch's own kernels (scaled_dot_product_attention by FlashAttention-2 and cuDNN, FlexAttention) it runs two whose
 sources are not part of this project; fetch those that you want:
 
     --triton   https://github.com/microsoft/SeerAttention, seer_attn/kernels/block_sparse_attn.py
     --vsa      https://github.com/hao-ai-lab/FastVideo, the folder with fastvideo-kernel/csrc/attention/block_sparse_h100.cu
     --thunderkittens  https://github.com/HazyResearch/ThunderKittens at the commit of FastVideo's fastvideo-kernel/include/tk
 
-Masks: tools/gpu/attention/masks.py. Exits with 1 if a kernel of this project failed or its output is wrong,
-2 for a bad option; what others' kernels do is reported."""
+tools/gpu/attention/masks.py says how the masks are made. Exits with 1 if a kernel of this project failed or its output is
+wrong, and with 2 for a bad option. Failures of others' kernels are only reported."""
 import argparse
 import contextlib
 import sys
@@ -21,7 +21,7 @@ import bench_frame
 from attention import report as reports
 
 REGIMES = ("gates", "independent", "one")
-# Where time runs out, what comes first is what was measured.
+# The order of measurements. The most telling ones come first, because the time may run out.
 SPARSITY_ORDER, LENGTH_ORDER = (90, 50, 95, 0, 80, 70), (32768, 131072, 8192)
 RIVALS = ("fa2", "cudnn", "vsa", "triton", "flex")
 
@@ -56,14 +56,14 @@ def parse_arguments(arguments):
     parser.add_argument("--rivals", type=bench_frame.names(RIVALS), default=list(RIVALS), help=f"default: {','.join(RIVALS)}")
     parser.add_argument("--triton", metavar="FILE", help="SeerAttention's kernel (default: not run)")
     parser.add_argument("--vsa", metavar="DIR", help="FastVideo's kernel (default: not run)")
-    parser.add_argument("--thunderkittens", metavar="DIR", help="what the VSA kernel includes")
+    parser.add_argument("--thunderkittens", metavar="DIR", help="headers that the VSA kernel includes")
     parser.add_argument("--build", metavar="DIR", default="build/attention-rivals", help="for the VSA kernel (default: "
                         "%(default)s)")
     parser.add_argument("--output", metavar="FILE.json", help="results, written anew after every mask")
     parser.add_argument("--plot", metavar="FILE.png", help="speed-up by sparsity; needs matplotlib")
     parser.add_argument("--from-json", metavar="FILE.json", help="measure nothing: print (and --plot) an earlier --output")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="start nothing later than this; what is left is "
-                        "reported as not run, the most telling cases come first (default: no limit)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start nothing after so many seconds; what is "
+                        "left is reported as not run; the most telling cases come first (default: no limit)")
     parser.add_argument("--quick", action="store_true", help="32768 tokens, 50 and 90 percent, gates and independent masks")
     parser.add_argument("--no-gate", action="store_true", help="leave out the gate's own time")
     args = parser.parse_args(arguments)
@@ -80,7 +80,8 @@ def rank(order, value):
 
 
 def ordered_cases(lengths, sparsities, regimes):
-    """The most telling first. Without sparsity every regime is the same mask: one case, "all"."""
+    """Returns the cases, the most telling ones first. At sparsity 0 the masks of all regimes are the same, so there is one case,
+    whose regime is "all"."""
     cases = [reports.Case(regime if sparsity else "all", n, sparsity) for sparsity in sparsities for n in lengths
              for regime in (regimes if sparsity else regimes[:1])]
     return sorted(cases, key=lambda c: (rank(SPARSITY_ORDER, c.sparsity), rank(LENGTH_ORDER, c.n_tokens),
@@ -122,7 +123,8 @@ class Bench(bench_frame.Bench):
         return mask
 
     def measure(self, case, kernel, prepare, n_blocks, host_mask, causal_diagonal=True):
-        """prepare(): (elapsed(n), output()). A kernel that fails costs its own numbers only."""
+        """Measures one kernel; prepare() returns elapsed and output as Bridge.attention() does. If the kernel fails, the others
+        are measured all the same."""
         if self.time_is_up():
             self.report.add(case, kernel, status="not run", reason="time was up")
             return
@@ -134,7 +136,7 @@ class Bench(bench_frame.Bench):
                             n_blocks=n_blocks, max_error=worst, error_over_bound=ratio)
         except Exception as error:
             self.report.add(case, kernel, status="failed", reason=f"{type(error).__name__}: {str(error).strip()[:400]}")
-        with contextlib.suppress(Exception):  # after a fault every call fails, and the next kernel's failure is reported there
+        with contextlib.suppress(Exception):  # after a fault every call fails, which the next kernel reports
             self.torch.cuda.empty_cache()
 
     def rival(self, rival, inputs, mask):
@@ -145,7 +147,7 @@ class Bench(bench_frame.Bench):
         return prepare
 
     def dense(self, n_tokens):
-        """The dense kernels, once a length."""
+        """Measures the dense kernels, once for each length."""
         if n_tokens in self.measured_dense:
             return
         self.measured_dense.add(n_tokens)
@@ -170,8 +172,8 @@ class Bench(bench_frame.Bench):
                 self.measure(case, rival.name, self.rival(rival, inputs, mask), mask.n_kept, host, rival.causal_diagonal)
 
     def gate(self, n_tokens, chunk=8192, sparsity=90.0):
-        """Pooling, projection, scores and selection of one layer over a whole prompt, as the engine runs them. Of pooling
-        what it adds to the append; the engine's gate_ns holds the whole append instead."""
+        """Measures pooling, projection, scores and selection of one layer over a whole prompt, as the engine runs them. The time
+        of pooling is what it adds to the append; the engine's gate_ns has the whole append instead."""
         if self.time_is_up():
             return self.not_ready(f"gate L={n_tokens}", "not run", "time was up")
         try:

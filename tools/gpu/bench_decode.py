@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Times this project's decode attention and other people's on one GPU, in one run, on the same shapes; checks the others'
-outputs. It runs `bench_gpu_ops decode_gate` for this project's: dense, and with a gate that keeps a tenth of the pages.
+"""Times this project's decode attention and other people's on one GPU, in one run, on the same shapes. Checks the others'
+outputs. For this project's kernels it runs `bench_gpu_ops decode_gate`: dense, and with a gate that keeps a tenth of the pages.
 
     tools/gpu/bench_decode.py --bench build/gpu/bin/bench_gpu_ops [OPTION...]
 
@@ -12,7 +12,7 @@ The rivals are not part of this project; fetch those that you want:
                 used, unless it finds them in its cache
     xqa         the XQA kernel of FlashInfer
 
-Exits with 1 if this project's bench failed, 2 for a bad option; what others' kernels do is reported."""
+Exits with 1 if this project's bench failed, and with 2 for a bad option. Failures of others' kernels are only reported."""
 import argparse
 import contextlib
 import subprocess
@@ -22,7 +22,8 @@ import bench_frame
 from decode import report as reports
 
 FAMILIES = ("fa3", "flashinfer", "xqa")
-# Those of bench_gpu_ops decode_gate. Where time runs out, what comes first is what was measured.
+# The shapes of bench_gpu_ops decode_gate, in the order of measurements. The most telling ones come first, because the time may
+# run out.
 SHAPES = [reports.Shape(*shape) for shape in
           ((16, 32768), (1, 32768), (1, 131072), (8, 65536), (1, 8192), (32, 8192))]
 
@@ -47,8 +48,8 @@ def parse_arguments(arguments):
     parser.add_argument("--fa3", metavar="FILE", help="FlashAttention-3's library (default: not run)")
     parser.add_argument("--output", metavar="FILE.json", help="results, written anew after each shape of a family")
     parser.add_argument("--from-json", metavar="FILE.json", help="measure nothing: print an earlier --output")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no rival later than this; what is left is "
-                        "reported as not run (default: no limit)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no rival after so many seconds; what is "
+                        "left is reported as not run (default: no limit)")
     args = parser.parse_args(arguments)
     if args.bench is None and args.from_json is None:
         parser.error("expected --bench FILE (build the target bench_gpu_ops) or --from-json FILE")
@@ -64,7 +65,7 @@ class Bench(bench_frame.Bench):
         self.families = rivals.prepare(args.rivals, args.fa3, self.not_ready)
 
     def ours(self):
-        """Returns false if the bench failed."""
+        """Measures this project's kernels. Returns False if the bench failed."""
         done = subprocess.run([self.args.bench, "decode_gate"], stdout=subprocess.PIPE, text=True, check=False)
         print(done.stdout, flush=True)
         rows = reports.parse_ours(done.stdout)
@@ -75,14 +76,14 @@ class Bench(bench_frame.Bench):
         return True
 
     def measure(self, inputs, rival):
-        """A kernel that fails costs its own numbers only."""
+        """Measures one rival. If it fails, the others are measured all the same."""
         if self.time_is_up():
             self.report.add(inputs.shape, rival.name, status="not run", reason="time was up")
             return
         try:
             call = rival.make(inputs)
             ms = self.data.graph_ms(call, inputs.n_layers)
-            inputs.out.fill_(float("nan"))  # after many calls, so that state which these left is checked too
+            inputs.out.fill_(float("nan"))  # the check comes after many calls, because these may have left a wrong state
             call(0)
             worst, worst_ratio = self.data.check(inputs, inputs.out, rival.layout)
             self.report.add(inputs.shape, rival.name, inputs.bytes(), status="ok", ms=ms, max_error=worst,
@@ -95,13 +96,13 @@ class Bench(bench_frame.Bench):
         for shape in self.args.shapes:
             try:
                 inputs = self.data.Inputs(shape, self.device, self.data.n_layers_of(shape))
-            except RuntimeError as error:  # no memory, or a kernel's fault, after which every call fails
+            except RuntimeError as error:  # there is no memory, or a kernel has faulted, after which every call fails
                 self.not_ready(f"{rivals[0].name} and the rest, {shape}", "not run", str(error).strip()[:400])
                 return
             for rival in rivals:
                 self.measure(inputs, rival)
             del inputs
-            with contextlib.suppress(RuntimeError):  # after a fault too
+            with contextlib.suppress(RuntimeError):  # after a fault, this call fails too
                 self.torch.cuda.empty_cache()
             self.save()
 

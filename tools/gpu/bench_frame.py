@@ -1,5 +1,5 @@
-"""What bench_attention.py and bench_decode.py have in common: options, results as they come, and the way from options to an exit
-code."""
+"""The parts that bench_attention.py and bench_decode.py share: checks of options, results that are written while they come, and
+the main function."""
 import argparse
 import json
 import pathlib
@@ -19,7 +19,7 @@ def names(allowed):
 
 
 def check_paths(parser, args, files, folders=()):
-    """Refuses options that name what is not there."""
+    """Refuses options that name a file or folder that is not there."""
     for kind, options, is_there in (("file", files, pathlib.Path.is_file), ("folder", folders, pathlib.Path.is_dir)):
         for name in options:
             path = getattr(args, name)
@@ -28,7 +28,7 @@ def check_paths(parser, args, files, folders=()):
 
 
 class Bench:
-    """A run on the one GPU. Its report is written anew whenever there is more in it."""
+    """A run on one GPU. save() writes its report, whenever there is more in it."""
 
     def __init__(self, args, make_report):
         import torch
@@ -50,8 +50,8 @@ class Bench:
 
 
 def main(program, args, bench_class, finish):
-    """Prints an earlier result, or makes one. bench_class(args).run() returns whether this project's kernels did well;
-    finish(data) prints a report."""
+    """Prints an earlier result (--from-json), or measures a new one. bench_class(args).run() returns whether this project's
+    kernels ran and were right; finish(data) prints a report. Returns the exit code."""
     if args.from_json:
         try:
             finish(json.loads(pathlib.Path(args.from_json).read_text(encoding="utf-8")))

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one call of under ten minutes: builds, tests, runs sanitizers, measures; last a table, and
-# which of its figures moved since the last ones of the same card (tests/bench/results).
+# Runs everything that needs a GPU, in one call of under ten minutes: builds, tests, runs sanitizers and measures. In the end prints
+# a table, and which of its figures moved since the last ones of the same card (tests/bench/results).
 #   tools/gpu/check.sh [OPTION...] [STEP...]   steps: build test sanitize bench attention rivals (all unless named)
 #     --build DIR      use the programs of this build folder; the step build is then left out unless named
 #     --out DIR        logs and results (build/gpu-check)
-#     --limit SECONDS  of the whole call (570); what is left then is reported as not run
+#     --limit SECONDS  the limit of the whole call (570); what is left after it is reported as not run
 #     --triton FILE, --vsa DIR, --thunderkittens DIR   others' kernels, for attention: see tools/gpu/bench_attention.py
 #     --long           attention in full, and rivals at 131072 tokens too
-# Exits with 1 if a build, a test, a sanitizer or a bench failed; rivals are reported only. SEER_PCRE2_PREFIX names a
+# Exits with 1 if a build, a test, a sanitizer or a bench failed; failures of rivals are only reported. SEER_PCRE2_PREFIX names a
 # folder made by `dpkg -x` of libpcre2-dev, libutf8proc-dev, libxxhash-dev, libssl-dev, libedit-dev and libboost1.*-dev, for a machine
-# without them; if it lacks libedit itself, of libedit2, libbsd0 and libmd0 too. SEER_TEST_DATA as in tools/test.sh.
+# without them; if the machine lacks libedit itself, also of libedit2, libbsd0 and libmd0. SEER_TEST_DATA is as in tools/test.sh.
 # shellcheck disable=SC2317  # the steps are functions, called by name
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -46,7 +46,8 @@ PATH=$PATH:/usr/local/cuda/bin
 
 note() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$out/steps.tsv"; } # note NAME RESULT SECONDS
 
-# run NAME SECONDS COMMAND...: output to NAME.log and NAME.err, the result to the table. No longer than the call has left.
+# run NAME SECONDS COMMAND...: runs a command for so many seconds at most, or as many as the call has left if these are fewer. Its
+# output goes to NAME.log and NAME.err, and its result to the table.
 run() {
   local name=$1 seconds=$2 start=$SECONDS rc=0 result=passed
   shift 2
@@ -77,7 +78,7 @@ run() {
 find_packages() {
   local from=${SEER_PCRE2_PREFIX:-} to=$out/packages name
   if [ -z "$from" ]; then return 0; fi
-  # Boost is headers alone, which are used from this folder; cmake looks here first.
+  # Of Boost only headers are used, straight from this folder, in which cmake looks first.
   if [ -d "$from/usr/include/boost" ]; then export Boost_ROOT=$from/usr; fi
   rm -rf "$to"
   mkdir -p "$to/lib/pkgconfig" "$to/include/editline" # libedit.pc names that folder too
@@ -95,7 +96,7 @@ find_packages() {
       return 1
     fi
     if [ "$name" = crypto ]; then
-      # Headers of two folders, of which the second is the architecture's (include/x86_64-linux-gnu/openssl).
+      # OpenSSL's headers are in two folders, of which the second is that of the architecture (include/x86_64-linux-gnu/openssl).
       mkdir -p "$to/include/openssl"
       find "$from" -path '*/include/*openssl/*.h' -exec cp -t "$to/include/openssl" {} +
     else

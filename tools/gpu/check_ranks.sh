@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Several ranks on a machine with GPUs, compared with one rank and timed in the same run. Builds nothing.
+# Compares several ranks on a machine with GPUs with one rank, and times them in the same run. Builds nothing.
 #   tools/gpu/check_ranks.sh --build DIR [OPTION...]
 #     --build DIR     the programs of this build folder (build/gpu)
 #     --out DIR       models, logs and results (build/gpu-ranks)
 #     --ranks N       how many (2)
 #     --device NAME   cuda: a GPU for each rank if there are so many, else they share; or cuda:N, or cpu
 #     --config FILE   the shape of the random weights (examples/configs/llama-3.1-8b.json)
-#     --layers N      of that shape that are checked (4)
-#     --no-bench      leave out the times, which are of the whole shape
-# Checks tokens and logits on the demo model, dense and sparse, also if gates for decoding choose, and on an 8B shape; prints a
-# table of times, and one of --cp with gates for decoding if a file NAME-decode.json with such a shape lies next to NAME.json.
-# Where a GPU's ranks differ, the CPU's float32 logits say whether several are further from what is right than one is. Exits
-# with 1 if anything is wrong. Under mpirun too, if it is installed and the build has MPI.
+#     --layers N      how many layers of that shape are checked (4)
+#     --no-bench      do not measure times, for which all layers of the shape run
+# Checks tokens and logits on the demo model, dense, sparse and with gates for decoding, and on the shape of --config. Prints a table
+# of times, and one for --cp with gates for decoding if there is a file NAME-decode.json with such a shape next to NAME.json. If ranks
+# on GPUs differ, the CPU's float32 logits show whether several ranks are further from the right ones than one rank is. Exits with 1
+# if anything is wrong. Runs the ranks under mpirun too, if it is installed and the build has MPI.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -38,9 +38,9 @@ rm -f "$out"/*.log "$out"/*.json "$out"/*-reference
 n_gpus=0
 if command -v nvidia-smi >/dev/null; then n_gpus=$(nvidia-smi -L 2>/dev/null | wc -l); fi
 echo "GPUs: $n_gpus, ranks: $ranks, device: $device"
-# Ranks on one GPU are hosts of their own to NCCL, which then looks for a network between them.
+# NCCL takes ranks on one GPU for different hosts, so it needs a network between them, which is the loopback device here.
 if [ "$n_gpus" -lt "$ranks" ] || [ "${device#cuda:}" != "$device" ]; then export NCCL_SOCKET_IFNAME=lo NCCL_IB_DISABLE=1; fi
-# On a GPU that is shared each rank takes its part of what is left; one that is alone would leave the others nothing.
+# If ranks share a GPU, each takes its part of the memory that is left. A single rank would otherwise leave nothing for others.
 model=(--device "$device" --gpu-memory-utilization 0.8)
 failed=0
 
@@ -49,7 +49,7 @@ fail() {
   failed=1
 }
 
-# try NAME COMMAND...: its output to NAME.log and standard output.
+# try NAME COMMAND...: runs a command. Its messages go to NAME.log, and its output to standard output.
 try() {
   local name=$1 rc=0
   shift
@@ -61,16 +61,16 @@ try() {
   return "$rc"
 }
 
-# forced NAME: sets `logits` to options of `seer inspect`: NAME.ids with the logits of its last tokens. With $decode_rule the last 32
-# tokens are decoded by this rule.
+# forced NAME: sets `logits` to the options by which `seer inspect` computes the logits of the last tokens of NAME.ids. If $decode_rule
+# is set, the last 32 tokens are decoded under this rule.
 forced() {
   logits=(--tokens-file "$out/$1.ids" --logits-last 33)
   if [ -z "$decode_rule" ]; then return 0; fi
   logits=(--tokens-file "$out/$1.ids" --prompt-tokens $(($(head -n 1 "$out/$1.ids" | wc -w) - 32)) --sparse-decode "$decode_rule")
 }
 
-# one NAME PROMPT... -- MODEL...: of one rank, 32 tokens to NAME-1.ids, prompt and tokens to NAME.ids, and their logits to
-# NAME-one. On a GPU the float32 logits of the CPU too, to NAME-reference, if $reference is set.
+# one NAME PROMPT... -- MODEL...: generates 32 tokens on one rank. Writes them to NAME-1.ids, the prompt and them to NAME.ids, and
+# their logits to NAME-one. On a GPU, if $reference is set, also writes the float32 logits of the CPU to NAME-reference.
 one() {
   local name=$1 prompt=() decode=()
   if [ -n "$decode_rule" ]; then decode=(--sparse-decode "$decode_rule"); fi
@@ -96,8 +96,8 @@ PY
   try "$name-reference" "$seer" inspect "$@" --device cpu "${logits[@]}" --dump "$out/$name-reference" >/dev/null
 }
 
-# same NAME START MODEL...: whether several ranks give what one() left of one. START is how they are run: tp, mpi, or cp,
-# when they divide the prompt.
+# same NAME START MODEL...: compares several ranks with the results that one() wrote. START says how they are started: tp and mpi
+# (they divide the model), or cp (they divide the prompt).
 same() {
   local name=$1 start=$2 many=("$seer") split=(--tp "$ranks") decode=() compare=("$out/$1-one" "$out/$1-many")
   shift 2
@@ -132,7 +132,7 @@ if command -v mpirun >/dev/null && ldd "$seer" | grep -q libmpi; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 head -c 6000 examples/long-document/document.txt >"$out/short.txt"
-# check NAME PROMPT... -- MODEL...
+# check NAME PROMPT... -- MODEL...: one() and, for every way to start several ranks, same()
 check() {
   local name=$1 start
   one "$@" || { fail "$name on one rank" && return; }
@@ -153,7 +153,8 @@ done
 decode_rule=
 check "random-$layers-layers" --tokens-file "$random/prompt.ids" -- -m "$random" -c 4096
 
-# times NAME RANKS_BY CONFIG OPTION...: a table of `seer bench` on random weights, with one rank and with several. RANKS_BY: --tp, --cp.
+# times NAME RANKS_BY CONFIG OPTION...: prints a table of `seer bench` on random weights, with one rank and with several. RANKS_BY is
+# --tp or --cp.
 times() {
   local name=$1 ranks_by=$2 config=$3 n
   shift 3

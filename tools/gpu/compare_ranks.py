@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Compares what one rank and several computed of the same tokens: two dumps of `seer inspect`.
+"""Compares the logits that one rank and several ranks computed for the same tokens, in two dumps of `seer inspect`.
 
     compare_ranks.py ONE MANY [--entry NAME] [--reference FILE] [--tolerance X]
 
-Both are bf16 computations that round at different places, so logits differ a little and a tie may fall either way.
-Wrong is: a difference above the tolerance (in standard deviations of the logits, 0.1), or another likeliest token if
-one rank's logits of the two lie further apart than twice the largest difference. With a dump of float32 logits as
-reference, it is also wrong if several ranks are further from it than one is by more than a quarter, root mean square.
---entry decode.logits compares what was decoded, in dumps with --prompt-tokens.
-Prints one line; exits with 1 if anything is wrong."""
+Both are bf16 computations that round at different places. So logits differ a little, and if two tokens are almost equally
+likely, either may come first. It is wrong if a difference is above the tolerance (0.1 standard deviations of the logits), or if
+the likeliest tokens differ although one rank's logits of the two lie further apart than twice the largest difference. With a
+dump of float32 logits as reference, it is also wrong if the distance of several ranks from it (root mean square) is more than
+1.25 times that of one rank. --entry decode.logits compares the decoded tokens in dumps made with --prompt-tokens.
+Prints one line, and exits with 1 if anything is wrong."""
 import argparse
 import array
 import json
@@ -30,7 +30,7 @@ def read_logits(path, name):
 
 
 def distance(a, b):
-    """Root mean square."""
+    """Returns the root mean square of the differences."""
     return (sum((x - y) ** 2 for p, q in zip(a, b) for x, y in zip(p, q)) / sum(map(len, a))) ** 0.5
 
 

@@ -4,9 +4,9 @@
     tools/gpu/compare_results.py DIR [--results FOLDER] [--card NAME] [--driver VERSION] [--commit HASH]
 
 DIR is check.sh's output folder. FOLDER (tests/bench/results) has a file for each card; README.md there says what a line
-means. The new line is written to DIR/results.jsonl, so that it can be appended to the card's file. Card and driver are asked
-of nvidia-smi, and the commit of git, unless they are given. The exit code is 0 whatever moved, because cards of a kind differ
-too; it is 1 if the results cannot be read."""
+means. The new line is written to DIR/results.jsonl, so that it can be appended to the card's file. nvidia-smi is asked
+for card and driver, and git for the commit, unless they are given. The exit code is 0 even if figures moved, because two cards
+of one kind differ too; it is 1 if the results cannot be read."""
 import argparse
 import datetime
 import json
@@ -31,7 +31,7 @@ class BadResults(Exception):
 
 
 def more_is_better(name):
-    """By the unit, with which every name ends."""
+    """Returns whether a larger value of this figure is better, by the unit with which its name ends."""
     unit = name.rsplit(", ", 1)[-1]
     if unit in ("tokens/s", "t/s", "TFLOP/s"):
         return True
@@ -76,7 +76,7 @@ def operation_figures(out):
 
 
 def figures_of(out):
-    """Name to value; of a name that comes twice, the first."""
+    """Returns all figures by name. If a name comes twice, the first value counts."""
     figures = {}
     for measured in (model_figures, serve_figures, attention_figures, operation_figures):
         for name, value in measured(out):
@@ -97,7 +97,7 @@ def check_record(record, where):
 
 
 def read_results(folder):
-    """All records of a folder, each file's in its order."""
+    """Returns all records of a folder; those of a file are in the order of its lines."""
     records = []
     for path in sorted(folder.glob("*.jsonl")):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -112,7 +112,8 @@ def read_results(folder):
 
 
 def compare(new, records):
-    """(moved, same, unknown): rows of what moved, and the numbers of figures within MOVED and without an earlier one."""
+    """Returns rows of the figures that moved, the number of those that moved by MOVED at most, and the number of those without
+    an earlier figure."""
     moved, same, unknown = [], 0, 0
     for name, value in new["figures"].items():
         earlier = [record for record in records if record["card"] == new["card"] and record["shape"] == new["shape"] and
@@ -132,7 +133,7 @@ def compare(new, records):
 
 
 def asked(*command):
-    """The first line that a program prints, or None if there is no such program or it fails."""
+    """Returns the first line that a program prints, or None if there is no such program or it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     except OSError:

@@ -3,8 +3,9 @@
 
     random_model.py CONFIG OUT [--layers N] [--prompt N]
 
-Norms are 1; other values lie between 1/4 and 1 over sqrt(d_in) in size, so that activations neither grow nor die. Standard
-library alone: a machine with a GPU need not have more."""
+Weights of norms are 1. The absolute values of the embedding lie between 0.5 and 1, and those of all other weights between 0.25
+and 1 over sqrt(d_in), so that activations neither grow nor vanish. Only the standard library is used, because a machine with a
+GPU may have nothing else."""
 import argparse
 import json
 import pathlib
@@ -19,7 +20,8 @@ def bf16_bits(value):
 
 
 def write_values(out, n, scale, rng):
-    """n values of random sign between scale and 2 scale: random mantissas under one exponent."""
+    """Writes n values of random sign. They have random mantissas and one exponent, that of `scale`, so their absolute values lie
+    between the power of two at or below `scale` and the next one."""
     exponent = bf16_bits(scale) & 0x7F80
     high = bytes(((exponent >> 8) | (b & 0x80)) for b in range(256))
     while n > 0:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What Hugging Face's transformers take for a whole model on this GPU: random weights, CUDA events, warm-up, medians.
-LlamaForCausalLM (bf16, SDPA, logits of the last position): prefill, and decoding one sequence. What fails is reported and
-the rest goes on. For attention next to its rivals see tools/gpu/bench_attention.py.
+"""Measures how long Hugging Face's transformers take for a whole model on this GPU: LlamaForCausalLM in bf16 with random
+weights, SDPA, and logits of the last position. Prefill and decoding of one sequence are timed by CUDA events, after a warm-up,
+and medians are reported. A part that fails is reported, and the others run. tools/gpu/bench_attention.py compares attention
+alone.
 
     tools/gpu/rivals.py [--config FILE] [--output FILE.json] [--long]"""
 import argparse
@@ -26,7 +27,7 @@ class Rows:
     def attempt(self, what, function, *arguments):
         try:
             function(self, *arguments)
-        except Exception as error:  # a rival that does not run here must not cost the others' numbers
+        except Exception as error:  # the other parts must be measured all the same
             self.failed.append({"what": what, "error": f"{type(error).__name__}: {error}"})
             print(f"{what}: FAILED: {type(error).__name__}: {error}", flush=True)
         torch.cuda.empty_cache()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Prints what tools/gpu/check.sh left in its output folder: operations, attention next to its rivals, whole-model
-rates, steps.
+"""Prints tables of the results that tools/gpu/check.sh left in its output folder: operations, attention next to its rivals,
+rates of whole models, and the steps of the check.
 
     tools/gpu/table.py DIR"""
 import json
@@ -29,7 +29,7 @@ def read_lines(path):
 
 
 def read_json_lines(path):
-    """Rows of a bench that was stopped may end in half a line."""
+    """Yields the rows of a log. Lines that are not JSON are left out, because a bench that was stopped may leave half a line."""
     for line in read_lines(path):
         try:
             yield json.loads(line)
@@ -61,7 +61,7 @@ def operation_rows(out):
 
 
 def read_json(path):
-    """None if no program wrote the file."""
+    """Returns the file's contents, or None if no program wrote the file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 

@@ -1,5 +1,5 @@
-# Run by cpack after it has put each package's files into a folder of its own: what Debian's policy asks for besides, or in
-# another form. `cmake --install` is left as other systems expect it.
+# cpack runs this after it has put each package's files into a folder of its own. It adds and changes what Debian's policy asks for,
+# so that `cmake --install` can install files as other systems expect them.
 cmake_minimum_required(VERSION 3.25)
 set(root ${CPACK_TEMPORARY_INSTALL_DIRECTORY})
 
@@ -42,7 +42,7 @@ foreach(component IN LISTS CPACK_COMPONENTS_ALL)
     PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
 endforeach()
 
-# As Debian's dh_strip does it.
+# Strips the binaries as Debian's dh_strip does.
 set(lib ${root}/seer_library/usr/${CPACK_SEER_LIBDIR}/libseer_engine.so.${CPACK_DEBIAN_PACKAGE_VERSION})
 set(unneeded --remove-section=.comment --remove-section=.note)
 run_or_stop(${CPACK_SEER_STRIP} ${unneeded} ${root}/seer_program/usr/bin/seer)
@@ -50,14 +50,15 @@ run_or_stop(${CPACK_SEER_STRIP} ${unneeded} --strip-unneeded ${lib})
 run_or_stop(${CPACK_SEER_STRIP} ${unneeded} --strip-debug --enable-deterministic-archives
   ${root}/seer_development/usr/${CPACK_SEER_LIBDIR}/libseer_engine.a)
 
-# --- What the binaries need. A library that belongs to no package is an error, unless CPACK_SEER_LOCAL_LIBRARIES names its.
+# --- The packages that the binaries need. A library that belongs to no package is an error, unless CPACK_SEER_LOCAL_LIBRARIES names
+# a package for it.
 find_program(shlibdeps dpkg-shlibdeps)
 if(NOT shlibdeps)
   message(FATAL_ERROR "packages are built with dpkg-shlibdeps, which was not found: install dpkg-dev")
 endif()
 set(search ${CPACK_SEER_LIBRARY_DIRS})
 list(TRANSFORM search PREPEND -l)
-file(WRITE ${root}/debian/control "")  # it reads one, and a folder DEBIAN tells it where a package's files begin
+file(WRITE ${root}/debian/control "")  # dpkg-shlibdeps reads this file, and a folder DEBIAN tells it where a package's files begin
 file(MAKE_DIRECTORY ${root}/seer_program/DEBIAN ${root}/seer_library/DEBIAN)
 foreach(binary SEER_PROGRAM=${root}/seer_program/usr/bin/seer SEER_LIBRARY=${lib})
   string(REGEX MATCH "^([^=]+)=(.+)$" binary ${binary})
@@ -71,7 +72,7 @@ endforeach()
 file(REMOVE_RECURSE ${root}/debian ${root}/seer_program/DEBIAN ${root}/seer_library/DEBIAN)
 
 compress(${root}/seer_program/usr/share/man/man1/seer.1)
-# Debian's zsh looks for packages' completions here, and not in site-functions.
+# Debian's zsh looks here for completions that come with packages, and not in site-functions.
 set(zsh ${root}/seer_program/usr/share/zsh)
 if(EXISTS ${zsh}/site-functions)
   file(RENAME ${zsh}/site-functions ${zsh}/vendor-completions)

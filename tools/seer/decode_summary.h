@@ -11,9 +11,10 @@ namespace seer::cli {
 // One KV head's decoded tokens (downwards) by key blocks (to the right). If there are many tokens or blocks,
 // a cell covers several of them.
 struct DecodeMap {
-  std::vector<int64_t> kept,
-      all;                   // [n_rows, n_columns], the cell's kept blocks, and all up to the tokens' own
-  std::vector<float> score;  // [n_rows, n_columns], the largest softmaxed gate score in the cell
+  // All are [n_rows, n_columns]. For each cell: how many blocks were kept, how many there are up to the
+  // tokens' own blocks, and the largest softmaxed gate score.
+  std::vector<int64_t> kept, all;
+  std::vector<float> score;
 };
 
 class DecodeSummary {

@@ -18,8 +18,8 @@ enum ExitCode : int {
 
 ExitCode exit_code(ErrorKind kind);
 
-// Prints "seer: error: ..." on one line of stderr and returns the code. Call it in the handler that caught
-// `error`.
+// Prints the error on one line of stderr, as "seer: error: ...", or as "seer: ..." if the caller stopped the
+// work (kCancelled), and returns the code. Call it in the handler that caught `error`.
 ExitCode report(const std::exception& error);
 
 }  // namespace seer::cli

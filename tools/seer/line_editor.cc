@@ -156,9 +156,9 @@ void LineEditor::Impl::bind_keys() {
   };
   for (const auto& [key, action] : keys) el_set(editor, EL_BIND, key, action, nullptr);
   el_source(editor, nullptr);  // ~/.editrc, if there is one
-  // libedit ends every line with the terminal as it was. If it collected lines then, even for the moment
-  // until keep_what_is_typed(), a Backspace that is typed at that moment would take a byte from the keys
-  // before it.
+  // At the end of every line libedit restores the terminal's mode. With this setting that mode does not
+  // collect lines. If it did, even for the moment until keep_what_is_typed(), a Backspace typed at that
+  // moment would delete a byte of what was typed before it.
   el_set(editor, EL_SETTY, "-x", "-icanon", nullptr);
   el_set(editor, EL_ADDFN, "seer-paste", "takes what is pasted as it is", &take_paste);
   el_set(editor, EL_BIND, "\\e[200~", "seer-paste", nullptr);
@@ -200,7 +200,7 @@ void LineEditor::Impl::wait_for_input() {
 void LineEditor::Impl::look_at_terminal() {
   termios mode = {};
   if (::tcgetattr(STDIN_FILENO, &mode) == 0 && (mode.c_lflag & ICANON) != 0) {
-    el_set(editor, EL_PREP_TERM, 0);  // libedit holds the terminal for prepared, and would not do it again
+    el_set(editor, EL_PREP_TERM, 0);  // without this, libedit takes the terminal for prepared already
     el_set(editor, EL_PREP_TERM, 1);
     write_stderr(kMarkPastes);
     el_set(editor, EL_REFRESH);

@@ -21,7 +21,7 @@ class TerminalInput {
   std::u32string paste();
   // Puts bytes back, to be read next.
   void unread(const std::string& bytes) { bytes_.insert(at_, bytes); }
-  // Whether the last character belongs to a key's sequence (an arrow's, say) that has not ended.
+  // Returns whether the last character belongs to a key's sequence (an arrow's, say) that has not ended.
   bool within_sequence() const { return sequence_ != Sequence::kNone; }
 
  private:

@@ -65,9 +65,10 @@ struct SEER_API DistillOptions {
   double max_norm = 1.0;            // gradients of a larger norm are clipped to it
   GradientClip clip = GradientClip::kAll;
   int64_t row_stride = 1;  // gates for decoding: learn from every so many tokens
-  // The share of windows in which sentences with numbers are planted, and later questions about the numbers,
-  // of which the answers have an eighth of the window's loss. The tokenizer of model_dir must then be there.
-  // Windows held out have none, and the losses of steps are means without these weights.
+  // The share of the windows in which look-ups are planted: sentences with numbers, and later in the window
+  // questions about the numbers, followed by the answers. The answers together get an eighth of the weight of
+  // the window's loss. Look-ups need the tokenizer of model_dir. Windows held out get no look-ups, and
+  // DistillStep::layer_losses are means without these weights.
   double look_ups = 0.0;
   uint64_t seed = 0;
 
@@ -107,11 +108,12 @@ struct SEER_API DistillResult {
 
 // Trains gates and writes them to out_dir. `tokens` are the texts, one after the other. `held_out` are texts
 // by which the result is measured, in their first max_held_out_windows windows; they may be empty. Throws
-// Error: kUsage for options, for texts shorter than a window, for a folder that has gates or a checkpoint
-// already (unless it is resumed); kFile, kUnsupported, kMemory and kDevice as Engine::load() does;
-// kUnsupported also for more ranks than KV heads, unless the gates have no weights of KV heads; kRuntime if a
-// loss is not finite, with the layer and the step, or if a file cannot be written. The last checkpoint
-// survives all of these.
+// Error: kUsage for options, for texts shorter than a window, for a folder that has gates or a model already,
+// for one that has a checkpoint unless `resume` is set, and for one that has none if it is set; kFile,
+// kUnsupported, kMemory and kDevice as Engine::load() does; kUnsupported also for more ranks than KV heads,
+// unless the gates have no weights of KV heads; kCancelled if on_load returns false; kRuntime if a loss is
+// not finite, with the layer and the step, or if a file cannot be written. The last checkpoint survives all
+// of these.
 SEER_API DistillResult distill(const DistillOptions& options, const std::vector<int32_t>& tokens,
                                const std::vector<int32_t>& held_out, int64_t max_held_out_windows = 8);
 

@@ -54,8 +54,9 @@ struct SEER_API EngineOptions {
                       // and random gates if it has seerattn_* keys; for measuring. No tokenizer.
   std::string device = "auto";  // auto (cuda:0 if it can be used, else cpu), cpu, cuda or cuda:N
   int threads = 0;              // CPU threads; 0: as many as usable_cores()
-  int64_t ctx_size = 0;         // most tokens of a session; 0: max_position_embeddings or the
-                                // attention window if that is shorter, or what fits on the GPU
+  // The most tokens of a session. 0: max_position_embeddings, or less if the attention window is shorter, if
+  // pool_size is smaller, or if less fits on the GPU.
+  int64_t ctx_size = 0;
   int64_t chunk_size = 0;  // prompt tokens computed at a time, a multiple of EngineInfo::page_tokens; 0: 1024
                            // on a CPU, 8192 on a GPU
   // Requests share steps. In each step, every request that decodes gets one token, and waiting prompts share
@@ -78,10 +79,12 @@ struct SEER_API EngineOptions {
   // pages that are not written yet, for 30 seconds at most. Whoever may write to the folder decides what
   // pages hold; whoever may read it can tell which prompts were asked.
   std::string disk_cache_dir;
-  int64_t disk_cache_bytes =
-      0;  // of the files that all models have in the folder together; with a folder only
-  int64_t host_cache_bytes = 0;  // of the host's memory for pages that leave a GPU's pool; Error{kUsage} on a
-                                 // CPU, whose pool lies in that memory already (pool_size); 0: none
+  // The most bytes that the files of all models in the folder may take together. At least 1 with a folder,
+  // and 0 without one.
+  int64_t disk_cache_bytes = 0;
+  // Bytes of the host's memory for pages that leave a GPU's pool; 0: none. Error{kUsage} on a CPU, whose pool
+  // lies in that memory already (pool_size).
+  int64_t host_cache_bytes = 0;
   // The type of keys and values in the KV cache: f32, bf16 or auto, which is f32 on a CPU and bf16 on a GPU.
   // A GPU supports bf16 only. On a CPU, bf16 halves the memory of the cache and the bytes that a decoded
   // token reads from it, but rounds keys and values to 8 significant bits when they are stored; f32 stores

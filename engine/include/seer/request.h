@@ -61,8 +61,8 @@ struct SEER_API GenerateRequest {
   // least 0, and at most max_new_tokens.
   int64_t min_new_tokens = 0;
   // Asks for the log-probabilities of each chosen token, and of the n_logprobs likeliest tokens at its place;
-  // in [0, n_vocab]. Absent: none. The row of logits is then read to the host for each token, which costs
-  // other requests nothing.
+  // in [0, n_vocab]. Absent: none. Only this request's rows of logits are copied to the host for this,
+  // n_vocab floats for each token; the step's other requests wait for the copy.
   std::optional<int64_t> n_logprobs;
   // The same for the tokens that the session holds and those of the prompt, from the second one on, because
   // nothing predicts the first. All of them are computed again under the request's sparse rule, and no pages
@@ -87,8 +87,7 @@ struct SEER_API GenerateRequest {
   //
   // If it leaves no token to choose, the request fails with Error{kRuntime}. An exception fails this request
   // only, and passes through generate() or wait(). Log-probabilities are those of the model's logits before
-  // this call. Reading the logits to the host costs n_vocab floats for each token, and costs other requests
-  // nothing.
+  // this call. As for n_logprobs, only this request's rows of logits are copied to the host.
   std::function<void(std::span<const int32_t> tokens, std::span<float> logits)> on_logits;
   // Is called once when a submitted request has ended, in whatever way; Generation::done() is true by then.
   // Runs on the engine's thread, or on a thread that runs a session or destroys the engine. It may not throw.

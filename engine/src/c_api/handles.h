@@ -24,7 +24,7 @@ struct seer_engine {
 
 namespace seer::c_api {
 
-// What a seer_result points to that a GenerateResult has in another form.
+// Arrays that a seer_result points to, and that a GenerateResult has in another form.
 struct ResultArrays {
   std::vector<seer_position_logprobs> logprobs, prompt_logprobs;
 };

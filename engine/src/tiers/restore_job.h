@@ -17,7 +17,7 @@ namespace seer {
 class Request;
 
 // The scheduler's mutex guards the members of both structures, except those that do not change after the job
-// was queued: `names`, `pages`, `n_stages`, `next_step_s` and `arrivals`.
+// was queued: RestoreJob's `names` and `pages`, and RestoreLayers' `n_stages`, `next_step_s` and `arrivals`.
 
 // How the pages of a job come if they come layer by layer: each stage brings some layers of all pages. So a
 // step that computes the rest of the prompt can begin before the last layers are there. The records are

@@ -250,8 +250,8 @@ SEER_INLINE inline void write_tile(float* out, int64_t out_stride, const Vec (*a
   });
 }
 
-// The place of a tile's codes of one block. That is the weight itself, except for a row's last codes if they
-// are fewer than a block: those lie in a copy that is filled up with zeros, which meet inputs that are zero.
+// The place of a tile's codes of one block. That is the weight itself, unless a row's last codes are fewer
+// than a block. Those are copied and filled up with zeros, which are multiplied by inputs that are zero.
 template <int R, int64_t kBytes>
 struct TileCodes {
   const uint8_t* first;

@@ -9,8 +9,8 @@ const Functions& functions() {
 #if defined(__x86_64__)
   const char* forced = std::getenv("SEER_SIMD");
   const std::string_view limit = forced == nullptr ? "avx512bf16" : forced;
-  // avx2.cc is compiled for F16C too. It came before AVX2 in every line of processors, so it need not be
-  // tested, and clang 14 could not.
+  // avx2.cc is compiled for F16C too. Every line of processors had F16C before AVX2, so it is not tested.
+  // clang 14 has no test for it.
   const bool has_avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
   const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") != 0 &&
                           __builtin_cpu_supports("avx512bw") != 0 &&

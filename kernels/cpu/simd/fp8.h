@@ -116,7 +116,8 @@ inline void fp8_tile(float* out, int64_t out_stride, const PartsBlock* x, int64_
 
 // ---- any codes ----
 
-// Returns whether a row's groups end where blocks of 128 inputs do, or divide them into whole lanes.
+// Returns whether each group of a row consists of whole blocks of 128 inputs, or each block of whole groups
+// that have whole lanes.
 inline bool suits_blocks(const CodeRows& w) {
   if (w.type == CodeType::kE4M3 && w.zeros != nullptr) return false;
   if (w.group >= w.d_in || w.group % kBlock == 0) return true;

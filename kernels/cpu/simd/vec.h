@@ -6,7 +6,7 @@
 #include <cstring>
 
 #if defined(__x86_64__)
-#include <immintrin.h>  // its functions are always inlined, so none of them is shared either
+#include <immintrin.h>  // its functions are always inlined, so translation units share none of them
 #endif
 
 #if defined(__AVX512F__)

@@ -86,10 +86,10 @@ constexpr int kInputThreads = 256;
 // Writes one row of the image; a row after the last row of inputs is zeros. As in product.cu, the inputs
 // become float16 numbers, multiplied by a power of two whose inverse is the row's factor.
 //
-// The image has panels of 64 columns: [panel][row][64], swizzled in 128 bytes. Within a chunk, columns
-// are permuted: at step j, lane t of four has the codes of eight neighbouring columns, 32 j + 8 t + 2 i + (0,
-// 1) for i from 0 to 3, but wgmma expects it to have columns 32 j + 8 i + 2 t + (0, 1). So the image has the
-// inputs of the former in the places of the latter.
+// The image has panels of 64 columns: [panel][row][64], swizzled in 128 bytes. Within a chunk, columns are
+// permuted. At step j, lane t of four has the codes of eight neighbouring columns, 32 j + 8 t + 2 i + e for i
+// from 0 to 3 and e from 0 to 1, but wgmma multiplies its numbers with columns 32 j + 8 i + 2 t + e. So the
+// image has the input of column 32 j + 8 t + 2 i + e in the place of column 32 j + 8 i + 2 t + e.
 __global__ void __launch_bounds__(kInputThreads) batch_inputs_kernel(const Kernel k, int n_rows) {
   extern __shared__ __align__(16) Bf16 kept[];
   __shared__ float warps[2][kInputThreads / 32];

@@ -21,8 +21,8 @@ struct CodeBatchScratch {
 
   // The inputs as the tensor cores read them, and a factor for each row.
   static int64_t input_bytes(const CodeMatrix& w) { return factors_at(w) + kMostBatchRows * 4; }
-  // Partial sums of all slices of columns, of which there are at most as many as chunks. These are as many
-  // bytes as the weight takes in bf16.
+  // Partial sums of all slices of columns. There are at most as many slices as chunks, and then the sums take
+  // as many bytes as the weight takes in bf16.
   static int64_t partial_bytes(const CodeMatrix& w) {
     return kMostBatchRows * w.d_out * (w.pitch() * 2 / CodeMatrix::kChunkCodes) * 4;
   }

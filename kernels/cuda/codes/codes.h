@@ -25,10 +25,9 @@ struct CodeMatrix {
   int64_t pitch() const { return code_pitch(type, d_in); }
   int64_t n_groups() const { return (d_in + group - 1) / group; }
 
-  // cuBLASLt's products of few rows are faster with scales of groups than with scales of rows: it has one
-  // tile size for the latter, and never divides columns. So weights whose inputs are rounded by row have
-  // their scales a second time after the first, for each group of kSpreadGroup columns: [d_in / kSpreadGroup,
-  // d_out].
+  // cuBLASLt's products of few rows are faster with scales of groups than with scales of rows, for which it
+  // has one tile size and never divides columns. So if a weight's inputs are rounded by row, its scales are
+  // followed by a second copy for groups of kSpreadGroup columns: [d_in / kSpreadGroup, d_out].
   static constexpr int64_t kSpreadGroup = 128;
   static bool spreads(InputCodes inputs, int64_t group, int64_t d_in) {
     return (inputs == InputCodes::kE4M3Token || inputs == InputCodes::kE4M3Static) && group >= d_in &&
@@ -49,27 +48,28 @@ bool code_groups_fit(DType type, int64_t group, int64_t d_in);
 
 // ---- layout ----
 
-// n_rows rows of d_in codes, packed as LinearWeights::Part has them, to rows of a CodeMatrix. Device memory.
-// d_in is a multiple of 8.
+// Brings n_rows rows of d_in codes, packed as LinearWeights::Part has them, into the layout of a CodeMatrix.
+// `in` and `out` are device memory. d_in is a multiple of 8.
 cudaError_t launch_pack_codes(void* out, const void* in, DType type, int64_t n_rows, int64_t d_in,
                               cudaStream_t stream);
-// The scales [d_out] of a weight whose inputs are rounded by row, to each row of its spread_scale().
+// Copies the scales [d_out] of a weight whose inputs are rounded by row to each row of its spread_scale().
 cudaError_t launch_spread_scales(const CodeMatrix& w, cudaStream_t stream);
-// Column c of in [n_rows, n_columns] to out[c * ld + 0 .. n_rows).
+// Copies column c of in [n_rows, n_columns] to out[c * ld + 0 .. n_rows).
 cudaError_t launch_transpose(float* out, int64_t ld, const float* in, int64_t n_rows, int64_t n_columns,
                              cudaStream_t stream);
 cudaError_t launch_transpose(uint8_t* out, int64_t ld, const uint8_t* in, int64_t n_rows, int64_t n_columns,
                              cudaStream_t stream);
-// out [d_out, d_in] bf16: the weights, each rounded once.
+// Writes the weights to out [d_out, d_in], bf16, each rounded once.
 cudaError_t launch_to_bf16(void* out, const CodeMatrix& w, cudaStream_t stream);
 
 // ---- plain weights ----
 
-// Weights bf16 [d_out, d_in] to codes as kernels/quantise.h says, the same bits. codes [d_out, pitch bytes];
-// scale [d_out].
+// Turns weights, bf16 [d_out, d_in], into E4M3 codes [d_out, pitch bytes] and scales [d_out], with the same
+// bits as kernels/quantise.h.
 cudaError_t launch_quantise_e4m3(void* codes, int64_t pitch, float* scale, const void* weight, int64_t d_out,
                                  int64_t d_in, cudaStream_t stream);
-// codes [d_out, d_in / 2 bytes], not yet in the order of launch_pack_codes; scale [d_in / group, d_out].
+// Does the same for int4: codes [d_out, d_in / 2 bytes], not yet in the order of launch_pack_codes, and
+// scales [d_in / group, d_out].
 cudaError_t launch_quantise_int4(void* codes, float* scale, const void* weight, int64_t d_out, int64_t d_in,
                                  int64_t group, cudaStream_t stream);
 
@@ -93,7 +93,7 @@ inline constexpr int kMostCodeRows = 16;
 inline constexpr int kMostExactRows = 8;
 // Products with more rounded rows take scales of rows if the format has these, not spread_scale().
 inline constexpr int64_t kMostSpreadRows = 64;
-// Returns whether a norm can be part of the product, which it can if the inputs fit into shared memory.
+// Returns whether a norm can be part of the product. It can if the inputs fit into shared memory.
 bool code_rows_take_norm(const CodeMatrix& w, int64_t n, int max_shared_bytes);
 // Reads each weight once. Row r of out depends on row r of x alone, bit for bit, whatever n is.
 cudaError_t launch_code_rows(const CodeRowsParams& params, int n_multiprocessors, int max_shared_bytes,
@@ -113,8 +113,9 @@ struct RoundedInputs {
   int64_t n, d_in;     // d_in a multiple of 8
   int64_t columns;     // of `scale`, if it has a row for every 128 inputs; 0: it is one row
 };
-// out: E4M3 [n, ld_out bytes]. scale: [n], or [d_in / 128, columns], which kE4M3Token128 needs and of which
-// the others fill each column with one scale.
+// Writes codes to out, E4M3 [n, ld_out bytes]. If in.columns is 0, `scale` is [n]; otherwise it is [d_in /
+// 128, columns]. kE4M3Token128 needs the second form; the other formats write the one scale of row i to all
+// of column i there.
 cudaError_t launch_round_inputs(void* out, int64_t ld_out, float* scale, const RoundedInputs& in,
                                 cudaStream_t stream);
 

@@ -1,5 +1,5 @@
-// Codes to pairs of 16-bit floats, exactly: every E4M3 number, every integer of 8 bits, and the difference of
-// two integers of 4 bits is a bf16 number and a float16 number.
+// Turns codes into pairs of 16-bit floats, without rounding: every E4M3 number, every integer of 8 bits, and
+// the difference of two integers of 4 bits is a bf16 number and a float16 number.
 //
 // Float16 takes fewer instructions: the GPU converts E4M3 to it (four codes in two instructions), and its
 // mantissa of 10 bits holds two codes of 4 bits without a shift.
@@ -116,8 +116,8 @@ __device__ __forceinline__ void decode_u4(uint32_t (&pairs)[4], uint32_t codes,
                                as_pair<__nv_bfloat162>(zero.plus128)));
 }
 
-// Returns (x & mask) | bits in one instruction. If mask and bits are constants, the compiler makes two
-// instructions of it.
+// Returns (x & mask) | bits in one instruction. If mask and bits are constants, the compiler would make two
+// instructions of the expression.
 __device__ __forceinline__ uint32_t and_or(uint32_t x, uint32_t mask, uint32_t bits) {
   uint32_t y;
   asm("lop3.b32 %0, %1, %2, %3, 0xEA;\n" : "=r"(y) : "r"(x), "r"(mask), "r"(bits));

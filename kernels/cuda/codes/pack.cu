@@ -2,9 +2,9 @@
 //
 // Codes of 8 bits are in order. Of 4 bits, the product kernel's lane t of four takes 16 bytes of each chunk
 // of 128 codes, and word j of these holds codes 32 j + 8 t to 32 j + 8 t + 7: so the four lanes multiply 32
-// codes that lie together at a time, which share a scale in every format. And in a word, nibbles 0 to 7 hold
-// its codes 0, 2, 4, 6, 1, 3, 5, 7: a shift and a mask give the codes of a pair where two bf16 numbers have
-// their last bits.
+// codes that lie together at a time, which share a scale in every format. In a word, nibbles 0 to 7 hold its
+// codes 0, 2, 4, 6, 1, 3, 5, 7. So a shift and a mask bring the codes of a pair to the last bits of two bf16
+// numbers.
 #include <bit>
 
 #include "kernels/cuda/codes/codes.h"

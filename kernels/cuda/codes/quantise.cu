@@ -1,5 +1,5 @@
-// Turns plain bf16 weights into codes and scales, once while a model is loaded. It takes no more time than
-// memory needs.
+// Turns plain bf16 weights into codes and scales, once while a model is loaded. Its time is that of reading
+// and writing memory.
 #include <cuda_fp8.h>
 
 #include "kernels/cuda/codes/codes.h"

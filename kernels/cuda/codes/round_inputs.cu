@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(kThreads)
       *reinterpret_cast<uint2*>(codes + i) = to_codes(v, scale);
     }
   }
-  // Rows are padded with zeros, which meet zeros of the weight.
+  // Rows are padded with zeros, which are multiplied by zeros of the weight.
   for (int64_t i = d_in + threadIdx.x * 8; i < ld_out; i += kThreads * 8)
     *reinterpret_cast<uint2*>(codes + i) = uint2{0, 0};
 }

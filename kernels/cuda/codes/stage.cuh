@@ -123,8 +123,8 @@ struct Staging {
 // execute.
 struct WarpInputs {
   const Kernel& k;
-  __half* shared;  // float16 [n, x_pitch], of which this warp has its chunks
-  Bf16* norm;      // [x_pitch] in shared memory, likewise; null without a norm
+  __half* shared;  // float16 [n, x_pitch]; this warp writes only its own chunks
+  Bf16* norm;      // [x_pitch] in shared memory; only its own chunks too; null without a norm
   Staging* staging;
   int warp, lane, d_in;
   int n_chunks;          // of this warp, in each row

@@ -11,8 +11,8 @@
 namespace seer::cuda {
 
 // The keys of full pages that one part of a warp scores. If the cluster has n such parts, each of them scores
-// every n-th full page of the sequence. Pages that earlier steps filled have had their gate keys since then.
-// So the first of these keys are loaded before the previous kernel has ended, and the others brought to L2.
+// every n-th full page of the sequence. Earlier steps wrote the gate keys of the pages that they filled. So
+// the first of these keys are loaded before the previous kernel has ended, and the others are brought to L2.
 //
 // kDivided: ranks divide the pages, and the table has -1 for those of other ranks. Such pages' scores are 0.
 template <class Shape, bool kDivided>

@@ -7,7 +7,7 @@ namespace seer::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kNumbersOfPart = 16384;  // a thread block adds up the squares of so many
+constexpr int64_t kNumbersOfPart = 16384;  // numbers whose squares a thread block adds up
 
 __global__ void __launch_bounds__(kThreads) fill_kernel(float* out, float value, int64_t n) {
   ptx::let_next_kernel_start();

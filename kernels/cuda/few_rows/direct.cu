@@ -2,9 +2,9 @@
 // the matrix as one steady stream. The input is in shared memory.
 //
 // Weights do not depend on the kernel before this one. So a block asks for its first ones before it waits for
-// that kernel: some go into registers, more into L2. The latter is meant to keep memory busy during
-// attention, which reads little at short contexts. (It is not shown to pay: asking for a row for each warp or
-// for 32 MB made no difference to decoding on an H100.)
+// that kernel: some go into registers, more into L2. The prefetch into L2 is meant to keep memory busy during
+// attention, which reads little at short contexts. (No measurement shows that it pays: asking for a row for
+// each warp or for 32 MB made no difference to decoding on an H100.)
 #include "kernels/cuda/few_rows/common.cuh"
 
 #include <algorithm>

@@ -28,8 +28,8 @@ constexpr int kLeastStages = 2;
 // block takes, so that with its static memory two blocks do not fit on a multiprocessor.
 constexpr int kHalfSharedBytes = 112 << 10;
 constexpr int kMoreThanHalfBytes = 113 << 10;
-// The bytes that all blocks together ask into L2, beyond the rings. Attention reads little at short contexts,
-// and takes as long as memory takes for this.
+// The bytes of weights that all blocks together prefetch into L2, besides those in the rings. At short
+// contexts attention reads little memory, and takes about as long as memory takes for these bytes.
 constexpr int64_t kAheadBytes = int64_t{8} << 20;
 
 // The weight's elements in the order in which one warp multiplies them, a stage at a time.

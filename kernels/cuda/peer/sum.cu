@@ -14,8 +14,6 @@ constexpr int kPartThreads = 512;  // threads of a block that sums a part
 constexpr int kPartBlocks = 128;   // the same on every rank, whatever its GPU
 constexpr int kUnroll = 8;         // 16-byte loads that a thread has in flight
 
-// Each thread takes four elements, so that a warp's loads and stores are contiguous, and whole sectors go
-// over a link.
 __device__ float4& operator+=(float4& a, const float4& b) {
   a.x += b.x, a.y += b.y, a.z += b.z, a.w += b.w;
   return a;
@@ -28,6 +26,8 @@ __device__ uint2 add_to_bf16(const uint2& x, const float4& sum) {
   return *reinterpret_cast<uint2*>(out);
 }
 
+// Each thread takes four elements, so that a warp's loads and stores are contiguous, and whole sectors go
+// over a link.
 __global__ void __launch_bounds__(kThreads) peer_sum_at_once_kernel(const PeerSumParams p) {
   ptx::let_next_kernel_start();
   ptx::wait_for_previous_kernel();

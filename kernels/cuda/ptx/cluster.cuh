@@ -1,6 +1,5 @@
-// Thread block clusters (sm_90): blocks that run at the same time and read each other's shared memory. PTX
-// ISA, "barrier.cluster", "mapa". Older GPUs have none, and there are no
-// functions for them here.
+// Thread block clusters (sm_90): blocks that run at the same time and read each other's shared memory (PTX
+// ISA, "barrier.cluster" and "mapa"). Older GPUs have none, so these functions do not exist for them.
 #pragma once
 
 #include <cstdint>

@@ -105,9 +105,9 @@ void CudaRecordCopier::move_rows(const Lane& lane, std::span<const int32_t> rows
   check(cudaGetLastError(), "move_rows_kernel");
 }
 
-// Calls copy(lane, first record, end) for each group of records, of which a lane's buffer holds all slices,
-// and returns when all copies are done. If one fails, it waits for the others too, because the caller gives
-// their pages and records to others then.
+// Divides the records into groups whose slices fit into a lane's buffer, calls copy(lane, first record, end)
+// for each group, and returns when all copies are done. If one fails, it waits for the others too, because
+// the caller may then give the rows and records to other users.
 template <class Copy>
 void CudaRecordCopier::for_groups(Lanes& lanes, size_t n, const Slice& slice, const Copy& copy) try {
   use_();

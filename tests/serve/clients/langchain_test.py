@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""LangChain's ChatOpenAI, as its users set it up."""
+"""Uses `seer serve` through LangChain's ChatOpenAI, as its users set it up."""
 import weather
 
 try:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""lm-evaluation-harness through `local-completions`: a task of two choices and one of generated text, compared with what the
-completions themselves say."""
+"""Runs two tasks of lm-evaluation-harness, by its model `local-completions`: one of two choices and one of generated text. Their
+results must be those that follow from the server's completions."""
 import json
 import os
 import pathlib

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The stock Python client: tools, plain and streamed, reasoning, log-probabilities, a message that goes on."""
+"""Uses tools, reasoning, log-probabilities and a message that is continued through OpenAI's Python client, whole and streamed."""
 import json
 import math
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pydantic AI's agents, as their users set them up."""
+"""Uses `seer serve` through agents of Pydantic AI, as their users set them up."""
 import asyncio
 
 import weather

@@ -1,4 +1,4 @@
-"""What the scripts here have in common: a server of a tiny model that asks for the weather, and how a script is skipped."""
+"""Starts a server with a tiny model that asks for the weather, and skips scripts whose client is not installed."""
 import importlib.util
 import pathlib
 import sys
@@ -35,7 +35,7 @@ class WeatherTest(unittest.TestCase):
 
 
 def run(package):
-    """Runs the script's tests, or says that `package` is missing."""
+    """Runs the script's tests, or skips them if `package` is not installed."""
     if importlib.util.find_spec(package) is None:
         print(f"SKIPPED: the Python package {package} is not installed")
         sys.exit(0)

@@ -1,4 +1,4 @@
-"""Files byte by byte: safetensors, zip and pickle, as the demo model has them and damaged."""
+"""Makes files byte by byte: safetensors, zip and pickle, valid or damaged. Folders are copies of the demo model or its gates."""
 import json
 import pathlib
 import struct
@@ -12,7 +12,7 @@ GATE = "model.layers.{}.self_attn.attn_gate.mask_linear_k.weight"
 
 
 class Folder:
-    """Links to a folder's files, some of which are replaced. Gone at the end of the run."""
+    """A folder of links to another folder's files, some of which are replaced. All are removed at the end of the run."""
 
     root = None
 
@@ -53,7 +53,7 @@ class Folder:
         return self
 
     def change(self, name, **keys):
-        """Sets keys of a JSON file; None removes one."""
+        """Sets keys of a JSON file. None removes a key."""
         value = {**self.json(name), **keys}
         return self.write(name, {key: v for key, v in value.items() if v is not None})
 
@@ -77,7 +77,7 @@ def safetensors(header, data=b""):
 
 
 def split(file):
-    """The header, parsed, and the data of a safetensors file."""
+    """Returns the parsed header and the data of a safetensors file."""
     (size,) = struct.unpack_from("<Q", file)
     return json.loads(file[8:8 + size]), file[8 + size:]
 
@@ -88,7 +88,7 @@ def tensor(begin, end, shape, dtype="F32"):
 
 def zip_file(members, method=0, flags=0, n_entries=None, wrong_crc=False, offset_of=None, size_of=None,
              directory_offset=None):
-    """members: (name, bytes). offset_of and size_of: {name: what the directory claims}."""
+    """Makes a zip file of `members`, (name, bytes). offset_of and size_of, {name: number}, are what its directory claims instead."""
     out, directory = b"", b""
     for name, data in members:
         raw = name.encode()
@@ -132,7 +132,7 @@ def rebuilt(sizes, strides, n, offset=0, kind="FloatStorage", key="0"):
 
 
 def state_dict(entries):
-    """entries: (name, pickled value)."""
+    """Pickles an ordered dictionary of `entries`, (name, pickled value)."""
     return b"\x80\x02" + ORDERED_DICT + b")R(" + b"".join(text(name) + value for name, value in entries) + b"u."
 
 

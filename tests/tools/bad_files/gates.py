@@ -1,4 +1,4 @@
-"""attn_gate_weights.{pth,safetensors} and the gates' config.json."""
+"""Damaged attn_gate_weights.{pth,safetensors}, and bad config.json of gates."""
 import struct
 
 import files
@@ -10,7 +10,7 @@ SIX = ("0", bytes(24))
 
 
 def in_pth(name, *words, code=3):
-    """The function returns the bytes of attn_gate_weights.pth."""
+    """Adds a row. The decorated function returns the bytes of attn_gate_weights.pth."""
 
     def add(function):
         def build():
@@ -90,14 +90,14 @@ def reduce_bomb(n):
     return (b"\x80\x02" + files.REBUILD + b"q\x01(" + b"N" * (n // 2) + b"tq\x00" + b"h\x01h\x00R" * (n // 10) + b".")
 
 
-# These took 647 MB and 2.5 GB.
+# Seer once took 647 MB and 2.5 GB for these.
 in_pth("40 kB of calls that share their arguments", "expected a dictionary of tensors")(
     lambda: pth(reduce_bomb(40_000)))
 in_pth("80 kB of calls that share their arguments", "expected a dictionary of tensors")(
     lambda: pth(reduce_bomb(80_000)))
 
 
-# This took 5 s, and 1.2 GB if the storage is not aligned.
+# Seer once took 5 s for this, and 1.2 GB if the storage was not aligned.
 @in_pth("1,200 tensors of one storage of 1 MB", "no such tensor", "trained for this model")
 def _():
     n = 250_000
@@ -127,7 +127,8 @@ in_pth("integers for floats", "asks for torch.LongStorage")(
 
 
 def gates(name, *words, code=3):
-    """The function changes the folder and its weights' header and data."""
+    """Adds a row. The decorated function gets the folder and its weights' header and data. It changes the folder, or returns the
+    bytes of new weights."""
 
     def add(function):
         def build():
@@ -145,7 +146,7 @@ def gates(name, *words, code=3):
 
 
 def broken(value):
-    """The last element of layer 1's weight becomes `value`."""
+    """Returns a function that sets the last element of layer 1's weight to `value`."""
 
     def change(folder, header, data):
         entry = header[GATE.format(1)]

@@ -1,4 +1,4 @@
-"""Files that a command line names: prompts, ids, messages, tools, configs of benches."""
+"""Bad files that a command line names: prompts, ids, messages, tools, configs of benches."""
 import files
 from rows import Run, row
 
@@ -101,4 +101,4 @@ def _():
     folder = files.model()
     folder.write("model.safetensors", folder.read("model.safetensors")[:-1])
     return Run(["serve", "-m", folder, "--port", "0"], 3, "model.safetensors", "bytes of tensor data, found",
-               folder=folder, writes=True)  # its address
+               folder=folder, writes=True)  # the address of the server

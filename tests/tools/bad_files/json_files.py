@@ -1,4 +1,4 @@
-"""config.json and generation_config.json."""
+"""Bad config.json and generation_config.json."""
 import files
 from rows import row, with_model
 

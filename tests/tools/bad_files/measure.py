@@ -1,7 +1,7 @@
-"""Runs commands, one JSON object a line on standard input, and answers with how each ended.
+"""Reads commands from standard input, one JSON object a line, runs each, and prints how it ended.
 
-The system counts the memory of the process that starts a command as the command's own. So this one stays small: it
-holds nothing of the files that are tested."""
+The system counts memory of the process that starts a command as the command's own. So this process stays small: it does not hold
+the files that are tested."""
 import json
 import os
 import subprocess
@@ -14,7 +14,7 @@ MESSAGE_BYTES = 100_000
 
 
 def ended(process):
-    """The exit code, or None if the process was killed for taking too long, and what it used."""
+    """Waits for the process. Returns its exit code, or None if it took too long and was killed, and the resources that it used."""
     begin = time.monotonic()
     while time.monotonic() - begin < HANG_S:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -40,7 +40,7 @@ def execute(arguments, text):
                 pass
         code, usage = ended(process)
         ms = (time.monotonic() - begin) * 1000
-        process.returncode = code if code is not None else -9  # it has been waited for
+        process.returncode = code if code is not None else -9  # wait4 has taken the exit code, so Popen must not wait
         err.seek(0)
         return {"code": code, "ms": ms, "peak_bytes": usage.ru_maxrss * 1024, "out_bytes": os.fstat(out.fileno()).st_size,
                 "message_bytes": os.fstat(err.fileno()).st_size,

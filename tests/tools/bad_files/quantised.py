@@ -6,7 +6,7 @@ import files
 from files import safetensors, split
 from rows import row, with_model
 
-MODULE = "model.layers.5.mlp.down_proj"  # the last layer: what comes before it is read as of a sound file
+MODULE = "model.layers.5.mlp.down_proj"  # the last layer, so that all others are read first
 N_OUT, N_IN, GROUP = 256, 768, 128
 N_GROUPS = N_IN // GROUP
 
@@ -75,7 +75,7 @@ def int4_zeros():
 
 
 def gptq():
-    # GPTQ's config has no list of plain modules: rows about tensors make all layers' (whole_gptq).
+    # GPTQ's config has no list of plain modules, so rows about its tensors make those of all layers (whole_gptq).
     return ({"quant_method": "gptq", "bits": 4, "group_size": GROUP, "desc_act": True, "sym": False},
             {"qweight": codes("I32", [N_IN // 8, N_OUT]), "qzeros": codes("I32", [N_GROUPS, N_OUT // 8]),
              "scales": ones("F16", [N_GROUPS, N_OUT]),
@@ -90,7 +90,8 @@ def awq():
 
 
 def weights_of(file, layers, tensors, cut=0):
-    """The demo model's file with tensors(module), {suffix: (dtype, shape, bytes)}, in the place of each layer's weight."""
+    """Returns the demo model's file with tensors(module), {suffix: (dtype, shape, bytes)}, in the place of the weight of each
+    module in `layers`, without the last `cut` bytes."""
     header, data = split(file)
     header.pop("__metadata__", None)
     kept, out, at = {}, [], 0
@@ -111,7 +112,7 @@ def weights_of(file, layers, tensors, cut=0):
 
 
 def damaged(make, name, *words, cut=0):
-    """The function changes the config and the tensors."""
+    """Adds a row. The decorated function changes the config and the tensors that `make` returns."""
 
     def add(change):
         def build():
@@ -148,7 +149,7 @@ def overwritten(make, name, suffix, content, *words):
 
 
 def config(make, name, key, value, *words):
-    """The key is a path; the message names its last part."""
+    """Adds a row with another value in the config. The key is a path of keys; the message must name its last one."""
 
     def change(config, tensors):
         *path, last = key.split("/")
@@ -251,7 +252,8 @@ LAYERS = [f"model.layers.{layer}.{name}" for layer in range(6) for name in (
 
 
 def whole_gptq(name, *words):
-    """GPTQ's config leaves nothing plain, so that every layer has codes here. The function changes the last one's."""
+    """Adds a row in which every layer has codes, because GPTQ's config can leave none plain. The decorated function changes the
+    tensors of the last layer."""
 
     def add(change):
         def build():

@@ -1,4 +1,4 @@
-"""What a row of the table is, and how it is run."""
+"""Defines the rows of the table, and runs them."""
 import json
 import pathlib
 import subprocess
@@ -10,14 +10,14 @@ ROWS = []  # (group, name, function that makes the files and returns a Run)
 
 
 class Run:
-    """A command that must fail, with the words its message must have."""
+    """A command that must fail with an exit code and a message with these words."""
 
     def __init__(self, arguments, code, *words, folder=None, stdin=None, writes=False):
         self.arguments = [str(argument) for argument in arguments]
         self.code = code
         self.words = words
         self.stdin = stdin
-        self.writes = writes  # to stdout, before it fails
+        self.writes = writes  # whether it writes to stdout before it fails
         self.input_bytes = folder.input_bytes if folder else 0
 
 
@@ -30,7 +30,7 @@ def row(group, name):
 
 
 def with_model(folder, *words, code=3):
-    """The folder is the model."""
+    """Returns a Run that generates with the folder as the model."""
     return Run(["generate", "-m", folder, "-p", "x", "-n", "1"], code, *words, folder=folder)
 
 
@@ -39,7 +39,7 @@ def with_gates(folder, *words, code=3):
 
 
 class Runner:
-    """Starts seer by way of measure.py, which says why."""
+    """Runs commands of seer through measure.py, whose docstring says why."""
 
     def __init__(self, seer):
         self.seer = seer

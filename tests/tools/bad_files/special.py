@@ -1,4 +1,4 @@
-"""What is no file, in place of every file that a model or gates may have."""
+"""Pipes, folders, devices and broken links, in place of every file that a model or gates may have."""
 import os
 
 import files
@@ -41,7 +41,7 @@ for place_name in PLACES:
         add(place_name, stranger_name)
 
 
-# The system refuses to read its first byte, as a broken disk would.
+# Reading the first byte of this file fails, as on a broken disk.
 UNREADABLE = "/proc/self/mem"
 
 

@@ -1,4 +1,4 @@
-"""Tokenizers and chat templates."""
+"""Bad tokenizers and chat templates."""
 import json
 
 import files
@@ -6,7 +6,7 @@ from rows import Run, row
 
 
 def tokenizer(name, *words, code=3, prompt="x"):
-    """The function changes a model folder without a tokenizer."""
+    """Adds a row. The decorated function puts a tokenizer into a model folder that has none."""
 
     def add(function):
         def build():
@@ -62,10 +62,10 @@ json_file("a pattern that is no pattern", "regular expression", "missing closing
           pre_tokenizer={"type": "Split", "pattern": {"Regex": "(((("}, "behavior": "Isolated", "invert": False})
 json_file("an added token without content", "an added token lacks", added_tokens=[{"id": 2}])
 
-# This ran out of memory.
+# Seer once ran out of memory with this.
 json_file("40 steps that each double the text", "Replace", prompt="a", normalizer={"type": "Sequence", "normalizers": [
     {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 40})
-# This took 5 s for 28 letters, and twice that for each more.
+# Seer once took 5 s for 28 letters, and twice as long for each further letter.
 json_file("a pattern that tries 2^40 ways", "(?:a|a)+[bc]", prompt="a" * 40, pre_tokenizer={
     "type": "Split", "pattern": {"Regex": "(?:a|a)+[bc]"}, "behavior": "Isolated", "invert": False})
 
@@ -76,7 +76,7 @@ def _(folder):
 
 
 def template(name, *words, code=3, messages='[{"role": "user", "content": "x"}]'):
-    """The text is that of --chat-template FILE."""
+    """Adds a row that renders a chat template. The function gets its text, or a function that returns it."""
 
     def add(source):
         def build():

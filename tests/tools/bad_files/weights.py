@@ -1,4 +1,4 @@
-"""model.safetensors and its index."""
+"""Bad model.safetensors, and bad indexes of shards."""
 import json
 import os
 
@@ -123,7 +123,7 @@ def _(folder, header, data):
 
 
 def index(name, *words, code=3):
-    """The function gets the folder and the names of all tensors, and returns the index."""
+    """Adds a row. The decorated function gets the folder and the names of all tensors, and returns the index's bytes."""
 
     def add(function):
         def build():

@@ -1,4 +1,4 @@
-"""What every kernel is timed on, how it is timed, and what its output is compared with."""
+"""The inputs on which every kernel of tools/gpu/bench_attention.py is timed, the timing, and the check of outputs."""
 import statistics
 
 import numpy as np
@@ -10,7 +10,7 @@ FLOP_PER_BLOCK = 4 * BLOCK * BLOCK * HEAD  # two products of 64 x 64 x 128; the 
 
 
 class Inputs:
-    """One prompt of n_tokens, the same numbers in the forms that the kernels take."""
+    """Queries, keys and values of one prompt of n_tokens, in the forms that the kernels take."""
 
     def __init__(self, n_tokens, device, seed=0):
         if n_tokens < BLOCK or n_tokens % BLOCK:
@@ -24,27 +24,27 @@ class Inputs:
         self.q = random(HEADS)  # [1, n_heads, n_tokens, d_head]
         self.k, self.v = random(KV_HEADS), random(KV_HEADS)  # [1, n_kv_heads, n_tokens, d_head]
         self.q_rows = self.q[0].transpose(0, 1).contiguous()  # [n_tokens, n_heads, d_head]
-        # Block b lies in page page_table[b], in an order of its own as in a pool that has served other prompts.
+        # Block b lies in page page_table[b]. The order is random, as in a pool that has served other prompts.
         self.page_table = np.random.default_rng(seed).permutation(self.n_blocks).astype(np.int32)
         self.k_pages, self.v_pages = self._pages(self.k), self._pages(self.v)
         self._expanded = None
 
     def _pages(self, x):
-        """[n_pages, n_kv_heads, 64, d_head]"""
+        """Returns x in pages: [n_pages, n_kv_heads, 64, d_head]."""
         blocks = x[0].view(KV_HEADS, self.n_blocks, BLOCK, HEAD).transpose(0, 1)
         pages = torch.empty_like(blocks, memory_format=torch.contiguous_format)
         pages[torch.from_numpy(self.page_table.astype(np.int64)).to(x.device)] = blocks
         return pages
 
     def expanded(self):
-        """k and v with one KV head a query head, for kernels that know no groups."""
+        """Returns k and v with a KV head for each query head, for kernels that do not support grouped heads."""
         if self._expanded is None:
             self._expanded = tuple(t.repeat_interleave(GROUP, dim=1) for t in (self.k, self.v))
         return self._expanded
 
 
 class DeviceMask:
-    """A mask of masks.py on the device. Kernels may reorder lists, so each gets a copy."""
+    """A mask of masks.py on the device. Kernels may reorder the lists, so each call returns a copy."""
 
     def __init__(self, mask, device):
         from attention import masks
@@ -67,7 +67,7 @@ class DeviceMask:
 
 
 def event_ms(call, n):
-    """Of one call, the mean of n back to back: launching one takes place while another runs."""
+    """Returns the mean milliseconds of n calls back to back. One call is launched while another runs."""
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     begin.record()
     for _ in range(n):
@@ -78,7 +78,8 @@ def event_ms(call, n):
 
 
 def median_ms(elapsed):
-    """elapsed(n): milliseconds of one of n calls. The median of rounds of at least 10 ms each, after a warm-up."""
+    """Returns the median of some rounds of about 10 ms each, or of one call if that takes longer, after a warm-up.
+    elapsed(n) returns the milliseconds of one of n calls."""
     elapsed(1)
     once = elapsed(1)
     n = max(1, min(200, int(10 / max(once, 1e-3))))
@@ -86,7 +87,7 @@ def median_ms(elapsed):
 
 
 def gemm_tflops(device):
-    """bf16 8192 cubed on random data, the rate that attention is measured against."""
+    """Returns the rate of a product of 8192 x 8192 random bf16 matrices, with which attention is compared."""
     a, b = (torch.randn(8192, 8192, device=device, dtype=torch.bfloat16) for _ in range(2))
     out = torch.empty_like(a)
     return 2 * 8192**3 / median_ms(lambda n: event_ms(lambda: torch.matmul(a, b, out=out), n)) * 1e-9
@@ -96,8 +97,8 @@ def gemm_tflops(device):
 
 
 def reference_tile(inputs, head, row, columns, causal_diagonal):
-    """float64 output [64, d_head] of one query block over the given key blocks, and how far a bf16 kernel may be from it.
-    Rounding the output and the probabilities to bf16's 8 bits costs up to 2^-8 of each; the bound is twice that."""
+    """Returns the float64 output [64, d_head] of one query block over the given key blocks, and how far a bf16 kernel may be
+    from it. Rounding the output and the probabilities to bf16's 8 bits costs up to 2^-8 of each; the bound is twice that."""
     k, v = (t[0, head // GROUP].view(-1, BLOCK, HEAD)[columns].reshape(-1, HEAD).double() for t in (inputs.k, inputs.v))
     q = inputs.q[0, head, row * BLOCK:(row + 1) * BLOCK].double()
     scores = q @ k.T / HEAD**0.5

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""Block masks to measure attention with: bool [n_heads, n_blocks, n_blocks], causal, the diagonal always kept (a row
-without any block would be 0 / 0), as many blocks as the density asks for.
+"""Block masks for measurements of attention: bool [n_heads, n_blocks, n_blocks], causal, with as many blocks as the density
+asks for. The diagonal is always kept, because the softmax of a row without any block would be 0 / 0.
 
     tools/gpu/attention/masks.py [--group N] FILE.safetensors...
-        prints how the masks of a dump (`seer inspect --dump`) overlap, and next to that how made ones of that density do
+        prints how much the masks of a dump (`seer inspect --dump`) overlap, and the same of masks made here of that density
 
-Three regimes: "one" random mask for all heads, "independent" random masks, and "gates", masks like those of trained gates.
+There are three regimes: "one" random mask for all heads, "independent" random masks, and "gates", which are masks like those of
+trained gates.
 How much a kernel can gain from loading a tile once for several rows depends on how much their lists overlap; sharing()
-measures that, of masks made here as of masks dumped from a model.
+measures that for masks made here and for masks dumped from a model.
 
-Measured on the demo model (6 layers of 4 heads in groups of 2; 16384 tokens of two novels it was not trained on), without
-the two dense rows at the end: tiles served by one load of two adjacent query blocks of a head, of two heads of a group and
-of both; the 99th percentile of kept blocks in a row over their median; and the share of rows that keep the block 1, 2, 4
-and 8 before the diagonal, and the first block:
+This was measured on the demo model (6 layers of 4 heads in groups of 2; 16384 tokens of two novels it was not trained on),
+without the two dense rows at the end. The columns are: how many tiles one load serves if two adjacent query blocks of a head,
+two heads of a group, or both share it; the 99th percentile of kept blocks in a row over their median; and the share of rows
+that keep the block 1, 2, 4 and 8 before the diagonal, and the first block:
 
     threshold  density   rows heads both   p99/median    -1   -2   -4   -8  first
     0.02          4.4%   1.60  1.63 2.66      2.8       1.00 0.84 0.43 0.14  0.05
@@ -20,7 +21,7 @@ and 8 before the diagonal, and the first block:
     0.005        14.5%   1.71  1.56 2.70      2.5       1.00 1.00 0.99 0.75  0.15
     0.002        28.1%   1.72  1.57 2.74      4.0       1.00 1.00 1.00 0.99  0.30
 
-GateModel's parameters are fitted to that, and to the same factors for longer prompts, which the demo model cannot read."""
+GateModel's parameters are fitted to this table. Longer prompts, which the demo model cannot read, are to have the same factors."""
 import argparse
 import concurrent.futures
 import dataclasses
@@ -38,17 +39,17 @@ REGIMES = ("gates", "independent", "one")
 
 @dataclasses.dataclass(frozen=True)
 class GateModel:
-    """How gates score key block j for query block i of a head:
+    """A model of the scores that gates give key block j for query block i of a head:
 
-        score = sink where j = 0
+        score = sink if j = 0
               - local * log(1 + min(i - j, reach) / width)
               + columns * drift[i, j]
               + noise * (sqrt(common) * white_of_group[i, j] + sqrt(1 - common) * white_of_head[i, j])
 
-    drift are vertical columns of a KV group: a standard normal number for every column at every `period`-th row,
-    interpolated between, so that a column matters for a stretch of rows and fades. white is noise without structure. Of
-    each head, kept is what has softmax over j <= i above a threshold, as gates do it; the threshold is the one that gives
-    the head its density, and the densities of heads are log-normal with `spread`, which makes rows uneven."""
+    drift stands for vertical columns, which the heads of a KV group share: every column has a standard normal number at every
+    `period`-th row, and is interpolated between these rows. So a column matters for a stretch of rows and then fades. white is
+    noise without structure. As gates do, a head keeps the blocks whose softmax over j <= i is above a threshold. Each head has
+    the threshold that gives it its density. The densities of heads are log-normal with `spread`."""
     sink: float = 0.35
     local: float = 1.62
     reach: float = 40.0
@@ -65,14 +66,14 @@ def causal_blocks(n_blocks):
 
 
 def kept_blocks(n_blocks, density):
-    """Of a head: the density's share of the causal blocks, the diagonal at least."""
+    """Returns how many blocks a head keeps: the density's share of the causal blocks, but at least the diagonal."""
     if not 0 < density <= 1:
         raise ValueError(f"expected a density above 0 and at most 1, found {density}")
     return max(n_blocks, round(density * causal_blocks(n_blocks)))
 
 
 def _keep_largest(scores, n_kept):
-    """The n_kept causal blocks of [n_blocks, n_blocks] with the largest scores, the diagonal first."""
+    """Returns a mask of the n_kept causal blocks with the largest scores [n_blocks, n_blocks]; the diagonal goes first."""
     n = scores.shape[0]
     scores = np.where(np.tri(n, dtype=bool), scores, -np.inf)
     np.fill_diagonal(scores, np.inf)
@@ -85,7 +86,7 @@ def _keep_largest(scores, n_kept):
 
 
 def _drift(rng, n, period):
-    """[n, n]: rows between knots `period` rows apart, of unit variance everywhere."""
+    """Returns GateModel's drift [n, n]: rows interpolated between random rows `period` apart, with unit variance everywhere."""
     at = np.arange(n) / period + rng.random()
     knot, t = at.astype(np.int64), at - np.floor(at)
     weights = np.zeros((n, int(knot[-1]) + 2), dtype=np.float32)
@@ -96,7 +97,7 @@ def _drift(rng, n, period):
 
 
 def _group_scores(seed, n, group, model):
-    """Log-softmax of the scores of the heads of one KV group, f32 [group, n, n]."""
+    """Returns the log-softmax of the scores of the heads of one KV group, f32 [group, n, n]."""
     rng = np.random.default_rng(seed)
     distance = np.maximum(np.arange(n)[:, None] - np.arange(n)[None, :], 0)
     common = (-model.local * np.log1p(np.minimum(distance, model.reach) / model.width)).astype(np.float32)
@@ -116,13 +117,13 @@ def _group_scores(seed, n, group, model):
 
 
 def _in_threads(function, *arguments):
-    # numpy works outside Python's lock: drawing and partitioning millions of numbers takes as many cores as there are.
+    # numpy releases Python's lock while it draws and partitions millions of numbers, so threads use all cores.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(function, *arguments))
 
 
 class GateMasks:
-    """Masks of one prompt length at any density; the scores are drawn once."""
+    """Makes masks of one prompt length at any density, all from scores that are drawn once."""
 
     def __init__(self, n_blocks, n_heads, group, seed=0, model=GateModel()):
         if n_heads % group:
@@ -133,7 +134,7 @@ class GateMasks:
         self.scores = np.concatenate(parts)
 
     def budgets(self, density):
-        """Kept blocks of each head: log-normal around the density, their sum as asked for."""
+        """Returns how many blocks each head keeps: log-normal around the density, with the sum that the density asks for."""
         n_heads, n = self.scores.shape[:2]
         rng = np.random.default_rng((self.seed, 2))
         quantiles = [statistics.NormalDist().inv_cdf((h + 0.5) / n_heads) for h in range(n_heads)]
@@ -147,7 +148,7 @@ class GateMasks:
             middle = (low + high) / 2
             low, high = (middle, high) if budget(middle).sum() <= total else (low, middle)
         result = budget(low)
-        left = int(total - result.sum())  # what rounding down left over
+        left = int(total - result.sum())  # blocks that are left because of rounding down
         for h in np.argsort(result):
             more = min(left, int(most - result[h]))
             result[h] += more
@@ -159,7 +160,7 @@ class GateMasks:
 
 
 def random_mask(n_blocks, n_heads, density, seed=0):
-    """Independent heads, every causal block of a head as likely as any other."""
+    """Returns a mask of independent heads, in each of which every causal block is as likely as any other."""
     n_kept = kept_blocks(n_blocks, density)
 
     def head(h):
@@ -174,8 +175,8 @@ def one_mask(n_blocks, n_heads, density, seed=0):
 
 
 def lists(mask):
-    """The kernels' form: counts i32 [n_heads, n_rows] and blocks i32 [n_heads, n_rows, n_blocks], of which the first
-    counts[h, r] of a row are valid and ascend; the rest are 0."""
+    """Returns the mask in the kernels' form: counts i32 [n_heads, n_rows] and blocks i32 [n_heads, n_rows, n_blocks]. The first
+    counts[h, r] blocks of a row are valid and ascend; the rest are 0."""
     counts = mask.sum(axis=2, dtype=np.int32)
     blocks = np.zeros(mask.shape, dtype=np.int32)
 
@@ -188,12 +189,13 @@ def lists(mask):
     return counts, blocks
 
 
-# ---- what masks are like ----
+# ---- properties of masks ----
 
 
 def sharing(mask, group):
-    """How many tiles one load can serve, (|A| + |B|) / |A or B| with sums over all pairs: of two adjacent query blocks of a
-    head, of two heads of a KV group (`group` heads a KV head), and of both together, four tiles."""
+    """Returns how many tiles one load can serve, (|A| + |B|) / |A or B| with sums over all pairs A, B. The pairs are two
+    adjacent query blocks of a head ("rows"), and two heads of a KV group, which has `group` heads ("heads"). For "both", two
+    adjacent query blocks of two such heads share a load, which are four tiles."""
     n_rows = mask.shape[1] // 2 * 2
     upper, lower = mask[:, 0:n_rows:2], mask[:, 1:n_rows:2]
     first = [h for h in range(mask.shape[0] - 1) if h % group % 2 == 0 and h % group + 1 < group]
@@ -208,7 +210,7 @@ def sharing(mask, group):
 
 
 def describe(mask, group):
-    """Density, sharing, and how uneven rows are."""
+    """Returns the density, sharing(), and how uneven rows are."""
     counts = mask.sum(axis=2)
     n = mask.shape[2]
     causal = sum(min(r + 1, n) for r in range(mask.shape[1])) * mask.shape[0]
@@ -223,7 +225,7 @@ def format_description(d):
 
 
 def read_dump(path):
-    """The masks of all layers of a dump, bool [n_layers * n_heads, n_rows, n_blocks]."""
+    """Returns the masks of all layers of a dump, bool [n_layers * n_heads, n_rows, n_blocks]."""
     data = pathlib.Path(path).read_bytes()
     try:
         size = struct.unpack_from("<Q", data)[0]

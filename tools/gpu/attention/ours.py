@@ -1,4 +1,4 @@
-"""This project's kernels, by the C interface of tests/bench/attention_bridge.h."""
+"""Calls this project's kernels through the C interface of tests/bench/attention_bridge.h."""
 import ctypes
 
 import numpy as np
@@ -22,7 +22,8 @@ class GateTimes(ctypes.Structure):
 
 
 class Bridge:
-    """Raises OSError if the library cannot be loaded, and RuntimeError with the library's own words if a call fails."""
+    """The loaded library. Raises OSError if it cannot be loaded, and RuntimeError with the library's own words if a call
+    fails."""
 
     def __init__(self, path, device=0):
         self._library = ctypes.CDLL(str(path))
@@ -45,7 +46,8 @@ class Bridge:
         self._handle = ctypes.c_void_p()
 
     def attention(self, inputs, mask):
-        """(elapsed, output) for the mask, None: dense. elapsed(n) is milliseconds of one of n calls."""
+        """Returns the functions elapsed and output for a mask, or for dense attention if it is None. elapsed(n) runs n calls and
+        returns the milliseconds of one, and output() returns the last call's result."""
         out = torch.zeros_like(inputs.q_rows)
         counts, blocks = (None, None) if mask is None else (mask.counts(), mask.blocks())
         table = np.ascontiguousarray(inputs.page_table)
@@ -65,7 +67,7 @@ class Bridge:
         return elapsed, lambda: out.transpose(0, 1)[None]
 
     def gate(self, n_tokens, chunk, nz_ratio, threshold=0.0, n_calls=10):
-        """Milliseconds of one layer's operations over a whole prompt, a dict of GateTimes."""
+        """Returns the milliseconds of one layer's operations over a whole prompt, as a dict of GateTimes' fields."""
         torch.cuda.synchronize()
         what = Gate(n_tokens, chunk, HEADS, KV_HEADS, HEAD, BLOCK, threshold, nz_ratio, n_calls)
         times = GateTimes()

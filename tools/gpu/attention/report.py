@@ -1,4 +1,4 @@
-"""Results of tools/gpu/bench_attention.py: lines while it runs, the table, the JSON file and the plot."""
+"""Shows the results of tools/gpu/bench_attention.py: as lines while it runs, as a table, as a JSON file and as a plot."""
 import dataclasses
 import json
 import math
@@ -6,13 +6,13 @@ import pathlib
 
 TITLES = {"ours": "this project", "ours_dense": "this project, dense", "fa2": "FlashAttention-2, dense",
           "cudnn": "cuDNN, dense", "vsa": "FastVideo VSA", "triton": "SeerAttention Triton", "flex": "FlexAttention"}
-LEGEND = """TFLOP/s count the 64 x 64 blocks a kernel executes, 4 * 64 * 64 * 128 FLOP each, for all alike: of dense kernels every
+LEGEND = """TFLOP/s count the 64 x 64 blocks that a kernel executes, 4 * 64 * 64 * 128 FLOP each. A dense kernel executes every
 causal block. "x" is the kernel's time over ours. Ours reads K and V from pages in random order, all others from contiguous
 tensors. fa2 and cudnn (PyTorch's scaled_dot_product_attention) are dense, whatever the mask. vsa masks nothing inside the
-diagonal block, which the others do. triton by block_sparse_attn.py reads K and V repeated to one head a query head. Events
-around back-to-back calls, median of rounds; outputs are compared with float64 on sampled query blocks ("WRONG": beyond bf16's
-rounding). Regimes: "gates" made like masks of trained gates, "independent" random masks, "one" random mask for all heads;
-at sparsity 0 they are the same."""
+diagonal block, which the others do. triton by block_sparse_attn.py reads K and V repeated for each query head. Times are
+those of events around back-to-back calls, medians of rounds. Outputs are compared with float64 on sampled
+query blocks ("WRONG": beyond bf16's rounding). Regimes: "gates" are masks made like those of trained gates, "independent" are
+random masks of each head, and "one" is a random mask for all heads. At sparsity 0 they are the same."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Case:
 
 
 class Report:
-    """Rows are dicts: regime, n_tokens, sparsity, kernel, status ("ok", "failed", "not run"), and with "ok" ms, tflops,
-    percent_of_gemm, n_blocks, max_error and error_over_bound; otherwise reason. What could not be set up at all is in
-    `kernels`."""
+    """All results. Rows are dicts of regime, n_tokens, sparsity, kernel and status ("ok", "failed", "not run"). If the status is
+    "ok", they also have ms, tflops, percent_of_gemm, n_blocks, max_error and error_over_bound, otherwise reason. `kernels` has
+    what could not be set up at all."""
 
     def __init__(self, device, versions):
         self.data = {"device": device, "versions": versions, "gemm_tflops": None, "legend": LEGEND, "masks": [], "rows": [],
@@ -49,7 +49,7 @@ class Report:
         print(f"{str(case):32s} {kernel:10s} {text}", flush=True)
 
     def failures(self):
-        """Rows of this project's kernels that failed or were wrong; others' are reported only."""
+        """Returns the rows of this project's kernels that failed or were wrong. Other kernels' failures are only reported."""
         return [row for row in self.data["rows"] if row["kernel"].startswith("ours") and
                 (row["status"] == "failed" or row.get("error_over_bound", 0) > 1)]
 
@@ -66,7 +66,8 @@ def cases_of(rows):
 
 
 def by_case(rows):
-    """(regime, n_tokens, sparsity, kernel) to its row; the dense kernels' rows answer for every mask of their length."""
+    """Returns two dicts of rows: by (regime, n_tokens, sparsity, kernel), and those of dense kernels by (n_tokens, kernel). A
+    dense kernel is measured once for all masks of a length."""
     table = {(r["regime"], r["n_tokens"], r["sparsity"], r["kernel"]): r for r in rows}
     dense = {(r["n_tokens"], r["kernel"]): r for r in rows if r["regime"] == "dense"}
     return table, dense
@@ -82,7 +83,8 @@ def cell(row, ours):
 
 
 def table_rows(data):
-    """The head, and a line a mask: ours in ms, TFLOP/s and percent of the GEMM rate, each other in TFLOP/s with the ratio."""
+    """Returns the table's head and a line for each mask: our kernel in ms, TFLOP/s and percent of the GEMM rate, and each other
+    kernel in TFLOP/s with the ratio of the times."""
     rows = data["rows"]
     table, dense = by_case(rows)
     others = [name for name in TITLES if name != "ours" and any(r["kernel"] == name for r in rows)]
@@ -129,7 +131,7 @@ def summary(data):
 
 
 def series(data, regime, n_tokens, baseline="fa2"):
-    """kernel to [(sparsity, times faster than the dense baseline)], ascending."""
+    """Returns for each kernel a list of (sparsity, how many times it is faster than the dense baseline), ascending."""
     table, dense = by_case(data["rows"])
     base = dense.get((n_tokens, baseline))
     if base is None or base["status"] != "ok":
@@ -147,8 +149,8 @@ def series(data, regime, n_tokens, baseline="fa2"):
 
 
 def plot(data, path, regime=None):
-    """Speed-up over dense FlashAttention-2 by sparsity, a panel a length. Raises ImportError without matplotlib, ValueError
-    if there is nothing to draw."""
+    """Draws the speed-up over dense FlashAttention-2 by sparsity, with a panel for each length. Raises ImportError without
+    matplotlib, and ValueError if there is nothing to draw."""
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot

@@ -1,6 +1,6 @@
-"""Other people's kernels. Each make_* takes Inputs and a DeviceMask and returns a function without arguments that runs the
+"""Other people's kernels. Rival.make takes Inputs and a DeviceMask, and returns a function without arguments that runs the
 kernel once and returns its output [1, n_heads, n_tokens, d_head]. What a kernel needs besides that (a mask in its own form,
-KV heads repeated) is made before, outside the time. The sources that belong to others are the user's to fetch."""
+repeated KV heads) is made before, and not timed. The user must fetch the sources that belong to others."""
 import ctypes
 import dataclasses
 import importlib.util
@@ -35,7 +35,7 @@ def make_sdpa(backend_name):
             try:
                 scaled_dot_product_attention(inputs.q, inputs.k, inputs.v, is_causal=True, enable_gqa=True)
                 k, v, grouped = inputs.k, inputs.v, True
-            except RuntimeError:  # this kernel of this version takes one KV head a query head only
+            except RuntimeError:  # in this version the kernel does not support grouped heads
                 (k, v), grouped = inputs.expanded(), False
 
         def call():
@@ -61,8 +61,8 @@ def load_module(path):
 
 
 def make_triton(module):
-    """Of seer_attn/kernels/block_sparse_attn.py (one KV head a query head) or
-    seer_attn/kernels/varlen/block_sparse_attn_varlen_2d.py (grouped heads)."""
+    """Returns Rival.make for a module that was loaded from seer_attn/kernels/block_sparse_attn.py (a KV head for each query
+    head) or seer_attn/kernels/varlen/block_sparse_attn_varlen_2d.py (grouped heads)."""
     scale = HEAD**-0.5
 
     def make_grouped(inputs, mask):
@@ -95,14 +95,14 @@ def make_triton(module):
 def make_flex():
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
     compiled = torch.compile(flex_attention, dynamic=False)
-    # Its tiles of 128 rows and 8 warps do not divide a block of 64: half of that.
+    # The usual tiles of 128 rows, with 8 warps, are larger than a block of 64 rows, so tiles and warps are halved.
     options = {"BLOCK_M": BLOCK, "BLOCK_N": BLOCK, "num_warps": 4, "num_stages": 3}
 
     def causal(batch, head, q_index, kv_index):
         return q_index >= kv_index
 
     def make(inputs, mask):
-        # A row's last entry is its diagonal block, masked inside; those before it are whole.
+        # The last block of a row is the diagonal one, which is masked inside; the blocks before it are computed whole.
         counts, blocks = mask.counts()[None], mask.blocks()[None]
         n = inputs.n_blocks
         diagonal = torch.zeros_like(blocks)
@@ -111,7 +111,7 @@ def make_flex():
                      "full_kv_num_blocks": counts - 1, "full_kv_indices": blocks,
                      "BLOCK_SIZE": (BLOCK, BLOCK), "mask_mod": causal}
         try:
-            block_mask = BlockMask.from_kv_blocks(**arguments, compute_q_blocks=False)  # the backward's are not needed
+            block_mask = BlockMask.from_kv_blocks(**arguments, compute_q_blocks=False)  # they are for the backward pass
         except TypeError:  # an older version
             block_mask = BlockMask.from_kv_blocks(**arguments)
         return lambda: compiled(inputs.q, inputs.k, inputs.v, block_mask=block_mask, enable_gqa=True,
@@ -126,7 +126,7 @@ VSA_SOURCE = "block_sparse_h100.cu"
 
 
 def device_half(source):
-    """What of the file comes before its PyTorch binding, without PyTorch's headers."""
+    """Returns the part of the file before its binding for PyTorch, without includes of PyTorch's headers."""
     cut = source.find('#include "pyutils/torch_helpers.cuh"')
     if cut < 0 or "fwd_attend_ker" not in source[:cut]:
         raise ValueError(f'expected kernels before #include "pyutils/torch_helpers.cuh" in {VSA_SOURCE}; '
@@ -187,7 +187,7 @@ def make_vsa(library_path):
 
 
 def prepare(names, triton, vsa, thunderkittens, build, failed):
-    """The rivals among `names` that can be set up; failed(name, reason) is told of the others."""
+    """Returns the rivals among `names` that can be set up. Calls failed(name, status, reason) for each of the others."""
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")
 
     def triton_rival():
@@ -209,6 +209,6 @@ def prepare(names, triton, vsa, thunderkittens, build, failed):
             ready.append(makers[name]())
         except LookupError as reason:
             failed(name, "not run", str(reason))
-        except Exception as error:  # a rival that cannot be built here must not cost the others' numbers
+        except Exception as error:  # the other rivals must be measured all the same
             failed(name, "failed", f"{type(error).__name__}: {error}")
     return ready

@@ -1,4 +1,4 @@
-"""What every kernel of tools/gpu/bench_decode.py is timed on, how it is timed, and what its output is compared with."""
+"""The inputs on which every kernel of tools/gpu/bench_decode.py is timed, the timing, and the check of outputs."""
 import statistics
 
 import torch
@@ -9,14 +9,14 @@ CALLS = 64  # in a graph
 
 
 def n_layers_of(shape):
-    """As many as bench_gpu_ops has, so that no layer finds its keys and values in L2."""
+    """Returns the number of layers, the same as in bench_gpu_ops. With so many layers, none finds its keys and values in L2."""
     return 4 if shape.n_sequences * shape.n_tokens > 262144 else 16
 
 
 class Inputs:
-    """One step of n_sequences sequences with n_tokens each, the new token included: random queries, and for each layer random
-    keys and values in pages of 64 tokens. A page's numbers may be read as [64, n_kv_heads, d_head] ("NHD") or as
-    [n_kv_heads, 64, d_head] ("HND"): they are equally random."""
+    """The inputs of one step of n_sequences sequences with n_tokens each, the new token included: random queries, and for each
+    layer random keys and values in pages of 64 tokens. A page's numbers may be read as [64, n_kv_heads, d_head] ("NHD") or as
+    [n_kv_heads, 64, d_head] ("HND"), because they are random."""
 
     def __init__(self, shape, device, n_layers, seed=0):
         generator = torch.Generator(device).manual_seed(seed)
@@ -33,7 +33,7 @@ class Inputs:
         self.keys, self.values = ([random(self.n_pages, BLOCK * KV_HEADS * HEAD) for _ in range(self.n_layers)]
                                   for _ in range(2))
         self.lengths = torch.full((shape.n_sequences,), shape.n_tokens, device=device, dtype=torch.int32)
-        # Sequence s has its block b in page table[s, b], in an order of its own as in a pool that has served others.
+        # Block b of sequence s lies in page table[s, b]. The order is random, as in a pool that has served other sequences.
         self.table = torch.randperm(self.n_pages, device=device, generator=generator).to(torch.int32).view(
             shape.n_sequences, self.n_sequence_pages)
         self.out = torch.empty_like(self.q)
@@ -43,8 +43,8 @@ class Inputs:
         return self.keys[layer].view(size), self.values[layer].view(size)
 
     def rows(self, layer):
-        """Keys and values [n_sequences, n_tokens, n_kv_heads, d_head] for a kernel that knows no pages: those of the pages in
-        the order in which they lie."""
+        """Returns keys and values [n_sequences, n_tokens, n_kv_heads, d_head] for a kernel that does not support pages: the
+        numbers of the pages in the order in which they lie in memory."""
         size = (self.shape.n_sequences, self.shape.n_tokens, KV_HEADS, HEAD)
         return self.keys[layer].view(size), self.values[layer].view(size)
 
@@ -53,7 +53,7 @@ class Inputs:
 
 
 def graph_ms(call, n_layers):
-    """Of one call, replayed in a CUDA graph that calls every layer in turn; the median of five rounds. call(layer)."""
+    """Returns the milliseconds of call(layer), the median of five replays of a CUDA graph that calls every layer in turn."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -81,8 +81,8 @@ def graph_ms(call, n_layers):
 
 
 def reference(inputs, sequence, layout):
-    """float32 output [n_heads, d_head] of layer 0, and how far a bf16 kernel may be from it. Rounding the output and the
-    probabilities to bf16's 8 bits costs up to 2^-8 of each; the bound is twice that."""
+    """Returns the float32 output [n_heads, d_head] of layer 0 for one sequence, and how far a bf16 kernel may be from it.
+    Rounding the output and the probabilities to bf16's 8 bits costs up to 2^-8 of each; the bound is twice that."""
     def of_heads(pages):  # [n_kv_heads, n_tokens, d_head]
         if layout == "rows":
             return pages[sequence].transpose(0, 1).float()

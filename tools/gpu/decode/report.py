@@ -1,4 +1,4 @@
-"""Results of tools/gpu/bench_decode.py: lines while it runs, the table and the JSON file."""
+"""Shows the results of tools/gpu/bench_decode.py: as lines while it runs, as a table and as a JSON file."""
 import dataclasses
 import json
 import pathlib
@@ -7,16 +7,16 @@ import re
 from attention.report import format_table
 
 LINE = re.compile(r"^(.+?) B=(\d+) L=(\d+) +([0-9.]+) ms")
-# What bench_gpu_ops decode_gate calls them, and what the table does.
+# The names that bench_gpu_ops decode_gate gives this project's kernels, and those that the table gives them.
 OURS = {"paged_decode": "this project, dense", "paged_decode of a tenth": "this project, a tenth kept",
         "decode_gate_select": "the gate and the choice",
         "decode_gate_select, paged_decode of a tenth": "gate, choice and a tenth"}
 LEGEND = """Microseconds of one layer's attention in a step that decodes, bf16, 32 query and 8 KV heads of 128, pages of 64 tokens
 in random order. Each is the median of five replays of a CUDA graph. Its calls take turns on the pages of 16 layers (of 4 if a
 layer has more than 262144 tokens), so that none finds its keys and values in L2. The rivals' plans are made before, once for
-all layers. "fa3 rows" reads contiguous rows in place of pages, "fa3 splits=N" has N in place of its own choice, and "fa3
-unplanned" plans in each call. Rivals' outputs are compared with float32 ("WRONG": beyond bf16's rounding). "x" is a rival's
-time over ours."""
+all layers. "fa3 rows" reads contiguous rows instead of pages, "fa3 splits=N" divides a sequence into N parts instead of a number
+of its own choice, and "fa3 unplanned" plans in each call. Rivals' outputs are compared with float32 ("WRONG": beyond bf16's
+rounding). "x" is a rival's time over ours."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Shape:
 
 
 def parse_ours(text):
-    """The lines of `bench_gpu_ops decode_gate` as rows."""
+    """Returns the lines of `bench_gpu_ops decode_gate` as rows."""
     rows = []
     for line in text.splitlines():
         found = LINE.match(line)
@@ -40,8 +40,9 @@ def parse_ours(text):
 
 
 class Report:
-    """Rows are dicts: n_sequences, n_tokens, kernel, ours, status ("ok", "failed", "not run"), and with "ok" ms, and of rivals
-    max_error and error_over_bound; otherwise reason. What could not be set up at all is in `kernels`."""
+    """All results. Rows are dicts of n_sequences, n_tokens, kernel, ours and status ("ok", "failed", "not run"). If the status is
+    "ok", they also have ms, and rivals' rows max_error and error_over_bound; otherwise they have reason. `kernels` has what
+    could not be set up at all."""
 
     def __init__(self, device, versions):
         self.data = {"device": device, "versions": versions, "legend": LEGEND, "rows": [], "kernels": []}
@@ -80,8 +81,8 @@ def ratio(rival, ours):
 
 
 def table_rows(data):
-    """The head with a column a shape, and a line a kernel; then our speeds as multiples of the fastest rival's whose output is
-    right, and of FlashAttention-3's."""
+    """Returns the table's head, with a column for each shape, and a line for each kernel. The last lines are our speeds as
+    multiples of the fastest rival's whose output is right, and of FlashAttention-3's."""
     rows, found = data["rows"], {}
     for row in rows:
         found.setdefault(row["kernel"], {})[Shape(row["n_sequences"], row["n_tokens"])] = row

@@ -1,6 +1,5 @@
-"""Other people's decode attention. Each make(inputs) returns a function that runs the kernel once on the pages of a layer and
-writes inputs.out. What a kernel plans once a step for all layers is planned before, outside the
-time."""
+"""Other people's decode attention. Rival.make(inputs) returns a function of a layer's number that runs the kernel once on the
+layer's pages and writes inputs.out. A plan that a kernel makes once in a step, for all layers, is made before and not timed."""
 import dataclasses
 import typing
 
@@ -9,14 +8,14 @@ import torch
 from attention.data import BLOCK, HEAD, HEADS, KV_HEADS
 
 SCALE = HEAD**-0.5
-# Parts into which FlashAttention-3 splits a sequence, in place of its own choice.
+# The numbers of parts into which FlashAttention-3 is told to split a sequence, besides the number of its own choice.
 SPLITS = (2, 4, 16)
 
 
 @dataclasses.dataclass
 class Rival:
     name: str
-    layout: str  # "NHD" or "HND" as in data.Inputs, or "rows": no pages
+    layout: str  # "NHD" or "HND" as in data.Inputs, or "rows", which are no pages
     make: typing.Callable
 
 
@@ -24,7 +23,8 @@ class Rival:
 
 
 def make_fa3(operators, paged=True, n_splits=0, planned=True):
-    """By the operators of vLLM's build, which are FlashAttention-3's flash_attn_with_kvcache and get_scheduler_metadata."""
+    """Returns Rival.make for the operators of vLLM's build, which are FlashAttention-3's flash_attn_with_kvcache and
+    get_scheduler_metadata."""
 
     def make(inputs):
         n, length = inputs.shape.n_sequences, inputs.shape.n_tokens
@@ -97,8 +97,8 @@ def xqa_rivals():
 
 
 def prepare(names, fa3, failed):
-    """A list of rivals for each of the families `names` that can be set up; failed(name, status, reason) is told of the
-    others."""
+    """Returns a list of rivals for each of the families `names` that can be set up. Calls failed(name, status, reason) for each
+    of the others."""
     makers = {"fa3": lambda: fa3_rivals(fa3), "flashinfer": flashinfer_rivals, "xqa": xqa_rivals}
     ready = []
     for name in names:
@@ -107,6 +107,6 @@ def prepare(names, fa3, failed):
             continue
         try:
             ready.append(makers[name]())
-        except Exception as error:  # a rival that cannot be set up here must not cost the others' numbers
+        except Exception as error:  # the other families must be measured all the same
             failed(name, "failed", f"{type(error).__name__}: {str(error).strip()[:400]}")
     return ready

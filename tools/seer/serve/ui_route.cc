@@ -17,7 +17,8 @@ std::string policy(const UiPage& page) {
          "require-trusted-types-for 'script'; trusted-types 'none'";
 }
 
-// Returns whether the client's copy is the page. A list of tags, or a weak one, is simply no match.
+// Returns whether the client says, by If-None-Match, that its copy is this page. A list of tags or a weak tag
+// does not count; the page is then sent again.
 bool has_page(const RequestHead& head, const UiPage& page) {
   const std::string* tag = head.find("if-none-match");
   return tag != nullptr && trimmed(*tag) == page.etag;

@@ -36,10 +36,11 @@ inline bool fits(const BlockMaxima& out, int64_t end, int64_t page_tokens) {
   return out.row_capacity % kMaximaOfSector == 0 && out.row_capacity * page_tokens >= end;
 }
 
-// The output has the bits of launch_prefill_sm80() and of launch_prefill_sm90(), with one exception: for few
-// query blocks the latter loads queries in another way (see its launcher), and may then round the last rows
-// of a prompt that ends inside a block in another way. The shapes are those of these functions, without a
-// mask. Return cudaErrorInvalidValue for a mask or a capacity that does not fit, or the launch's error.
+// The output has the same bits as that of launch_prefill_sm80() or launch_prefill_sm90(), with one exception.
+// If there are few query blocks, launch_prefill_sm90() loads queries in another way (see its launcher). The
+// last rows of a prompt that ends inside a block may then be rounded differently. The functions take the same
+// shapes, without a mask. They return cudaErrorInvalidValue for a mask or a capacity that does not fit, or
+// the launch's error.
 cudaError_t launch_block_maxima_sm90(const PrefillSm90Params& params, const TileMaps& maps,
                                      const BlockMaxima& out, int n_multiprocessors, cudaStream_t stream);
 cudaError_t launch_block_maxima_sm80(const PrefillSm80Params& params, const BlockMaxima& out,

@@ -16,7 +16,7 @@ class MaximaRowsSm80 {
  public:
   static constexpr bool kWrites = true;
   using Out = BlockMaxima;
-  static constexpr int kBlocks = kMaximaOfSector;  // whose maxima are written together
+  static constexpr int kBlocks = kMaximaOfSector;  // blocks whose maxima are written together
 
   // `top` is the largest score of the lane's row `half` of the warp's tile m in a step of the block. If
   // `begins` is true, it is the block's first step.

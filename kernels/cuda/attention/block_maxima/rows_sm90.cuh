@@ -22,7 +22,8 @@ class MaximaRowsSm90 {
     tops_[1] = tops[1];
   }
 
-  // Meanwhile the tensor cores multiply by the block's values, and the warp would only wait for them.
+  // While this runs, the tensor cores multiply by the block's values; otherwise the warp would only wait for
+  // them.
   __device__ __forceinline__ void keep(uint32_t tile, bool last) {
     const uint32_t lane = threadIdx.x % 32;
     const bool odd = lane % 2 != 0;

@@ -19,7 +19,7 @@ cudaError_t launch_shape(const PrefillSm80Params& p, const BlockMaxima& out, cud
   return cudaPeekAtLastError();
 }
 
-// The shapes of prefill_sm80 without a mask.
+// Chooses the shape of the kernel, as prefill_sm80 does without a mask.
 template <int kDHead>
 cudaError_t launch_d_head(const PrefillSm80Params& p, const BlockMaxima& out, cudaStream_t stream) {
   switch (p.page_tokens) {

@@ -68,7 +68,7 @@ struct DecodeList {
 };
 
 // Returns the page of slice number `slice` of a list whose count is not known yet. If the list has no such
-// slice, the result means nothing; but even then only memory of the launch is read.
+// slice, the result is meaningless, but the function reads only entries that exist in the launch's arrays.
 __device__ inline int page_of_listed(const DecodeParams& p, const DecodeHeads& heads, int n_all_keys,
                                      int slice) {
   const int list = heads.kv_head * p.n_sequences + heads.sequence;
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(kWarps * 32) paged_decode_kernel(const DecodeP
   // ended.
   int place = heads.sequence;
   if (kPart && has_part_lists(p)) {
-    ptx::wait_for_previous_kernel();  // it makes the tables of listed pages
+    ptx::wait_for_previous_kernel();  // that kernel makes the tables of listed pages
     place = part_list(p, heads);
   }
   int n_keys = __ldcg(p.positions + place) + 1;
@@ -193,8 +193,8 @@ __global__ void __launch_bounds__(kWarps * 32) paged_decode_kernel(const DecodeP
     return;
   }
   const int32_t* list = nullptr;
-  // If one cluster takes each list, the slices are dealt, so that their pages can be looked up at the same
-  // time as the count.
+  // If one cluster takes each list, the slices are dealt in turn (see DecodePlan), so that their pages can be
+  // looked up at the same time as the count.
   const bool dealt = kListed && p.division.n_splits == p.division.cluster;
   int pages = 0;
   if constexpr (kListed) {

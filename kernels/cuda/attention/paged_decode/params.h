@@ -48,7 +48,9 @@ class DecodeDivider {
 
  private:
   DecodeDivision narrow(int n_groups, int max_cluster) const;
-  // As many clusters of 2 as run at the same time, and as large clusters as do. Both are absent if none fits.
+  // wide_pairs() returns as many clusters of 2 wide blocks as run at the same time. wide() returns the
+  // largest clusters of wide blocks of which each group can have one, and as many of them as run at the same
+  // time. The result is absent if no such cluster fits.
   std::optional<DecodeDivision> wide_pairs(int n_groups, int d_head);
   std::optional<DecodeDivision> wide(int n_groups, int d_head);
   bool fits(int d_head, int cluster, int n_clusters);

@@ -51,15 +51,15 @@ struct DecodeSlices {
   }
 };
 
-// What a warp keeps while it goes over its slices: a softmax over the keys so far, with scores in powers of
-// two.
+// What a warp keeps while it goes over its slices: a softmax over the keys so far. Scores are scaled so that
+// a weight is a power of two.
 template <int kDHead>
 struct DecodeWarp {
   static constexpr int kDSteps = kDHead / 16, kOutTiles = kDHead / 8;
   using DTile = Tile<kDHead>;
 
   int lane;
-  float scale;  // of scores, for powers of two
+  float scale;  // multiplies scores, and includes log2(e), because weights are powers of two
   uint32_t queries[kDSteps][4];
   float out[kOutTiles][4] = {};
   float row_max[2] = {-INFINITY, -INFINITY}, row_sum[2] = {};

@@ -116,8 +116,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksPerSm)
   const KeySteps<Shape> steps(p, list, count, last_position);
   const int n_steps = steps.n_steps();
 
-  // Queries go through shared memory into mma's A layout. If they end in registers, keys take their place
-  // later.
+  // Queries go through shared memory into mma's A layout. If they are kept in registers, keys overwrite them
+  // in shared memory.
   const int64_t stride = static_cast<int64_t>(p.n_heads) * kDHead;
   const auto* q = static_cast<const __nv_bfloat16*>(p.q) + (p.row + token) * stride + head * kDHead;
   DTile::template load<Shape::kTileRows, Shape::kThreads>(shared_q, q, stride, n_queries, thread);

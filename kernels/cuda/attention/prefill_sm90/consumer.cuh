@@ -17,7 +17,9 @@
 
 namespace seer::cuda {
 
-inline constexpr float kSlack = 32.0F;  // far from both ends of bf16 and float32
+// The most by which a scaled score may exceed the shift (see softmax()). 2^32 is far from both ends of the
+// range of bf16 and float32.
+inline constexpr float kSlack = 32.0F;
 
 // Calls f(0), ..., f(kCount - 1), with each number as a type.
 template <int kCount, class F>
@@ -26,8 +28,9 @@ __device__ __forceinline__ void unroll(F&& f) {
   (std::make_integer_sequence<int, kCount>{});
 }
 
-// What a consumer does with the largest scores of rows in a block, and with rows' sums: nothing. The kernel
-// in attention/block_maxima writes them to memory, by a class with the same members.
+// What a consumer of the ordinary kernels does with the largest scores of rows in a block, and with rows'
+// sums: nothing. The kernel in attention/block_maxima has MaximaRowsSm90 instead, which has the same members
+// and writes them to memory.
 struct NoMaxima {
   // The largest scores of a lane's two rows in the present block, among the columns that the lane has.
   __device__ void see(const float (&/*tops*/)[2]) {}
@@ -58,8 +61,8 @@ class Consumer {
         scale_(p.scale * 1.4426950408889634F),  // exp(x) = 2^(x log2 e)
         maxima_(maxima) {
     keys_.low = ptx::opaque(keys_.low);
-    // full_entry_ must be opaque in one of the two kernels and not in the other: only so does ptxas issue the
-    // products of the scores back to back, which is 3% faster.
+    // full_entry_ must be opaque in one of the two kernels and not in the other. Only then does ptxas issue
+    // the products of the scores back to back, which is 3% faster.
     if constexpr (!kBundled) full_entry_ = ptx::opaque(full_entry_);
   }
 
@@ -120,7 +123,7 @@ class Consumer {
   __device__ __forceinline__ void fetch(Load* load, bool is_there) {
     const uint32_t place = full_entry_ + n_entries_ % Shape::kQueue * 8;
     if (!is_there) ptx::mbarrier_wait(place, n_entries_ / Shape::kQueue % 2);
-    // Lane 0 must read it, because lane 0 gives back the slot, and with it the entry's place.
+    // Lane 0 must read the entry, because lane 0 gives back the slot, and with it the entry's place.
     uint32_t word = 0, tile = 0;
     if (lane() == 0)
       ptx::load_8(place + offsetof(Barriers, entries) - offsetof(Barriers, full_entry), word, tile);

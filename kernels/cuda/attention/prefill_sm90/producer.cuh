@@ -38,14 +38,15 @@ class Feed {
     ptx::mbarrier_arrive_expect(full, Shape::kTileBytes);
     ptx::tma_load_3d(shared_k_ + slot * Shape::kTileBytes, &maps_.q, full, 0, row, head * Shape::kPanels);
   }
-  // Waits until the consumer has taken its queries from there.
+  // Waits until the consumer has taken its queries from shared memory.
   __device__ void wait_for_queries(int consumer, uint32_t parity) const {
     ptx::mbarrier_wait(barriers_ + offsetof(Barriers, empty_q) + consumer * 8, parity);
   }
 
   // Writes entry n of the consumer. Call it only after load() for the same slot, which waits until the slot's
-  // previous values were given back. Before that, their full barrier may be a phase behind, and a parity
-  // cannot tell that from a phase ahead.
+  // previous values were given back. Otherwise full_v of the slot may still be one phase behind. The
+  // consumer's wait would then return at once, because a parity cannot tell a phase behind from a phase
+  // ahead.
   __device__ void push(int consumer, uint32_t n, uint32_t word, uint32_t tile) const {
     const uint32_t place = consumer * Shape::kQueue + n % Shape::kQueue;
     ptx::store_8(barriers_ + offsetof(Barriers, entries) + place * 8, word, tile);
@@ -60,8 +61,8 @@ class Feed {
   template <uint32_t kFull, uint32_t kEmpty, uint32_t kTiles>
   __device__ void fill(const CUtensorMap& map, uint32_t slot, uint32_t parity, int row, int idle) const {
     const uint32_t barrier = barriers_ + slot * 8;
-    // Waits for the phase before this fill's. Before the first fill there is none, and a barrier reports that
-    // one as ended.
+    // Waits for the phase before this fill's. Before the first fill there is no such phase, and a new barrier
+    // reports it as ended.
     ptx::mbarrier_wait(barrier + kEmpty, parity ^ 1U);
     if (threadIdx.x % 32 != 0) return;
     if (idle > 0) ptx::mbarrier_arrive(barrier + kEmpty, static_cast<uint32_t>(idle * kConsumerWarps));

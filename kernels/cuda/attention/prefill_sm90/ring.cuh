@@ -19,8 +19,8 @@ struct WgmmaShape {
   static constexpr int kThreads = (kConsumers + 1) * 128;
   // 1024 bytes more, because the swizzle needs tiles at multiples of 1024 bytes.
   static constexpr int kSharedBytes = 2 * kSlots * kTileBytes + 1024;
-  // More places than slots: when a place is written again, more than kSlots loads have followed, so its
-  // reader has given back the load that it named.
+  // There are more places than slots. So before a place is written again, the slot that its old entry named
+  // has been filled again, which means that the consumer has read the entry and given back the slot.
   static constexpr int kQueue = kDHead == 128 ? 8 : 16;
   static_assert(kQueue > kSlots);
 };

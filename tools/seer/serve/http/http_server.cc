@@ -120,8 +120,8 @@ void HttpServer::Impl::start() {
   thread_ = std::thread([this] { run(); });
 }
 
-// An exception that arrives here is for lack of memory, and nothing closer could handle it. The server
-// continues.
+// Runs the loop. An exception that reaches it means that there was no memory, and that no function below
+// could handle this; the server continues.
 void HttpServer::Impl::run() noexcept {
   for (;;) {
     try {
