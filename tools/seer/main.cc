@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
     secure_standard_streams();
     install_signal_handlers();
     seer::explain_lost_files("seer: error: ", kFailed);
+    join_launched_ranks();
     const std::shared_ptr<seer::Ranks>& ranks = launched_ranks();
     if (ranks && ranks->rank() > 0) return run_follower(*ranks);
     const int code = run(Arguments(argv + (argc > 0 ? 1 : 0), argv + argc));

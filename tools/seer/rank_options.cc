@@ -9,20 +9,15 @@
 namespace seer::cli {
 namespace {
 
-struct Launched {
-  std::shared_ptr<Ranks> ranks = Ranks::join();
-};
-
-Launched& launched() {
-  static Launched instance;
-  return instance;
-}
+std::shared_ptr<Ranks> launched;
 
 }  // namespace
 
-const std::shared_ptr<Ranks>& launched_ranks() { return launched().ranks; }
+void join_launched_ranks() { launched = Ranks::join(); }
 
-void leave_ranks() { launched().ranks = nullptr; }
+const std::shared_ptr<Ranks>& launched_ranks() { return launched; }
+
+void leave_ranks() { launched = nullptr; }
 
 int run_follower(Ranks& ranks) {
   // The terminal and mpirun send signals to every rank, but only rank 0 acts on them.

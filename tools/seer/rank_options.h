@@ -8,8 +8,10 @@
 
 namespace seer::cli {
 
-// Returns the ranks with which mpirun started this process, or null if it was started alone. main() makes the
-// first call, which joins the ranks.
+// Joins the ranks with which mpirun started this process, if it did. main() calls it first. Throws what
+// Ranks::join() throws.
+void join_launched_ranks();
+// Returns the ranks that join_launched_ranks() joined, or null if the process was started alone.
 const std::shared_ptr<Ranks>& launched_ranks();
 // Ends the other ranks' wait for work. Rank 0 calls it before the process ends.
 void leave_ranks();
