@@ -1,6 +1,5 @@
 #include "kernels/comm/nccl.h"
 
-#include <dlfcn.h>
 #include <nccl.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/peer/peer_memory.h"
+#include "kernels/cuda/shared_library.h"
 #include "kernels/cuda/side_stream.h"
 
 namespace seer {
@@ -21,32 +21,24 @@ namespace {
 class NcclLibrary {
  public:
   NcclLibrary() {
-    std::string why;
     // Tries the loader's search path first, then the path that the build found.
-    for (const char* name : {"libnccl.so.2", SEER_NCCL_LIBRARY}) {
-      handle_ = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
-      if (handle_ != nullptr) break;
-      if (why.empty()) why = ::dlerror();
-    }
-    if (handle_ == nullptr)
-      throw Error(ErrorKind::kUnsupported,
-                  "ranks on GPUs need NCCL, and libnccl.so.2 cannot be loaded: " + why +
-                      ". Install libnccl2, or name its folder in LD_LIBRARY_PATH.");
-    load(get_unique_id, "ncclGetUniqueId");
-    load(init_rank, "ncclCommInitRank");
-    load(abort, "ncclCommAbort");
-    load(destroy, "ncclCommDestroy");
-    load(async_error, "ncclCommGetAsyncError");
-    load(error_string, "ncclGetErrorString");
-    load(last_error, "ncclGetLastError");
-    load(all_reduce, "ncclAllReduce");
-    load(broadcast, "ncclBroadcast");
-    load(send, "ncclSend");
-    load(recv, "ncclRecv");
-    load(group_start, "ncclGroupStart");
-    load(group_end, "ncclGroupEnd");
+    const cuda::SharedLibrary library(std::array{"libnccl.so.2", SEER_NCCL_LIBRARY}, ErrorKind::kUnsupported,
+                                      "ranks on GPUs need NCCL",
+                                      "Install libnccl2, or name its folder in LD_LIBRARY_PATH.");
+    library.find(get_unique_id, "ncclGetUniqueId");
+    library.find(init_rank, "ncclCommInitRank");
+    library.find(abort, "ncclCommAbort");
+    library.find(destroy, "ncclCommDestroy");
+    library.find(async_error, "ncclCommGetAsyncError");
+    library.find(error_string, "ncclGetErrorString");
+    library.find(last_error, "ncclGetLastError");
+    library.find(all_reduce, "ncclAllReduce");
+    library.find(broadcast, "ncclBroadcast");
+    library.find(send, "ncclSend");
+    library.find(recv, "ncclRecv");
+    library.find(group_start, "ncclGroupStart");
+    library.find(group_end, "ncclGroupEnd");
   }
-  // The library is never closed, since its own threads may still run in it.
 
   decltype(&::ncclGetUniqueId) get_unique_id = nullptr;
   decltype(&::ncclCommInitRank) init_rank = nullptr;
@@ -61,16 +53,6 @@ class NcclLibrary {
   decltype(&::ncclRecv) recv = nullptr;
   decltype(&::ncclGroupStart) group_start = nullptr;
   decltype(&::ncclGroupEnd) group_end = nullptr;
-
- private:
-  template <class Function>
-  void load(Function& function, const char* name) {
-    function = reinterpret_cast<Function>(::dlsym(handle_, name));
-    if (function == nullptr)
-      throw Error(ErrorKind::kUnsupported,
-                  std::string("the NCCL that was found is too old: it has no ") + name);
-  }
-  void* handle_ = nullptr;
 };
 
 ncclDataType_t nccl_type(DType dtype) {

@@ -25,7 +25,7 @@ struct GemmCublasLt::Plan {
 
   // `somewhere` is any device memory: the search for an algorithm refuses scales without an address.
   Plan(cublasLtHandle_t handle, const GemmShape& s, const void* somewhere) {
-    check(cublasLtMatmulDescCreate(&operation.value, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+    check(cublaslt().desc_create(&operation.value, CUBLAS_COMPUTE_32F, CUDA_R_32F),
           "cublasLtMatmulDescCreate");
     set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
     if (s.bias) {
@@ -49,15 +49,15 @@ struct GemmCublasLt::Plan {
     layout(&c.value, s.float_out ? CUDA_R_32F : CUDA_R_16BF, rows(s.d_out), rows(s.n), s.ld_out);
 
     LtPreference preference;
-    check(cublasLtMatmulPreferenceCreate(&preference.value), "cublasLtMatmulPreferenceCreate");
+    check(cublaslt().preference_create(&preference.value), "cublasLtMatmulPreferenceCreate");
     const auto bytes = static_cast<size_t>(kWorkspaceBytes);
-    check(cublasLtMatmulPreferenceSetAttribute(preference.value, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                               &bytes, sizeof bytes),
+    check(cublaslt().preference_set_attribute(preference.value, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                              &bytes, sizeof bytes),
           "cublasLtMatmulPreferenceSetAttribute");
     cublasLtMatmulHeuristicResult_t result = {};
     int found = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(handle, operation.value, a.value, b.value, c.value, c.value,
-                                         preference.value, 1, &result, &found),
+    check(cublaslt().algo_get_heuristic(handle, operation.value, a.value, b.value, c.value, c.value,
+                                        preference.value, 1, &result, &found),
           "cublasLtMatmulAlgoGetHeuristic");
     if (found == 0)
       throw Error(ErrorKind::kDevice, "cuBLASLt has no algorithm for a product of [" + std::to_string(s.n) +
@@ -68,22 +68,22 @@ struct GemmCublasLt::Plan {
 
   template <class T>
   void set(cublasLtMatmulDescAttributes_t attribute, T value) const {
-    check(cublasLtMatmulDescSetAttribute(operation.value, attribute, &value, sizeof value),
+    check(cublaslt().desc_set_attribute(operation.value, attribute, &value, sizeof value),
           "cublasLtMatmulDescSetAttribute");
   }
 
  private:
   static void layout(cublasLtMatrixLayout_t* out, cudaDataType_t type, uint64_t rows, uint64_t columns,
                      int64_t ld) {
-    check(cublasLtMatrixLayoutCreate(out, type, rows, columns, ld), "cublasLtMatrixLayoutCreate");
+    check(cublaslt().layout_create(out, type, rows, columns, ld), "cublasLtMatrixLayoutCreate");
   }
 };
 
 GemmCublasLt::GemmCublasLt() : workspace_(kWorkspaceBytes, "cuBLASLt's workspace") {
-  check(cublasLtCreate(&handle_), "cublasLtCreate");
+  check(cublaslt().create(&handle_), "cublasLtCreate");
 }
 
-GemmCublasLt::~GemmCublasLt() { cublasLtDestroy(handle_); }
+GemmCublasLt::~GemmCublasLt() { cublaslt().destroy(handle_); }
 
 const GemmCublasLt::Plan& GemmCublasLt::plan(const GemmShape& shape) {
   std::unique_ptr<Plan>& plan = plans_[shape];
@@ -100,9 +100,9 @@ void GemmCublasLt::run(void* out, const void* x, const void* w, const void* bias
     p.set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scales.x);
   }
   const float alpha = 1.0F, beta = shape.accumulate ? 1.0F : 0.0F;
-  check(cublasLtMatmul(handle_, p.operation.value, &alpha, w, p.a.value, x, p.b.value, &beta, out, p.c.value,
-                       out, p.c.value, &p.algorithm, workspace_.get(), static_cast<size_t>(kWorkspaceBytes),
-                       stream),
+  check(cublaslt().matmul(handle_, p.operation.value, &alpha, w, p.a.value, x, p.b.value, &beta, out,
+                          p.c.value, out, p.c.value, &p.algorithm, workspace_.get(),
+                          static_cast<size_t>(kWorkspaceBytes), stream),
         "cublasLtMatmul");
 }
 

@@ -5,6 +5,9 @@
 
 #include <atomic>
 #include <mutex>
+#include <utility>
+
+#include "kernels/cuda/cublaslt.h"
 
 namespace seer::testing {
 namespace {
@@ -36,6 +39,26 @@ bool failing(const char* name) {
   return true;
 }
 
+// cuBLASLt is opened at run time, so the linker does not see its functions. The table of them has this one in
+// place of the library's.
+decltype(&cublasLtMatmul) real_matmul = nullptr;
+
+cublasStatus_t wrapped_matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t product, const void* alpha,
+                              const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
+                              cublasLtMatrixLayout_t b_layout, const void* beta, const void* c,
+                              cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
+                              const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes,
+                              cudaStream_t stream) {
+  if (strikes(CudaCalls::kWork, "cublasLtMatmul")) return CUBLAS_STATUS_EXECUTION_FAILED;
+  return real_matmul(handle, product, alpha, a, a_layout, b, b_layout, beta, c, c_layout, d, d_layout,
+                     algorithm, workspace, workspace_bytes, stream);
+}
+
+void wrap_matmul() {
+  static std::once_flag once;
+  std::call_once(once, [] { real_matmul = std::exchange(cuda::cublaslt().matmul, wrapped_matmul); });
+}
+
 template <class Call>
 cudaError_t allocate(const char* name, Call call) {
   if (strikes(CudaCalls::kMemory, name)) return cudaErrorMemoryAllocation;
@@ -47,6 +70,7 @@ cudaError_t allocate(const char* name, Call call) {
 }  // namespace
 
 CudaFault::CudaFault(CudaCalls calls, int64_t index, bool lasting) {
+  wrap_matmul();
   const std::lock_guard lock(mutex);
   fault = {true, lasting, calls, index, 0, {}};
 }
@@ -68,15 +92,13 @@ int64_t n_cuda_allocations() { return n_live; }
 }  // namespace seer::testing
 
 // A call of the library's function `name` arrives at __wrap_name; __real_name is CUDA's own function.
-#define SEER_WRAP(type, failure, name, parameters, arguments)                           \
-  extern "C" type __real_##name parameters;                                             \
-  extern "C" type __wrap_##name parameters;                                             \
-  extern "C" type __wrap_##name parameters {                                            \
-    if (seer::testing::strikes(seer::testing::CudaCalls::kWork, #name)) return failure; \
-    return __real_##name arguments;                                                     \
+#define SEER_WRAP_CUDA(name, parameters, arguments)                                                    \
+  extern "C" cudaError_t __real_##name parameters;                                                     \
+  extern "C" cudaError_t __wrap_##name parameters;                                                     \
+  extern "C" cudaError_t __wrap_##name parameters {                                                    \
+    if (seer::testing::strikes(seer::testing::CudaCalls::kWork, #name)) return cudaErrorLaunchFailure; \
+    return __real_##name arguments;                                                                    \
   }
-#define SEER_WRAP_CUDA(name, parameters, arguments) \
-  SEER_WRAP(cudaError_t, cudaErrorLaunchFailure, name, parameters, arguments)
 
 SEER_WRAP_CUDA(cudaLaunchKernelExC, (const cudaLaunchConfig_t* config, const void* kernel, void** arguments),
                (config, kernel, arguments))
@@ -96,15 +118,6 @@ SEER_WRAP_CUDA(cudaStreamBeginCapture, (cudaStream_t stream, cudaStreamCaptureMo
 SEER_WRAP_CUDA(cudaGraphInstantiate, (cudaGraphExec_t * out, cudaGraph_t graph, unsigned long long flags),
                (out, graph, flags))
 SEER_WRAP_CUDA(cudaGraphLaunch, (cudaGraphExec_t graph, cudaStream_t stream), (graph, stream))
-
-SEER_WRAP(cublasStatus_t, CUBLAS_STATUS_EXECUTION_FAILED, cublasLtMatmul,
-          (cublasLtHandle_t handle, cublasLtMatmulDesc_t product, const void* alpha, const void* a,
-           cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout, const void* beta,
-           const void* c, cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
-           const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes,
-           cudaStream_t stream),
-          (handle, product, alpha, a, a_layout, b, b_layout, beta, c, c_layout, d, d_layout, algorithm,
-           workspace, workspace_bytes, stream))
 
 extern "C" {
 cudaError_t __real_cudaMalloc(void** out, size_t bytes);

@@ -1,5 +1,5 @@
-// Makes calls of CUDA and cuBLASLt fail at a chosen moment. The linker's --wrap sends the library's calls
-// through this file, which counts them and fails those that it is told to.
+// Makes calls of CUDA and cuBLASLt fail at a chosen moment. The linker's --wrap and the table of cuBLASLt's
+// functions send the library's calls through this file, which counts them and fails those that it is told to.
 #pragma once
 
 #include <cstdint>

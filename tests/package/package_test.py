@@ -230,6 +230,7 @@ class Package(unittest.TestCase):
     def test_program(self):
         self.assertEqual(self.tree.run([self.tree.bin / "seer", "--version"]), f"seer {self.tree.version}\n")
         dynamic = self.tree.run([self.tree.readelf, "-d", self.tree.bin / "seer"])
+        self.assertNotIn("cublas", dynamic)  # it is opened when a GPU is used first
         if self.tree.shared_program:
             self.assertRegex(dynamic, r"PATH\).*[\[:]\$ORIGIN/")
         else:

@@ -70,7 +70,7 @@ file(RELATIVE_PATH lib_to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_
 string(REGEX REPLACE "/$" "" lib_to_prefix "${lib_to_prefix}")
 set(private_libs ${OPENBLAS_LDFLAGS} -lsentencepiece)
 if(SEER_HAVE_CUDA)
-  list(APPEND private_libs -L${CUDAToolkit_LIBRARY_DIR} -lcublasLt -lcudart_static -lrt -ldl)
+  list(APPEND private_libs -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -lrt -ldl)
 endif()
 if(SEER_HAVE_MPI)
   list(APPEND private_libs ${MPI_CXX_LIBRARIES})

@@ -81,12 +81,15 @@ set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS OFF)
 set(CPACK_SEER_LIBRARY_DIRS ${PROJECT_BINARY_DIR}/engine)
 set(local_libraries "libseer_engine ${PROJECT_VERSION_MAJOR} ${library} (= ${version})\n")
 if(SEER_HAVE_CUDA)
-  # The only shared library of CUDA that is linked is cuBLASLt: the CUDA run time is linked statically and opens the driver's
-  # libcuda.so.1 itself, and NCCL is opened if ranks use GPUs. The first of the two names is that of the package in NVIDIA's apt
-  # repository, the second that of Debian and Ubuntu.
-  list(APPEND CPACK_SEER_LIBRARY_DIRS ${CUDAToolkit_LIBRARY_DIR})
-  string(APPEND local_libraries "libcublasLt ${CUDAToolkit_VERSION_MAJOR} "
-    "libcublas-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR} | libcublaslt${CUDAToolkit_VERSION_MAJOR}\n")
+  # dpkg-shlibdeps knows of linked libraries alone. cuBLASLt is opened when a GPU is used first. The first of the two names is that
+  # of the package in NVIDIA's apt repository, the second that of Debian and Ubuntu. The CUDA run time is linked statically and
+  # opens the driver's libcuda.so.1 itself, and NCCL is opened if ranks use GPUs.
+  set(CPACK_SEER_OPENED_LIBRARIES
+    "libcublas-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR} | libcublaslt${CUDAToolkit_VERSION_MAJOR}")
+  set(CPACK_SEER_OPENED_BY SEER_LIBRARY)
+  if(NOT BUILD_SHARED_LIBS)
+    list(APPEND CPACK_SEER_OPENED_BY SEER_PROGRAM)
+  endif()
 endif()
 
 # The dependency of packages that use the library. Its SONAME is 0 for all versions 0.x, among which a minor version may change the

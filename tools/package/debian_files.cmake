@@ -68,6 +68,9 @@ foreach(binary SEER_PROGRAM=${root}/seer_program/usr/bin/seer SEER_LIBRARY=${lib
     message(FATAL_ERROR "dpkg-shlibdeps was expected to print shlibs:Depends=..., found '${out}'")
   endif()
   set(CPACK_DEBIAN_${package}_PACKAGE_DEPENDS "${CMAKE_MATCH_1}")
+  if(package IN_LIST CPACK_SEER_OPENED_BY)
+    string(APPEND CPACK_DEBIAN_${package}_PACKAGE_DEPENDS ", ${CPACK_SEER_OPENED_LIBRARIES}")
+  endif()
 endforeach()
 file(REMOVE_RECURSE ${root}/debian ${root}/seer_program/DEBIAN ${root}/seer_library/DEBIAN)
 

@@ -22,7 +22,7 @@ struct MatrixProducts::Plan {
   cublasLtMatmulAlgo_t algorithm;
 
   Plan(cublasLtHandle_t handle, const Shape& s) {
-    check(cublasLtMatmulDescCreate(&operation.value, CUBLAS_COMPUTE_32F_PEDANTIC, CUDA_R_32F),
+    check(cublaslt().desc_create(&operation.value, CUBLAS_COMPUTE_32F_PEDANTIC, CUDA_R_32F),
           "cublasLtMatmulDescCreate");
     set_operation(CUBLASLT_MATMUL_DESC_TRANSA, s.b.transposed);
     set_operation(CUBLASLT_MATMUL_DESC_TRANSB, s.a.transposed);
@@ -31,7 +31,7 @@ struct MatrixProducts::Plan {
     make_layout(&c, s.out, s.cols, s.rows, s.n);
 
     LtPreference preference;
-    check(cublasLtMatmulPreferenceCreate(&preference.value), "cublasLtMatmulPreferenceCreate");
+    check(cublaslt().preference_create(&preference.value), "cublasLtMatmulPreferenceCreate");
     prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<size_t>(kGateWorkspaceBytes));
     // Partial sums go to the workspace, and are added up afterwards; the output never collects them.
     prefer(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
@@ -42,7 +42,7 @@ struct MatrixProducts::Plan {
     prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, s.out.alignment);
     cublasLtMatmulHeuristicResult_t result = {};
     int found = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+    const cublasStatus_t status = cublaslt().algo_get_heuristic(
         handle, operation.value, a.value, b.value, c.value, c.value, preference.value, 1, &result, &found);
     if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && found == 0))
       throw Error(ErrorKind::kDevice, "cuBLASLt has no algorithm for " + std::to_string(s.n) +
@@ -56,36 +56,36 @@ struct MatrixProducts::Plan {
  private:
   void set_operation(cublasLtMatmulDescAttributes_t attribute, bool transposed) const {
     const int32_t value = transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    check(cublasLtMatmulDescSetAttribute(operation.value, attribute, &value, sizeof value),
+    check(cublaslt().desc_set_attribute(operation.value, attribute, &value, sizeof value),
           "cublasLtMatmulDescSetAttribute");
   }
   template <class T>
   static void prefer(const LtPreference& preference, cublasLtMatmulPreferenceAttributes_t attribute,
                      T value) {
-    check(cublasLtMatmulPreferenceSetAttribute(preference.value, attribute, &value, sizeof value),
+    check(cublaslt().preference_set_attribute(preference.value, attribute, &value, sizeof value),
           "cublasLtMatmulPreferenceSetAttribute");
   }
   // `rows` and `cols` are those of the operand that the product takes, after the operation.
   static void make_layout(LtLayout* out, const Layout& in, int64_t rows, int64_t cols, int64_t n) {
     const auto a = static_cast<uint64_t>(in.transposed ? cols : rows),
                b = static_cast<uint64_t>(in.transposed ? rows : cols);
-    check(cublasLtMatrixLayoutCreate(&out->value, CUDA_R_32F, a, b, in.row_stride),
+    check(cublaslt().layout_create(&out->value, CUDA_R_32F, a, b, in.row_stride),
           "cublasLtMatrixLayoutCreate");
     const auto count = static_cast<int32_t>(n);
-    check(cublasLtMatrixLayoutSetAttribute(out->value, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
-                                           sizeof count),
-          "cublasLtMatrixLayoutSetAttribute");
-    check(cublasLtMatrixLayoutSetAttribute(out->value, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
-                                           &in.stride, sizeof in.stride),
+    check(
+        cublaslt().layout_set_attribute(out->value, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count),
+        "cublasLtMatrixLayoutSetAttribute");
+    check(cublaslt().layout_set_attribute(out->value, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &in.stride,
+                                          sizeof in.stride),
           "cublasLtMatrixLayoutSetAttribute");
   }
 };
 
 MatrixProducts::MatrixProducts() : workspace_(kGateWorkspaceBytes, "products of gates that learn") {
-  check(cublasLtCreate(&handle_), "cublasLtCreate");
+  check(cublaslt().create(&handle_), "cublasLtCreate");
 }
 
-MatrixProducts::~MatrixProducts() { cublasLtDestroy(handle_); }
+MatrixProducts::~MatrixProducts() { cublaslt().destroy(handle_); }
 
 MatrixProducts::Layout MatrixProducts::layout_of(const Matrices& m) {
   const auto address = reinterpret_cast<uintptr_t>(m.data);
@@ -108,9 +108,9 @@ void MatrixProducts::run(const Matrices& out, const Matrices& a, const Matrices&
   const Plan& p =
       plan({out.n, out.rows, out.cols, a.cols, accumulate, layout_of(out), layout_of(a), layout_of(b)});
   const float beta = accumulate ? 1.0F : 0.0F;
-  check(cublasLtMatmul(handle_, p.operation.value, &scale, b.data, p.a.value, a.data, p.b.value, &beta,
-                       out.data, p.c.value, out.data, p.c.value, &p.algorithm, workspace_.get(),
-                       static_cast<size_t>(kGateWorkspaceBytes), stream),
+  check(cublaslt().matmul(handle_, p.operation.value, &scale, b.data, p.a.value, a.data, p.b.value, &beta,
+                          out.data, p.c.value, out.data, p.c.value, &p.algorithm, workspace_.get(),
+                          static_cast<size_t>(kGateWorkspaceBytes), stream),
         "cublasLtMatmul");
 }
 
