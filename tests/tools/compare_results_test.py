@@ -54,7 +54,8 @@ class CompareResults(unittest.TestCase):
 
     def write_logs(self):
         rows = "".join(json.dumps(row) + "\n" for row in MODEL)
-        self.out.joinpath("bench-model.log").write_text(rows + '{"n_prompt": 32', encoding="utf-8")  # the bench was stopped while it wrote a row
+        # The bench was stopped while it wrote a row.
+        self.out.joinpath("bench-model.log").write_text(rows + '{"n_prompt": 32', encoding="utf-8")
         self.out.joinpath("bench-ops.log").write_text(OPERATIONS, encoding="utf-8")
         self.out.joinpath("bench-serve.log").write_text(SERVE, encoding="utf-8")
         self.out.joinpath("attention.json").write_text(json.dumps(ATTENTION), encoding="utf-8")
