@@ -1,4 +1,4 @@
-/* The same from C: 05_c_interface MODEL_DIR GATES_DIR PROMPT */
+/* Generates text through the C interface: 05_c_interface MODEL_DIR GATES_DIR PROMPT */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +9,7 @@ static int on_token(void* user, int32_t id, const char* text, size_t text_size) 
   (void)id;
   fwrite(text, 1, text_size, stdout);
   fflush(stdout);
-  return 1; /* 0 would stop */
+  return 1; /* 0 would stop the request */
 }
 
 static seer_status run(const char* model_dir, const char* gates_dir, const char* prompt, seer_engine** engine,

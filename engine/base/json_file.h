@@ -21,7 +21,7 @@ inline constexpr size_t kMaxConfigValues = 1'000'000;
 Json parse_json_object(std::string_view text, const std::string& origin,
                        size_t max_values = kMaxConfigValues);
 
-// As read_json_members, with the errors above; each member has at most kMaxConfigValues values.
+// Does the same as read_json_members, with the errors above. Each member has at most kMaxConfigValues values.
 void parse_json_members(std::string_view text, const std::string& origin, const JsonMember& member);
 
 }  // namespace seer

@@ -53,7 +53,7 @@ class JsonError : public std::runtime_error {
 // Returns the value that the text has. Throws JsonError, whose message says line and column and quotes a few
 // bytes of the text at most; and whatever `limits.check` throws.
 Json read_json(std::string_view text, const JsonLimits& limits = {});
-// The same with members in the order of the text.
+// Does the same, and keeps members in the order of the text.
 OrderedJson read_ordered_json(std::string_view text, const JsonLimits& limits = {});
 
 // Hands over the members of the text's object one by one instead of keeping them: a header of a million

@@ -47,12 +47,12 @@ class EngineImpl final : public Engine {
   void check_process() const { process_.check("the engine"); }
   bool in_own_process() const noexcept { return process_.here(); }
 
-  // For sessions.
+  // Sessions use these.
   const ModelConfig& config() const { return model_.config(); }
   // Returns the rule under which a request runs: its own, else the gates', else dense. Throws Error{kUsage}
   // if a sparse rule is out of range, or the model has no gates for it.
   SparseRule resolve(const std::optional<SparseRule>& asked) const;
-  // The same for the rule under which a request's tokens are decoded.
+  // Returns the rule under which a request's tokens are decoded, likewise.
   DecodeRule resolve(const std::optional<SparseDecodeRule>& asked) const;
   // Returns the rule for the request's prompt, and checks its head_factors. Throws Error{kUsage}.
   SparseRule resolve(const EvaluateRequest& request) const;

@@ -50,7 +50,7 @@ class OwnedHere {
   std::unique_ptr<T> value_;
 };
 
-// The same for an object that several share.
+// Makes a shared pointer that deletes the object only in the process that made it.
 template <class T>
 std::shared_ptr<T> shared_here(std::unique_ptr<T> value) {
   return std::shared_ptr<T>(value.release(), [process = OwnProcess()](T* owned) {

@@ -36,7 +36,7 @@ class PageTransfer {
   // Returns which parts, of those that the copier has, belong to the layers [begin, end).
   PartRange parts_of_layers(int64_t begin, int64_t end) const { return images_.parts_of_layers(begin, end); }
   bool alone() const { return size() == 1; }
-  // As PageImages::clear_unused(), for a record.
+  // Does with a record what PageImages::clear_unused() does with an image.
   void clear_unused(std::byte* record, int64_t n_tokens, bool gated) const;
 
   // Must be called on the other ranks for a kReadPagesMessage and a kWritePagesMessage.

@@ -1,4 +1,4 @@
-// A program with Seer inside: embed MODEL_DIR PROMPT
+// A program that uses Seer as a library: embed MODEL_DIR PROMPT
 #include <seer/engine.h>
 #include <seer/version.h>
 

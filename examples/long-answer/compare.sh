@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lets the demo model write on after 15,000 tokens: with dense attention, and with attention to the blocks that its gates for
+# Lets the demo model continue a text of 15,000 tokens: with dense attention, and with attention to the blocks that its gates for
 # decoding choose.
 #   examples/long-answer/compare.sh [SEER] [TOKENS]     SEER: the program, build/release/bin/seer unless given; TOKENS: 1000
 set -euo pipefail

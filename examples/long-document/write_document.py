@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes document.txt: 15,000 tokens of prose by the demo model itself, one sentence with a number planted in it, and a
-question about that number at the end.
+"""Writes document.txt: 15,000 tokens of prose by the demo model, with a number in one planted sentence, and a question about that
+number at the end.
 
     write_document.py SEER MODEL_DIR > document.txt
 
-The model loses its thread after some thousand tokens, so each chapter is a fresh sample. On another processor sums round
-otherwise, and the prose comes out as another one; the shipped file was made once."""
+The model's text becomes incoherent after some thousand tokens, so each chapter is a new sample. Rounding differs between
+processors, so on another one the prose is different; the shipped file was made once."""
 import subprocess
 import sys
 
@@ -41,7 +41,8 @@ def main():
         opening = f"CHAPTER {index + 1}\n\n{OPENINGS[index % len(OPENINGS)]}"
         text = run([seer, "generate", "-m", model, "--echo", "-q", "-n", str(CHAPTER_TOKENS), "--ignore-eos", "--temp", "0.8",
                     "--top-p", "0.95", "--repeat-penalty", "1.05", "--repeat-last-n", "256", "-s", str(index)], opening)
-        # The model learnt look-ups and writes some of its own: only the planted one may stay. The last line is cut short.
+        # The model writes sentences with numbers of its own, because it was trained with them. They are removed, so that only the
+        # planted one is left. So is the last line, which is incomplete.
         lines = [line for line in text.split("\n")[:-1] if "number of" not in line and "pass key" not in line]
         return "\n".join(lines) + "\n\n"
 
@@ -53,7 +54,7 @@ def main():
     lines = prose.rstrip("\n").split("\n")
     at = next(i for i in range(len(lines)) if len("\n".join(lines[:i])) >= DEPTH * len(prose))
     lines.insert(at, FACT)
-    # Whole sentences go from the end until the length is right, then single words.
+    # Characters are cut from the end until the length is right, and then the rest of the last sentence.
     text = "\n".join(lines)
     while count_tokens(text + "\n" + ending) > N_TOKENS:
         surplus = count_tokens(text + "\n" + ending) - N_TOKENS

@@ -8,9 +8,9 @@
 README.md next to this file shows the rest. The shared library is the file that `library` or SEER_LIBRARY names, and
 otherwise the one that the system's loader finds as libseer_engine.so.0.
 
-Threads. Many threads may use an engine at once, but only one at a time a session or a stream. Callbacks run on a thread of
-the engine's or of the session's, so they must be quick and must not wait for another request. An exception in a callback
-ends its request, and is raised again when that request is waited for.
+Threads. Many threads may use an engine at once. A session or a stream may be used by one thread at a time; only cancel() may
+be called by any thread. Callbacks run on a thread of the engine's or of the session's, so they must be quick and must not wait
+for another request. An exception in a callback ends its request, and is raised again when that request is waited for.
 
 Lifetimes. close(), or the end of a `with`, frees what the library holds. Objects that are not closed are freed together with
 Python's, at the latest when the interpreter ends. Results are copies, which stay valid; the arguments of on_logits do not."""
@@ -41,7 +41,7 @@ Message = Mapping[str, Any]  # {"role": "user", "content": "..."}, as in OpenAI'
 
 
 class Error(Exception):
-    """What the engine refused, in its own words. `kind` is a name of seer_status: "usage", "file", "unsupported", "memory",
+    """An error of the engine, with its message. `kind` is a name of seer_status: "usage", "file", "unsupported", "memory",
     "device", "cancelled" or "runtime"; or "library", if libseer_engine itself could not be used."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -49,7 +49,7 @@ class Error(Exception):
         self.kind = kind
 
 
-# --- The C interface: structs in the header's order, which a test compares with the header. ---
+# --- The C interface. The structs are in the header's order; a test compares them with the header. ---
 
 _TYPES: dict[str, Any] = {
     "int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "size_t": ctypes.c_size_t,
@@ -104,7 +104,7 @@ _Stats = _struct(
 
 _FINISH = ("length", "eos", "stop_string", "context_full", "cancelled", "stop_token")  # seer_finish
 _ADD_SPECIAL, _PARSE_SPECIAL = 1, 2
-# Functions that return no status: what they return.
+# The functions that do not return a status, with the type that they return.
 _RETURNS = {"version": ctypes.c_char_p, "status_name": ctypes.c_char_p, "last_error": ctypes.c_char_p, "free": None,
             "engine_free": None, "session_free": None, "session_cancel": None, "generation_free": None,
             "generation_cancel": None}
@@ -126,7 +126,7 @@ class _Library:
                         "Build it (cmake --build --preset release --target seer_engine_shared, into build/release/engine) or "
                         "install it, and name its file by the argument `library` or by SEER_LIBRARY.") from None
 
-    def __getattr__(self, name: str) -> Any:  # the functions of the C interface without seer_
+    def __getattr__(self, name: str) -> Any:  # tells type checkers that there are functions, named as in C without seer_
         raise AttributeError(name)
 
     def check(self, status: int) -> None:
@@ -134,14 +134,14 @@ class _Library:
             raise Error(self.status_name(status).decode(), self.last_error().decode("utf-8", "replace"))
 
     def prepared(self, struct: type[ctypes.Structure], *arguments: Any) -> ctypes.Structure:
-        """A struct with its defaults: seer_request_init for a seer_request."""
+        """Returns a struct with its defaults, which seer_request_init sets in a seer_request, and so on."""
         made = struct()
         initialise = getattr(self, f"{struct.__name__.removeprefix('seer_')}_init")
         self.check(initialise(ctypes.byref(made), ctypes.c_size_t(ctypes.sizeof(made)), *arguments))
         return made
 
     def taken(self, kind: Any, pointer: ctypes.c_void_p, count: int) -> Any:
-        """A copy of what the library allocated, which it frees."""
+        """Copies what the library has allocated, and lets the library free that."""
         try:
             return ctypes.string_at(pointer, count).decode() if kind is str else _copied(kind, pointer.value, count)
         finally:
@@ -155,7 +155,7 @@ _libraries_lock = threading.Lock()
 def _find_library(path: str | os.PathLike[str] | None) -> _Library:
     name = os.fspath(path) if path is not None else os.environ.get("SEER_LIBRARY") or "libseer_engine.so.0"
     if os.path.exists(name):
-        name = os.path.abspath(name)  # the loader looks for a bare name in its own folders only
+        name = os.path.abspath(name)  # the loader would look for a bare name in its own folders only
     with _libraries_lock:
         if name not in _libraries:
             _libraries[name] = _Library(name)
@@ -163,7 +163,7 @@ def _find_library(path: str | os.PathLike[str] | None) -> _Library:
 
 
 def version(library: str | os.PathLike[str] | None = None) -> str:
-    """The version of the library that would be used."""
+    """Returns the version of the library that Engine would use."""
     return str(_find_library(library).version().decode())
 
 
@@ -172,7 +172,7 @@ def _copied(kind: Any, address: int | None, count: int) -> list[Any]:
 
 
 def _integers(ids: Sequence[int]) -> Any:
-    """OverflowError if one has no int32, which ctypes would cut silently."""
+    """Returns the ids as an array. Raises OverflowError for an id beyond int32, which ctypes would truncate silently."""
     return (ctypes.c_int32 * len(ids)).from_buffer(array.array("i", ids)) if ids else None
 
 
@@ -195,16 +195,16 @@ def _set(struct: ctypes.Structure, name: str, value: Any) -> None:
         raise OverflowError(f"{name}: {value} is beyond the range of its type")
 
 
-# --- Callbacks. The library is given one function for each kind, which lives as long as this module, and a number as `user`,
-# which is looked up here. So no callback can be called after it was freed, however late the engine's thread is. ---
+# --- Callbacks. The library gets one function for each kind of callback, which lives as long as this module, and a number as
+# `user`, by which the task is looked up. So no callback is called after it was freed, however late the engine's thread is. ---
 
 class _Task:
-    """What the callbacks of one request reach."""
+    """The state of a request that its callbacks use."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.on_token, self.on_progress = options.get("on_token"), options.get("on_progress")
         self.on_logits = options.get("on_logits")
-        self.pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # None after the last
+        self.pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # None follows the last piece
         self.error: BaseException | None = None
         self.stopped = False
         self.key = next(_keys)
@@ -224,19 +224,19 @@ class _Task:
 
 
 _keys = itertools.count(1)
-_tasks: dict[int, Any] = {}  # requests by their numbers, and engines' callbacks
-_inside = threading.local()  # depth: callbacks that run on this thread
+_tasks: dict[int, Any] = {}  # requests, and engines' callbacks, by the numbers that the library has as `user`
+_inside = threading.local()  # its `depth` is the number of callbacks that run on this thread
 
 
 def _called(key: int, body: Callable[[Any], object]) -> int:
-    """What a callback returns to the library: 0 stops. No exception may leave it."""
+    """Runs a callback, from which no exception may reach the library. Returns 0 to stop the request, else 1."""
     task = _tasks.get(key)
     if task is None:
         return 0
     _inside.depth = getattr(_inside, "depth", 0) + 1
     try:
         return 0 if body(task) is False else 1
-    except BaseException as error:  # KeyboardInterrupt too: it is raised again by whoever waits
+    except BaseException as error:  # KeyboardInterrupt too; the thread that waits for the request raises it again
         task.error = task.error or error
         return 0
     finally:
@@ -244,7 +244,7 @@ def _called(key: int, body: Callable[[Any], object]) -> int:
 
 
 class _Callbacks:
-    """An engine's own."""
+    """The callbacks of an engine."""
 
     def __init__(self, on_load: Callable[[int, int], object] | None, on_log: Callable[[str, str], object] | None) -> None:
         self.on_load, self.on_log = on_load or (lambda done, total: None), on_log or (lambda level, message: None)
@@ -255,7 +255,7 @@ class _Callbacks:
     def log(self, level: str, message: str) -> None:
         try:
             self.on_log(level, message)
-        except Exception:  # nobody waits for it
+        except Exception:  # no thread waits for a log message, so none could raise this again
             traceback.print_exc()
 
 
@@ -292,7 +292,7 @@ def _address(function: Any) -> int | None:
 
 
 def _release(free: Callable[[], None]) -> None:
-    # Python may collect an object while a callback runs on the engine's thread, where an engine must not be freed.
+    # Python may free an object while a callback runs on the engine's thread. An engine must not be freed on that thread.
     if getattr(_inside, "depth", 0):
         threading.Thread(target=free).start()
     else:
@@ -300,7 +300,7 @@ def _release(free: Callable[[], None]) -> None:
 
 
 class _Handle:
-    """Owns a handle of the library: frees it once, by close(), with the object, or when the interpreter ends."""
+    """Owns a handle of the library. It is freed once: by close(), with the object, or when the interpreter ends."""
 
     def __init__(self, handle: ctypes.c_void_p, free: Callable[[], None]) -> None:
         self._pointer: ctypes.c_void_p | None = handle
@@ -313,7 +313,7 @@ class _Handle:
         return self._pointer
 
     def close(self) -> None:
-        """Frees it; nothing happens if it is closed already."""
+        """Frees what the library holds for this object. A second call does nothing."""
         self._pointer = None
         self._free()
 
@@ -327,7 +327,7 @@ class _Handle:
 _Self = TypeVar("_Self", bound=_Handle)
 
 
-# --- What comes out. ---
+# --- Results. ---
 
 @dataclasses.dataclass(frozen=True)
 class TokenLogprobs:
@@ -338,38 +338,38 @@ class TokenLogprobs:
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """Of one request. The prefill computed n_prompt tokens and reused n_cached; times are in seconds."""
+    """Counts and times (in seconds) of one request. The prefill computed n_prompt tokens and reused n_cached."""
     n_prompt: int
     n_cached: int
     n_generated: int
     prefill: float
     decode: float  # from the first token to the last
-    attention: float  # of prefill
-    gate: float  # of prefill: gate scores, selection, and the operation that rotates, stores and pools
+    attention: float  # the part of `prefill` spent in attention
+    gate: float  # the part of `prefill` spent in gates: scores, selection, and the operation that rotates, stores and pools
     density: float  # the share of the prompt's causal blocks that attention computed; 1.0: all of them
     decode_density: float  # the share of blocks that decoded tokens attended to, in layers in which gates choose; 1.0: all
     moved_pages: int
     movable_pages: int
-    n_from_host: int  # of n_cached: from the tier in the host's memory
-    n_from_disk: int  # of n_cached
-    restore: float  # the part of prefill in which these were brought back
+    n_from_host: int  # how many of n_cached came from the tier in the host's memory
+    n_from_disk: int  # how many of n_cached came from the tier on disk
+    restore: float  # the part of `prefill` in which pages were read from these tiers
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
     text: str
-    tokens: list[int]  # without the one that ended it
+    tokens: list[int]  # without the token that ended the answer
     finish: str  # "length", "eos", "stop_string", "context_full", "cancelled" or "stop_token"
-    stop: str  # the stop string that ended it
-    stop_id: int  # the token that ended it, or -1
+    stop: str  # the stop string that ended the answer
+    stop_id: int  # the token that ended the answer, or -1
     statistics: Statistics
-    logprobs: list[TokenLogprobs]  # of n_logprobs
-    prompt_logprobs: list[TokenLogprobs]  # of n_prompt_logprobs
+    logprobs: list[TokenLogprobs]  # of the answer, if n_logprobs was given
+    prompt_logprobs: list[TokenLogprobs]  # of the prompt, if n_prompt_logprobs was given
 
 
 @dataclasses.dataclass(frozen=True)
 class EngineInfo:
-    """seer_engine_info, whose comments in seer/seer.h say more."""
+    """A copy of seer_engine_info. Its comments in seer/seer.h say more."""
     device: str
     architecture: str
     default_rule: str
@@ -389,8 +389,8 @@ class EngineInfo:
     d_model: int
     n_params: int
     n_bytes: int
-    has_gates: bool  # for prompts
-    has_decode_gates: bool  # for decoding
+    has_gates: bool  # gates for prompts
+    has_decode_gates: bool  # gates for decoding
     has_tokenizer: bool
     mixed_chunk_size: int
     max_batch_size: int
@@ -401,7 +401,7 @@ class EngineInfo:
 
 @dataclasses.dataclass(frozen=True)
 class TierStatistics:
-    """seer_tier_stats: what a tier below the pool holds, and what it has done since the model was loaded."""
+    """A copy of seer_tier_stats: what a tier below the pool holds, and what it has done since the model was loaded."""
     n_pages: int
     n_bytes: int
     saved_pages: int
@@ -415,7 +415,7 @@ class TierStatistics:
 
 @dataclasses.dataclass(frozen=True)
 class EngineStatistics:
-    """seer_engine_stats: requests and pages now, and sums since the model was loaded."""
+    """A copy of seer_engine_stats: the current numbers of requests and pages, and sums since the model was loaded."""
     n_waiting: int
     n_running: int
     pages_total: int
@@ -432,8 +432,8 @@ class EngineStatistics:
     n_steps: int
     host_cache: TierStatistics
     disk_cache: TierStatistics
-    restore_saved: float  # seconds by which pages from the tiers were faster than computing was expected to be
-    refused_tokens: int  # computed although a tier had them, because that was expected to be faster
+    restore_saved: float  # the seconds that computing was expected to take, minus those that restoring took instead
+    refused_tokens: int  # tokens that a tier had, but that were computed because that was expected to be faster
 
 
 def _logprobs(address: int | None, count: int) -> list[TokenLogprobs]:
@@ -456,17 +456,17 @@ def _result_of(raw: Any) -> Result:
 # --- Requests. ---
 
 class RequestOptions(TypedDict, total=False):
-    """What a request may say; what it leaves out is the model's own (generation_config.json) or Seer's default."""
-    max_new_tokens: int  # -1, the default: until the model ends, or the context is full
+    """The options of a request. The default of an option is the model's (generation_config.json), else Seer's."""
+    max_new_tokens: int  # -1, the default: until the model ends the answer or the context is full
     min_new_tokens: int
     sparse: str  # "dense", "threshold=T", "head_threshold=T", "nz_ratio=R" or "nz_ratio_row=R"
     sparse_decode: str  # "dense", "budget=N", "threshold=T" or "ratio=R"
     stop: Sequence[str]
     stop_token_ids: Sequence[int]
     ignore_eos: bool
-    n_logprobs: int  # report log-probabilities of the answer, and of so many likeliest tokens at each place
+    n_logprobs: int  # reports log-probabilities of the answer's tokens, and at each place of this many likeliest tokens
     n_prompt_logprobs: int
-    temperature: float  # 0 is greedy
+    temperature: float  # 0 takes the likeliest token
     top_k: int
     top_p: float
     min_p: float
@@ -476,9 +476,9 @@ class RequestOptions(TypedDict, total=False):
     repeat_last_n: int
     seed: int
     logit_bias: Mapping[int, float]
-    on_token: Callable[[int, str], object]  # token, text that became certain; False stops the request
-    on_progress: Callable[[int, int, int], object]  # tokens of the prompt: processed, total, cached; False stops
-    on_logits: Callable[[Any, Any], object]  # ctypes arrays: tokens so far, and logits, which it may change
+    on_token: Callable[[int, str], object]  # (token, text that will not change any more); returning False stops the request
+    on_progress: Callable[[int, int, int], object]  # (processed, total, cached) tokens of the prompt; False stops
+    on_logits: Callable[[Any, Any], object]  # (tokens so far, logits) as ctypes arrays; it may change the logits
 
 
 def _known(options: Mapping[str, Any], allowed: Any) -> None:
@@ -492,7 +492,7 @@ _SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "presen
 
 
 class _Prepared:
-    """A seer_request, and what it points to for as long as it is there."""
+    """Owns a seer_request and everything that it points to."""
 
     def __init__(self, library: _Library, engine: Any, prompt: Sequence[int], options: Mapping[str, Any]) -> None:
         _known(options, RequestOptions)
@@ -548,12 +548,13 @@ class _Running:
         self.task, self.wait, self._stop = task, wait, stop
 
     def stop(self) -> None:
-        self.task.stopped = True  # if it has not begun yet, the first callback stops it
+        self.task.stopped = True  # if the request has not begun yet, its first callback stops it
         self._stop()
 
 
 class Stream(Iterator[str]):
-    """The text of a running request, piece by piece. It is cancelled by close(), the end of a `with`, or if it is forgotten."""
+    """Yields the text of a running request piece by piece. The request is cancelled by close(), at the end of a `with`, or when the
+    stream is no longer referenced."""
 
     def __init__(self, running: _Running) -> None:
         self._running: _Running | None = running  # None after the end
@@ -580,7 +581,7 @@ class Stream(Iterator[str]):
 
     @property
     def result(self) -> Result:
-        """Waits for the end. Raises what the engine or a callback raised."""
+        """Waits until the request ends. Raises what the engine or a callback raised."""
         for _ in self:
             pass
         if self._result is None:
@@ -588,7 +589,7 @@ class Stream(Iterator[str]):
         return self._result
 
     def cancel(self) -> None:
-        """Ends the request soon; the pieces that it has are still read, and its result says "cancelled"."""
+        """Ends the request soon. The pieces generated until then can still be read, and `finish` of the result is "cancelled"."""
         if self._running:
             self._running.stop()
 
@@ -598,7 +599,7 @@ class Stream(Iterator[str]):
             self._running.stop()
             for _ in iter(self._running.task.pieces.get, None):
                 pass
-            with contextlib.suppress(Exception):  # `result` says that there is none
+            with contextlib.suppress(Exception):  # `result` reports that there is no result
                 self._end()
 
     def __enter__(self) -> Stream:
@@ -609,11 +610,11 @@ class Stream(Iterator[str]):
 
 
 class TemplateOptions(TypedDict, total=False):
-    """How messages become a prompt."""
+    """The options by which messages become a prompt."""
     tools: Sequence[Mapping[str, Any]]
-    template: str  # a file with a Jinja template, or "llama2", "llama3", "chatml", "mistral" or "none"; else the model's own
-    template_arguments: Mapping[str, Any]  # further variables of the template: {"enable_thinking": False}
-    continue_final_message: bool  # the last message is the assistant's, and is continued
+    template: str  # a file with a Jinja template, "llama2", "llama3", "chatml", "mistral" or "none"; default: the model's own
+    template_arguments: Mapping[str, Any]  # further variables of the template, such as {"enable_thinking": False}
+    continue_final_message: bool  # whether the answer continues the last message, which is the assistant's
 
 
 class ChatOptions(TemplateOptions, RequestOptions, total=False):
@@ -629,7 +630,7 @@ class _Generation(_Handle):
         super().__init__(pointer, lambda: library.generation_free(pointer))
 
     def stop(self) -> None:
-        self._library.generation_cancel(self._pointer)  # null is fine
+        self._library.generation_cancel(self._pointer)  # does nothing if that is null
 
     def wait(self) -> Result:
         raw = _Result()
@@ -700,12 +701,12 @@ class Engine(_Handle):
         return EngineStatistics(**values, restore_saved=raw.restore_saved_ns * 1e-9)
 
     def check(self) -> None:
-        """Raises the error with which every request fails from now on, if the GPU or another rank was lost."""
+        """If the GPU or another rank was lost, raises the error with which all requests fail from then on."""
         self._library.check(self._library.engine_check(self._handle))
 
     def encode(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
-        """Token ids. add_special: with BOS and EOS as the model's files say. parse_special: special tokens that are written
-        out in the text become those tokens."""
+        """Returns token ids. add_special adds BOS and EOS as the model's files say. With parse_special, the texts of special tokens
+        in `text` become these tokens."""
         flags = ctypes.c_uint32((_ADD_SPECIAL if add_special else 0) | (_PARSE_SPECIAL if parse_special else 0))
         raw = text.encode()
         return list(self._allocated(ctypes.c_int32, self._library.encode, raw, ctypes.c_size_t(len(raw)), flags))
@@ -715,11 +716,11 @@ class Engine(_Handle):
         return str(self._allocated(str, self._library.decode, ids, ctypes.c_size_t(len(tokens)), ctypes.c_int(keep_special)))
 
     def encode_chat(self, messages: Sequence[Message], **options: Unpack[TemplateOptions]) -> list[int]:
-        """A prompt that ends where the assistant's answer begins."""
+        """Returns the token ids of the prompt that the chat template makes of the messages; it ends where the answer begins."""
         return list(self._templated(ctypes.c_int32, self._library.encode_chat_prompt, messages, options))
 
     def render_chat(self, messages: Sequence[Message], **options: Unpack[TemplateOptions]) -> str:
-        """The same as text."""
+        """Returns the prompt of encode_chat() as text."""
         return str(self._templated(str, self._library.render_chat, messages, options))
 
     def _templated(self, kind: Any, function: Any, messages: Sequence[Message], options: Mapping[str, Any]) -> Any:
@@ -738,7 +739,8 @@ class Engine(_Handle):
         return self._library.taken(kind, pointer, count.value)
 
     def stream(self, prompt: str | Sequence[int], **options: Unpack[RequestOptions]) -> Stream:
-        """Begins a request, a text or token ids, and returns its text piece by piece; other requests run at the same time."""
+        """Begins a request with a prompt, given as text or token ids. The stream yields the text of the answer. Other requests may
+        run at the same time."""
         ids = self.encode(prompt) if isinstance(prompt, str) else prompt
         prepared, task = _Prepared(self._library, self._handle, ids, options), _Task(options)
         prepared.call_back(task)
@@ -755,14 +757,14 @@ class Engine(_Handle):
             return stream.result
 
     def stream_chat(self, messages: Sequence[Message], **options: Unpack[ChatOptions]) -> Stream:
-        """As stream(), with the prompt that the chat template makes of the messages."""
+        """Does the same as stream(), with the prompt that the chat template makes of the messages."""
         _known(options, ChatOptions)
         template = {name: value for name, value in options.items() if name in TemplateOptions.__annotations__}
         request = {name: value for name, value in options.items() if name not in template}
         return self.stream(self.encode_chat(messages, **template), **request)  # type: ignore[arg-type]
 
     def chat(self, messages: Sequence[Message], **options: Unpack[ChatOptions]) -> Result:
-        """The assistant's answer to a conversation. Its earlier turns are reused from the engine's prefix cache."""
+        """Returns the assistant's answer to a conversation. Earlier turns are reused from the engine's prefix cache."""
         with self.stream_chat(messages, **options) as stream:
             return stream.result
 
@@ -770,13 +772,13 @@ class Engine(_Handle):
         return Session(self)
 
     def load_session(self, path: str | os.PathLike[str]) -> Session:
-        """The session that Session.save() wrote, in this process or in another one. It goes on as if it had never been
-        away. Load only files of those whom you trust as you trust the model's files."""
+        """Returns a session from a file that Session.save() wrote, in this process or another one. It continues exactly as the
+        saved one would. Load only files that you trust as you trust the model's files."""
         return Session(self, path)
 
 
 class Session(_Handle):
-    """A conversation that keeps its KV pages: a prompt is appended to the tokens that it holds, and new ones alone are
+    """A conversation that keeps its KV pages. A prompt is appended to the tokens that the session holds, and only the new ones are
     computed."""
 
     def __init__(self, engine: Engine, saved: str | os.PathLike[str] | None = None) -> None:
@@ -786,20 +788,20 @@ class Session(_Handle):
         else:
             status = self._library.session_load(ctypes.byref(pointer), engine._handle, os.fsencode(saved))
         self._library.check(status)
-        self._threads: list[threading.Thread] = []  # of the last request
-        self._task: _Task | None = None  # its callbacks
+        self._threads: list[threading.Thread] = []  # the thread of the last request
+        self._task: _Task | None = None  # the callbacks of the last request
         super().__init__(pointer, functools.partial(_end_session, self._library, pointer, self._threads))
 
     @property
     def tokens(self) -> list[int]:
-        """What the session holds."""
+        """The token ids that the session holds."""
         self._idle()
         pointer, count = ctypes.c_void_p(), ctypes.c_size_t()
         self._library.check(self._library.session_tokens(self._handle, ctypes.byref(pointer), ctypes.byref(count)))
         return _copied(ctypes.c_int32, pointer.value, count.value)
 
     def reset(self) -> None:
-        """Forgets the tokens."""
+        """Empties the session."""
         self._idle()
         self._library.check(self._library.session_reset(self._handle))
 
@@ -832,7 +834,7 @@ class Session(_Handle):
             finally:
                 task.end()
 
-        thread = threading.Thread(target=run, daemon=True)  # a session that is left running is ended by its finalizer
+        thread = threading.Thread(target=run, daemon=True)  # if the session is not closed, its finalizer ends the request
         self._threads[:], self._task = [thread], task
         thread.start()
 
@@ -851,14 +853,14 @@ class Session(_Handle):
     def _idle(self) -> None:
         for thread in self._threads:
             if self._task is not None and self._task.stopped and thread is not threading.current_thread():
-                thread.join()  # it was cancelled, and will end soon
+                thread.join()  # its request was cancelled, and will end soon
             if thread.is_alive():
                 raise Error("usage", "the session's last request still runs: read its stream to the end, or close it")
 
 
 def _end_session(library: _Library, pointer: ctypes.c_void_p, threads: list[threading.Thread]) -> None:
     for thread in threads:
-        while thread.is_alive():  # again, as a request that has not begun is not cancelled yet
+        while thread.is_alive():  # repeated, because session_cancel has no effect on a request that has not begun
             library.session_cancel(pointer)
             thread.join(0.01)
     library.session_free(pointer)

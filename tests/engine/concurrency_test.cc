@@ -189,7 +189,8 @@ TEST_CASE("a callback that waits for another request does not stop the engine", 
   CHECK(engine->stats().n_preempted > 0);
 }
 
-TEST_CASE("one that gives way to an older session that waits does not leave both waiting", "[threads]") {
+TEST_CASE("a request that gives its pages to an older session that waits does not leave both waiting",
+          "[threads]") {
   EngineOptions options = demo_options(512, 64);  // eight pages
   const auto engine = Engine::load(options);
   const Ids text = document(500);

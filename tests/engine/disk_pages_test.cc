@@ -185,7 +185,7 @@ TEST_CASE("a page that another process stored is found, and its use by that proc
   CHECK(one.which(4) == Pages{0, 2, 3});
 }
 
-TEST_CASE("what was stored by a process of which this one knows nothing can go too") {
+TEST_CASE("a process may remove pages that another process has stored") {
   const DiskFolder folder;
   Disk one(folder, 8), other(folder, 8);
   for (int64_t i = 0; i < 8; ++i) CHECK(one.store(i));

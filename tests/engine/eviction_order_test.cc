@@ -107,7 +107,7 @@ TEST_CASE("among pages let go of at once, those that cost least are evicted firs
   CHECK(order.n_pages() == 0);
 }
 
-TEST_CASE("a fresh page that is dear goes before one that was let go of long after it") {
+TEST_CASE("an expensive page that was released once is evicted before one that was released much later") {
   EvictionOrder order(10, 1, {});
   const auto let_go = [&](int32_t page, double cost) {
     order.begin(page, 0, cost);

@@ -77,7 +77,7 @@ TEST_CASE("the page that was used the longest ago gives way") {
   for (const int64_t i : {0, 3, 4}) CHECK(host.load(i));
 }
 
-TEST_CASE("of a used chain the last page gives way first, also if its pages were loaded in another order") {
+TEST_CASE("the last page of a used chain gives way first, also if its pages were loaded in another order") {
   Host host(4);
   for (int64_t i = 0; i < 4; ++i) host.store(i);
   for (const int64_t i : {1, 2, 3}) CHECK(host.load(i));

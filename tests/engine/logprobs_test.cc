@@ -91,7 +91,7 @@ TEST_CASE("log-probabilities of prompt and answer are a log-softmax of the model
   }
 }
 
-TEST_CASE("they are the model's, whatever is done to the logits before a token is chosen") {
+TEST_CASE("log-probabilities are the model's, whatever changes the logits before a token is chosen") {
   const auto engine = load_demo(256);
   GenerateRequest request = greedy(document(100), 4);
   request.n_logprobs = 1;

@@ -49,7 +49,7 @@ TEST_CASE("every item of the fingerprint, the rule and the prompt's blocks make 
   is_new("nz_ratio of 3 blocks", kModel, {{SparseRule::Method::kNzRatio, 0.5}, 3});
 }
 
-TEST_CASE("the option that decides an item is for messages and changes no name") {
+TEST_CASE("the option that decides an item of the fingerprint changes no name") {
   CHECK(root_name({{"the weights", "abc"}, {"a page", "64 tokens", "-x"}}, kKey) == root_name(kModel, kKey));
 }
 

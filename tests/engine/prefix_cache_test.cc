@@ -339,7 +339,7 @@ TEST_CASE("a page that its sequence lets go of while it is pinned is evicted as 
   CHECK(cache.allocate() == b);
 }
 
-TEST_CASE("while a page is pinned, its ancestors cannot be had, and no page is no error") {
+TEST_CASE("while a page is pinned, its ancestors are not evicted, and allocate() returns no page") {
   PrefixCache cache(2, kCachedPage, true);
   const int32_t parent = add(cache, kRoot, 1), child = add(cache, parent, 2);
   cache.release(child);
@@ -382,7 +382,7 @@ TEST_CASE("the next pages to be evicted are told, fresh and kept ones, each in t
   }
 }
 
-TEST_CASE("by worth too, the first page that is told is the one that goes") {
+TEST_CASE("also in the order of worth, the first page that next_evicted() names is evicted next") {
   PrefixCache cache(12, kCachedPage, true);
   std::vector<int32_t> all;
   for (int32_t document = 0; document < 4; ++document) {

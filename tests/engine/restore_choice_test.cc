@@ -6,7 +6,7 @@
 namespace seer {
 namespace {
 
-TEST_CASE("what is unknown is worth a try") {
+TEST_CASE("without measurements restoring is expected to pay, so that it is tried") {
   RestoreChoice choice;
   CHECK(choice.compute_seconds(0, 100, false) == 0.0);
   CHECK(choice.restore_seconds(TierKind::kDisk, 1000) == 0.0);

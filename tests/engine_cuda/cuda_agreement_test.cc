@@ -22,7 +22,7 @@ constexpr double kMeanLogit = 0.015;  // emulated: 0.8%
 // The error of softmaxed scores, and of raw scores relative to the layer's largest. In the emulation they
 // were 0.08 and 0.9%.
 constexpr double kSoftmaxedScore = 0.15, kRawScore = 0.02;
-// For layers after one in which a block fell to the rule's other side.
+// The error of scores in layers after one in which the rule kept another block than on the CPU.
 constexpr double kScoreOtherBlocks = 0.25;
 
 void check_rule(const Golden& golden, const testing::GoldenRule& rule) {

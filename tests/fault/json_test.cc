@@ -57,7 +57,7 @@ TEMPLATE_TEST_CASE("a value ends without allocating, and leaks nothing, however 
 
 // nlohmann's own assertions fail for the values that it leaves after a lack of memory.
 #if defined(NDEBUG)
-TEMPLATE_TEST_CASE("a value that memory ran out for, anywhere in its making, ends as others do", "", Json,
+TEMPLATE_TEST_CASE("a value that is incomplete because memory ran out is destroyed without a leak", "", Json,
                    OrderedJson) {
   for (int64_t i = 0;; ++i) {
     const int64_t n_live = testing::n_live_allocations();

@@ -112,7 +112,7 @@ TEST_CASE("files that make no sense set no limit") {
   CHECK(FakeRoot("0\n:\nnothing\n", "1 2 3\n- -\n" + std::string(kV2Mount)).quota() == std::nullopt);
 }
 
-TEST_CASE("this process may run on a core") { CHECK(available_cores() >= 1); }
+TEST_CASE("this process has at least one core") { CHECK(available_cores() >= 1); }
 
 }  // namespace
 }  // namespace seer

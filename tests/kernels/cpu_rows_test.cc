@@ -15,7 +15,7 @@ constexpr Tolerance kRowSum{5e-6, 1e-6};
 // A few operations of 2^-24 each.
 constexpr Tolerance kRowElement{1e-7, 1e-6};
 constexpr Tolerance kRotated{2e-7, 2e-7};
-// For normalised heads of size 1 or so, whose rotation and averages cancel.
+// Normalised heads are of size 1 or so, but their rotation and averages may cancel, so this bound is larger.
 constexpr Tolerance kNormalised{2e-6, 1e-6};
 
 TEST_CASE("embed copies the rows of a table in any stored type") {

@@ -123,7 +123,7 @@ TEST_CASE("cuda: attention over kept blocks in parts, merged, is the reference's
   }
 }
 
-// Of a step with two decodes: keeps blocks by scores, and attends to those whose pages are here.
+// A step with two decodes. It keeps blocks by scores, and attends to those whose pages are here.
 class PartStep {
  public:
   static constexpr int64_t kDecodes = 2, kRow = 1;

@@ -99,7 +99,7 @@ TEST_CASE("a thread that is held up but does enough stays") {
   CHECK(machine.team.size() == 2);
 }
 
-TEST_CASE("a caller that loses its own core does not take that for the others' work") {
+TEST_CASE("a caller that loses its core does not count that time as the others' work") {
   TeamSize team(2);
   int64_t now = kSecond;
   // The caller's only task took 10 ms of the clock, and then it waited for 12.

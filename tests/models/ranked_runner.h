@@ -12,7 +12,7 @@
 
 namespace seer::testing {
 
-// The same as DecoderRunner, with a thread for each rank.
+// Does the same as DecoderRunner with several ranks, each on a thread of its own.
 class RankedRunner {
  public:
   RankedRunner(const TinyModel& model, int n_ranks, const RunnerOptions& options = {})

@@ -72,7 +72,7 @@ TEST_CASE("a completion request is read with every field") {
   CHECK(params.logit_bias == std::map<int32_t, double>{{9, -100.0}, {4, 1.5}});
 }
 
-TEST_CASE("what is not given, or null, is the model's") {
+TEST_CASE("parameters that are absent or null are the model's") {
   const ApiRequest r =
       completion(R"({"prompt":"x","temperature":null,"stop":null,"seed":null,"stream":null})");
   SamplingParams standard;
@@ -198,7 +198,7 @@ TEST_CASE("messages are text, whole or in parts") {
   CHECK(r.n_choices() == 1);
 }
 
-TEST_CASE("a message that is none is named by its place") {
+TEST_CASE("an invalid message is named by its place") {
   chat_refused("{}", "messages", {"missing"});
   chat_refused(R"({"messages":[]})", "messages", {"at least one message"});
   chat_refused(R"({"messages":"hi"})", "messages", {"an array", "'hi'"});

@@ -138,7 +138,7 @@ TEST_CASE("a head that does not come to its end is answered, and an idle connect
   CHECK(server.http.n_active() == 0);
 }
 
-TEST_CASE("what follows a request and is none is answered as such") {
+TEST_CASE("bytes after a request that are no request are answered with 400") {
   const Server server;
   RawClient client(server.url());
   client.send(post("/echo", "abc") + "\r\nnonsense\r\n\r\n");
@@ -340,7 +340,7 @@ TEST_CASE("headers without an end are cut off") {
   CHECK_THAT(get(server.url(), "/open"), ContainsSubstring(" 200 "));
 }
 
-TEST_CASE("methods and addresses that are not there") {
+TEST_CASE("unknown methods and addresses are answered with 405 and 404") {
   const Server server;
   CHECK_THAT(get(server.url(), "/echo"), ContainsSubstring("HTTP/1.1 405 "));
   CHECK_THAT(get(server.url(), "/echo"), ContainsSubstring("Allow: POST"));
@@ -435,7 +435,7 @@ TEST_CASE("a client that has nothing more to send is answered") {
   CHECK_THAT(answer, ContainsSubstring("<abc>"));
 }
 
-TEST_CASE("keys are equal or not") {
+TEST_CASE("keys are equal only if all their bytes are") {
   CHECK(equal_in_constant_time("abc", "abc"));
   CHECK_FALSE(equal_in_constant_time("abd", "abc"));
   CHECK_FALSE(equal_in_constant_time("ab", "abc"));

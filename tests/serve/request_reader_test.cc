@@ -175,7 +175,7 @@ TEST_CASE("framing that servers could read in two ways is refused") {
   CHECK(read("GET / HTTP/0.9\r\n\r\n").status == 505);
 }
 
-TEST_CASE("each bound is met and passed") {
+TEST_CASE("a request at each limit is read, and one beyond it is refused") {
   const std::string slash(kMaxTargetBytes, '/');
   CHECK(read(get_bytes(slash)).status == 0);
   CHECK(read(get_bytes(slash + "/")).status == 414);

@@ -97,7 +97,7 @@ TEST_CASE("pages of other origins may not ask unless they are named") {
   CHECK(from("https://evil.example") == 200);
 }
 
-TEST_CASE("a page is told that it may ask") {
+TEST_CASE("a page of an allowed origin gets an answer to its preflight request") {
   AccessRules access;
   access.cors_origins = {"https://page.example", "https://other.example"};
   const RequestRules rules(access, rule_routes());
@@ -147,7 +147,7 @@ TEST_CASE("a body comes with POST alone, so that nobody without a key has one he
   }
 }
 
-TEST_CASE("a method that is not for an address is told which are") {
+TEST_CASE("a method that an address does not have is refused with the methods that it has") {
   const Admission admission = RequestRules({}, rule_routes()).admit(head_of("DELETE", "/post"));
   REQUIRE(admission.refusal);
   CHECK(admission.refusal->status() == 405);

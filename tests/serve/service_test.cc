@@ -237,7 +237,7 @@ TEST_CASE("roles that the template does not take are refused by the template's r
   CHECK_THAT(answer, ContainsSubstring("\"param\":\"messages\""));
 }
 
-TEST_CASE("limits of sampling mean what people mean by them") {
+TEST_CASE("the limits top_p 0, min_p 1 and top_k -1 are accepted") {
   const ApiServer server(engine_with({{"one"}, std::nullopt, false, false}));
   for (const char* field : {"\"top_p\":0", "\"min_p\":1", "\"top_k\":-1"})
     CHECK_THAT(server.ask(R"({"prompt":"x",)" + std::string(field) + "}"),

@@ -89,7 +89,7 @@ TEST_CASE("the page is at / alone") {
     CHECK_THAT(get(server.http.url(), other), ContainsSubstring("HTTP/1.1 404 "));
 }
 
-TEST_CASE("without the page / is nothing that is here") {
+TEST_CASE("without the page / is an unknown address") {
   ServiceOptions options = named();
   options.ui = false;
   for (const char* key : {"", "secret"}) {

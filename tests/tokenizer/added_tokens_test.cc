@@ -99,7 +99,7 @@ TEST_CASE("a token that takes white space along on both sides can leave nothing 
   CHECK(parts(tokens, "a\n\n\n\nb") == "a|<7>|b");
 }
 
-TEST_CASE("what a match that does not count covers is not searched again") {
+TEST_CASE("a text that a rejected match covers is not searched again") {
   AddedTokens tokens;
   AddedToken word = token(7, "abc"), special = token(9, "<b>");
   word.single_word = true;

@@ -72,7 +72,7 @@ TEST_CASE("a model that works otherwise is unsupported, and the part is named") 
                {"/model/end_of_word_suffix", "</w>", "end_of_word_suffix"}});
 }
 
-TEST_CASE("parts that say nothing are fine") {
+TEST_CASE("parts of a tokenizer.json that change nothing are accepted") {
   const std::string none = "nothing was thrown";
   CHECK(error_with(byte_level_json(), "/model/dropout", 0.0) == none);
   CHECK(error_with(byte_level_json(), "/model/end_of_word_suffix", "") == none);

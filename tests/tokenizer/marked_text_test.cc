@@ -64,7 +64,7 @@ TEST_CASE("a special token of which a message wrote one byte is plain text") {
     CHECK(tokenizer->encode(marked(text), {}) == plain);
 }
 
-TEST_CASE("an added token that is not special is a message's to write unless it is guarded") {
+TEST_CASE("a message may write an added token that is not special, unless it is guarded") {
   const auto tokenizer = load(with_turns());
   CHECK(tokenizer->encode(marked("<turn>{<turn>}"), {}) == Ids{266, 266});
   CHECK(tokenizer->encode(marked("<turn>{<turn>}"), {266}) == Ids{266, '<', 't', 'u', 'r', 'n', '>'});

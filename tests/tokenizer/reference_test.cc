@@ -108,7 +108,7 @@ TEST_CASE("bytes of any value encode with the vocabularies of Qwen2 and DeepSeek
   }
 }
 
-TEST_CASE("what is added around a text, of Qwen2 and DeepSeek") {
+TEST_CASE("Qwen2 and DeepSeek add nothing around a text") {
   if (const auto dir = test_data("tokenizers/qwen2")) {
     const Tokenizer& tokenizer = testing::real_tokenizer(*dir);
     CHECK(tokenizer.bos_id() == -1);

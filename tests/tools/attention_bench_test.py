@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/gpu/bench_attention.py without a GPU: its masks (with numpy), its order of work, its table and its refusals."""
+"""Tests tools/gpu/bench_attention.py without a GPU: its masks (with numpy), its order of work, its table and its refusals."""
 import contextlib
 import io
 import json

@@ -76,7 +76,7 @@ class Automata(Case):
                 self.assertEqual(self.generate(case, "-p", "hi", "--chat-template", "auto", "-n", "20"), answer)
 
     def test_a_repetition_penalty_looks_at_all_tokens(self):
-        # The 94th token after "!" would be "!" again; as that is 95 tokens back, it is penalised as well.
+        # Without a penalty the 94th token after "!" is "!" again. The prompt's "!" counts however far back it is, so " " comes instead.
         self.assertEqual(self.generate("auto/rep-penalty", "-p", "!", "-n", "94")[-2:], b"~ ")
         self.assertEqual(self.generate("auto/rep-penalty", "-p", "!", "-n", "95")[-2:], b" !")
 

@@ -21,7 +21,7 @@ UP, LEFT, HOME, DELETE = "\x1b[A", "\x1b[D", "\x1b[H", "\x1b[3~"
 
 
 def pasted(text):
-    """Returns what a terminal sends for a pasted text if it marks pastes, as the program asks. A line break is sent as the Enter key."""
+    """Returns what a terminal that marks pastes sends for a pasted text. A line break is sent as the Enter key."""
     return "\x1b[200~" + text.replace("\n", "\r") + "\x1b[201~"
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/check_includes.py refuses what it should, and nothing else."""
+"""Checks which includes tools/check_includes.py refuses."""
 import pathlib
 import subprocess
 import sys
@@ -10,7 +10,7 @@ SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "tools/check_includes.py"
 
 
 def check(files):
-    """The script's exit code and output on a tree of {name: text}."""
+    """Runs the script on a tree of files, {name: text}. Returns its exit code and output."""
     with tempfile.TemporaryDirectory() as root:
         for name, text in files.items():
             path = pathlib.Path(root, name)

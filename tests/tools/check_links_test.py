@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/check_links.py refuses links that lead nowhere, and nothing else."""
+"""Checks that tools/check_links.py refuses links that lead nowhere, and nothing else."""
 import pathlib
 import subprocess
 import sys

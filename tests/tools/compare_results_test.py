@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/gpu/compare_results.py on logs of tools/gpu/check.sh: which figures it reads, and what it says has moved."""
+"""Runs tools/gpu/compare_results.py on logs of tools/gpu/check.sh, and checks which figures it reads and which changes it reports."""
 import json
 import pathlib
 import subprocess
@@ -54,7 +54,8 @@ class CompareResults(unittest.TestCase):
 
     def write_logs(self):
         rows = "".join(json.dumps(row) + "\n" for row in MODEL)
-        self.out.joinpath("bench-model.log").write_text(rows + '{"n_prompt": 32', encoding="utf-8")  # it was stopped
+        # The bench was stopped while it wrote a row.
+        self.out.joinpath("bench-model.log").write_text(rows + '{"n_prompt": 32', encoding="utf-8")
         self.out.joinpath("bench-ops.log").write_text(OPERATIONS, encoding="utf-8")
         self.out.joinpath("bench-serve.log").write_text(SERVE, encoding="utf-8")
         self.out.joinpath("attention.json").write_text(json.dumps(ATTENTION), encoding="utf-8")

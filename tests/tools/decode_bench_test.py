@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""tools/gpu/bench_decode.py without a GPU: what it reads of bench_gpu_ops, its table and its refusals; with PyTorch, also its
-comparison of outputs."""
+"""Tests tools/gpu/bench_decode.py without a GPU: how it reads the output of bench_gpu_ops, its table and its refusals, and with PyTorch
+also how it compares outputs."""
 import contextlib
 import io
 import pathlib
@@ -89,7 +89,7 @@ class Table(unittest.TestCase):
 
 @unittest.skipIf(torch is None, "PyTorch and numpy are not installed")
 class Check(unittest.TestCase):
-    """scaled_dot_product_attention stands for a kernel."""
+    """data.check must notice wrong outputs. PyTorch's scaled_dot_product_attention takes the place of a kernel."""
 
     def output(self, inputs, layout, table):
         group = inputs.q.shape[1] // 8

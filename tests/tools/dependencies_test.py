@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What CMake says if libraries are missing: all of them, what was found instead, and the packages to install.
+"""Checks CMake's message if libraries are missing: it names all of them, what was found instead, and the packages to install.
    tests/tools/dependencies_test.py CMAKE PKG_CONFIG [OPTIONS of every call of CMAKE]"""
 import os
 import pathlib
@@ -20,7 +20,7 @@ class Dependencies(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def refusal(self, *options):
-        """What is said on a system whose libraries are those below self.folder, as one line."""
+        """Configures as if only libraries below self.folder were installed. Returns the message as one line."""
         hidden = [f"-DCMAKE_FIND_USE_{place}=OFF" for place in
                   ("CMAKE_SYSTEM_PATH", "SYSTEM_ENVIRONMENT_PATH", "CMAKE_ENVIRONMENT_PATH", "PACKAGE_REGISTRY")]
         done = subprocess.run(

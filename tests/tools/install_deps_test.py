@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/install_deps.sh against a made-up system: what it asks of apt, and what it says if it cannot."""
+"""Runs tools/install_deps.sh in a made-up system, and checks how it calls apt and what it says if it cannot."""
 import os
 import pathlib
 import shutil
@@ -13,7 +13,7 @@ ALL = "cmake ninja-build g++ pkg-config python3 libopenblas-dev libpcre2-dev lib
       "clang-format-14 clang-tidy-14"
 STYLE = ("clang-format-14", "clang-tidy-14")
 
-# apt-get records its call and marks what it installs; everything else the script calls is the real thing.
+# The programs that take the place of real ones. apt-get records its call and which packages it installed.
 STUBS = {
     "dpkg-query": 'grep -qxF "${@: -1}" "$STATE/installed" && printf installed',
     "apt-cache": 'grep -qxF "${@: -1}" "$STATE/available"',

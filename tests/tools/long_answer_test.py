@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""examples/long-answer/compare.sh, with short answers: a row for each rule, and fewer blocks for smaller budgets."""
+"""Runs examples/long-answer/compare.sh with short answers: each rule has a row, and a smaller budget reads fewer blocks."""
 import os
 import pathlib
 import re
@@ -28,7 +28,7 @@ class LongAnswer(unittest.TestCase):
         self.assertEqual(densities[0], 100.0)
         for larger, smaller in zip(densities, densities[1:]):
             self.assertGreater(larger, 1.5 * smaller)
-        # A budget of 512 tokens is 8 of some 235 blocks, and the first and the last are kept besides them.
+        # A budget of 512 tokens keeps 8 of some 235 blocks, and the first and the last block besides.
         self.assertAlmostEqual(densities[3], 100 * 10 / 235, delta=0.5)
 
     def test_a_program_that_is_not_there_is_named(self):

@@ -104,7 +104,7 @@ TEST_CASE("the last message is left open with --continue, and what opens the ans
   CHECK(run_seer(render).out.ends_with("Well<|im_end|>\n<|im_start|>assistant\n"));
 }
 
-TEST_CASE("wrong use of render is told with what was expected") {
+TEST_CASE("wrong use of render is refused with what was expected") {
   const Files files;
   const std::string messages = files.write("m.json", R"([{"role": "user", "content": "Hi"}])");
   const auto error = [&](Words words, int code = 2) {

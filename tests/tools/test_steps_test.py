@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/test.sh in a made-up tree: its last lines say what was skipped, and tools/skipped.py finds it in ctest's log."""
+"""Runs tools/test.sh in a made-up tree. Its last lines must say what was skipped, which tools/skipped.py finds in ctest's log."""
 import pathlib
 import shutil
 import subprocess

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What tools/tidy.py checks together, and what it says of a batch with findings. A stub stands for clang-tidy."""
+"""Checks which sources tools/tidy.py gives clang-tidy together, and what it says of findings. A stub takes the place of clang-tidy."""
 import contextlib
 import importlib.util
 import io
@@ -13,7 +13,7 @@ from unittest import mock
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "tidy.py"
 
-# Finds every line with "bad", and does not compile two definitions of main together.
+# The stub has a finding for every line with "bad", and refuses sources that together have two definitions of main.
 STUB = """#!/bin/sh
 if [ "$1" = --version ]; then echo 'LLVM version 14.0.6'; exit; fi
 for file; do :; done
@@ -87,7 +87,7 @@ class Tidy(unittest.TestCase):
         self.assertEqual((status, files), (1, ["a.cc", "b.cc", "batch_0.cc"]))
         self.assertIn("tidy: models/b.cc\n2:int bad;", out)
         self.assertIn("tidy: findings in 1 sources: models/b.cc", out)
-        self.assertEqual(self.run_tidy()[2], ["b.cc"])  # a.cc has passed
+        self.assertEqual(self.run_tidy()[2], ["b.cc"])  # a.cc has passed before
 
     def test_sources_that_do_not_compile_together_are_checked_one_by_one(self):
         self.source("models/a.cc", "int main() {}")

@@ -62,7 +62,7 @@ class DiskPages final : public PageTier {
   bool store(const PageName& name, std::span<const std::byte> record, double cost_s) override;
   bool load(const PageName& name, std::span<std::byte> record) override;
   void used(std::span<const PageName> chain) override;
-  // Of all models and processes.
+  // These count the pages of all models, whichever process stored them.
   int64_t n_pages() const override { return numbers().pages; }
   int64_t n_bytes() const override { return numbers().bytes; }
 

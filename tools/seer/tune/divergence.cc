@@ -43,7 +43,7 @@ Divergence::Divergence(int64_t window, int64_t n_vocab) : window_(window), n_voc
 }
 
 // Calls visit(i, row, n) for each row at the i-th position that is looked at; it is the n-th of these rows.
-// Of every stride_ positions, the last one is looked at.
+// The last one of every stride_ positions is looked at.
 template <class Visit>
 int64_t Divergence::each(int64_t position, int64_t n_rows, const Visit& visit) const {
   const int64_t first = position / stride_, n = (position + n_rows) / stride_ - first;

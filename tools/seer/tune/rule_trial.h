@@ -48,7 +48,7 @@ class RuleTrial {
   bool decodes_;
   int64_t n_heads_ = 0;  // of a layer; 0: rules have no factors but the gates'
   std::vector<RuleTotals> totals_;
-  // Of the look-ups, for each rule.
+  // How many look-ups were found, for each rule.
   std::vector<int64_t> n_found_;
   std::vector<double> prefill_seconds_;
   int64_t n_look_ups_ = 0;

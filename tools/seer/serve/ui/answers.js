@@ -74,7 +74,7 @@ class Card {
     });
   }
 
-  // Takes what streamAnswer() returns.
+  // Shows the numbers of an answer that has ended. The argument is the result of streamAnswer().
   finish({usage, timings, finish}) {
     followEnd(() => {
       this.heading.append(' ', make('small', {}, timings.sparse));
@@ -91,7 +91,7 @@ class Card {
     this.settle(message);
   }
 
-  // Offers the map of the prompt that `body` makes.
+  // Shows the button that opens the block map of the prompt in `body`, the request.
   offerMap(body) {
     followEnd(() => {
       this.mapButton.hidden = false;

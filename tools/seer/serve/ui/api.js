@@ -1,8 +1,8 @@
-// The server's API, asked as any client asks it. The key is kept in this tab's session storage, which ends with the tab.
+// Requests to the server's API. The key is kept in this tab's session storage, which ends with the tab.
 
 const KEY_NAME = 'seer-api-key';
 
-// An error that the server reports. The message is the server's own.
+// An error that the server reports, with the server's message.
 class ApiError extends Error {
   constructor(status, error) {
     super(error.message);
@@ -26,7 +26,7 @@ const key = {
     try {
       sessionStorage.setItem(KEY_NAME, value);
     } catch {
-      // kept in memory alone
+      // then the key is kept in memory only
     }
   },
 };
@@ -36,7 +36,7 @@ async function errorOf(response) {
   try {
     error = (await response.json()).error || error;
   } catch {
-    // the answer is not the API's, but for instance that of a proxy
+    // the answer does not come from the API, but for instance from a proxy
   }
   return new ApiError(response.status, error);
 }

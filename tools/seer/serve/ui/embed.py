@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes one page of the files in this folder, and a C++ source that holds it.
+"""Makes one page out of the files in this folder, and a C++ source that holds it.
 
-    embed.py OUT.cc PAGE.html STYLE.css SCRIPT.js...    the scripts become one, in this order
+    embed.py OUT.cc PAGE.html STYLE.css SCRIPT.js...    the scripts are joined in this order
 
-The page names nothing outside itself, and its Content-Security-Policy allows this one script and this one style, by their
-hashes. What the policy would forbid in a browser is refused here: handlers and styles in attributes, and addresses of others."""
+The page loads nothing else, and its Content-Security-Policy allows only this script and this style, by their hashes. The build
+fails if a file has what the policy would forbid in a browser: handlers or styles in attributes, or addresses."""
 import base64
 import hashlib
 import pathlib
@@ -20,7 +20,7 @@ FORBIDDEN = [
 
 
 def allowed(text):
-    """The name of `text` in a Content-Security-Policy."""
+    """Returns the source expression that allows `text` in a Content-Security-Policy."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") + "'"
 
 
@@ -41,7 +41,7 @@ def compose(html, style, scripts):
 
 
 def source(page, style, script):
-    """The C++ source. Its bytes are numbers, because a literal of this length is beyond what C++ promises."""
+    """Returns the C++ source. The page's bytes are numbers in it, because compilers need not accept such a long string literal."""
     data = page.encode("utf-8")
     numbers = ",\n".join(",".join(str(byte) for byte in data[i:i + 40]) for i in range(0, len(data), 40))
     etag = f'"\\"{hashlib.sha256(data).hexdigest()[:32]}\\""'

@@ -1,4 +1,4 @@
-// The page's form: what is asked, by which rule, and what the conversation is so far.
+// The page's form, and the state of the conversation.
 
 const state = {
   model: null,
@@ -69,7 +69,7 @@ function setUpModel(model) {
   showMode();
 }
 
-// Returns [path, body]: the prompt, and how it is answered.
+// Returns [path, body] of the request that the form describes.
 function request(prompt, settings) {
   const {text} = attached;
   if (!isChat())
