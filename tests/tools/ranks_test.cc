@@ -187,6 +187,19 @@ Model demo() {
   return {testing::demo_model_dir(), testing::demo_gates_dir(), {"-f", path, "-c", "4096"}};
 }
 
+TEST_CASE("a build without MPI that mpirun starts ends with an error, and does not abort") {
+  if (SEER_BUILT_WITH_MPI) {
+    testing::skip("this build has MPI");
+    return;
+  }
+  RunOptions options;
+  options.launcher = {"env", "OMPI_COMM_WORLD_SIZE=2", "OMPI_COMM_WORLD_RANK=0"};
+  const Outcome outcome = run_seer({"--version"}, options);
+  CHECK(outcome.signal == 0);
+  CHECK(outcome.code == 3);
+  CHECK_THAT(outcome.err, ContainsSubstring("mpirun started 2 ranks, but this build has no MPI"));
+}
+
 TEST_CASE("two ranks give one process's logits, masks and tokens on the demo model") {
   check_same({2, false}, demo(), {"dense", "threshold=0.01", "nz_ratio=0.1"});
 }
