@@ -34,11 +34,6 @@ void ChecksumStream::add(std::span<const std::byte> bytes) {
   if (!bytes.empty()) XXH3_128bits_update(&state_->xxh, bytes.data(), bytes.size());
 }
 
-void ChecksumStream::put_text(std::string_view text) {
-  put(static_cast<uint64_t>(text.size()));
-  add(std::as_bytes(std::span(text.data(), text.size())));
-}
-
 Checksum ChecksumStream::result() const { return of(XXH3_128bits_digest(&state_->xxh)); }
 
 }  // namespace seer

@@ -7,8 +7,8 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
-#include <type_traits>
+
+#include "engine/base/byte_stream.h"
 
 namespace seer {
 
@@ -22,7 +22,7 @@ struct Checksum {
 Checksum checksum_of(std::span<const std::byte> bytes);
 
 // The checksum of bytes that come in pieces. It depends on the bytes alone, not on how they are divided.
-class ChecksumStream {
+class ChecksumStream : public ByteStream<ChecksumStream> {
  public:
   ChecksumStream();
   ~ChecksumStream();
@@ -30,14 +30,6 @@ class ChecksumStream {
   ChecksumStream& operator=(const ChecksumStream&) = delete;
 
   void add(std::span<const std::byte> bytes);
-  // Adds a value as it lies in memory.
-  template <class T>
-  void put(const T& value) {
-    static_assert(std::has_unique_object_representations_v<T>);  // no padding
-    add(std::as_bytes(std::span<const T>(&value, 1)));
-  }
-  // Adds the length and then the characters, so that neighbouring texts cannot be mistaken for others.
-  void put_text(std::string_view text);
   Checksum result() const;
 
  private:

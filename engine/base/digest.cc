@@ -59,11 +59,6 @@ void DigestStream::add(std::span<const std::byte> bytes) {
   if (!bytes.empty()) check(EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()) == 1);
 }
 
-void DigestStream::put_text(std::string_view text) {
-  put(static_cast<uint64_t>(text.size()));
-  add(std::as_bytes(std::span(text.data(), text.size())));
-}
-
 Digest DigestStream::result() const {
   const Context copy = new_context();  // to finish the state itself would end the stream
   Digest digest;

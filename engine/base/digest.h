@@ -11,8 +11,8 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
-#include <type_traits>
+
+#include "engine/base/byte_stream.h"
 
 namespace seer {
 
@@ -36,7 +36,7 @@ Digest digest_of(std::span<const std::byte> bytes);
 
 // The digest of bytes that come in pieces. It depends on the bytes alone, not on how they are divided. All
 // functions throw Error{kRuntime} if libcrypto refuses, as it may for want of memory.
-class DigestStream {
+class DigestStream : public ByteStream<DigestStream> {
  public:
   DigestStream();
   ~DigestStream();
@@ -44,14 +44,6 @@ class DigestStream {
   DigestStream& operator=(const DigestStream&) = delete;
 
   void add(std::span<const std::byte> bytes);
-  // Adds a value as it lies in memory.
-  template <class T>
-  void put(const T& value) {
-    static_assert(std::has_unique_object_representations_v<T>);  // no padding
-    add(std::as_bytes(std::span<const T>(&value, 1)));
-  }
-  // Adds the length and then the characters, so that neighbouring texts cannot be mistaken for others.
-  void put_text(std::string_view text);
   Digest result() const;  // of what was added until now; more may be added after it
 
  private:

@@ -36,6 +36,18 @@ SamplingParams sampling_of(const GenerationConfig& g) {
   return params;
 }
 
+// Returns what a GateInfo and a DecodeGateInfo say of the same kind.
+template <class Info, class Weights>
+Info described(const Weights& gates) {
+  Info info;
+  info.source = gates.tensors.source();
+  info.gate_type = gates.config.gate_type;
+  info.gate_block = gates.config.gate_block;
+  info.d_gate = gates.config.d_gate;
+  for (const auto& [name, tensor] : gates.tensors.all()) info.n_params += tensor.numel();
+  return info;
+}
+
 }  // namespace
 
 int usable_cores() { return available_cores(); }
@@ -194,41 +206,30 @@ void EngineImpl::describe_sampling() {
 
 void EngineImpl::describe_gates(const GateWeights& gates) {
   const GateConfig& config = gates.config;
-  GateInfo g;
-  g.source = gates.tensors.source();
-  g.gate_type = config.gate_type;
-  g.gate_block = config.gate_block;
-  g.d_gate = config.d_gate;
+  auto g = described<GateInfo>(gates);
   g.double_linear = config.double_linear;
   g.last_block_dense = config.rule.last_block_dense;
   g.has_head_factors = !config.head_factors.empty();
   g.default_rule = sparse_rule(config.rule);
-  for (const auto& [name, tensor] : gates.tensors.all()) g.n_params += tensor.numel();
+  if (config.untuned) warn_untuned("gates", g.default_rule.to_string());
   model_info_.gates = g;
-  if (config.untuned)
-    log(LogLevel::kWarning,
-        "the gates' config.json says seerattn_threshold 0.0, which means it was never tuned; the default "
-        "is " +
-            g.default_rule.to_string());
 }
 
 void EngineImpl::describe_decode_gates(const DecodeGateWeights& gates) {
   const DecodeGateConfig& config = gates.config;
-  DecodeGateInfo g;
-  g.source = gates.tensors.source();
-  g.gate_type = config.gate_type;
-  g.gate_block = config.gate_block;
-  g.d_gate = config.d_gate;
+  auto g = described<DecodeGateInfo>(gates);
   g.has_norms = config.has_norms;
   g.start_layer = config.start_layer;
   g.default_rule = sparse_decode_rule(config.rule);
-  for (const auto& [name, tensor] : gates.tensors.all()) g.n_params += tensor.numel();
+  if (config.untuned) warn_untuned("decode gates", g.default_rule.to_string());
   model_info_.decode_gates = g;
-  if (config.untuned)
-    log(LogLevel::kWarning,
-        "the decode gates' config.json says seerattn_threshold 0.0, which means it was never tuned; the "
-        "default is " +
-            g.default_rule.to_string());
+}
+
+void EngineImpl::warn_untuned(const std::string& gates, const std::string& rule) {
+  log(LogLevel::kWarning,
+      "the " + gates +
+          "' config.json says seerattn_threshold 0.0, which means it was never tuned; the default is " +
+          rule);
 }
 
 void EngineImpl::log(LogLevel level, const std::string& message) const {

@@ -97,6 +97,7 @@ class EngineImpl final : public Engine {
   void describe_sampling();
   void describe_gates(const GateWeights& gates);
   void describe_decode_gates(const DecodeGateWeights& gates);
+  void warn_untuned(const std::string& gates, const std::string& rule);
   bool divided() const { return layout_.n_owners > 1; }
   int64_t pages_of_rank() const { return info_.n_pages / layout_.n_owners; }
   int64_t pages_that_fit(int64_t room, int64_t n_blocks) const;

@@ -7,17 +7,23 @@
 namespace seer::c_api {
 namespace {
 
+// Copies what both structures have under the same name.
+template <class From, class To>
+void copy_numbers(const From& in, To* out) {
+  out->temperature = in.temperature;
+  out->top_k = in.top_k;
+  out->top_p = in.top_p;
+  out->min_p = in.min_p;
+  out->repeat_penalty = in.repeat_penalty;
+  out->presence_penalty = in.presence_penalty;
+  out->frequency_penalty = in.frequency_penalty;
+  out->repeat_last_n = in.repeat_last_n;
+}
+
 seer_sampling sampling_to_c(const SamplingParams& in) {
   seer_sampling out = {};
   out.size = sizeof out;
-  out.temperature = in.temperature;
-  out.top_k = in.top_k;
-  out.top_p = in.top_p;
-  out.min_p = in.min_p;
-  out.repeat_penalty = in.repeat_penalty;
-  out.presence_penalty = in.presence_penalty;
-  out.frequency_penalty = in.frequency_penalty;
-  out.repeat_last_n = in.repeat_last_n;
+  copy_numbers(in, &out);
   out.seed = in.seed.value_or(0);
   out.has_seed = in.seed ? 1 : 0;
   return out;
@@ -25,14 +31,7 @@ seer_sampling sampling_to_c(const SamplingParams& in) {
 
 SamplingParams sampling_of(const seer_sampling& in) {
   SamplingParams out;
-  out.temperature = in.temperature;
-  out.top_k = in.top_k;
-  out.top_p = in.top_p;
-  out.min_p = in.min_p;
-  out.repeat_penalty = in.repeat_penalty;
-  out.presence_penalty = in.presence_penalty;
-  out.frequency_penalty = in.frequency_penalty;
-  out.repeat_last_n = in.repeat_last_n;
+  copy_numbers(in, &out);
   if (in.has_seed != 0) out.seed = in.seed;
   if (in.n_biases > 0) {
     check_pointer(in.bias_ids, "bias_ids");
